@@ -1,0 +1,1 @@
+"""The app: collections, their runs, and the files of each run."""

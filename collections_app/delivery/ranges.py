@@ -1,0 +1,48 @@
+"""The Range header: which bytes somebody asks for (RFC 9110, section 14)."""
+
+import re
+from dataclasses import dataclass
+
+# One range only. Several ranges in one request are answered with the whole file, which the RFC
+# allows and every client understands.
+_ONE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """`length` bytes from byte `start` on."""
+
+    start: int
+    length: int
+
+    def content_range(self, size: int) -> str:
+        """Return the Content-Range header of this part of a file of `size` bytes."""
+        return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
+
+
+class Unsatisfiable(Exception):
+    """The range lies outside the file."""
+
+
+def parse_range(header: str, size: int) -> ByteRange | None:
+    """Return the bytes that a Range header asks for of a file of `size` bytes.
+
+    None where the whole file is to be sent: no header, several ranges, another unit, or a header
+    that is malformed (which the RFC says to ignore). Raises Unsatisfiable.
+    """
+    match = _ONE_RANGE.fullmatch(header.strip())
+    if match is None:
+        return None
+    # The capped length keeps a number of thousands of digits from being computed with.
+    first, last = (text.lstrip("0")[:20] or "0" if text else "" for text in match.groups())
+    if not first and not last:
+        return None
+    if not first:
+        start, end = max(size - int(last), 0), size
+    elif last and int(last) < int(first):
+        return None
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+    if start >= end:
+        raise Unsatisfiable
+    return ByteRange(start, end - start)

@@ -1,0 +1,1 @@
+"""What operators and cron jobs call, one file per command."""

@@ -1,0 +1,229 @@
+"""Users, teams, who is in which team, and the keys that scripts sign in with."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models, transaction
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users; addresses are kept in lower case, so that they are unique without regard to case."""
+
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """Return the address without surrounding blanks, in lower case."""
+        return (email or "").strip().lower()
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Make a user. Without a password nobody can sign in until one is set by a reset link."""
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Make an operator: someone who may use the Django admin."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Find a user by e-mail, whatever its case."""
+        return self.get(email=self.normalize_email(username))
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. The e-mail address is the login."""
+
+    email = models.EmailField(
+        unique=True, error_messages={"unique": "Somebody with this e-mail address exists already."}
+    )
+    name = models.CharField(max_length=100, blank=True)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField("operator", default=False, help_text="May use the admin pages.")
+    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_unique_in_any_case")]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the user with the address in lower case."""
+        self.email = UserManager.normalize_email(self.email)
+        super().save(*args, **kwargs)
+
+    def get_full_name(self) -> str:
+        """Return the name, or the e-mail address of somebody who gave none."""
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        """Return the first word of the name, or what stands before the @."""
+        return self.name.split(" ")[0] or self.email.partition("@")[0]
+
+
+class Team(models.Model):
+    """What the vendor calls an account: the owner of collections and keys."""
+
+    name = models.CharField(max_length=100)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=~models.Q(name=""), name="team_has_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a member is in a team. Who may do what is decided in access.py."""
+
+    OWNER = "owner", "Owner"
+    ADMIN = "admin", "Admin"
+    MEMBER = "member", "Member"
+
+
+class LastOwner(Exception):
+    """A team must keep an owner: the last one can neither leave nor take a lesser role."""
+
+    def __str__(self) -> str:
+        return "This is the team's last owner. Make somebody else an owner first."
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    """Questions about who is in a team."""
+
+    def by_role(self) -> "MembershipQuerySet":
+        """Owners first, then admins, then members; by e-mail within a role."""
+        rank = models.Case(
+            models.When(role=Role.OWNER, then=0), models.When(role=Role.ADMIN, then=1), default=2
+        )
+        return self.order_by(rank, "user__email")
+
+
+class Membership(models.Model):
+    """A user in a team, with a role. A removed member's keys go with the membership."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects: ClassVar[models.Manager["Membership"]] = MembershipQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "team"], name="membership_once_per_team"),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_known_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.team} ({self.role})"
+
+    def change_role(self, role: Role) -> None:
+        """Give the member another role. Raises LastOwner."""
+        with transaction.atomic():
+            self._keep_an_owner(unless=role == Role.OWNER)
+            self.role = role
+            self.save(update_fields=["role"])
+
+    def remove(self) -> None:
+        """Take the member out of the team, with all keys. Raises LastOwner."""
+        with transaction.atomic():
+            self._keep_an_owner()
+            self.delete()
+
+    def _keep_an_owner(self, *, unless: bool = False) -> None:
+        # Locks the team's owners, so that two owners can't demote each other at the same moment.
+        owners = self.team.memberships.select_for_update().filter(role=Role.OWNER)
+        if not unless and list(owners.values_list("pk", flat=True)) == [self.pk]:
+            raise LastOwner
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Questions about keys."""
+
+    def active(self) -> "ApiKeyQuerySet":
+        """Keys that open something: not revoked, of a user who may sign in."""
+        return self.filter(revoked_at=None, membership__user__is_active=True)
+
+
+class ApiKeyManager(models.Manager["ApiKey"]):
+    """Makes keys and recognises them."""
+
+    def get_queryset(self) -> ApiKeyQuerySet:
+        """All keys, also the revoked ones."""
+        return ApiKeyQuerySet(self.model, using=self._db)
+
+    def active(self) -> ApiKeyQuerySet:
+        """Keys that open something."""
+        return self.get_queryset().active()
+
+    def issue(self, membership: Membership, name: str) -> tuple["ApiKey", str]:
+        """Make a key and return it with its text, which is not stored and can't be shown again."""
+        prefix = secrets.token_hex(ApiKey.PREFIX_LENGTH // 2)
+        text = f"{prefix}.{secrets.token_urlsafe(32)}"
+        return self.create(membership=membership, name=name, prefix=prefix, digest=_digest(text)), text
+
+    def recognise(self, text: str) -> "ApiKey | None":
+        """Return the active key with this text, its user and team loaded, or None."""
+        if len(text) > ApiKey.MAX_TEXT_LENGTH:
+            return None
+        return (
+            self.active()
+            .select_related("membership__user", "membership__team")
+            .filter(prefix=text.partition(".")[0][: ApiKey.PREFIX_LENGTH], digest=_digest(text))
+            .first()
+        )
+
+
+def _digest(text: str) -> str:
+    # A fast hash is enough: the secret is 32 random bytes, which nobody guesses.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class ApiKey(models.Model):
+    """A key that a script signs in with, as the member who made it. Only its digest is stored."""
+
+    PREFIX_LENGTH = 8
+    MAX_TEXT_LENGTH = 200
+    # How exact "last used" is; keeps a busy script from writing on every call.
+    USE_IS_NOTED_EVERY = timedelta(minutes=5)
+
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=PREFIX_LENGTH)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    objects: ClassVar[ApiKeyManager] = ApiKeyManager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… ({self.name})"
+
+    def revoke(self) -> None:
+        """End the key for good; a second time changes nothing."""
+        ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+    def note_use(self) -> None:
+        """Remember that the key was used now, to within USE_IS_NOTED_EVERY."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at >= self.USE_IS_NOTED_EVERY:
+            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)

@@ -1,0 +1,1 @@
+"""Writing a run's files: names, pages, archive, ready. The only writer."""

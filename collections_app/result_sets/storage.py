@@ -1,0 +1,84 @@
+"""The results storage on a local disk: what it holds is whole, and still there after a power cut."""
+
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage
+
+# A file that is being written carries this ending until it is whole.
+ASIDE = ".part"
+
+
+class DurableFile(File[bytes]):
+    """A file that appears under its name only once it is whole and on the disk.
+
+    Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
+    discard(), leaves nothing behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{ASIDE}")
+        super().__init__(self._aside.open("xb"), name=str(path))
+
+    def close(self) -> None:
+        """Sync the bytes, give the file its name, sync the name. A second call does nothing."""
+        if self.file is None or self.file.closed:
+            return
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self._aside.replace(self._path)
+        sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        """Forget what was written."""
+        if self.file is not None and not self.file.closed:
+            self.file.close()
+            self._aside.unlink(missing_ok=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Keep the file, or discard it where the block was left by an exception."""
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class DurableFileSystemStorage(FileSystemStorage):
+    """Django's storage in a folder, whose files opened for writing are DurableFiles."""
+
+    def _open(self, name: str, mode: str = "rb") -> File[Any]:
+        if mode == "rb":
+            return File(Path(self.path(name)).open("rb"))
+        if mode != "wb":
+            raise ValueError(f"Results are opened with 'rb' or 'wb', not {mode!r}.")
+        path = Path(self.path(name))
+        _make_folder(path.parent)
+        return DurableFile(path)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,62 @@
+"""The seam between what is shown and where it comes from: the protocols, what passes through, the errors."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import BinaryIO, Protocol
+
+from collections_app.models import Collection, ResultFile
+
+
+class ResultNotFound(Exception):
+    """The bytes are not there. Answered with 404."""
+
+
+class SourceUnavailable(Exception):
+    """The source doesn't answer or answers nonsense. Answered with 502."""
+
+
+class SourceTimeout(SourceUnavailable):
+    """The source took too long. Answered with 504."""
+
+
+class Body(Protocol):
+    """The bytes of a file, wherever they are."""
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        """Return a stream that stands at byte `start` and will be read for `length` bytes.
+
+        A real file where there is one, so that the server can send it by sendfile; it may go on
+        beyond `length`. The caller closes it. Raises ResultNotFound, SourceUnavailable, SourceTimeout.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Deliverable:
+    """What can be handed to a reader: everything an answer's headers say, and the body."""
+
+    name: str
+    size: int
+    etag: str
+    modified: datetime
+    body: Body
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How old the rows are that a source brought up to date."""
+
+    as_of: datetime
+    problem: str = ""
+
+
+class ResultSource(Protocol):
+    """Where the results of a collection come from."""
+
+    def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
+        """Bring the collection's Run and ResultFile rows up to date, within the deadline."""
+        ...
+
+    def body(self, file: ResultFile) -> Body:
+        """Return the body of a ready run's file, without opening it yet."""
+        ...

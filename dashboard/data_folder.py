@@ -1,0 +1,48 @@
+"""The data folder: where the embedded database, the results and the secrets made on first use live."""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def prepare(folder: Path) -> Path:
+    """Make the data folder, readable by its owner alone, and return it.
+
+    Raises ImproperlyConfigured, in one sentence, when it can't be made or written to.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The data folder {folder} can't be made ({error.strerror}). "
+            "Point DATA_DIR at a folder that this user may write to."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(
+            f"The data folder {folder} can't be written to. "
+            "Change its owner, or point DATA_DIR at a folder that this user may write to."
+        )
+    return folder
+
+
+def stored_secret(path: Path) -> str:
+    """Return the secret kept in a file of mode 600, making it on first use.
+
+    Safe when several processes start at once: the first one to link its file into place wins,
+    and all of them return the same secret.
+    """
+    if not path.exists():
+        aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # Another process was first; its secret is the one that counts.
+        finally:
+            aside.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,40 @@
+"""The site's addresses: the operators' admin, signing in, and everything else from the app."""
+
+from allauth.account import views as account
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+from collections_app.access import public, signed_in
+
+admin.site.site_header = admin.site.site_title = "Results: operators"
+
+# The part of allauth that we use; sign-up and e-mail changes have no address at all.
+accounts = [
+    path("login/", public(account.login), name="account_login"),
+    path("logout/", signed_in(account.logout), name="account_logout"),
+    path("inactive/", public(account.account_inactive), name="account_inactive"),
+    path("password/change/", signed_in(account.password_change), name="account_change_password"),
+    path("password/reset/", public(account.password_reset), name="account_reset_password"),
+    path("password/reset/done/", public(account.password_reset_done), name="account_reset_password_done"),
+    re_path(
+        r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+        public(account.password_reset_from_key),
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "password/reset/key/done/",
+        public(account.password_reset_from_key_done),
+        name="account_reset_password_from_key_done",
+    ),
+]
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("accounts/", include(accounts)),
+    path("", include("collections_app.urls")),
+]
+
+handler400 = "collections_app.views.errors.bad_request"
+handler403 = "collections_app.views.errors.forbidden"
+handler404 = "collections_app.views.errors.not_found"
+handler500 = "collections_app.views.errors.server_error"

@@ -1,0 +1,1 @@
+"""The specification. The cast is in conftest.py."""

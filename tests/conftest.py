@@ -1,0 +1,124 @@
+"""The cast.
+
+Alice owns the team Crawlers; Adam is its admin, Bob a member. Carol owns another team, Strangers,
+and should have no access to anything of the Crawlers. Eve is in no team at all.
+"""
+
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
+
+PASSWORD = "correct horse battery staple"
+
+
+def _user(name: str) -> User:
+    return User.objects.create_user(f"{name.lower()}@example.com", PASSWORD, name=name)
+
+
+def _join(user: User, team: Team, role: Role) -> User:
+    Membership.objects.create(user=user, team=team, role=role)
+    return user
+
+
+@pytest.fixture(autouse=True)
+def results_folder(settings: Settings, tmp_path: Path) -> Path:
+    """Give each test a results storage of its own."""
+    folder = tmp_path / "results"
+    results = settings.STORAGES["results"] | {"OPTIONS": {"location": folder}}
+    settings.STORAGES = settings.STORAGES | {"results": results}
+    return folder
+
+
+@pytest.fixture
+def crawlers(db: None) -> Team:
+    return Team.objects.create(name="Crawlers")
+
+
+@pytest.fixture
+def strangers(db: None) -> Team:
+    return Team.objects.create(name="Strangers")
+
+
+@pytest.fixture
+def alice(crawlers: Team) -> User:
+    return _join(_user("Alice"), crawlers, Role.OWNER)
+
+
+@pytest.fixture
+def adam(crawlers: Team) -> User:
+    return _join(_user("Adam"), crawlers, Role.ADMIN)
+
+
+@pytest.fixture
+def bob(crawlers: Team) -> User:
+    return _join(_user("Bob"), crawlers, Role.MEMBER)
+
+
+@pytest.fixture
+def carol(strangers: Team) -> User:
+    return _join(_user("Carol"), strangers, Role.OWNER)
+
+
+@pytest.fixture
+def eve(db: None) -> User:
+    return _user("Eve")
+
+
+@pytest.fixture
+def laptops(crawlers: Team) -> Collection:
+    """A product collection of the Crawlers."""
+    return Collection.objects.create(pk=101, team=crawlers, name="AU Laptops", kind=Kind.AMAZON)
+
+
+@pytest.fixture
+def headphones(crawlers: Team) -> Collection:
+    """A category collection of the Crawlers."""
+    return Collection.objects.create(team=crawlers, name="Headphones", kind=Kind.AMAZON_CATEGORY)
+
+
+@pytest.fixture
+def secret_plans(strangers: Team) -> Collection:
+    """A product collection of the Strangers."""
+    return Collection.objects.create(team=strangers, name="Secret plans", kind=Kind.AMAZON)
+
+
+@pytest.fixture
+def bobs_key(bob: User) -> str:
+    """The text of an API key of Bob's."""
+    return ApiKey.objects.issue(bob.memberships.get(), "cron job")[1]
+
+
+@pytest.fixture
+def carols_key(carol: User) -> str:
+    """The text of an API key of Carol's."""
+    return ApiKey.objects.issue(carol.memberships.get(), "cron job")[1]
+
+
+def _signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def as_alice(alice: User) -> Client:
+    return _signed_in(alice)
+
+
+@pytest.fixture
+def as_adam(adam: User) -> Client:
+    return _signed_in(adam)
+
+
+@pytest.fixture
+def as_bob(bob: User) -> Client:
+    return _signed_in(bob)
+
+
+@pytest.fixture
+def as_carol(carol: User) -> Client:
+    return _signed_in(carol)

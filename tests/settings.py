@@ -1,0 +1,24 @@
+"""The site's settings with a data folder that goes away after the tests."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_folder = tempfile.mkdtemp(prefix="results-tests-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+for _knob in ("PUBLIC_URL", "EMAIL_URL", "SECRET_KEY", "DEBUG"):
+    os.environ.pop(_knob, None)
+os.environ["DATA_DIR"] = _folder
+
+from dashboard.settings import *  # noqa: E402, F403
+from dashboard.settings import STORAGES  # noqa: E402
+
+# Hashing a password well takes a tenth of a second each time.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = STORAGES | {
+    # The names of static files as they are: no collectstatic before a test.
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+}
+STATIC_ROOT = os.path.join(_folder, "static")  # noqa: PTH118
+os.mkdir(STATIC_ROOT)  # noqa: PTH102
