@@ -113,7 +113,7 @@ class Run(models.Model):
     @cached_property
     def pages(self) -> list["ResultFile"]:
         """The page files of a ready run, in order. Needs with_files()."""
-        return [file for file in self.ready_files if file.kind == FileKind.PAGE]
+        return self._ready_files_of(FileKind.PAGE)
 
     @cached_property
     def archive(self) -> "ResultFile | None":
@@ -131,7 +131,11 @@ class Run(models.Model):
         return self._only(FileKind.CATEGORY_CSV)
 
     def _only(self, kind: "FileKind") -> "ResultFile | None":
-        return next((file for file in self.ready_files if file.kind == kind), None)
+        return next(iter(self._ready_files_of(kind)), None)
+
+    def _ready_files_of(self, kind: "FileKind") -> list["ResultFile"]:
+        # The files are read after the runs: a run that was not ready then may have become so meanwhile.
+        return [file for file in self.ready_files if file.kind == kind] if self.is_ready else []
 
 
 class FileKind(models.TextChoices):
@@ -192,7 +196,9 @@ class ResultFile(models.Model):
             models.CheckConstraint(condition=Q(size__gte=0), name="file_size_not_negative"),
             models.CheckConstraint(
                 condition=Q(archive_offset=None, archive_size=None, crc32=None)
-                | Q(archive_offset__gte=0, archive_size__gte=0, crc32__gte=0),
+                # A comparison with NULL is no "no" to the database, hence the words about NULL.
+                | Q(archive_offset__isnull=False, archive_size__isnull=False, crc32__isnull=False)
+                & Q(archive_offset__gte=0, archive_size__gte=0, crc32__gte=0),
                 name="file_archive_place_whole",
             ),
         ]

@@ -1,19 +1,25 @@
 """The results storage on a local disk: what it holds is whole, and still there after a power cut."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage
+
+if TYPE_CHECKING:
+    _BytesFile = File[bytes]
+else:
+    _BytesFile = File  # generic for the type checker alone
 
 # A file that is being written carries this ending until it is whole.
 ASIDE = ".part"
 
 
-class DurableFile(File[bytes]):
+class DurableFile(_BytesFile):
     """A file that appears under its name only once it is whole and on the disk.
 
     Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
@@ -26,19 +32,27 @@ class DurableFile(File[bytes]):
         super().__init__(self._aside.open("xb"), name=str(path))
 
     def close(self) -> None:
-        """Sync the bytes, give the file its name, sync the name. A second call does nothing."""
+        """Sync the bytes, give the file its name, sync the name. A second call does nothing.
+
+        Raises OSError, on a full disk for one; then nothing is left behind.
+        """
         if self.file is None or self.file.closed:
             return
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        self._aside.replace(self._path)
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._aside.replace(self._path)
+        except BaseException:
+            self.discard()
+            raise
         sync_folder(self._path.parent)
 
     def discard(self) -> None:
         """Forget what was written."""
-        if self.file is not None and not self.file.closed:
-            self.file.close()
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # the rest of what was written, on a full disk
+                self.file.close()
             self._aside.unlink(missing_ok=True)
 
     def __exit__(
@@ -57,7 +71,7 @@ class DurableFile(File[bytes]):
 class DurableFileSystemStorage(FileSystemStorage):
     """Django's storage in a folder, whose files opened for writing are DurableFiles."""
 
-    def _open(self, name: str, mode: str = "rb") -> File[Any]:
+    def _open(self, name: str, mode: str = "rb") -> "File[Any]":
         if mode == "rb":
             return File(Path(self.path(name)).open("rb"))
         if mode != "wb":

@@ -1,0 +1,211 @@
+"""Records read from JSON, one at a time: memory is bounded by the largest record, not by the file."""
+
+import codecs
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn, Protocol
+
+# The object that the vendor puts around a category's list.
+WRAPPER = "asins"
+
+# A larger record is a mistake in the file, such as a quotation mark that nobody closed.
+MAX_RECORD = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
+_LARGEST_CHUNK = 8 * 1024 * 1024
+
+# How close to the end of the text an error may come from the text ending too early: a literal
+# (-Infinity), an escape (\u0000) or a number (1e-) that goes on in the next chunk.
+_UNSURE = 16
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+
+
+class InvalidRecords(Exception):
+    """The text is not what it should be; says what is wrong and where (both counted from 1)."""
+
+    def __init__(self, problem: str, line: int, column: int) -> None:
+        super().__init__(problem, line, column)
+        self.problem = problem
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}: {self.problem}"
+
+
+class Readable(Protocol):
+    """Anything bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes; nothing at the end."""
+        ...
+
+
+class ReadableLines(Protocol):
+    """Anything lines of bytes are read from."""
+
+    def readline(self, size: int, /) -> bytes:
+        """Return the next line, at most `size` bytes of it; nothing at the end."""
+        ...
+
+
+def read_records(stream: Readable, *, wrapped: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSON array of objects, and with `wrapped` also of `{"asins": [...]}`.
+
+    UTF-8, with or without a byte order mark. Raises InvalidRecords.
+    """
+    text = _Text(stream)
+    has_wrapper = wrapped and text.peek() == "{"
+    if has_wrapper:
+        for token in ("{", f'"{WRAPPER}"', ":"):
+            text.expect(token, f'Expected a list, or {{"{WRAPPER}": [...]}}')
+    yield from _items(text)
+    if has_wrapper:
+        text.expect("}", "Expected } after the list")
+    if text.peek():
+        text.fail("Expected nothing after the list")
+
+
+def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
+    """Yield the records of JSON Lines: one object on each line; blank lines are skipped.
+
+    UTF-8, with or without a byte order mark. Raises InvalidRecords, also where there is no record.
+    """
+    number = 0
+    found = False
+    while line := stream.readline(MAX_RECORD + 1):
+        number += 1
+        text = _Text(io.BytesIO(line.rstrip(b"\r\n")), line=number)
+        text.check_size(len(line))
+        if text.peek():
+            found = True
+            yield text.take_object()
+            if text.peek():
+                text.fail("Expected the end of the line after the record")
+    if not found:
+        _Text(io.BytesIO()).fail("The file is empty")
+
+
+def _items(text: "_Text") -> Iterator[dict[str, Any]]:
+    if not text.peek():
+        text.fail("The file is empty")
+    text.expect("[", "Expected a list of records, in [ and ]")
+    if text.peek() == "]":
+        text.expect("]", "")
+        return
+    while True:
+        yield text.take_object()
+        if text.peek() == "]":
+            text.expect("]", "")
+            return
+        text.expect(",", "Expected , or ] after the record")
+
+
+class _Text:
+    """JSON text of any length: decoded as it comes, forgotten as it is taken."""
+
+    def __init__(self, stream: Readable, *, line: int = 1) -> None:
+        self._stream = stream
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._text = ""
+        self._at = 0  # where in the text we stand
+        self._line = line  # where the text starts
+        self._column = 1
+        self._ended = False
+
+    def peek(self) -> str:
+        """Skip blanks and return the next character; nothing at the end of the file."""
+        while True:
+            self._skip_blanks()
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._ended:
+                return ""
+            self._read_more(_CHUNK)
+
+    def expect(self, token: str, problem: str) -> None:
+        """Take the token, which is what must come next."""
+        self.peek()
+        while len(self._text) - self._at < len(token) and not self._ended:
+            self._read_more(_CHUNK)
+        if not self._text.startswith(token, self._at):
+            self.fail(problem)
+        self._at += len(token)
+
+    def take_object(self) -> dict[str, Any]:
+        """Take the object that must come next."""
+        if self.peek() != "{":
+            self.fail("Expected a record, in { and }")
+        while True:
+            try:
+                record, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._may_go_on(error):
+                    self.fail(error.msg, error.pos)
+            except RecursionError:
+                self.fail("The record is nested too deeply")
+            except ValueError as error:  # a number that can't be held
+                self.fail(str(error))
+            else:
+                assert isinstance(record, dict)
+                self.check_size(end - self._at)
+                self._at = end
+                return record
+            # Twice as much each time: the record is not parsed again for every chunk of it.
+            self._read_more(min(max(_CHUNK, len(self._text) - self._at), _LARGEST_CHUNK))
+
+    def fail(self, problem: str, at: int | None = None) -> NoReturn:
+        """Raise InvalidRecords for a place in the text, by default where we stand."""
+        before = self._text[: self._at if at is None else at]
+        line, column = self._place_after(before)
+        raise InvalidRecords(problem.removesuffix("."), line, column) from None
+
+    def _skip_blanks(self) -> None:
+        blanks = _BLANKS.match(self._text, self._at)
+        assert blanks is not None
+        self._at = blanks.end()
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        if self._ended:
+            return False
+        self.check_size(len(self._text) - self._at)
+        return error.msg.startswith("Unterminated string") or error.pos + _UNSURE > len(self._text)
+
+    def check_size(self, size: int) -> None:
+        """Refuse a record of a size that can't be right."""
+        if size > MAX_RECORD:
+            self.fail(f"The record is larger than {MAX_RECORD // (1024 * 1024)} MiB")
+
+    def _read_more(self, size: int) -> None:
+        self._line, self._column = self._place_after(self._text[: self._at])
+        rest, self._at = self._text[self._at :], 0
+        data = self._stream.read(size)
+        self._ended = not data
+        try:
+            self._text = rest + self._decode(data, final=self._ended)
+        except UnicodeDecodeError as error:
+            self._text = rest + error.object[: error.start].decode()
+            self.fail("The text is not UTF-8", len(self._text))
+
+    def _place_after(self, before: str) -> tuple[int, int]:
+        lines = before.count("\n")
+        if lines:
+            return self._line + lines, len(before) - before.rfind("\n")
+        return self._line, self._column + len(before)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"The number {digits[:20]} is too large")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

@@ -1,0 +1,34 @@
+"""`repair_runs`: clean up after writers that were killed."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from collections_app.result_sets.repair import repair_runs
+
+
+class Command(BaseCommand):
+    """Fails interrupted runs and removes files that belong to no run."""
+
+    help = (
+        "Clean up after runs whose writing was interrupted, by a crash or a power cut: they are shown as "
+        "Failed, and what is left of their files is removed. Safe at any time; runs that are being written "
+        "are left alone."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Repair, and say what was done."""
+        report = repair_runs()
+        for run in report.failed_runs:
+            self.stdout.write(f"Run {run.number} of {run.collection} was interrupted; it is Failed now.")
+        if report.removed_files:
+            self.stdout.write(f"Removed files that belong to no run: {len(report.removed_files)}.")
+        if report.removed_folders:
+            self.stdout.write(f"Removed empty folders: {len(report.removed_folders)}.")
+        if report.living_runs:
+            self.stdout.write(
+                "Left alone, because they are being written or were interrupted less than a minute ago: "
+                f"{', '.join(f'run {run.number} of {run.collection}' for run in report.living_runs)}."
+            )
+        elif not report.was_needed:
+            self.stdout.write("Nothing to repair.")

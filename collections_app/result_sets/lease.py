@@ -1,0 +1,57 @@
+"""Who writes a run: a promise, renewed again and again, to be alive until a certain time."""
+
+import secrets
+import time
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from collections_app.models import Run, State
+
+# A writer that was killed is taken for dead after this time.
+LEASE = timedelta(seconds=60)
+
+# A writer that is busy renews its lease this often.
+RENEW_AFTER_SECONDS = 15.0
+
+
+class RunIsBeingWritten(Exception):
+    """Somebody writes this run just now; the message says so, in plain English."""
+
+
+class WriterLost(Exception):
+    """The run was given to another writer, failed or deleted in the meantime."""
+
+
+def new_attempt() -> str:
+    """Return a token for a writer that no other has."""
+    return secrets.token_hex(8)
+
+
+def new_expiry() -> datetime:
+    """Return until when a lease that is taken or renewed now holds."""
+    return timezone.now() + LEASE
+
+
+def is_being_written(run: Run) -> bool:
+    """Whether a writer that is taken to be alive writes the run."""
+    return (
+        run.state == State.PROCESSING
+        and run.lease_expires_at is not None
+        and run.lease_expires_at > timezone.now()
+    )
+
+
+class Pulse:
+    """Tells when it is time to renew a lease."""
+
+    def __init__(self) -> None:
+        self.renewed()
+
+    def renewed(self) -> None:
+        """Start counting anew."""
+        self._renewed_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the last renewal was long enough ago."""
+        return time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS

@@ -1,0 +1,25 @@
+"""Deleting a run with its files."""
+
+from django.db import transaction
+
+from collections_app.models import Run
+from collections_app.result_sets import folder
+from collections_app.result_sets.lease import RunIsBeingWritten, is_being_written
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run and its files; one that is deleted already is fine. Raises RunIsBeingWritten.
+
+    Can't be used inside a transaction: the files go when the rows are gone for good. Where it is
+    killed in between, `repair` removes the files.
+    """
+    with transaction.atomic(durable=True):
+        # Locked, so that no writer takes the run up between the question and the answer.
+        current = Run.objects.select_for_update().filter(pk=run.pk).first()
+        if current is not None:
+            if is_being_written(current):
+                raise RunIsBeingWritten(
+                    f"Run {current.number} is being written just now. Wait until it is over, then delete it."
+                )
+            current.delete()
+    folder.remove(run)

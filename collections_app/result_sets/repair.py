@@ -1,0 +1,106 @@
+"""Cleans up after writers that were killed."""
+
+from dataclasses import dataclass, field
+
+from django.core.files.storage import storages
+from django.db import transaction
+from django.utils import timezone
+
+from collections_app.models import Collection, ResultFile, Run, State
+from collections_app.result_sets import folder
+from collections_app.result_sets.lease import is_being_written
+
+INTERRUPTED = (
+    "The run was interrupted before all of its files were written, and what there was has been removed. "
+    "Start it again; that makes a new run."
+)
+
+
+@dataclass
+class RepairReport:
+    """What was done, and which runs were left to writers that are taken to be alive."""
+
+    failed_runs: list[Run] = field(default_factory=list)
+    living_runs: list[Run] = field(default_factory=list)
+    removed_files: list[str] = field(default_factory=list)
+    removed_folders: list[str] = field(default_factory=list)
+
+    @property
+    def was_needed(self) -> bool:
+        """Whether anything was done."""
+        return bool(self.failed_runs or self.removed_files or self.removed_folders)
+
+
+def repair_runs() -> RepairReport:
+    """Fail the runs whose writer is dead, and remove the files that belong to no run.
+
+    Safe at any time, beside writers and other repairs, and safe to be killed itself. A Processing
+    run without a lease is nobody's and stays as it is.
+    """
+    living = Run.objects.filter(state=State.PROCESSING, lease_expires_at__gt=timezone.now()).order_by("pk")
+    report = RepairReport(fail_interrupted_runs(), list(living.select_related("collection")))
+    for collection_id in _numbers_in(""):
+        _sweep(collection_id, report)
+    return report
+
+
+def fail_interrupted_runs() -> list[Run]:
+    """Turn the runs whose writer is dead to Failed and remove their files. Returns them."""
+    expired = Run.objects.filter(state=State.PROCESSING, lease_expires_at__lte=timezone.now())
+    return [run for run in expired.order_by("pk") if _fail(run)]
+
+
+def _fail(run: Run) -> bool:
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        # Asked again: the writer may have renewed its lease, or another repair may have been first.
+        still_dead = Run.objects.filter(
+            pk=run.pk, attempt=run.attempt, state=State.PROCESSING, lease_expires_at__lte=now
+        )
+        failed = still_dead.update(
+            state=State.FAILED, failure_reason=INTERRUPTED, lease_expires_at=None, updated_at=now
+        )
+        if not failed:
+            return False
+        run.files.all().delete()
+    folder.remove(run)
+    return True
+
+
+def _sweep(collection_id: int, report: RepairReport) -> None:
+    """Remove what lies in a collection's folder and belongs to no run."""
+    # First the files, then the rows. A writer's run is in the database before its first file is on
+    # the disk, and a file gets its row while the writer's attempt is the run's; so a file that is
+    # found here and that the rows read after it don't account for never gets one.
+    found = {
+        number: folder.keys_in(f"{collection_id}/{number}") for number in _numbers_in(str(collection_id))
+    }
+    runs = {run.number: run for run in Run.objects.filter(collection=collection_id)}
+    named = set(ResultFile.objects.filter(run__collection=collection_id).values_list("key", flat=True))
+    for number, keys in found.items():
+        run = runs.get(number)
+        living = f"{collection_id}/{number}/{run.attempt}-" if run and is_being_written(run) else None
+        strays = [key for key in keys if key not in named and not (living and key.startswith(living))]
+        for key in strays:
+            storages["results"].delete(key)
+        report.removed_files += strays
+        # Only a Processing run gets further files; the folder of any other stays empty.
+        if len(strays) == len(keys) and (run is None or run.state != State.PROCESSING):
+            _remove_folder(f"{collection_id}/{number}", report)
+    # Numbers are never used twice, so nobody writes there again.
+    if not runs and not Collection.objects.filter(pk=collection_id).exists():
+        _remove_folder(str(collection_id), report)
+
+
+def _remove_folder(name: str, report: RepairReport) -> None:
+    if folder.remove_if_empty(name):
+        report.removed_folders.append(name)
+
+
+def _numbers_in(folder_name: str) -> list[int]:
+    """Return the folders that have a number for a name; others, such as lost+found, are not ours."""
+    try:
+        folders, _ = storages["results"].listdir(folder_name)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name) for name in folders if name.isdecimal() and name.isascii())

@@ -1,0 +1,80 @@
+"""Result sets for tests, made by the real writer."""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.core.files.storage import storages
+
+from collections_app.models import Collection, ResultFile, Run
+from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
+
+
+def records(count: int, first: int = 1) -> list[dict[str, Any]]:
+    """Return records with an ASIN and a title each."""
+    return [
+        {"asin": f"B{number:09}", "title": f"Laptop {number}", "price_cents": 100 * number}
+        for number in range(first, first + count)
+    ]
+
+
+def make_ready_run(
+    collection: Collection,
+    content: Iterable[Mapping[str, Any]] = ({"asin": "B000000001"},),
+    *,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    at: datetime | None = None,
+) -> Run:
+    """Make a Completed run; `at` is when it was made and completed."""
+    writer = ResultSetWriter.start(collection, page_size=page_size, created_at=at)
+    with writer:
+        for record in content:
+            writer.add_record(record)
+        writer.finish(at=at)
+    return writer.run
+
+
+def make_processing_run(
+    collection: Collection,
+    content: Iterable[Mapping[str, Any]] = (),
+    *,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    at: datetime | None = None,
+) -> Run:
+    """Make a Processing run that nobody writes, with the pages of its records."""
+    with ResultSetWriter.start(collection, page_size=page_size, created_at=at) as writer:
+        for record in content:
+            writer.add_record(record)
+        writer.pause()
+    return writer.run
+
+
+def make_failed_run(
+    collection: Collection, reason: str = "The shop did not answer.", *, at: datetime | None = None
+) -> Run:
+    """Make a Failed run."""
+    with ResultSetWriter.start(collection, created_at=at) as writer:
+        writer.fail(reason, at=at)
+    return writer.run
+
+
+def make_run_of_pages(collection: Collection, pages: Mapping[str, bytes]) -> Run:
+    """Make a Completed run whose pages have these names and bytes (of a category: one list)."""
+    with ResultSetWriter.start(collection) as writer:
+        for name, content in pages.items():
+            writer.add_page(name, io.BytesIO(content))
+    return writer.run
+
+
+def stored_bytes(file: ResultFile) -> bytes:
+    """Return what the results storage keeps of a file."""
+    with storages["results"].open(file.key) as stored:
+        return bytes(stored.read())
+
+
+def stored_records(run: Run) -> list[dict[str, Any]]:
+    """Return all records of a run's pages, or of its category list, in order."""
+    files = run.files.filter(kind__in=["page", "category_list"]).order_by("position")
+    return [record for file in files for record in json.loads(stored_bytes(file))]

@@ -1,0 +1,345 @@
+import io
+import json
+import os
+import subprocess
+import zipfile
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from collections_app.models import Collection, FileKind, Run, State
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.results import make_ready_run, records, stored_bytes, stored_records
+from tests.tools import needs
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+PAGES = {
+    "AU Laptops_88_Results_Page_1.json": b'[ {"asin": "B1"} ]\n',
+    "AU Laptops_88_Results_Page_2.json": b'[{"asin": "B2"}]',
+    "AU Laptops_88_Results_Page_10.json": b'[{"asin": "B3"}, {"asin": "B4"}]',
+}
+
+
+def import_run(collection: object, *files: Path, **options: Any) -> str:
+    out = io.StringIO()
+    call_command("import_run", str(collection), *map(str, files), stdout=out, **options)
+    return out.getvalue()
+
+
+def put(folder: Path, name: str, content: bytes | str) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def put_lines(folder: Path, content: Iterable[Mapping[str, Any]], name: str = "results.jsonl") -> Path:
+    return put(folder, name, "".join(json.dumps(record) + "\n" for record in content))
+
+
+def put_zip(folder: Path, members: Mapping[str, bytes], name: str = "all.zip") -> Path:
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return folder / name
+
+
+@pytest.fixture
+def refused(results_folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Import something that can't be; return what is said, having checked that nothing is left behind."""
+
+    def refused(collection: object, *files: Path, **options: Any) -> str:
+        before = list(Run.objects.order_by("pk").values())
+        with pytest.raises(CommandError) as caught:
+            import_run(collection, *files, **options)
+        assert list(Run.objects.order_by("pk").values()) == before
+        assert not [path for path in results_folder.rglob("*") if path.is_file()]
+        said = str(caught.value)
+        assert "\n" not in said
+        return said
+
+    return refused
+
+
+class TestPages:
+    def test_pages_are_kept_byte_for_byte_in_the_order_of_their_numbers(
+        self, laptops: Collection, tmp_path: Path
+    ) -> None:
+        files = [put(tmp_path, name, content) for name, content in reversed(PAGES.items())]
+        out = import_run(101, *files)
+        run = Run.objects.get()
+        pages = run.files.filter(kind=FileKind.PAGE).order_by("position")
+        assert {page.name: stored_bytes(page) for page in pages} == PAGES
+        assert [page.name for page in pages] == list(PAGES)
+        assert run.state == State.READY
+        assert out == "Run 1 of AU Laptops: 4 records in 4 files.\n/collections/101/download\n"
+
+    def test_pages_without_numbers_stay_in_the_order_given(self, laptops: Collection, tmp_path: Path) -> None:
+        import_run(101, *(put(tmp_path, name, "[{}]") for name in ("b Page_2.json", "a.json")))
+        names = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [page.name for page in names] == ["b Page_2.json", "a.json"]
+
+    def test_the_address_is_whole_where_it_is_known(
+        self, laptops: Collection, tmp_path: Path, settings: Settings
+    ) -> None:
+        settings.PUBLIC_URL = "https://results.example.com"
+        out = import_run("AU Laptops", put(tmp_path, "a.json", "[{}]"))
+        assert out == (
+            "Run 1 of AU Laptops: 1 record in 2 files.\n"
+            "https://results.example.com/collections/101/download\n"
+        )
+
+    def test_broken_json_names_file_line_and_column(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        whole = put(tmp_path, "a.json", "[{}]")
+        broken = put(tmp_path, "b.json", '[\n {"asin": B1}\n]')
+        assert refused(101, whole, broken) == (
+            f"{broken}, line 2, column 11: Expecting value. Nothing was imported."
+        )
+
+    def test_a_page_that_is_nested_too_deeply(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        deep = put(tmp_path, "a.json", '[{"a": ' + "[" * 100_000 + "]" * 100_000 + "}]")
+        assert refused(101, deep) == (
+            f"{deep}, line 1, column 2: The record is nested too deeply. Nothing was imported."
+        )
+
+    def test_something_that_is_no_json(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page = put(tmp_path, "a.json", "<!DOCTYPE html>")
+        assert refused(101, page) == (
+            f"{page}, line 1, column 1: Expected a list of records, in [ and ]. Nothing was imported."
+        )
+
+    def test_two_pages_of_one_name(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page = put(tmp_path, "a.json", "[]")
+        assert refused(101, page, page) == "The run has a file a.json already. Nothing was imported."
+
+    def test_a_category_list_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        listed = put(tmp_path, "a.json", '\ufeff\n{"asins": [{}]}')
+        assert refused(101, listed) == (
+            f"{listed} is a category list, and AU Laptops scrapes products. Nothing was imported."
+        )
+
+
+class TestZip:
+    def test_its_pages_are_imported(self, laptops: Collection, tmp_path: Path) -> None:
+        members = {"folder/" + name: content for name, content in reversed(PAGES.items())}
+        extras = {"folder/": b"", "__MACOSX/._page.json": b"\0"}
+        import_run(101, put_zip(tmp_path, extras | members))
+        pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [(page.name, stored_bytes(page)) for page in pages] == list(PAGES.items())
+
+    def test_what_we_give_can_be_imported_again(self, laptops: Collection, tmp_path: Path) -> None:
+        run = make_ready_run(laptops, records(5), page_size=2)
+        path = put(tmp_path, "all.zip", stored_bytes(run.files.get(kind=FileKind.ARCHIVE)))
+        import_run(101, path)
+        assert stored_records(Run.objects.get(number=2)) == records(5)
+
+    def test_a_member_that_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": b"[]", "notes.txt": b"x"})
+        assert refused(101, path) == (
+            f"{path}: notes.txt is not a JSON file. A results ZIP holds nothing but pages. "
+            "Nothing was imported."
+        )
+
+    def test_a_broken_member_is_named(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": b"[{}]", "b.json": b"[{]"})
+        assert refused(101, path).startswith(f"{path}: b.json, line 1, column 3: Expecting property name")
+
+    def test_no_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {})
+        assert refused(101, path) == f"{path} is a ZIP without any page. Nothing was imported."
+
+    def test_an_encrypted_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page, path = put(tmp_path, "a.json", "[{}]"), tmp_path / "all.zip"
+        subprocess.run([needs("7z"), "a", "-psecret", path, page], check=True, capture_output=True)
+        assert refused(101, path) == (
+            f"{path}: a.json is encrypted. Unpack the ZIP and import the pages. Nothing was imported."
+        )
+
+    def test_a_zip_that_was_cut_off(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": b"[{}]"})
+        path.write_bytes(path.read_bytes()[:-10])
+        assert refused(101, path).startswith(f"{path} is a damaged ZIP (")
+
+    def test_a_member_that_is_damaged(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": json.dumps(records(50)).encode()})
+        content = bytearray(path.read_bytes())
+        content[60:80] = b"\0" * 20
+        path.write_bytes(content)
+        assert refused(101, path).startswith(f"{path}: a.json")
+
+    def test_a_member_whose_checksum_is_wrong(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = tmp_path / "all.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("a.json", b'[{"asin": "B1"}]')
+        path.write_bytes(path.read_bytes().replace(b"B1", b"B2"))
+        assert "a.json: the ZIP is damaged or of an unknown kind (Bad CRC-32" in refused(101, path)
+
+    def test_a_category_has_no_zip_of_pages(
+        self, headphones: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put_zip(tmp_path, PAGES)
+        assert refused("Headphones", path) == (
+            "Headphones scrapes a category; a run of it has one list, not 3 files. Nothing was imported."
+        )
+
+
+class TestJsonLines:
+    @pytest.mark.parametrize("name", ["results.jsonl", "results.NDJSON", "results.json", "lines"])
+    def test_records_are_cut_into_pages(self, laptops: Collection, tmp_path: Path, name: str) -> None:
+        import_run(101, put_lines(tmp_path, records(501), name))
+        run = Run.objects.get()
+        assert stored_records(run) == records(501)
+        assert run.file_count == 4
+
+    def test_the_page_size_may_be_chosen(self, laptops: Collection, tmp_path: Path) -> None:
+        call_command("import_run", "101", str(put_lines(tmp_path, records(5))), "--page-size=2")
+        assert Run.objects.get().file_count == 4
+
+    @pytest.mark.parametrize("size", ["0", "-1", "many"])
+    def test_a_page_holds_at_least_one_record(
+        self, laptops: Collection, tmp_path: Path, refused: Any, size: str
+    ) -> None:
+        lines = put_lines(tmp_path, records(5))
+        with pytest.raises(CommandError, match="--page-size"):
+            call_command("import_run", "101", str(lines), f"--page-size={size}")
+
+    def test_several_files_make_one_run(self, laptops: Collection, tmp_path: Path) -> None:
+        first, second = put_lines(tmp_path, records(3)), put_lines(tmp_path, records(3, 4), "2.jsonl")
+        import_run(101, first, second)
+        assert stored_records(Run.objects.get()) == records(6)
+
+    def test_broken_json_names_file_line_and_column(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        lines = put(tmp_path, "a.jsonl", '{"a": 1}\n{"a": 1\n{"a": 1}\n')
+        said = refused(101, lines)
+        assert said == f"{lines}, line 2, column 8: Expecting ',' delimiter. Nothing was imported."
+
+    def test_they_do_not_mix_with_pages(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page, lines = put(tmp_path, "a.json", "[]"), put_lines(tmp_path, records(1))
+        assert refused(101, page, lines) == (
+            f"{lines} is JSON Lines and others are not; a run is made of one kind of file. "
+            "Nothing was imported."
+        )
+
+
+class TestCategoryLists:
+    @pytest.mark.parametrize("content", ['[{"asin": "B1"}]', '{"asins":\n [{"asin": "B1"}]}'])
+    def test_a_list_is_kept_as_it_is(self, headphones: Collection, tmp_path: Path, content: str) -> None:
+        import_run("Headphones", put(tmp_path, "whatever.json", content))
+        run = Run.objects.get()
+        assert stored_bytes(run.files.get(name="category_asins.json")) == content.encode()
+        assert run.files.filter(name="category_asins.csv").exists()
+        assert run.extracted == 1
+
+    def test_json_lines_become_a_list(self, headphones: Collection, tmp_path: Path) -> None:
+        import_run("Headphones", put_lines(tmp_path, records(3)))
+        assert stored_records(Run.objects.get()) == records(3)
+
+
+class TestWhatCanNotBe:
+    def test_a_missing_file(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        missing = tmp_path / "no.json"
+        assert refused(101, missing) == f"There is no file {missing}. Nothing was imported."
+
+    def test_a_folder(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        assert refused(101, tmp_path) == f"{tmp_path} is not a file. Nothing was imported."
+
+    def test_an_empty_file(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        empty = put(tmp_path, "a.json", "")
+        assert refused(101, empty) == f"{empty} is empty. Nothing was imported."
+
+    def test_an_unknown_collection(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page = put(tmp_path, "a.json", "[]")
+        assert 'There is no collection of the id or name "No such"' in refused("No such", page)
+
+    def test_a_name_that_several_have(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        other = Collection.objects.create(team=laptops.team, name=laptops.name)
+        page = put(tmp_path, "a.json", "[]")
+        assert f"101, {other.pk}" in refused("AU Laptops", page)
+
+    def test_a_name_that_is_no_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.json"))
+        assert refused(101, page) == f"There is no file {tmp_path}/caf�.json. Nothing was imported."
+
+    def test_a_disk_that_is_full(
+        self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(number: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        page = put(tmp_path, "a.json", "[]")
+        assert refused(101, page) == "No space left on device. Nothing was imported."
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (KeyboardInterrupt, "Interrupted. Nothing was imported."),
+            (RecursionError, "A record is nested too deeply. Nothing was imported."),
+        ],
+    )
+    @pytest.mark.usefixtures("laptops")
+    def test_ctrl_c_and_what_can_not_be_written(
+        self,
+        tmp_path: Path,
+        refused: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        error: type[BaseException],
+        said: str,
+    ) -> None:
+        def interrupted(writer: ResultSetWriter) -> None:
+            raise error
+
+        monkeypatch.setattr(ResultSetWriter, "finish", interrupted)
+        assert refused(101, put(tmp_path, "a.json", "[{}]")) == said
+
+
+def test_runs_that_were_killed_are_failed_first(laptops: Collection, tmp_path: Path) -> None:
+    killed = ResultSetWriter.start(laptops).run
+    Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    import_run(101, put(tmp_path, "a.json", "[]"))
+    killed.refresh_from_db()
+    assert killed.state == State.FAILED
+
+
+def test_progress_is_shown_on_a_terminal_only(
+    laptops: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_run(101, put(tmp_path, "a.json", "[]"))
+    assert capsys.readouterr().err == ""
+
+
+def test_help_says_what_may_be_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call_command("import_run", "--help")
+    said = capsys.readouterr().out
+    for words in ("COLLECTION FILE", "--page-size N", "JSON Lines", "ZIP", "(default: 250)"):
+        assert words in said
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("shop", ["lazada", "shein"])
+def test_real_records_come_back_record_for_record(laptops: Collection, shop: str) -> None:
+    path = SHARED / f"{shop}-products.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    scraped = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    import_run(101, path)
+    run = Run.objects.get()
+    assert run.extracted == len(scraped) == 1000
+    assert stored_records(run) == scraped
+    with zipfile.ZipFile(io.BytesIO(stored_bytes(run.files.get(kind=FileKind.ARCHIVE)))) as archive:
+        zipped = [record for name in archive.namelist() for record in json.loads(archive.read(name))]
+    assert zipped == scraped

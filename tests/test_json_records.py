@@ -1,0 +1,238 @@
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collections_app.formats import json_records
+from collections_app.formats.json_records import InvalidRecords, read_json_lines, read_records
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+RECORDS = st.lists(st.dictionaries(st.text(), JSON, max_size=5), max_size=6)
+
+MESSY = [
+    {"title": 'A "quoted" \\ title', "price": 12.5e-3, "stock": None, "unicode": "ノート 👩‍👩‍👧 \ud83d"},
+    {"nested": {"list": [1, -2, [True, False, None], {}], "empty": ""}, "big": 10**30, "escaped": "\u0001\n"},
+    {},
+]
+
+
+class Dripping(io.RawIOBase):
+    """A stream that gives at most so many bytes at once."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._rest = io.BytesIO(content)
+        self._size = size
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._rest.read(self._size)
+        self.taken += len(data)
+        return data
+
+
+def read(content: bytes | str, **options: bool) -> list[dict[str, Any]]:
+    raw = content.encode() if isinstance(content, str) else content
+    return list(read_records(io.BytesIO(raw), **options))
+
+
+def problem_of(content: bytes | str) -> InvalidRecords:
+    with pytest.raises(InvalidRecords) as caught:
+        read(content)
+    return caught.value
+
+
+@given(RECORDS, st.sampled_from([None, 2]))
+def test_it_returns_what_was_written(records: list[dict[str, Any]], indent: int | None) -> None:
+    assert read(json.dumps(records, indent=indent)) == records
+    assert read(json.dumps(records, indent=indent, ensure_ascii=False)) == records
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_it_does_not_matter_how_the_bytes_come(indent: int | None) -> None:
+    content = b"\xef\xbb\xbf" + json.dumps(MESSY, indent=indent).encode()
+    content += b" \n"
+    for size in range(1, len(content) + 1):
+        assert list(read_records(Dripping(content, size))) == MESSY
+
+
+@pytest.mark.parametrize("ending", range(1, 60, 2))
+def test_a_cut_file_is_told_from_a_whole_one_however_the_bytes_come(ending: int) -> None:
+    content = json.dumps(MESSY).encode()[:-ending]
+    expected = str(problem_of(content))
+    for size in range(1, len(content)):
+        with pytest.raises(InvalidRecords) as caught:
+            list(read_records(Dripping(content, size)))
+        assert str(caught.value) == expected
+
+
+def test_a_list_may_be_wrapped_as_the_vendor_does() -> None:
+    assert read(' {"asins" : [{"asin": "B1"}] } ') == [{"asin": "B1"}]
+    content = b'\n{ "asins":[ {} ]}'
+    for size in range(1, len(content)):
+        assert list(read_records(Dripping(content, size))) == [{}]
+
+
+def test_no_wrapper_where_none_is_wanted() -> None:
+    with pytest.raises(InvalidRecords, match="line 1, column 1: Expected a list of records"):
+        read('{"asins": []}', wrapped=False)
+
+
+@pytest.mark.parametrize("content", ["[]", " [ \n] ", "\ufeff[]", '{"asins": []}'])
+def test_no_record_is_fine(content: str) -> None:
+    assert read(content) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "problem"),
+    [
+        ("", 1, 1, "The file is empty"),
+        ("\ufeff \n ", 2, 2, "The file is empty"),
+        ("<html>", 1, 1, "Expected a list of records, in [ and ]"),
+        ("null", 1, 1, "Expected a list of records, in [ and ]"),
+        ("[1, 2]", 1, 2, "Expected a record, in { and }"),
+        ('[{}, "text"]', 1, 6, "Expected a record, in { and }"),
+        ("[{},]", 1, 5, "Expected a record, in { and }"),
+        ("[{},", 1, 5, "Expected a record, in { and }"),
+        ("[", 1, 2, "Expected a record, in { and }"),
+        ("[{} {}]", 1, 5, "Expected , or ] after the record"),
+        ("[{}", 1, 4, "Expected , or ] after the record"),
+        ("[] []", 1, 4, "Expected nothing after the list"),
+        ('{"asins": []', 1, 13, "Expected } after the list"),
+        ('{"asins": []} x', 1, 15, "Expected nothing after the list"),
+        ('{"asin": "B1"}', 1, 2, 'Expected a list, or {"asins": [...]}'),
+        ('[\n  {"a": 1},\n  {"b": nope}\n]', 3, 9, "Expecting value"),
+        ('[{"a": "x\ny"}]', 1, 10, "Invalid control character at"),
+        ('[\n{"a": "x', 2, 7, "Unterminated string starting at"),
+        ('[{"a": tru}]', 1, 8, "Expecting value"),
+        ('[{"a": "\\u12x4"}]', 1, 10, "Invalid \\uXXXX escape"),
+        ('[\n\n {"a": NaN}]', 3, 2, "NaN is not JSON"),
+        ('[{"a": -Infinity}]', 1, 2, "-Infinity is not JSON"),
+        ('[{"a": 1e999}]', 1, 2, "The number 1e999 is too large"),
+    ],
+)
+def test_it_says_what_is_wrong_and_where(content: str, line: int, column: int, problem: str) -> None:
+    error = problem_of(content)
+    assert (error.line, error.column, error.problem) == (line, column, problem)
+    assert str(error) == f"line {line}, column {column}: {problem}"
+
+
+def test_the_place_is_counted_over_the_whole_file() -> None:
+    lines = [json.dumps({"title": "ü" * 50}) for _ in range(5000)]
+    lines[3999] = '{"title": oops}'
+    error = problem_of("[\n" + ",\n".join(lines) + "\n]")
+    assert (error.line, error.column) == (4001, 11)
+
+
+def test_the_column_is_counted_in_a_file_of_one_long_line() -> None:
+    content = "[" + ",".join(['{"a": "é"}'] * 20_000) + ",x]"
+    error = problem_of(content)
+    assert (error.line, error.column) == (1, len(content) - 1)
+
+
+def test_bytes_that_are_not_utf_8_are_found() -> None:
+    error = problem_of(b'[{"a": "fine"},\n {"b": "caf\xe9"}]')
+    assert (error.line, error.column, error.problem) == (2, 12, "The text is not UTF-8")
+    assert problem_of('[{"a": 1}]'.encode("utf-16")).problem == "The text is not UTF-8"
+    assert problem_of('[{"a": "é'.encode()[:-1]).problem == "The text is not UTF-8"
+
+
+def test_a_record_that_is_nested_too_deeply_is_refused() -> None:
+    error = problem_of('[{"a": ' + "[" * 200_000 + "]" * 200_000 + "}]")
+    assert (error.line, error.column, error.problem) == (1, 2, "The record is nested too deeply")
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    error = problem_of('[{"a": ' + "1" * 5000 + "}]")
+    assert (error.line, error.column) == (1, 2)
+    assert "4300 digits" in error.problem
+
+
+def test_a_broken_record_is_found_without_reading_the_rest() -> None:
+    stream = Dripping(b'[{"a": oops},' + b'{"b": 1},' * 1_000_000, 64 * 1024)
+    with pytest.raises(InvalidRecords):
+        list(read_records(stream))
+    assert stream.taken <= 64 * 1024
+
+
+@pytest.mark.parametrize("size", [1, 100, 10_000])
+def test_a_record_has_a_largest_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(json_records, "MAX_RECORD", 1000)
+    fits = json.dumps({"a": "x" * (1000 - len('{"a": ""}'))})
+    assert list(read_records(Dripping(f"[{fits}]".encode(), size))) == [json.loads(fits)]
+    for content in ('[\n{"a": "' + "x" * 1000 + '"}]', '[\n{"a": "' + "x" * 5000):
+        with pytest.raises(InvalidRecords) as caught:
+            list(read_records(Dripping(content.encode(), size)))
+        assert (caught.value.line, caught.value.column) == (2, 1)
+        assert "larger than" in caught.value.problem
+
+
+def test_memory_is_that_of_a_record_not_of_the_file() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"["
+        for _ in range(1000):
+            yield b'{"title": "%b"},' % (b"x" * 30_000)
+        yield b"{}]"
+
+    class Stream:
+        def __init__(self) -> None:
+            self._chunks = chunks()
+
+        def read(self, size: int, /) -> bytes:
+            return next(self._chunks, b"")
+
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_records(Stream())) == 1001
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000  # of 30 MB
+
+
+@given(RECORDS.filter(bool))
+def test_json_lines_return_what_was_written(records: list[dict[str, Any]]) -> None:
+    content = "\n".join(json.dumps(record) for record in records)
+    assert list(read_json_lines(io.BytesIO(content.encode()))) == records
+
+
+def test_json_lines_may_have_blank_lines_windows_endings_and_a_byte_order_mark() -> None:
+    content = b'\xef\xbb\xbf{"a": 1}\r\n\r\n  {"b": "\xc3\xa9"}\r\n'
+    assert list(read_json_lines(io.BytesIO(content))) == [{"a": 1}, {"b": "é"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "problem"),
+    [
+        (b"", 1, 1, "The file is empty"),
+        (b"\n\n", 1, 1, "The file is empty"),
+        (b'{"a": 1}\n{"b": \n', 2, 7, "Expecting value"),
+        (b'{"a": 1}\n[1]\n', 2, 1, "Expected a record, in { and }"),
+        (b'{"a": 1} {"b": 2}\n', 1, 10, "Expected the end of the line after the record"),
+        (b'{"a": 1}\n\n{"b": "\xff"}', 3, 8, "The text is not UTF-8"),
+        (b'{"a": 1}\n{"b": NaN}', 2, 1, "NaN is not JSON"),
+    ],
+)
+def test_json_lines_say_what_is_wrong_and_where(content: bytes, line: int, column: int, problem: str) -> None:
+    with pytest.raises(InvalidRecords) as caught:
+        list(read_json_lines(io.BytesIO(content)))
+    error = caught.value
+    assert (error.line, error.column, error.problem) == (line, column, problem)
+
+
+def test_a_line_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_records, "MAX_RECORD", 100)
+    content = b'{"a": 1}\n{"b": "' + b"x" * 100 + b'"}\n'
+    with pytest.raises(InvalidRecords, match="line 2, column 1: The record is larger than"):
+        list(read_json_lines(io.BytesIO(content)))

@@ -1,0 +1,73 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from collections_app.models import Collection, ResultFile, Run
+from collections_app.result_sets import folder
+from collections_app.result_sets.lease import RunIsBeingWritten
+from collections_app.result_sets.removal import delete_run
+from collections_app.result_sets.repair import repair_runs
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_records
+
+
+def test_rows_and_files_go(laptops: Collection, results_folder: Path) -> None:
+    kept, deleted = make_ready_run(laptops, records(2)), make_ready_run(laptops)
+    delete_run(deleted)
+    assert list(Run.objects.all()) == [kept]
+    assert set(ResultFile.objects.values_list("run", flat=True)) == {kept.pk}
+    assert not (results_folder / "101" / "2").exists()
+    assert stored_records(kept) == records(2)
+
+
+def test_a_run_of_any_state_goes(laptops: Collection, results_folder: Path) -> None:
+    for run in (make_failed_run(laptops), make_processing_run(laptops, records(1))):
+        delete_run(run)
+    assert not Run.objects.exists()
+    assert list((results_folder / "101").iterdir()) == []
+
+
+def test_a_run_that_is_being_written_stays(laptops: Collection) -> None:
+    with ResultSetWriter.start(laptops) as writer:
+        writer.add_record({})
+        with pytest.raises(RunIsBeingWritten, match="Run 1 is being written just now"):
+            delete_run(writer.run)
+    assert stored_records(writer.run) == [{}]
+
+
+def test_a_run_whose_writer_is_dead_goes(laptops: Collection) -> None:
+    run = ResultSetWriter.start(laptops).run
+    Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    delete_run(run)
+    assert not Run.objects.exists()
+
+
+def test_deleting_twice_is_fine(laptops: Collection) -> None:
+    run = make_ready_run(laptops)
+    delete_run(run)
+    delete_run(run)
+
+
+def test_files_that_were_not_reached_are_removed_by_repair(
+    laptops: Collection, results_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(run: Run) -> None:
+        raise KeyboardInterrupt
+
+    run = make_ready_run(laptops)
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            delete_run(run)
+    assert len(repair_runs().removed_files) == 2
+    assert not [path for path in results_folder.rglob("*") if path.is_file()]
+
+
+def test_the_rows_must_be_gone_for_good_before_the_files_go(laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(1))
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        delete_run(run)
+    assert stored_records(run) == records(1)

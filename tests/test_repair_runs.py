@@ -1,0 +1,170 @@
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from collections_app.models import Collection, ResultFile, Run, State
+from collections_app.result_sets import folder, repair
+from collections_app.result_sets.repair import INTERRUPTED, repair_runs
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_records
+
+
+def dead_run(collection: Collection, pages: int = 2) -> Run:
+    """Return a run whose writer was killed in the middle of a page."""
+    writer = ResultSetWriter.start(collection, page_size=2)
+    for record in records(2 * pages + 1):
+        writer.add_record(record)
+    Run.objects.filter(pk=writer.run.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    # A killed writer doesn't clean up: its half page stays on the disk.
+    assert writer._file is not None
+    writer._file._file.file.close()
+    return writer.run
+
+
+def put(results_folder: Path, name: str) -> Path:
+    path = results_folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"[]")
+    return path
+
+
+def all_below(path: Path) -> list[Path]:
+    return sorted(path.rglob("*"))
+
+
+def test_a_run_whose_writer_is_dead_fails_with_a_reason_that_says_what_to_do(
+    laptops: Collection, results_folder: Path
+) -> None:
+    run = dead_run(laptops)
+    assert any(path.name.endswith(".part") for path in all_below(results_folder))
+    report = repair_runs()
+    assert report.failed_runs == [run]
+    run.refresh_from_db()
+    assert (run.state, run.failure_reason, run.lease_expires_at) == (State.FAILED, INTERRUPTED, None)
+    assert "Start it again" in run.failure_reason
+    assert not ResultFile.objects.exists()
+    assert [path for path in all_below(results_folder) if path.is_file()] == []
+
+
+def test_a_second_repair_finds_nothing(laptops: Collection) -> None:
+    dead_run(laptops)
+    assert repair_runs().was_needed
+    assert not repair_runs().was_needed
+
+
+def test_a_run_that_is_being_written_is_left_alone(laptops: Collection, results_folder: Path) -> None:
+    with ResultSetWriter.start(laptops, page_size=2) as writer:
+        for record in records(3):
+            writer.add_record(record)
+        before = all_below(results_folder)
+        assert not repair_runs().was_needed
+        assert all_below(results_folder) == before
+    assert stored_records(writer.run) == records(3)
+
+
+def test_a_processing_run_that_is_nobodys_is_left_alone(laptops: Collection, results_folder: Path) -> None:
+    run = make_processing_run(laptops, records(3), page_size=2)
+    before = all_below(results_folder)
+    assert not repair_runs().was_needed
+    assert all_below(results_folder) == before
+    run.refresh_from_db()
+    assert run.state == State.PROCESSING
+
+
+def test_completed_and_failed_runs_stay(
+    laptops: Collection, headphones: Collection, results_folder: Path
+) -> None:
+    run = make_ready_run(laptops, records(3))
+    make_ready_run(headphones, records(3))
+    make_failed_run(laptops)
+    before = all_below(results_folder)
+    assert not repair_runs().was_needed
+    assert all_below(results_folder) == before
+    assert stored_records(run) == records(3)
+
+
+def test_files_that_belong_to_no_run_are_removed(laptops: Collection, results_folder: Path) -> None:
+    ready, failed = make_ready_run(laptops), make_failed_run(laptops)
+    paused = make_processing_run(laptops, records(1))
+    kept = [path for path in all_below(results_folder) if path.is_file()]
+    for run in (ready, failed, paused):
+        put(results_folder, f"{folder.folder_of(run)}/0123456789abcdef-page-0001.json")
+        put(results_folder, f"{folder.folder_of(run)}/0123456789abcdef-page-0002.json.12345678.part")
+    put(results_folder, "101/99/0123456789abcdef-page-0001.json")
+    put(results_folder, "555/1/0123456789abcdef-page-0001.json")
+    report = repair_runs()
+    assert len(report.removed_files) == 8
+    assert sorted(report.removed_folders) == ["101/2", "101/99", "555", "555/1"]
+    assert [path for path in all_below(results_folder) if path.is_file()] == kept
+
+
+def test_another_attempts_files_go_while_a_run_is_being_written(
+    laptops: Collection, results_folder: Path
+) -> None:
+    run = make_processing_run(laptops, records(1))
+    with ResultSetWriter.resume(run) as writer:
+        writer.add_record({})
+        stray = put(results_folder, f"101/1/{run.attempt}-page-0007.json")
+        assert repair_runs().removed_files == [f"101/1/{run.attempt}-page-0007.json"]
+        assert not stray.exists()
+    assert stored_records(writer.run) == [*records(1), {}]
+
+
+def test_what_is_not_ours_is_left_alone(laptops: Collection, results_folder: Path) -> None:
+    make_failed_run(laptops)
+    ours = [
+        put(results_folder, name)
+        for name in ("lost+found/a", "README", "101/notes.txt", "101/1/folder/file", "777/folder/file")
+    ]
+    repair_runs()
+    assert all(path.exists() for path in ours)
+
+
+def test_a_writer_that_comes_back_in_time_keeps_its_run(
+    laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ResultSetWriter.start(laptops)
+    Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    fail = repair._fail
+
+    def renewed_just_before(run: Run) -> bool:
+        writer.renew()
+        return fail(run)
+
+    monkeypatch.setattr(repair, "_fail", renewed_just_before)
+    assert not repair_runs().was_needed
+    writer.add_record({})
+    assert writer.finish().is_ready
+
+
+def test_nothing_was_stored_yet(db: None) -> None:
+    assert not repair_runs().was_needed
+
+
+def test_the_command_says_what_it_did(laptops: Collection, results_folder: Path) -> None:
+    dead_run(laptops)
+    put(results_folder, "555/1/0123456789abcdef-page-0001.json")
+    out = StringIO()
+    call_command("repair_runs", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "Run 1 of AU Laptops was interrupted; it is Failed now.",
+        "Removed files that belong to no run: 1.",
+        "Removed empty folders: 2.",
+    ]
+    out = StringIO()
+    call_command("repair_runs", stdout=out)
+    assert out.getvalue() == "Nothing to repair.\n"
+
+
+def test_the_command_says_which_runs_it_left_alone(laptops: Collection) -> None:
+    out = StringIO()
+    with ResultSetWriter.start(laptops):
+        call_command("repair_runs", stdout=out)
+    assert out.getvalue() == (
+        "Left alone, because they are being written or were interrupted less than a minute ago: "
+        "run 1 of AU Laptops.\n"
+    )

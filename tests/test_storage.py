@@ -1,0 +1,108 @@
+import os
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import storages
+
+from collections_app.result_sets.storage import ASIDE
+
+
+def write(key: str, content: bytes) -> None:
+    with storages["results"].open(key, "wb") as file:
+        file.write(content)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file_appears_only_once_it_is_whole(results_folder: Path) -> None:
+    with storages["results"].open("101/1/page.json", "wb") as file:
+        file.write(b"[")
+        assert not storages["results"].exists("101/1/page.json")
+        assert [name.endswith(ASIDE) for name in files_in(results_folder)] == [True]
+        file.write(b"]")
+    assert files_in(results_folder) == ["101/1/page.json"]
+    with storages["results"].open("101/1/page.json") as file:
+        assert file.read() == b"[]"
+
+
+def test_a_file_is_replaced_at_once(results_folder: Path) -> None:
+    write("a.json", b"old")
+    with storages["results"].open("a.json", "wb") as file:
+        file.write(b"new")
+        assert (results_folder / "a.json").read_bytes() == b"old"
+    assert (results_folder / "a.json").read_bytes() == b"new"
+
+
+def test_an_exception_leaves_nothing_behind(results_folder: Path) -> None:
+    with pytest.raises(TypeError), storages["results"].open("a.json", "wb") as file:
+        file.write("text is no bytes")
+    assert files_in(results_folder) == []
+
+
+def test_a_discarded_file_leaves_nothing_behind(results_folder: Path) -> None:
+    file = storages["results"].open("a.json", "wb")
+    file.write(b"half")
+    file.discard()
+    file.discard()
+    file.close()
+    assert files_in(results_folder) == []
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(
+    results_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    results_folder.mkdir()
+    file = storages["results"].open("a.json", "wb")
+    file.write(b"whole")
+    with pytest.raises(OSError, match="No space left"):
+        file.close()
+    assert files_in(results_folder) == []
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(
+    results_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+    replace, fsync = Path.replace, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: (order.append("fsync"), fsync(number))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda path, target: (order.append("rename"), replace(path, target))[1]
+    )
+    results_folder.mkdir()
+    write("a.json", b"[]")
+    assert order == ["fsync", "rename", "fsync"]
+
+
+def test_new_folders_are_on_the_disk_as_well(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda number: (synced.append(str(Path(f"/proc/self/fd/{number}").readlink())), fsync(number))[1],
+    )
+    write("101/1/a.json", b"[]")
+    for folder in (
+        results_folder.parent,
+        results_folder,
+        results_folder / "101",
+        results_folder / "101" / "1",
+    ):
+        assert str(folder) in synced
+
+
+def test_a_key_can_not_lead_out_of_the_folder() -> None:
+    for mode in ("rb", "wb"):
+        with pytest.raises(Exception, match="outside of the base path"):
+            storages["results"].open("../secret", mode)
+
+
+def test_only_reading_and_writing() -> None:
+    with pytest.raises(ValueError, match="'rb' or 'wb', not 'ab'"):
+        storages["results"].open("a.json", "ab")

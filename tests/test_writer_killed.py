@@ -1,0 +1,270 @@
+"""Whatever is killed, and whenever: no half run is ever shown, and no whole one is ever lost.
+
+Children are forked that kill themselves (SIGKILL) at every point where something is about to be
+written, synced, renamed, removed or committed, or has just been.
+"""
+
+import hashlib
+import os
+import random
+import signal
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+
+from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.result_sets.new_file import NewFile
+from collections_app.result_sets.removal import delete_run
+from collections_app.result_sets.repair import repair_runs
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.results import make_processing_run, make_ready_run, records, stored_records
+from tests.tools import in_ci
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+POINTS: list[tuple[Any, str]] = [
+    (NewFile, "write"),
+    (os, "fsync"),
+    (os, "remove"),
+    (os, "rmdir"),
+    (Path, "open"),
+    (Path, "mkdir"),
+    (Path, "replace"),
+    (Path, "unlink"),
+    (CursorWrapper, "execute"),
+    (CursorWrapper, "executemany"),
+    (BaseDatabaseWrapper, "_commit"),
+]
+HANGS_AFTER_SECONDS = 60
+
+
+def write_a_product_run(collection: Collection) -> None:
+    with ResultSetWriter.start(collection, page_size=2) as writer:
+        for record in records(3):
+            writer.add_record(record)
+
+
+def write_a_category_run(collection: Collection) -> None:
+    with ResultSetWriter.start(collection) as writer:
+        for record in records(2):
+            writer.add_record(record)
+
+
+def go_on_with_a_run(collection: Collection) -> None:
+    run = collection.runs.get(state=State.PROCESSING)
+    with ResultSetWriter.resume(run) as writer:
+        writer.add_record({})
+
+
+def delete_a_run(collection: Collection) -> None:
+    delete_run(collection.runs.get(number=2))
+
+
+def repair(collection: Collection) -> None:
+    repair_runs()
+
+
+def nothing(collection: Collection) -> None:
+    """Prepare nothing."""
+
+
+def a_whole_run(collection: Collection) -> None:
+    make_ready_run(collection, records(3), page_size=2)
+
+
+def a_paused_run(collection: Collection) -> None:
+    make_processing_run(collection, records(2))
+
+
+def a_mess(collection: Collection) -> None:
+    """Leave behind what killed writers and a killed deletion do."""
+    writer = ResultSetWriter.start(collection, page_size=2)
+    for record in records(3):
+        writer.add_record(record)
+    assert writer._file is not None
+    writer._file._file.file.close()
+    make_ready_run(collection, records(1))
+    Run.objects.filter(number=3).delete()
+    expire_leases()
+
+
+CASES = [
+    pytest.param("laptops", nothing, write_a_product_run, id="product run"),
+    pytest.param("headphones", nothing, write_a_category_run, id="category run"),
+    pytest.param("laptops", a_paused_run, go_on_with_a_run, id="product run that goes on"),
+    pytest.param("headphones", a_paused_run, go_on_with_a_run, id="category run that goes on"),
+    pytest.param("laptops", a_whole_run, delete_a_run, id="deletion"),
+    pytest.param("laptops", a_mess, repair, id="repair"),
+]
+
+
+@pytest.mark.parametrize(("kind", "prepare", "act"), CASES)
+def test_killed_at_every_point(
+    request: pytest.FixtureRequest,
+    results_folder: Path,
+    kind: str,
+    prepare: Callable[[Collection], None],
+    act: Callable[[Collection], None],
+) -> None:
+    collection = request.getfixturevalue(kind)
+    for point in endlessly():
+        begin_anew(collection)
+        prepare(collection)
+        killed = survives(lambda point=point: kill_at(point, lambda: act(collection)))
+        check(collection, results_folder)
+        if not killed:
+            break
+    assert point > 20
+
+
+@pytest.mark.parametrize(("kind", "prepare", "act"), CASES[:2])
+def test_killed_at_any_moment(
+    request: pytest.FixtureRequest,
+    results_folder: Path,
+    kind: str,
+    prepare: Callable[[Collection], None],
+    act: Callable[[Collection], None],
+) -> None:
+    collection = request.getfixturevalue(kind)
+    begin_anew(collection)
+    began = time.monotonic()
+    act(collection)
+    takes = time.monotonic() - began
+    moments = random.Random(88)
+    for _ in range(50 if in_ci() else 3):
+        begin_anew(collection)
+        survives(lambda: act(collection), kill_after=moments.uniform(0, 2 * takes))
+        check(collection, results_folder)
+
+
+def endlessly() -> Iterator[int]:
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+def begin_anew(collection: Collection) -> None:
+    """Leave one completed run, number 1, which nothing may touch."""
+    for run in collection.runs.all():
+        delete_run(run)
+    Collection.objects.filter(pk=collection.pk).update(last_run_number=0)
+    make_ready_run(collection, records(1))
+
+
+def survives(act: Callable[[], None], *, kill_after: float | None = None) -> bool:
+    """Do something in a child process; return whether it was killed. Fails where it fails."""
+    connections.close_all()
+    with warnings.catch_warnings():
+        # That a child of a process with threads may hang: then the alarm ends it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        signal.alarm(HANGS_AFTER_SECONDS)
+        try:
+            act()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # whatever it is, the parent's tests must not go on here
+            os._exit(1)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL, "The child hung."
+        return True
+    assert os.WEXITSTATUS(status) == 0, "The child failed."
+    return False
+
+
+def kill_at(point: int, act: Callable[[], None]) -> None:
+    """Do something, and die at the given point; called in a child, so that nothing is put back."""
+    passed = 0
+
+    def pass_a_point() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            pass_a_point()
+            result = original(*args, **kwargs)
+            pass_a_point()
+            return result
+
+        return call
+
+    for owner, name in POINTS:
+        setattr(owner, name, guarded(getattr(owner, name)))
+    act()
+
+
+def expire_leases() -> None:
+    """Let the time pass after which a writer is taken for dead."""
+    past = timezone.now() - timedelta(seconds=1)
+    Run.objects.exclude(lease_expires_at=None).update(lease_expires_at=past)
+
+
+def check(collection: Collection, results_folder: Path) -> None:
+    ready = ready_runs(collection)
+    assert 1 in ready
+    expire_leases()
+    repair_runs()
+    assert ready_runs(collection) == ready
+    assert not Run.objects.exclude(lease_expires_at=None).exists()
+    on_disk = {str(path.relative_to(results_folder)) for path in results_folder.rglob("*") if path.is_file()}
+    assert on_disk == set(ResultFile.objects.values_list("key", flat=True))
+    assert not repair_runs().was_needed
+
+    for run in collection.runs.filter(state=State.PROCESSING):
+        with ResultSetWriter.resume(run) as writer:
+            writer.add_record({"asin": "last"})
+        assert stored_records(writer.run)[:2] == records(2)
+        assert stored_records(writer.run)[-1] == {"asin": "last"}
+    new = make_ready_run(collection, records(3))
+    assert stored_records(new) == records(3)
+    assert new.number in ready_runs(collection)
+
+
+def ready_runs(collection: Collection) -> set[int]:
+    """Return the numbers of the runs that a reader may download from, having verified every byte."""
+    ready = set()
+    for run in collection.runs.with_files():
+        if not run.is_ready:
+            assert run.ready_files == []
+            continue
+        ready.add(run.number)
+        assert len(run.ready_files) == run.file_count
+        for file in run.ready_files:
+            verify(file)
+        if run.archive is not None:
+            with storages["results"].open(run.archive.key) as stored, zipfile.ZipFile(stored) as archive:
+                assert archive.testzip() is None
+                assert archive.namelist() == [page.name for page in run.pages]
+        kinds = {file.kind for file in run.ready_files}
+        assert kinds in (
+            {FileKind.PAGE, FileKind.ARCHIVE},
+            {FileKind.CATEGORY_LIST, FileKind.CATEGORY_CSV},
+        )
+        assert len(stored_records(run)) == run.extracted
+    return ready
+
+
+def verify(file: ResultFile) -> None:
+    with storages["results"].open(file.key) as stored:
+        content = stored.read()
+    assert len(content) == file.size
+    assert hashlib.sha256(content).hexdigest() == file.sha256

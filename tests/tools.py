@@ -1,0 +1,19 @@
+"""Programs from outside that tests use, and where the tests run."""
+
+import os
+import shutil
+
+import pytest
+
+
+def in_ci() -> bool:
+    """Whether these are the full tests."""
+    return os.environ.get("CI") == "true"
+
+
+def needs(program: str) -> str:
+    """Return where a program is; without it the test is skipped, which conftest.py fails in CI."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
