@@ -1,11 +1,51 @@
 """Every address of the app, in two groups: views for people, the API for scripts."""
 
-from django.urls import path
+from django.urls import include, path
 
-from collections_app.views import health
+from collections_app.views import (
+    collections,
+    download,
+    health,
+    members,
+    profile,
+    result_file,
+    run_delete,
+    team,
+)
 
 people = [
+    path("", collections.home, name="home"),
+    path("collections/", collections.collections, name="collections"),
+    path("collections/add", collections.collection_add, name="collection_add"),
+    path(
+        "collections/<int:collection_id>/",
+        include(
+            [
+                path("rename", collections.collection_rename, name="collection_rename"),
+                path("archive", collections.collection_archive, name="collection_archive"),
+                path("restore", collections.collection_restore, name="collection_restore"),
+                path("download", download.download, name="download"),
+                path("runs/<int:number>/delete", run_delete.run_delete, name="run_delete"),
+                path("runs/<int:number>/files/<path:name>", result_file.result_file, name="result_file"),
+            ]
+        ),
+    ),
+    path("members/", members.members, name="members"),
+    path("members/add", members.member_add, name="member_add"),
+    path("members/<int:membership_id>/role", members.member_role, name="member_role"),
+    path("members/<int:membership_id>/remove", members.member_remove, name="member_remove"),
+    path(
+        "members/<int:membership_id>/password-link", members.member_password_link, name="member_password_link"
+    ),
+    path("profile/", profile.profile, name="profile"),
+    path("profile/keys", profile.key_create, name="key_create"),
+    path("keys/<int:key_id>/revoke", profile.key_revoke, name="key_revoke"),
+    path("team", team.team_switch, name="team_switch"),
     path("healthz", health.healthz, name="healthz"),
 ]
 
-urlpatterns = [*people]
+scripts = [
+    path("api/", include("collections_app.api.urls")),
+]
+
+urlpatterns = [*people, *scripts]

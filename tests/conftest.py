@@ -4,15 +4,35 @@ Alice owns the team Crawlers; Adam is its admin, Bob a member. Carol owns anothe
 and should have no access to anything of the Crawlers. Eve is in no team at all.
 """
 
+import os
+from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 
+pytest_plugins = ["tests.server"]
+
+# How long an example takes says nothing where several tests share a processor.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
 PASSWORD = "correct horse battery staple"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what is skipped in CI, where everything that a test needs is installed."""
+    report = yield
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("CI") == "true" and not item.get_closest_marker("shared"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped, which CI must not do: {report.longrepr[-1]}"
+    return report
 
 
 def _user(name: str) -> User:

@@ -9,15 +9,16 @@ class IncompleteBody(OSError):
 
 
 class BoundedStream(io.RawIOBase):
-    """Exactly `length` bytes of a stream, from where it stands.
+    """The `length` bytes of a stream from byte `start` on, where it stands.
 
     Passes the file number on, so that gunicorn sends a real file by sendfile: it takes the length
     from Content-Length and the start from the file's position.
     """
 
-    def __init__(self, stream: BinaryIO, length: int) -> None:
+    def __init__(self, stream: BinaryIO, start: int, length: int) -> None:
         self._stream = stream
-        self._remaining = length
+        self._end = start + length
+        self.remaining = length
 
     def readable(self) -> bool:
         """Say that the stream can be read."""
@@ -27,15 +28,20 @@ class BoundedStream(io.RawIOBase):
         """Return the number of the file underneath. Raises UnsupportedOperation where there is none."""
         return self._stream.fileno()
 
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte of the whole file; socket.sendfile() says in this way how far it came."""
+        self.remaining = self._end - self._stream.seek(position, whence)
+        return position
+
     def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes; nothing once all are read. Raises IncompleteBody."""
-        wanted = self._remaining if size < 0 else min(size, self._remaining)
+        wanted = self.remaining if size < 0 else min(size, self.remaining)
         if not wanted:
             return b""
         data = self._stream.read(wanted)
         if not data:
-            raise IncompleteBody(f"The file ended {self._remaining} bytes early.")
-        self._remaining -= len(data)
+            raise IncompleteBody(f"The file ended {self.remaining} bytes early.")
+        self.remaining -= len(data)
         return data
 
     def close(self) -> None:

@@ -1,12 +1,15 @@
 """The answer to a request for a file: status, headers, body."""
 
+import contextlib
+import socket
+from collections.abc import Callable
 from urllib.parse import quote
 
 from django.db import connections
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
-from django.utils.http import http_date, parse_etags
+from django.utils.http import http_date
 
 from collections_app.delivery.body import BoundedStream
 from collections_app.delivery.ranges import ByteRange, Unsatisfiable, parse_range
@@ -15,18 +18,30 @@ from collections_app.sources.base import Deliverable
 # Measured: 64 KiB gives 0.7 - 0.9 of nginx, 256 KiB and more about 1. Only for what isn't sent by sendfile.
 BLOCK_SIZE = 256 * 1024
 
-# How long a reader may take no byte at all before the connection is closed; a stalled reader would
-# hold its thread for ever. gunicorn's --timeout does not end it.
-STALL_SECONDS = 60.0
-
 
 class _Stream(FileResponse):
-    """A streamed body whose headers are ours: Django's own would guess them from the file."""
+    """A streamed body whose headers are ours: Django's own would guess them from the file.
+
+    Where the body was not sent to its end, `break_off` is called: sendfile says nothing about a file
+    that is shorter than promised, and on a connection that stays open the next answer would pass for
+    the rest of this one.
+    """
 
     block_size = BLOCK_SIZE
 
+    def __init__(self, body: BoundedStream, break_off: Callable[[], None], status: int) -> None:
+        self._body = body
+        self._break_off = break_off
+        super().__init__(body, status=status)
+
     def set_headers(self, filelike: object) -> None:
         """Set nothing; deliver() knows every header."""
+
+    def close(self) -> None:
+        """Close the file, and the connection where a part of the file is missing."""
+        if self._body.remaining:
+            self._break_off()
+        super().close()
 
 
 def deliver(request: HttpRequest, deliverable: Deliverable) -> HttpResponseBase:
@@ -47,15 +62,14 @@ def deliver(request: HttpRequest, deliverable: Deliverable) -> HttpResponseBase:
     if not_needed is not None:
         return _with(not_needed, headers)
 
-    headers["Content-Type"] = "application/octet-stream"
-    headers["Content-Disposition"] = content_disposition(deliverable.name)
-    whole = ByteRange(0, deliverable.size)
     try:
-        part = parse_range(request.headers.get("Range", ""), deliverable.size)
+        part = _wanted_part(request, deliverable.size, headers)
     except Unsatisfiable:
         return _with(HttpResponse(status=416), headers | {"Content-Range": f"bytes */{deliverable.size}"})
-    if part is None or not _range_applies(request, headers):
-        return _send(request, deliverable, whole, 200, headers)
+    headers["Content-Type"] = "application/octet-stream"
+    headers["Content-Disposition"] = content_disposition(deliverable.name)
+    if part is None:
+        return _send(request, deliverable, ByteRange(0, deliverable.size), 200, headers)
     headers["Content-Range"] = part.content_range(deliverable.size)
     return _send(request, deliverable, part, 206, headers)
 
@@ -68,17 +82,16 @@ def content_disposition(name: str) -> str:
     """
     plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
     header = f'attachment; filename="{plain}"'
-    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
-def _range_applies(request: HttpRequest, headers: dict[str, str]) -> bool:
+def _wanted_part(request: HttpRequest, size: int, headers: dict[str, str]) -> ByteRange | None:
     # If-Range: the part is wanted only if the file is still the one that the reader has the rest of.
-    condition = request.headers.get("If-Range", "").strip()
-    if not condition:
-        return True
-    if condition == headers["Last-Modified"]:
-        return True
-    return condition == headers["ETag"] and parse_etags(condition) == [condition]
+    # A weak ETag never matches, since ours is strong.
+    condition = request.headers.get("If-Range")
+    if condition is not None and condition.strip() not in {headers["ETag"], headers["Last-Modified"]}:
+        return None
+    return parse_range(request.headers.get("Range", ""), size)
 
 
 def _send(
@@ -90,9 +103,9 @@ def _send(
     if request.method == "HEAD":
         stream.close()
         return _with(HttpResponse(status=status), headers)
-    _end_stalled_readers(request)
     _give_database_back()
-    return _with(_Stream(BoundedStream(stream, part.length), status=status), headers)
+    body = BoundedStream(stream, part.start, part.length)
+    return _with(_Stream(body, lambda: _break_off(request), status), headers)
 
 
 def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBase:
@@ -101,10 +114,11 @@ def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBa
     return response
 
 
-def _end_stalled_readers(request: HttpRequest) -> None:
-    socket = request.META.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(STALL_SECONDS)
+def _break_off(request: HttpRequest) -> None:
+    connection: socket.socket | None = request.META.get("gunicorn.socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):  # the reader has left already
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _give_database_back() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 # One range only. Several ranges in one request are answered with the whole file, which the RFC
 # allows and every client understands.
-_ONE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*", re.ASCII | re.IGNORECASE)
+_ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def parse_range(header: str, size: int) -> ByteRange | None:
     None where the whole file is to be sent: no header, several ranges, another unit, or a header
     that is malformed (which the RFC says to ignore). Raises Unsatisfiable.
     """
-    match = _ONE_RANGE.fullmatch(header.strip())
+    match = _ONE_RANGE.fullmatch(header.strip(" \t"))
     if match is None:
         return None
     # The capped length keeps a number of thousands of digits from being computed with.

@@ -1,8 +1,24 @@
 """Where results come from: one protocol (base), one implementation per place."""
 
 from collections_app.models import Collection, ResultFile
-from collections_app.sources.base import Deliverable, ResultSource
+from collections_app.sources.base import (
+    Deliverable,
+    ResultNotFound,
+    ResultSource,
+    SourceTimeout,
+    SourceUnavailable,
+)
 from collections_app.sources.local import LocalSource
+
+__all__ = [
+    "Deliverable",
+    "ResultNotFound",
+    "ResultSource",
+    "SourceTimeout",
+    "SourceUnavailable",
+    "deliverable",
+    "source_of",
+]
 
 
 def source_of(collection: Collection) -> ResultSource:

@@ -9,7 +9,7 @@ from django.core.files.storage import storages
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile
-from collections_app.sources.base import Body, Freshness, ResultNotFound
+from collections_app.sources.base import Body, Freshness, ResultNotFound, SourceUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,19 @@ class StoredBody:
     size: int
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Open the stored file at `start`. Raises ResultNotFound where it is missing or damaged."""
+        """Open the stored file at `start`.
+
+        Raises ResultNotFound where it is missing or damaged, SourceUnavailable where it can't be opened now.
+        """
         storage = storages["results"]
         try:
             file = storage.open(self.key, "rb")
-        except FileNotFoundError:
-            logger.error("The results storage has no %s; restore it from a backup", self.key)  # noqa: TRY400
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            logger.error("The results storage can't give %s: %s", self.key, error.strerror)  # noqa: TRY400
             raise ResultNotFound("The file is missing from the results storage. Tell the operator.") from None
+        except OSError as error:
+            logger.exception("The results storage can't give %s now", self.key)
+            raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
         if file.size != self.size:
             file.close()
             logger.error("%s has %d bytes, not %d; restore it from a backup", self.key, file.size, self.size)

@@ -1,0 +1,24 @@
+"""Who calls: the key in the header, and the membership that it stands for."""
+
+from django.http import HttpRequest
+
+from collections_app.api.envelope import Refused
+from collections_app.models import ApiKey, Membership
+
+HEADER = "x-api-key"
+
+
+def caller(request: HttpRequest) -> Membership:
+    """Return the membership whose API key the request carries. Raises Refused (401)."""
+    text = request.headers.get(HEADER, "")
+    if not text:
+        raise _unauthorized(f"Send your API key in the header {HEADER}.")
+    key = ApiKey.objects.recognise(text) if text.isascii() and text.isprintable() else None
+    if key is None:
+        raise _unauthorized("This API key is unknown or was revoked.")
+    key.note_use()
+    return key.membership
+
+
+def _unauthorized(reason: str) -> Refused:
+    return Refused(401, reason, {"WWW-Authenticate": f'ApiKey header="{HEADER}"'})

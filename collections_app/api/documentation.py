@@ -1,0 +1,202 @@
+"""What the API's documentation says: OpenAPI, with the examples of the vendor's guide."""
+
+from typing import Annotated, Any, Literal
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from collections_app.access import NOT_YOURS
+from collections_app.api.auth import HEADER
+from collections_app.api.body import MAX_INTEGER
+from collections_app.api.runs import DEFAULT_LIMIT, MAX_LIMIT
+
+TITLE = "Results API"
+DESCRIPTION = f"""Fetch the results of a collection's runs from a script, in two steps: list the runs with
+their download links, then fetch a file from its link.
+
+Every call carries an API key in the header `{HEADER}`. Make one on your profile page."""
+
+# How Swagger UI shows it. Deep links would put a link into a button, which keyboards can't reach.
+SWAGGER: dict[str, Any] = {
+    "deepLinking": False,
+    "defaultModelsExpandDepth": -1,
+    "docExpansion": "full",
+    "syntaxHighlight": False,
+}
+
+SECURITY = {"ApiKey": {"type": "apiKey", "in": "header", "name": HEADER, "description": "Your API key."}}
+
+_EXAMPLE_LINK = "https://results.example.com/api/v1/results/101/88/AU Laptops_88_Results"
+EXAMPLE_RUN = {
+    "id": 88,
+    "collection": 101,
+    "is_download_generated": True,
+    "download_links": {
+        "pages": [f"{_EXAMPLE_LINK}_Page_1.json"],
+        "all_pages": f"{_EXAMPLE_LINK}_All_Pages.zip",
+    },
+    "total_exacted_result": 250,
+    "total_results": 250,
+    "created_at": "2026-06-20T12:00:00Z",
+    "updated_at": "2026-06-20T12:05:00Z",
+}
+
+
+class _Exact(Schema):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RunsQuery(Schema):
+    """Which runs to list."""
+
+    collection_id: int = Field(ge=0, le=MAX_INTEGER, description="The collection whose runs to list.")
+    skip: int = Field(0, ge=0, le=MAX_INTEGER, description="How many of the newest runs to leave out.")
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many runs to list at most.")
+
+
+class DownloadLinks(_Exact):
+    """Where a run's files are; nothing while the run is not ready."""
+
+    pages: list[str] = Field(description="The result pages in order; for a category run, the full list.")
+    all_pages: str | None = Field(description="The ZIP of all pages; null for a category run.")
+    csv: str | None = Field(None, description="The list as CSV; only a category run has this key.")
+
+
+class RunObject(_Exact):
+    """One run of a collection."""
+
+    id: int = Field(description="The run's number, the `runner_id` of its links.")
+    collection: int
+    is_download_generated: bool = Field(
+        description="Whether the files are there. Ask again until it is true."
+    )
+    download_links: DownloadLinks
+    total_exacted_result: int = Field(description="How many records were scraped.")
+    total_results: int = Field(description="How many records were asked for.")
+    created_at: str = Field(json_schema_extra={"format": "date-time"})
+    updated_at: str = Field(json_schema_extra={"format": "date-time"})
+
+
+class Runs(_Exact):
+    """The runs, newest first."""
+
+    code: Literal[200]
+    data: list[RunObject]
+    status: Literal[1]
+
+
+class Failure(_Exact):
+    """Why there is nothing to give."""
+
+    code: int = Field(description="What kind of problem, as an HTTP status.")
+    data: str = Field(description="What is wrong, in plain English.")
+    status: Literal[0]
+
+
+# The address holds text; what is no integer is answered with 404, once the key was checked.
+_ID: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
+CollectionId = Annotated[str, WithJsonSchema(_ID | {"description": "The collection.", "example": 101})]
+RunnerId = Annotated[str, WithJsonSchema(_ID | {"description": "The run's `id`.", "example": 88})]
+FileName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "The file's name as the links have it.",
+            "example": "AU Laptops_88_Results_Page_1.json",
+        }
+    ),
+]
+
+
+def _failure(code: int, reason: str) -> dict[str, Any]:
+    return {"value": {"code": code, "data": reason, "status": 0}}
+
+
+def _refusal(code: int, reason: str) -> dict[str, Any]:
+    return {
+        "description": reason,
+        "content": {"application/json": {"examples": {"refusal": _failure(code, reason)}}},
+    }
+
+
+LIST_RUN_RESULTS: dict[str, Any] = {
+    "operation_id": "list_run_results",
+    "tags": ["Results"],
+    "summary": "List run results",
+    "description": (
+        "Lists a collection's runs, newest first, with the links to their files. The links are there once "
+        "`is_download_generated` is true; until then, repeat the call every few seconds.\n\n"
+        "The HTTP status is always 200. How the call went is the `code` in the answer: 200, 400 (something "
+        "is wrong with the body), 401 (no valid API key), 403 (not your collection), 405 (not called by "
+        "POST), 413 (a body over 64 KiB), 500 (our fault)."
+    ),
+    "response": {200: Runs | Failure},
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": RunsQuery.json_schema(),
+                    "example": {"collection_id": 101, "skip": 0, "limit": 5},
+                }
+            },
+        },
+        "responses": {
+            200: {
+                "description": "The runs, or why there is nothing to give.",
+                "content": {
+                    "application/json": {
+                        "examples": {
+                            "200": {"value": {"code": 200, "data": [EXAMPLE_RUN], "status": 1}},
+                            "400": _failure(400, "collection_id is required."),
+                            "401": _failure(401, "This API key is unknown or was revoked."),
+                            "403": _failure(403, NOT_YOURS),
+                            "405": _failure(405, "Call this address by POST."),
+                            "413": _failure(413, "The body is larger than 64 KiB."),
+                        }
+                    }
+                },
+            }
+        },
+    },
+}
+
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+DOWNLOAD_RESULT_FILE: dict[str, Any] = {
+    "operation_id": "download_result_file",
+    "tags": ["Results"],
+    "summary": "Download result file",
+    "description": (
+        "Answers with the raw bytes of a file. `Range`, `If-Range`, `If-None-Match` and `If-Modified-Since` "
+        "work as in RFC 9110, so an interrupted download can be resumed. HEAD answers with the headers alone."
+    ),
+    "response": {
+        200: None,
+        206: None,
+        304: None,
+        401: Failure,
+        403: Failure,
+        404: Failure,
+        405: Failure,
+        412: None,
+        416: None,
+        502: Failure,
+        504: Failure,
+    },
+    "openapi_extra": {
+        "responses": {
+            200: {"description": "The whole file.", "content": _BYTES},
+            206: {"description": "The part of the file that `Range` asked for.", "content": _BYTES},
+            304: {"description": "You have this file already."},
+            401: _refusal(401, "This API key is unknown or was revoked."),
+            403: _refusal(403, NOT_YOURS),
+            404: _refusal(404, "Run 88 is still processing. Try again once it is completed."),
+            405: _refusal(405, "Call this address by GET or HEAD."),
+            412: {"description": "The file is not the one that `If-Match` names."},
+            416: {"description": "The range lies outside the file."},
+            502: _refusal(502, "The place where this file is kept does not answer. Try again later."),
+            504: _refusal(504, "The place where this file is kept took too long to answer. Try again later."),
+        }
+    },
+}

@@ -1,0 +1,43 @@
+"""Download result file: the raw bytes, found by collection, run and name."""
+
+import re
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from ninja import Path
+
+from collections_app import access
+from collections_app.api.auth import caller
+from collections_app.api.body import MAX_INTEGER
+from collections_app.api.documentation import CollectionId, FileName, RunnerId
+from collections_app.api.envelope import Refused
+from collections_app.delivery import deliver
+from collections_app.models import ResultFile
+from collections_app.sources import deliverable
+
+_INTEGER = re.compile("0*([0-9]{1,19})", re.ASCII)
+
+
+def download_result_file(
+    request: HttpRequest,
+    collection_id: Path[CollectionId],
+    runner_id: Path[RunnerId],
+    file_name: Path[FileName],
+) -> HttpResponseBase:
+    """Answer with a file's bytes.
+
+    Raises Refused, PermissionDenied, NotDownloadable, and what deliver() raises.
+    """
+    member = caller(request)
+    collection_number = _in_path("collection_id", collection_id)
+    run_number = _in_path("runner_id", runner_id)
+    collection, _ = access.collection_of([member], collection_number)
+    return deliver(request, deliverable(ResultFile.objects.downloadable(collection, run_number, file_name)))
+
+
+def _in_path(name: str, text: str) -> int:
+    match = _INTEGER.fullmatch(text)
+    number = int(match.group(1)) if match else -1
+    if not 0 <= number <= MAX_INTEGER:
+        raise Refused(404, f"There is nothing at this address: {name} must be an integer.")
+    return number

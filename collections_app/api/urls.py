@@ -1,0 +1,77 @@
+"""The API's addresses, through django-ninja: routing, OpenAPI and its Swagger UI."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI, Swagger
+from ninja.openapi.schema import OpenAPISchema
+
+from collections_app import access
+from collections_app.api import documentation
+from collections_app.api.envelope import Refused, endpoint, failure
+from collections_app.api.files import download_result_file
+from collections_app.api.runs import list_run_results
+
+
+class _Api(NinjaAPI):
+    """django-ninja, but for the API key: the views check it themselves, at its place among the checks."""
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Return the OpenAPI document, with the API key in it."""
+        schema = super().get_openapi_schema(**options)
+        schema["components"]["securitySchemes"] = documentation.SECURITY
+        return schema
+
+
+_api = _Api(
+    title=documentation.TITLE,
+    version="1",
+    description=documentation.DESCRIPTION,
+    docs=Swagger(documentation.SWAGGER),
+    docs_decorator=access.signed_in,
+    urls_namespace="api",
+    openapi_extra={"security": [{name: []} for name in documentation.SECURITY]},
+)
+_api.post("/schedules/collections/results/download/", **documentation.LIST_RUN_RESULTS)(list_run_results)
+_FILE = "/results/{collection_id}/{runner_id}/{path:file_name}"
+_api.get(_FILE, **documentation.DOWNLOAD_RESULT_FILE)(download_result_file)
+_api.api_operation(["HEAD"], _FILE, include_in_schema=False)(download_result_file)
+
+
+@_api.exception_handler(Exception)
+def _pass_on(request: HttpRequest, error: Exception) -> HttpResponseBase:
+    raise error  # endpoint() answers, whatever DEBUG says
+
+
+@access.public
+@csrf_exempt
+def _unknown(request: HttpRequest) -> HttpResponseBase:
+    return failure(Refused(404, "There is nothing at this address."))
+
+
+_VIEWS = {
+    # The vendor answers every error of this one with HTTP 200.
+    "list_run_results": endpoint("POST", always_200=True),
+    "download_result_file": endpoint("GET", "HEAD"),
+}
+
+
+def _stated(pattern: URLPattern | URLResolver) -> URLPattern:
+    assert isinstance(pattern, URLPattern)
+    # The documentation states its rule by the docs_decorator; django-ninja's root has nothing to show.
+    if pattern.name in _VIEWS:
+        pattern.callback = access.api_key(_VIEWS[pattern.name](pattern.callback))
+    elif pattern.name == "api-root":
+        pattern.callback = _unknown
+    return pattern
+
+
+_patterns, _app_name, _namespace = _api.urls
+
+urlpatterns = [
+    path("v1/", ([_stated(pattern) for pattern in _patterns], _app_name, _namespace)),
+    re_path("", _unknown),
+]

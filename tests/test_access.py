@@ -1,0 +1,209 @@
+"""Who may do what; the addresses are in test_access_of_every_address."""
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.test import Client, RequestFactory
+
+from collections_app import access
+from collections_app.access import Action
+from collections_app.models import Collection, Membership, Role, Team, User
+
+
+def membership(user: User) -> Membership:
+    return user.memberships.get()
+
+
+@pytest.fixture
+def alice_among_strangers(alice: User, strangers: Team) -> Membership:
+    return Membership.objects.create(user=alice, team=strangers, role=Role.MEMBER)
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+
+def test_a_member_sees_and_no_more(bob: User) -> None:
+    assert [action for action in Action if access.may(membership(bob), action)] == [Action.SEE]
+
+
+def test_admins_and_owners_do_everything(adam: User, alice: User) -> None:
+    for user in adam, alice:
+        assert all(access.may(membership(user), action) for action in Action)
+
+
+def test_admins_manage_members_and_owners_manage_all(alice: User, adam: User, bob: User) -> None:
+    everybody = {user: membership(user) for user in (alice, adam, bob)}
+
+    def managed_by(user: User) -> list[User]:
+        return [other for other, theirs in everybody.items() if access.may_manage(everybody[user], theirs)]
+
+    assert managed_by(alice) == [alice, adam, bob]
+    assert managed_by(adam) == [bob]
+    assert managed_by(bob) == []
+
+
+def test_nobody_gives_a_higher_role_than_they_may(alice: User, adam: User, bob: User) -> None:
+    assert access.assignable_roles(membership(alice)) == [Role.MEMBER, Role.ADMIN, Role.OWNER]
+    assert access.assignable_roles(membership(adam)) == [Role.MEMBER]
+    assert access.assignable_roles(membership(bob)) == []
+
+
+def test_an_owner_manages_nobody_of_another_team(carol: User, bob: User) -> None:
+    assert not access.may_manage(membership(carol), membership(bob))
+
+
+def test_a_password_is_reset_for_those_whose_only_team_it_is(
+    alice: User, adam: User, bob: User, strangers: Team
+) -> None:
+    assert access.may_reset_password(membership(alice), membership(bob))
+    assert access.may_reset_password(membership(adam), membership(bob))
+    assert not access.may_reset_password(membership(adam), membership(alice))
+    theirs = membership(bob)
+    Membership.objects.create(user=bob, team=strangers)
+    assert not access.may_reset_password(membership(alice), theirs)
+
+
+def test_an_operators_password_is_reset_by_nobody(alice: User, bob: User) -> None:
+    bob.is_staff = True
+    bob.save()
+    assert not access.may_reset_password(membership(alice), membership(bob))
+
+
+# --- collections --------------------------------------------------------------------------------
+
+
+def test_a_collection_comes_with_the_membership_that_opens_it(
+    alice: User, alice_among_strangers: Membership, laptops: Collection, secret_plans: Collection
+) -> None:
+    memberships = list(alice.memberships.all())
+    assert access.collection_of(memberships, secret_plans.pk) == (secret_plans, alice_among_strangers)
+    assert access.collection_of(memberships, laptops.pk)[1].role == Role.OWNER
+
+
+@pytest.mark.parametrize("number", [-1, 0, 999, 2**63 - 1, 2**63, 10**30])
+def test_another_teams_collection_reads_like_one_that_does_not_exist(
+    bob: User, secret_plans: Collection, number: int
+) -> None:
+    with pytest.raises(PermissionDenied) as strange:
+        access.collection_of([membership(bob)], secret_plans.pk)
+    with pytest.raises(PermissionDenied) as missing:
+        access.collection_of([membership(bob)], number)
+    assert str(strange.value) == str(missing.value) == access.NOT_YOURS
+
+
+def test_nobody_gets_a_collection_without_a_membership(laptops: Collection) -> None:
+    with pytest.raises(PermissionDenied):
+        access.collection_of([], laptops.pk)
+
+
+def test_the_role_in_the_collections_own_team_counts(
+    as_alice: Client, alice_among_strangers: Membership, secret_plans: Collection, laptops: Collection
+) -> None:
+    assert as_alice.get(f"/collections/{secret_plans.pk}/download").status_code == 200
+    answer = as_alice.get(f"/collections/{secret_plans.pk}/rename")
+    assert answer.status_code == 403
+    assert "You are signed in as a member of Strangers" in answer.content.decode()
+    assert as_alice.get(f"/collections/{laptops.pk}/rename").status_code == 200
+
+
+# --- teams --------------------------------------------------------------------------------------
+
+
+def test_the_current_team_is_the_one_that_was_chosen(
+    as_alice: Client, alice_among_strangers: Membership, crawlers: Team, strangers: Team
+) -> None:
+    assert as_alice.get("/members/").context["membership"].team == crawlers  # the first by name
+    as_alice.post("/team", {"team": strangers.pk})
+    assert as_alice.get("/members/").context["membership"].team == strangers
+
+
+def test_who_is_removed_from_the_chosen_team_falls_back_to_another(
+    as_alice: Client, alice_among_strangers: Membership, crawlers: Team, strangers: Team
+) -> None:
+    as_alice.post("/team", {"team": strangers.pk})
+    alice_among_strangers.remove()
+    assert as_alice.get("/members/").context["membership"].team == crawlers
+
+
+def test_nobody_chooses_a_team_that_they_are_not_in(as_bob: Client, strangers: Team, crawlers: Team) -> None:
+    assert as_bob.post("/team", {"team": strangers.pk}).status_code == 403
+    assert as_bob.get("/members/").context["membership"].team == crawlers
+
+
+def test_who_is_removed_loses_access_at_once(as_bob: Client, bob: User, laptops: Collection) -> None:
+    assert as_bob.get("/collections/101/download").status_code == 200
+    membership(bob).remove()
+    assert as_bob.get("/collections/101/download").status_code == 403
+    assert as_bob.get("/collections/").status_code == 403
+
+
+def test_a_lesser_role_counts_at_once(as_adam: Client, adam: User, laptops: Collection) -> None:
+    assert as_adam.get("/collections/101/rename").status_code == 200
+    membership(adam).change_role(Role.MEMBER)
+    assert as_adam.get("/collections/101/rename").status_code == 403
+
+
+# --- signing in ---------------------------------------------------------------------------------
+
+
+def test_a_session_of_somebody_who_may_no_longer_sign_in_is_worth_nothing(as_bob: Client, bob: User) -> None:
+    bob.is_active = False
+    bob.save()
+    answer = as_bob.get("/collections/?q=a")
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
+
+
+@pytest.mark.django_db
+def test_an_operator_who_may_no_longer_sign_in_is_kept_out_of_the_admin(client: Client) -> None:
+    operator = User.objects.create_superuser("operator@example.com", "secret")
+    client.force_login(operator)
+    assert client.get("/admin/").status_code == 200
+    operator.is_active = False
+    operator.save()
+    assert client.get("/admin/").headers["Location"] == "/accounts/login/?next=/admin/"
+
+
+def test_an_operator_sees_no_teams_collections_by_that(client: Client, laptops: Collection) -> None:
+    client.force_login(User.objects.create_superuser("operator@example.com", "secret"))
+    assert client.get("/collections/101/download").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("current", "afterwards"),
+    [
+        ("http://testserver/collections/?q=a", "/accounts/login/?next=/collections/%3Fq%3Da"),
+        ("https://evil.example.com/collections/", "/accounts/login/?next=/"),
+        ("nonsense", "/accounts/login/?next=/"),
+        (None, "/accounts/login/?next=/"),
+    ],
+)
+def test_a_fragment_sends_the_whole_page_to_sign_in_and_back(
+    client: Client, current: str | None, afterwards: str
+) -> None:
+    headers = {"HX-Request": "true"} | ({"HX-Current-URL": current} if current else {})
+    answer = client.get("/collections/?after=1_a", headers=headers)
+    assert answer.headers["HX-Redirect"] == afterwards
+
+
+@pytest.mark.django_db
+def test_signing_in_leads_to_no_other_site(client: Client, bob: User) -> None:
+    for elsewhere in ("https://evil.example.com/", "//evil.example.com/", "javascript:alert(1)"):
+        answer = client.post(
+            "/accounts/login/",
+            {"login": bob.email, "password": "correct horse battery staple", "next": elsewhere},
+        )
+        assert answer.headers["Location"] == "/collections/"
+        client.logout()
+
+
+def test_templates_know_nothing_of_somebody_who_is_not_signed_in() -> None:
+    assert access.context(RequestFactory().get("/")) == {"membership": None, "memberships": [], "may": {}}
+
+
+def test_templates_know_what_a_member_may(as_bob: Client) -> None:
+    assert as_bob.get("/members/").context["may"] == {
+        "see": True,
+        "manage_collections": False,
+        "revoke_any_key": False,
+        "manage_members": False,
+    }

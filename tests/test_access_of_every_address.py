@@ -1,0 +1,258 @@
+"""Who may call which address by which method: the whole site in one table.
+
+An address that is not in the table fails a test.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, path
+from django.utils import timezone
+from pytest_django import Settings
+
+from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, State, User
+from dashboard.urls import urlpatterns as site
+
+PEOPLE = ("anonymous", "teamless", "stranger", "member", "admin", "owner")
+METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "POST")
+FORM = "GET HEAD POST"
+CLASSIC = "GET HEAD OPTIONS"  # what Django's own views know
+CLASSIC_FORM = "GET HEAD OPTIONS PUT POST"
+EVERYBODY_IN = "in in in in in in"
+LIST = "api/v1/schedules/collections/results/download/"
+
+# What each of PEOPLE meets at an address, in that order:
+#   in      the view does its work; to other methods than those named it says 405
+#   in404   likewise, but the view finds nothing that is theirs
+#   any     the view answers every method
+#   login   sent to the sign-in page, whatever the method
+#   403     refused (or not there: 404), whatever the method
+TABLE = {
+    "home": ("", "GET HEAD", "login in in in in in"),
+    "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
+    "collection_add": ("collections/add", FORM, "login 403 in 403 in in"),
+    "collection_rename": ("collections/101/rename", FORM, "login 403 403 403 in in"),
+    "collection_archive": ("collections/101/archive", FORM, "login 403 403 403 in in"),
+    "collection_restore": ("collections/101/restore", "POST", "login 403 403 403 in in"),
+    "download": ("collections/101/download", "GET HEAD", "login 403 403 in in in"),
+    "result_file": ("collections/101/runs/1/files/a.json", "GET HEAD", "login 403 403 in in in"),
+    "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
+    "members": ("members/", "GET HEAD", "login 403 in in in in"),
+    "member_add": ("members/add", FORM, "login 403 in 403 in in"),
+    "member_role": ("members/{bob}/role", FORM, "login 403 in404 403 in in"),
+    "member_remove": ("members/{bob}/remove", FORM, "login 403 in404 403 in in"),
+    "member_password_link": ("members/{bob}/password-link", FORM, "login 403 in404 403 in in"),
+    "profile": ("profile/", FORM, "login in in in in in"),
+    "key_create": ("profile/keys", "POST", "login 403 in in in in"),
+    "key_revoke": ("keys/{bobs_key}/revoke", FORM, "login 403 in404 in in in"),
+    "team_switch": ("team", "POST", "login in403 in403 in in in"),
+    "healthz": ("healthz", "", "any any any any any any"),
+    # Who is signed in is led on.
+    "account_login": ("accounts/login/", CLASSIC_FORM, "in any any any any any"),
+    "account_logout": ("accounts/logout/", "GET HEAD OPTIONS POST", "login in in in in in"),
+    "account_inactive": ("accounts/inactive/", CLASSIC, EVERYBODY_IN),
+    "account_change_password": ("accounts/password/change/", CLASSIC_FORM, "login in in in in in"),
+    "account_reset_password": ("accounts/password/reset/", "", "any any any any any any"),
+    "account_reset_password_done": ("accounts/password/reset/done/", CLASSIC, EVERYBODY_IN),
+    "account_reset_password_from_key": ("accounts/password/reset/key/1-x/", "", "any any any any any any"),
+    "account_reset_password_from_key_done": ("accounts/password/reset/key/done/", CLASSIC, EVERYBODY_IN),
+    "api:openapi-view": ("api/v1/docs", "", "login any any any any any"),
+    "api:openapi-json": ("api/v1/openapi.json", "", "login any any any any any"),
+    # To a script's addresses, a session is nothing.
+    "api:list_run_results": (LIST, "POST", "in401 " * 6),
+    "api:download_result_file": ("api/v1/results/101/1/a.json", "GET HEAD", "in401 " * 6),
+    "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
+    "api/": ("api/anything/else", "", "404 404 404 404 404 404"),
+    "admin": ("admin/", "", "login 403 403 403 403 403"),
+}  # fmt: skip
+
+# What the owner of each key meets at a script's addresses.
+KEYS = ("no key", "a stranger's key", "a revoked key", "a removed member's key", "a member's key")
+SCRIPTS = {
+    "api:list_run_results": "401 403 401 401 200",
+    "api:download_result_file": "401 403 401 401 200",
+}
+
+
+def walk(
+    patterns: list[URLPattern | URLResolver], before: str = "", space: str = ""
+) -> Iterator[tuple[str, URLPattern | URLResolver]]:
+    """Return every address by its name, or by its route where it has none; the admin counts as one."""
+    for pattern in patterns:
+        route = f"{before}{pattern.pattern}"
+        if isinstance(pattern, URLPattern):
+            yield f"{space}{pattern.name}" if pattern.name else route, pattern
+        elif pattern.namespace == "admin":
+            yield "admin", pattern
+        else:
+            yield from walk(
+                pattern.url_patterns, route, f"{pattern.namespace}:" if pattern.namespace else space
+            )
+
+
+SITE = dict(walk(get_resolver("dashboard.urls").url_patterns))
+
+
+def test_the_table_has_every_address_of_the_site() -> None:
+    assert set(TABLE) == set(SITE)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_table_has_the_address_of_that_name(name: str) -> None:
+    where = TABLE[name][0].format(bob=1, bobs_key=1)
+    found = get_resolver("dashboard.urls").resolve(f"/{where}")
+    assert name in {found.view_name, found.namespace, found.route}
+
+
+@pytest.mark.parametrize("name", [name for name in SITE if name != "admin"])
+def test_every_view_states_who_may_call_it(name: str) -> None:
+    assert hasattr(SITE[name].callback, "access_rule")
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def without_rate_limits(settings: Settings) -> None:
+    """Let everybody try every method at once."""
+    settings.ACCOUNT_RATE_LIMITS = False
+
+
+@pytest.fixture
+def file(laptops: Collection, results_folder: Path) -> ResultFile:
+    """A file of a Completed run of the Crawlers."""
+    run = laptops.next_run()
+    results_folder.mkdir()
+    (results_folder / "key").write_bytes(b"[]")
+    file: ResultFile = run.files.create(
+        kind=FileKind.PAGE, position=1, name="a.json", key="key", size=2, modified=timezone.now()
+    )
+    Run.objects.update(state=State.READY, file_count=1)
+    return file
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The people, by what they are to the Crawlers, and whom the addresses are about."""
+
+    people: dict[str, User | None]
+    ids: dict[str, int]
+
+    def client(self, who: str) -> Client:
+        client, user = Client(), self.people[who]
+        if user:
+            client.force_login(user)
+        return client
+
+
+@pytest.fixture
+def cast(*, alice: User, adam: User, bob: User, bobs_key: str, carol: User, eve: User) -> Cast:
+    return Cast(
+        dict(zip(PEOPLE, (None, eve, carol, bob, adam, alice), strict=True)),
+        {"bob": bob.memberships.get().pk, "bobs_key": ApiKey.objects.get().pk},
+    )
+
+
+@pytest.fixture
+def keys(adam: User, alice: User, bobs_key: str, carols_key: str) -> dict[str, str]:
+    revoked, revoked_text = ApiKey.objects.issue(alice.memberships.get(), "revoked")
+    revoked.revoke()
+    _, removed_text = ApiKey.objects.issue(adam.memberships.get(), "removed")
+    adam.memberships.get().remove()
+    return dict(zip(KEYS, ("", carols_key, revoked_text, removed_text, bobs_key), strict=True))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("name", TABLE)
+def test_everybody_meets_what_the_table_says(name: str, who: str, cast: Cast, file: ResultFile) -> None:
+    where, methods, met = TABLE[name]
+    expected = dict(zip(PEOPLE, met.split(), strict=True))[who]
+    client, team = cast.client(who), {"team": file.run.collection.team_id}
+    for method in METHODS:
+        known = method in methods.split() or not expected.startswith("in")
+        answer = call(client, method, f"/{where.format(**cast.ids)}", team)
+        assert outcome(answer) == (expected.removeprefix("in") or "any" if known else "405"), method
+
+
+def call(client: Client, method: str, address: str, data: dict[str, int]) -> HttpResponse:
+    answer: HttpResponse
+    answer = client.post(address, data) if method == "POST" else client.generic(method, address)
+    b"".join(answer)  # reads and closes a file
+    return answer
+
+
+def outcome(answer: HttpResponse) -> str:
+    """Return "login", the status of a refusal, or "any" for a view that did its work."""
+    if answer.headers.get("Location", "").startswith("/accounts/login/?next="):
+        return "login"
+    status = answer.status_code
+    if status == 200 and answer.headers["Content-Type"] == "application/json":
+        # A script is told in the envelope, and of HEAD there is no body.
+        status = (
+            answer.json().get("code", 200) if answer.content else 405 if "Allow" in answer.headers else 200
+        )
+    return str(status) if status in {401, 403, 404, 405} else "any"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "address",
+    ["", "login/", "logout/", "password_change/", "jsi18n/", "collections_app/apikey/", "nothing/at/all"],
+)
+def test_the_admin_is_for_operators(client: Client, alice: User, address: str) -> None:
+    for method in METHODS:
+        assert outcome(call(client, method, f"/admin/{address}", {})) == "login"
+    client.force_login(alice)
+    for method in METHODS:
+        assert outcome(call(client, method, f"/admin/{address}", {})) == "403"
+
+
+@pytest.mark.django_db
+def test_an_operator_gets_into_the_admin(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("operator@example.com", "secret"))
+    assert client.get("/admin/").status_code == 200
+
+
+# --- scripts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("whose", KEYS)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_key_meets_what_the_table_says(
+    name: str, whose: str, keys: dict[str, str], file: ResultFile
+) -> None:
+    where, methods, _ = TABLE[name]
+    expected = dict(zip(KEYS, SCRIPTS[name].split(), strict=True))[whose]
+    headers = {"x-api-key": keys[whose]} if keys[whose] else {}
+    for method in METHODS:
+        answer = Client().generic(method, f"/{where}", b'{"collection_id": 101}', headers=headers)
+        b"".join(answer)
+        wanted = expected if method in methods.split() else "405"
+        assert outcome(answer) == wanted.replace("200", "any"), method
+
+
+# --- what nobody thought of ---------------------------------------------------------------------
+
+
+def silent(request: HttpRequest) -> HttpResponse:
+    """Answer without stating who may ask."""
+    return HttpResponse("a secret")
+
+
+urlpatterns = [path("silent", silent), *site]
+
+
+@pytest.mark.django_db
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize("who", PEOPLE)
+def test_a_view_that_states_nothing_is_refused_to_everybody(who: str, cast: Cast) -> None:
+    for method in METHODS:
+        answer = call(cast.client(who), method, "/silent", {})
+        assert answer.status_code == 403
+        assert b"a secret" not in answer.content

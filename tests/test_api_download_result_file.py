@@ -1,0 +1,312 @@
+"""GET and HEAD /api/v1/results/{collection_id}/{runner_id}/{file_name}: the raw bytes of a file."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.access import NOT_YOURS
+from collections_app.api import files
+from collections_app.api.documentation import Failure
+from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
+from collections_app.sources import SourceTimeout, SourceUnavailable
+from tests.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    records,
+    stored_bytes,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Fetch = Callable[..., HttpResponse]
+PAGE = "AU%20Laptops_1_Results_Page_1.json"
+ARCHIVE = "AU%20Laptops_1_Results_All_Pages.zip"
+
+
+@pytest.fixture
+def run(laptops: Collection) -> Run:
+    return make_ready_run(laptops, records(3), page_size=2)
+
+
+@pytest.fixture
+def fetch(client: Client, bobs_key: str) -> Iterator[Fetch]:
+    """Fetch what is below /api/v1/results/ with Bob's key."""
+    answers = []
+
+    def fetched(path: str, key: str = bobs_key, method: str = "GET") -> HttpResponse:
+        answer: HttpResponse = client.generic(method, f"/api/v1/results/{path}", headers={"x-api-key": key})
+        answers.append(answer)
+        return answer
+
+    yield fetched
+    for answer in answers:
+        answer.close()
+
+
+def content(answer: HttpResponse) -> bytes:
+    return b"".join(answer)
+
+
+def refused(answer: HttpResponse) -> tuple[int, str]:
+    assert answer.headers["Content-Type"] == "application/json"
+    envelope = Failure.model_validate_json(answer.content)
+    assert envelope.code == answer.status_code
+    return envelope.code, envelope.data
+
+
+# --- the bytes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "name"), [(FileKind.PAGE, PAGE), (FileKind.ARCHIVE, ARCHIVE)])
+def test_it_answers_with_the_raw_bytes(fetch: Fetch, run: Run, kind: FileKind, name: str) -> None:
+    file = run.files.filter(kind=kind).order_by("position").first()
+    assert file
+    answer = fetch(f"101/1/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{file.name}"'
+    assert content(answer) == stored_bytes(file)
+
+
+@pytest.mark.parametrize("name", ["category_asins.json", "category_asins.csv"])
+def test_a_category_run_has_a_list_and_a_csv(fetch: Fetch, headphones: Collection, name: str) -> None:
+    run = make_ready_run(headphones, records(3))
+    assert content(fetch(f"{headphones.pk}/1/{name}")) == stored_bytes(run.files.get(name=name))
+
+
+def test_head_tells_the_size_alone(fetch: Fetch, run: Run) -> None:
+    answer = fetch(f"101/1/{PAGE}", method="HEAD")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Length"] == str(run.files.get(kind=FileKind.PAGE, position=1).size)
+    assert content(answer) == b""
+
+
+def test_a_file_keeps_its_name_when_the_collection_is_renamed(
+    fetch: Fetch, run: Run, laptops: Collection
+) -> None:
+    laptops.name = "Other laptops"
+    laptops.save()
+    assert fetch(f"101/1/{PAGE}").status_code == 200
+
+
+def test_an_archived_collections_files_stay(fetch: Fetch, run: Run, laptops: Collection) -> None:
+    laptops.archive()
+    assert fetch(f"101/1/{PAGE}").status_code == 200
+
+
+def test_leading_zeros_are_the_same_number(fetch: Fetch, run: Run) -> None:
+    assert fetch(f"{'0' * 5000}101/01/{PAGE}").status_code == 200
+
+
+def test_it_takes_four_queries(
+    fetch: Fetch, run: Run, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    fetch(f"101/1/{PAGE}")  # notes the key's use
+    with django_assert_num_queries(4):
+        fetch(f"101/1/{PAGE}", method="HEAD")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Range": "bytes=1-2"}, {"Range": "bytes=9999-"}, {"If-None-Match": "*"}, {"If-Match": '"x"'}],
+    ids=str,
+)
+def test_the_dashboard_answers_just_so(
+    as_bob: Client, run: Run, bobs_key: str, headers: dict[str, str]
+) -> None:
+    ours = as_bob.get(f"/api/v1/results/101/1/{PAGE}", headers={"x-api-key": bobs_key, **headers})
+    theirs = as_bob.get(f"/collections/101/runs/1/files/{PAGE}", headers=headers)
+    assert dict(theirs.headers) == dict(ours.headers) | {"Vary": "Cookie"}
+    assert (theirs.status_code, content(theirs)) == (ours.status_code, content(ours))
+
+
+# --- who may ask --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["", "nonsense", "a.b", "ä" * 20, "k" * 5000])
+def test_it_rejects_a_call_without_a_known_key(fetch: Fetch, run: Run, key: str) -> None:
+    answer = fetch(f"101/1/{PAGE}", key=key)
+    assert refused(answer)[0] == 401
+    assert answer.headers["WWW-Authenticate"] == 'ApiKey header="x-api-key"'
+
+
+def test_it_rejects_a_revoked_key(fetch: Fetch, run: Run) -> None:
+    ApiKey.objects.get().revoke()
+    assert refused(fetch(f"101/1/{PAGE}"))[0] == 401
+
+
+def test_it_rejects_a_removed_members_key(fetch: Fetch, run: Run, bob: User) -> None:
+    bob.memberships.get().remove()
+    assert refused(fetch(f"101/1/{PAGE}"))[0] == 401
+
+
+def test_a_session_is_no_key(as_alice: Client, run: Run) -> None:
+    assert as_alice.get(f"/api/v1/results/101/1/{PAGE}").status_code == 401
+
+
+def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_not_exist(
+    fetch: Fetch, run: Run, secret_plans: Collection
+) -> None:
+    secret = make_ready_run(secret_plans)
+    name = secret.files.get(kind=FileKind.PAGE).name
+    assert refused(fetch(f"{secret_plans.pk}/{secret.number}/{name}")) == (403, NOT_YOURS)
+    assert refused(fetch(f"999999/1/{PAGE}")) == (403, NOT_YOURS)
+    assert refused(fetch(f"{2**63 - 1}/1/{PAGE}")) == (403, NOT_YOURS)
+
+
+# --- what is not there --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "number", ["x", "-1", "+1", "1.0", "1e2", " 1", "0x1", "\uff11", "\u0661", "%00", str(2**63), "9" * 5000]
+)
+@pytest.mark.parametrize("path", ["{}/1/x.json", "101/{}/x.json"])
+def test_what_is_no_integer_is_not_found(fetch: Fetch, run: Run, path: str, number: str) -> None:
+    assert refused(fetch(path.format(number)))[0] == 404
+    assert refused(fetch(path.format(number), key="wrong"))[0] == 401
+
+
+def test_an_unknown_run_is_not_found(fetch: Fetch, run: Run) -> None:
+    assert refused(fetch(f"101/2/{PAGE}")) == (404, "This collection has no run 2.")
+    assert refused(fetch(f"101/{2**63 - 1}/{PAGE}"))[0] == 404
+
+
+def test_a_run_of_another_collection_is_not_found(fetch: Fetch, run: Run, headphones: Collection) -> None:
+    assert refused(fetch(f"{headphones.pk}/1/{PAGE}"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AU%20Laptops_1_Results_Page_3.json",
+        "au%20laptops_1_results_page_1.json",
+        f"{PAGE}/",
+        f"./{PAGE}",
+        f"x/../{PAGE}",
+        f"..%2F1%2F{PAGE}",
+        "..",
+        "..%2F..%2F..%2Fetc%2Fpasswd",
+        "%2Fetc%2Fpasswd",
+        "%00",
+        f"{PAGE}%00",
+        f"{PAGE}%0A",
+        "%0A",
+        "%ED%A0%80",
+        "%FF%FE",
+        "a" * 10_000,
+        "%F0%9F%98%80" * 10_000,
+        "%",
+        "%25",
+        "*",
+        "?",
+    ],
+    ids=lambda name: name[:40],
+)
+def test_an_unknown_name_is_not_found(fetch: Fetch, run: Run, name: str) -> None:
+    assert refused(fetch(f"101/1/{name}"))[0] == 404
+
+
+def test_a_processing_runs_pages_are_not_there_yet(fetch: Fetch, laptops: Collection) -> None:
+    run = make_processing_run(laptops, records(2), page_size=1)
+    assert run.files.exists()
+    code, reason = refused(fetch(f"101/1/{PAGE}"))
+    assert code == 404
+    assert "still processing" in reason
+
+
+def test_a_failed_run_has_no_files(fetch: Fetch, laptops: Collection) -> None:
+    make_failed_run(laptops)
+    assert refused(fetch(f"101/1/{PAGE}")) == (404, "Run 1 failed, so it has no files.")
+
+
+# --- what else can go wrong ---------------------------------------------------------------------
+
+
+def test_a_file_that_the_storage_lost_is_not_found_and_the_operator_is_told(
+    fetch: Fetch, run: Run, results_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = run.files.get(kind=FileKind.ARCHIVE)
+    (results_folder / file.key).unlink()
+    code, reason = refused(fetch(f"101/1/{ARCHIVE}"))
+    assert code == 404
+    assert str(results_folder) not in reason
+    assert file.key not in reason
+    assert file.key in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SourceUnavailable("socket 7"), 502),
+        (SourceTimeout("socket 7"), 504),
+        (ZeroDivisionError("socket 7"), 500),
+    ],
+)
+def test_a_failure_on_our_side_is_told_without_details(
+    *,
+    fetch: Fetch,
+    run: Run,
+    error: Exception,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(file: ResultFile) -> None:
+        raise error
+
+    monkeypatch.setattr(files, "deliverable", broken)
+    with caplog.at_level(logging.ERROR):
+        answer = refused(fetch(f"101/1/{PAGE}"))
+    assert answer[0] == code
+    assert "socket 7" not in answer[1]
+    assert ("socket 7" in caplog.text) == (code == 500)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
+def test_it_is_called_by_get_and_head_alone(fetch: Fetch, run: Run, method: str) -> None:
+    answer = fetch(f"101/1/{PAGE}", method=method, key="wrong")
+    assert refused(answer) == (405, "Call this address by GET or HEAD.")
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_what_is_refused_may_not_be_kept_by_a_cache(fetch: Fetch, laptops: Collection) -> None:
+    make_processing_run(laptops)
+    assert fetch(f"101/1/{PAGE}").headers["Cache-Control"] == "no-store"
+
+
+# --- addresses that are none --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v2/results/101/1/x.json",
+        "/api/v1/results/",
+        "/api/v1/results/101/1/",
+        "/api/v1/results//1/x.json",
+        "/api/v1/schedules/collections/results/download",
+        "/api/%0A",
+        "/api/v1/docs/",
+        "/api/..%2Fcollections",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_an_unknown_address_is_answered_in_the_envelope(client: Client, path: str, method: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    answer = client.generic(method, path)
+    assert answer.status_code == 404
+    assert json.loads(answer.content) == {
+        "code": 404,
+        "data": "There is nothing at this address.",
+        "status": 0,
+    }

@@ -1,0 +1,424 @@
+"""POST /api/v1/schedules/collections/results/download/: the runs of a collection, with their links."""
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from collections_app.access import NOT_YOURS
+from collections_app.api import runs
+from collections_app.api.documentation import Failure, Runs
+from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
+from tests.results import make_failed_run, make_processing_run, make_ready_run, make_run_of_pages, records
+
+ADDRESS = "/api/v1/schedules/collections/results/download/"
+GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Call = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def call(client: Client, bobs_key: str) -> Call:
+    """Call as Bob, and return the envelope; every answer is HTTP 200, and is as documented."""
+
+    def called(body: object, key: str = bobs_key, **options: Any) -> dict[str, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = client.post(
+            ADDRESS, data, content_type="application/json", headers={"x-api-key": key}, **options
+        )
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/json"
+        envelope: dict[str, Any] = json.loads(answer.content)
+        (Runs if envelope["code"] == 200 else Failure).model_validate(envelope)
+        return envelope
+
+    return called
+
+
+def listed(envelope: dict[str, Any]) -> list[dict[str, Any]]:
+    assert (envelope["code"], envelope["status"]) == (200, 1)
+    runs: list[dict[str, Any]] = envelope["data"]
+    return runs
+
+
+def refused(envelope: dict[str, Any]) -> tuple[int, str]:
+    assert list(envelope) == ["code", "data", "status"]
+    assert envelope["status"] == 0
+    return envelope["code"], envelope["data"]
+
+
+# --- what is listed -----------------------------------------------------------------------------
+
+
+def test_run_88_is_the_vendors_example_key_by_key_in_order(call: Call, laptops: Collection) -> None:
+    laptops.last_run_number = 87
+    laptops.save()
+    with time_machine.travel(datetime(2026, 6, 20, 12, 5, tzinfo=UTC), tick=False):
+        run = make_ready_run(laptops, records(250))
+        run.created_at = datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
+        run.save()
+    expected = GOLDEN.read_text().replace("https://multicartapi.com", "http://testserver")
+    answer = call({"collection_id": 101, "skip": 0, "limit": 5})
+    assert in_order(answer) == in_order(json.loads(expected))
+
+
+def in_order(value: object) -> object:
+    """Return the value with its objects as lists of pairs, so that the order of keys counts."""
+    match value:
+        case dict():
+            return [(key, in_order(inner)) for key, inner in value.items()]
+        case list():
+            return [in_order(inner) for inner in value]
+    return value
+
+
+def test_the_newest_run_comes_first(call: Call, laptops: Collection) -> None:
+    numbers = [make_ready_run(laptops).number for _ in range(3)]
+    assert [run["id"] for run in listed(call({"collection_id": 101}))] == numbers[::-1]
+
+
+def test_skip_leaves_out_the_newest_and_limit_ends_the_list(call: Call, laptops: Collection) -> None:
+    for _ in range(5):
+        make_processing_run(laptops)
+    assert [run["id"] for run in listed(call({"collection_id": 101, "skip": 1, "limit": 2}))] == [4, 3]
+
+
+def test_fifty_runs_are_listed_without_a_limit(call: Call, laptops: Collection) -> None:
+    for _ in range(51):
+        laptops.next_run()
+    assert [run["id"] for run in listed(call({"collection_id": 101}))] == list(range(51, 1, -1))
+
+
+@pytest.mark.parametrize("skip", [2, 2**31, 2**63 - 1])
+def test_nothing_lies_beyond_the_last_run(call: Call, laptops: Collection, skip: int) -> None:
+    make_ready_run(laptops)
+    assert listed(call({"collection_id": 101, "skip": skip, "limit": 1000})) == []
+
+
+def test_a_collection_without_runs_has_an_empty_list(call: Call, laptops: Collection) -> None:
+    assert listed(call({"collection_id": 101})) == []
+
+
+def test_an_archived_collection_keeps_its_runs(call: Call, laptops: Collection) -> None:
+    make_ready_run(laptops)
+    laptops.archive()
+    assert len(listed(call({"collection_id": 101}))) == 1
+
+
+def test_a_processing_run_has_no_links_yet(call: Call, laptops: Collection) -> None:
+    make_processing_run(laptops, records(3), page_size=2)
+    (run,) = listed(call({"collection_id": 101}))
+    assert run["is_download_generated"] is False
+    assert run["download_links"] == {"pages": [], "all_pages": None}
+
+
+@pytest.mark.parametrize("kind", [Kind.AMAZON, Kind.AMAZON_CATEGORY])
+def test_a_failed_run_has_no_links(call: Call, laptops: Collection, kind: Kind) -> None:
+    Collection.objects.update(kind=kind)
+    laptops.refresh_from_db()
+    make_failed_run(laptops)
+    (run,) = listed(call({"collection_id": 101}))
+    assert run["is_download_generated"] is False
+    assert run["download_links"] == {"pages": [], "all_pages": None}
+
+
+def test_a_run_of_many_pages_links_them_in_order(call: Call, laptops: Collection) -> None:
+    make_ready_run(laptops, records(12), page_size=1)
+    (run,) = listed(call({"collection_id": 101}))
+    assert run["download_links"]["pages"] == [
+        f"http://testserver/api/v1/results/101/1/AU Laptops_1_Results_Page_{page}.json"
+        for page in range(1, 13)
+    ]
+
+
+def test_a_run_of_no_records_has_one_page(call: Call, laptops: Collection) -> None:
+    make_ready_run(laptops, [])
+    (run,) = listed(call({"collection_id": 101}))
+    assert run["total_exacted_result"] == 0
+    assert len(run["download_links"]["pages"]) == 1
+
+
+def test_a_category_run_links_the_list_and_the_csv(call: Call, headphones: Collection) -> None:
+    make_ready_run(headphones)
+    (run,) = listed(call({"collection_id": headphones.pk}))
+    folder = f"http://testserver/api/v1/results/{headphones.pk}/1"
+    assert in_order(run["download_links"]) == [
+        ("pages", [f"{folder}/category_asins.json"]),
+        ("all_pages", None),
+        ("csv", f"{folder}/category_asins.csv"),
+    ]
+
+
+def test_names_read_as_they_are_stored(client: Client, bobs_key: str, laptops: Collection) -> None:
+    make_run_of_pages(laptops, {"Größe 😀 列.json": b"[]"})
+    answer = client.post(
+        ADDRESS, b'{"collection_id": 101}', content_type="application/json", headers={"x-api-key": bobs_key}
+    )
+    assert "/1/Größe 😀 列.json" in answer.content.decode()
+
+
+def test_a_link_leads_to_its_file_whatever_the_name(
+    client: Client, call: Call, laptops: Collection, bobs_key: str
+) -> None:
+    make_run_of_pages(laptops, {"100% of #1, 50%25 & more; a+b=c.json": b"[]"})
+    (run,) = listed(call({"collection_id": 101}))
+    assert run["download_links"]["pages"] == [
+        "http://testserver/api/v1/results/101/1/100%25 of %231, 50%2525 & more; a+b=c.json"
+    ]
+    answer = client.get(run["download_links"]["pages"][0], headers={"x-api-key": bobs_key})
+    assert b"".join(answer.streaming_content) == b"[]"  # type: ignore[attr-defined]
+
+
+def test_links_start_with_the_public_address(call: Call, laptops: Collection, settings: Settings) -> None:
+    settings.PUBLIC_URL = "https://results.example.com"
+    make_ready_run(laptops)
+    (run,) = listed(call({"collection_id": 101}))
+    assert run["download_links"]["all_pages"] == (
+        "https://results.example.com/api/v1/results/101/1/AU Laptops_1_Results_All_Pages.zip"
+    )
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_the_number_of_queries_is_the_same_for_10_and_100_runs(
+    call: Call, laptops: Collection, count: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_ready_run(laptops, records(3), page_size=1)
+    for _ in range(count - 1):
+        laptops.next_run()
+    call({"collection_id": 101})  # notes the key's use
+    with django_assert_num_queries(4):
+        assert len(listed(call({"collection_id": 101, "limit": 1000}))) == count
+
+
+def test_unknown_keys_of_the_body_are_ignored(call: Call, laptops: Collection) -> None:
+    assert listed(call({"collection_id": 101, "verbose": {"yes": [None]}})) == []
+
+
+def test_the_content_type_does_not_matter(client: Client, laptops: Collection, bobs_key: str) -> None:
+    answer = client.post(
+        ADDRESS,
+        b'{"collection_id": 101}',
+        content_type="application/x-www-form-urlencoded",
+        headers={"x-api-key": bobs_key},
+    )
+    assert answer.json() == {"code": 200, "data": [], "status": 1}
+
+
+# --- who may ask --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["", "nonsense", "a.b", "ä" * 20, "k" * 5000, "\0", "a,b"])
+def test_it_rejects_a_call_without_a_known_key(call: Call, laptops: Collection, key: str) -> None:
+    assert refused(call({"collection_id": 101}, key=key))[0] == 401
+
+
+def test_it_rejects_a_call_without_the_header(client: Client, laptops: Collection) -> None:
+    answer = client.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
+    assert answer.json() == {"code": 401, "data": "Send your API key in the header x-api-key.", "status": 0}
+
+
+def test_it_rejects_a_revoked_key(call: Call, laptops: Collection) -> None:
+    ApiKey.objects.get().revoke()
+    assert refused(call({"collection_id": 101}))[0] == 401
+
+
+def test_it_rejects_a_removed_members_key(call: Call, laptops: Collection, bob: User) -> None:
+    bob.memberships.get().remove()
+    assert refused(call({"collection_id": 101}))[0] == 401
+
+
+def test_it_rejects_the_key_of_somebody_who_may_no_longer_sign_in(
+    call: Call, laptops: Collection, bob: User
+) -> None:
+    bob.is_active = False
+    bob.save()
+    assert refused(call({"collection_id": 101}))[0] == 401
+
+
+def test_a_key_opens_its_own_team_alone(
+    call: Call, laptops: Collection, secret_plans: Collection, bob: User, strangers: Team
+) -> None:
+    Membership.objects.create(user=bob, team=strangers)
+    assert refused(call({"collection_id": secret_plans.pk}))[0] == 403
+
+
+def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_not_exist(
+    call: Call, laptops: Collection, secret_plans: Collection
+) -> None:
+    assert refused(call({"collection_id": secret_plans.pk})) == (403, NOT_YOURS)
+    assert refused(call({"collection_id": 999_999})) == (403, NOT_YOURS)
+    assert refused(call({"collection_id": 2**63 - 1})) == (403, NOT_YOURS)
+
+
+def test_a_session_is_no_key(as_alice: Client, laptops: Collection) -> None:
+    answer = as_alice.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
+    assert answer.json()["code"] == 401
+
+
+def test_the_use_of_a_key_is_noted_once_in_five_minutes(call: Call, laptops: Collection) -> None:
+    with time_machine.travel(datetime(2026, 6, 20, tzinfo=UTC), tick=False) as now:
+        call({"collection_id": 101})
+        first = ApiKey.objects.get().last_used_at
+        assert first == datetime(2026, 6, 20, tzinfo=UTC)
+        now.shift(299)
+        call({"collection_id": 101})
+        assert ApiKey.objects.get().last_used_at == first
+        now.shift(1)
+        call({"collection_id": 101})
+        assert ApiKey.objects.get().last_used_at == datetime(2026, 6, 20, 0, 5, tzinfo=UTC)
+
+
+# --- what is asked ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, False, "101", 101.0, 1e400, [101], {"id": 101}, "", "\u0661"], ids=ascii
+)
+@pytest.mark.parametrize("field", ["collection_id", "skip", "limit"])
+def test_it_rejects_what_is_no_integer(call: Call, laptops: Collection, field: str, value: object) -> None:
+    body = json.dumps({"collection_id": 101} | {field: value}).replace("Infinity", "1e400")
+    assert refused(call(body.encode())) == (400, f"{field} must be an integer.")
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        ("collection_id", "-1"),
+        ("collection_id", str(2**63)),
+        ("collection_id", "9" * 5000),
+        ("skip", "-1"),
+        ("skip", str(2**63)),
+        ("limit", "0"),
+        ("limit", "-" + "9" * 5000),
+        ("limit", "1001"),
+        ("limit", str(2**64)),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_it_rejects_a_number_out_of_bounds(call: Call, laptops: Collection, field: str, number: str) -> None:
+    others = "" if field == "collection_id" else '"collection_id": 101, '
+    code, reason = refused(call(f'{{{others}"{field}": {number}}}'.encode()))
+    assert code == 400
+    assert reason.startswith(f"{field} must be between ")
+
+
+def test_it_says_which_field_is_missing(call: Call) -> None:
+    assert refused(call({"skip": 0})) == (400, "collection_id is required.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"collection_id=101",
+        b'{"collection_id": NaN}',
+        b'{"collection_id": -Infinity}',
+        b'{"collection_id": 0101}',
+        b'{"collection_id": 101,}',
+        b'{"collection_id": 101} {}',
+        b'\xff\xfe{"collection_id": 101}',
+        '{"collection_id": 101}'.encode("utf-16"),
+        b'{"name": "\xff", "collection_id": 101}',
+        b'{"name": "\xed\xa0\x80", "collection_id": 101}',
+        b'\xef\xbb\xbf{"collection_id": 101}',
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b"\0",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_it_rejects_what_is_not_json(call: Call, body: bytes) -> None:
+    assert refused(call(body)) == (400, "The body is not valid JSON.")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"101", b"null", b'"collection_id"', b"true", b"[[[{}]]]", b"1e400"])
+def test_it_rejects_what_is_not_an_object(call: Call, body: bytes) -> None:
+    code, reason = refused(call(body))
+    assert code == 400
+    assert reason.startswith("The body must be a JSON object")
+
+
+def test_it_rejects_a_field_that_is_there_twice(call: Call) -> None:
+    assert refused(call(b'{"collection_id": 101, "collection_id": 102}'))[0] == 400
+
+
+def test_half_of_a_surrogate_pair_does_no_harm(call: Call, laptops: Collection) -> None:
+    assert listed(call(b'{"collection_id": 101, "note": "\\ud800", "\\udfff": 1}')) == []
+
+
+def test_a_body_of_64_kib_is_read_and_a_larger_one_is_not(call: Call, laptops: Collection) -> None:
+    body = b'{"collection_id": 101}'
+    assert listed(call(body.ljust(64 * 1024))) == []
+    assert refused(call(body.ljust(64 * 1024 + 1))) == (413, "The body is larger than 64 KiB.")
+
+
+def test_a_body_is_read_to_where_the_server_says_that_it_ends(call: Call, laptops: Collection) -> None:
+    # In chunks there is no Content-Length, and Django would read nothing.
+    body = b'{"collection_id": 101}'
+    ends = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    assert listed(call(body, **ends)) == []
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options", "trace"])
+def test_it_is_called_by_post_alone(client: Client, method: str) -> None:
+    answer = getattr(client, method)(ADDRESS)
+    assert answer.status_code == 200
+    assert answer.headers["Allow"] == "POST"
+    if method != "head":
+        assert answer.json() == {"code": 405, "data": "Call this address by POST.", "status": 0}
+
+
+def test_the_checks_come_in_their_order(call: Call, client: Client, secret_plans: Collection) -> None:
+    too_large = b"x" * 70_000
+    assert client.put(ADDRESS, too_large).json()["code"] == 405
+    assert refused(call(too_large, key="wrong"))[0] == 413
+    assert refused(call(b"no json", key="wrong"))[0] == 401
+    assert refused(call({"collection_id": secret_plans.pk, "skip": -1}))[0] == 400
+    assert refused(call({"collection_id": secret_plans.pk, "skip": 0}))[0] == 403
+
+
+# --- when we fail -------------------------------------------------------------------------------
+
+
+def test_a_failure_of_ours_is_logged_and_told_without_details(
+    call: Call, laptops: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a secret of ours")
+
+    monkeypatch.setattr(runs, "_run_objects", broken)
+    with caplog.at_level(logging.ERROR):
+        code, reason = refused(call({"collection_id": 101}))
+    assert (code, reason) == (500, "Something went wrong on our side. It was logged; try again later.")
+    assert "ZeroDivisionError: a secret of ours" in caplog.text
+
+
+def test_a_failure_of_ours_is_told_without_details_even_in_debug(
+    call: Call, laptops: Collection, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.DEBUG = True
+    monkeypatch.setattr(runs, "_run_objects", None)
+    assert refused(call({"collection_id": 101}))[0] == 500
+
+
+def test_no_answer_may_be_kept_by_a_cache(client: Client) -> None:
+    assert client.post(ADDRESS).headers["Cache-Control"] == "no-store"
+
+
+def test_a_category_run_that_is_deleted_meanwhile_has_no_links(call: Call, headphones: Collection) -> None:
+    run = make_ready_run(headphones)
+    # What it looks like to be deleted between the query for the runs and the one for their files.
+    run.files.all().delete()
+    links = listed(call({"collection_id": headphones.pk}))[0]["download_links"]
+    assert links == {"pages": [], "all_pages": None, "csv": None}

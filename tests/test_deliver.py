@@ -1,0 +1,422 @@
+"""The answer to a request for a file, the same for the dashboard and the API."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+
+import pytest
+from django.db import connection
+from django.http.response import HttpResponseBase
+from django.test import RequestFactory
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from collections_app.delivery import deliver
+from collections_app.delivery.body import BoundedStream, IncompleteBody
+from collections_app.delivery.deliver import content_disposition
+from collections_app.delivery.ranges import Unsatisfiable, parse_range
+from collections_app.sources import Deliverable, ResultNotFound
+
+CONTENT = bytes(range(256)) * 4
+ETAG = '"6a5b1c2d-400"'
+MODIFIED = datetime(2026, 6, 20, 12, 5, tzinfo=UTC)
+LAST_MODIFIED = "Sat, 20 Jun 2026 12:05:00 GMT"
+BEFORE = "Sat, 20 Jun 2026 12:04:59 GMT"
+AFTER = "Sat, 20 Jun 2026 12:05:01 GMT"
+
+
+@dataclass
+class FileBody:
+    """A body that remembers what was opened."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.opened: list[BinaryIO] = []
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        stream = self.path.open("rb")
+        stream.seek(start)
+        self.opened.append(stream)
+        return stream
+
+
+class BytesBody:
+    """A body without a file."""
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        return io.BytesIO(CONTENT[start:])
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> FileBody:
+    path = tmp_path / "stored"
+    path.write_bytes(CONTENT)
+    return FileBody(path)
+
+
+Ask = Callable[..., HttpResponseBase]
+
+
+@pytest.fixture
+def ask(body: FileBody) -> Iterator[Ask]:
+    """Ask for the file by a method and headers (If_Range is If-Range)."""
+    answers: list[HttpResponseBase] = []
+
+    def asked(
+        method: str = "GET", size: int = len(CONTENT), name: str = "Page 1.json", **headers: str
+    ) -> HttpResponseBase:
+        request = RequestFactory().generic(
+            method, "/", headers={header.replace("_", "-"): value for header, value in headers.items()}
+        )
+        answers.append(deliver(request, Deliverable(name, size, ETAG, MODIFIED, body)))
+        return answers[-1]
+
+    yield asked
+    for answer in answers:
+        answer.close()
+
+
+def content(answer: HttpResponseBase) -> bytes:
+    return b"".join(answer)  # type: ignore[arg-type]
+
+
+# --- the whole file -----------------------------------------------------------------------------
+
+
+def test_the_whole_file_comes_with_every_header(ask: Ask) -> None:
+    answer = ask()
+    assert answer.status_code == 200
+    assert dict(answer.items()) == {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private",
+        "Content-Disposition": 'attachment; filename="Page 1.json"',
+        "Content-Length": "1024",
+        "Content-Type": "application/octet-stream",
+        "ETag": ETAG,
+        "Last-Modified": LAST_MODIFIED,
+        "X-Content-Type-Options": "nosniff",
+    }
+    assert content(answer) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Range": "bytes=100-199"},
+        {"Range": "bytes=5000-"},
+        {"Range": "bytes=1-2", "If_Range": '"other"'},
+        {"If_None_Match": ETAG},
+        {"If_Match": '"other"'},
+    ],
+    ids=str,
+)
+def test_head_is_get_without_the_body(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
+    get, head = ask("GET", **headers), ask("HEAD", **headers)
+    assert head.status_code == get.status_code
+    assert dict(head.items()) == dict(get.items())
+    assert content(head) == b""
+    assert all(stream.closed for stream in body.opened[1:])
+
+
+def test_an_empty_file_has_an_empty_body(ask: Ask, body: FileBody) -> None:
+    body.path.write_bytes(b"")
+    answer = ask(size=0)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Length"] == "0"
+    assert content(answer) == b""
+
+
+def test_what_the_body_raises_is_raised_before_anything_is_sent() -> None:
+    class NoBody:
+        def open(self, start: int, length: int) -> BinaryIO:
+            raise ResultNotFound("It is gone.")
+
+    for method in ("GET", "HEAD"):
+        with pytest.raises(ResultNotFound):
+            deliver(RequestFactory().generic(method, "/"), Deliverable("n", 1, ETAG, MODIFIED, NoBody()))
+
+
+def test_a_body_without_a_file_number_is_delivered_as_well() -> None:
+    deliverable = Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody())
+    answer = deliver(RequestFactory().get("/", headers={"Range": "bytes=10-19"}), deliverable)
+    assert content(answer) == CONTENT[10:20]
+    answer.close()
+
+
+# --- ranges -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "content_range", "part"),
+    [
+        ("bytes=0-9", "bytes 0-9/1024", CONTENT[:10]),
+        ("bytes=1000-", "bytes 1000-1023/1024", CONTENT[1000:]),
+        ("bytes=-24", "bytes 1000-1023/1024", CONTENT[1000:]),
+        ("bytes=0-", "bytes 0-1023/1024", CONTENT),
+        ("bytes=1020-9999", "bytes 1020-1023/1024", CONTENT[1020:]),
+    ],
+)
+def test_one_range_is_answered_with_that_part(ask: Ask, header: str, content_range: str, part: bytes) -> None:
+    answer = ask(Range=header)
+    assert answer.status_code == 206
+    assert answer.headers["Content-Range"] == content_range
+    assert answer.headers["Content-Length"] == str(len(part))
+    assert content(answer) == part
+
+
+@pytest.mark.parametrize("header", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
+def test_a_range_outside_the_file_is_answered_with_416(ask: Ask, body: FileBody, header: str) -> None:
+    answer = ask(Range=header)
+    assert answer.status_code == 416
+    assert answer.headers["Content-Range"] == "bytes */1024"
+    assert "Content-Disposition" not in answer.headers  # a browser would save it as a file
+    assert body.opened == []
+
+
+@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=x", "lines=0-1", "bytes=9-1"])
+def test_other_ranges_are_answered_with_the_whole_file(ask: Ask, header: str) -> None:
+    answer = ask(Range=header)
+    assert answer.status_code == 200
+    assert "Content-Range" not in answer.headers
+    assert content(answer) == CONTENT
+
+
+def test_ranges_lie_beyond_four_gibibytes_too(ask: Ask, body: FileBody) -> None:
+    size = 5 * 2**30
+    with body.path.open("r+b") as stored:
+        stored.seek(2**32 + 5)
+        stored.write(b"found")
+        stored.truncate(size)
+    answer = ask(size=size, Range=f"bytes={2**32 + 5}-{2**32 + 9}")
+    assert answer.headers["Content-Range"] == "bytes 4294967301-4294967305/5368709120"
+    assert content(answer) == b"found"
+    assert ask(size=size).headers["Content-Length"] == "5368709120"
+
+
+@pytest.mark.parametrize("condition", [ETAG, LAST_MODIFIED, f" {ETAG} "])
+def test_if_range_gives_the_part_of_the_same_file(ask: Ask, condition: str) -> None:
+    assert ask(Range="bytes=0-9", If_Range=condition).status_code == 206
+    assert ask(Range="bytes=5000-", If_Range=condition).status_code == 416
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [f"W/{ETAG}", '"other"', ETAG.strip('"'), f'{ETAG}, "other"', "*", "", BEFORE, AFTER, "nonsense"],
+)
+def test_if_range_gives_all_of_another_file(ask: Ask, condition: str) -> None:
+    assert ask(Range="bytes=0-9", If_Range=condition).status_code == 200
+    assert ask(Range="bytes=5000-", If_Range=condition).status_code == 200
+
+
+def test_if_range_alone_means_nothing(ask: Ask) -> None:
+    assert ask(If_Range=ETAG).status_code == 200
+
+
+@given(
+    header=st.text(st.characters(max_codepoint=255))
+    | st.from_regex(r"bytes=[0-9]{0,5}-[0-9]{0,5}", fullmatch=True)
+)
+@example("bytes=1023-1023")
+def test_any_range_header_gives_what_it_asks_for_or_the_whole_file(header: str) -> None:
+    request = RequestFactory().get("/", headers={"Range": header})
+    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody()))
+    try:
+        part = parse_range(header, len(CONTENT))
+    except Unsatisfiable:
+        assert answer.status_code == 416
+        return
+    sent = content(answer)
+    answer.close()
+    assert answer.headers["Content-Length"] == str(len(sent))
+    if part is None:
+        assert (answer.status_code, sent) == (200, CONTENT)
+    else:
+        assert (answer.status_code, sent) == (206, CONTENT[part.start :][: part.length])
+
+
+# --- conditions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"If_None_Match": ETAG},
+        {"If_None_Match": f"W/{ETAG}"},
+        {"If_None_Match": f'"other", {ETAG}'},
+        {"If_None_Match": "*"},
+        {"If_Modified_Since": LAST_MODIFIED},
+        {"If_Modified_Since": AFTER},
+        {"If_None_Match": ETAG, "If_Modified_Since": BEFORE},
+        {"If_None_Match": ETAG, "Range": "bytes=0-9"},
+    ],
+    ids=str,
+)
+def test_who_has_the_file_gets_304(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
+    answer = ask(**headers)
+    assert answer.status_code == 304
+    assert answer.headers["ETag"] == ETAG
+    assert answer.headers["Last-Modified"] == LAST_MODIFIED
+    assert answer.headers["Cache-Control"] == "private"
+    assert content(answer) == b""
+    assert body.opened == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"If_None_Match": '"other"'},
+        {"If_None_Match": "nonsense"},
+        {"If_Modified_Since": BEFORE},
+        {"If_Modified_Since": "nonsense"},
+        {"If_None_Match": '"other"', "If_Modified_Since": AFTER},
+        {"If_Match": ETAG},
+        {"If_Match": f'"other", {ETAG}'},
+        {"If_Match": "*"},
+        {"If_Unmodified_Since": LAST_MODIFIED},
+        {"If_Unmodified_Since": AFTER},
+        {"If_Unmodified_Since": "nonsense"},
+        {"If_Match": ETAG, "If_Unmodified_Since": BEFORE},
+    ],
+    ids=str,
+)
+def test_a_condition_that_holds_gives_the_file(ask: Ask, headers: dict[str, str]) -> None:
+    assert ask(**headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"If_Match": '"other"'},
+        {"If_Match": f"W/{ETAG}"},
+        {"If_Unmodified_Since": BEFORE},
+        {"If_Match": '"other"', "Range": "bytes=0-9"},
+        {"If_Match": '"other"', "If_None_Match": ETAG},
+    ],
+    ids=str,
+)
+def test_a_condition_that_fails_gives_412(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
+    assert ask(**headers).status_code == 412
+    assert body.opened == []
+
+
+# --- the name -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("AU Laptops_88_Results_Page_1.json", 'filename="AU Laptops_88_Results_Page_1.json"'),
+        ("a;b=c'd.json", 'filename="a;b=c\'d.json"'),
+        ('say "hi".json', "filename=\"say _hi_.json\"; filename*=UTF-8''say%20%22hi%22.json"),
+        ("100%.json", "filename=\"100_.json\"; filename*=UTF-8''100%25.json"),
+        ("Größe.json", "filename=\"Gr__e.json\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe.json"),
+        ("列😀.json", "filename=\"__.json\"; filename*=UTF-8''%E5%88%97%F0%9F%98%80.json"),
+        ("a\r\nSet-Cookie: b", "filename=\"a__Set-Cookie: b\"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20b"),
+    ],
+)
+def test_the_name_is_told_in_both_forms(name: str, header: str) -> None:
+    assert content_disposition(name) == f"attachment; {header}"
+
+
+@given(name=st.text(st.characters(exclude_categories=["Cs"])))
+def test_every_name_survives(name: str) -> None:
+    header = content_disposition(name)
+    assert header.isascii()
+    assert header.isprintable()
+    _, _, exact = header.partition("; filename*=UTF-8''")
+    assert (unquote(exact) if exact else header.removeprefix('attachment; filename="')[:-1]) == name
+
+
+def test_half_of_a_surrogate_pair_breaks_nothing() -> None:
+    assert content_disposition("\ud800.json") == "attachment; filename=\"_.json\"; filename*=UTF-8''%3F.json"
+
+
+# --- the stream ---------------------------------------------------------------------------------
+
+
+def test_the_file_is_closed_when_the_reader_leaves_early(ask: Ask, body: FileBody) -> None:
+    answer = ask()
+    next(iter(answer))  # type: ignore[call-overload]
+    assert not body.opened[0].closed
+    answer.close()
+    assert body.opened[0].closed
+
+
+def test_a_source_that_ends_early_raises_instead_of_ending(ask: Ask) -> None:
+    answer = ask(size=2000)
+    with pytest.raises(IncompleteBody, match="976 bytes early"):
+        content(answer)
+
+
+def test_the_stream_ends_where_the_part_ends() -> None:
+    stream = BoundedStream(io.BytesIO(CONTENT), 0, 10)
+    assert stream.readable()
+    assert stream.read(4) == CONTENT[:4]
+    assert stream.read() == CONTENT[4:10]
+    assert stream.read() == b""
+    stream.close()
+    stream.close()
+
+
+class Socket:
+    """What deliver() needs of a connection."""
+
+    def __init__(self, *, gone: bool = False) -> None:
+        self.gone = gone
+        self.shut = False
+
+    def shutdown(self, how: int) -> None:
+        self.shut = True
+        if self.gone:
+            raise OSError("Transport endpoint is not connected")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_connection_is_broken_off_where_a_part_was_not_sent(body: FileBody, gone: bool) -> None:  # noqa: FBT001
+    request = RequestFactory().get("/")
+    request.META["gunicorn.socket"] = connection = Socket(gone=gone)
+    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+    answer.close()
+    assert connection.shut
+
+
+def test_the_connection_stays_where_all_was_sent(body: FileBody) -> None:
+    request = RequestFactory().get("/")
+    request.META["gunicorn.socket"] = connection = Socket()
+    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+    assert content(answer) == CONTENT
+    answer.close()
+    assert not connection.shut
+
+
+@pytest.mark.parametrize(("sent", "broken"), [(1024, False), (1023, True), (0, True)])
+def test_sendfile_says_how_far_it_came(body: FileBody, sent: int, broken: bool) -> None:  # noqa: FBT001
+    request = RequestFactory().get("/")
+    request.META["gunicorn.socket"] = connection = Socket()
+    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+    stream = answer.file_to_stream  # type: ignore[attr-defined]
+    assert stream.fileno() == body.opened[0].fileno()
+    if sent:  # as socket.sendfile() does
+        stream.seek(sent)
+    answer.close()
+    assert connection.shut == broken
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_database_is_given_back_before_the_body_is_sent(ask: Ask) -> None:
+    connection.ensure_connection()
+    ask()
+    assert connection.connection is None
+
+
+@pytest.mark.django_db
+def test_a_transaction_is_not_broken_off(ask: Ask) -> None:
+    connection.ensure_connection()
+    ask()
+    assert connection.connection is not None

@@ -1,0 +1,419 @@
+"""Downloads through a real gunicorn, with the programs that people download with."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+
+MEBIBYTE = 2**20
+RANDOM = "random bytes.json"
+SPARSE = "sparse.json"
+FRAGILE = "fragile.json"
+SIZES = {RANDOM: 20 * MEBIBYTE, SPARSE: 1024 * MEBIBYTE, FRAGILE: 64 * MEBIBYTE}
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One gunicorn worker over the demo, whose run 88 has three more files."""
+
+    url: str
+    key: str
+    data_dir: Path
+    pid: int
+
+    def address(self, name: str) -> str:
+        return f"{self.url}/api/v1/results/101/88/{quote(name)}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self.key}
+
+    def stored(self, name: str) -> Path:
+        return self.data_dir / "results" / name
+
+    @property
+    def worker(self) -> int:
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
+
+    def open_files(self) -> list[str]:
+        """Return the paths that the worker has open."""
+        paths = []
+        for link in Path(f"/proc/{self.worker}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                paths.append(str(link.readlink()))
+        return paths
+
+    def resident_kibibytes(self) -> int:
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    def sent_by_the_kernel(self) -> int:
+        return sum(int(line) for line in (self.data_dir / "sendfile.log").read_text().split())
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+
+    @contextlib.contextmanager
+    def slow_reader(self, name: str) -> Iterator[http.client.HTTPResponse]:
+        """Ask for a file and read nothing of its body yet."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("GET", urlsplit(self.address(name)).path, headers=self.headers)
+            with connection.getresponse() as answer:
+                assert answer.status == 200
+                yield answer
+
+
+@pytest.fixture(scope="module")
+def server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("delivery")
+    data_dir, log = folder / "data", folder / "log"
+    shutil.copytree(demo_data, data_dir)
+    (data_dir / "sendfile.log").touch()
+    for name, size in SIZES.items():
+        with (data_dir / "results" / name).open("wb") as stored:
+            stored.write(random.Random(name).randbytes(SIZES[RANDOM]))
+            stored.truncate(size)
+    manage(data_dir, "shell", "--no-imports", "--command", ADD_FILES)
+    key = manage(data_dir, "shell", "--no-imports", "--command", MAKE_KEY).split()[-1]
+    port = free_port()
+    more = {"PORT": str(port), "WEB_CONCURRENCY": "1", "SENDFILE_LOG": str(data_dir / "sendfile.log")}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", "tests/gunicorn_probe.py", "dashboard.wsgi"],
+            cwd=ROOT,
+            env=environment(data_dir, **more),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_it_answers(url, process, log)
+            yield Server(url, key, data_dir, process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=10)
+    # Readers that leave or stall are no event for the operator.
+    assert [
+        line for line in log.read_text().splitlines() if "[WARNING] Invalid request from" not in line
+    ] == []
+
+
+ADD_FILES = f"""
+from django.utils import timezone
+from collections_app.models import Run
+run = Run.objects.get(collection=101, number=88)
+for position, (name, size) in enumerate({SIZES!r}.items(), 1000):
+    run.files.create(
+        kind="page", position=position, name=name, key=name, size=size, modified=timezone.now()
+    )
+"""
+MAKE_KEY = """
+from collections_app.models import ApiKey, Membership
+print(ApiKey.objects.issue(Membership.objects.filter(team__collections=101).first(), "tests")[1])
+"""
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    """Return whether something becomes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# --- the vendor's examples ----------------------------------------------------------------------
+
+
+FIRST_CALL = r"""
+curl https://multicartapi.com/api/v1/schedules/collections/results/download/ \
+-X POST \
+-H "x-api-key: YOUR_API_KEY" \
+-H "Content-Type: application/json" \
+-d '{ "collection_id": 101, "skip": 0, "limit": 5 }'
+"""
+SECOND_CALL = r"""
+# Use the full URL from download_links.pages[0] or download_links.all_pages
+curl "https://multicartapi.com/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json" \
+-H "x-api-key: YOUR_API_KEY" \
+-o "page_1.json"
+"""
+
+
+def as_we_are(server: Server, call: str) -> str:
+    return call.replace("https://multicartapi.com", server.url).replace("YOUR_API_KEY", server.key)
+
+
+def test_the_vendors_first_call_works_but_for_host_and_key(server: Server) -> None:
+    answer = json.loads(subprocess.check_output(as_we_are(server, FIRST_CALL), shell=True))
+    assert (answer["code"], answer["status"]) == (200, 1)
+    assert 88 in [run["id"] for run in answer["data"]]
+
+
+def test_the_vendors_second_call_works_but_for_host_and_key(server: Server, tmp_path: Path) -> None:
+    subprocess.check_call(as_we_are(server, SECOND_CALL), shell=True, cwd=tmp_path)
+    assert len(json.loads((tmp_path / "page_1.json").read_bytes())) == 250
+
+
+def test_a_body_in_chunks_is_read_too(server: Server) -> None:
+    answer = requests.post(
+        f"{server.url}/api/v1/schedules/collections/results/download/",
+        data=iter([b'{"collection_id"', b': 101, "limit": 1}']),
+        headers=server.headers,
+    )
+    assert len(answer.json()["data"]) == 1
+
+
+# --- resuming, and fetching in segments ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("have", [0, 1, 7 * MEBIBYTE + 13, 20 * MEBIBYTE - 1])
+def test_curl_resumes(server: Server, tmp_path: Path, have: int) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(server.stored(RANDOM).read_bytes()[:have])
+    printed = run(
+        *("curl", "--silent", "--show-error", "--continue-at", "-", "--header", f"x-api-key: {server.key}"),
+        *("--output", target, "--write-out", "%{http_code} %{size_download}", server.address(RANDOM)),
+    )
+    assert printed == f"{206 if have else 200} {SIZES[RANDOM] - have}"
+    assert digest(target) == digest(server.stored(RANDOM))
+
+
+def test_wget_resumes(server: Server, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(server.stored(RANDOM).read_bytes()[: 9 * MEBIBYTE])
+    printed = run(
+        *("wget", "--continue", f"--header=x-api-key: {server.key}"),
+        *(f"--output-document={target}", server.address(RANDOM)),
+    )
+    assert "206 Partial Content" in printed
+    assert digest(target) == digest(server.stored(RANDOM))
+
+
+def test_aria2_fetches_in_eight_segments(server: Server, tmp_path: Path) -> None:
+    run(
+        *("aria2c", "-x8", "-s8", "-k1M", "--no-conf", f"--header=x-api-key: {server.key}"),
+        *(f"--dir={tmp_path}", "--out=file", server.address(RANDOM)),
+    )
+    assert digest(tmp_path / "file") == digest(server.stored(RANDOM))
+
+
+def test_aria2_resumes(server: Server, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(server.stored(RANDOM).read_bytes()[: 11 * MEBIBYTE])
+    run(
+        *("aria2c", "-x8", "-s8", "-k1M", "--continue", "--no-conf", f"--header=x-api-key: {server.key}"),
+        *(f"--dir={tmp_path}", "--out=file", server.address(RANDOM)),
+    )
+    assert digest(target) == digest(server.stored(RANDOM))
+
+
+# --- the server ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [({}, 20 * MEBIBYTE), ({"Range": f"bytes=1000-{5 * MEBIBYTE + 999}"}, 5 * MEBIBYTE)],
+)
+def test_whole_files_and_ranges_are_sent_by_the_kernel(
+    server: Server, headers: dict[str, str], length: int
+) -> None:
+    before = server.sent_by_the_kernel()
+    answer = requests.get(server.address(RANDOM), headers=server.headers | headers)
+    assert len(answer.content) == length
+    assert server.sent_by_the_kernel() - before == length
+
+
+def test_a_gibibyte_takes_no_memory(server: Server) -> None:
+    requests.get(server.address(RANDOM), headers=server.headers)
+    before = server.resident_kibibytes()
+    received = 0
+    with server.slow_reader(SPARSE) as answer:
+        while piece := answer.read(MEBIBYTE):
+            received += len(piece)
+    assert received == SIZES[SPARSE]
+    assert server.resident_kibibytes() - before < 10 * 1024
+
+
+def test_the_connection_is_kept_after_downloads(server: Server) -> None:
+    path = urlsplit(server.address(RANDOM)).path
+    with contextlib.closing(server.connect()) as connection:
+        sockets = set()
+        for headers, status in (({}, 200), ({"Range": "bytes=5-9"}, 206), ({"Range": "bytes=-1"}, 206)):
+            connection.request("GET", path, headers=server.headers | headers)
+            answer = connection.getresponse()
+            assert answer.status == status
+            assert len(answer.read()) == int(answer.headers["Content-Length"])
+            sockets.add(connection.sock)
+        assert len(sockets) == 1
+        assert None not in sockets
+
+
+def test_a_file_that_is_cut_while_it_is_sent_ends_as_a_broken_connection(server: Server) -> None:
+    stored = server.stored(FRAGILE)
+    try:
+        with server.slow_reader(FRAGILE) as answer:
+            assert len(answer.read(MEBIBYTE)) == MEBIBYTE
+            os.truncate(stored, 30 * MEBIBYTE)
+            with pytest.raises(http.client.IncompleteRead) as broken:
+                answer.read()
+            assert len(broken.value.partial) == 29 * MEBIBYTE
+    finally:
+        os.truncate(stored, SIZES[FRAGILE])
+
+
+def test_no_other_answer_passes_for_the_rest_of_a_file_that_was_emptied(server: Server) -> None:
+    stored, parts = server.stored(FRAGILE), urlsplit(server.address(FRAGILE))
+    two_requests = (
+        f"GET {parts.path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {server.key}\r\n\r\n"
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+            connection.sendall(two_requests.encode())
+            received = connection.recv(1000)
+            os.truncate(stored, 0)
+            while piece := connection.recv(MEBIBYTE):
+                received += piece
+    finally:
+        os.truncate(stored, SIZES[FRAGILE])
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert f"Content-Length: {SIZES[FRAGILE]}".encode() in received
+    assert b'"status"' not in received
+
+
+def test_a_reader_that_stalls_is_ended(server: Server) -> None:
+    with server.slow_reader(SPARSE) as answer:
+        assert eventually(lambda: str(server.stored(SPARSE)) in server.open_files())
+        assert eventually(lambda: str(server.stored(SPARSE)) not in server.open_files())
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            answer.read()
+
+
+def test_a_slow_reader_is_not_ended(server: Server) -> None:
+    with server.slow_reader(SPARSE) as answer:
+        for _ in range(30):
+            assert len(answer.read(200_000)) == 200_000
+            time.sleep(0.1)
+        assert str(server.stored(SPARSE)) in server.open_files()
+
+
+def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
+    with server.slow_reader(SPARSE) as answer:
+        answer.read(MEBIBYTE)
+        assert str(server.stored(SPARSE)) in server.open_files()
+    assert eventually(lambda: str(server.stored(SPARSE)) not in server.open_files())
+
+
+def test_a_download_holds_no_connection_to_the_database(server: Server) -> None:
+    database = str(server.data_dir / "db.sqlite3")
+    with server.slow_reader(SPARSE):
+        assert eventually(lambda: str(server.stored(SPARSE)) in server.open_files())
+        assert database not in server.open_files()
+
+
+def test_a_name_of_ten_thousand_characters_is_not_found(server: Server) -> None:
+    for character in "a", "\N{GRINNING FACE}":
+        answer = requests.get(server.address(character * 10_000), headers=server.headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, 404)
+
+
+def test_head_leaves_nothing_on_the_connection(server: Server) -> None:
+    found, missing = (urlsplit(server.address(name)).path for name in (RANDOM, "none"))
+    with contextlib.closing(server.connect()) as connection:
+        for method, path, status in (
+            ("HEAD", found, 200),
+            ("HEAD", missing, 404),
+            ("GET", missing, 404),
+            ("HEAD", "/accounts/login/", 200),
+            ("GET", found, 200),
+        ):
+            connection.request(method, path, headers=server.headers)
+            answer = connection.getresponse()
+            length = len(answer.read())
+            assert answer.status == status
+            assert length == (int(answer.headers["Content-Length"]) if method == "GET" else 0)
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n",
+        b"nonsense\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: " + b"k" * 10_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: example.com\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: a\0b\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n",
+    ],
+    ids=lambda head: repr(head[:60]),
+)
+def test_a_garbled_request_is_refused_without_a_word_about_us(server: Server, request_head: bytes) -> None:
+    answer = talk(server, request_head + b"Connection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b"Traceback" not in answer
+    assert b"gunicorn/" not in answer
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}xx0\r\n\r\n", b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n", b"ff\r\n{"],
+)
+def test_a_garbled_body_is_the_callers_mistake(server: Server, body: bytes) -> None:
+    head = (
+        "POST /api/v1/schedules/collections/results/download/ HTTP/1.1\r\nHost: localhost\r\n"
+        f"x-api-key: {server.key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    answer = talk(server, head.encode() + body)
+    assert b'{"code":400,"data":"The body' in answer
+
+
+def test_no_header_moves_the_app(server: Server) -> None:
+    answer = requests.get(
+        f"{server.url}/healthz", headers={"SCRIPT_NAME": "/elsewhere", "PATH_INFO": "/admin/"}
+    )
+    assert answer.json() == {"status": "ok"}
+
+
+def talk(server: Server, request: bytes) -> bytes:
+    """Send bytes as they are and return the whole answer."""
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -1,0 +1,261 @@
+"""No input whatever answers 5xx, shows a trace of our code, or gives away another team's data."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote, quote_from_bytes
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from collections_app.models import Collection, FileKind, Run, State, User
+
+SECRET = b"nobody else may read this"
+OURS = b"ours"
+API = "/api/v1/results"
+LIST = "/api/v1/schedules/collections/results/download/"
+
+# The answers leave nothing behind, so all inputs of a test may meet the same database.
+every_input = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+tricky = st.sampled_from(
+    [
+        "..",
+        "/",
+        "\\",
+        "\0",
+        "%2F",
+        "%00",
+        "a.json",
+        "secret.json",
+        "\n",
+        "\r\n",
+        " ",
+        "%",
+        "?",
+        "#",
+        "'",
+        '"',
+        ";",
+        "\ufeff",
+    ]
+)
+names = text | st.lists(tricky | text, max_size=8).map("".join) | st.text("a.json/\\%", max_size=300)
+numbers = st.integers() | st.sampled_from([2**31, 2**63 - 1, 2**63, 2**64, 10**4000])
+# What an address may have between its slashes.
+segments = st.one_of(
+    st.integers(-2, 120).map(str),
+    numbers.map(str),
+    names.map(lambda name: quote(name, safe="")),
+    st.binary(max_size=20).map(quote_from_bytes),
+)
+header_values = st.text(st.characters(min_codepoint=32, max_codepoint=255))
+
+pytestmark = pytest.mark.django_db
+
+
+def _store(run: Run, folder: Path, name: str, content: bytes) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{run.pk}").write_bytes(content)
+    run.files.create(
+        kind=FileKind.PAGE, position=1, name=name, key=f"{run.pk}", size=len(content), modified=timezone.now()
+    )
+    Run.objects.filter(pk=run.pk).update(state=State.READY, file_count=1)
+
+
+@pytest.fixture(autouse=True)
+def files(laptops: Collection, secret_plans: Collection, results_folder: Path) -> None:
+    """A file of the Crawlers (101/1/a.json) and one of the Strangers."""
+    _store(laptops.next_run(), results_folder, "a.json", OURS)
+    _store(secret_plans.next_run(), results_folder, "secret.json", SECRET)
+
+
+def check(answer: HttpResponse) -> bytes:
+    """Return the body of an answer that any input may have."""
+    body = b"".join(answer)
+    assert answer.status_code < 500
+    for forbidden in (SECRET, b"Secret plans", b"Traceback", b".py", b"collections_app", b"site-packages"):
+        assert forbidden not in body
+    return body
+
+
+def check_envelope(answer: HttpResponse) -> int:
+    body = check(answer)
+    envelope = json.loads(body)
+    assert list(envelope) == ["code", "data", "status"]
+    code: int = envelope["code"]
+    assert code < 500
+    return code
+
+
+# --- the API ------------------------------------------------------------------------------------
+
+
+@every_input
+@given(name=names)
+@example("a.json")
+@example("secret.json")
+@example("../2/secret.json")
+def test_any_file_name(client: Client, bobs_key: str, name: str) -> None:
+    answer = client.get(f"{API}/101/1/{quote(name, safe='')}", headers={"x-api-key": bobs_key})
+    assert answer.status_code == (200 if name == "a.json" else 404)
+    assert check(answer) == OURS or name != "a.json"
+
+
+@every_input
+@given(collection=segments, run=segments, name=segments)
+@example("101", "1", "a.json")
+def test_any_address_of_a_file(client: Client, bobs_key: str, collection: str, run: str, name: str) -> None:
+    check(client.get(f"{API}/{collection}/{run}/{name}", headers={"x-api-key": bobs_key}))
+
+
+@every_input
+@given(header=header_values | st.from_regex(r"bytes=([0-9]{0,22}-[0-9]{0,22},?){1,3}", fullmatch=True))
+@example("bytes=0-1")
+def test_any_range(client: Client, bobs_key: str, header: str) -> None:
+    answer = client.get(f"{API}/101/1/a.json", headers={"x-api-key": bobs_key, "Range": header})
+    assert answer.status_code in {200, 206, 416}
+    assert check(answer) in OURS
+
+
+@every_input
+@given(
+    name=st.sampled_from(
+        ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"]
+    ),
+    value=header_values
+    | st.sampled_from(
+        ["Sat, 99 Jun 2026 25:61:61 GMT", 'W/"', '"' * 50, "*", "Sat, 01 Jan 0000 00:00:00 GMT"]
+    ),
+)
+def test_any_condition(client: Client, bobs_key: str, name: str, value: str) -> None:
+    headers = {"x-api-key": bobs_key, "Range": "bytes=1-2", name: value}
+    answer = client.get(f"{API}/101/1/a.json", headers=headers)
+    assert answer.status_code in {200, 206, 304, 412}
+    check(answer)
+
+
+@every_input
+@given(key=st.text(st.characters(max_codepoint=255)))
+def test_any_key(client: Client, key: str) -> None:
+    answer = client.get(f"{API}/101/1/a.json", headers={"x-api-key": key})
+    assert check_envelope(answer) == answer.status_code == 401
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+bodies = st.one_of(
+    st.binary(max_size=200),
+    st.fixed_dictionaries(
+        {}, optional={"collection_id": json_values | st.just(101), "skip": json_values, "limit": json_values}
+    ).map(lambda value: json.dumps(value).encode()),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.text(st.sampled_from('[]{}",:0123456789truefalsenul\\ud8e+-. ')).map(str.encode),
+    st.integers(1, 4000).map(lambda depth: b'{"a":' * depth),
+)
+
+
+@every_input
+@given(body=bodies)
+@example(b'{"collection_id": 101}')
+@example(b'{"collection_id": ' + b"9" * 5000 + b"}")
+def test_any_body(client: Client, bobs_key: str, body: bytes) -> None:
+    answer = client.post(LIST, body, content_type="application/json", headers={"x-api-key": bobs_key})
+    assert answer.status_code == 200
+    assert check_envelope(answer) in {200, 400, 403}
+
+
+@every_input
+@given(
+    length=st.text(st.characters(max_codepoint=127)) | numbers.map(lambda number: str(number)[:30]),
+    kind=header_values,
+)
+def test_any_length_and_type_of_body(client: Client, bobs_key: str, length: str, kind: str) -> None:
+    answer = client.generic(
+        "POST", LIST, b"", headers={"x-api-key": bobs_key}, CONTENT_LENGTH=length, CONTENT_TYPE=kind
+    )
+    assert check_envelope(answer) in {400, 413}
+
+
+# --- the dashboard ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bobs_browser(client: Client, bob: User) -> Client:
+    client.force_login(bob)
+    return client
+
+
+@every_input
+@given(
+    path=st.lists(segments, max_size=6),
+    query=st.binary(max_size=60).map(quote_from_bytes) | st.text("&=%;+a", max_size=20),
+)
+def test_any_address(bobs_browser: Client, path: list[str], query: str) -> None:
+    check(bobs_browser.get(f"/{'/'.join(path)}?{query}"))
+    check(bobs_browser.get(f"/collections/{'/'.join(path)}?{query}"))
+    check(bobs_browser.post(f"/api/{'/'.join(path)}?{query}", b"", content_type="text/plain"))
+
+
+@every_input
+@given(collection=segments, run=segments, name=segments)
+@example("101", "1", "a.json")
+@example("101", str(2**63), "a.json")
+@example(str(2**64), "1", "a.json")
+def test_any_address_of_a_file_in_the_dashboard(
+    bobs_browser: Client, collection: str, run: str, name: str
+) -> None:
+    check(bobs_browser.get(f"/collections/{collection}/runs/{run}/files/{name}"))
+
+
+@every_input
+@given(
+    address=st.sampled_from(["/collections/", "/collections/101/download", "/profile/", "/members/"]),
+    query=st.dictionaries(
+        st.sampled_from(["q", "after", "before", "archived"]),
+        names | numbers.map(lambda number: str(number)[:40]),
+    ),
+    htmx=st.booleans(),
+)
+@example("/collections/101/download", {"before": "9999-12-31T23:59:59.999999Z_1"}, False)
+@example("/collections/101/download", {"before": "0001-01-01T00:00:00.000000Z_999999999999999999"}, True)
+@example("/collections/", {"after": "999999999999999999_"}, False)
+def test_any_query(bobs_browser: Client, address: str, query: dict[str, str], htmx: bool) -> None:  # noqa: FBT001
+    check(bobs_browser.get(address, query, headers={"HX-Request": "true"} if htmx else {}))
+
+
+@every_input
+@given(
+    address=st.sampled_from(
+        [
+            "/collections/add",
+            "/collections/101/rename",
+            "/members/add",
+            "/profile/",
+            "/profile/keys",
+            "/team",
+            "/accounts/password/reset/",
+        ]
+    ),
+    fields=st.dictionaries(st.sampled_from(["name", "kind", "email", "role", "team"]), names),
+)
+def test_any_form(bobs_browser: Client, address: str, fields: dict[str, str]) -> None:
+    check(bobs_browser.post(address, fields))
+
+
+@every_input
+@given(
+    header=st.sampled_from(["Host", "HX-Current-URL", "Cookie", "Referer", "X-Forwarded-Proto"]),
+    value=header_values,
+)
+def test_any_header(client: Client, header: str, value: str) -> None:
+    check(client.get("/collections/", headers={"HX-Request": "true", header: value}))
