@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command named on the command line; a wrong setting ends in one sentence, not in a traceback."""
+    """Run the command named on the command line; a wrong setting or Ctrl-C ends it without a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -15,6 +15,8 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # what a shell says of a program that was ended by Ctrl-C
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def may_reset_password(membership: Membership, other: Membership) -> bool:
     return (
         may_manage(membership, other)
         and not other.user.is_staff
-        and not Membership.objects.filter(user=other.user).exclude(team=membership.team).exists()
+        # all(), so that a list of members can bring everybody's memberships in one query.
+        and all(each.team_id == membership.team_id for each in other.user.memberships.all())
     )
 
 

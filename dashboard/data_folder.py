@@ -34,11 +34,7 @@ def stored_secret(path: Path) -> str:
     and all of them return the same secret.
     """
     if not path.exists():
-        aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(50))
-            file.flush()
-            os.fsync(file.fileno())
+        aside = _written_aside(path, secrets.token_urlsafe(50))
         try:
             os.link(aside, path)
         except FileExistsError:
@@ -46,3 +42,17 @@ def stored_secret(path: Path) -> str:
         finally:
             aside.unlink()
     return path.read_text().strip()
+
+
+def keep_secret(path: Path, text: str) -> None:
+    """Write a file of mode 600; a kill leaves the one that was there or the new one, whole."""
+    _written_aside(path, text).replace(path)
+
+
+def _written_aside(path: Path, text: str) -> Path:
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return aside

@@ -38,6 +38,8 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 # A Secure cookie is not sent back over plain HTTP, so these follow the scheme of PUBLIC_URL.
 _https = _public.scheme == "https"
 SECURE_SSL_REDIRECT = _https
+# TLS ends at a proxy in front of us, which says so; without this, every request would be redirected.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
@@ -149,6 +151,10 @@ STORAGES = {
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# Only the names that carry a digest are ever asked for, and source maps never: that is three quarters
+# of the work of collectstatic.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
 
 AUTH_USER_MODEL = "collections_app.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -164,6 +170,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "collections"
 ACCOUNT_ADAPTER = "collections_app.accounts.AccountAdapter"
+# allauth would offer sign-up to an unknown address, which nobody can.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -175,7 +183,12 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 # reset page says whom to ask.
 EMAIL_URL = env.str("EMAIL_URL", default="")
 if EMAIL_URL:
-    _email = env.email_url_config(EMAIL_URL)
+    try:
+        _email = env.email_url_config(EMAIL_URL)
+    except (ImproperlyConfigured, ValueError):
+        raise ImproperlyConfigured(
+            "EMAIL_URL is not understood; it must look like smtp+tls://user:password@mail.example.com:587."
+        ) from None
     EMAIL_BACKEND = _email["EMAIL_BACKEND"]
     EMAIL_HOST = _email.get("EMAIL_HOST") or "localhost"
     EMAIL_PORT = _email.get("EMAIL_PORT") or 25

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from collections_app.access import public, signed_in
+from collections_app.views.password_reset import password_reset
 
 admin.site.site_header = admin.site.site_title = "Results: operators"
 
@@ -14,7 +15,7 @@ accounts = [
     path("logout/", signed_in(account.logout), name="account_logout"),
     path("inactive/", public(account.account_inactive), name="account_inactive"),
     path("password/change/", signed_in(account.password_change), name="account_change_password"),
-    path("password/reset/", public(account.password_reset), name="account_reset_password"),
+    path("password/reset/", password_reset, name="account_reset_password"),
     path("password/reset/done/", public(account.password_reset_done), name="account_reset_password_done"),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",

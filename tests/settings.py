@@ -10,6 +10,8 @@ atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 for _knob in ("PUBLIC_URL", "EMAIL_URL", "SECRET_KEY", "DEBUG"):
     os.environ.pop(_knob, None)
 os.environ["DATA_DIR"] = _folder
+# Playwright keeps an event loop running in the tests' own thread, which Django takes for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 from dashboard.settings import *  # noqa: E402, F403
 from dashboard.settings import STORAGES  # noqa: E402

@@ -183,7 +183,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         return (
             self.active()
             .select_related("membership__user", "membership__team")
-            .filter(prefix=text.partition(".")[0][: ApiKey.PREFIX_LENGTH], digest=_digest(text))
+            .filter(digest=_digest(text))
             .first()
         )
 

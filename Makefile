@@ -1,0 +1,81 @@
+# Two commands are all you need: `make run` and `make test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+# Each stamp is the last thing that its step writes: a step that was interrupted is done again.
+INSTALLED := .venv/.installed
+TOOLS := .venv/.installed-tools
+STATIC := staticfiles/.collected
+INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-deps --require-hashes
+
+.PHONY: help run serve test lint format lock screenshot
+
+help:  ## Show this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+run: $(INSTALLED) $(STATIC)  ## Set up and serve the dashboard, with a demo in an empty database
+	@exec $(PYTHON) manage.py serve --demo
+
+serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your own (DATA_DIR=/srv/results)
+	@exec $(PYTHON) manage.py serve
+
+test: lint  ## Run every check and every test
+	@$(PYTHON) -m pytest -n auto --cov
+
+# The checks work on a data folder of their own.
+lint: export DATA_DIR := .venv/data-of-checks
+lint: $(INSTALLED) $(TOOLS)  ## Run every check but the tests
+	@$(PYTHON) -m ruff check --quiet .
+	@$(PYTHON) -m ruff format --check --quiet .
+	@$(PYTHON) -m mypy --no-error-summary
+	@$(PYTHON) -m djlint --lint --quiet templates
+	@$(PYTHON) manage.py makemigrations --check --dry-run
+	@PUBLIC_URL=https://results.example.com $(PYTHON) manage.py check --deploy --fail-level WARNING
+	@.venv/bin/shellcheck .ci/run
+	@.venv/bin/hadolint Dockerfile
+
+format: $(TOOLS)  ## Put the code into its form
+	@$(PYTHON) -m ruff check --fix --quiet .
+	@$(PYTHON) -m ruff format .
+
+lock: $(INSTALLED)  ## Compile the dependencies of pyproject.toml into the two locks (UPGRADE=1: newest versions)
+	@$(PYTHON) -m pip --disable-pip-version-check install -qq 'uv>=0.9'
+	@$(COMPILE) pyproject.toml --output-file requirements.txt
+	@$(COMPILE) --group dev --constraint requirements.txt --output-file tests/requirements.txt
+
+COMPILE = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate $(if $(UPGRADE),--upgrade)
+
+screenshot: $(INSTALLED) $(TOOLS)  ## Take the README's picture anew
+	@$(PYTHON) docs/screenshot.py
+
+# A venv needs Python 3.11 or newer. Each candidate is tried, as a name on the PATH may run nothing (a
+# pyenv shim) or lack venv (Debian's python3 alone). A .venv without its stamp was interrupted.
+$(INSTALLED): requirements.txt
+	@if [ ! -e $@ ]; then \
+	  for python in python3 python3.14 python3.13 python3.12 python3.11 ""; do \
+	    if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "Error: no Python 3.11 or newer with venv is on the PATH; install one (Debian: python3-venv)." >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Setting up .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear .venv; \
+	fi
+	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(TOOLS): tests/requirements.txt $(INSTALLED)
+	@echo "Installing what the tests need"
+	@$(INSTALL) -r tests/requirements.txt
+	@touch $@
+
+$(STATIC): $(INSTALLED) $(shell find static)
+	@$(PYTHON) manage.py collectstatic --noinput --clear --verbosity 0
+	@touch $@

@@ -1,0 +1,29 @@
+"""Make a collection."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from collections_app.management.arguments import check, team_of
+from collections_app.models import Collection, Kind
+
+
+class Command(BaseCommand):
+    """Makes a collection, which is empty until import_run brings its first run."""
+
+    help = "Make a collection of a team. import_run fills it with runs."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the team, the name and the type."""
+        parser.add_argument("team", metavar="TEAM", help="the team's id or exact name")
+        parser.add_argument("name", metavar="NAME", help="the collection's name")
+        parser.add_argument(
+            "--kind", choices=Kind.values, default=Kind.AMAZON.value, help="default: %(default)s"
+        )
+
+    def handle(self, *args: Any, team: str, name: str, kind: str, **options: Any) -> None:
+        """Make the collection and print its id."""
+        collection = Collection(team=team_of(team), name=name.strip(), kind=kind)
+        check(collection)
+        collection.save()
+        self.stdout.write(f"Collection: {collection.name} (id {collection.pk})")

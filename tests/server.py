@@ -1,0 +1,130 @@
+"""A real gunicorn over the real demo, for tests of what only real HTTP and real browsers show."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS_TO_START = 30
+
+
+@dataclass(frozen=True)
+class DemoServer:
+    """A running server. The account is the demo owner's; everybody in the demo has that password."""
+
+    url: str
+    data_dir: Path
+    email: str
+    password: str
+    api_key: str
+
+    def manage(self, *args: str) -> str:
+        """Run a management command on the server's data and return what it prints."""
+        return manage(self.data_dir, *args)
+
+
+def manage(data_dir: Path, *args: str) -> str:
+    """Run a management command on a data folder and return what it prints; its errors fail the test."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *args],
+        cwd=ROOT,
+        env=environment(data_dir),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"manage.py {' '.join(args)} failed:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def environment(data_dir: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a process that works on a data folder, free of what the tests set."""
+    knobs = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    inherited = {name: value for name, value in os.environ.items() if name not in knobs}
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "DATA_DIR": str(data_dir)}
+    return inherited | settings | more
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once the server answers /healthz; fail with its log where it doesn't."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=5):
+                return
+        except URLError:
+            time.sleep(0.05)
+    pytest.fail(f"The server doesn't answer:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A data folder with the demo and the static files, made once for all test processes: copy it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    made = shared / "demo-data"
+    with (shared / "demo-data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            unfinished = shared / "demo-data.unfinished"
+            unfinished.mkdir()
+            for command in (
+                ["migrate", "--verbosity=0"],
+                ["createcachetable"],
+                ["demo"],
+                ["collectstatic", "--noinput", "--verbosity=0"],
+            ):
+                manage(unfinished, *command)
+            unfinished.rename(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def demo_server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
+    """A server over a copy of the demo, of this test process alone."""
+    folder = tmp_path_factory.mktemp("server")
+    data_dir, log = folder / "data", folder / "log"
+    shutil.copytree(demo_data, data_dir)
+    account = json.loads((data_dir / "demo.json").read_text())
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=environment(data_dir, PORT=str(port)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            wait_until_it_answers(url, process, log)
+            yield DemoServer(url, data_dir, account["email"], account["password"], account["api_key"])
+        finally:
+            process.send_signal(signal.SIGINT)  # doesn't wait for downloads that somebody left open
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()

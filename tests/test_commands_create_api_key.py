@@ -1,0 +1,51 @@
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from collections_app.models import ApiKey, Membership, Role, Team, User
+
+
+def create_api_key(*args: str) -> str:
+    output = io.StringIO()
+    call_command("create_api_key", *args, stdout=output)
+    printed = output.getvalue()
+    assert printed.startswith("API key: ")
+    return printed.removeprefix("API key: ").strip()
+
+
+def test_the_key_it_prints_opens_the_persons_team(bob: User) -> None:
+    key = ApiKey.objects.recognise(create_api_key("BOB@example.com", "--name", "nightly job"))
+    assert key is not None
+    assert key.name == "nightly job"
+    assert key.membership == bob.memberships.get()
+
+
+def test_somebody_in_several_teams_says_which_one(bob: User, crawlers: Team, strangers: Team) -> None:
+    in_strangers = Membership.objects.create(user=bob, team=strangers, role=Role.MEMBER)
+    with pytest.raises(CommandError) as error:
+        create_api_key("bob@example.com")
+    assert str(error.value) == (
+        'bob@example.com is in several teams ("Crawlers", "Strangers"); say which one with --team.'
+    )
+    key = ApiKey.objects.recognise(create_api_key("bob@example.com", "--team", "Strangers"))
+    assert key is not None
+    assert key.membership == in_strangers
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["nobody@example.com"], "There is no user nobody@example.com; create_user makes one."),
+        (["eve@example.com"], "eve@example.com is in no team."),
+        (["bob@example.com", "--team", "Strangers"], "bob@example.com is not in Strangers."),
+        (["bob@example.com", "--name", " "], "name: This field cannot be blank."),
+    ],
+)
+def test_it_says_what_is_wrong_and_makes_no_key(
+    bob: User, eve: User, strangers: Team, args: list[str], problem: str
+) -> None:
+    with pytest.raises(CommandError) as error:
+        create_api_key(*args)
+    assert str(error.value) == problem
+    assert not ApiKey.objects.exists()

@@ -1,0 +1,40 @@
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from collections_app.models import Collection, Kind, Team
+
+
+def create_collection(*args: str) -> str:
+    output = io.StringIO()
+    call_command("create_collection", *args, stdout=output)
+    return output.getvalue()
+
+
+def test_it_makes_a_product_collection_and_prints_its_id(crawlers: Team) -> None:
+    printed = create_collection("Crawlers", "AU Laptops")
+    collection = crawlers.collections.get()
+    assert (collection.name, collection.kind) == ("AU Laptops", Kind.AMAZON)
+    assert printed == f"Collection: AU Laptops (id {collection.pk})\n"
+
+
+@pytest.mark.parametrize("kind", Kind.values)
+def test_it_makes_collections_of_every_kind(crawlers: Team, kind: str) -> None:
+    create_collection(str(crawlers.pk), 'Café "Crème" / 24/7', "--kind", kind)
+    assert crawlers.collections.get().kind == kind
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["Nobodies", "AU Laptops"], 'There is no team of the id or name "Nobodies".'),
+        (["Crawlers", " "], "name: This field cannot be blank."),
+        (["Crawlers", "x" * 201], "name: Ensure this value has at most 200 characters (it has 201)."),
+    ],
+)
+def test_it_says_what_is_wrong_and_makes_nothing(crawlers: Team, args: list[str], problem: str) -> None:
+    with pytest.raises(CommandError) as error:
+        create_collection(*args)
+    assert str(error.value) == problem
+    assert not Collection.objects.exists()

@@ -1,0 +1,81 @@
+import io
+import sys
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from collections_app.models import Role, Team, User
+
+pytestmark = pytest.mark.django_db
+
+
+def create_team(*args: str) -> dict[str, str]:
+    """Run the command and return the lines it prints, by what stands before the colon."""
+    output = io.StringIO()
+    call_command("create_team", *args, stdout=output)
+    return dict(line.split(": ", 1) for line in output.getvalue().splitlines())
+
+
+def test_it_makes_the_team_and_a_new_owner_who_can_sign_in_with_the_password_it_prints() -> None:
+    printed = create_team("Shop watchers", "--owner", "Olga@Example.com")
+    team = Team.objects.get(name="Shop watchers")
+    owner = team.memberships.get()
+    assert (owner.role, owner.user.email) == (Role.OWNER, "olga@example.com")
+    assert owner.user.check_password(printed["Password"])
+    assert printed["Team"] == f"Shop watchers (id {team.pk})"
+
+
+def test_somebody_who_is_known_becomes_the_owner_and_keeps_their_password(alice: User) -> None:
+    printed = create_team("Second team", "--owner", "ALICE@example.com")
+    assert "Password" not in printed
+    assert alice.memberships.get(team__name="Second team").role == Role.OWNER
+    before = alice.password
+    alice.refresh_from_db()
+    assert alice.password == before
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "problem"),
+    [
+        ("Team", "no address", "email: Enter a valid email address."),
+        ("  ", "olga@example.com", "name: This field cannot be blank."),
+        ("x" * 101, "olga@example.com", "name: Ensure this value has at most 100 characters (it has 101)."),
+    ],
+)
+def test_it_says_what_is_wrong_and_makes_nothing(name: str, owner: str, problem: str) -> None:
+    with pytest.raises(CommandError) as error:
+        create_team(name, "--owner", owner)
+    assert str(error.value) == problem
+    assert not Team.objects.exists()
+    assert not User.objects.exists()
+
+
+class TestOnATerminal:
+    @pytest.fixture(autouse=True)
+    def terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+
+    def answers(self, monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
+        left = list(answers)
+        monkeypatch.setattr("getpass.getpass", lambda prompt: left.pop(0))
+
+    def test_it_asks_for_the_password_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers(monkeypatch, "a good long one", "a good long one")
+        printed = create_team("Shop watchers", "--owner", "olga@example.com")
+        assert "Password" not in printed
+        assert User.objects.get().check_password("a good long one")
+
+    @pytest.mark.parametrize(
+        ("answers", "problem"),
+        [
+            (["a good long one", "another one"], "The two passwords differ."),
+            (["short"], "This password is too short. It must contain at least 8 characters."),
+        ],
+    )
+    def test_a_password_that_will_not_do_makes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, answers: list[str], problem: str
+    ) -> None:
+        self.answers(monkeypatch, *answers)
+        with pytest.raises(CommandError, match=problem):
+            create_team("Shop watchers", "--owner", "olga@example.com")
+        assert not User.objects.exists()

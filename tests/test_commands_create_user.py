@@ -1,0 +1,80 @@
+import io
+import sys
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from collections_app.models import Role, Team, User
+
+pytestmark = pytest.mark.django_db
+
+
+def create_user(*args: str) -> dict[str, str]:
+    """Run the command and return the lines it prints, by what stands before the colon."""
+    output = io.StringIO()
+    call_command("create_user", *args, stdout=output)
+    return dict(line.split(": ", 1) for line in output.getvalue().splitlines())
+
+
+def test_it_makes_somebody_who_can_sign_in_with_the_password_it_prints() -> None:
+    printed = create_user("Dora@example.com", "--name", "Dora Diaz")
+    dora = User.objects.get()
+    assert printed["E-mail"] == dora.email == "dora@example.com"
+    assert dora.check_password(printed["Password"])
+    assert (dora.name, dora.is_staff, dora.memberships.count()) == ("Dora Diaz", False, 0)
+
+
+def test_it_puts_them_into_a_team_as_a_member(crawlers: Team) -> None:
+    create_user("dora@example.com", "--team", "Crawlers")
+    assert crawlers.memberships.get().role == Role.MEMBER
+
+
+def test_it_takes_the_teams_id_and_a_role(crawlers: Team) -> None:
+    create_user("dora@example.com", "--team", str(crawlers.pk), "--role", "admin")
+    assert crawlers.memberships.get().role == Role.ADMIN
+
+
+def test_it_makes_an_operator() -> None:
+    create_user("dora@example.com", "--operator")
+    dora = User.objects.get()
+    assert dora.is_staff
+    assert dora.is_superuser
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["ALICE@example.com"], "email: Somebody with this e-mail address exists already."),
+        (["dora"], "email: Enter a valid email address."),
+        (["dora@example.com", "--role", "owner"], "A role is a role in a team: say which one with --team."),
+        (["dora@example.com", "--team", "Nobodies"], 'There is no team of the id or name "Nobodies".'),
+        (["dora@example.com", "--team", "9" * 30], f'There is no team of the id or name "{"9" * 30}".'),
+    ],
+)
+def test_it_says_what_is_wrong_and_makes_nobody(alice: User, args: list[str], problem: str) -> None:
+    with pytest.raises(CommandError) as error:
+        create_user(*args)
+    assert str(error.value) == problem
+    assert list(User.objects.all()) == [alice]
+
+
+def test_a_team_may_have_a_number_for_a_name() -> None:
+    year = Team.objects.create(name="2026")
+    create_user("dora@example.com", "--team", "2026")
+    assert year.memberships.exists()
+
+
+def test_on_a_terminal_the_password_is_asked_for_and_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "a good long one")
+    assert create_user("dora@example.com") == {"E-mail": "dora@example.com"}
+    assert User.objects.get().check_password("a good long one")
+
+
+def test_a_name_that_several_teams_have_is_not_guessed_at(crawlers: Team) -> None:
+    other = Team.objects.create(name="Crawlers")
+    with pytest.raises(CommandError) as error:
+        create_user("dora@example.com", "--team", "Crawlers")
+    assert str(error.value) == (
+        f'Several teams are named "Crawlers"; give the id of one of them: {crawlers.pk}, {other.pk}.'
+    )

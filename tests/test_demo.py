@@ -1,0 +1,374 @@
+import io
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import time_machine
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+from django.db.models import Count, F
+from django.test import TestCase
+from pytest_django import Settings
+
+from collections_app.demo import build, story
+from collections_app.demo.shelves import LAPTOPS
+from collections_app.models import (
+    ApiKey,
+    Collection,
+    FileKind,
+    Kind,
+    Membership,
+    ResultFile,
+    Role,
+    Run,
+    State,
+    Team,
+    User,
+)
+from collections_app.result_sets.repair import repair_runs
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.server import ROOT, environment, manage
+
+NAMED_FILES = """
+    SELECT run.collection_id, run.number, file.name, file.sha256
+    FROM collections_app_resultfile AS file JOIN collections_app_run AS run ON run.id = file.run_id
+"""
+
+
+def demo(*args: str) -> dict[str, str]:
+    """Run the command and return the lines it prints, by what stands before the colon."""
+    output = io.StringIO()
+    call_command("demo", *args, stdout=output)
+    return dict(line.split(": ", 1) for line in output.getvalue().splitlines() if ": " in line)
+
+
+class TestTheStory(TestCase):
+    """What there is to see."""
+
+    runs = Run.objects.filter(collection=101)
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        # Another day than the one on which demo_data is made.
+        with time_machine.travel("2031-02-03", tick=True):
+            for _ in build.build():
+                pass
+
+    def test_run_88_is_the_one_of_the_examples(self) -> None:
+        collection = Collection.objects.get(pk=101)
+        assert (collection.name, collection.kind) == ("AU Laptops", "amazon")
+        run = collection.runs.get(number=88)
+        assert (run.state, run.extracted, run.total) == (State.READY, 250, 250)
+        assert run.created_at == datetime(2026, 6, 20, 12, tzinfo=UTC)
+        assert run.updated_at == datetime(2026, 6, 20, 12, 5, tzinfo=UTC)
+        assert [file.name for file in run.files.order_by("kind")] == [
+            "AU Laptops_88_Results_All_Pages.zip",
+            "AU Laptops_88_Results_Page_1.json",
+        ]
+        assert run in self.runs.newest_first()[:5]  # type: ignore[attr-defined]
+
+    def test_the_newest_run_is_processing_with_part_of_its_pages(self) -> None:
+        newest = self.runs.newest_first()[0]  # type: ignore[attr-defined]
+        assert (newest.state, newest.extracted, newest.total) == (State.PROCESSING, 187, 250)
+        assert newest.files.filter(kind=FileKind.PAGE).count() > 2
+        assert newest.lease_expires_at is None
+
+    def test_there_is_more_to_load(self) -> None:
+        assert self.runs.count() > 60
+        assert self.runs.filter(state=State.READY).count() > 50
+        assert Run.objects.count() > 120
+
+    def test_runs_end_in_every_way(self) -> None:
+        assert {run.state for run in Run.objects.all()} == set(State.values)
+        ready = Run.objects.filter(state=State.READY)
+        assert ready.filter(extracted=0).exists()
+        assert ready.filter(extracted__gt=0, extracted__lt=F("total")).exists()
+        assert len({run.failure_reason for run in Run.objects.filter(state=State.FAILED)}) > 2
+
+    def test_one_run_has_40_pages(self) -> None:
+        pages = Run.objects.filter(files__kind=FileKind.PAGE).annotate(pages=Count("files"))
+        assert max(run.pages for run in pages) == 40
+
+    def test_there_are_collections_of_every_sort(self) -> None:
+        northwind = Collection.objects.filter(team__name="Northwind Pricing")
+        assert {collection.kind for collection in northwind} == set(Kind.values)
+        assert northwind.filter(runs=None, archived_at=None).exists()
+        assert northwind.exclude(archived_at=None).exists()
+        strange = northwind.get(name__contains='"').name
+        assert "/" in strange
+        assert not strange.isascii()
+
+    def test_the_second_team_has_collections_and_people_of_its_own(self) -> None:
+        other = Team.objects.exclude(name="Northwind Pricing").get()
+        assert other.collections.filter(runs__state=State.READY).exists()
+        assert other.memberships.exclude(user__email=story.OLIVIA.email).exists()
+
+    def test_olivia_owns_the_first_team_and_can_switch_to_the_other(self) -> None:
+        teams = Membership.objects.filter(user__email="olivia@example.com").order_by("team__name")
+        assert [(membership.team.name, membership.role) for membership in teams] == [
+            ("Northwind Pricing", Role.OWNER),
+            ("Southbank Stationers", Role.MEMBER),
+        ]
+
+    def test_there_are_people_of_every_role(self) -> None:
+        assert {membership.role for membership in Membership.objects.filter(team=1)} == set(Role.values)
+
+    def test_everybody_signs_in_with_the_same_password(self) -> None:
+        account = build.account()
+        assert account is not None
+        assert all(user.check_password(account.password) for user in User.objects.all())
+
+    @pytest.fixture(autouse=True)
+    def made_elsewhere(self, demo_data: Path) -> None:
+        self.demo_data = demo_data
+
+    def test_it_is_the_same_to_the_byte_whenever_and_wherever_it_is_made(self) -> None:
+        ours = ResultFile.objects.values_list("run__collection_id", "run__number", "name", "sha256")
+        with closing(sqlite3.connect(self.demo_data / "db.sqlite3")) as database:
+            theirs = database.execute(NAMED_FILES).fetchall()
+        assert set(ours) == set(theirs)
+
+    def test_a_new_collection_gets_the_next_id(self) -> None:
+        assert Collection.objects.create(team_id=1, name="New").pk > 203
+
+
+def test_prices_stock_and_ratings_drift_from_run_to_run() -> None:
+    one, other = (
+        list(build.product_records(Kind.AMAZON, LAPTOPS, number, 250, datetime(2026, 6, 1, tzinfo=UTC)))
+        for number in (87, 88)
+    )
+    assert [record["title"] for record in one] == [record["title"] for record in other]
+    for changing in ("price_cents", "stock", "rating", "ratings_count"):
+        assert [record[changing] for record in one] != [record[changing] for record in other], changing
+    changes = [abs(a["price_cents"] / b["price_cents"] - 1) for a, b in zip(one, other, strict=True)]
+    assert sorted(changes)[125] < 0.02  # most prices stay about where they are
+    assert len({record["asin"] for record in one}) == 250
+
+
+@pytest.fixture
+def short_story(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Path:
+    """The demo cut down to a few runs, in a data folder of its own."""
+    (laptops,) = (told for told in story.COLLECTIONS if told.id == 101)
+    headphones = next(told for told in story.COLLECTIONS if told.id == 102)
+    short = [
+        story.Story(**vars(laptops) | {"runs": range(88, 92)}),
+        story.Story(**vars(headphones) | {"runs": range(5, 7)}),
+    ]
+    monkeypatch.setattr(build, "COLLECTIONS", short)
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+def demo_of(folder: Path) -> dict[str, str]:
+    account = json.loads((folder / "demo.json").read_text())
+    return {"E-mail": account["email"], "Password": account["password"], "API key": account["api_key"]}
+
+
+def rows() -> list[object]:
+    return [
+        list(model.objects.order_by("pk").values())
+        for model in (User, Team, Membership, ApiKey, Run, ResultFile)
+    ]
+
+
+@pytest.mark.django_db
+class TestTheCommand:
+    def test_it_prints_an_account_that_works(self, short_story: Path) -> None:
+        printed = demo()
+        user = User.objects.get(email=printed["E-mail"])
+        assert user.check_password(printed["Password"])
+        key = ApiKey.objects.recognise(printed["API key"])
+        assert key is not None
+        assert (key.membership.user, key.membership.role) == (user, Role.OWNER)
+
+    def test_nobody_else_may_read_the_account(self, short_story: Path) -> None:
+        printed = demo()
+        assert demo_of(short_story) == printed
+        assert stat.S_IMODE((short_story / "demo.json").stat().st_mode) == 0o600
+
+    def test_a_second_time_it_prints_the_same_and_changes_nothing(self, short_story: Path) -> None:
+        printed = demo()
+        before = rows()
+        assert demo() == printed
+        assert rows() == before
+
+    def test_what_people_add_to_the_demo_stays(self, short_story: Path, eve: None) -> None:
+        User.objects.all().delete()
+        printed = demo()
+        Collection.objects.create(team_id=1, name="Mine")
+        User.objects.create_user("new@example.com")
+        before = rows()
+        assert demo() == printed
+        assert rows() == before
+
+    def test_it_does_not_touch_a_database_that_holds_anything_else(
+        self, short_story: Path, alice: User
+    ) -> None:
+        before = rows()
+        with pytest.raises(CommandError, match="holds other data than the demo's, so the demo stays out"):
+            demo()
+        assert rows() == before
+        assert not (short_story / "demo.json").exists()
+
+    def test_an_account_of_another_database_is_not_taken_for_this_ones(
+        self, short_story: Path, strangers: Team
+    ) -> None:
+        account = build.Account("olivia@example.com", "secret", "key", finished=True)
+        (short_story / "demo.json").write_text(json.dumps(vars(account)))
+        with pytest.raises(CommandError, match="holds other data"):
+            demo()
+
+    def test_an_account_file_that_is_damaged_counts_for_nothing(self, short_story: Path) -> None:
+        (short_story / "demo.json").write_text('["no account"')
+        assert demo() == demo_of(short_story)
+
+
+def interrupted(after: int) -> Generator[Run]:
+    """Make `after` runs of the demo; closing what this returns stops there, as a kill does."""
+    making = build.build()
+    for _ in range(after):
+        next(making)
+    return making
+
+
+@pytest.mark.django_db
+class TestAfterAKill:
+    @pytest.mark.parametrize("after", range(1, 7))
+    def test_the_next_time_makes_it_whole(self, short_story: Path, after: int) -> None:
+        interrupted(after).close()
+        assert build.account() is None
+        assert demo() == demo_of(short_story)
+        assert [run.number for run in Run.objects.order_by("pk")] == [88, 89, 90, 91, 5, 6]
+        assert not repair_runs().was_needed
+        assert User.objects.count() == len(story.PEOPLE)
+
+    def test_a_run_that_was_being_written_is_no_hindrance(self, short_story: Path) -> None:
+        interrupted(2).close()
+        killed = ResultSetWriter.start(Collection.objects.get(pk=101))
+        killed.add_record({"asin": "B0"})
+        demo()
+        killed.discard()
+        assert [run.number for run in Run.objects.order_by("pk")] == [88, 89, 90, 91, 5, 6]
+        stored = {
+            f"101/{number}/{name}"
+            for number in (88, 90, 91)
+            for name in storages["results"].listdir(f"101/{number}")[1]
+        }
+        assert stored == set(ResultFile.objects.filter(run__collection=101).values_list("key", flat=True))
+
+    def test_what_somebody_added_meanwhile_is_not_removed(self, short_story: Path, bob: User) -> None:
+        User.objects.exclude(pk=bob.pk).delete()
+        bob.delete()
+        Team.objects.all().delete()
+        interrupted(1).close()
+        Team.objects.create(name="Mine")
+        before = rows()
+        with pytest.raises(CommandError, match="holds other data"):
+            demo()
+        assert rows() == before
+
+
+@pytest.mark.django_db
+class TestLive:
+    @pytest.fixture(autouse=True)
+    def quickly(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        waits: list[float] = []
+        monkeypatch.setattr("collections_app.management.commands.demo.time.sleep", waits.append)
+        return waits
+
+    def test_the_run_completes_page_by_page_and_the_next_one_starts(
+        self, short_story: Path, quickly: list[float]
+    ) -> None:
+        demo("--live")
+        following, run = Run.objects.filter(collection=101).order_by("-number")[:2]
+        assert (run.number, run.state, run.extracted, run.total) == (91, State.READY, 250, 250)
+        pages = [file.records for file in run.files.filter(kind=FileKind.PAGE).order_by("position")]
+        assert pages == [50, 50, 50, 37, 50, 13]
+        assert len(quickly) == 2
+        assert (following.number, following.state, following.total) == (92, State.PROCESSING, 250)
+
+    def test_its_records_are_those_that_an_uninterrupted_run_finds(self, short_story: Path) -> None:
+        demo("--live")
+        run = Run.objects.get(collection=101, number=91)
+        found = []
+        for page in run.files.filter(kind=FileKind.PAGE).order_by("position"):
+            with storages["results"].open(page.key) as file:
+                found += json.load(file)
+        started_at = run.created_at
+        assert found == list(build.product_records(Kind.AMAZON, LAPTOPS, 91, 250, started_at))
+
+    def test_it_can_be_run_again_and_again(self, short_story: Path) -> None:
+        demo("--live")
+        demo("--live")
+        states = Run.objects.filter(collection=101, number__gte=91).order_by("number")
+        assert [(run.number, run.state) for run in states] == [
+            (91, "ready"),
+            (92, "ready"),
+            (93, "processing"),
+        ]
+
+    def test_without_a_run_that_is_processing_it_starts_one(self, short_story: Path) -> None:
+        demo()
+        Run.objects.filter(state=State.PROCESSING).delete()
+        demo("--live")
+        assert Run.objects.get(collection=101, number=92).state == State.READY
+
+    def test_it_says_so_where_the_collection_is_gone(self, short_story: Path) -> None:
+        demo()
+        Collection.objects.filter(pk=101).delete()
+        with pytest.raises(CommandError, match="AU Laptops is gone"):
+            demo("--live")
+
+    def test_it_leaves_a_run_alone_that_somebody_else_writes(self, short_story: Path) -> None:
+        demo()
+        ResultSetWriter.resume(Run.objects.get(collection=101, number=91))
+        with pytest.raises(CommandError, match="Run 91 is being written"):
+            demo("--live")
+
+
+class TestRealProcesses:
+    @pytest.fixture
+    def data_dir(self, tmp_path: Path) -> Path:
+        manage(tmp_path, "migrate", "--verbosity=0")
+        return tmp_path
+
+    def start(self, data_dir: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "demo"],
+            cwd=ROOT,
+            env=environment(data_dir),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def test_two_at_once_make_one_demo(self, data_dir: Path) -> None:
+        both = [self.start(data_dir), self.start(data_dir)]
+        one, other = (process.communicate(timeout=60) for process in both)
+        assert one[0] == other[0]
+        assert "Password: " in one[0], one[1]
+
+    def test_a_killed_one_is_made_whole_by_the_next(self, data_dir: Path) -> None:
+        with self.start(data_dir) as process:
+            runs = data_dir / "results" / "101"
+            while process.poll() is None and len(list(runs.glob("*"))) < 4:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        assert not json.loads((data_dir / "demo.json").read_text())["finished"]
+        assert "API key: " in manage(data_dir, "demo")
+        with closing(sqlite3.connect(data_dir / "db.sqlite3")) as database:
+            (count,) = database.execute("SELECT count(*) FROM collections_app_run").fetchone()
+            (files,) = database.execute("SELECT count(*) FROM collections_app_resultfile").fetchone()
+        assert count == build.run_count()
+        assert sum(len(names) for _, _, names in os.walk(data_dir / "results")) == files

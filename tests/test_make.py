@@ -1,0 +1,129 @@
+"""How `make` finds Python and sets up .venv, with made-up Pythons."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.server import ROOT
+
+OLD = "#!/bin/bash\nexit 1\n"
+SHIM = "#!/bin/bash\necho 'pyenv: command not found' >&2\nexit 127\n"
+# Says that it is new enough, makes a .venv that holds itself, and writes down what it was told.
+NEW = """#!/bin/bash
+echo "$@" >> "$LOG"
+case "$*" in
+  --version) echo "Python 3.99" ;;
+  "-m venv --clear .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+  "manage.py collectstatic"*) mkdir -p staticfiles ;;
+  "-m pip"*) [ ! -e "$BROKEN" ] || { echo "ERROR: no network" >&2; exit 1; } ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in a folder with a space in its name, and a PATH with nothing but what `make` calls."""
+    folder = tmp_path / "my checkout"
+    (folder / "static").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "requirements.txt").touch()
+    for tool in ("cp", "find", "mkdir", "touch"):
+        (folder / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    (folder / "manage.py").touch()
+    return folder
+
+
+def python(checkout: Path, name: str, text: str) -> None:
+    path = checkout / "bin" / name
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def make(checkout: Path, target: str = "run") -> tuple[int, str, list[str]]:
+    """Return the exit code, what was printed, and what the Pythons were told since."""
+    log = checkout / "log"
+    log.write_text("")
+    done = subprocess.run(
+        [str(shutil.which("make")), target],
+        cwd=checkout,
+        env={"PATH": str(checkout / "bin"), "LOG": str(log), "BROKEN": str(checkout / "broken")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, log.read_text().splitlines()
+
+
+def test_without_a_new_enough_python_it_says_one_sentence(checkout: Path) -> None:
+    python(checkout, "python3", OLD)
+    code, printed, _ = make(checkout)
+    assert code != 0
+    sentence, makes_own = printed.splitlines()
+    assert sentence == (
+        "Error: no Python 3.11 or newer with venv is on the PATH; install one (Debian: python3-venv)."
+    )
+    assert makes_own.startswith("make: ***")
+    assert not (checkout / ".venv").exists()
+
+
+def test_it_passes_over_an_old_one_and_a_shim_that_runs_nothing(checkout: Path) -> None:
+    python(checkout, "python3", OLD)
+    python(checkout, "python3.13", SHIM)
+    python(checkout, "python3.11", NEW)
+    code, printed, told = make(checkout)
+    assert (code, printed) == (0, "Setting up .venv with Python 3.99\n")
+    assert [line.partition(" --")[0] for line in told[1:]] == [
+        "--version",
+        "-m venv",
+        "-m pip",
+        "manage.py collectstatic",
+        "manage.py serve",
+    ]
+
+
+def test_the_second_time_it_only_serves(checkout: Path) -> None:
+    python(checkout, "python3", NEW)
+    make(checkout)
+    assert make(checkout) == (0, "", ["manage.py serve --demo"])
+
+
+def test_new_requirements_are_installed_into_the_venv_that_is_there(checkout: Path) -> None:
+    python(checkout, "python3", NEW)
+    make(checkout)
+    later = (checkout / ".venv" / ".installed").stat().st_mtime + 5
+    os.utime(checkout / "requirements.txt", (later, later))
+    _, _, told = make(checkout)
+    assert any("pip" in line for line in told)
+    assert not any("venv --clear" in line for line in told)
+
+
+def test_a_set_up_that_was_interrupted_starts_again(checkout: Path) -> None:
+    python(checkout, "python3", NEW)
+    (checkout / "broken").touch()
+    code, printed, told = make(checkout)
+    assert code != 0
+    assert "ERROR: no network" in printed
+    assert not any("serve" in line for line in told)
+    (checkout / "broken").unlink()
+    code, _, told = make(checkout)
+    assert code == 0
+    assert "-m venv --clear .venv" in told
+    assert told[-1] == "manage.py serve --demo"
+
+
+def test_static_files_are_collected_again_when_one_changes(checkout: Path) -> None:
+    python(checkout, "python3", NEW)
+    make(checkout)
+    later = (checkout / "staticfiles" / ".collected").stat().st_mtime + 5
+    (checkout / "static" / "site.css").touch()
+    os.utime(checkout / "static" / "site.css", (later, later))
+    _, _, told = make(checkout)
+    assert told == [
+        "manage.py collectstatic --noinput --clear --verbosity 0",
+        "manage.py serve --demo",
+    ]

@@ -1,0 +1,75 @@
+from datetime import UTC, datetime
+
+import pytest
+from django.db import IntegrityError
+
+from collections_app.models import Collection, Kind, State, Team
+
+
+def named(team: Team, *names: str) -> list[Collection]:
+    return [Collection.objects.create(team=team, name=name) for name in names]
+
+
+class TestConstraints:
+    @pytest.mark.parametrize("fields", [{"name": ""}, {"kind": "ebay"}, {"last_run_number": -1}])
+    def test_the_database_refuses(self, crawlers: Team, fields: dict[str, object]) -> None:
+        with pytest.raises(IntegrityError):
+            Collection.objects.create(**{"team": crawlers, "name": "A"} | fields)
+
+    def test_two_may_have_the_same_name(self, crawlers: Team) -> None:
+        named(crawlers, "Laptops", "Laptops")
+        assert crawlers.collections.count() == 2
+
+
+class TestOrder:
+    def test_it_is_the_alphabets_whatever_the_case(self, crawlers: Team) -> None:
+        named(crawlers, "beta", "Alpha", "alpha 2", "Gamma")
+        ordered = [collection.name for collection in crawlers.collections.by_name()]  # type: ignore[attr-defined]
+        assert ordered == ["Alpha", "alpha 2", "beta", "Gamma"]
+
+    def test_paging_by_name_repeats_and_loses_nothing(self, crawlers: Team) -> None:
+        made = named(crawlers, "b", "B", "a", "b", "c", "A", "Äpfel", "b 2")
+        seen: list[Collection] = []
+        rows = Collection.objects.by_name()  # type: ignore[attr-defined]
+        while page := list(rows.after(seen[-1].name, seen[-1].pk)[:3] if seen else rows[:3]):
+            seen += page
+        assert seen == list(rows)
+        assert sorted(row.pk for row in seen) == [row.pk for row in made]
+
+
+class TestQuestions:
+    def test_an_archived_one_is_not_current_until_it_is_restored(self, crawlers: Team) -> None:
+        old, new = named(crawlers, "old", "new")
+        old.archive(at=datetime(2026, 6, 20, tzinfo=UTC))
+        assert list(Collection.objects.current()) == [new]  # type: ignore[attr-defined]
+        assert list(Collection.objects.archived()) == [old]  # type: ignore[attr-defined]
+        old.restore()
+        assert set(Collection.objects.current()) == {old, new}  # type: ignore[attr-defined]
+
+    def test_search_is_by_any_part_of_the_name_in_any_case(self, crawlers: Team) -> None:
+        laptops, _, hundred = named(crawlers, "AU Laptops", "Chairs", "100% cotton")
+        assert list(Collection.objects.named_like("lapt")) == [laptops]  # type: ignore[attr-defined]
+        assert list(Collection.objects.named_like("%")) == [hundred]  # type: ignore[attr-defined]
+
+    def test_it_knows_whether_it_scrapes_a_category(
+        self, laptops: Collection, headphones: Collection
+    ) -> None:
+        assert (laptops.is_category, headphones.is_category) == (False, True)
+        assert (str(laptops), Kind(headphones.kind).label) == ("AU Laptops", "Amazon category")
+
+
+class TestRunNumbers:
+    def test_they_count_from_one_and_are_never_used_twice(self, laptops: Collection) -> None:
+        first, second = laptops.next_run(), laptops.next_run(total=250)
+        assert (first.number, second.number, second.total) == (1, 2, 250)
+        assert second.state == State.PROCESSING
+        second.delete()
+        assert laptops.next_run().number == 3
+
+    def test_a_stale_copy_of_the_collection_gets_the_next_one_too(self, laptops: Collection) -> None:
+        stale = Collection.objects.get(pk=laptops.pk)
+        laptops.next_run()
+        assert stale.next_run().number == 2
+
+    def test_each_collection_counts_for_itself(self, laptops: Collection, headphones: Collection) -> None:
+        assert laptops.next_run().number == headphones.next_run().number == 1

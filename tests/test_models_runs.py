@@ -1,0 +1,177 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from collections_app.models import (
+    Collection,
+    FileKind,
+    NotDownloadable,
+    ResultFile,
+    Run,
+    State,
+    Team,
+)
+from tests.results import make_processing_run, make_ready_run, records
+
+NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
+
+
+def a_run(collection: Collection, **fields: Any) -> Run:
+    return Run.objects.create(**{"collection": collection, "number": 1} | fields)
+
+
+def a_file(run: Run, **fields: Any) -> ResultFile:
+    given = {
+        "kind": FileKind.PAGE,
+        "position": 1,
+        "name": "page.json",
+        "key": "k",
+        "size": 2,
+        "sha256": "0" * 64,
+    }
+    return ResultFile.objects.create(**{"run": run, "modified": NOON} | given | fields)
+
+
+class TestConstraintsOfARun:
+    def test_its_number_is_used_once_per_collection(
+        self, laptops: Collection, headphones: Collection
+    ) -> None:
+        a_run(laptops)
+        a_run(headphones)
+        with pytest.raises(IntegrityError):
+            a_run(laptops)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"state": "paused"},
+            {"state": State.READY, "file_count": 0},
+            {"state": State.FAILED},
+            {"state": State.PROCESSING, "failure_reason": "It failed"},
+            {"extracted": -1},
+            {"total": -1},
+        ],
+    )
+    def test_the_database_refuses(self, laptops: Collection, fields: dict[str, object]) -> None:
+        with pytest.raises(IntegrityError):
+            a_run(laptops, **fields)
+
+
+class TestConstraintsOfAFile:
+    def test_a_name_is_used_once_per_run(self, laptops: Collection) -> None:
+        run = a_run(laptops)
+        a_file(run)
+        with pytest.raises(IntegrityError):
+            a_file(run, position=2)
+
+    def test_a_page_has_a_place_of_its_own(self, laptops: Collection) -> None:
+        run = a_run(laptops)
+        a_file(run)
+        with pytest.raises(IntegrityError):
+            a_file(run, name="other.json")
+
+    @pytest.mark.parametrize(
+        "fields", [{"kind": "video"}, {"size": -1}, {"archive_offset": 0}, {"archive_size": 1, "crc32": 2}]
+    )
+    def test_the_database_refuses(self, laptops: Collection, fields: dict[str, object]) -> None:
+        with pytest.raises(IntegrityError):
+            a_file(a_run(laptops), **fields)
+
+    def test_its_etag_is_made_of_time_and_size(self) -> None:
+        assert ResultFile(modified=NOON, size=255).etag == f'"{int(NOON.timestamp()):x}-ff"'
+
+
+class TestTheListOfRuns(TestCase):
+    def setUp(self) -> None:
+        team = Team.objects.create(name="Crawlers")
+        self.collection = Collection.objects.create(team=team, name="AU Laptops")
+
+    @settings(max_examples=30, deadline=None)
+    @given(seconds=st.lists(st.integers(0, 3), max_size=12), size=st.integers(1, 4))
+    def test_paging_repeats_and_loses_nothing(self, seconds: list[int], size: int) -> None:
+        """Also among equal times, and while newer runs arrive."""
+        Run.objects.all().delete()
+        for number, second in enumerate(seconds, 1):
+            a_run(self.collection, number=number, created_at=NOON + timedelta(seconds=second))
+        expected = sorted(Run.objects.all(), key=lambda run: (run.created_at, run.number), reverse=True)
+        seen: list[Run] = []
+        rows = self.collection.runs.newest_first()  # type: ignore[attr-defined]
+        while page := list(rows.before(seen[-1].cursor if seen else None)[:size]):
+            seen += page
+            a_run(self.collection, number=1000 + len(seen), created_at=NOON + timedelta(days=1))
+        assert seen == expected
+
+    def test_the_database_starts_at_the_right_place_of_the_index(self) -> None:
+        run = a_run(self.collection)
+        page = self.collection.runs.newest_first().before(run.cursor)[:51]  # type: ignore[attr-defined]
+        plan = page.explain()
+        assert "run_newest_first (collection_id=? AND created_at<?)" in plan
+        assert "TEMP B-TREE" not in plan
+
+
+class TestFilesOfTheListsRuns:
+    def test_they_come_in_one_more_query_for_ready_runs_only(self, laptops: Collection) -> None:
+        for _ in range(3):
+            make_ready_run(laptops, records(5), page_size=2)
+        make_processing_run(laptops, records(3), page_size=2)
+        with CaptureQueriesContext(connection) as queries:
+            processing, *ready = laptops.runs.newest_first().with_files()  # type: ignore[attr-defined]
+            assert [len(run.pages) for run in ready] == [3, 3, 3]
+            assert all(run.archive for run in ready)
+        assert len(queries) == 2
+        assert processing.ready_files == []
+        assert (processing.pages, processing.archive) == ([], None)
+
+    def test_a_category_run_has_a_list_and_a_csv(self, headphones: Collection) -> None:
+        make_ready_run(headphones, records(2))
+        run = headphones.runs.newest_first().with_files().get()  # type: ignore[attr-defined]
+        assert run.category_list.name == "category_asins.json"
+        assert run.category_csv.name == "category_asins.csv"
+        assert (run.pages, run.archive) == ([], None)
+
+
+class TestWhatMayBeDownloaded:
+    def test_a_ready_runs_file_comes_with_its_run_and_collection(self, laptops: Collection) -> None:
+        run = make_ready_run(laptops)
+        name = run.files.get(kind=FileKind.PAGE).name
+        with CaptureQueriesContext(connection) as queries:
+            file = ResultFile.objects.downloadable(laptops, run.number, name)
+            assert file.run.collection == laptops
+        assert len(queries) == 2
+        assert (file.name, str(file)) == (name, name)
+
+    @pytest.mark.parametrize("name", ["nothing.json", "", "..", "../secret_key", "a\0b", "x" * 10_000])
+    def test_no_other_name_is(self, laptops: Collection, name: str) -> None:
+        run = make_ready_run(laptops)
+        with pytest.raises(NotDownloadable, match="Run 1 has no file of that name"):
+            ResultFile.objects.downloadable(laptops, run.number, name)
+
+    def test_a_run_of_another_collection_is_unknown(
+        self, laptops: Collection, secret_plans: Collection
+    ) -> None:
+        run = make_ready_run(secret_plans)
+        with pytest.raises(NotDownloadable, match="This collection has no run 1"):
+            ResultFile.objects.downloadable(laptops, run.number, run.files.all()[0].name)
+
+    def test_a_run_that_is_processing_is_not_yet(self, laptops: Collection) -> None:
+        run = make_processing_run(laptops, records(1))
+        with pytest.raises(NotDownloadable, match="Run 1 is still processing"):
+            ResultFile.objects.downloadable(laptops, run.number, run.files.get().name)
+
+    def test_a_failed_run_has_nothing(self, laptops: Collection) -> None:
+        a_run(laptops, state=State.FAILED, failure_reason="Blocked")
+        with pytest.raises(NotDownloadable, match="Run 1 failed, so it has no files"):
+            ResultFile.objects.downloadable(laptops, 1, "page.json")
+
+
+def test_a_run_says_whether_it_is_ready(laptops: Collection) -> None:
+    ready = make_ready_run(laptops)
+    assert ready.is_ready
+    assert str(ready) == "Run 1 of 101"
+    assert not laptops.next_run().is_ready

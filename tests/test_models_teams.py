@@ -1,0 +1,174 @@
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.db import IntegrityError
+
+from collections_app.models import ApiKey, LastOwner, Membership, Role, Team, User
+
+
+class TestUsers:
+    @pytest.mark.django_db
+    def test_an_address_is_kept_in_lower_case_without_blanks_around_it(self) -> None:
+        user = User.objects.create_user("  Dora@Example.COM ")
+        assert user.email == "dora@example.com"
+
+    def test_an_address_is_found_in_any_case(self, alice: User) -> None:
+        assert User.objects.get_by_natural_key("ALICE@Example.com") == alice
+
+    @pytest.mark.parametrize("email", ["alice@example.com", "Alice@Example.com"])
+    def test_an_address_is_taken_in_any_case(self, alice: User, email: str) -> None:
+        with pytest.raises(IntegrityError):
+            User.objects.create_user(email)
+
+    def test_the_database_itself_refuses_the_same_address_in_another_case(
+        self, alice: User, eve: User
+    ) -> None:
+        with pytest.raises(IntegrityError):
+            User.objects.filter(pk=eve.pk).update(email="ALICE@example.com")
+
+    @pytest.mark.django_db
+    def test_nobody_can_sign_in_without_a_password(self) -> None:
+        assert not User.objects.create_user("dora@example.com").has_usable_password()
+
+    @pytest.mark.django_db
+    def test_an_operator_may_use_the_admin(self) -> None:
+        operator = User.objects.create_superuser("root@example.com", "a good long one")
+        assert operator.is_staff
+        assert operator.is_superuser
+
+    def test_somebody_without_a_name_is_called_by_their_address(self) -> None:
+        nameless = User(email="dora@example.com")
+        assert (nameless.get_full_name(), nameless.get_short_name()) == ("dora@example.com", "dora")
+        named = User(email="dora@example.com", name="Dora Diaz")
+        assert (named.get_full_name(), named.get_short_name()) == ("Dora Diaz", "Dora")
+        assert str(named) == "dora@example.com"
+
+
+class TestTeams:
+    @pytest.mark.django_db
+    def test_a_team_has_a_name(self) -> None:
+        with pytest.raises(IntegrityError):
+            Team.objects.create(name="")
+
+    def test_a_team_is_called_by_its_name(self, crawlers: Team) -> None:
+        assert str(crawlers) == "Crawlers"
+
+    def test_nobody_is_in_a_team_twice(self, bob: User, crawlers: Team) -> None:
+        with pytest.raises(IntegrityError):
+            Membership.objects.create(user=bob, team=crawlers, role=Role.ADMIN)
+
+    def test_a_role_is_one_of_three(self, eve: User, crawlers: Team) -> None:
+        with pytest.raises(IntegrityError):
+            Membership.objects.create(user=eve, team=crawlers, role="king")
+
+    def test_members_come_by_role_and_then_by_address(
+        self, bob: User, adam: User, alice: User, crawlers: Team
+    ) -> None:
+        aaron = User.objects.create_user("aaron@example.com")
+        Membership.objects.create(user=aaron, team=crawlers)
+        assert [str(member) for member in crawlers.memberships.by_role()] == [  # type: ignore[attr-defined]
+            "alice@example.com in Crawlers (owner)",
+            "adam@example.com in Crawlers (admin)",
+            "aaron@example.com in Crawlers (member)",
+            "bob@example.com in Crawlers (member)",
+        ]
+
+
+class TestTheLastOwner:
+    @pytest.mark.parametrize("role", [Role.ADMIN, Role.MEMBER])
+    def test_cannot_take_a_lesser_role(self, alice: User, carol: User, role: Role) -> None:
+        membership = alice.memberships.get()
+        with pytest.raises(LastOwner, match=r"the team's last owner\. Make somebody else an owner first"):
+            membership.change_role(role)
+        assert alice.memberships.get().role == Role.OWNER
+
+    def test_cannot_be_removed(self, alice: User, carol: User) -> None:
+        with pytest.raises(LastOwner):
+            alice.memberships.get().remove()
+        assert alice.memberships.exists()
+
+    def test_may_be_made_an_owner_again(self, alice: User) -> None:
+        alice.memberships.get().change_role(Role.OWNER)
+        assert alice.memberships.get().role == Role.OWNER
+
+    def test_is_free_to_go_once_there_is_another(self, alice: User, adam: User) -> None:
+        adam.memberships.get().change_role(Role.OWNER)
+        alice.memberships.get().remove()
+        assert not alice.memberships.exists()
+
+    def test_others_may_go_and_change(self, alice: User, adam: User, bob: User) -> None:
+        adam.memberships.get().change_role(Role.MEMBER)
+        bob.memberships.get().remove()
+        assert adam.memberships.get().role == Role.MEMBER
+        assert not bob.memberships.exists()
+
+
+class TestApiKeys:
+    def test_its_text_is_recognised_and_not_stored(self, bob: User) -> None:
+        key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
+        assert ApiKey.objects.recognise(text) == key
+        stored = " ".join(str(value) for value in ApiKey.objects.values_list().get())
+        secret = text.partition(".")[2]
+        assert len(secret) >= 43
+        assert secret not in stored
+
+    def test_it_is_shown_by_its_prefix(self, bob: User) -> None:
+        key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
+        assert str(key) == f"{text[:8]}… (cron job)"
+
+    def test_recognising_takes_one_query_with_team_and_user(
+        self, bobs_key: str, django_assert_num_queries: pytest.FixtureRequest
+    ) -> None:
+        with django_assert_num_queries(1):  # type: ignore[operator]
+            key = ApiKey.objects.recognise(bobs_key)
+            assert key is not None
+            assert (key.membership.team.name, key.membership.user.email) == ("Crawlers", "bob@example.com")
+
+    @pytest.mark.parametrize(
+        "text", ["", ".", "deadbeef", "deadbeef.", "ключ", "\ud800", "x" * 10_000, "a\0b.c"]
+    )
+    def test_other_texts_are_not_recognised(self, bobs_key: str, text: str) -> None:
+        assert ApiKey.objects.recognise(text) is None
+
+    def test_every_character_counts(self, bobs_key: str) -> None:
+        for place in range(len(bobs_key)):
+            other = "A" if bobs_key[place] != "A" else "B"
+            assert ApiKey.objects.recognise(bobs_key[:place] + other + bobs_key[place + 1 :]) is None
+
+    def test_a_revoked_one_opens_nothing_and_keeps_its_first_time(self, bob: User) -> None:
+        key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
+        with time_machine.travel("2026-06-20", tick=False):
+            key.revoke()
+        with time_machine.travel("2026-06-21", tick=False):
+            key.revoke()
+        key.refresh_from_db()
+        assert key.revoked_at == datetime(2026, 6, 20, tzinfo=UTC)
+        assert ApiKey.objects.recognise(text) is None
+
+    def test_one_of_somebody_who_may_not_sign_in_opens_nothing(self, bob: User, bobs_key: str) -> None:
+        bob.is_active = False
+        bob.save()
+        assert ApiKey.objects.recognise(bobs_key) is None
+
+    def test_it_goes_with_its_members_removal(self, bob: User, bobs_key: str) -> None:
+        bob.memberships.get().remove()
+        assert not ApiKey.objects.exists()
+
+    def test_its_use_is_noted_to_within_five_minutes(self, bob: User) -> None:
+        key, _ = ApiKey.objects.issue(bob.memberships.get(), "cron job")
+        start = datetime(2026, 6, 20, 12, tzinfo=UTC)
+        noted = []
+        for minutes in (0, 4, 5, 6):
+            with time_machine.travel(start + timedelta(minutes=minutes), tick=False):
+                key.note_use()
+            key.refresh_from_db()
+            noted.append(key.last_used_at)
+        later = start + timedelta(minutes=5)
+        assert noted == [start, start, later, later]
+
+    def test_no_two_are_alike(self, bob: User) -> None:
+        membership = bob.memberships.get()
+        texts = [ApiKey.objects.issue(membership, "cron job")[1] for _ in range(20)]
+        assert all(one != other for one, other in itertools.combinations(texts, 2))
