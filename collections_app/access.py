@@ -71,6 +71,17 @@ def may_manage(membership: Membership, other: Membership) -> bool:
     return membership.team_id == other.team_id and other.role in assignable_roles(membership)
 
 
+def may_add(memberships: Iterable[Membership], user: User) -> bool:
+    """Whether somebody with these memberships may bring an account into a team of theirs.
+
+    Whoever made an account may know its password. So it comes into a further team only through
+    somebody who manages the members of all of its teams; otherwise through an operator, like an
+    operator's own account. Needs to be asked before the account joins the team.
+    """
+    managed = {each.team_id for each in memberships if may(each, Action.MANAGE_MEMBERS)}
+    return not user.is_staff and all(each.team_id in managed for each in user.memberships.all())
+
+
 def may_reset_password(membership: Membership, other: Membership) -> bool:
     """Whether a member may make a password link for another one.
 

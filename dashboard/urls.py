@@ -12,7 +12,7 @@ admin.site.site_header = admin.site.site_title = "Results: operators"
 # The part of allauth that we use; sign-up and e-mail changes have no address at all.
 accounts = [
     path("login/", public(account.login), name="account_login"),
-    path("logout/", signed_in(account.logout), name="account_logout"),
+    path("logout/", public(account.logout), name="account_logout"),
     path("inactive/", public(account.account_inactive), name="account_inactive"),
     path("password/change/", signed_in(account.password_change), name="account_change_password"),
     path("password/reset/", password_reset, name="account_reset_password"),

@@ -53,7 +53,7 @@ TABLE = {
     "healthz": ("healthz", "", "any any any any any any"),
     # Who is signed in is led on.
     "account_login": ("accounts/login/", CLASSIC_FORM, "in any any any any any"),
-    "account_logout": ("accounts/logout/", "GET HEAD OPTIONS POST", "login in in in in in"),
+    "account_logout": ("accounts/logout/", "GET HEAD OPTIONS POST", EVERYBODY_IN),
     "account_inactive": ("accounts/inactive/", CLASSIC, EVERYBODY_IN),
     "account_change_password": ("accounts/password/change/", CLASSIC_FORM, "login in in in in in"),
     "account_reset_password": ("accounts/password/reset/", "", "any any any any any any"),

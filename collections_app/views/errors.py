@@ -4,6 +4,8 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from collections_app.sources.base import SourceTimeout, SourceUnavailable
+
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400."""
@@ -23,6 +25,16 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def server_error(request: HttpRequest) -> HttpResponse:
     """500."""
     return _error(request, 500)
+
+
+def bad_gateway(request: HttpRequest, exception: SourceUnavailable) -> HttpResponse:
+    """502: where the results come from doesn't answer."""
+    return _error(request, 502, exception, SourceUnavailable)
+
+
+def gateway_timeout(request: HttpRequest, exception: SourceTimeout) -> HttpResponse:
+    """504: where the results come from takes too long."""
+    return _error(request, 504, exception, SourceTimeout)
 
 
 def _error(

@@ -1,0 +1,140 @@
+"""The team's collections: the list, and adding, renaming, archiving, restoring."""
+
+import re
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.db.models import OuterRef, Subquery
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from collections_app.access import Action, MemberRequest, collection_member, signed_in, team_member
+from collections_app.models import Collection, Run
+from collections_app.models.collections import CollectionQuerySet
+from collections_app.views.forms import CollectionForm, RenameForm, posted
+
+COLLECTIONS_SHOWN = 50
+
+_PLACE = re.compile(r"(?P<pk>\d{1,18})_(?P<name>[^\0]*)", re.ASCII)
+
+
+@signed_in
+@require_safe
+def home(request: MemberRequest) -> HttpResponseRedirect:
+    """Lead to the collections."""
+    return redirect("collections")
+
+
+@team_member(Action.SEE)
+@require_safe
+def collections(request: MemberRequest) -> HttpResponse:
+    """Show the team's collections by name.
+
+    `q` searches, `archived` shows the archived ones, `after` goes on after a place in the list.
+    """
+    query = request.GET.get("q", "").replace("\0", "").strip()[:200]
+    archived = "archived" in request.GET
+    after = request.GET.get("after", "")
+    found = request.membership.team.collections.all()
+    found = found.archived() if archived else found.current()
+    if query:
+        found = found.named_like(query)
+    if after:
+        found = found.after(*_parse_place(after))
+    rows = _with_latest_runs(found.by_name()[: COLLECTIONS_SHOWN + 1])
+    context = {
+        "collections": rows[:COLLECTIONS_SHOWN],
+        "query": query,
+        "archived": archived,
+        "after": after,
+        "more": _address_after(rows, query, archived=archived),
+    }
+    response = render(request, _template(request, after), context)
+    # A fragment and the whole page share an address.
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _template(request: MemberRequest, after: str) -> str:
+    if not request.htmx or request.htmx.history_restore_request:
+        return "collections/list.html"
+    return "collections/_rows.html" if after else "collections/_found.html"
+
+
+def _with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
+    """Return the collections, each with its `latest_run` or None, in two queries."""
+    newest = Run.objects.filter(collection=OuterRef("pk")).order_by("-created_at", "-number")
+    rows = list(found.annotate(latest_run_id=Subquery(newest.values("pk")[:1])))
+    runs = Run.objects.in_bulk([row.latest_run_id for row in rows])  # type: ignore[attr-defined]
+    for row in rows:
+        row.latest_run = runs.get(row.latest_run_id)  # type: ignore[attr-defined]
+    return rows
+
+
+def _address_after(rows: list[Collection], query: str, *, archived: bool) -> str:
+    """Return the address of the rows beyond those shown, or "" where there are none."""
+    if len(rows) <= COLLECTIONS_SHOWN:
+        return ""
+    last = rows[COLLECTIONS_SHOWN - 1]
+    asked = {"q": query} if query else {}
+    if archived:
+        asked["archived"] = "1"
+    return f"{reverse('collections')}?{urlencode(asked | {'after': f'{last.pk}_{last.name}'})}"
+
+
+def _parse_place(text: str) -> tuple[str, int]:
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise BadRequest("This address is damaged: its “after” part names no place in the list.")
+    return match["name"], int(match["pk"])
+
+
+@team_member(Action.MANAGE_COLLECTIONS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def collection_add(request: MemberRequest) -> HttpResponse:
+    """Add a collection to the current team."""
+    form = CollectionForm(posted(request), instance=Collection(team=request.membership.team))
+    if form.is_valid():
+        collection = form.save()
+        messages.success(request, f"Added “{collection}”.")
+        return redirect("download", collection.pk)
+    return render(request, "collections/add.html", {"form": form})
+
+
+@collection_member(Action.MANAGE_COLLECTIONS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def collection_rename(request: MemberRequest, collection: Collection) -> HttpResponse:
+    """Give a collection another name."""
+    old_name = collection.name
+    form = RenameForm(posted(request), instance=collection)
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"Renamed “{old_name}” to “{collection}”.")
+        return redirect("collections")
+    return render(request, "collections/rename.html", {"form": form, "old_name": old_name})
+
+
+@collection_member(Action.MANAGE_COLLECTIONS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def collection_archive(request: MemberRequest, collection: Collection) -> HttpResponse:
+    """Ask, and then take the collection out of the list."""
+    if request.method != "POST":
+        return render(request, "collections/archive.html", {"collection": collection})
+    collection.archive()
+    messages.success(
+        request, f"Archived “{collection}”. Its runs and files stay; you can restore it any time."
+    )
+    return redirect("collections")
+
+
+@collection_member(Action.MANAGE_COLLECTIONS)
+@require_POST
+def collection_restore(request: MemberRequest, collection: Collection) -> HttpResponseRedirect:
+    """Bring an archived collection back into the list."""
+    collection.restore()
+    messages.success(request, f"Restored “{collection}”.")
+    return redirect("collections")

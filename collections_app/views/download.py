@@ -1,0 +1,63 @@
+"""A collection's download page: its runs, newest first, and the files of each."""
+
+import re
+from datetime import UTC, datetime
+
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from collections_app.access import Action, MemberRequest, collection_member
+from collections_app.models import Collection
+from collections_app.models.runs import Cursor
+
+RUNS_SHOWN = 50
+
+_CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z_(\d{1,18})", re.ASCII)
+
+
+@collection_member(Action.SEE)
+@require_safe
+def download(request: MemberRequest, collection: Collection) -> HttpResponse:
+    """Show the newest runs, or those `before` a cursor; htmx gets the rows alone."""
+    before = request.GET.get("before", "")
+    cursor = _parse_cursor(before) if before else None
+    # One more than is shown tells whether there are more, without counting.
+    runs = list(collection.runs.newest_first().before(cursor).with_files()[: RUNS_SHOWN + 1])
+    more = len(runs) > RUNS_SHOWN
+    runs = runs[:RUNS_SHOWN]
+    context = {
+        "collection": collection,
+        "rows": [(run, _files_address(collection, run.number)) for run in runs],
+        "before": before,
+        "next": _format_cursor(runs[-1].cursor) if more else "",
+    }
+    fragment = request.htmx and not request.htmx.history_restore_request
+    response = render(request, "download/_run_rows.html" if fragment else "download/page.html", context)
+    # A fragment and the whole page share an address.
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _files_address(collection: Collection, number: int) -> str:
+    """Return what stands before the file names in the addresses of a run's files."""
+    # Made once for a run: {% url %} for each of its files would take most of the page's time.
+    return reverse("result_file", args=[collection.pk, number, "-"]).removesuffix("-")
+
+
+def _format_cursor(cursor: Cursor) -> str:
+    time = cursor.created_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{time}Z_{cursor.number}"
+
+
+def _parse_cursor(text: str) -> Cursor:
+    match = _CURSOR.fullmatch(text)
+    try:
+        if match:
+            return Cursor(datetime.fromisoformat(match[1]).replace(tzinfo=UTC), int(match[2]))
+    except ValueError:
+        pass  # It looks like a time, but there is no such day or hour.
+    raise BadRequest("This address is damaged: its “before” part names no place in the list of runs.")

@@ -1,0 +1,29 @@
+// Copy buttons: <button data-copy="id of what is copied" hidden>. They stay hidden without this, and
+// where the browser lets no page copy (plain HTTP on another machine).
+
+const FEEDBACK_MS = 2000;
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  const label = button.querySelector("[data-copy-label]");
+  try {
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
+  } catch {
+    source.select?.();
+    label.textContent = "Press Ctrl+C";
+    return;
+  }
+  label.textContent = "Copied";
+  document.getElementById("announcements").textContent = "Copied";
+  setTimeout(() => {
+    label.textContent = "Copy";
+    document.getElementById("announcements").textContent = "";
+  }, FEEDBACK_MS);
+}
+
+if (navigator.clipboard) {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => copy(button));
+  }
+}

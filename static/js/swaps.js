@@ -1,0 +1,38 @@
+// After htmx has put something new on the page: says what came, and moves the focus to rows that were
+// asked for by "Load more" (whose own place is gone). A request that fails is never silent.
+
+function announce(text) {
+  document.getElementById("announcements").textContent = text;
+}
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  const added = event.target;
+  const asker = event.detail.requestConfig.elt;
+  if (!added.matches("tbody") || !asker.matches("[data-focus-added]")) return;
+  const row = added.rows[0];
+  row.tabIndex = -1;
+  row.focus();
+});
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  const added = event.target;
+  const news = added.matches("[data-announce]") ? added : added.querySelector("[data-announce]");
+  if (news) announce(news.dataset.announce);
+});
+
+// The page that says what is wrong is behind the link itself.
+document.addEventListener("htmx:responseError", (event) => {
+  const { elt } = event.detail.requestConfig;
+  if (elt.href) location.assign(elt.href);
+  else elt.form.requestSubmit();
+});
+
+document.addEventListener("htmx:sendError", (event) => {
+  const { elt } = event.detail.requestConfig;
+  const problem = document.createElement("p");
+  problem.className = "message error";
+  problem.role = "alert";
+  problem.textContent = "The server can't be reached. Try again in a moment.";
+  elt.parentElement.querySelector(".message")?.remove();
+  elt.after(problem);
+});

@@ -1,0 +1,14 @@
+// Shows every <time datetime> in the reader's own zone; the UTC text, which is what stands there
+// without JavaScript, stays as the title.
+
+const readable = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+function showTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    time.title = time.textContent.trim();
+    time.textContent = readable.format(new Date(time.dateTime));
+  }
+}
+
+showTimes(document);
+document.addEventListener("htmx:afterSwap", () => showTimes(document));

@@ -1,0 +1,90 @@
+"""What a click brings is, byte for byte, what is in the store."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from tests.server import DemoServer
+
+
+def row_of(page: Page, run: int) -> Locator:
+    return page.get_by_role("row").filter(has=page.get_by_text(f"Run {run}", exact=True))
+
+
+def stored(server: DemoServer, collection: int, run: int, kind: str, position: int = 0) -> tuple[str, bytes]:
+    """Return a file's name, and its bytes as the results storage keeps them."""
+    with closing(sqlite3.connect(server.data_dir / "db.sqlite3")) as database:
+        name, key = database.execute(
+            """
+            SELECT file.name, file.key
+            FROM collections_app_resultfile AS file JOIN collections_app_run AS run ON run.id = file.run_id
+            WHERE (run.collection_id, run.number, file.kind, file.position) = (?, ?, ?, ?)
+            """,
+            (collection, run, kind, position),
+        ).fetchone()
+    return name, (server.data_dir / "results" / key).read_bytes()
+
+
+def collection_and_run(server: DemoServer, condition: str) -> tuple[int, int]:
+    with closing(sqlite3.connect(server.data_dir / "db.sqlite3")) as database:
+        return database.execute(
+            f"""
+            SELECT run.collection_id, run.number
+            FROM collections_app_run AS run JOIN collections_app_collection AS collection
+            ON collection.id = run.collection_id
+            WHERE run.state = 'ready' AND collection.archived_at IS NULL AND collection.team_id = (
+                SELECT team_id FROM collections_app_collection WHERE id = 101
+            ) AND {condition}
+            ORDER BY run.created_at DESC LIMIT 1
+            """
+        ).fetchone()
+
+
+def click_brings(page: Page, link: Locator, expected: tuple[str, bytes]) -> None:
+    with page.expect_download() as started:
+        link.click()
+    download = started.value
+    assert download.suggested_filename == expected[0]
+    assert Path(download.path()).read_bytes() == expected[1]
+
+
+@pytest.mark.parametrize("fixture", ["page", "page_without_javascript"])
+def test_a_page_and_the_zip_of_run_88(
+    request: pytest.FixtureRequest, demo_server: DemoServer, fixture: str
+) -> None:
+    page: Page = request.getfixturevalue(fixture)
+    page.goto("/collections/101/download")
+    row = row_of(page, 88)
+    click_brings(
+        page, row.get_by_role("link", name="Page 1 of run 88"), stored(demo_server, 101, 88, "page", 1)
+    )
+    click_brings(page, row.get_by_role("link", name="ZIP · "), stored(demo_server, 101, 88, "archive"))
+
+
+def test_the_last_of_forty_pages(page: Page, demo_server: DemoServer) -> None:
+    collection, run = collection_and_run(demo_server, "run.file_count = 41")
+    page.goto(f"/collections/{collection}/download")
+    pill = row_of(page, run).get_by_role("link", name=f"Page 40 of run {run}")
+    click_brings(page, pill, stored(demo_server, collection, run, "page", 40))
+
+
+def test_a_category_list_and_its_csv(page: Page, demo_server: DemoServer) -> None:
+    collection, run = collection_and_run(demo_server, "collection.kind = 'amazon_category_scrape'")
+    page.goto(f"/collections/{collection}/download")
+    row = row_of(page, run)
+    for name, kind in (
+        ("Download full list (JSON)", "category_list"),
+        ("Download CSV", "category_csv"),
+    ):
+        click_brings(page, row.get_by_role("link", name=name), stored(demo_server, collection, run, kind))
+
+
+def test_a_name_of_any_characters_survives(page: Page, demo_server: DemoServer) -> None:
+    collection, run = collection_and_run(demo_server, "collection.name LIKE '%Café%'")
+    page.goto(f"/collections/{collection}/download")
+    name, content = stored(demo_server, collection, run, "page", 1)
+    assert not name.isascii()
+    click_brings(page, row_of(page, run).get_by_role("link", name="Page 1 of"), (name, content))

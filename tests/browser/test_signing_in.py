@@ -1,0 +1,41 @@
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NewPage, sign_in
+from tests.server import DemoServer
+
+
+@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}])
+def test_a_person_signs_in_and_out(
+    open_page: NewPage, demo_server: DemoServer, options: dict[str, bool]
+) -> None:
+    page = open_page(anonymous=True, **options)
+    page.goto("/members/")
+    sign_in(page, demo_server.email, "wrong")
+    expect(page.get_by_text("are not correct")).to_be_visible()
+    page.get_by_label("Password").fill(demo_server.password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Collections")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+
+
+def test_after_signing_in_a_person_is_where_they_wanted(open_page: NewPage, demo_server: DemoServer) -> None:
+    page = open_page(anonymous=True)
+    page.goto("/collections/101/download")
+    page.get_by_label("E-mail address").fill(demo_server.email)
+    page.get_by_label("Password").fill(demo_server.password)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("AU Laptops")
+
+
+def test_load_more_after_the_session_has_ended_leads_to_the_sign_in_page(
+    open_page: NewPage, demo_server: DemoServer
+) -> None:
+    page = open_page(anonymous=True)
+    sign_in(page, demo_server.email, demo_server.password)
+    page.goto("/collections/101/download")
+    page.context.clear_cookies()
+    page.get_by_role("link", name="Load more").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    assert page.url.endswith("?next=/collections/101/download")

@@ -1,0 +1,31 @@
+"""What a person sees of a page: its links and the rows of its table."""
+
+import re
+from html import unescape
+
+from django.http import HttpResponse
+
+
+def text_of(html: str) -> str:
+    """Return the text of a piece of HTML, on one line."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())
+
+
+def links(answer: HttpResponse) -> dict[str, str]:
+    """Return the addresses of a page's links by their text."""
+    found = re.findall(r'<a\b[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', answer.content.decode(), re.DOTALL)
+    return {text_of(content): unescape(address) for address, content in found}
+
+
+def columns(answer: HttpResponse) -> list[str]:
+    """Return the headings of a page's table."""
+    return [text_of(cell) for cell in re.findall(r"<th\b.*?</th>", answer.content.decode(), re.DOTALL)]
+
+
+def rows(answer: HttpResponse) -> list[list[str]]:
+    """Return the cells of a page's table, row by row."""
+    bodies = "".join(re.findall(r"<tbody\b.*?</tbody>", answer.content.decode(), re.DOTALL))
+    return [
+        [text_of(cell) for cell in re.findall(r"<td\b.*?</td>", row, re.DOTALL)]
+        for row in re.findall(r"<tr\b.*?</tr>", bodies, re.DOTALL)
+    ]

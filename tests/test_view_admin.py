@@ -1,0 +1,146 @@
+import re
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.apps import apps
+from django.test import Client
+
+from collections_app.models import ApiKey, Collection, Run, Team, User
+from tests.conftest import PASSWORD
+from tests.results import make_ready_run
+
+TABLES = ["apikey", "collection", "membership", "resultfile", "run", "team", "user"]
+
+
+@pytest.fixture
+def as_oscar(db: None) -> Client:
+    """Oscar, an operator, who is in no team."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("oscar@example.com", PASSWORD, name="Oscar"))
+    return client
+
+
+@pytest.fixture
+def run(laptops: Collection, bobs_key: str) -> Run:
+    return make_ready_run(laptops)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_operator_lists_searches_and_opens_everything(as_oscar: Client, run: Run, table: str) -> None:
+    address = f"/admin/collections_app/{table}/"
+    assert as_oscar.get("/admin/").status_code == 200
+    assert as_oscar.get(f"{address}?q=a").status_code == 200
+    opened = re.search(rf'href="({address}\d+/change/)', as_oscar.get(address).content.decode())
+    assert opened
+    assert as_oscar.get(opened[1]).status_code == 200
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_nothing_is_deleted_in_the_admin(as_oscar: Client, run: Run, table: str) -> None:
+    row = apps.get_model("collections_app", table).objects.first()
+    assert row is not None
+    answer = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/delete/", {"post": "yes"})
+    assert answer.status_code == 403
+    assert type(row).objects.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("table", ["apikey", "membership", "resultfile", "run"])
+def test_what_an_edit_would_break_is_read_only(as_oscar: Client, run: Run, table: str) -> None:
+    row = apps.get_model("collections_app", table).objects.first()
+    answer = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/change/", {"name": "x"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("table", ["apikey", "resultfile", "run"])
+def test_what_comes_about_elsewhere_is_not_added(as_oscar: Client, table: str) -> None:
+    assert as_oscar.get(f"/admin/collections_app/{table}/add/").status_code == 403
+
+
+def test_a_keys_digest_is_never_shown(as_oscar: Client, bobs_key: str) -> None:
+    key = ApiKey.objects.get()
+    for address in ("", f"{key.pk}/change/"):
+        assert key.digest not in as_oscar.get(f"/admin/collections_app/apikey/{address}").content.decode()
+
+
+def test_an_operator_adds_a_user_with_a_password(as_oscar: Client) -> None:
+    assert as_oscar.get("/admin/collections_app/user/add/").status_code == 200
+    fields = {
+        "email": "Dora@Example.com",
+        "name": "Dora",
+        "usable_password": "true",
+        "password1": PASSWORD,
+        "password2": PASSWORD,
+    }
+    assert as_oscar.post("/admin/collections_app/user/add/", fields).status_code == 302
+    dora = User.objects.get(email="dora@example.com")
+    assert (dora.name, dora.is_staff, dora.check_password(PASSWORD)) == ("Dora", False, True)
+
+
+def test_an_address_that_is_taken_is_refused_in_any_case(as_oscar: Client, bob: User) -> None:
+    fields = {
+        "email": "BOB@example.com",
+        "usable_password": "true",
+        "password1": PASSWORD,
+        "password2": PASSWORD,
+    }
+    answer = as_oscar.post("/admin/collections_app/user/add/", fields)
+    assert "Somebody with this e-mail address exists already." in answer.content.decode()
+
+
+def test_another_address_ends_the_old_one(as_oscar: Client, client: Client, bob: User) -> None:
+    EmailAddress.objects.create(user=bob, email="bob@example.com")
+    fields = {"email": "robert@example.com", "name": "Bob", "is_active": "on"}
+    answer = as_oscar.post(f"/admin/collections_app/user/{bob.pk}/change/", fields)
+    assert answer.status_code == 302
+    old, new = (
+        client.post("/accounts/login/", {"login": email, "password": PASSWORD}).status_code
+        for email in ("bob@example.com", "robert@example.com")
+    )
+    assert (old, new) == (200, 302)
+
+
+def test_an_operator_sets_a_password(as_oscar: Client, bob: User) -> None:
+    fields = {
+        "usable_password": "true",
+        "password1": "a violet umbrella",
+        "password2": "a violet umbrella",
+        "set-password": "",
+    }
+    assert as_oscar.post(f"/admin/collections_app/user/{bob.pk}/password/", fields).status_code == 302
+    bob.refresh_from_db()
+    assert bob.check_password("a violet umbrella")
+
+
+def test_an_operator_gives_a_team_its_first_owner(as_oscar: Client, bob: User) -> None:
+    as_oscar.post("/admin/collections_app/team/add/", {"name": "Newcomers"})
+    team = Team.objects.get(name="Newcomers")
+    as_oscar.post(
+        "/admin/collections_app/membership/add/", {"user": bob.pk, "team": team.pk, "role": "owner"}
+    )
+    assert team.memberships.get().user == bob
+
+
+def test_an_operator_revokes_keys(as_oscar: Client, bobs_key: str) -> None:
+    fields = {"action": "revoke", "_selected_action": ApiKey.objects.get().pk}
+    answer = as_oscar.post("/admin/collections_app/apikey/", fields, follow=True)
+    assert "Revoked 1 API key." in answer.content.decode()
+    assert ApiKey.objects.recognise(bobs_key) is None
+
+
+def test_of_a_collection_the_name_alone_is_changed(
+    as_oscar: Client, laptops: Collection, strangers: Team
+) -> None:
+    fields = {"name": "NZ Laptops", "team": strangers.pk, "kind": "amazon_category_scrape"}
+    as_oscar.post("/admin/collections_app/collection/101/change/", fields)
+    changed = Collection.objects.get()
+    assert (changed.name, changed.team, changed.kind) == ("NZ Laptops", laptops.team, laptops.kind)
+
+
+def test_an_owner_of_a_team_is_no_operator(as_alice: Client) -> None:
+    answer = as_alice.get("/admin/")
+    assert answer.status_code == 403
+    assert "These pages are for operators." in answer.content.decode()
+
+
+def test_a_visitor_signs_in_by_the_sites_own_page(client: Client, db: None) -> None:
+    assert client.get("/admin/")["Location"] == "/accounts/login/?next=/admin/"

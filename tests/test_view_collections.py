@@ -1,0 +1,263 @@
+from datetime import UTC, datetime
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.models import Collection, Kind, Team, User
+from tests.html import columns, links, rows
+from tests.results import make_failed_run, make_processing_run, make_ready_run
+
+HTMX = {"HX-Request": "true"}
+
+
+def make_collections(team: Team, count: int) -> None:
+    Collection.objects.bulk_create(
+        Collection(team=team, name=f"Shelf {number:03}", kind=Kind.AMAZON) for number in range(count)
+    )
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+
+def test_the_front_door_leads_to_the_collections(as_bob: Client) -> None:
+    answer = as_bob.get("/")
+    assert answer.status_code == 302
+    assert answer["Location"] == "/collections/"
+
+
+def test_it_sends_a_visitor_to_the_sign_in_page(client: Client, db: None) -> None:
+    answer = client.get("/collections/?q=a")
+    assert answer.status_code == 302
+    assert answer["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
+
+
+def test_it_shows_name_type_and_latest_run(
+    as_bob: Client, laptops: Collection, headphones: Collection
+) -> None:
+    make_failed_run(headphones, at=datetime(2026, 6, 19, 12, tzinfo=UTC))
+    make_ready_run(headphones, at=datetime(2026, 6, 20, 12, tzinfo=UTC))
+    answer = as_bob.get("/collections/")
+    assert columns(answer) == ["Name", "Type", "Latest run", "Actions"]
+    assert [row[:3] for row in rows(answer)] == [
+        ["AU Laptops", "Amazon", "No run yet"],
+        ["Headphones", "Amazon category", "20 Jun 2026, 12:00 UTC Completed"],
+    ]
+
+
+def test_it_takes_the_later_number_where_two_runs_began_at_once(as_bob: Client, laptops: Collection) -> None:
+    at = datetime(2026, 6, 20, 12, tzinfo=UTC)
+    make_ready_run(laptops, at=at)
+    make_processing_run(laptops, at=at)
+    assert rows(as_bob.get("/collections/"))[0][2] == "20 Jun 2026, 12:00 UTC Processing"
+
+
+def test_it_shows_nothing_of_another_team(
+    as_bob: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    assert "Secret plans" not in as_bob.get("/collections/").content.decode()
+
+
+def test_everybody_may_download_and_only_admins_manage(
+    as_bob: Client, as_adam: Client, laptops: Collection
+) -> None:
+    managing = {"Add collection", "Rename", "Archive"}
+    to_bob, to_adam = (set(links(client.get("/collections/"))) for client in (as_bob, as_adam))
+    assert "Download results" in to_bob
+    assert not managing & to_bob
+    assert managing <= to_adam
+
+
+def test_the_number_of_queries_does_not_grow_with_the_list(
+    as_bob: Client, crawlers: Team, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_collections(crawlers, 50)
+    for collection in Collection.objects.all():
+        make_failed_run(collection)
+    with django_assert_max_num_queries(6):
+        answer = as_bob.get("/collections/")
+    assert len(rows(answer)) == 50
+
+
+def test_it_says_what_to_do_where_there_are_none(as_adam: Client, as_bob: Client) -> None:
+    assert "Add your first collection" in as_adam.get("/collections/").content.decode()
+    assert "Ask an admin or an owner of Crawlers" in as_bob.get("/collections/").content.decode()
+
+
+def test_it_searches_by_name_in_any_case(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
+    answer = as_bob.get("/collections/?q=LAPtop")
+    assert [row[0] for row in rows(answer)] == ["AU Laptops"]
+    assert 'value="LAPtop"' in answer.content.decode()
+
+
+def test_a_search_without_a_match_says_so(as_bob: Client, laptops: Collection) -> None:
+    answer = as_bob.get("/collections/", {"q": "<b>"})
+    assert "No collection is named like “&lt;b&gt;”" in answer.content.decode()
+    assert links(answer)["Clear the search"] == "/collections/"
+
+
+@pytest.mark.parametrize("text", ["\0", "%", "_", "'", "x" * 10_000, "💻"])
+def test_it_survives_any_search(as_bob: Client, laptops: Collection, text: str) -> None:
+    assert as_bob.get("/collections/", {"q": text}).status_code == 200
+
+
+def test_htmx_gets_the_found_ones_alone(as_bob: Client, laptops: Collection) -> None:
+    answer = as_bob.get("/collections/?q=lap", headers=HTMX)
+    assert "<html" not in answer.content.decode()
+    assert [row[0] for row in rows(answer)] == ["AU Laptops"]
+    assert "HX-Request" in answer["Vary"]
+
+
+def test_htmx_going_back_gets_the_whole_page(as_bob: Client, laptops: Collection) -> None:
+    answer = as_bob.get("/collections/", headers=HTMX | {"HX-History-Restore-Request": "true"})
+    assert "<html" in answer.content.decode()
+
+
+def test_load_more_goes_through_all_of_them_once(as_bob: Client, crawlers: Team) -> None:
+    make_collections(crawlers, 120)
+    Collection.objects.create(team=crawlers, name="shelf 050", kind=Kind.AMAZON)
+    seen, address = [], "/collections/?q=shelf"
+    while address:
+        answer = as_bob.get(address, headers=HTMX)
+        seen += [row[0] for row in rows(answer)]
+        address = links(answer).get("Load more", "")
+    assert len(seen) == 121
+    assert len(set(seen)) == 121
+    assert [name.lower() for name in seen] == sorted(name.lower() for name in seen)
+
+
+def test_exactly_fifty_need_no_load_more(as_bob: Client, crawlers: Team) -> None:
+    make_collections(crawlers, 50)
+    assert "Load more" not in links(as_bob.get("/collections/"))
+
+
+def test_load_more_without_htmx_is_a_page_with_a_way_back(as_bob: Client, crawlers: Team) -> None:
+    make_collections(crawlers, 51)
+    answer = as_bob.get(links(as_bob.get("/collections/"))["Load more"])
+    assert [row[0] for row in rows(answer)] == ["Shelf 050"]
+    assert links(answer)["Back to the first ones"].startswith("/collections/")
+
+
+def test_a_place_behind_the_last_one_is_an_empty_list(as_bob: Client, laptops: Collection) -> None:
+    assert "No more collections" in as_bob.get("/collections/?after=1_zzz").content.decode()
+
+
+@pytest.mark.parametrize("place", ["x", "_", "1", "-1_a", "1_\0", "1" * 30 + "_a", "\u0661_a"])
+def test_it_refuses_a_damaged_place(as_bob: Client, place: str) -> None:
+    answer = as_bob.get("/collections/", {"after": place})
+    assert answer.status_code == 400
+    assert "This address is damaged" in answer.content.decode()
+
+
+def test_it_answers_only_get(as_bob: Client) -> None:
+    assert as_bob.post("/collections/").status_code == 405
+
+
+# --- adding -------------------------------------------------------------------------------------
+
+
+def test_an_admin_adds_one_to_the_current_team(as_adam: Client, crawlers: Team) -> None:
+    answer = as_adam.post(
+        "/collections/add", {"name": " Café “コーヒー” ", "kind": Kind.OFFICEWORKS}, follow=True
+    )
+    made = Collection.objects.get()
+    assert (made.team, made.name, made.kind) == (crawlers, "Café “コーヒー”", Kind.OFFICEWORKS)
+    assert answer.redirect_chain[-1][0] == f"/collections/{made.pk}/download"
+    assert "Added “Café “コーヒー””." in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"name": "  ", "kind": "amazon"}, "Give the collection a name."),
+        ({"kind": "amazon"}, "Give the collection a name."),
+        ({"name": "x" * 201, "kind": "amazon"}, "at most 200 characters (it has 201)"),
+        ({"name": "a\0b", "kind": "amazon"}, "Null characters are not allowed."),
+        ({"name": "a\nb", "kind": "amazon"}, "Leave out line breaks and other control characters."),
+        ({"name": "a\x85b", "kind": "amazon"}, "Leave out line breaks and other control characters."),
+        ({"name": "Desks", "kind": "ebay"}, "ebay is not one of the available choices."),
+        ({"name": "Desks"}, "This field is required."),
+    ],
+)
+def test_adding_says_what_is_wrong(as_adam: Client, fields: dict[str, str], complaint: str) -> None:
+    answer = as_adam.post("/collections/add", fields)
+    assert answer.status_code == 200
+    assert complaint in answer.content.decode()
+    assert not Collection.objects.exists()
+
+
+def test_a_member_adds_none(as_bob: Client) -> None:
+    answer = as_bob.post("/collections/add", {"name": "Desks", "kind": "amazon"})
+    assert answer.status_code == 403
+    assert "this needs an admin or an owner" in answer.content.decode()
+    assert not Collection.objects.exists()
+
+
+# --- renaming -----------------------------------------------------------------------------------
+
+
+def test_an_admin_renames_one(as_adam: Client, laptops: Collection) -> None:
+    assert 'value="AU Laptops"' in as_adam.get("/collections/101/rename").content.decode()
+    answer = as_adam.post("/collections/101/rename", {"name": "NZ Laptops"}, follow=True)
+    laptops.refresh_from_db()
+    assert laptops.name == "NZ Laptops"
+    assert "Renamed “AU Laptops” to “NZ Laptops”." in answer.content.decode()
+
+
+def test_renaming_never_changes_the_type(as_adam: Client, laptops: Collection) -> None:
+    as_adam.post("/collections/101/rename", {"name": "NZ", "kind": Kind.AMAZON_CATEGORY})
+    laptops.refresh_from_db()
+    assert laptops.kind == Kind.AMAZON
+
+
+def test_a_refused_name_leaves_the_old_one_standing(as_adam: Client, laptops: Collection) -> None:
+    answer = as_adam.post("/collections/101/rename", {"name": ""})
+    assert "Give the collection a name." in answer.content.decode()
+    assert "Rename “AU Laptops”" in answer.content.decode()
+
+
+# --- archiving and restoring --------------------------------------------------------------------
+
+
+def test_archiving_asks_first(as_adam: Client, laptops: Collection) -> None:
+    assert "Archive “AU Laptops”?" in as_adam.get("/collections/101/archive").content.decode()
+    laptops.refresh_from_db()
+    assert laptops.archived_at is None
+
+
+def test_an_archived_one_moves_to_the_archived_list(as_adam: Client, laptops: Collection) -> None:
+    as_adam.post("/collections/101/archive")
+    assert rows(as_adam.get("/collections/")) == []
+    answer = as_adam.get("/collections/?archived=1")
+    assert [row[0] for row in rows(answer)] == ["AU Laptops"]
+    assert 'action="/collections/101/restore"' in answer.content.decode()
+    assert as_adam.get("/collections/101/download").status_code == 200
+
+
+def test_a_restored_one_moves_back(as_adam: Client, laptops: Collection) -> None:
+    laptops.archive()
+    as_adam.post("/collections/101/restore")
+    assert [row[0] for row in rows(as_adam.get("/collections/"))] == ["AU Laptops"]
+    assert "Nothing is archived" in as_adam.get("/collections/?archived=1").content.decode()
+
+
+def test_more_archived_ones_stay_among_the_archived(as_adam: Client, crawlers: Team) -> None:
+    make_collections(crawlers, 51)
+    for collection in crawlers.collections.all():
+        collection.archive()
+    answer = as_adam.get(links(as_adam.get("/collections/?archived=1"))["Load more"])
+    assert [row[0] for row in rows(answer)] == ["Shelf 050"]
+
+
+@pytest.mark.parametrize("what", ["rename", "archive", "restore"])
+def test_only_admins_of_its_team_manage_one(
+    as_bob: Client, as_carol: Client, alice: User, laptops: Collection, what: str
+) -> None:
+    assert as_bob.post(f"/collections/101/{what}", {"name": "x"}).status_code == 403
+    assert as_carol.post(f"/collections/101/{what}", {"name": "x"}).status_code == 403
+    laptops.refresh_from_db()
+    assert (laptops.name, laptops.archived_at) == ("AU Laptops", None)
+
+
+def test_it_is_not_restored_by_opening_an_address(as_adam: Client, laptops: Collection) -> None:
+    assert as_adam.get("/collections/101/restore").status_code == 405

@@ -1,0 +1,74 @@
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.models import Collection
+from collections_app.views import errors
+
+
+def test_an_unknown_address_is_a_page_of_ours_for_everybody(client: Client, as_bob: Client) -> None:
+    to_nobody, to_bob = (each.get("/nowhere") for each in (client, as_bob))
+    for answer in (to_nobody, to_bob):
+        assert answer.status_code == 404
+        assert "There is nothing here" in answer.content.decode()
+        assert "Resolver404" not in answer.content.decode()
+        assert "nowhere" not in answer.content.decode()
+    assert "Sign in" in to_nobody.content.decode()
+    assert "Sign out" in to_bob.content.decode()
+
+
+def test_403_says_who_is_signed_in(as_carol: Client, laptops: Collection) -> None:
+    answer = as_carol.get("/collections/101/download")
+    assert answer.status_code == 403
+    assert "You are signed in as carol@example.com." in answer.content.decode()
+
+
+def test_a_host_that_we_are_not_is_a_400_without_details(client: Client) -> None:
+    answer = client.get("/", headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    assert "That request makes no sense" in answer.content.decode()
+    assert "ALLOWED_HOSTS" not in answer.content.decode()
+
+
+def test_a_form_without_its_token_says_what_to_do(bob: Any) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(bob)
+    answer = browser.post("/team", {"team": "1"})
+    assert answer.status_code == 403
+    assert "This form has expired" in answer.content.decode()
+
+
+def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("collections_app.views.collections._with_latest_runs", broken)
+    as_bob.raise_request_exception = False
+    answer = as_bob.get("/collections/")
+    assert answer.status_code == 500
+    assert "Something broke on our side" in answer.content.decode()
+    assert "secret detail" not in answer.content.decode()
+
+
+def test_the_500_page_needs_no_user_and_no_database(
+    rf: RequestFactory, db: None, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_max_num_queries(0):
+        answer = errors.server_error(rf.get("/"))
+    assert answer.status_code == 500
+
+
+@pytest.mark.parametrize("who", ["client", "as_bob"])
+def test_every_page_has_a_strict_content_security_policy(
+    who: str, request: pytest.FixtureRequest, db: None
+) -> None:
+    answer = request.getfixturevalue(who).get("/nowhere")
+    policy = answer["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    page = answer.content.decode()
+    assert " style=" not in page
+    assert "<style" not in page
+    assert " onclick=" not in page

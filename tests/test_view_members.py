@@ -1,0 +1,327 @@
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from collections_app.models import ApiKey, Membership, Role, Team, User
+from tests.conftest import PASSWORD
+from tests.html import columns, links, rows
+
+NEW = {"email": "Dora@Example.com ", "name": "Dora", "role": "member"}
+NEW_PASSWORD = "a violet umbrella in the rain"
+
+
+def link_in(answer: Any) -> str:
+    """Return the password link that an answer shows."""
+    found = re.search(r'value="([^"]*/password/reset/key/[^"]*)"', answer.content.decode())
+    assert found, "The answer shows no password link."
+    return unescape(found[1])
+
+
+def set_password(link: str, password: str = NEW_PASSWORD) -> Any:
+    """Follow a password link in a browser of its own, and set a password there."""
+    browser = Client()
+    form = browser.get(link, follow=True)
+    address = form.redirect_chain[-1][0]
+    return browser.post(address, {"password1": password, "password2": password}, follow=True)
+
+
+def signs_in(email: str, password: str) -> bool:
+    answer = Client().post("/accounts/login/", {"login": email, "password": password})
+    return answer.status_code == 302 and answer["Location"] == "/collections/"
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+
+def test_it_shows_who_is_in_the_team_owners_first(
+    alice: User, adam: User, as_bob: Client, bobs_key: str, carol: User
+) -> None:
+    answer = as_bob.get("/members/")
+    assert columns(answer) == ["Name", "Role", "Joined", "Active keys"]
+    assert [[row[0], row[1], row[3]] for row in rows(answer)] == [
+        ["Alice alice@example.com", "Owner", "0"],
+        ["Adam adam@example.com", "Admin", "0"],
+        ["Bob You bob@example.com", "Member", "1"],
+    ]
+
+
+def test_an_owner_manages_everybody_and_an_admin_manages_members(
+    as_alice: Client, as_adam: Client, as_bob: Client, bob: User
+) -> None:
+    def managed(client: Client) -> int:
+        return client.get("/members/").content.decode().count("Change role")
+
+    assert managed(as_alice) == 3
+    assert managed(as_adam) == 1
+    assert managed(as_bob) == 0
+
+
+def test_admins_see_the_teams_keys_and_members_do_not(
+    as_adam: Client, as_bob: Client, bobs_key: str, carols_key: str
+) -> None:
+    to_adam, to_bob = (client.get("/members/").content.decode() for client in (as_adam, as_bob))
+    assert f"{bobs_key[:8]}…" in to_adam
+    assert bobs_key not in to_adam
+    assert carols_key[:8] not in to_adam
+    assert bobs_key[:8] not in to_bob
+
+
+def test_a_revoked_key_is_no_active_key(as_adam: Client, bob: User, bobs_key: str) -> None:
+    ApiKey.objects.get().revoke()
+    answer = as_adam.get("/members/")
+    assert rows(answer)[-1][3] == "0"
+    assert "Nobody has an API key" in answer.content.decode()
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_number_of_queries_does_not_grow_with_the_team(
+    as_alice: Client, crawlers: Team, count: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(count):
+        user = User.objects.create_user(f"user{number}@example.com")
+        ApiKey.objects.issue(Membership.objects.create(user=user, team=crawlers), "job")
+    with django_assert_max_num_queries(7):
+        as_alice.get("/members/")
+
+
+# --- adding -------------------------------------------------------------------------------------
+
+
+def test_somebody_new_gets_an_account_and_a_link_that_sets_its_password(
+    as_adam: Client, crawlers: Team
+) -> None:
+    answer = as_adam.post("/members/add", NEW)
+    assert answer.status_code == 201
+    dora = User.objects.get(email="dora@example.com")
+    assert (dora.name, dora.has_usable_password()) == ("Dora", False)
+    assert dora.memberships.get().role == Role.MEMBER
+    link = link_in(answer)
+    assert link.startswith("http://testserver/accounts/password/reset/key/")
+    assert "Your password is set" in set_password(link).content.decode()
+    assert signs_in("dora@example.com", NEW_PASSWORD)
+
+
+def test_a_link_works_once(as_adam: Client) -> None:
+    link = link_in(as_adam.post("/members/add", NEW))
+    set_password(link)
+    assert "This link doesn't work" in Client().get(link).content.decode()
+
+
+def test_a_link_ends_when_its_owner_signs_in_without_it(as_adam: Client, bob: User) -> None:
+    link = link_in(as_adam.post(address_of(bob, "password-link")))
+    assert signs_in("bob@example.com", PASSWORD)
+    assert "This link doesn't work" in Client().get(link).content.decode()
+
+
+def test_a_link_is_made_with_the_public_address(as_adam: Client, settings: Settings) -> None:
+    settings.PUBLIC_URL = "https://results.example.com"
+    link = link_in(as_adam.post("/members/add", NEW))
+    assert link.startswith("https://results.example.com/accounts/password/reset/key/")
+
+
+def test_a_link_is_kept_in_no_cache(as_adam: Client) -> None:
+    assert "no-store" in as_adam.post("/members/add", NEW)["Cache-Control"]
+
+
+def test_without_a_mail_server_the_link_is_only_shown(as_adam: Client) -> None:
+    assert "Pass this link on to dora@example.com" in as_adam.post("/members/add", NEW).content.decode()
+    assert mail.outbox == []
+
+
+def test_with_a_mail_server_the_link_is_also_mailed(as_adam: Client, settings: Settings) -> None:
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    answer = as_adam.post("/members/add", NEW)
+    assert "We have mailed this link" in answer.content.decode()
+    [message] = mail.outbox
+    assert (message.to, message.subject) == (["dora@example.com"], "Set your password for Results")
+    assert link_in(answer) in message.body
+
+
+def test_a_mail_server_that_fails_leaves_the_link_on_the_page(
+    as_adam: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise ConnectionRefusedError
+
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
+    answer = as_adam.post("/members/add", NEW)
+    assert "Pass this link on" in answer.content.decode()
+    assert link_in(answer)
+
+
+def test_somebody_of_another_team_that_one_manages_is_just_added_and_keeps_password_and_name(
+    as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team
+) -> None:
+    Membership.objects.create(user=adam, team=strangers, role=Role.ADMIN)
+    as_adam.post("/team", {"team": crawlers.pk})
+    fields = {"email": "CAROL@example.com", "name": "Mallory", "role": "member"}
+    answer = as_adam.post("/members/add", fields, follow=True)
+    assert "Added Carol to Crawlers." in answer.content.decode()
+    assert carol.memberships.filter(team=crawlers, role=Role.MEMBER).exists()
+    carol.refresh_from_db()
+    assert carol.name == "Carol"
+    assert carol.check_password(PASSWORD)
+
+
+def test_an_account_of_a_team_that_one_does_not_manage_is_not_added(
+    as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team
+) -> None:
+    Membership.objects.create(user=adam, team=strangers, role=Role.MEMBER)
+    as_adam.post("/team", {"team": crawlers.pk})
+    answer = as_adam.post("/members/add", {"email": carol.email, "role": "member"})
+    assert "carol@example.com has an account that is not yours to add." in answer.content.decode()
+    assert not carol.memberships.filter(team=crawlers).exists()
+
+
+def test_an_operators_account_is_not_added(as_alice: Client) -> None:
+    oscar = User.objects.create_superuser("oscar@example.com", PASSWORD)
+    answer = as_alice.post("/members/add", {"email": oscar.email, "role": "member"})
+    assert "Ask the operator" in answer.content.decode()
+    oscar.refresh_from_db()
+    assert oscar.check_password(PASSWORD)
+    assert not oscar.memberships.exists()
+
+
+def test_who_knew_the_password_of_an_account_without_a_team_does_not_get_in_with_it(
+    as_adam: Client, eve: User, crawlers: Team
+) -> None:
+    answer = as_adam.post("/members/add", {"email": eve.email, "role": "member"})
+    assert "/accounts/password/reset/key/" in link_in(answer)
+    assert eve.memberships.get().team == crawlers
+    assert not signs_in("eve@example.com", PASSWORD)
+
+
+def test_nobody_is_added_twice(as_alice: Client, bob: User) -> None:
+    answer = as_alice.post("/members/add", {"email": bob.email, "role": "owner"})
+    assert "bob@example.com is in Crawlers already." in answer.content.decode()
+    assert bob.memberships.get().role == Role.MEMBER
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"role": "member"}, "This field is required."),
+        ({"email": "nobody", "role": "member"}, "Enter a valid email address."),
+        ({"email": "a\0@example.com", "role": "member"}, "Null characters are not allowed."),
+        ({"email": f"{'a' * 250}@example.com", "role": "member"}, "at most 254 characters"),
+        ({"email": "d@example.com", "role": "emperor"}, "emperor is not one of the available choices."),
+        ({"email": "d@example.com"}, "This field is required."),
+        ({"email": "d@example.com", "role": "member", "name": "a\tb"}, "control characters"),
+        ({"email": "d@example.com", "role": "member", "name": "x" * 101}, "at most 100 characters"),
+    ],
+)
+def test_adding_says_what_is_wrong(as_alice: Client, fields: dict[str, str], complaint: str) -> None:
+    answer = as_alice.post("/members/add", fields)
+    assert answer.status_code == 200
+    assert complaint in answer.content.decode()
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("role", ["admin", "owner"])
+def test_an_admin_adds_members_only(as_adam: Client, role: str) -> None:
+    answer = as_adam.post("/members/add", NEW | {"role": role})
+    assert f"{role} is not one of the available choices." in answer.content.decode()
+    assert not User.objects.filter(email="dora@example.com").exists()
+
+
+def test_a_member_adds_nobody(as_bob: Client) -> None:
+    assert as_bob.get("/members/add").status_code == 403
+    assert as_bob.post("/members/add", NEW).status_code == 403
+
+
+# --- roles and removing -------------------------------------------------------------------------
+
+
+def address_of(user: User, what: str) -> str:
+    return f"/members/{user.memberships.get().pk}/{what}"
+
+
+def test_an_owner_gives_another_role(as_alice: Client, bob: User) -> None:
+    assert "Role of Bob" in as_alice.get(address_of(bob, "role")).content.decode()
+    answer = as_alice.post(address_of(bob, "role"), {"role": "admin"}, follow=True)
+    assert "Bob is now: Admin." in answer.content.decode()
+    assert bob.memberships.get().role == Role.ADMIN
+
+
+def test_an_unknown_role_is_refused(as_alice: Client, bob: User) -> None:
+    answer = as_alice.post(address_of(bob, "role"), {"role": "emperor"})
+    assert "emperor is not one of the available choices." in answer.content.decode()
+
+
+def test_the_last_owner_stays_an_owner(as_alice: Client, alice: User) -> None:
+    for what, fields in (("role", {"role": "member"}), ("remove", {})):
+        answer = as_alice.post(address_of(alice, what), fields, follow=True)
+        assert "This is the team&#x27;s last owner." in answer.content.decode()
+    assert alice.memberships.get().role == Role.OWNER
+
+
+def test_removing_asks_first_and_ends_access_and_keys(
+    as_adam: Client, as_bob: Client, bob: User, bobs_key: str
+) -> None:
+    address = address_of(bob, "remove")
+    assert "Remove Bob?" in as_adam.get(address).content.decode()
+    assert as_bob.get("/collections/").status_code == 200
+    assert "Removed Bob from Crawlers." in as_adam.post(address, follow=True).content.decode()
+    assert as_bob.get("/collections/").status_code == 403
+    assert ApiKey.objects.recognise(bobs_key) is None
+
+
+@pytest.mark.parametrize("what", ["role", "remove", "password-link"])
+def test_an_admin_manages_no_admin_and_no_owner(as_adam: Client, alice: User, adam: User, what: str) -> None:
+    for user in (alice, adam):
+        answer = as_adam.post(address_of(user, what), {"role": "member"})
+        assert answer.status_code == 403
+        assert "is managed by the team&#x27;s owners." in answer.content.decode()
+    assert {m.role for m in Membership.objects.all()} == {Role.OWNER, Role.ADMIN}
+
+
+@pytest.mark.parametrize("what", ["role", "remove", "password-link"])
+def test_somebody_of_another_team_is_not_found(as_alice: Client, carol: User, what: str) -> None:
+    answer = as_alice.post(address_of(carol, what), {"role": "member"})
+    assert answer.status_code == 404
+    assert "There is no such member in this team." in answer.content.decode()
+
+
+@pytest.mark.parametrize("what", ["role", "remove", "password-link"])
+def test_a_member_manages_nobody(as_bob: Client, alice: User, what: str) -> None:
+    assert as_bob.post(address_of(alice, what), {"role": "member"}).status_code == 403
+
+
+# --- password links -----------------------------------------------------------------------------
+
+
+def test_a_password_link_asks_first_and_then_sets_a_new_password(as_adam: Client, bob: User) -> None:
+    address = address_of(bob, "password-link")
+    assert "Make a password link for Bob?" in as_adam.get(address).content.decode()
+    answer = as_adam.post(address)
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    bob.refresh_from_db()
+    assert bob.check_password(PASSWORD)
+    set_password(link_in(answer))
+    assert signs_in("bob@example.com", NEW_PASSWORD)
+
+
+def test_there_is_no_password_link_for_somebody_who_is_in_another_team_too(
+    as_alice: Client, bob: User, strangers: Team
+) -> None:
+    membership = bob.memberships.get()
+    Membership.objects.create(user=bob, team=strangers)
+    assert (
+        links(as_alice.get("/members/")).get("Make a password link")
+        != f"/members/{membership.pk}/password-link"
+    )
+    answer = as_alice.post(f"/members/{membership.pk}/password-link")
+    assert answer.status_code == 403
+    assert "Bob is in another team too, or is an operator." in answer.content.decode()
+
+
+def test_there_is_no_password_link_for_an_operator(as_alice: Client, bob: User) -> None:
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    assert as_alice.post(address_of(bob, "password-link")).status_code == 403

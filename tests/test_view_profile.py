@@ -1,0 +1,192 @@
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
+from tests.html import rows
+from tests.results import make_processing_run, make_ready_run, make_run_of_pages, records
+
+
+def calls(answer: Any) -> list[str]:
+    """Return the example calls that a page shows."""
+    return [
+        unescape(call)
+        for call in re.findall(r"<pre[^>]*><code>(.*?)</code>", answer.content.decode(), re.DOTALL)
+    ]
+
+
+# --- about you ----------------------------------------------------------------------------------
+
+
+def test_a_person_changes_their_name(as_bob: Client, bob: User) -> None:
+    answer = as_bob.post("/profile/", {"name": "Robert"}, follow=True)
+    assert "Saved your name." in answer.content.decode()
+    bob.refresh_from_db()
+    assert bob.name == "Robert"
+
+
+def test_a_name_may_be_empty(as_bob: Client, bob: User) -> None:
+    as_bob.post("/profile/", {"name": ""})
+    bob.refresh_from_db()
+    assert (bob.name, bob.get_full_name()) == ("", "bob@example.com")
+
+
+@pytest.mark.parametrize("name", ["x" * 101, "a\0b", "a\nb"])
+def test_it_refuses_a_name_that_is_none(as_bob: Client, bob: User, name: str) -> None:
+    assert 'class="errorlist"' in as_bob.post("/profile/", {"name": name}).content.decode()
+    bob.refresh_from_db()
+    assert bob.name == "Bob"
+
+
+def test_nothing_else_of_a_person_can_be_changed(as_bob: Client, bob: User) -> None:
+    as_bob.post("/profile/", {"name": "Bob", "email": "root@example.com", "is_staff": "on"})
+    bob.refresh_from_db()
+    assert (bob.email, bob.is_staff) == ("bob@example.com", False)
+
+
+def test_somebody_in_no_team_has_a_name_and_no_keys(client: Client, eve: User) -> None:
+    client.force_login(eve)
+    answer = client.get("/profile/").content.decode()
+    assert "Save name" in answer
+    assert "You are not in a team yet" in answer
+    assert "Make a key" not in answer
+    assert client.post("/profile/keys", {"name": "x"}).status_code == 403
+
+
+# --- keys ---------------------------------------------------------------------------------------
+
+
+def test_a_new_key_is_shown_once_and_works(as_bob: Client) -> None:
+    answer = as_bob.post("/profile/keys", {"name": "nightly import"})
+    assert answer.status_code == 201
+    assert "no-store" in answer["Cache-Control"]
+    found = re.search(r'id="new-key" type="text" readonly value="([^"]*)"', answer.content.decode())
+    assert found
+    key = ApiKey.objects.recognise(found[1])
+    assert key is not None
+    assert (key.name, key.membership.user.email) == ("nightly import", "bob@example.com")
+    again = as_bob.get("/profile/")
+    assert found[1] not in again.content.decode()
+    assert rows(again)[0][:2] == ["nightly import", f"{key.prefix}…"]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("", "Say what the key is for"),
+        ("x" * 101, "at most 100 characters"),
+        ("a\0b", "Null characters are not allowed."),
+        ("a\rb", "control characters"),
+    ],
+)
+def test_making_a_key_says_what_is_wrong(as_bob: Client, name: str, complaint: str) -> None:
+    answer = as_bob.post("/profile/keys", {"name": name})
+    assert answer.status_code == 200
+    assert complaint in answer.content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_it_shows_only_the_persons_own_keys_of_the_current_team(
+    as_bob: Client, bob: User, bobs_key: str, carols_key: str, strangers: Team
+) -> None:
+    ApiKey.objects.issue(Membership.objects.create(user=bob, team=strangers), "elsewhere")
+    assert [row[0] for row in rows(as_bob.get("/profile/"))] == ["cron job"]
+
+
+def test_a_key_is_revoked_after_asking(as_bob: Client, bobs_key: str) -> None:
+    address = f"/keys/{ApiKey.objects.get().pk}/revoke"
+    assert "Revoke “cron job”?" in as_bob.get(address).content.decode()
+    assert ApiKey.objects.recognise(bobs_key)
+    answer = as_bob.post(address, follow=True)
+    assert answer.redirect_chain[-1][0] == "/profile/"
+    assert "Revoked the key “cron job”." in answer.content.decode()
+    assert ApiKey.objects.recognise(bobs_key) is None
+    assert rows(answer) == []
+    assert as_bob.post(address).status_code == 404
+
+
+def test_an_admin_revokes_anyones_key_of_the_team(as_adam: Client, bobs_key: str) -> None:
+    answer = as_adam.post(f"/keys/{ApiKey.objects.get().pk}/revoke", follow=True)
+    assert answer.redirect_chain[-1][0] == "/members/"
+    assert ApiKey.objects.recognise(bobs_key) is None
+
+
+def test_a_member_revokes_no_key_of_another_one(as_bob: Client, adam: User) -> None:
+    key, text = ApiKey.objects.issue(adam.memberships.get(), "adam's")
+    assert as_bob.get(f"/keys/{key.pk}/revoke").status_code == 404
+    assert as_bob.post(f"/keys/{key.pk}/revoke").status_code == 404
+    assert ApiKey.objects.recognise(text)
+
+
+def test_nobody_revokes_a_key_of_another_team(as_alice: Client, carols_key: str) -> None:
+    assert as_alice.post(f"/keys/{ApiKey.objects.get().pk}/revoke").status_code == 404
+    assert ApiKey.objects.recognise(carols_key)
+
+
+# --- examples -----------------------------------------------------------------------------------
+
+
+def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, laptops: Collection) -> None:
+    laptops.last_run_number = 87
+    laptops.save()
+    make_ready_run(laptops, records(3))
+    make_processing_run(laptops)
+    list_call, file_call = calls(as_bob.get("/profile/"))
+    assert list_call.splitlines() == [
+        "curl http://testserver/api/v1/schedules/collections/results/download/ \\",
+        "  -X POST \\",
+        '  -H "x-api-key: YOUR_API_KEY" \\',
+        '  -H "Content-Type: application/json" \\',
+        """  -d '{ "collection_id": 101, "skip": 0, "limit": 5 }'""",
+    ]
+    assert file_call.splitlines() == [
+        'curl "http://testserver/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json" \\',
+        '  -H "x-api-key: YOUR_API_KEY" \\',
+        '  -o "page_1.json"',
+    ]
+
+
+def test_the_calls_carry_the_key_that_was_just_made(as_bob: Client, laptops: Collection) -> None:
+    answer = as_bob.post("/profile/keys", {"name": "new"})
+    prefix = ApiKey.objects.get().prefix
+    assert f'-H "x-api-key: {prefix}.' in calls(answer)[0]
+    assert "YOUR_API_KEY" not in answer.content.decode()
+
+
+def test_the_calls_have_the_public_address(as_bob: Client, laptops: Collection, settings: Settings) -> None:
+    settings.PUBLIC_URL = "https://results.example.com"
+    assert calls(as_bob.get("/profile/"))[0].startswith("curl https://results.example.com/api/v1/")
+
+
+def test_a_name_means_nothing_to_the_shell(as_bob: Client, laptops: Collection) -> None:
+    make_run_of_pages(laptops, {"$(reboot) `x` ! é.json": b"[]"})
+    assert "/%24%28reboot%29%20%60x%60%20%21%20%C3%A9.json" in calls(as_bob.get("/profile/"))[1]
+
+
+def test_a_collection_with_results_is_preferred(
+    as_bob: Client, laptops: Collection, headphones: Collection
+) -> None:
+    make_ready_run(headphones, records(1))
+    list_call, file_call = calls(as_bob.get("/profile/"))
+    assert f'"collection_id": {headphones.pk},' in list_call
+    assert file_call.endswith('-o "category_asins.json"')
+
+
+def test_before_the_first_result_there_is_only_the_first_call(as_bob: Client, laptops: Collection) -> None:
+    answer = as_bob.get("/profile/")
+    assert len(calls(answer)) == 1
+    assert "Once a run is completed" in answer.content.decode()
+
+
+def test_an_archived_or_another_teams_collection_is_no_example(
+    as_bob: Client, crawlers: Team, strangers: Team
+) -> None:
+    Collection.objects.create(team=strangers, name="Secret plans", kind=Kind.AMAZON)
+    Collection.objects.create(team=crawlers, name="Old", kind=Kind.AMAZON).archive()
+    answer = as_bob.get("/profile/")
+    assert calls(answer) == []
+    assert "As soon as Crawlers has a collection" in answer.content.decode()

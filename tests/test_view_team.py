@@ -1,0 +1,62 @@
+import pytest
+from django.test import Client
+
+from collections_app.models import Collection, Membership, Role, Team, User
+from tests.html import links, rows
+
+
+@pytest.fixture
+def bob_in_both(bob: User, strangers: Team) -> User:
+    Membership.objects.create(user=bob, team=strangers, role=Role.ADMIN)
+    return bob
+
+
+def test_switching_shows_the_other_teams_collections(
+    bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
+    answer = as_bob.post("/team", {"team": secret_plans.team_id}, follow=True)
+    assert [row[0] for row in rows(answer)] == ["Secret plans"]
+    assert "Add collection" in answer.content.decode()
+
+
+def test_a_page_of_the_other_team_shows_that_team_without_switching(
+    bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    assert "Strangers" in as_bob.get(f"/collections/{secret_plans.pk}/download").content.decode()
+    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
+
+
+def test_only_somebody_in_several_teams_is_offered_a_switch(
+    bob: User, as_bob: Client, strangers: Team
+) -> None:
+    assert 'action="/team"' not in as_bob.get("/collections/").content.decode()
+    Membership.objects.create(user=bob, team=strangers)
+    assert 'action="/team"' in as_bob.get("/collections/").content.decode()
+
+
+@pytest.mark.parametrize("team", ["", "x", "-1", "0", "1" * 30, "\0", "\u0661"])
+def test_it_refuses_what_is_no_team_of_theirs(as_bob: Client, team: str) -> None:
+    assert as_bob.post("/team", {"team": team}).status_code == 403
+
+
+def test_it_refuses_another_persons_team(as_bob: Client, strangers: Team) -> None:
+    assert as_bob.post("/team", {"team": strangers.pk}).status_code == 403
+
+
+def test_somebody_in_no_team_is_told_what_to_do(eve: User, client: Client) -> None:
+    client.force_login(eve)
+    for address in ("/collections/", "/members/"):
+        answer = client.get(address)
+        assert answer.status_code == 403
+        assert "Ask a team&#x27;s owner to add you" in answer.content.decode()
+        assert "eve@example.com" in answer.content.decode()
+        assert links(answer)["Go to your profile"] == "/profile/"
+
+
+def test_somebody_taken_out_of_the_chosen_team_falls_back_to_another(
+    bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    as_bob.post("/team", {"team": secret_plans.team_id})
+    bob_in_both.memberships.get(team=secret_plans.team).remove()
+    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
