@@ -370,6 +370,22 @@ def test_a_body_is_read_to_where_the_server_says_that_it_ends(call: Call, laptop
     assert listed(call(body, **ends)) == []
 
 
+class _Garbled(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError("This is no chunk.")
+
+
+def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(call: Call, laptops: Collection) -> None:
+    body = b'{"collection_id": 101}'
+    assert refused(call(body, CONTENT_LENGTH="100")) == (400, "The body is not valid JSON.")
+
+
+def test_the_key_is_checked_before_a_garbled_body(call: Call, laptops: Collection) -> None:
+    garbled = {"wsgi.input": _Garbled(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    assert refused(call(b"x", key="wrong", **garbled))[0] == 401
+    assert refused(call(b"x", **garbled)) == (400, "The body is not valid JSON.")
+
+
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options", "trace"])
 def test_it_is_called_by_post_alone(client: Client, method: str) -> None:
     answer = getattr(client, method)(ADDRESS)

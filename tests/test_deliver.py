@@ -263,6 +263,7 @@ def test_who_has_the_file_gets_304(ask: Ask, body: FileBody, headers: dict[str, 
     assert answer.headers["ETag"] == ETAG
     assert answer.headers["Last-Modified"] == LAST_MODIFIED
     assert answer.headers["Cache-Control"] == "private"
+    assert answer.headers["Content-Length"] == "1024"  # that of the file; 0 would be untrue
     assert content(answer) == b""
     assert body.opened == []
 

@@ -17,7 +17,10 @@ _DIGITS_ENOUGH = 30
 
 
 def read_body(request: HttpRequest) -> bytes:
-    """Return the body. Raises Refused: 413 where it is too large, 400 where it breaks off."""
+    """Return the body; nothing, which is not JSON, where it breaks off. Raises Refused (413).
+
+    A body that is too large is refused before the caller is known, one that is cut or garbled only after.
+    """
     stream: Any = request
     if isinstance(request, WSGIRequest) and request.environ.get("wsgi.input_terminated"):
         # The server knows where the body ends, also without a Content-Length, where Django reads nothing.
@@ -25,10 +28,11 @@ def read_body(request: HttpRequest) -> bytes:
     try:
         body: bytes = stream.read(MAX_BODY_SIZE + 1)
     except Exception:  # noqa: BLE001  # a server has errors of its own for a body that is cut or garbled
-        raise Refused(400, "The body could not be read to its end.") from None
+        return b""
     if len(body) > MAX_BODY_SIZE:
         raise Refused(413, f"The body is larger than {MAX_BODY_SIZE // 1024} KiB.")
-    return body
+    promised = request.META.get("CONTENT_LENGTH") or ""
+    return b"" if promised.isdecimal() and len(body) < int(promised) else body
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -10,11 +10,16 @@ from collections_app import access
 from collections_app.api.auth import caller
 from collections_app.api.body import MAX_INTEGER
 from collections_app.api.documentation import CollectionId, FileName, RunnerId
-from collections_app.api.envelope import Refused
+from collections_app.api.envelope import Refused, failure
 from collections_app.delivery import deliver
 from collections_app.models import ResultFile
 from collections_app.sources import deliverable
 
+_REFUSALS = {
+    412: "The file is not the one that If-Match or If-Unmodified-Since names.",
+    416: "The range lies outside the file.",
+}
+_KEPT_HEADERS = ("Accept-Ranges", "Content-Range", "ETag", "Last-Modified")
 _INTEGER = re.compile("0*([0-9]{1,19})", re.ASCII)
 
 
@@ -32,7 +37,17 @@ def download_result_file(
     collection_number = _in_path("collection_id", collection_id)
     run_number = _in_path("runner_id", runner_id)
     collection, _ = access.collection_of([member], collection_number)
-    return deliver(request, deliverable(ResultFile.objects.downloadable(collection, run_number, file_name)))
+    file = ResultFile.objects.downloadable(collection, run_number, file_name)
+    return _in_envelope(deliver(request, deliverable(file)))
+
+
+def _in_envelope(answer: HttpResponseBase) -> HttpResponseBase:
+    """Return a refusal of deliver()'s, which has headers alone, with a reason."""
+    reason = _REFUSALS.get(answer.status_code)
+    if reason is None:
+        return answer
+    headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    return failure(Refused(answer.status_code, reason, headers))
 
 
 def _in_path(name: str, text: str) -> int:

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, URLResolver, path, re_path
+from django.urls import URLPattern, URLResolver, path, re_path, register_converter
+from django.urls.converters import StringConverter
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Swagger
 from ninja.openapi.schema import OpenAPISchema
@@ -14,6 +15,15 @@ from collections_app.api import documentation
 from collections_app.api.envelope import Refused, endpoint, failure
 from collections_app.api.files import download_result_file
 from collections_app.api.runs import list_run_results
+
+
+class _AnyText(StringConverter):
+    """Any text: also with slashes and line breaks, and none. What is no file is for the endpoint to say."""
+
+    regex = "(?s:.*)"
+
+
+register_converter(_AnyText, "any")
 
 
 class _Api(NinjaAPI):
@@ -36,7 +46,7 @@ _api = _Api(
     openapi_extra={"security": [{name: []} for name in documentation.SECURITY]},
 )
 _api.post("/schedules/collections/results/download/", **documentation.LIST_RUN_RESULTS)(list_run_results)
-_FILE = "/results/{collection_id}/{runner_id}/{path:file_name}"
+_FILE = "/results/{collection_id}/{runner_id}/{any:file_name}"
 _api.get(_FILE, **documentation.DOWNLOAD_RESULT_FILE)(download_result_file)
 _api.api_operation(["HEAD"], _FILE, include_in_schema=False)(download_result_file)
 

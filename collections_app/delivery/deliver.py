@@ -60,6 +60,9 @@ def deliver(request: HttpRequest, deliverable: Deliverable) -> HttpResponseBase:
     }
     not_needed = get_conditional_response(request, deliverable.etag, modified)
     if not_needed is not None:
+        if not_needed.status_code == 304:  # noqa: PLR2004
+            # That of the file, or none (RFC 9110, section 8.6); Django would say 0.
+            headers["Content-Length"] = str(deliverable.size)
         return _with(not_needed, headers)
 
     try:
