@@ -121,7 +121,7 @@ def test_any_address_of_a_file(client: Client, bobs_key: str, collection: str, r
 def test_any_range(client: Client, bobs_key: str, header: str) -> None:
     answer = client.get(f"{API}/101/1/a.json", headers={"x-api-key": bobs_key, "Range": header})
     assert answer.status_code in {200, 206, 416}
-    assert check(answer) in OURS
+    assert answer.status_code == 416 or check(answer) in OURS
 
 
 @every_input
