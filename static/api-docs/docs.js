@@ -1,5 +1,6 @@
-// Swagger UI draws the page; this names what it leaves without a name, for people who don't see the page
-// or don't use a mouse. It runs again whenever Swagger UI has drawn something.
+// Swagger UI draws the page; this gives it the reader's colours, light or dark, and names what it leaves
+// without a name, for people who don't see the page or don't use a mouse. The names are given again whenever
+// Swagger UI has drawn something.
 
 const NAMES = {
   "select.examples-select-element": "Example",
@@ -11,13 +12,22 @@ const NAMES = {
   ".copy-to-clipboard button": "Copy",
 };
 
+const dark = matchMedia("screen and (prefers-color-scheme: dark)"); // paper is light
 const page = document.getElementById("swagger-ui");
+
+function chooseColours() {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
 
 function giveNames() {
   for (const [selector, name] of Object.entries(NAMES)) {
     for (const element of page.querySelectorAll(`${selector}:not([aria-label])`)) {
       element.setAttribute("aria-label", name);
     }
+  }
+  // The field of a parameter has its name as the placeholder.
+  for (const field of page.querySelectorAll("input[placeholder]:not([aria-label])")) {
+    field.setAttribute("aria-label", field.placeholder);
   }
 }
 
@@ -40,5 +50,7 @@ function improve() {
   page.querySelectorAll("pre:not([tabindex])").forEach((code) => code.setAttribute("tabindex", "0"));
 }
 
+dark.addEventListener("change", chooseColours);
+chooseColours();
 new MutationObserver(improve).observe(page, { childList: true, subtree: true });
 improve();

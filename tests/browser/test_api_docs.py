@@ -2,10 +2,33 @@
 
 import json
 
-from playwright.sync_api import Page, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.test_every_page import check
+from tests.browser.conftest import NewPage
 from tests.server import DemoServer
+
+WIDE = ViewportSize(width=1280, height=720)
+NARROW = ViewportSize(width=360, height=740)
+
+
+def check(page: Page) -> None:
+    """Check a page as it stands, wide and in light colours, then narrow and in dark ones."""
+    page.set_viewport_size(WIDE)
+    page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).not_to_contain_class("dark-mode")
+    _check_as_shown(page, WIDE)
+    page.set_viewport_size(NARROW)
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_contain_class("dark-mode")
+    _check_as_shown(page, NARROW)
+
+
+def _check_as_shown(page: Page, size: ViewportSize) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= size["width"], f"The page is {wide} px wide."
 
 
 def test_it_describes_both_calls(page: Page) -> None:
@@ -39,6 +62,39 @@ def test_a_call_can_be_tried_out_with_a_key(page: Page, demo_server: DemoServer)
     expect(call.locator(".live-responses-table").first).to_contain_text('"is_download_generated"')
     check(page)
     assert json.loads(call.get_by_label("Request body").input_value())["collection_id"] == 101
+
+
+def test_what_a_call_lacks_is_marked(page: Page) -> None:
+    page.goto("/api/v1/docs")
+    call = page.locator("#operations-Results-download_result_file")
+    call.get_by_role("button", name="Try it out").click()
+    name = call.get_by_role("textbox", name="file_name")
+    name.fill("")
+    call.get_by_role("button", name="Execute").click()
+    expect(name).to_contain_class("invalid")
+    check(page)
+
+
+def test_a_schema_can_be_unfolded(page: Page) -> None:
+    page.goto("/api/v1/docs")
+    call = page.locator("#operations-Results-list_run_results")
+    call.get_by_role("tab", name="Schema").first.click()
+    call.get_by_role("button", name="Expand all").first.click()
+    expect(call.get_by_text("The collection whose runs to list.")).to_be_visible()
+    check(page)
+
+
+def test_it_follows_the_readers_colours(open_page: NewPage) -> None:
+    page = open_page(color_scheme="dark")
+    page.goto("/api/v1/docs")
+    its_colours = page.locator("html")
+    expect(its_colours).to_have_css("color-scheme", "dark")
+    page.emulate_media(media="print")
+    expect(its_colours).to_have_css("color-scheme", "light")
+    page.emulate_media(media="screen")
+    expect(its_colours).to_have_css("color-scheme", "dark")
+    page.emulate_media(color_scheme="light")
+    expect(its_colours).to_have_css("color-scheme", "light")
 
 
 def test_it_can_be_used_by_keyboard(page: Page) -> None:
