@@ -49,3 +49,11 @@ def test_it_says_what_is_wrong_and_makes_no_key(
         create_api_key(*args)
     assert str(error.value) == problem
     assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "args", [["\udcff"], ["bob@example.com", "--team", "\udcff"], ["bob@example.com", "--name", "\udcff"]]
+)
+def test_bytes_that_are_no_text_are_refused(bob: User, args: list[str]) -> None:
+    with pytest.raises(CommandError, match="is not UTF-8 text"):
+        create_api_key(*args)

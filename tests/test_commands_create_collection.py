@@ -38,3 +38,13 @@ def test_it_says_what_is_wrong_and_makes_nothing(crawlers: Team, args: list[str]
         create_collection(*args)
     assert str(error.value) == problem
     assert not Collection.objects.exists()
+
+
+@pytest.mark.parametrize("args", [["\udcff", "AU Laptops"], ["Crawlers", "\udcff"]])
+def test_bytes_that_are_no_text_are_refused(crawlers: Team, args: list[str]) -> None:
+    with pytest.raises(CommandError, match="is not UTF-8 text"):
+        create_collection(*args)
+
+
+def test_a_name_can_not_write_to_the_terminal(crawlers: Team) -> None:
+    assert create_collection("Crawlers", "Red\x1b[31m").startswith("Collection: Red\ufffd[31m (id ")

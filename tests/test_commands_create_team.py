@@ -79,3 +79,14 @@ class TestOnATerminal:
         with pytest.raises(CommandError, match=problem):
             create_team("Shop watchers", "--owner", "olga@example.com")
         assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("args", [["\udcff", "--owner", "a@example.com"], ["Team", "--owner", "\udcff"]])
+def test_bytes_that_are_no_text_are_refused(args: list[str]) -> None:
+    with pytest.raises(CommandError, match="is not UTF-8 text"):
+        create_team(*args)
+
+
+def test_a_name_can_not_write_to_the_terminal() -> None:
+    printed = create_team("Red\x1b[31m", "--owner", "olga@example.com")
+    assert printed["Team"].startswith("Red\ufffd[31m (id ")

@@ -78,3 +78,12 @@ def test_a_name_that_several_teams_have_is_not_guessed_at(crawlers: Team) -> Non
     assert str(error.value) == (
         f'Several teams are named "Crawlers"; give the id of one of them: {crawlers.pk}, {other.pk}.'
     )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["\udcff@example.com"], ["a@example.com", "--name", "\udcff"], ["a@example.com", "--team", "\udcff"]],
+)
+def test_bytes_that_are_no_text_are_refused(args: list[str]) -> None:
+    with pytest.raises(CommandError, match="is not UTF-8 text"):
+        create_user(*args)

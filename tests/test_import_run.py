@@ -1,3 +1,4 @@
+import functools
 import io
 import json
 import os
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
+from collections_app.management.commands import import_run as import_command
 from collections_app.models import Collection, FileKind, Run, State
+from collections_app.result_sets import incoming
+from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
 from tests.results import make_ready_run, records, stored_bytes, stored_records
 from tests.tools import needs
@@ -124,8 +130,39 @@ class TestPages:
     def test_a_category_list_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         listed = put(tmp_path, "a.json", '\ufeff\n{"asins": [{}]}')
         assert refused(101, listed) == (
-            f"{listed} is a category list, and AU Laptops scrapes products. Nothing was imported."
+            f"{listed} is a category list, and this collection scrapes products. Nothing was imported."
         )
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            '{"code": 200, "data": [{"a": [{}]}, {}], "status": 1}',
+            '\ufeff\n{\n"status": 1,\n"code": 200,\n"data": [\n{}\n]\n}\n',
+            '{"data": [{"a": {}}\n,{}], "x": 1.5, "status": 1, "code": 200}',
+        ],
+    )
+    def test_the_list_of_runs_is_no_page(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: str
+    ) -> None:
+        saved = put(tmp_path, "a.json", content)
+        assert refused(101, saved) == (
+            f"{saved} is an answer of the API, the list of runs; what can be imported are the files behind "
+            "its links. A page is a list of records: [{...}, {...}]. Nothing was imported."
+        )
+
+    @pytest.mark.parametrize("content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"asin": ', '{"a": 1,'])
+    def test_one_object_is_no_page(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: str
+    ) -> None:
+        saved = put(tmp_path, "a.json", content)
+        assert refused(101, saved) == (
+            f"{saved} is one object. A page is a list of records: [{{...}}, {{...}}]. "
+            "A file with one record on each line is named .jsonl. Nothing was imported."
+        )
+
+    def test_an_object_in_a_zip_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": b'{"code": 200, "data": [], "status": 1}'})
+        assert refused(101, path).startswith(f"{path}: a.json, line 1, column 1: Expected a list of records")
 
 
 class TestZip:
@@ -167,7 +204,7 @@ class TestZip:
     def test_a_zip_that_was_cut_off(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         path.write_bytes(path.read_bytes()[:-10])
-        assert refused(101, path).startswith(f"{path} is a damaged ZIP (")
+        assert refused(101, path).startswith(f"{path}: the ZIP is damaged or of an unknown kind (")
 
     def test_a_member_that_is_damaged(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": json.dumps(records(50)).encode()})
@@ -184,6 +221,95 @@ class TestZip:
             archive.writestr("a.json", b'[{"asin": "B1"}]')
         path.write_bytes(path.read_bytes().replace(b"B1", b"B2"))
         assert "a.json: the ZIP is damaged or of an unknown kind (Bad CRC-32" in refused(101, path)
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_a_damaged_member_of_any_method_is_named(
+        self, laptops: Collection, tmp_path: Path, refused: Any, method: int
+    ) -> None:
+        path = tmp_path / "all.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("a.json", json.dumps(records(5000)))
+        content = bytearray(path.read_bytes())
+        content[60:1000] = b"\xff" * 940
+        path.write_bytes(content)
+        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or of an unknown kind (")
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_every_method_can_be_read(self, laptops: Collection, tmp_path: Path, method: int) -> None:
+        path = tmp_path / "all.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("a.json", json.dumps(records(5000)))
+        import_run(101, path)
+        assert stored_records(Run.objects.get()) == records(5000)
+
+    @pytest.mark.parametrize(
+        ("place", "said"),
+        [
+            (b"PK\x01\x02", ": the ZIP is damaged"),  # the directory at the end
+            (b"PK\x03\x04", ": \u2551\u25a0.json: the ZIP is damaged"),  # the member itself
+        ],
+    )
+    def test_a_name_that_is_said_to_be_utf_8_and_is_not(
+        self, laptops: Collection, tmp_path: Path, refused: Any, place: bytes, said: str
+    ) -> None:
+        path = put_zip(tmp_path, {"xx.json": b"[{}]"})
+        content = bytearray(path.read_bytes().replace(b"xx.json", b"\xba\xfe.json"))
+        content[content.index(place) + (9 if place == b"PK\x01\x02" else 7)] |= 0x08
+        path.write_bytes(content)
+        assert refused(101, path).startswith(f"{path}{said} or of an unknown kind ('utf-8' codec can't")
+
+    def test_a_zip_of_a_later_version(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": b"[{}]"})
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 6] = 99
+        path.write_bytes(content)
+        assert refused(101, path) == (
+            f"{path}: the ZIP is damaged or of an unknown kind (zip file version 9.9). Nothing was imported."
+        )
+
+    def test_a_zip_whose_places_are_shifted(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put_zip(tmp_path, {"a.json": b"[{}]"})
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 42] = 7
+        path.write_bytes(content)
+        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or of an unknown kind (")
+
+    def test_a_name_can_not_write_to_the_terminal(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put_zip(tmp_path, {"\x1b]0;evil\x07\u202e\x9b\r.json": b"[{]"})
+        assert refused(101, path).startswith(f"{path}: \ufffd]0;evil\ufffd\ufffd\ufffd\ufffd.json, line 1, ")
+
+    def test_pages_that_the_disk_has_no_room_for(
+        self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(import_command, "free_space", lambda: 5 * 1024 * 1024)
+        path = put_zip(tmp_path, {"a.json": b" " * 6 * 1024 * 1024 + b"[{}]"})
+        assert refused(101, path) == (
+            f"{path}: a.json takes 6.0\xa0MB, and the results storage has 5.0\xa0MB left. "
+            "Nothing was imported."
+        )
+        path = put_zip(tmp_path, dict.fromkeys(("a.json", "b.json"), b" " * 3 * 1024 * 1024 + b"[{}]"))
+        assert "a.json and the others take 6.0\xa0MB" in refused(101, path)
+
+    def test_a_storage_that_does_not_know_its_room(
+        self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(import_command, "free_space", lambda: None)
+        import_run(101, put(tmp_path, "a.json", "[{}]"))
+        assert Run.objects.get().is_ready
+
+    def test_a_member_that_is_larger_than_it_says(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put_zip(tmp_path, {"a.json": b"[{}]" + b" " * 100_000})
+        content = path.read_bytes()
+        size = (100_004).to_bytes(4, "little")
+        assert content.count(size) == 2
+        path.write_bytes(content.replace(size, (4).to_bytes(4, "little")))
+        assert refused(101, path).startswith(
+            f"{path}: a.json: the ZIP is damaged or of an unknown kind (Bad CRC-32"
+        )
 
     def test_a_category_has_no_zip_of_pages(
         self, headphones: Collection, tmp_path: Path, refused: Any
@@ -247,6 +373,38 @@ class TestCategoryLists:
         import_run("Headphones", put_lines(tmp_path, records(3)))
         assert stored_records(Run.objects.get()) == records(3)
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            '{"total": 1, "asins": [{"asin": "B1"}]}',
+            '{"asins": [{"asin": "B1"}], "next": {"asins": 1}}',
+            '{\n"a": {},\n"b": [],\n"asins": [\n{"asin": "B1"}\n]\n}',
+        ],
+    )
+    def test_the_list_may_stand_anywhere_in_its_object(
+        self, headphones: Collection, tmp_path: Path, content: str
+    ) -> None:
+        import_run("Headphones", put(tmp_path, "a.json", content))
+        run = Run.objects.get()
+        assert stored_bytes(run.files.get(name="category_asins.json")) == content.encode()
+        assert stored_bytes(run.files.get(name="category_asins.csv")).count(b"B1") == 1
+        assert run.extracted == 1
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ('{"asins": null}', "column 11: Expected a list of records, in [ and ]"),
+            ('{"asins": {"a": 1}}', "column 11: Expected a list of records, in [ and ]"),
+            ("{}", 'column 3: Expected a list, or an object with the list in it: {"asins": [...]}'),
+            ('{"code": 200, "data": []}', "column 26: Expected a list, or an object with the list in it"),
+        ],
+    )
+    def test_an_object_without_a_list(
+        self, headphones: Collection, tmp_path: Path, refused: Any, content: str, said: str
+    ) -> None:
+        path = put(tmp_path, "a.json", content)
+        assert refused("Headphones", path).startswith(f"{path}, line 1, {said}")
+
 
 class TestWhatCanNotBe:
     def test_a_missing_file(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
@@ -263,6 +421,64 @@ class TestWhatCanNotBe:
     def test_an_unknown_collection(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = put(tmp_path, "a.json", "[]")
         assert 'There is no collection of the id or name "No such"' in refused("No such", page)
+
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [("9" * 5000, "9" * 100 + "..."), ("\x1b[31mred", "\ufffd[31mred"), ("0" * 30, "0" * 30)],
+    )
+    @pytest.mark.usefixtures("laptops")
+    def test_a_name_that_is_hostile(self, tmp_path: Path, refused: Any, name: str, shown: str) -> None:
+        assert refused(name, put(tmp_path, "a.json", "[]")) == (
+            f'There is no collection of the id or name "{shown}".'
+        )
+
+    def test_a_collection_that_is_no_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        said = refused(os.fsdecode(b"caf\xe9"), put(tmp_path, "a.json", "[]"))
+        assert said == 'Error: argument COLLECTION: "caf\ufffd" is not UTF-8 text'
+
+    def test_a_path_that_is_too_long(self, laptops: Collection, refused: Any) -> None:
+        path = Path("x\x1b" * 2000)
+        assert refused(101, path) == "x\ufffd" * 2000 + ": File name too long. Nothing was imported."
+
+    def test_a_file_that_can_not_be_read(self, laptops: Collection, refused: Any) -> None:
+        assert refused(101, Path("/proc/self/mem")) == (
+            "/proc/self/mem can't be read (Input/output error). Nothing was imported."
+        )
+
+    def test_a_file_that_can_not_be_read_to_its_end(
+        self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        page = put(tmp_path, "a.json", "[{}]")
+        broken = incoming.Incoming(
+            str(page), "a.json", incoming.Form.LIST, 4, functools.partial(Path("/proc/self/mem").open, "rb")
+        )
+        monkeypatch.setattr(import_command, "look_at", lambda paths, stack: [broken])
+        assert refused(101, page) == f"{page} can't be read (Input/output error). Nothing was imported."
+
+    @pytest.mark.parametrize(
+        ("problem", "said"),
+        [
+            ("disk I/O error", "disk I/O error. Is the disk full?"),
+            ("database or disk is full", "database or disk is full."),
+        ],
+    )
+    def test_a_database_that_can_not_be_written_to(
+        self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, said: str
+    ) -> None:
+        def full(*args: object, **fields: object) -> None:
+            raise OperationalError(problem)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ResultSetWriter, "_change", full)
+            patch.setattr(ResultSetWriter, "discard", full)
+            with pytest.raises(CommandError) as caught:
+                import_run(101, put(tmp_path, "a.json", "[{}]"))
+        assert str(caught.value) == f"The database can't be used: {said} Nothing was imported."
+        # Not even undoing it was possible.
+        assert Run.objects.get().state == State.PROCESSING
+        Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        assert repair_runs().failed_runs
+        assert not list(Path(storages["results"].path("")).rglob("*.json*"))
 
     def test_a_name_that_several_have(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         other = Collection.objects.create(team=laptops.team, name=laptops.name)

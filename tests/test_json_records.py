@@ -109,9 +109,13 @@ def test_no_record_is_fine(content: str) -> None:
         ("[{} {}]", 1, 5, "Expected , or ] after the record"),
         ("[{}", 1, 4, "Expected , or ] after the record"),
         ("[] []", 1, 4, "Expected nothing after the list"),
-        ('{"asins": []', 1, 13, "Expected } after the list"),
+        ('{"asins": []', 1, 13, "Expected , or } after the value"),
         ('{"asins": []} x', 1, 15, "Expected nothing after the list"),
-        ('{"asin": "B1"}', 1, 2, 'Expected a list, or {"asins": [...]}'),
+        ('{"asin": "B1"}', 1, 15, 'Expected a list, or an object with the list in it: {"asins": [...]}'),
+        ('{"asins": [], "asins": []}', 1, 23, 'Expected one "asins" in the object, not two'),
+        ('{"total" 1}', 1, 10, "Expected : after the key"),
+        ("{total: 1}", 1, 2, 'Expected a key, in " and "'),
+        ('{"total": }', 1, 11, "Expecting value"),
         ('[\n  {"a": 1},\n  {"b": nope}\n]', 3, 9, "Expecting value"),
         ('[{"a": "x\ny"}]', 1, 10, "Invalid control character at"),
         ('[\n{"a": "x', 2, 7, "Unterminated string starting at"),
@@ -236,3 +240,16 @@ def test_a_line_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     content = b'{"a": 1}\n{"b": "' + b"x" * 100 + b'"}\n'
     with pytest.raises(InvalidRecords, match="line 2, column 1: The record is larger than"):
         list(read_json_lines(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize(
+    "value", ["12345678901234567890", "-1.25e-7", '"a}"', "[[], {}]", "{}", "null", "true"]
+)
+@pytest.mark.parametrize("chunk", [1, 2, 7, 100])
+def test_what_stands_beside_a_wrapped_list_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, value: str, chunk: int
+) -> None:
+    monkeypatch.setattr(json_records, "_CHUNK", chunk)
+    content = f'{{"a": {value}, "asins": [{{"b": {value}}}], "c":{value}\n}}'.encode()
+    assert list(read_records(io.BytesIO(content))) == [{"b": json.loads(value)}]
+    assert list(json_records.read_keys(io.BytesIO(content))) == ["a", "asins", "c"]

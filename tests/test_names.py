@@ -79,6 +79,17 @@ def test_a_safe_name_stays_as_it_is(name: str) -> None:
     assert names.kept_name(names.kept_name(name)) == names.kept_name(name)
 
 
+@given(ANY_TEXT)
+def test_what_is_printable_can_not_move_the_cursor(name: str) -> None:
+    shown = names.printable(name)
+    assert len(shown) == len(name)
+    assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
+    assert (
+        names.printable("Caf\u00e9 \u3000\U0001f3a7/\x1b[0m\u202e")
+        == "Caf\u00e9 \u3000\U0001f3a7/\ufffd[0m\ufffd"
+    )
+
+
 def assert_is_a_file_name(name: str) -> None:
     assert 0 < len(name.encode()) <= 200
     assert not name.startswith(".")

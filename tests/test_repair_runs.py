@@ -3,7 +3,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run, State
@@ -64,6 +65,24 @@ def test_a_run_that_is_being_written_is_left_alone(laptops: Collection, results_
         assert not repair_runs().was_needed
         assert all_below(results_folder) == before
     assert stored_records(writer.run) == records(3)
+
+
+def test_a_lease_from_before_the_clock_was_put_back_is_not_believed(
+    laptops: Collection, results_folder: Path
+) -> None:
+    killed = dead_run(laptops)
+    Run.objects.update(lease_expires_at=timezone.now() + timedelta(days=365))
+    report = repair_runs()
+    assert (report.failed_runs, report.living_runs) == ([killed], [])
+    assert [path for path in all_below(results_folder) if path.is_file()] == []
+
+
+def test_a_small_correction_of_the_clock_costs_no_writer_its_run(laptops: Collection) -> None:
+    with ResultSetWriter.start(laptops) as writer:
+        Run.objects.update(lease_expires_at=timezone.now() + timedelta(seconds=100))
+        assert repair_runs().living_runs == [writer.run]
+        writer.add_record({})
+    assert stored_records(writer.run) == [{}]
 
 
 def test_a_processing_run_that_is_nobodys_is_left_alone(laptops: Collection, results_folder: Path) -> None:
@@ -158,6 +177,27 @@ def test_the_command_says_what_it_did(laptops: Collection, results_folder: Path)
     out = StringIO()
     call_command("repair_runs", stdout=out)
     assert out.getvalue() == "Nothing to repair.\n"
+
+
+def test_a_name_can_not_write_to_the_terminal(laptops: Collection) -> None:
+    Collection.objects.update(name="Red\x1b[31m")
+    dead_run(laptops)
+    out = StringIO()
+    call_command("repair_runs", stdout=out)
+    assert out.getvalue() == "Run 1 of Red\ufffd[31m was interrupted; it is Failed now.\n"
+
+
+def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(run: Run) -> bool:
+        raise OperationalError("disk I/O error")
+
+    dead_run(laptops)
+    monkeypatch.setattr(repair, "_fail", full)
+    with pytest.raises(CommandError) as caught:
+        call_command("repair_runs")
+    assert str(caught.value) == (
+        "The database can't be used: disk I/O error. Is the disk full? Repair again once it can."
+    )
 
 
 def test_the_command_says_which_runs_it_left_alone(laptops: Collection) -> None:

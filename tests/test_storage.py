@@ -1,10 +1,12 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from django.core.files.storage import storages
+from django.core.files.storage import Storage, storages
 
-from collections_app.result_sets.storage import ASIDE
+from collections_app.result_sets import storage
+from collections_app.result_sets.storage import ASIDE, free_space
 
 
 def write(key: str, content: bytes) -> None:
@@ -106,3 +108,15 @@ def test_a_key_can_not_lead_out_of_the_folder() -> None:
 def test_only_reading_and_writing() -> None:
     with pytest.raises(ValueError, match="'rb' or 'wb', not 'ab'"):
         storages["results"].open("a.json", "ab")
+
+
+def test_it_knows_its_room_before_there_is_a_folder(results_folder: Path) -> None:
+    assert not results_folder.exists()
+    free = free_space()
+    assert free is not None
+    assert 0 < free <= shutil.disk_usage(results_folder.parent).total
+
+
+def test_a_storage_that_is_no_disk_knows_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "storages", {"results": Storage()})
+    assert free_space() is None

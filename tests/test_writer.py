@@ -440,6 +440,15 @@ class TestLease:
             assert timedelta(seconds=55) < left <= timedelta(seconds=60)
         assert writer.run.lease_expires_at is None
 
+    def test_a_promise_from_before_the_clock_was_put_back_is_not_believed(self, laptops: Collection) -> None:
+        killed = ResultSetWriter.start(laptops)
+        Run.objects.update(lease_expires_at=timezone.now() + timedelta(days=365))
+        assert not lease.is_being_written(Run.objects.get())
+        with ResultSetWriter.resume(killed.run) as writer:
+            writer.add_record({})
+            assert lease.is_being_written(Run.objects.get())
+        assert writer.run.is_ready
+
     def test_each_page_renews_the_promise(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, page_size=1) as writer:
             expire(writer.run)

@@ -55,18 +55,24 @@ class ReadableLines(Protocol):
 def read_records(stream: Readable, *, wrapped: bool = True) -> Iterator[dict[str, Any]]:
     """Yield the records of a JSON array of objects, and with `wrapped` also of `{"asins": [...]}`.
 
-    UTF-8, with or without a byte order mark. Raises InvalidRecords.
+    Whatever else the object around the list holds is skipped. UTF-8, with or without a byte order
+    mark. Raises InvalidRecords.
     """
     text = _Text(stream)
-    has_wrapper = wrapped and text.peek() == "{"
-    if has_wrapper:
-        for token in ("{", f'"{WRAPPER}"', ":"):
-            text.expect(token, f'Expected a list, or {{"{WRAPPER}": [...]}}')
-    yield from _items(text)
-    if has_wrapper:
-        text.expect("}", "Expected } after the list")
+    if wrapped and text.peek() == "{":
+        yield from _wrapped_items(text)
+    else:
+        yield from _items(text)
     if text.peek():
         text.fail("Expected nothing after the list")
+
+
+def read_keys(stream: Readable) -> Iterator[str]:
+    """Yield the keys of a JSON object, whose values are skipped. Raises InvalidRecords."""
+    text = _Text(stream)
+    for key in _keys(text):
+        yield key
+        text.take_value()
 
 
 def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
@@ -104,6 +110,38 @@ def _items(text: "_Text") -> Iterator[dict[str, Any]]:
         text.expect(",", "Expected , or ] after the record")
 
 
+def _wrapped_items(text: "_Text") -> Iterator[dict[str, Any]]:
+    found = False
+    for key in _keys(text):
+        if key != WRAPPER:
+            text.take_value()
+            continue
+        if found:
+            text.fail(f'Expected one "{WRAPPER}" in the object, not two')
+        found = True
+        yield from _items(text)
+    if not found:
+        text.fail(f'Expected a list, or an object with the list in it: {{"{WRAPPER}": [...]}}')
+
+
+def _keys(text: "_Text") -> Iterator[str]:
+    """Yield the keys of the object that must come next; whoever takes a key takes its value as well."""
+    text.expect("{", "Expected an object, in { and }")
+    if text.peek() == "}":
+        text.expect("}", "")
+        return
+    while True:
+        if text.peek() != '"':
+            text.fail('Expected a key, in " and "')
+        key: str = text.take_value()
+        text.expect(":", "Expected : after the key")
+        yield key
+        if text.peek() == "}":
+            text.expect("}", "")
+            return
+        text.expect(",", "Expected , or } after the value")
+
+
 class _Text:
     """JSON text of any length: decoded as it comes, forgotten as it is taken."""
 
@@ -126,22 +164,26 @@ class _Text:
                 return ""
             self._read_more(_CHUNK)
 
-    def expect(self, token: str, problem: str) -> None:
-        """Take the token, which is what must come next."""
-        self.peek()
-        while len(self._text) - self._at < len(token) and not self._ended:
-            self._read_more(_CHUNK)
-        if not self._text.startswith(token, self._at):
+    def expect(self, character: str, problem: str) -> None:
+        """Take the character, which is what must come next."""
+        if self.peek() != character:
             self.fail(problem)
-        self._at += len(token)
+        self._at += 1
 
     def take_object(self) -> dict[str, Any]:
         """Take the object that must come next."""
         if self.peek() != "{":
             self.fail("Expected a record, in { and }")
+        record = self.take_value()
+        assert isinstance(record, dict)
+        return record
+
+    def take_value(self) -> Any:
+        """Take the object, list, text, number or word that must come next."""
+        self.peek()
         while True:
             try:
-                record, end = _DECODER.raw_decode(self._text, self._at)
+                value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if not self._may_go_on(error):
                     self.fail(error.msg, error.pos)
@@ -150,10 +192,10 @@ class _Text:
             except ValueError as error:  # a number that can't be held
                 self.fail(str(error))
             else:
-                assert isinstance(record, dict)
                 self.check_size(end - self._at)
-                self._at = end
-                return record
+                if self._is_whole(value, end):
+                    self._at = end
+                    return value
             # Twice as much each time: the record is not parsed again for every chunk of it.
             self._read_more(min(max(_CHUNK, len(self._text) - self._at), _LARGEST_CHUNK))
 
@@ -173,6 +215,10 @@ class _Text:
             return False
         self.check_size(len(self._text) - self._at)
         return error.msg.startswith("Unterminated string") or error.pos + _UNSURE > len(self._text)
+
+    def _is_whole(self, value: Any, end: int) -> bool:
+        # A number may go on in the next chunk; everything else has an end that can be seen.
+        return self._ended or not isinstance(value, int | float) or end + _UNSURE <= len(self._text)
 
     def check_size(self, size: int) -> None:
         """Refuse a record of a size that can't be right."""

@@ -1,26 +1,51 @@
-"""What commands are given: teams, collections and people, by the words that a person types."""
+"""What commands are given, by the words that a person types, and how they say what is wrong."""
 
+import argparse
 from typing import TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
+from django.db import OperationalError
 from django.db.models import Model
 
 from collections_app.models import Collection, Membership, Team, User
+from collections_app.result_sets.names import printable
 
 _LARGEST_ID = 2**63 - 1  # more than that makes the database raise
+_LONGEST_SHOWN = 100
 
 Named = TypeVar("Named", Team, Collection)
 
 
-def team_of(text: str) -> Team:
+def text(argument: str) -> str:
+    """Return an argument that is text: the `type` of all that are no paths. Raises ArgumentTypeError."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f'"{shown(argument)}" is not UTF-8 text') from None
+    return argument
+
+
+def shown(name: str) -> str:
+    """Return a name as a message can hold it: printable, and not too long."""
+    return printable(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")
+
+
+def database_problem(error: OperationalError) -> str:
+    """Say that the database can't be used, and why."""
+    # What SQLite says of a full disk, among other things.
+    hint = " Is the disk full?" if "I/O" in str(error) else ""
+    return f"The database can't be used: {error}.{hint}"
+
+
+def team_of(name: str) -> Team:
     """Return the team of this id or exact name. Raises CommandError."""
-    return _one(Team, text)
+    return _one(Team, name)
 
 
-def collection_of(text: str) -> Collection:
+def collection_of(name: str) -> Collection:
     """Return the collection of this id or exact name. Raises CommandError."""
-    return _one(Collection, text)
+    return _one(Collection, name)
 
 
 def user_of(email: str) -> User:
@@ -28,7 +53,7 @@ def user_of(email: str) -> User:
     try:
         return User.objects.get_by_natural_key(email)
     except User.DoesNotExist:
-        raise CommandError(f"There is no user {email}; create_user makes one.") from None
+        raise CommandError(f"There is no user {shown(email)}; create_user makes one.") from None
 
 
 def membership_of(user: User, team: Team | None) -> Membership:
@@ -37,9 +62,9 @@ def membership_of(user: User, team: Team | None) -> Membership:
     if team is not None:
         memberships = [membership for membership in memberships if membership.team == team]
     if not memberships:
-        raise CommandError(f"{user} is not in {team.name}." if team else f"{user} is in no team.")
+        raise CommandError(f"{user} is not in {shown(team.name)}." if team else f"{user} is in no team.")
     if len(memberships) > 1:
-        names = ", ".join(f'"{membership.team}"' for membership in memberships)
+        names = ", ".join(f'"{shown(membership.team.name)}"' for membership in memberships)
         raise CommandError(f"{user} is in several teams ({names}); say which one with --team.")
     return memberships[0]
 
@@ -53,17 +78,17 @@ def check(row: Model) -> None:
         raise CommandError("; ".join(problems)) from None
 
 
-def _one(model: type[Named], text: str) -> Named:
+def _one(model: type[Named], name: str) -> Named:
     what = model._meta.verbose_name
     # An id comes first: a collection named "101" must not hide number 101.
-    if text.isdecimal() and int(text) <= _LARGEST_ID:
-        by_id = model.objects.filter(pk=int(text)).first()
+    if name.isdecimal() and len(name) <= len(str(_LARGEST_ID)) and int(name) <= _LARGEST_ID:
+        by_id = model.objects.filter(pk=int(name)).first()
         if by_id:
             return by_id
-    named = list(model.objects.filter(name=text).order_by("pk")[:10])
+    named = list(model.objects.filter(name=name).order_by("pk")[:10])
     if not named:
-        raise CommandError(f'There is no {what} of the id or name "{text}".')
+        raise CommandError(f'There is no {what} of the id or name "{shown(name)}".')
     if len(named) > 1:
         ids = ", ".join(str(row.pk) for row in named)
-        raise CommandError(f'Several {what}s are named "{text}"; give the id of one of them: {ids}.')
+        raise CommandError(f'Several {what}s are named "{shown(name)}"; give the id of one of them: {ids}.')
     return named[0]

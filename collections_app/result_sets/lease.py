@@ -4,12 +4,17 @@ import secrets
 import time
 from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.utils import timezone
 
 from collections_app.models import Run, State
 
 # A writer that was killed is taken for dead after this time.
 LEASE = timedelta(seconds=60)
+
+# A lease that ends later than this from now was taken before the clock was put back, and tells nothing.
+# Longer than a lease, so that a small correction of the clock costs no writer its run.
+_FURTHEST = 2 * LEASE
 
 # A writer that is busy renews its lease this often.
 RENEW_AFTER_SECONDS = 15.0
@@ -34,12 +39,26 @@ def new_expiry() -> datetime:
 
 
 def is_being_written(run: Run) -> bool:
-    """Whether a writer that is taken to be alive writes the run."""
+    """Whether, by what was read of the run, a writer that is taken to be alive writes it."""
+    now = timezone.now()
     return (
         run.state == State.PROCESSING
         and run.lease_expires_at is not None
-        and run.lease_expires_at > timezone.now()
+        and now < run.lease_expires_at <= now + _FURTHEST
     )
+
+
+def written() -> Q:
+    """Return the condition of is_being_written() for a query."""
+    now = timezone.now()
+    return Q(state=State.PROCESSING, lease_expires_at__gt=now, lease_expires_at__lte=now + _FURTHEST)
+
+
+def abandoned() -> Q:
+    """Return the condition for runs whose writer is taken for dead. One without a lease is nobody's."""
+    now = timezone.now()
+    over = Q(lease_expires_at__lte=now) | Q(lease_expires_at__gt=now + _FURTHEST)
+    return over & Q(state=State.PROCESSING)
 
 
 class Pulse:

@@ -40,12 +40,17 @@ def safe(name: str) -> str:
     return _LEADING_DOTS.sub(lambda dots: "_" * len(dots[0]), replaced) or "_"
 
 
+def printable(text: str) -> str:
+    """Return the text as a terminal can show it: \ufffd stands for what is no character to be read."""
+    return "".join("\ufffd" if _is_unprintable(character) else character for character in text)
+
+
 def _is_refused(character: str) -> bool:
-    return (
-        character in _REFUSED
-        or character in _BIDI_OVERRIDES
-        or unicodedata.category(character) in _UNPRINTABLE
-    )
+    return character in _REFUSED or _is_unprintable(character)
+
+
+def _is_unprintable(character: str) -> bool:
+    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _UNPRINTABLE
 
 
 def _fitted(stem: str, tail: str) -> str:

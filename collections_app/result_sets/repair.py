@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.result_sets import folder
-from collections_app.result_sets.lease import is_being_written
+from collections_app.result_sets.lease import abandoned, is_being_written, written
 
 INTERRUPTED = (
     "The run was interrupted before all of its files were written, and what there was has been removed. "
@@ -37,7 +37,7 @@ def repair_runs() -> RepairReport:
     Safe at any time, beside writers and other repairs, and safe to be killed itself. A Processing
     run without a lease is nobody's and stays as it is.
     """
-    living = Run.objects.filter(state=State.PROCESSING, lease_expires_at__gt=timezone.now()).order_by("pk")
+    living = Run.objects.filter(written()).order_by("pk")
     report = RepairReport(fail_interrupted_runs(), list(living.select_related("collection")))
     for collection_id in _numbers_in(""):
         _sweep(collection_id, report)
@@ -46,19 +46,15 @@ def repair_runs() -> RepairReport:
 
 def fail_interrupted_runs() -> list[Run]:
     """Turn the runs whose writer is dead to Failed and remove their files. Returns them."""
-    expired = Run.objects.filter(state=State.PROCESSING, lease_expires_at__lte=timezone.now())
-    return [run for run in expired.order_by("pk") if _fail(run)]
+    return [run for run in Run.objects.filter(abandoned()).order_by("pk") if _fail(run)]
 
 
 def _fail(run: Run) -> bool:
-    now = timezone.now()
     with transaction.atomic(durable=True):
         # Asked again: the writer may have renewed its lease, or another repair may have been first.
-        still_dead = Run.objects.filter(
-            pk=run.pk, attempt=run.attempt, state=State.PROCESSING, lease_expires_at__lte=now
-        )
+        still_dead = Run.objects.filter(abandoned(), pk=run.pk, attempt=run.attempt)
         failed = still_dead.update(
-            state=State.FAILED, failure_reason=INTERRUPTED, lease_expires_at=None, updated_at=now
+            state=State.FAILED, failure_reason=INTERRUPTED, lease_expires_at=None, updated_at=timezone.now()
         )
         if not failed:
             return False

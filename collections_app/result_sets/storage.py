@@ -3,12 +3,13 @@
 import contextlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from django.core.files import File
-from django.core.files.storage import FileSystemStorage
+from django.core.files.storage import FileSystemStorage, storages
 
 if TYPE_CHECKING:
     _BytesFile = File[bytes]
@@ -87,6 +88,16 @@ def _make_folder(folder: Path) -> None:
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
+
+
+def free_space() -> int | None:
+    """Return how many bytes the results storage has room for; None where it is no disk."""
+    try:
+        folder = Path(storages["results"].path(""))
+    except NotImplementedError:
+        return None
+    # It is made for the first run.
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
 def sync_folder(folder: Path) -> None:

@@ -35,6 +35,7 @@ from collections_app.result_sets.lease import (
     Pulse,
     RunIsBeingWritten,
     WriterLost,
+    abandoned,
     is_being_written,
     new_attempt,
     new_expiry,
@@ -91,7 +92,7 @@ class ResultSetWriter:
         """Go on with a Processing run that nobody writes. Raises RunIsBeingWritten, WrongUse."""
         _check(page_size)
         taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry()}
-        nobodys = Q(lease_expires_at=None) | Q(lease_expires_at__lte=timezone.now())
+        nobodys = abandoned() | Q(lease_expires_at=None)
         if not Run.objects.filter(nobodys, pk=run.pk, state=State.PROCESSING).update(**taken):
             run = Run.objects.get(pk=run.pk)
             if is_being_written(run):

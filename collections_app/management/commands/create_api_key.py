@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from collections_app.management.arguments import check, membership_of, team_of, user_of
+from collections_app.management.arguments import check, membership_of, team_of, text, user_of
 from collections_app.models import ApiKey
 
 
@@ -15,12 +15,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the person, the team and a name for the key."""
-        parser.add_argument("email", metavar="EMAIL", help="whose key it is")
+        parser.add_argument("email", metavar="EMAIL", type=text, help="whose key it is")
         parser.add_argument(
-            "--team", help="the id or exact name of the team that the key opens (if in several)"
+            "--team", type=text, help="the id or exact name of the team that the key opens (if in several)"
         )
         parser.add_argument(
-            "--name", default="Command line", help="a name to know the key by (default: %(default)s)"
+            "--name",
+            type=text,
+            default="Command line",
+            help="a name to know the key by (default: %(default)s)",
         )
 
     def handle(self, *args: Any, email: str, team: str | None, name: str, **options: Any) -> None:

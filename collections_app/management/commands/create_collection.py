@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from collections_app.management.arguments import check, team_of
+from collections_app.management.arguments import check, shown, team_of, text
 from collections_app.models import Collection, Kind
 
 
@@ -15,8 +15,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the team, the name and the type."""
-        parser.add_argument("team", metavar="TEAM", help="the team's id or exact name")
-        parser.add_argument("name", metavar="NAME", help="the collection's name")
+        parser.add_argument("team", metavar="TEAM", type=text, help="the team's id or exact name")
+        parser.add_argument("name", metavar="NAME", type=text, help="the collection's name")
         parser.add_argument(
             "--kind", choices=Kind.values, default=Kind.AMAZON.value, help="default: %(default)s"
         )
@@ -26,4 +26,4 @@ class Command(BaseCommand):
         collection = Collection(team=team_of(team), name=name.strip(), kind=kind)
         check(collection)
         collection.save()
-        self.stdout.write(f"Collection: {collection.name} (id {collection.pk})")
+        self.stdout.write(f"Collection: {shown(collection.name)} (id {collection.pk})")

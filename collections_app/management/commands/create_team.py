@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
-from collections_app.management.arguments import check
+from collections_app.management.arguments import check, shown, text
 from collections_app.management.people import give_password, new_user
 from collections_app.models import Membership, Role, Team, User
 
@@ -20,8 +20,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the team's name and its owner's address."""
-        parser.add_argument("name", metavar="NAME", help="the team's name")
-        parser.add_argument("--owner", metavar="EMAIL", required=True, help="the owner's e-mail address")
+        parser.add_argument("name", metavar="NAME", type=text, help="the team's name")
+        parser.add_argument(
+            "--owner", metavar="EMAIL", type=text, required=True, help="the owner's e-mail address"
+        )
 
     def handle(self, *args: Any, name: str, owner: str, **options: Any) -> None:
         """Make the team, and print the password that was made up for a new owner."""
@@ -36,6 +38,6 @@ class Command(BaseCommand):
             user.save()
             team.save()
             Membership.objects.create(user=user, team=team, role=Role.OWNER)
-        self.stdout.write(f"Team: {team.name} (id {team.pk})\nE-mail: {user.email}")
+        self.stdout.write(f"Team: {shown(team.name)} (id {team.pk})\nE-mail: {user.email}")
         if password:
             self.stdout.write(f"Password: {password}")

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from collections_app.management.arguments import team_of
+from collections_app.management.arguments import team_of, text
 from collections_app.management.people import give_password, new_user
 from collections_app.models import Membership, Role
 
@@ -20,9 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the address and what the user becomes."""
-        parser.add_argument("email", metavar="EMAIL", help="the e-mail address to sign in with")
-        parser.add_argument("--name", default="", help="the person's name")
-        parser.add_argument("--team", help="the id or exact name of a team to join")
+        parser.add_argument("email", metavar="EMAIL", type=text, help="the e-mail address to sign in with")
+        parser.add_argument("--name", type=text, default="", help="the person's name")
+        parser.add_argument("--team", type=text, help="the id or exact name of a team to join")
         parser.add_argument("--role", choices=Role.values, help="the role in that team (default: member)")
         parser.add_argument(
             "--operator", action="store_true", help="may use the admin pages, and see every team"

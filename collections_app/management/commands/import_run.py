@@ -1,24 +1,26 @@
 """`import_run`: make a run from files that a person has from the vendor."""
 
 import argparse
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from tqdm import tqdm
 
 from collections_app.formats.json_records import InvalidRecords, read_json_lines
-from collections_app.management.arguments import collection_of
+from collections_app.management.arguments import collection_of, database_problem, text
 from collections_app.models import Collection, Run
-from collections_app.result_sets.incoming import Form, Incoming, Unusable, look_at
+from collections_app.result_sets.incoming import Form, Incoming, Unusable, look_at, shown, why_no_page
 from collections_app.result_sets.lease import WriterLost
+from collections_app.result_sets.names import printable
 from collections_app.result_sets.repair import fail_interrupted_runs
+from collections_app.result_sets.storage import free_space
 from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
 
 NOTHING = "Nothing was imported."
@@ -39,7 +41,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Describe the command line."""
-        parser.add_argument("collection", metavar="COLLECTION", help="the collection's id, or its name")
+        parser.add_argument(
+            "collection", metavar="COLLECTION", type=text, help="the collection's id, or its name"
+        )
         parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a file to import")
         parser.add_argument(
             "--page-size",
@@ -51,8 +55,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import, and say what came of it."""
-        collection = collection_of(options["collection"])
         try:
+            collection = collection_of(options["collection"])
             with ExitStack() as stack:
                 files = look_at(options["files"], stack)
                 _check(collection, files)
@@ -61,15 +65,18 @@ class Command(BaseCommand):
         except (Unusable, WrongUse, WriterLost) as error:
             raise CommandError(f"{error} {NOTHING}") from None
         except OSError as error:
-            what = f"{error.filename}: " if error.filename else ""
+            what = f"{shown(error.filename)}: " if error.filename else ""
             raise CommandError(f"{what}{error.strerror or error}. {NOTHING}") from None
+        except OperationalError as error:
+            # Where even undoing failed, a Processing run is left, which the next import or repair ends.
+            raise CommandError(f"{database_problem(error)} {NOTHING}") from None
         except RecursionError:
             # Just not too deep to be read, but to be written.
             raise CommandError(f"A record is nested too deeply. {NOTHING}") from None
         except KeyboardInterrupt:
             raise CommandError(f"Interrupted. {NOTHING}", returncode=_INTERRUPTED) from None
         records, files_made = _count(run.extracted, "record"), _count(run.file_count, "file")
-        self.stdout.write(f"Run {run.number} of {collection}: {records} in {files_made}.")
+        self.stdout.write(f"Run {run.number} of {printable(collection.name)}: {records} in {files_made}.")
         self.stdout.write(settings.PUBLIC_URL + reverse("download", args=[collection.pk]))
 
 
@@ -91,15 +98,24 @@ def _check(collection: Collection, files: list[Incoming]) -> None:
         raise Unusable(
             f"{lines[0].label} is JSON Lines and others are not; a run is made of one kind of file."
         )
-    if collection.is_category:
-        if len(files) > 1:
-            raise Unusable(
-                f"{collection} scrapes a category; a run of it has one list, not {len(files)} files."
-            )
-        return
+    if collection.is_category and len(files) > 1:
+        name = printable(collection.name)
+        raise Unusable(f"{name} scrapes a category; a run of it has one list, not {len(files)} files.")
     for file in files:
-        if file.form is Form.WRAPPED_LIST:
-            raise Unusable(f"{file.label} is a category list, and {collection} scrapes products.")
+        if file.form is Form.OBJECT and not collection.is_category:
+            raise Unusable(why_no_page(file))
+    _check_room(files)
+
+
+def _check_room(files: list[Incoming]) -> None:
+    """Refuse pages that have no room, such as those of a ZIP that was made to fill the disk."""
+    size = sum(file.size for file in files if file.form is not Form.LINES)
+    free = free_space()
+    if free is not None and size > free:
+        raise Unusable(
+            f"{files[0].label}{' and the others take' if len(files) > 1 else ' takes'} "
+            f"{filesizeformat(size)}, and the results storage has {filesizeformat(free)} left."
+        )
 
 
 def _import(collection: Collection, files: list[Incoming], page_size: int) -> Run:
@@ -108,13 +124,12 @@ def _import(collection: Collection, files: list[Incoming], page_size: int) -> Ru
     progress = tqdm(total=total, unit="B", unit_scale=True, desc="Importing", disable=None, leave=False)
     with progress, ResultSetWriter.start(collection, page_size=page_size) as writer:
         for file in files:
-            with _naming(file), file.open() as stream:
-                watched = _Watched(stream, progress)
+            with _naming(file), file.open(progress.update) as stream:
                 if file.form is Form.LINES:
-                    for record in read_json_lines(watched):
+                    for record in read_json_lines(stream):
                         writer.add_record(record)
                 else:
-                    writer.add_page(file.name, watched)
+                    writer.add_page(file.name, stream)
     return writer.run
 
 
@@ -125,25 +140,3 @@ def _naming(file: Incoming) -> Iterator[None]:
         yield
     except InvalidRecords as error:
         raise Unusable(f"{file.label}, {error}.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise Unusable(f"{file.label}: the ZIP is damaged or of an unknown kind ({error}).") from None
-
-
-class _Watched:
-    """A stream that moves a progress bar."""
-
-    def __init__(self, stream: BinaryIO, progress: "tqdm[Any]") -> None:
-        self._stream = stream
-        self._progress = progress
-
-    def read(self, size: int, /) -> bytes:
-        """Read, and show it."""
-        return self._seen(self._stream.read(size))
-
-    def readline(self, size: int, /) -> bytes:
-        """Read a line, and show it."""
-        return self._seen(self._stream.readline(size))
-
-    def _seen(self, data: bytes) -> bytes:
-        self._progress.update(len(data))
-        return data

@@ -2,8 +2,12 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
+from collections_app.management.arguments import database_problem
+from collections_app.models import Run
+from collections_app.result_sets.names import printable
 from collections_app.result_sets.repair import repair_runs
 
 
@@ -18,9 +22,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Repair, and say what was done."""
-        report = repair_runs()
+        try:
+            report = repair_runs()
+        except OperationalError as error:
+            raise CommandError(f"{database_problem(error)} Repair again once it can.") from None
         for run in report.failed_runs:
-            self.stdout.write(f"Run {run.number} of {run.collection} was interrupted; it is Failed now.")
+            self.stdout.write(f"Run {_named(run)} was interrupted; it is Failed now.")
         if report.removed_files:
             self.stdout.write(f"Removed files that belong to no run: {len(report.removed_files)}.")
         if report.removed_folders:
@@ -28,7 +35,11 @@ class Command(BaseCommand):
         if report.living_runs:
             self.stdout.write(
                 "Left alone, because they are being written or were interrupted less than a minute ago: "
-                f"{', '.join(f'run {run.number} of {run.collection}' for run in report.living_runs)}."
+                f"{', '.join(f'run {_named(run)}' for run in report.living_runs)}."
             )
         elif not report.was_needed:
             self.stdout.write("Nothing to repair.")
+
+
+def _named(run: Run) -> str:
+    return f"{run.number} of {printable(run.collection.name)}"
