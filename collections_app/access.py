@@ -8,11 +8,14 @@ import enum
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, cast
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
 from collections_app.models import Collection, Membership, Role, Team, User
@@ -54,6 +57,7 @@ class MemberRequest(HttpRequest):
     htmx: "HtmxDetails"
     memberships: list[Membership]
     membership: Membership
+    collection: Collection  # where the address names one
 
 
 def may(membership: Membership, action: Action) -> bool:
@@ -71,15 +75,21 @@ def may_manage(membership: Membership, other: Membership) -> bool:
     return membership.team_id == other.team_id and other.role in assignable_roles(membership)
 
 
-def may_add(memberships: Iterable[Membership], user: User) -> bool:
+def may_add(memberships: list[Membership], user: User) -> bool:
     """Whether somebody with these memberships may bring an account into a team of theirs.
 
     Whoever made an account may know its password. So it comes into a further team only through
-    somebody who manages the members of all of its teams; otherwise through an operator, like an
-    operator's own account. Needs to be asked before the account joins the team.
+    somebody who may manage it in all of its teams; otherwise through an operator, like an operator's
+    own account. Needs to be asked before the account joins the team.
+
+    An account in no team may be added by anybody, also one that an operator made with a password: it
+    opens nothing, and whether it was ever in a team, or in which, is not known. Its old password must
+    not open the team that it comes into, so whoever adds it makes it forget that, and gets a link that
+    sets a new one.
     """
-    managed = {each.team_id for each in memberships if may(each, Action.MANAGE_MEMBERS)}
-    return not user.is_staff and all(each.team_id in managed for each in user.memberships.all())
+    return not user.is_staff and all(
+        any(may_manage(mine, theirs) for mine in memberships) for theirs in user.memberships.all()
+    )
 
 
 def may_reset_password(membership: Membership, other: Membership) -> bool:
@@ -125,8 +135,35 @@ def _sign_in_first(request: HttpRequest) -> HttpResponseBase | None:
     htmx = cast(MemberRequest, request).htmx
     if htmx:
         # A fragment can't show the sign-in page, so the whole page goes there.
-        return HttpResponseClientRedirect(redirect_to_login(htmx.current_url_abs_path or "/").url)
-    return redirect_to_login(request.get_full_path())
+        return HttpResponseClientRedirect(redirect_to_login(_page_of(htmx) or "/").url)
+    is_page = request.method in ("GET", "HEAD")
+    return redirect_to_login(request.get_full_path() if is_page else _referring_page(request) or "/")
+
+
+def _sign_in_for_a_file(request: HttpRequest) -> HttpResponseBase | None:
+    if request.user.is_authenticated:
+        return None
+    # A file is no page to be on: the browser would save it and stay at the sign-in form.
+    assert request.resolver_match
+    runs = reverse("download", args=[request.resolver_match.kwargs["collection_id"]])
+    return redirect_to_login(_referring_page(request) or runs)
+
+
+def _referring_page(request: HttpRequest) -> str:
+    """Return the path of the page that the request comes from, or "" where that is no page of ours."""
+    referrer = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(referrer, {request.get_host()}):
+        return ""
+    path = urlsplit(referrer)._replace(scheme="", netloc="").geturl()
+    return path if path.startswith("/") and url_has_allowed_host_and_scheme(path, None) else ""
+
+
+def _page_of(htmx: "HtmxDetails") -> str | None:
+    """Return the path of the page that a fragment is for, or None where that is no page of ours."""
+    try:
+        return htmx.current_url_abs_path
+    except ValueError:
+        return None  # "http://[" is no address at all.
 
 
 def _operators_only(request: HttpRequest) -> HttpResponseBase | None:
@@ -178,11 +215,12 @@ def team_member(
 
 
 def collection_member(
-    action: Action,
+    action: Action, *, is_file: bool = False
 ) -> Callable[[Callable[Concatenate[Any, ...], HttpResponseBase]], View]:
     """Members of the collection's team who may do `action` may call this view; others get 403.
 
-    The view gets the collection in place of `collection_id`.
+    The view gets the collection in place of `collection_id`. A page makes the collection's team the
+    current one; a file (`is_file`) doesn't, and signing in leads to the page that it is on.
     """
 
     def decorate(view: View) -> View:
@@ -190,10 +228,12 @@ def collection_member(
         def checked(request: MemberRequest, collection_id: int, **kwargs: Any) -> HttpResponseBase:
             collection, membership = collection_of(request.memberships, collection_id)
             _check(membership, action)
-            request.membership = membership
+            if not is_file and membership.team_id != request.membership.team_id:
+                choose_team(request, membership.team_id)
+            request.membership, request.collection = membership, collection
             return view(request, collection, **kwargs)
 
-        return _stating(_sign_in_first, checked)
+        return _stating(_sign_in_for_a_file if is_file else _sign_in_first, checked)
 
     return decorate
 
@@ -203,6 +243,22 @@ def _check(membership: Membership, action: Action) -> None:
         raise PermissionDenied(
             f"You are signed in as a {membership.role} of {membership.team}; this needs an admin or an owner."
         )
+
+
+def confirm(request: MemberRequest, action: Action) -> None:
+    """Check once more, inside a transaction, and bring the memberships as they are by then.
+
+    What a view acts on must not change in between: by the time it acts, the person may have been removed
+    or given a lesser role. From here on nobody else changes who is in the team until the transaction
+    ends. Raises PermissionDenied.
+    """
+    team = Team.objects.select_for_update().get(pk=request.membership.team_id)
+    request.memberships = _memberships_of(request.user)
+    membership = next((each for each in request.memberships if each.team_id == team.pk), None)
+    if membership is None:
+        raise PermissionDenied(f"You are not in {team} any more.")
+    _check(membership, action)
+    request.membership = membership
 
 
 class DefaultDeny:
@@ -228,22 +284,25 @@ class DefaultDeny:
         if rule is None:
             raise PermissionDenied
         answer = rule(request)
-        if answer is None and rule is _sign_in_first:
-            _bring_memberships(request)
+        if answer is None and rule in (_sign_in_first, _sign_in_for_a_file):
+            bring_memberships(request)
         return answer
 
 
-def _bring_memberships(request: HttpRequest) -> None:
+def bring_memberships(request: HttpRequest) -> None:
+    """Give a signed-in request its `memberships` and, where there is one, the current `membership`."""
     assert isinstance(request.user, User)
-    memberships = list(
-        Membership.objects.filter(user=request.user).select_related("team").order_by("team__name", "pk")
-    )
+    memberships = _memberships_of(request.user)
     chosen = request.session.get(_SESSION_TEAM)
     request.memberships = memberships  # type: ignore[attr-defined]
     if memberships:
         request.membership = next(  # type: ignore[attr-defined]
             (membership for membership in memberships if membership.team_id == chosen), memberships[0]
         )
+
+
+def _memberships_of(user: User) -> list[Membership]:
+    return list(user.memberships.select_related("team").order_by("team__name", "pk"))
 
 
 def choose_team(request: MemberRequest, team_id: int) -> Team:
@@ -261,5 +320,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "membership": membership,
         "memberships": getattr(request, "memberships", []),
+        # Known to be in none, unlike somebody whose memberships nobody has asked for.
+        "in_no_team": getattr(request, "memberships", None) == [],
         "may": {action.value: may(membership, action) for action in Action} if membership else {},
     }

@@ -1,17 +1,20 @@
 """How people get accounts: a team's owner makes them, nobody signs up."""
 
 import logging
+from datetime import UTC, datetime, timedelta
 from smtplib import SMTPException
 
 from allauth.account.adapter import DefaultAccountAdapter, get_adapter
-from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 
 from collections_app.addresses import absolute
-from collections_app.models import User
+from collections_app.models import Membership, Role, User
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": user, "key": token})
         return absolute(self.request, path)
 
+    def set_password(self, user: User, password: str) -> None:
+        """Set the password, and save nothing else: the account may have been closed since it was read."""
+        user.set_password(password)
+        user.save(update_fields=["password"])
+
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Return to the profile, where the change was started."""
         return reverse("profile")
@@ -38,9 +46,39 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         return subject
 
 
+class PasswordLinkTokens(PasswordResetTokenGenerator):
+    """What makes a password link work, and end.
+
+    As Django has it, a link ends by its use, after settings.PASSWORD_RESET_TIMEOUT seconds, and when the
+    account signs in or gets another password or address. Ours also ends when its rights are no longer
+    those that the link was made for (operator, teams, roles), and when somebody who may have made it is
+    no longer who they were: an owner or admin of such a team left, got another role or was closed.
+    """
+
+    def _make_hash_value(self, user: AbstractBaseUser, timestamp: int) -> str:
+        assert isinstance(user, User)
+        # Who came to manage a team later didn't make the link: adding two admins in a row leaves both
+        # links working. The time is in whole seconds since 2001.
+        made_by = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(seconds=timestamp + 1)
+        may_have_made_it = (
+            Q(team__in=user.memberships.values("team")) & ~Q(role=Role.MEMBER) & Q(created_at__lt=made_by)
+        )
+        rights = Membership.objects.filter(Q(user=user) | may_have_made_it).order_by("pk")
+        covered = [
+            super()._make_hash_value(user, timestamp),
+            user.is_staff,
+            user.is_superuser,
+            *rights.values_list("pk", "team", "role", "user__is_active"),
+        ]
+        return repr(covered)
+
+
+_tokens = PasswordLinkTokens()
+
+
 def password_link(request: HttpRequest, user: User) -> str:
-    """Return a link that sets the user's password, once, within settings.PASSWORD_RESET_TIMEOUT seconds."""
-    key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
+    """Return a link that sets the user's password, once; PasswordLinkTokens says what ends it."""
+    key = f"{user_pk_to_url_str(user)}-{_tokens.make_token(user)}"
     link: str = get_adapter(request).get_reset_password_from_key_url(key)
     return link
 

@@ -9,7 +9,7 @@ import allauth.account.admin  # noqa: F401  # registers what is taken off below
 from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
@@ -22,11 +22,15 @@ admin.site.unregister([Group, EmailAddress])
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own can't be subscripted
-    """Rows whose deletion would break a rule, or leave files behind."""
+    """Rows whose deletion would break a rule, or leave files behind; of a row, what was changed is saved."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say no."""
         return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Save a new row, or of one that is there what was changed: the rest may have moved on since."""
+        obj.save(update_fields=form.changed_data if change else None)
 
 
 class LookedAtAdmin(KeptAdmin):
@@ -67,12 +71,23 @@ class UserForm(_LowerCaseEmail, UserChangeForm):  # type: ignore[type-arg]
         fields = ["email", "name", "is_active", "is_staff", "is_superuser"]
 
 
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
+    """Another password for a user, or none."""
+
+    def save(self, commit: bool = True) -> User:  # noqa: FBT001, FBT002  # as Django has it
+        """Save the password alone."""
+        user: User = super().save(commit=False)
+        user.save(update_fields=["password"])
+        return user
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(KeptAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     """Users. They are made inactive, not deleted: a team must not lose its last owner."""
 
     form = UserForm
     add_form = NewUserForm
+    change_password_form = PasswordForm
     list_display = ["email", "name", "is_active", "is_staff", "date_joined", "last_login"]
     list_filter = ["is_active", "is_staff"]
     search_fields = ["email", "name"]
@@ -85,10 +100,6 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         ("Dates", {"fields": ["date_joined", "last_login"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "name", "usable_password", "password1", "password2"]})]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no."""
-        return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
         """Save the user; with another address, the old one opens nothing any more."""

@@ -21,6 +21,7 @@ people = [
         "collections/<int:collection_id>/",
         include(
             [
+                path("", download.collection_home, name="collection"),
                 path("rename", collections.collection_rename, name="collection_rename"),
                 path("archive", collections.collection_archive, name="collection_archive"),
                 path("restore", collections.collection_restore, name="collection_restore"),

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from django.core.files.storage import storages
+from django.utils import timezone
 
-from collections_app.models import Collection, ResultFile, Run
+from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
 
 
@@ -66,6 +67,37 @@ def make_run_of_pages(collection: Collection, pages: Mapping[str, bytes]) -> Run
         for name, content in pages.items():
             writer.add_page(name, io.BytesIO(content))
     return writer.run
+
+
+def make_many_pages(collection: Collection, runs: int, pages: int = 40) -> None:
+    """Make Completed runs of many pages and a ZIP each: their rows alone, quickly."""
+    made = Run.objects.bulk_create(
+        Run(collection=collection, number=number, state=State.READY, file_count=pages + 1)
+        for number in range(1, runs + 1)
+    )
+    ResultFile.objects.bulk_create(
+        ResultFile(
+            run=run,
+            kind=FileKind.PAGE if position else FileKind.ARCHIVE,
+            position=position,
+            name=f"AU Laptops_{run.number}_{position}",
+            key=f"{run.number}/{position}",
+            size=1,
+            modified=timezone.now(),
+        )
+        for run in made
+        for position in range(pages + 1)
+    )
+
+
+def in_order(value: object) -> object:
+    """Return the value with its objects as lists of pairs, so that the order of keys counts."""
+    match value:
+        case dict():
+            return [(key, in_order(inner)) for key, inner in value.items()]
+        case list():
+            return [in_order(inner) for inner in value]
+    return value
 
 
 def stored_bytes(file: ResultFile) -> bytes:

@@ -62,6 +62,17 @@ def test_a_password_is_reset_for_those_whose_only_team_it_is(
     assert not access.may_reset_password(membership(alice), theirs)
 
 
+def test_an_account_is_added_by_who_may_manage_it_in_all_of_its_teams(
+    alice: User, adam: User, bob: User, carol: User, eve: User, strangers: Team
+) -> None:
+    Membership.objects.create(user=adam, team=strangers, role=Role.ADMIN)
+    adams, alices = ([*user.memberships.all()] for user in (adam, alice))
+    assert access.may_add(adams, eve)
+    assert access.may_add(adams, bob)
+    assert not access.may_add(adams, carol)
+    assert access.may_add(alices, adam) is False
+
+
 def test_an_operators_password_is_reset_by_nobody(alice: User, bob: User) -> None:
     bob.is_staff = True
     bob.save()
@@ -174,6 +185,7 @@ def test_an_operator_sees_no_teams_collections_by_that(client: Client, laptops: 
         ("http://testserver/collections/?q=a", "/accounts/login/?next=/collections/%3Fq%3Da"),
         ("https://evil.example.com/collections/", "/accounts/login/?next=/"),
         ("nonsense", "/accounts/login/?next=/"),
+        ("http://[", "/accounts/login/?next=/"),
         (None, "/accounts/login/?next=/"),
     ],
 )
@@ -186,18 +198,45 @@ def test_a_fragment_sends_the_whole_page_to_sign_in_and_back(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("referrer", "afterwards"),
+    [
+        ("http://testserver/collections/?archived=1", "/collections/%3Farchived%3D1"),
+        ("https://evil.example.com/collections/", "/"),
+        ("http://testserver//evil.example.com/", "/"),
+        ("http://testserver/\\\\evil.example.com/", "/"),
+        ("http://testserver", "/"),
+        ("nonsense", "/"),
+        ("http://[", "/"),
+        (None, "/"),
+    ],
+)
+def test_a_button_whose_session_has_ended_leads_back_to_its_page(
+    client: Client, referrer: str | None, afterwards: str
+) -> None:
+    headers = {"Referer": referrer} if referrer else {}
+    answer = client.post("/collections/101/restore", headers=headers)
+    assert answer.headers["Location"] == f"/accounts/login/?next={afterwards}"
+
+
+@pytest.mark.django_db
 def test_signing_in_leads_to_no_other_site(client: Client, bob: User) -> None:
     for elsewhere in ("https://evil.example.com/", "//evil.example.com/", "javascript:alert(1)"):
         answer = client.post(
             "/accounts/login/",
             {"login": bob.email, "password": "correct horse battery staple", "next": elsewhere},
         )
-        assert answer.headers["Location"] == "/collections/"
+        assert answer.headers["Location"] == "/"
         client.logout()
 
 
 def test_templates_know_nothing_of_somebody_who_is_not_signed_in() -> None:
-    assert access.context(RequestFactory().get("/")) == {"membership": None, "memberships": [], "may": {}}
+    assert access.context(RequestFactory().get("/")) == {
+        "membership": None,
+        "memberships": [],
+        "in_no_team": False,
+        "may": {},
+    }
 
 
 def test_templates_know_what_a_member_may(as_bob: Client) -> None:

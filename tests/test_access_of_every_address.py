@@ -35,6 +35,7 @@ TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
     "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
     "collection_add": ("collections/add", FORM, "login 403 in 403 in in"),
+    "collection": ("collections/101/", "GET HEAD", "login 403 403 in in in"),
     "collection_rename": ("collections/101/rename", FORM, "login 403 403 403 in in"),
     "collection_archive": ("collections/101/archive", FORM, "login 403 403 403 in in"),
     "collection_restore": ("collections/101/restore", "POST", "login 403 403 403 in in"),

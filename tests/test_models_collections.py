@@ -23,9 +23,9 @@ class TestConstraints:
 
 class TestOrder:
     def test_it_is_the_alphabets_whatever_the_case(self, crawlers: Team) -> None:
-        named(crawlers, "beta", "Alpha", "alpha 2", "Gamma")
+        named(crawlers, "beta", "Alpha", "alpha 2", "Gamma", "Äpfel", "ÉCLAIR")
         ordered = [collection.name for collection in crawlers.collections.by_name()]  # type: ignore[attr-defined]
-        assert ordered == ["Alpha", "alpha 2", "beta", "Gamma"]
+        assert ordered == ["Alpha", "alpha 2", "Äpfel", "beta", "ÉCLAIR", "Gamma"]
 
     def test_paging_by_name_repeats_and_loses_nothing(self, crawlers: Team) -> None:
         made = named(crawlers, "b", "B", "a", "b", "c", "A", "Äpfel", "b 2")
@@ -50,6 +50,17 @@ class TestQuestions:
         laptops, _, hundred = named(crawlers, "AU Laptops", "Chairs", "100% cotton")
         assert list(Collection.objects.named_like("lapt")) == [laptops]  # type: ignore[attr-defined]
         assert list(Collection.objects.named_like("%")) == [hundred]  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("text", ["Café", "CAFÉ", "cafe", "Cafe\u0301"])
+    def test_search_knows_every_letter_in_any_case_with_and_without_accents(
+        self, crawlers: Team, text: str
+    ) -> None:
+        [cafe] = named(crawlers, "Café")
+        assert list(Collection.objects.named_like(text)) == [cafe]  # type: ignore[attr-defined]
+
+    def test_a_name_of_the_longest_characters_is_kept(self, crawlers: Team) -> None:
+        [collection] = named(crawlers, "\ufdfa" * 200)
+        assert len(collection.search_name) == 400
 
     def test_it_knows_whether_it_scrapes_a_category(
         self, laptops: Collection, headphones: Collection

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from collections_app.models import ApiKey, LastOwner, Membership, Role, Team, User
 
@@ -98,6 +98,14 @@ class TestTheLastOwner:
         alice.memberships.get().remove()
         assert not alice.memberships.exists()
 
+    def test_stays_also_beside_an_owner_who_may_not_sign_in(self, alice: User, adam: User) -> None:
+        adam.memberships.get().change_role(Role.OWNER)
+        User.objects.filter(pk=adam.pk).update(is_active=False)
+        with pytest.raises(LastOwner):
+            alice.memberships.get().remove()
+        adam.memberships.get().remove()
+        assert alice.memberships.exists()
+
     def test_others_may_go_and_change(self, alice: User, adam: User, bob: User) -> None:
         adam.memberships.get().change_role(Role.MEMBER)
         bob.memberships.get().remove()
@@ -167,6 +175,20 @@ class TestApiKeys:
             noted.append(key.last_used_at)
         later = start + timedelta(minutes=5)
         assert noted == [start, start, later, later]
+
+    def test_a_database_that_cannot_be_written_to_does_not_stop_its_use(
+        self, bob: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+            try:
+                key.note_use()
+            finally:
+                cursor.execute("PRAGMA query_only = OFF")
+        assert ApiKey.objects.recognise(text) == key
+        (line,) = caplog.messages
+        assert line.startswith(f"That key {key.prefix} was used can't be noted: ")
 
     def test_no_two_are_alike(self, bob: User) -> None:
         membership = bob.memberships.get()

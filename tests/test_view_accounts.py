@@ -27,7 +27,7 @@ def sign_in(client: Client, email: str, password: str = PASSWORD, **more: str) -
 def test_the_right_password_opens_the_collections(client: Client, bob: User) -> None:
     assert "Forgot your password?" in client.get(LOGIN).content.decode()
     answer = sign_in(client, "Bob@Example.com")
-    assert answer["Location"] == "/collections/"
+    assert answer["Location"] == "/"
     page = client.get("/collections/").content.decode()
     assert "bob@example.com" in page
     assert 'class="messages"' not in page
@@ -84,11 +84,11 @@ def test_it_goes_on_to_where_the_person_wanted(client: Client, bob: User) -> Non
     "address", ["https://evil.example", "//evil.example", "javascript:alert(1)", "\\\\evil"]
 )
 def test_it_goes_on_to_no_other_site(client: Client, bob: User, address: str) -> None:
-    assert sign_in(client, "bob@example.com", next=address)["Location"] == "/collections/"
+    assert sign_in(client, "bob@example.com", next=address)["Location"] == "/"
 
 
 def test_somebody_signed_in_is_led_past_the_sign_in_page(as_bob: Client) -> None:
-    assert as_bob.get(LOGIN)["Location"] == "/collections/"
+    assert as_bob.get(LOGIN)["Location"] == "/"
     assert as_bob.get(f"{LOGIN}?next=/members/")["Location"] == "/members/"
 
 
@@ -181,7 +181,7 @@ def test_a_link_by_mail_sets_a_new_password(
     assert "You must type the same password each time." in wrong.content.decode()
     done = client.post(here, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True)
     assert "Your password is set" in done.content.decode()
-    assert sign_in(client, "bob@example.com", NEW_PASSWORD)["Location"] == "/collections/"
+    assert sign_in(client, "bob@example.com", NEW_PASSWORD)["Location"] == "/"
 
 
 def test_an_unknown_address_looks_like_a_known_one_and_gets_no_mail(

@@ -1,12 +1,16 @@
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
 from django.apps import apps
+from django.db.models import Model
 from django.test import Client
 
 from collections_app.models import ApiKey, Collection, Run, Team, User
 from tests.conftest import PASSWORD
+from tests.meanwhile import ask_meanwhile
 from tests.results import make_ready_run
 
 TABLES = ["apikey", "collection", "membership", "resultfile", "run", "team", "user"]
@@ -111,6 +115,43 @@ def test_an_operator_sets_a_password(as_oscar: Client, bob: User) -> None:
     assert bob.check_password("a violet umbrella")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_password_opens_no_account_that_is_closed_at_the_same_moment(as_oscar: Client, bob: User) -> None:
+    fields = {
+        "usable_password": "true",
+        "password1": "a violet umbrella",
+        "password2": "a violet umbrella",
+        "set-password": "",
+    }
+    address = f"/admin/collections_app/user/{bob.pk}/password/"
+    closed = User.objects.filter(pk=bob.pk)
+    answer = ask_meanwhile(lambda: closed.update(is_active=False), lambda: as_oscar.post(address, fields))
+    assert answer.status_code == 302
+    bob.refresh_from_db()
+    assert (bob.is_active, bob.check_password("a violet umbrella")) == (False, True)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Let something change after the admin has read a row and before it saves it."""
+    clean = Model.full_clean
+
+    def change_and_clean(row: Model, *args: Any, **kwargs: Any) -> None:
+        change()
+        clean(row, *args, **kwargs)
+
+    monkeypatch.setattr(Model, "full_clean", change_and_clean)
+
+
+def test_saving_a_user_saves_only_what_was_changed(
+    as_oscar: Client, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: User.objects.filter(pk=bob.pk).update(password="!", is_active=False))
+    fields = {"email": "bob@example.com", "name": "Robert", "is_active": "on"}
+    assert as_oscar.post(f"/admin/collections_app/user/{bob.pk}/change/", fields).status_code == 302
+    bob.refresh_from_db()
+    assert (bob.name, bob.password, bob.is_active) == ("Robert", "!", False)
+
+
 def test_an_operator_gives_a_team_its_first_owner(as_oscar: Client, bob: User) -> None:
     as_oscar.post("/admin/collections_app/team/add/", {"name": "Newcomers"})
     team = Team.objects.get(name="Newcomers")
@@ -134,6 +175,15 @@ def test_of_a_collection_the_name_alone_is_changed(
     as_oscar.post("/admin/collections_app/collection/101/change/", fields)
     changed = Collection.objects.get()
     assert (changed.name, changed.team, changed.kind) == ("NZ Laptops", laptops.team, laptops.kind)
+
+
+def test_saving_a_collection_keeps_the_runs_that_came_meanwhile(
+    as_oscar: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, laptops.next_run)
+    as_oscar.post("/admin/collections_app/collection/101/change/", {"name": "NZ Laptops"})
+    laptops.refresh_from_db()
+    assert (laptops.name, laptops.last_run_number) == ("NZ Laptops", 1)
 
 
 def test_an_owner_of_a_team_is_no_operator(as_alice: Client) -> None:

@@ -6,15 +6,15 @@ from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Kind, Team, User
 from tests.html import columns, links, rows
+from tests.meanwhile import ask_meanwhile
 from tests.results import make_failed_run, make_processing_run, make_ready_run
 
 HTMX = {"HX-Request": "true"}
 
 
 def make_collections(team: Team, count: int) -> None:
-    Collection.objects.bulk_create(
-        Collection(team=team, name=f"Shelf {number:03}", kind=Kind.AMAZON) for number in range(count)
-    )
+    for number in range(count):
+        Collection.objects.create(team=team, name=f"Shelf {number:03}", kind=Kind.AMAZON)
 
 
 # --- the list -----------------------------------------------------------------------------------
@@ -24,6 +24,13 @@ def test_the_front_door_leads_to_the_collections(as_bob: Client) -> None:
     answer = as_bob.get("/")
     assert answer.status_code == 302
     assert answer["Location"] == "/collections/"
+
+
+def test_the_front_door_leads_somebody_in_no_team_to_what_is_theirs(client: Client, eve: User) -> None:
+    client.force_login(eve)
+    assert client.get("/")["Location"] == "/profile/"
+    User.objects.filter(pk=eve.pk).update(is_staff=True)
+    assert client.get("/")["Location"] == "/admin/"
 
 
 def test_it_sends_a_visitor_to_the_sign_in_page(client: Client, db: None) -> None:
@@ -61,7 +68,7 @@ def test_it_shows_nothing_of_another_team(
 def test_everybody_may_download_and_only_admins_manage(
     as_bob: Client, as_adam: Client, laptops: Collection
 ) -> None:
-    managing = {"Add collection", "Rename", "Archive"}
+    managing = {"Add collection", "Rename", "Archive…"}
     to_bob, to_adam = (set(links(client.get("/collections/"))) for client in (as_bob, as_adam))
     assert "Download results" in to_bob
     assert not managing & to_bob
@@ -175,6 +182,8 @@ def test_an_admin_adds_one_to_the_current_team(as_adam: Client, crawlers: Team) 
         ({"name": "a\0b", "kind": "amazon"}, "Null characters are not allowed."),
         ({"name": "a\nb", "kind": "amazon"}, "Leave out line breaks and other control characters."),
         ({"name": "a\x85b", "kind": "amazon"}, "Leave out line breaks and other control characters."),
+        ({"name": "a\u202eb", "kind": "amazon"}, "Leave out line breaks and other control characters."),
+        ({"name": "\u200b\u2060", "kind": "amazon"}, "Give a name that can be seen."),
         ({"name": "Desks", "kind": "ebay"}, "ebay is not one of the available choices."),
         ({"name": "Desks"}, "This field is required."),
     ],
@@ -184,6 +193,40 @@ def test_adding_says_what_is_wrong(as_adam: Client, fields: dict[str, str], comp
     assert answer.status_code == 200
     assert complaint in answer.content.decode()
     assert not Collection.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("au LAPTOPS", "There is a collection named “AU Laptops” already."),
+        ("CAFÉ", "There is an archived collection named “Café” already."),
+    ],
+)
+def test_a_name_that_another_one_has_is_refused(
+    as_adam: Client, laptops: Collection, headphones: Collection, name: str, complaint: str
+) -> None:
+    Collection.objects.create(team=laptops.team, name="Café").archive()
+    added = as_adam.post("/collections/add", {"name": name, "kind": "amazon"})
+    renamed = as_adam.post(f"/collections/{headphones.pk}/rename", {"name": name})
+    assert complaint in added.content.decode()
+    assert complaint in renamed.content.decode()
+    assert Collection.objects.count() == 3
+
+
+@pytest.mark.parametrize("name", ["Secret plans", "Cafe", "au laptops"])
+def test_a_name_is_free_in_another_team_with_other_accents_and_to_whose_it_is(
+    as_adam: Client, laptops: Collection, secret_plans: Collection, name: str
+) -> None:
+    Collection.objects.create(team=laptops.team, name="Café")
+    assert as_adam.post("/collections/101/rename", {"name": name}).status_code == 302
+    laptops.refresh_from_db()
+    assert laptops.name == name
+
+
+def test_a_renamed_one_is_found_by_its_new_name(as_adam: Client, laptops: Collection) -> None:
+    as_adam.post("/collections/101/rename", {"name": "Ärzte"})
+    assert [row[0] for row in rows(as_adam.get("/collections/?q=ARZ"))] == ["Ärzte"]
+    assert rows(as_adam.get("/collections/?q=laptops")) == []
 
 
 def test_a_member_adds_none(as_bob: Client) -> None:
@@ -216,6 +259,22 @@ def test_a_refused_name_leaves_the_old_one_standing(as_adam: Client, laptops: Co
     assert "Rename “AU Laptops”" in answer.content.decode()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_renaming_changes_nothing_else_that_changes_at_the_same_moment(
+    as_adam: Client, laptops: Collection
+) -> None:
+    def run_and_archive() -> None:
+        laptops.next_run()
+        laptops.archive()
+
+    address, fields = "/collections/101/rename", {"name": "NZ Laptops"}
+    answer = ask_meanwhile(run_and_archive, lambda: as_adam.post(address, fields))
+    assert answer.status_code == 302
+    changed = Collection.objects.get()
+    assert (changed.name, changed.last_run_number) == ("NZ Laptops", 1)
+    assert changed.archived_at == laptops.archived_at
+
+
 # --- archiving and restoring --------------------------------------------------------------------
 
 
@@ -232,6 +291,22 @@ def test_an_archived_one_moves_to_the_archived_list(as_adam: Client, laptops: Co
     assert [row[0] for row in rows(answer)] == ["AU Laptops"]
     assert 'action="/collections/101/restore"' in answer.content.decode()
     assert as_adam.get("/collections/101/download").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["archive", "restore"])
+def test_archiving_changes_nothing_else_that_changes_at_the_same_moment(
+    as_adam: Client, laptops: Collection, what: str
+) -> None:
+    def run_and_rename() -> None:
+        laptops.next_run()
+        Collection.objects.update(name="NZ Laptops")
+
+    answer = ask_meanwhile(run_and_rename, lambda: as_adam.post(f"/collections/101/{what}"))
+    assert answer.status_code == 302
+    changed = Collection.objects.get()
+    assert (changed.name, changed.last_run_number) == ("NZ Laptops", 1)
+    assert (changed.archived_at is None) == (what == "restore")
 
 
 def test_a_restored_one_moves_back(as_adam: Client, laptops: Collection) -> None:

@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, ResultFile, Run, State
 from tests.html import columns, links, rows
-from tests.results import make_failed_run, make_processing_run, make_ready_run, records
+from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
 
 HTMX = {"HX-Request": "true"}
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
@@ -34,6 +34,12 @@ def make_runs(collection: Collection, count: int, *, every: timedelta = timedelt
 
 def numbers(answer: object) -> list[int]:
     return [int(row[0].split("Run ")[1].split(" ")[0]) for row in rows(answer)]
+
+
+def test_the_address_of_a_collection_leads_to_its_runs(as_bob: Client, laptops: Collection) -> None:
+    for address in ("/collections/101", "/collections/101/"):
+        answer = as_bob.get(address, follow=True)
+        assert answer.redirect_chain[-1][0] == ADDRESS
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -228,27 +234,6 @@ def test_it_asks_as_few_queries_for_many_runs_of_many_pages(
     with django_assert_max_num_queries(6):
         answer = as_bob.get(ADDRESS)
     assert answer.content.decode().count('class="pill"') == count * 40
-
-
-def make_many_pages(collection: Collection, runs: int) -> None:
-    made = Run.objects.bulk_create(
-        Run(collection=collection, number=number, state=State.READY, file_count=41)
-        for number in range(1, runs + 1)
-    )
-    ResultFile.objects.bulk_create(
-        ResultFile(
-            run=run,
-            kind="page" if position else "archive",
-            position=position,
-            name=f"AU Laptops_{run.number}_{position}",
-            key=f"{run.number}/{position}",
-            size=1,
-            sha256="",
-            modified=NOON,
-        )
-        for run in made
-        for position in range(41)
-    )
 
 
 # --- access -------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
-from django.test import Client, RequestFactory
-from pytest_django import DjangoAssertNumQueries
+from django.db import OperationalError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from collections_app.models import Collection
-from collections_app.views import errors
+from tests.html import links
 
 
 def test_an_unknown_address_is_a_page_of_ours_for_everybody(client: Client, as_bob: Client) -> None:
@@ -23,6 +25,20 @@ def test_403_says_who_is_signed_in(as_carol: Client, laptops: Collection) -> Non
     answer = as_carol.get("/collections/101/download")
     assert answer.status_code == 403
     assert "You are signed in as carol@example.com." in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "back"),
+    [("/profile/keys", "/profile/"), ("/team", "/"), ("/collections/101/restore", "/collections/101/")],
+)
+def test_the_address_of_a_button_is_a_page_that_leads_back(
+    as_adam: Client, laptops: Collection, address: str, back: str
+) -> None:
+    answer = as_adam.get(address)
+    assert answer.status_code == 405
+    assert answer["Allow"] == "POST"
+    assert "Content-Security-Policy" in answer
+    assert urljoin(address, links(answer)["Back to the page"]) == back
 
 
 def test_a_host_that_we_are_not_is_a_400_without_details(client: Client) -> None:
@@ -52,12 +68,39 @@ def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pyt
     assert "secret detail" not in answer.content.decode()
 
 
-def test_the_500_page_needs_no_user_and_no_database(
-    rf: RequestFactory, db: None, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    with django_assert_max_num_queries(0):
-        answer = errors.server_error(rf.get("/"))
+def test_the_500_page_needs_no_database(as_bob: Client) -> None:
+    """Not even to find out who is signed in."""
+    tried: list[str] = []
+
+    def gone(execute: object, statement: str, *args: object) -> None:
+        tried.append(statement)
+        raise OperationalError("The database is gone.")
+
+    as_bob.raise_request_exception = False
+    with connection.execute_wrapper(gone):
+        answer = as_bob.get("/collections/")
     assert answer.status_code == 500
+    assert "Something broke on our side" in answer.content.decode()
+    assert len(tried) == 1  # by the view; none for the page
+    assert "django_session" in tried[0]
+
+
+def test_the_500_page_asks_nothing_where_the_database_answers(
+    as_bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[int] = []
+
+    def broken(*args: object) -> None:
+        before.append(len(queries))
+        raise RuntimeError
+
+    monkeypatch.setattr("collections_app.views.collections._with_latest_runs", broken)
+    as_bob.raise_request_exception = False
+    with CaptureQueriesContext(connection) as queries:
+        answer = as_bob.get("/collections/")
+    assert answer.status_code == 500
+    assert len(queries) == before[0] > 0
+    assert "bob@example.com" not in answer.content.decode()
 
 
 @pytest.mark.parametrize("who", ["client", "as_bob"])

@@ -3,6 +3,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+import time_machine
 from django.core import mail
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -10,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from collections_app.models import ApiKey, Membership, Role, Team, User
 from tests.conftest import PASSWORD
 from tests.html import columns, links, rows
+from tests.meanwhile import ask_meanwhile
 
 NEW = {"email": "Dora@Example.com ", "name": "Dora", "role": "member"}
 NEW_PASSWORD = "a violet umbrella in the rain"
@@ -32,7 +34,7 @@ def set_password(link: str, password: str = NEW_PASSWORD) -> Any:
 
 def signs_in(email: str, password: str) -> bool:
     answer = Client().post("/accounts/login/", {"login": email, "password": password})
-    return answer.status_code == 302 and answer["Location"] == "/collections/"
+    return answer.status_code == 302 and answer["Location"] == "/"
 
 
 # --- the list -----------------------------------------------------------------------------------
@@ -73,6 +75,15 @@ def test_admins_see_the_teams_keys_and_members_do_not(
 
 def test_a_revoked_key_is_no_active_key(as_adam: Client, bob: User, bobs_key: str) -> None:
     ApiKey.objects.get().revoke()
+    answer = as_adam.get("/members/")
+    assert rows(answer)[-1][3] == "0"
+    assert "Nobody has an API key" in answer.content.decode()
+
+
+def test_a_key_of_somebody_who_may_not_sign_in_is_no_active_key(
+    as_adam: Client, bob: User, bobs_key: str
+) -> None:
+    User.objects.filter(pk=bob.pk).update(is_active=False)
     answer = as_adam.get("/members/")
     assert rows(answer)[-1][3] == "0"
     assert "Nobody has an API key" in answer.content.decode()
@@ -158,7 +169,7 @@ def test_a_mail_server_that_fails_leaves_the_link_on_the_page(
 def test_somebody_of_another_team_that_one_manages_is_just_added_and_keeps_password_and_name(
     as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team
 ) -> None:
-    Membership.objects.create(user=adam, team=strangers, role=Role.ADMIN)
+    Membership.objects.create(user=adam, team=strangers, role=Role.OWNER)
     as_adam.post("/team", {"team": crawlers.pk})
     fields = {"email": "CAROL@example.com", "name": "Mallory", "role": "member"}
     answer = as_adam.post("/members/add", fields, follow=True)
@@ -169,10 +180,26 @@ def test_somebody_of_another_team_that_one_manages_is_just_added_and_keeps_passw
     assert carol.check_password(PASSWORD)
 
 
-def test_an_account_of_a_team_that_one_does_not_manage_is_not_added(
-    as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team
+def test_somebody_of_another_team_without_a_password_yet_is_added_without_a_link(
+    as_adam: Client, adam: User, crawlers: Team, strangers: Team
 ) -> None:
-    Membership.objects.create(user=adam, team=strangers, role=Role.MEMBER)
+    Membership.objects.create(user=adam, team=strangers, role=Role.ADMIN)
+    dora = User.objects.create_user("dora@example.com", name="Dora")
+    Membership.objects.create(user=dora, team=strangers, role=Role.MEMBER)
+    as_adam.post("/team", {"team": crawlers.pk})
+    answer = as_adam.post("/members/add", NEW, follow=True)
+    assert "Added Dora to Crawlers." in answer.content.decode()
+    assert "/password/reset/key/" not in answer.content.decode()
+    assert dora.memberships.filter(team=crawlers).exists()
+
+
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN])
+def test_an_account_that_one_does_not_manage_in_all_of_its_teams_is_not_added(
+    as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team, role: Role
+) -> None:
+    carol.set_unusable_password()
+    carol.save()
+    Membership.objects.create(user=adam, team=strangers, role=role)
     as_adam.post("/team", {"team": crawlers.pk})
     answer = as_adam.post("/members/add", {"email": carol.email, "role": "member"})
     assert "carol@example.com has an account that is not yours to add." in answer.content.decode()
@@ -314,7 +341,7 @@ def test_there_is_no_password_link_for_somebody_who_is_in_another_team_too(
     membership = bob.memberships.get()
     Membership.objects.create(user=bob, team=strangers)
     assert (
-        links(as_alice.get("/members/")).get("Make a password link")
+        links(as_alice.get("/members/")).get("Make a password link…")
         != f"/members/{membership.pk}/password-link"
     )
     answer = as_alice.post(f"/members/{membership.pk}/password-link")
@@ -325,3 +352,154 @@ def test_there_is_no_password_link_for_somebody_who_is_in_another_team_too(
 def test_there_is_no_password_link_for_an_operator(as_alice: Client, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_staff=True)
     assert as_alice.post(address_of(bob, "password-link")).status_code == 403
+
+
+def works(link: str) -> bool:
+    return "This link doesn't work" not in Client().get(link, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("user", ["bob", "adam", "alice"])
+@pytest.mark.parametrize("field", ["is_staff", "is_superuser"])
+def test_a_link_ends_when_its_owner_becomes_an_operator(
+    as_adam: Client, bob: User, field: str, user: str
+) -> None:
+    link = link_in(as_adam.post(address_of(bob, "password-link")))
+    User.objects.filter(email=f"{user}@example.com").update(**{field: True})
+    assert works(link) == (user != "bob")
+
+
+def test_a_link_ends_when_its_owner_gets_another_role(as_adam: Client, bob: User) -> None:
+    link = link_in(as_adam.post(address_of(bob, "password-link")))
+    assert works(link)
+    bob.memberships.get().change_role(Role.OWNER)
+    assert not works(link)
+
+
+def test_a_link_ends_when_its_owner_comes_into_another_team(
+    as_adam: Client, bob: User, strangers: Team
+) -> None:
+    link = link_in(as_adam.post(address_of(bob, "password-link")))
+    Membership.objects.create(user=bob, team=strangers)
+    assert not works(link)
+
+
+@pytest.mark.parametrize("what", ["removed", "a member", "closed"])
+def test_a_link_ends_when_who_made_it_is_no_admin_any_more(
+    as_adam: Client, alice: User, adam: User, bob: User, what: str
+) -> None:
+    link = link_in(as_adam.post(address_of(bob, "password-link")))
+    if what == "removed":
+        adam.memberships.get().remove()
+    elif what == "a member":
+        adam.memberships.get().change_role(Role.MEMBER)
+    else:
+        User.objects.filter(pk=adam.pk).update(is_active=False)
+    assert not works(link)
+
+
+def test_a_link_ends_also_where_its_form_is_open_already(
+    as_adam: Client, alice: User, adam: User, bob: User
+) -> None:
+    browser = Client()
+    form = browser.get(link_in(as_adam.post(address_of(bob, "password-link"))), follow=True)
+    adam.memberships.get().remove()
+    fields = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    answer = browser.post(form.redirect_chain[-1][0], fields, follow=True)
+    assert "This link doesn't work" in answer.content.decode()
+    assert not signs_in("bob@example.com", NEW_PASSWORD)
+
+
+def test_adding_more_people_ends_no_link(as_alice: Client) -> None:
+    now = time_machine.travel("2030-01-01", tick=False)
+    with now as clock:
+        as_alice.force_login(User.objects.get(email="alice@example.com"))
+        made = []
+        for name in ("ann", "ben", "dora"):
+            fields = {"email": f"{name}@example.com", "role": "member" if name == "dora" else "admin"}
+            made.append(link_in(as_alice.post("/members/add", fields)))
+            clock.shift(1)
+        assert [works(link) for link in made] == [True, True, True]
+
+
+def test_a_password_set_by_a_link_opens_no_account_that_was_closed_meanwhile(
+    as_adam: Client, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = link_in(as_adam.post(address_of(bob, "password-link")))
+    make_hash = User.set_password
+
+    def close_meanwhile(user: User, password: str) -> None:
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        make_hash(user, password)
+
+    monkeypatch.setattr(User, "set_password", close_meanwhile)
+    set_password(link)
+    bob.refresh_from_db()
+    assert (bob.is_active, bob.check_password(NEW_PASSWORD)) == (False, True)
+
+
+# --- two people at the same moment --------------------------------------------------------------
+
+at_once = pytest.mark.django_db(transaction=True)
+
+
+@at_once
+@pytest.mark.parametrize("what", ["role", "remove", "password-link"])
+def test_who_is_removed_at_the_same_moment_is_not_found(
+    as_alice: Client, adam: User, bob: User, what: str
+) -> None:
+    membership, address = bob.memberships.get(), address_of(bob, what)
+    answer = ask_meanwhile(membership.remove, lambda: as_alice.post(address, {"role": "admin"}))
+    assert answer.status_code == 404
+    assert "They may have been removed already." in answer.content.decode()
+
+
+@at_once
+@pytest.mark.parametrize("what", ["role", "remove", "password-link"])
+def test_an_admin_does_nothing_to_somebody_who_is_promoted_at_the_same_moment(
+    as_adam: Client, bob: User, what: str
+) -> None:
+    membership, address = bob.memberships.get(), address_of(bob, what)
+    answer = ask_meanwhile(
+        lambda: membership.change_role(Role.OWNER), lambda: as_adam.post(address, {"role": "member"})
+    )
+    assert answer.status_code == 403
+    assert "An owner is managed by the team&#x27;s owners." in answer.content.decode()
+    assert bob.memberships.get().role == Role.OWNER
+
+
+@at_once
+@pytest.mark.parametrize("what", ["role", "remove"])
+def test_of_two_owners_who_demote_each_other_the_first_wins(
+    as_alice: Client, alice: User, bob: User, what: str
+) -> None:
+    bob.memberships.get().change_role(Role.OWNER)
+    membership, address = alice.memberships.get(), address_of(bob, what)
+    answer = ask_meanwhile(
+        lambda: membership.change_role(Role.MEMBER), lambda: as_alice.post(address, {"role": "member"})
+    )
+    assert answer.status_code == 403
+    assert "You are signed in as a member of Crawlers" in answer.content.decode()
+    assert bob.memberships.get().role == Role.OWNER
+
+
+@at_once
+def test_who_is_removed_at_the_same_moment_adds_nobody(as_adam: Client, adam: User) -> None:
+    answer = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post("/members/add", NEW))
+    assert answer.status_code == 403
+    assert "You are not in Crawlers any more." in answer.content.decode()
+    assert not User.objects.filter(email="dora@example.com").exists()
+
+
+@at_once
+def test_an_owner_who_becomes_an_admin_at_the_same_moment_makes_no_owner(
+    as_alice: Client, alice: User, adam: User
+) -> None:
+    adam.memberships.get().change_role(Role.OWNER)
+    membership = alice.memberships.get()
+    answer = ask_meanwhile(
+        lambda: membership.change_role(Role.ADMIN),
+        lambda: as_alice.post("/members/add", NEW | {"role": "owner"}),
+    )
+    assert answer.status_code == 403
+    assert "You may no longer make somebody an owner of Crawlers." in answer.content.decode()
+    assert not User.objects.filter(email="dora@example.com").exists()

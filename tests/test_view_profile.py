@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
 from tests.html import rows
+from tests.meanwhile import ask_meanwhile
 from tests.results import make_processing_run, make_ready_run, make_run_of_pages, records
 
 
@@ -46,6 +47,18 @@ def test_nothing_else_of_a_person_can_be_changed(as_bob: Client, bob: User) -> N
     as_bob.post("/profile/", {"name": "Bob", "email": "root@example.com", "is_staff": "on"})
     bob.refresh_from_db()
     assert (bob.email, bob.is_staff) == ("bob@example.com", False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_name_brings_back_nothing_that_was_taken_at_the_same_moment(as_bob: Client, bob: User) -> None:
+    def close() -> None:
+        bob.is_active = False
+        bob.set_password("another one")
+        bob.save()
+
+    assert ask_meanwhile(close, lambda: as_bob.post("/profile/", {"name": "Robert"})).status_code == 302
+    bob.refresh_from_db()
+    assert (bob.name, bob.is_active, bob.check_password("another one")) == ("Robert", False, True)
 
 
 def test_somebody_in_no_team_has_a_name_and_no_keys(client: Client, eve: User) -> None:
@@ -125,6 +138,26 @@ def test_a_member_revokes_no_key_of_another_one(as_bob: Client, adam: User) -> N
 def test_nobody_revokes_a_key_of_another_team(as_alice: Client, carols_key: str) -> None:
     assert as_alice.post(f"/keys/{ApiKey.objects.get().pk}/revoke").status_code == 404
     assert ApiKey.objects.recognise(carols_key)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_removed_at_the_same_moment_gets_no_key(as_bob: Client, bob: User) -> None:
+    removed = bob.memberships.get().remove
+    answer = ask_meanwhile(removed, lambda: as_bob.post("/profile/keys", {"name": "x"}))
+    assert answer.status_code == 403
+    assert "You are not in Crawlers any more." in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["revoked", "removed"])
+def test_a_key_that_goes_at_the_same_moment_is_revoked(
+    as_adam: Client, bob: User, bobs_key: str, what: str
+) -> None:
+    key = ApiKey.objects.get()
+    go = key.revoke if what == "revoked" else bob.memberships.get().remove
+    answer = ask_meanwhile(go, lambda: as_adam.post(f"/keys/{key.pk}/revoke"))
+    assert answer.status_code == 302
+    assert ApiKey.objects.recognise(bobs_key) is None
 
 
 # --- examples -----------------------------------------------------------------------------------

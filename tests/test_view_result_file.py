@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from typing import Any, BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.core.files.storage import storages
@@ -8,6 +8,7 @@ from django.test import Client
 
 from collections_app.models import Collection, ResultFile
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from tests.html import links
 from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_bytes
 
 FILES = "/collections/101/runs/1/files/"
@@ -41,7 +42,15 @@ def test_head_answers_without_the_body(as_bob: Client, page: ResultFile) -> None
 def test_a_visitor_signs_in_first(client: Client, page: ResultFile) -> None:
     answer = client.get(FILES + quote(page.name))
     assert answer.status_code == 302
-    assert answer["Location"].startswith("/accounts/login/?next=/collections/101/runs/1/files/")
+    assert answer["Location"] == "/accounts/login/?next=/collections/101/download"
+
+
+def test_after_signing_in_a_visitor_is_back_on_the_page_that_the_file_is_on(
+    client: Client, page: ResultFile
+) -> None:
+    here = "/collections/101/download?before=2026-06-20T12:00:00.000000Z_7"
+    answer = client.get(FILES + quote(page.name), headers={"Referer": f"http://testserver{here}"})
+    assert answer["Location"] == f"/accounts/login/?{urlencode({'next': here}, safe='/')}"
 
 
 def test_a_stranger_gets_403_whether_or_not_there_is_such_a_file(as_carol: Client, page: ResultFile) -> None:
@@ -75,6 +84,7 @@ def test_an_unknown_run_is_not_found(as_bob: Client, page: ResultFile, number: s
     answer = as_bob.get(f"/collections/101/runs/{number}/files/{quote(page.name)}")
     assert answer.status_code == 404
     assert f"This collection has no run {number}." in answer.content.decode()
+    assert links(answer)["Back to AU Laptops"] == "/collections/101/download"
 
 
 def test_a_run_of_another_collection_is_not_found(

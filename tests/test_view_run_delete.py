@@ -5,6 +5,7 @@ from django.test import Client
 
 from collections_app.models import Collection, ResultFile, Run
 from collections_app.result_sets.writer import ResultSetWriter
+from tests.meanwhile import ask_meanwhile
 from tests.results import make_ready_run, records
 
 ADDRESS = "/collections/101/runs/1/delete"
@@ -46,6 +47,12 @@ def test_a_run_that_is_gone_is_not_found(as_adam: Client, run: Run) -> None:
     answer = as_adam.post(ADDRESS)
     assert answer.status_code == 404
     assert "It may have been deleted already." in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_is_deleted_at_the_same_moment_is_deleted_once(as_adam: Client, run: Run) -> None:
+    assert ask_meanwhile(run.delete, lambda: as_adam.post(ADDRESS)).status_code == 302
+    assert not Run.objects.exists()
 
 
 def test_a_member_and_a_stranger_delete_nothing(as_bob: Client, as_carol: Client, run: Run) -> None:

@@ -1,8 +1,11 @@
+from urllib.parse import quote
+
 import pytest
 from django.test import Client
 
 from collections_app.models import Collection, Membership, Role, Team, User
 from tests.html import links, rows
+from tests.results import make_ready_run
 
 
 @pytest.fixture
@@ -20,10 +23,19 @@ def test_switching_shows_the_other_teams_collections(
     assert "Add collection" in answer.content.decode()
 
 
-def test_a_page_of_the_other_team_shows_that_team_without_switching(
+def test_a_page_of_a_collection_of_the_other_team_switches_to_that_team(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     assert "Strangers" in as_bob.get(f"/collections/{secret_plans.pk}/download").content.decode()
+    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["Secret plans"]
+
+
+def test_a_file_of_the_other_team_switches_nothing(
+    bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    file = make_ready_run(secret_plans).files.get(kind="page")
+    answer = as_bob.get(f"/collections/{secret_plans.pk}/runs/1/files/{quote(file.name)}")
+    assert answer.getvalue()
     assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
 
 
@@ -52,6 +64,19 @@ def test_somebody_in_no_team_is_told_what_to_do(eve: User, client: Client) -> No
         assert "Ask a team&#x27;s owner to add you" in answer.content.decode()
         assert "eve@example.com" in answer.content.decode()
         assert links(answer)["Go to your profile"] == "/profile/"
+
+
+@pytest.mark.parametrize("address", ["/profile/", "/collections/", "/nowhere"])
+def test_somebody_in_no_team_sees_no_links_that_lead_nowhere(eve: User, client: Client, address: str) -> None:
+    client.force_login(eve)
+    assert not {"/collections/", "/members/"} & set(links(client.get(address)).values())
+
+
+def test_an_operator_in_no_team_is_led_to_the_operators_pages(eve: User, client: Client) -> None:
+    User.objects.filter(pk=eve.pk).update(is_staff=True)
+    client.force_login(eve)
+    assert links(client.get("/collections/"))["Go to the operators' pages"] == "/admin/"
+    assert "The operators' pages are open to you." in client.get("/profile/").content.decode()
 
 
 def test_somebody_taken_out_of_the_chosen_team_falls_back_to_another(

@@ -49,6 +49,12 @@ POINTS: list[tuple[Any, str]] = [
 HANGS_AFTER_SECONDS = 60
 
 
+@pytest.fixture(autouse=True)
+def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fsync be a point to be killed at, and no more: what a killed process wrote, the system keeps."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
 def write_a_product_run(collection: Collection) -> None:
     with ResultSetWriter.start(collection, page_size=2) as writer:
         for record in records(3):

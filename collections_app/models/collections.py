@@ -1,16 +1,18 @@
 """Collections: named scrape jobs of a team."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from unicodedata import combining, normalize
 
 from django.db import models, transaction
-from django.db.models.functions import Lower
 from django.utils import timezone
 
 from collections_app.models.teams import Team
 
 if TYPE_CHECKING:
     from collections_app.models.runs import Run
+
+_LONGEST_SEARCH_NAME = 400  # a single character can become several
 
 
 class Kind(models.TextChoices):
@@ -19,6 +21,15 @@ class Kind(models.TextChoices):
     AMAZON = "amazon", "Amazon"
     OFFICEWORKS = "officeworks.com.au", "Officeworks"
     AMAZON_CATEGORY = "amazon_category_scrape", "Amazon category"
+
+
+def search_form(name: str) -> str:
+    """Return a name as it is searched and sorted by: without regard to case and accents.
+
+    What a database does on its own is for the letters of English alone, or differs between databases.
+    """
+    plain = "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
+    return plain.casefold()[:_LONGEST_SEARCH_NAME]
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
@@ -33,21 +44,20 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         return self.exclude(archived_at=None)
 
     def named_like(self, text: str) -> Self:
-        """Those whose name contains the text, in any case."""
-        return self.filter(name__icontains=text)
+        """Those whose name contains the text, in any case, with or without accents."""
+        return self.filter(search_name__contains=search_form(text))
 
     def by_name(self) -> Self:
-        """In the order of the alphabet; equal names in the order they were made in."""
-        return self.alias(lower_name=Lower("name")).order_by("lower_name", "pk")
+        """By name, whatever the case and the accents; equal names in the order they were made in."""
+        return self.order_by("search_name", "pk")
 
     def after(self, name: str, pk: int) -> Self:
         """Those that follow the collection of this name and id in by_name()'s order."""
-        lower_name = Lower(models.Value(name))
+        place = search_form(name)
         # The first condition is redundant; it is what lets the database start at the right
         # place of the index instead of reading everything before it.
-        return self.alias(lower_name=Lower("name")).filter(
-            models.Q(lower_name__gte=lower_name),
-            models.Q(lower_name__gt=lower_name) | models.Q(pk__gt=pk),
+        return self.filter(
+            models.Q(search_name__gte=place), models.Q(search_name__gt=place) | models.Q(pk__gt=pk)
         )
 
 
@@ -56,6 +66,7 @@ class Collection(models.Model):
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="collections")
     name = models.CharField(max_length=200)
+    search_name = models.CharField(max_length=_LONGEST_SEARCH_NAME, blank=True, editable=False)
     kind = models.CharField("type", max_length=30, choices=Kind.choices, default=Kind.AMAZON)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -69,10 +80,17 @@ class Collection(models.Model):
             models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="collection_known_kind"),
             models.CheckConstraint(condition=models.Q(last_run_number__gte=0), name="collection_counts_up"),
         ]
-        indexes = [models.Index("team", Lower("name"), "id", name="collection_by_name")]
+        indexes = [models.Index(fields=["team", "search_name", "id"], name="collection_by_name")]
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the collection, and with its name what it is searched and sorted by."""
+        self.search_name = search_form(self.name)
+        if "name" in (kwargs.get("update_fields") or ()):
+            kwargs["update_fields"] = [*kwargs["update_fields"], "search_name"]
+        super().save(*args, **kwargs)
 
     @property
     def is_category(self) -> bool:

@@ -93,7 +93,15 @@ class Run(models.Model):
             ),
             models.CheckConstraint(condition=Q(extracted__gte=0, total__gte=0), name="run_counts_from_zero"),
         ]
-        indexes = [models.Index(fields=["collection", "-created_at", "-number"], name="run_newest_first")]
+        indexes = [
+            models.Index(fields=["collection", "-created_at", "-number"], name="run_newest_first"),
+            # Repair asks for the few runs whose lease has run out, among all there ever were.
+            models.Index(
+                fields=["lease_expires_at"],
+                condition=Q(state=State.PROCESSING),
+                name="run_being_written",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"Run {self.number} of {self.collection_id}"

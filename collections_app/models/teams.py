@@ -1,15 +1,18 @@
 """Users, teams, who is in which team, and the keys that scripts sign in with."""
 
 import hashlib
+import logging
 import secrets
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
-from django.db import models, transaction
+from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+logger = logging.getLogger(__name__)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -134,20 +137,23 @@ class Membership(models.Model):
     def change_role(self, role: Role) -> None:
         """Give the member another role. Raises LastOwner."""
         with transaction.atomic():
-            self._keep_an_owner(unless=role == Role.OWNER)
+            if role != Role.OWNER:
+                self._refuse_the_last_owner()
             self.role = role
             self.save(update_fields=["role"])
 
     def remove(self) -> None:
         """Take the member out of the team, with all keys. Raises LastOwner."""
         with transaction.atomic():
-            self._keep_an_owner()
+            self._refuse_the_last_owner()
             self.delete()
 
-    def _keep_an_owner(self, *, unless: bool = False) -> None:
+    def _refuse_the_last_owner(self) -> None:
+        """Raise LastOwner for an owner without whom nobody who may sign in would own the team."""
         # Locks the team's owners, so that two owners can't demote each other at the same moment.
         owners = self.team.memberships.select_for_update().filter(role=Role.OWNER)
-        if not unless and list(owners.values_list("pk", flat=True)) == [self.pk]:
+        is_active = dict(owners.values_list("pk", "user__is_active"))
+        if self.pk in is_active and not any(is_active[pk] for pk in is_active if pk != self.pk):
             raise LastOwner
 
 
@@ -159,16 +165,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(revoked_at=None, membership__user__is_active=True)
 
 
-class ApiKeyManager(models.Manager["ApiKey"]):
+class ApiKeyManager(models.Manager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # made at run time
     """Makes keys and recognises them."""
-
-    def get_queryset(self) -> ApiKeyQuerySet:
-        """All keys, also the revoked ones."""
-        return ApiKeyQuerySet(self.model, using=self._db)
-
-    def active(self) -> ApiKeyQuerySet:
-        """Keys that open something."""
-        return self.get_queryset().active()
 
     def issue(self, membership: Membership, name: str) -> tuple["ApiKey", str]:
         """Make a key and return it with its text, which is not stored and can't be shown again."""
@@ -180,12 +178,8 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         """Return the active key with this text, its user and team loaded, or None."""
         if len(text) > ApiKey.MAX_TEXT_LENGTH:
             return None
-        return (
-            self.active()
-            .select_related("membership__user", "membership__team")
-            .filter(digest=_digest(text))
-            .first()
-        )
+        found: ApiKeyQuerySet = self.active().filter(digest=_digest(text))
+        return found.select_related("membership__user", "membership__team").first()
 
 
 def _digest(text: str) -> str:
@@ -223,7 +217,14 @@ class ApiKey(models.Model):
         ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
 
     def note_use(self) -> None:
-        """Remember that the key was used now, to within USE_IS_NOTED_EVERY."""
+        """Remember that the key was used now, to within USE_IS_NOTED_EVERY.
+
+        Where the database can't be written to, on a full disk for one, what the key is used for goes on.
+        """
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at >= self.USE_IS_NOTED_EVERY:
-            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+            try:
+                with transaction.atomic():
+                    ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+            except DatabaseError as error:
+                logger.warning("That key %s was used can't be noted: %s", self.prefix, error)

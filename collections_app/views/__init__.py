@@ -1,1 +1,1 @@
-"""What a person sees, one file per screen. "Page" always means a result page."""
+"""What a person sees, one file per screen."""

@@ -25,8 +25,10 @@ _PLACE = re.compile(r"(?P<pk>\d{1,18})_(?P<name>[^\0]*)", re.ASCII)
 @signed_in
 @require_safe
 def home(request: MemberRequest) -> HttpResponseRedirect:
-    """Lead to the collections."""
-    return redirect("collections")
+    """Lead to the collections; an operator in no team to the admin, anybody else in none to their profile."""
+    if request.memberships:
+        return redirect("collections")
+    return redirect("admin:index" if request.user.is_staff else "profile")
 
 
 @team_member(Action.SEE)

@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime
 
 from django.core.exceptions import BadRequest
-from django.http import HttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
@@ -17,6 +17,13 @@ from collections_app.models.runs import Cursor
 RUNS_SHOWN = 50
 
 _CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z_(\d{1,18})", re.ASCII)
+
+
+@collection_member(Action.SEE)
+@require_safe
+def collection_home(request: MemberRequest, collection: Collection) -> HttpResponseRedirect:
+    """Lead to the collection's runs."""
+    return redirect("download", collection.pk)
 
 
 @collection_member(Action.SEE)

@@ -1,9 +1,12 @@
 """The pages for what went wrong, in the same design as all others."""
 
+from collections.abc import Callable
+
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 
+from collections_app.access import bring_memberships
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 
@@ -18,8 +21,26 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """404."""
+    """404, also for an address of nobody's, which no view has brought the memberships for."""
+    if request.user.is_authenticated and not hasattr(request, "memberships"):
+        bring_memberships(request)
     return _error(request, 404, exception, Http404)
+
+
+class MethodNotAllowedPage:
+    """Middleware: a 405 of Django's own, which is empty, gets a page. Scripts are told in the envelope."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on, and put the page in place of an empty 405."""
+        answer = self.get_response(request)
+        if not isinstance(answer, HttpResponseNotAllowed):
+            return answer
+        page = _error(request, 405)
+        page["Allow"] = answer["Allow"]
+        return page
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

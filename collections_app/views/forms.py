@@ -1,19 +1,29 @@
 """What people fill in. Every field refuses control characters, which nobody types on purpose."""
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import HttpRequest, QueryDict
 
 from collections_app.models import ApiKey, Collection, Role, User
+from collections_app.models.collections import search_form
 
+# Also those that turn the direction of the text around, which show a name as another one.
 _no_control_characters = RegexValidator(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029]",
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
     "Leave out line breaks and other control characters.",
     inverse_match=True,
 )
+
+
+def _visible(name: str) -> None:
+    """Raise ValidationError for a name of nothing but characters that nobody sees."""
+    if not any(unicodedata.category(letter)[0] in "LNPS" for letter in name):
+        raise ValidationError("Give a name that can be seen.")
 
 
 def posted(request: HttpRequest) -> QueryDict | None:
@@ -26,11 +36,26 @@ class _NameForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own can'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].validators.append(_no_control_characters)
+        self.fields["name"].validators += [_no_control_characters, _visible]
         self.fields["name"].widget.attrs["autocomplete"] = "off"
 
 
-class CollectionForm(_NameForm):
+class _CollectionNameForm(_NameForm):
+    """A name for a collection that no other one of its team has."""
+
+    def clean_name(self) -> str:
+        """Refuse the name of another collection, in any case."""
+        name: str = self.cleaned_data["name"]
+        others = self.instance.team.collections.exclude(pk=self.instance.pk)
+        for other in others.filter(search_name=search_form(name)):
+            # “Café” and “Cafe” are found alike, but they are two names.
+            if other.name.casefold() == name.casefold():
+                which = "an archived collection" if other.archived_at else "a collection"
+                raise ValidationError(f"There is {which} named “{other}” already.")
+        return name
+
+
+class CollectionForm(_CollectionNameForm):
     """A new collection."""
 
     class Meta:
@@ -40,7 +65,17 @@ class CollectionForm(_NameForm):
         help_texts = {"kind": "What the runs of this collection scrape. It can't be changed later."}
 
 
-class RenameForm(_NameForm):
+class _AnotherNameForm(_NameForm):
+    """Another name for what is there. Saves nothing else: the rest may have changed since it was read."""
+
+    def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002  # as Django has it
+        """Save the name."""
+        super().save(commit=False)
+        self.instance.save(update_fields=["name"])
+        return self.instance
+
+
+class RenameForm(_CollectionNameForm, _AnotherNameForm):
     """Another name for a collection."""
 
     class Meta:
@@ -50,7 +85,7 @@ class RenameForm(_NameForm):
         help_texts = {"name": "Files that exist already keep the names they were written under."}
 
 
-class ProfileForm(_NameForm):
+class ProfileForm(_AnotherNameForm):
     """What a person is called."""
 
     class Meta:

@@ -1,11 +1,11 @@
 """The team's members: who is in it, adding, roles, removing, password links."""
 
+from collections import Counter
 from http import HTTPStatus
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -24,18 +24,14 @@ from collections_app.views.forms import AddMemberForm, RoleForm, posted
 def members(request: MemberRequest) -> HttpResponse:
     """Show who is in the team; who may revoke anyone's keys sees the team's keys as well."""
     team = request.membership.team
-    keys_in_use = Count("api_keys", filter=Q(api_keys__revoked_at=None))
-    people = (
-        team.memberships.by_role()
-        .select_related("user")
-        .annotate(keys_in_use=keys_in_use)
-        .prefetch_related("user__memberships")
-    )
+    people = team.memberships.by_role().select_related("user").prefetch_related("user__memberships")
     keys = ApiKey.objects.active().filter(membership__team=team).select_related("membership__user")
+    keys_of = Counter(key.membership_id for key in keys)
     context = {
         "people": [
             {
                 "membership": member,
+                "active_keys": keys_of[member.pk],
                 "manageable": access.may_manage(request.membership, member),
                 "password_resettable": access.may_reset_password(request.membership, member),
             }
@@ -48,6 +44,7 @@ def members(request: MemberRequest) -> HttpResponse:
 
 @team_member(Action.MANAGE_MEMBERS)
 @require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables("link")
 def member_add(request: MemberRequest) -> HttpResponse:
     """Add somebody to the team; somebody new gets an account, and a link to set its password."""
     team = request.membership.team
@@ -57,38 +54,53 @@ def member_add(request: MemberRequest) -> HttpResponse:
         initial={"role": Role.MEMBER},
     )
     if form.is_valid():
-        user, refusal = _join(request, team, **form.cleaned_data)
+        with transaction.atomic():
+            member, refusal = _join(request, team, **form.cleaned_data)
+            needs_link = (
+                not refusal
+                and not member.user.has_usable_password()
+                and access.may_reset_password(request.membership, member)
+            )
+            link = password_link(request, member.user) if needs_link else ""
         if refusal:
             form.add_error("email", refusal)
-        elif not user.has_usable_password():
-            return _show_password_link(request, user, is_new=True)
+        elif link:
+            return _show_password_link(request, member.user, link, is_new=True)
         else:
-            messages.success(request, f"Added {user.get_full_name()} to {team}.")
+            messages.success(request, f"Added {member.user.get_full_name()} to {team}.")
             return redirect("members")
     return render(request, "members/add.html", {"form": form})
 
 
-@transaction.atomic
-def _join(request: MemberRequest, team: Team, *, email: str, name: str, role: str) -> tuple[User, str]:
-    """Make somebody a member, with a new account where there is none; return it, and why not if not."""
+def _join(request: MemberRequest, team: Team, *, email: str, name: str, role: str) -> tuple[Membership, str]:
+    """Make somebody a member, with a new account where there is none; return it, and why not if not.
+
+    An account in no team forgets its password; access.may_add says why. Raises PermissionDenied where
+    the person may no longer give this role.
+    """
+    access.confirm(request, Action.MANAGE_MEMBERS)
+    if role not in access.assignable_roles(request.membership):
+        raise PermissionDenied(f"You may no longer make somebody an {role} of {team}.")
     user, _ = User.objects.get_or_create(email=email, defaults={"name": name})
+    member = Membership(user=user, team=team, role=role)
     if user.memberships.filter(team=team).exists():
-        return user, f"{user.email} is in {team} already."
+        return member, f"{user.email} is in {team} already."
     if not access.may_add(request.memberships, user):
         return (
-            user,
+            member,
             f"{user.email} has an account that is not yours to add. Ask the operator to add it to {team}.",
         )
     if not user.memberships.exists():
         # New, or of nobody any more; whoever had the account may know its password.
         user.set_unusable_password()
         user.save(update_fields=["password"])
-    Membership.objects.create(user=user, team=team, role=role)
-    return user, ""
+    member.save()
+    return member, ""
 
 
 @team_member(Action.MANAGE_MEMBERS)
 @require_http_methods(["GET", "HEAD", "POST"])
+@transaction.atomic
 def member_role(request: MemberRequest, membership_id: int) -> HttpResponse:
     """Give a member another role."""
     member = _manageable(request, membership_id)
@@ -110,6 +122,7 @@ def member_role(request: MemberRequest, membership_id: int) -> HttpResponse:
 
 @team_member(Action.MANAGE_MEMBERS)
 @require_http_methods(["GET", "HEAD", "POST"])
+@transaction.atomic
 def member_remove(request: MemberRequest, membership_id: int) -> HttpResponse:
     """Ask, and then take a member out of the team."""
     member = _manageable(request, membership_id)
@@ -125,21 +138,29 @@ def member_remove(request: MemberRequest, membership_id: int) -> HttpResponse:
 
 @team_member(Action.MANAGE_MEMBERS)
 @require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables("link")
 def member_password_link(request: MemberRequest, membership_id: int) -> HttpResponse:
     """Ask, and then make a link with which a member sets a new password."""
-    member = _manageable(request, membership_id)
-    if not access.may_reset_password(request.membership, member):
-        raise PermissionDenied(
-            f"{member.user.get_full_name()} is in another team too, or is an operator. "
-            "Such a password is changed by its owner alone, or by an operator."
-        )
-    if request.method != "POST":
-        return render(request, "members/password_link_ask.html", {"member": member})
-    return _show_password_link(request, member.user, is_new=False)
+    with transaction.atomic():
+        member = _manageable(request, membership_id)
+        if not access.may_reset_password(request.membership, member):
+            raise PermissionDenied(
+                f"{member.user.get_full_name()} is in another team too, or is an operator. "
+                "Such a password is changed by its owner alone, or by an operator."
+            )
+        if request.method != "POST":
+            return render(request, "members/password_link_ask.html", {"member": member})
+        link = password_link(request, member.user)
+    # A mail is sent after the transaction: nobody should wait for a mail server.
+    return _show_password_link(request, member.user, link, is_new=False)
 
 
 def _manageable(request: MemberRequest, membership_id: int) -> Membership:
-    """Return the membership. Raises Http404 for one of another team, PermissionDenied for a higher role."""
+    """Return the membership, which stays as it is until the transaction ends.
+
+    Raises Http404 for one of another team or one that is gone, PermissionDenied for a higher role.
+    """
+    access.confirm(request, Action.MANAGE_MEMBERS)
     member = request.membership.team.memberships.select_related("user").filter(pk=membership_id).first()
     if member is None:
         raise Http404("There is no such member in this team. They may have been removed already.")
@@ -150,9 +171,8 @@ def _manageable(request: MemberRequest, membership_id: int) -> Membership:
 
 @never_cache
 @sensitive_variables("link")
-def _show_password_link(request: MemberRequest, user: User, *, is_new: bool) -> HttpResponse:
+def _show_password_link(request: MemberRequest, user: User, link: str, *, is_new: bool) -> HttpResponse:
     # The link is a secret, so it is in this one answer and nowhere else.
-    link = password_link(request, user)
     context = {
         "person": user,
         "is_new": is_new,

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -55,7 +56,9 @@ def key_create(request: MemberRequest) -> HttpResponse:
     form = KeyForm(request.POST)
     if not form.is_valid():
         return _show(request, key_form=form)
-    key, text = ApiKey.objects.issue(request.membership, form.cleaned_data["name"])
+    with transaction.atomic():
+        access.confirm(request, Action.SEE)
+        key, text = ApiKey.objects.issue(request.membership, form.cleaned_data["name"])
     return _show(request, new_key=key, key_shown=text, status=HTTPStatus.CREATED)
 
 
@@ -85,7 +88,7 @@ def _show(request: MemberRequest, *, status: int = HTTPStatus.OK, **context: obj
     } | context
     # Somebody who is in no team has a name and a password, but no keys.
     if request.memberships:
-        context["keys"] = request.membership.api_keys.filter(revoked_at=None)
+        context["keys"] = request.membership.api_keys.active()
         context["example"] = _example(request, request.membership.team, str(context["key_shown"]))
     return render(request, "profile/page.html", context, status=status)
 

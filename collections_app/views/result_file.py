@@ -12,7 +12,7 @@ from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUn
 from collections_app.views import errors
 
 
-@collection_member(Action.SEE)
+@collection_member(Action.SEE, is_file=True)
 @require_safe
 def result_file(request: MemberRequest, collection: Collection, number: int, name: str) -> HttpResponseBase:
     """Deliver a ready run's file."""

@@ -5,8 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import NewPage
 from tests.server import DemoServer
 
 
@@ -88,3 +89,24 @@ def test_a_name_of_any_characters_survives(page: Page, demo_server: DemoServer) 
     name, content = stored(demo_server, collection, run, "page", 1)
     assert not name.isascii()
     click_brings(page, row_of(page, run).get_by_role("link", name="Page 1 of"), (name, content))
+
+
+def test_deleting_is_offered_in_the_row_that_one_is_at(page: Page) -> None:
+    page.goto("/collections/101/download")
+    row = row_of(page, 88)
+    delete = row.get_by_role("link", name="Delete run")
+    expect(delete).to_have_css("opacity", "0")
+    row.hover()
+    expect(delete).to_have_css("opacity", "1")
+    page.mouse.move(0, 0)
+    expect(delete).to_have_css("opacity", "0")
+    row.get_by_role("link").nth(1).focus()
+    page.keyboard.press("Shift+Tab")
+    expect(delete).to_be_focused()
+    expect(delete).to_have_css("opacity", "1")
+
+
+def test_without_a_mouse_deleting_is_always_offered(open_page: NewPage) -> None:
+    page = open_page(has_touch=True, is_mobile=True)
+    page.goto("/collections/101/download")
+    expect(row_of(page, 88).get_by_role("link", name="Delete run")).to_have_css("opacity", "1")

@@ -7,12 +7,19 @@ from contextlib import closing
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from django.contrib.auth.models import AnonymousUser
+from django.template.loader import render_to_string
+from django.test import RequestFactory
+from django.urls import resolve
+from playwright.sync_api import Page, expect
+from pytest_django import Settings
 
 from tests.browser.conftest import NewPage, sign_in
-from tests.server import DemoServer
+from tests.server import ROOT, DemoServer
+from tests.test_access_of_every_address import TABLE
 
 NARROW = {"width": 360, "height": 740}
+NEW_PASSWORD = "a violet umbrella in the rain"
 
 ANONYMOUS = [
     "/accounts/login/",
@@ -21,7 +28,6 @@ ANONYMOUS = [
     "/accounts/password/reset/key/1-x/",
     "/accounts/password/reset/key/done/",
     "/accounts/inactive/",
-    "/nowhere",
 ]
 SIGNED_IN = [
     "/collections/",
@@ -32,7 +38,7 @@ SIGNED_IN = [
     "/collections/101/rename",
     "/collections/101/archive",
     "/collections/101/download",
-    "/collections/101/download?before=2026-06-01T00:00:00.000000Z_1",
+    "/collections/101/download?before=2026-04-24T00:00:00.000000Z_1",
     "/collections/101/download?before=2000-01-01T00:00:00.000000Z_1",
     "/collections/102/download",
     "/collections/105/download",
@@ -47,21 +53,62 @@ SIGNED_IN = [
     "/keys/{key}/revoke",
     "/accounts/password/change/",
     "/accounts/logout/",
-    "/nowhere",
-    "/collections/999/download",
-    "/collections/101/download?before=x",
-    "/collections/101/runs/91/files/x",
 ]
+REFUSED = {
+    "/nowhere": 404,
+    "/collections/999/download": 403,
+    "/collections/101/download?before=x": 400,
+    "/team": 405,
+    "/collections/101/runs/91/files/x": 404,
+}
+# Pages of errors that nobody can provoke here at will.
+RENDERED = ["403_csrf.html", "429.html", "500.html", "502.html", "504.html"]
+
+# The addresses of the site that are none of the above, and why.
+EXCUSED = {
+    "home": "leads on to the collections",
+    "collection": "leads on to its runs",
+    "collection_restore": "leads back to the collections",
+    "team_switch": "leads on to the collections",
+    "key_create": "test_with_a_key_that_was_just_made",
+    "result_file": "a file",
+    "healthz": "for programs",
+    "api:openapi-view": "tests/browser/test_api_docs.py",
+    "api:openapi-json": "for programs",
+    "api:list_run_results": "for programs",
+    "api:download_result_file": "for programs",
+    "api:api-root": "for programs",
+    "api/": "for programs",
+    "admin": "Django's own pages, but for their policy: the last test",
+}
+
+
+def test_every_address_is_visited_or_excused() -> None:
+    visited = {
+        resolve(address.partition("?")[0].format(member=1, key=1)).view_name
+        for address in ANONYMOUS + SIGNED_IN
+    }
+    assert visited | EXCUSED.keys() == TABLE.keys()
+    assert not visited & EXCUSED.keys()
+
+
+def test_every_page_of_an_error_is_seen() -> None:
+    provoked = {f"{status}.html" for status in REFUSED.values()}
+    assert provoked | set(RENDERED) == {path.name for path in (ROOT / "templates").glob("[0-9]*.html")}
 
 
 def check(page: Page) -> None:
-    """Check a page, wide and in light colours, then narrow and in dark ones."""
+    """Check a page, wide and in light colours, then narrow and in dark ones; leave it as it was."""
+    size = page.viewport_size
+    assert size
     _check_accessibility(page)
     page.set_viewport_size(NARROW)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= NARROW["width"], f"The page is {wide} px wide."
     page.emulate_media(color_scheme="dark")
     _check_accessibility(page)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(size)
 
 
 def check_ids(page: Page) -> None:
@@ -71,32 +118,110 @@ def check_ids(page: Page) -> None:
 
 
 def _check_accessibility(page: Page) -> None:
-    found = Axe().run(page)
+    # The full report lists violations alone, which is much faster where a page has many rows.
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
+
+
+def visit(page: Page, address: str, status: int = 200) -> None:
+    answer = page.goto(address)
+    assert answer
+    assert answer.status == status, address
+    assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
+    check(page)
+    check_ids(page)
 
 
 @pytest.mark.parametrize("address", ANONYMOUS)
 def test_for_a_visitor(open_page: NewPage, address: str) -> None:
-    page = open_page(anonymous=True)
-    page.goto(address)
-    check(page)
-    check_ids(page)
+    visit(open_page(anonymous=True), address)
 
 
 @pytest.mark.parametrize("address", SIGNED_IN)
 def test_for_a_member(page: Page, demo_server: DemoServer, address: str) -> None:
-    member = _first(demo_server, "membership", "role = 'member'")
-    page.goto(address.format(member=member, key=_first(demo_server, "apikey")))
-    check(page)
-    check_ids(page)
+    # Of the team that Olivia sees first.
+    member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
+    key = _first(demo_server, "apikey", "revoked_at IS NULL")
+    visit(page, address.format(member=member, key=key))
 
 
-def _first(server: DemoServer, table: str, condition: str = "true") -> int:
+def _first(server: DemoServer, table: str, condition: str) -> int:
     with closing(sqlite3.connect(server.data_dir / "db.sqlite3")) as database:
         rows = database.execute(
             f"SELECT id FROM collections_app_{table} WHERE {condition} ORDER BY id LIMIT 1"
         )
         return int(rows.fetchone()[0])
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_where_a_member_is_refused(page: Page, address: str) -> None:
+    visit(page, address, REFUSED[address])
+
+
+def test_where_a_visitor_is_refused(open_page: NewPage) -> None:
+    visit(open_page(anonymous=True), "/nowhere", 404)
+
+
+@pytest.mark.parametrize("template", RENDERED)
+def test_where_something_fails(
+    open_page: NewPage, demo_server: DemoServer, settings: Settings, rf: RequestFactory, template: str
+) -> None:
+    # With the stylesheet and the scripts of the running server.
+    settings.STATIC_ROOT = demo_server.data_dir / "static"
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    }
+    request = rf.get("/")
+    request.user = AnonymousUser()
+    rendered, status = render_to_string(template, request=request), int(template[:3])
+    page = open_page(anonymous=True)
+    page.route(
+        "**/broken", lambda route: route.fulfill(status=status, body=rendered, content_type="text/html")
+    )
+    visit(page, "/broken", status)
+
+
+def test_for_somebody_new(page: Page, open_page: NewPage, demo_server: DemoServer) -> None:
+    """The link to set a password; then the pages of somebody in no team, and in a team of no collections."""
+    page.goto("/members/add")
+    page.get_by_label("E-mail address").fill("fern@example.com")
+    page.get_by_role("button", name="Add to Northwind Pricing").click()
+    link = page.get_by_role("textbox", name="Password link").input_value()
+    check(page)
+
+    page = open_page(anonymous=True)
+    visit(page, link)
+    page.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
+    page.get_by_label("New Password (again)").fill("another")
+    page.get_by_role("button", name="Set password").click()
+    page.get_by_text("You must type the same password each time.").wait_for()
+    check(page)
+    page.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
+    page.get_by_label("New Password (again)").fill(NEW_PASSWORD)
+    page.get_by_role("button", name="Set password").click()
+    page.get_by_role("heading", name="Your password is set").wait_for()
+    sign_in(page, "fern@example.com", NEW_PASSWORD)
+
+    fern = "user_id = (SELECT id FROM collections_app_user WHERE email = 'fern@example.com')"
+    with closing(sqlite3.connect(demo_server.data_dir / "db.sqlite3")) as database, database:
+        database.execute(f"DELETE FROM collections_app_membership WHERE {fern}")
+    visit(page, "/collections/", 403)
+    visit(page, "/profile/")
+    expect(page.get_by_text("You are not in a team yet")).to_be_visible()
+
+    demo_server.manage("create_team", "Emptyhanded", "--owner", "fern@example.com")
+    visit(page, "/collections/")
+    expect(page.get_by_role("heading", name="No collections yet")).to_be_visible()
+    visit(page, "/profile/")
+    expect(page.get_by_text("As soon as Emptyhanded has a collection")).to_be_visible()
+
+
+def test_with_a_password_link_for_a_member(page: Page, demo_server: DemoServer) -> None:
+    member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
+    page.goto(f"/members/{member}/password-link")
+    page.get_by_role("button", name="Make the link").click()
+    expect(page.get_by_role("textbox", name="Password link")).to_be_visible()
+    check(page)
 
 
 def test_with_an_open_menu(page: Page) -> None:
@@ -105,10 +230,18 @@ def test_with_an_open_menu(page: Page) -> None:
     check(page)
 
 
-def test_with_messages_and_secrets(page: Page) -> None:
+def test_with_a_key_that_was_just_made(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_label("What the key is for").fill("x")
     page.get_by_role("button", name="Make a key").click()
+    expect(page.get_by_role("textbox", name="API key")).to_be_visible()
+    check(page)
+
+
+def test_with_a_message(page: Page) -> None:
+    page.goto("/profile/")
+    page.get_by_role("button", name="Save name").click()
+    expect(page.get_by_text("Saved your name.")).to_be_visible()
     check(page)
 
 

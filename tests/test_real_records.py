@@ -1,0 +1,79 @@
+"""Real records, messy as shops are, from the import to the script that downloads them: none is changed."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from collections_app.models import Collection
+from tests.server import ROOT
+
+SHARED = ROOT.parent / "shared" / "data"
+
+pytestmark = [pytest.mark.shared, pytest.mark.django_db]
+
+
+@pytest.fixture(params=["lazada", "shein"])
+def scraped(request: pytest.FixtureRequest, laptops: Collection) -> list[dict[str, Any]]:
+    """The records of a shop, imported as run 1 of AU Laptops."""
+    path = SHARED / f"{request.param}-products.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    call_command("import_run", "101", str(path), stdout=io.StringIO())
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+@pytest.fixture
+def run(client: Client, bobs_key: str, scraped: object) -> dict[str, Any]:
+    """Run 1 as the API lists it."""
+    answer = client.post(
+        "/api/v1/schedules/collections/results/download/",
+        '{"collection_id": 101}',
+        content_type="application/json",
+        headers={"x-api-key": bobs_key},
+    )
+    (run,) = answer.json()["data"]
+    listed: dict[str, Any] = run
+    return listed
+
+
+def content(client: Client, key: str, link: str) -> bytes:
+    """Return what a link of the API leads to, byte for byte."""
+    answer = client.get(urlsplit(link).path, headers={"x-api-key": key})
+    assert answer.status_code == 200
+    return b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+
+
+def test_the_pages_bring_every_record(
+    client: Client, bobs_key: str, scraped: list[dict[str, Any]], run: dict[str, Any]
+) -> None:
+    assert (run["total_results"], run["total_exacted_result"]) == (1000, 1000)
+    pages = [json.loads(content(client, bobs_key, link)) for link in run["download_links"]["pages"]]
+    assert [len(page) for page in pages] == [250] * 4
+    assert [record for page in pages for record in page] == scraped
+
+
+def test_the_zip_brings_the_same_pages_byte_for_byte(
+    client: Client, bobs_key: str, run: dict[str, Any]
+) -> None:
+    with zipfile.ZipFile(
+        io.BytesIO(content(client, bobs_key, run["download_links"]["all_pages"]))
+    ) as archive:
+        assert archive.testzip() is None
+        zipped = {name: archive.read(name) for name in archive.namelist()}
+    pages = {Path(link).name: content(client, bobs_key, link) for link in run["download_links"]["pages"]}
+    assert list(zipped.items()) == list(pages.items())
+
+
+def test_the_dashboard_gives_the_same_file_as_the_api(
+    client: Client, as_bob: Client, bobs_key: str, run: dict[str, Any]
+) -> None:
+    for link in [*run["download_links"]["pages"], run["download_links"]["all_pages"]]:
+        answer = as_bob.get(f"/collections/101/runs/1/files/{Path(link).name}")
+        assert b"".join(answer.streaming_content) == content(client, bobs_key, link)  # type: ignore[attr-defined]
