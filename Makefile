@@ -25,7 +25,7 @@ serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your ow
 	@exec $(PYTHON) manage.py serve
 
 test: lint  ## Run every check and every test
-	@$(PYTHON) -m pytest -n auto --cov
+	@$(PYTHON) -m pytest -n auto --dist worksteal --cov
 
 # The checks work on a data folder of their own.
 lint: export DATA_DIR := .venv/data-of-checks

@@ -24,7 +24,6 @@ from collections_app.result_sets.writer import ResultSetWriter
 from tests.results import make_ready_run, records, stored_bytes, stored_records
 from tests.tools import needs
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 PAGES = {
     "AU Laptops_88_Results_Page_1.json": b'[ {"asin": "B1"} ]\n',
     "AU Laptops_88_Results_Page_2.json": b'[{"asin": "B2"}]',
@@ -543,19 +542,3 @@ def test_help_says_what_may_be_imported(capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     for words in ("COLLECTION FILE", "--page-size N", "JSON Lines", "ZIP", "(default: 250)"):
         assert words in said
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("shop", ["lazada", "shein"])
-def test_real_records_come_back_record_for_record(laptops: Collection, shop: str) -> None:
-    path = SHARED / f"{shop}-products.jsonl"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    scraped = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    import_run(101, path)
-    run = Run.objects.get()
-    assert run.extracted == len(scraped) == 1000
-    assert stored_records(run) == scraped
-    with zipfile.ZipFile(io.BytesIO(stored_bytes(run.files.get(kind=FileKind.ARCHIVE)))) as archive:
-        zipped = [record for name in archive.namelist() for record in json.loads(archive.read(name))]
-    assert zipped == scraped

@@ -355,6 +355,15 @@ class TestBeforeItIsReady:
             with pytest.raises(WrongUse, match="is over"):
                 writer.add_record({})
 
+    def test_what_is_over_does_not_end_again(self, laptops: Collection) -> None:
+        with ResultSetWriter.start(laptops) as writer:
+            run = writer.finish()
+            for end in (writer.finish, writer.pause, lambda: writer.fail("Stopped.")):
+                with pytest.raises(WrongUse, match="is over"):
+                    end()
+        run.refresh_from_db()
+        assert run.is_ready
+
 
 class TestPauseAndResume:
     def test_a_product_run_goes_on_after_its_pages(self, laptops: Collection, results_folder: Path) -> None:
@@ -426,6 +435,12 @@ class TestPauseAndResume:
         for run in (make_ready_run(laptops), make_failed_run(laptops)):
             with pytest.raises(WrongUse, match="is over"):
                 ResultSetWriter.resume(run)
+
+    def test_a_run_that_was_deleted_does_not_go_on(self, laptops: Collection) -> None:
+        run = make_processing_run(laptops)
+        Run.objects.all().delete()
+        with pytest.raises(WrongUse, match="is over or deleted"):
+            ResultSetWriter.resume(run)
 
 
 def expire(run: Run) -> None:

@@ -1,1 +1,1 @@
-"""What a script calls: the only home of the wire spellings, with sources/upstream.py."""
+"""What a script calls: the only home of the wire spellings."""

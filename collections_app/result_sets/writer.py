@@ -94,10 +94,10 @@ class ResultSetWriter:
         taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry()}
         nobodys = abandoned() | Q(lease_expires_at=None)
         if not Run.objects.filter(nobodys, pk=run.pk, state=State.PROCESSING).update(**taken):
-            run = Run.objects.get(pk=run.pk)
-            if is_being_written(run):
+            current = Run.objects.filter(pk=run.pk).first()
+            if current and is_being_written(current):
                 raise RunIsBeingWritten(f"Run {run.number} is being written by somebody else.")
-            raise WrongUse(f"Run {run.number} is over; only a run that is processing can go on.")
+            raise WrongUse(f"Run {run.number} is over or deleted; only a run that is processing can go on.")
         return cls(Run.objects.select_related("collection").get(pk=run.pk), page_size=page_size, resumed=True)
 
     def __init__(self, run: Run, *, page_size: int, resumed: bool = False) -> None:
@@ -146,6 +146,7 @@ class ResultSetWriter:
 
         `at` is the time that the run says it was completed at, by default now.
         """
+        self._must_not_be_over()
         if self._file is not None or not self._has_files:
             self._end_file()
         others = self._list_and_csv() if self._is_category else [self._archive()]
@@ -167,6 +168,7 @@ class ResultSetWriter:
 
     def pause(self) -> None:
         """Give the run back: Processing, with all that was added. Raises WriterLost."""
+        self._must_not_be_over()
         if self._file is not None:
             self._end_file()
         with transaction.atomic(durable=True):
@@ -176,6 +178,7 @@ class ResultSetWriter:
 
     def fail(self, reason: str, *, at: datetime | None = None) -> Run:
         """End the run as Failed, for a reason that a person understands, without files. Raises WriterLost."""
+        self._must_not_be_over()
         self._drop_file()
         with transaction.atomic(durable=True):
             self._change(
@@ -264,9 +267,12 @@ class ResultSetWriter:
             self.renew()
             raise
 
-    def _choose(self, way: _Way) -> None:
+    def _must_not_be_over(self) -> None:
         if self._is_over:
             raise WrongUse(f"Run {self.run.number} is over for this writer; nothing can be added.")
+
+    def _choose(self, way: _Way) -> None:
+        self._must_not_be_over()
         if self._way not in {None, way}:
             raise WrongUse("A run is written from records or from ready pages, not from both.")
         self._way = way
