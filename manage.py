@@ -10,11 +10,19 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import DatabaseError
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Error: {error}")
+    except DatabaseError as error:
+        if "--traceback" in sys.argv:
+            raise
+        # A database that was never made, or is of an older version, is the usual reason.
+        sys.exit(
+            f"Error: the database can't be used ({error}). `make serve` makes it and brings it up to date."
+        )
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell says of a program that was ended by Ctrl-C
 

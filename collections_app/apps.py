@@ -1,6 +1,10 @@
 """The app's registration."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import post_migrate
 
 
 class CollectionsConfig(AppConfig):
@@ -8,3 +12,16 @@ class CollectionsConfig(AppConfig):
 
     name = "collections_app"
     verbose_name = "Collections"
+
+    def ready(self) -> None:
+        """Have the database prepared whenever it is brought up to date."""
+        post_migrate.connect(_write_ahead, sender=self)
+
+
+def _write_ahead(using: str, **_: Any) -> None:
+    # SQLite's way to let readers and a writer not wait for each other. The file remembers it; a connection
+    # that said it again would want to write, which a full disk refuses.
+    if connections[using].vendor != "sqlite":
+        return
+    with connections[using].cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode = WAL")

@@ -1,27 +1,27 @@
-"""How gunicorn serves the site: the settings, by the names that gunicorn gives them.
-
-From the environment: HOST and PORT to listen on, WEB_CONCURRENCY (worker processes) and
-WEB_THREADS (threads of each).
-"""
+"""How gunicorn serves the site: the settings, by the names that gunicorn gives them."""
 
 import logging
 import os
+import resource
 import socket
 from pathlib import Path
 
+from django.conf import settings
+from django.db import DatabaseError, connection
 from gunicorn.arbiter import Arbiter
 from gunicorn.http import message
 from gunicorn.sock import TCPSocket
+from gunicorn.workers.base import Worker
 
-_host = os.environ.get("HOST") or "127.0.0.1"
-_port = os.environ.get("PORT") or "8000"
-bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+
+bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 
 # A download holds a thread until it ends, and costs nearly nothing while its reader is slow. With
 # 2 workers of 300 threads, 500 slow readers leave the dashboard as quick as it is alone.
-worker_class = "gthread"
-workers = int(os.environ.get("WEB_CONCURRENCY") or min(os.cpu_count() or 1, 8))
-threads = int(os.environ.get("WEB_THREADS") or 300)
+worker_class = "dashboard.gunicorn_worker.Worker"
+workers = settings.WEB_CONCURRENCY
+threads = settings.WEB_THREADS
 worker_connections = threads + 1000  # those above `threads` are kept alive between requests
 keepalive = 15
 preload_app = True  # what is wrong is said once, not by each worker
@@ -40,8 +40,9 @@ STALL_SECONDS = 60
 # to say that there is no such file. gunicorn caps its own setting at 8,190.
 limit_request_line = message.MAX_REQUEST_LINE = 128 * 1024
 
-# No request may say where the app lies; by default gunicorn believes requests from this machine.
-forwarder_headers = ""
+# No request may say where the app lies or that it came by HTTPS; by default gunicorn believes those from
+# this machine. Whether a proxy is believed, Django's settings say.
+forwarded_allow_ips = ""
 
 loglevel = "warning"
 # HEAD is answered as GET would be; that gunicorn leaves the body out needs no warning.
@@ -49,8 +50,29 @@ logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)
 
 
 def when_ready(server: Arbiter) -> None:
-    """Let the kernel close the connections of readers that stall."""
+    """Let the kernel close the connections of readers that stall, and the workers open enough files."""
+    # Each connection is one, and may have a result file and the database open. At its limit, often 1,024,
+    # a worker would end, with all its downloads.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * worker_connections
+    if resource.RLIM_INFINITY != soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     for listener in server.LISTENERS:
         if isinstance(listener, TCPSocket) and hasattr(socket, "TCP_USER_TIMEOUT"):
             # In milliseconds. Every accepted connection inherits it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Keep the database open for as long as the worker lives.
+
+    Whoever opens it first makes a file beside it, for which a full disk has no room; while somebody has
+    it open, it can be read.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM sqlite_master")
+            cursor.fetchall()
+    except DatabaseError as error:
+        worker.log.warning("The database can't be opened: %s", error)

@@ -3,6 +3,8 @@
 The README lists every knob; a test holds the list to this file.
 """
 
+import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,27 +12,42 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from dashboard import data_folder
+from collections_app import data_folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
 
+
+def _env_number(name: str, default: int, *, most: int) -> int:
+    text = env.str(name, default="") or str(default)
+    if not text.isdecimal() or not 0 < int(text) <= most:
+        raise ImproperlyConfigured(f"{name} is {text!r}; it must be a number from 1 to {most}.")
+    return int(text)
+
+
 DEBUG = env.bool("DEBUG", default=False)
 
+# Where gunicorn listens, and how much it does at once.
+HOST = env.str("HOST", default="") or "127.0.0.1"
+PORT = _env_number("PORT", 8000, most=65535)
+WEB_CONCURRENCY = _env_number("WEB_CONCURRENCY", min(os.cpu_count() or 1, 8), most=1000)
+WEB_THREADS = _env_number("WEB_THREADS", 300, most=10_000)
+
 # Where the database, the results and the secrets made on first use are kept.
-DATA_DIR = data_folder.prepare(Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve())
+DATA_DIR = data_folder.prepare(Path(env.str("DATA_DIR", default="") or BASE_DIR / "var").resolve())
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or data_folder.stored_secret(DATA_DIR / "secret_key")
 
 # The address that people and scripts reach this site at, such as https://results.example.com.
 # Empty: links are made from the address of each request, and only this machine is answered.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
-_public = urlsplit(PUBLIC_URL)
-if PUBLIC_URL and (_public.scheme not in {"http", "https"} or not _public.hostname or _public.path):
+if not re.fullmatch(r"(?a)(https?://\w[\w.-]*(:\d+)?)?", PUBLIC_URL):
     raise ImproperlyConfigured(
-        f"PUBLIC_URL is {PUBLIC_URL!r}; it must be a scheme and a host without a path, such as https://results.example.com."
+        f"PUBLIC_URL is {PUBLIC_URL!r}; it must be a scheme and a host, with a port or without, "
+        "and nothing else, such as https://results.example.com."
     )
+_public = urlsplit(PUBLIC_URL)
 
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *([_public.hostname] if _public.hostname else [])]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
@@ -40,6 +57,8 @@ _https = _public.scheme == "https"
 SECURE_SSL_REDIRECT = _https
 # TLS ends at a proxy in front of us, which says so; without this, every request would be redirected.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+# The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if _https else 0
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
@@ -92,6 +111,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "collections_app.views.errors.MethodNotAllowedPage",
     "collections_app.access.DefaultDeny",
 ]
 
@@ -124,7 +144,8 @@ DATABASES = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 30,
             # FULL: a run that was told to be complete is still complete after a power cut.
-            "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+            # That the journal is written ahead (WAL) is kept in the file; see collections_app/apps.py.
+            "init_command": "PRAGMA synchronous = FULL",
         },
         # A file, not memory: the tests write from several threads and processes.
         "TEST": {"NAME": DATA_DIR / "test.sqlite3"},
@@ -156,6 +177,9 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
 
+# Nobody sends us files. What is too large for memory passes by, and nothing is written to the disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+
 AUTH_USER_MODEL = "collections_app.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -168,13 +192,14 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "collections"
+LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "collections_app.accounts.AccountAdapter"
 # allauth would offer sign-up to an unknown address, which nobody can.
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.accounts.PasswordLinkTokens"  # noqa: S105
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -198,7 +223,7 @@ if EMAIL_URL:
     EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_SSL"))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default=f"results@{_public.hostname or 'localhost'}")
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="") or f"results@{_public.hostname or 'localhost'}"
 
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
@@ -214,5 +239,6 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     # An answer of 4xx is the caller's mistake, not an event for the operator.
-    "loggers": {"django.request": {"level": "ERROR"}},
+    # Django logs some of them as security errors with a traceback, such as a Host that isn't ours.
+    "loggers": {"django.request": {"level": "ERROR"}, "django.security": {"level": "CRITICAL"}},
 }

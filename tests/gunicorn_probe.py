@@ -1,15 +1,17 @@
-"""The site's own gunicorn settings, with two changes for tests of delivery.
+"""The site's own gunicorn settings, with changes for tests of delivery.
 
-Readers that stall are ended after one second, and what the kernel sends by itself is counted.
+Readers that stall are ended after one second, requests that don't arrive after three, and what the
+kernel sends by itself is counted.
 """
 
 import os
 from typing import Any
 
-from dashboard import gunicorn_conf
+from dashboard import gunicorn_conf, gunicorn_worker
 from dashboard.gunicorn_conf import *  # noqa: F403
 
 gunicorn_conf.STALL_SECONDS = 1
+gunicorn_worker.REQUEST_SECONDS = 3
 
 _sendfile = os.sendfile
 

@@ -1,3 +1,4 @@
+import errno
 import stat
 import threading
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from dashboard import data_folder
+from collections_app import data_folder
 
 
 def mode(path: Path) -> int:
@@ -16,6 +17,49 @@ def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     folder = data_folder.prepare(tmp_path / "new" / "data")
     assert mode(folder) == 0o700
     assert data_folder.prepare(folder) == folder
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(0o755, 0o750), (0o777, 0o770), (0o750, 0o750), (0o700, 0o700), (0o1777, 0o1777)]
+)
+def test_others_lose_their_rights_to_one_that_is_there(tmp_path: Path, before: int, after: int) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(before)
+    data_folder.prepare(tmp_path / "data")
+    assert mode(tmp_path / "data") == after
+
+
+def test_somebody_elses_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    data_folder.prepare(tmp_path)
+    assert mode(tmp_path) == 0o777
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\x00\xfe"])
+def test_a_file_without_a_secret_is_said_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "secret_key"
+    path.write_bytes(content)
+    with pytest.raises(ImproperlyConfigured, match=f"^The file {path} holds no secret. Restore it"):
+        data_folder.stored_secret(path)
+    assert path.read_bytes() == content
+
+
+def test_a_secret_that_is_a_folder_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"can't be kept there \(Is a directory\)"):
+        data_folder.stored_secret(tmp_path)
+
+
+def test_a_secret_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ImproperlyConfigured, match="No space left on device"):
+        data_folder.stored_secret(tmp_path / "secret_key")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> None:

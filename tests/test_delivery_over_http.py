@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -22,6 +22,7 @@ import requests
 
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
+THREADS = 20
 MEBIBYTE = 2**20
 RANDOM = "random bytes.json"
 SPARSE = "sparse.json"
@@ -95,7 +96,8 @@ def server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     manage(data_dir, "shell", "--no-imports", "--command", ADD_FILES)
     key = manage(data_dir, "shell", "--no-imports", "--command", MAKE_KEY).split()[-1]
     port = free_port()
-    more = {"PORT": str(port), "WEB_CONCURRENCY": "1", "SENDFILE_LOG": str(data_dir / "sendfile.log")}
+    more = {"PORT": str(port), "WEB_CONCURRENCY": "1", "WEB_THREADS": str(THREADS)}
+    more["SENDFILE_LOG"] = str(data_dir / "sendfile.log")
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -339,10 +341,11 @@ def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
 
 
 def test_a_download_holds_no_connection_to_the_database(server: Server) -> None:
-    database = str(server.data_dir / "db.sqlite3")
+    # Each connection has it open; the worker keeps one for itself.
+    log = str(server.data_dir / "db.sqlite3-wal")
     with server.slow_reader(SPARSE):
         assert eventually(lambda: str(server.stored(SPARSE)) in server.open_files())
-        assert database not in server.open_files()
+        assert server.open_files().count(log) == 1
 
 
 def test_a_name_of_ten_thousand_characters_is_not_found(server: Server) -> None:
@@ -407,6 +410,130 @@ def test_no_header_moves_the_app(server: Server) -> None:
         f"{server.url}/healthz", headers={"SCRIPT_NAME": "/elsewhere", "PATH_INFO": "/admin/"}
     )
     assert answer.json() == {"status": "ok"}
+
+
+def test_no_header_moves_the_links_to_https(server: Server) -> None:
+    answer = requests.post(
+        f"{server.url}/api/v1/schedules/collections/results/download/",
+        json={"collection_id": 101, "limit": 5},
+        headers=server.headers | {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on"},
+    )
+    links = [link for run in answer.json()["data"] for link in run["download_links"]["pages"]]
+    assert links
+    assert all(link.startswith(server.url) for link in links)
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/api/v1/schedules/collections/results/download/"])
+def test_a_host_that_is_not_ours_is_refused_and_no_event(server: Server, path: str) -> None:
+    answer = requests.get(server.url + path, headers={"Host": "evil.example"})
+    assert answer.status_code in {400, 405}
+    assert "evil.example" not in answer.text
+
+
+# --- clients that hold it up --------------------------------------------------------------------
+
+
+FORM = b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n"
+CHUNK = (
+    b"POST /api/v1/schedules/collections/results/download/ HTTP/1.1\r\nHost: localhost\r\n"
+    b"x-api-key: KEY\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n{"
+)
+STALLED = [
+    b"G",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+    FORM + b"\r\n",
+    FORM + b"Cookie: csrftoken=" + b"a" * 32 + b"\r\n\r\na=b",
+    CHUNK,
+]
+
+
+def healthy(server: Server) -> bool:
+    return bool(requests.get(f"{server.url}/healthz", timeout=20).ok)
+
+
+@contextlib.contextmanager
+def connections(server: Server, sending: Iterable[bytes]) -> Iterator[list[socket.socket]]:
+    """Open a connection for each of the beginnings of a request, and send it."""
+    parts = urlsplit(server.url)
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for piece in sending:
+            connection = socket.create_connection((parts.hostname, parts.port), timeout=20)
+            opened.append(stack.enter_context(connection))
+            connection.sendall(piece.replace(b"KEY", server.key.encode()))
+        yield opened
+
+
+def test_senders_that_stall_are_ended(server: Server) -> None:
+    with connections(server, STALLED * 6) as stalled:
+        assert len(stalled) > THREADS
+        assert healthy(server)
+        for connection in stalled:
+            with contextlib.suppress(ConnectionResetError):
+                answer = b"".join(iter(lambda c=connection: c.recv(65536), b""))
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 403") or b'"code":400' in answer, answer
+
+
+@pytest.mark.parametrize("sending", [b"GET / HTTP/1.1\r\nx: ", FORM + b"\r\n"], ids=["a head", "a body"])
+def test_a_sender_that_dribbles_is_ended(server: Server, sending: bytes) -> None:
+    def is_ended() -> bool:
+        try:
+            connection.sendall(b"x")
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        return False
+
+    with connections(server, [sending]) as (connection,):
+        assert eventually(is_ended)
+
+
+def test_the_time_for_a_request_begins_anew_with_each(server: Server) -> None:
+    with contextlib.closing(server.connect()) as connection:
+        sockets = set()
+        for _ in range(3):
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+            sockets.add(connection.sock)
+            time.sleep(2)
+        assert len(sockets) == 1
+
+
+def test_clients_that_do_not_hang_up_hold_nobody_up(server: Server) -> None:
+    ended = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with connections(server, [ended] * (THREADS // 2)) as lingering:
+        for connection in lingering:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        begun = time.monotonic()
+        assert healthy(server)
+        assert time.monotonic() - begun < 1.5
+
+
+def test_nothing_of_an_upload_is_kept(server: Server) -> None:
+    session = requests.Session()
+    page = session.get(f"{server.url}/accounts/login/").text
+    token = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    before, spooled = server.resident_kibibytes(), []
+    field = f'--x\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n{token}\r\n'
+    file = '--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    size, piece = 30, b"a" * MEBIBYTE
+    total = len(field) + len(file) + size * MEBIBYTE + len("\r\n--x--\r\n")
+
+    def body() -> Iterator[bytes]:
+        yield (field + file).encode()
+        for _ in range(size):
+            yield piece
+            spooled.extend(path for path in server.open_files() if ".upload" in path)
+        yield b"\r\n--x--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(total)}
+    prepared = session.prepare_request(requests.Request("POST", f"{server.url}/accounts/login/"))
+    connection = server.connect()
+    with contextlib.closing(connection):
+        headers |= {"Cookie": prepared.headers["Cookie"]}
+        connection.request("POST", "/accounts/login/", body=body(), headers=headers)
+        assert connection.getresponse().status == 200
+    assert not spooled
+    assert server.resident_kibibytes() - before < 10 * 1024
 
 
 def talk(server: Server, request: bytes) -> bytes:

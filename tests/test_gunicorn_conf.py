@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import runpy
 import socket
 from collections.abc import Callable
@@ -10,54 +11,77 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from gunicorn.config import Config
 from gunicorn.sock import TCPSocket, UnixSocket
+from pytest_django import Settings
 
+INFINITE = resource.RLIM_INFINITY
 CONF = Path(__file__).parent.parent / "dashboard" / "gunicorn_conf.py"
-KNOBS = ("HOST", "PORT", "WEB_CONCURRENCY", "WEB_THREADS")
-
 
 Conf = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def conf(monkeypatch: pytest.MonkeyPatch) -> Conf:
-    """Return what the file says under an environment."""
-    for knob in KNOBS:
-        monkeypatch.delenv(knob, raising=False)
+def conf(settings: Settings) -> Conf:
+    """Return what the file says under the site's settings."""
 
-    def read(**environment: str) -> dict[str, Any]:
-        for knob, value in environment.items():
-            monkeypatch.setenv(knob, value)
+    def read(**changes: Any) -> dict[str, Any]:
+        for name, value in changes.items():
+            setattr(settings, name, value)
         return runpy.run_path(str(CONF))
 
     return read
 
 
-def test_it_listens_on_this_machine_alone(conf: Conf) -> None:
-    assert conf()["bind"] == "127.0.0.1:8000"
-
-
 @pytest.mark.parametrize(
     ("host", "port", "bind"),
-    [("0.0.0.0", "80", "0.0.0.0:80"), ("::1", "9000", "[::1]:9000"), ("", "", "127.0.0.1:8000")],
+    [("127.0.0.1", 8000, "127.0.0.1:8000"), ("0.0.0.0", 80, "0.0.0.0:80"), ("::1", 9000, "[::1]:9000")],
 )
-def test_it_listens_where_the_environment_says(conf: Conf, host: str, port: str, bind: str) -> None:
+def test_it_listens_where_the_settings_say(conf: Conf, host: str, port: int, bind: str) -> None:
     assert conf(HOST=host, PORT=port)["bind"] == bind
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (64, 8), (None, 1)])
-def test_it_has_a_worker_for_each_core(
-    conf: Conf, monkeypatch: pytest.MonkeyPatch, cores: int | None, workers: int
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert conf()["workers"] == workers
-
-
 def test_workers_and_threads_can_be_set(conf: Conf) -> None:
-    settings = conf(WEB_CONCURRENCY="3", WEB_THREADS="50")
-    assert (settings["workers"], settings["threads"]) == (3, 50)
-    assert settings["worker_connections"] > settings["threads"]
+    said = conf(WEB_CONCURRENCY=3, WEB_THREADS=50)
+    assert (said["workers"], said["threads"]) == (3, 50)
+    assert said["worker_connections"] > said["threads"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised"),
+    [
+        ((1024, 100_000), (5200, 100_000)),
+        ((1024, 4096), (4096, 4096)),
+        ((1024, INFINITE), (5200, INFINITE)),
+        ((8000, 100_000), None),
+        ((INFINITE, INFINITE), None),
+    ],
+)
+def test_workers_may_open_a_file_for_each_connection_and_more(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], raised: tuple[int, int] | None
+) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda what, limits: told.append(limits))
+    conf(WEB_THREADS=300)["when_ready"](SimpleNamespace(LISTENERS=[]))
+    assert told == ([raised] if raised else [])
+
+
+@pytest.mark.django_db
+def test_a_database_that_cannot_be_opened_is_one_line(conf: Conf, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    log = SimpleNamespace(warning=lambda text, *args: lines.append(text % args))
+    worker = SimpleNamespace(log=log)
+    conf()["post_worker_init"](worker)
+    assert lines == []
+
+    def full() -> None:
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(connection, "cursor", full)
+    conf()["post_worker_init"](worker)
+    assert lines == ["The database can't be opened: disk I/O error"]
 
 
 def test_gunicorn_knows_every_setting(conf: Conf) -> None:

@@ -206,5 +206,5 @@ def test_the_command_says_which_runs_it_left_alone(laptops: Collection) -> None:
         call_command("repair_runs", stdout=out)
     assert out.getvalue() == (
         "Left alone, because they are being written or were interrupted less than a minute ago: "
-        "run 1 of AU Laptops.\n"
+        "run 1 of AU Laptops. Where nobody writes them, call repair_runs again in a minute.\n"
     )

@@ -1,21 +1,26 @@
 import contextlib
 import io
-import runpy
+import json
+import resource
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from pytest_django import Settings
 
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
-from tests.server import ROOT, environment, free_port, wait_until_it_answers
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 
 class Served(BaseException):
@@ -38,8 +43,8 @@ def place(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, p
 
     monkeypatch.setattr("os.execv", execv)
     monkeypatch.setattr("os.chdir", lambda folder: None)
-    monkeypatch.setenv("PORT", str(port))
-    monkeypatch.delenv("HOST", raising=False)
+    monkeypatch.setenv("WEB_CONCURRENCY", "")
+    settings.HOST, settings.PORT = "127.0.0.1", port
     settings.DATA_DIR = settings.STATIC_ROOT = tmp_path
     (tmp_path / "staticfiles.json").touch()
     return became
@@ -50,7 +55,7 @@ def serve(*args: str) -> dict[str, str]:
     output = io.StringIO()
     with contextlib.suppress(Served):
         call_command("serve", *args, stdout=output)
-    return dict(line.split(": ", 1) for line in output.getvalue().splitlines())
+    return dict(line.partition(": ")[::2] for line in output.getvalue().splitlines())
 
 
 @contextlib.contextmanager
@@ -74,10 +79,8 @@ class TestWhatItPrints:
         assert serve()["Address"] == "https://results.example.com/"
 
     @pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "localhost"), ("localhost", "localhost")])
-    def test_the_address_can_be_opened(
-        self, monkeypatch: pytest.MonkeyPatch, port: int, host: str, shown: str
-    ) -> None:
-        monkeypatch.setenv("HOST", host)
+    def test_the_address_can_be_opened(self, settings: Settings, port: int, host: str, shown: str) -> None:
+        settings.HOST = host
         assert serve()["Address"] == f"http://{shown}:{port}/"
 
     def test_in_an_empty_database_it_says_how_to_begin(self) -> None:
@@ -90,8 +93,13 @@ class TestWhatItPrints:
 
     def test_a_run_whose_writer_was_killed_is_repaired_first(self, laptops: Collection) -> None:
         run = laptops.next_run(attempt="killed", lease_expires_at=laptops.created_at)
-        serve()
+        assert "Run 1 of AU Laptops was interrupted; it is Failed now." in serve()
         assert Run.objects.get(pk=run.pk).state == State.FAILED
+
+    def test_a_run_whose_writer_may_be_alive_is_left_and_named(self, laptops: Collection) -> None:
+        laptops.next_run(attempt="alive", lease_expires_at=timezone.now() + timedelta(seconds=30))
+        printed = serve()
+        assert "call repair_runs again in a minute" in " ".join(printed.values())
 
 
 @pytest.mark.django_db
@@ -136,21 +144,12 @@ class TestWhatIsWrong:
         with pytest.raises(CommandError) as error:
             serve()
         assert str(error.value) == (
-            "The static files are missing. Run: python manage.py collectstatic --noinput"
+            f"The static files are missing. Run: {sys.executable} manage.py collectstatic --noinput"
         )
 
-    @pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "80.5", "²"])
-    def test_a_port_that_is_none(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-        monkeypatch.setenv("PORT", text)
-        with pytest.raises(CommandError) as error:
-            serve()
-        assert str(error.value) == f"PORT is {text!r}; it must be a number from 1 to 65535."
-
     @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
-    def test_a_host_that_is_not_this_machine(
-        self, monkeypatch: pytest.MonkeyPatch, port: int, host: str
-    ) -> None:
-        monkeypatch.setenv("HOST", host)
+    def test_a_host_that_is_not_this_machine(self, settings: Settings, port: int, host: str) -> None:
+        settings.HOST = host
         with pytest.raises(CommandError, match=f"Can't listen on port {port} of {host} .*HOST and PORT"):
             serve()
 
@@ -159,10 +158,10 @@ def test_an_ipv6_address_has_brackets() -> None:
     assert command._in_url("::1") == "[::1]"
 
 
-def test_gunicorn_listens_where_the_command_looked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PORT")
-    bind = runpy.run_path(str(ROOT / "dashboard" / "gunicorn_conf.py"))["bind"]
-    assert bind == f"{command.DEFAULT_HOST}:{command.DEFAULT_PORT}"
+NO_KEY_WAS_USED = """
+from collections_app.models import ApiKey
+ApiKey.objects.update(last_used_at=None)
+"""
 
 
 class TestARealProcess:
@@ -175,23 +174,34 @@ class TestARealProcess:
         (tmp_path / "data" / "static").symlink_to(demo_data / "static")
         return tmp_path / "data"
 
-    def run(self, data_dir: Path, port: int) -> dict[str, str]:
+    def run(self, data_dir: Path, port: int, **knobs: str) -> dict[str, str]:
         """Serve until it answers, press Ctrl-C, and return what was printed."""
+        with self.server(data_dir, port, "--demo", **knobs) as (_, log):
+            pass
+        return dict(line.split(": ", 1) for line in log.read_text().splitlines() if ": " in line)
+
+    @contextlib.contextmanager
+    def server(
+        self, data_dir: Path, port: int, *arguments: str, **knobs: str
+    ) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+        """Serve, and press Ctrl-C at the end."""
         log = data_dir / "log"
         with (
             log.open("wb") as output,
             subprocess.Popen(
-                [sys.executable, "manage.py", "serve", "--demo"],
+                [sys.executable, "manage.py", "serve", *arguments],
                 cwd=ROOT,
-                env=environment(data_dir, PORT=str(port)),
+                env=environment(data_dir, PORT=str(port), **knobs),
                 stdout=output,
                 stderr=output,
             ) as process,
         ):
-            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=10)
-        return dict(line.split(": ", 1) for line in log.read_text().splitlines() if ": " in line)
+            try:
+                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+                yield process, log
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=10)
 
     def test_it_sets_itself_up_serves_and_tells_the_same_again(self, data_dir: Path, port: int) -> None:
         printed = self.run(data_dir, port)
@@ -200,31 +210,108 @@ class TestARealProcess:
         secret = data_dir / "secret_key"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
+    def test_knobs_that_are_empty_are_as_though_they_were_not_there(self, data_dir: Path, port: int) -> None:
+        knobs = ("DEBUG", "DEFAULT_FROM_EMAIL", "EMAIL_URL", "HOST", "PUBLIC_URL", "SECRET_KEY")
+        empty = dict.fromkeys((*knobs, "WEB_CONCURRENCY", "WEB_THREADS"), "")
+        assert self.run(data_dir, port, **empty)["Address"] == f"http://127.0.0.1:{port}/"
+
+    def error(self, data_dir: Path, *arguments: str, **knobs: str) -> str:
+        """Return what a server says that can't start."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", "serve", *arguments],
+            cwd=ROOT,
+            env=environment(data_dir, **knobs),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stdout == ""
+        return done.stderr
+
     def test_a_data_folder_that_cannot_be_made_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        done = subprocess.run(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=environment(tmp_path / "file" / "data"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 1
-        assert done.stderr.count("\n") == 1
-        assert done.stderr.startswith(f"Error: The data folder {tmp_path}/file/data can't be made")
+        said = self.error(tmp_path / "file" / "data")
+        assert said.count("\n") == 1
+        assert said.startswith(f"Error: The data folder {tmp_path}/file/data can't be made")
+
+    @pytest.mark.parametrize(
+        ("knobs", "said"),
+        [
+            ({"WEB_CONCURRENCY": "abc"}, "WEB_CONCURRENCY is 'abc'; it must be a number from 1 to 1000."),
+            ({"WEB_THREADS": "0"}, "WEB_THREADS is '0'; it must be a number from 1 to 10000."),
+            ({"PORT": "abc"}, "PORT is 'abc'; it must be a number from 1 to 65535."),
+        ],
+    )
+    def test_a_number_that_is_none_is_one_sentence(
+        self, data_dir: Path, knobs: dict[str, str], said: str
+    ) -> None:
+        assert self.error(data_dir, **knobs) == f"Error: {said}\n"
 
     def test_a_database_that_is_none_is_one_sentence(self, data_dir: Path, port: int) -> None:
-        (data_dir / "db.sqlite3").mkdir()
-        done = subprocess.run(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=environment(data_dir, PORT=str(port)),
-            capture_output=True,
-            text=True,
-            check=False,
+        database = data_dir / "db.sqlite3"
+        start = f"CommandError: The database in {data_dir} can't be used:"
+        database.mkdir()
+        assert self.error(data_dir, PORT=str(port)) == f"{start} unable to open database file.\n"
+        database.rmdir()
+        database.write_bytes(b"This is no database. " * 1000)
+        assert self.error(data_dir, PORT=str(port)) == f"{start} file is not a database.\n"
+
+    def test_results_that_are_no_folder_are_one_sentence(self, data_dir: Path, port: int) -> None:
+        (data_dir / "results").touch()
+        assert self.error(data_dir, PORT=str(port)) == (
+            f"CommandError: The data folder can't be used: {data_dir}/results: Not a directory.\n"
         )
-        assert done.returncode == 1
-        assert done.stderr == (
-            f"CommandError: The database in {data_dir} can't be used: unable to open database file.\n"
-        )
+
+    # A limit on the size of files stands for the disk: it takes no rights, and writes fail as they do there.
+    @pytest.mark.parametrize(
+        ("kibibytes", "said"),
+        [
+            (0, "Error: The secret in {}/secret_key can't be kept there"),
+            (100, "CommandError: The database in {} can't be used"),
+            (1000, "CommandError: The database in {} can't be used"),
+        ],
+    )
+    def test_a_full_disk_is_one_sentence(self, data_dir: Path, port: int, kibibytes: int, said: str) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes * 1024, limits[1]))
+        try:
+            error = self.error(data_dir, "--demo", PORT=str(port))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert error.startswith(said.format(data_dir))
+        assert error.count("\n") == 1
+
+    def test_reading_goes_on_while_the_disk_is_full(self, demo_data: Path, tmp_path: Path, port: int) -> None:
+        data_dir = shutil.copytree(demo_data, tmp_path / "full")
+        manage(data_dir, "shell", "--no-imports", "--command", NO_KEY_WAS_USED)
+        headers = {"x-api-key": json.loads((data_dir / "demo.json").read_text())["api_key"]}
+        address = f"http://127.0.0.1:{port}/api/v1/schedules/collections/results/download/"
+        with self.server(data_dir, port, WEB_CONCURRENCY="1") as (process, log):
+            worker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+            # The log has room; the database has none, nor has any file beside it.
+            resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            for _ in range(2):
+                listed = requests.post(address, json={"collection_id": 101, "limit": 5}, headers=headers)
+                assert listed.status_code == 200, log.read_text()
+                runs = [run for run in listed.json()["data"] if run["is_download_generated"]]
+                assert requests.get(runs[0]["download_links"]["pages"][0], headers=headers).status_code == 200
+        assert log.read_text().count("was used can't be noted: ") == 4
+        assert "Traceback" not in log.read_text()
+
+
+def test_a_command_on_a_data_folder_without_a_database_says_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "create_team", "T", "--owner", "a@example.com"],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: the database can't be used (no such table: collections_app_user). "
+        "`make serve` makes it and brings it up to date.\n"
+    )

@@ -1,15 +1,24 @@
 """What the environment makes of the settings. A production-like process is in test_serve.py."""
 
+import os
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.core.internal.httpkit import get_client_ip
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from pytest_django import Settings
 
-SETTINGS = str(Path(__file__).resolve().parent.parent / "dashboard" / "settings.py")
+from collections_app import data_folder
+from collections_app.models import User
+from tests.conftest import PASSWORD
+from tests.server import ROOT
+
+SETTINGS = str(ROOT / "dashboard" / "settings.py")
 
 
 @pytest.fixture
@@ -51,11 +60,57 @@ def test_a_plain_http_address_keeps_cookies_that_a_browser_sends_back(read: Any)
 
 
 @pytest.mark.parametrize(
-    "url", ["results.example.com", "ftp://example.com", "https://", "https://a.example/b"]
+    "url",
+    [
+        "results.example.com",
+        "ftp://example.com",
+        "https://",
+        "https://a.example/b",
+        "https://[bad",
+        "https://h?x=1",
+        "https://h#x",
+        "http://h:abc",
+        "https://u:p@h",
+        "https://*",
+        "https://.example.com",
+        "https://h h",
+    ],
 )
 def test_a_public_url_that_is_none_is_said_in_one_sentence(read: Any, url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"PUBLIC_URL is .* such as https://results\.example\.com"):
         read(PUBLIC_URL=url)
+
+
+@pytest.mark.parametrize("name", ["PORT", "WEB_CONCURRENCY", "WEB_THREADS"])
+@pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "80.5", "²"])
+def test_a_number_that_is_none_is_said_in_one_sentence(read: Any, name: str, text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} is {text!r}; it must be a number from 1 to "):
+        read(**{name: text})
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "listens"), [("", "", ("127.0.0.1", 8000)), ("0.0.0.0", "80", ("0.0.0.0", 80))]
+)
+def test_by_default_it_listens_on_this_machine_alone(
+    read: Any, host: str, port: str, listens: tuple[str, int]
+) -> None:
+    settings = read(HOST=host, PORT=port)
+    assert (settings["HOST"], settings["PORT"]) == listens
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (64, 8), (None, 1)])
+def test_it_has_a_worker_for_each_core(
+    read: Any, monkeypatch: pytest.MonkeyPatch, cores: int | None, workers: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert read(WEB_CONCURRENCY="")["WEB_CONCURRENCY"] == workers
+
+
+def test_an_empty_data_folder_is_the_default(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[Path] = []
+    monkeypatch.setattr(data_folder, "prepare", lambda folder: prepared.append(folder) or folder)
+    read(DATA_DIR="", SECRET_KEY="no file is made")
+    assert prepared == [ROOT / "var"]
 
 
 def test_the_secret_key_is_made_on_first_use_and_stays(read: Any) -> None:
@@ -115,3 +170,40 @@ class TestBehindAProxyThatSpeaksTls:
 
     def test_the_health_check_needs_no_https(self) -> None:
         assert Client().get("/healthz", headers={"host": "localhost"}).status_code == 200
+
+
+class TestWhereSomebodySignsInFrom:
+    """What failed sign-ins are counted by, along with the account."""
+
+    def address(self, settings: Settings, public: dict[str, Any], forwarded: str) -> str | None:
+        settings.ALLAUTH_TRUSTED_PROXY_COUNT = public["ALLAUTH_TRUSTED_PROXY_COUNT"]
+        request = RequestFactory().get("/", REMOTE_ADDR="127.0.0.1", headers={"x-forwarded-for": forwarded})
+        return get_client_ip(request)
+
+    def test_behind_a_proxy_it_is_the_address_that_the_proxy_saw(self, settings: Settings, read: Any) -> None:
+        public = read(PUBLIC_URL="https://results.example.com")
+        # The first one is what a client made up, the last one what the proxy adds.
+        assert self.address(settings, public, "203.0.113.1, 198.51.100.7") == "198.51.100.7"
+
+    @pytest.mark.parametrize("url", ["", "http://results.lan:8000"])
+    def test_without_one_nobody_can_make_it_up(self, settings: Settings, read: Any, url: str) -> None:
+        assert self.address(settings, read(PUBLIC_URL=url), "198.51.100.7") == "127.0.0.1"
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize(
+        ("url", "locked_out"), [("https://results.example.com", False), ("http://results.lan", True)]
+    )
+    def test_behind_a_proxy_nobody_locks_the_others_out(
+        self, settings: Settings, read: Any, bob: User, url: str, *, locked_out: bool
+    ) -> None:
+        settings.ALLAUTH_TRUSTED_PROXY_COUNT = read(PUBLIC_URL=url)["ALLAUTH_TRUSTED_PROXY_COUNT"]
+        cache.clear()
+
+        def sign_in(number: int, email: str, password: str) -> HttpResponse:
+            headers = {"x-forwarded-for": f"198.51.100.{number}"}
+            return Client().post("/accounts/login/", {"login": email, "password": password}, headers=headers)
+
+        for attempt in range(40):
+            sign_in(1, f"somebody-{attempt}@example.com", "wrong")
+        answer = sign_in(2, bob.email, PASSWORD)
+        assert (answer.status_code != 302) is locked_out

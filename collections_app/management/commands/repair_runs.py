@@ -20,7 +20,7 @@ class Command(BaseCommand):
         "are left alone."
     )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
         """Repair, and say what was done."""
         try:
             report = repair_runs()
@@ -35,9 +35,10 @@ class Command(BaseCommand):
         if report.living_runs:
             self.stdout.write(
                 "Left alone, because they are being written or were interrupted less than a minute ago: "
-                f"{', '.join(f'run {_named(run)}' for run in report.living_runs)}."
+                f"{', '.join(f'run {_named(run)}' for run in report.living_runs)}. "
+                "Where nobody writes them, call repair_runs again in a minute."
             )
-        elif not report.was_needed:
+        elif not report.was_needed and verbosity:
             self.stdout.write("Nothing to repair.")
 
 

@@ -3,23 +3,21 @@
 import errno
 import io
 import os
+import shlex
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.db import DatabaseError
 
 from collections_app.demo import build
 from collections_app.models import Team, User
-from collections_app.result_sets.repair import repair_runs
-
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8000
-_LARGEST_PORT = 65535
 
 
 class Command(BaseCommand):
@@ -27,7 +25,7 @@ class Command(BaseCommand):
 
     help = (
         "Bring the database up to date, clean up after interrupted runs, and serve the site by gunicorn. "
-        f"HOST (default {DEFAULT_HOST}) and PORT (default {DEFAULT_PORT}) come from the environment."
+        "Where it listens, HOST and PORT, comes from the environment."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,17 +38,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, demo: bool, **options: Any) -> None:
         """Check, prepare, print where the site is, and become gunicorn."""
-        host, port = os.environ.get("HOST") or DEFAULT_HOST, _port()
+        host, port = settings.HOST, settings.PORT
         _check_that_it_is_free(host, port)
         _check_static_files()
-        _bring_up_to_date()
-        repair_runs()
-        if demo and build.has_room():
-            call_command("demo", stdout=io.StringIO())
+        with _data_that_can_be_used():
+            _bring_up_to_date()
+            call_command("repair_runs", verbosity=0, stdout=self.stdout)
+            if demo and build.has_room():
+                call_command("demo", stdout=io.StringIO())
         self._say_where(host, port, demo=demo)
         sys.stdout.flush()
         sys.stderr.flush()
         os.chdir(settings.BASE_DIR)
+        # gunicorn reads this one too, and an empty one is a mistake to it.
+        os.environ["WEB_CONCURRENCY"] = str(settings.WEB_CONCURRENCY)
         os.execv(  # noqa: S606  # no shell is wanted
             sys.executable,
             [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
@@ -66,15 +67,9 @@ class Command(BaseCommand):
         elif not (User.objects.exists() or Team.objects.exists()):
             self.stdout.write(
                 "Nobody can sign in yet. Make the first team and its owner with: "
-                'python manage.py create_team "My team" --owner me@example.com'
+                f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))} {shlex.quote(sys.executable)} manage.py "
+                'create_team "My team" --owner me@example.com'
             )
-
-
-def _port() -> int:
-    text = os.environ.get("PORT") or str(DEFAULT_PORT)
-    if not text.isdecimal() or not 0 < int(text) <= _LARGEST_PORT:
-        raise CommandError(f"PORT is {text!r}; it must be a number from 1 to {_LARGEST_PORT}.")
-    return int(text)
 
 
 def _check_that_it_is_free(host: str, port: int) -> None:
@@ -97,18 +92,29 @@ def _check_that_it_is_free(host: str, port: int) -> None:
         raise CommandError(reason) from None
 
 
-def _bring_up_to_date() -> None:
+@contextmanager
+def _data_that_can_be_used() -> Iterator[None]:
+    """Raise CommandError where the disk is full or what lies in the data folder isn't ours."""
     try:
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("createcachetable", verbosity=0)
-    except OperationalError as error:
-        raise CommandError(f"The database in {settings.DATA_DIR} can't be used: {error}.") from None
+        yield
+    except DatabaseError as error:
+        raise CommandError(f"The database in {settings.DATA_DIR} can't be used: {error}.") from error
+    except OSError as error:
+        place = error.filename or settings.DATA_DIR
+        raise CommandError(f"The data folder can't be used: {place}: {error.strerror}.") from error
+
+
+def _bring_up_to_date() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("createcachetable", verbosity=0)
 
 
 def _check_static_files() -> None:
     """Raise CommandError where every page would fail for want of the style sheet."""
     if not (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
-        raise CommandError("The static files are missing. Run: python manage.py collectstatic --noinput")
+        raise CommandError(
+            f"The static files are missing. Run: {sys.executable} manage.py collectstatic --noinput"
+        )
 
 
 def _in_url(host: str) -> str:

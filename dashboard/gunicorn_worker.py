@@ -1,0 +1,63 @@
+"""gunicorn's threaded worker, with an end to clients that hold it up.
+
+By itself gthread waits for the bytes of a request for ever, with a thread for each: as many clients
+as there are threads, each sending one byte, would be the end of the site.
+"""
+
+import contextlib
+import errno
+import socket
+import time
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import ThreadWorker
+
+# How long a request may take to arrive, head and body. Ours are small: no file is ever sent to us.
+REQUEST_SECONDS = 15
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gthread, whose threads are free again when a client stalls or dribbles."""
+
+    def handle(self, conn: Any) -> Any:
+        """Answer one request; returns what gunicorn makes of the connection, false for its end."""
+        if conn.parser is None:
+            conn.parser = RequestParser(self.cfg, conn.sock, conn.client)
+            conn.parser.unreader = PunctualUnreader(conn.sock)
+        conn.parser.unreader.deadline = time.monotonic() + REQUEST_SECONDS
+        goes_on = super().handle(conn)
+        if not goes_on:
+            # gunicorn gives a client two seconds to hang up, and spends them in the thread that all
+            # connections share. They are spent here instead; nothing is left to wait for there.
+            with contextlib.suppress(OSError):
+                util.close_graceful(conn.sock.dup())
+                conn.sock.shutdown(socket.SHUT_RD)
+        return goes_on
+
+
+class PunctualUnreader(SocketUnreader):  # type: ignore[misc]
+    """Reads a request from its connection until the deadline."""
+
+    deadline: float
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Return the next bytes. Raises ConnectionResetError, which gunicorn passes over, when time is up."""
+        left = self.deadline - time.monotonic()
+        if left > 0:
+            self.sock.settimeout(left)
+            try:
+                data: bytes = super().chunk(size_hint)
+            except TimeoutError:
+                pass
+            else:
+                return data
+            finally:
+                # An answer may take as long as its reader does.
+                self.sock.settimeout(None)
+        # Nothing more is read, while an answer may still be sent.
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)
+        raise ConnectionResetError(errno.ECONNRESET, "The request took too long to arrive.")
