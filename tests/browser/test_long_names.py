@@ -81,6 +81,7 @@ def test_a_message_with_a_long_name_fits(open_page: NewPage, somebody: str, widt
     page.goto("/members/")
     page.locator(f"summary[aria-label^='Actions for {NAME}']").click()
     page.locator("details[open]").get_by_text("Change role").click()
+    expect(page.get_by_role("button", name="Change role")).to_be_visible()
     expect_no_sideways_scrolling(page)
     page.get_by_role("button", name="Change role").click()
     expect(page.locator(".message")).to_contain_text("is now: Member.")
