@@ -69,7 +69,7 @@ def _template(request: MemberRequest, after: str) -> str:
 
 def _with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
     """Return the collections, each with its `latest_run` or None, in two queries."""
-    newest = Run.objects.filter(collection=OuterRef("pk")).order_by("-created_at", "-number")
+    newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
     rows = list(found.annotate(latest_run_id=Subquery(newest.values("pk")[:1])))
     runs = Run.objects.in_bulk([row.latest_run_id for row in rows])  # type: ignore[attr-defined]
     for row in rows:
