@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+import signal
 import socket
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.http import message
 from gunicorn.sock import TCPSocket
 from gunicorn.workers.base import Worker
+
+from dashboard.gunicorn_worker import STOPS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -47,6 +50,19 @@ forwarded_allow_ips = ""
 loglevel = "warning"
 # HEAD is answered as GET would be; that gunicorn leaves the body out needs no warning.
 logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)
+
+
+def on_starting(_server: Arbiter) -> None:
+    """Let no worker miss that it is to stop.
+
+    A signal that reaches a new worker before it listens would be lost, and the server would wait for that
+    worker for all of `graceful_timeout`. It is held back until the worker's `init_signals`.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # whoever started this server may hold them back
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS),
+    )
 
 
 def when_ready(server: Arbiter) -> None:

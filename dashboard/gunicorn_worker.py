@@ -6,6 +6,7 @@ as there are threads, each sending one byte, would be the end of the site.
 
 import contextlib
 import errno
+import signal
 import socket
 import time
 from typing import Any
@@ -18,9 +19,17 @@ from gunicorn.workers.gthread import ThreadWorker
 # How long a request may take to arrive, head and body. Ours are small: no file is ever sent to us.
 REQUEST_SECONDS = 15
 
+# The signals that end a worker.
+STOPS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gthread, whose threads are free again when a client stalls or dribbles."""
+
+    def init_signals(self) -> None:
+        """Listen to signals, also to those that were held back until now (gunicorn_conf.py)."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def handle(self, conn: Any) -> Any:
         """Answer one request; returns what gunicorn makes of the connection, false for its end."""

@@ -5,6 +5,9 @@ import os
 import resource
 import runpy
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +18,8 @@ from django.db import OperationalError, connection
 from gunicorn.config import Config
 from gunicorn.sock import TCPSocket, UnixSocket
 from pytest_django import Settings
+
+from tests.server import ROOT, environment, free_port
 
 INFINITE = resource.RLIM_INFINITY
 CONF = Path(__file__).parent.parent / "dashboard" / "gunicorn_conf.py"
@@ -100,3 +105,36 @@ def test_connections_of_readers_that_stall_are_closed_by_the_kernel(conf: Conf, 
     ):
         conf()["when_ready"](SimpleNamespace(LISTENERS=[tcp, unix]))
         assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
+# Stops come before this worker listens to signals.
+SLOW_START = """
+import time
+from pathlib import Path
+from dashboard.gunicorn_conf import *
+
+workers = 1
+
+def post_fork(server, worker):
+    Path("forked").touch()
+    time.sleep(1)
+"""
+
+
+def test_a_worker_that_is_told_to_stop_while_it_starts_does_so(tmp_path: Path) -> None:
+    (tmp_path / "conf.py").write_text(SLOW_START)
+    with subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "--config", "conf.py", "dashboard.wsgi"],
+        cwd=tmp_path,
+        env=environment(tmp_path, PORT=str(free_port()), PYTHONPATH=str(ROOT)),
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not (tmp_path / "forked").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        finally:
+            process.kill()
+    assert process.returncode == 0
