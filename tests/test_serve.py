@@ -174,9 +174,9 @@ class TestARealProcess:
         (tmp_path / "data" / "static").symlink_to(demo_data / "static")
         return tmp_path / "data"
 
-    def run(self, data_dir: Path, port: int, **knobs: str) -> dict[str, str]:
+    def run(self, data_dir: Path, port: int, *arguments: str, **knobs: str) -> dict[str, str]:
         """Serve until it answers, press Ctrl-C, and return what was printed."""
-        with self.server(data_dir, port, "--demo", **knobs) as (_, log):
+        with self.server(data_dir, port, *arguments, **knobs) as (_, log):
             pass
         return dict(line.split(": ", 1) for line in log.read_text().splitlines() if ": " in line)
 
@@ -204,9 +204,9 @@ class TestARealProcess:
                 process.wait(timeout=10)
 
     def test_it_sets_itself_up_serves_and_tells_the_same_again(self, data_dir: Path, port: int) -> None:
-        printed = self.run(data_dir, port)
+        printed = self.run(data_dir, port, "--demo")
         assert list(printed)[:4] == ["Address", "E-mail", "Password", "API key"]
-        assert self.run(data_dir, port) == printed
+        assert self.run(data_dir, port, "--demo") == printed
         secret = data_dir / "secret_key"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 

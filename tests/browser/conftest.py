@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState
 
 from tests.server import DemoServer
 
-CHROMIUM = shutil.which("chromium")
+# The shell is the same browser without what only a screen needs, and quicker by a quarter.
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 QUIET = (
     "--no-sandbox",
     "--disable-quic",

@@ -67,9 +67,11 @@ def test_it_does_so_without_javascript(page_without_javascript: Page, growing: G
         growing.grow(3)
         if not more.count():
             break
-        more.click()
+        with page.expect_navigation():
+            more.click()
     assert seen == list(range(120, 0, -1))
-    page.get_by_role("link", name="Back to the newest runs").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Back to the newest runs").click()
     assert numbers(page)[0] == 129
 
 
