@@ -34,6 +34,7 @@ class Action(enum.StrEnum):
 
     SEE = "see"  # also download, and make and revoke one's own keys
     MANAGE_COLLECTIONS = "manage_collections"  # also delete a run
+    MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, give another key, disconnect
     REVOKE_ANY_KEY = "revoke_any_key"
     MANAGE_MEMBERS = "manage_members"
 

@@ -15,7 +15,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 
-from collections_app.models import ApiKey, Collection, Membership, ResultFile, Run, Team, User
+from collections_app.models import Account, ApiKey, Collection, Membership, ResultFile, Run, Team, User
 
 # What somebody may do follows from the role in a team; an address is changed at its user.
 admin.site.unregister([Group, EmailAddress])
@@ -167,20 +167,37 @@ class ApiKeyAdmin(LookedAtAdmin):
         self.message_user(request, f"Revoked {len(keys)} API key{pluralize(len(keys))}.", messages.SUCCESS)
 
 
+@admin.register(Account)
+class AccountAdmin(LookedAtAdmin):
+    """Accounts at MultiCartAPI, without their keys."""
+
+    fields = ["name", "team", "base_url", "connected", "created_at"]
+    list_display = ["name", "team", "base_url", "connected", "created_at"]
+    list_select_related = ["team"]
+    search_fields = ["name", "base_url", "team__name"]
+    ordering = ["-pk"]
+
+    @admin.display(boolean=True, description="Connected")
+    def connected(self, account: Account) -> bool:
+        """Return whether there is a key."""
+        return account.is_connected
+
+
 @admin.register(Collection)
 class CollectionAdmin(KeptAdmin):
     """Collections. A type fits the files that are there, so it stays."""
 
-    list_display = ["name", "team", "kind", "last_run_number", "created_at", "archived_at"]
+    list_display = ["name", "team", "kind", "account", "last_run_number", "created_at", "archived_at"]
     list_filter = ["kind"]
-    list_select_related = ["team"]
+    list_select_related = ["team", "account"]
     search_fields = ["name", "team__name"]
     raw_id_fields = ["team"]
     ordering = ["-pk"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Return what can't be set; of a collection that is there, the name alone can be."""
-        made = ["last_run_number", "created_at", "archived_at"]
+        made = ["account", "remote_id", "refreshed_at", "refresh_problem"]
+        made += ["last_run_number", "created_at", "archived_at"]
         return ["team", "kind", *made] if obj else made
 
 

@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -33,7 +34,11 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def stored_secret(path: Path) -> str:
+def _random_text() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def stored_secret(path: Path, make: Callable[[], str] = _random_text) -> str:
     """Return the secret kept in a file of mode 600, making it on first use.
 
     Safe when several processes start at once: the first one to link its file into place wins,
@@ -42,7 +47,7 @@ def stored_secret(path: Path) -> str:
     """
     try:
         if not path.exists():
-            _make_secret(path)
+            _make_secret(path, make())
         secret = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise ImproperlyConfigured(f"The secret in {path} can't be kept there ({error.strerror}).") from None
@@ -56,8 +61,8 @@ def stored_secret(path: Path) -> str:
     return secret
 
 
-def _make_secret(path: Path) -> None:
-    aside = _written_aside(path, secrets.token_urlsafe(50))
+def _make_secret(path: Path, text: str) -> None:
+    aside = _written_aside(path, text)
     try:
         os.link(aside, path)
     except FileExistsError:

@@ -3,9 +3,12 @@
 from django.urls import include, path
 
 from collections_app.views import (
+    accounts,
+    archive_size,
     collections,
     download,
     health,
+    keep,
     members,
     profile,
     result_file,
@@ -17,6 +20,7 @@ people = [
     path("", collections.home, name="home"),
     path("collections/", collections.collections, name="collections"),
     path("collections/add", collections.collection_add, name="collection_add"),
+    path("collections/connect", accounts.collection_connect, name="collection_connect"),
     path(
         "collections/<int:collection_id>/",
         include(
@@ -26,6 +30,8 @@ people = [
                 path("archive", collections.collection_archive, name="collection_archive"),
                 path("restore", collections.collection_restore, name="collection_restore"),
                 path("download", download.download, name="download"),
+                path("keep", keep.keep, name="keep"),
+                path("runs/<int:number>/archive-size", archive_size.archive_size, name="archive_size"),
                 path("runs/<int:number>/delete", run_delete.run_delete, name="run_delete"),
                 path("runs/<int:number>/files/<path:name>", result_file.result_file, name="result_file"),
             ]
@@ -38,6 +44,11 @@ people = [
     path(
         "members/<int:membership_id>/password-link", members.member_password_link, name="member_password_link"
     ),
+    # Not accounts/: there people sign in.
+    path("team/accounts/", accounts.accounts, name="accounts"),
+    path("team/accounts/connect", accounts.account_connect, name="account_connect"),
+    path("team/accounts/<int:account_id>/change", accounts.account_change, name="account_change"),
+    path("team/accounts/<int:account_id>/disconnect", accounts.account_disconnect, name="account_disconnect"),
     path("profile/", profile.profile, name="profile"),
     path("profile/keys", profile.key_create, name="key_create"),
     path("keys/<int:key_id>/revoke", profile.key_revoke, name="key_revoke"),

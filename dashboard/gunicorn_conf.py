@@ -81,7 +81,7 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep the database open for as long as the worker lives.
+    """Keep the database open for as long as the worker lives, and have the background's work done.
 
     Whoever opens it first makes a file beside it, for which a full disk has no room; while somebody has
     it open, it can be read.
@@ -92,3 +92,6 @@ def post_worker_init(worker: Worker) -> None:
             cursor.fetchall()
     except DatabaseError as error:
         worker.log.warning("The database can't be opened: %s", error)
+    from dashboard import background  # noqa: PLC0415  # when this file is read, Django isn't set up yet
+
+    background.start()

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -38,6 +39,28 @@ WEB_THREADS = _env_number("WEB_THREADS", 300, most=10_000)
 DATA_DIR = data_folder.prepare(Path(env.str("DATA_DIR", default="") or BASE_DIR / "var").resolve())
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or data_folder.stored_secret(DATA_DIR / "secret_key")
+
+# Fernet keys for the secrets in the database, the one that encrypts first. Empty: kept in the data folder.
+ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
+for _key in ENCRYPTION_KEYS:
+    try:
+        Fernet(_key)
+    except ValueError:
+        raise ImproperlyConfigured(
+            "ENCRYPTION_KEYS must be Fernet keys with commas between them. Make one with: "
+            'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+        ) from None
+
+# The servers that teams may connect accounts of: nobody makes this site call any other address.
+UPSTREAM_ORIGINS = [
+    origin.rstrip("/") for origin in env.list("UPSTREAM_ORIGINS", default=[]) or ["https://multicartapi.com"]
+]
+for _origin in UPSTREAM_ORIGINS:
+    if not re.fullmatch(r"(?a)https?://\w[\w.-]*(:\d+)?", _origin):
+        raise ImproperlyConfigured(
+            f"UPSTREAM_ORIGINS has {_origin!r}; each must be a scheme and a host, with a port or without, "
+            "such as https://multicartapi.com, with commas between them."
+        )
 
 # The address that people and scripts reach this site at, such as https://results.example.com.
 # Empty: links are made from the address of each request, and only this machine is answered.
@@ -167,6 +190,11 @@ STORAGES = {
     "results": {
         "BACKEND": "collections_app.result_sets.storage.DurableFileSystemStorage",
         "OPTIONS": {"location": DATA_DIR / "results"},
+    },
+    # What can be made again at any time; never more than collections_app/sources/cache.py says.
+    "converted": {
+        "BACKEND": "collections_app.result_sets.storage.DurableFileSystemStorage",
+        "OPTIONS": {"location": DATA_DIR / "converted"},
     },
 }
 STATIC_URL = "/static/"

@@ -49,7 +49,8 @@ def results_folder(settings: Settings, tmp_path: Path) -> Path:
     """Give each test a results storage of its own."""
     folder = tmp_path / "results"
     results = settings.STORAGES["results"] | {"OPTIONS": {"location": folder}}
-    settings.STORAGES = settings.STORAGES | {"results": results}
+    converted = settings.STORAGES["converted"] | {"OPTIONS": {"location": tmp_path / "converted"}}
+    settings.STORAGES = settings.STORAGES | {"results": results, "converted": converted}
     return folder
 
 

@@ -12,7 +12,7 @@ if os.path.isdir(_IN_MEMORY) and shutil.disk_usage(_IN_MEMORY).free > 2 * 1024**
 
 _folder = tempfile.mkdtemp(prefix="results-tests-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-for _knob in ("PUBLIC_URL", "EMAIL_URL", "SECRET_KEY", "DEBUG"):
+for _knob in ("PUBLIC_URL", "EMAIL_URL", "SECRET_KEY", "DEBUG", "ENCRYPTION_KEYS", "UPSTREAM_ORIGINS"):
     os.environ.pop(_knob, None)
 os.environ["DATA_DIR"] = _folder
 # Playwright keeps an event loop running in the tests' own thread, which Django takes for asynchronous code.

@@ -243,6 +243,7 @@ def test_templates_know_what_a_member_may(as_bob: Client) -> None:
     assert as_bob.get("/members/").context["may"] == {
         "see": True,
         "manage_collections": False,
+        "manage_accounts": False,
         "revoke_any_key": False,
         "manage_members": False,
     }

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, path
 from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, State, User
+from collections_app.models import Account, ApiKey, Collection, FileKind, ResultFile, Run, State, User
 from dashboard.urls import urlpatterns as site
 
 PEOPLE = ("anonymous", "teamless", "stranger", "member", "admin", "owner")
@@ -35,11 +35,14 @@ TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
     "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
     "collection_add": ("collections/add", FORM, "login 403 in 403 in in"),
+    "collection_connect": ("collections/connect", FORM, "login 403 in 403 in in"),
     "collection": ("collections/101/", "GET HEAD", "login 403 403 in in in"),
     "collection_rename": ("collections/101/rename", FORM, "login 403 403 403 in in"),
     "collection_archive": ("collections/101/archive", FORM, "login 403 403 403 in in"),
     "collection_restore": ("collections/101/restore", "POST", "login 403 403 403 in in"),
     "download": ("collections/101/download", "GET HEAD", "login 403 403 in in in"),
+    "archive_size": ("collections/101/runs/1/archive-size", "GET HEAD", "login 403 403 in404 in404 in404"),
+    "keep": ("collections/101/keep", "POST", "login 403 403 403 in404 in404"),  # its runs are ours
     "result_file": ("collections/101/runs/1/files/a.json", "GET HEAD", "login 403 403 in in in"),
     "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
     "members": ("members/", "GET HEAD", "login 403 in in in in"),
@@ -47,6 +50,10 @@ TABLE = {
     "member_role": ("members/{bob}/role", FORM, "login 403 in404 403 in in"),
     "member_remove": ("members/{bob}/remove", FORM, "login 403 in404 403 in in"),
     "member_password_link": ("members/{bob}/password-link", FORM, "login 403 in404 403 in in"),
+    "accounts": ("team/accounts/", "GET HEAD", "login 403 in 403 in in"),
+    "account_connect": ("team/accounts/connect", FORM, "login 403 in 403 in in"),
+    "account_change": ("team/accounts/{account}/change", FORM, "login 403 in404 403 in in"),
+    "account_disconnect": ("team/accounts/{account}/disconnect", FORM, "login 403 in404 403 in in"),
     "profile": ("profile/", FORM, "login in in in in in"),
     "key_create": ("profile/keys", "POST", "login 403 in in in in"),
     "key_revoke": ("keys/{bobs_key}/revoke", FORM, "login 403 in404 in in in"),
@@ -104,7 +111,7 @@ def test_the_table_has_every_address_of_the_site() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_the_table_has_the_address_of_that_name(name: str) -> None:
-    where = TABLE[name][0].format(bob=1, bobs_key=1)
+    where = TABLE[name][0].format(bob=1, bobs_key=1, account=1)
     found = get_resolver("dashboard.urls").resolve(f"/{where}")
     assert name in {found.view_name, found.namespace, found.route}
 
@@ -154,7 +161,11 @@ class Cast:
 def cast(*, alice: User, adam: User, bob: User, bobs_key: str, carol: User, eve: User) -> Cast:
     return Cast(
         dict(zip(PEOPLE, (None, eve, carol, bob, adam, alice), strict=True)),
-        {"bob": bob.memberships.get().pk, "bobs_key": ApiKey.objects.get().pk},
+        {
+            "bob": bob.memberships.get().pk,
+            "bobs_key": ApiKey.objects.get().pk,
+            "account": Account.objects.create(team=bob.memberships.get().team, name="A").pk,
+        },
     )
 
 

@@ -3,8 +3,9 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from collections_app.access import NOT_YOURS
 from collections_app.api import runs
 from collections_app.api.documentation import Failure, Runs
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
+from collections_app.sources import SourceUnavailable, rows
+from collections_app.sources.rows import PAGE
+from collections_app.sources.upstream import Listing
 from tests.results import (
     in_order,
     make_failed_run,
@@ -26,6 +30,7 @@ from tests.results import (
     make_run_of_pages,
     records,
 )
+from tests.upstream import ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 ADDRESS = "/api/v1/schedules/collections/results/download/"
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
@@ -209,6 +214,109 @@ def test_the_content_type_does_not_matter(client: Client, laptops: Collection, b
         headers={"x-api-key": bobs_key},
     )
     assert answer.json() == {"code": 200, "data": [], "status": 1}
+
+
+# --- runs at an account -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def connected(crawlers: Team) -> Collection:
+    return make_remote_collection(make_account(crawlers))
+
+
+@pytest.fixture
+def listed_there(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
+    """What the account lists."""
+    return lists(monkeypatch)
+
+
+def test_a_run_at_an_account_is_the_vendors_example_with_links_to_this_site(
+    call: Call, crawlers: Team, listed_there: ListedRuns
+) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    listed_there.runs = [remote_run(88, at=datetime(2026, 6, 20, 12, tzinfo=UTC))]
+    expected = (
+        GOLDEN.read_text()
+        .replace("https://multicartapi.com", "http://testserver")
+        .replace("/101/", f"/{collection.pk}/")
+        .replace(": 101", f": {collection.pk}")
+    )
+    answer = call({"collection_id": collection.pk, "skip": 0, "limit": 5})
+    assert in_order(answer) == in_order(json.loads(expected))
+
+
+def test_a_category_run_at_an_account_links_the_list_and_the_csv(
+    call: Call, crawlers: Team, listed_there: ListedRuns
+) -> None:
+    collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
+    listed_there.runs = [remote_run(1, category=True)]
+    (run,) = listed(call({"collection_id": collection.pk}))
+    folder = f"http://testserver/api/v1/results/{collection.pk}/1"
+    assert in_order(run["download_links"]) == [
+        ("pages", [f"{folder}/category_asins.json"]),
+        ("all_pages", None),
+        ("csv", f"{folder}/category_asins.csv"),
+    ]
+
+
+@pytest.mark.parametrize(("skip", "limit"), [(0, 50), (0, 200), (60, 10), (190, 50), (300, 5)])
+def test_any_part_of_the_accounts_list_can_be_had(
+    call: Call, connected: Collection, listed_there: ListedRuns, skip: int, limit: int
+) -> None:
+    listed_there.runs = [remote_run(number) for number in range(1, 201)]
+    found = listed(call({"collection_id": connected.pk, "skip": skip, "limit": limit}))
+    assert [run["id"] for run in found] == list(range(200, 0, -1))[skip : skip + limit]
+
+
+def test_where_the_account_does_not_answer_the_known_runs_are_listed(
+    call: Call, connected: Collection, listed_there: ListedRuns
+) -> None:
+    listed_there.runs = [remote_run(1)]
+    listed(call({"collection_id": connected.pk}))
+    Collection.objects.update(refresh_tried_at=None)
+    listed_there.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    assert [run["id"] for run in listed(call({"collection_id": connected.pk}))] == [1]
+
+
+def test_where_it_never_answered_the_caller_is_told(
+    call: Call, connected: Collection, listed_there: ListedRuns
+) -> None:
+    listed_there.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    assert refused(call({"collection_id": connected.pk})) == (502, "MultiCartAPI does not answer.")
+
+
+def test_where_it_is_late_for_the_first_list_the_caller_is_told(
+    call: Call, connected: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def late(collection: Collection, **part: float) -> Listing:
+        assert answered.wait(20)
+        return Listing([])
+
+    monkeypatch.setattr(rows, "list_runs", late)
+    monkeypatch.setattr(runs, "LISTING_DEADLINE", timedelta())
+    assert refused(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to answer.")
+    answered.set()
+    for thread in threading.enumerate():
+        if thread.name == "list-runs":
+            thread.join(20)
+
+
+def test_reaching_back_ends_with_the_time_for_it(
+    call: Call, connected: Collection, listed_there: ListedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed_there.runs = [remote_run(number) for number in range(1, 201)]
+    monkeypatch.setattr(runs, "LISTING_DEADLINE", timedelta())
+    assert len(listed(call({"collection_id": connected.pk, "limit": 1000}))) == PAGE
+
+
+def test_a_strangers_call_leads_to_none_of_ours(
+    call: Call, connected: Collection, listed_there: ListedRuns, carols_key: str
+) -> None:
+    assert refused(call({"collection_id": connected.pk}, key=carols_key)) == (403, NOT_YOURS)
+    assert refused(call({"collection_id": connected.pk, "skip": -1}))[0] == 400
+    assert listed_there.calls == []
 
 
 # --- who may ask --------------------------------------------------------------------------------

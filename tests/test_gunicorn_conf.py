@@ -78,6 +78,7 @@ def test_a_database_that_cannot_be_opened_is_one_line(conf: Conf, monkeypatch: p
     lines: list[str] = []
     log = SimpleNamespace(warning=lambda text, *args: lines.append(text % args))
     worker = SimpleNamespace(log=log)
+    monkeypatch.setattr("dashboard.background.start", lambda: None)
     conf()["post_worker_init"](worker)
     assert lines == []
 

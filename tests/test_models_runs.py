@@ -84,7 +84,7 @@ class TestConstraintsOfAFile:
             a_file(a_run(laptops), **fields)
 
     def test_its_etag_is_made_of_time_and_size(self) -> None:
-        assert ResultFile(modified=NOON, size=255).etag == f'"{int(NOON.timestamp()):x}-ff"'
+        assert ResultFile(key="k", modified=NOON, size=255).etag == f'"{int(NOON.timestamp()):x}-ff"'
 
 
 class TestTheListOfRuns(TestCase):

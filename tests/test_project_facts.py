@@ -17,13 +17,14 @@ APP = ROOT / "collections_app"
 # What each room of the app, and the site's settings and addresses (dashboard), use: these and no others.
 # Data flows one way, and nothing of the app knows the site around it.
 USES = {
-    "models": set(),
+    "encryption": {"data_folder"},
+    "models": {"encryption"},
     "access": {"models"},
     "addresses": set(),
     "data_folder": set(),
     "accounts": {"addresses", "models"},
     "formats": set(),
-    "sources": {"models"},
+    "sources": {"formats", "models"},
     "delivery": {"sources"},
     "result_sets": {"formats", "models"},
     "api": {"access", "addresses", "delivery", "models", "sources"},
@@ -32,8 +33,8 @@ USES = {
     "admin": {"models"},
     "apps": set(),
     "demo": {"data_folder", "models", "result_sets"},
-    "management": {"demo", "formats", "models", "result_sets"},
-    "dashboard": {"access", "accounts", "data_folder", "result_sets", "urls", "views"},
+    "management": {"demo", "encryption", "formats", "models", "result_sets", "sources"},
+    "dashboard": {"access", "accounts", "data_folder", "models", "result_sets", "urls", "views"},
 }
 
 # The only circle between modules: Collection.next_run() returns a Run, and a Run has a Collection. The

@@ -17,6 +17,7 @@ from collections_app import data_folder
 from collections_app.models import User
 from tests.conftest import PASSWORD
 from tests.server import ROOT
+from tests.test_encryption import new_key
 
 SETTINGS = str(ROOT / "dashboard" / "settings.py")
 
@@ -118,6 +119,51 @@ def test_the_secret_key_is_made_on_first_use_and_stays(read: Any) -> None:
     assert len(key) >= 50
     assert read()["SECRET_KEY"] == key
     assert read(SECRET_KEY="from the environment")["SECRET_KEY"] == "from the environment"
+
+
+@pytest.mark.parametrize("text", ["", ","])
+def test_without_encryption_keys_they_are_kept_in_the_data_folder(read: Any, text: str) -> None:
+    assert read()["ENCRYPTION_KEYS"] == read(ENCRYPTION_KEYS=text)["ENCRYPTION_KEYS"] == []
+
+
+def test_encryption_keys_are_a_list(read: Any) -> None:
+    first, second = new_key(), new_key()
+    assert read(ENCRYPTION_KEYS=f"{first},{second}")["ENCRYPTION_KEYS"] == [first, second]
+
+
+@pytest.mark.parametrize("text", ["canary", "canary==", f"{'c' * 43}=,canary", "é" * 44])
+def test_encryption_keys_that_are_none_are_said_in_one_sentence_that_shows_none(read: Any, text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="ENCRYPTION_KEYS must be Fernet keys with ") as error:
+        read(ENCRYPTION_KEYS=text)
+    assert text not in str(error.value)
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", ","])
+def test_by_default_accounts_are_the_vendors(read: Any, text: str) -> None:
+    assert read()["UPSTREAM_ORIGINS"] == ["https://multicartapi.com"]
+    assert read(UPSTREAM_ORIGINS=text)["UPSTREAM_ORIGINS"] == ["https://multicartapi.com"]
+
+
+def test_the_servers_of_accounts_are_a_list(read: Any) -> None:
+    settings = read(UPSTREAM_ORIGINS="https://multicartapi.com/,http://127.0.0.1:8001")
+    assert settings["UPSTREAM_ORIGINS"] == ["https://multicartapi.com", "http://127.0.0.1:8001"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "multicartapi.com",
+        "https://multicartapi.com/api/v1",
+        "https://u:p@multicartapi.com",
+        "https://*",
+        "https://a.example,ftp://b.example",
+        "https://[::1]",
+    ],
+)
+def test_a_server_of_accounts_that_is_none_is_said_in_one_sentence(read: Any, text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^UPSTREAM_ORIGINS has .* each must be a scheme and a "):
+        read(UPSTREAM_ORIGINS=text)
 
 
 def test_nothing_is_sent_without_a_mail_server(read: Any) -> None:

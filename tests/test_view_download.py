@@ -1,14 +1,27 @@
 import re
 from datetime import UTC, datetime, timedelta
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Collection, ResultFile, Run, State
-from tests.html import columns, links, rows
+from collections_app.models import Collection, Kind, ResultFile, Run, State, Team
+from collections_app.sources import SourceUnavailable
+from tests.html import columns, links, rows, text_of
 from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
+from tests.upstream import (
+    ListedRuns,
+    lists,
+    make_account,
+    make_remote_collection,
+    make_remote_run,
+    refreshed_just_now,
+    remote_run,
+)
 
 HTMX = {"HX-Request": "true"}
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
@@ -236,6 +249,192 @@ def test_it_asks_as_few_queries_for_many_runs_of_many_pages(
     assert answer.content.decode().count('class="pill"') == count * 40
 
 
+# --- runs at an account -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def connected(crawlers: Team) -> Collection:
+    return make_remote_collection(make_account(crawlers))
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
+    """What the account lists."""
+    return lists(monkeypatch)
+
+
+def page_of(collection: Collection) -> str:
+    return f"/collections/{collection.pk}/download"
+
+
+def test_opening_the_page_brings_the_accounts_runs(
+    as_bob: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    listed.runs = [remote_run(1, pages=2), remote_run(2, ready=False)]
+    answer = as_bob.get(page_of(connected))
+    assert [row[1:] for row in rows(answer)] == [
+        ["Processing", "100 of 250", "Still being written. Refresh to see how far it is.", ""],
+        ["Completed", "250", "Page 1 of run 1 Page 2 of run 1", "ZIP of run 1"],
+    ]
+    assert "Up to date with MultiCartAPI as of" in answer.content.decode()
+    assert 'role="status">' not in answer.content.decode().partition("<main")[2].partition("</main>")[0]
+
+
+def test_its_files_have_addresses_of_ours(as_bob: Client, connected: Collection, listed: ListedRuns) -> None:
+    listed.runs = [remote_run(1)]
+    answer = as_bob.get(page_of(connected))
+    files = [address for address in links(answer).values() if "/files/" in address]
+    assert [unquote(address) for address in files] == [
+        f"/collections/{connected.pk}/runs/1/files/AU Laptops_1_Results_Page_1.json",
+        f"/collections/{connected.pk}/runs/1/files/AU Laptops_1_Results_All_Pages.zip",
+    ]
+    assert "multicartapi.com" not in answer.content.decode()
+
+
+def test_a_category_run_at_an_account_has_its_two_buttons(
+    as_bob: Client, crawlers: Team, listed: ListedRuns
+) -> None:
+    collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
+    listed.runs = [remote_run(1, category=True)]
+    answer = as_bob.get(page_of(collection))
+    assert [unquote(address) for address in links(answer).values() if "/files/" in address] == [
+        f"/collections/{collection.pk}/runs/1/files/category_asins.json",
+        f"/collections/{collection.pk}/runs/1/files/category_asins.csv",
+    ]
+
+
+def test_a_zip_whose_size_is_not_known_asks_for_it_once_it_is_seen(
+    as_bob: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    refreshed_just_now(connected)
+    make_remote_run(connected, 1)
+    make_remote_run(connected, 2, size=2_516_582)
+    answer = as_bob.get(page_of(connected))
+    assert [row[4] for row in rows(answer)] == ["ZIP · 2.4 MB of run 2", "ZIP of run 1"]
+    assert re.findall(r'hx-get="([^"]*)" hx-trigger="([^"]*)"', answer.content.decode()) == [
+        (f"/collections/{connected.pk}/runs/1/archive-size", "intersect once")
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "age"), [(5, "a moment"), (200, "3 minutes"), (7200, "2 hours")])
+def test_where_the_account_does_not_answer_the_known_runs_are_shown_with_their_age(
+    as_bob: Client, connected: Collection, listed: ListedRuns, seconds: int, age: str
+) -> None:
+    make_remote_run(connected, 1)
+    as_of = timezone.now() - timedelta(seconds=seconds)
+    Collection.objects.filter(pk=connected.pk).update(refreshed_at=as_of)
+    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    for _ in range(2):  # the second time without a call
+        answer = as_bob.get(page_of(connected))
+        (notice,) = re.findall(
+            r'<div class="notice" role="status">.*?</div>', answer.content.decode(), re.DOTALL
+        )
+        assert text_of(notice) == (
+            f"MultiCartAPI does not answer. The runs below are as they were {age} ago."
+        )
+        assert len(rows(answer)) == 1
+        assert "Up to date" not in answer.content.decode()
+    assert len(listed.calls) == 1
+
+
+def test_an_account_that_does_not_answer_is_not_asked_for_sizes(
+    as_bob: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    make_remote_run(connected, 1)
+    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    answer = as_bob.get(page_of(connected))
+    assert rows(answer)[0][4] == "ZIP of run 1"
+    assert "archive-size" not in answer.content.decode()
+
+
+def test_where_nothing_is_known_yet_it_says_so(
+    as_bob: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    answer = text_of(as_bob.get(page_of(connected)).content.decode())
+    assert "MultiCartAPI does not answer." in answer
+    assert "Not listed yet" in answer
+    assert "The runs below" not in answer
+    assert "import_run" not in answer
+
+
+def test_an_account_without_runs_says_so(as_bob: Client, connected: Collection, listed: ListedRuns) -> None:
+    answer = text_of(as_bob.get(page_of(connected)).content.decode())
+    assert "No runs yet" in answer
+    assert "import_run" not in answer
+
+
+@pytest.mark.parametrize(("count", "more"), [(50, False), (51, True)])
+def test_the_fifty_first_run_at_the_account_means_load_more(
+    as_bob: Client, connected: Collection, listed: ListedRuns, count: int, *, more: bool
+) -> None:
+    listed.runs = [remote_run(number) for number in range(1, count + 1)]
+    answer = as_bob.get(page_of(connected))
+    assert len(rows(answer)) == 50
+    assert ("Load more" in links(answer)) is more
+
+
+@pytest.mark.parametrize("count", [51, 102, 120, 250])
+@pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
+def test_load_more_reaches_back_to_the_accounts_first_run_and_loses_nothing(
+    as_bob: Client, connected: Collection, listed: ListedRuns, count: int, headers: dict[str, str]
+) -> None:
+    listed.runs = [remote_run(number) for number in range(1, count + 1)]
+    seen: list[list[int]] = []
+    address = page_of(connected)
+    while address:
+        answer = as_bob.get(address, headers=headers)
+        seen.append(numbers(answer))
+        listed.runs += [remote_run(len(listed.runs) + number) for number in range(1, 8)]
+        more = links(answer).get("Load more")
+        address = page_of(connected) + more if more else ""
+    assert [number for page in seen for number in page] == list(range(count, 0, -1))
+    assert [len(page) for page in seen[:-1]] == [50] * (len(seen) - 1)
+
+
+@pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
+def test_where_older_runs_can_not_be_had_it_says_so_and_can_be_tried_again(
+    as_bob: Client, connected: Collection, listed: ListedRuns, headers: dict[str, str]
+) -> None:
+    for number in (1, 2):
+        make_remote_run(connected, number, at=NOON + timedelta(hours=number))
+    Collection.objects.filter(pk=connected.pk).update(has_older_runs=True, refreshed_at=NOON)
+    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    last = f"?before={quote(f'{NOON + timedelta(hours=1):%Y-%m-%dT%H:%M:%S.000000Z}_1', safe='')}"
+    answer = as_bob.get(page_of(connected), {"before": "2026-06-20T14:00:00.000000Z_2"}, headers=headers)
+    assert numbers(answer) == [1]
+    assert "MultiCartAPI does not answer." in answer.content.decode()
+    assert links(answer)["Load more"] == last
+    answer = as_bob.get(page_of(connected) + last, headers=headers)
+    assert "MultiCartAPI does not answer." in answer.content.decode()
+    assert last in links(answer).values()
+    assert "No older runs" not in answer.content.decode()
+
+
+def test_a_run_at_an_account_is_not_ours_to_delete(
+    as_adam: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    listed.runs = [remote_run(1)]
+    assert "/delete" not in as_adam.get(page_of(connected)).content.decode()
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["asking", "just asked"])
+def test_10_and_50_runs_at_an_account_take_the_same_queries(
+    as_bob: Client, crawlers: Team, listed: ListedRuns, *, asks: bool
+) -> None:
+    taken = []
+    for count in (10, 50):
+        collection = make_remote_collection(make_account(crawlers, f"{count}"), remote_id=count)
+        listed.runs = [remote_run(number, pages=count) for number in range(1, count + 1)]
+        as_bob.get(page_of(collection))
+        if asks:
+            Collection.objects.update(refresh_tried_at=None)
+        with CaptureQueriesContext(connection) as queries:
+            as_bob.get(page_of(collection))
+        taken.append(len(queries))
+    assert taken[0] == taken[1]
+
+
 # --- access -------------------------------------------------------------------------------------
 
 
@@ -256,3 +455,12 @@ def test_an_htmx_request_without_a_session_goes_to_the_sign_in_page(
 
 def test_it_answers_only_get(as_bob: Client, laptops: Collection) -> None:
     assert as_bob.post(ADDRESS).status_code == 405
+
+
+def test_a_strangers_request_makes_no_call(
+    client: Client, as_carol: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    for who in (client, as_carol):
+        for address in ("", "?before=2026-06-20T14:00:00.000000Z_2"):
+            assert who.get(page_of(connected) + address).status_code in {302, 403}
+    assert listed.calls == []

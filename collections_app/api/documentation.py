@@ -129,7 +129,8 @@ LIST_RUN_RESULTS: dict[str, Any] = {
         "`is_download_generated` is true; until then, repeat the call every few seconds.\n\n"
         "The HTTP status is always 200. How the call went is the `code` in the answer: 200, 400 (something "
         "is wrong with the body), 401 (no valid API key), 403 (not your collection), 405 (not called by "
-        "POST), 413 (a body over 64 KiB), 500 (our fault)."
+        "POST), 413 (a body over 64 KiB), 500 (our fault), 502 or 504 (the runs are those of an account at "
+        "MultiCartAPI, which doesn't answer or is slow to)."
     ),
     "response": {200: Runs | Failure},
     "openapi_extra": {
@@ -154,6 +155,8 @@ LIST_RUN_RESULTS: dict[str, Any] = {
                             "403": _failure(403, NOT_YOURS),
                             "405": _failure(405, "Call this address by POST."),
                             "413": _failure(413, "The body is larger than 64 KiB."),
+                            "502": _failure(502, "The account “Main” does not answer. Try again later."),
+                            "504": _failure(504, "MultiCartAPI is slow to answer."),
                         }
                     }
                 },

@@ -1,7 +1,8 @@
 """List run results: what a collection's runs look like to a script."""
 
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,8 +11,9 @@ from collections_app import access
 from collections_app.addresses import absolute
 from collections_app.api.auth import caller
 from collections_app.api.body import integer, parse_object, read_body
-from collections_app.api.envelope import success
+from collections_app.api.envelope import Refused, success
 from collections_app.models import Collection, ResultFile, Run
+from collections_app.sources import LISTING_DEADLINE, source_of
 
 RESULTS = "/api/v1/results"
 DEFAULT_LIMIT = 50
@@ -27,8 +29,27 @@ def list_run_results(request: HttpRequest) -> HttpResponse:
     skip = integer(fields, "skip", least=0, default=0)
     limit = integer(fields, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
     collection, _ = access.collection_of([member], collection_id)
+    _bring(collection, skip + limit)
     runs = collection.runs.newest_first().with_files()[skip : skip + limit]
     return success(_run_objects(runs, collection, absolute(request, f"{RESULTS}/{collection.pk}")))
+
+
+def _bring(collection: Collection, wanted: int) -> None:
+    """Have the newest runs brought up to date, and older ones brought until there are as many as wanted.
+
+    Within twice the time for a list; then the rows that there are must do. Raises Refused where there are
+    none, and nobody knows whether there should be.
+    """
+    until = time.monotonic() + 2 * LISTING_DEADLINE.total_seconds()
+    source = source_of(collection)
+    freshness = source.refresh(collection, deadline=LISTING_DEADLINE)
+    if freshness.as_of is None and freshness.problem:
+        raise Refused(504 if freshness.is_late else 502, freshness.problem)
+    while freshness.has_older and not freshness.problem and collection.runs.count() < wanted:
+        left = timedelta(seconds=until - time.monotonic())
+        if left <= timedelta():
+            break
+        freshness = source.reach_back(collection, deadline=min(left, LISTING_DEADLINE))
 
 
 def _run_objects(runs: Iterable[Run], collection: Collection, folder: str) -> list[dict[str, Any]]:

@@ -1,16 +1,19 @@
 """The tables and the questions they answer, one file per aggregate."""
 
+from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.runs import FileKind, NotDownloadable, ResultFile, Run, State
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
 
 __all__ = [
+    "Account",
     "ApiKey",
     "Collection",
     "FileKind",
     "Kind",
     "LastOwner",
     "Membership",
+    "NotConnected",
     "NotDownloadable",
     "ResultFile",
     "Role",

@@ -1,12 +1,15 @@
 """Collections: named scrape jobs of a team."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from unicodedata import combining, normalize
 
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.functional import cached_property
 
+from collections_app.models.accounts import Account
 from collections_app.models.teams import Team
 
 if TYPE_CHECKING:
@@ -30,6 +33,16 @@ def search_form(name: str) -> str:
     """
     plain = "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
     return plain.casefold()[:_LONGEST_SEARCH_NAME]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How far the runs of an account are copied into our own storage."""
+
+    is_on: bool  # they are copied by themselves
+    is_complete: bool = False  # nothing is left to copy
+    kept: int = 0  # of a copying that goes on
+    ready: int = 0
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
@@ -71,6 +84,18 @@ class Collection(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_run_number = models.PositiveBigIntegerField(default=0, editable=False)
+    # The account whose runs these are, and the collection's id there; both or neither.
+    account = models.ForeignKey(
+        Account, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="collections"
+    )
+    remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
+    # What is known of the account's list of runs: how old it is, why it isn't newer, and whether it goes on.
+    refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
+    refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
+    has_older_runs = models.BooleanField(default=False, editable=False)
+    # Whether ready runs are copied from the account into our own storage by themselves.
+    keeps_results = models.BooleanField(default=False, editable=False)
 
     objects: ClassVar[models.Manager["Collection"]] = CollectionQuerySet.as_manager()
 
@@ -79,6 +104,12 @@ class Collection(models.Model):
             models.CheckConstraint(condition=~models.Q(name=""), name="collection_has_a_name"),
             models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="collection_known_kind"),
             models.CheckConstraint(condition=models.Q(last_run_number__gte=0), name="collection_counts_up"),
+            models.CheckConstraint(
+                condition=models.Q(account=None, remote_id=None)
+                | models.Q(account__isnull=False, remote_id__isnull=False),
+                name="collection_account_and_id",
+            ),
+            models.UniqueConstraint(fields=["account", "remote_id"], name="collection_once_per_account"),
         ]
         indexes = [models.Index(fields=["team", "search_name", "id"], name="collection_by_name")]
 
@@ -96,6 +127,29 @@ class Collection(models.Model):
     def is_category(self) -> bool:
         """Whether the runs hold a category list and a CSV instead of pages and a ZIP."""
         return self.kind == Kind.AMAZON_CATEGORY
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the runs are those of an account."""
+        return self.account_id is not None
+
+    @cached_property
+    def keeping(self) -> Keeping | None:
+        """How far the completed runs are copied from the account; None where the runs are ours."""
+        if not self.is_remote:
+            return None
+        if not self.keeps_results:
+            return Keeping(is_on=False)
+        if not self.has_older_runs and not self.runs.to_keep().exists():
+            return Keeping(is_on=True, is_complete=True)
+        # They are counted only for as long as the copying goes on.
+        return Keeping(
+            is_on=True,
+            **self.runs.aggregate(
+                kept=models.Count("pk", filter=models.Q(state="ready", is_kept=True)),
+                ready=models.Count("pk", filter=models.Q(state="ready")),
+            ),
+        )
 
     def archive(self, *, at: datetime | None = None) -> None:
         """Take the collection out of the list; its runs and files stay, and stay downloadable."""

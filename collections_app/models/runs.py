@@ -1,5 +1,6 @@
 """Runs of a collection and the result files of each run."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Self
@@ -54,6 +55,10 @@ class RunQuerySet(models.QuerySet["Run"]):
             Q(created_at__lt=cursor.created_at) | Q(number__lt=cursor.number),
         )
 
+    def to_keep(self) -> Self:
+        """The ready ones whose files, or some of them, are at the account alone; the oldest first."""
+        return self.filter(state=State.READY, is_kept=False).order_by("created_at", "number")
+
     def with_files(self) -> Self:
         """With the files that may be downloaded, in their order, in one more query."""
         ready_files = ResultFile.objects.filter(run__state=State.READY).order_by("position")
@@ -72,8 +77,10 @@ class Run(models.Model):
     extracted = models.PositiveBigIntegerField("records scraped", default=0)
     total = models.PositiveBigIntegerField("records asked for", default=0)
     file_count = models.PositiveIntegerField(default=0)
-    # Who writes the files: a token of the one writer, and until when it promised to be alive.
-    # No lease: nobody on this machine writes the run.
+    # Whether all files are in our own storage, as ours always are; an account's once they are copied.
+    is_kept = models.BooleanField("kept here", default=False, editable=False)
+    # Who writes or copies the files: a token of the only one, and until when it promised to be alive.
+    # No lease: nobody on this machine does.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -100,6 +107,12 @@ class Run(models.Model):
                 fields=["lease_expires_at"],
                 condition=Q(state=State.PROCESSING),
                 name="run_being_written",
+            ),
+            # What is still to be copied from an account is found without passing what was copied.
+            models.Index(
+                fields=["collection", "created_at", "number"],
+                condition=Q(state=State.READY, is_kept=False),
+                name="run_to_keep",
             ),
         ]
 
@@ -183,10 +196,19 @@ class ResultFile(models.Model):
     kind = models.CharField(max_length=20, choices=FileKind.choices)
     position = models.PositiveIntegerField(help_text="A page's number, from 1 on; 0 for other files.")
     name = models.CharField(max_length=255)
-    key = models.CharField(max_length=200, help_text="Where the results storage keeps the bytes.")
-    size = models.PositiveBigIntegerField(help_text="In bytes.")
-    sha256 = models.CharField(max_length=64)
-    records = models.PositiveBigIntegerField(null=True, help_text="How many records; empty for a ZIP.")
+    key = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Where the results storage keeps the bytes; empty: at the account.",
+    )
+    remote_name = models.CharField(
+        max_length=1000, blank=True, help_text="The file's name at the account; empty for what we make."
+    )
+    size = models.PositiveBigIntegerField(null=True, help_text="In bytes; empty until it is known.")
+    sha256 = models.CharField(max_length=64, blank=True)
+    records = models.PositiveBigIntegerField(
+        null=True, help_text="How many records; empty for a ZIP, and where it is not known."
+    )
     modified = models.DateTimeField(help_text="When the bytes were written, in whole seconds.")
     # Where a page's deflated bytes lie in the run's ZIP, so that further archives of the same pages
     # can be put together without compressing again.
@@ -215,6 +237,19 @@ class ResultFile(models.Model):
         return self.name
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the bytes are in our own storage."""
+        return bool(self.key)
+
+    @property
     def etag(self) -> str:
-        """The strong ETag, in nginx's own form, so that it stays the same when nginx moves the bytes."""
-        return f'"{int(self.modified.timestamp()):x}-{self.size:x}"'
+        """The strong ETag of a file whose size is known.
+
+        In nginx's own form where the bytes are ours, so that it stays the same when nginx moves them.
+        """
+        assert self.size is not None
+        if self.key:
+            return f'"{int(self.modified.timestamp()):x}-{self.size:x}"'
+        collection, updated_at = self.run.collection, self.modified.isoformat()
+        identity = (collection.account_id, collection.pk, self.run.number, self.name, updated_at, self.size)
+        return f'"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}"'

@@ -27,7 +27,7 @@ def write_archive(pages: Iterable[ResultFile], out: NewFile, made_at: datetime) 
             member = zipfile.ZipInfo(page.name, date)
             member.compress_type = zipfile.ZIP_DEFLATED
             member.external_attr = 0o644 << 16
-            member.file_size = page.size  # tells zipfile whether the member needs Zip64
+            member.file_size = page.size or 0  # tells zipfile whether the member needs Zip64
             with storages["results"].open(page.key) as stored, archive.open(member, "w") as packed:
                 page.archive_offset = out.size
                 shutil.copyfileobj(stored, packed, _BLOCK)

@@ -1,4 +1,4 @@
-"""Who writes a run: a promise, renewed again and again, to be alive until a certain time."""
+"""Who writes or copies a run: a promise, renewed again and again, to be alive until a certain time."""
 
 import secrets
 import time
@@ -21,11 +21,11 @@ RENEW_AFTER_SECONDS = 15.0
 
 
 class RunIsBeingWritten(Exception):
-    """Somebody writes this run just now; the message says so, in plain English."""
+    """Somebody writes or copies this run just now; the message says so, in plain English."""
 
 
 class WriterLost(Exception):
-    """The run was given to another writer, failed or deleted in the meantime."""
+    """The run was given to somebody else, failed or deleted in the meantime."""
 
 
 def new_attempt() -> str:
@@ -38,14 +38,15 @@ def new_expiry() -> datetime:
     return timezone.now() + LEASE
 
 
+def is_held(run: Run) -> bool:
+    """Whether, by what was read of the run, somebody who is taken to be alive writes or copies it."""
+    now = timezone.now()
+    return run.lease_expires_at is not None and now < run.lease_expires_at <= now + _FURTHEST
+
+
 def is_being_written(run: Run) -> bool:
     """Whether, by what was read of the run, a writer that is taken to be alive writes it."""
-    now = timezone.now()
-    return (
-        run.state == State.PROCESSING
-        and run.lease_expires_at is not None
-        and now < run.lease_expires_at <= now + _FURTHEST
-    )
+    return run.state == State.PROCESSING and is_held(run)
 
 
 def written() -> Q:
@@ -54,11 +55,15 @@ def written() -> Q:
     return Q(state=State.PROCESSING, lease_expires_at__gt=now, lease_expires_at__lte=now + _FURTHEST)
 
 
-def abandoned() -> Q:
-    """Return the condition for runs whose writer is taken for dead. One without a lease is nobody's."""
+def lapsed() -> Q:
+    """Return the condition for runs whose holder is taken for dead. One without a lease is nobody's."""
     now = timezone.now()
-    over = Q(lease_expires_at__lte=now) | Q(lease_expires_at__gt=now + _FURTHEST)
-    return over & Q(state=State.PROCESSING)
+    return Q(lease_expires_at__lte=now) | Q(lease_expires_at__gt=now + _FURTHEST)
+
+
+def abandoned() -> Q:
+    """Return the condition for runs whose writer is taken for dead."""
+    return lapsed() & Q(state=State.PROCESSING)
 
 
 class Pulse:

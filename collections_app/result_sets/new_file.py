@@ -58,6 +58,11 @@ class NewFile:
     def flush(self) -> None:
         """Do nothing: the bytes are synced once, when the file is closed."""
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what was written, in hexadecimal."""
+        return self._hash.hexdigest()
+
     def close(self) -> None:
         """Let the file appear in the storage, whole."""
         self._file.close()
@@ -76,7 +81,7 @@ class NewFile:
             name=name,
             key=self.key,
             size=self.size,
-            sha256=self._hash.hexdigest(),
+            sha256=self.sha256,
             records=records,
             modified=modified,
         )

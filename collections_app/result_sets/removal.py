@@ -4,7 +4,7 @@ from django.db import transaction
 
 from collections_app.models import Run
 from collections_app.result_sets import folder
-from collections_app.result_sets.lease import RunIsBeingWritten, is_being_written
+from collections_app.result_sets.lease import RunIsBeingWritten, is_held
 
 
 def delete_run(run: Run) -> None:
@@ -17,9 +17,10 @@ def delete_run(run: Run) -> None:
         # Locked, so that no writer takes the run up between the question and the answer.
         current = Run.objects.select_for_update().filter(pk=run.pk).first()
         if current is not None:
-            if is_being_written(current):
+            if is_held(current):
+                what = "copied" if current.is_ready else "written"
                 raise RunIsBeingWritten(
-                    f"Run {current.number} is being written just now. Wait until it is over, then delete it."
+                    f"Run {current.number} is being {what} just now. Wait until it is over, then delete it."
                 )
             current.delete()
     folder.remove(run)

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.result_sets import folder
-from collections_app.result_sets.lease import abandoned, is_being_written, written
+from collections_app.result_sets.lease import abandoned, is_held, lapsed, written
 
 INTERRUPTED = (
     "The run was interrupted before all of its files were written, and what there was has been removed. "
@@ -67,25 +67,32 @@ def _sweep(collection_id: int, report: RepairReport) -> None:
     """Remove what lies in a collection's folder and belongs to no run."""
     # First the files, then the rows. A writer's run is in the database before its first file is on
     # the disk, and a file gets its row while the writer's attempt is the run's; so a file that is
-    # found here and that the rows read after it don't account for never gets one.
+    # found here and that the rows read after it don't account for never gets one. The same goes for
+    # who copies a ready run from an account, once a dead one's attempt is taken from the run.
     found = {
         number: folder.keys_in(f"{collection_id}/{number}") for number in _numbers_in(str(collection_id))
     }
+    copied = Run.objects.filter(lapsed(), collection=collection_id, state=State.READY)
+    copied.update(attempt="", lease_expires_at=None)
     runs = {run.number: run for run in Run.objects.filter(collection=collection_id)}
     named = set(ResultFile.objects.filter(run__collection=collection_id).values_list("key", flat=True))
     for number, keys in found.items():
         run = runs.get(number)
-        living = f"{collection_id}/{number}/{run.attempt}-" if run and is_being_written(run) else None
+        living = f"{collection_id}/{number}/{run.attempt}-" if run and is_held(run) else None
         strays = [key for key in keys if key not in named and not (living and key.startswith(living))]
         for key in strays:
             storages["results"].delete(key)
         report.removed_files += strays
-        # Only a Processing run gets further files; the folder of any other stays empty.
-        if len(strays) == len(keys) and (run is None or run.state != State.PROCESSING):
+        if len(strays) == len(keys) and not (run and _gets_files(run)):
             _remove_folder(f"{collection_id}/{number}", report)
     # Numbers are never used twice, so nobody writes there again.
     if not runs and not Collection.objects.filter(pk=collection_id).exists():
         _remove_folder(str(collection_id), report)
+
+
+def _gets_files(run: Run) -> bool:
+    """Whether somebody may write files of the run: its scrape goes on, or they are still to be copied."""
+    return run.state == State.PROCESSING or (run.is_ready and not run.is_kept)
 
 
 def _remove_folder(name: str, report: RepairReport) -> None:

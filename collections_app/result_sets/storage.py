@@ -1,6 +1,7 @@
 """The results storage on a local disk: what it holds is whole, and still there after a power cut."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -18,6 +19,9 @@ else:
 
 # A file that is being written carries this ending until it is whole.
 ASIDE = ".part"
+
+# What is copied by itself leaves so much room, in bytes: with none at all nobody could sign in any more.
+RESERVE = 256 * 1024 * 1024
 
 
 class DurableFile(_BytesFile):
@@ -98,6 +102,13 @@ def free_space() -> int | None:
         return None
     # It is made for the first run.
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+
+
+def check_room(size: int) -> None:
+    """Raise OSError where a file has no room in the results storage, or would leave too little of it."""
+    free = free_space()
+    if free is not None and size + RESERVE > free:
+        raise OSError(errno.ENOSPC, "The disk is nearly full")
 
 
 def sync_folder(folder: Path) -> None:

@@ -74,8 +74,12 @@ class ResultSetWriter:
         page_size: int = DEFAULT_PAGE_SIZE,
         created_at: datetime | None = None,
     ) -> Self:
-        """Make the collection's next run, Processing. `total`: how many records were asked for."""
+        """Make the collection's next run, Processing. `total`: how many records were asked for.
+
+        Raises WrongUse for a collection whose runs are those of an account.
+        """
         _check(page_size)
+        _must_be_ours(collection)
         started_at = created_at or timezone.now()
         with transaction.atomic(durable=True):
             run = collection.next_run(
@@ -91,6 +95,7 @@ class ResultSetWriter:
     def resume(cls, run: Run, *, page_size: int = DEFAULT_PAGE_SIZE) -> Self:
         """Go on with a Processing run that nobody writes. Raises RunIsBeingWritten, WrongUse."""
         _check(page_size)
+        _must_be_ours(run.collection)
         taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry()}
         nobodys = abandoned() | Q(lease_expires_at=None)
         if not Run.objects.filter(nobodys, pk=run.pk, state=State.PROCESSING).update(**taken):
@@ -158,6 +163,7 @@ class ResultSetWriter:
                 extracted=self._extracted,
                 total=self.run.total or self._extracted,
                 file_count=len(self._pages) + len(others),
+                is_kept=True,
             )
             self._save_all_but_pages(others)
             ResultFile.objects.bulk_update(self._pages, ["archive_offset", "archive_size", "crc32"], 100)
@@ -370,6 +376,13 @@ class ResultSetWriter:
 def _check(page_size: int) -> None:
     if page_size < 1:
         raise ValueError(f"A page holds at least one record, not {page_size}.")
+
+
+def _must_be_ours(collection: Collection) -> None:
+    if collection.is_remote:
+        raise WrongUse(
+            f"The runs of {names.printable(collection.name)} come from an account; none can be added here."
+        )
 
 
 class _Copying:

@@ -1,8 +1,11 @@
 """Where results come from: one protocol (base), one implementation per place."""
 
 from collections_app.models import Collection, ResultFile
+from collections_app.sources.account import AccountSource
 from collections_app.sources.base import (
+    LISTING_DEADLINE,
     Deliverable,
+    Freshness,
     ResultNotFound,
     ResultSource,
     SourceTimeout,
@@ -11,7 +14,9 @@ from collections_app.sources.base import (
 from collections_app.sources.local import LocalSource
 
 __all__ = [
+    "LISTING_DEADLINE",
     "Deliverable",
+    "Freshness",
     "ResultNotFound",
     "ResultSource",
     "SourceTimeout",
@@ -22,16 +27,22 @@ __all__ = [
 
 
 def source_of(collection: Collection) -> ResultSource:
-    """Return the source that a collection's results come from."""
-    return LocalSource()
+    """Return the source that tells which runs a collection has."""
+    return AccountSource() if collection.is_remote else LocalSource()
+
+
+def _holder_of(file: ResultFile) -> ResultSource:
+    # A run of an account's that was copied into our storage is served from there.
+    return LocalSource() if file.is_stored else source_of(file.run.collection)
 
 
 def deliverable(file: ResultFile) -> Deliverable:
-    """Return a ready run's file as something that can be delivered."""
+    """Return a ready run's file as something that can be delivered.
+
+    Raises ResultNotFound, SourceUnavailable, SourceTimeout where its size has to be found out.
+    """
+    source = _holder_of(file)
+    size = source.size(file)
     return Deliverable(
-        name=file.name,
-        size=file.size,
-        etag=file.etag,
-        modified=file.modified,
-        body=source_of(file.run.collection).body(file),
+        name=file.name, size=size, etag=file.etag, modified=file.modified, body=source.body(file)
     )

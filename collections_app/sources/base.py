@@ -6,6 +6,9 @@ from typing import BinaryIO, Protocol
 
 from collections_app.models import Collection, ResultFile
 
+# How long a person or a script that asks for a list waits for its source at most.
+LISTING_DEADLINE = timedelta(seconds=1.5)
+
 
 class ResultNotFound(Exception):
     """The bytes are not there. Answered with 404."""
@@ -44,10 +47,12 @@ class Deliverable:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old the rows are that a source brought up to date."""
+    """How old the rows are that a source brought up to date, and whether they are all there are."""
 
-    as_of: datetime
-    problem: str = ""
+    as_of: datetime | None  # None: never yet
+    problem: str = ""  # why they are not newer, in one plain sentence
+    has_older: bool = False  # the source has runs that are older than all rows
+    is_late: bool = False  # the problem is that the source took too long
 
 
 class ResultSource(Protocol):
@@ -55,6 +60,17 @@ class ResultSource(Protocol):
 
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring the collection's Run and ResultFile rows up to date, within the deadline."""
+        ...
+
+    def reach_back(self, collection: Collection, *, deadline: timedelta) -> Freshness:
+        """Bring rows of runs that are older than those known, where there are such runs."""
+        ...
+
+    def size(self, file: ResultFile) -> int:
+        """Return how many bytes a ready run's file has, finding it out where it isn't known yet.
+
+        Raises ResultNotFound, SourceUnavailable, SourceTimeout.
+        """
         ...
 
     def body(self, file: ResultFile) -> Body:

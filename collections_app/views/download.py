@@ -8,11 +8,13 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
-from collections_app.models import Collection
+from collections_app.models import Collection, Run
 from collections_app.models.runs import Cursor
+from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
 
 RUNS_SHOWN = 50
 
@@ -32,21 +34,48 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Show the newest runs, or those `before` a cursor; htmx gets the rows alone."""
     before = request.GET.get("before", "")
     cursor = _parse_cursor(before) if before else None
-    # One more than is shown tells whether there are more, without counting.
-    runs = list(collection.runs.newest_first().before(cursor).with_files()[: RUNS_SHOWN + 1])
-    more = len(runs) > RUNS_SHOWN
+    runs, freshness = _runs(collection, cursor)
+    more = len(runs) > RUNS_SHOWN or freshness.has_older
     runs = runs[:RUNS_SHOWN]
     context = {
         "collection": collection,
         "rows": [(run, _files_address(collection, run.number)) for run in runs],
         "before": before,
-        "next": _format_cursor(runs[-1].cursor) if more else "",
+        # Where older runs couldn't be brought, asking again starts from the same place.
+        "next": (_format_cursor(runs[-1].cursor) if runs else before) if more else "",
+        "freshness": freshness,
+        "age": _age(freshness),
     }
     fragment = request.htmx and not request.htmx.history_restore_request
     response = render(request, "download/_run_rows.html" if fragment else "download/page.html", context)
     # A fragment and the whole page share an address.
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def _runs(collection: Collection, cursor: Cursor | None) -> tuple[list[Run], Freshness]:
+    """Return the runs from the cursor on, and how old their rows are.
+
+    One more than is shown, where there are more: that tells it without counting.
+    """
+    source = source_of(collection)
+    found = collection.runs.newest_first().before(cursor).with_files()[: RUNS_SHOWN + 1]
+    if cursor is None:
+        freshness = source.refresh(collection, deadline=LISTING_DEADLINE)
+        return list(found), freshness
+    runs = list(found)
+    if len(runs) > RUNS_SHOWN or not collection.has_older_runs:
+        return runs, Freshness(as_of=collection.refreshed_at, has_older=collection.has_older_runs)
+    freshness = source.reach_back(collection, deadline=LISTING_DEADLINE)
+    return list(found.all()), freshness
+
+
+def _age(freshness: Freshness) -> str:
+    """Return for how long the rows have been as they are, in words; "" where there never were any."""
+    if freshness.as_of is None:
+        return ""
+    age = timesince(freshness.as_of)
+    return "a moment" if age.startswith("0") else age
 
 
 def _files_address(collection: Collection, number: int) -> str:

@@ -31,7 +31,7 @@ def posted(request: HttpRequest) -> QueryDict | None:
     return request.POST if request.method == "POST" else None
 
 
-class _NameForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own can't be subscripted
+class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own can't be subscripted
     """A form with a name that is one line of text."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class _NameForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's own can'
         self.fields["name"].widget.attrs["autocomplete"] = "off"
 
 
-class _CollectionNameForm(_NameForm):
+class CollectionNameForm(NameForm):
     """A name for a collection that no other one of its team has."""
 
     def clean_name(self) -> str:
@@ -55,7 +55,7 @@ class _CollectionNameForm(_NameForm):
         return name
 
 
-class CollectionForm(_CollectionNameForm):
+class CollectionForm(CollectionNameForm):
     """A new collection."""
 
     class Meta:
@@ -65,7 +65,7 @@ class CollectionForm(_CollectionNameForm):
         help_texts = {"kind": "What the runs of this collection scrape. It can't be changed later."}
 
 
-class _AnotherNameForm(_NameForm):
+class _AnotherNameForm(NameForm):
     """Another name for what is there. Saves nothing else: the rest may have changed since it was read."""
 
     def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002  # as Django has it
@@ -75,7 +75,7 @@ class _AnotherNameForm(_NameForm):
         return self.instance
 
 
-class RenameForm(_CollectionNameForm, _AnotherNameForm):
+class RenameForm(CollectionNameForm, _AnotherNameForm):
     """Another name for a collection."""
 
     class Meta:
@@ -97,7 +97,7 @@ class ProfileForm(_AnotherNameForm):
         self.fields["name"].widget.attrs["autocomplete"] = "name"
 
 
-class KeyForm(_NameForm):
+class KeyForm(NameForm):
     """A new API key."""
 
     class Meta:

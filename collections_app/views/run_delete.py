@@ -18,6 +18,13 @@ def run_delete(request: MemberRequest, collection: Collection, number: int) -> H
     run = collection.runs.filter(number=number).first()
     if run is None:
         raise Http404(f"This collection has no run {number}. It may have been deleted already.")
+    if collection.is_remote:
+        messages.error(
+            request,
+            f"Run {number} comes from the account “{collection.account}”, which would list it again. "
+            "Runs of an account can't be deleted here.",
+        )
+        return redirect("download", collection.pk)
     if request.method != "POST":
         return render(request, "download/delete.html", {"collection": collection, "run": run})
     try:

@@ -20,15 +20,22 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (news) announce(news.dataset.announce);
 });
 
+// What nobody asked for may fail in silence: the page is whole without it.
+function isUnasked(elt) {
+  return elt.matches("[data-unasked]");
+}
+
 // The page that says what is wrong is behind the link itself.
 document.addEventListener("htmx:responseError", (event) => {
   const { elt } = event.detail.requestConfig;
+  if (isUnasked(elt)) return;
   if (elt.href) location.assign(elt.href);
   else elt.form.requestSubmit();
 });
 
 document.addEventListener("htmx:sendError", (event) => {
   const { elt } = event.detail.requestConfig;
+  if (isUnasked(elt)) return;
   const problem = document.createElement("p");
   problem.className = "message error";
   problem.role = "alert";

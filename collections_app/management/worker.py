@@ -1,0 +1,169 @@
+"""What has to be done time and again without anybody asking: the rounds of the `work` command."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+
+from collections_app.models import Collection, Run, State
+from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
+from collections_app.result_sets.mirror import mirror_run
+from collections_app.result_sets.repair import fail_interrupted_runs
+from collections_app.sources import ResultNotFound, SourceUnavailable, rows
+from collections_app.sources.account import AccountSource
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 5.0
+# How old rows become before they are brought up to date; earlier where a run is Processing.
+REFRESH_AFTER = timedelta(minutes=5)
+REFRESH_SOON_AFTER = timedelta(minutes=1)
+LIST_SECONDS = 60.0
+
+# What fails is left alone for this long, for twice as long the next time, and so on.
+_FIRST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 3600.0
+
+
+class Pauses:
+    """Which things are left alone for now because they failed."""
+
+    def __init__(self) -> None:
+        self._failures: dict[tuple[str, int], int] = {}
+        self._until: dict[tuple[str, int], float] = {}
+
+    def failed(self, what: str, pk: int) -> None:
+        """Leave it alone for a time, for longer each time."""
+        failures = self._failures[what, pk] = self._failures.get((what, pk), 0) + 1
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
+        self._until[what, pk] = time.monotonic() + pause
+
+    def worked(self, what: str, pk: int) -> None:
+        """Forget that it ever failed."""
+        self._failures.pop((what, pk), None)
+        self._until.pop((what, pk), None)
+
+    def now(self, what: str) -> set[int]:
+        """Return the keys of what is left alone now."""
+        now = time.monotonic()
+        return {pk for (kind, pk), until in self._until.items() if kind == what and now < until}
+
+
+class Worker:
+    """Does what is due, by what stands in the tables. Several of them may work beside each other."""
+
+    def __init__(self) -> None:
+        self._pauses = Pauses()
+
+    def go_on(self) -> None:
+        """Work until the process is ended. Nothing that fails ends it."""
+        while True:
+            if not self.round():
+                close_old_connections()  # a database that went away is found again
+                time.sleep(ROUND_SECONDS)
+
+    def round(self) -> bool:
+        """Do what is due, of each collection at most one run. Returns whether there may be more at once."""
+        try:
+            fail_interrupted_runs()
+            for collection in self._due():
+                self._carefully("refresh", collection, self._refresh)
+            # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
+            done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
+            return any(done)
+        except (DatabaseError, OSError) as error:
+            logger.warning("work problem=%s", error)
+        except Exception:
+            logger.exception("work problem=unexpected")
+        return False
+
+    def _due(self) -> list[Collection]:
+        """Return the connected collections whose rows are too old."""
+        now = timezone.now()
+        # By the index of the runs that nobody here writes.
+        processing = Run.objects.filter(state=State.PROCESSING, lease_expires_at=None)
+        soon = set(processing.values_list("collection", flat=True).distinct())
+
+        def is_due(collection: Collection) -> bool:
+            tried_at = collection.refresh_tried_at
+            after = REFRESH_SOON_AFTER if collection.pk in soon else REFRESH_AFTER
+            # A time to come is from before the clock was put back.
+            return tried_at is None or not timedelta(0) <= now - tried_at < after
+
+        paused = self._pauses.now("refresh")
+        return [each for each in _connected() if each.pk not in paused and is_due(each)]
+
+    def _keeping(self) -> list[Collection]:
+        """Return the connected collections that are copied."""
+        paused = self._pauses.now("keep")
+        return [each for each in _connected() if each.keeps_results and each.pk not in paused]
+
+    def _carefully(self, what: str, collection: Collection, work: Callable[[Collection], bool]) -> bool:
+        """Work for a collection. What fails is logged, and the collection left alone for a time."""
+        try:
+            return work(collection)
+        except (SourceUnavailable, OSError) as error:
+            self._failed(what, collection, str(error))
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("work %s collection=%s problem=unexpected", what, collection.pk)
+            self._pauses.failed(what, collection.pk)
+        return False
+
+    def _failed(self, what: str, collection: Collection, problem: str) -> None:
+        logger.warning(
+            "work %s account=%s collection=%s problem=%s",
+            *(what, collection.account_id, collection.pk, problem),
+        )
+        self._pauses.failed(what, collection.pk)
+
+    def _refresh(self, collection: Collection) -> bool:
+        tried_at = collection.refresh_tried_at
+        mine = Collection.objects.filter(pk=collection.pk, refresh_tried_at=tried_at)
+        if mine.update(refresh_tried_at=timezone.now()):
+            rows.bring_up_to_date(collection, seconds=LIST_SECONDS)
+            self._note_how_it_went("refresh", collection)
+        return True
+
+    def _note_how_it_went(self, what: str, collection: Collection) -> bool:
+        collection.refresh_from_db()
+        if collection.refresh_problem:
+            self._failed(what, collection, collection.refresh_problem)
+            return False
+        self._pauses.worked(what, collection.pk)
+        return True
+
+    def _keep(self, collection: Collection) -> bool:
+        """Bring the next older runs or, where all are known, copy the oldest one that isn't kept."""
+        if collection.has_older_runs and collection.pk not in self._pauses.now("reach back"):
+            rows.reach_back(collection, seconds=LIST_SECONDS)
+            return self._note_how_it_went("reach back", collection)
+        paused = self._pauses.now("run")
+        run = collection.runs.to_keep().exclude(pk__in=paused).select_related("collection__account").first()
+        return run is not None and self._copy(run)
+
+    def _copy(self, run: Run) -> bool:
+        try:
+            problems = mirror_run(run, AccountSource(), lacking=ResultNotFound)
+        except (RunIsBeingWritten, WriterLost) as error:
+            problems = [str(error)]
+        if problems:
+            self._pauses.failed("run", run.pk)
+            problem = " ".join(problems)
+            logger.warning(
+                "work keep collection=%s run=%s problem=%s", run.collection_id, run.number, problem
+            )
+        else:
+            self._pauses.worked("run", run.pk)
+            self._pauses.worked("keep", run.collection_id)
+            logger.info("work kept collection=%s run=%s", run.collection_id, run.number)
+        return True
+
+
+def _connected() -> list[Collection]:
+    collections = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
+    return list(collections.select_related("account").order_by("pk"))

@@ -1,0 +1,81 @@
+"""A team's accounts at MultiCartAPI, whose runs are shown beside our own."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from collections_app import encryption
+from collections_app.models.teams import Team
+
+_SHOWN_OF_A_KEY = 4
+
+
+class NotConnected(Exception):
+    """The account has no key, or none that can be read; the message says what to do, in plain English."""
+
+
+class Account(models.Model):
+    """An account at MultiCartAPI, or at any server that speaks its API.
+
+    Without a key it is disconnected: its collections stay with the rows they have, and nothing is asked
+    of the account until a new key is given.
+    """
+
+    DEFAULT_BASE_URL = "https://multicartapi.com/api/v1"
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="accounts")
+    name = models.CharField(max_length=100)
+    base_url = models.CharField("base address", max_length=300, default=DEFAULT_BASE_URL)
+    encrypted_key = models.TextField(blank=True, editable=False)
+    key_ending = models.CharField(max_length=_SHOWN_OF_A_KEY, blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects: ClassVar[models.Manager["Account"]] = models.Manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="account_name_once_per_team"),
+            models.CheckConstraint(
+                condition=~Q(name="") & ~Q(base_url=""), name="account_has_name_and_address"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a key to ask the account with."""
+        return bool(self.encrypted_key)
+
+    @property
+    def masked_key(self) -> str:
+        """The key as it may be shown: its last characters alone, and of a short one nothing."""
+        return f"••••••••{self.key_ending}" if self.encrypted_key else ""
+
+    @property
+    def key(self) -> str:
+        """The key itself, for the calls to the account and for nothing else. Raises NotConnected."""
+        if not self.encrypted_key:
+            raise NotConnected(f"The account “{self}” is disconnected. An admin can give it a new key.")
+        try:
+            return encryption.decrypt(self.encrypted_key)
+        except encryption.SecretUnreadable:
+            return self._key_as_stored_now()
+
+    def _key_as_stored_now(self) -> str:
+        # The keys may have been rotated since the row was read.
+        stored = Account.objects.filter(pk=self.pk).values_list("encrypted_key", flat=True).first()
+        try:
+            return encryption.decrypt(stored or "")
+        except encryption.SecretUnreadable:
+            raise NotConnected(
+                f"The key of the account “{self}” can't be read any more. An admin can enter it again."
+            ) from None
+
+    def set_key(self, key: str) -> None:
+        """Take another key, or none ("" disconnects). Saves nothing."""
+        self.encrypted_key = encryption.encrypt(key) if key else ""
+        self.key_ending = key[-_SHOWN_OF_A_KEY:] if len(key) >= 4 * _SHOWN_OF_A_KEY else ""

@@ -1,0 +1,398 @@
+"""HTTP to the servers of accounts: whom this site may call, how long it waits, what it says went wrong."""
+
+import errno
+import http.client
+import io
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NoReturn, TypeVar
+
+import requests
+import urllib3
+from django.conf import settings
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import SSLError as TlsError
+
+from collections_app.sources.base import SourceTimeout, SourceUnavailable
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+USER_AGENT = "scrape-results-dashboard"
+MAX_JSON_BYTES = 8 * 1024 * 1024
+
+_PASSING_STATUSES = {502, 503, 504}
+_PAUSES = (0.1, 0.3)  # before the second and the third try, in seconds
+_PIECE = 64 * 1024
+_NO_DEADLINE = float("inf")
+
+# What reads a chunk within this time gets larger ones; what needs so long gets the smallest again.
+_QUICK_SECONDS = 0.05
+_SLOW_SECONDS = 0.25
+_LARGEST_CHUNK = 1024 * 1024
+# A chunk grows to this part of what was read already. What lies in the buffers of the connection, some
+# mebibytes, makes every reader look quick at first; 500 slow ones should not hold 1 MiB each.
+_PART_OF_WHAT_WAS_READ = 16
+
+# Its warnings are about what servers send, with a traceback; what matters of them is an error here.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+logger = logging.getLogger(__name__)
+
+_ADDRESS = re.compile(r"(https?)://([\w.-]+)(?::([0-9]{1,5}))?(/[^?#\\]*)?", re.ASCII | re.IGNORECASE)
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an address leads: a server, and a path on it, as it is written."""
+
+    origin: str
+    path: str
+
+
+def place_of(url: str) -> Place | None:
+    """Return where an address leads; None where it is none, or more: a user, a query, a fragment."""
+    match = _ADDRESS.fullmatch(url)
+    if match is None:
+        return None
+    scheme, host, port, path = match.groups()
+    scheme = scheme.lower()
+    return Place(f"{scheme}://{host.lower()}:{int(port or _USUAL_PORTS[scheme])}", path or "/")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    body: bytes
+
+
+class BrokenOff(ConnectionResetError):
+    """A body ended before its end. The server takes it for a reader who left, which needs no traceback."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.ECONNRESET, reason)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is called with a key. Nothing is sent to any other place than below its base address."""
+
+    name: str  # as sentences begin, such as "The account “Main”"
+    base_url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+    def post_json(self, path: str, payload: object, *, seconds: float) -> Reply:
+        """Post an object and return the answer, which is there within `seconds` whatever the server does.
+
+        Raises SourceUnavailable, SourceTimeout.
+        """
+        request = self._request("POST", path, {"Accept-Encoding": "gzip"}, payload)
+        deadline = time.monotonic() + seconds
+
+        def post() -> Reply:
+            with _until(deadline):
+                return self._tried(lambda: self._whole_answer(request), deadline)
+
+        return self._within(seconds, post)
+
+    def stream(self, method: str, path: str, headers: Mapping[str, str]) -> requests.Response:
+        """Return an answer whose body was not read yet; the caller closes it.
+
+        Raises SourceUnavailable, SourceTimeout.
+        """
+        request = self._request(method, path, {"Accept-Encoding": "identity", **headers})
+        deadline = time.monotonic() + READ_SECONDS
+        with self.troubles(), _until(deadline):
+            return self._tried(lambda: _send(request), deadline)
+
+    @contextmanager
+    def troubles(self) -> Iterator[None]:
+        """Turn what HTTP raises into our own errors, and keep nothing of theirs: they hold the key."""
+        try:
+            yield
+        except (requests.Timeout, ReadTimeoutError, TimeoutError):
+            raise SourceTimeout(f"{self.name} took too long to answer. Try again later.") from None
+        except (requests.exceptions.SSLError, TlsError):
+            raise SourceUnavailable(
+                f"{self.name} can't be reached safely: its server has no valid certificate."
+            ) from None
+        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError):
+            raise SourceUnavailable(f"{self.name} does not answer. Try again later.") from None
+
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], payload: object = None
+    ) -> requests.PreparedRequest:
+        base, url = place_of(self.base_url), self.base_url.rstrip("/") + path
+        allowed = {place_of(origin) for origin in settings.UPSTREAM_ORIGINS}
+        if base is None or Place(base.origin, "/") not in allowed:
+            raise SourceUnavailable(
+                f"{self.name} is at a server that this site may not call. "
+                "The operator can allow it by UPSTREAM_ORIGINS."
+            )
+        with self.troubles():
+            request = requests.Request(
+                method,
+                url,
+                headers={"User-Agent": USER_AGENT, **headers, **self.headers},
+                json=payload,
+            ).prepare()
+        # What the library made of it, dots and all, is what counts.
+        if place_of(request.url or "") != Place(base.origin, base.path.rstrip("/") + path):
+            raise SourceUnavailable(f"{self.name} has an address that can't be called.")
+        return request
+
+    def _tried(self, call: Callable[[], T], deadline: float) -> T:
+        # Whatever is asked here changes nothing, so asking twice does no harm.
+        for pause in _PAUSES:
+            if time.monotonic() + pause >= deadline:
+                break
+            try:
+                answer = call()
+            except requests.ConnectionError as error:
+                if isinstance(error, requests.Timeout | requests.exceptions.SSLError):
+                    raise
+            else:
+                if _status(answer) not in _PASSING_STATUSES:
+                    return answer
+                if isinstance(answer, requests.Response):
+                    answer.close()
+            time.sleep(pause)
+        return call()
+
+    def _whole_answer(self, request: requests.PreparedRequest) -> Reply:
+        with _send(request) as answer:
+            pieces, size = [], 0
+            try:
+                while piece := answer.raw.read1(_PIECE, decode_content=True):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > MAX_JSON_BYTES:
+                        raise SourceUnavailable(f"{self.name} answered with too much.")
+            except urllib3.exceptions.ProtocolError as error:
+                raise requests.ConnectionError(error) from None
+            return Reply(answer.status_code, b"".join(pieces))
+
+    def _within(self, seconds: float, call: Callable[[], T]) -> T:
+        # Looking up a host's name and trying its addresses one by one know no deadline: hence a thread,
+        # which ends a little later by itself.
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call())
+            except Exception as error:  # noqa: BLE001  # raised again by whoever waits for it
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="ask an account", daemon=True).start()
+        with self.troubles():
+            return future.result(timeout=seconds)
+
+
+def _status(answer: object) -> int:
+    return answer.status if isinstance(answer, Reply) else getattr(answer, "status_code", 0)
+
+
+class BodyStream(io.RawIOBase):
+    """The next `length` bytes of an answer's body, in chunks that grow with the reader's speed.
+
+    Ends after exactly that many bytes or raises BrokenOff, with a line for the operator.
+    """
+
+    def __init__(
+        self, answer: requests.Response, *, skip: int, length: int, is_the_end: bool, place: str
+    ) -> None:
+        """Take over an answer. `is_the_end`: nothing may follow; `place`: what the operator is told."""
+        self._answer = answer
+        self._skip = skip
+        self._remaining = length
+        self._is_the_end = is_the_end
+        self._place = place
+        self._chunk = _PIECE
+        self._given = 0
+        self._given_at = time.monotonic()
+
+    def readable(self) -> bool:
+        """Say that the stream can be read."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return at most `size` bytes, those that have come; without a size, all the rest."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(_LARGEST_CHUNK), b""))
+        self._adapt_chunk()
+        while self._skip:
+            self._skip -= len(self._next(min(self._skip, _LARGEST_CHUNK)))
+        wanted = min(size, self._chunk, self._remaining)
+        if not wanted:
+            return b""
+        data = self._next(wanted)
+        self._remaining -= len(data)
+        if not self._remaining and self._is_the_end:
+            self._expect_the_end()
+        self._given += len(data)
+        self._given_at = time.monotonic()
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Leave the connection: closed, unless the body was read to its end."""
+        if not self.closed:
+            self._answer.close()
+            super().close()
+
+    def _adapt_chunk(self) -> None:
+        taken = time.monotonic() - self._given_at
+        if taken > _SLOW_SECONDS:
+            self._chunk = _PIECE
+        elif taken < _QUICK_SECONDS and self._given >= _PART_OF_WHAT_WAS_READ * self._chunk:
+            self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
+
+    def _next(self, size: int) -> bytes:
+        data = self._read(size)
+        if not data:
+            self._break_off("it ended early")
+        return data
+
+    def _expect_the_end(self) -> None:
+        # Where the length was told it has been compared already. Elsewhere the end has to be seen before
+        # the last bytes are handed out: a longer file is not the one that was asked for.
+        if self._answer.raw.length_remaining is None and self._read(1):
+            self._break_off("it goes on beyond its length")
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return bytes(self._answer.raw.read1(size, decode_content=False))
+        except (HTTPError, http.client.HTTPException, OSError) as error:
+            self._break_off(type(error).__name__)
+
+    def _break_off(self, problem: str) -> NoReturn:
+        logger.warning("upstream body broke off: %s problem=%s", self._place, problem)
+        raise BrokenOff(f"The file broke off: {problem}.") from None
+
+
+def _send(request: requests.PreparedRequest) -> requests.Response:
+    # By the adapter itself: a session would add what it finds in the environment, keep cookies, and
+    # read the body of a redirect, however long.
+    return _adapter(os.getpid()).send(request, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
+
+
+@cache
+def _adapter(_process: int) -> "_Adapter":
+    # One for each process: connections must not be shared with a process that was forked off.
+    # It keeps the connections of all threads; of their number each uses one at a time.
+    return _Adapter(pool_connections=10, pool_maxsize=2 * settings.WEB_THREADS)
+
+
+# --- a deadline for the head of an answer, not only for each of its bytes -----------------------------------
+
+
+class _Clock(threading.local):
+    deadline = _NO_DEADLINE
+
+
+_clock = _Clock()
+
+
+@contextmanager
+def _until(deadline: float) -> Iterator[None]:
+    """Let this thread's reading from servers end at a deadline."""
+    _clock.deadline = deadline
+    try:
+        yield
+    finally:
+        _clock.deadline = _NO_DEADLINE
+
+
+class _PunctualFile(io.RawIOBase):
+    """What comes from a connection; raises TimeoutError at the deadline, even while bytes trickle in."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._file = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = _clock.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(min(left, READ_SECONDS))
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _PunctualSocket:
+    """What an answer needs of its connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return _WholeLines(_PunctualFile(self._connection))
+
+
+class _WholeLines(io.BufferedReader):
+    """Raises for a line that is cut: http.client would take "Content-Length: 20", cut from 200, for 20."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and (size is None or size < 0 or len(line) < size):
+            raise ConnectionResetError(errno.ECONNRESET, "The answer was cut in its head.")
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_PunctualSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 refuses this as well, but leaves the connection open.
+        lengths = {length.strip() for length in self.headers.get("Content-Length", "").split(",")}
+        if len(lengths) > 1:
+            raise http.client.HTTPException("The answer has several lengths.")
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

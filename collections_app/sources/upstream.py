@@ -1,0 +1,475 @@
+"""What MultiCartAPI's API says and serves; the only home of its spellings besides our own API."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, NoReturn, cast
+from urllib.parse import quote, unquote, urlsplit
+
+import requests
+
+from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
+from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.http import BodyStream, Reply, Server, place_of
+
+logger = logging.getLogger(__name__)
+
+_LIST_PATH = "/schedules/collections/results/download/"
+_RESULTS_PATH = "/results"
+
+_MAX_INTEGER = 2**63 - 1
+_INTEGER = re.compile(r"\s*(0*[0-9]{1,19})(?:\.0*)?\s*", re.ASCII)
+_LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
+_CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII | re.IGNORECASE)
+_UNSPEAKABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\\\]")
+_LONGEST_NAME = cast(int, ResultFile._meta.get_field("remote_name").max_length)
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998  # outside are markers for "no time", such as year 1
+_HEAD_REFUSED = {400, 403, 405, 501}
+
+_PROBLEMS = {
+    400: "{who} did not understand the question. Check its base address and the collection's id.",
+    401: "{who} refuses the key. An admin can enter another one.",
+    402: "{who} says that its plan is used up or a payment is due. Whoever manages the plan can change that.",
+    403: "{who} may not see this collection.",
+    404: "{who} has no such collection.",
+    405: "{who} did not understand the question. Check its base address.",
+    413: "{who} did not understand the question. Check its base address.",
+    429: "{who} was asked too often. Try again in a few minutes.",
+}
+_OWN_TROUBLE = "{who} has trouble of its own (code {code}). Try again later."
+_NONSENSE = (
+    "{who} answered with something that is no list of runs. Check its base address, or try again later."
+)
+_MOVED = "{who} sends us to another address, which we don't follow. Check its base address."
+_ANSWERS_TO_A_KNOWN_KEY = {400, 403, 404}
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that the account lists for a run."""
+
+    kind: FileKind
+    position: int  # a page's number, from 1 on; 0 for other files
+    remote_name: str  # the last part of its address, decoded
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run as the account lists it, checked field by field."""
+
+    number: int
+    is_ready: bool
+    extracted: int
+    total: int
+    created_at: datetime
+    updated_at: datetime
+    files: tuple[RemoteFile, ...]  # of a ready run
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A part of the list of runs at an account, newest first."""
+
+    runs: list[RemoteRun]  # those that are understood
+    entries: int = 0  # how many were listed
+    not_understood: frozenset[int] = frozenset()  # the numbers of the others, where they have one
+
+
+# --- the list of runs ---------------------------------------------------------------------------------------
+
+
+def list_runs(collection: Collection, *, skip: int, limit: int, seconds: float) -> Listing:
+    """Return a part of the runs that its account lists for a collection, newest first, within `seconds`.
+
+    A run that can't be understood has a line for the operator. The collection need not be
+    saved. Raises SourceUnavailable, SourceTimeout; their message is for members.
+    """
+    account, remote_id = _at_account(collection)
+    with _told_to_the_operator("list", f"account={account.pk} collection={collection.pk}"):
+        server = _server(account)
+        reply = _ask_for_runs(server, remote_id, skip=skip, limit=limit, seconds=seconds)
+        entries = _data_of(reply, server.name)
+    if len(entries) > limit:
+        _note(collection, None, f"{len(entries)} runs listed where {limit} were asked for")
+    entries = entries[:limit]
+    runs: dict[int, RemoteRun] = {}
+    not_understood: set[int] = set()
+    for entry in entries:
+        try:
+            run = _run_of(entry, collection)
+        except _NotUnderstood as problem:
+            number = entry.get("id") if isinstance(entry, dict) else None
+            _note(collection, number, str(problem))
+            if (named := _integer(number)) is not None:
+                not_understood.add(named)
+        else:
+            runs.setdefault(run.number, run)
+    return Listing(list(runs.values()), len(entries), frozenset(not_understood - runs.keys()))
+
+
+def try_key(base_url: str, key: str, *, seconds: float) -> None:
+    """Make a call that shows whether a server speaks the API and takes the key.
+
+    Raises SourceUnavailable, SourceTimeout; their message is for whoever connects the account.
+    """
+    place = place_of(base_url)
+    host = urlsplit(base_url).hostname if place else ""
+    with _told_to_the_operator("key", f"server={place.origin if place else None}"):
+        server = _server_with(key, f"The server {host}".strip(), base_url)
+        # Any collection will do: whether it may be seen, a server says only to a key that it knows.
+        reply = _ask_for_runs(server, 1, skip=0, limit=1, seconds=seconds)
+        if reply.status in {401, 403}:
+            raise SourceUnavailable(f"{server.name} refuses the key.")
+        envelope = _envelope_of(reply, server.name)
+        code = _code_of(envelope, reply)
+        if code == 401:  # noqa: PLR2004
+            raise SourceUnavailable(f"{server.name} refuses the key.")
+        if not envelope["status"] and code not in _ANSWERS_TO_A_KNOWN_KEY:
+            _refuse(code, server.name)
+
+
+def _ask_for_runs(server: Server, remote_id: int, *, skip: int, limit: int, seconds: float) -> Reply:
+    question = {"collection_id": remote_id, "skip": skip, "limit": limit}
+    return server.post_json(_LIST_PATH, question, seconds=seconds)
+
+
+def _data_of(reply: Reply, who: str) -> list[object]:
+    envelope = _envelope_of(reply, who)
+    if not envelope["status"]:
+        _refuse(_code_of(envelope, reply), who)
+    data = envelope.get("data")
+    if not isinstance(data, list):
+        raise SourceUnavailable(_NONSENSE.format(who=who))
+    return data
+
+
+def _envelope_of(reply: Reply, who: str) -> dict[str, Any]:
+    """Return the object that everything comes in, whose `status` is made 1 or 0."""
+    if 300 <= reply.status < 400:  # noqa: PLR2004
+        raise SourceUnavailable(_MOVED.format(who=who))
+    try:
+        envelope = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        envelope = None
+    if not isinstance(envelope, dict) or "status" not in envelope:
+        # A 404 without an envelope is about the address, not about a collection.
+        if reply.status in {200, 404}:
+            raise SourceUnavailable(_NONSENSE.format(who=who))
+        _refuse(reply.status, who)
+    return {**envelope, "status": int(_is_true(envelope["status"]) and _is_good(reply.status))}
+
+
+def _code_of(envelope: Mapping[str, Any], reply: Reply) -> int:
+    if not _is_good(reply.status):
+        return reply.status
+    return _integer(envelope.get("code")) or 0
+
+
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004
+
+
+def _refuse(code: int, who: str) -> NoReturn:
+    if code == 504:  # noqa: PLR2004
+        raise SourceTimeout(f"{who} took too long to answer. Try again later.")
+    if 500 <= code < 600:  # noqa: PLR2004
+        raise SourceUnavailable(_OWN_TROUBLE.format(who=who, code=code))
+    raise SourceUnavailable(_PROBLEMS.get(code, _NONSENSE).format(who=who))
+
+
+# --- one run ------------------------------------------------------------------------------------------------
+
+
+class _NotUnderstood(Exception):
+    """A run that can't be shown."""
+
+
+def _run_of(entry: object, collection: Collection) -> RemoteRun:
+    if not isinstance(entry, dict):
+        raise _NotUnderstood("it is no object")
+    number = _integer(entry.get("id"))
+    if number is None:
+        raise _NotUnderstood("it has no id")
+    if (its_collection := _integer(entry.get("collection"))) not in {None, collection.remote_id}:
+        raise _NotUnderstood(f"it is of collection {its_collection}")
+    created_at, updated_at = _time(entry.get("created_at")), _time(entry.get("updated_at"))
+    at = created_at or updated_at
+    if at is None:
+        raise _NotUnderstood("it has no time")
+    is_ready = _is_true(entry.get("is_download_generated"))
+    files, refused = _files_of(entry.get("download_links"), collection, number) if is_ready else ((), 0)
+    if is_ready and (refused or not files):
+        _note(collection, number, f"said to be ready; {refused} links refused, {len(files)} usable")
+    return RemoteRun(
+        number=number,
+        is_ready=bool(files),
+        extracted=_count(entry, "total_exacted_result", "total_extracted_result"),
+        total=_count(entry, "total_results"),
+        created_at=at,
+        updated_at=updated_at or at,
+        files=files,
+    )
+
+
+def _files_of(links: object, collection: Collection, number: int) -> tuple[tuple[RemoteFile, ...], int]:
+    """Return the files that a ready run's links lead to, and how many links were refused."""
+    links = links if isinstance(links, dict) else {}
+    listed = links.get("pages")
+    pages = listed if isinstance(listed, list) else []
+    if collection.is_category:
+        wanted = [(FileKind.CATEGORY_LIST, 0, link) for link in pages[:1]]
+    else:
+        wanted = [(FileKind.PAGE, position, link) for position, link in enumerate(pages, 1)]
+        if links.get("all_pages") is not None:
+            wanted.append((FileKind.ARCHIVE, 0, links["all_pages"]))
+    named = [(kind, position, _name_in(link, collection, number)) for kind, position, link in wanted]
+    files = tuple(RemoteFile(kind, position, name) for kind, position, name in named if name is not None)
+    return files, len(wanted) - len(files)
+
+
+def _name_in(link: object, collection: Collection, number: int) -> str | None:
+    """Return the file's name in a link; None unless it leads to this very run at the account."""
+    account, _ = _at_account(collection)
+    base = place_of(account.base_url)
+    place = place_of(link) if isinstance(link, str) else None
+    if base is None or place is None or place.origin != base.origin:
+        return None
+    folder = base.path.rstrip("/") + _folder(collection, number)
+    if not place.path.startswith(folder):
+        return None
+    try:
+        name = unquote(place.path.removeprefix(folder), errors="strict")
+    except UnicodeDecodeError:
+        return None
+    fits = 0 < len(name) <= _LONGEST_NAME and name not in {".", ".."} and not _UNSPEAKABLE.search(name)
+    return name if fits else None
+
+
+def _folder(collection: Collection, number: int) -> str:
+    return f"{_RESULTS_PATH}/{collection.remote_id}/{number}/"
+
+
+def _count(entry: Mapping[str, object], *spellings: str) -> int:
+    """Return a number of records, by the first spelling that has one; 0 where none has."""
+    return next((n for n in (_integer(entry.get(name)) for name in spellings) if n is not None), 0)
+
+
+def _integer(value: object) -> int | None:
+    """Return a number as we can keep it, also from its digits; None where it is none."""
+    match value:
+        case bool():
+            return None
+        case int():
+            number = value
+        case float() if value.is_integer():
+            number = int(value)
+        case str() if found := _INTEGER.fullmatch(value):
+            number = int(found.group(1))
+        case _:
+            return None
+    return number if 0 <= number <= _MAX_INTEGER else None
+
+
+def _is_true(value: object) -> bool:
+    return value is True or value == 1 or (isinstance(value, str) and value.strip().lower() in {"true", "1"})
+
+
+def _time(value: object) -> datetime | None:
+    """Return a moment, in UTC where nothing else is said; None where it is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if _FIRST_YEAR <= moment.year <= _LAST_YEAR else None
+
+
+# --- a file -------------------------------------------------------------------------------------------------
+
+
+def size_of(file: ResultFile) -> int:
+    """Ask the account how many bytes a file has. Raises ResultNotFound, SourceUnavailable, SourceTimeout."""
+    remote = _RemoteBytes(file)
+    with _told_to_the_operator("size", remote.place):
+        with remote.answer("HEAD") as answer:
+            # Some servers make no body for HEAD, and say that it has 0 bytes.
+            if answer.status_code not in _HEAD_REFUSED and (size := remote.length_of_whole(answer)):
+                return size
+        with remote.answer("GET") as answer:
+            size = remote.length_of_whole(answer)
+            return remote.count(answer) if size is None else size
+
+
+@dataclass(frozen=True)
+class UpstreamBody:
+    """The bytes of a file at the account."""
+
+    file: ResultFile
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        """Ask the account for `length` bytes from `start` on; see Body."""
+        remote = _RemoteBytes(self.file)
+        with _told_to_the_operator("file", remote.place):
+            return cast(BinaryIO, remote.open(start, length))
+
+
+class _RemoteBytes:
+    """The bytes of a file, as the account's server tells and sends them."""
+
+    def __init__(self, file: ResultFile) -> None:
+        self.file = file
+        self.collection = file.run.collection
+        self.account, _ = _at_account(self.collection)
+        self.who = _name_of(self.account)
+        self.place = (
+            f"account={self.account.pk} collection={self.collection.pk} run={file.run.number} file={file.pk}"
+        )
+
+    def answer(self, method: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+        """Return the server's answer, of any status, its body unread."""
+        name = quote(self.file.remote_name, safe="")
+        path = f"{_folder(self.collection, self.file.run.number)}{name}"
+        return _server(self.account).stream(method, path, headers or {})
+
+    def open(self, start: int, length: int) -> BodyStream:
+        """Return a stream of a part."""
+        assert self.file.size is not None
+        is_part = length != self.file.size
+        answer = self.answer("GET", {"Range": f"bytes={start}-{start + length - 1}"} if is_part else {})
+        try:
+            skip = self._skip(answer, start, length, is_part=is_part)
+        except BaseException:
+            answer.close()
+            raise
+        return BodyStream(
+            answer,
+            skip=skip,
+            length=length,
+            # Of a whole file that comes in place of a part, the rest is left.
+            is_the_end=answer.status_code == 206 or start + length == self.file.size,  # noqa: PLR2004
+            place=self.place,
+        )
+
+    def _skip(self, answer: requests.Response, start: int, length: int, *, is_part: bool) -> int:
+        """Return how many bytes come before those that were asked for; raises where they don't come."""
+        if answer.status_code == 206 and is_part:  # noqa: PLR2004
+            self._check_body(answer)
+            self._check_range(answer, start, length)
+            return 0
+        if answer.status_code == 416:  # noqa: PLR2004
+            self._forget_size("the file is shorter than it was")
+        size = self.length_of_whole(answer)
+        if size not in {None, self.file.size}:
+            self._forget_size(f"the file has {size} bytes, not {self.file.size}")
+        return start
+
+    def length_of_whole(self, answer: requests.Response) -> int | None:
+        """Return the length that an answer tells of the file; None without one. Raises for another answer."""
+        status = answer.status_code
+        if status == 404:  # noqa: PLR2004
+            raise ResultNotFound("The account has this file no longer.")
+        if status == 504:  # noqa: PLR2004
+            raise SourceTimeout(f"{self.who} took too long to answer. Try again later.")
+        if status in {401, 403}:
+            raise SourceUnavailable(f"{self.who} refuses to give this file to us (code {status}).")
+        if status == 429:  # noqa: PLR2004
+            raise SourceUnavailable(_PROBLEMS[429].format(who=self.who))
+        if 300 <= status < 400:  # noqa: PLR2004
+            raise SourceUnavailable(_MOVED.format(who=self.who))
+        if status != 200:  # noqa: PLR2004
+            raise SourceUnavailable(_OWN_TROUBLE.format(who=self.who, code=status))
+        self._check_body(answer)
+        return self._length(answer)
+
+    def count(self, answer: requests.Response) -> int:
+        """Return the length of a body that has to be read for it."""
+        if not answer.raw.chunked:
+            # It ends where the connection ends: nobody could tell a whole file from a part.
+            raise SourceUnavailable(f"{self.who} doesn't say how long this file is.")
+        with _server(self.account).troubles():
+            return sum(map(len, answer.raw.stream(64 * 1024, decode_content=False)))
+
+    def _check_body(self, answer: requests.Response) -> None:
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        # A page such as one to sign in on, in place of the file.
+        is_page = media_type == "text/html" and not self.file.remote_name.lower().endswith((".html", ".htm"))
+        if encoding not in {"identity", ""} or is_page:
+            raise SourceUnavailable(f"{self.who} sent something else than this file. Try again later.")
+
+    def _check_range(self, answer: requests.Response, start: int, length: int) -> None:
+        header = answer.headers.get("Content-Range", "").strip()
+        match = _CONTENT_RANGE.fullmatch(header)
+        first, last, size = map(int, match.groups()) if match else (-1, -1, None)
+        if size is not None and size != self.file.size:
+            self._forget_size(f"the file has {size} bytes, not {self.file.size}")
+        if (first, last) != (start, start + length - 1) or self._length(answer) not in {None, length}:
+            raise SourceUnavailable(f"{self.who} sent another part of this file. Try again later.")
+
+    def _length(self, answer: requests.Response) -> int | None:
+        header = answer.headers.get("Content-Length")
+        if header is None or answer.raw.chunked:
+            return None
+        if not _LENGTH.fullmatch(header.strip()):
+            raise SourceUnavailable(f"{self.who} sent something else than this file. Try again later.")
+        return int(header)
+
+    def _forget_size(self, problem: str) -> NoReturn:
+        """Let the size be learnt anew by whoever asks next."""
+        logger.warning("upstream size changed: %s problem=%s", self.place, problem)
+        ResultFile.objects.filter(pk=self.file.pk, key="", size=self.file.size).update(size=None)
+        raise SourceUnavailable("The file at the account is not the one that was listed. Try again.")
+
+
+# --- the account --------------------------------------------------------------------------------------------
+
+
+def _at_account(collection: Collection) -> tuple[Account, int]:
+    assert collection.account is not None
+    assert collection.remote_id is not None
+    return collection.account, collection.remote_id
+
+
+def _name_of(account: Account) -> str:
+    return f"The account “{account}”"
+
+
+def _server(account: Account) -> Server:
+    try:
+        key = account.key
+    except NotConnected as problem:
+        raise SourceUnavailable(str(problem)) from None
+    return _server_with(key, _name_of(account), account.base_url)
+
+
+def _server_with(key: str, name: str, base_url: str) -> Server:
+    if not (key and key.isascii() and key.isprintable() and key == key.strip()):
+        raise SourceUnavailable("The key can't be one: keys are made of letters, digits and signs.")
+    return Server(name, base_url, {"x-api-key": key})
+
+
+@contextmanager
+def _told_to_the_operator(question: str, place: str) -> Iterator[None]:
+    """Log what goes wrong: our sentence, and the kind of error that it stands for."""
+    try:
+        yield
+    except (ResultNotFound, SourceUnavailable) as problem:
+        cause = type(problem.__context__).__name__ if problem.__context__ else None
+        logger.warning("upstream %s failed: %s problem=%s cause=%s", question, place, problem, cause)
+        raise
+
+
+def _note(collection: Collection, number: object, problem: str) -> None:
+    logger.warning(
+        "upstream run not understood: account=%s collection=%s run=%.40r problem=%s",
+        collection.account_id,
+        collection.pk,
+        number,
+        problem,
+    )

@@ -1,0 +1,241 @@
+"""A server of files, and a proxy before it that does to its answers what networks do."""
+
+import random
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+_PIECE = 16 * 1024
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+
+
+@dataclass
+class Fault:
+    """What happens to a connection's answers; by itself nothing."""
+
+    delay: float = 0  # seconds before the first byte
+    pause: float = 0  # seconds before each further byte: they come one by one
+    cut_after: int | None = None  # bytes that come through before the connection is closed
+    is_reset: bool = False  # closed as by a crash
+    instead: bytes = b""  # what comes in place of the answer
+
+
+@dataclass
+class FaultProxy:
+    """Passes connections on to a server of this machine, with a fault for each, by default none."""
+
+    target: int
+    fault: Callable[[], Fault] = Fault
+    connections: int = 0
+    port: int = 0
+    _open: set[socket.socket] = field(default_factory=set)
+    _is_over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/v1"
+
+    @contextmanager
+    def running(self) -> Iterator["FaultProxy"]:
+        """Listen on a port of this machine's until the end of the block."""
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+            self.port = listener.getsockname()[1]
+            acceptor = threading.Thread(target=self._accept, args=[listener])
+            acceptor.start()
+            try:
+                yield self
+            finally:
+                self._is_over.set()
+                listener.shutdown(socket.SHUT_RDWR)
+                acceptor.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        threads = []
+        with suppress(OSError):  # the end
+            while True:
+                connection, _ = listener.accept()
+                self.connections += 1
+                threads.append(threading.Thread(target=self._serve, args=[connection, self.fault()]))
+                threads[-1].start()
+        for connection in list(self._open):
+            _shut(connection)
+        for thread in threads:
+            thread.join()
+
+    def _serve(self, client: socket.socket, fault: Fault) -> None:
+        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
+            self._open |= {client, server}
+            asking = threading.Thread(target=self._pass_questions_on, args=[client, server])
+            asking.start()
+            with suppress(OSError):
+                self._pass_answers_on(server, client, fault)
+            if fault.is_reset:
+                # To close with a time to linger of nothing is to reset.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RD)  # which ends the reading of questions
+            else:
+                _shut(client)
+            _shut(server)
+            asking.join()
+            self._open -= {client, server}
+
+    def _pass_questions_on(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(_PIECE):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _pass_answers_on(self, server: socket.socket, client: socket.socket, fault: Fault) -> None:
+        data = server.recv(_PIECE)
+        if fault.delay:
+            self._is_over.wait(fault.delay)
+        data = fault.instead or data
+        left = fault.cut_after
+        while data := data[:left]:
+            if left is not None:
+                left -= len(data)
+            if fault.pause:
+                for number in data:
+                    client.sendall(bytes([number]))
+                    if self._is_over.wait(fault.pause):
+                        return
+            else:
+                client.sendall(data)
+            # Nothing more may come, when all was cut off that would.
+            data = b"" if fault.instead or left == 0 else server.recv(_PIECE)
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class FileServer:
+    """Serves contents by the last part of their addresses, with ranges, as an account's server does.
+
+    The server may ignore ranges, send no lengths (in chunks), and refuse HEAD.
+    """
+
+    contents: dict[str, bytes]
+    has_ranges: bool = True
+    has_lengths: bool = True
+    has_head: bool = True
+    asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, path, range
+    answered: int = 0  # how many answers reached their end
+    connections: int = 0
+    port: int = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/v1"
+
+    @contextmanager
+    def running(self) -> Iterator["FileServer"]:
+        """Listen on a port of this machine's until the end of the block."""
+        outer = self
+
+        class Handler(_FileHandler):
+            files = outer
+
+        with _Server(self, Handler) as server:
+            self.port = server.server_address[1]
+            thread = threading.Thread(target=server.serve_forever, args=[0.01])
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.close_connections()
+                server.shutdown()
+                thread.join()
+
+
+class _FileHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    files: "FileServer"
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        files = self.files
+        files.asked.append((self.command, self.path, self.headers["Range"]))
+        content = files.contents.get(unquote(self.path.rpartition("/")[2]))
+        if self.command == "HEAD" and not files.has_head:
+            self.send_error(405)
+            return
+        if content is None:
+            self.send_error(404)
+            return
+        asked = _RANGE.fullmatch(self.headers["Range"] or "") if files.has_ranges else None
+        part = content
+        if asked:
+            first, last = int(asked[1]), int(asked[2])
+            part = content[first : last + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        if files.has_lengths:
+            self.send_header("Content-Length", str(len(part)))
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if self.command == "GET":
+            self._send(part)
+        files.answered += 1
+
+    def _send(self, part: bytes) -> None:
+        if self.files.has_lengths:
+            self.wfile.write(part)
+            return
+        for start in range(0, len(part), _PIECE):
+            piece = part[start : start + _PIECE]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 128
+
+    def __init__(self, files: FileServer, handler: type["_FileHandler"]) -> None:
+        self._files = files
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._files.connections += 1
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        for connection in list(self._open):
+            _shut(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of readers that leave."""
+
+
+def random_bytes(size: int, seed: int = 1) -> bytes:
+    """Return bytes of which no two parts are the same."""
+    return random.Random(seed).randbytes(size)

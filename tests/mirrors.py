@@ -1,0 +1,116 @@
+"""An account's files that are made up, for tests of copying them."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import BinaryIO
+
+import pytest
+
+from collections_app.formats.category_csv import write_category_csv
+from collections_app.management import worker
+from collections_app.management.commands import mirror
+from collections_app.models import FileKind, ResultFile, Run
+from collections_app.sources import ResultNotFound
+from tests.results import records
+
+
+class Gone(Exception):
+    """The account doesn't have the file."""
+
+
+class Down(Exception):
+    """The account doesn't answer."""
+
+
+class Files:
+    """Stands in for an account: the bytes of a run's files by their names there, and what is asked for."""
+
+    def __init__(self, contents: dict[str, bytes]) -> None:
+        self.contents = contents
+        self.announced: dict[str, int] = {}  # other sizes than the true ones
+        self.missing: type[Exception] = Gone  # raised for a file that isn't there
+        self.opened: list[str] = []
+        self.on_open: Callable[[str], object] = lambda name: None
+        self.on_read: Callable[[], object] = lambda: None
+
+    def size(self, file: ResultFile) -> int:
+        """Return how many bytes a file is said to have."""
+        if file.remote_name not in self.contents:
+            raise self.missing("The account has this file no longer.")
+        return self.announced.get(file.remote_name, len(self.contents[file.remote_name]))
+
+    def body(self, file: ResultFile) -> "FileThere":
+        """Return a file's bytes."""
+        return FileThere(self, file.remote_name)
+
+
+class FileThere:
+    """The bytes of a file at the made-up account."""
+
+    def __init__(self, files: Files, name: str) -> None:
+        self._files = files
+        self._name = name
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        """Return all bytes from `start` on."""
+        self._files.opened.append(self._name)
+        self._files.on_open(self._name)
+        return Stream(self._files.contents[self._name][start:], self._files)
+
+
+class Stream(io.BytesIO):
+    """Bytes that come in small pieces."""
+
+    def __init__(self, content: bytes, files: Files) -> None:
+        super().__init__(content)
+        self._files = files
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return a few bytes."""
+        self._files.on_read()
+        return super().read(size if size is not None and 0 <= size < 100 else 100)
+
+
+def files_of(run: Run, *, zip_method: int = zipfile.ZIP_DEFLATED) -> Files:
+    """Return what the account has of a run: two records on each page, and the ZIP of the pages."""
+    contents: dict[str, bytes] = {}
+    for file in run.files.order_by("position"):
+        if file.kind in {FileKind.PAGE, FileKind.CATEGORY_LIST}:
+            # Spelt as nothing of ours would spell it.
+            text = json.dumps(records(2, first=2 * file.position + 1), indent=3)
+            contents[file.remote_name] = f" {text}".encode()
+        elif file.kind == FileKind.ARCHIVE:
+            archive = file.remote_name
+    if not run.collection.is_category:
+        contents[archive] = zip_of(contents, zip_method)
+    return Files(contents)
+
+
+def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a ZIP of these files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def csv_of(content: bytes) -> bytes:
+    """Return a category list as the CSV that is made of it."""
+    out = io.BytesIO()
+    write_category_csv(json.loads(content), out)
+    return out.getvalue()
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> Files:
+    """Let every account have the files of these runs, for the commands."""
+    contents: dict[str, bytes] = {}
+    for run in runs:
+        contents |= files_of(run).contents
+    files = Files(contents)
+    files.missing = ResultNotFound
+    monkeypatch.setattr(mirror, "AccountSource", lambda: files)
+    monkeypatch.setattr(worker, "AccountSource", lambda: files)
+    return files

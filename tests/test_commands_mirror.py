@@ -1,0 +1,233 @@
+import errno
+import io
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
+from tqdm import tqdm
+
+from collections_app.management.commands import mirror as command
+from collections_app.models import Collection, Run, Team
+from collections_app.result_sets.new_file import NewFile
+from collections_app.sources import SourceUnavailable, rows
+from tests.mirrors import Files, pretend
+from tests.results import stored_bytes
+from tests.upstream import (
+    ListedRuns,
+    lists,
+    make_account,
+    make_remote_collection,
+    make_remote_run,
+    remote_run,
+)
+
+
+@pytest.fixture
+def remote(crawlers: Team) -> Collection:
+    """A collection of an account, whose list is brought up to date."""
+    return make_remote_collection(make_account(crawlers))
+
+
+@pytest.fixture
+def runs(remote: Collection) -> list[Run]:
+    """Three Completed runs, the oldest first."""
+    return [make_remote_run(remote, number, at=remote_run(number).created_at) for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch, runs: list[Run]) -> Files:
+    """What the account has of them."""
+    lists(monkeypatch, [remote_run(number) for number in (1, 2, 3)])
+    return pretend(monkeypatch, *runs)
+
+
+def mirror(*args: str) -> str:
+    out = io.StringIO()
+    call_command("mirror", *args, stdout=out)
+    return out.getvalue()
+
+
+def refused(*args: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        mirror(*args)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def kept() -> set[int]:
+    return set(Run.objects.filter(is_kept=True).values_list("number", flat=True))
+
+
+class TestWhatItCopies:
+    def test_all_completed_runs_the_oldest_first(self, runs: list[Run], files: Files) -> None:
+        size = sum(map(len, files.contents.values()))
+        assert mirror("AU Laptops") == (
+            f"Copied 3 runs ({size / 1024:.1f} KB).\nAll completed runs of AU Laptops are kept here.\n"
+        )
+        assert [name.split("_")[1] for name in files.opened] == ["1", "1", "2", "2", "3", "3"]
+        for run in runs:
+            assert {
+                file.name: stored_bytes(file) for file in run.files.all()
+            }.items() <= files.contents.items()
+
+    def test_a_second_time_copies_nothing(self, files: Files) -> None:
+        mirror("AU Laptops")
+        files.opened.clear()
+        assert mirror("AU Laptops") == "All completed runs of AU Laptops are kept here.\n"
+        assert files.opened == []
+
+    def test_on_a_terminal_a_bar_shows_how_far_it_is(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = io.StringIO()
+
+        class OnATerminal(tqdm):  # type: ignore[type-arg]
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options | {"disable": False, "file": out, "mininterval": 0})
+
+        monkeypatch.setattr(command, "tqdm", OnATerminal)
+        mirror("AU Laptops")
+        shown = out.getvalue().split("\r")
+        assert any(line.startswith("Run 2 (2 of 3): ") and "B/s" in line for line in shown)
+        assert shown[-1] == ""  # nothing is left of it
+
+    def test_one_run_alone(self, files: Files) -> None:
+        out = mirror("AU Laptops", "--run", "2")
+        assert kept() == {2}
+        assert out.startswith("Copied 1 run (")
+        assert out.endswith("2 completed runs of AU Laptops not kept here yet.\n")
+
+    def test_runs_that_nobody_has_listed_so_far(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lists(monkeypatch, [remote_run(number) for number in range(1, 121)])
+        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, lacking, progress: [])
+        assert mirror("AU Laptops").startswith("Copied 120 runs (")
+        assert remote.runs.count() == 120
+
+    def test_one_run_is_looked_for_no_further_than_it_is(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listed = lists(monkeypatch, [remote_run(number) for number in range(1, 500)])
+        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, lacking, progress: [])
+        mirror("AU Laptops", "--run", "400")
+        assert 51 <= remote.runs.count() < 200
+        assert len(listed.calls) < 5
+
+
+class TestWhatItRefuses:
+    def test_a_collection_of_our_own(self, laptops: Collection) -> None:
+        assert refused("101") == "AU Laptops is connected with no account; all of its results are here."
+
+    def test_a_run_that_is_not_there(self, files: Files) -> None:
+        assert refused("AU Laptops", "--run", "9") == "AU Laptops has no run 9."
+
+    def test_a_run_that_is_processing(
+        self, remote: Collection, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lists(monkeypatch, [remote_run(4, ready=False), *(remote_run(number) for number in (3, 2, 1))])
+        assert refused("AU Laptops", "--run", "4") == "Run 4 is not completed: it is Processing."
+
+    @pytest.mark.parametrize("number", ["-1", "9" * 20, "x"])
+    def test_what_is_no_number(self, files: Files, number: str) -> None:
+        with pytest.raises(CommandError, match="argument --run"):
+            mirror("AU Laptops", f"--run={number}")
+
+    def test_an_account_that_does_not_list_its_runs(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listed: ListedRuns = lists(monkeypatch)
+        listed.problem = SourceUnavailable("The account does not answer.")
+        assert refused("AU Laptops") == (
+            "The list of runs can't be brought up to date: The account does not answer."
+        )
+
+
+class TestWhatGoesWrong:
+    def test_a_file_that_is_gone_is_named_and_the_rest_is_copied(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        del files.contents["AU Laptops_2_Results_Page_1.json"]
+        assert refused("AU Laptops") == (
+            "Not everything could be kept. Call mirror again to try the rest again."
+        )
+        assert kept() == {1, 3}
+        assert capsys.readouterr().err == (
+            "Run 2: AU Laptops_2_Results_Page_1.json: The account has this file no longer.\n"
+        )
+
+    def test_an_account_that_is_down_is_not_asked_for_ever(
+        self, remote: Collection, runs: list[Run], files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def down(name: str) -> None:
+            raise SourceUnavailable("It is down.")
+
+        runs += [make_remote_run(remote, number) for number in (8, 9)]
+        for run in runs[3:]:
+            files.contents |= {file.remote_name: b"" for file in run.files.all()}
+        files.on_open = down
+        refused("AU Laptops")
+        assert len(files.opened) == 3
+        assert capsys.readouterr().err.count("It is down.") == 3
+
+    def test_a_run_that_another_one_copies(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+        Run.objects.filter(number=1).update(lease_expires_at=timezone.now() + timedelta(seconds=30))
+        refused("AU Laptops")
+        assert kept() == {2, 3}
+        assert capsys.readouterr().err == "Run 1: Run 1 is being copied by somebody else.\n"
+
+    def test_a_run_that_was_deleted_meanwhile(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+        files.on_open = lambda name: Run.objects.filter(number=3).delete()
+        refused("AU Laptops")
+        assert kept() == {1, 2}
+        assert "Run 3: It was deleted." in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("error", "said", "code"),
+        [
+            (
+                OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+                "The results storage can't be used: No space left on device.",
+                1,
+            ),
+            (
+                OperationalError("disk I/O error"),
+                "The database can't be used: disk I/O error. Is the disk full?",
+                1,
+            ),
+            (KeyboardInterrupt(), "Interrupted.", 130),
+        ],
+    )
+    def test_what_ends_it_is_one_sentence_and_the_next_time_goes_on(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str, code: int
+    ) -> None:
+        write: Callable[[NewFile, bytes], int] = NewFile.write
+
+        def fail(file: NewFile, data: bytes) -> int:
+            if "/2/" in file.key:
+                raise error
+            return write(file, data)
+
+        monkeypatch.setattr(NewFile, "write", fail)
+        with pytest.raises(CommandError) as caught:
+            mirror("AU Laptops")
+        monkeypatch.setattr(NewFile, "write", write)
+        assert str(caught.value) == f"{said} What was copied stays; call mirror again to go on."
+        assert caught.value.returncode == code
+        assert kept() == {1}
+        mirror("AU Laptops")
+        assert kept() == {1, 2, 3}
+
+    def test_an_account_without_a_key(
+        self, files: Files, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert remote.account
+        remote.account.set_key("")
+        remote.account.save()
+        monkeypatch.setattr(rows, "list_runs", lambda collection, **_: collection.account.key)
+        assert "The account “MultiCartAPI” is disconnected." in refused("AU Laptops")

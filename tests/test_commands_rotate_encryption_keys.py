@@ -1,0 +1,250 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connections
+from pytest_django import Settings
+
+from collections_app import encryption
+from collections_app.management.commands import rotate_encryption_keys as command
+from collections_app.models import Account, Team
+from tests.meanwhile import ask_meanwhile
+from tests.server import ROOT, environment, manage
+from tests.test_encryption import new_key
+from tests.upstream import KEY, make_account
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: Settings, tmp_path: Path) -> Path:
+    """Keep this test's encryption keys in a data folder of its own."""
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def accounts(crawlers: Team, strangers: Team) -> list[Account]:
+    """Two connected accounts and a disconnected one."""
+    return [
+        make_account(crawlers, "Shop A", key=f"{KEY}-a"),
+        make_account(strangers, "Shop B", key=f"{KEY}-b"),
+        make_account(strangers, "Shop C", key=""),
+    ]
+
+
+def rotate() -> str:
+    output = io.StringIO()
+    call_command("rotate_encryption_keys", stdout=output)
+    return output.getvalue()
+
+
+def readable() -> list[str]:
+    return [account.key for account in Account.objects.exclude(encrypted_key="").order_by("pk")]
+
+
+def tokens() -> list[str]:
+    return [account.encrypted_key for account in Account.objects.order_by("pk")]
+
+
+def test_all_keys_are_encrypted_with_a_new_one_and_the_old_ones_are_dropped(accounts: list[Account]) -> None:
+    before, [old] = tokens(), encryption.keys()
+    assert rotate() == "Encrypted the keys of 2 accounts anew.\nDropped the old encryption keys.\n"
+    [new] = encryption.keys()
+    assert new != old
+    assert readable() == [f"{KEY}-a", f"{KEY}-b"]
+    assert not set(before[:2]) & set(tokens())
+    assert tokens()[2] == ""
+
+
+def test_it_can_be_run_again_and_again(accounts: list[Account]) -> None:
+    for _ in range(3):
+        rotate()
+        assert len(encryption.keys()) == 1
+        assert readable() == [f"{KEY}-a", f"{KEY}-b"]
+
+
+@pytest.mark.django_db
+def test_without_accounts_the_key_alone_is_changed() -> None:
+    before = encryption.keys()
+    assert "Encrypted the keys of 0 accounts anew." in rotate()
+    assert encryption.keys() != before
+
+
+def test_with_the_setting_everything_is_encrypted_with_the_first_one(
+    crawlers: Team, settings: Settings, data_dir: Path
+) -> None:
+    old, new = new_key(), new_key()
+    settings.ENCRYPTION_KEYS = [old]
+    make_account(crawlers, "Shop A", key=KEY)
+    settings.ENCRYPTION_KEYS = [new, old]
+    assert rotate() == (
+        "Encrypted the key of 1 account anew.\nAll but the first of ENCRYPTION_KEYS may be removed now.\n"
+    )
+    settings.ENCRYPTION_KEYS = [new]
+    assert readable() == [KEY]
+    assert list(data_dir.iterdir()) == []
+
+
+def test_an_account_that_cannot_be_read_is_named_and_left_and_the_old_keys_stay(
+    accounts: list[Account], settings: Settings
+) -> None:
+    settings.ENCRYPTION_KEYS = [new_key()]
+    lost = encryption.encrypt("lost")
+    settings.ENCRYPTION_KEYS = []
+    Account.objects.filter(pk=accounts[0].pk).update(encrypted_key=lost)
+    [old] = encryption.keys()
+    with pytest.raises(CommandError) as error:
+        rotate()
+    assert str(error.value).startswith(
+        "None of the encryption keys reads what is stored for: Shop A of Crawlers. It was left as it is, "
+        "and the old encryption keys stay."
+    )
+    assert tokens()[0] == lost
+    assert accounts[1].key == f"{KEY}-b"
+    assert encryption.keys()[1:] == [old]
+    assert "canary" not in str(error.value)
+
+
+def test_nothing_that_it_says_holds_a_key(accounts: list[Account]) -> None:
+    before = encryption.keys()
+    said = rotate()
+    assert "canary" not in said
+    assert not [key for key in before + encryption.keys() if key in said]
+
+
+# --- stopped on the way -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["add_key", "reencrypt", "drop_old_keys"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_stopped_anywhere_it_leaves_everything_readable_and_can_be_run_again(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch, where: str, when: str
+) -> None:
+    step = getattr(encryption, where)
+
+    def stop(*args: str) -> None:
+        if when == "after":
+            step(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(encryption, where, stop)
+        with pytest.raises(KeyboardInterrupt):
+            rotate()
+    assert readable() == [f"{KEY}-a", f"{KEY}-b"]
+    rotate()
+    assert readable() == [f"{KEY}-a", f"{KEY}-b"]
+    assert len(encryption.keys()) == 1
+
+
+KILLED = """
+import os, signal
+from django.core.management import call_command
+from collections_app import encryption
+from collections_app.models import Account
+step = encryption.{where}
+def killed(*args):
+    {first}
+    os.kill(os.getpid(), signal.SIGKILL)
+encryption.{where} = killed
+call_command("rotate_encryption_keys")
+"""
+SET_UP = f"""
+from collections_app.models import Account, Team
+for number in range(3):
+    account = Account(team=Team.objects.create(name=str(number)), name="Shop")
+    account.set_key("{KEY}")
+    account.save()
+"""
+READ = "from collections_app.models import Account; print([each.key for each in Account.objects.all()])"
+
+
+def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    manage(data, "migrate", "--verbosity=0")
+    manage(data, "shell", "--no-imports", "-c", SET_UP)
+    everything = f"{[KEY] * 3}\n"
+    for where in ("add_key", "reencrypt", "drop_old_keys"):
+        script = KILLED.format(where=where, first="step(*args)")
+        done = subprocess.run(
+            [sys.executable, "manage.py", "shell", "--no-imports", "-c", script],
+            cwd=ROOT,
+            env=environment(data),
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert manage(data, "shell", "--no-imports", "-c", READ) == everything
+    assert "Encrypted the keys of 3 accounts anew." in manage(data, "rotate_encryption_keys")
+    assert manage(data, "shell", "--no-imports", "-c", READ) == everything
+    assert len((data / "encryption_keys").read_text().split()) == 1
+
+
+def test_a_full_disk_is_said_in_one_sentence(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encryption.keys()
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as on_a_full_disk:
+        on_a_full_disk.setattr(os, "fsync", full)
+        with pytest.raises(CommandError, match=r"^The keys can't be written \(No space left on device\)"):
+            rotate()
+    assert readable() == [f"{KEY}-a", f"{KEY}-b"]
+
+
+def test_a_damaged_file_is_said_in_one_sentence(accounts: list[Account], data_dir: Path) -> None:
+    (data_dir / "encryption_keys").write_text("damaged")
+    with pytest.raises(CommandError, match="holds something that is no encryption key"):
+        rotate()
+    assert (data_dir / "encryption_keys").read_text() == "damaged"
+
+
+def test_a_database_that_cannot_be_written_is_said_in_one_sentence(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(command, "_reencrypt", refuse)
+    with pytest.raises(CommandError, match=r"^The database can't be used: database is locked\."):
+        rotate()
+    assert readable() == [f"{KEY}-a", f"{KEY}-b"]
+
+
+# --- while others work --------------------------------------------------------------------------
+
+at_once = pytest.mark.django_db(transaction=True)
+
+
+@at_once
+def test_a_key_that_comes_in_at_the_same_moment_is_encrypted_anew_as_well(accounts: list[Account]) -> None:
+    def replace() -> None:
+        accounts[0].set_key("another")
+        accounts[0].save()
+
+    said = ask_meanwhile(replace, rotate)
+    assert "Encrypted the keys of 2 accounts anew." in said
+    assert len(encryption.keys()) == 1
+    assert readable() == ["another", f"{KEY}-b"]
+
+
+@at_once
+def test_several_at_once_leave_everything_readable(accounts: list[Account]) -> None:
+    def rotated() -> str:
+        try:
+            return rotate()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(rotated) for _ in range(8)]
+    assert all("Dropped the old encryption keys." in each.result() for each in done)
+    assert len(encryption.keys()) == 1
+    assert readable() == [f"{KEY}-a", f"{KEY}-b"]

@@ -1,0 +1,477 @@
+import errno
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, State, Team
+from collections_app.result_sets import lease, mirror, storage
+from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
+from collections_app.result_sets.mirror import mirror_run
+from collections_app.result_sets.new_file import NewFile
+from collections_app.result_sets.removal import delete_run
+from collections_app.result_sets.repair import fail_interrupted_runs, repair_runs
+from collections_app.result_sets.writer import ResultSetWriter, WrongUse
+from tests.mirrors import Down, Files, Gone, csv_of, files_of, zip_of
+from tests.results import make_ready_run, stored_bytes
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+ZIP = "AU Laptops_88_Results_All_Pages.zip"
+PAGE_1 = "AU Laptops_88_Results_Page_1.json"
+PAGE_2 = "AU Laptops_88_Results_Page_2.json"
+
+
+@pytest.fixture
+def remote(crawlers: Team) -> Collection:
+    """A product collection of an account."""
+    return make_remote_collection(make_account(crawlers))
+
+
+@pytest.fixture
+def run(remote: Collection) -> Run:
+    """Its run 88, Completed, of two pages and a ZIP."""
+    return make_remote_run(remote, pages=2)
+
+
+@pytest.fixture
+def category_run(crawlers: Team) -> Run:
+    """A category run of an account, Completed."""
+    account = make_account(crawlers)
+    return make_remote_run(make_remote_collection(account, kind=Kind.AMAZON_CATEGORY))
+
+
+def copy(run: Run, files: Files, progress: mirror.Progress = lambda size: None) -> list[str]:
+    return mirror_run(Run.objects.get(pk=run.pk), files, lacking=Gone, progress=progress)
+
+
+def kept(run: Run) -> dict[str, bytes]:
+    """Return the run's files that are in our storage, by their names."""
+    return {file.name: stored_bytes(file) for file in run.files.exclude(key="")}
+
+
+def on_disk(results_folder: Path) -> set[str]:
+    return {str(path.relative_to(results_folder)) for path in results_folder.rglob("*") if path.is_file()}
+
+
+def keys() -> set[str]:
+    return set(ResultFile.objects.exclude(key="").values_list("key", flat=True))
+
+
+class TestWhatIsCopied:
+    def test_pages_and_zip_byte_for_byte(self, run: Run) -> None:
+        files = files_of(run)
+        assert copy(run, files) == []
+        assert kept(run) == files.contents
+        run.refresh_from_db()
+        assert (run.is_kept, run.lease_expires_at, run.state) == (True, None, State.READY)
+
+    def test_each_row_says_what_is_stored(self, run: Run) -> None:
+        files = files_of(run)
+        copy(run, files)
+        for file in run.files.all():
+            content = files.contents[file.remote_name]
+            assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+            stored_at = storages["results"].get_modified_time(file.key)
+            assert file.modified == stored_at.replace(microsecond=0)
+        assert [page.records for page in run.files.filter(kind=FileKind.PAGE)] == [2, 2]
+        assert run.files.get(kind=FileKind.ARCHIVE).records is None
+
+    def test_each_page_is_found_in_the_zip(self, run: Run) -> None:
+        files = files_of(run)
+        copy(run, files)
+        whole = files.contents[ZIP]
+        for page in run.files.filter(kind=FileKind.PAGE):
+            assert page.archive_offset is not None
+            assert page.archive_size is not None
+            packed = whole[page.archive_offset : page.archive_offset + page.archive_size]
+            content = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
+            assert content == files.contents[page.remote_name]
+            assert page.crc32 == zlib.crc32(content)
+
+    def test_a_zip_that_is_not_deflated_has_no_places(self, run: Run) -> None:
+        assert copy(run, files_of(run, zip_method=zipfile.ZIP_STORED)) == []
+        assert set(run.files.values_list("archive_offset", "archive_size", "crc32")) == {(None, None, None)}
+
+    def test_a_category_list_as_it_is_and_the_csv_made_from_it(self, category_run: Run) -> None:
+        files = files_of(category_run)
+        assert copy(category_run, files) == []
+        (content,) = files.contents.values()
+        assert kept(category_run) == {"category_asins.json": content, "category_asins.csv": csv_of(content)}
+        assert set(category_run.files.values_list("records", flat=True)) == {2}
+        assert Run.objects.get(pk=category_run.pk).is_kept
+
+    def test_a_page_that_is_no_json_is_kept_as_it_is(
+        self, run: Run, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        files = files_of(run)
+        files.contents[PAGE_1] = b'[{"asin": B1}]' + b"\n" * 200_000
+        del files.contents[ZIP]
+        files.contents[ZIP] = zip_of(files.contents)
+        assert copy(run, files) == []
+        assert kept(run) == files.contents
+        assert run.files.get(name=PAGE_1).records is None
+        assert "problem=no list of records: line 1, column 11" in caplog.text
+
+    def test_an_empty_page(self, run: Run) -> None:
+        files = files_of(run)
+        files.contents[PAGE_1] = b""
+        del files.contents[ZIP]
+        files.contents[ZIP] = zip_of(files.contents)
+        assert copy(run, files) == []
+        assert kept(run) == files.contents
+
+    def test_progress_is_told_of_every_byte(self, run: Run) -> None:
+        files = files_of(run)
+        told: list[int] = []
+        copy(run, files, told.append)
+        assert sum(told) == sum(map(len, files.contents.values()))
+        assert len(told) > 5
+
+    def test_nothing_is_copied_twice(self, run: Run) -> None:
+        files = files_of(run)
+        copy(run, files)
+        files.opened.clear()
+        assert copy(run, files) == []
+        assert files.opened == []
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [(5, "Only 185 of 190 bytes came."), (-5, "More came than the 180 bytes that were announced.")],
+    )
+    def test_a_page_of_another_size_than_announced(
+        self, run: Run, results_folder: Path, more: int, said: str
+    ) -> None:
+        files = files_of(run)
+        files.contents[PAGE_1] = b"[]" + b" " * 183
+        files.announced[PAGE_1] = 185 + more
+        assert copy(run, files) == [f"{PAGE_1}: {said}"]
+        # What can be kept is; the ZIP can't be compared yet.
+        assert set(kept(run)) == {PAGE_2}
+        assert on_disk(results_folder) == keys()
+        assert not Run.objects.get(pk=run.pk).is_kept
+
+    def test_a_page_that_breaks_off(self, run: Run, results_folder: Path) -> None:
+        files = files_of(run)
+
+        def break_off() -> None:
+            if len(files.opened) == 2:
+                raise ConnectionResetError("HTTP and a key")
+
+        files.on_read = break_off
+        size = len(files.contents[PAGE_2])
+        assert copy(run, files) == [f"{PAGE_2}: Only 0 of {size} bytes came."]
+        assert on_disk(results_folder) == keys()
+        assert len(keys()) == 1
+
+    def test_the_next_time_goes_on_with_what_is_missing(self, run: Run) -> None:
+        files = files_of(run)
+        there = files.contents.pop(PAGE_2)
+        assert copy(run, files) == [f"{PAGE_2}: The account has this file no longer."]
+        files.contents[PAGE_2] = there
+        files.opened.clear()
+        assert copy(run, files) == []
+        assert files.opened == [PAGE_2, ZIP]
+        assert kept(run) == files.contents
+
+    def test_an_account_that_is_down_ends_it(self, run: Run, results_folder: Path) -> None:
+        files = files_of(run)
+
+        def refuse(name: str) -> None:
+            if name == PAGE_2:
+                raise Down
+
+        files.on_open = refuse
+        with pytest.raises(Down):
+            copy(run, files)
+        assert set(kept(run)) == {PAGE_1}
+        assert on_disk(results_folder) == keys()
+        run.refresh_from_db()
+        assert (run.is_kept, run.lease_expires_at) == (False, None)
+
+    def test_a_list_of_which_no_csv_can_be_made(self, category_run: Run) -> None:
+        files = files_of(category_run)
+        files.contents["category_asins.json"] = b"[{]"
+        (problem,) = copy(category_run, files)
+        assert problem.startswith("category_asins.csv: It can't be made, as the list is damaged (line 1,")
+        assert kept(category_run) == files.contents
+        assert not Run.objects.get(pk=category_run.pk).is_kept
+
+    def test_a_file_that_reads_differently_from_what_came(
+        self, run: Run, results_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        close = NewFile.close
+
+        def damage(file: NewFile) -> None:
+            close(file)
+            path = results_folder / file.key
+            path.write_bytes(path.read_bytes().replace(b"B0", b"b0"))
+
+        monkeypatch.setattr(NewFile, "close", damage)
+        problems = copy(run, files_of(run))
+        assert problems[0] == f"{PAGE_1}: What was stored reads differently. Is the disk damaged?"
+        assert not kept(run)
+        assert not on_disk(results_folder)
+
+    def test_a_full_disk(self, run: Run, results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(file: NewFile, data: bytes) -> int:
+            if file.key.endswith("2.json"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(file, data)
+
+        write = NewFile.write
+        monkeypatch.setattr(NewFile, "write", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            copy(run, files_of(run))
+        assert set(kept(run)) == {PAGE_1}
+        assert on_disk(results_folder) == keys()
+        assert Run.objects.get(pk=run.pk).lease_expires_at is None
+
+    def test_what_would_leave_no_room_is_not_begun(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = files_of(run)
+        free = storage.RESERVE + len(files.contents[PAGE_1]) - 1
+        monkeypatch.setattr(storage, "free_space", lambda: free)
+        with pytest.raises(OSError, match="The disk is nearly full"):
+            copy(run, files)
+        assert files.opened == []
+        free += 1
+        with pytest.raises(OSError, match="The disk is nearly full"):
+            copy(run, files)
+        assert files.opened[0] == PAGE_1
+
+    def test_a_storage_that_is_no_disk_has_room(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(storage, "free_space", lambda: None)
+        assert copy(run, files_of(run)) == []
+
+
+class TestTheZip:
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda pages: b"no ZIP", "The ZIP is damaged (File is not a zip file)."),
+            (lambda pages: zip_of(pages)[:-5], "The ZIP is damaged (File is not a zip file)."),
+            (lambda pages: zip_of({}), "The ZIP doesn't hold the pages of the run."),
+            (lambda pages: zip_of({**pages, "x": b""}), "The ZIP doesn't hold the pages of the run."),
+            (
+                lambda pages: zip_of({**pages, PAGE_2: pages[PAGE_1]}),
+                f"The ZIP holds another {PAGE_2} than the page that was copied.",
+            ),
+            (
+                lambda pages: zip_of({**pages, PAGE_2: pages[PAGE_2] + b" "}),
+                f"The ZIP holds another {PAGE_2} than the page that was copied.",
+            ),
+            (lambda pages: zip_of(pages, zipfile.ZIP_LZMA), "The ZIP is of an unknown kind."),
+        ],
+    )
+    def test_one_that_does_not_match_the_pages_is_not_kept(
+        self, run: Run, results_folder: Path, change: Callable[[dict[str, bytes]], bytes], said: str
+    ) -> None:
+        files = files_of(run)
+        pages = {name: content for name, content in files.contents.items() if name != ZIP}
+        files.contents[ZIP] = change(pages)
+        assert copy(run, files) == [f"{ZIP}: {said}"]
+        assert kept(run) == pages
+        assert on_disk(results_folder) == keys()
+        assert not Run.objects.get(pk=run.pk).is_kept
+        assert not run.files.exclude(crc32=None).exists()
+
+    def test_one_with_damaged_bytes(self, run: Run) -> None:
+        files = files_of(run)
+        with zipfile.ZipFile(io.BytesIO(files.contents[ZIP])) as archive:
+            at = archive.infolist()[0].header_offset + 30 + len(PAGE_1) + 20
+        whole = files.contents[ZIP]
+        files.contents[ZIP] = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        (problem,) = copy(run, files)
+        assert problem.startswith(f"{ZIP}: The ZIP is damaged (")
+
+    def test_a_member_that_unpacks_to_more_than_the_page_is_read_no_further(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = files_of(run)
+        pages = {name: content for name, content in files.contents.items() if name != ZIP}
+        files.contents[ZIP] = zip_of({**pages, PAGE_2: bytes(20_000_000)})
+        unpacked: list[int] = []
+        read = zipfile.ZipExtFile.read
+
+        def counted(member: zipfile.ZipExtFile, size: int | None = -1) -> bytes:
+            data = read(member, size)
+            unpacked.append(len(data))
+            return data
+
+        monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
+        assert copy(run, files) == [f"{ZIP}: The ZIP holds another {PAGE_2} than the page that was copied."]
+        assert sum(unpacked) < 1_000_000
+
+
+class TestTwoAtOnce:
+    def test_a_run_that_is_being_copied_is_left_to_who_copies_it(self, run: Run) -> None:
+        files = files_of(run)
+
+        def another(name: str) -> None:
+            with pytest.raises(RunIsBeingWritten, match="Run 88 is being copied by somebody else"):
+                copy(run, files_of(run))
+
+        files.on_open = another
+        assert copy(run, files) == []
+        assert kept(run) == files.contents
+
+    def test_one_that_was_taken_for_dead_does_no_harm(self, run: Run, results_folder: Path) -> None:
+        files = files_of(run)
+
+        def somebody_else_copies_it(name: str) -> None:
+            files.on_open = lambda name: None
+            Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+            assert copy(run, files_of(run)) == []
+
+        files.on_open = somebody_else_copies_it
+        with pytest.raises(WriterLost):
+            copy(run, files)
+        assert kept(run) == files.contents
+        assert on_disk(results_folder) == keys()
+        assert Run.objects.get(pk=run.pk).is_kept
+
+    def test_one_whose_file_was_removed_under_its_hands_knows_why(
+        self, run: Run, results_folder: Path
+    ) -> None:
+        files = files_of(run)
+
+        def repaired() -> None:
+            files.on_read = lambda: None
+            Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+            assert len(repair_runs().removed_files) == 1
+
+        files.on_read = repaired
+        with pytest.raises(WriterLost):
+            copy(run, files)
+        assert not on_disk(results_folder)
+        assert copy(run, files) == []
+
+    def test_the_lease_is_renewed_while_bytes_come(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lease, "RENEW_AFTER_SECONDS", 0)
+        files = files_of(run)
+        expires: set[object] = set()
+        files.on_read = lambda: expires.add(Run.objects.get().lease_expires_at)
+        copy(run, files)
+        assert len(expires) > 5
+
+    def test_a_living_mirror_and_its_files_are_left_alone(self, run: Run) -> None:
+        files = files_of(run)
+
+        def repaired() -> None:
+            assert not repair_runs().was_needed
+            assert fail_interrupted_runs() == []
+
+        files.on_read = repaired
+        assert copy(run, files) == []
+        assert kept(run) == files.contents
+
+    def test_a_run_that_is_being_copied_is_not_deleted(self, run: Run) -> None:
+        files = files_of(run)
+
+        def delete(name: str) -> None:
+            with pytest.raises(RunIsBeingWritten, match="Run 88 is being copied just now"):
+                delete_run(run)
+
+        files.on_open = delete
+        assert copy(run, files) == []
+
+    def test_a_run_that_was_deleted(self, run: Run) -> None:
+        there = Run.objects.get(pk=run.pk)
+        run.delete()
+        with pytest.raises(WriterLost, match="Run 88 was deleted"):
+            mirror_run(there, Files({}), lacking=Gone)
+
+
+class TestWhatAKilledOneLeaves:
+    @pytest.fixture
+    def strays(self, run: Run, results_folder: Path) -> list[Path]:
+        """A whole page without a row, and half of one, of a mirror that is dead."""
+        folder = results_folder / f"{run.collection_id}/88"
+        folder.mkdir(parents=True)
+        Run.objects.update(attempt="dead", lease_expires_at=timezone.now() - timedelta(seconds=1))
+        left = [folder / "dead-page-0001.json", folder / "dead-page-0002.json.12345678.part"]
+        for path in left:
+            path.write_bytes(b"[")
+        return left
+
+    def test_the_next_mirror_removes_it(self, run: Run, strays: list[Path], results_folder: Path) -> None:
+        assert copy(run, files_of(run)) == []
+        assert on_disk(results_folder) == keys()
+
+    def test_repair_removes_it_and_leaves_the_run_as_it_is(
+        self, run: Run, strays: list[Path], results_folder: Path
+    ) -> None:
+        report = repair_runs()
+        assert len(report.removed_files) == 2
+        assert report.failed_runs == []
+        assert not on_disk(results_folder)
+        run.refresh_from_db()
+        assert (run.state, run.lease_expires_at) == (State.READY, None)
+        assert not repair_runs().was_needed
+
+
+class TestReaders:
+    def test_a_kept_file_is_served_from_our_storage(self, run: Run, as_bob: Client) -> None:
+        files = files_of(run)
+        copy(run, files)
+        # No account is asked: in these tests there is none to be reached.
+        for name, content in files.contents.items():
+            answer = as_bob.get(f"/collections/{run.collection_id}/runs/88/files/{quote(name)}")
+            assert b"".join(answer) == content
+            assert answer.headers["Content-Length"] == str(len(content))
+
+    def test_one_who_reads_from_the_account_meanwhile_is_not_disturbed(self, run: Run) -> None:
+        files = files_of(run)
+        file = run.files.get(name=PAGE_1)
+        reading = files.body(file).open(0, files.size(file))
+        begun = reading.read(10)
+        copy(run, files)
+        assert begun + b"".join(iter(reading.read, b"")) == files.contents[PAGE_1]
+        assert file.key == ""  # what was read of the row still leads to the account
+
+
+class TestRunsOfAnAccount:
+    def test_nobody_writes_a_run_of_our_own_among_them(self, remote: Collection) -> None:
+        with pytest.raises(WrongUse, match="The runs of AU Laptops come from an account; none can"):
+            ResultSetWriter.start(remote)
+        assert not Run.objects.exists()
+
+    def test_nobody_imports_one(self, remote: Collection, tmp_path: Path) -> None:
+        page = tmp_path / "a.json"
+        page.write_text("[]")
+        with pytest.raises(CommandError, match=r"come from an account; .* Nothing was imported\."):
+            call_command("import_run", str(remote.pk), str(page))
+
+    def test_nobody_goes_on_with_one_that_is_processing_there(self, remote: Collection) -> None:
+        run = make_remote_run(remote, ready=False)
+        with pytest.raises(WrongUse, match="come from an account"):
+            ResultSetWriter.resume(run)
+
+    def test_our_own_are_kept_from_the_beginning(self, laptops: Collection) -> None:
+        assert make_ready_run(laptops).is_kept
+        assert Run.objects.get().is_kept
+        assert not laptops.runs.to_keep().exists()
+
+    def test_the_oldest_is_the_first_to_keep(self, remote: Collection) -> None:
+        for number in (3, 1, 2):
+            make_remote_run(remote, number, at=timezone.now() + timedelta(hours=number))
+        make_remote_run(remote, 4, ready=False)
+        assert [run.number for run in remote.runs.to_keep()] == [1, 2, 3]
+
+    def test_what_is_to_keep_is_found_by_its_index(self, remote: Collection) -> None:
+        make_remote_run(remote)
+        assert "run_to_keep" in remote.runs.to_keep()[:1].explain()
+        processing = Run.objects.filter(state=State.PROCESSING, lease_expires_at=None)
+        assert "run_being_written" in processing.values_list("collection", flat=True).explain()

@@ -1,0 +1,77 @@
+"""Whatever kills a mirror, and whenever: the next one goes on where it stopped, and no byte is wrong."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from collections_app.models import Collection, Kind, ResultFile, Run, Team
+from collections_app.result_sets.mirror import mirror_run
+from collections_app.result_sets.removal import delete_run
+from collections_app.result_sets.repair import repair_runs
+from tests.mirrors import Files, Gone, csv_of, files_of
+from tests.results import stored_bytes
+from tests.test_writer_killed import endlessly, expire_leases, kill_at, survives, verify
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fsync be a point to be killed at, and no more: what a killed process wrote, the system keeps."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+@pytest.mark.parametrize("kind", [Kind.AMAZON, Kind.AMAZON_CATEGORY])
+def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind) -> None:
+    collection = make_remote_collection(make_account(crawlers), kind=kind)
+    for point in endlessly():
+        run = begin_anew(collection)
+        files = files_of(run)
+        killed = survives(lambda run=run, files=files, point=point: kill_at(point, lambda: copy(run, files)))
+        copied = {file.remote_name for file in run.files.exclude(key="")}
+        for file in run.files.exclude(key=""):
+            verify(file)
+        expire_leases()
+        if point % 2:
+            repair_runs()
+            assert on_disk(results_folder) == keys()
+        copy(run, files)
+        check(run, files, results_folder)
+        assert not copied & set(files.opened)
+        if not killed:
+            break
+    assert point > 20
+
+
+def begin_anew(collection: Collection) -> Run:
+    for run in collection.runs.all():
+        delete_run(run)
+    return make_remote_run(collection)
+
+
+def copy(run: Run, files: Files) -> None:
+    there = Run.objects.select_related("collection").get(pk=run.pk)
+    assert mirror_run(there, files, lacking=Gone) == []
+
+
+def check(run: Run, files: Files, results_folder: Path) -> None:
+    expected = dict(files.contents)
+    if run.collection.is_category:
+        expected["category_asins.csv"] = csv_of(expected["category_asins.json"])
+    assert {file.name: stored_bytes(file) for file in run.files.all()} == expected
+    for file in run.files.all():
+        verify(file)
+    run.refresh_from_db()
+    assert (run.is_kept, run.lease_expires_at) == (True, None)
+    assert on_disk(results_folder) == keys()
+    assert not repair_runs().was_needed
+
+
+def on_disk(results_folder: Path) -> set[str]:
+    return {str(path.relative_to(results_folder)) for path in results_folder.rglob("*") if path.is_file()}
+
+
+def keys() -> set[str]:
+    return set(ResultFile.objects.exclude(key="").values_list("key", flat=True))

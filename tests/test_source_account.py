@@ -1,0 +1,212 @@
+"""An account as a source: who waits for its list, how long, and what is shown meanwhile."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from collections_app.models import Collection, FileKind, ResultFile, Team
+from collections_app.sources import SourceUnavailable, account, deliverable, rows, source_of
+from tests.upstream import (
+    ListedRuns,
+    lists,
+    make_account,
+    make_remote_collection,
+    make_remote_run,
+    remote_run,
+)
+
+SOON = timedelta(seconds=20)  # nobody waits that long where all is well
+AT_ONCE = timedelta()
+DOWN = SourceUnavailable("MultiCartAPI does not answer.")
+
+
+@pytest.fixture
+def collection(crawlers: Team) -> Collection:
+    return make_remote_collection(make_account(crawlers))
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
+    """What the account lists, asked for in the test's own thread."""
+    return lists(monkeypatch, [remote_run(1)])
+
+
+def noted(collection: Collection, *, seconds_ago: float, problem: str = "", has_older: bool = False) -> None:
+    collection.refresh_tried_at = timezone.now() - timedelta(seconds=seconds_ago)
+    collection.refreshed_at = collection.refresh_tried_at - timedelta(minutes=3)
+    collection.refresh_problem = problem
+    collection.has_older_runs = has_older
+    collection.save()
+
+
+def test_it_brings_the_runs_and_says_how_old_they_are(collection: Collection, listed: ListedRuns) -> None:
+    before = timezone.now()
+    freshness = source_of(collection).refresh(collection, deadline=SOON)
+    assert before <= freshness.as_of <= timezone.now()
+    assert (freshness.problem, freshness.has_older, freshness.is_late) == ("", False, False)
+    assert [run.number for run in collection.runs.all()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "problem", "asked"),
+    [(2, "", False), (4, "", True), (14, "It is down.", False), (16, "It is down.", True)],
+)
+def test_what_was_asked_for_a_moment_ago_is_not_asked_for_again(
+    collection: Collection, listed: ListedRuns, seconds_ago: float, problem: str, *, asked: bool
+) -> None:
+    noted(collection, seconds_ago=seconds_ago, problem=problem)
+    freshness = source_of(collection).refresh(collection, deadline=SOON)
+    assert bool(listed.calls) is asked
+    assert freshness.problem == ("" if asked else problem)
+    assert freshness.as_of == collection.refreshed_at
+
+
+def test_where_nothing_is_known_it_asks_though_another_process_has_begun_to(
+    collection: Collection, listed: ListedRuns
+) -> None:
+    collection.refresh_tried_at = timezone.now()
+    assert source_of(collection).refresh(collection, deadline=SOON).as_of is not None
+
+
+def test_a_problem_is_told_with_the_age_of_what_is_known(collection: Collection, listed: ListedRuns) -> None:
+    noted(collection, seconds_ago=60)
+    known_as_of = collection.refreshed_at
+    listed.problem = DOWN
+    freshness = source_of(collection).refresh(collection, deadline=SOON)
+    assert (freshness.as_of, freshness.problem) == (known_as_of, str(DOWN))
+
+
+def test_older_runs_are_asked_for_only_where_there_are_any(
+    collection: Collection, listed: ListedRuns
+) -> None:
+    source = source_of(collection)
+    source.reach_back(collection, deadline=SOON)
+    assert listed.calls == []
+    make_remote_run(collection, 2, at=remote_run(2).created_at)
+    noted(collection, seconds_ago=1, has_older=True)
+    assert source.reach_back(collection, deadline=SOON).has_older is False
+    assert collection.runs.count() == 2
+    calls = len(listed.calls)
+    noted(collection, seconds_ago=1, has_older=True, problem="It is down.")
+    assert source.reach_back(collection, deadline=SOON).problem == "It is down."
+    assert len(listed.calls) == calls
+
+
+def test_what_nobody_foresaw_is_logged_once_and_told_in_general(
+    collection: Collection, listed: ListedRuns, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed.problem = ZeroDivisionError("a detail")
+    freshness = source_of(collection).refresh(collection, deadline=SOON)
+    assert freshness.problem.startswith("Something went wrong on our side")
+    assert "a detail" not in freshness.problem
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_where_no_thread_can_start_the_next_one_may_try_again(
+    collection: Collection, listed: ListedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(work: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(account, "_in_background", refuse)
+        assert source_of(collection).refresh(collection, deadline=SOON).as_of is None
+    assert source_of(collection).refresh(collection, deadline=SOON).as_of is not None
+
+
+def test_a_size_is_asked_for_once_and_remembered(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def size_of(file: ResultFile) -> int:
+        asked.append(file.name)
+        return 17
+
+    monkeypatch.setattr(account, "size_of", size_of)
+    page = make_remote_run(collection).files.get(kind=FileKind.PAGE)
+    assert deliverable(page).size == 17
+    assert deliverable(ResultFile.objects.get(pk=page.pk)).size == 17
+    assert asked == [page.name]
+
+
+def test_a_file_that_was_copied_is_served_from_our_storage(collection: Collection) -> None:
+    page = make_remote_run(collection, size=17).files.get(kind=FileKind.PAGE)
+    assert type(deliverable(page).body).__name__ == "UpstreamBody"
+    page.key = "some/key"
+    assert type(deliverable(page).body).__name__ == "StoredBody"
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds the account's answers back until it is set, which it is after the test at last."""
+    gate, listed = threading.Event(), ListedRuns([remote_run(1)])
+
+    def wait() -> None:
+        assert gate.wait(20)
+
+    listed.before_each = wait
+    monkeypatch.setattr(rows, "list_runs", listed)
+    yield gate
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "list-runs":
+            thread.join(20)
+
+
+in_threads = pytest.mark.django_db(transaction=True)
+
+
+@in_threads
+def test_nobody_waits_longer_than_the_deadline_and_the_list_comes_all_the_same(
+    collection: Collection, gate: threading.Event
+) -> None:
+    source = source_of(collection)
+    freshness = source.refresh(collection, deadline=AT_ONCE)
+    assert (freshness.as_of, freshness.is_late) == (None, True)
+    assert freshness.problem == "MultiCartAPI is slow to answer."
+    gate.set()
+    freshness = source.refresh(collection, deadline=SOON)
+    assert freshness.as_of is not None
+    assert freshness.problem == ""
+    assert collection.runs.count() == 1
+
+
+@in_threads
+def test_many_who_ask_at_once_make_one_call(collection: Collection, gate: threading.Event) -> None:
+    for _ in range(8):
+        mine = Collection.objects.get(pk=collection.pk)
+        assert source_of(mine).refresh(mine, deadline=AT_ONCE).is_late
+    assert sum(thread.name == "list-runs" for thread in threading.enumerate()) == 1
+
+
+@in_threads
+def test_accounts_that_hang_do_not_fill_the_process_with_threads(
+    crawlers: Team, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "_MOST_AT_ONCE", 2)
+    connected = make_account(crawlers)
+    for number in range(4):
+        collection = make_remote_collection(connected, remote_id=number)
+        assert source_of(collection).refresh(collection, deadline=AT_ONCE).is_late
+    assert sum(thread.name == "list-runs" for thread in threading.enumerate()) == 2
+
+
+@in_threads
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_waits_for_nothing_of_its_parents(
+    collection: Collection, gate: threading.Event
+) -> None:
+    source_of(collection).refresh(collection, deadline=AT_ONCE)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if account._refreshes.join(collection.pk)[1] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

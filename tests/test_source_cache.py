@@ -1,0 +1,314 @@
+"""The cache of files that can be made again: whole entries, made once, bounded."""
+
+import errno
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from django.core.files.storage import storages
+
+from collections_app.sources import cache
+from collections_app.sources.cache import NotMade, cached
+from tests.server import ROOT, environment
+
+
+@pytest.fixture
+def folder() -> Path:
+    return Path(storages["converted"].path(""))
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def writes(content: bytes) -> Callable[[IO[bytes]], Any]:
+    return lambda out: out.write(content)
+
+
+def never(out: IO[bytes]) -> None:
+    pytest.fail("It is there already.")
+
+
+def read(name: str, make: Callable[[IO[bytes]], Any]) -> bytes:
+    with cached(name, make) as entry:
+        return entry.read()
+
+
+def test_an_entry_is_made_once_and_is_a_real_file(folder: Path) -> None:
+    with cached("a.csv", writes(b"first")) as entry:
+        assert os.fstat(entry.fileno()).st_size == 5
+        assert entry.read() == b"first"
+    assert read("a.csv", never) == b"first"
+    assert entries(folder) == ["a.csv"]
+
+
+def test_another_name_is_another_entry() -> None:
+    assert read("a.csv", writes(b"first")) == b"first"
+    assert read("b.csv", writes(b"second")) == b"second"
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ValueError("no list"), ConnectionResetError("gone"), KeyboardInterrupt()])
+def test_what_is_not_whole_is_not_kept(folder: Path, error: BaseException) -> None:
+    def break_off(out: IO[bytes]) -> None:
+        out.write(b"half")
+        raise error
+
+    with pytest.raises(type(error)):
+        cached("a.csv", break_off)
+    assert entries(folder) == []
+    assert read("a.csv", writes(b"whole")) == b"whole"
+
+
+def test_on_a_full_disk_nothing_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        cached("a.csv", writes(b"whole"))
+    assert entries(folder) == []
+
+
+def test_a_folder_that_can_only_be_read_still_gives_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    read("a.csv", writes(b"whole"))
+
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert read("a.csv", never) == b"whole"
+
+
+KILLED = """
+import sys, time
+import django
+django.setup()
+from collections_app.sources.cache import cached
+
+def never_ends(out):
+    out.write(b"half")
+    out.flush()
+    print("half of it is there", flush=True)
+    time.sleep(600)
+
+cached("a.csv", never_ends)
+"""
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next_that_makes_the_entry(
+    tmp_path: Path, settings: Any
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    folder = tmp_path / "converted"
+    (left,) = entries(folder)
+    assert left.endswith(".part")
+    converted = settings.STORAGES["converted"] | {"OPTIONS": {"location": folder}}
+    settings.STORAGES = settings.STORAGES | {"converted": converted}
+    assert read("a.csv", writes(b"whole")) == b"whole"
+    assert entries(folder) == ["a.csv"]
+
+
+def test_what_was_left_for_a_day_is_removed_by_whoever_makes_an_entry(folder: Path) -> None:
+    folder.mkdir()
+    for name, hours in (("old.csv.1.part", 25), ("young.csv.1.part", 23)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - 3600 * hours,) * 2)
+    read("a.csv", writes(b"whole"))
+    assert entries(folder) == ["a.csv", "young.csv.1.part"]
+
+
+# --- several at once ----------------------------------------------------------------------------------------
+
+
+def slowly(out: IO[bytes]) -> None:
+    out.write(b"made by ")
+    time.sleep(0.3)
+    out.write(b"%d" % os.getpid())
+
+
+def test_many_who_ask_at_once_get_the_one_that_is_made(folder: Path) -> None:
+    made = []
+
+    def make(out: IO[bytes]) -> None:
+        made.append(True)
+        slowly(out)
+
+    with ThreadPoolExecutor(8) as threads:
+        contents = {reader.result() for reader in [threads.submit(read, "a.csv", make) for _ in range(8)]}
+    assert made == [True]
+    assert len(contents) == 1
+    assert entries(folder) == ["a.csv"]
+
+
+SLOW = """
+import os, sys, time
+import django
+django.setup()
+from collections_app.sources.cache import cached
+
+def make(out):
+    print("makes it", flush=True)
+    sys.stdin.readline()
+    out.write(b"made by %d" % os.getpid())
+
+with cached("a.csv", make) as entry:
+    print(entry.read().decode(), flush=True)
+"""
+
+
+def test_processes_wait_for_each_other_too(tmp_path: Path) -> None:
+    maker, waiter = (
+        subprocess.Popen(
+            [sys.executable, "-c", SLOW],
+            cwd=ROOT,
+            env=environment(tmp_path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    assert maker.stdout
+    assert waiter.stdout
+    if select.select([maker.stdout, waiter.stdout], [], [], 20)[0] == [waiter.stdout]:
+        maker, waiter = waiter, maker
+    while not _waiting(tmp_path / "converted"):
+        time.sleep(0.01)
+    made, _ = maker.communicate("\n", timeout=20)
+    found, _ = waiter.communicate("\n", timeout=20)
+    assert made == f"makes it\nmade by {maker.pid}\n"
+    assert found == f"made by {maker.pid}\n"
+
+
+def test_those_who_wait_for_one_that_fails_do_not_fail_one_after_the_other(folder: Path) -> None:
+    tried = []
+    goes_on = threading.Event()
+
+    def fail(out: IO[bytes]) -> None:
+        tried.append(True)
+        goes_on.wait(20)
+        raise ValueError("no list")
+
+    def outcome(_number: int) -> type[Exception] | None:
+        try:
+            cached("a.csv", fail).close()
+        except (ValueError, NotMade) as error:
+            return type(error)
+        return None
+
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = [threads.submit(outcome, number) for number in range(4)]
+        while len(_waiting(folder)) < 3:
+            time.sleep(0.01)
+        goes_on.set()
+        assert sorted(each.result().__name__ for each in outcomes) == ["NotMade"] * 3 + ["ValueError"]
+    assert tried == [True]
+    # Whoever comes later tries again, and another entry under the same lock is none of this.
+    assert read("a.csv", writes(b"whole")) == b"whole"
+
+
+def _waiting(folder: Path) -> list[str]:
+    """Return the kernel's lines about those who wait for a lock in the folder."""
+    numbers = {str(path.stat().st_ino) for path in folder.glob("*.lock")} if folder.is_dir() else set()
+    lines = Path("/proc/locks").read_text().splitlines()
+    return [line for line in lines if "->" in line and line.split()[6].rpartition(":")[2] in numbers]
+
+
+def test_another_entry_under_the_same_lock_is_tried(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(cache, "_LOCKS", 1)
+    folder.mkdir()
+    # Somebody has the lock while another begins to wait, and fails.
+    with (folder / "0000.lock").open("w") as lock, ThreadPoolExecutor(1) as threads:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        reader = threads.submit(read, "b.csv", writes(b"whole"))
+        while not _waiting(folder):
+            time.sleep(0.01)
+        lock.write(f"a.csv {time.time_ns()}")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert reader.result() == b"whole"
+
+
+# --- its size -----------------------------------------------------------------------------------------------
+
+
+def used(folder: Path, name: str, seconds_ago: float) -> None:
+    os.utime(folder / name, (time.time() - seconds_ago,) * 2)
+
+
+def test_what_was_used_least_recently_makes_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_BYTES", 250)
+    read("a.csv", writes(bytes(100)))
+    read("b.csv", writes(bytes(100)))
+    used(folder, "a.csv", 20)
+    used(folder, "b.csv", 10)
+    assert read("a.csv", never) == bytes(100)  # used just now, so that b is the older one
+    read("c.csv", writes(bytes(100)))
+    assert entries(folder) == ["a.csv", "c.csv"]
+
+
+def test_the_one_that_was_made_last_stays_however_large(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MOST_BYTES", 250)
+    read("a.csv", writes(bytes(100)))
+    assert read("b.csv", writes(bytes(300))) == bytes(300)
+    assert entries(folder) == ["b.csv"]
+
+
+def test_an_entry_that_is_read_stays_readable_when_it_is_dropped(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MOST_BYTES", 0)
+    with cached("a.csv", writes(b"whole")) as entry:
+        read("b.csv", writes(b"another"))
+        assert entries(folder) == ["b.csv"]
+        assert entry.read() == b"whole"
+
+
+def test_one_that_is_being_written_is_not_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_BYTES", 0)
+
+    def make_while_another_is_made(out: IO[bytes]) -> None:
+        out.write(b"first half, ")
+        out.flush()
+        read("b.csv", writes(b"another"))
+        out.write(b"second half")
+
+    assert read("a.csv", make_while_another_is_made) == b"first half, second half"
+
+
+def test_the_last_of_the_disk_is_left_to_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read("a.csv", writes(bytes(100)))
+    used(folder, "a.csv", 10)
+    free = cache.RESERVE - 50
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**12, 10**12, free))
+    read("b.csv", writes(bytes(10)))
+    assert entries(folder) == ["b.csv"]
+
+
+def test_what_vanishes_while_room_is_made_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read("a.csv", writes(b"whole"))
+    (folder / "gone.csv").symlink_to(folder / "nowhere")
+    assert read("b.csv", writes(b"another")) == b"another"

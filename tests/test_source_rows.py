@@ -1,0 +1,503 @@
+"""Our rows of an account's runs: one gapless block of what it lists."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+
+from collections_app.models import Collection, FileKind, Kind, NotConnected, Run, State, Team
+from collections_app.sources import SourceTimeout, SourceUnavailable, rows
+from collections_app.sources.rows import PAGE, bring_up_to_date, reach_back
+from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
+from tests.upstream import ListedRuns, lists, make_account, make_remote_collection, remote_run
+
+DOWN = SourceUnavailable("MultiCartAPI does not answer.")
+
+
+@pytest.fixture
+def collection(crawlers: Team) -> Collection:
+    return make_remote_collection(make_account(crawlers))
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
+    """What the account lists."""
+    return lists(monkeypatch)
+
+
+def runs(count: int, first: int = 1, *, ready: bool = True) -> list[RemoteRun]:
+    return [remote_run(number, ready=ready) for number in range(first, first + count)]
+
+
+def known(collection: Collection) -> list[int]:
+    return list(collection.runs.newest_first().values_list("number", flat=True))
+
+
+def refresh(collection: Collection, seconds: float = 5) -> Collection:
+    bring_up_to_date(collection, seconds=seconds)
+    collection.refresh_from_db()
+    return collection
+
+
+def go_back(collection: Collection, seconds: float = 5) -> Collection:
+    reach_back(collection, seconds=seconds)
+    collection.refresh_from_db()
+    return collection
+
+
+def replaced(account: ListedRuns, run: RemoteRun) -> None:
+    account.runs = [run if run.number == other.number else other for other in account.runs]
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+def test_a_ready_run_gets_its_row_and_those_of_its_files(collection: Collection, account: ListedRuns) -> None:
+    account.runs = [remote_run(88, pages=2, at=datetime(2026, 6, 20, 12, 0, 0, 123456, tzinfo=UTC))]
+    refresh(collection)
+    run = collection.runs.get()
+    assert (run.number, run.state, run.extracted, run.total, run.file_count) == (88, "ready", 250, 250, 3)
+    assert run.created_at == datetime(2026, 6, 20, 12, 0, 0, 123456, tzinfo=UTC)
+    assert run.updated_at == run.created_at + timedelta(minutes=5)
+    assert list(
+        run.files.order_by("-kind", "position").values_list(
+            "kind", "position", "name", "remote_name", "key", "size", "modified"
+        )
+    ) == [
+        (kind, position, name, name, "", None, run.updated_at.replace(microsecond=0))
+        for kind, position, name in (
+            ("page", 1, "AU Laptops_88_Results_Page_1.json"),
+            ("page", 2, "AU Laptops_88_Results_Page_2.json"),
+            ("archive", 0, "AU Laptops_88_Results_All_Pages.zip"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        (RemoteFile(FileKind.CATEGORY_LIST, 0, "category_asins.json"),),
+        (
+            RemoteFile(FileKind.CATEGORY_LIST, 0, "category_asins.json"),
+            RemoteFile(FileKind.CATEGORY_CSV, 0, "theirs.csv"),
+        ),
+    ],
+    ids=["alone", "with a CSV"],
+)
+def test_the_csv_of_a_category_run_is_made_by_us(
+    crawlers: Team, account: ListedRuns, listed: tuple[RemoteFile, ...]
+) -> None:
+    collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
+    run = remote_run(1)
+    account.runs = [RemoteRun(**(vars(run) | {"files": listed}))]
+    refresh(collection)
+    assert set(collection.runs.get().files.values_list("kind", "name", "remote_name")) == {
+        ("category_list", "category_asins.json", "category_asins.json"),
+        ("category_csv", "category_asins.csv", ""),
+    }
+
+
+def test_names_are_made_safe_and_told_apart(collection: Collection, account: ListedRuns) -> None:
+    names = ["a/b.json", "a:b.json", "a_b (2).json", "a?b.json", "x" * 300 + "1.json", "x" * 300 + "2.json"]
+    files = tuple(RemoteFile(FileKind.PAGE, page, name) for page, name in enumerate(names, 1))
+    account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": files}))]
+    refresh(collection)
+    found = collection.runs.get().files.order_by("position")
+    assert [file.remote_name for file in found] == names
+    assert [file.name for file in found] == [
+        "a_b.json",
+        "a_b (2).json",
+        "a_b (2) (2).json",
+        "a_b (3).json",
+        "x" * 195 + ".json",
+        "x" * 191 + " (2).json",
+    ]
+
+
+def test_a_processing_run_shows_how_far_it_is_and_turns_ready_with_its_files(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = [remote_run(1, ready=False, extracted=7)]
+    refresh(collection)
+    run = collection.runs.get()
+    assert (run.state, run.extracted, run.file_count, run.files.count()) == ("processing", 7, 0, 0)
+    account.runs = [remote_run(1, ready=False, extracted=9)]
+    refresh(collection)
+    assert collection.runs.get().extracted == 9
+    account.runs = [remote_run(1)]
+    refresh(collection)
+    ready = collection.runs.get()
+    assert (ready.pk, ready.state, ready.extracted, ready.file_count, ready.files.count()) == (
+        run.pk,
+        "ready",
+        250,
+        2,
+        2,
+    )
+
+
+def test_a_ready_run_never_changes_again(collection: Collection, account: ListedRuns) -> None:
+    account.runs = [remote_run(1)]
+    refresh(collection)
+    collection.runs.get().files.update(size=17)
+    before = [list(collection.runs.values()), list(collection.runs.get().files.values())]
+    for later in (remote_run(1, pages=3, extracted=9), remote_run(1, ready=False)):
+        account.runs = [later]
+        refresh(collection)
+        assert [list(collection.runs.values()), list(collection.runs.get().files.values())] == before
+
+
+def test_a_complete_run_without_files_has_failed_until_it_has_some(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": ()}))]
+    refresh(collection)
+    run = collection.runs.get()
+    assert run.state == State.FAILED
+    assert "names no files" in run.failure_reason
+    account.runs = [remote_run(1)]
+    refresh(collection)
+    run = collection.runs.get()
+    assert (run.state, run.failure_reason) == ("ready", "")
+
+
+# --- the newest runs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "more"), [(0, False), (1, False), (50, False), (51, True), (120, True)])
+def test_at_first_one_page_is_brought_and_whether_there_is_more(
+    collection: Collection, account: ListedRuns, count: int, *, more: bool
+) -> None:
+    account.runs = runs(count)
+    refresh(collection)
+    assert known(collection) == list(range(count, 0, -1))[:PAGE]
+    assert collection.has_older_runs is more
+
+
+def test_a_page_that_holds_what_is_known_is_enough(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(120)
+    refresh(collection)
+    account.calls.clear()
+    account.runs = runs(122)
+    refresh(collection)
+    assert account.calls == [(0, PAGE)]
+    assert known(collection) == list(range(122, 69, -1))
+    assert collection.has_older_runs
+
+
+def test_it_lists_on_until_it_joins_what_is_known(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(3)
+    refresh(collection)
+    account.runs = runs(303)
+    refresh(collection)
+    assert known(collection) == list(range(303, 0, -1))
+    assert not collection.has_older_runs
+
+
+def test_runs_that_arrive_while_it_lists_leave_no_gap(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(3)
+    refresh(collection)
+    account.runs = runs(200)
+
+    def one_more() -> None:
+        account.runs += runs(7, first=len(account.runs) + 1)
+
+    account.before_each = one_more
+    refresh(collection)
+    assert known(collection) == list(range(207, 0, -1))
+
+
+def test_runs_that_leave_while_it_lists_leave_no_gap(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(3)
+    refresh(collection)
+    account.runs = runs(200)
+    account.before_each = account.runs.pop
+    refresh(collection)
+    assert set(known(collection)) >= set(range(1, len(account.runs) + 1))
+
+
+def test_a_server_that_gives_less_than_asked_for_is_listed_all_the_same(
+    collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(collection: Collection, *, skip: int, limit: int, seconds: float) -> Listing:
+        return account(collection, skip=skip, limit=min(limit, 20), seconds=seconds)
+
+    monkeypatch.setattr(rows, "list_runs", few)
+    account.runs = runs(70)
+    refresh(collection)
+    assert known(collection)[:PAGE] == list(range(70, 70 - PAGE, -1))
+    assert collection.has_older_runs
+    account.runs = runs(150)
+    refresh(collection)
+    assert known(collection)[:100] == list(range(150, 50, -1))
+    while collection.has_older_runs:
+        go_back(collection)
+    assert known(collection) == list(range(150, 0, -1))
+
+
+def test_where_it_breaks_off_before_it_joins_nothing_is_written(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(3)
+    refresh(collection)
+    refreshed_at = collection.refreshed_at
+    account.runs = runs(303)
+
+    def break_off() -> None:
+        if len(account.calls) > 4:
+            raise DOWN
+
+    account.before_each = break_off
+    refresh(collection)
+    assert known(collection) == [3, 2, 1]
+    assert (collection.refresh_problem, collection.refreshed_at) == (str(DOWN), refreshed_at)
+
+
+def test_where_the_time_is_over_nothing_is_asked_and_it_says_so(
+    collection: Collection, account: ListedRuns
+) -> None:
+    refresh(collection, seconds=0)
+    assert account.calls == []
+    assert "took too long" in collection.refresh_problem
+
+
+def test_runs_of_the_same_moment_are_told_apart_by_their_number(
+    collection: Collection, account: ListedRuns
+) -> None:
+    moment = datetime(2026, 6, 20, tzinfo=UTC)
+    account.runs = [remote_run(number, at=moment) for number in range(1, 121)]
+    refresh(collection)
+    while collection.has_older_runs:
+        go_back(collection)
+    assert known(collection) == list(range(120, 0, -1))
+
+
+def test_the_number_of_queries_does_not_grow_with_the_runs(crawlers: Team, account: ListedRuns) -> None:
+    counts = []
+    for count in (10, 50):
+        collection = make_remote_collection(make_account(crawlers, f"{count}"), remote_id=count)
+        account.runs = runs(count, ready=False)
+        refresh(collection)
+        account.runs = runs(count // 2) + runs(count // 2, count // 2 + 1, ready=False)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            refresh(collection)
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 16
+
+
+# --- runs that were Processing ------------------------------------------------------------------
+
+
+def test_a_processing_run_in_the_depth_is_asked_for_too(collection: Collection, account: ListedRuns) -> None:
+    account.runs = [remote_run(1, ready=False), *runs(150, 2)]
+    collection.runs.create(number=1, created_at=account.runs[0].created_at)
+    refresh(collection)
+    assert collection.runs.count() == 151
+    account.calls.clear()
+    replaced(account, remote_run(1))
+    refresh(collection)
+    assert account.calls == [(0, PAGE), (140, PAGE)]
+    assert collection.runs.get(number=1).state == State.READY
+
+
+def test_no_more_than_three_parts_of_the_list_are_searched(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = [remote_run(number, ready=number % 100 != 1) for number in range(1, 602)]
+    for run in account.runs:
+        collection.runs.create(number=run.number, created_at=run.created_at)
+    account.runs = runs(601)
+    collection.runs.exclude(number__in=range(1, 601, 100)).update(state="ready", file_count=1)
+    refresh(collection)
+    assert len(account.calls) == 4
+    assert list(collection.runs.filter(state="processing").values_list("number", flat=True)) == [1, 101, 201]
+    refresh(collection)
+    assert not collection.runs.filter(state="processing").exists()
+
+
+def test_a_run_that_is_not_listed_any_more_has_failed(collection: Collection, account: ListedRuns) -> None:
+    account.runs = [remote_run(1), remote_run(2, ready=False), remote_run(3)]
+    refresh(collection)
+    account.runs = [remote_run(1), remote_run(3)]
+    refresh(collection)
+    run = collection.runs.get(number=2)
+    assert (run.state, run.failure_reason) == (State.FAILED, "MultiCartAPI doesn't list this run any more.")
+    account.runs = [remote_run(1), remote_run(2), remote_run(3)]
+    refresh(collection)
+    assert collection.runs.get(number=2).state == State.READY
+
+
+def test_a_run_that_cannot_be_understood_stays_as_it_was(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(60)
+    replaced(account, remote_run(58, ready=False))
+    refresh(collection)
+    account.not_understood = {58}
+    refresh(collection)
+    assert collection.runs.get(number=58).state == State.PROCESSING
+    account.not_understood = {60}
+    go_back(collection)
+    assert known(collection) == list(range(60, 0, -1))
+
+
+def test_runs_that_cannot_be_understood_do_not_end_the_list(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(3 * PAGE)
+    account.not_understood = set(range(2 * PAGE, 3 * PAGE + 1))
+    refresh(collection)
+    assert len(known(collection)) >= PAGE
+    assert collection.has_older_runs
+
+
+@pytest.mark.parametrize("count", [0, 150])
+def test_so_has_one_that_is_gone_from_the_depth(
+    collection: Collection, account: ListedRuns, count: int
+) -> None:
+    account.runs = [*runs(count), remote_run(count + 1, ready=False), *runs(150, count + 2)]
+    for run in account.runs:
+        collection.runs.create(number=run.number, created_at=run.created_at)
+    collection.runs.exclude(number=count + 1).update(state="ready", file_count=1)
+    account.runs.pop(count)
+    refresh(collection)
+    assert collection.runs.get(number=count + 1).state == State.FAILED
+
+
+def test_a_run_that_another_process_brought_meanwhile_has_not_failed(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(3)
+    refresh(collection)
+    account.before_each = lambda: collection.runs.get_or_create(number=9, created_at=remote_run(9).created_at)
+    refresh(collection)
+    assert collection.runs.get(number=9).state == State.PROCESSING
+
+
+# --- older runs ---------------------------------------------------------------------------------
+
+
+def test_reaching_back_brings_page_after_page_to_the_end(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(120)
+    refresh(collection)
+    go_back(collection)
+    assert known(collection) == list(range(120, 120 - 2 * PAGE, -1))
+    assert collection.has_older_runs
+    go_back(collection)
+    assert known(collection) == list(range(120, 0, -1))
+    assert not collection.has_older_runs
+
+
+def test_it_finds_its_place_where_many_runs_arrived_meanwhile(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(120)
+    refresh(collection)
+    account.runs = runs(420)
+    go_back(collection)
+    # None of those that arrived is written: they wouldn't join the block.
+    found = known(collection)
+    assert len(found) >= 2 * PAGE
+    assert found == list(range(120, 120 - len(found), -1))
+
+
+def test_it_finds_its_place_where_known_runs_left_the_list(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(300)
+    refresh(collection)
+    go_back(collection)
+    account.runs = [run for run in runs(300) if run.number <= 200]
+    go_back(collection)
+    found = known(collection)
+    assert len(found) >= 3 * PAGE
+    assert found == list(range(300, 300 - len(found), -1))
+
+
+def test_where_the_account_forgot_what_is_older_there_is_no_more(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(120)
+    refresh(collection)
+    account.runs = runs(10, 111)
+    go_back(collection)
+    assert known(collection) == list(range(120, 120 - PAGE, -1))
+    assert not collection.has_older_runs
+
+
+def test_where_it_fails_there_is_still_more(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(120)
+    refresh(collection)
+    account.problem = DOWN
+    go_back(collection)
+    assert (collection.refresh_problem, collection.has_older_runs) == (str(DOWN), True)
+    assert len(known(collection)) == PAGE
+
+
+# --- what is noted ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [DOWN, SourceTimeout("MultiCartAPI took too long."), NotConnected("The account is disconnected.")],
+    ids=lambda problem: type(problem).__name__,
+)
+def test_a_problem_is_noted_and_cleared(
+    collection: Collection, account: ListedRuns, problem: Exception
+) -> None:
+    account.runs = runs(2)
+    with time_machine.travel(datetime(2026, 6, 21, tzinfo=UTC), tick=False) as now:
+        first = datetime(2026, 6, 21, tzinfo=UTC)
+        refresh(collection)
+        assert (collection.refreshed_at, collection.refresh_tried_at) == (first, first)
+        now.shift(60)
+        account.problem = problem
+        refresh(collection)
+        later = first + timedelta(minutes=1)
+        assert (collection.refreshed_at, collection.refresh_tried_at) == (first, later)
+        assert collection.refresh_problem == str(problem)
+        assert len(known(collection)) == 2
+        now.shift(60)
+        account.problem = None
+        refresh(collection)
+        assert (collection.refreshed_at, collection.refresh_problem) == (later + timedelta(minutes=1), "")
+
+
+def test_a_long_problem_is_cut(collection: Collection, account: ListedRuns) -> None:
+    account.problem = SourceUnavailable("x" * 1000)
+    refresh(collection)
+    assert collection.refresh_problem == "x" * 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_bring_every_run_once(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(40) + runs(10, 41, ready=False)
+    start = threading.Barrier(6, timeout=20)
+
+    def bring(_: int) -> None:
+        try:
+            mine = Collection.objects.select_related("account").get(pk=collection.pk)
+            start.wait()
+            bring_up_to_date(mine, seconds=20)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(bring, range(6)))
+    collection.refresh_from_db()
+    assert collection.refresh_problem == ""
+    assert known(collection) == list(range(50, 0, -1))
+    assert [run.files.count() for run in collection.runs.newest_first()] == [0] * 10 + [2] * 40
+
+
+def test_two_collections_of_the_same_runs_do_not_meet(crawlers: Team, account: ListedRuns) -> None:
+    one = make_remote_collection(make_account(crawlers), remote_id=1)
+    other = make_remote_collection(one.account, remote_id=2)  # type: ignore[arg-type]
+    account.runs = runs(3)
+    refresh(one)
+    refresh(other)
+    assert Run.objects.count() == 6

@@ -1,0 +1,620 @@
+"""What an account's list call says, and what is made of it."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+import responses
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from collections_app.models import Account, Collection, FileKind, Kind, Team
+from collections_app.sources import http
+from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs, try_key
+from tests.upstream import KEY
+
+BASE = "https://multicartapi.com/api/v1"
+LIST = f"{BASE}/schedules/collections/results/download/"
+FOLDER = f"{BASE}/results/101/88/"
+
+# As in the vendor's guide.
+RUN = {
+    "id": 88,
+    "collection": 101,
+    "is_download_generated": True,
+    "download_links": {
+        "pages": [f"{FOLDER}AU Laptops_88_Results_Page_1.json"],
+        "all_pages": f"{FOLDER}AU Laptops_88_Results_All_Pages.zip",
+    },
+    "total_exacted_result": 250,
+    "total_results": 251,
+    "created_at": "2026-06-20T12:00:00Z",
+    "updated_at": "2026-06-20T12:05:00Z",
+}
+PAGE = RemoteFile(FileKind.PAGE, 1, "AU Laptops_88_Results_Page_1.json")
+ARCHIVE = RemoteFile(FileKind.ARCHIVE, 0, "AU Laptops_88_Results_All_Pages.zip")
+MISSING = object()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_PAUSES", (0, 0))
+
+
+@pytest.fixture
+def vendor() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def collection(kind: Kind = Kind.AMAZON, base_url: str = BASE, key: str = KEY) -> Collection:
+    """Return a connected collection that is saved nowhere."""
+    account = Account(team=Team(name="Crawlers"), name="Main", base_url=base_url)
+    account.set_key(key)
+    return Collection(team=account.team, account=account, remote_id=101, name="AU Laptops", kind=kind)
+
+
+def envelope(*runs: object, **changes: Any) -> dict[str, Any]:
+    return {"code": 200, "data": list(runs), "status": 1} | changes
+
+
+def runs_of(vendor: responses.RequestsMock, *runs: object, kind: Kind = Kind.AMAZON) -> list[RemoteRun]:
+    vendor.post(LIST, json=envelope(*runs))
+    return list_runs(collection(kind), skip=0, limit=50, seconds=5).runs
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in (RUN | changes).items() if value is not MISSING}
+
+
+def problem_of(vendor: responses.RequestsMock, **answer: Any) -> str:
+    vendor.post(LIST, **answer)
+    with pytest.raises(SourceUnavailable) as raised:
+        list_runs(collection(), skip=0, limit=50, seconds=5)
+    return str(raised.value)
+
+
+# --- the call -----------------------------------------------------------------------------------------------
+
+
+def test_the_call_is_the_one_of_the_guide(vendor: responses.RequestsMock) -> None:
+    vendor.post(LIST, json=envelope())
+    assert list_runs(collection(), skip=50, limit=5, seconds=5) == Listing([])
+    (call,) = vendor.calls
+    assert json.loads(call.request.body or "") == {"collection_id": 101, "skip": 50, "limit": 5}
+    assert call.request.headers["x-api-key"] == KEY
+    assert call.request.headers["Content-Type"] == "application/json"
+    assert call.request.headers["User-Agent"] == "scrape-results-dashboard"
+
+
+def test_a_base_address_may_end_with_a_slash(vendor: responses.RequestsMock) -> None:
+    vendor.post(LIST, json=envelope(RUN))
+    (run,) = list_runs(collection(base_url=f"{BASE}/"), skip=0, limit=5, seconds=5).runs
+    assert run.files == (PAGE, ARCHIVE)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://evil.example/api/v1",
+        "http://multicartapi.com/api/v1",
+        "https://multicartapi.com:444/api/v1",
+        "https://multicartapi.com@evil.example/api/v1",
+        "https://key@multicartapi.com/api/v1",
+        "https://multicartapi.com.evil.example/api/v1",
+        "https://multicartapi.com\\@evil.example/",
+        "https://multicartapi.com/api/v1?a=b",
+        "https://multicartapi.com/../api/v1",
+        "https://multicartapi.com/a/%2e%2e/v1",
+        "ftp://multicartapi.com/api/v1",
+        "https:///api/v1",
+        "nonsense",
+    ],
+)
+def test_no_other_server_is_ever_called(vendor: responses.RequestsMock, base_url: str) -> None:
+    with pytest.raises(SourceUnavailable):
+        list_runs(collection(base_url=base_url), skip=0, limit=5, seconds=5)
+    with pytest.raises(SourceUnavailable):
+        try_key(base_url, KEY, seconds=5)
+    assert len(vendor.calls) == 0
+
+
+@pytest.mark.parametrize("origin", ["https://MultiCartAPI.com", "https://multicartapi.com:443"])
+def test_the_same_server_may_be_written_in_other_ways(
+    vendor: responses.RequestsMock, settings: Settings, origin: str
+) -> None:
+    settings.UPSTREAM_ORIGINS = [origin]
+    assert runs_of(vendor, RUN)
+
+
+def test_a_disconnected_account_is_not_called(vendor: responses.RequestsMock) -> None:
+    with pytest.raises(SourceUnavailable, match="“Main” is disconnected"):
+        list_runs(collection(key=""), skip=0, limit=5, seconds=5)
+    assert len(vendor.calls) == 0
+
+
+@pytest.mark.parametrize("key", ["two\nlines", " spaced", "Schlüssel", ""])
+def test_what_can_be_no_key_is_not_sent(vendor: responses.RequestsMock, key: str) -> None:
+    with pytest.raises(SourceUnavailable, match="key can't be one"):
+        try_key(BASE, key, seconds=5)
+    assert len(vendor.calls) == 0
+
+
+def test_each_process_has_its_own_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = http._adapter(os.getpid())
+    assert http._adapter(os.getpid()) is ours
+    assert http._adapter(-1) is not ours
+
+
+# --- a run --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_as_in_the_guide(vendor: responses.RequestsMock) -> None:
+    assert runs_of(vendor, RUN) == [
+        RemoteRun(
+            number=88,
+            is_ready=True,
+            extracted=250,
+            total=251,
+            created_at=datetime(2026, 6, 20, 12, 0, tzinfo=UTC),
+            updated_at=datetime(2026, 6, 20, 12, 5, tzinfo=UTC),
+            files=(PAGE, ARCHIVE),
+        )
+    ]
+
+
+def test_a_category_run_has_a_list_alone(vendor: responses.RequestsMock) -> None:
+    links = {"pages": [f"{FOLDER}category_asins.json"], "all_pages": None, "csv": f"{FOLDER}x.csv"}
+    (run,) = runs_of(vendor, changed(download_links=links), kind=Kind.AMAZON_CATEGORY)
+    assert run.files == (RemoteFile(FileKind.CATEGORY_LIST, 0, "category_asins.json"),)
+
+
+def test_pages_have_the_numbers_of_their_places(vendor: responses.RequestsMock) -> None:
+    links = {"pages": [f"{FOLDER}{name}.json" for name in ("c", "a", "b")], "all_pages": None}
+    (run,) = runs_of(vendor, changed(download_links=links))
+    assert [(file.position, file.remote_name) for file in run.files] == [
+        (1, "c.json"),
+        (2, "a.json"),
+        (3, "b.json"),
+    ]
+
+
+@pytest.mark.parametrize("links", [None, MISSING, {"pages": [], "all_pages": None}, {}])
+@pytest.mark.parametrize("flag", [False, None, MISSING, 0, "false", "", "no", [], 2])
+def test_a_run_that_is_not_ready_has_no_files(vendor: responses.RequestsMock, links: Any, flag: Any) -> None:
+    (run,) = runs_of(vendor, changed(is_download_generated=flag, download_links=links))
+    assert not run.is_ready
+    assert run.files == ()
+
+
+def test_links_before_a_run_is_ready_mean_nothing(vendor: responses.RequestsMock) -> None:
+    (run,) = runs_of(vendor, changed(is_download_generated=False))
+    assert (run.is_ready, run.files) == (False, ())
+
+
+@pytest.mark.parametrize("flag", [True, 1, "true", "True", "1"])
+def test_a_run_that_is_ready_may_say_so_in_several_ways(vendor: responses.RequestsMock, flag: Any) -> None:
+    (run,) = runs_of(vendor, changed(is_download_generated=flag))
+    assert run.is_ready
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        None,
+        MISSING,
+        {},
+        [],
+        "https://multicartapi.com/",
+        {"pages": None},
+        {"pages": []},
+        {"pages": f"{FOLDER}1.json"},
+        {"pages": {"1": f"{FOLDER}1.json"}},
+        {"pages": [None, 5, {}, []]},
+        {"pages": ["https://evil.example/1.json"], "all_pages": 7},
+    ],
+)
+def test_ready_without_a_usable_file_is_not_ready(
+    vendor: responses.RequestsMock, links: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run,) = runs_of(vendor, changed(download_links=links))
+    assert (run.is_ready, run.files) == (False, ())
+    (line,) = caplog.messages
+    assert "run=88 problem=said to be ready; " in line
+    assert line.endswith(" links refused, 0 usable")
+
+
+@pytest.mark.parametrize(
+    ("fields", "extracted", "total"),
+    [
+        ({"total_exacted_result": "250", "total_results": " 0251 "}, 250, 251),
+        ({"total_exacted_result": None, "total_results": None}, 0, 0),
+        ({"total_exacted_result": MISSING, "total_results": MISSING}, 0, 0),
+        ({"total_exacted_result": MISSING, "total_extracted_result": 7}, 7, 251),
+        ({"total_exacted_result": None, "total_extracted_result": "7"}, 7, 251),
+        ({"total_exacted_result": 250.0, "total_results": "251.0"}, 250, 251),
+        ({"total_exacted_result": -1, "total_results": 2**63}, 0, 0),
+        ({"total_exacted_result": 2**63 - 1, "total_results": 1e300}, 2**63 - 1, 0),
+        ({"total_exacted_result": True, "total_results": "many"}, 0, 0),
+        ({"total_exacted_result": 2.5, "total_results": [1]}, 0, 0),
+        ({"total_exacted_result": float("nan"), "total_results": "٣"}, 0, 0),
+    ],
+)
+def test_counts_are_read_or_are_zero(
+    vendor: responses.RequestsMock, fields: dict[str, Any], extracted: int, total: int
+) -> None:
+    (run,) = runs_of(vendor, changed(**fields))
+    assert (run.extracted, run.total) == (extracted, total)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-06-20T12:00:00Z", datetime(2026, 6, 20, 12, tzinfo=UTC)),
+        ("2026-06-20T12:00:00+10:00", datetime(2026, 6, 20, 2, tzinfo=UTC)),
+        ("2026-06-20T12:00:00", datetime(2026, 6, 20, 12, tzinfo=UTC)),
+        ("2026-06-20 12:00:00.123456789Z", datetime(2026, 6, 20, 12, 0, 0, 123456, tzinfo=UTC)),
+    ],
+)
+def test_times_are_iso_and_in_utc_where_nothing_is_said(
+    vendor: responses.RequestsMock, text: str, moment: datetime
+) -> None:
+    (run,) = runs_of(vendor, changed(created_at=text))
+    assert run.created_at == moment
+
+
+NO_TIMES = [None, MISSING, "", "yesterday", 1781956800, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-10:00"]
+
+
+@pytest.mark.parametrize("nothing", NO_TIMES)
+def test_one_time_stands_in_for_the_other(vendor: responses.RequestsMock, nothing: Any) -> None:
+    made, updated = runs_of(vendor, changed(id=1, created_at=nothing), changed(id=2, updated_at=nothing))
+    assert made.created_at == made.updated_at == datetime(2026, 6, 20, 12, 5, tzinfo=UTC)
+    assert updated.created_at == updated.updated_at == datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (None, "it is no object"),
+        ("88", "it is no object"),
+        ([RUN], "it is no object"),
+        *((changed(id=number), "it has no id") for number in (None, MISSING, "x", True, -1, 2**63, 1.5)),
+        *((changed(created_at=no, updated_at=no), "it has no time") for no in NO_TIMES),
+        (changed(collection=102), "it is of collection 102"),
+    ],
+)
+def test_a_run_that_cant_be_understood_is_left_out_and_the_others_stay(
+    vendor: responses.RequestsMock, entry: Any, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    processing = {"is_download_generated": False}
+    runs = runs_of(vendor, changed(id="90", **processing), entry, changed(id=80, **processing))
+    assert [run.number for run in runs] == [90, 80]
+    (line,) = caplog.messages
+    assert line.startswith("upstream run not understood: account=None collection=None run=")
+    assert line.endswith(f"problem={problem}")
+
+
+@pytest.mark.parametrize("value", [None, MISSING, "101", [], "x"])
+def test_a_run_need_not_name_its_collection(vendor: responses.RequestsMock, value: Any) -> None:
+    assert runs_of(vendor, changed(collection=value))
+
+
+def test_unknown_keys_mean_nothing(vendor: responses.RequestsMock) -> None:
+    vendor.post(LIST, json=envelope(changed(secret={"a": 1}), more="of it"))
+    assert len(list_runs(collection(), skip=0, limit=5, seconds=5).runs) == 1
+
+
+def test_a_run_that_is_listed_twice_counts_once(vendor: responses.RequestsMock) -> None:
+    first, *others = runs_of(vendor, RUN, changed(total_results=9))
+    assert (first.total, others) == (251, [])
+
+
+def test_no_more_runs_are_taken_than_were_asked_for(
+    vendor: responses.RequestsMock, caplog: pytest.LogCaptureFixture
+) -> None:
+    vendor.post(LIST, json=envelope(*(changed(id=number) for number in range(9, 0, -1))))
+    listing = list_runs(collection(), skip=0, limit=2, seconds=5)
+    assert ([run.number for run in listing.runs], listing.entries) == ([9, 8], 2)
+    assert "9 runs listed where 2 were asked for" in caplog.text
+
+
+# --- links --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("link", "name"),
+    [
+        (f"{FOLDER}AU Laptops.json", "AU Laptops.json"),
+        (f"{FOLDER}AU%20Laptops.json", "AU Laptops.json"),
+        ("https://MULTICARTAPI.com:443/api/v1/results/101/88/a.json", "a.json"),
+        (f"{FOLDER}Größe 列😀.json", "Größe 列😀.json"),
+        (f"{FOLDER}Gr%C3%B6%C3%9Fe.json", "Größe.json"),
+        (f"{FOLDER}100%25.json", "100%.json"),
+        (f"{FOLDER}100% cotton.json", "100% cotton.json"),
+        (f"{FOLDER}%252e%252e", "%2e%2e"),
+        (f"{FOLDER}%23%3F.json", "#?.json"),
+        (f"{FOLDER}..json", "..json"),
+        (f"{FOLDER}{'x' * 1000}", "x" * 1000),
+    ],
+)
+def test_a_links_name_is_its_last_part_decoded_once(
+    vendor: responses.RequestsMock, link: str, name: str
+) -> None:
+    (run,) = runs_of(vendor, changed(download_links={"pages": [link]}))
+    assert [file.remote_name for file in run.files] == [name]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/api/v1/results/101/88/a.json",
+        "http://multicartapi.com/api/v1/results/101/88/a.json",
+        "https://multicartapi.com:8443/api/v1/results/101/88/a.json",
+        "https://multicartapi.com:/api/v1/results/101/88/a.json",
+        "https://multicartapi.com:443443/api/v1/results/101/88/a.json",
+        "https://multicartapi.com@evil.example/api/v1/results/101/88/a.json",
+        "https://evil.example@multicartapi.com/api/v1/results/101/88/a.json",
+        "https://multicartapi.com.evil.example/api/v1/results/101/88/a.json",
+        "https://multicartapi.com\\.evil.example/api/v1/results/101/88/a.json",
+        "https://multicartapi.com\n.evil.example/api/v1/results/101/88/a.json",
+        "//multicartapi.com/api/v1/results/101/88/a.json",
+        "/api/v1/results/101/88/a.json",
+        "a.json",
+        "",
+        f"{BASE}/results/102/88/a.json",
+        f"{BASE}/results/101/89/a.json",
+        f"{BASE}/results/0101/88/a.json",
+        f"{BASE}/results/101/88",
+        f"{BASE}/results/101/x/../88/a.json",
+        f"{BASE}/results/101%2F88/a.json",
+        "https://multicartapi.com/api/v2/results/101/88/a.json",
+        "https://multicartapi.com/results/101/88/a.json",
+        FOLDER,
+        f"{FOLDER}..",
+        f"{FOLDER}.",
+        f"{FOLDER}%2e%2E",
+        f"{FOLDER}b/a.json",
+        f"{FOLDER}../89/a.json",
+        f"{FOLDER}..%2F89%2Fa.json",
+        f"{FOLDER}b%5Ca.json",
+        f"{FOLDER}b\\a.json",
+        f"{FOLDER}a.json?b=c",
+        f"{FOLDER}a.json#b",
+        f"{FOLDER}a%00.json",
+        f"{FOLDER}a%0D%0Ab.json",
+        f"{FOLDER}a\nb.json",
+        f"{FOLDER}%FF.json",
+        f"{FOLDER}\ud800.json",
+        f"{FOLDER}{'x' * 1001}",
+        f" {FOLDER}a.json",
+        7,
+        None,
+    ],
+)
+def test_any_other_link_is_refused_with_a_line_for_the_operator(
+    vendor: responses.RequestsMock, link: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = {"pages": [link, f"{FOLDER}good.json"], "all_pages": None}
+    (run,) = runs_of(vendor, changed(download_links=links))
+    assert run.files == (RemoteFile(FileKind.PAGE, 2, "good.json"),)
+    (line,) = caplog.messages
+    assert line.endswith("run=88 problem=said to be ready; 1 links refused, 1 usable")
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (400, "did not understand the question"),
+        (401, "refuses the key"),
+        (402, "plan is used up or a payment is due"),
+        (403, "may not see this collection"),
+        (404, "has no such collection"),
+        (409, "no list of runs"),
+        (429, "asked too often"),
+        (500, "trouble of its own (code 500)"),
+        (599, "trouble of its own (code 599)"),
+        ("401", "refuses the key"),
+        (None, "no list of runs"),
+        (True, "no list of runs"),
+        ("secret words of the vendor", "no list of runs"),
+    ],
+)
+def test_a_refusal_under_http_200_has_a_sentence_of_ours(
+    vendor: responses.RequestsMock, code: Any, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = {"code": code, "data": "secret words of the vendor", "status": 0}
+    sentence = problem_of(vendor, json=refusal)
+    assert sentence.startswith("The account “Main” ")
+    assert words in sentence
+    assert len(sentence) <= 300
+    assert "secret words" not in caplog.text
+    assert caplog.messages == [
+        f"upstream list failed: account=None collection=None problem={sentence} cause=None"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "did not understand"),
+        (401, "refuses the key"),
+        (403, "may not see"),
+        (404, "Check its base address"),
+        (429, "asked too often"),
+        (500, "trouble of its own"),
+        (503, "trouble of its own"),
+        (301, "another address"),
+        (307, "another address"),
+    ],
+)
+def test_an_http_error_has_a_sentence_with_or_without_an_envelope(
+    vendor: responses.RequestsMock, status: int, words: str
+) -> None:
+    headers = {"Location": "https://evil.example/"}
+    assert words in problem_of(vendor, status=status, body="<h1>secret</h1>", headers=headers)
+    if status != 404:  # then it is the collection that is missing
+        assert words in problem_of(vendor, status=status, json=envelope(RUN), headers=headers)
+    assert {call.request.url for call in vendor.calls} == {LIST}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "<!doctype html><title>Sign in</title>",
+        "[]",
+        "null",
+        "1",
+        '"text"',
+        "{}",
+        '{"code": 200, "data": []}',
+        '{"code": 200, "status": 1}',
+        '{"code": 200, "data": null, "status": 1}',
+        '{"code": 200, "data": {"88": {}}, "status": 1}',
+        '{"code": 200, "data": "none", "status": 1}',
+        '{"code": 200, "data": [], "status": "error"}',
+        '{"code": 200, "data": [',
+        "[" * 100_000,
+        '{"id": ' + "9" * 5000 + "}",
+        b"\xff\xfe\x00{",
+    ],
+)
+def test_nonsense_under_http_200_is_called_so(vendor: responses.RequestsMock, body: str | bytes) -> None:
+    assert "no list of runs" in problem_of(vendor, body=body)
+
+
+def test_an_answer_is_not_read_beyond_its_cap(
+    vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MAX_JSON_BYTES", 1000)
+    assert "too much" in problem_of(vendor, json=envelope("x" * 1000))
+
+
+def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> None:
+    vendor.post(LIST, body=requests.ConnectionError("secret"))
+    vendor.post(LIST, status=503)
+    vendor.post(LIST, json=envelope(RUN))
+    assert len(list_runs(collection(), skip=0, limit=50, seconds=5).runs) == 1
+    assert len(vendor.calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "tries"),
+    [
+        (requests.ConnectionError(KEY), "The account “Main” does not answer. Try again later.", 3),
+        (
+            requests.exceptions.SSLError(KEY),
+            "The account “Main” can't be reached safely: its server has no valid certificate.",
+            1,
+        ),
+        (requests.ReadTimeout(KEY), "The account “Main” took too long to answer. Try again later.", 1),
+        (requests.ConnectTimeout(KEY), "The account “Main” took too long to answer. Try again later.", 1),
+        (OSError(KEY), "The account “Main” does not answer. Try again later.", 1),
+    ],
+)
+def test_what_happens_on_the_way_has_a_sentence_without_the_key(
+    vendor: responses.RequestsMock,
+    error: Exception,
+    sentence: str,
+    tries: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert problem_of(vendor, body=error) == sentence
+    assert len(vendor.calls) == tries
+    assert caplog.messages == [
+        f"upstream list failed: account=None collection=None problem={sentence} cause={type(error).__name__}"
+    ]
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"body": requests.ReadTimeout()},
+        {"status": 504},
+        {"json": {"code": 504, "data": "late", "status": 0}},
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_late_is_a_timeout(vendor: responses.RequestsMock, answer: dict[str, Any]) -> None:
+    vendor.post(LIST, **answer)
+    with pytest.raises(SourceTimeout):
+        list_runs(collection(), skip=0, limit=50, seconds=5)
+
+
+def test_nothing_is_tried_again_when_the_time_is_short(
+    vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_PAUSES", (10, 10))
+    problem_of(vendor, status=503)
+    assert len(vendor.calls) == 1
+
+
+def test_a_server_is_described_without_its_key() -> None:
+    assert KEY not in repr(http.Server("The account", BASE, {"x-api-key": KEY}))
+
+
+# --- trying a key -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        envelope(),
+        envelope(RUN),
+        *({"code": code, "data": "words", "status": 0} for code in (400, 403, 404)),
+    ],
+)
+def test_a_key_is_taken_by_a_server_that_knows_whose_it_is(
+    vendor: responses.RequestsMock, answer: dict[str, Any]
+) -> None:
+    vendor.post(LIST, json=answer)
+    try_key(BASE, KEY, seconds=5)
+    (call,) = vendor.calls
+    assert json.loads(call.request.body or "") == {"collection_id": 1, "skip": 0, "limit": 1}
+    assert call.request.headers["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"json": {"code": 401, "data": "no", "status": 0}}, "refuses the key"),
+        ({"json": {"code": 402, "data": "no", "status": 0}}, "payment is due"),
+        ({"json": {"code": 429, "data": "no", "status": 0}}, "asked too often"),
+        ({"json": {"code": 500, "data": "no", "status": 0}}, "trouble of its own"),
+        ({"json": {"data": "no", "status": 0}}, "no list of runs"),
+        ({"status": 401, "body": "no"}, "refuses the key"),
+        ({"status": 403, "json": {"code": 403, "data": "no", "status": 0}}, "refuses the key"),
+        ({"status": 404, "body": "no"}, "Check its base address"),
+        ({"body": "<html>"}, "no list of runs"),
+        ({"json": []}, "no list of runs"),
+        ({"status": 302, "headers": {"Location": LIST}}, "another address"),
+        ({"body": requests.ReadTimeout()}, "took too long"),
+        ({"body": requests.ConnectionError()}, "does not answer"),
+    ],
+    ids=str,
+)
+def test_otherwise_a_sentence_says_what_is_wrong(
+    vendor: responses.RequestsMock, answer: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    vendor.post(LIST, **answer)
+    with pytest.raises(SourceUnavailable, match=f"^The server multicartapi.com .*{words}"):
+        try_key(BASE, KEY, seconds=5)
+    (line,) = caplog.messages
+    assert line.startswith("upstream key failed: server=https://multicartapi.com:443 problem=")
+    assert KEY not in line
+
+
+def test_the_vendor_is_the_only_server_unless_the_operator_allows_more() -> None:
+    assert django_settings.UPSTREAM_ORIGINS == ["https://multicartapi.com"]

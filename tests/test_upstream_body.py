@@ -1,0 +1,430 @@
+"""A file at an account: its size, its bytes, and every answer that is not what was asked for."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+import responses
+from pytest_django import Settings
+
+from collections_app.models import Account, ResultFile, Team
+from collections_app.sources import http
+from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.http import BrokenOff
+from collections_app.sources.upstream import UpstreamBody, size_of
+from tests.faults import FileServer, random_bytes
+from tests.upstream import KEY, make_account, make_remote_collection, make_remote_run
+
+NAME = "AU Laptops_88_Results_Page_1.json"
+URL = f"https://multicartapi.com/api/v1/results/7001/88/{quote(NAME)}"
+CONTENT = random_bytes(300_000)
+SIZE = len(CONTENT)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_PAUSES", (0, 0))
+
+
+@pytest.fixture
+def vendor() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def file(crawlers: Team) -> ResultFile:
+    """A page at an account, whose size is known."""
+    run = make_remote_run(make_remote_collection(make_account(crawlers, "Main")), size=SIZE)
+    return run.files.select_related("run__collection__account").get(name=NAME)
+
+
+@pytest.fixture
+def server(settings: Settings, file: ResultFile) -> Iterator[FileServer]:
+    """The account's server, for real."""
+    with FileServer({NAME: CONTENT}).running() as running:
+        settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{running.port}"]
+        account = file.run.collection.account
+        assert account is not None
+        account.base_url = running.base_url
+        yield running
+
+
+def opened(file: ResultFile, start: int = 0, length: int = SIZE) -> Any:
+    return UpstreamBody(file).open(start, length)
+
+
+def answer(status: int = 200, body: bytes = CONTENT, **headers: str) -> dict[str, Any]:
+    """Return an answer of the vendor's, Content_Range being Content-Range."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named.setdefault("Content-Length", str(len(body)))
+    return {
+        "status": status,
+        "body": body,
+        "content_type": named.pop("Content-Type", "application/octet-stream"),
+        "headers": named,
+    }
+
+
+def shortly(value: object) -> str | None:
+    """Name a test after an answer without its body."""
+    if not isinstance(value, dict):
+        return None
+    return f"{value.get('status') or value['body']!r} {value.get('headers')}"
+
+
+# --- what is asked ------------------------------------------------------------------------------------------
+
+
+def test_the_whole_file_is_asked_for_without_a_range(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    vendor.get(URL, **answer())
+    with opened(file) as stream:
+        assert stream.read(SIZE + 1) == CONTENT[: 64 * 1024]
+    (call,) = vendor.calls
+    assert call.request.headers["Accept-Encoding"] == "identity"
+    assert call.request.headers["x-api-key"] == KEY
+    assert "Range" not in call.request.headers
+
+
+def test_a_part_is_asked_for_as_a_range(vendor: responses.RequestsMock, file: ResultFile) -> None:
+    vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE}"))
+    with opened(file, 10, 20) as stream:
+        assert stream.read() == CONTENT[10:30]
+        assert stream.read() == b""
+    assert vendor.calls[0].request.headers["Range"] == "bytes=10-29"
+
+
+@pytest.mark.parametrize(
+    "name", ["100% #1?.json", "%2e%2e", "Größe 列😀.json", "a&b+c;d=e.json", "~'()*!.json"]
+)
+def test_any_name_is_one_part_of_the_path(server: FileServer, file: ResultFile, name: str) -> None:
+    file.remote_name = name
+    server.contents = {name: CONTENT}
+    assert size_of(file) == SIZE
+    (asked,) = server.asked
+    assert asked[1].startswith("/api/v1/results/7001/88/")
+    assert asked[1].count("/") == 6
+
+
+@pytest.mark.parametrize("name", ["..", "."])
+def test_a_name_that_would_change_the_path_is_not_asked_for(
+    vendor: responses.RequestsMock, file: ResultFile, name: str
+) -> None:
+    file.remote_name = name
+    for ask in (size_of, opened):
+        with pytest.raises(SourceUnavailable, match="address that can't be called"):
+            ask(file)
+    assert len(vendor.calls) == 0
+
+
+def test_a_disconnected_account_is_not_asked(vendor: responses.RequestsMock, file: ResultFile) -> None:
+    account = file.run.collection.account
+    assert isinstance(account, Account)
+    account.set_key("")
+    for ask in (size_of, opened):
+        with pytest.raises(SourceUnavailable, match="“Main” is disconnected"):
+            ask(file)
+    assert len(vendor.calls) == 0
+
+
+# --- what is answered ---------------------------------------------------------------------------------------
+
+
+def test_where_the_range_is_ignored_the_bytes_before_are_skipped(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    vendor.get(URL, **answer())
+    with opened(file, 200_000, 70_000) as stream:
+        assert stream.read() == CONTENT[200_000:270_000]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (answer(401), SourceUnavailable),
+        (answer(403), SourceUnavailable),
+        (answer(404), ResultNotFound),
+        (answer(301, Location="https://evil.example/"), SourceUnavailable),
+        (answer(307, Location=URL), SourceUnavailable),
+        (answer(416), SourceUnavailable),
+        (answer(429), SourceUnavailable),
+        (answer(500), SourceUnavailable),
+        (answer(502), SourceUnavailable),
+        (answer(503), SourceUnavailable),
+        (answer(504), SourceTimeout),
+        (answer(201), SourceUnavailable),
+        (answer(206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"), SourceUnavailable),
+        (answer(Content_Encoding="gzip"), SourceUnavailable),
+        (answer(Content_Encoding="GZIP, identity"), SourceUnavailable),
+        (answer(Content_Type="text/html; charset=utf-8"), SourceUnavailable),
+        (answer(Content_Length="many"), SourceUnavailable),
+        (answer(Content_Length="-1"), SourceUnavailable),
+        ({"body": requests.ConnectionError(KEY)}, SourceUnavailable),
+        ({"body": requests.exceptions.SSLError(KEY)}, SourceUnavailable),
+        ({"body": requests.ReadTimeout(KEY)}, SourceTimeout),
+        ({"body": requests.ConnectTimeout(KEY)}, SourceTimeout),
+    ],
+    ids=shortly,
+)
+def test_what_is_not_the_file_is_refused_before_anything_is_sent(
+    vendor: responses.RequestsMock,
+    file: ResultFile,
+    refusal: dict[str, Any],
+    error: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    vendor.get(URL, **refusal)
+    with pytest.raises(error) as raised:
+        opened(file)
+    assert raised.type is error
+    assert {call.request.url for call in vendor.calls} == {URL}
+    assert KEY not in f"{raised.value}{caplog.text}"
+    line = caplog.messages[-1]
+    assert line.startswith(f"upstream file failed: account={file.run.collection.account_id} collection=")
+    assert f"file={file.pk} problem={raised.value} cause=" in line
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_bytes_as_they_are_may_be_called_so(
+    vendor: responses.RequestsMock, file: ResultFile, encoding: str
+) -> None:
+    vendor.get(URL, **answer(Content_Encoding=encoding))
+    with opened(file) as stream:
+        assert stream.read() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [
+        "",
+        "bytes",
+        f"bytes 10-29/{SIZE + 1}",
+        "bytes 10-29/*",
+        f"bytes 11-30/{SIZE}",
+        f"bytes 10-28/{SIZE}",
+        f"bytes 10-30/{SIZE}",
+        f"lines 10-29/{SIZE}",
+        f"bytes */{SIZE}",
+    ],
+)
+def test_another_part_than_the_one_asked_for_is_refused(
+    vendor: responses.RequestsMock, file: ResultFile, content_range: str
+) -> None:
+    vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=content_range))
+    with pytest.raises(SourceUnavailable):
+        opened(file, 10, 20)
+
+
+def test_a_part_of_another_length_than_it_says_is_refused(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    vendor.get(URL, **answer(206, CONTENT[10:29], Content_Range=f"bytes 10-29/{SIZE}"))
+    with pytest.raises(SourceUnavailable):
+        opened(file, 10, 20)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        answer(body=CONTENT[:-1]),
+        answer(body=CONTENT + b"x"),
+        answer(416),
+        answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE + 1}"),
+    ],
+    ids=["shorter", "longer", "416", "range"],
+)
+def test_a_file_of_another_size_is_refused_and_its_size_is_learnt_anew(
+    vendor: responses.RequestsMock, file: ResultFile, other: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    vendor.get(URL, **other)
+    with pytest.raises(SourceUnavailable, match="not the one that was listed"):
+        opened(file, 10, 20)
+    file.refresh_from_db()
+    assert file.size is None
+    assert caplog.messages[0].startswith("upstream size changed: account=")
+
+
+def test_the_size_of_a_file_that_we_keep_is_not_forgotten(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    ResultFile.objects.filter(pk=file.pk).update(key="kept/meanwhile")
+    vendor.get(URL, **answer(body=b"other"))
+    with pytest.raises(SourceUnavailable):
+        opened(file)
+    file.refresh_from_db()
+    assert file.size == SIZE
+
+
+# --- the size -----------------------------------------------------------------------------------------------
+
+
+def test_the_size_is_asked_for_by_head(vendor: responses.RequestsMock, file: ResultFile) -> None:
+    vendor.head(URL, **answer(body=b"", Content_Length="123456789012"))
+    assert size_of(file) == 123456789012
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(answer(status, b"") for status in (400, 403, 405, 501)),
+        answer(body=b"", Content_Length="0"),
+        {"status": 200, "content_type": "application/octet-stream"},
+    ],
+    ids=shortly,
+)
+def test_where_head_tells_no_size_get_does(
+    vendor: responses.RequestsMock, file: ResultFile, head: dict[str, Any]
+) -> None:
+    vendor.head(URL, **head)
+    vendor.get(URL, **answer())
+    assert size_of(file) == SIZE
+
+
+def test_an_empty_file_has_no_bytes(vendor: responses.RequestsMock, file: ResultFile) -> None:
+    vendor.head(URL, **answer(body=b""))
+    vendor.get(URL, **answer(body=b""))
+    assert size_of(file) == 0
+    file.size = 0
+    with opened(file, 0, 0) as stream:
+        assert stream.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (answer(401), SourceUnavailable),
+        (answer(404), ResultNotFound),
+        (answer(302), SourceUnavailable),
+        (answer(429), SourceUnavailable),
+        (answer(500), SourceUnavailable),
+        (answer(503), SourceUnavailable),
+        (answer(504), SourceTimeout),
+        (answer(Content_Encoding="br"), SourceUnavailable),
+        (answer(Content_Type="text/html"), SourceUnavailable),
+        (answer(Content_Length="9" * 19), SourceUnavailable),
+        ({"body": requests.ReadTimeout()}, SourceTimeout),
+    ],
+    ids=shortly,
+)
+@pytest.mark.parametrize("head_is_refused", [False, True])
+def test_what_is_not_the_file_has_no_size(
+    vendor: responses.RequestsMock,
+    file: ResultFile,
+    refusal: dict[str, Any],
+    error: type[Exception],
+    head_is_refused: bool,  # noqa: FBT001
+) -> None:
+    vendor.head(URL, **(answer(405, b"") if head_is_refused else refusal))
+    vendor.get(URL, **refusal)
+    with pytest.raises(error) as raised:
+        size_of(file)
+    assert raised.type is error
+
+
+def test_a_body_without_a_length_is_counted(server: FileServer, file: ResultFile) -> None:
+    server.has_lengths = False
+    assert size_of(file) == SIZE
+    assert [method for method, _, _ in server.asked] == ["HEAD", "GET"]
+
+
+def test_a_body_that_ends_with_its_connection_is_not_counted(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    unknown = {"status": 200, "body": CONTENT, "content_type": "application/octet-stream"}
+    vendor.head(URL, **unknown)
+    vendor.get(URL, **unknown)
+    with pytest.raises(SourceUnavailable, match="doesn't say how long"):
+        size_of(file)
+
+
+# --- the stream ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_lengths", [True, False])
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_every_part_is_that_part(
+    server: FileServer,
+    file: ResultFile,
+    has_lengths: bool,  # noqa: FBT001
+    has_ranges: bool,  # noqa: FBT001
+) -> None:
+    server.has_lengths, server.has_ranges = has_lengths, has_ranges
+    parts = [(0, SIZE), (0, 1), (SIZE - 1, 1), (1, SIZE - 1), (100_000, 100_000)]
+    for start, length in parts:
+        with opened(file, start, length) as stream:
+            assert b"".join(iter(lambda: stream.read(50_000), b"")) == CONTENT[start : start + length]
+    assert file.size == SIZE
+
+
+def test_the_stream_is_an_ordinary_one_without_a_file_number(server: FileServer, file: ResultFile) -> None:
+    with opened(file) as stream:
+        assert stream.readable()
+        with pytest.raises(io.UnsupportedOperation):
+            stream.fileno()
+        assert stream.read(0) == b""
+        assert io.BufferedReader(stream).read() == CONTENT
+
+
+def test_a_connection_that_was_read_to_its_end_is_used_again(server: FileServer, file: ResultFile) -> None:
+    for _ in range(3):
+        with opened(file) as stream:
+            assert stream.read() == CONTENT
+    assert server.connections == 1
+
+
+def test_the_connection_is_closed_when_the_reader_leaves(server: FileServer, file: ResultFile) -> None:
+    server.contents = {NAME: bytes(100_000_000)}
+    file.size = 100_000_000
+    stream = opened(file, 0, file.size)
+    stream.read(10)
+    stream.close()
+    stream.close()
+    # The server's side ends as well, before it has sent everything.
+    with opened(file, 0, 10) as other:
+        other.read()
+    assert server.answered <= 1
+
+
+def test_more_than_the_known_length_is_no_complete_file(
+    server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.has_lengths = False
+    server.contents = {NAME: CONTENT + b"x"}
+    with opened(file) as stream, pytest.raises(BrokenOff):
+        stream.read()
+    (line,) = caplog.messages
+    assert line.startswith("upstream body broke off: account=")
+    assert line.endswith("problem=it goes on beyond its length")
+
+
+def test_less_than_the_known_length_is_no_complete_file(
+    server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.has_lengths = False
+    server.contents = {NAME: CONTENT[:-1]}
+    with opened(file) as stream, pytest.raises(BrokenOff):
+        stream.read()
+    (line,) = caplog.messages
+    assert line.endswith("problem=it ended early")
+
+
+def test_the_chunk_grows_while_the_reader_is_quick_and_shrinks_when_it_is_slow(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    file.size = 40 * 2**20
+    vendor.get(URL, **answer(body=bytes(file.size)))
+    with opened(file, 0, file.size) as stream:
+        quick = [len(stream.read(2**20)) for _ in range(45)]
+        assert quick[:16] == [2**16] * 16
+        assert quick == sorted(quick)
+        assert quick[-1] == 2**20
+        stream._given_at -= 0.1
+        assert len(stream.read(2**20)) == 2**20
+        stream._given_at -= 1
+        assert len(stream.read(2**20)) == 2**16
+        assert len(stream.read(1000)) == 1000

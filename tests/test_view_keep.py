@@ -1,0 +1,159 @@
+import re
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.models import Account, Collection, Run, Team
+from tests.html import text_of
+from tests.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
+
+
+@pytest.fixture
+def account(crawlers: Team) -> Account:
+    return make_account(crawlers)
+
+
+@pytest.fixture
+def remote(account: Account) -> Collection:
+    """A collection of the account, listed just now."""
+    remote = make_remote_collection(account)
+    refreshed_just_now(remote)
+    return remote
+
+
+def download(client: Client, collection: Collection) -> HttpResponse:
+    answer: HttpResponse = client.get(f"/collections/{collection.pk}/download")
+    return answer
+
+
+def keeping(answer: HttpResponse) -> str:
+    """Return what the page says of keeping, or "" where it says nothing."""
+    found = re.search(r'<form class="keeping".*?</form>', answer.content.decode(), re.DOTALL)
+    return text_of(found[0]) if found else ""
+
+
+def progress(answer: HttpResponse) -> list[str]:
+    return re.findall(
+        r'<progress value="(\d+)" max="(\d+)" aria-label="Completed runs', answer.content.decode()
+    )
+
+
+class TestTurningItOnAndOff:
+    def test_an_admin_does_both(self, as_adam: Client, remote: Collection) -> None:
+        for value, is_on, said in (
+            ("on", True, "The results of “AU Laptops” are being copied here and stay"),
+            ("off", False, "No further results of “AU Laptops” are copied here. Those that were stay."),
+        ):
+            answer = as_adam.post(f"/collections/{remote.pk}/keep", {"keep": value}, follow=True)
+            assert answer.redirect_chain == [(f"/collections/{remote.pk}/download", 302)]
+            assert said in answer.content.decode()
+            remote.refresh_from_db()
+            assert remote.keeps_results is is_on
+
+    def test_a_member_and_a_stranger_do_not(
+        self, as_bob: Client, as_carol: Client, remote: Collection
+    ) -> None:
+        for client in (as_bob, as_carol):
+            assert client.post(f"/collections/{remote.pk}/keep", {"keep": "on"}).status_code == 403
+        remote.refresh_from_db()
+        assert not remote.keeps_results
+
+    def test_a_collection_of_our_own_has_nothing_to_keep(self, as_adam: Client, laptops: Collection) -> None:
+        answer = as_adam.post("/collections/101/keep", {"keep": "on"})
+        assert answer.status_code == 404
+        assert not Collection.objects.get().keeps_results
+
+
+class TestWhatThePageSays:
+    def test_nothing_where_the_runs_are_ours(self, as_adam: Client, laptops: Collection) -> None:
+        assert keeping(download(as_adam, laptops)) == ""
+
+    def test_files_are_at_the_account(self, as_adam: Client, remote: Collection) -> None:
+        make_remote_run(remote)
+        answer = download(as_adam, remote)
+        assert keeping(answer) == (
+            "From the account “MultiCartAPI”. Files are fetched from there when somebody downloads them. "
+            "Keep results here"
+        )
+        assert progress(answer) == []
+
+    def test_how_far_the_copying_is(self, as_adam: Client, remote: Collection) -> None:
+        Collection.objects.update(keeps_results=True)
+        for number in (1, 2, 3):
+            make_remote_run(remote, number)
+        make_remote_run(remote, 4, ready=False)
+        Run.objects.filter(number=1).update(is_kept=True)
+        answer = download(as_adam, remote)
+        assert keeping(answer) == (
+            "From the account “MultiCartAPI”. 1 of 3 completed runs kept here. Stop keeping"
+        )
+        assert progress(answer) == [("1", "3")]
+
+    def test_nothing_is_left_to_copy(self, as_adam: Client, remote: Collection) -> None:
+        Collection.objects.update(keeps_results=True)
+        make_remote_run(remote)
+        Run.objects.update(is_kept=True)
+        answer = download(as_adam, remote)
+        assert "All completed runs are kept here." in keeping(answer)
+        assert progress(answer) == []
+
+    def test_older_runs_are_yet_to_be_listed(self, as_adam: Client, remote: Collection) -> None:
+        Collection.objects.update(keeps_results=True, has_older_runs=True)
+        make_remote_run(remote)
+        Run.objects.update(is_kept=True)
+        assert "1 of 1 completed run kept here." in keeping(download(as_adam, remote))
+
+    def test_a_disconnected_account_copies_nothing_more(
+        self, as_adam: Client, account: Account, remote: Collection
+    ) -> None:
+        Collection.objects.update(keeps_results=True)
+        make_remote_run(remote)
+        account.set_key("")
+        account.save()
+        said = keeping(download(as_adam, remote))
+        assert "0 of 1 completed run kept here; no more are copied while the account is disconnected." in said
+
+    def test_an_archived_collection_copies_nothing_more(self, as_adam: Client, remote: Collection) -> None:
+        remote.keeps_results = True
+        remote.save()
+        remote.archive()
+        make_remote_run(remote)
+        said = keeping(download(as_adam, remote))
+        assert "no more are copied while the collection is archived." in said
+
+    def test_a_member_sees_it_without_the_button(self, as_bob: Client, remote: Collection) -> None:
+        answer = download(as_bob, remote)
+        assert keeping(answer).startswith("From the account “MultiCartAPI”.")
+        assert "Keep results here" not in answer.content.decode()
+
+    def test_it_costs_the_same_number_of_queries_for_any_number_of_runs(
+        self,
+        as_bob: Client,
+        remote: Collection,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        Collection.objects.update(keeps_results=True)
+        for number in range(1, 20):
+            make_remote_run(remote, number)
+        collection = Collection.objects.get()
+        with django_assert_num_queries(2):
+            assert collection.keeping
+            assert collection.keeping.ready == 19
+
+
+class TestDeletingARun:
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_one_of_an_account_is_not_deleted(self, as_adam: Client, remote: Collection, method: str) -> None:
+        make_remote_run(remote)
+        answer = getattr(as_adam, method)(f"/collections/{remote.pk}/runs/88/delete", follow=True)
+        assert (
+            "Run 88 comes from the account “MultiCartAPI”, which would list it again. "
+            "Runs of an account can&#x27;t be deleted here."
+        ) in answer.content.decode()
+        assert Run.objects.exists()
+
+    def test_nobody_is_led_there(self, as_adam: Client, remote: Collection) -> None:
+        make_remote_run(remote)
+        assert "Delete run" not in download(as_adam, remote).content.decode()

@@ -1,0 +1,473 @@
+"""What goes on in the background: the rounds, the command, and who starts it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError
+from django.utils import timezone
+from pytest_django import Settings
+
+from collections_app.management import worker as worker_module
+from collections_app.management.worker import Pauses, Worker
+from collections_app.models import Account, Collection, Run, State, Team
+from collections_app.sources import SourceUnavailable, rows
+from dashboard import background
+from tests.mirrors import pretend
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.upstream import (
+    ListedRuns,
+    lists,
+    make_account,
+    make_remote_collection,
+    make_remote_run,
+    remote_run,
+)
+
+OLD = timedelta(minutes=5, seconds=1)
+
+
+@pytest.fixture
+def account(crawlers: Team) -> Account:
+    return make_account(crawlers)
+
+
+@pytest.fixture
+def remote(account: Account) -> Collection:
+    """A collection of an account, never listed."""
+    return make_remote_collection(account)
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
+    """What accounts list: one run that is Completed."""
+    return lists(monkeypatch, [remote_run(1)])
+
+
+class Clock:
+    """Stands in for the clock that pauses are measured by."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(worker_module.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def work() -> None:
+    call_command("work", "--once")
+
+
+def keep(*collections: Collection) -> None:
+    """Have the collections copied, and list none of them just now."""
+    for collection in collections:
+        Collection.objects.filter(pk=collection.pk).update(
+            keeps_results=True, refresh_tried_at=timezone.now()
+        )
+
+
+def kept() -> set[int]:
+    return set(Run.objects.filter(is_kept=True).values_list("number", flat=True))
+
+
+@pytest.mark.django_db
+class TestListing:
+    def test_a_collection_that_was_never_listed_is(self, remote: Collection, listed: ListedRuns) -> None:
+        work()
+        assert [run.number for run in remote.runs.all()] == [1]
+        remote.refresh_from_db()
+        assert remote.refreshed_at
+        assert remote.refresh_tried_at
+
+    @pytest.mark.parametrize(
+        ("age", "processing", "is_listed"),
+        [
+            (timedelta(minutes=4, seconds=50), False, False),
+            (OLD, False, True),
+            (timedelta(seconds=50), True, False),
+            (timedelta(seconds=61), True, True),
+            (timedelta(days=-1), False, True),  # the clock was put back
+        ],
+    )
+    def test_it_is_listed_again_after_a_while(
+        self, remote: Collection, listed: ListedRuns, *, age: timedelta, processing: bool, is_listed: bool
+    ) -> None:
+        make_remote_run(remote, 1, ready=not processing)
+        Collection.objects.update(refresh_tried_at=timezone.now() - age)
+        work()
+        assert bool(listed.calls) is is_listed
+
+    def test_our_own_disconnected_and_archived_ones_are_not_listed(
+        self, laptops: Collection, account: Account, crawlers: Team, listed: ListedRuns
+    ) -> None:
+        make_remote_collection(account).archive()
+        make_remote_collection(make_account(crawlers, "Other", key=""))
+        work()
+        assert listed.calls == []
+
+    def test_what_another_one_lists_is_left_to_it(self, remote: Collection, listed: ListedRuns) -> None:
+        worker = Worker()
+        due = worker._due()
+        Collection.objects.update(refresh_tried_at=timezone.now())
+        for collection in due:
+            worker._refresh(collection)
+        assert due
+        assert listed.calls == []
+
+    def test_one_that_fails_is_left_alone_for_longer_and_longer(
+        self, remote: Collection, listed: ListedRuns, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        listed.problem = SourceUnavailable("It is down.")
+        worker, asked_at = Worker(), []
+        for _ in range(40):
+            before = len(listed.calls)
+            Collection.objects.update(refresh_tried_at=timezone.now() - OLD)
+            worker.round()
+            if len(listed.calls) > before:
+                asked_at.append(clock.now)
+            clock.now += 30
+        assert [after - before for before, after in pairwise(asked_at)] == [
+            60,
+            120,
+            240,
+            480,
+        ]
+        assert "work refresh account=" in caplog.text
+        assert "problem=It is down." in caplog.text
+
+    def test_one_that_fails_does_not_keep_the_others_from_being_listed(
+        self,
+        account: Account,
+        listed: ListedRuns,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        first = make_remote_collection(account)
+        second = make_remote_collection(account, remote_id=7002)
+        bring = rows.bring_up_to_date
+
+        def fail(collection: Collection, *, seconds: float) -> None:
+            if collection == first:
+                raise ZeroDivisionError
+            bring(collection, seconds=seconds)
+
+        monkeypatch.setattr(rows, "bring_up_to_date", fail)
+        work()
+        assert second.runs.count() == 1
+        assert "problem=unexpected" in caplog.text
+
+
+@pytest.mark.django_db
+class TestKeeping:
+    def test_completed_runs_are_copied(
+        self, remote: Collection, listed: ListedRuns, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = [make_remote_run(remote, 1), make_remote_run(remote, 2)]
+        make_remote_run(remote, 3, ready=False)
+        pretend(monkeypatch, *runs)
+        keep(remote)
+        work()
+        assert kept() == {1, 2}
+
+    def test_only_where_somebody_wants_it(
+        self, remote: Collection, listed: ListedRuns, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = pretend(monkeypatch, make_remote_run(remote))
+        work()
+        assert files.opened == []
+
+    def test_runs_that_nobody_has_listed_so_far_are_looked_for(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lists(monkeypatch, [remote_run(number) for number in range(1, 131)])
+        monkeypatch.setattr(worker_module, "mirror_run", copied)
+        Collection.objects.update(keeps_results=True)
+        work()
+        assert len(kept()) == 130
+
+    def test_each_collection_in_its_turn(self, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+        copies: list[tuple[int, int]] = []
+
+        def note(run: Run, source: object, **options: Any) -> list[str]:
+            copies.append((run.collection_id, run.number))
+            return copied(run, source, **options)
+
+        monkeypatch.setattr(worker_module, "mirror_run", note)
+        one, other = make_remote_collection(account), make_remote_collection(account, remote_id=7002)
+        for collection in (one, other):
+            make_remote_run(collection, 1)
+            make_remote_run(collection, 2)
+        keep(one, other)
+        work()
+        assert copies == [(one.pk, 1), (other.pk, 1), (one.pk, 2), (other.pk, 2)]
+
+    def test_a_run_that_can_not_be_kept_whole_does_not_keep_up_the_others(
+        self,
+        remote: Collection,
+        monkeypatch: pytest.MonkeyPatch,
+        clock: Clock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        files = pretend(monkeypatch, make_remote_run(remote, 1), make_remote_run(remote, 2))
+        there = files.contents.pop("AU Laptops_1_Results_Page_1.json")
+        keep(remote)
+        worker = Worker()
+        while worker.round():
+            pass
+        assert kept() == {2}
+        assert (
+            f"work keep collection={remote.pk} run=1 problem=AU Laptops_1_Results_Page_1.json: "
+            in caplog.text
+        )
+        files.contents["AU Laptops_1_Results_Page_1.json"] = there
+        assert not worker.round()
+        clock.now += 61
+        assert worker.round()
+        assert kept() == {1, 2}
+
+    def test_an_account_that_is_down_is_asked_once_a_round(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def down(name: str) -> None:
+            raise SourceUnavailable("It is down.")
+
+        files = pretend(monkeypatch, make_remote_run(remote, 1), make_remote_run(remote, 2))
+        files.on_open = down
+        keep(remote)
+        work()
+        assert len(files.opened) == 1
+        assert "problem=It is down." in caplog.text
+
+    def test_a_run_that_another_one_copies_is_left_to_it(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = pretend(monkeypatch, make_remote_run(remote))
+        Run.objects.update(lease_expires_at=timezone.now() + timedelta(seconds=30))
+        keep(remote)
+        work()
+        assert files.opened == []
+
+
+def copied(run: Run, source: object, **options: Any) -> list[str]:
+    Run.objects.filter(pk=run.pk).update(is_kept=True)
+    return []
+
+
+@pytest.mark.django_db
+class TestTheRest:
+    def test_runs_whose_writer_was_killed_are_failed(self, laptops: Collection) -> None:
+        laptops.next_run(attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1))
+        work()
+        assert Run.objects.get().state == State.FAILED
+
+    @pytest.mark.parametrize(
+        "error", [OperationalError("disk I/O error"), OSError("gone"), ValueError("odd")]
+    )
+    def test_what_fails_is_logged_and_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    ) -> None:
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setattr(worker_module, "fail_interrupted_runs", fail)
+        work()
+        assert "work problem=" in caplog.text
+        assert str(error) in caplog.text
+
+    def test_a_database_that_fails_in_between(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(collection: Collection, *, seconds: float) -> None:
+            raise OperationalError("disk I/O error")
+
+        monkeypatch.setattr(rows, "bring_up_to_date", fail)
+        work()
+        assert "work problem=disk I/O error" in caplog.text
+
+    def test_between_rounds_it_rests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rests: list[float] = []
+
+        def rest(seconds: float) -> None:
+            rests.append(seconds)
+            if len(rests) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(worker_module.time, "sleep", rest)
+        monkeypatch.setattr(worker_module, "close_old_connections", lambda: None)
+        before = signal.getsignal(signal.SIGTERM)
+        call_command("work")
+        assert rests == [worker_module.ROUND_SECONDS] * 3
+        assert signal.getsignal(signal.SIGTERM) == before
+
+    def test_a_pause_grows_to_an_hour_and_ends_with_success(self, clock: Clock) -> None:
+        pauses = Pauses()
+        for _ in range(100):
+            pauses.failed("run", 1)
+        assert pauses.now("run") == {1}
+        assert pauses.now("refresh") == set()
+        clock.now += 3601
+        assert pauses.now("run") == set()
+        pauses.failed("run", 1)
+        pauses.worked("run", 1)
+        assert pauses.now("run") == set()
+
+
+def children(pid: int) -> dict[int, str]:
+    """Return the command lines of the processes that a process has started, by their numbers."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(status[1]) == pid and status[0] != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def until(found: Callable[[], Any], seconds: float = 15) -> Any:
+    """Return what is found as soon as there is something; fails where there isn't in time."""
+    deadline = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return result
+
+
+CONF = """
+from dashboard import gunicorn_conf
+from dashboard.gunicorn_conf import *
+
+workers = 2
+
+def post_worker_init(worker):
+    from dashboard import background
+    background.LOOK_EVERY_SECONDS = 0.05
+    gunicorn_conf.post_worker_init(worker)
+"""
+
+CONNECT = """
+from collections_app.models import Account, Team
+account = Account(team=Team.objects.first(), name="MultiCartAPI")
+account.set_key("k" * 20)
+account.save()
+"""
+
+
+class TestInTheSite:
+    @pytest.fixture
+    def site(self, demo_data: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+        """A real gunicorn of two web workers, over a copy of the demo."""
+        data_dir, log, port = tmp_path / "data", tmp_path / "log", free_port()
+        shutil.copytree(demo_data, data_dir)
+        (tmp_path / "conf.py").write_text(CONF)
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--config", "conf.py", "dashboard.wsgi"],
+                cwd=tmp_path,
+                env=environment(data_dir, PORT=str(port), PYTHONPATH=str(ROOT)),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+                yield process, data_dir
+            finally:
+                process.kill()
+
+    def test_one_web_worker_has_the_work_done_and_another_one_takes_over(
+        self, site: tuple[subprocess.Popen[bytes], Path]
+    ) -> None:
+        gunicorn, data_dir = site
+
+        def at_work() -> list[tuple[int, int]]:
+            """Return the pairs of a web worker and the process that it has started."""
+            return [(web, each) for web in children(gunicorn.pid) for each in children(web)]
+
+        until(lambda: len(children(gunicorn.pid)) == 2)
+        assert at_work() == []
+        manage(data_dir, "shell", "--no-imports", "--command", CONNECT)
+        ((web, first),) = until(at_work)
+        assert children(web)[first].endswith("manage.py work --with-parent ")
+        os.kill(web, signal.SIGKILL)
+        ((other, second),) = until(lambda: [pair for pair in at_work() if pair[0] != web])
+        assert other != web
+        until(lambda: not Path(f"/proc/{first}").exists())
+        gunicorn.terminate()
+        assert gunicorn.wait(timeout=15) == 0
+        until(lambda: not Path(f"/proc/{second}").exists())
+
+
+class Enough(Exception):
+    """Ends what would go on for ever."""
+
+
+@pytest.mark.django_db
+class TestWhoeverHasTheLock:
+    @pytest.fixture(autouse=True)
+    def rests(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Three looks, and the database of the test stays open."""
+        rests: list[int] = []
+
+        def rest(seconds: int) -> None:
+            rests.append(seconds)
+            if len(rests) == 3:
+                raise Enough
+
+        monkeypatch.setattr(background.time, "sleep", rest)
+        monkeypatch.setattr(background.connections, "close_all", lambda: None)
+        return rests
+
+    def test_without_an_account_it_repairs_now_and_then(
+        self, laptops: Collection, crawlers: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_account(crawlers, key="")
+        laptops.next_run(attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1))
+        repairs: list[int] = []
+        repair = background.fail_interrupted_runs
+        monkeypatch.setattr(background, "fail_interrupted_runs", lambda: repairs.append(len(repair())))
+        with pytest.raises(Enough):
+            background._go_on()
+        assert repairs == [1]
+        assert Run.objects.get().state == State.FAILED
+
+    def test_with_one_it_starts_the_work_anew_whenever_it_ends(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(background.sys, "executable", shutil.which("false"))
+        with pytest.raises(Enough):
+            background._go_on()
+        assert caplog.text.count("the worker ended with status 1 and is started anew") == 3
+
+    def test_a_database_that_fails_is_one_line(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail() -> bool:
+            raise OperationalError("disk I/O error")
+
+        monkeypatch.setattr(background, "_is_needed", fail)
+        with pytest.raises(Enough):
+            background._go_on()
+        assert [record.getMessage() for record in caplog.records] == ["background problem=disk I/O error"] * 3
+
+    def test_a_lock_that_can_not_be_made_is_one_line(
+        self, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.DATA_DIR = tmp_path / "nowhere"
+        background._wait_for_the_lock()
+        (record,) = caplog.records
+        assert record.getMessage().startswith("background problem=nothing goes on: ")

@@ -1,0 +1,169 @@
+"""Accounts, connected collections and their runs for tests, and an account's list that is made up."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from collections_app.models import Account, Collection, FileKind, Kind, ResultFile, Run, State, Team
+from collections_app.sources import account as account_source
+from collections_app.sources import rows
+from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
+
+KEY = "canary-key-0123456789abcdef"
+NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
+
+
+def make_account(
+    team: Team,
+    name: str = "MultiCartAPI",
+    *,
+    base_url: str = Account.DEFAULT_BASE_URL,
+    key: str = KEY,
+) -> Account:
+    """Make an account of a team, connected with a key; without one ("") it is disconnected."""
+    account = Account(team=team, name=name, base_url=base_url)
+    account.set_key(key)
+    account.save()
+    return account
+
+
+def make_remote_collection(
+    account: Account,
+    *,
+    remote_id: int = 7001,
+    name: str = "AU Laptops",
+    kind: Kind = Kind.AMAZON,
+    refreshed_at: datetime | None = None,
+    has_older_runs: bool = False,
+) -> Collection:
+    """Make a connected collection of the account's team, without runs."""
+    return Collection.objects.create(
+        team=account.team,
+        account=account,
+        remote_id=remote_id,
+        name=name,
+        kind=kind,
+        refreshed_at=refreshed_at,
+        has_older_runs=has_older_runs,
+    )
+
+
+def make_remote_run(
+    collection: Collection,
+    number: int = 88,
+    *,
+    ready: bool = True,
+    pages: int = 1,
+    at: datetime = NOON,
+    size: int | None = None,
+) -> Run:
+    """Make a run of a connected collection, with the rows of its files where it is ready.
+
+    `size` is every file's size in bytes; None while it isn't known.
+    """
+    remote = remote_run(
+        number, ready=ready, pages=pages, at=at, name=collection.name, category=collection.is_category
+    )
+    files = [*remote.files]
+    if ready and collection.is_category:
+        files.append(RemoteFile(FileKind.CATEGORY_CSV, 0, ""))
+    run: Run = collection.runs.create(
+        number=number,
+        state=State.READY if ready else State.PROCESSING,
+        created_at=remote.created_at,
+        updated_at=remote.updated_at,
+        extracted=remote.extracted,
+        total=remote.total,
+        file_count=len(files),
+    )
+    ResultFile.objects.bulk_create(
+        ResultFile(
+            run=run,
+            kind=file.kind,
+            position=file.position,
+            name=file.remote_name or "category_asins.csv",
+            remote_name=file.remote_name,
+            size=size,
+            modified=run.updated_at,
+        )
+        for file in files
+    )
+    return run
+
+
+def remote_run(
+    number: int,
+    *,
+    ready: bool = True,
+    pages: int = 1,
+    at: datetime | None = None,
+    name: str = "AU Laptops",
+    category: bool = False,
+    extracted: int | None = None,
+) -> RemoteRun:
+    """Return a run as an account lists it; without a time, run 1 is of noon and each next an hour younger."""
+    created_at = at or NOON + timedelta(hours=number - 1)
+    return RemoteRun(
+        number=number,
+        is_ready=ready,
+        extracted=(250 if ready else 100) if extracted is None else extracted,
+        total=250,
+        created_at=created_at,
+        updated_at=created_at + timedelta(minutes=5),
+        files=_files(name, number, pages, category=category) if ready else (),
+    )
+
+
+def _files(name: str, number: int, pages: int, *, category: bool) -> tuple[RemoteFile, ...]:
+    if category:
+        return (RemoteFile(FileKind.CATEGORY_LIST, 0, "category_asins.json"),)
+    stem = f"{name}_{number}_Results"
+    return (
+        *(RemoteFile(FileKind.PAGE, page, f"{stem}_Page_{page}.json") for page in range(1, pages + 1)),
+        RemoteFile(FileKind.ARCHIVE, 0, f"{stem}_All_Pages.zip"),
+    )
+
+
+class ListedRuns:
+    """Stands in for `list_runs`: an account's list, newest first, and the calls that were made for it."""
+
+    def __init__(self, runs: Iterable[RemoteRun] = ()) -> None:
+        self.runs = list(runs)
+        self.calls: list[tuple[int, int]] = []  # skip and limit of each
+        self.not_understood: set[int] = set()  # runs of the list that nobody can read
+        self.problem: Exception | None = None  # raised instead of an answer
+        self.before_each: Callable[[], object] = lambda: None  # what happens before an answer
+
+    def __call__(self, collection: Collection, *, skip: int, limit: int, seconds: float) -> Listing:
+        """Answer as the account would."""
+        assert seconds > 0
+        self.calls.append((skip, limit))
+        self.before_each()
+        if self.problem:
+            raise self.problem
+        newest_first = sorted(self.runs, key=lambda run: (run.created_at, run.number), reverse=True)
+        page = newest_first[skip : skip + limit]
+        runs = [run for run in page if run.number not in self.not_understood]
+        return Listing(runs, len(page), frozenset(run.number for run in page) - {run.number for run in runs})
+
+
+def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> ListedRuns:
+    """Let every account list these runs, and ask it in the test's own thread, which sees its rows."""
+    listed = ListedRuns(runs)
+    monkeypatch.setattr(rows, "list_runs", listed)
+    ask_in_the_same_thread(monkeypatch)
+    return listed
+
+
+def ask_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask accounts in the test's own thread: another thread doesn't see rows of an open transaction."""
+    monkeypatch.setattr(account_source, "_in_background", lambda work: work())
+
+
+def refreshed_just_now(collection: Collection) -> None:
+    """Note that the rows were brought up to date at this moment, so that no page asks the account."""
+    Collection.objects.filter(pk=collection.pk).update(
+        refreshed_at=timezone.now(), refresh_tried_at=timezone.now(), refresh_problem=""
+    )
