@@ -64,10 +64,14 @@ class FaultProxy:
                 self.connections += 1
                 threads.append(threading.Thread(target=self._serve, args=[connection, self.fault()]))
                 threads[-1].start()
-        for connection in list(self._open):
-            _shut(connection)
+        self.close_connections()
         for thread in threads:
             thread.join()
+
+    def close_connections(self) -> None:
+        """End what is open; what is opened from now on has the fault of now."""
+        for connection in list(self._open):
+            _shut(connection)
 
     def _serve(self, client: socket.socket, fault: Fault) -> None:
         with client, socket.create_connection(("127.0.0.1", self.target)) as server:

@@ -1,143 +1,290 @@
-"""The CSV of a category run at an account, made from the list that the account has."""
+"""The CSV of a category run at an account: made from the account's list, and delivered as a file."""
 
-import csv
+import errno
 import io
 import json
+import logging
+import os
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-import responses
 from django.core.files.storage import storages
+from pytest_django import Settings
 
-from collections_app.formats.category_csv import COLUMNS
-from collections_app.models import FileKind, Kind, ResultFile, Run, Team
-from collections_app.sources import ResultNotFound, SourceUnavailable, deliverable
+from collections_app.formats.category_csv import write_category_csv
+from collections_app.models import FileKind, Kind, ResultFile, Team
+from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, converted, deliverable
+from collections_app.sources import http as transport
+from collections_app.sources.cache import NotMade
+from collections_app.sources.converted import CategoryCsvBody
+from tests.faults import Fault, FaultProxy, FileServer
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
-LIST = "https://multicartapi.com/api/v1/results/7001/88/category_asins.json"
+LIST = "category_asins.json"
 RECORDS: list[dict[str, Any]] = [
-    {"asin": "B000000001", "title": "Hülle", "is_prime": True, "price_cents": 1999, "seller_name": "A, B"},
-    {"asin": "B000000002", "in_stock": False, "unknown": {"x": 1}},
+    {"asin": "B1", "is_prime": True, "price_cents": 1299, "seller_name": "Müller, ノート", "title": "One"},
+    {"asin": "B2", "parent_asin": None, "in_stock": False},
 ]
 
 
-@pytest.fixture
-def run(crawlers: Team) -> Run:
-    collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
-    return make_remote_run(collection)
+def csv_of(records: list[dict[str, Any]]) -> bytes:
+    out = io.BytesIO()
+    write_category_csv(records, out)
+    return out.getvalue()
 
 
 @pytest.fixture
-def csv_file(run: Run) -> ResultFile:
-    file = ResultFile.objects.downloadable(run.collection, run.number, "category_asins.csv")
-    assert file.kind == FileKind.CATEGORY_CSV
-    return file
+def server() -> Iterator[FileServer]:
+    with FileServer({LIST: json.dumps(RECORDS).encode()}).running() as running:
+        yield running
 
 
 @pytest.fixture
-def vendor() -> Any:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as vendor:
-        yield vendor
+def proxy(server: FileServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    monkeypatch.setattr(transport, "_PAUSES", (0, 0))
+    with FaultProxy(server.port).running() as running:
+        settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{running.port}"]
+        yield running
 
 
-def gives(vendor: responses.RequestsMock, body: bytes) -> None:
-    vendor.reset()
-    vendor.head(LIST, headers={"Content-Length": str(len(body))}, auto_calculate_content_length=False)
-    vendor.get(LIST, body=body, auto_calculate_content_length=True)
+@pytest.fixture
+def file(crawlers: Team, proxy: FaultProxy) -> ResultFile:
+    """The CSV of a run at an account."""
+    account = make_account(crawlers, "Main", base_url=proxy.base_url)
+    collection = make_remote_collection(account, name="Headphones", kind=Kind.AMAZON_CATEGORY)
+    return again(make_remote_run(collection).files.get(kind=FileKind.CATEGORY_CSV))
 
 
-def read(file: ResultFile) -> bytes:
-    found = deliverable(file)
-    with found.body.open(0, found.size) as stream:
-        return stream.read()
+def again(file: ResultFile) -> ResultFile:
+    """Return the file as the next request has it."""
+    return ResultFile.objects.select_related("run__collection__account").get(pk=file.pk)
 
 
-def test_it_has_the_nine_columns_of_every_record(
-    vendor: responses.RequestsMock, csv_file: ResultFile
+def content_of(file: ResultFile, start: int = 0) -> bytes:
+    found = deliverable(again(file))
+    with found.body.open(start, found.size - start) as stream:
+        return stream.read(found.size - start)
+
+
+def entries() -> list[Path]:
+    folder = Path(storages["converted"].path(""))
+    return [path for path in folder.iterdir() if path.suffix != ".lock"] if folder.is_dir() else []
+
+
+def drop_the_entry() -> None:
+    for path in entries():
+        path.unlink()
+
+
+# --- what it is ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda records: records, lambda records: {"asins": records, "page": 1}])
+def test_it_is_the_list_in_nine_columns(
+    server: FileServer, file: ResultFile, wrap: Callable[[Any], Any]
 ) -> None:
-    gives(vendor, json.dumps(RECORDS).encode())
-    first, second = csv.DictReader(io.StringIO(read(csv_file).decode()))
-    assert list(first) == list(COLUMNS)
-    assert (first["seller_name"], first["price_cents"], first["is_prime"]) == ("A, B", "1999", "true")
-    assert (second["in_stock"], second["price_cents"]) == ("false", "")
+    server.contents[LIST] = json.dumps(wrap(RECORDS)).encode()
+    assert content_of(file) == csv_of(RECORDS)
 
 
-def test_it_is_made_once_and_is_a_real_file(vendor: responses.RequestsMock, csv_file: ResultFile) -> None:
-    gives(vendor, json.dumps(RECORDS).encode())
-    whole = read(csv_file)
-    vendor.reset()
-    assert read(csv_file) == whole
-    with deliverable(csv_file).body.open(5, 3) as stream:
-        assert stream.fileno() > 0
-        assert stream.read(3) == whole[5:8]
-    csv_file.refresh_from_db()
-    assert csv_file.size == len(whole)
+def test_an_empty_list_is_a_line_of_columns(server: FileServer, file: ResultFile) -> None:
+    server.contents[LIST] = b"[]"
+    assert content_of(file) == csv_of([])
+
+
+def test_it_is_a_real_file_that_stands_at_the_byte_asked_for(file: ResultFile) -> None:
+    whole = csv_of(RECORDS)
+    found = deliverable(file)
+    assert (found.name, found.size) == ("category_asins.csv", len(whole))
+    with found.body.open(20, 5) as stream:
+        assert os.fstat(stream.fileno()).st_size == len(whole)
+        assert stream.tell() == 20
+        assert stream.read(5) == whole[20:25]
+
+
+def test_the_account_is_asked_for_its_list_once(server: FileServer, file: ResultFile) -> None:
+    for start in (0, 5, 0):
+        content_of(file, start)
+    assert [method for method, _, _ in server.asked] == ["HEAD", "GET"]
+    assert again(file).size == len(csv_of(RECORDS))
+
+
+def test_it_is_made_of_the_list_in_our_storage_where_that_was_copied(
+    server: FileServer, file: ResultFile, results_folder: Path
+) -> None:
+    results_folder.mkdir()
+    (results_folder / "list").write_bytes(json.dumps(RECORDS).encode())
+    size = (results_folder / "list").stat().st_size
+    file.run.files.filter(kind=FileKind.CATEGORY_LIST).update(key="list", size=size)
+    assert content_of(file) == csv_of(RECORDS)
+    assert server.asked == []
+
+
+def test_memory_does_not_grow_with_the_list(file: ResultFile, tmp_path: Path) -> None:
+    full_list = tmp_path / "list"
+    full_list.write_bytes(b"[" + 30_000 * (json.dumps(RECORDS[0]).encode() + b",") + b"{}]")
+    tracemalloc.start()
+    try:
+        assert CategoryCsvBody(file, lambda: full_list.open("rb")).size > 1_000_000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+# --- which list it is of ------------------------------------------------------------------------------------
+
+
+def test_another_list_never_gives_an_old_csv(server: FileServer, file: ResultFile) -> None:
+    content_of(file)
+    server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
+    ResultFile.objects.filter(run=file.run).update(size=None, modified=file.modified + timedelta(seconds=1))
+    assert content_of(file) == csv_of(RECORDS[:1])
+
+
+def test_each_runs_csv_is_its_own(server: FileServer, file: ResultFile) -> None:
+    content_of(file)
+    server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
+    other = make_remote_run(file.run.collection, 89).files.get(kind=FileKind.CATEGORY_CSV)
+    assert content_of(other) == csv_of(RECORDS[:1])
+
+
+def test_one_that_was_dropped_is_made_again(server: FileServer, file: ResultFile) -> None:
+    etag = deliverable(file).etag
+    drop_the_entry()
+    assert content_of(file) == csv_of(RECORDS)
+    assert deliverable(again(file)).etag == etag
+
+
+def test_where_it_then_has_another_size_that_is_learnt_anew(
+    server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    etag = deliverable(file).etag
+    drop_the_entry()
+    server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
+    # The list's own size differs as well, and is found out first.
+    with pytest.raises(SourceUnavailable, match="not the one"):
+        content_of(file)
+    with pytest.raises(SourceUnavailable, match="not the one that it was"):
+        content_of(file)
+    assert "problem=the CSV has" in caplog.text
+    assert content_of(file) == csv_of(RECORDS[:1])
+    assert deliverable(again(file)).etag != etag
+
+
+def test_the_size_of_one_that_we_keep_is_not_forgotten(file: ResultFile) -> None:
+    content_of(file)
+    found = again(file)
+    found.size = 1
+    ResultFile.objects.filter(pk=file.pk).update(key="ours", size=1)
+    with pytest.raises(SourceUnavailable):
+        CategoryCsvBody(found, io.BytesIO).open(0, 1)
+    assert again(file).size == 1
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("body", "problem"),
+    "damage",
     [
-        (b'[{"asin": "B000000001"}, {"asin"', "is damaged; no CSV can be made of it"),
-        (b"<html>", "is damaged; no CSV can be made of it"),
+        b"",
+        b"<html>",
+        b"[1]",
+        b'[{"asin": "B1"},',
+        b'[{"asin": "B1"}] more',
+        b'{"other": []}',
+        b'{"code": 500, "data": "canary of theirs", "status": 0}',
+        b'[{"asin": "\xff"}]',
+        b'[{"price_cents": NaN}]',
+        b'[{"price_cents": 1e999}]',
+        b"[" * 100_000,
     ],
+    ids=lambda damage: repr(damage[:40]),
 )
-def test_of_a_damaged_list_none_is_made(
-    vendor: responses.RequestsMock,
-    csv_file: ResultFile,
-    caplog: pytest.LogCaptureFixture,
-    body: bytes,
-    problem: str,
+def test_a_damaged_list_is_one_sentence_and_one_line(
+    server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
-    gives(vendor, body)
-    with pytest.raises(SourceUnavailable, match=problem):
-        read(csv_file)
-    assert "problem=the list is damaged: line 1" in caplog.text
-    _, kept = storages["converted"].listdir("")
-    assert [name for name in kept if not name.endswith(".lock")] == []
+    server.contents[LIST] = damage
+    with pytest.raises(SourceUnavailable, match=r"^The list at the account is damaged; no CSV can be made"):
+        deliverable(file)
+    (line,) = caplog.messages
+    collection = file.run.collection
+    assert line.startswith(
+        f"upstream csv failed: account={collection.account_id} collection={collection.pk} run=88 problem=the"
+    )
+    assert "canary" not in caplog.text
+    assert entries() == []
 
 
-def test_a_run_without_a_list_has_no_csv(csv_file: ResultFile) -> None:
-    ResultFile.objects.filter(kind=FileKind.CATEGORY_LIST).delete()
+@pytest.mark.parametrize("is_reset", [True, False])
+@pytest.mark.parametrize("has_lengths", [True, False])
+def test_a_list_that_breaks_off_leaves_nothing(
+    server: FileServer,
+    proxy: FaultProxy,
+    file: ResultFile,
+    has_lengths: bool,  # noqa: FBT001
+    is_reset: bool,  # noqa: FBT001
+) -> None:
+    server.contents[LIST] = json.dumps(RECORDS * 5000).encode()
+    server.has_lengths = has_lengths
+    file.run.files.filter(kind=FileKind.CATEGORY_LIST).update(size=len(server.contents[LIST]))
+    # At the end of a record as well, which nobody could tell from the end of a shorter list but by its `]`.
+    proxy.fault = lambda: Fault(cut_after=500_000, is_reset=is_reset)
+    with pytest.raises(SourceUnavailable, match="broke off in the middle of the list"):
+        deliverable(again(file))
+    assert entries() == []
+    proxy.fault = Fault
+    assert content_of(file) == csv_of(RECORDS * 5000)
+
+
+def test_a_list_that_is_gone_is_not_found(server: FileServer, file: ResultFile) -> None:
+    del server.contents[LIST]
     with pytest.raises(ResultNotFound):
-        read(csv_file)
+        deliverable(file)
 
 
-def test_a_full_disk_is_a_sentence(
-    vendor: responses.RequestsMock, csv_file: ResultFile, monkeypatch: pytest.MonkeyPatch
+def test_a_run_without_a_list_has_no_csv(file: ResultFile) -> None:
+    file.run.files.filter(kind=FileKind.CATEGORY_LIST).delete()
+    with pytest.raises(ResultNotFound):
+        deliverable(file)
+
+
+def test_an_account_that_does_not_answer_is_a_time_out(
+    proxy: FaultProxy, file: ResultFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(name: str, mode: str) -> None:
-        raise OSError(28, "No space left on device")
-
-    gives(vendor, json.dumps(RECORDS).encode())
-    monkeypatch.setattr(storages["converted"], "open", full)
-    with pytest.raises(SourceUnavailable, match="perhaps because the disk is full"):
-        read(csv_file)
+    monkeypatch.setattr(transport, "READ_SECONDS", 0.2)
+    proxy.fault = lambda: Fault(delay=600)
+    with pytest.raises(SourceTimeout):
+        deliverable(file)
 
 
-def test_a_list_that_has_changed_is_never_delivered_under_the_old_size(
-    vendor: responses.RequestsMock, csv_file: ResultFile, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_is_one_sentence_and_one_line(
+    file: ResultFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gives(vendor, json.dumps(RECORDS).encode())
-    old = deliverable(csv_file)
-    # It was dropped from the cache, and the account has another list by now.
-    for name in storages["converted"].listdir("")[1]:
-        storages["converted"].delete(name)
-    ResultFile.objects.filter(kind=FileKind.CATEGORY_LIST).update(size=None)
-    gives(vendor, json.dumps(RECORDS[:1]).encode())
-    with pytest.raises(SourceUnavailable, match="is not the one that it was"):
-        old.body.open(0, old.size)
-    csv_file.refresh_from_db()
-    assert csv_file.size is None
-    assert len(read(csv_file)) < old.size
-    assert deliverable(csv_file).etag != old.etag
+    def no_room(_number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(
+        SourceUnavailable, match=r"^The CSV can't be stored here, perhaps because the disk is"
+    ):
+        deliverable(file)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert caplog.messages[0].endswith("problem=No space left on device")
+    assert entries() == []
 
 
-def test_of_a_list_that_was_copied_here_it_is_made_without_the_account(
-    run: Run, csv_file: ResultFile, vendor: responses.RequestsMock
+def test_whoever_waits_for_one_that_fails_is_told_to_try_again(
+    file: ResultFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = json.dumps(RECORDS).encode()
-    with storages["results"].open("kept/list.json", "wb") as file:
-        file.write(body)
-    run.files.filter(kind=FileKind.CATEGORY_LIST).update(key="kept/list.json", size=len(body))
-    assert read(csv_file).count(b"\r\n") == 3
-    assert len(vendor.calls) == 0
+    def failed_meanwhile(name: str, make: object) -> None:
+        raise NotMade
+
+    monkeypatch.setattr(converted, "cached", failed_meanwhile)
+    with pytest.raises(SourceUnavailable, match=r"a moment ago\. Try again"):
+        deliverable(file)

@@ -36,7 +36,7 @@ def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
     """Return the entry of that name, opened; where there is none, `make` writes it first.
 
     Raises what `make` raises, then nothing is kept, and NotMade for those who waited for it; and OSError, on
-    a full disk for one. The entry stays readable for whoever has it open, also when it is dropped to make room.
+    a full disk for one. The entry stays readable for whoever has it open, also when it is dropped.
     """
     entry = _opened(name)
     if entry is None:

@@ -1,0 +1,478 @@
+"""Two instances of this project over real HTTP: one is the vendor, the other the dashboard in front of it."""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+
+from tests.faults import Fault, FaultProxy
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+
+MEBIBYTE = 2**20
+SPARSE = "sparse.json"
+SPARSE_SIZE = 1024 * MEBIBYTE
+LAPTOPS, HEADPHONES = 101, 102  # in the vendor's demo, where both have a run of these numbers
+LAPTOPS_RUN, HEADPHONES_RUN = 88, 14
+MEMBER, STRANGER = "mia@example.com", "sven@example.com"
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A running site of one worker, and the log of the requests that it answered."""
+
+    url: str
+    data_dir: Path
+    pid: int
+
+    @property
+    def worker(self) -> int:
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
+
+    def resident_kibibytes(self) -> int:
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    def has_open(self, name: str) -> bool:
+        """Return whether the worker has a file of this name open."""
+        for link in Path(f"/proc/{self.worker}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if link.readlink().name == name:
+                    return True
+        return False
+
+    def answered(self) -> list[str]:
+        """Return the log of the requests, /healthz left out."""
+        lines = (self.data_dir / "requests.log").read_text().splitlines()
+        return [line for line in lines if "/healthz" not in line]
+
+
+@dataclass(frozen=True)
+class Two:
+    """The vendor and the front, whose collections by their account: direct, by a proxy, and a dead one."""
+
+    vendor: Instance
+    front: Instance
+    vendor_key: str
+    member_key: str
+    stranger_key: str
+    laptops: int
+    headphones: int
+    by_proxy: int
+    dead: int
+    proxy: FaultProxy
+
+    def page(self, collection: int) -> str:
+        return f"{self.front.url}/collections/{collection}/download"
+
+    def api_file(self, collection: int, run: int, name: str) -> str:
+        return f"{self.front.url}/api/v1/results/{collection}/{run}/{quote(name)}"
+
+    def vendor_file(self, collection: int, run: int, name: str) -> str:
+        return f"{self.vendor.url}/api/v1/results/{collection}/{run}/{quote(name)}"
+
+    @property
+    def as_vendors_customer(self) -> dict[str, str]:
+        return {"x-api-key": self.vendor_key}
+
+    @property
+    def as_member(self) -> dict[str, str]:
+        return {"x-api-key": self.member_key}
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, **more: str) -> Iterator[Instance]:
+    port, log = free_port(), data_dir / "log"
+    knobs = {"PORT": str(port), "WEB_CONCURRENCY": "1", "WEB_THREADS": "20"} | more
+    knobs["GUNICORN_CMD_ARGS"] = f"--access-logfile {data_dir / 'requests.log'}"
+    # Whoever holds this lock lists accounts in the background: here nobody, so that every call is a test's.
+    with (data_dir / "work.lock").open("w") as lock, log.open("wb") as output:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
+            cwd=ROOT,
+            env=environment(data_dir, **knobs),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                url = f"http://127.0.0.1:{port}"
+                wait_until_it_answers(url, process, log)
+                yield Instance(url, data_dir, process.pid)
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=10)
+
+
+ADD_A_LARGE_FILE = f"""
+from django.utils import timezone
+from collections_app.models import Run
+Run.objects.get(collection={LAPTOPS}, number={LAPTOPS_RUN}).files.create(
+    kind="page", position=1000, name={SPARSE!r}, key={SPARSE!r}, size={SPARSE_SIZE}, modified=timezone.now()
+)
+"""
+CONNECT = f"""
+import json
+from collections_app.models import Account, ApiKey, Kind, Membership, Team
+from tests.upstream import make_account, make_remote_collection
+team = Team.objects.get(memberships__user__email={MEMBER!r})
+def collection(account, remote_id, name, kind=Kind.AMAZON):
+    return make_remote_collection(account, remote_id=remote_id, name=name, kind=kind).pk
+def account(name):
+    return make_account(team, name, base_url=URLS[name], key=KEY)
+def key(email):
+    return ApiKey.objects.issue(Membership.objects.get(user__email=email), "tests")[1]
+vendor = account("Vendor")
+print(json.dumps({{
+    "laptops": collection(vendor, {LAPTOPS}, "Laptops"),
+    "headphones": collection(vendor, {HEADPHONES}, "Headphones", Kind.AMAZON_CATEGORY),
+    "by_proxy": collection(account("By a proxy"), {LAPTOPS}, "Laptops by a proxy"),
+    "dead": collection(account("Dead"), {LAPTOPS}, "Laptops of the dead"),
+    "member_key": key({MEMBER!r}),
+    "stranger_key": key({STRANGER!r}),
+}}))
+"""
+
+
+def connect(data_dir: Path, urls: dict[str, str], key: str) -> dict[str, Any]:
+    """Connect accounts in front, and return what CONNECT prints."""
+    command = CONNECT.replace("URLS", repr(urls)).replace("KEY)", f"{key!r})")
+    printed: dict[str, Any] = json.loads(manage(data_dir, "shell", "--no-imports", "--command", command))
+    return printed
+
+
+@pytest.fixture(scope="module")
+def two(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    folder = tmp_path_factory.mktemp("two")
+    behind, before = folder / "vendor", folder / "front"
+    for data_dir in (behind, before):
+        shutil.copytree(demo_data, data_dir)
+    with (behind / "results" / SPARSE).open("wb") as large:
+        large.truncate(SPARSE_SIZE)
+    key = json.loads((behind / "demo.json").read_text())["api_key"]
+    manage(behind, "shell", "--no-imports", "--command", ADD_A_LARGE_FILE)
+    with contextlib.ExitStack() as stack:
+        vendor = stack.enter_context(running(behind))
+        proxy = stack.enter_context(FaultProxy(urlsplit(vendor.url).port or 0).running())
+        dead = f"http://127.0.0.1:{free_port()}"
+        origins = {"Vendor": vendor.url, "By a proxy": proxy.base_url.removesuffix("/api/v1"), "Dead": dead}
+        with ThreadPoolExecutor(1) as meanwhile:
+            urls = {name: f"{origin}/api/v1" for name, origin in origins.items()}
+            connected = meanwhile.submit(connect, before, urls, key)
+            front = stack.enter_context(running(before, UPSTREAM_ORIGINS=",".join(origins.values())))
+            yield Two(vendor, front, key, **connected.result(), proxy=proxy)
+    for log in (behind / "log", before / "log"):
+        said = log.read_text()
+        assert "Traceback" not in said
+        assert " ERROR " not in said.replace(" ERROR django.request: Bad Gateway", "")
+        assert key not in said
+
+
+def signed_in(two: Two, email: str) -> requests.Session:
+    session = requests.Session()
+    page = session.get(f"{two.front.url}/accounts/login/").text
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+    assert token
+    password = json.loads((two.front.data_dir / "demo.json").read_text())["password"]
+    form = {"csrfmiddlewaretoken": token[1], "login": email, "password": password}
+    answer = session.post(f"{two.front.url}/accounts/login/", form, headers={"Referer": two.front.url})
+    assert answer.status_code == 200
+    assert "login" not in answer.url
+    return session
+
+
+@pytest.fixture(scope="module")
+def member(two: Two) -> Iterator[requests.Session]:
+    with signed_in(two, MEMBER) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def stranger(two: Two) -> Iterator[requests.Session]:
+    with signed_in(two, STRANGER) as session:
+        yield session
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    """Return whether something becomes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def listed(url: str, key: str, collection: int) -> list[dict[str, Any]]:
+    answer = requests.post(
+        f"{url}/api/v1/schedules/collections/results/download/",
+        json={"collection_id": collection, "limit": 10},
+        headers={"x-api-key": key},
+    ).json()
+    assert answer["status"] == 1, answer
+    runs: list[dict[str, Any]] = answer["data"]
+    return runs
+
+
+def names_in(links: dict[str, Any]) -> list[str]:
+    return [link.rpartition("/")[2] for link in [*links["pages"], links["all_pages"]] if link]
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- what a member does -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("remote", "kind"), [(LAPTOPS, "laptops"), (HEADPHONES, "headphones")])
+def test_the_api_lists_what_the_vendor_lists(two: Two, remote: int, kind: str) -> None:
+    collection = getattr(two, kind)
+    theirs = listed(two.vendor.url, two.vendor_key, remote)
+    assert eventually(lambda: listed(two.front.url, two.member_key, collection) != [])
+    ours = listed(two.front.url, two.member_key, collection)
+    told = ["id", "is_download_generated", "total_exacted_result", "total_results", "created_at"]
+    assert [[run[key] for key in told] for run in ours] == [[run[key] for key in told] for run in theirs]
+    assert [names_in(run["download_links"]) for run in ours] == [
+        names_in(run["download_links"]) for run in theirs
+    ]
+    links = [link for run in ours for link in run["download_links"]["pages"]]
+    assert all(link.startswith(f"{two.front.url}/api/v1/results/{collection}/") for link in links)
+    assert two.vendor.url not in json.dumps(ours)
+
+
+def files_on(two: Two, member: requests.Session, collection: int, run: int) -> list[str]:
+    """Return the addresses of a run's files, from the download page."""
+    prefix = f"/collections/{collection}/runs/{run}/files/"
+    assert eventually(lambda: prefix in member.get(two.page(collection)).text)
+    page = member.get(two.page(collection)).text
+    return sorted(set(re.findall(rf'href="({re.escape(prefix)}[^"]+)"', page)))
+
+
+def test_every_file_is_the_vendors_to_the_byte(two: Two, member: requests.Session) -> None:
+    addresses = files_on(two, member, two.laptops, LAPTOPS_RUN)
+    names = [address.rpartition("/")[2] for address in addresses if SPARSE not in address]
+    assert sum(".json" in name for name in names) >= 1
+    assert sum(".zip" in name for name in names) == 1
+    for address in addresses:
+        name = requests.utils.unquote(address.rpartition("/")[2])
+        if name == SPARSE:
+            continue
+        theirs = requests.get(
+            two.vendor_file(LAPTOPS, LAPTOPS_RUN, name), headers=two.as_vendors_customer
+        ).content
+        by_page = member.get(two.front.url + address)
+        by_api = requests.get(two.api_file(two.laptops, LAPTOPS_RUN, name), headers=two.as_member)
+        assert by_page.status_code == by_api.status_code == 200
+        assert digest(by_page.content) == digest(by_api.content) == digest(theirs)
+        assert f'filename="{name}"' in by_page.headers["Content-Disposition"]
+
+
+def test_list_and_csv_of_a_category_are_the_vendors_to_the_byte(two: Two, member: requests.Session) -> None:
+    addresses = files_on(two, member, two.headphones, HEADPHONES_RUN)
+    assert [address.rpartition("/")[2] for address in addresses] == [
+        "category_asins.csv",
+        "category_asins.json",
+    ]
+    before = len(two.vendor.answered())
+    for address in addresses:
+        name = address.rpartition("/")[2]
+        by_page = member.get(two.front.url + address)
+        by_api = requests.get(two.api_file(two.headphones, HEADPHONES_RUN, name), headers=two.as_member)
+        theirs = requests.get(
+            two.vendor_file(HEADPHONES, HEADPHONES_RUN, name), headers=two.as_vendors_customer
+        )
+        assert by_page.status_code == by_api.status_code == 200
+        assert digest(by_page.content) == digest(by_api.content) == digest(theirs.content)
+    ours = [line for line in two.vendor.answered()[before:] if "scrape-results-dashboard" in line]
+    assert ours
+    assert not any(".csv" in line for line in ours)
+
+
+def test_parts_and_heads_are_exact(two: Two, member: requests.Session) -> None:
+    files_on(two, member, two.laptops, LAPTOPS_RUN)
+    name = f"AU Laptops_{LAPTOPS_RUN}_Results_All_Pages.zip"
+    theirs = requests.get(
+        two.vendor_file(LAPTOPS, LAPTOPS_RUN, name), headers=two.as_vendors_customer
+    ).content
+    address = two.api_file(two.laptops, LAPTOPS_RUN, name)
+    head = requests.head(address, headers=two.as_member)
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(theirs)))
+    part = requests.get(address, headers=two.as_member | {"Range": "bytes=100-299"})
+    assert (part.status_code, part.content) == (206, theirs[100:300])
+    last = requests.get(address, headers=two.as_member | {"Range": "bytes=-7"})
+    assert (last.status_code, last.content) == (206, theirs[-7:])
+    same = requests.get(address, headers=two.as_member | {"If-None-Match": head.headers["ETag"]})
+    assert (same.status_code, same.content) == (304, b"")
+
+
+@pytest.mark.parametrize("have", [1, 20_000])
+def test_curl_resumes(two: Two, member: requests.Session, tmp_path: Path, have: int) -> None:
+    files_on(two, member, two.laptops, LAPTOPS_RUN)
+    name = f"AU Laptops_{LAPTOPS_RUN}_Results_Page_1.json"
+    theirs = requests.get(
+        two.vendor_file(LAPTOPS, LAPTOPS_RUN, name), headers=two.as_vendors_customer
+    ).content
+    target = tmp_path / "file"
+    target.write_bytes(theirs[:have])
+    printed = subprocess.check_output(
+        [
+            *("curl", "--silent", "--show-error", "--continue-at", "-", "--output", target),
+            *("--header", f"x-api-key: {two.member_key}", "--write-out", "%{http_code} %{size_download}"),
+            two.api_file(two.laptops, LAPTOPS_RUN, name),
+        ],
+        text=True,
+    )
+    assert printed == f"206 {len(theirs) - have}"
+    assert target.read_bytes() == theirs
+
+
+# --- what a stranger does -----------------------------------------------------------------------------------
+
+
+def test_a_stranger_is_refused_before_any_call_leaves_us(
+    two: Two, member: requests.Session, stranger: requests.Session
+) -> None:
+    (file, *_) = files_on(two, member, two.laptops, LAPTOPS_RUN)
+    # The line about an answer is written after it.
+    before: list[str] = []
+    while before != (before := two.vendor.answered()):
+        time.sleep(0.1)
+    for path in (
+        f"/collections/{two.laptops}/download",
+        f"/collections/{two.laptops}/download?before=2026-01-01T00:00:00.000000Z_1",
+        f"/collections/{two.laptops}/runs/{LAPTOPS_RUN}/archive-size",
+        file,
+    ):
+        assert stranger.get(two.front.url + path).status_code == 403
+    with_a_key = {"x-api-key": two.stranger_key}
+    name = file.rpartition("/")[2]
+    assert requests.get(two.api_file(two.laptops, LAPTOPS_RUN, name), headers=with_a_key).status_code == 403
+    refused = requests.post(
+        f"{two.front.url}/api/v1/schedules/collections/results/download/",
+        json={"collection_id": two.laptops},
+        headers=with_a_key,
+    )
+    assert refused.json()["code"] == 403
+    assert two.vendor.answered() == before
+
+
+# --- a vendor in trouble ------------------------------------------------------------------------------------
+
+
+def forget_that_it_was_asked(two: Two, collection: int) -> None:
+    """Let the next look at the list ask the account again at once."""
+    with contextlib.closing(sqlite3.connect(two.front.data_dir / "db.sqlite3", timeout=30)) as database:
+        database.execute(
+            "UPDATE collections_app_collection SET refresh_tried_at = NULL WHERE id = ?", [collection]
+        )
+        database.commit()
+
+
+def within_two_seconds(two: Two, member: requests.Session, path: str, collection: int) -> str:
+    """Return a page that comes within two seconds; other work on this machine may delay it twice."""
+    took = []
+    for _ in range(3):
+        forget_that_it_was_asked(two, collection)
+        answer = member.get(two.front.url + path)
+        assert answer.status_code == 200
+        took.append(answer.elapsed.total_seconds())
+        if took[-1] < 2:
+            return answer.text
+    pytest.fail(f"{path} took {took} seconds.")
+
+
+PAGES = ["/collections/", "/members/", "/profile/", "/collections/{}/download"]
+
+
+def test_with_the_vendor_down_every_page_comes_and_says_so(two: Two, member: requests.Session) -> None:
+    pages = [within_two_seconds(two, member, path.format(two.dead), two.dead) for path in PAGES]
+    assert "does not answer" in pages[-1]
+    listing = requests.post(
+        f"{two.front.url}/api/v1/schedules/collections/results/download/",
+        json={"collection_id": two.dead},
+        headers=two.as_member,
+    )
+    assert listing.elapsed.total_seconds() < 10
+    assert listing.json()["status"] == 0
+    assert "does not answer" in listing.json()["data"]
+
+
+def test_with_a_vendor_that_answers_after_30_seconds_every_page_comes_with_the_rows_there_are(
+    two: Two, member: requests.Session
+) -> None:
+    two.proxy.fault = Fault
+    files_on(two, member, two.by_proxy, LAPTOPS_RUN)
+    two.proxy.fault = lambda: Fault(delay=30)
+    # What is open already has no fault: it is used up by a request that is under way.
+    two.proxy.close_connections()
+    pages = [within_two_seconds(two, member, path.format(two.by_proxy), two.by_proxy) for path in PAGES]
+    assert "MultiCartAPI is slow to answer." in pages[-1]
+    assert "The runs below are as they were" in pages[-1]
+    assert f"/collections/{two.by_proxy}/runs/{LAPTOPS_RUN}/files/" in pages[-1]
+
+
+def test_a_file_of_a_vendor_that_is_down_is_one_sentence(two: Two, member: requests.Session) -> None:
+    two.proxy.fault = Fault
+    (file, *_) = files_on(two, member, two.by_proxy, LAPTOPS_RUN)
+    two.proxy.fault = lambda: Fault(cut_after=0, is_reset=True)
+    two.proxy.close_connections()
+    page = member.get(two.front.url + file)
+    assert page.status_code == 502
+    assert "does not answer. Try again later." in page.text
+    name = requests.utils.unquote(file.rpartition("/")[2])
+    answer = requests.get(two.api_file(two.by_proxy, LAPTOPS_RUN, name), headers=two.as_member)
+    assert answer.status_code == 502
+    assert "does not answer" in answer.json()["data"]
+
+
+# --- large files --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def reader_of_the_large_file(two: Two) -> Iterator[http.client.HTTPResponse]:
+    """Ask the front for the large file and read nothing of its body yet."""
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(two.front.url).netloc, timeout=30)) as asking:
+        path = urlsplit(two.api_file(two.laptops, LAPTOPS_RUN, SPARSE)).path
+        asking.request("GET", path, headers=two.as_member)
+        with asking.getresponse() as answer:
+            assert answer.status == 200
+            yield answer
+
+
+def test_a_gibibyte_through_the_front_takes_no_memory(two: Two, member: requests.Session) -> None:
+    files_on(two, member, two.laptops, LAPTOPS_RUN)
+    with reader_of_the_large_file(two) as answer:
+        assert len(answer.read(64 * MEBIBYTE)) == 64 * MEBIBYTE
+        before = two.front.resident_kibibytes()
+        received = 64 * MEBIBYTE
+        while piece := answer.read(MEBIBYTE):
+            received += len(piece)
+        assert two.front.resident_kibibytes() - before < 10 * 1024
+    assert received == SPARSE_SIZE
+
+
+def test_the_vendors_connection_is_closed_when_the_reader_leaves(two: Two, member: requests.Session) -> None:
+    files_on(two, member, two.laptops, LAPTOPS_RUN)
+    with reader_of_the_large_file(two) as answer:
+        answer.read(MEBIBYTE)
+        assert eventually(lambda: two.vendor.has_open(SPARSE))
+    assert eventually(lambda: not two.vendor.has_open(SPARSE))
