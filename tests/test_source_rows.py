@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import responses
 import time_machine
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from collections_app.models import Collection, FileKind, Kind, NotConnected, Run, State, Team
+from collections_app.models import Account, Collection, FileKind, Kind, NotConnected, Run, State, Team
 from collections_app.sources import SourceTimeout, SourceUnavailable, rows
 from collections_app.sources.rows import PAGE, bring_up_to_date, reach_back
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
@@ -163,6 +164,30 @@ def test_a_complete_run_without_files_has_failed_until_it_has_some(
     refresh(collection)
     run = collection.runs.get()
     assert (run.state, run.failure_reason) == ("ready", "")
+
+
+def test_one_whose_files_are_at_another_server_has_failed_and_says_what_to_do(collection: Collection) -> None:
+    links = {"pages": ["https://elsewhere.example/api/v1/results/7001/88/1.json"], "all_pages": None}
+    run = {"id": 88, "created_at": "2026-06-20T12:00:00Z", "is_download_generated": True}
+    with responses.RequestsMock() as vendor:
+        vendor.post(
+            f"{Account.DEFAULT_BASE_URL}/schedules/collections/results/download/",
+            json={"code": 200, "data": [run | {"download_links": links}], "status": 1},
+        )
+        refresh(collection)
+    row = collection.runs.get()
+    assert row.state == State.FAILED
+    assert "check the account's base address" in row.failure_reason
+
+
+def test_so_has_one_in_the_depth(collection: Collection, account: ListedRuns) -> None:
+    account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": ()})), *runs(150, 2)]
+    collection.runs.create(number=1, created_at=account.runs[0].created_at)
+    refresh(collection)
+    assert collection.runs.get(number=1).state == State.FAILED
+    replaced(account, remote_run(1))
+    refresh(collection)
+    assert collection.runs.get(number=1).state == State.READY
 
 
 # --- the newest runs ----------------------------------------------------------------------------

@@ -220,11 +220,11 @@ def test_a_run_that_is_ready_may_say_so_in_several_ways(vendor: responses.Reques
         {"pages": ["https://evil.example/1.json"], "all_pages": 7},
     ],
 )
-def test_ready_without_a_usable_file_is_not_ready(
+def test_ready_without_a_usable_file_is_said_to_be_ready_all_the_same(
     vendor: responses.RequestsMock, links: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     (run,) = runs_of(vendor, changed(download_links=links))
-    assert (run.is_ready, run.files) == (False, ())
+    assert (run.is_ready, run.files) == (True, ())
     (line,) = caplog.messages
     assert "run=88 problem=said to be ready; " in line
     assert line.endswith(" links refused, 0 usable")
@@ -395,17 +395,36 @@ def test_a_links_name_is_its_last_part_decoded_once(
         f"{FOLDER}{'x' * 1001}",
         f" {FOLDER}a.json",
         7,
-        None,
     ],
 )
 def test_any_other_link_is_refused_with_a_line_for_the_operator(
     vendor: responses.RequestsMock, link: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    links = {"pages": [link, f"{FOLDER}good.json"], "all_pages": None}
+    links = {"pages": [f"{FOLDER}good.json"], "all_pages": link}
     (run,) = runs_of(vendor, changed(download_links=links))
-    assert run.files == (RemoteFile(FileKind.PAGE, 2, "good.json"),)
+    assert run.files == (RemoteFile(FileKind.PAGE, 1, "good.json"),)
     (line,) = caplog.messages
     assert line.endswith("run=88 problem=said to be ready; 1 links refused, 1 usable")
+
+
+@pytest.mark.parametrize("link", [None, 7, "https://evil.example/1.json", f"{FOLDER}b/a.json"])
+def test_where_one_page_is_refused_the_others_do_not_pass_for_the_whole_run(
+    vendor: responses.RequestsMock, link: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = {"pages": [f"{FOLDER}1.json", link, f"{FOLDER}3.json"], "all_pages": f"{FOLDER}all.zip"}
+    (run,) = runs_of(vendor, changed(download_links=links))
+    assert (run.is_ready, run.files) == (True, ())
+    (line,) = caplog.messages
+    assert line.endswith("run=88 problem=said to be ready; 1 links refused, 0 usable")
+
+
+def test_the_first_of_several_pages_does_not_pass_for_the_list_of_a_category(
+    vendor: responses.RequestsMock, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = {"pages": [f"{FOLDER}1.json", f"{FOLDER}2.json"], "all_pages": f"{FOLDER}all.zip"}
+    (run,) = runs_of(vendor, changed(download_links=links), kind=Kind.AMAZON_CATEGORY)
+    assert (run.is_ready, run.files) == (True, ())
+    assert len(caplog.messages) == 1
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------

@@ -31,7 +31,10 @@ _SEARCHES = 3
 
 _SLOW = "MultiCartAPI took too long to list its runs."
 _NOT_LISTED = "MultiCartAPI doesn't list this run any more."
-_NO_FILES = "MultiCartAPI says that this run is complete, but names no files of it."
+_NO_FILES = (
+    "MultiCartAPI says that this run is complete, but names no files of it that can be fetched. "
+    "An admin can check the account's base address and this collection's type."
+)
 
 _LONGEST_PROBLEM = 300
 
@@ -107,9 +110,10 @@ def _place(run: RemoteRun | Run) -> Place:
 
 
 def _unfinished(collection: Collection) -> dict[int, Place]:
-    """Return the places of the runs that were Processing when last seen, by their numbers."""
-    runs = collection.runs.filter(state=State.PROCESSING).values_list("number", "created_at")
-    return {number: (created_at, number) for number, created_at in runs}
+    """Return the places of the runs that may still get their files, by their numbers."""
+    without_files = Q(state=State.FAILED, failure_reason=_NO_FILES)
+    runs = collection.runs.filter(Q(state=State.PROCESSING) | without_files)
+    return {number: (created_at, number) for number, created_at in runs.values_list("number", "created_at")}
 
 
 # --- what is asked for --------------------------------------------------------------------------

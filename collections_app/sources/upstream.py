@@ -67,7 +67,7 @@ class RemoteRun:
     total: int
     created_at: datetime
     updated_at: datetime
-    files: tuple[RemoteFile, ...]  # of a ready run
+    files: tuple[RemoteFile, ...]  # of a ready run; none where what it lists can't be all of its files
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _run_of(entry: object, collection: Collection) -> RemoteRun:
         _note(collection, number, f"said to be ready; {refused} links refused, {len(files)} usable")
     return RemoteRun(
         number=number,
-        is_ready=bool(files),
+        is_ready=is_ready,
         extracted=_count(entry, "total_exacted_result", "total_extracted_result"),
         total=_count(entry, "total_results"),
         created_at=at,
@@ -216,19 +216,26 @@ def _run_of(entry: object, collection: Collection) -> RemoteRun:
 
 
 def _files_of(links: object, collection: Collection, number: int) -> tuple[tuple[RemoteFile, ...], int]:
-    """Return the files that a ready run's links lead to, and how many links were refused."""
+    """Return the files that a ready run's links lead to, and how many links were refused.
+
+    No files at all where a page is among the refused: the rest would pass for the whole run.
+    """
     links = links if isinstance(links, dict) else {}
     listed = links.get("pages")
     pages = listed if isinstance(listed, list) else []
     if collection.is_category:
-        wanted = [(FileKind.CATEGORY_LIST, 0, link) for link in pages[:1]]
+        wanted = [(FileKind.CATEGORY_LIST, 0, link) for link in pages]
     else:
         wanted = [(FileKind.PAGE, position, link) for position, link in enumerate(pages, 1)]
         if links.get("all_pages") is not None:
             wanted.append((FileKind.ARCHIVE, 0, links["all_pages"]))
     named = [(kind, position, _name_in(link, collection, number)) for kind, position, link in wanted]
+    refused = [kind for kind, _, name in named if name is None]
+    # One list is all of a category; several are the pages of something else.
+    if set(refused) - {FileKind.ARCHIVE} or (collection.is_category and len(wanted) > 1):
+        return (), len(refused)
     files = tuple(RemoteFile(kind, position, name) for kind, position, name in named if name is not None)
-    return files, len(wanted) - len(files)
+    return files, len(refused)
 
 
 def _name_in(link: object, collection: Collection, number: int) -> str | None:
