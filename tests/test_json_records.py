@@ -60,18 +60,22 @@ def test_it_returns_what_was_written(records: list[dict[str, Any]], indent: int 
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_it_does_not_matter_how_the_bytes_come(indent: int | None) -> None:
+def test_it_does_not_matter_how_the_bytes_come(monkeypatch: pytest.MonkeyPatch, indent: int | None) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(MESSY, indent=indent).encode()
     content += b" \n"
     for size in range(1, len(content) + 1):
+        monkeypatch.setattr(json_records, "_CHUNK", size)
         assert list(read_records(Dripping(content, size))) == MESSY
 
 
 @pytest.mark.parametrize("ending", range(1, 60, 2))
-def test_a_cut_file_is_told_from_a_whole_one_however_the_bytes_come(ending: int) -> None:
+def test_a_cut_file_is_told_from_a_whole_one_however_the_bytes_come(
+    monkeypatch: pytest.MonkeyPatch, ending: int
+) -> None:
     content = json.dumps(MESSY).encode()[:-ending]
     expected = str(problem_of(content))
     for size in range(1, len(content)):
+        monkeypatch.setattr(json_records, "_CHUNK", size)
         with pytest.raises(InvalidRecords) as caught:
             list(read_records(Dripping(content, size)))
         assert str(caught.value) == expected
@@ -180,6 +184,23 @@ def test_a_record_has_a_largest_size(monkeypatch: pytest.MonkeyPatch, size: int)
             list(read_records(Dripping(content.encode(), size)))
         assert (caught.value.line, caught.value.column) == (2, 1)
         assert "larger than" in caught.value.problem
+
+
+def test_a_large_record_that_comes_in_small_pieces_is_not_parsed_for_each_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Decoder(json.JSONDecoder):
+        tries = 0
+
+        def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+            self.tries += 1
+            return super().raw_decode(s, idx)
+
+    decoder = Decoder()
+    monkeypatch.setattr(json_records, "_DECODER", decoder)
+    record = {"a": "x" * 4_000_000}
+    assert list(read_records(Dripping(json.dumps([record]).encode(), 16 * 1024))) == [record]
+    assert decoder.tries < 10
 
 
 def test_memory_is_that_of_a_record_not_of_the_file() -> None:

@@ -228,13 +228,21 @@ class _Text:
     def _read_more(self, size: int) -> None:
         self._line, self._column = self._place_after(self._text[: self._at])
         rest, self._at = self._text[self._at :], 0
-        data = self._stream.read(size)
+        data = self._read(size)
         self._ended = not data
         try:
             self._text = rest + self._decode(data, final=self._ended)
         except UnicodeDecodeError as error:
             self._text = rest + error.object[: error.start].decode()
             self.fail("The text is not UTF-8", len(self._text))
+
+    def _read(self, size: int) -> bytes:
+        """Return about `size` bytes, fewer at the end alone: a connection gives small pieces of what came."""
+        pieces = []
+        while size > 0 and (piece := self._stream.read(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
 
     def _place_after(self, before: str) -> tuple[int, int]:
         lines = before.count("\n")
