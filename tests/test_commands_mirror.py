@@ -135,7 +135,7 @@ class TestWhatItRefuses:
 
     @pytest.mark.parametrize("number", ["-1", "9" * 20, "x"])
     def test_what_is_no_number(self, files: Files, number: str) -> None:
-        with pytest.raises(CommandError, match="argument --run"):
+        with pytest.raises(CommandError, match="argument --run: a run has a number, such as 88"):
             mirror("AU Laptops", f"--run={number}")
 
     def test_an_account_that_does_not_list_its_runs(
@@ -179,7 +179,9 @@ class TestWhatGoesWrong:
         Run.objects.filter(number=1).update(lease_expires_at=timezone.now() + timedelta(seconds=30))
         refused("AU Laptops")
         assert kept() == {2, 3}
-        assert capsys.readouterr().err == "Run 1: Run 1 is being copied by somebody else.\n"
+        assert capsys.readouterr().err == (
+            "Run 1: It is being copied by somebody else, or was until a moment ago. Try again in a minute.\n"
+        )
 
     def test_a_run_that_was_deleted_meanwhile(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
         files.on_open = lambda name: Run.objects.filter(number=3).delete()

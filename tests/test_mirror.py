@@ -320,7 +320,7 @@ class TestTwoAtOnce:
         files = files_of(run)
 
         def another(name: str) -> None:
-            with pytest.raises(RunIsBeingWritten, match="Run 88 is being copied by somebody else"):
+            with pytest.raises(RunIsBeingWritten, match="It is being copied by somebody else"):
                 copy(run, files_of(run))
 
         files.on_open = another
@@ -390,7 +390,7 @@ class TestTwoAtOnce:
     def test_a_run_that_was_deleted(self, run: Run) -> None:
         there = Run.objects.get(pk=run.pk)
         run.delete()
-        with pytest.raises(WriterLost, match="Run 88 was deleted"):
+        with pytest.raises(WriterLost, match="It was deleted"):
             mirror_run(there, Files({}), lacking=Gone)
 
 

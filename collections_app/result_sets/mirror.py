@@ -118,8 +118,11 @@ class _Mirror:
         if not (ready.filter(lease_expires_at=None) | ready.filter(lapsed())).update(**taken):
             current = Run.objects.filter(pk=self._run.pk).first()
             if current and is_held(current):
-                raise RunIsBeingWritten(f"Run {self._run.number} is being copied by somebody else.")
-            raise WriterLost(f"Run {self._run.number} was deleted.")
+                # A mirror that was killed can't be told from one that is busy.
+                raise RunIsBeingWritten(
+                    "It is being copied by somebody else, or was until a moment ago. Try again in a minute."
+                )
+            raise WriterLost("It was deleted.")
         folder.remove_strays(self._run)
         self._files = list(self._run.files.order_by("position"))
         self._files.sort(key=lambda file: _ORDER.index(FileKind(file.kind)))
@@ -153,7 +156,7 @@ class _Mirror:
 
     def _renew(self) -> None:
         if not self._mine().update(lease_expires_at=new_expiry()):
-            raise WriterLost(f"Run {self._run.number} was given to somebody else or deleted.")
+            raise WriterLost("It was given to somebody else or deleted.")
         self._pulse.renewed()
 
     def _alive(self) -> None:

@@ -90,9 +90,12 @@ class Command(BaseCommand):
 
 
 def _number(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
     if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError("a run has a number")
+        raise argparse.ArgumentTypeError("a run has a number, such as 88")
     return number
 
 
