@@ -239,6 +239,28 @@ class TestKeeping:
         assert worker.round()
         assert kept() == {1, 2}
 
+    @pytest.mark.parametrize("error", [SourceUnavailable("It refuses."), OSError("There is no room.")])
+    def test_neither_does_one_that_the_account_or_the_disk_refuses(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch, clock: Clock, error: Exception
+    ) -> None:
+        def refuse(name: str) -> None:
+            if "_1_" in name:
+                raise error
+
+        files = pretend(monkeypatch, *(make_remote_run(remote, number) for number in (1, 2, 3)))
+        files.on_open = refuse
+        keep(remote)
+        worker = Worker()
+        assert not worker.round()
+        clock.now += 61
+        while worker.round():
+            pass
+        assert kept() == {2, 3}
+        files.on_open = lambda name: None
+        clock.now += 300
+        assert worker.round()
+        assert kept() == {1, 2, 3}
+
     def test_an_account_that_is_down_is_asked_once_a_round(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -25,6 +25,7 @@ LIST_SECONDS = 60.0
 
 # What fails is left alone for this long, for twice as long the next time, and so on.
 _FIRST_PAUSE_SECONDS = 60.0
+_FIRST_PAUSE_OF_A_RUN_SECONDS = 300.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 
 
@@ -35,10 +36,10 @@ class Pauses:
         self._failures: dict[tuple[str, int], int] = {}
         self._until: dict[tuple[str, int], float] = {}
 
-    def failed(self, what: str, pk: int) -> None:
-        """Leave it alone for a time, for longer each time."""
+    def failed(self, what: str, pk: int, *, first_pause: float = _FIRST_PAUSE_SECONDS) -> None:
+        """Leave it alone for a time, in seconds at first, and for longer each time."""
         failures = self._failures[what, pk] = self._failures.get((what, pk), 0) + 1
-        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
+        pause = min(first_pause * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
         self._until[what, pk] = time.monotonic() + pause
 
     def worked(self, what: str, pk: int) -> None:
@@ -151,6 +152,10 @@ class Worker:
             problems = mirror_run(run, AccountSource(), lacking=ResultNotFound)
         except (RunIsBeingWritten, WriterLost) as error:
             problems = [str(error)]
+        except (SourceUnavailable, OSError):
+            # That may be about this run alone: after its collection's pause another one comes first.
+            self._pauses.failed("run", run.pk, first_pause=_FIRST_PAUSE_OF_A_RUN_SECONDS)
+            raise
         if problems:
             self._pauses.failed("run", run.pk)
             problem = " ".join(problems)
