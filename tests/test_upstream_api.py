@@ -418,10 +418,16 @@ def test_where_one_page_is_refused_the_others_do_not_pass_for_the_whole_run(
     assert line.endswith("run=88 problem=said to be ready; 1 links refused, 0 usable")
 
 
-def test_the_first_of_several_pages_does_not_pass_for_the_list_of_a_category(
-    vendor: responses.RequestsMock, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"pages": [f"{FOLDER}1.json", f"{FOLDER}2.json"], "all_pages": None},
+        {"pages": [f"{FOLDER}1.json"], "all_pages": f"{FOLDER}all.zip"},
+    ],
+)
+def test_a_page_of_products_does_not_pass_for_the_list_of_a_category(
+    vendor: responses.RequestsMock, links: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    links = {"pages": [f"{FOLDER}1.json", f"{FOLDER}2.json"], "all_pages": f"{FOLDER}all.zip"}
     (run,) = runs_of(vendor, changed(download_links=links), kind=Kind.AMAZON_CATEGORY)
     assert (run.is_ready, run.files) == (True, ())
     assert len(caplog.messages) == 1

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,13 +16,13 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app import encryption
-from collections_app.models import Account, Collection, Kind, Membership, Role, Team, User
+from collections_app.models import Account, Collection, FileKind, Kind, Membership, Role, Team, User
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, upstream
 from collections_app.views.account_forms import base_address
 from tests.conftest import PASSWORD
 from tests.html import columns, links, rows, text_of
 from tests.meanwhile import ask_meanwhile
-from tests.upstream import KEY, make_account, make_remote_collection
+from tests.upstream import KEY, make_account, make_remote_collection, remote_run
 
 # Like KEY: whatever is said anywhere, this must never be.
 OTHER_KEY = "canary-another.5d8c31"
@@ -37,6 +38,7 @@ class Vendor:
     def __init__(self) -> None:
         self.tried: list[tuple[str, str]] = []
         self.listed: list[tuple[int | None, int | None, str]] = []
+        self.runs: list[upstream.RemoteRun] = []
         self.problem: Exception | None = None
 
     def try_key(self, base_url: str, key: str, *, seconds: float) -> None:
@@ -49,7 +51,7 @@ class Vendor:
         assert 0 < seconds <= 5
         self.listed.append((collection.account_id, collection.remote_id, collection.kind))
         self._refuse()
-        return upstream.Listing([])
+        return upstream.Listing(self.runs)
 
     def _refuse(self) -> None:
         if self.problem:
@@ -542,6 +544,22 @@ def test_one_that_the_account_does_not_list_is_not_added(
 
 
 @pytest.mark.parametrize(
+    ("kind", "files", "complaint"),
+    [
+        (Kind.AMAZON_CATEGORY, (), "Run 88 has no full list of a category. Is the type right?"),
+        (Kind.AMAZON, ("category_asins.json",), "Run 88 is a list of a category. Is the type right?"),
+    ],
+)
+def test_one_of_another_type_than_said_is_not_added(
+    as_adam: Client, account: Account, vendor: Vendor, kind: Kind, files: tuple[str, ...], complaint: str
+) -> None:
+    listed = tuple(upstream.RemoteFile(FileKind.PAGE, 1, name) for name in files)
+    vendor.runs = [replace(remote_run(88), files=listed)]
+    assert errors(as_adam.post(ADD, of(account, kind=kind))) == [complaint]
+    assert not Collection.objects.exists()
+
+
+@pytest.mark.parametrize(
     ("fields", "complaint"),
     [
         ({"remote_id": ""}, "Give the collection's id at MultiCartAPI."),
@@ -798,7 +816,7 @@ def test_an_account_is_asked_outside_a_transaction(
         inside.append(connection.in_atomic_block)
 
     monkeypatch.setattr(upstream, "try_key", note)
-    monkeypatch.setattr(upstream, "list_runs", note)
+    monkeypatch.setattr(upstream, "try_collection", note)
     as_adam.post(CONNECT, NEW | {"name": "Shop A"})
     as_adam.post(address_of(account), NEW)
     as_adam.post(ADD, of(account))

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import requests
 
+from collections_app.formats.file_names import CATEGORY_LIST
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
 from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BodyStream, Reply, Server, place_of
@@ -132,6 +133,19 @@ def try_key(base_url: str, key: str, *, seconds: float) -> None:
             _refuse(code, server.name)
 
 
+def try_collection(collection: Collection, *, seconds: float) -> None:
+    """Make a call that shows whether the account lists a collection, and files that fit its type.
+
+    Raises SourceUnavailable, SourceTimeout; their message is for whoever adds the collection.
+    """
+    for run in list_runs(collection, skip=0, limit=1, seconds=seconds).runs:
+        names_a_list = [file.remote_name for file in run.files] == [CATEGORY_LIST]
+        if collection.is_category and run.is_ready and not run.files:
+            raise SourceUnavailable(f"Run {run.number} has no full list of a category. Is the type right?")
+        if names_a_list and not collection.is_category:
+            raise SourceUnavailable(f"Run {run.number} is a list of a category. Is the type right?")
+
+
 def _ask_for_runs(server: Server, remote_id: int, *, skip: int, limit: int, seconds: float) -> Reply:
     question = {"collection_id": remote_id, "skip": skip, "limit": limit}
     return server.post_json(_LIST_PATH, question, seconds=seconds)
@@ -231,8 +245,9 @@ def _files_of(links: object, collection: Collection, number: int) -> tuple[tuple
             wanted.append((FileKind.ARCHIVE, 0, links["all_pages"]))
     named = [(kind, position, _name_in(link, collection, number)) for kind, position, link in wanted]
     refused = [kind for kind, _, name in named if name is None]
-    # One list is all of a category; several are the pages of something else.
-    if set(refused) - {FileKind.ARCHIVE} or (collection.is_category and len(wanted) > 1):
+    # One list is all of a category; several pages, or a ZIP, are of something else.
+    is_misfit = collection.is_category and (len(wanted) > 1 or links.get("all_pages") is not None)
+    if is_misfit or set(refused) - {FileKind.ARCHIVE}:
         return (), len(refused)
     files = tuple(RemoteFile(kind, position, name) for kind, position, name in named if name is not None)
     return files, len(refused)

@@ -136,7 +136,7 @@ def _try_key(form: AccountForm) -> None:
 
 
 def _try_collection(collection: Collection) -> None:
-    upstream.list_runs(collection, skip=0, limit=1, seconds=SECONDS_TO_TRY)
+    upstream.try_collection(collection, seconds=SECONDS_TO_TRY)
 
 
 def _is_still_valid(form: ModelForm) -> bool:  # type: ignore[type-arg]  # as in forms.py
