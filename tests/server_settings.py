@@ -2,5 +2,8 @@
 
 from dashboard.settings import *  # noqa: F403
 from dashboard.settings import DATA_DIR
+from dashboard.settings import WHITENOISE_SKIP_COMPRESS_EXTENSIONS as SKIPPED
 
 STATIC_ROOT = DATA_DIR / "static"
+# To compress Swagger UI takes longer than to make the demo.
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*SKIPPED, "js")
