@@ -24,6 +24,8 @@ run: $(INSTALLED) $(STATIC)  ## Set up and serve the dashboard, with a demo in a
 serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your own (DATA_DIR=/srv/results)
 	@exec $(PYTHON) manage.py serve
 
+# Also where the environment says otherwise: each process of the tests would compile them all.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint  ## Run every check and every test
 	@$(PYTHON) -m pytest -n auto --dist worksteal --cov
 

@@ -24,6 +24,12 @@ hypothesis.settings.load_profile("patient")
 PASSWORD = "correct horse battery staple"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Let `-n auto` be two test processes for each processor: many a test waits for a server."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail what is skipped in CI, where everything that a test needs is installed."""

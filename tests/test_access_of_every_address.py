@@ -178,6 +178,7 @@ def keys(adam: User, alice: User, bobs_key: str, carols_key: str) -> dict[str, s
     return dict(zip(KEYS, ("", carols_key, revoked_text, removed_text, bobs_key), strict=True))
 
 
+@pytest.mark.no_cover
 @pytest.mark.django_db
 @pytest.mark.parametrize("who", PEOPLE)
 @pytest.mark.parametrize("name", TABLE)

@@ -442,6 +442,7 @@ def break_down(
     assert "a mistake of ours" in caplog.text
 
 
+@pytest.mark.no_cover
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("impatient")
 def test_a_key_is_nowhere(

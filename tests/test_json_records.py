@@ -53,6 +53,7 @@ def problem_of(content: bytes | str) -> InvalidRecords:
     return caught.value
 
 
+@pytest.mark.no_cover
 @given(RECORDS, st.sampled_from([None, 2]))
 def test_it_returns_what_was_written(records: list[dict[str, Any]], indent: int | None) -> None:
     assert read(json.dumps(records, indent=indent)) == records
@@ -68,6 +69,7 @@ def test_it_does_not_matter_how_the_bytes_come(monkeypatch: pytest.MonkeyPatch, 
         assert list(read_records(Dripping(content, size))) == MESSY
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("ending", range(1, 60, 2))
 def test_a_cut_file_is_told_from_a_whole_one_however_the_bytes_come(
     monkeypatch: pytest.MonkeyPatch, ending: int
@@ -226,6 +228,7 @@ def test_memory_is_that_of_a_record_not_of_the_file() -> None:
     assert peak < 2_000_000  # of 30 MB
 
 
+@pytest.mark.no_cover
 @given(RECORDS.filter(bool))
 def test_json_lines_return_what_was_written(records: list[dict[str, Any]]) -> None:
     content = "\n".join(json.dumps(record) for record in records)

@@ -14,7 +14,7 @@ from tests.results import stored_bytes
 from tests.test_writer_killed import endlessly, expire_leases, kill_at, survives, verify
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ segments = st.one_of(
 )
 header_values = st.text(st.characters(min_codepoint=32, max_codepoint=255))
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
 
 
 def _store(run: Run, folder: Path, name: str, content: bytes) -> None:

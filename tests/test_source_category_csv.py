@@ -124,6 +124,7 @@ def test_it_is_made_of_the_list_in_our_storage_where_that_was_copied(
     assert server.asked == []
 
 
+@pytest.mark.no_cover
 def test_memory_does_not_grow_with_the_list(file: ResultFile, tmp_path: Path) -> None:
     full_list = tmp_path / "list"
     full_list.write_bytes(b"[" + 30_000 * (json.dumps(RECORDS[0]).encode() + b",") + b"{}]")

@@ -8,7 +8,6 @@ import hashlib
 import os
 import random
 import signal
-import sys
 import time
 import warnings
 import zipfile
@@ -32,7 +31,7 @@ from collections_app.result_sets.writer import ResultSetWriter
 from tests.results import make_processing_run, make_ready_run, records, stored_records
 from tests.tools import in_ci
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 POINTS: list[tuple[Any, str]] = [
     (NewFile, "write"),
@@ -179,7 +178,6 @@ def survives(act: Callable[[], None], *, kill_after: float | None = None) -> boo
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        sys.settrace(None)  # nothing of it reaches the report of coverage, as it is killed before
         signal.alarm(HANGS_AFTER_SECONDS)
         try:
             act()
