@@ -321,7 +321,7 @@ class TestBeforeItIsReady:
         def full(*args: object) -> None:
             raise OSError(28, "No space left on device")
 
-        for room in ("write_archive", "write_category_csv"):
+        for room in ("Archive.close", "convert_category_list"):
             monkeypatch.setattr(f"collections_app.result_sets.writer.{room}", full)
         with (
             pytest.raises(OSError, match="No space left"),

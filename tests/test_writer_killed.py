@@ -99,7 +99,10 @@ def a_mess(collection: Collection) -> None:
     for record in records(3):
         writer.add_record(record)
     assert writer._file is not None
-    writer._file._file.file.close()
+    assert writer._archive is not None
+    for file in (writer._file, writer._archive.file):
+        file._file.file.close()
+    writer._drop_packed()
     make_ready_run(collection, records(1))
     Run.objects.filter(number=3).delete()
     expire_leases()

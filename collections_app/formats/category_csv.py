@@ -3,8 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
+
+import msgspec
+
+from collections_app.formats.json_records import Readable, read_batches
 
 COLUMNS = (
     "asin",
@@ -19,19 +23,66 @@ COLUMNS = (
 )
 
 
-def write_category_csv(records: Iterable[Mapping[str, Any]], out: BinaryIO) -> None:
-    """Write the nine columns of each record as CSV (RFC 4180, UTF-8); `out` stays open.
+_WORDS = {None: "", True: "true", False: "false"}
 
-    Keys that are no column are left out; a missing one is an empty cell.
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A record as the contract has it; the others are written as well, in twice the time."""
+
+    asin: str | None = None
+    parent_asin: str | None = None
+    is_variant: bool | None = None
+    is_brand: bool | None = None
+    is_store: bool | None = None
+    is_prime: bool | None = None
+    seller_name: str | None = None
+    price_cents: int | None = None
+    in_stock: bool | None = None
+    title: Any = None
+
+
+def convert_category_list(stream: Readable, out: BinaryIO) -> None:
+    """Write a category list, as read_records() reads it, as CSV (RFC 4180, UTF-8); `out` stays open.
+
+    The nine columns of each record: keys that are no column are left out; a missing one is an empty cell.
+    Raises InvalidRecords.
     """
+    _write(read_batches(stream, shape=_Row), out)
+
+
+def write_category_csv(records: Iterable[Mapping[str, Any]], out: BinaryIO) -> None:
+    """Write records as convert_category_list() writes those of a list."""
+    _write(([record] for record in records), out)
+
+
+def _write(batches: Iterable[Sequence[Any]], out: BinaryIO) -> None:
     # Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
     try:
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
-        writer.writerows([_cell(record.get(column)) for column in COLUMNS] for record in records)
+        for some in batches:
+            writer.writerows(map(_cells_of_row if isinstance(some[0], _Row) else _cells, some))
     finally:
         text.detach()
+
+
+def _cells_of_row(row: _Row) -> tuple[Any, ...]:
+    return (
+        row.asin,
+        row.parent_asin,
+        _WORDS[row.is_variant],
+        _WORDS[row.is_brand],
+        _WORDS[row.is_store],
+        _WORDS[row.is_prime],
+        row.seller_name,
+        row.price_cents,
+        _WORDS[row.in_stock],
+    )
+
+
+def _cells(record: Mapping[str, Any]) -> list[Any]:
+    return [_cell(record.get(column)) for column in COLUMNS]
 
 
 def _cell(value: Any) -> Any:

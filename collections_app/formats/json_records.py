@@ -1,19 +1,29 @@
-"""Records read from JSON, one at a time: memory is bounded by the largest record, not by the file."""
+"""Records read from JSON: memory is bounded by the largest record, not by the file.
+
+A list is read in pieces of many records, which msgspec decodes in a third of the time that `json` takes.
+Where a piece does not fit, for whatever reason, its records are taken one by one by `json`: that is what is
+exact, says what is wrong and where, and reads what msgspec refuses, such as half a surrogate pair.
+"""
 
 import codecs
 import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol
+
+import msgspec
 
 # The object that the vendor puts around a category's list.
 WRAPPER = "asins"
 
 # A larger record is a mistake in the file, such as a quotation mark that nobody closed.
 MAX_RECORD = 64 * 1024 * 1024
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
+# A piece of fewer characters is not worth the trouble.
+_SMALLEST_PIECE = 4 * 1024
 _LARGEST_CHUNK = 8 * 1024 * 1024
 
 # How close to the end of the text an error may come from the text ending too early: a literal
@@ -21,6 +31,13 @@ _LARGEST_CHUNK = 8 * 1024 * 1024
 _UNSURE = 16
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
+# What stands between two records: it is the same throughout a file, and seldom the same within a record.
+_JOINT = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
+# So many places are tried where a piece might end.
+_TRIES = 3
+
+Record = dict[str, Any]
+_Decode = Callable[[str], list[Any]]
 
 
 class InvalidRecords(Exception):
@@ -58,11 +75,27 @@ def read_records(stream: Readable, *, wrapped: bool = True) -> Iterator[dict[str
     Whatever else the object around the list holds is skipped. UTF-8, with or without a byte order
     mark. Raises InvalidRecords.
     """
-    text = _Text(stream)
+    for some in read_batches(stream, wrapped=wrapped):
+        yield from some
+
+
+def count_records(stream: Readable, *, wrapped: bool = True) -> int:
+    """Read a list to its end, as read_records() does, and return how many records there are."""
+    return sum(map(len, read_batches(stream, wrapped=wrapped)))
+
+
+def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None = None) -> Iterator[list[Any]]:
+    """Yield the records as read_records() does, but many at once, which is quicker; never an empty list.
+
+    `shape` is a msgspec.Struct that most records are expected to be. It has to forbid unknown fields: what it
+    doesn't name would not be looked at. A batch whose records all fit comes as instances of it, any other as
+    dicts.
+    """
+    text = _Text(stream, _decoders(shape))
     if wrapped and text.peek() == "{":
-        yield from _wrapped_items(text)
+        yield from _wrapped_batches(text)
     else:
-        yield from _items(text)
+        yield from _batches(text)
     if text.peek():
         text.fail("Expected nothing after the list")
 
@@ -84,6 +117,11 @@ def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
     found = False
     while line := stream.readline(MAX_RECORD + 1):
         number += 1
+        record = _whole_line(line)
+        if record is not None:
+            found = True
+            yield record
+            continue
         text = _Text(io.BytesIO(line.rstrip(b"\r\n")), line=number)
         text.check_size(len(line))
         if text.peek():
@@ -95,7 +133,16 @@ def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
         _Text(io.BytesIO()).fail("The file is empty")
 
 
-def _items(text: "_Text") -> Iterator[dict[str, Any]]:
+def _whole_line(line: bytes) -> Record | None:
+    """Return the record that a line is; None for whatever has to be looked at more closely."""
+    if len(line) > MAX_RECORD:
+        return None
+    with suppress(UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
+        return _decode_one(line.decode())
+    return None
+
+
+def _batches(text: "_Text") -> Iterator[list[Any]]:
     if not text.peek():
         text.fail("The file is empty")
     text.expect("[", "Expected a list of records, in [ and ]")
@@ -103,14 +150,14 @@ def _items(text: "_Text") -> Iterator[dict[str, Any]]:
         text.expect("]", "")
         return
     while True:
-        yield text.take_object()
+        yield text.take_some() or [text.take_object()]
         if text.peek() == "]":
             text.expect("]", "")
             return
         text.expect(",", "Expected , or ] after the record")
 
 
-def _wrapped_items(text: "_Text") -> Iterator[dict[str, Any]]:
+def _wrapped_batches(text: "_Text") -> Iterator[list[Any]]:
     found = False
     for key in _keys(text):
         if key != WRAPPER:
@@ -119,7 +166,7 @@ def _wrapped_items(text: "_Text") -> Iterator[dict[str, Any]]:
         if found:
             text.fail(f'Expected one "{WRAPPER}" in the object, not two')
         found = True
-        yield from _items(text)
+        yield from _batches(text)
     if not found:
         text.fail(f'Expected a list, or an object with the list in it: {{"{WRAPPER}": [...]}}')
 
@@ -145,8 +192,11 @@ def _keys(text: "_Text") -> Iterator[str]:
 class _Text:
     """JSON text of any length: decoded as it comes, forgotten as it is taken."""
 
-    def __init__(self, stream: Readable, *, line: int = 1) -> None:
+    def __init__(self, stream: Readable, decoders: tuple[_Decode, ...] = (), *, line: int = 1) -> None:
         self._stream = stream
+        self._decoders = decoders  # of lists of records, to be tried in this order
+        self._joint = ""  # what stands between records; not known before the first
+        self._is_new = False  # whether no piece of this text was tried yet
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
         self._text = ""
         self._at = 0  # where in the text we stand
@@ -176,7 +226,38 @@ class _Text:
             self.fail("Expected a record, in { and }")
         record = self.take_value()
         assert isinstance(record, dict)
+        joint = _JOINT.match(self._text, self._at - 1)
+        self._joint = joint[0] if joint else ""
         return record
+
+    def take_some(self) -> list[Any]:
+        """Take as many records as the text at hand allows to take at once, with what is between them.
+
+        None at all where that can't be done; the records have to be taken one by one then.
+        """
+        self.peek()
+        if not self._is_new or not self._joint:
+            return []
+        self._is_new = False
+        for end in self._places_to_cut():
+            piece = f"[{self._text[self._at : end]}]"
+            for decode in self._decoders:
+                # A cut in the middle of something leaves a piece that is no list.
+                with suppress(msgspec.MsgspecError, RecursionError):
+                    records = decode(piece)
+                    self._at = end
+                    return records
+        return []
+
+    def _places_to_cut(self) -> Iterator[int]:
+        """Yield where a record may end, from behind."""
+        # Within this no record is too large.
+        last = min(len(self._text), self._at + MAX_RECORD)
+        for _ in range(_TRIES):
+            last = self._text.rfind(self._joint, self._at, last)
+            if last < self._at + _SMALLEST_PIECE:
+                return
+            yield last + 1
 
     def take_value(self) -> Any:
         """Take the object, list, text, number or word that must come next."""
@@ -229,6 +310,7 @@ class _Text:
         self._line, self._column = self._place_after(self._text[: self._at])
         rest, self._at = self._text[self._at :], 0
         data = self._read(size)
+        self._is_new = True
         self._ended = not data
         try:
             self._text = rest + self._decode(data, final=self._ended)
@@ -263,3 +345,13 @@ def _finite(digits: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+_decode_one: Callable[[str], Record] = msgspec.json.Decoder(Record).decode
+_decode_list: _Decode = msgspec.json.Decoder(list[Record]).decode
+
+
+def _decoders(shape: type | None) -> tuple[_Decode, ...]:
+    if shape is None:
+        return (_decode_list,)
+    decode: _Decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
+    return decode, _decode_list

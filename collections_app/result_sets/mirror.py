@@ -22,8 +22,8 @@ from django.core.files.storage import storages
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from collections_app.formats.category_csv import write_category_csv
-from collections_app.formats.json_records import InvalidRecords, read_records
+from collections_app.formats.category_csv import convert_category_list
+from collections_app.formats.json_records import InvalidRecords, count_records
 from collections_app.models import FileKind, ResultFile, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.result_sets import folder
@@ -188,7 +188,7 @@ class _Mirror:
     def _count(self, file: ResultFile, coming: "_Coming") -> int | None:
         """Count the records as they come. What is no list of records is kept as it is, uncounted."""
         try:
-            return sum(1 for _ in read_records(coming, wrapped=file.kind == FileKind.CATEGORY_LIST))
+            return count_records(coming, wrapped=file.kind == FileKind.CATEGORY_LIST)
         except InvalidRecords as error:
             # Where it came short, that is what is wrong with it.
             coming.finish()
@@ -202,7 +202,7 @@ class _Mirror:
         full_list = next(file for file in self._files if file.kind == FileKind.CATEGORY_LIST)
         try:
             with storages["results"].open(full_list.key) as stored, self._new_file("list.csv") as new:
-                write_category_csv(read_records(stored), cast(BinaryIO, new))
+                convert_category_list(stored, cast(BinaryIO, new))
         except InvalidRecords as error:
             raise NotTheSame(f"It can't be made, as the list is damaged ({error}).") from None
         return new, full_list.records

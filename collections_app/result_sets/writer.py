@@ -1,4 +1,4 @@
-"""Writes the files of a run: pages as the scrape goes, the ZIP last, and then, at once, ready.
+"""Writes the files of a run: pages and their ZIP as the scrape goes, and then, at once, ready.
 
 The only writer of Run and ResultFile rows and of the results storage. Whatever happens at whatever
 moment, a reader sees a ready run with all of its files whole, or a run that is not ready:
@@ -25,12 +25,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app.formats.category_csv import write_category_csv
-from collections_app.formats.json_records import Readable, read_records
+from collections_app.formats.category_csv import convert_category_list
+from collections_app.formats.json_records import Readable, count_records, read_records
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.result_sets import folder, names
-from collections_app.result_sets.archive import write_archive
+from collections_app.result_sets.archive import Archive, Packed
 from collections_app.result_sets.lease import (
     Pulse,
     RunIsBeingWritten,
@@ -45,6 +45,7 @@ from collections_app.result_sets.new_file import NewFile
 DEFAULT_PAGE_SIZE = 250
 
 _LONGEST_REASON = 500
+_PAGES_AT_ONCE = 100
 
 
 class WrongUse(Exception):
@@ -111,15 +112,18 @@ class ResultSetWriter:
         self._page_size = page_size
         self._resumed = resumed
         self._is_category = run.collection.is_category
-        self._pages = list(run.files.filter(kind=FileKind.PAGE).order_by("position"))
+        page_names = set(run.files.filter(kind=FileKind.PAGE).values_list("name", flat=True))
+        self._page_count = len(page_names)
         self._list = run.files.filter(kind=FileKind.CATEGORY_LIST).first()
         self._archive_name = names.archive_name(run.collection.name, run.number)
-        self._names = {self._archive_name} | {page.name for page in self._pages}
+        self._names = {self._archive_name} | page_names
         self._extracted = run.extracted
         self._way: _Way | None = None
         self._file: NewFile | None = None  # the page or list in progress
         self._file_name = ""
         self._file_records = 0
+        self._packed: Packed | None = None  # the page in progress, deflated for the ZIP
+        self._archive: Archive | None = None  # with all pages so far in it; otherwise it is made last
         self._pulse = Pulse()
         self._is_over = False
 
@@ -140,9 +144,13 @@ class ResultSetWriter:
         """
         self._choose(_Way.PAGES)
         name = self._free_name(names.CATEGORY_LIST if self._is_category else names.kept_name(name))
-        with self._noticing_loss(), self._new_file() as file:
-            copying = _Copying(stream, file)
-            records = sum(1 for _ in read_records(copying, wrapped=self._is_category))
+        try:
+            with self._noticing_loss(), self._new_file() as file:
+                copying = _Copying(stream, file, self._begin_packing())
+                records = count_records(copying, wrapped=self._is_category)
+        except BaseException:
+            self._drop_packed()
+            raise
         self._extracted += records
         self._keep(file, name, records)
 
@@ -154,7 +162,7 @@ class ResultSetWriter:
         self._must_not_be_over()
         if self._file is not None or not self._has_files:
             self._end_file()
-        others = self._list_and_csv() if self._is_category else [self._archive()]
+        others = self._list_and_csv() if self._is_category else [self._finished_archive()]
         with transaction.atomic(durable=True):
             self._change(
                 state=State.READY,
@@ -162,11 +170,10 @@ class ResultSetWriter:
                 updated_at=at or timezone.now(),
                 extracted=self._extracted,
                 total=self.run.total or self._extracted,
-                file_count=len(self._pages) + len(others),
+                file_count=self._page_count + len(others),
                 is_kept=True,
             )
             self._save_all_but_pages(others)
-            ResultFile.objects.bulk_update(self._pages, ["archive_offset", "archive_size", "crc32"], 100)
         self._is_over = True
         if self._resumed:
             folder.remove_strays(self.run)
@@ -177,6 +184,7 @@ class ResultSetWriter:
         self._must_not_be_over()
         if self._file is not None:
             self._end_file()
+        self._drop_archive()
         with transaction.atomic(durable=True):
             self._change(lease_expires_at=None, extracted=self._extracted, updated_at=timezone.now())
             self._save_all_but_pages([self._list] if self._list else [])
@@ -185,7 +193,7 @@ class ResultSetWriter:
     def fail(self, reason: str, *, at: datetime | None = None) -> Run:
         """End the run as Failed, for a reason that a person understands, without files. Raises WriterLost."""
         self._must_not_be_over()
-        self._drop_file()
+        self._drop_files()
         with transaction.atomic(durable=True):
             self._change(
                 state=State.FAILED,
@@ -201,7 +209,7 @@ class ResultSetWriter:
 
     def discard(self) -> None:
         """Remove the run and its files, as though it had never been; its number stays used."""
-        self._drop_file()
+        self._drop_files()
         with transaction.atomic(durable=True):
             run = self._mine().select_for_update().first()
             if run is not None:
@@ -238,7 +246,7 @@ class ResultSetWriter:
         if not self._resumed:
             self.discard()
             return
-        self._drop_file()
+        self._drop_files()
         self._mine().update(lease_expires_at=None)
         self._is_over = True
         folder.remove_strays(self.run, self.run.attempt)
@@ -253,7 +261,7 @@ class ResultSetWriter:
         fields = {"lease_expires_at": new_expiry()} | fields
         if not self._mine().update(**fields):
             self._is_over = True
-            self._drop_file()
+            self._drop_files()
             folder.remove_strays(self.run, self.run.attempt)
             raise WriterLost(f"Run {self.run.number} was taken from its writer, failed or deleted.")
         self._pulse.renewed()
@@ -287,13 +295,13 @@ class ResultSetWriter:
 
     @property
     def _has_files(self) -> bool:
-        return bool(self._pages or self._list)
+        return bool(self._page_count or self._list)
 
     def _key(self, what: str) -> str:
         return f"{folder.folder_of(self.run)}/{self.run.attempt}-{what}"
 
     def _new_file(self) -> NewFile:
-        what = "list.json" if self._is_category else f"page-{len(self._pages) + 1:04}.json"
+        what = "list.json" if self._is_category else f"page-{self._page_count + 1:04}.json"
         return NewFile(self._key(what), self._alive)
 
     def _free_name(self, name: str) -> str:
@@ -304,18 +312,24 @@ class ResultSetWriter:
     def _append(self, data: bytes) -> None:
         if self._file is None:
             self._begin_file()
-        assert self._file is not None
-        self._file.write((b",\n" if self._file_records else b"[\n") + data)
+        self._write((b",\n" if self._file_records else b"[\n") + data)
         self._file_records += 1
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        self._file.write(data)
+        if self._packed is not None:
+            self._packed.write(data)
 
     def _begin_file(self) -> None:
         if self._is_category:
             self._file_name = names.CATEGORY_LIST
         else:
-            name = names.page_name(self.run.collection.name, self.run.number, len(self._pages) + 1)
+            name = names.page_name(self.run.collection.name, self.run.number, self._page_count + 1)
             self._file_name = self._free_name(name)
         with self._noticing_loss():
             self._file = self._new_file()
+        self._begin_packing()
         self._file_records = 0
         if self._list is not None:
             # A category's run was paused: its list is one file, so it begins anew with what it had.
@@ -329,32 +343,89 @@ class ResultSetWriter:
             self._begin_file()  # no record at all: one file that says so
         assert self._file is not None
         with self._noticing_loss(), self._file as file:
-            file.write(b"\n]\n" if self._file_records else b"[]\n")
+            self._write(b"\n]\n" if self._file_records else b"[]\n")
         self._file = None
         self._keep(file, self._file_name, self._file_records)
 
-    def _drop_file(self) -> None:
+    def _drop_files(self) -> None:
         if self._file is not None:
             self._file.discard()
             self._file = None
+        self._drop_archive()
 
     def _keep(self, file: NewFile, name: str, records: int) -> None:
         """Give a page its row. A category's list gets its own when the run is finished or paused."""
         if self._is_category:
             self._list = file.row(FileKind.CATEGORY_LIST, 0, name, records)
             return
-        page = file.row(FileKind.PAGE, len(self._pages) + 1, name, records)
+        page = file.row(FileKind.PAGE, self._page_count + 1, name, records)
         page.run = self.run
-        with transaction.atomic(durable=True):
-            self._change(extracted=self._extracted, updated_at=timezone.now())
-            page.save(force_insert=True)
-        self._pages.append(page)
+        with self._packing_or_none():
+            self._pack(page)
+            with transaction.atomic(durable=True):
+                self._change(extracted=self._extracted, updated_at=timezone.now())
+                page.save(force_insert=True)
+        self._page_count += 1
         self._names.add(name)
 
-    def _archive(self) -> ResultFile:
-        with self._noticing_loss(), NewFile(self._key("archive.zip"), self._alive) as file:
-            write_archive(self._pages, file, self.run.created_at)
-        return file.row(FileKind.ARCHIVE, 0, self._archive_name, None)
+    # Its ZIP
+
+    def _begin_packing(self) -> Packed | None:
+        """Deflate the page that begins, if the ZIP holds all pages before it."""
+        if not self._is_category and (self._archive is not None or not self._page_count):
+            self._packed = Packed()
+        return self._packed
+
+    def _pack(self, page: ResultFile) -> None:
+        if self._packed is None:
+            return
+        if self._archive is None:
+            self._archive = self._new_archive()
+        self._archive.add(page, self._packed)
+        self._drop_packed()
+
+    @contextmanager
+    def _packing_or_none(self) -> Iterator[None]:
+        # A ZIP that may lack a page, or hold one that has no row, is of no use.
+        try:
+            yield
+        except BaseException:
+            self._drop_archive()
+            raise
+
+    def _drop_packed(self) -> None:
+        if self._packed is not None:
+            self._packed.close()
+            self._packed = None
+
+    def _drop_archive(self) -> None:
+        self._drop_packed()
+        if self._archive is not None:
+            self._archive.discard()
+            self._archive = None
+
+    def _new_archive(self) -> Archive:
+        return Archive(NewFile(self._key("archive.zip"), self._alive), self.run.created_at)
+
+    def _finished_archive(self) -> ResultFile:
+        """Return the row of the ZIP, which is made from the stored pages where it did not grow with them."""
+        with self._noticing_loss(), self._packing_or_none():
+            if self._archive is None:
+                self._archive = self._new_archive()
+                self._pack_stored(self._archive)
+            self._archive.close()
+        return self._archive.file.row(FileKind.ARCHIVE, 0, self._archive_name, None)
+
+    def _pack_stored(self, archive: Archive) -> None:
+        pages = self.run.files.filter(kind=FileKind.PAGE).order_by("position")
+        last = 0
+        while some := list(pages.filter(position__gt=last)[:_PAGES_AT_ONCE]):
+            for page in some:
+                archive.add_stored(page)
+            with transaction.atomic(durable=True):
+                self._change()
+                ResultFile.objects.bulk_update(some, ["archive_offset", "archive_size", "crc32"])
+            last = some[-1].position
 
     def _list_and_csv(self) -> list[ResultFile]:
         assert self._list is not None
@@ -363,7 +434,7 @@ class ResultSetWriter:
             storages["results"].open(self._list.key) as stored,
             NewFile(self._key("list.csv"), self._alive) as file,
         ):
-            write_category_csv(read_records(stored), cast(BinaryIO, file))
+            convert_category_list(stored, cast(BinaryIO, file))
         return [self._list, file.row(FileKind.CATEGORY_CSV, 0, names.CATEGORY_CSV, self._list.records)]
 
     def _save_all_but_pages(self, files: list[ResultFile]) -> None:
@@ -386,16 +457,19 @@ def _must_be_ours(collection: Collection) -> None:
 
 
 class _Copying:
-    """A stream whose bytes are copied into a file as they are read."""
+    """A stream whose bytes are copied into a file, and deflated, as they are read."""
 
-    def __init__(self, stream: Readable, copy: NewFile) -> None:
+    def __init__(self, stream: Readable, copy: NewFile, packed: Packed | None) -> None:
         self._stream = stream
         self._copy = copy
+        self._packed = packed
 
     def read(self, size: int, /) -> bytes:
         data = self._stream.read(size)
         if data:
             self._copy.write(data)
+            if self._packed is not None:
+                self._packed.write(data)
         return data
 
 

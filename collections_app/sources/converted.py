@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
-from collections_app.formats.category_csv import write_category_csv
-from collections_app.formats.json_records import InvalidRecords, read_records
+from collections_app.formats.category_csv import convert_category_list
+from collections_app.formats.json_records import InvalidRecords
 from collections_app.models import ResultFile
 from collections_app.sources.base import SourceUnavailable
 from collections_app.sources.cache import NotMade, cached
@@ -59,7 +59,7 @@ class CategoryCsvBody:
 
     def _write(self, out: IO[bytes]) -> None:
         with self.open_list() as stream:
-            write_category_csv(read_records(stream), cast(BinaryIO, out))
+            convert_category_list(stream, cast(BinaryIO, out))
 
     @property
     def _name(self) -> str:
