@@ -23,11 +23,12 @@ COLUMNS = (
 )
 
 
+_COMMAS = len(COLUMNS) - 1
 _WORDS = {None: "", True: "true", False: "false"}
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A record as the contract has it; the others are written as well, in twice the time."""
+    """A record as the contract has it; any other is written as well, more slowly."""
 
     asin: str | None = None
     parent_asin: str | None = None
@@ -62,23 +63,27 @@ def _write(batches: Iterable[Sequence[Any]], out: BinaryIO) -> None:
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
         for some in batches:
-            writer.writerows(map(_cells_of_row if isinstance(some[0], _Row) else _cells, some))
+            if isinstance(some[0], _Row):
+                text.write("".join(map(_line, some)))
+            else:
+                writer.writerows(map(_cells, some))
     finally:
         text.detach()
 
 
-def _cells_of_row(row: _Row) -> tuple[Any, ...]:
-    return (
-        row.asin,
-        row.parent_asin,
-        _WORDS[row.is_variant],
-        _WORDS[row.is_brand],
-        _WORDS[row.is_store],
-        _WORDS[row.is_prime],
-        row.seller_name,
-        row.price_cents,
-        _WORDS[row.in_stock],
+def _line(row: _Row) -> str:
+    """Return what csv.writer makes of a row, in half of the time."""
+    price = "" if row.price_cents is None else row.price_cents
+    line = (
+        f"{row.asin or ''},{row.parent_asin or ''},"
+        f"{_WORDS[row.is_variant]},{_WORDS[row.is_brand]},{_WORDS[row.is_store]},{_WORDS[row.is_prime]},"
+        f"{row.seller_name or ''},{price},{_WORDS[row.in_stock]}"
     )
+    if line.count(",") == _COMMAS and '"' not in line and "\r" not in line and "\n" not in line:
+        return f"{line}\r\n"
+    quoted = io.StringIO(newline="")
+    csv.writer(quoted).writerow(_cells(msgspec.structs.asdict(row)))
+    return quoted.getvalue()
 
 
 def _cells(record: Mapping[str, Any]) -> list[Any]:

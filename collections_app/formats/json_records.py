@@ -22,7 +22,7 @@ WRAPPER = "asins"
 # A larger record is a mistake in the file, such as a quotation mark that nobody closed.
 MAX_RECORD = 64 * 1024 * 1024
 _CHUNK = 256 * 1024
-# A piece of fewer characters is not worth the trouble.
+# A piece of fewer bytes is not worth the trouble.
 _SMALLEST_PIECE = 4 * 1024
 _LARGEST_CHUNK = 8 * 1024 * 1024
 
@@ -37,7 +37,7 @@ _JOINT = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
 _TRIES = 3
 
 Record = dict[str, Any]
-_Decode = Callable[[str], list[Any]]
+_Decode = Callable[[bytes], list[Any]]
 
 
 class InvalidRecords(Exception):
@@ -137,8 +137,8 @@ def _whole_line(line: bytes) -> Record | None:
     """Return the record that a line is; None for whatever has to be looked at more closely."""
     if len(line) > MAX_RECORD:
         return None
-    with suppress(UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
-        return _decode_one(line.decode())
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_one(line)
     return None
 
 
@@ -195,9 +195,10 @@ class _Text:
     def __init__(self, stream: Readable, decoders: tuple[_Decode, ...] = (), *, line: int = 1) -> None:
         self._stream = stream
         self._decoders = decoders  # of lists of records, to be tried in this order
-        self._joint = ""  # what stands between records; not known before the first
-        self._is_new = False  # whether no piece of this text was tried yet
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._joint = b""  # what stands between records; not known before the first
+        self._is_slow = False  # whether what is at hand has to be taken record by record
+        self._raw = b""  # read from the stream, and not decoded yet
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0  # where in the text we stand
         self._line = line  # where the text starts
@@ -227,37 +228,54 @@ class _Text:
         record = self.take_value()
         assert isinstance(record, dict)
         joint = _JOINT.match(self._text, self._at - 1)
-        self._joint = joint[0] if joint else ""
+        self._joint = joint[0].encode() if joint else b""
         return record
 
     def take_some(self) -> list[Any]:
-        """Take as many records as the text at hand allows to take at once, with what is between them.
+        """Take as many records as can be taken at once, with what is between them.
 
         None at all where that can't be done; the records have to be taken one by one then.
         """
-        self.peek()
-        if not self._is_new or not self._joint:
+        if self._is_slow or not self._joint:
             return []
-        self._is_new = False
+        self._put_back()
         for end in self._places_to_cut():
-            piece = f"[{self._text[self._at : end]}]"
+            piece = self._raw[:end]
             for decode in self._decoders:
                 # A cut in the middle of something leaves a piece that is no list.
-                with suppress(msgspec.MsgspecError, RecursionError):
-                    records = decode(piece)
-                    self._at = end
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    records = decode(b"[%b]" % piece)
+                    self._raw = self._raw[end:]
+                    self._pass_over(piece)
                     return records
+        self._is_slow = True
         return []
 
+    def _put_back(self) -> None:
+        """Turn the text at hand into bytes again, and add to them."""
+        self._line, self._column = self._place_after(self._text[: self._at])
+        undecoded, _ = self._decoder.getstate()
+        self._raw = self._text[self._at :].encode() + undecoded + self._raw
+        self._text, self._at = "", 0
+        # Not the one that skips a byte order mark: that is for the beginning of the file.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        if len(self._raw) < _CHUNK:
+            self._raw += self._read(_CHUNK)
+
     def _places_to_cut(self) -> Iterator[int]:
-        """Yield where a record may end, from behind."""
-        # Within this no record is too large.
-        last = min(len(self._text), self._at + MAX_RECORD)
+        """Yield where a record may end in the bytes at hand, from behind."""
+        last = min(len(self._raw), MAX_RECORD)  # so that no record is too large
         for _ in range(_TRIES):
-            last = self._text.rfind(self._joint, self._at, last)
-            if last < self._at + _SMALLEST_PIECE:
+            last = self._raw.rfind(self._joint, 0, last)
+            if last < _SMALLEST_PIECE:
                 return
             yield last + 1
+
+    def _pass_over(self, piece: bytes) -> None:
+        lines = piece.count(b"\n")
+        self._line += lines
+        length = len(piece[piece.rfind(b"\n") + 1 :].decode())
+        self._column = length + 1 if lines else self._column + length
 
     def take_value(self) -> Any:
         """Take the object, list, text, number or word that must come next."""
@@ -309,11 +327,13 @@ class _Text:
     def _read_more(self, size: int) -> None:
         self._line, self._column = self._place_after(self._text[: self._at])
         rest, self._at = self._text[self._at :], 0
-        data = self._read(size)
-        self._is_new = True
+        data, self._raw = self._raw, b""
+        if not data:
+            data = self._read(size)
+            self._is_slow = False
         self._ended = not data
         try:
-            self._text = rest + self._decode(data, final=self._ended)
+            self._text = rest + self._decoder.decode(data, final=self._ended)
         except UnicodeDecodeError as error:
             self._text = rest + error.object[: error.start].decode()
             self.fail("The text is not UTF-8", len(self._text))
@@ -346,7 +366,7 @@ def _finite(digits: str) -> float:
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
-_decode_one: Callable[[str], Record] = msgspec.json.Decoder(Record).decode
+_decode_one: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
 _decode_list: _Decode = msgspec.json.Decoder(list[Record]).decode
 
 

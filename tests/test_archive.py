@@ -1,0 +1,138 @@
+"""The ZIP that grows with a run's pages: whatever happens in between, it holds exactly them."""
+
+import io
+import subprocess
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collections_app.formats.json_records import InvalidRecords
+from collections_app.models import Collection, FileKind, ResultFile, Run
+from collections_app.result_sets import archive, writer
+from collections_app.result_sets.archive import Archive
+from collections_app.result_sets.new_file import NewFile
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.results import make_processing_run, make_ready_run, records, stored_bytes
+from tests.tools import needs
+
+CHECKS = (["unzip", "-tq"], ["7z", "t"], ["python3", "-m", "zipfile", "-t"])
+
+
+def zip_of(run: Run) -> bytes:
+    return stored_bytes(run.files.get(kind=FileKind.ARCHIVE))
+
+
+def check(run: Run) -> None:
+    """The ZIP holds the pages in their order, and each page's row says where."""
+    content = zip_of(run)
+    pages = list(run.files.filter(kind=FileKind.PAGE).order_by("position"))
+    with zipfile.ZipFile(io.BytesIO(content)) as found:
+        assert found.testzip() is None
+        assert {name: found.read(name) for name in found.namelist()} == {
+            page.name: stored_bytes(page) for page in pages
+        }
+        assert found.namelist() == [page.name for page in pages]
+    for page in pages:
+        assert page.archive_offset is not None
+        assert page.archive_size is not None
+        packed = content[page.archive_offset : page.archive_offset + page.archive_size]
+        assert zlib.decompress(packed, wbits=-15) == stored_bytes(page)
+        assert page.crc32 == zlib.crc32(stored_bytes(page))
+
+
+def never(*args: object) -> None:
+    raise AssertionError("The pages must not be read again.")
+
+
+def test_it_grows_with_the_pages_and_none_is_read_again(
+    laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Archive, "add_stored", never)
+    check(make_ready_run(laptops, records(5), page_size=2))
+
+
+def test_a_run_that_was_paused_gets_a_zip_of_all_its_pages(
+    laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PAGES_AT_ONCE", 2)
+    run = make_processing_run(laptops, records(5), page_size=1)
+    with ResultSetWriter.resume(run, page_size=1) as resumed:
+        for record in records(2, first=6):
+            resumed.add_record(record)
+    assert resumed.run.files.filter(kind=FileKind.PAGE).count() == 7
+    check(resumed.run)
+
+
+def test_a_page_that_is_refused_leaves_no_trace(laptops: Collection) -> None:
+    with ResultSetWriter.start(laptops) as writing:
+        for content in (b"[{}]", b'[{"a": 1}, oops]', b'[{"a": 2}]'):
+            try:
+                writing.add_page(f"{len(content)}.json", io.BytesIO(content))
+            except InvalidRecords:
+                assert content.endswith(b"oops]")
+    assert writing.run.files.filter(kind=FileKind.PAGE).count() == 2
+    check(writing.run)
+
+
+def test_a_zip_that_could_not_be_written_to_is_made_anew(
+    laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with ResultSetWriter.start(laptops, page_size=1) as writing:
+        writing.add_record({"n": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(Archive, "add", full)
+            with pytest.raises(OSError, match="No space left"):
+                writing.add_record({"n": 2})
+        writing.add_record({"n": 3})
+    assert writing.run.files.filter(kind=FileKind.PAGE).count() == 2
+    check(writing.run)
+
+
+@pytest.mark.parametrize("in_memory", [1, 10_000_000])
+@pytest.mark.parametrize("limit", [50, zipfile.ZIP64_LIMIT])
+def test_pages_of_any_size_go_into_a_zip_that_other_programs_accept(
+    laptops: Collection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_memory: int, limit: int
+) -> None:
+    monkeypatch.setattr(archive, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    run = make_ready_run(laptops, records(1000), page_size=600)
+    path = tmp_path / "pages.zip"
+    path.write_bytes(zip_of(run))
+    for command in CHECKS:
+        done = subprocess.run(
+            [needs(command[0]), *command[1:], path], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "warning" not in (done.stdout + done.stderr).lower()
+    with zipfile.ZipFile(path) as found:
+        assert found.infolist()[0].extract_version == (45 if limit == 50 else 20)
+    check(run)
+
+
+@given(st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_come_back(results_folder: Path, pages: list[list[bytes]]) -> None:
+    made = Archive(NewFile("any.zip", lambda: None), timezone.now())
+    rows = [ResultFile(name=f"{number}.json") for number in range(len(pages))]
+    for row, pieces in zip(rows, pages, strict=True):
+        with archive.Packed() as packed:
+            for piece in pieces:
+                packed.write(piece)
+            made.add(row, packed)
+    made.close()
+    content = (results_folder / "any.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as found:
+        assert [found.read(row.name) for row in rows] == [b"".join(pieces) for pieces in pages]
+    for row, pieces in zip(rows, pages, strict=True):
+        assert row.archive_offset is not None
+        assert row.archive_size is not None
+        packed_bytes = content[row.archive_offset : row.archive_offset + row.archive_size]
+        assert zlib.decompress(packed_bytes, wbits=-15) == b"".join(pieces)
