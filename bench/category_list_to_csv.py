@@ -32,7 +32,7 @@ import duckdb
 columns = "asin, parent_asin, is_variant, is_brand, is_store, is_prime, seller_name, price_cents, in_stock"
 before, began = memory("VmRSS"), time.perf_counter()
 duckdb.execute("SET enable_progress_bar = false")
-duckdb.execute(f"COPY (SELECT {columns} FROM read_json('{source}')) TO '{target}' (HEADER)")
+duckdb.sql(f"FROM read_json('{source}') SELECT {columns}").write_csv(target)
 print(time.perf_counter() - began, memory("VmHWM") - before)
 """
 )

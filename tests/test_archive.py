@@ -117,6 +117,7 @@ def test_pages_of_any_size_go_into_a_zip_that_other_programs_accept(
     check(run)
 
 
+@pytest.mark.no_cover
 @given(st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=5))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_come_back(results_folder: Path, pages: list[list[bytes]]) -> None:

@@ -89,6 +89,7 @@ def outcome(write: Any) -> bytes | str:
     return out.getvalue()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("chunk", [100, 700, 256 * 1024])
 @pytest.mark.parametrize(
     "style", [{}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}], ids=str
