@@ -3,19 +3,20 @@
 import shutil
 import tempfile
 import zipfile
-import zlib
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from django.core.files.storage import storages
+from isal import isal_zlib
 
 from collections_app.models import ResultFile
 from collections_app.result_sets.new_file import NewFile
 
 _BLOCK = 256 * 1024
-# A little larger than what 6 makes (1.02 times), in half of the time.
-_LEVEL = 5
+# Of real scraped records it makes 1.11 times what `zip -6` makes, in 0.14 of the time.
+_LEVEL = 3
+_RAW_DEFLATE = -15  # without the header that zlib has; a window of 32 KiB
 # What of a page's deflated bytes is kept in memory until the page is whole.
 _IN_MEMORY = 8 * 1024 * 1024
 # What the format can say.
@@ -27,7 +28,7 @@ class Packed:
     """A page's bytes, deflated as they come; those of a very large page go into a temporary file."""
 
     def __init__(self) -> None:
-        self._deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
+        self._deflate = isal_zlib.compressobj(_LEVEL, wbits=_RAW_DEFLATE)
         self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # closed by close()
         self.size = 0
         self.crc32 = 0
@@ -35,7 +36,7 @@ class Packed:
     def write(self, data: bytes) -> None:
         """Add some of the page's bytes."""
         self.size += len(data)
-        self.crc32 = zlib.crc32(data, self.crc32)
+        self.crc32 = isal_zlib.crc32(data, self.crc32)
         self._spool.write(self._deflate.compress(data))
 
     def move_to(self, member: zipfile.ZipInfo, out: NewFile) -> int:
