@@ -150,7 +150,7 @@ class FileServer:
         class Handler(_FileHandler):
             files = outer
 
-        with _Server(self, Handler) as server:
+        with Server(self, Handler) as server:
             self.port = server.server_address[1]
             thread = threading.Thread(target=server.serve_forever, args=[0.01])
             thread.start()
@@ -214,17 +214,19 @@ class _FileHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """Counts its connections, and can close them."""
+
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, files: FileServer, handler: type["_FileHandler"]) -> None:
-        self._files = files
+    def __init__(self, counter: Any, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._counter = counter
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._files.connections += 1
+        self._counter.connections += 1
         self._open.add(request)
         super().process_request(request, client_address)
 

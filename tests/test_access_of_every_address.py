@@ -55,6 +55,7 @@ TABLE = {
     "account_change": ("team/accounts/{account}/change", FORM, "login 403 in404 403 in in"),
     "account_disconnect": ("team/accounts/{account}/disconnect", FORM, "login 403 in404 403 in in"),
     "profile": ("profile/", FORM, "login in in in in in"),
+    "pull_client": ("profile/pull.py", "GET HEAD", "login in in in in in"),
     "key_create": ("profile/keys", "POST", "login 403 in in in in"),
     "key_revoke": ("keys/{bobs_key}/revoke", FORM, "login 403 in404 in in in"),
     "team_switch": ("team", "POST", "login in403 in403 in in in"),

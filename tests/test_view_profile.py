@@ -7,9 +7,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
-from tests.html import rows
+from tests.html import links, rows
 from tests.meanwhile import ask_meanwhile
 from tests.results import make_processing_run, make_ready_run, make_run_of_pages, records
+from tests.server import ROOT
 
 
 def calls(answer: Any) -> list[str]:
@@ -168,7 +169,7 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
     laptops.save()
     make_ready_run(laptops, records(3))
     make_processing_run(laptops)
-    list_call, file_call = calls(as_bob.get("/profile/"))
+    list_call, file_call, pull_call = calls(as_bob.get("/profile/"))
     assert list_call.splitlines() == [
         "curl http://testserver/api/v1/schedules/collections/results/download/ \\",
         "  -X POST \\",
@@ -180,6 +181,10 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
         'curl "http://testserver/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json" \\',
         '  -H "x-api-key: YOUR_API_KEY" \\',
         '  -o "page_1.json"',
+    ]
+    assert pull_call.splitlines() == [
+        "export MULTICART_API_KEY=YOUR_API_KEY",
+        "python pull.py 101 --latest --verify --base-url http://testserver/api/v1",
     ]
 
 
@@ -204,14 +209,14 @@ def test_a_collection_with_results_is_preferred(
     as_bob: Client, laptops: Collection, headphones: Collection
 ) -> None:
     make_ready_run(headphones, records(1))
-    list_call, file_call = calls(as_bob.get("/profile/"))
+    list_call, file_call, _ = calls(as_bob.get("/profile/"))
     assert f'"collection_id": {headphones.pk},' in list_call
     assert file_call.endswith('-o "category_asins.json"')
 
 
 def test_before_the_first_result_there_is_only_the_first_call(as_bob: Client, laptops: Collection) -> None:
     answer = as_bob.get("/profile/")
-    assert len(calls(answer)) == 1
+    assert [call.split()[0] for call in calls(answer)] == ["curl", "export"]
     assert "Once a run is completed" in answer.content.decode()
 
 
@@ -223,3 +228,20 @@ def test_an_archived_or_another_teams_collection_is_no_example(
     answer = as_bob.get("/profile/")
     assert calls(answer) == []
     assert "As soon as Crawlers has a collection" in answer.content.decode()
+
+
+# --- the client ---------------------------------------------------------------------------------
+
+
+def test_the_client_is_there_to_be_downloaded_whole_and_in_parts(as_bob: Client, laptops: Collection) -> None:
+    content = (ROOT / "collections_app" / "client" / "pull.py").read_bytes()
+    assert links(as_bob.get("/profile/"))["pull.py"] == "/profile/pull.py"
+    answer = as_bob.get("/profile/pull.py")
+    assert answer.getvalue() == content
+    assert answer["Content-Disposition"] == 'attachment; filename="pull.py"'
+    part = as_bob.get("/profile/pull.py", headers={"Range": "bytes=9-", "If-Range": answer["ETag"]})
+    assert (part.status_code, part.getvalue()) == (206, content[9:])
+
+
+def test_the_client_is_there_for_nobody_else(client: Client) -> None:
+    assert client.get("/profile/pull.py")["Location"] == "/accounts/login/?next=/profile/pull.py"

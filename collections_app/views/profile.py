@@ -34,6 +34,10 @@ curl "{address}" \\
   -H "x-api-key: {key}" \\
   -o "{saved_as}\""""
 
+PULL_CALL = """\
+export MULTICART_API_KEY={key}
+python pull.py {collection_id} --latest --verify --base-url {address}"""
+
 
 @signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -95,9 +99,10 @@ def _show(request: MemberRequest, *, status: int = HTTPStatus.OK, **context: obj
 
 @dataclass(frozen=True)
 class Example:
-    """The two example calls, filled in."""
+    """The example calls, filled in: the API's two, and that of the client."""
 
     list_call: str
+    pull_call: str
     file_call: str = ""
 
 
@@ -113,13 +118,16 @@ def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
         key=key,
         collection_id=collection.pk,
     )
+    pull_call = PULL_CALL.format(
+        address=absolute(request, reverse("api:api-root")).rstrip("/"), key=key, collection_id=collection.pk
+    )
     run = collection.runs.filter(state=State.READY).newest_first().first()
     shown = [FileKind.PAGE, FileKind.CATEGORY_LIST]
     file = run.files.filter(kind__in=shown).order_by("position").first() if run else None
     if run is None or file is None:
-        return Example(list_call)
+        return Example(list_call, pull_call)
     folder = reverse("api:download_result_file", args=[collection.pk, run.number, "-"]).removesuffix("-")
     saved_as = f"page_{file.position}.json" if file.kind == FileKind.PAGE else file.name
     # Everything but letters and digits is quoted: $ and ` mean something to a shell.
     address = absolute(request, folder + quote(file.name, safe=""))
-    return Example(list_call, FILE_CALL.format(address=address, key=key, saved_as=saved_as))
+    return Example(list_call, pull_call, FILE_CALL.format(address=address, key=key, saved_as=saved_as))

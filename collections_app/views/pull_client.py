@@ -1,0 +1,47 @@
+"""The client for scripts, as a file to download."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from collections_app import client
+from collections_app.access import signed_in
+from collections_app.delivery import deliver
+from collections_app.sources import Deliverable
+
+CLIENT = Path(client.__file__).with_name("pull.py")
+
+
+@dataclass(frozen=True)
+class _FileOfOurs:
+    """A file that comes with the site, as a Body."""
+
+    path: Path
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        """Open the file at `start`."""
+        file = self.path.open("rb")
+        file.seek(start)
+        return file
+
+
+@signed_in
+@require_safe
+def pull_client(request: HttpRequest) -> HttpResponseBase:
+    """Deliver the client."""
+    facts = CLIENT.stat()
+    return deliver(
+        request,
+        Deliverable(
+            name=CLIENT.name,
+            size=facts.st_size,
+            etag=f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"',
+            modified=datetime.fromtimestamp(facts.st_mtime, UTC),
+            body=_FileOfOurs(CLIENT),
+        ),
+    )

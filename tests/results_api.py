@@ -1,0 +1,224 @@
+"""A server that speaks the vendor's two calls and, where a test says so, what only the dashboard has."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tests.faults import Server
+
+KEY = "canary-key-0123456789abcdef"
+COLLECTION = 101
+_PIECE = 64 * 1024
+_LIST = "/api/v1/schedules/collections/results/download/"
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+
+
+@dataclass
+class ListedRun:
+    """A run with its files by their names; the vendor knows no others than pages and a ZIP."""
+
+    number: int
+    pages: dict[str, bytes] = field(default_factory=dict)
+    archive: dict[str, bytes] = field(default_factory=dict)
+    is_ready: bool = True
+    created_at: str = "2026-06-20T12:00:00Z"
+    updated_at: str = "2026-06-20T12:05:00Z"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return self.pages | self.archive
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came."""
+
+    method: str
+    path: str
+    range: str | None
+    if_range: str | None
+    body: Any = None
+
+
+@dataclass
+class ResultsApi:
+    """The API over real HTTP. What a test sets is what the next answer has."""
+
+    runs: list[ListedRun]
+    key: str = KEY
+    has_etags: bool = True
+    has_ranges: bool = True
+    has_lengths: bool = True
+    is_dashboard: bool = False
+    converted: dict[str, bytes | dict[str, Any]] = field(default_factory=dict)  # records.csv: 202 first
+    instead: Callable[[Asked], tuple[int, dict[str, str], bytes] | None] = lambda asked: None
+    before_piece: Callable[[Asked, int], object] = lambda asked, position: None
+    asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
+    port: int = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/v1"
+
+    def asked_for(self, ending: str) -> list[Asked]:
+        """Return the requests for a file."""
+        return [asked for asked in self.asked if urlsplit(asked.path).path.endswith(ending)]
+
+    @contextmanager
+    def running(self) -> Iterator["ResultsApi"]:
+        """Listen on a port of this machine's until the end of the block."""
+        outer = self
+
+        class Handler(_Handler):
+            api = outer
+
+        with Server(self, Handler) as server:
+            self.port = server.server_address[1]
+            thread = threading.Thread(target=server.serve_forever, args=[0.01])
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.close_connections()
+                server.shutdown()
+                thread.join()
+
+    def entry(self, run: ListedRun) -> dict[str, Any]:
+        """Return a run as the list has it: links with their spaces, and that misspelt word."""
+        folder = f"https://multicartapi.com/api/v1/results/{COLLECTION}/{run.number}"
+        links = [f"{folder}/{name}" for name in run.pages]
+        archive = [f"{folder}/{name}" for name in run.archive]
+        return {
+            "id": run.number,
+            "collection": COLLECTION,
+            "is_download_generated": run.is_ready,
+            "download_links": {
+                "pages": links if run.is_ready else [],
+                "all_pages": archive[0] if archive and run.is_ready else None,
+            },
+            "total_exacted_result": 250,
+            "total_results": 250,
+            "created_at": run.created_at,
+            "updated_at": run.updated_at,
+        }
+
+
+def etag_of(content: bytes) -> str:
+    """Return the strong ETag that a content has here."""
+    return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+
+
+def envelope(code: int, data: object) -> bytes:
+    """Return an answer of the API's."""
+    return json.dumps({"code": code, "data": data, "status": int(code < 300)}).encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api: ResultsApi
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(body)
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def _answer(self, body: Any) -> None:
+        api = self.api
+        asked = Asked(self.command, self.path, self.headers["Range"], self.headers["If-Range"], body)
+        api.asked.append(asked)
+        instead = api.instead(asked)
+        if instead:
+            self._send(*instead)
+        elif self.headers["x-api-key"] != api.key:
+            # The vendor refuses to list with HTTP 200, and to give a file with the status itself.
+            self._send_json(200 if body else 401, envelope(401, "Unknown key."))
+        elif asked.path == _LIST:
+            self._list(body)
+        else:
+            self._file(asked)
+
+    def _list(self, body: dict[str, Any]) -> None:
+        if body["collection_id"] != COLLECTION:
+            self._send_json(200, envelope(404, "No such collection."))
+            return
+        page = self.api.runs[body["skip"] : body["skip"] + body["limit"]]
+        self._send_json(200, envelope(200, [self.api.entry(run) for run in page]))
+
+    def _file(self, asked: Asked) -> None:
+        path = unquote(urlsplit(asked.path).path)
+        for run in self.api.runs:
+            if self.api.is_dashboard and self._of_the_dashboard(asked, path, run):
+                return
+            folder = f"/api/v1/results/{COLLECTION}/{run.number}/"
+            if path.startswith(folder) and path.removeprefix(folder) in run.files:
+                self._send_file(asked, run.files[path.removeprefix(folder)])
+                return
+        self._send_json(404, envelope(404, "There is nothing at this address."))
+
+    def _of_the_dashboard(self, asked: Asked, path: str, run: ListedRun) -> bool:
+        folder = f"/api/v1/collections/{COLLECTION}/runs/{run.number}/"
+        name = path.removeprefix(folder)
+        if name == path:
+            return False
+        if name == "manifest.json":
+            files = [
+                {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                for name, content in run.files.items()
+            ]
+            self._send(200, {"Content-Type": "application/json"}, json.dumps({"files": files}).encode())
+            return True
+        made = self.api.converted.get(name)
+        if isinstance(made, bytes):
+            self._send_file(asked, made)
+        elif made is not None:
+            self._send(
+                202, {"Retry-After": "0"}, json.dumps({"code": 202, "data": made, "status": 1}).encode()
+            )
+        return made is not None
+
+    def _send_json(self, status: int, body: bytes) -> None:
+        self._send(status, {"Content-Type": "application/json"}, body)
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send_file(self, asked: Asked, content: bytes) -> None:
+        api = self.api
+        part = _RANGE.fullmatch(asked.range or "") if api.has_ranges else None
+        if part and asked.if_range not in {None, etag_of(content)}:
+            part = None
+        first, end = (int(part[1]), int(part[2]) + 1) if part else (0, len(content))
+        self.send_response(206 if part else 200)
+        if part:
+            self.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(content)}")
+        if api.has_etags:
+            self.send_header("ETag", etag_of(content))
+        self.send_header("Content-Type", "application/octet-stream")
+        if api.has_lengths:
+            self.send_header("Content-Length", str(end - first))
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(first, end, _PIECE):
+            api.before_piece(asked, start)
+            piece = content[start : min(start + _PIECE, end)]
+            self.wfile.write(piece if api.has_lengths else b"%x\r\n%s\r\n" % (len(piece), piece))
+        if not api.has_lengths:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""

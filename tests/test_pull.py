@@ -1,0 +1,946 @@
+"""The client: over real HTTP, against a server that speaks the vendor's two calls, and against the site."""
+
+import ast
+import base64
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from collections_app.client import pull
+from tests.faults import Fault, FaultProxy, random_bytes
+from tests.results_api import COLLECTION, KEY, Asked, ListedRun, ResultsApi, envelope, etag_of
+from tests.server import ROOT, DemoServer
+
+PAGE = "AU Laptops_88_Results_Page_{}.json"
+ZIP = "AU Laptops_88_Results_All_Pages.zip"
+MIB = 1024 * 1024
+LARGE = random_bytes(3 * MIB)
+README = (ROOT / "README.md").read_text()
+PULL = ROOT / "collections_app" / "client" / "pull.py"
+
+
+def page(number: int) -> bytes:
+    return json.dumps([{"asin": f"B{number:09}", "title": "Ünïcode"}]).encode()
+
+
+def zip_of(pages: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in pages.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def run_88() -> ListedRun:
+    pages = {PAGE.format(number): page(number) for number in (1, 2)}
+    return ListedRun(88, pages, {ZIP: zip_of(pages)})
+
+
+def run_of(number: int, content: bytes, name: str = "large.bin") -> ListedRun:
+    return ListedRun(number, {name: content})
+
+
+@pytest.fixture
+def api() -> Iterator[ResultsApi]:
+    """The vendor: run 89 is being scraped, run 88 is ready, run 87 is of the day before."""
+    older = ListedRun(87, {"AU Laptops_87_Results_Page_1.json": page(3)}, created_at="2026-06-19T12:00:00Z")
+    with ResultsApi([ListedRun(89, is_ready=False), run_88(), older]).running() as api:
+        yield api
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a pull wait for next to nothing, note every piece, and take a small file for a large one."""
+    monkeypatch.setenv(pull.KEY_VARIABLE, KEY)
+    monkeypatch.delenv(pull.URL_VARIABLE, raising=False)
+    monkeypatch.setattr(pull, "PAUSES", (0.01,) * 5)
+    monkeypatch.setattr(pull, "POLL", 0.01)
+    monkeypatch.setattr(pull, "NOTED_EVERY", (0.0, 0))
+    monkeypatch.setattr(pull, "LEAST_PART", MIB)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "output"
+
+
+@pytest.fixture
+def do_pull(api: ResultsApi, output: Path) -> Callable[..., int]:
+    """Pull in this process."""
+
+    def do(*arguments: object, base_url: str = "") -> int:
+        more = ["--output", output, "--base-url", base_url or api.base_url]
+        return pull.main([str(COLLECTION), *map(str, [*arguments, *more])])
+
+    return do
+
+
+Pull = Callable[..., int]
+
+
+def pulled(output: Path) -> dict[str, bytes]:
+    """Return every file that was pulled; what the client keeps for itself is left out."""
+    folder = output / str(COLLECTION)
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in {".pull.json", ".pull.lock"}
+    }
+
+
+def files_of(run: ListedRun) -> dict[str, bytes]:
+    return {f"{run.number}/{name}": content for name, content in run.pages.items()}
+
+
+class TestWhichRuns:
+    def test_the_latest_is_the_newest_that_is_ready(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        assert do_pull() == 0
+        assert pulled(output) == files_of(api.runs[1])
+        assert api.asked[0].body == {"collection_id": 101, "skip": 0, "limit": 50}
+
+    def test_one_by_its_number(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        assert do_pull("--run", 87) == 0
+        assert pulled(output) == files_of(api.runs[2])
+
+    def test_since_a_date(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        assert do_pull("--since", "2026-06-20") == 0
+        assert pulled(output) == files_of(api.runs[1])
+        assert do_pull("--since", "2026-06-19T12:00:00Z") == 0
+        assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
+
+    def test_all_of_a_long_list_though_newer_runs_arrive_meanwhile(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        api.runs = [run_of(number, b"[]", f"{number}.json") for number in range(120, 0, -1)]
+
+        def arrive(asked: Asked) -> None:
+            if asked.body and asked.body["skip"]:
+                api.runs.insert(0, run_of(len(api.runs) + 1, b"[]", "late.json"))
+
+        api.instead = arrive
+        assert do_pull("--all") == 0
+        assert set(pulled(output)) == {f"{number}/{number}.json" for number in range(1, 121)}
+
+    def test_a_run_that_is_not_there(
+        self, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert do_pull("--run", 999) == 2
+        assert capsys.readouterr().err == "pull: Collection 101 has no run 999.\n"
+        assert not output.exists()
+
+    def test_a_run_that_is_not_ready(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+        assert do_pull("--run", 89) == 4
+        assert capsys.readouterr().out == "Run 89 of collection 101 is not ready yet.\n"
+
+    @pytest.mark.parametrize("which", [["--run", 89], ["--latest"], ["--all"]])
+    def test_it_waits_for_a_run_to_be_ready(
+        self, api: ResultsApi, do_pull: Pull, output: Path, which: list[object]
+    ) -> None:
+        api.runs = [ListedRun(89, is_ready=False)]
+
+        def finish(asked: Asked) -> None:
+            if len(api.asked) == 6:
+                api.runs[0] = run_of(89, b"[]", "new.json")
+
+        api.instead = finish
+        assert do_pull(*which, "--wait", 60) == 0
+        assert pulled(output) == {"89/new.json": b"[]"}
+
+    def test_it_waits_no_longer_than_it_was_told(self, do_pull: Pull, output: Path) -> None:
+        assert do_pull("--run", 89, "--wait", "0.05") == 4
+        assert not output.exists()
+
+
+class TestNothingTwice:
+    def test_what_is_here_is_left_alone(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], output: Path
+    ) -> None:
+        assert do_pull() == 0
+        assert capsys.readouterr().out == (
+            f"Collection 101, run 88: 2 new files (108 bytes), in {output}/101/88\n"
+        )
+        api.asked.clear()
+        assert do_pull() == 3
+        assert [asked.method for asked in api.asked] == ["POST"]
+        assert capsys.readouterr().out == (
+            f"Collection 101, run 88: nothing new, 2 here already, in {output}/101/88\n"
+        )
+
+    def test_a_file_that_was_cut_here_is_pulled_again(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        do_pull()
+        (output / "101/88" / PAGE.format(1)).write_bytes(b"[")
+        assert do_pull() == 0
+        assert pulled(output) == files_of(api.runs[1])
+
+    def test_a_run_that_was_made_anew_is_pulled_again(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        do_pull()
+        api.runs[1] = ListedRun(88, {PAGE.format(1): page(9)}, updated_at="2026-06-21T00:00:00Z")
+        assert do_pull() == 0
+        assert pulled(output)[f"88/{PAGE.format(1)}"] == page(9)
+
+    def test_two_pulls_at_once_do_not_meet(
+        self, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pull.alone(output, COLLECTION):
+            assert do_pull() == 1
+        assert capsys.readouterr().err == "pull: Another pull of collection 101 is at work here.\n"
+        assert do_pull() == 0
+
+
+class TestProof:
+    def test_by_the_sha_256_of_the_manifest(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.is_dashboard = True
+        assert do_pull("--verify") == 0
+        assert do_pull("--verify") == 3
+        damaged = output / "101/88" / PAGE.format(1)
+        damaged.write_bytes(damaged.read_bytes().replace(b"1", b"2"))
+        assert do_pull() == 3  # its size is right, and nobody looks closer without --verify
+        assert do_pull("--verify") == 0
+        assert pulled(output) == files_of(api.runs[1])
+
+    def test_what_comes_damaged_every_time_is_not_kept(
+        self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        api.is_dashboard = True
+
+        def damage(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
+            return (200, {}, page(2)) if asked.path.endswith("Page_1.json") else None
+
+        api.instead = damage
+        assert do_pull("--verify") == 1
+        assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
+        assert "its SHA-256 is not the one that the server states" in capsys.readouterr().err
+        api.instead = lambda asked: None
+        assert do_pull("--verify") == 0
+
+    @pytest.mark.parametrize("form", ["pages", "zip"])
+    def test_at_the_vendor_by_its_form(self, api: ResultsApi, do_pull: Pull, output: Path, form: str) -> None:
+        assert do_pull("--verify", "--format", form) == 0
+        name, content = next(iter((api.runs[1].pages if form == "pages" else api.runs[1].archive).items()))
+        broken = content[:45] + b"\xff" + content[46:]
+        api.runs[1] = ListedRun(88, {name: broken}, {name: broken}, updated_at="later")
+        assert do_pull("--verify", "--format", form) == 1
+        assert pulled(output)[f"88/{name}"] == content
+
+    def test_by_the_digest_of_the_answer(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        right, digest = LARGE[:5000], hashlib.sha256(LARGE[:5000]).digest()
+        headers = {"Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:"}
+        answers = iter([LARGE[1:5001], right])
+        api.runs = [run_of(88, right)]
+        api.instead = lambda asked: (200, headers, next(answers)) if asked.path.endswith("bin") else None
+        assert do_pull("--verify") == 0
+        assert pulled(output) == {"88/large.bin": right}
+
+
+class TestFormats:
+    @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "xlsx", "parquet"])
+    def test_the_dashboard_makes_it_and_is_waited_for(
+        self, api: ResultsApi, do_pull: Pull, output: Path, form: str
+    ) -> None:
+        api.is_dashboard = True
+        name, waiting = f"records.{form}", {"state": "running", "done": 1, "total": 2}
+        api.converted = {name: waiting}
+        assert do_pull("--format", form) == 4
+        assert pulled(output) == {}
+
+        def make(asked: Asked) -> None:
+            if len(api.asked_for(name)) == 4:
+                api.converted = {name: b"made"}
+
+        api.instead = make
+        assert do_pull("--format", form, "--wait") == 0
+        assert pulled(output) == {f"88/{name}": b"made"}
+
+    def test_of_the_columns_that_were_asked_for(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.is_dashboard = True
+        api.converted = {"records.csv": b"asin\n"}
+        assert do_pull("--format", "csv", "--columns", "asin,a b") == 0
+        assert api.asked[-1].path.endswith("/records.csv?columns=asin,a%20b")
+        assert do_pull("--format", "csv", "--columns", "asin,a b") == 3
+        assert do_pull("--format", "csv") == 0  # other columns are another file
+
+    def test_one_that_can_not_be_made(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        api.is_dashboard = True
+        api.converted = {"records.csv": {"state": "failed", "reason": "The disk is full."}}
+        assert do_pull("--format", "csv", "--wait") == 1
+        assert "The server could not make it. The disk is full." in capsys.readouterr().err
+
+    @pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
+    def test_the_vendor_has_none_of_them(
+        self, do_pull: Pull, capsys: pytest.CaptureFixture[str], form: str
+    ) -> None:
+        assert do_pull("--format", form) == 2
+        assert capsys.readouterr().err == (
+            f"pull: Only the results dashboard makes {form} of run 88; this server isn't one, "
+            "so use --format pages.\n"
+        )
+
+
+class TestResuming:
+    @pytest.mark.parametrize("connections", [1, 4])
+    @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    def test_a_pull_that_was_killed_goes_on_to_the_same_bytes(
+        self, api: ResultsApi, do_pull: Pull, output: Path, connections: int, end: signal.Signals
+    ) -> None:
+        api.runs = [run_of(88, LARGE)]
+        go_on = threading.Event()
+
+        def hold(asked: Asked, position: int) -> None:
+            # Every connection gets half of a part.
+            if position % MIB >= MIB // 2:
+                go_on.wait(30)
+
+        api.before_piece = hold
+        impatient = "pull.NOTED_EVERY = (0, 0); pull.LEAST_PART = 1024 * 1024; pull.command()"
+        arguments = ["101", "--parallel", str(connections), "--output", str(output)]
+        with subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                f"from collections_app.client import pull; {impatient}",
+                *arguments,
+                "--base-url",
+                api.base_url,
+            ],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+        ) as process:
+            half = 512 * 1024 if connections == 1 else 3 * 512 * 1024
+            wait_until(lambda: noted(output) >= half)
+            process.send_signal(end)
+            _, said = process.communicate(timeout=20)
+        assert process.returncode == (-end if end == signal.SIGKILL else 130)
+        assert end == signal.SIGKILL or b"The same command goes on from here." in said
+        assert not (output / "101/88/large.bin").exists()
+        go_on.set()
+        api.asked.clear()
+        assert do_pull() == 0
+        assert pulled(output) == {"88/large.bin": LARGE}
+        again = api.asked_for("large.bin")
+        assert all(asked.range and asked.if_range == etag_of(LARGE) for asked in again)
+        assert bytes_asked_for(again) == len(LARGE) - half
+
+    def test_without_resume_it_begins_anew(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        leave_a_part(api, do_pull, output)
+        assert do_pull("--no-resume") == 0
+        assert api.asked_for("large.bin")[0].range is None
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+    def test_a_file_that_changed_meanwhile_begins_anew(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        leave_a_part(api, do_pull, output)
+        changed = random_bytes(3 * MIB, seed=2)
+        api.runs = [run_of(88, changed)]
+        assert do_pull() == 0
+        assert [asked.range is None for asked in api.asked_for("large.bin")][:2] == [False, True]
+        assert pulled(output) == {"88/large.bin": changed}
+
+    def test_a_run_that_was_made_anew_is_not_resumed(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        leave_a_part(api, do_pull, output)
+        api.runs = [replace(run_of(88, LARGE), updated_at="2026-07-01T00:00:00Z")]
+        assert do_pull() == 0
+        assert api.asked_for("large.bin")[0].range is None
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+    @pytest.mark.parametrize("damage", ["", "[]", '{"size": 5}', '{"missing": [[5, 1]]}'])
+    def test_a_damaged_note_begins_anew(
+        self, api: ResultsApi, do_pull: Pull, output: Path, damage: str
+    ) -> None:
+        leave_a_part(api, do_pull, output)
+        (output / "101/88/large.bin.part.json").write_text(damage)
+        assert do_pull() == 0
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+
+class TestParallel:
+    def test_ranges_make_the_same_file(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.runs = [run_of(88, LARGE + b"end")]
+        assert do_pull("--parallel", 3) == 0
+        assert pulled(output) == {"88/large.bin": LARGE + b"end"}
+        ranges = [asked.range for asked in api.asked_for("large.bin")]
+        assert sorted(filter(None, ranges)) == ["bytes=1048577-2097153", "bytes=2097154-3145730"]
+        assert ranges.count(None) == 1  # which brings the first part
+
+    def test_a_small_file_is_one_request(self, api: ResultsApi, do_pull: Pull) -> None:
+        do_pull("--parallel", 16)
+        assert [asked.range for asked in api.asked_for(".json")] == [None, None]
+        assert api.connections == 1
+
+    def test_a_file_that_changes_on_the_way_is_never_a_mixture(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        changed = random_bytes(3 * MIB, seed=2)
+        api.runs = [run_of(88, LARGE)]
+
+        def change(asked: Asked) -> None:
+            if asked.range:
+                api.runs = [run_of(88, changed)]
+
+        api.instead = change
+        assert do_pull("--parallel", 3) == 0
+        assert pulled(output) == {"88/large.bin": changed}
+
+    @pytest.mark.parametrize("what", ["has_ranges", "has_etags"])
+    def test_a_server_that_can_not_do_it(
+        self, api: ResultsApi, do_pull: Pull, output: Path, what: str
+    ) -> None:
+        setattr(api, what, False)
+        api.runs = [run_of(88, LARGE)]
+        assert do_pull("--parallel", 3) == 0
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+
+class TestNetworks:
+    def test_connections_that_break_are_resumed(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.runs = [run_of(88, LARGE)]
+        cuts = iter(
+            [Fault(), Fault(cut_after=MIB), Fault(cut_after=MIB, is_reset=True), Fault(cut_after=100)]
+        )
+        with FaultProxy(api.port, lambda: next(cuts, Fault())).running() as proxy:
+            assert do_pull("--parallel", 1, base_url=proxy.base_url) == 0
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+    def test_one_that_breaks_every_time_fails_and_leaves_what_came(
+        self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        leave_a_part(api, do_pull, output)
+        assert "Run 88, large.bin: The server can't answer now (code 503)." in capsys.readouterr().err
+        assert noted(output) == 2 * MIB
+
+    @pytest.mark.parametrize("status", [429, 502, 503, 504])
+    @pytest.mark.parametrize("what", ["download/", "Page_1.json"])
+    def test_a_server_that_is_busy_is_asked_again(
+        self, api: ResultsApi, do_pull: Pull, status: int, what: str
+    ) -> None:
+        left = [1, 1]
+
+        def busy(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
+            return (status, {"Retry-After": "0"}, b"") if asked.path.endswith(what) and left.pop() else None
+
+        left.insert(0, 0)
+        api.instead = lambda asked: busy(asked) if left else None
+        assert do_pull() == 0
+
+    def test_it_waits_as_long_as_the_server_asks(
+        self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waited: list[float] = []
+        monkeypatch.setattr(pull.time, "sleep", waited.append)
+        answers = iter([(429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "99999"}, b"")])
+        api.instead = lambda asked: next(answers, None)
+        assert do_pull() == 0
+        assert waited == [7, 120]
+
+    def test_a_length_that_only_the_end_tells(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.has_lengths = False
+        api.runs = [run_of(88, LARGE)]
+        cuts = iter([Fault(), Fault(cut_after=MIB)])
+        with FaultProxy(api.port, lambda: next(cuts, Fault())).running() as proxy:
+            proxy_url = proxy.base_url
+            assert do_pull(base_url=proxy_url) == 0
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+    def test_nobody_answers(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+        assert do_pull(base_url="http://127.0.0.1:1/api/v1") == 1
+        assert capsys.readouterr().err == "pull: http://127.0.0.1:1/api/v1 can't be reached.\n"
+
+
+class TestRefusals:
+    def test_a_wrong_key(
+        self,
+        do_pull: Pull,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        output: Path,
+    ) -> None:
+        monkeypatch.setenv(pull.KEY_VARIABLE, "wrong-key")
+        assert do_pull() == 2
+        assert capsys.readouterr().err == (
+            "pull: The server doesn't accept the API key. It says: Unknown key.\n"
+        )
+        assert not output.exists()
+
+    @pytest.mark.parametrize("key", ["", "two words", "sécret", "a\tb"])
+    def test_a_key_that_is_none(
+        self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch, key: str
+    ) -> None:
+        monkeypatch.setenv(pull.KEY_VARIABLE, key)
+        assert do_pull() == 2
+        assert not api.asked
+
+    def test_a_key_in_a_file(self, do_pull: Pull, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.delenv(pull.KEY_VARIABLE)
+        assert do_pull("--key-file", tmp_path / "none") == 2
+        (tmp_path / "key").write_text(f"{KEY}\n")
+        assert do_pull("--key-file", tmp_path / "key") == 0
+
+    @pytest.mark.parametrize(
+        ("code", "exit_code"), [(400, 2), (402, 2), (403, 2), (404, 2), (409, 2), (500, 1), (418, 2)]
+    )
+    def test_the_list_is_refused_with_http_200(
+        self,
+        api: ResultsApi,
+        do_pull: Pull,
+        capsys: pytest.CaptureFixture[str],
+        code: int,
+        exit_code: int,
+    ) -> None:
+        api.instead = lambda asked: (200, {}, envelope(code, "Because.\x1b[31m"))
+        assert do_pull() == exit_code
+        assert "Because.?[31m" in capsys.readouterr().err
+
+    def test_a_file_is_refused_with_http_200(
+        self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        refusal = (200, {"Content-Type": "application/json"}, envelope(404, "Gone."))
+        api.instead = lambda asked: refusal if asked.path.endswith("Page_1.json") else None
+        assert do_pull() == 1
+        assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
+        assert capsys.readouterr().err == f"pull: Run 88, {PAGE.format(1)}: Gone.\n"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            (200, {}, b"<!doctype html>"),
+            (200, {}, b'{"code": 200, "data": {}, "status": 1}'),
+            (200, {}, b'{"code": 200, "data": [{"id": "x"}], "status": 1}'),
+            (200, {}, b"[" * 100_000),
+            (500, {}, b"Traceback"),
+        ],
+    )
+    def test_nonsense_is_one_sentence(
+        self,
+        api: ResultsApi,
+        do_pull: Pull,
+        capsys: pytest.CaptureFixture[str],
+        answer: tuple[int, dict[str, str], bytes],
+    ) -> None:
+        api.instead = lambda asked: answer
+        assert do_pull() == 1
+        said = capsys.readouterr().err
+        assert said.startswith("pull: The server")
+        assert len(said.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("headers", "body"),
+        [({"Content-Type": "text/html; charset=utf-8"}, b"Sign in"), ({"Content-Encoding": "gzip"}, b"x")],
+    )
+    def test_something_else_than_the_file(
+        self, api: ResultsApi, do_pull: Pull, output: Path, headers: dict[str, str], body: bytes
+    ) -> None:
+        api.instead = lambda asked: (200, headers, body) if asked.path.endswith(".json") else None
+        assert do_pull() == 1
+        assert pulled(output) == {}
+
+    @pytest.mark.parametrize("what", ["download/", "Page_1.json"])
+    def test_the_key_follows_no_redirect(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], what: str
+    ) -> None:
+        with ResultsApi([]).running() as elsewhere:
+            headers = {"Location": f"{elsewhere.base_url}/x"}
+            api.instead = lambda asked: (302, headers, b"") if asked.path.endswith(what) else None
+            assert do_pull() == 2
+        assert "which is not followed" in capsys.readouterr().err
+        assert not elsewhere.asked
+
+    def test_the_key_is_never_shown(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], output: Path
+    ) -> None:
+        api.instead = lambda asked: (200, {}, envelope(403, f"Not with {KEY}!"))
+        assert do_pull() == 2
+        said = capsys.readouterr()
+        assert KEY not in said.out + said.err
+        assert "Not with (the API key)!" in said.err
+
+    def test_a_netrc_is_not_sent(
+        self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        with contextlib.closing(pull.Server(api.base_url, KEY)) as server, server.ask("/x") as answer:
+            assert "Authorization" not in answer.request.headers
+
+
+class TestTheDisk:
+    @pytest.mark.parametrize("connections", [1, 3])
+    def test_one_that_is_too_small_says_so_at_once(
+        self, api: ResultsApi, output: Path, connections: int
+    ) -> None:
+        api.runs = [run_of(88, LARGE)]
+        done = subprocess.run(
+            [sys.executable, PULL, "101", "--output", output, "--base-url", api.base_url],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB)),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"pull: {output}: File too large.\n"
+        assert pulled(output) == {}
+
+    def test_one_that_fills_up_on_the_way_leaves_what_came(
+        self, api: ResultsApi, do_pull: Pull, output: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api.runs = [run_of(88, LARGE)]
+        opened = pull.opened
+
+        class Full(io.FileIO):
+            def write(self, data: object) -> int:
+                if self.tell() >= 2 * MIB:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return super().write(data)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(
+            pull,
+            "opened",
+            lambda path, mode="rb": (
+                Full(path, "r+") if mode == "r+b" and path.suffix == ".part" else opened(path, mode)
+            ),
+        )
+        assert do_pull("--parallel", 1) == 1
+        assert 0 < noted(output) < 3 * MIB
+        monkeypatch.undo()
+        monkeypatch.setenv(pull.KEY_VARIABLE, KEY)
+        assert do_pull() == 0
+        assert pulled(output) == {"88/large.bin": LARGE}
+
+    def test_a_folder_that_can_not_be_written(self, do_pull: Pull, output: Path) -> None:
+        output.write_text("a file")
+        assert do_pull() == 1
+
+    def test_a_symbolic_link_in_the_way_leads_nowhere(
+        self, api: ResultsApi, do_pull: Pull, output: Path, tmp_path: Path
+    ) -> None:
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        folder = output / "101" / "88"
+        folder.mkdir(parents=True)
+        for name in (
+            PAGE.format(1),
+            f"{PAGE.format(2)}.part",
+            f"{PAGE.format(2)}.part.json",
+            ".pull.json.new",
+        ):
+            (folder / name).symlink_to(precious)
+        assert do_pull() == 0
+        assert precious.read_text() == "precious"
+        assert pulled(output) == files_of(api.runs[1])
+        assert not any(path.is_symlink() for path in folder.iterdir())
+
+    def test_a_folder_that_leads_elsewhere_is_refused(
+        self, do_pull: Pull, output: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (output / "101").mkdir(parents=True)
+        (output / "101" / "88").symlink_to(tmp_path / "elsewhere")
+        assert do_pull() == 1
+        assert not list((tmp_path / "elsewhere").iterdir())
+
+
+HOSTILE = {
+    "../../escape.json": ".._.._escape.json",
+    "/etc/passwd": "_etc_passwd",
+    "..\\up.json": "__",
+    ".pull.json": "_pull.json",
+    "a\0b\n.json": "a_b_.json",
+    "\u202egpj.json": "_gpj.json",
+    "CON.json": "_CON.json",
+    "a.json.part": "a.json.part_",
+    "x.PART.json": "x.PART.json_",
+    "é日本👩‍💻 ok.json": "é日本👩‍💻 ok.json",
+    "trailing. ": "trailing",
+    "": "_",
+}
+
+
+class TestHostileNames:
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_a_name_is_never_a_path(self, name: str) -> None:
+        safe = pull.safe_name(name)
+        assert Path(safe).name == safe
+        assert safe not in {"", ".", ".."}
+        if HOSTILE[name] not in {"__", ".._.._escape.json"}:
+            assert safe == HOSTILE[name]
+
+    @pytest.mark.parametrize("name", ["x" * 1000 + ".json", "日" * 500, "." + "y" * 500])
+    def test_a_long_name_fits_a_disk(self, name: str, tmp_path: Path) -> None:
+        safe = pull.safe_name(name)
+        (tmp_path / f"{safe}.part.json.new").touch()
+        assert safe.endswith(".json") == name.endswith(".json")
+
+    def test_they_stay_in_the_runs_folder_and_apart(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        names = [
+            "../../escape.json",
+            "..%2F..%2Fescape.json",
+            "a/b.json",
+            "A_B.json",
+            "a_b.json",
+            "..\\b.json",
+        ]
+        api.runs = [ListedRun(88, {name: page(index) for index, name in enumerate(names)})]
+        do_pull()
+        folder = output / "101" / "88"
+        assert {path for path in output.rglob("*.json") if path.name != ".pull.json"} == {
+            path for path in folder.iterdir() if path.suffix == ".json" and path.name != ".pull.json"
+        }
+        names = [path.name for path in folder.iterdir()]
+        assert len({name.casefold() for name in names}) == len(names)
+        assert not list(output.parent.glob("escape*"))
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            "https://evil.example.com/steal/me.json",
+            "https://multicartapi.com/api/v1/results/102/88/other.json",
+            "https://multicartapi.com/api/v1/results/101/88/..",
+            "https://multicartapi.com/api/v1/results/101/88/",
+            None,
+            7,
+        ],
+    )
+    def test_a_link_to_elsewhere_is_not_called(
+        self, api: ResultsApi, do_pull: Pull, output: Path, link: object
+    ) -> None:
+        entry = api.entry(api.runs[1])
+        entry["download_links"]["pages"] = [link]
+        api.instead = lambda asked: (200, {}, envelope(200, [entry] if asked.body["skip"] == 0 else []))
+        assert do_pull() == 1
+        assert {asked.method for asked in api.asked} == {"POST"}
+
+
+class TestTheCommandLine:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["x"],
+            ["101", "--run", "-1"],
+            ["101", "--latest", "--all"],
+            ["101", "--since", "yesterday"],
+            ["101", "--format", "docx"],
+            ["101", "--columns", "asin"],
+            ["101", "--parallel", "0"],
+            ["101", "--parallel", "99"],
+            ["101", "--wait", "long"],
+            ["101", "--base-url", "ftp://example.com"],
+            ["101", "--base-url", "http://["],
+            ["101", "--base-url", "http://user:secret@example.com/api/v1"],
+        ],
+    )
+    def test_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            pull.main(arguments)
+        assert ended.value.code == 2
+        said = capsys.readouterr()
+        assert "usage: pull" in said.err
+        assert "Traceback" not in said.err
+
+    def test_help_tells_the_exit_codes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            pull.main(["--help"])
+        said = capsys.readouterr().out
+        for code in (
+            pull.DONE,
+            pull.FAILED,
+            pull.REFUSED,
+            pull.NOTHING_NEW,
+            pull.NOT_READY,
+            pull.INTERRUPTED,
+        ):
+            assert re.search(rf"^  {code}  \w", said, re.MULTILINE)
+
+    def test_quiet_says_nothing(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+        assert do_pull("--quiet") == 0
+        assert do_pull("--quiet") == 3
+        assert do_pull("--quiet", "--run", 89) == 4
+        said = capsys.readouterr()
+        assert said.out + said.err == ""
+
+    def test_a_terminal_gets_a_bar(
+        self,
+        api: ResultsApi,
+        do_pull: Pull,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(pull, "DRAWN_EVERY", 0)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        api.runs = [run_of(88, LARGE)]
+        assert do_pull("--verify") == 0
+        said = capsys.readouterr().err
+        assert re.search(r"\rlarge\.bin  \[#+ *\] +\d+%  [\d.]+ MB  [\d.]+ MB/s  0:00 left", said)
+        assert "\rlarge.bin  [####################] 100%  3.0 MB" in said
+        assert "\n" not in said
+
+    def test_the_address_comes_from_the_environment(
+        self, api: ResultsApi, monkeypatch: pytest.MonkeyPatch, output: Path
+    ) -> None:
+        monkeypatch.setenv(pull.URL_VARIABLE, f"{api.base_url}/")
+        assert pull.main(["101", "--output", str(output)]) == 0
+        monkeypatch.setenv(pull.URL_VARIABLE, "nonsense")
+        with pytest.raises(SystemExit):
+            pull.main(["101"])
+
+    @pytest.mark.parametrize("how", [[str(PULL)], ["-m", "collections_app.client.pull"]])
+    def test_it_runs_as_a_program_without_django(self, api: ResultsApi, output: Path, how: list[str]) -> None:
+        done = subprocess.run(
+            [sys.executable, *how, "101", "--output", output, "--base-url", api.base_url],
+            cwd=ROOT,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "nowhere"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert pulled(output) == files_of(api.runs[1])
+
+    def test_it_needs_nothing_but_requests_and_an_old_python(self) -> None:
+        text = PULL.read_text()
+        tree = ast.parse(text, feature_version=(3, 9))
+        names = {
+            (node.module or "").partition(".")[0] if isinstance(node, ast.ImportFrom) else name.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in node.names
+        }
+        assert names - sys.stdlib_module_names == {"requests", "urllib3"}
+        assert re.search(r'# /// script\n# requires-python = ">=3.9"\n# dependencies = \["requests', text)
+
+
+class TestTheSite:
+    """Our own server over the demo."""
+
+    def test_the_commands_of_the_readme(self, demo_server: DemoServer, tmp_path: Path) -> None:
+        (section,) = re.findall(r"^### pull$(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+        commands, cron = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        for text, here in (
+            ("YOUR_API_KEY", demo_server.api_key),
+            ("http://127.0.0.1:8000", demo_server.url),
+            ("python collections_app", f"{sys.executable} {ROOT}/collections_app"),
+        ):
+            assert text in commands
+            commands = commands.replace(text, here)
+        done = subprocess.run(
+            ["sh", "-e", "-c", commands],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.match(r"Collection 101, run 90: 1 new file \(", done.stdout)
+        assert list((tmp_path / "results" / "101").glob("*/*.zip"))
+        arguments = shlex.split(cron.partition("python pull.py ")[2].partition("&&")[0])
+        assert pull.options_of(arguments).is_latest
+
+    def test_the_exit_codes_are_those_of_the_readme(self) -> None:
+        told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
+        helped = dict(re.findall(r"^  (\d+)  (.*)$", pull.EXIT_CODES, re.MULTILINE))
+        assert {code: text.replace("`", "") for code, text in told.items()} == helped
+
+    @pytest.fixture(autouse=True)
+    def site(self, demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(pull.KEY_VARIABLE, demo_server.api_key)
+
+    def test_pages_and_zip_are_the_same_records(
+        self, demo_server: DemoServer, do_pull: Pull, output: Path
+    ) -> None:
+        url = f"{demo_server.url}/api/v1"
+        assert do_pull("--run", 88, "--verify", base_url=url) == 0
+        assert do_pull("--run", 88, "--verify", "--format", "zip", base_url=url) == 0
+        pages = pulled(output)
+        with zipfile.ZipFile(io.BytesIO(pages.pop(f"88/{ZIP}"))) as archive:
+            members = {f"88/{name}": archive.read(name) for name in archive.namelist()}
+        assert members == pages
+        assert do_pull("--run", 88, "--verify", base_url=url) == 3
+
+    def test_all_runs_of_a_collection_and_their_states(
+        self, demo_server: DemoServer, do_pull: Pull, output: Path
+    ) -> None:
+        url = f"{demo_server.url}/api/v1"
+        assert do_pull("--all", base_url=url) == 0
+        assert len({name.partition("/")[0] for name in pulled(output)}) > 50
+        assert do_pull("--run", 91, base_url=url) == 4
+
+    def test_over_a_network_that_cuts_every_connection(
+        self, demo_server: DemoServer, do_pull: Pull, output: Path
+    ) -> None:
+        port = int(demo_server.url.rpartition(":")[2])
+        cuts = iter([Fault(cut_after=60_000)] * 4)
+        with FaultProxy(port, lambda: next(cuts, Fault())).running() as proxy:
+            assert do_pull("--run", 88, base_url=proxy.base_url) == 0
+            assert proxy.connections == 5
+        assert do_pull("--run", 88, "--verify", base_url=f"{demo_server.url}/api/v1") == 3
+
+    def test_a_strangers_collection(self, demo_server: DemoServer, output: Path) -> None:
+        arguments = ["999", "--base-url", f"{demo_server.url}/api/v1", "--output", str(output)]
+        assert pull.main(arguments) == 2
+
+
+def leave_a_part(api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    """Pull two of three parts of a file; the last one fails."""
+    api.runs = [run_of(88, LARGE)]
+
+    def fail(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
+        if not (asked.range and asked.range.startswith("bytes=2097152-")):
+            return None
+        wait_until(lambda: noted(output) == 2 * MIB)  # the other parts are whole
+        return 503, {}, b""
+
+    api.instead = fail
+    assert do_pull("--parallel", 3) == 1
+    api.instead = lambda asked: None
+    api.asked.clear()
+
+
+def noted(output: Path) -> int:
+    """Return how many bytes of a file are noted to be here."""
+    with contextlib.suppress(OSError, ValueError):
+        plan = json.loads((output / "101/88/large.bin.part.json").read_text())
+        return int(plan["size"] - sum(end - first for first, end in plan["missing"]))
+    return 0
+
+
+def bytes_asked_for(asked: list[Asked]) -> int:
+    ranges = [re.fullmatch(r"bytes=(\d+)-(\d+)", each.range or "") for each in asked]
+    return sum(int(found[2]) + 1 - int(found[1]) for found in ranges if found)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
