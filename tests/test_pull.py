@@ -560,6 +560,14 @@ class TestRefusals:
         assert do_pull() == 1
         assert pulled(output) == {}
 
+    @pytest.mark.parametrize("status", [206, 416])
+    def test_a_part_that_nobody_asked_for(
+        self, api: ResultsApi, do_pull: Pull, output: Path, status: int
+    ) -> None:
+        api.instead = lambda asked: (status, {}, b"[]") if asked.path.endswith(".json") else None
+        assert do_pull("--wait") == 1
+        assert pulled(output) == {}
+
     @pytest.mark.parametrize("what", ["download/", "Page_1.json"])
     def test_the_key_follows_no_redirect(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], what: str

@@ -618,7 +618,7 @@ class Download:
 
     def run(self) -> None:
         """Pull the file. Raises Problem."""
-        fault = "it changes at the server all the time"
+        fault = "it changes at the server, or can't be resumed there"
         for attempt in range(TIMES_ANEW):
             try:
                 self._fetch(may_resume=self.how.resume and attempt == 0)
@@ -673,6 +673,10 @@ class Download:
             if answer.status_code == 200:
                 return answer
             with answer:
+                if answer.status_code != 202:
+                    raise Problem(
+                        f"The server sent a part that nobody asked for (code {answer.status_code})."
+                    )
                 self._wait_for(answer)
 
     def _wait_for(self, answer: Any) -> None:
