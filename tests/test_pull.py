@@ -140,6 +140,14 @@ class TestWhichRuns:
         assert do_pull("--all") == 0
         assert set(pulled(output)) == {f"{number}/{number}.json" for number in range(1, 121)}
 
+    def test_a_server_that_says_404_beyond_the_end(
+        self, api: ResultsApi, do_pull: Pull, output: Path
+    ) -> None:
+        refusal = (200, {}, envelope(404, "No more."))
+        api.instead = lambda asked: refusal if asked.body and asked.body["skip"] else None
+        assert do_pull("--all") == 0
+        assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
+
     def test_a_run_that_is_not_there(
         self, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -235,6 +243,16 @@ class TestProof:
         assert "its SHA-256 is not the one that the server states" in capsys.readouterr().err
         api.instead = lambda asked: None
         assert do_pull("--verify") == 0
+
+    def test_a_size_that_is_not_the_manifests(
+        self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        files = [{"name": PAGE.format(1), "size": 1, "sha256": None}, {"name": None}, "x"]
+        manifest = (200, {}, json.dumps({"files": files}).encode())
+        api.instead = lambda asked: manifest if asked.path.endswith("manifest.json") else None
+        assert do_pull("--verify") == 1
+        assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
+        assert "it has 54 bytes, not the 1 that the server states" in capsys.readouterr().err
 
     @pytest.mark.parametrize("form", ["pages", "zip"])
     def test_at_the_vendor_by_its_form(self, api: ResultsApi, do_pull: Pull, output: Path, form: str) -> None:
@@ -421,11 +439,11 @@ class TestParallel:
 class TestNetworks:
     def test_connections_that_break_are_resumed(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.runs = [run_of(88, LARGE)]
-        cuts = iter(
-            [Fault(), Fault(cut_after=MIB), Fault(cut_after=MIB, is_reset=True), Fault(cut_after=100)]
-        )
+        cuts = iter([Fault(cut_after=MIB), Fault(cut_after=MIB, is_reset=True), Fault(cut_after=100)])
         with FaultProxy(api.port, lambda: next(cuts, Fault())).running() as proxy:
             assert do_pull("--parallel", 1, base_url=proxy.base_url) == 0
+            assert proxy.connections == 4
+        assert [asked.range is None for asked in api.asked_for("large.bin")] == [True, False, False, False]
         assert pulled(output) == {"88/large.bin": LARGE}
 
     def test_one_that_breaks_every_time_fails_and_leaves_what_came(
@@ -459,14 +477,28 @@ class TestNetworks:
         assert do_pull() == 0
         assert waited == [7, 120]
 
-    def test_a_length_that_only_the_end_tells(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
-        api.has_lengths = False
+    @pytest.mark.parametrize("what", ["has_lengths", "has_etags", "has_ranges"])
+    def test_where_nothing_can_be_resumed_a_broken_connection_begins_anew(
+        self, api: ResultsApi, do_pull: Pull, output: Path, what: str
+    ) -> None:
+        setattr(api, what, False)
         api.runs = [run_of(88, LARGE)]
-        cuts = iter([Fault(), Fault(cut_after=MIB)])
+        cuts = iter([Fault(cut_after=MIB)])
         with FaultProxy(api.port, lambda: next(cuts, Fault())).running() as proxy:
-            proxy_url = proxy.base_url
-            assert do_pull(base_url=proxy_url) == 0
+            assert do_pull("--parallel", 1, base_url=proxy.base_url) == 0
         assert pulled(output) == {"88/large.bin": LARGE}
+
+    @pytest.mark.parametrize(("scheme", "exit_code"), [("https://127.0.0.1", 1), ("http://a..b", 2)])
+    def test_an_address_that_is_none(
+        self,
+        api: ResultsApi,
+        do_pull: Pull,
+        capsys: pytest.CaptureFixture[str],
+        scheme: str,
+        exit_code: int,
+    ) -> None:
+        assert do_pull(base_url=f"{scheme}:{api.port}/api/v1") == exit_code
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
     def test_nobody_answers(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
         assert do_pull(base_url="http://127.0.0.1:1/api/v1") == 1

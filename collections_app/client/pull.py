@@ -224,7 +224,7 @@ class Server:
                 timeout=TIMEOUT,
             )
         except requests.exceptions.SSLError:
-            raise Stop(f"{self.base_url} has no valid certificate.", FAILED) from None
+            raise Stop(f"{self.base_url} speaks no HTTPS, or its certificate is not valid.", FAILED) from None
         except (requests.ConnectionError, requests.Timeout):
             raise Trouble(f"{self.base_url} can't be reached.") from None
         except (requests.RequestException, UnicodeError, ValueError):
@@ -791,16 +791,22 @@ class Download:
             raise Anew("the connection breaks off, and the server doesn't let us resume")
         asked = {"Range": f"bytes={part[0]}-{part[1] - 1}", "If-Range": plan.validator}
         answer = self._good_answer(asked)
-        if answer.status_code == 206:
-            expected = f"bytes {part[0]}-{part[1] - 1}/{plan.size}"
-            etag = answer.headers.get("ETag", plan.validator)
-            is_same = etag == plan.validator or not plan.validator.endswith('"')
-            if answer.headers.get("Content-Range", "").strip() == expected and is_same:
-                return answer
-        elif answer.status_code == 200:
-            self.connections = 1  # for a server that knows no ranges
+        if answer.status_code == 206 and self._is_part(answer, part):
+            return answer
         answer.close()
+        if answer.status_code == 200:
+            self.connections = 1  # for a server that knows no ranges
         raise Anew
+
+    def _is_part(self, answer: Any, part: list[int]) -> bool:
+        """Whether an answer brings the part that was asked for, of the same file. Raises Trouble."""
+        content_range = answer.headers.get("Content-Range", "").strip()
+        if not re.fullmatch(r"bytes [0-9]+-[0-9]+/[0-9]+", content_range):
+            answer.close()
+            raise Trouble("The connection broke off in the head of an answer.")
+        validator = self._plan.validator
+        is_same = answer.headers.get("ETag", validator) == validator or not validator.endswith('"')
+        return is_same and content_range == f"bytes {part[0]}-{part[1] - 1}/{self._plan.size}"
 
     def _copy(self, answer: Any, part: list[int]) -> None:
         with opened(self.part, "r+b") as file:
