@@ -14,6 +14,7 @@ from collections_app.views import (
     pull_client,
     result_file,
     run_delete,
+    run_pages,
     team,
 )
 
@@ -33,6 +34,7 @@ people = [
                 path("download", download.download, name="download"),
                 path("keep", keep.keep, name="keep"),
                 path("runs/<int:number>/archive-size", archive_size.archive_size, name="archive_size"),
+                path("runs/<int:number>/pages", run_pages.run_pages, name="run_pages"),
                 path("runs/<int:number>/delete", run_delete.run_delete, name="run_delete"),
                 path("runs/<int:number>/files/<path:name>", result_file.result_file, name="result_file"),
             ]

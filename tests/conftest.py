@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from django.core.cache import caches
 from django.test import Client
 from pytest_django import Settings
 
@@ -58,6 +59,12 @@ def results_folder(settings: Settings, tmp_path: Path) -> Path:
     converted = settings.STORAGES["converted"] | {"OPTIONS": {"location": tmp_path / "converted"}}
     settings.STORAGES = settings.STORAGES | {"results": results, "converted": converted}
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_rows_kept() -> None:
+    """Let no test meet rows of runs that another one made, under the same ids."""
+    caches["run_rows"].clear()
 
 
 @pytest.fixture

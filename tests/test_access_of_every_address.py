@@ -44,6 +44,7 @@ TABLE = {
     "archive_size": ("collections/101/runs/1/archive-size", "GET HEAD", "login 403 403 in404 in404 in404"),
     "keep": ("collections/101/keep", "POST", "login 403 403 403 in404 in404"),  # its runs are ours
     "result_file": ("collections/101/runs/1/files/a.json", "GET HEAD", "login 403 403 in in in"),
+    "run_pages": ("collections/101/runs/1/pages", "GET HEAD", "login 403 403 in in in"),
     "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
     "members": ("members/", "GET HEAD", "login 403 in in in in"),
     "member_add": ("members/add", FORM, "login 403 in 403 in in"),

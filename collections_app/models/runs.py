@@ -1,12 +1,13 @@
 """Runs of a collection and the result files of each run."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, prefetch_related_objects
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -63,6 +64,17 @@ class RunQuerySet(models.QuerySet["Run"]):
         """With the files that may be downloaded, in their order, in one more query."""
         ready_files = ResultFile.objects.filter(run__state=State.READY).order_by("position")
         return self.prefetch_related(Prefetch("files", queryset=ready_files, to_attr="ready_files"))
+
+    def ready_run(self, number: int) -> "Run":
+        """Return a run that is ready. Raises NotDownloadable."""
+        run = self.filter(number=number).first()
+        if run is None:
+            raise NotDownloadable(f"This collection has no run {number}.")
+        if run.state == State.PROCESSING:
+            raise NotDownloadable(f"Run {number} is still processing. Try again once it is completed.")
+        if run.state == State.FAILED:
+            raise NotDownloadable(f"Run {number} failed, so it has no files.")
+        return run
 
 
 class Run(models.Model):
@@ -133,8 +145,13 @@ class Run(models.Model):
 
     @cached_property
     def pages(self) -> list["ResultFile"]:
-        """The page files of a ready run, in order. Needs with_files()."""
+        """The page files of a ready run, in order. Needs with_files() or bring_first_files()."""
         return self._ready_files_of(FileKind.PAGE)
+
+    @cached_property
+    def page_count(self) -> int:
+        """How many pages a ready run has, also where only the first ones were brought."""
+        return self.file_count - sum(file.kind != FileKind.PAGE for file in self.ready_files)
 
     @cached_property
     def archive(self) -> "ResultFile | None":
@@ -168,18 +185,22 @@ class FileKind(models.TextChoices):
     CATEGORY_CSV = "category_csv", "Category CSV"
 
 
+def bring_first_files(runs: Sequence[Run], pages: int) -> None:
+    """Give ready runs their `ready_files`, of the pages the first ones alone, in one query for all.
+
+    However many pages a run has, the database passes over no more of them than are brought.
+    """
+    # With the kinds named, it starts at the right place of the index for each of them.
+    first = ResultFile.objects.filter(kind__in=FileKind.values, position__lte=pages).order_by("position")
+    prefetch_related_objects(runs, Prefetch("files", queryset=first, to_attr="ready_files"))
+
+
 class ResultFileManager(models.Manager["ResultFile"]):
     """Finds files the only way they are found: by run and name, in the database."""
 
     def downloadable(self, collection: Collection, number: int, name: str) -> "ResultFile":
         """Return a ready run's file with its run and collection. Raises NotDownloadable."""
-        run = collection.runs.filter(number=number).first()
-        if run is None:
-            raise NotDownloadable(f"This collection has no run {number}.")
-        if run.state == State.PROCESSING:
-            raise NotDownloadable(f"Run {number} is still processing. Try again once it is completed.")
-        if run.state == State.FAILED:
-            raise NotDownloadable(f"Run {number} failed, so it has no files.")
+        run = collection.runs.ready_run(number)
         # PostgreSQL can't hold a NUL and would raise an error for one.
         file = None if "\0" in name else run.files.filter(name=name).first()
         if file is None:

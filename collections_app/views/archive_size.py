@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
-from collections_app.models import Collection
+from collections_app.models import Collection, FileKind, ResultFile, State
 from collections_app.sources import ResultNotFound, SourceUnavailable, source_of
 
 
@@ -13,10 +13,10 @@ from collections_app.sources import ResultNotFound, SourceUnavailable, source_of
 @require_safe
 def archive_size(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Answer with what the button says; with nothing where the size can't be learnt now."""
-    run = collection.runs.filter(number=number).with_files().first()
-    if run is None or run.archive is None:
+    ready = ResultFile.objects.filter(run__collection=collection, run__state=State.READY)
+    archive = ready.filter(run__number=number, kind=FileKind.ARCHIVE).select_related("run").first()
+    if archive is None:
         raise Http404(f"Run {number} has no ZIP.")
-    archive = run.archive
     if archive.size is None:
         try:
             source_of(collection).size(archive)

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
-from collections_app.access import Action, MemberRequest, collection_member
+from collections_app.access import Action, MemberRequest, collection_member, may
 from collections_app.models import Collection, Run
 from collections_app.models.runs import Cursor
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
+from collections_app.views.run_rows import run_rows
 
 RUNS_SHOWN = 50
 
@@ -39,7 +39,12 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     runs = runs[:RUNS_SHOWN]
     context = {
         "collection": collection,
-        "rows": [(run, _files_address(collection, run.number)) for run in runs],
+        "rows": run_rows(
+            collection,
+            runs,
+            may_delete=not collection.is_remote and may(request.membership, Action.MANAGE_COLLECTIONS),
+            asks_for_sizes=not freshness.problem,
+        ),
         "before": before,
         # Where older runs couldn't be brought, asking again starts from the same place.
         "next": (_format_cursor(runs[-1].cursor) if runs else before) if more else "",
@@ -59,7 +64,7 @@ def _runs(collection: Collection, cursor: Cursor | None) -> tuple[list[Run], Fre
     One more than is shown, where there are more: that tells it without counting.
     """
     source = source_of(collection)
-    found = collection.runs.newest_first().before(cursor).with_files()[: RUNS_SHOWN + 1]
+    found = collection.runs.newest_first().before(cursor)[: RUNS_SHOWN + 1]
     if cursor is None:
         freshness = source.refresh(collection, deadline=LISTING_DEADLINE)
         return list(found), freshness
@@ -76,12 +81,6 @@ def _age(freshness: Freshness) -> str:
         return ""
     age = timesince(freshness.as_of)
     return "a moment" if age.startswith("0") else age
-
-
-def _files_address(collection: Collection, number: int) -> str:
-    """Return what stands before the file names in the addresses of a run's files."""
-    # Made once for a run: {% url %} for each of its files would take most of the page's time.
-    return reverse("result_file", args=[collection.pk, number, "-"]).removesuffix("-")
 
 
 def _format_cursor(cursor: Cursor) -> str:

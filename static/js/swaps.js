@@ -1,5 +1,5 @@
-// After htmx has put something new on the page: says what came, and moves the focus to rows that were
-// asked for by "Load more" (whose own place is gone). A request that fails is never silent.
+// After htmx has put something new on the page: says what came, and moves the focus to rows or pages that
+// were asked for by "Load more" or "+4,988 more" (whose own place is gone). A request that fails is never silent.
 
 function announce(text) {
   document.getElementById("announcements").textContent = text;
@@ -8,10 +8,14 @@ function announce(text) {
 document.addEventListener("htmx:afterSwap", (event) => {
   const added = event.target;
   const asker = event.detail.requestConfig.elt;
-  if (!added.matches("tbody") || !asker.matches("[data-focus-added]")) return;
-  const row = added.rows[0];
-  row.tabIndex = -1;
-  row.focus();
+  if (!asker.matches("[data-focus-added]")) return;
+  if (added.matches("tbody")) {
+    const row = added.rows[0];
+    row.tabIndex = -1;
+    row.focus();
+  } else if (added.matches("li[data-announce]")) {
+    added.querySelector("a").focus();
+  }
 });
 
 document.addEventListener("htmx:afterSettle", (event) => {

@@ -65,11 +65,23 @@ def test_a_page_and_the_zip_of_run_88(
     click_brings(page, row.get_by_role("link", name="ZIP · "), stored(demo_server, 101, 88, "archive"))
 
 
-def test_the_last_of_forty_pages(page: Page, demo_server: DemoServer) -> None:
+def test_the_last_of_forty_pages_which_are_folded(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "run.file_count = 41")
     page.goto(f"/collections/{collection}/download")
+    row_of(page, run).get_by_role("link", name="+28 more").click()
     pill = row_of(page, run).get_by_role("link", name=f"Page 40 of run {run}")
     click_brings(page, pill, stored(demo_server, collection, run, "page", 40))
+
+
+@pytest.mark.parametrize("fixture", ["page", "page_without_javascript"])
+def test_a_page_by_its_number(request: pytest.FixtureRequest, demo_server: DemoServer, fixture: str) -> None:
+    page: Page = request.getfixturevalue(fixture)
+    collection, run = collection_and_run(demo_server, "run.file_count = 41")
+    page.goto(f"/collections/{collection}/download")
+    row = row_of(page, run)
+    row.get_by_label(f"Page of 40 of run {run}").fill("37")
+    button = row.get_by_role("button", name=f"Download this page of run {run}")
+    click_brings(page, button, stored(demo_server, collection, run, "page", 37))
 
 
 def test_a_category_list_and_its_csv(page: Page, demo_server: DemoServer) -> None:

@@ -1,0 +1,81 @@
+"""A run of 5,000 pages: folded, unfolded in steps where it is, and on a page of its own."""
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_every_page import check
+from tests.server import DemoServer
+
+MAKE = """
+from tests.results import make_many_pages
+from collections_app.models import *
+team = Collection.objects.get(pk=101).team
+made = Collection.objects.create(name={name!r}, team=team)
+make_many_pages(made, 2, 5_000)
+print(made.pk)
+"""
+
+
+@pytest.fixture(scope="module")
+def address(demo_server: DemoServer) -> str:
+    """The address of a collection with two runs of 5,000 pages."""
+    code = MAKE.format(name=f"Vast {uuid.uuid4()}")
+    return f"/collections/{demo_server.manage('shell', '--no-imports', '-c', code).split()[-1]}"
+
+
+def pills(page: Page, run: int) -> int:
+    return page.locator(".pill").filter(has_text=re.compile(rf"^Page \d+ of run {run}$")).count()
+
+
+def test_the_pages_unfold_in_place_and_the_focus_goes_to_the_first_new_one(page: Page, address: str) -> None:
+    page.goto(f"{address}/download")
+    check(page)
+    more = page.get_by_role("link", name="+4,988 more pages of run 2")
+    more.press("Enter")
+    expect(page.get_by_role("link", name="Page 13 of run 2")).to_be_focused()
+    expect(page.get_by_role("status").last).to_have_text("Pages 13 to 512 of 5,000 shown")
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("link", name="Page 12 of run 2")).to_be_focused()
+    page.get_by_role("link", name="+4,488 more pages of run 2").press("Enter")
+    expect(page.get_by_role("link", name="Page 513 of run 2")).to_be_focused()
+    assert (pills(page, 1), pills(page, 2)) == (12, 1_012)
+    expect(page).to_have_url(f"{address}/download")
+
+
+def test_without_javascript_they_are_on_a_page_of_their_own(
+    page_without_javascript: Page, address: str
+) -> None:
+    page = page_without_javascript
+    page.goto(f"{address}/download")
+    page.get_by_role("link", name="+4,988 more pages of run 1").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pages of run 1")
+    assert pills(page, 1) == 500
+    page.get_by_role("link", name="+4,500 more").click()
+    expect(page.get_by_role("link", name="Page 501 of run 1")).to_be_visible()
+    page.get_by_role("link", name="Back to the first pages").click()
+    expect(page.get_by_role("link", name="Page 1 of run 1", exact=True)).to_be_visible()
+
+
+def test_on_their_own_page_they_unfold_in_place_too(page: Page, address: str) -> None:
+    page.goto(f"{address}/runs/1/pages")
+    page.get_by_role("link", name="+4,500 more").press("Enter")
+    expect(page.get_by_role("link", name="Page 501 of run 1")).to_be_focused()
+    assert pills(page, 1) == 1_000
+
+
+def test_a_number_that_no_page_has_is_answered_in_words(
+    page_without_javascript: Page, page: Page, address: str
+) -> None:
+    page_without_javascript.goto(f"{address}/runs/1/pages?page=5001")
+    alert = page_without_javascript.get_by_role("alert")
+    expect(alert).to_have_text("Run 1 has no page 5,001. Its pages are 1 to 5,000.")
+    field = page_without_javascript.get_by_label("Page of 5,000 of run 1")
+    expect(field).to_have_value("5001")
+    expect(field).to_have_accessible_description("Run 1 has no page 5,001. Its pages are 1 to 5,000.")
+    page.goto(f"{address}/download")  # the browser itself sends no such number
+    page.get_by_label("Page of 5,000 of run 2").fill("5001")
+    page.get_by_role("button", name="Download this page of run 2").click()
+    expect(page).to_have_url(f"{address}/download")

@@ -1,0 +1,142 @@
+"""All pages of a run, in steps, and the way to one of them by its number."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from collections_app.models import Collection
+from tests.html import links, text_of
+from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
+
+HTMX = {"HX-Request": "true"}
+ADDRESS = "/collections/101/runs/1/pages"
+
+
+def shown(answer: object) -> list[int]:
+    return [int(name.split()[1]) for name in links(answer) if name.startswith("Page ")]
+
+
+def test_they_are_shown_500_at_a_time(as_bob: Client, laptops: Collection) -> None:
+    make_many_pages(laptops, 1, 1_100)
+    answer = as_bob.get(ADDRESS)
+    assert shown(answer) == list(range(1, 501))
+    assert links(answer)["+600 more pages of run 1"] == f"{ADDRESS}?after=500"
+    answer = as_bob.get(f"{ADDRESS}?after=1000")
+    assert shown(answer) == list(range(1_001, 1_101))
+    assert "more" not in " ".join(links(answer))
+    assert links(answer)["Back to the first pages"] == ADDRESS
+
+
+def test_500_pages_need_no_more(as_bob: Client, laptops: Collection) -> None:
+    make_many_pages(laptops, 1, 500)
+    answer = as_bob.get(ADDRESS)
+    assert len(shown(answer)) == 500
+    assert "more" not in " ".join(links(answer))
+
+
+def test_every_link_leads_to_its_file(as_bob: Client, laptops: Collection) -> None:
+    make_ready_run(laptops, records(5), page_size=2)
+    answer = as_bob.get(ADDRESS)
+    assert shown(answer) == [1, 2, 3]
+    assert [as_bob.head(links(answer)[f"Page {n} of run 1"]).status_code for n in (1, 2, 3)] == [200] * 3
+
+
+def test_htmx_gets_pills_alone_and_they_are_announced(as_bob: Client, laptops: Collection) -> None:
+    make_many_pages(laptops, 1, 600)
+    answer = as_bob.get(f"{ADDRESS}?after=12", headers=HTMX)
+    content = answer.content.decode()
+    assert content.strip().startswith('<li data-announce="Pages 13 to 512 of 600 shown">')
+    assert content.count("data-announce") == 1
+    assert "<ul" not in content
+    assert "HX-Request" in answer["Vary"]
+    assert links(answer)["+88 more pages of run 1"] == f"{ADDRESS}?after=512"
+
+
+def test_a_number_leads_to_that_pages_file(as_bob: Client, laptops: Collection) -> None:
+    make_ready_run(laptops, records(5), page_size=2)
+    answer = as_bob.get(ADDRESS, {"page": "3"}, follow=True)
+    assert answer.status_code == 200
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert b"".join(answer).count(b"asin") == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        ("4", "Run 1 has no page 4. Its pages are 1 to 3."),
+        ("0", "Run 1 has no page 0. Its pages are 1 to 3."),
+        ("999999999", "Run 1 has no page 999,999,999. Its pages are 1 to 3."),
+        ("", "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("-1", "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("1e3", "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("\u0663", "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("9" * 5_000, "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("3\0", "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("<b>", "Give the number of a page of run 1. Its pages are 1 to 3."),
+    ],
+)
+def test_a_number_that_no_page_has_is_answered_in_words(
+    as_bob: Client, laptops: Collection, wanted: str, problem: str
+) -> None:
+    make_ready_run(laptops, records(5), page_size=2)
+    answer = as_bob.get(ADDRESS, {"page": wanted})
+    assert answer.status_code == 200
+    assert problem in text_of(answer.content.decode())
+    assert shown(answer) == [1, 2, 3]
+
+
+def test_a_run_of_one_page_says_so(as_bob: Client, laptops: Collection) -> None:
+    make_ready_run(laptops)
+    answer = as_bob.get(ADDRESS, {"page": "2"})
+    assert "Run 1 has no page 2. It has one page." in text_of(answer.content.decode())
+
+
+def test_after_the_last_page_there_are_no_more(as_bob: Client, laptops: Collection) -> None:
+    make_ready_run(laptops)
+    assert "No more pages" in as_bob.get(f"{ADDRESS}?after=7").content.decode()
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1" * 10, "1\0", "\u0661"])
+def test_it_refuses_a_damaged_place(as_bob: Client, laptops: Collection, after: str) -> None:
+    make_ready_run(laptops)
+    answer = as_bob.get(ADDRESS, {"after": after})
+    assert answer.status_code == 400
+    assert "This address is damaged" in answer.content.decode()
+
+
+def test_what_has_no_pages_says_why(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
+    make_processing_run(laptops, records(1))
+    make_failed_run(laptops)
+    make_ready_run(headphones)
+    for address, reason in (
+        (ADDRESS, "Run 1 is still processing."),
+        ("/collections/101/runs/2/pages", "Run 2 failed, so it has no files."),
+        ("/collections/101/runs/3/pages", "This collection has no run 3."),
+        (f"/collections/{headphones.pk}/runs/1/pages", "have a list and a CSV, but no pages"),
+    ):
+        answer = as_bob.get(address)
+        assert answer.status_code == 404
+        assert reason in text_of(answer.content.decode())
+
+
+def test_25_and_5000_pages_take_the_same_queries_and_none_counts(
+    as_bob: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    taken = []
+    for pages in (25, 5_000):
+        collection = Collection.objects.create(team=laptops.team, name=f"{pages}")
+        make_many_pages(collection, 1, pages)
+        with CaptureQueriesContext(connection) as queries:
+            as_bob.get(f"/collections/{collection.pk}/runs/1/pages")
+        taken.append(len(queries))
+        assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
+    assert taken == [7, 7]
+
+
+def test_a_stranger_gets_403_whether_or_not_there_is_such_a_page(
+    as_carol: Client, laptops: Collection
+) -> None:
+    make_ready_run(laptops)
+    for address in (ADDRESS, f"{ADDRESS}?page=1", "/collections/101/runs/9/pages"):
+        assert as_carol.get(address).status_code == 403
