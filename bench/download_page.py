@@ -3,7 +3,7 @@
 The bare view loads a session and a user and answers with one line: the least that anybody signed in costs.
 """
 
-from bench.pages import in_turn, parse_pairs, print_head, print_row, running_site
+from bench.pages import in_turn, parse_pairs, print_head, print_rows, running_site
 
 RUNS = """
 from tests.results import make_many_pages
@@ -17,12 +17,12 @@ def main() -> None:
     with running_site("bench-download-page-") as site:
         site.make(RUNS)
         measured = in_turn(
-            lambda: site.per_second("/collections/101/download"),
-            lambda: site.per_second("/bare"),
+            lambda: site.load("/collections/101/download"),
+            lambda: site.load("/bare"),
             pairs,
         )
         print_head("a bare view", pairs)
-        print_row("download page, 50 runs x 20 pages, requests/s", measured, ">= 0.25")
+        print_rows("download page, 50 runs x 20 pages", measured, ">= 0.25", as_rates=True)
 
 
 if __name__ == "__main__":

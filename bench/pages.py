@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 SECONDS = 2
-CONNECTIONS = 4
 
 MEMBER = """
 from django.test import Client
@@ -33,29 +33,46 @@ print(client.cookies["sessionid"].value, ApiKey.objects.issue(member, "bench")[1
 """
 
 
-class Site:
-    """A running site, somebody who is signed in there, and their API key."""
+class Load(NamedTuple):
+    """What a page takes while it is asked for again and again."""
 
-    def __init__(self, url: str, data_dir: Path, session: str, key: str) -> None:
-        self.url, self.data_dir, self.key = url, data_dir, key
-        self.headers = {"Cookie": f"sessionid={session}", "x-api-key": key}
+    milliseconds: float  # from one answer to the next
+    cpu_milliseconds: float  # of the server, for an answer; what else the machine does hardly matters
+
+
+Loads = list[tuple[Load, Load]]
+
+
+class Site:
+    """A running site of one process, and somebody who is signed in there."""
+
+    def __init__(self, url: str, data_dir: Path, headers: dict[str, str], pid: int) -> None:
+        self.url, self.data_dir, self.headers, self._pid = url, data_dir, headers, pid
 
     def make(self, code: str) -> None:
         """Make rows by code that knows the models, and `team`."""
         names = "from collections_app.models import *\nteam = Team.objects.get()\n"
         manage(self.data_dir, "shell", "--no-imports", "--command", names + code)
 
-    def per_second(self, path: str, *, script: Path | None = None) -> float:
-        """Return how many answers a second wrk gets. Each must be a 200."""
+    def load(self, path: str, *, script: Path | None = None, connections: int = 4) -> Load:
+        """Have wrk ask for a page for a while. Each answer must be a 200."""
         headers = [option for name, value in self.headers.items() for option in ("-H", f"{name}: {value}")]
-        load = ["-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", *(["-s", str(script)] if script else [])]
-        printed = subprocess.check_output(  # noqa: S603
-            ["wrk", *load, *headers, self.url + path],  # noqa: S607
-            text=True,
-        )
+        load = ["-t1", f"-c{connections}", f"-d{SECONDS}s", *(["-s", str(script)] if script else [])]
+        cpu_before = self._cpu_milliseconds()
+        printed = subprocess.check_output(["wrk", *load, *headers, self.url + path], text=True)  # noqa: S603, S607
+        cpu = self._cpu_milliseconds() - cpu_before
         if "Non-2xx" in printed or "Socket errors" in printed:
             sys.exit(f"Error: {path} fails.\n{printed}")
-        return float(re.findall(r"Requests/sec:\s+([\d.]+)", printed)[0])
+        (answers,) = re.findall(r"(\d+) requests in", printed)
+        (per_second,) = re.findall(r"Requests/sec:\s+([\d.]+)", printed)
+        return Load(1000 / float(per_second), cpu / int(answers))
+
+    def _cpu_milliseconds(self) -> float:
+        ticks = 0
+        for pid in Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return 1000 * ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -89,12 +106,10 @@ def running_site(prefix: str) -> Iterator[Site]:
                 try:
                     url = f"http://127.0.0.1:{port}"
                     wait_until_it_answers(url, process, log)
-                    yield Site(url, data_dir, session, key)
+                    headers = {"Cookie": f"sessionid={session}", "x-api-key": key}
+                    yield Site(url, data_dir, headers, process.pid)
                 finally:
                     process.terminate()
-
-
-Pairs = list[tuple[float, float]]
 
 
 def parse_pairs(description: str | None) -> int:
@@ -105,7 +120,7 @@ def parse_pairs(description: str | None) -> int:
     return pairs
 
 
-def in_turn(ours: Callable[[], float], peer: Callable[[], float], pairs: int) -> Pairs:
+def in_turn(ours: Callable[[], Load], peer: Callable[[], Load], pairs: int) -> Loads:
     """Measure both in turn, so that what else the machine does meets both."""
     ours(), peer()  # warms up
     return [(ours(), peer()) for _ in range(pairs)]
@@ -120,10 +135,22 @@ def print_head(peer: str, pairs: int) -> None:
     print("|---|---|---|---|---|")
 
 
-def print_row(what: str, pairs: Pairs, target: str, unit: Callable[[float], str] = "{:.1f}".format) -> None:
-    """Print a line of the table; the spread is that of the peer against itself."""
-    mine, theirs = (statistics.median(each[side] for each in pairs) for side in (0, 1))
-    ratio = statistics.median(ours / peer for ours, peer in pairs)
-    first, _, third = statistics.quantiles([one[1] / other[1] for one, other in pairwise(pairs)], n=4)
-    spread = f"± {(third - first) / 2:.2f}"
-    print(f"| {what} | {unit(mine)} | {unit(theirs)} | {ratio:.2f} ({spread}) | {target} |", flush=True)
+def print_rows(what: str, loads: Loads, target: str, *, as_rates: bool = False) -> None:
+    """Print two lines of the table: by the clock, and by the processor's time alone.
+
+    The ratio is that of the times, or with `as_rates` that of the answers a second; beside it stands how
+    far the peer is from itself.
+    """
+    units = ("requests/s", "requests per CPU second") if as_rates else ("ms", "CPU ms")
+    for field, unit in enumerate(units):
+        pairs = [(ours[field], peer[field]) for ours, peer in loads]
+        if as_rates:
+            pairs = [(1000 / ours, 1000 / peer) for ours, peer in pairs]
+        mine, theirs = (statistics.median(each[side] for each in pairs) for side in (0, 1))
+        ratio = statistics.median(ours / peer for ours, peer in pairs)
+        itself = [one[1] / other[1] for one, other in pairwise(pairs)]
+        first, _, third = statistics.quantiles(itself, n=4)
+        spread = f"± {(third - first) / 2:.2f}"
+        print(
+            f"| {what}, {unit} | {mine:.1f} | {theirs:.1f} | {ratio:.2f} ({spread}) | {target} |", flush=True
+        )

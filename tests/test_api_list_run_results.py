@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.access import NOT_YOURS
@@ -168,6 +170,36 @@ def test_names_read_as_they_are_stored(client: Client, bobs_key: str, laptops: C
         ADDRESS, b'{"collection_id": 101}', content_type="application/json", headers={"x-api-key": bobs_key}
     )
     assert "/1/Größe 😀 列.json" in answer.content.decode()
+
+
+def test_the_text_is_that_of_the_standard_library_whatever_a_name_has(
+    client: Client, laptops: Collection, bobs_key: str
+) -> None:
+    run = make_run_of_pages(laptops, {"a.json": b"[]"})
+    run.files.filter(kind="page").update(
+        name="".join(map(chr, range(1, 0x250))) + "\u2028\u2029\u202e\ufeff\ufffe\U0001f600\U0010ffff"
+    )
+    answer = client.post(
+        ADDRESS, b'{"collection_id": 101}', content_type="application/json", headers={"x-api-key": bobs_key}
+    )
+    text = json.dumps(answer.json(), ensure_ascii=False, separators=(",", ":"))
+    assert answer.content == text.encode()
+
+
+def test_the_queries_are_as_many_for_one_run_as_for_thirty_with_many_pages(
+    client: Client, laptops: Collection, bobs_key: str
+) -> None:
+    make_many_pages(laptops, 30)
+    for limit in (1, 30):
+        call = {"collection_id": 101, "limit": limit}
+        client.post(ADDRESS, call, content_type="application/json", headers={"x-api-key": bobs_key})
+        with CaptureQueriesContext(connection) as queries:
+            answer = client.post(
+                ADDRESS, call, content_type="application/json", headers={"x-api-key": bobs_key}
+            )
+        assert [len(run["download_links"]["pages"]) for run in answer.json()["data"]] == [40] * limit
+        assert len(queries) == 4
+        assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
 
 
 def test_a_link_leads_to_its_file_whatever_the_name(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import msgspec
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -28,13 +29,17 @@ class Refused(Exception):
 
 
 def success(data: object) -> HttpResponse:
-    """Answer with the data that was asked for."""
-    return _answer({"code": 200, "data": data, "status": 1})
+    """Answer with the data that was asked for, all of it from the database."""
+    return _answer(msgspec.json.encode({"code": 200, "data": data, "status": 1}))
 
 
 def failure(refused: Refused, *, always_200: bool = False) -> HttpResponse:
     """Answer with the reason of a refusal."""
-    answer = _answer({"code": refused.code, "data": str(refused), "status": 0})
+    envelope = {"code": refused.code, "data": str(refused), "status": 0}
+    # A reason may quote what was sent. Half of a surrogate pair has no UTF-8; its JSON escape is what
+    # backslashreplace makes of it.
+    text = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
+    answer = _answer(text.encode("utf-8", "backslashreplace"))
     answer.status_code = 200 if always_200 else refused.code
     for name, value in refused.headers.items():
         answer.headers[name] = value
@@ -83,10 +88,6 @@ def _wrong_method(methods: tuple[str, ...]) -> Refused:
     return Refused(405, f"Call this address by {' or '.join(methods)}.", {"Allow": ", ".join(methods)})
 
 
-def _answer(envelope: dict[str, object]) -> HttpResponse:
-    # Names read as they are stored. Half of a surrogate pair has no UTF-8; its JSON escape is what
-    # backslashreplace makes of it.
-    text = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
-    content = text.encode("utf-8", "backslashreplace")
+def _answer(content: bytes) -> HttpResponse:
     # A 404 may turn into a file at any moment, so nobody may keep it.
     return HttpResponse(content, content_type="application/json", headers={"Cache-Control": "no-store"})

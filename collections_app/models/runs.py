@@ -1,10 +1,10 @@
 """Runs of a collection and the result files of each run."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from django.db import models
 from django.db.models import Prefetch, Q, prefetch_related_objects
@@ -195,8 +195,31 @@ def bring_first_files(runs: Sequence[Run], pages: int) -> None:
     prefetch_related_objects(runs, Prefetch("files", queryset=first, to_attr="ready_files"))
 
 
+class FileNames(NamedTuple):
+    """The names of a ready run's files; the kinds that it has none of stay empty."""
+
+    pages: list[str]
+    others: dict[str, str]  # by their kinds
+
+
 class ResultFileManager(models.Manager["ResultFile"]):
     """Finds files the only way they are found: by run and name, in the database."""
+
+    def names_of(self, run_ids: Iterable[int]) -> dict[int, FileNames]:
+        """Return the names of the files of runs, by the runs' ids, in one query.
+
+        Of runs with thousands of pages each, names alone are read many times faster than files.
+        """
+        names = {run_id: FileNames([], {}) for run_id in run_ids}
+        # In the order of an index, so that nothing is sorted.
+        files = self.filter(run__in=names).order_by("run_id", "kind", "position")
+        page = FileKind.PAGE.value
+        for run_id, kind, name in files.values_list("run_id", "kind", "name"):
+            if kind == page:
+                names[run_id].pages.append(name)
+            else:
+                names[run_id].others[kind] = name
+        return names
 
     def downloadable(self, collection: Collection, number: int, name: str) -> "ResultFile":
         """Return a ready run's file with its run and collection. Raises NotDownloadable."""

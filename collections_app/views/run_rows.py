@@ -34,7 +34,9 @@ def run_rows(
     kept_rows = caches["run_rows"]
     keys = {run.pk: _key(run, may_delete=may_delete) for run in runs if run.is_ready}
     kept = kept_rows.get_many(keys.values())
-    bring_first_files([run for run in runs if run.is_ready and keys[run.pk] not in kept], PAGES_UNFOLDED)
+    missing = [run for run in runs if run.is_ready and keys[run.pk] not in kept]
+    if missing:
+        bring_first_files(missing, PAGES_UNFOLDED)
     new: dict[str, str] = {}
     rows: list[str] = []
     for run in runs:

@@ -1,0 +1,54 @@
+"""Measures the API's list of 100 completed runs, beside a view that dumps the same rows by orjson."""
+
+import json
+import sys
+import urllib.request
+from functools import partial
+
+from bench.pages import Site, in_turn, parse_pairs, print_head, print_rows, running_site
+
+PATHS = {"ours": "/api/v1/schedules/collections/results/download/", "peer": "/run-list"}
+PAGES = (2, 40)
+RUNS = """
+from tests.results import make_many_pages
+for pages in {pages}:
+    make_many_pages(Collection.objects.create(pk=100 + pages, team=team, name="AU Laptops"), 100, pages)
+"""
+# How wrk posts.
+SCRIPT = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{}'
+"""
+
+
+def main() -> None:
+    """Measure and print one table."""
+    pairs = parse_pairs(__doc__)
+    with running_site("bench-run-list-") as site:
+        site.make(RUNS.format(pages=PAGES))
+        print_head("orjson", pairs)
+        for pages in PAGES:
+            body = json.dumps({"collection_id": 100 + pages, "skip": 0, "limit": 100})
+            if _answer(site, PATHS["ours"], body) != _answer(site, PATHS["peer"], body):
+                sys.exit("Error: the two answers differ.")
+            script = site.data_dir / "post.lua"
+            script.write_text(SCRIPT.format(body))
+            measured = in_turn(
+                partial(site.load, PATHS["ours"], script=script),
+                partial(site.load, PATHS["peer"], script=script),
+                pairs,
+            )
+            print_rows(f"API list, 100 runs of {pages} pages", measured, "<= 1.1")
+
+
+def _answer(site: Site, path: str, body: str) -> bytes:
+    headers = site.headers | {"Content-Type": "application/json"}
+    request = urllib.request.Request(site.url + path, body.encode(), headers)  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        content: bytes = answer.read()
+    return content
+
+
+if __name__ == "__main__":
+    main()
