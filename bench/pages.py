@@ -49,10 +49,11 @@ class Site:
     def __init__(self, url: str, data_dir: Path, headers: dict[str, str], pid: int) -> None:
         self.url, self.data_dir, self.headers, self._pid = url, data_dir, headers, pid
 
-    def make(self, code: str) -> None:
-        """Make rows by code that knows the models, and `team`."""
+    def make(self, code: str) -> str:
+        """Make rows by code that knows the models, and `team`; return the last word that it prints."""
         names = "from collections_app.models import *\nteam = Team.objects.get()\n"
-        manage(self.data_dir, "shell", "--no-imports", "--command", names + code)
+        words = manage(self.data_dir, "shell", "--no-imports", "--command", names + code).split()
+        return words[-1] if words else ""
 
     def load(self, path: str, *, script: Path | None = None, connections: int = 4) -> Load:
         """Have wrk ask for a page for a while. Each answer must be a 200."""

@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -9,7 +10,7 @@ from pytest_django import Settings
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
 from tests.html import links, rows
 from tests.meanwhile import ask_meanwhile
-from tests.results import make_processing_run, make_ready_run, make_run_of_pages, records
+from tests.results import make_failed_run, make_processing_run, make_ready_run, make_run_of_pages, records
 from tests.server import ROOT
 
 
@@ -212,6 +213,20 @@ def test_a_collection_with_results_is_preferred(
     list_call, file_call, _ = calls(as_bob.get("/profile/"))
     assert f'"collection_id": {headphones.pk},' in list_call
     assert file_call.endswith('-o "category_asins.json"')
+
+
+def test_the_example_is_found_at_once_among_many_collections_of_many_runs(
+    as_bob: Client, crawlers: Team, laptops: Collection
+) -> None:
+    make_ready_run(laptops, at=datetime(2026, 6, 20, tzinfo=UTC))
+    for _ in range(50):
+        make_failed_run(laptops)
+    Collection.objects.bulk_create(Collection(team=crawlers, name=f"{number}") for number in range(50))
+    make_ready_run(Collection.objects.latest("pk"))
+    # It is looked for no further than this.
+    list_call, *file_calls = calls(as_bob.get("/profile/"))
+    assert '"collection_id": 101,' in list_call
+    assert file_calls == []
 
 
 def test_before_the_first_result_there_is_only_the_first_call(as_bob: Client, laptops: Collection) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,6 +21,10 @@ from collections_app.models import ApiKey, FileKind, Run, State, Team
 from collections_app.views.forms import KeyForm, ProfileForm, posted
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
+
+# Where an example with results is looked for: a team may have thousands of collections with a million runs.
+_COLLECTIONS_TRIED = 50
+_RUNS_TRIED = 50
 
 LIST_CALL = """\
 curl {address} \\
@@ -108,9 +112,11 @@ class Example:
 
 def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
     """Return the calls for the team's first collection, for one with results where there is one."""
-    results = Run.objects.filter(collection=OuterRef("pk"), state=State.READY)
-    collections = team.collections.filter(archived_at=None).annotate(has_results=Exists(results))
-    collection = collections.order_by("-has_results", "pk").first()
+    newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
+    collections = team.collections.filter(archived_at=None).order_by("pk")
+    tried = collections.annotate(newest_state=Subquery(newest.values("state")[:1]))[:_COLLECTIONS_TRIED]
+    with_results = (each for each in tried if each.newest_state == State.READY)  # type: ignore[attr-defined]
+    collection = next(with_results, None) or next(iter(tried), None)
     if collection is None:
         return None
     list_call = LIST_CALL.format(
@@ -121,7 +127,7 @@ def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
     pull_call = PULL_CALL.format(
         address=absolute(request, reverse("api:api-root")).rstrip("/"), key=key, collection_id=collection.pk
     )
-    run = collection.runs.filter(state=State.READY).newest_first().first()
+    run = next((run for run in collection.runs.newest_first()[:_RUNS_TRIED] if run.is_ready), None)
     shown = [FileKind.PAGE, FileKind.CATEGORY_LIST]
     file = run.files.filter(kind__in=shown).order_by("position").first() if run else None
     if run is None or file is None:
