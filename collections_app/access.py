@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
+from structlog.contextvars import bind_contextvars
 
 from collections_app.models import Collection, Membership, Role, Team, User
 
@@ -111,11 +112,13 @@ def collection_of(memberships: Iterable[Membership], collection_id: int) -> tupl
 
     Raises PermissionDenied, with the same words whether or not the collection exists.
     """
+    bind_contextvars(collection=collection_id)
     by_team = {membership.team_id: membership for membership in memberships}
     collection = Collection.objects.filter(pk=collection_id, team__in=by_team).first()
     if collection is None:
         raise PermissionDenied(NOT_YOURS)
     membership = by_team[collection.team_id]
+    bind_contextvars(team=membership.team_id)
     collection.team = membership.team
     return collection, membership
 
@@ -294,12 +297,14 @@ def bring_memberships(request: HttpRequest) -> None:
     """Give a signed-in request its `memberships` and, where there is one, the current `membership`."""
     assert isinstance(request.user, User)
     memberships = _memberships_of(request.user)
+    bind_contextvars(user=request.user.pk)
     chosen = request.session.get(_SESSION_TEAM)
     request.memberships = memberships  # type: ignore[attr-defined]
     if memberships:
         request.membership = next(  # type: ignore[attr-defined]
             (membership for membership in memberships if membership.team_id == chosen), memberships[0]
         )
+        bind_contextvars(team=request.membership.team_id)  # type: ignore[attr-defined]
 
 
 def _memberships_of(user: User) -> list[Membership]:

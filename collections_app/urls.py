@@ -10,6 +10,7 @@ from collections_app.views import (
     health,
     keep,
     members,
+    metrics,
     profile,
     pull_client,
     result_file,
@@ -58,6 +59,8 @@ people = [
     path("keys/<int:key_id>/revoke", profile.key_revoke, name="key_revoke"),
     path("team", team.team_switch, name="team_switch"),
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
 ]
 
 scripts = [

@@ -3,8 +3,10 @@
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
+import tempfile
 from pathlib import Path
 
 from django.conf import settings
@@ -30,6 +32,13 @@ keepalive = 15
 preload_app = True  # what is wrong is said once, not by each worker
 # A worker shows that it is alive by touching a file, which on a slow disk could take too long.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# Where the workers put the figures of /metrics together. In memory as well: on a full disk, writing there
+# would end a worker. Processes that this server starts find it by the name.
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_metrics_folder = Path(os.environ.get(_METRICS, ""))
+if not _metrics_folder.name.startswith(f"metrics-{os.getpid()}-"):  # else it's a reload, by this very process
+    _metrics_folder = Path(tempfile.mkdtemp(prefix=f"metrics-{os.getpid()}-", dir=worker_tmp_dir))
+    os.environ[_METRICS] = str(_metrics_folder)
 control_socket_disable = True
 
 # A stopping or reloading server lets the downloads finish for so long. Ctrl+C doesn't wait.
@@ -48,6 +57,7 @@ limit_request_line = message.MAX_REQUEST_LINE = 128 * 1024
 forwarded_allow_ips = ""
 
 loglevel = "warning"
+logger_class = "dashboard.gunicorn_worker.Logger"
 # HEAD is answered as GET would be; that gunicorn leaves the body out needs no warning.
 logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)
 
@@ -63,6 +73,18 @@ def on_starting(_server: Arbiter) -> None:
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPS),
         after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS),
     )
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Leave no figures behind."""
+    shutil.rmtree(_metrics_folder, ignore_errors=True)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """Forget the downloads of a worker that is gone; what it counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def when_ready(server: Arbiter) -> None:
@@ -92,6 +114,9 @@ def post_worker_init(worker: Worker) -> None:
             cursor.fetchall()
     except DatabaseError as error:
         worker.log.warning("The database can't be opened: %s", error)
-    from dashboard import background  # noqa: PLC0415  # when this file is read, Django isn't set up yet
+    # When this file is read, Django isn't set up yet.
+    from collections_app.observability import metrics  # noqa: PLC0415
+    from dashboard import background  # noqa: PLC0415
 
+    metrics.open_files()
     background.start()

@@ -6,12 +6,16 @@ as there are threads, each sending one byte, would be the end of the site.
 
 import contextlib
 import errno
+import logging
+import logging.config
 import signal
 import socket
 import time
 from typing import Any
 
-from gunicorn import util
+from django.conf import settings
+from gunicorn import glogging, util
+from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
@@ -31,6 +35,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  # gunicorn calls it so
+        """Take new connections or not. Those that come to a server that is stopping are refused.
+
+        gunicorn would let them wait in a queue until the last download has ended.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
     def handle(self, conn: Any) -> Any:
         """Answer one request; returns what gunicorn makes of the connection, false for its end."""
         if conn.parser is None:
@@ -45,6 +59,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 util.close_graceful(conn.sock.dup())
                 conn.sock.shutdown(socket.SHUT_RD)
         return goes_on
+
+
+class Logger(glogging.Logger):  # type: ignore[misc]
+    """gunicorn's log, whose lines take the way of all others."""
+
+    def setup(self, cfg: Config) -> None:
+        """Keep the levels, and leave the form and the place to the site's settings."""
+        super().setup(cfg)
+        logging.config.dictConfig(settings.LOGGING)  # Django itself would do it a little later
+        for handler in list(self.error_log.handlers):
+            self.error_log.removeHandler(handler)
+        self.error_log.propagate = True
 
 
 class PunctualUnreader(SocketUnreader):  # type: ignore[misc]

@@ -5,6 +5,7 @@ The README lists every knob; a test holds the list to this file.
 
 import os
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from collections_app import data_folder
+from collections_app.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -82,7 +84,9 @@ SECURE_SSL_REDIRECT = _https
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
 # The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if _https else 0
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+# It also gives requests their ids, which are not believed of anybody else.
+IS_BEHIND_A_PROXY = _https
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https
@@ -122,7 +126,16 @@ INSTALLED_APPS = [
     "ninja",
 ]
 
+# Whoever knows it may read /metrics. Empty: nobody may.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and not re.fullmatch(r"[!-~]{16,}", METRICS_TOKEN):
+    raise ImproperlyConfigured(
+        "METRICS_TOKEN must be 16 or more letters, digits and signs, without spaces. "
+        'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+    )
+
 MIDDLEWARE = [
+    "collections_app.observability.requests.observe",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -267,13 +280,4 @@ USE_TZ = True
 
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    # An answer of 4xx is the caller's mistake, not an event for the operator.
-    # Django logs some of them as security errors with a traceback, such as a Host that isn't ours.
-    "loggers": {"django.request": {"level": "ERROR"}, "django.security": {"level": "CRITICAL"}},
-}
+LOGGING = logs.config(for_people=DEBUG or sys.stderr.isatty())

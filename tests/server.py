@@ -54,7 +54,7 @@ def manage(data_dir: Path, *args: str) -> str:
 def environment(data_dir: Path, **more: str) -> dict[str, str]:
     """Return the environment of a process that works on a data folder, free of what the tests set."""
     knobs = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
-    knobs |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS"}
+    knobs |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS", "METRICS_TOKEN", "PROMETHEUS_MULTIPROC_DIR"}
     knobs |= {"PYTHONDONTWRITEBYTECODE"}  # each process would compile the whole site
     inherited = {name: value for name, value in os.environ.items() if name not in knobs}
     settings = {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "DATA_DIR": str(data_dir)}

@@ -12,14 +12,22 @@ if os.path.isdir(_IN_MEMORY) and shutil.disk_usage(_IN_MEMORY).free > 2 * 1024**
 
 _folder = tempfile.mkdtemp(prefix="results-tests-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-for _knob in ("PUBLIC_URL", "EMAIL_URL", "SECRET_KEY", "DEBUG", "ENCRYPTION_KEYS", "UPSTREAM_ORIGINS"):
+for _knob in (
+    "PUBLIC_URL",
+    "EMAIL_URL",
+    "SECRET_KEY",
+    "DEBUG",
+    "ENCRYPTION_KEYS",
+    "UPSTREAM_ORIGINS",
+    "METRICS_TOKEN",
+):
     os.environ.pop(_knob, None)
 os.environ["DATA_DIR"] = _folder
 # Playwright keeps an event loop running in the tests' own thread, which Django takes for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 from dashboard.settings import *  # noqa: E402, F403
-from dashboard.settings import DATABASES, STORAGES  # noqa: E402
+from dashboard.settings import DATABASES, LOGGING, STORAGES  # noqa: E402
 
 # Hashing a password well takes a tenth of a second each time.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -31,3 +39,5 @@ STATIC_ROOT = os.path.join(_folder, "static")  # noqa: PTH118
 os.mkdir(STATIC_ROOT)  # noqa: PTH102
 # Processes are killed here, but the power stays on: what was written is not lost without a sync.
 DATABASES["default"]["OPTIONS"] |= {"init_command": "PRAGMA synchronous = OFF"}
+# A line for each request of every test would bury what a test has to say.
+LOGGING["loggers"]["collections_app.observability.requests"]["level"] = "CRITICAL"

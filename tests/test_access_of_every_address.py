@@ -31,6 +31,7 @@ LIST = "api/v1/schedules/collections/results/download/"
 #   any     the view answers every method
 #   login   sent to the sign-in page, whatever the method
 #   403     refused (or not there: 404), whatever the method
+#   404     nothing is there, whatever the method
 TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
     "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
@@ -61,6 +62,8 @@ TABLE = {
     "key_revoke": ("keys/{bobs_key}/revoke", FORM, "login 403 in404 in in in"),
     "team_switch": ("team", "POST", "login in403 in403 in in in"),
     "healthz": ("healthz", "", "any any any any any any"),
+    "readyz": ("readyz", "", "any any any any any any"),
+    "metrics": ("metrics", "", "404 404 404 404 404 404"),  # without a token
     # Who is signed in is led on.
     "account_login": ("accounts/login/", CLASSIC_FORM, "in any any any any any"),
     "account_logout": ("accounts/logout/", "GET HEAD OPTIONS POST", EVERYBODY_IN),

@@ -45,7 +45,7 @@ def test_the_ids_of_an_address_are_integers(document: dict[str, Any]) -> None:
 def test_every_answer_is_declared(document: dict[str, Any]) -> None:
     assert list(document["paths"][LIST]["post"]["responses"]) == ["200"]
     assert list(document["paths"][FILE]["get"]["responses"]) == (
-        ["200", "206", "304", "401", "403", "404", "405", "412", "416", "502", "504"]
+        ["200", "206", "304", "401", "403", "404", "405", "412", "416", "429", "502", "504"]
     )
 
 
@@ -66,7 +66,7 @@ def test_every_example_is_as_declared(document: dict[str, Any]) -> None:
                     for example in examples(answer["content"]):
                         codes.append(example["code"])
                         (Runs if example["code"] == 200 else Failure).model_validate(example)
-    assert codes == [200, 400, 401, 403, 405, 413, 502, 504, 401, 403, 404, 405, 502, 504]
+    assert codes == [200, 400, 401, 403, 405, 413, 502, 504, 401, 403, 404, 405, 429, 502, 504]
 
 
 def test_swagger_ui_comes_from_this_site(as_bob: Client) -> None:

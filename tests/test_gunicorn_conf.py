@@ -28,8 +28,10 @@ Conf = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def conf(settings: Settings) -> Conf:
+def conf(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Conf:
     """Return what the file says under the site's settings."""
+    metrics = tmp_path / f"metrics-{os.getpid()}-"
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
 
     def read(**changes: Any) -> dict[str, Any]:
         for name, value in changes.items():

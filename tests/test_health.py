@@ -1,7 +1,133 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.db import DatabaseError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from pytest_django import Settings
+
+from collections_app.views import health
 
 
 def test_it_answers_without_a_login_and_without_a_database(client: Client) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/metrics"])
+def test_monitors_may_call_us_by_any_name(client: Client, address: str) -> None:
+    """Such as a container's, or the address of a machine; other pages answer our own names alone."""
+    for host in ("app:8000", "10.0.0.7:8000", "evil example"):
+        assert client.get(address, headers={"host": host}).status_code in {200, 404}
+    assert client.get("/accounts/login/", headers={"host": "app:8000"}).status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+class TestReady:
+    @pytest.fixture(autouse=True)
+    def anew(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(health, "_look", health._Look())
+        monkeypatch.setattr(health, "LOOK_EVERY_SECONDS", 0)
+        yield
+        for thread in threading.enumerate():
+            if thread.name == "readyz":
+                thread.join(timeout=10)
+
+    def ask(self) -> tuple[int, dict[str, str]]:
+        answer: Any = Client().get("/readyz")
+        return answer.status_code, answer.json()
+
+    def problem(self) -> str:
+        status, said = self.ask()
+        assert (status, said["status"]) == (503, "not ready")
+        return said["problem"]
+
+    def test_it_is_where_all_is_well_and_leaves_nothing_behind(self, results_folder: Path) -> None:
+        assert self.ask() == (200, {"status": "ready"})
+        assert list(results_folder.iterdir()) == []
+
+    def test_a_database_that_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def gone(*args: object) -> None:
+            raise DatabaseError("connection to server at 10.0.0.1 failed: password of results")
+
+        monkeypatch.setattr(health.MigrationExecutor, "migration_plan", gone)
+        assert self.problem() == "The database can't be used."
+
+    def test_a_database_of_an_older_version(self) -> None:
+        recorder = MigrationRecorder(connection)
+        recorder.record_unapplied("collections_app", "0003_runs_kept_here")
+        try:
+            assert self.problem() == (
+                "The database is of an older version. Bring it up to date: manage.py migrate."
+            )
+        finally:
+            recorder.record_applied("collections_app", "0003_runs_kept_here")
+        assert self.ask()[0] == 200
+
+    def test_results_that_cannot_be_written(self, results_folder: Path) -> None:
+        results_folder.write_text("no folder")
+        assert self.problem() == "Results can't be written."
+
+    def test_results_that_are_not_what_was_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(health, "_WRITTEN", bytearray(b"one"))
+        storage = type(storages["results"])
+        opened = storage._open
+
+        def other(self: Any, name: str, mode: str = "rb") -> Any:
+            if mode == "rb":
+                Path(self.path(name)).write_bytes(b"another")
+            return opened(self, name, mode)
+
+        monkeypatch.setattr(storage, "_open", other)
+        assert self.problem() == "Results can't be read."
+
+    @pytest.mark.parametrize(
+        ("hanging", "said"),
+        [(0, "The database doesn't answer."), (1, "The place where results are kept doesn't answer.")],
+    )
+    def test_what_hangs_is_named_in_time_and_asked_once(
+        self, monkeypatch: pytest.MonkeyPatch, hanging: int, said: str
+    ) -> None:
+        goes_on, asked = threading.Event(), []
+
+        def hang() -> str:
+            asked.append(1)
+            goes_on.wait(30)
+            return ""
+
+        checks = list(health._CHECKS)
+        checks[hanging] = (said, hang)
+        monkeypatch.setattr(health, "_CHECKS", checks)
+        monkeypatch.setattr(health, "READY_WITHIN_SECONDS", 0.3)
+        try:
+            assert [self.problem(), self.problem()] == [said, said]
+            assert len(asked) == 1
+        finally:
+            goes_on.set()
+        monkeypatch.setattr(health, "READY_WITHIN_SECONDS", 10)
+        assert self.ask()[0] == 200
+
+    def test_a_mistake_of_ours_is_logged_and_not_told(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken() -> str:
+            raise RuntimeError("a secret of ours")
+
+        monkeypatch.setattr(health, "_CHECKS", [("", broken)])
+        assert self.problem() == "Something went wrong on our side. It was logged."
+        assert "a secret of ours" in caplog.text
+
+    def test_who_asks_all_the_time_is_told_what_was_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(health, "LOOK_EVERY_SECONDS", 60)
+        assert self.ask()[0] == 200
+        monkeypatch.setattr(health, "_CHECKS", [("", lambda: "Never asked.")])
+        assert self.ask()[0] == 200
+
+    def test_it_needs_no_login_and_no_https(self, settings: Settings) -> None:
+        settings.SECURE_SSL_REDIRECT = True
+        assert self.ask()[0] == 200

@@ -1,6 +1,7 @@
 """Who calls: the key in the header, and the membership that it stands for."""
 
 from django.http import HttpRequest
+from structlog.contextvars import bind_contextvars
 
 from collections_app.api.envelope import Refused
 from collections_app.models import ApiKey, Membership
@@ -10,14 +11,21 @@ HEADER = "x-api-key"
 
 def caller(request: HttpRequest) -> Membership:
     """Return the membership whose API key the request carries. Raises Refused (401)."""
+    return calling_key(request).membership
+
+
+def calling_key(request: HttpRequest) -> ApiKey:
+    """Return the API key that the request carries, its membership loaded. Raises Refused (401)."""
     text = request.headers.get(HEADER, "")
     if not text:
         raise _unauthorized(f"Send your API key in the header {HEADER}.")
     key = ApiKey.objects.recognise(text) if text.isascii() and text.isprintable() else None
     if key is None:
         raise _unauthorized("This API key is unknown or was revoked.")
+    member = key.membership
+    bind_contextvars(key=key.prefix, user=member.user_id, team=member.team_id)
     key.note_use()
-    return key.membership
+    return key
 
 
 def _unauthorized(reason: str) -> Refused:

@@ -184,6 +184,7 @@ DOWNLOAD_RESULT_FILE: dict[str, Any] = {
         405: Failure,
         412: None,
         416: None,
+        429: Failure,
         502: Failure,
         504: Failure,
     },
@@ -198,6 +199,10 @@ DOWNLOAD_RESULT_FILE: dict[str, Any] = {
             405: _refusal(405, "Call this address by GET or HEAD."),
             412: {"description": "The file is not the one that `If-Match` names."},
             416: {"description": "The range lies outside the file."},
+            429: _refusal(
+                429,
+                "This API key is being sent 100 files already, the most at once. Wait until some have ended.",
+            ),
             502: _refusal(502, "The place where this file is kept does not answer. Try again later."),
             504: _refusal(504, "The place where this file is kept took too long to answer. Try again later."),
         }

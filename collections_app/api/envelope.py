@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
 
@@ -68,7 +69,7 @@ def endpoint(*methods: str, always_200: bool = False) -> Callable[[View], View]:
     return decorate
 
 
-def _refusal(error: Exception) -> Refused:
+def _refusal(error: Exception) -> Refused:  # noqa: PLR0911  # a line for each kind
     match error:
         case Refused():
             return error
@@ -76,6 +77,8 @@ def _refusal(error: Exception) -> Refused:
             return Refused(403, str(error))
         case NotDownloadable() | ResultNotFound():
             return Refused(404, str(error))
+        case TooManyStreams():
+            return Refused(429, str(error), {"Retry-After": str(RETRY_AFTER_SECONDS)})
         case SourceTimeout():
             return Refused(504, "The place where this file is kept took too long to answer. Try again later.")
         case SourceUnavailable():

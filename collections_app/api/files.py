@@ -7,11 +7,11 @@ from django.http.response import HttpResponseBase
 from ninja import Path
 
 from collections_app import access
-from collections_app.api.auth import caller
+from collections_app.api.auth import calling_key
 from collections_app.api.body import MAX_INTEGER
 from collections_app.api.documentation import CollectionId, FileName, RunnerId
 from collections_app.api.envelope import Refused, failure
-from collections_app.delivery import deliver
+from collections_app.delivery import Reader, deliver
 from collections_app.models import ResultFile
 from collections_app.sources import deliverable
 
@@ -33,12 +33,13 @@ def download_result_file(
 
     Raises Refused, PermissionDenied, NotDownloadable, and what deliver() raises.
     """
-    member = caller(request)
+    key = calling_key(request)
     collection_number = _in_path("collection_id", collection_id)
     run_number = _in_path("runner_id", runner_id)
-    collection, _ = access.collection_of([member], collection_number)
+    collection, _ = access.collection_of([key.membership], collection_number)
     file = ResultFile.objects.downloadable(collection, run_number, file_name)
-    return _in_envelope(deliver(request, deliverable(file)))
+    reader = Reader(key.membership.user_id, key.pk)
+    return _in_envelope(deliver(request, deliverable(file), reader))
 
 
 def _in_envelope(answer: HttpResponseBase) -> HttpResponseBase:

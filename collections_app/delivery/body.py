@@ -1,6 +1,7 @@
 """A part of a file as a response body."""
 
 import io
+from collections.abc import Callable
 from typing import BinaryIO
 
 
@@ -12,11 +13,14 @@ class BoundedStream(io.RawIOBase):
     """The `length` bytes of a stream from byte `start` on, where it stands.
 
     Passes the file number on, so that gunicorn sends a real file by sendfile: it takes the length
-    from Content-Length and the start from the file's position.
+    from Content-Length and the start from the file's position. `when_closed` is called once.
     """
 
-    def __init__(self, stream: BinaryIO, start: int, length: int) -> None:
+    def __init__(
+        self, stream: BinaryIO, start: int, length: int, when_closed: Callable[[], None] = lambda: None
+    ) -> None:
         self._stream = stream
+        self._when_closed = when_closed
         self._end = start + length
         self.remaining = length
 
@@ -47,5 +51,8 @@ class BoundedStream(io.RawIOBase):
     def close(self) -> None:
         """Close the stream underneath as well."""
         if not self.closed:
-            self._stream.close()
             super().close()
+            try:
+                self._stream.close()
+            finally:
+                self._when_closed()

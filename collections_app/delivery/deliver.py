@@ -13,6 +13,8 @@ from django.utils.http import http_date
 
 from collections_app.delivery.body import BoundedStream
 from collections_app.delivery.ranges import ByteRange, Unsatisfiable, parse_range
+from collections_app.delivery.streams import Reader, Slot, streams
+from collections_app.observability import metrics
 from collections_app.sources.base import Deliverable
 
 # The most that is read at once of what isn't sent by sendfile; a body from elsewhere gives less to a slow
@@ -33,7 +35,13 @@ class _Stream(FileResponse):
     def __init__(self, body: BoundedStream, break_off: Callable[[], None], status: int) -> None:
         self._body = body
         self._break_off = break_off
+        self.bytes_promised = body.remaining
         super().__init__(body, status=status)
+
+    @property
+    def bytes_sent(self) -> int:
+        """How many bytes of the body were handed to the connection so far."""
+        return self.bytes_promised - self._body.remaining
 
     def set_headers(self, filelike: object) -> None:
         """Set nothing; deliver() knows every header."""
@@ -45,11 +53,12 @@ class _Stream(FileResponse):
         super().close()
 
 
-def deliver(request: HttpRequest, deliverable: Deliverable) -> HttpResponseBase:
+def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | None = None) -> HttpResponseBase:
     """Answer a GET or HEAD request for a file.
 
     200, 206 for one range, 304 and 412 for conditions, 416 for a range outside the file; all
-    answered from our own size and ETag. Raises what the body raises when it is opened.
+    answered from our own size and ETag. Raises TooManyStreams where the reader, if there is one to be
+    counted, is sent enough already; and what the body raises when it is opened.
     """
     modified = int(deliverable.modified.timestamp())
     headers = {
@@ -73,9 +82,15 @@ def deliver(request: HttpRequest, deliverable: Deliverable) -> HttpResponseBase:
     headers["Content-Type"] = "application/octet-stream"
     headers["Content-Disposition"] = content_disposition(deliverable.name)
     if part is None:
-        return _send(request, deliverable, ByteRange(0, deliverable.size), 200, headers)
-    headers["Content-Range"] = part.content_range(deliverable.size)
-    return _send(request, deliverable, part, 206, headers)
+        part, status = ByteRange(0, deliverable.size), 200
+    else:
+        headers["Content-Range"], status = part.content_range(deliverable.size), 206
+    headers["Content-Length"] = str(part.length)
+    if request.method == "HEAD":
+        # Opened as well, so that it answers just as GET would.
+        deliverable.body.open(part.start, part.length).close()
+        return _with(HttpResponse(status=status), headers)
+    return _with(_stream(request, deliverable, part, status, reader), headers)
 
 
 def content_disposition(name: str) -> str:
@@ -98,18 +113,24 @@ def _wanted_part(request: HttpRequest, size: int, headers: dict[str, str]) -> By
     return parse_range(request.headers.get("Range", ""), size)
 
 
-def _send(
-    request: HttpRequest, deliverable: Deliverable, part: ByteRange, status: int, headers: dict[str, str]
-) -> HttpResponseBase:
-    headers = headers | {"Content-Length": str(part.length)}
-    # Opened for HEAD as well, so that it answers just as GET would.
-    stream = deliverable.body.open(part.start, part.length)
-    if request.method == "HEAD":
-        stream.close()
-        return _with(HttpResponse(status=status), headers)
+def _stream(
+    request: HttpRequest, deliverable: Deliverable, part: ByteRange, status: int, reader: Reader | None
+) -> _Stream:
+    slot = streams.begin(reader)
+    try:
+        stream = deliverable.body.open(part.start, part.length)
+    except BaseException:
+        slot.end()
+        raise
+    metrics.STREAMS.inc()
+    body = BoundedStream(stream, part.start, part.length, lambda: _ended(slot))
     _give_database_back()
-    body = BoundedStream(stream, part.start, part.length)
-    return _with(_Stream(body, lambda: _break_off(request), status), headers)
+    return _Stream(body, lambda: _break_off(request), status)
+
+
+def _ended(slot: Slot) -> None:
+    metrics.STREAMS.dec()
+    slot.end()
 
 
 def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBase:

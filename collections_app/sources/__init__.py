@@ -1,5 +1,7 @@
 """Where results come from: one protocol (base), one implementation per place."""
 
+from structlog.contextvars import bind_contextvars
+
 from collections_app.models import Collection, ResultFile
 from collections_app.sources.account import AccountSource
 from collections_app.sources.base import (
@@ -41,6 +43,7 @@ def deliverable(file: ResultFile) -> Deliverable:
 
     Raises ResultNotFound, SourceUnavailable, SourceTimeout where its size has to be found out.
     """
+    bind_contextvars(run=file.run.number, file=file.pk)
     source = _holder_of(file)
     size = source.size(file)
     return Deliverable(

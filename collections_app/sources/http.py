@@ -24,6 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.exceptions import SSLError as TlsError
 
+from collections_app.observability import metrics
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 CONNECT_SECONDS = 5
@@ -50,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"(https?)://([\w.-]+)(?::([0-9]{1,5}))?(/[^?#\\]*)?", re.ASCII | re.IGNORECASE)
 _USUAL_PORTS = {"http": 80, "https": 443}
+
+# How the figures call what goes wrong.
+_KINDS: dict[type[Exception], str] = {SourceTimeout: "timeout", SourceUnavailable: "unavailable"}
 
 T = TypeVar("T")
 
@@ -107,7 +111,8 @@ class Server:
             with _until(deadline):
                 return self._tried(lambda: self._whole_answer(request), deadline)
 
-        return self._within(seconds, post)
+        with metrics.upstream_call("list", _KINDS):
+            return self._within(seconds, post)
 
     def stream(self, method: str, path: str, headers: Mapping[str, str]) -> requests.Response:
         """Return an answer whose body was not read yet; the caller closes it.
@@ -116,7 +121,7 @@ class Server:
         """
         request = self._request(method, path, {"Accept-Encoding": "identity", **headers})
         deadline = time.monotonic() + READ_SECONDS
-        with self.troubles(), _until(deadline):
+        with metrics.upstream_call("file", _KINDS), self.troubles(), _until(deadline):
             return self._tried(lambda: _send(request), deadline)
 
     @contextmanager
@@ -285,6 +290,7 @@ class BodyStream(io.RawIOBase):
             self._break_off(type(error).__name__)
 
     def _break_off(self, problem: str) -> NoReturn:
+        metrics.UPSTREAM_ERRORS.labels("file", "broken off").inc()
         logger.warning("upstream body broke off: %s problem=%s", self._place, problem)
         raise BrokenOff(f"The file broke off: {problem}.") from None
 

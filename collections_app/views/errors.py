@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import render
 
 from collections_app.access import bring_memberships
+from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 
@@ -41,6 +42,13 @@ class MethodNotAllowedPage:
         page = _error(request, 405)
         page["Allow"] = answer["Allow"]
         return page
+
+
+def too_many_downloads(request: HttpRequest, exception: TooManyStreams) -> HttpResponse:
+    """429: as many files at once as one person may be sent."""
+    page = _error(request, 429, exception, TooManyStreams)
+    page["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return page
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

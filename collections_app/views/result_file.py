@@ -5,7 +5,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
-from collections_app.delivery import deliver
+from collections_app.delivery import Reader, TooManyStreams, deliver
 from collections_app.models import Collection, NotDownloadable, ResultFile
 from collections_app.sources import deliverable
 from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
@@ -17,9 +17,12 @@ from collections_app.views import errors
 def result_file(request: MemberRequest, collection: Collection, number: int, name: str) -> HttpResponseBase:
     """Deliver a ready run's file."""
     try:
-        return deliver(request, deliverable(ResultFile.objects.downloadable(collection, number, name)))
+        file = deliverable(ResultFile.objects.downloadable(collection, number, name))
+        return deliver(request, file, Reader(request.user.pk))
     except (NotDownloadable, ResultNotFound) as error:
         raise Http404(str(error)) from None
+    except TooManyStreams as error:
+        return errors.too_many_downloads(request, error)
     except SourceTimeout as error:
         return errors.gateway_timeout(request, error)
     except SourceUnavailable as error:

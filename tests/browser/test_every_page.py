@@ -84,6 +84,8 @@ EXCUSED = {
     "result_file": "a file",
     "archive_size": "a part of a page",
     "healthz": "for programs",
+    "readyz": "for programs",
+    "metrics": "for programs",
     "api:openapi-view": "tests/browser/test_api_docs.py",
     "api:openapi-json": "for programs",
     "api:list_run_results": "for programs",

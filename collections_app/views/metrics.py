@@ -1,0 +1,74 @@
+"""The figures for Prometheus, to whoever knows the token."""
+
+import secrets
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import Min
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from collections_app.access import public
+from collections_app.models import Collection, Run
+from collections_app.observability.metrics import exposition
+from collections_app.result_sets.lease import abandoned, written
+
+
+@public
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer with all figures; where no token is set, nothing is here."""
+    if not settings.METRICS_TOKEN:
+        raise Http404
+    return _figures(request)
+
+
+@require_safe
+def _figures(request: HttpRequest) -> HttpResponse:
+    given = request.headers.get("Authorization", "").encode()
+    if not secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
+        challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
+        return HttpResponse("Send the token.\n", status=401, content_type="text/plain", headers=challenge)
+    return HttpResponse(exposition(FromTheDatabase()), content_type=CONTENT_TYPE_LATEST)
+
+
+class FromTheDatabase(Collector):
+    """What stands in the tables: the same whichever process is asked."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Count anew. Without the database there is one figure, which says so."""
+        try:
+            figures = list(_counted())
+        except DatabaseError:
+            figures = []
+        yield GaugeMetricFamily("results_database_up", "Whether the database answers.", bool(figures))
+        yield from figures
+
+
+def _counted() -> Iterator[Metric]:
+    """Each by an index of few rows, never by counting all runs. Raises DatabaseError."""
+    yield GaugeMetricFamily(
+        "results_runs_being_written", "Runs with a writer.", Run.objects.filter(written()).count()
+    )
+    yield GaugeMetricFamily(
+        "results_runs_interrupted",
+        "Runs whose writer was killed, not failed yet.",
+        Run.objects.filter(abandoned()).count(),
+    )
+    connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
+    keeping = connected.filter(keeps_results=True)
+    yield GaugeMetricFamily(
+        "results_runs_to_keep",
+        "Runs at accounts that are still to be copied here.",
+        Run.objects.to_keep().filter(collection__in=keeping).count(),
+    )
+    oldest = connected.aggregate(oldest=Min("refresh_tried_at"))["oldest"]
+    yield GaugeMetricFamily(
+        "results_refresh_age_seconds",
+        "Since the collection at an account that waits the longest was last listed.",
+        max(0.0, (timezone.now() - oldest).total_seconds()) if oldest else 0.0,
+    )

@@ -1,0 +1,200 @@
+"""/metrics: who may read it, and what it tells."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from collections_app.models import Collection, Run, State
+from collections_app.observability import metrics
+from collections_app.observability.metrics import registry
+from collections_app.views.metrics import FromTheDatabase
+from tests.results import make_ready_run, records
+from tests.server import ROOT
+from tests.test_streams import close
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+TOKEN = "a token for the tests"[:7] + "x" * 16
+SENT = {"Authorization": f"Bearer {TOKEN}"}
+
+Figures = dict[tuple[str, ...], float]
+
+
+@pytest.fixture
+def read(settings: Settings, db: None) -> Callable[[], Figures]:
+    """Read all figures, by name and labels in the order of their names."""
+    settings.METRICS_TOKEN = TOKEN
+
+    def read() -> Figures:
+        answer = Client().get("/metrics", headers=SENT)
+        assert answer.status_code == 200
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(answer.content.decode())
+            for sample in family.samples
+        }
+
+    return read
+
+
+def grown(before: Figures, after: Figures) -> Figures:
+    """Return what was counted in between, but for how long things took."""
+    return {
+        key: value - before.get(key, 0)
+        for key, value in after.items()
+        if value != before.get(key, 0) and not key[0].endswith(("_bucket", "_sum", "_created"))
+    }
+
+
+# --- who may read it ----------------------------------------------------------------------------
+
+
+def test_without_a_token_nothing_is_there(as_alice: Client) -> None:
+    for sent in ({}, SENT, {"Authorization": "Bearer "}):
+        assert as_alice.get("/metrics", headers=sent).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN, "Bearer é" * 9]
+)
+def test_without_the_right_token_it_is_refused(settings: Settings, as_alice: Client, sent: str) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    answer = as_alice.get("/metrics", headers={"Authorization": sent})
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="metrics"')
+    assert "results_" not in answer.content.decode()
+
+
+def test_it_is_only_read(settings: Settings, client: Client) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    assert client.post("/metrics", headers=SENT).status_code == 405
+
+
+# --- what it tells ------------------------------------------------------------------------------
+
+
+def test_requests_are_counted_by_route_and_never_by_address(
+    read: Callable[[], Figures], as_bob: Client, laptops: Collection
+) -> None:
+    before = read()
+    as_bob.get("/collections/101/download?q=secret")
+    as_bob.get("/collections/999/download")
+    as_bob.generic("BREW", "/no/such/address")
+    as_bob.get("/api/nothing/here")
+    after = grown(before, read())
+    assert after == {
+        ("results_http_requests_total", "GET", "download", "2xx"): 1,
+        ("results_http_requests_total", "GET", "download", "4xx"): 1,
+        ("results_http_requests_total", "other", "none", "4xx"): 1,
+        ("results_http_requests_total", "GET", "collections_app.api.urls._unknown", "4xx"): 1,
+        ("results_http_requests_total", "GET", "metrics", "2xx"): 1,
+        ("results_http_request_seconds_count", "download"): 2,
+        ("results_http_request_seconds_count", "none"): 1,
+        ("results_http_request_seconds_count", "collections_app.api.urls._unknown"): 1,
+        ("results_http_request_seconds_count", "metrics"): 1,
+    }
+
+
+def test_files_are_counted_while_they_are_sent_and_when_they_have_ended(
+    read: Callable[[], Figures], as_bob: Client, laptops: Collection
+) -> None:
+    file = make_ready_run(laptops, records(3)).files.get(kind="page")
+    address = f"/collections/101/runs/1/files/{quote(file.name)}"
+    begun = read()
+    answer: Any = as_bob.get(address)
+    assert read()["results_file_streams",] - begun["results_file_streams",] == 1
+    assert len(answer.getvalue()) == file.size
+    close(as_bob.get(address))  # a reader who left
+    as_bob.head(address)
+    after = grown(begun, read())
+    assert after["results_file_bytes_total",] == file.size
+    assert after["results_file_streams_ended_total", "complete"] == 1
+    assert after["results_file_streams_ended_total", "broken off"] == 1
+    assert ("results_file_streams",) not in after
+
+
+def test_a_refusal_is_counted(
+    read: Callable[[], Figures], settings: Settings, as_bob: Client, laptops: Collection
+) -> None:
+    file = make_ready_run(laptops, records(3)).files.get(kind="page")
+    settings.WEB_THREADS = 2
+    address = f"/collections/101/runs/1/files/{quote(file.name)}"
+    before, running = read(), as_bob.get(address)
+    assert as_bob.get(address).status_code == 429
+    assert grown(before, read())["results_file_streams_refused_total", "person"] == 1
+    assert running.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_tables_tell_what_is_to_be_done(
+    read: Callable[[], Figures], laptops: Collection, settings: Settings
+) -> None:
+    now = timezone.now()
+    laptops.next_run(attempt="dead", lease_expires_at=now - timedelta(seconds=1))
+    laptops.next_run(attempt="alive", lease_expires_at=now + timedelta(seconds=50))
+    remote = make_remote_collection(make_account(laptops.team))
+    for number in (1, 2):
+        make_remote_run(remote, number)
+    Run.objects.filter(collection=remote).update(state=State.READY)
+    after = read()
+    assert after["results_database_up",] == 1
+    assert after["results_runs_being_written",] == 1
+    assert after["results_runs_interrupted",] == 1
+    assert after["results_runs_to_keep",] == 0  # nobody has asked for it
+    assert after["results_refresh_age_seconds",] == 0  # never yet
+    Collection.objects.filter(pk=remote.pk).update(
+        keeps_results=True, refresh_tried_at=now - timedelta(minutes=10)
+    )
+    after = read()
+    assert after["results_runs_to_keep",] == 2
+    assert 600 <= after["results_refresh_age_seconds",] < 700
+
+
+def test_it_takes_few_queries(
+    read: Callable[[], Figures], django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_max_num_queries(4):
+        read()
+
+
+def test_without_the_database_it_says_so_and_the_rest(read: Callable[[], Figures]) -> None:
+    def gone(*args: object) -> None:
+        raise OperationalError("The database is gone.")
+
+    with connection.execute_wrapper(gone):
+        after = read()
+    assert after["results_database_up",] == 0
+    assert ("results_runs_being_written",) not in after
+    assert ("results_file_streams",) in after
+
+
+def test_upstream_calls_are_timed_and_their_failures_counted(read: Callable[[], Figures]) -> None:
+    before = read()
+    kinds: dict[type[Exception], str] = {KeyError: "narrow", LookupError: "wide"}
+    for error in (KeyError(), IndexError()):
+        with pytest.raises(LookupError), metrics.upstream_call("list", kinds):
+            raise error
+    with metrics.upstream_call("list", kinds):
+        pass
+    after = grown(before, read())
+    assert after["results_upstream_seconds_count", "list"] == 3
+    assert after["results_upstream_errors_total", "list", "narrow"] == 1
+    assert after["results_upstream_errors_total", "list", "wide"] == 1
+
+
+@pytest.mark.django_db
+def test_every_figure_is_in_the_operators_handbook_and_no_other() -> None:
+    ours = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for collector in (registry, FromTheDatabase())
+        for metric in collector.collect()
+    }
+    handbook = (Path(ROOT) / "docs" / "operations.md").read_text()
+    assert set(re.findall(r"^\| `(results_\w+)` \|", handbook, re.MULTILINE)) == ours

@@ -1,0 +1,249 @@
+"""A served site of two workers, as operators see it: its figures, its log, and how it stops."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.upstream import KEY
+
+MEBIBYTE = 2**20
+SIZE = 64 * MEBIBYTE
+TOKEN = "a-token-for-the-tests"
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc")
+
+PREPARE = f"""
+from django.utils import timezone
+from collections_app.models import Collection, Run
+from tests.upstream import make_account
+run = Run.objects.get(collection=101, number=88)
+run.files.create(
+    kind="page", position=1000, name="large.json", key="large.json", size={SIZE}, modified=timezone.now()
+)
+make_account(Collection.objects.get(pk=101).team)
+"""
+
+
+@dataclass
+class Site:
+    """A running site, its log, and a key of somebody who may read its files."""
+
+    url: str
+    data_dir: Path
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def key(self) -> str:
+        return str(json.loads((self.data_dir / "demo.json").read_text())["api_key"])
+
+    @property
+    def place(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or 0
+
+    def processes(self) -> set[int]:
+        """Return its processes: gunicorn, its workers, and what works in the background."""
+        found, new = set(), {self.process.pid}
+        while new:
+            found |= new
+            new = {child for parent in new for child in children(parent)} - found
+        return found
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def figure(self, name: str, **labels: str) -> float:
+        answer = requests.get(f"{self.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(*self.place, timeout=30)
+
+    @contextlib.contextmanager
+    def slow_download(self) -> Iterator[http.client.HTTPResponse]:
+        """Ask for a large file and read a little of it."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("GET", "/api/v1/results/101/88/large.json", headers={"x-api-key": self.key})
+            with connection.getresponse() as answer:
+                assert len(answer.read(MEBIBYTE)) == MEBIBYTE
+                yield answer
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    """Return whether something becomes true within twenty seconds."""
+    deadline = time.monotonic() + 20
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="module")
+def served(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("operating")
+    data_dir, log, port = folder / "data", folder / "log", free_port()
+    shutil.copytree(demo_data, data_dir)
+    with (data_dir / "results" / "large.json").open("wb") as large:
+        large.truncate(SIZE)
+    manage(data_dir, "shell", "--no-imports", "--command", PREPARE)
+    knobs = {"PORT": str(port), "WEB_CONCURRENCY": "2", "METRICS_TOKEN": TOKEN}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=environment(data_dir, **knobs),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        site = Site(f"http://127.0.0.1:{port}", data_dir, log, process)
+        try:
+            wait_until_it_answers(site.url, process, log)
+            yield site
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=10)
+
+
+def test_the_workers_count_together(served: Site) -> None:
+    workers = {int(pid) for pid in children(served.process.pid)}
+    assert len(workers) == 2
+    before = served.figure("results_http_requests_total", route="api:download_result_file")
+    broken = served.figure("results_file_streams_ended_total", outcome="broken off")
+    sent = served.figure("results_file_bytes_total")
+    with contextlib.ExitStack() as stack:
+        for count in range(1, 5):
+            stack.enter_context(served.slow_download())
+            assert served.figure("results_file_streams") == count
+        assert served.figure("results_http_requests_total", route="api:download_result_file") == before + 4
+    assert eventually(lambda: served.figure("results_file_streams") == 0)
+    assert served.figure("results_file_streams_ended_total", outcome="broken off") == broken + 4
+    assert served.figure("results_file_bytes_total") - sent >= 4 * MEBIBYTE
+    assert served.figure("results_database_up") == 1
+    lines = [line for line in served.lines() if line.get("route") == "api:download_result_file"][-4:]
+    assert [line["complete"] for line in lines] == [False] * 4
+    assert all(MEBIBYTE <= line["bytes"] < SIZE for line in lines)
+
+
+def test_a_worker_that_was_killed_counts_no_downloads_and_keeps_what_it_counted(served: Site) -> None:
+    with served.slow_download():
+        sent = served.figure("results_http_requests_total")
+        assert served.figure("results_file_streams") == 1
+        for worker in children(served.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        assert eventually(lambda: _answers(served))
+        assert eventually(lambda: served.figure("results_file_streams") == 0)
+        assert served.figure("results_http_requests_total") >= sent
+
+
+def _answers(site: Site) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        return bool(requests.get(f"{site.url}/readyz", timeout=5).ok)
+    return False
+
+
+def step(name: str, **places: Path) -> str:
+    """Do what a step of the operators' handbook says, to the letter."""
+    handbook = (ROOT / "docs" / "operations.md").read_text()
+    (commands,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
+    variables = {key: str(place) for key, place in places.items()}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=ROOT,
+        env=environment(Path("/nowhere"), **variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs sqlite3")
+def test_a_backup_of_a_running_site_is_whole(served: Site, tmp_path: Path) -> None:
+    with served.slow_download():
+        step("backup", DATA_DIR=served.data_dir, BACKUP=tmp_path / "backup")
+    restored = tmp_path / "restored"
+    said = step("restore", BACKUP=tmp_path / "backup", RESTORED=restored)
+    compared, wrong = map(int, re.findall(r"\d+", said))
+    assert compared > 300
+    assert wrong == 0
+    count = "from collections_app.models import *; print(Run.objects.count(), ResultFile.objects.count())"
+    counted = [manage(folder, "shell", "--command", count) for folder in (served.data_dir, restored)]
+    assert counted[0] == counted[1]
+    key = "from collections_app.models import Account; print(Account.objects.get().key)"
+    assert manage(restored, "shell", "--command", key).split()[-1] == KEY
+    stored = next(
+        path for path in (restored / "results").rglob("*.json") if path.parent != restored / "results"
+    )
+    stored.write_bytes(b"[]")
+    again = step("restore", BACKUP=restored, RESTORED=tmp_path / "again")
+    assert again.split()[-1] == str(stored.relative_to(restored / "results"))
+
+
+def refused(site: Site) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        with socket.create_connection(site.place, timeout=1):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
+def test_a_download_that_is_under_way_is_finished_before_it_stops(served: Site) -> None:
+    # gunicorn, two workers, and the process that works in the background.
+    assert eventually(lambda: len(served.processes()) == 4)
+    processes = served.processes()
+    with contextlib.closing(served.connect()) as idle, served.slow_download() as download:
+        idle.request("GET", "/healthz")
+        assert idle.getresponse().read()
+        served.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: refused(served))
+        assert idle.sock.recv(100) == b""  # nobody waits for what may never be asked
+        assert served.process.poll() is None
+        received = MEBIBYTE
+        while piece := download.read(MEBIBYTE):
+            received += len(piece)
+        assert received == SIZE
+    assert served.process.wait(timeout=20) == 0
+    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+    (line,) = [line for line in served.lines() if line.get("bytes") == SIZE]
+    assert line["complete"] is True
+    assert not list(Path("/dev/shm").glob(f"metrics-{served.process.pid}-*"))
+    assert "Traceback" not in served.log.read_text()

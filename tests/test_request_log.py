@@ -1,0 +1,350 @@
+"""The log: a line for each request when its answer has ended, in JSON or for people, and no secret in it."""
+
+import io
+import json
+import logging
+import logging.config
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from django.conf import settings as site
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries, Settings
+from structlog.contextvars import clear_contextvars
+
+from collections_app.accounts import password_link
+from collections_app.models import ApiKey, Collection, ResultFile, User
+from collections_app.observability import logs
+from collections_app.observability.logs import CONTEXT_FIELDS, REQUEST_FIELDS
+from dashboard.gunicorn_worker import Logger
+from tests.conftest import PASSWORD
+from tests.results import make_ready_run, records
+from tests.server import ROOT
+from tests.test_streams import close
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def output(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
+    """What a server writes to a file or a collector."""
+    caplog.set_level(logging.INFO, "collections_app.observability.requests")
+    clear_contextvars()
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(logs._formatter(for_people=False))
+    logging.getLogger().addHandler(handler)
+    yield handler.stream
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def lines(output: io.StringIO) -> Lines:
+    """Return the lines since the last time."""
+
+    def lines() -> list[dict[str, Any]]:
+        text = output.getvalue()
+        output.seek(0)
+        output.truncate()
+        return [json.loads(line) for line in text.splitlines()]
+
+    return lines
+
+
+@pytest.fixture
+def file(laptops: Collection) -> ResultFile:
+    return make_ready_run(laptops, records(3)).files.get(kind="page")
+
+
+def without_time(line: dict[str, Any]) -> dict[str, Any]:
+    """Check what differs each time, and return the rest."""
+    line = dict(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("time"))
+    assert re.fullmatch(r"[0-9a-f]{16}", line.pop("request_id"))
+    assert 0 <= line.pop("seconds") < 60
+    return line
+
+
+# --- a line for each request --------------------------------------------------------------------
+
+
+def test_a_page_is_a_line(as_bob: Client, bob: User, laptops: Collection, lines: Lines) -> None:
+    answer = as_bob.get("/collections/101/download?before=secret")
+    answer = as_bob.get("/collections/101/download?q=secret")
+    (_, line) = lines()
+    assert line["request_id"] == answer["X-Request-ID"]
+    assert list(line)[:3] == ["time", "level", "event"]
+    assert without_time(line) == {
+        "level": "info",
+        "event": "request",
+        "logger": "collections_app.observability.requests",
+        "method": "GET",
+        "route": "download",
+        "status": 200,
+        "bytes": len(answer.content),
+        "user": bob.pk,
+        "team": laptops.team_id,
+        "collection": 101,
+    }
+
+
+def test_a_download_is_a_line_when_it_ends(
+    client: Client, bob: User, bobs_key: str, file: ResultFile, lines: Lines
+) -> None:
+    address = f"/api/v1/results/101/1/{quote(file.name)}"
+    answer: Any = client.get(address, headers={"x-api-key": bobs_key})
+    assert lines() == []
+    assert answer.getvalue()
+    (line,) = lines()
+    assert without_time(line) == {
+        "level": "info",
+        "event": "request",
+        "logger": "collections_app.observability.requests",
+        "method": "GET",
+        "route": "api:download_result_file",
+        "status": 200,
+        "bytes": file.size,
+        "complete": True,
+        "user": bob.pk,
+        "team": file.run.collection.team_id,
+        "key": ApiKey.objects.get().prefix,
+        "collection": 101,
+        "run": 1,
+        "file": file.pk,
+    }
+    close(answer)
+    assert lines() == []
+
+
+def test_a_download_that_broke_off_says_how_far_it_came(
+    as_bob: Client, file: ResultFile, lines: Lines
+) -> None:
+    answer: Any = as_bob.get(f"/collections/101/runs/1/files/{quote(file.name)}")
+    stream = answer._resource_closers[0].__self__
+    stream.read(7)
+    close(answer)
+    (line,) = lines()
+    assert (line["bytes"], line["complete"]) == (7, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "said"),
+    [
+        ("HEAD", {}, (200, 0)),
+        ("GET", {"If-None-Match": "*"}, (304, 0)),
+        ("GET", {"Range": "bytes=2-5"}, (206, 4)),
+    ],
+)
+def test_the_bytes_are_those_that_were_sent(
+    as_bob: Client,
+    file: ResultFile,
+    lines: Lines,
+    method: str,
+    headers: dict[str, str],
+    said: tuple[int, int],
+) -> None:
+    answer: Any = as_bob.generic(method, f"/collections/101/runs/1/files/{quote(file.name)}", headers=headers)
+    answer.getvalue()
+    (line,) = lines()
+    assert (line["status"], line["bytes"]) == said
+
+
+def test_nothing_of_a_request_is_left_for_the_next(as_bob: Client, file: ResultFile, lines: Lines) -> None:
+    as_bob.head(f"/collections/101/runs/1/files/{quote(file.name)}")
+    Client().get("/accounts/login/")
+    _, line = lines()
+    assert not line.keys() & {"user", "team", "key", "collection", "run", "file"}
+
+
+def test_other_lines_of_a_request_carry_its_id(
+    as_bob: Client, bob: User, file: ResultFile, results_folder: Any, lines: Lines
+) -> None:
+    (results_folder / file.key).unlink()
+    as_bob.get(f"/collections/101/runs/1/files/{quote(file.name)}")
+    problem, line = lines()
+    assert problem["level"] == "error"
+    assert file.key in problem["event"]
+    assert problem["request_id"] == line["request_id"]
+    assert (problem["user"], problem["run"]) == (bob.pk, 1)
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/static/css/site.css"])
+def test_what_is_asked_for_all_day_long_has_no_line(client: Client, lines: Lines, address: str) -> None:
+    client.get(address)
+    assert [line["status"] for line in lines()] in ([], [404])  # no static files were collected
+
+
+def test_an_address_that_nobody_has_is_a_line_without_it(client: Client, db: None, lines: Lines) -> None:
+    client.get("/canary/canary")
+    (line,) = lines()
+    assert (line["route"], line["status"]) == ("none", 404)
+    assert "canary" not in json.dumps(line)
+
+
+def test_it_asks_the_database_nothing(
+    client: Client, db: None, lines: Lines, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(0):
+        client.get("/accounts/login/")
+    assert lines()
+
+
+# --- the id -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behind", "given", "taken"),
+    [
+        (True, "4bf92f3577b34da6a3ce929d0e0e4736", True),
+        (True, "a-b_c.d-8", True),
+        (True, "short", False),
+        (True, "x" * 65, False),
+        (True, "with space", False),
+        (True, "line\\nbreak", False),
+        (False, "4bf92f3577b34da6a3ce929d0e0e4736", False),
+    ],
+)
+def test_the_proxys_id_is_taken_where_it_is_one(
+    client: Client,
+    settings: Settings,
+    behind: bool,  # noqa: FBT001
+    given: str,
+    taken: bool,  # noqa: FBT001
+) -> None:
+    settings.IS_BEHIND_A_PROXY = behind
+    answer = client.get("/healthz", headers={"X-Request-ID": given})
+    assert (answer["X-Request-ID"] == given) is taken
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_mistake_of_ours_is_a_traceback_for_the_operator(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    def broken(*args: object) -> None:
+        password = "-".join(["canary", "in", "a", "variable"])  # noqa: F841
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("collections_app.views.collections._with_latest_runs", broken)
+    as_bob.raise_request_exception = False
+    answer = as_bob.get("/collections/")
+    problem, line = lines()
+    assert (problem["level"], problem["event"]) == ("error", "Internal Server Error")
+    assert "RuntimeError: a mistake" in problem["exception"]
+    assert "Traceback" in problem["exception"]
+    assert "canary-in" not in problem["exception"]
+    assert (line["route"], line["status"]) == ("collections", 500)
+    assert problem["request_id"] == line["request_id"] == answer["X-Request-ID"]
+    assert b"a mistake" not in answer.content
+
+
+def test_for_people_it_is_readable() -> None:
+    clear_contextvars()
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "It %s.", ("broke",), None)
+    record.route = "download"
+    said = logs._formatter(for_people=True).format(record)
+    assert re.search(r"\[warning +\] It broke\. +\[x\] +route=download$", said)
+
+
+def test_a_traceback_for_people_shows_no_variables() -> None:
+    try:
+        password = "-".join(["canary", "in", "a", "variable"])  # noqa: F841
+        raise RuntimeError("a mistake")  # noqa: TRY301
+    except RuntimeError as error:
+        info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "It broke.", (), info)
+    said = logs._formatter(for_people=True).format(record)
+    assert "RuntimeError: a mistake" in said
+    assert "canary-in" not in said
+
+
+def test_the_lines_of_gunicorn_take_the_same_way(capfd: pytest.CaptureFixture[str]) -> None:
+    from gunicorn.config import Config  # noqa: PLC0415
+
+    error_log = logging.getLogger("gunicorn.error")
+    try:
+        config = Config()
+        config.set("loglevel", "warning")
+        log = Logger(config)
+        log.setup(config)  # as on a reload
+        assert (error_log.handlers, error_log.propagate) == ([], True)
+        assert error_log.level == logging.WARNING
+    finally:
+        error_log.setLevel(logging.NOTSET)
+        logging.config.dictConfig(site.LOGGING)
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def canaries(settings: Settings, alice: User, bob: User, bobs_key: str) -> dict[str, str]:
+    settings.PUBLIC_URL = "http://testserver"
+    link = urlsplit(password_link(RequestFactory().get("/"), bob)).path
+    return {
+        "password": PASSWORD,
+        "key": bobs_key.partition(".")[2],
+        "link": link.removesuffix("/").rpartition("-")[2],
+        "path": link,
+        "query": "canary-in-a-query",
+        "agent": "canary-in-an-agent",
+        "referrer": "canary-in-a-referrer",
+    }
+
+
+def test_no_secret_is_in_any_line(
+    client: Client,
+    bob: User,
+    bobs_key: str,
+    file: ResultFile,
+    canaries: dict[str, str],
+    output: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    more: dict[str, Any] = {
+        "headers": {"User-Agent": canaries["agent"], "Referer": f"http://testserver/?{canaries['referrer']}"}
+    }
+    client.raise_request_exception = False
+    client.get("/accounts/login/?next=/" + canaries["query"], **more)
+    client.post("/accounts/login/", {"login": bob.email, "password": canaries["password"]}, **more)
+    assert client.session["_auth_user_id"] == str(bob.pk)
+    cookies = {cookie.value for cookie in client.cookies.values() if len(cookie.value) > 16}
+    assert cookies
+    client.get(f"/collections/101/download?q={canaries['query']}", **more)
+    for key in (bobs_key, bobs_key + "x"):
+        header = {"x-api-key": key} | more["headers"]
+        answer: Any = client.get(f"/api/v1/results/101/1/{quote(file.name)}", headers=header)
+        answer.getvalue()
+    anonymous = Client(raise_request_exception=False)
+    assert anonymous.get(canaries["path"], follow=True, **more).status_code == 200
+    anonymous.get(canaries["path"] + "x", **more)
+    with monkeypatch.context() as broken:  # also where we fail in the midst of it
+
+        def fail(*args: object, **kwargs: object) -> None:
+            raise RuntimeError("a mistake of ours")
+
+        broken.setattr("collections_app.accounts.PasswordLinkTokens.check_token", fail)
+        assert Client(raise_request_exception=False).get(canaries["path"], **more).status_code == 500
+        broken.setattr("collections_app.models.ApiKey.note_use", fail)
+        failed = client.get("/api/v1/results/101/1/x", headers={"x-api-key": bobs_key} | more["headers"])
+        assert failed.status_code == 500
+    said = output.getvalue() + caplog.text
+    assert said.count("a mistake of ours") >= 2
+    assert reverse("account_reset_password") not in said
+    for what, canary in [*canaries.items(), *(("cookie", cookie) for cookie in cookies)]:
+        assert canary not in said, what
+
+
+# --- the handbook -------------------------------------------------------------------------------
+
+
+def test_every_field_is_in_the_operators_handbook_and_no_other() -> None:
+    ours = {"time", "level", "event", "logger", "exception", *REQUEST_FIELDS, *CONTEXT_FIELDS}
+    handbook = (ROOT / "docs" / "operations.md").read_text().partition("## Logs")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", handbook, re.MULTILINE)) == ours

@@ -1,0 +1,269 @@
+"""How many files one person, and one API key, may be sent at once by a process."""
+
+import gc
+import io
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import pytest
+from django.core.signals import request_finished
+from django.db import close_old_connections
+from django.http.response import HttpResponseBase
+from django.test import Client
+from pytest_django import Settings
+
+from collections_app.delivery.body import BoundedStream
+from collections_app.delivery.streams import Reader, Streams, TooManyStreams, most
+from collections_app.models import ApiKey, Collection, ResultFile, User
+from collections_app.sources import ResultNotFound, SourceUnavailable
+from collections_app.sources.local import StoredBody
+from tests.results import make_ready_run, records
+
+BY_PERSON = "/collections/101/runs/1/files/"
+BY_SCRIPT = "/api/v1/results/101/1/"
+
+
+@pytest.fixture(autouse=True)
+def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Streams:
+    """Six threads: three files for a person, two for a key; and nothing under way."""
+    settings.WEB_THREADS = 6
+    ours = Streams()
+    # By its name the function of the same name would be found.
+    monkeypatch.setattr(import_module("collections_app.delivery.deliver"), "streams", ours)
+    return ours
+
+
+@pytest.fixture
+def file(laptops: Collection) -> ResultFile:
+    return make_ready_run(laptops, records(3)).files.get(kind="page")
+
+
+def close(answer: Any) -> None:
+    """Close an answer as the server does, but for the database, which is the test's."""
+    request_finished.disconnect(close_old_connections)
+    try:
+        answer.close()
+    finally:
+        request_finished.connect(close_old_connections)
+
+
+@pytest.fixture
+def running() -> Iterator[list[Any]]:
+    """What was asked for; whatever is still open is closed in the end."""
+    answers: list[Any] = []
+    yield answers
+    for answer in answers:
+        close(answer)
+
+
+Begin = Callable[[], Any]
+
+
+@pytest.fixture
+def as_a_person(as_bob: Client, file: ResultFile, running: list[HttpResponseBase]) -> Begin:
+    """Ask for the file as Bob, and read nothing of it yet."""
+
+    def begin() -> HttpResponseBase:
+        running.append(as_bob.get(BY_PERSON + quote(file.name)))
+        return running[-1]
+
+    return begin
+
+
+@pytest.fixture
+def as_a_script(
+    client: Client, file: ResultFile, bobs_key: str, running: list[HttpResponseBase]
+) -> Callable[..., Any]:
+    """Ask for the file with a key of Bob's, and read nothing of it yet."""
+
+    def begin(key: str = bobs_key) -> HttpResponseBase:
+        running.append(client.get(BY_SCRIPT + quote(file.name), headers={"x-api-key": key}))
+        return running[-1]
+
+    return begin
+
+
+# --- the limits ---------------------------------------------------------------------------------
+
+
+def test_honest_use_never_meets_them(settings: Settings) -> None:
+    settings.WEB_THREADS = 300  # as by default
+    assert most("key") > 5 * 16  # aria2c -x16, which fetches five files at once
+    assert most("person") > most("key") + 40  # and a browser that is sent 40 pages meanwhile
+
+
+@pytest.mark.parametrize("threads", [2, 3, 20, 300])
+def test_nobody_may_hold_all_threads(settings: Settings, threads: int) -> None:
+    settings.WEB_THREADS = threads
+    assert 1 <= most("key") <= most("person") <= most("everybody") < threads
+
+
+def test_one_thread_is_enough_for_one_file(settings: Settings) -> None:
+    settings.WEB_THREADS = 1
+    assert most("key") == most("person") == 1
+
+
+def statuses(begin: Callable[[], Any], count: int) -> list[int]:
+    return [begin().status_code for _ in range(count)]
+
+
+def test_a_person_who_has_enough_is_told_so_on_a_page_of_ours(as_a_person: Begin) -> None:
+    assert statuses(as_a_person, 3) == [200] * 3
+    refused = as_a_person()
+    assert (refused.status_code, refused["Retry-After"]) == (429, "10")
+    page = refused.content.decode()
+    assert "Too many downloads at once" in page
+    assert "You are being sent 3 files already" in page
+    assert "Go to the collections" in page
+
+
+def test_a_key_that_has_enough_is_told_so_in_the_envelope(as_a_script: Begin) -> None:
+    assert statuses(as_a_script, 2) == [200] * 2
+    refused = as_a_script()
+    assert (refused.status_code, refused["Retry-After"]) == (429, "10")
+    assert refused.json() == {
+        "code": 429,
+        "data": "This API key is being sent 2 files already, the most at once. Wait until some have ended.",
+        "status": 0,
+    }
+
+
+def test_a_script_leaves_room_for_its_owner_and_counts_as_theirs(
+    as_a_person: Begin, as_a_script: Begin
+) -> None:
+    assert statuses(as_a_script, 2) == [200] * 2
+    assert statuses(as_a_person, 2) == [200, 429]
+
+
+def test_another_key_gives_a_person_no_more(as_a_script: Callable[..., Any], bob: User) -> None:
+    keys = [ApiKey.objects.issue(bob.memberships.get(), "many")[1] for _ in range(4)]
+    answers = [as_a_script(key) for key in keys]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert "You are being sent 3 files" in answers[-1].json()["data"]
+
+
+def test_others_are_not_counted_with_them(
+    as_a_person: Begin, as_adam: Client, file: ResultFile, running: list[Any]
+) -> None:
+    assert statuses(as_a_person, 3) == [200] * 3
+    running.append(as_adam.get(BY_PERSON + quote(file.name)))
+    assert running[-1].status_code == 200
+
+
+def test_all_together_leave_threads_for_pages(
+    as_a_person: Begin, as_alice: Client, streams: Streams, laptops: Collection
+) -> None:
+    slots = [streams.begin(Reader(user_id)) for user_id in range(1001, 1006)]
+    refused = as_a_person()
+    assert refused.status_code == 429
+    assert "no room for another" in refused.content.decode()
+    assert as_alice.get("/collections/101/download").status_code == 200
+    slots[0].end()
+    assert as_a_person().status_code == 200
+
+
+def test_who_may_not_see_a_file_hears_that_first(
+    as_a_script: Callable[..., Any], carol: User, carols_key: str, streams: Streams
+) -> None:
+    key = ApiKey.objects.get(membership__user=carol)
+    for _ in range(2):
+        streams.begin(Reader(carol.pk, key.pk))
+    assert as_a_script(carols_key).status_code == 403
+    assert as_a_script("unknown").status_code == 401
+
+
+# --- what counts, and when it ends --------------------------------------------------------------
+
+
+def test_a_place_is_free_again_when_the_answer_is_closed_and_no_sooner(
+    as_a_person: Begin, running: list[Any]
+) -> None:
+    assert statuses(as_a_person, 3) == [200] * 3
+    assert running[0].getvalue()
+    close(running[0])
+    assert as_a_person().status_code == 200
+    assert as_a_person().status_code == 429
+    close(running[1])  # a reader who left
+    close(running[1])
+    assert as_a_person().status_code == 200
+    assert as_a_person().status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("HEAD", {}, 200),
+        ("GET", {"If-None-Match": "*"}, 304),
+        ("GET", {"If-Match": '"other"'}, 412),
+        ("GET", {"Range": "bytes=99999999-"}, 416),
+    ],
+)
+def test_what_sends_no_file_needs_no_place(
+    as_a_person: Begin,
+    as_bob: Client,
+    file: ResultFile,
+    streams: Streams,
+    method: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    assert statuses(as_a_person, 3) == [200] * 3
+    for _ in range(5):
+        answer = as_bob.generic(method, BY_PERSON + quote(file.name), headers=headers)
+        assert answer.status_code == status
+    assert streams.running() == 3
+
+
+@pytest.mark.parametrize("problem", [ResultNotFound("gone"), SourceUnavailable("down"), RuntimeError("bug")])
+def test_a_file_that_cannot_be_opened_holds_no_place(
+    as_bob: Client, file: ResultFile, monkeypatch: pytest.MonkeyPatch, streams: Streams, problem: Exception
+) -> None:
+    def fail(self: StoredBody, start: int, length: int) -> BinaryIO:
+        raise problem
+
+    monkeypatch.setattr(StoredBody, "open", fail)
+    as_bob.raise_request_exception = False
+    for _ in range(4):
+        assert as_bob.get(BY_PERSON + quote(file.name)).status_code in {404, 502, 500}
+    assert streams.running() == 0
+
+
+def test_a_file_that_cannot_be_closed_gives_its_place_back(
+    as_a_person: Begin, monkeypatch: pytest.MonkeyPatch, streams: Streams
+) -> None:
+    class Stubborn(io.BytesIO):
+        def close(self) -> None:
+            super().close()
+            raise OSError("Input/output error")
+
+    monkeypatch.setattr(StoredBody, "open", lambda self, start, length: Stubborn(b"x" * length))
+    answer = as_a_person()
+    assert streams.running() == 1
+    close(answer)
+    assert streams.running() == 0
+
+
+def test_an_answer_that_nobody_closes_gives_its_place_back(streams: Streams) -> None:
+    """As when a middleware fails afterwards."""
+    slot = streams.begin(Reader(7))
+    body = BoundedStream(io.BytesIO(b"abc"), 0, 3, slot.end)
+    assert streams.running() == 1
+    del body
+    gc.collect()
+    assert streams.running() == 0
+
+
+def test_a_place_is_given_back_once(streams: Streams) -> None:
+    reader = Reader(7, 8)
+    first, second = streams.begin(reader), streams.begin(reader)
+    with pytest.raises(TooManyStreams):
+        streams.begin(reader)
+    first.end()
+    first.end()
+    streams.begin(reader)
+    with pytest.raises(TooManyStreams):
+        streams.begin(reader)
+    second.end()
+    assert streams.running() == 1
