@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -130,7 +131,8 @@ def served(origin: str, folder: Path, options: argparse.Namespace) -> Iterator[t
                 wait_until_it_answers(url, process, log)
                 yield Proxy("this site", url, "", process.pid), collection, keys
             finally:
-                process.kill()
+                process.send_signal(signal.SIGINT)  # doesn't wait for downloads
+                process.wait(timeout=30)
 
 
 def signed_in(site: Proxy, folder: Path) -> requests.Session:

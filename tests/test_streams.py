@@ -115,7 +115,7 @@ def test_a_person_who_has_enough_is_told_so_on_a_page_of_ours(as_a_person: Begin
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
     page = refused.content.decode()
     assert "Too many downloads at once" in page
-    assert "You are being sent 3 files already" in page
+    assert "You are being sent 3 files" in page
     assert "Go to the collections" in page
 
 
@@ -125,7 +125,7 @@ def test_a_key_that_has_enough_is_told_so_in_the_envelope(as_a_script: Begin) ->
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
     assert refused.json() == {
         "code": 429,
-        "data": "This API key is being sent 2 files already, the most at once. Wait until some have ended.",
+        "data": "This API key is being sent 2 files, the most at once for one. Wait until one has ended.",
         "status": 0,
     }
 

@@ -201,7 +201,7 @@ DOWNLOAD_RESULT_FILE: dict[str, Any] = {
             416: {"description": "The range lies outside the file."},
             429: _refusal(
                 429,
-                "This API key is being sent 100 files already, the most at once. Wait until some have ended.",
+                "This API key is being sent 100 files, the most at once for one. Wait until one has ended.",
             ),
             502: _refusal(502, "The place where this file is kept does not answer. Try again later."),
             504: _refusal(504, "The place where this file is kept took too long to answer. Try again later."),

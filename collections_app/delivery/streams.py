@@ -80,8 +80,8 @@ class Streams:
 
 
 _REASONS = {
-    "person": "You are being sent {most} files already, the most at once. Wait until some have ended.",
-    "key": "This API key is being sent {most} files already, the most at once. Wait until some have ended.",
+    "person": "You are being sent {most} files, the most at once for one person. Wait until one has ended.",
+    "key": "This API key is being sent {most} files, the most at once for one. Wait until one has ended.",
     "everybody": "So many files are being sent that there is no room for another. Try again in a moment.",
 }
 
