@@ -12,6 +12,8 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError
 
+    from collections_app import database
+
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
@@ -19,10 +21,7 @@ def main() -> None:
     except DatabaseError as error:
         if "--traceback" in sys.argv:
             raise
-        # A database that was never made, or is of an older version, is the usual reason.
-        sys.exit(
-            f"Error: the database can't be used ({error}). `make serve` makes it and brings it up to date."
-        )
+        sys.exit(f"Error: the database can't be used ({database.reason(error)}). {database.advice(error)}")
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell says of a program that was ended by Ctrl-C
 

@@ -3,8 +3,11 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.core import checks
 from django.db import connections
 from django.db.models.signals import post_migrate
+
+from collections_app import database
 
 
 class CollectionsConfig(AppConfig):
@@ -14,7 +17,9 @@ class CollectionsConfig(AppConfig):
     verbose_name = "Collections"
 
     def ready(self) -> None:
-        """Have the database prepared whenever it is brought up to date."""
+        """Have the database checked, and prepared whenever it is brought up to date."""
+        checks.register(database.check_what_is_left)
+        checks.register(database.check_encoding, checks.Tags.database)
         post_migrate.connect(_write_ahead, sender=self)
 
 

@@ -3,6 +3,9 @@
 Each web worker has a thread that waits for a lock. Whoever gets it starts the command as a process of its
 own, so that copying and counting don't slow the pages, and starts it anew when it ends. When that web worker
 ends, however it does, so does the process, and the kernel gives the lock to another worker.
+
+The lock is in the data folder: of several machines on one PostgreSQL each has its own such process. They
+share the work, since each piece of it is claimed in the tables.
 """
 
 import fcntl
@@ -16,6 +19,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connections
 
+from collections_app import database
 from collections_app.models import Account
 from collections_app.result_sets.repair import fail_interrupted_runs
 
@@ -50,7 +54,7 @@ def _go_on() -> None:
                 repaired_at = time.monotonic()
                 fail_interrupted_runs()
         except (DatabaseError, OSError) as error:
-            logger.warning("background problem=%s", error)
+            logger.warning("background problem=%s", database.reason(error))
         finally:
             connections.close_all()
         time.sleep(LOOK_EVERY_SECONDS)

@@ -103,20 +103,23 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep the database open for as long as the worker lives, and have the background's work done.
-
-    Whoever opens it first makes a file beside it, for which a full disk has no room; while somebody has
-    it open, it can be read.
-    """
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM sqlite_master")
-            cursor.fetchall()
-    except DatabaseError as error:
-        worker.log.warning("The database can't be opened: %s", error)
+    """Keep SQLite open for as long as the worker lives, and have the background's work done."""
+    if connection.vendor == "sqlite":
+        _keep_open(worker)
     # When this file is read, Django isn't set up yet.
     from collections_app.observability import metrics  # noqa: PLC0415
     from dashboard import background  # noqa: PLC0415
 
     metrics.open_files()
     background.start()
+
+
+def _keep_open(worker: Worker) -> None:
+    # Whoever opens it first makes a file beside it, for which a full disk has no room; while somebody has
+    # it open, it can be read.
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM sqlite_master")
+            cursor.fetchall()
+    except DatabaseError as error:
+        worker.log.warning("The database can't be opened: %s", error)

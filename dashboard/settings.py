@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from collections_app import data_folder
+from collections_app import data_folder, database
 from collections_app.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -171,22 +171,23 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA_DIR / "db.sqlite3",
-        "OPTIONS": {
-            # Writers queue for the lock instead of failing half-way with "database is locked".
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 30,
-            # FULL: a run that was told to be complete is still complete after a power cut.
-            # That the journal is written ahead (WAL) is kept in the file; see collections_app/apps.py.
-            "init_command": "PRAGMA synchronous = FULL",
-        },
-        # A file, not memory: the tests write from several threads and processes.
-        "TEST": {"NAME": DATA_DIR / "test.sqlite3"},
-    }
+# Such as postgres://user:password@db.example.com:5432/results. Empty: an SQLite file in the data folder.
+DATABASE_URL = env.str("DATABASE_URL", default="")
+_SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": DATA_DIR / "db.sqlite3",
+    "OPTIONS": {
+        # Writers queue for the lock instead of failing half-way with "database is locked".
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        # FULL: a run that was told to be complete is still complete after a power cut.
+        # That the journal is written ahead (WAL) is kept in the file; see collections_app/apps.py.
+        "init_command": "PRAGMA synchronous = FULL",
+    },
+    # A file, not memory: the tests write from several threads and processes.
+    "TEST": {"NAME": DATA_DIR / "test.sqlite3"},
 }
+DATABASES = {"default": database.postgresql(DATABASE_URL) if DATABASE_URL else _SQLITE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Shared by all processes: allauth counts failed sign-ins in it.

@@ -15,6 +15,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
+from tests import databases
 
 pytest_plugins = ["tests.server"]
 
@@ -31,12 +32,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is about the database that these tests don't run on."""
+    other = "sqlite" if databases.is_postgresql() else "postgresql"
+    for item in items:
+        if marker := item.get_closest_marker(other):
+            item.add_marker(pytest.mark.skip(reason=f"This is about {other}: {marker.kwargs['reason']}"))
+            item.add_marker("of_the_other_database")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail what is skipped in CI, where everything that a test needs is installed."""
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
-    if skipped and os.environ.get("CI") == "true" and not item.get_closest_marker("shared"):
+    may_be = item.get_closest_marker("shared") or item.get_closest_marker("of_the_other_database")
+    if skipped and os.environ.get("CI") == "true" and not may_be:
         report.outcome = "failed"
         report.longrepr = f"Skipped, which CI must not do: {report.longrepr[-1]}"
     return report
@@ -49,6 +60,12 @@ def _user(name: str) -> User:
 def _join(user: User, team: Team, role: Role) -> User:
     Membership.objects.create(user=user, team=team, role=role)
     return user
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Leave the databases of a PostgreSQL that ends with the tests."""
+    return databases.is_postgresql()
 
 
 @pytest.fixture(autouse=True)

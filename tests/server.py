@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+
+from tests import databases
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_START = 30
@@ -55,9 +56,11 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
     """Return the environment of a process that works on a data folder, free of what the tests set."""
     knobs = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
     knobs |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS", "METRICS_TOKEN", "PROMETHEUS_MULTIPROC_DIR"}
+    knobs |= {"DATABASE_URL"}
     knobs |= {"PYTHONDONTWRITEBYTECODE"}  # each process would compile the whole site
     inherited = {name: value for name, value in os.environ.items() if name not in knobs}
     settings = {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "DATA_DIR": str(data_dir)}
+    settings["DATABASE_URL"] = more.get("DATABASE_URL") or databases.address_of(data_dir)
     return inherited | settings | more
 
 
@@ -82,7 +85,7 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path)
 
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A data folder with the demo and the static files, made once for all test processes: copy it."""
+    """A data folder with the demo and the static files, made once for all; databases.copy() copies it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     made = shared / "demo-data"
@@ -98,7 +101,7 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
                 ["collectstatic", "--noinput", "--verbosity=0"],
             ):
                 manage(unfinished, *command)
-            unfinished.rename(made)
+            databases.rename(unfinished, made)
     return made
 
 
@@ -107,7 +110,7 @@ def demo_server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     """A server over a copy of the demo, of this test process alone."""
     folder = tmp_path_factory.mktemp("server")
     data_dir, log = folder / "data", folder / "log"
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     account = json.loads((data_dir / "demo.json").read_text())
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -20,14 +20,17 @@ for _knob in (
     "ENCRYPTION_KEYS",
     "UPSTREAM_ORIGINS",
     "METRICS_TOKEN",
+    "DATABASE_URL",
 ):
     os.environ.pop(_knob, None)
 os.environ["DATA_DIR"] = _folder
 # Playwright keeps an event loop running in the tests' own thread, which Django takes for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
+from collections_app import database  # noqa: E402
 from dashboard.settings import *  # noqa: E402, F403
 from dashboard.settings import DATABASES, LOGGING, STORAGES  # noqa: E402
+from tests import databases  # noqa: E402
 
 # Hashing a password well takes a tenth of a second each time.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -37,7 +40,10 @@ STORAGES = STORAGES | {
 }
 STATIC_ROOT = os.path.join(_folder, "static")  # noqa: PTH118
 os.mkdir(STATIC_ROOT)  # noqa: PTH102
-# Processes are killed here, but the power stays on: what was written is not lost without a sync.
-DATABASES["default"]["OPTIONS"] |= {"init_command": "PRAGMA synchronous = OFF"}
+if databases.is_postgresql():
+    DATABASES["default"] = database.postgresql(databases.start_server())
+else:
+    # Processes are killed here, but the power stays on: what was written is not lost without a sync.
+    DATABASES["default"]["OPTIONS"] |= {"init_command": "PRAGMA synchronous = OFF"}
 # A line for each request of every test would bury what a test has to say.
 LOGGING["loggers"]["collections_app.observability.requests"]["level"] = "CRITICAL"

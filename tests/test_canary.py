@@ -7,7 +7,6 @@ import base64
 import json
 import logging
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -37,6 +36,7 @@ from collections_app.sources import account as account_source
 from collections_app.sources import http as transport
 from collections_app.sources import upstream
 from collections_app.views import accounts as accounts_view
+from tests import databases
 from tests.conftest import PASSWORD
 from tests.mirrors import zip_of
 from tests.results import records
@@ -499,7 +499,7 @@ def test_a_key_is_nowhere(
 def served(demo_data: Path, folder: Path, vendor: Vendor) -> Iterator[tuple[str, Path, int]]:
     """Serve the demo, without waiting for long for servers of accounts; yield address, log and process."""
     data_dir, log, port = folder / "data", folder / "log", free_port()
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     origins = f"{vendor.origin},{vendor.elsewhere}"
     with (
         log.open("wb") as output,

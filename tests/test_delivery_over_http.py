@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
+from tests import databases
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 THREADS = 36  # of which one key may hold twelve
@@ -87,7 +87,7 @@ class Server:
 def server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("delivery")
     data_dir, log = folder / "data", folder / "log"
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     (data_dir / "sendfile.log").touch()
     for name, size in SIZES.items():
         with (data_dir / "results" / name).open("wb") as stored:
@@ -345,6 +345,7 @@ def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
     assert eventually(lambda: str(server.stored(SPARSE)) not in server.open_files())
 
 
+@pytest.mark.sqlite(reason="a connection is an open file")
 def test_a_download_holds_no_connection_to_the_database(server: Server) -> None:
     # Each connection has it open; the worker keeps one for itself.
     log = str(server.data_dir / "db.sqlite3-wal")

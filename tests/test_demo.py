@@ -2,13 +2,11 @@ import io
 import json
 import os
 import signal
-import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from collections_app.models import (
 )
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
+from tests import databases
 from tests.results import in_order
 from tests.server import ROOT, environment, manage
 
@@ -150,8 +149,7 @@ class TestTheStory(TestCase):
 
     def test_it_is_the_same_to_the_byte_whenever_and_wherever_it_is_made(self) -> None:
         ours = ResultFile.objects.values_list("run__collection_id", "run__number", "name", "sha256")
-        with closing(sqlite3.connect(self.demo_data / "db.sqlite3")) as database:
-            theirs = database.execute(NAMED_FILES).fetchall()
+        theirs = databases.execute(self.demo_data, NAMED_FILES)
         assert set(ours) == set(theirs)
 
     def test_a_new_collection_gets_the_next_id(self) -> None:
@@ -379,8 +377,7 @@ class TestRealProcesses:
         assert process.returncode == -signal.SIGKILL
         assert not json.loads((data_dir / "demo.json").read_text())["finished"]
         assert "API key: " in manage(data_dir, "demo")
-        with closing(sqlite3.connect(data_dir / "db.sqlite3")) as database:
-            (count,) = database.execute("SELECT count(*) FROM collections_app_run").fetchone()
-            (files,) = database.execute("SELECT count(*) FROM collections_app_resultfile").fetchone()
+        ((count,),) = databases.execute(data_dir, "SELECT count(*) FROM collections_app_run")
+        ((files,),) = databases.execute(data_dir, "SELECT count(*) FROM collections_app_resultfile")
         assert count == build.run_count()
         assert sum(len(names) for _, _, names in os.walk(data_dir / "results")) == files

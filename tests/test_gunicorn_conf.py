@@ -76,6 +76,7 @@ def test_workers_may_open_a_file_for_each_connection_and_more(
 
 
 @pytest.mark.django_db
+@pytest.mark.sqlite(reason="it is kept open")
 def test_a_database_that_cannot_be_opened_is_one_line(conf: Conf, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     log = SimpleNamespace(warning=lambda text, *args: lines.append(text % args))

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,13 +108,31 @@ class TestTheListOfRuns(TestCase):
             a_run(self.collection, number=1000 + len(seen), created_at=NOON + timedelta(days=1))
         assert seen == expected
 
-    @pytest.mark.skipif(connection.vendor != "sqlite", reason="It reads SQLite's words for a query plan.")
+    @pytest.mark.sqlite(reason="its words for a query plan")
     def test_the_database_starts_at_the_right_place_of_the_index(self) -> None:
         run = a_run(self.collection)
         page = self.collection.runs.newest_first().before(run.cursor)[:51]  # type: ignore[attr-defined]
         plan = page.explain()
         assert "run_newest_first (collection_id=? AND created_at<?)" in plan
         assert "TEMP B-TREE" not in plan
+
+    @pytest.mark.postgresql(reason="its words for a query plan")
+    def test_postgresql_does_as_well(self) -> None:
+        runs = [
+            Run(collection=self.collection, number=number, created_at=NOON + timedelta(seconds=number // 3))
+            for number in range(1, 5001)
+        ]
+        Run.objects.bulk_create(runs)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE collections_app_run")
+        page = self.collection.runs.newest_first().before(runs[1000].cursor)[:51]  # type: ignore[attr-defined]
+        plan = page.explain(analyze=True)
+        assert "Index Scan using run_newest_first" in plan
+        assert re.search(r"Index Cond: \(\(collection_id = \d+\) AND \(created_at <= ", plan)
+        assert "Sort" not in plan
+        # Of what comes before the place, it reads and passes over no more than the runs of that second.
+        passed = re.search(r"Rows Removed by Filter: (\d+)", plan)
+        assert int(passed[1] if passed else 0) <= 3
 
 
 class TestFilesOfTheListsRuns:

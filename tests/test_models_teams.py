@@ -1,11 +1,26 @@
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from collections_app.models import ApiKey, LastOwner, Membership, Role, Team, User
+
+
+@contextmanager
+def that_cannot_be_written_to() -> Iterator[None]:
+    """Have the database refuse to be written to."""
+    switch = {"sqlite": "PRAGMA query_only = {}", "postgresql": "SET transaction_read_only = {}"}
+    # PostgreSQL lets nobody write again but by going back to before it was told so.
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(switch[connection.vendor].format("ON"))
+        yield
+        if connection.vendor == "sqlite":
+            cursor.execute(switch["sqlite"].format("OFF"))
+        transaction.set_rollback(True)
 
 
 class TestUsers:
@@ -180,12 +195,8 @@ class TestApiKeys:
         self, bob: User, caplog: pytest.LogCaptureFixture
     ) -> None:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA query_only = ON")
-            try:
-                key.note_use()
-            finally:
-                cursor.execute("PRAGMA query_only = OFF")
+        with that_cannot_be_written_to():
+            key.note_use()
         assert ApiKey.objects.recognise(text) == key
         (line,) = caplog.messages
         assert line.startswith(f"That key {key.prefix} was used can't be noted: ")

@@ -21,6 +21,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import databases
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.upstream import KEY
 
@@ -115,7 +116,7 @@ def eventually(true: Callable[[], bool]) -> bool:
 def served(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("operating")
     data_dir, log, port = folder / "data", folder / "log", free_port()
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     with (data_dir / "results" / "large.json").open("wb") as large:
         large.truncate(SIZE)
     manage(data_dir, "shell", "--no-imports", "--command", PREPARE)

@@ -2,7 +2,6 @@ import contextlib
 import io
 import json
 import resource
-import shutil
 import signal
 import socket
 import stat
@@ -15,11 +14,13 @@ from pathlib import Path
 import pytest
 import requests
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
+from tests import databases
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 
@@ -158,6 +159,8 @@ def test_an_ipv6_address_has_brackets() -> None:
     assert command._in_url("::1") == "[::1]"
 
 
+ON_THE_DISK = pytest.mark.sqlite(reason="it lies on the disk that is full")
+
 NO_KEY_WAS_USED = """
 from collections_app.models import ApiKey
 ApiKey.objects.update(last_used_at=None)
@@ -249,6 +252,7 @@ class TestARealProcess:
     ) -> None:
         assert self.error(data_dir, **knobs) == f"Error: {said}\n"
 
+    @pytest.mark.sqlite(reason="a file that is no database")
     def test_a_database_that_is_none_is_one_sentence(self, data_dir: Path, port: int) -> None:
         database = data_dir / "db.sqlite3"
         start = f"CommandError: The database in {data_dir} can't be used:"
@@ -269,8 +273,8 @@ class TestARealProcess:
         ("kibibytes", "said"),
         [
             (0, "Error: The secret in {}/secret_key can't be kept there"),
-            (100, "CommandError: The database in {} can't be used"),
-            (1000, "CommandError: The database in {} can't be used"),
+            pytest.param(100, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
+            pytest.param(1000, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
         ],
     )
     def test_a_full_disk_is_one_sentence(self, data_dir: Path, port: int, kibibytes: int, said: str) -> None:
@@ -283,8 +287,9 @@ class TestARealProcess:
         assert error.startswith(said.format(data_dir))
         assert error.count("\n") == 1
 
+    @ON_THE_DISK
     def test_reading_goes_on_while_the_disk_is_full(self, demo_data: Path, tmp_path: Path, port: int) -> None:
-        data_dir = shutil.copytree(demo_data, tmp_path / "full")
+        data_dir = databases.copy(demo_data, tmp_path / "full")
         manage(data_dir, "shell", "--no-imports", "--command", NO_KEY_WAS_USED)
         headers = {"x-api-key": json.loads((data_dir / "demo.json").read_text())["api_key"]}
         address = f"http://127.0.0.1:{port}/api/v1/schedules/collections/results/download/"
@@ -311,7 +316,11 @@ def test_a_command_on_a_data_folder_without_a_database_says_what_to_do(tmp_path:
         check=False,
     )
     assert done.returncode == 1
+    said = {
+        "sqlite": "no such table: collections_app_user",
+        "postgresql": 'relation "collections_app_user" does not exist',
+    }
     assert done.stderr == (
-        "Error: the database can't be used (no such table: collections_app_user). "
+        f"Error: the database can't be used ({said[connection.vendor]}). "
         "`make serve` makes it and brings it up to date.\n"
     )

@@ -6,9 +6,7 @@ import hashlib
 import http.client
 import json
 import re
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -22,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
+from tests import databases
 from tests.faults import Fault, FaultProxy
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
@@ -164,7 +163,7 @@ def two(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     folder = tmp_path_factory.mktemp("two")
     behind, before = folder / "vendor", folder / "front"
     for data_dir in (behind, before):
-        shutil.copytree(demo_data, data_dir)
+        databases.copy(demo_data, data_dir)
     with (behind / "results" / SPARSE).open("wb") as large:
         large.truncate(SPARSE_SIZE)
     key = json.loads((behind / "demo.json").read_text())["api_key"]
@@ -380,11 +379,8 @@ def test_a_stranger_is_refused_before_any_call_leaves_us(
 
 def forget_that_it_was_asked(two: Two, collection: int) -> None:
     """Let the next look at the list ask the account again at once."""
-    with contextlib.closing(sqlite3.connect(two.front.data_dir / "db.sqlite3", timeout=30)) as database:
-        database.execute(
-            "UPDATE collections_app_collection SET refresh_tried_at = NULL WHERE id = ?", [collection]
-        )
-        database.commit()
+    forget = "UPDATE collections_app_collection SET refresh_tried_at = NULL WHERE id = ?"
+    databases.execute(two.front.data_dir, forget, collection)
 
 
 def within_two_seconds(two: Two, member: requests.Session, path: str, collection: int) -> str:

@@ -24,6 +24,7 @@ from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, list_runs, size_of, try_key
+from tests import databases
 from tests.faults import Fault, FaultProxy, FileServer, random_bytes
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.tools import in_ci
@@ -249,7 +250,7 @@ print(collection.pk, ApiKey.objects.issue(Membership.objects.filter(team=team).f
 def site(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("faults")
     data_dir, log = folder / "data", folder / "log"
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     with FileServer({NAME: CONTENT}).running() as server, FaultProxy(server.port).running() as proxy:
         command = CONNECT.replace("BASE_URL", repr(proxy.base_url))
         printed = manage(data_dir, "shell", "--no-imports", "--command", command)

@@ -24,6 +24,7 @@ from collections_app.management.worker import Pauses, Worker
 from collections_app.models import Account, Collection, Run, State, Team
 from collections_app.sources import SourceUnavailable, rows
 from dashboard import background
+from tests import databases
 from tests.mirrors import pretend
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.upstream import (
@@ -393,7 +394,7 @@ class TestInTheSite:
     def site(self, demo_data: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         """A real gunicorn of two web workers, over a copy of the demo."""
         data_dir, log, port = tmp_path / "data", tmp_path / "log", free_port()
-        shutil.copytree(demo_data, data_dir)
+        databases.copy(demo_data, data_dir)
         (tmp_path / "conf.py").write_text(CONF)
         with (
             log.open("wb") as output,

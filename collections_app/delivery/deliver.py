@@ -5,12 +5,12 @@ import socket
 from collections.abc import Callable
 from urllib.parse import quote
 
-from django.db import connections
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 
+from collections_app import database
 from collections_app.delivery.body import BoundedStream
 from collections_app.delivery.ranges import ByteRange, Unsatisfiable, parse_range
 from collections_app.delivery.streams import Reader, Slot, streams
@@ -118,13 +118,15 @@ def _stream(
 ) -> _Stream:
     slot = streams.begin(reader)
     try:
+        database.give_back()  # an account may take long to answer
         stream = deliverable.body.open(part.start, part.length)
     except BaseException:
         slot.end()
         raise
     metrics.STREAMS.inc()
     body = BoundedStream(stream, part.start, part.length, lambda: _ended(slot))
-    _give_database_back()
+    # A slow download must not hold a database connection for hours.
+    database.give_back()
     return _Stream(body, lambda: _break_off(request), status)
 
 
@@ -144,10 +146,3 @@ def _break_off(request: HttpRequest) -> None:
     if connection is not None:
         with contextlib.suppress(OSError):  # the reader has left already
             connection.shutdown(socket.SHUT_RDWR)
-
-
-def _give_database_back() -> None:
-    # A slow download must not hold a database connection for hours.
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()

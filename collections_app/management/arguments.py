@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django.db import OperationalError
 from django.db.models import Model
 
+from collections_app import database
 from collections_app.models import Collection, Membership, Team, User
 from collections_app.result_sets.names import printable
 
@@ -35,7 +36,7 @@ def database_problem(error: OperationalError) -> str:
     """Say that the database can't be used, and why."""
     # What SQLite says of a full disk, among other things.
     hint = " Is the disk full?" if "I/O" in str(error) else ""
-    return f"The database can't be used: {error}.{hint}"
+    return f"The database can't be used: {database.reason(error)}.{hint}"
 
 
 def team_of(name: str) -> Team:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
+from collections_app import database
 from collections_app.models import Collection, Run, State
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
@@ -76,7 +77,7 @@ class Worker:
             done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
             return any(done)
         except (DatabaseError, OSError) as error:
-            logger.warning("work problem=%s", error)
+            logger.warning("work problem=%s", database.reason(error))
         except Exception:
             logger.exception("work problem=unexpected")
         return False

@@ -92,7 +92,7 @@ class Run(models.Model):
     # Whether all files are in our own storage, as ours always are; an account's once they are copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
     # Who writes or copies the files: a token of the only one, and until when it promised to be alive.
-    # No lease: nobody on this machine does.
+    # No lease: nobody does.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
 

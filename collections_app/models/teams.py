@@ -151,7 +151,7 @@ class Membership(models.Model):
     def _refuse_the_last_owner(self) -> None:
         """Raise LastOwner for an owner without whom nobody who may sign in would own the team."""
         # Locks the team's owners, so that two owners can't demote each other at the same moment.
-        owners = self.team.memberships.select_for_update().filter(role=Role.OWNER)
+        owners = self.team.memberships.select_for_update().filter(role=Role.OWNER).order_by("pk")
         is_active = dict(owners.values_list("pk", "user__is_active"))
         if self.pk in is_active and not any(is_active[pk] for pk in is_active if pk != self.pk):
             raise LastOwner

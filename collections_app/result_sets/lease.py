@@ -1,12 +1,15 @@
-"""Who writes or copies a run: a promise, renewed again and again, to be alive until a certain time."""
+"""Who writes or copies a run: a promise, renewed again and again, to be alive until a certain time.
+
+The time is the database's: those who share it may be on machines whose clocks differ.
+"""
 
 import secrets
 import time
 from datetime import datetime, timedelta
 
 from django.db.models import Q
-from django.utils import timezone
 
+from collections_app import database
 from collections_app.models import Run, State
 
 # A writer that was killed is taken for dead after this time.
@@ -35,12 +38,12 @@ def new_attempt() -> str:
 
 def new_expiry() -> datetime:
     """Return until when a lease that is taken or renewed now holds."""
-    return timezone.now() + LEASE
+    return database.now() + LEASE
 
 
 def is_held(run: Run) -> bool:
     """Whether, by what was read of the run, somebody who is taken to be alive writes or copies it."""
-    now = timezone.now()
+    now = database.now()
     return run.lease_expires_at is not None and now < run.lease_expires_at <= now + _FURTHEST
 
 
@@ -51,13 +54,13 @@ def is_being_written(run: Run) -> bool:
 
 def written() -> Q:
     """Return the condition of is_being_written() for a query."""
-    now = timezone.now()
+    now = database.now()
     return Q(state=State.PROCESSING, lease_expires_at__gt=now, lease_expires_at__lte=now + _FURTHEST)
 
 
 def lapsed() -> Q:
     """Return the condition for runs whose holder is taken for dead. One without a lease is nobody's."""
-    now = timezone.now()
+    now = database.now()
     return Q(lease_expires_at__lte=now) | Q(lease_expires_at__gt=now + _FURTHEST)
 
 

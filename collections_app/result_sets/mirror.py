@@ -31,7 +31,6 @@ from collections_app.result_sets.lease import (
     Pulse,
     RunIsBeingWritten,
     WriterLost,
-    is_held,
     lapsed,
     new_attempt,
     new_expiry,
@@ -116,8 +115,7 @@ class _Mirror:
         ready = Run.objects.filter(pk=self._run.pk, state=State.READY)
         taken = {"attempt": self._attempt, "lease_expires_at": new_expiry()}
         if not (ready.filter(lease_expires_at=None) | ready.filter(lapsed())).update(**taken):
-            current = Run.objects.filter(pk=self._run.pk).first()
-            if current and is_held(current):
+            if ready.exists():
                 # A mirror that was killed can't be told from one that is busy.
                 raise RunIsBeingWritten(
                     "It is being copied by somebody else, or was until a moment ago. Try again in a minute."

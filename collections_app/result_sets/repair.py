@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.result_sets import folder
-from collections_app.result_sets.lease import abandoned, is_held, lapsed, written
+from collections_app.result_sets.lease import abandoned, lapsed, written
 
 INTERRUPTED = (
     "The run was interrupted before all of its files were written, and what there was has been removed. "
@@ -39,8 +39,11 @@ def repair_runs() -> RepairReport:
     """
     living = Run.objects.filter(written()).order_by("pk")
     report = RepairReport(fail_interrupted_runs(), list(living.select_related("collection")))
-    for collection_id in _numbers_in(""):
-        _sweep(collection_id, report)
+    found = _numbers_in("")
+    # A database without any run may be a new one in the place of that whose files these are.
+    if Run.objects.exists():
+        for collection_id in found:
+            _sweep(collection_id, report)
     return report
 
 
@@ -68,7 +71,8 @@ def _sweep(collection_id: int, report: RepairReport) -> None:
     # First the files, then the rows. A writer's run is in the database before its first file is on
     # the disk, and a file gets its row while the writer's attempt is the run's; so a file that is
     # found here and that the rows read after it don't account for never gets one. The same goes for
-    # who copies a ready run from an account, once a dead one's attempt is taken from the run.
+    # who copies a ready run from an account, once a dead one's attempt is taken from the run. A lease
+    # that has run out only since is not ours to judge: its holder may be committing just now.
     found = {
         number: folder.keys_in(f"{collection_id}/{number}") for number in _numbers_in(str(collection_id))
     }
@@ -78,7 +82,7 @@ def _sweep(collection_id: int, report: RepairReport) -> None:
     named = set(ResultFile.objects.filter(run__collection=collection_id).values_list("key", flat=True))
     for number, keys in found.items():
         run = runs.get(number)
-        living = f"{collection_id}/{number}/{run.attempt}-" if run and is_held(run) else None
+        living = f"{collection_id}/{number}/{run.attempt}-" if run and run.lease_expires_at else None
         strays = [key for key in keys if key not in named and not (living and key.startswith(living))]
         for key in strays:
             storages["results"].delete(key)

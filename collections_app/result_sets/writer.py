@@ -36,7 +36,6 @@ from collections_app.result_sets.lease import (
     RunIsBeingWritten,
     WriterLost,
     abandoned,
-    is_being_written,
     new_attempt,
     new_expiry,
 )
@@ -100,8 +99,7 @@ class ResultSetWriter:
         taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry()}
         nobodys = abandoned() | Q(lease_expires_at=None)
         if not Run.objects.filter(nobodys, pk=run.pk, state=State.PROCESSING).update(**taken):
-            current = Run.objects.filter(pk=run.pk).first()
-            if current and is_being_written(current):
+            if Run.objects.filter(pk=run.pk, state=State.PROCESSING).exists():
                 raise RunIsBeingWritten(f"Run {run.number} is being written by somebody else.")
             raise WrongUse(f"Run {run.number} is over or deleted; only a run that is processing can go on.")
         return cls(Run.objects.select_related("collection").get(pk=run.pk), page_size=page_size, resumed=True)

@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 from django.db import connections
 from django.utils import timezone
 
+from collections_app import database
 from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import rows
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
@@ -60,6 +61,7 @@ class AccountSource:
     def size(self, file: ResultFile) -> int:
         """Return the file's size, asking the account once: a ready file never changes."""
         if file.size is None:
+            database.give_back()  # it may take long
             size = self._csv(file).size if _is_made(file) else size_of(file)
             ResultFile.objects.filter(pk=file.pk, size=None).update(size=size)
             file.size = size
@@ -153,6 +155,7 @@ def _done_within(deadline: timedelta, register: _Register, work: _Work, collecti
     under_way, is_new = register.join(collection.pk)
     if is_new:
         _start(register, work, collection.pk)
+    database.give_back()  # for those who don't wait
     left = deadline.total_seconds() - (time.monotonic() - under_way.since) if under_way else 0
     if under_way is None or not under_way.done.wait(max(0, left)):
         known = _known(collection)

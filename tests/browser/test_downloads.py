@@ -1,12 +1,11 @@
 """What a click brings is, byte for byte, what is in the store."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests import databases
 from tests.browser.conftest import NewPage
 from tests.server import DemoServer
 
@@ -17,31 +16,27 @@ def row_of(page: Page, run: int) -> Locator:
 
 def stored(server: DemoServer, collection: int, run: int, kind: str, position: int = 0) -> tuple[str, bytes]:
     """Return a file's name, and its bytes as the results storage keeps them."""
-    with closing(sqlite3.connect(server.data_dir / "db.sqlite3")) as database:
-        name, key = database.execute(
-            """
-            SELECT file.name, file.key
-            FROM collections_app_resultfile AS file JOIN collections_app_run AS run ON run.id = file.run_id
-            WHERE (run.collection_id, run.number, file.kind, file.position) = (?, ?, ?, ?)
-            """,
-            (collection, run, kind, position),
-        ).fetchone()
+    named = """
+        SELECT file.name, file.key
+        FROM collections_app_resultfile AS file JOIN collections_app_run AS run ON run.id = file.run_id
+        WHERE (run.collection_id, run.number, file.kind, file.position) = (?, ?, ?, ?)
+    """
+    ((name, key),) = databases.execute(server.data_dir, named, collection, run, kind, position)
     return name, (server.data_dir / "results" / key).read_bytes()
 
 
 def collection_and_run(server: DemoServer, condition: str) -> tuple[int, int]:
-    with closing(sqlite3.connect(server.data_dir / "db.sqlite3")) as database:
-        return database.execute(
-            f"""
-            SELECT run.collection_id, run.number
-            FROM collections_app_run AS run JOIN collections_app_collection AS collection
-            ON collection.id = run.collection_id
-            WHERE run.state = 'ready' AND collection.archived_at IS NULL AND collection.team_id = (
-                SELECT team_id FROM collections_app_collection WHERE id = 101
-            ) AND {condition}
-            ORDER BY run.created_at DESC LIMIT 1
-            """
-        ).fetchone()
+    newest = f"""
+        SELECT run.collection_id, run.number
+        FROM collections_app_run AS run JOIN collections_app_collection AS collection
+        ON collection.id = run.collection_id
+        WHERE run.state = 'ready' AND collection.archived_at IS NULL AND collection.team_id = (
+            SELECT team_id FROM collections_app_collection WHERE id = 101
+        ) AND {condition}
+        ORDER BY run.created_at DESC LIMIT 1
+    """
+    ((collection, run),) = databases.execute(server.data_dir, newest)
+    return collection, run
 
 
 def click_brings(page: Page, link: Locator, expected: tuple[str, bytes]) -> None:

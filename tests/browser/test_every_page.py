@@ -2,8 +2,6 @@
 and (by the fixture) no message in the console, such as one about the content security policy."""
 
 import re
-import sqlite3
-from contextlib import closing
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -14,6 +12,7 @@ from django.urls import resolve
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
+from tests import databases
 from tests.browser.conftest import NewPage, sign_in
 from tests.server import ROOT, DemoServer
 from tests.test_access_of_every_address import TABLE
@@ -159,11 +158,9 @@ def test_for_a_member(page: Page, demo_server: DemoServer, address: str) -> None
 
 
 def _first(server: DemoServer, table: str, condition: str) -> int:
-    with closing(sqlite3.connect(server.data_dir / "db.sqlite3")) as database:
-        rows = database.execute(
-            f"SELECT id FROM collections_app_{table} WHERE {condition} ORDER BY id LIMIT 1"
-        )
-        return int(rows.fetchone()[0])
+    first = f"SELECT id FROM collections_app_{table} WHERE {condition} ORDER BY id LIMIT 1"
+    ((pk,),) = databases.execute(server.data_dir, first)
+    return int(pk)
 
 
 @pytest.mark.parametrize("address", REFUSED)
@@ -216,8 +213,7 @@ def test_for_somebody_new(page: Page, open_page: NewPage, demo_server: DemoServe
     sign_in(page, "fern@example.com", NEW_PASSWORD)
 
     fern = "user_id = (SELECT id FROM collections_app_user WHERE email = 'fern@example.com')"
-    with closing(sqlite3.connect(demo_server.data_dir / "db.sqlite3")) as database, database:
-        database.execute(f"DELETE FROM collections_app_membership WHERE {fern}")
+    databases.execute(demo_server.data_dir, f"DELETE FROM collections_app_membership WHERE {fern}")
     visit(page, "/collections/", 403)
     visit(page, "/profile/")
     expect(page.get_by_text("You are not in a team yet")).to_be_visible()

@@ -73,7 +73,8 @@ def _keep_others_out() -> None:
 def _reencrypt() -> tuple[int, list[Account]]:
     """Return how many accounts' keys were encrypted with the first key, and whose couldn't be read."""
     done, unreadable = 0, []
-    for account in Account.objects.exclude(encrypted_key="").select_related("team").order_by("pk"):
+    accounts = Account.objects.exclude(encrypted_key="").select_for_update(of=["self"])
+    for account in accounts.select_related("team").order_by("pk"):
         try:
             account.encrypted_key = encryption.reencrypt(account.encrypted_key)
         except encryption.SecretUnreadable:

@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from collections_app import database
 from collections_app.demo import build
 from collections_app.models import Team, User
 
@@ -41,7 +42,8 @@ class Command(BaseCommand):
         host, port = settings.HOST, settings.PORT
         _check_that_it_is_free(host, port)
         _check_static_files()
-        with _data_that_can_be_used():
+        # Machines that share a database are often started at the same moment.
+        with _data_that_can_be_used(), database.alone():
             _bring_up_to_date()
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
             if demo and build.has_room():
@@ -98,14 +100,14 @@ def _data_that_can_be_used() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise CommandError(f"The database in {settings.DATA_DIR} can't be used: {error}.") from error
+        raise CommandError(f"{database.place()} can't be used: {database.reason(error)}.") from error
     except OSError as error:
         place = error.filename or settings.DATA_DIR
         raise CommandError(f"The data folder can't be used: {place}: {error.strerror}.") from error
 
 
 def _bring_up_to_date() -> None:
-    call_command("migrate", interactive=False, verbosity=0)
+    call_command("migrate", interactive=False, verbosity=0, skip_checks=False)
     call_command("createcachetable", verbosity=0)
 
 

@@ -1,4 +1,4 @@
-"""SQLite lets one writer in at a time; the others must wait their turn and not fail."""
+"""Many write and read at once. SQLite lets one writer in at a time; the others wait, and don't fail."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -56,6 +56,7 @@ def read(collection: Collection, run: Run) -> None:
     assert stored_records(run) == records(5)
 
 
+@pytest.mark.sqlite(reason="its write-ahead log")
 def test_it_is_sqlite_as_it_is_shipped(db: None) -> None:
     with connection.cursor() as cursor:
         journal = cursor.execute("PRAGMA journal_mode").fetchone()[0]

@@ -1,0 +1,170 @@
+"""Which database: the embedded SQLite file, or a PostgreSQL server that any number of machines share."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import environ
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, OperationalError, connection, connections
+from django.utils import timezone
+
+# How many connections the threads of a web process share. Python runs one of them at a time, so more would
+# not be quicker; 8 processes of 10 stay below the 100 that a PostgreSQL server allows by default.
+MOST_CONNECTIONS = 10
+# How long a request waits for one of them.
+WAIT_SECONDS = 5.0
+
+# What a machine that vanished held is free again after about a minute, and nobody waits longer for a server
+# that did. In libpq's words, and in those of the server.
+_CLIENT_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+    "options": "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    " -c idle_in_transaction_session_timeout=60s",
+}
+
+# Any number will do that nothing else in the database takes for an advisory lock.
+_LOCK = 0x72657375_6C7473
+
+
+def postgresql(url: str) -> dict[str, Any]:
+    """Return Django's settings of a PostgreSQL database, by its address; what follows "?" goes to libpq.
+
+    Raises ImproperlyConfigured, in one sentence that doesn't hold the address: it has the password.
+    """
+    try:
+        found = environ.Env.db_url_config(url) if re.match("postgres(ql)?://", url) else {}
+    except ValueError:
+        found = {}
+    if not found.get("NAME"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not understood; it must be the address of a PostgreSQL database, such as "
+            "postgres://user:password@db.example.com:5432/results, with the special characters of the "
+            "password percent-encoded, or be empty for the embedded SQLite."
+        )
+    # A connection is given back before a download begins and kept by nobody: see share_connections().
+    found |= {"CONN_MAX_AGE": 0}
+    return found | {"OPTIONS": _CLIENT_OPTIONS | found.get("OPTIONS", {})}
+
+
+def share_connections() -> None:
+    """Have the threads of this process share a few connections to PostgreSQL, from the next query on.
+
+    For the web processes: they have hundreds of threads, far more than a server takes connections. One that
+    the server has closed is noticed, and replaced, by the request that uses it: when each is tried first, the
+    pool rests ever longer between two that are closed, and all requests wait.
+    """
+    if connection.vendor == "postgresql":
+        # The connections of all threads have the same object for their settings.
+        options: dict[str, Any] = connection.settings_dict["OPTIONS"]
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": MOST_CONNECTIONS,
+            "timeout": WAIT_SECONDS,
+            "max_idle": 60,
+            # A server that was away is asked again by the next request, not after an ever longer rest.
+            "reconnect_timeout": 1,
+        }
+
+
+def give_back() -> None:
+    """Let others have this thread's connections, unless it is in a transaction: before what may take long.
+
+    The next query takes one again.
+    """
+    for each in connections.all(initialized_only=True):
+        if not each.in_atomic_block:
+            each.close()
+
+
+def now() -> datetime:
+    """Return the time by the one clock that all who use the database share; costs a query on PostgreSQL."""
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        (time,) = cursor.fetchone()
+    return cast(datetime, time)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let one process of all machines into the block at a time. On SQLite, which has one machine, any."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+
+def place() -> str:
+    """Return where the database is, for the operator."""
+    if connection.vendor != "postgresql":
+        return f"The database in {settings.DATA_DIR}"
+    found = connection.settings_dict
+    host = f" at {found['HOST']}" if found["HOST"] else ""
+    port = f":{found['PORT']}" if found["PORT"] else ""
+    return f"The PostgreSQL database {found['NAME']}{host}{port}"
+
+
+def reason(error: Exception) -> str:
+    """Return what the database says is wrong: one line, without the password whatever it says."""
+    first = next(iter(str(error).splitlines()), "").strip().rstrip(".")
+    password = connection.settings_dict["PASSWORD"]
+    return first.replace(str(password), "***") if password else first
+
+
+def advice(error: DatabaseError) -> str:
+    """Return what to do about a database that can't be used by a command."""
+    if connection.vendor == "postgresql" and isinstance(error, OperationalError):
+        return "Check DATABASE_URL, and that the server runs and can be reached."
+    # A database that was never made, or is of an older version, is the usual reason.
+    return "`make serve` makes it and brings it up to date."
+
+
+def check_what_is_left(**_: Any) -> list[CheckMessage]:
+    """Return an error for a data folder that has the results of an SQLite database: a system check."""
+    left = Path(settings.DATA_DIR) / "db.sqlite3"
+    if connection.vendor != "postgresql" or not left.exists():
+        return []
+    return [
+        Error(
+            f"DATABASE_URL names a PostgreSQL database, but there is {left} as well. The results beside it "
+            "are those of the SQLite database; without its rows they would be removed as nobody's.",
+            hint="Move the rows to PostgreSQL and the file away (see the README), or set another DATA_DIR.",
+            id="collections_app.E002",
+        )
+    ]
+
+
+def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Return an error for a PostgreSQL database that can't keep every name: a system check."""
+    wrong: list[CheckMessage] = []
+    for alias in databases or ():
+        if connections[alias].vendor != "postgresql":
+            continue
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SHOW server_encoding")
+            (encoding,) = cursor.fetchone()
+        if encoding != "UTF8":
+            wrong.append(
+                Error(
+                    f"The PostgreSQL database keeps text as {encoding}, which hasn't every character.",
+                    hint="Make another one, with: createdb --encoding=UTF8 --template=template0 NAME",
+                    id="collections_app.E001",
+                )
+            )
+    return wrong

@@ -1,0 +1,128 @@
+"""The databases of tests: SQLite files or, with TEST_DATABASE=postgresql, those of a PostgreSQL of their own.
+
+The server is started by the first process of the tests, which all others inherit its address from, and ends
+with it. A data folder of a real process has a database of its own, made when it is first asked for.
+"""
+
+import atexit
+import hashlib
+import os
+import pwd
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+from contextlib import closing, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+# The address of the server's own database, for the processes that the first one starts.
+_SERVER = "TEST_POSTGRESQL_SERVER"
+_PROGRAMS = "/usr/lib/postgresql/*/bin"
+
+# The order of letters is that of a language, as in most databases.
+_LETTERS = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"]
+# Nothing has to outlive the tests.
+_QUICK = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "listen_addresses": "",
+}
+
+
+def is_postgresql() -> bool:
+    """Whether these tests run on PostgreSQL."""
+    return os.environ.get("TEST_DATABASE") == "postgresql"
+
+
+def start_server() -> str:
+    """Return the address of a database on the tests' PostgreSQL, starting it where no process has yet."""
+    if _SERVER not in os.environ:
+        os.environ[_SERVER] = _start()
+    return os.environ[_SERVER]
+
+
+def address_of(data_dir: Path) -> str:
+    """Return the DATABASE_URL of a data folder's real processes: empty on SQLite."""
+    if not is_postgresql():
+        return ""
+    _make(_name_of(data_dir), "template0")
+    return _address(_name_of(data_dir))
+
+
+def copy(source: Path, target: Path) -> Path:
+    """Copy a data folder that no process works on, and its database with it. Returns the copy."""
+    shutil.copytree(source, target)
+    if is_postgresql():
+        _make(_name_of(target), _name_of(source))
+    return target
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a data folder that no process works on another name, and its database with it."""
+    if is_postgresql():
+        _do("ALTER DATABASE {} RENAME TO {}", _name_of(source), _name_of(target))
+    source.rename(target)
+
+
+def execute(data_dir: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Execute a statement, with a "?" for each value, in the database of a data folder; return its rows."""
+    if is_postgresql():
+        with psycopg.connect(address_of(data_dir), autocommit=True) as database:
+            # Without values, a "%" is one.
+            found = database.execute(statement.replace("?", "%s").encode(), values or None)
+            return found.fetchall() if found.description else []
+    with closing(sqlite3.connect(data_dir / "db.sqlite3", timeout=30)) as file, file:
+        return file.execute(statement, values).fetchall()
+
+
+def _name_of(data_dir: Path) -> str:
+    return f"of_{hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]}"
+
+
+def _address(name: str) -> str:
+    return urlsplit(start_server())._replace(path=f"/{name}").geturl()
+
+
+@cache
+def _make(name: str, template: str) -> None:
+    with suppress(psycopg.errors.DuplicateDatabase):  # another process of the tests was first
+        _do("CREATE DATABASE {} TEMPLATE {}", name, template)
+
+
+def _do(statement: str, *names: str) -> None:
+    with psycopg.connect(start_server(), autocommit=True) as server:
+        server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _start() -> str:
+    installed = Path("/").glob(_PROGRAMS.lstrip("/"))
+    programs = max(installed, key=lambda path: int(path.parent.name), default=None)
+    if programs is None:
+        raise RuntimeError(f"The tests on PostgreSQL need its server, in {_PROGRAMS} (Debian: postgresql).")
+    folder = Path(tempfile.mkdtemp(prefix="results-tests-postgresql-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # The server refuses to be run by root.
+    as_user = []
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = f"--pgdata={folder / 'data'}"
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(programs / program), data, *arguments]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    run("initdb", "--username=postgres", "--auth=trust", "--no-sync", *_LETTERS)
+    settings = " ".join(f"-c {name}={value}" for name, value in _QUICK.items())
+    run("pg_ctl", "start", "--wait", f"--log={folder / 'log'}", f"--options={settings} -k {folder}")
+    atexit.register(run, "pg_ctl", "stop", "--mode=immediate")
+    return f"postgresql://postgres@/postgres?host={folder}"

@@ -1,0 +1,312 @@
+"""Which database, what is said about one that can't be used, and what only PostgreSQL shows."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+import time_machine
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, ProgrammingError, connection
+
+from collections_app import database
+from collections_app.models import Collection, Run
+from collections_app.result_sets import lease
+from collections_app.result_sets.repair import repair_runs
+from collections_app.result_sets.writer import ResultSetWriter
+from tests import databases
+from tests.results import records, stored_records
+from tests.server import ROOT, DemoServer, environment, free_port, wait_until_it_answers
+
+ADDRESS = "postgres://results:p%40ss%2Fword@db.example.com:5433/scrapes"
+
+
+class TestTheAddress:
+    def test_it_says_all_there_is_to_know(self) -> None:
+        found = database.postgresql(ADDRESS)
+        assert found["ENGINE"] == "django.db.backends.postgresql"
+        assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example.com", 5433, "scrapes")
+        assert (found["USER"], found["PASSWORD"]) == ("results", "p@ss/word")
+
+    def test_nobody_waits_long_for_a_server_that_is_away(self) -> None:
+        options = database.postgresql(ADDRESS)["OPTIONS"]
+        assert options["connect_timeout"] == 5
+        assert {"keepalives_idle", "tcp_user_timeout"} <= options.keys()
+
+    def test_what_follows_the_question_mark_goes_to_libpq(self) -> None:
+        options = database.postgresql(f"{ADDRESS}?sslmode=verify-full&connect_timeout=60")["OPTIONS"]
+        assert (options["sslmode"], options["connect_timeout"]) == ("verify-full", 60)
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "canary",
+            "db.example.com:5432/results",
+            "postgres://",
+            "postgres://u:canary@db.example.com",
+            "postgres://u:canary@db.example.com:port/results",
+            "postgres://u:canary@db.example.com:99999/results",
+            "postgres://u:canary/canary@db.example.com/results",
+            "mysql://u:canary@db.example.com/results",
+            "sqlite:///canary.sqlite3",
+            "postgis://u:canary@db.example.com/results",
+        ],
+    )
+    def test_one_that_is_none_is_said_in_one_sentence_without_it(self, address: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL is not understood; it must ") as error:
+            database.postgresql(address)
+        assert "canary" not in str(error.value)
+        assert error.value.__cause__ is None
+
+
+def run(data_dir: Path, *arguments: str, **knobs: str) -> str:
+    """Return what a command says that can't do its work."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment(data_dir, **knobs),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "canary" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def data_dir(demo_data: Path, tmp_path: Path) -> Path:
+    """An empty data folder, with static files."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "static").symlink_to(demo_data / "static")
+    return tmp_path / "data"
+
+
+class TestAServerThatIsAway:
+    """Nothing listens there; it takes no PostgreSQL to find out."""
+
+    @pytest.fixture
+    def address(self) -> str:
+        return f"postgres://results:canary@127.0.0.1:{free_port()}/scrapes"
+
+    def test_serve_says_one_sentence(self, data_dir: Path, address: str) -> None:
+        said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
+        place = f"127.0.0.1:{address.rsplit(':', maxsplit=1)[-1].split('/', maxsplit=1)[0]}"
+        assert said.startswith(f"CommandError: The PostgreSQL database scrapes at {place} can't be used: ")
+        assert "Connection refused" in said
+        assert said.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        "command",
+        [["create_api_key", "a@example.com"], ["work", "--once"], ["repair_runs"], ["migrate"]],
+    )
+    def test_so_does_a_command(self, data_dir: Path, address: str, command: list[str]) -> None:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=environment(data_dir, DATABASE_URL=address),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Connection refused" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "canary" not in done.stderr
+
+    def test_an_address_that_is_none_is_one_sentence(self, data_dir: Path) -> None:
+        said = run(data_dir, "serve", DATABASE_URL="mysql://results:canary@db/scrapes")
+        assert said.startswith("Error: DATABASE_URL is not understood; it must be the address of a Post")
+        assert said.count("\n") == 1
+
+
+def test_a_data_folder_with_an_sqlite_database_is_not_taken_for_postgresqls(data_dir: Path) -> None:
+    (data_dir / "db.sqlite3").touch()
+    address = f"postgres://results:canary@127.0.0.1:{free_port()}/scrapes"
+    said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
+    assert f"{data_dir}/db.sqlite3" in said
+    assert "Move" in said
+
+
+class TestWhatIsSaid:
+    @pytest.fixture(autouse=True)
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "vendor", "postgresql")
+        monkeypatch.setitem(connection.settings_dict, "PASSWORD", "canary")
+
+    def test_a_password_is_shown_to_nobody(self) -> None:
+        said = database.reason(OperationalError("The password canary\nis wrong.\n"))
+        assert said == "The password ***"
+
+    def test_the_advice_is_about_what_is_wrong(self) -> None:
+        assert "DATABASE_URL" in database.advice(OperationalError("connection refused"))
+        assert "make serve" in database.advice(ProgrammingError("no such relation"))
+
+
+# --- PostgreSQL's alone -------------------------------------------------------------------------
+
+
+@pytest.mark.postgresql(reason="the server's own clock")
+@pytest.mark.django_db(transaction=True)
+class TestMachinesWhoseClocksDiffer:
+    @pytest.mark.parametrize("hours", [-5, 5])
+    def test_a_writer_keeps_its_run(self, laptops: Collection, hours: int) -> None:
+        with time_machine.travel(database.now() + timedelta(hours=hours)):
+            writer = ResultSetWriter.start(laptops)
+            writer.add_record(records(1)[0])
+        assert lease.is_being_written(Run.objects.get())
+        assert not repair_runs().was_needed
+        with time_machine.travel(database.now() + timedelta(hours=hours)):
+            run = writer.finish()
+        assert stored_records(run) == records(1)
+
+    def test_a_dead_one_loses_it(self, laptops: Collection) -> None:
+        ResultSetWriter.start(laptops)
+        Run.objects.update(lease_expires_at=database.now() - timedelta(seconds=1))
+        with time_machine.travel(database.now() - timedelta(hours=5)):
+            assert repair_runs().failed_runs == [Run.objects.get()]
+
+
+@pytest.mark.postgresql(reason="its encodings")
+def test_a_database_that_cannot_keep_every_name_is_said_with_what_to_do(data_dir: Path) -> None:
+    with psycopg.connect(databases.start_server(), autocommit=True) as server:
+        server.execute(
+            "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
+        )
+    address = databases.start_server().replace("/postgres?", "/latin?")
+    said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
+    assert "keeps text as LATIN1" in said
+    assert "createdb --encoding=UTF8" in said
+
+
+@contextmanager
+def served(data_dir: Path, address: str = "", **knobs: str) -> Iterator[str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    log = data_dir / f"log-{port}"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=environment(
+                data_dir, PORT=str(port), DATABASE_URL=address or databases.address_of(data_dir), **knobs
+            ),
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        try:
+            wait_until_it_answers(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@pytest.mark.postgresql(reason="several machines")
+def test_machines_that_are_started_at_the_same_moment_make_one_database(
+    data_dir: Path, demo_data: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "static").symlink_to(demo_data / "static")
+    address = databases.address_of(data_dir)
+
+    def serve(folder: Path) -> int:
+        with served(folder, address, WEB_CONCURRENCY="1") as url:
+            return requests.get(f"{url}/accounts/login/", timeout=30).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(serve, [data_dir, other])) == [200, 200]
+    assert databases.execute(data_dir, "SELECT count(*) FROM collections_app_team") == [(0,)]
+
+
+LIST = "/api/v1/schedules/collections/results/download/"
+
+
+def listed(server: DemoServer) -> dict[str, Any]:
+    answer = requests.post(
+        server.url + LIST,
+        json={"collection_id": 101, "skip": 0, "limit": 5},
+        headers={"x-api-key": server.api_key},
+        timeout=30,
+    )
+    found: dict[str, Any] = answer.json()
+    assert found["code"] == 200, found
+    return found
+
+
+@pytest.mark.postgresql(reason="its connections")
+class TestConnections:
+    def of(self, server: DemoServer) -> int:
+        counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        ((count,),) = databases.execute(server.data_dir, counted)
+        return int(count)
+
+    def test_hundreds_who_ask_at_once_share_a_few(self, demo_server: DemoServer) -> None:
+        with ThreadPoolExecutor(100) as pool:
+            answers = list(pool.map(lambda _: listed(demo_server), range(200)))
+        assert all(answer == answers[0] for answer in answers)
+        # Those of the workers, the one that counts them, and the background's.
+        assert self.of(demo_server) <= 2 * database.MOST_CONNECTIONS + 4
+
+    def test_downloads_hold_none(self, demo_server: DemoServer) -> None:
+        ready = next(run for run in listed(demo_server)["data"] if run["is_download_generated"])
+        headers = {"x-api-key": demo_server.api_key}
+        with ExitStack() as stack:
+            for _ in range(5 * database.MOST_CONNECTIONS):
+                address = ready["download_links"]["all_pages"]
+                stack.enter_context(requests.get(address, headers=headers, stream=True, timeout=30))
+            listed(demo_server)
+
+    def test_those_that_the_server_ended_are_replaced(self, demo_server: DemoServer) -> None:
+        listed(demo_server)
+        ended = """
+            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()
+        """
+        assert databases.execute(demo_server.data_dir, ended) != [(0,)]
+        # Each may fail one request, which closes it; any of the processes answers.
+        for _ in range(10 * database.MOST_CONNECTIONS):
+            with suppress(AssertionError):
+                listed(demo_server)
+        for _ in range(2 * database.MOST_CONNECTIONS):
+            listed(demo_server)
+
+
+@pytest.mark.postgresql(reason="a server that goes away and comes back")
+def test_a_site_goes_on_once_the_database_is_back(demo_data: Path, tmp_path: Path) -> None:
+    data_dir = databases.copy(demo_data, tmp_path / "data")
+    name = databases.address_of(data_dir).split("?")[0].rpartition("/")[2]
+    account = json.loads((data_dir / "demo.json").read_text())
+
+    def ask(url: str) -> int:
+        question = {"collection_id": 101, "skip": 0, "limit": 5}
+        headers = {"x-api-key": account["api_key"]}
+        return int(requests.post(url + LIST, json=question, headers=headers, timeout=30).json()["code"])
+
+    with (
+        served(data_dir, WEB_CONCURRENCY="1") as url,
+        psycopg.connect(databases.start_server(), autocommit=True) as server,
+    ):
+        assert ask(url) == 200
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        assert ask(url) == 500
+        assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        deadline = time.monotonic() + 20
+        while ask(url) != 200:
+            assert time.monotonic() < deadline
