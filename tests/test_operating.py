@@ -197,6 +197,7 @@ def step(name: str, **places: Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs sqlite3")
+@pytest.mark.sqlite(reason="its own way to make a backup")
 def test_a_backup_of_a_running_site_is_whole(served: Site, tmp_path: Path) -> None:
     with served.slow_download():
         step("backup", DATA_DIR=served.data_dir, BACKUP=tmp_path / "backup")

@@ -23,6 +23,9 @@ def dead_run(collection: Collection, pages: int = 2) -> Run:
     # A killed writer doesn't clean up: its half page stays on the disk.
     assert writer._file is not None
     writer._file._file.file.close()
+    assert writer._archive is not None
+    writer._archive.file._file.file.close()
+    writer._packed.close()
     return writer.run
 
 
