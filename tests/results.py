@@ -4,12 +4,16 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.files.storage import storages
 from django.utils import timezone
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.result_sets.new_file import NewFile
+from collections_app.result_sets.s3 import ResultsS3Storage
+from collections_app.result_sets.storage import DurableFile
 from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
 
 
@@ -98,6 +102,32 @@ def in_order(value: object) -> object:
         case list():
             return [in_order(inner) for inner in value]
     return value
+
+
+def stored_keys() -> list[str]:
+    """Return the keys of all that the results storage holds, also of what is still being written."""
+    storage = storages["results"]
+    if isinstance(storage, ResultsS3Storage):
+        client, bucket = storage.connection.meta.client, storage.bucket_name
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{storage.location}/")
+        uploads = client.list_multipart_uploads(Bucket=bucket, Prefix=f"{storage.location}/")
+        found = [each for page in pages for each in page.get("Contents", ())] + uploads.get("Uploads", [])
+        return sorted(each["Key"].removeprefix(f"{storage.location}/") for each in found)
+    folder = Path(storage.path(""))
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def store_bytes(key: str, content: bytes) -> None:
+    """Keep bytes in the results storage."""
+    with storages["results"].open(key, "wb") as file:
+        file.write(content)
+
+
+def abandon(file: NewFile) -> None:
+    """Leave a file half written, as a process does that is killed."""
+    if isinstance(file._file, DurableFile):
+        assert file._file.file is not None
+        file._file.file.close()
 
 
 def stored_bytes(file: ResultFile) -> bytes:

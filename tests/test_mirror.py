@@ -25,7 +25,7 @@ from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import fail_interrupted_runs, repair_runs
 from collections_app.result_sets.writer import ResultSetWriter, WrongUse
 from tests.mirrors import Down, Files, Gone, csv_of, files_of, zip_of
-from tests.results import make_ready_run, stored_bytes
+from tests.results import make_ready_run, store_bytes, stored_bytes, stored_keys
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 ZIP = "AU Laptops_88_Results_All_Pages.zip"
@@ -59,10 +59,6 @@ def copy(run: Run, files: Files, progress: mirror.Progress = lambda size: None) 
 def kept(run: Run) -> dict[str, bytes]:
     """Return the run's files that are in our storage, by their names."""
     return {file.name: stored_bytes(file) for file in run.files.exclude(key="")}
-
-
-def on_disk(results_folder: Path) -> set[str]:
-    return {str(path.relative_to(results_folder)) for path in results_folder.rglob("*") if path.is_file()}
 
 
 def keys() -> set[str]:
@@ -152,19 +148,17 @@ class TestWhatIsWrong:
         ("more", "said"),
         [(5, "Only 185 of 190 bytes came."), (-5, "More came than the 180 bytes that were announced.")],
     )
-    def test_a_page_of_another_size_than_announced(
-        self, run: Run, results_folder: Path, more: int, said: str
-    ) -> None:
+    def test_a_page_of_another_size_than_announced(self, run: Run, more: int, said: str) -> None:
         files = files_of(run)
         files.contents[PAGE_1] = b"[]" + b" " * 183
         files.announced[PAGE_1] = 185 + more
         assert copy(run, files) == [f"{PAGE_1}: {said}"]
         # What can be kept is; the ZIP can't be compared yet.
         assert set(kept(run)) == {PAGE_2}
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
         assert not Run.objects.get(pk=run.pk).is_kept
 
-    def test_a_page_that_breaks_off(self, run: Run, results_folder: Path) -> None:
+    def test_a_page_that_breaks_off(self, run: Run) -> None:
         files = files_of(run)
 
         def break_off() -> None:
@@ -174,7 +168,7 @@ class TestWhatIsWrong:
         files.on_read = break_off
         size = len(files.contents[PAGE_2])
         assert copy(run, files) == [f"{PAGE_2}: Only 0 of {size} bytes came."]
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
         assert len(keys()) == 1
 
     def test_the_next_time_goes_on_with_what_is_missing(self, run: Run) -> None:
@@ -187,7 +181,7 @@ class TestWhatIsWrong:
         assert files.opened == [PAGE_2, ZIP]
         assert kept(run) == files.contents
 
-    def test_an_account_that_is_down_ends_it(self, run: Run, results_folder: Path) -> None:
+    def test_an_account_that_is_down_ends_it(self, run: Run) -> None:
         files = files_of(run)
 
         def refuse(name: str) -> None:
@@ -198,7 +192,7 @@ class TestWhatIsWrong:
         with pytest.raises(Down):
             copy(run, files)
         assert set(kept(run)) == {PAGE_1}
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
         run.refresh_from_db()
         assert (run.is_kept, run.lease_expires_at) == (False, None)
 
@@ -211,22 +205,23 @@ class TestWhatIsWrong:
         assert not Run.objects.get(pk=category_run.pk).is_kept
 
     def test_a_file_that_reads_differently_from_what_came(
-        self, run: Run, results_folder: Path, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         close = NewFile.close
 
         def damage(file: NewFile) -> None:
             close(file)
-            path = results_folder / file.key
-            path.write_bytes(path.read_bytes().replace(b"B0", b"b0"))
+            with storages["results"].open(file.key) as stored:
+                damaged = stored.read().replace(b"B0", b"b0")
+            store_bytes(file.key, damaged)
 
         monkeypatch.setattr(NewFile, "close", damage)
         problems = copy(run, files_of(run))
         assert problems[0] == f"{PAGE_1}: What was stored reads differently. Is the disk damaged?"
         assert not kept(run)
-        assert not on_disk(results_folder)
+        assert not stored_keys()
 
-    def test_a_full_disk(self, run: Run, results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(file: NewFile, data: bytes) -> int:
             if file.key.endswith("2.json"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -237,7 +232,7 @@ class TestWhatIsWrong:
         with pytest.raises(OSError, match="No space left on device"):
             copy(run, files_of(run))
         assert set(kept(run)) == {PAGE_1}
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
         assert Run.objects.get(pk=run.pk).lease_expires_at is None
 
     def test_what_would_leave_no_room_is_not_begun(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,14 +272,14 @@ class TestTheZip:
         ],
     )
     def test_one_that_does_not_match_the_pages_is_not_kept(
-        self, run: Run, results_folder: Path, change: Callable[[dict[str, bytes]], bytes], said: str
+        self, run: Run, change: Callable[[dict[str, bytes]], bytes], said: str
     ) -> None:
         files = files_of(run)
         pages = {name: content for name, content in files.contents.items() if name != ZIP}
         files.contents[ZIP] = change(pages)
         assert copy(run, files) == [f"{ZIP}: {said}"]
         assert kept(run) == pages
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
         assert not Run.objects.get(pk=run.pk).is_kept
         assert not run.files.exclude(crc32=None).exists()
 
@@ -328,7 +323,7 @@ class TestTwoAtOnce:
         assert copy(run, files) == []
         assert kept(run) == files.contents
 
-    def test_one_that_was_taken_for_dead_does_no_harm(self, run: Run, results_folder: Path) -> None:
+    def test_one_that_was_taken_for_dead_does_no_harm(self, run: Run) -> None:
         files = files_of(run)
 
         def somebody_else_copies_it(name: str) -> None:
@@ -340,11 +335,13 @@ class TestTwoAtOnce:
         with pytest.raises(WriterLost):
             copy(run, files)
         assert kept(run) == files.contents
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
         assert Run.objects.get(pk=run.pk).is_kept
 
     def test_one_whose_file_was_removed_under_its_hands_knows_why(
-        self, run: Run, results_folder: Path
+        self,
+        run: Run,
+        results_folder: Path,
     ) -> None:
         files = files_of(run)
 
@@ -356,7 +353,7 @@ class TestTwoAtOnce:
         files.on_read = repaired
         with pytest.raises(WriterLost):
             copy(run, files)
-        assert not on_disk(results_folder)
+        assert not stored_keys()
         assert copy(run, files) == []
 
     def test_the_lease_is_renewed_while_bytes_come(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,17 +404,15 @@ class TestWhatAKilledOneLeaves:
             path.write_bytes(b"[")
         return left
 
-    def test_the_next_mirror_removes_it(self, run: Run, strays: list[Path], results_folder: Path) -> None:
+    def test_the_next_mirror_removes_it(self, run: Run, strays: list[Path]) -> None:
         assert copy(run, files_of(run)) == []
-        assert on_disk(results_folder) == keys()
+        assert set(stored_keys()) == keys()
 
-    def test_repair_removes_it_and_leaves_the_run_as_it_is(
-        self, run: Run, strays: list[Path], results_folder: Path
-    ) -> None:
+    def test_repair_removes_it_and_leaves_the_run_as_it_is(self, run: Run, strays: list[Path]) -> None:
         report = repair_runs()
         assert len(report.removed_files) == 2
         assert report.failed_runs == []
-        assert not on_disk(results_folder)
+        assert not stored_keys()
         run.refresh_from_db()
         assert (run.state, run.lease_expires_at) == (State.READY, None)
         assert not repair_runs().was_needed

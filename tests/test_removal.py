@@ -11,23 +11,32 @@ from collections_app.result_sets.lease import RunIsBeingWritten
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_records
+from tests.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    records,
+    stored_keys,
+    stored_records,
+)
+
+pytestmark = pytest.mark.each_storage
 
 
-def test_rows_and_files_go(laptops: Collection, results_folder: Path) -> None:
+def test_rows_and_files_go(laptops: Collection) -> None:
     kept, deleted = make_ready_run(laptops, records(2)), make_ready_run(laptops)
     delete_run(deleted)
     assert list(Run.objects.all()) == [kept]
     assert set(ResultFile.objects.values_list("run", flat=True)) == {kept.pk}
-    assert not (results_folder / "101" / "2").exists()
+    assert not [key for key in stored_keys() if not key.startswith("101/1/")]
     assert stored_records(kept) == records(2)
 
 
-def test_a_run_of_any_state_goes(laptops: Collection, results_folder: Path) -> None:
+def test_a_run_of_any_state_goes(laptops: Collection) -> None:
     for run in (make_failed_run(laptops), make_processing_run(laptops, records(1))):
         delete_run(run)
     assert not Run.objects.exists()
-    assert list((results_folder / "101").iterdir()) == []
+    assert stored_keys() == []
 
 
 def test_a_run_that_is_being_written_stays(laptops: Collection) -> None:
@@ -53,7 +62,7 @@ def test_deleting_twice_is_fine(laptops: Collection) -> None:
 
 
 def test_files_that_were_not_reached_are_removed_by_repair(
-    laptops: Collection, results_folder: Path, monkeypatch: pytest.MonkeyPatch
+    laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(run: Run) -> None:
         raise KeyboardInterrupt
@@ -64,7 +73,7 @@ def test_files_that_were_not_reached_are_removed_by_repair(
         with pytest.raises(KeyboardInterrupt):
             delete_run(run)
     assert len(repair_runs().removed_files) == 2
-    assert not [path for path in results_folder.rglob("*") if path.is_file()]
+    assert stored_keys() == []
 
 
 def test_the_rows_must_be_gone_for_good_before_the_files_go(laptops: Collection) -> None:
@@ -72,3 +81,9 @@ def test_the_rows_must_be_gone_for_good_before_the_files_go(laptops: Collection)
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         delete_run(run)
     assert stored_records(run) == records(1)
+
+
+def test_no_empty_folder_stays(laptops: Collection, results_folder: Path) -> None:
+    kept, deleted = make_ready_run(laptops), make_ready_run(laptops)
+    delete_run(deleted)
+    assert [path.name for path in (results_folder / "101").iterdir()] == [str(kept.number)]

@@ -11,7 +11,18 @@ from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.result_sets import folder, repair
 from collections_app.result_sets.repair import INTERRUPTED, repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_records
+from tests.results import (
+    abandon,
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    records,
+    store_bytes,
+    stored_keys,
+    stored_records,
+)
+
+pytestmark = pytest.mark.each_storage
 
 
 def dead_run(collection: Collection, pages: int = 2) -> Run:
@@ -20,38 +31,24 @@ def dead_run(collection: Collection, pages: int = 2) -> Run:
     for record in records(2 * pages + 1):
         writer.add_record(record)
     Run.objects.filter(pk=writer.run.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    # A killed writer doesn't clean up: its half page stays on the disk.
+    # A killed writer doesn't clean up: its half page stays.
     assert writer._file is not None
-    writer._file._file.file.close()
-    assert writer._archive is not None
-    writer._archive.file._file.file.close()
-    writer._packed.close()
+    abandon(writer)
     return writer.run
 
 
-def put(results_folder: Path, name: str) -> Path:
-    path = results_folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"[]")
-    return path
-
-
-def all_below(path: Path) -> list[Path]:
-    return sorted(path.rglob("*"))
-
-
 def test_a_run_whose_writer_is_dead_fails_with_a_reason_that_says_what_to_do(
-    laptops: Collection, results_folder: Path
+    laptops: Collection, results_storage: str
 ) -> None:
     run = dead_run(laptops)
-    assert any(path.name.endswith(".part") for path in all_below(results_folder))
+    assert any(key.endswith(".part") for key in stored_keys()) or results_storage == "s3"
     report = repair_runs()
     assert report.failed_runs == [run]
     run.refresh_from_db()
     assert (run.state, run.failure_reason, run.lease_expires_at) == (State.FAILED, INTERRUPTED, None)
     assert "Start it again" in run.failure_reason
     assert not ResultFile.objects.exists()
-    assert [path for path in all_below(results_folder) if path.is_file()] == []
+    assert stored_keys() == []
 
 
 def test_a_second_repair_finds_nothing(laptops: Collection) -> None:
@@ -60,24 +57,22 @@ def test_a_second_repair_finds_nothing(laptops: Collection) -> None:
     assert not repair_runs().was_needed
 
 
-def test_a_run_that_is_being_written_is_left_alone(laptops: Collection, results_folder: Path) -> None:
+def test_a_run_that_is_being_written_is_left_alone(laptops: Collection) -> None:
     with ResultSetWriter.start(laptops, page_size=2) as writer:
         for record in records(3):
             writer.add_record(record)
-        before = all_below(results_folder)
+        before = stored_keys()
         assert not repair_runs().was_needed
-        assert all_below(results_folder) == before
+        assert stored_keys() == before
     assert stored_records(writer.run) == records(3)
 
 
-def test_a_lease_from_before_the_clock_was_put_back_is_not_believed(
-    laptops: Collection, results_folder: Path
-) -> None:
+def test_a_lease_from_before_the_clock_was_put_back_is_not_believed(laptops: Collection) -> None:
     killed = dead_run(laptops)
     Run.objects.update(lease_expires_at=timezone.now() + timedelta(days=365))
     report = repair_runs()
     assert (report.failed_runs, report.living_runs) == ([killed], [])
-    assert [path for path in all_below(results_folder) if path.is_file()] == []
+    assert stored_keys() == []
 
 
 def test_a_small_correction_of_the_clock_costs_no_writer_its_run(laptops: Collection) -> None:
@@ -88,62 +83,58 @@ def test_a_small_correction_of_the_clock_costs_no_writer_its_run(laptops: Collec
     assert stored_records(writer.run) == [{}]
 
 
-def test_a_processing_run_that_is_nobodys_is_left_alone(laptops: Collection, results_folder: Path) -> None:
+def test_a_processing_run_that_is_nobodys_is_left_alone(laptops: Collection) -> None:
     run = make_processing_run(laptops, records(3), page_size=2)
-    before = all_below(results_folder)
+    before = stored_keys()
     assert not repair_runs().was_needed
-    assert all_below(results_folder) == before
+    assert stored_keys() == before
     run.refresh_from_db()
     assert run.state == State.PROCESSING
 
 
-def test_completed_and_failed_runs_stay(
-    laptops: Collection, headphones: Collection, results_folder: Path
-) -> None:
+def test_completed_and_failed_runs_stay(laptops: Collection, headphones: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     make_ready_run(headphones, records(3))
     make_failed_run(laptops)
-    before = all_below(results_folder)
+    before = stored_keys()
     assert not repair_runs().was_needed
-    assert all_below(results_folder) == before
+    assert stored_keys() == before
     assert stored_records(run) == records(3)
 
 
 def test_files_that_belong_to_no_run_are_removed(laptops: Collection, results_folder: Path) -> None:
     ready, failed = make_ready_run(laptops), make_failed_run(laptops)
     paused = make_processing_run(laptops, records(1))
-    kept = [path for path in all_below(results_folder) if path.is_file()]
+    kept = stored_keys()
     for run in (ready, failed, paused):
-        put(results_folder, f"{folder.folder_of(run)}/0123456789abcdef-page-0001.json")
-        put(results_folder, f"{folder.folder_of(run)}/0123456789abcdef-page-0002.json.12345678.part")
-    put(results_folder, "101/99/0123456789abcdef-page-0001.json")
-    put(results_folder, "555/1/0123456789abcdef-page-0001.json")
+        store_bytes(f"{folder.folder_of(run)}/0123456789abcdef-page-0001.json", b"[]")
+        store_bytes(f"{folder.folder_of(run)}/0123456789abcdef-page-0002.json.12345678.part", b"[]")
+    store_bytes("101/99/0123456789abcdef-page-0001.json", b"[]")
+    store_bytes("555/1/0123456789abcdef-page-0001.json", b"[]")
     report = repair_runs()
     assert len(report.removed_files) == 8
     assert sorted(report.removed_folders) == ["101/2", "101/99", "555", "555/1"]
-    assert [path for path in all_below(results_folder) if path.is_file()] == kept
+    assert stored_keys() == kept
 
 
-def test_another_attempts_files_go_while_a_run_is_being_written(
-    laptops: Collection, results_folder: Path
-) -> None:
+def test_another_attempts_files_go_while_a_run_is_being_written(laptops: Collection) -> None:
     run = make_processing_run(laptops, records(1))
     with ResultSetWriter.resume(run) as writer:
         writer.add_record({})
-        stray = put(results_folder, f"101/1/{run.attempt}-page-0007.json")
-        assert repair_runs().removed_files == [f"101/1/{run.attempt}-page-0007.json"]
-        assert not stray.exists()
+        stray = f"101/1/{run.attempt}-page-0007.json"
+        store_bytes(stray, b"[]")
+        assert repair_runs().removed_files == [stray]
+        assert stray not in stored_keys()
     assert stored_records(writer.run) == [*records(1), {}]
 
 
-def test_what_is_not_ours_is_left_alone(laptops: Collection, results_folder: Path) -> None:
+def test_what_is_not_ours_is_left_alone(laptops: Collection) -> None:
     make_failed_run(laptops)
-    ours = [
-        put(results_folder, name)
-        for name in ("lost+found/a", "README", "101/notes.txt", "101/1/folder/file", "777/folder/file")
-    ]
+    ours = {"lost+found/a", "README", "101/notes.txt", "101/1/folder/file", "777/folder/file"}
+    for name in ours:
+        store_bytes(name, b"[]")
     repair_runs()
-    assert all(path.exists() for path in ours)
+    assert ours == set(stored_keys())
 
 
 def test_a_writer_that_comes_back_in_time_keeps_its_run(
@@ -175,7 +166,7 @@ def test_nothing_was_stored_yet(db: None) -> None:
 
 def test_the_command_says_what_it_did(laptops: Collection, results_folder: Path) -> None:
     dead_run(laptops)
-    put(results_folder, "555/1/0123456789abcdef-page-0001.json")
+    store_bytes("555/1/0123456789abcdef-page-0001.json", b"[]")
     out = StringIO()
     call_command("repair_runs", stdout=out)
     assert out.getvalue().splitlines() == [

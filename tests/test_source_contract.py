@@ -1,6 +1,7 @@
 """What holds for every file, wherever its bytes are: the same tests over all sources and bodies."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Team
+from collections_app.result_sets import address
+from collections_app.result_sets.storage import results
 from collections_app.sources import LISTING_DEADLINE, Freshness, ResultNotFound, deliverable, source_of
+from tests.conftest import ObjectStore
 from tests.faults import FileServer, random_bytes
-from tests.results import make_ready_run
+from tests.results import make_ready_run, store_bytes
 from tests.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
 
 NAME = "Größe 列😀 50%.json"
@@ -53,6 +57,7 @@ class Surroundings:
     team: Team
     settings: Settings
     stack: ExitStack
+    bucket: Callable[[], dict[str, Any]]
 
     def vendor(self, contents: dict[str, bytes], **abilities: bool) -> FileServer:
         """Start an account's server."""
@@ -70,10 +75,9 @@ class Surroundings:
 def ours(around: Surroundings) -> Case:
     run = make_ready_run(Collection.objects.create(team=around.team, name="Ours"))
     file = run.files.get(kind=FileKind.PAGE)
-    stored = Path(storages["results"].path(file.key))
-    stored.write_bytes(CONTENT)
+    store_bytes(file.key, CONTENT)
     ResultFile.objects.filter(pk=file.pk).update(name=NAME, size=len(CONTENT))
-    return Case(file.pk, CONTENT, stored.unlink)
+    return Case(file.pk, CONTENT, lambda: results().delete(file.key))
 
 
 def at_an_account(around: Surroundings, **abilities: bool) -> Case:
@@ -93,11 +97,9 @@ def at_an_account_without_lengths(around: Surroundings) -> Case:
 
 def kept_from_an_account(around: Surroundings) -> Case:
     case = at_an_account(around)
-    path = Path(storages["results"].path("kept"))
-    path.parent.mkdir()
-    path.write_bytes(CONTENT)
+    store_bytes("kept", CONTENT)
     ResultFile.objects.filter(pk=case.pk).update(key="kept", size=len(CONTENT))
-    return Case(case.pk, CONTENT, path.unlink)
+    return Case(case.pk, CONTENT, lambda: results().delete("kept"))
 
 
 def made_from_an_accounts_list(around: Surroundings) -> Case:
@@ -114,9 +116,15 @@ def made_from_an_accounts_list(around: Surroundings) -> Case:
     return Case(file.pk, (columns + rows).encode(), lose)
 
 
+def ours_in_a_bucket(around: Surroundings) -> Case:
+    around.settings.STORAGES = around.settings.STORAGES | {"results": around.bucket()}
+    return ours(around)
+
+
 @pytest.fixture(
     params=[
         ours,
+        ours_in_a_bucket,
         at_an_account,
         at_an_account_without_ranges,
         at_an_account_without_lengths,
@@ -126,8 +134,12 @@ def made_from_an_accounts_list(around: Surroundings) -> Case:
     ids=lambda make: make.__name__,
 )
 def case(request: pytest.FixtureRequest, crawlers: Team, settings: Settings) -> Iterator[Case]:
+    def bucket() -> dict[str, Any]:
+        store: ObjectStore = request.getfixturevalue("object_store")
+        return address.parse(store.url(uuid.uuid4().hex)).entry
+
     with ExitStack() as stack:
-        yield request.param(Surroundings(crawlers, settings, stack))
+        yield request.param(Surroundings(crawlers, settings, stack, bucket))
 
 
 # --- the body -----------------------------------------------------------------------------------------------

@@ -98,10 +98,10 @@ def test_a_file_of_another_size_is_not_found_and_the_operator_is_told(
 def test_what_may_pass_is_told_from_what_will_not(
     file: ResultFile, number: int, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(name: str, mode: str) -> None:
+    def refuse(*args: object) -> None:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(storages["results"], "open", refuse)
+    monkeypatch.setattr(storages["results"], "open_part", refuse)
     with pytest.raises(raised):
         deliverable(file).body.open(0, 1)
 

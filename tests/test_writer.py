@@ -26,15 +26,14 @@ from tests.results import (
     make_run_of_pages,
     records,
     stored_bytes,
+    stored_keys,
     stored_records,
 )
 from tests.tools import needs
 
+pytestmark = pytest.mark.each_storage
+
 NOON = datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
-
-
-def files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def names_of(run: Run) -> list[str]:
@@ -84,7 +83,7 @@ class TestProductRuns:
             assert file.size == len(content)
             assert file.sha256 == hashlib.sha256(content).hexdigest()
             assert file.modified.microsecond == 0
-            assert file.modified.timestamp() == int(Path(storages["results"].path(file.key)).stat().st_mtime)
+            assert file.modified == storages["results"].get_modified_time(file.key).replace(microsecond=0)
 
     def test_the_zip_holds_exactly_the_pages(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(5), page_size=2, at=NOON)
@@ -210,12 +209,12 @@ class TestReadyPages:
 
     @pytest.mark.parametrize("content", [b"", b'{"asins": []}', b"[1]", b"[{]", b'[{"a": "\xff"}]'])
     def test_what_is_no_list_of_records_is_refused_and_the_run_goes_on(
-        self, laptops: Collection, results_folder: Path, content: bytes
+        self, laptops: Collection, content: bytes
     ) -> None:
         with ResultSetWriter.start(laptops) as writer:
             with pytest.raises(InvalidRecords):
                 writer.add_page("broken.json", io.BytesIO(content))
-            assert files_in(results_folder) == []
+            assert stored_keys() == []
             writer.add_page("whole.json", io.BytesIO(b"[{}]"))
         assert writer.run.extracted == 1
 
@@ -275,9 +274,7 @@ class TestCategoryRuns:
 
 
 class TestBeforeItIsReady:
-    def test_a_reader_sees_a_processing_run_and_whole_pages(
-        self, laptops: Collection, results_folder: Path
-    ) -> None:
+    def test_a_reader_sees_a_processing_run_and_whole_pages(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, total=5, page_size=2) as writer:
             for number, record in enumerate(records(5), start=1):
                 writer.add_record(record)
@@ -299,7 +296,7 @@ class TestBeforeItIsReady:
         assert not seen.is_ready
         assert (seen.pages, seen.archive) == ([], None)
 
-    def test_an_exception_leaves_nothing_behind(self, laptops: Collection, results_folder: Path) -> None:
+    def test_an_exception_leaves_nothing_behind(self, laptops: Collection) -> None:
         with (
             pytest.raises(KeyboardInterrupt),
             ResultSetWriter.start(laptops, page_size=2) as writer,
@@ -307,14 +304,13 @@ class TestBeforeItIsReady:
             interrupt(writer, records(3))
         assert not Run.objects.exists()
         assert not ResultFile.objects.exists()
-        assert files_in(results_folder) == []
+        assert stored_keys() == []
         assert make_ready_run(laptops).number == 2  # a number is never used twice
 
     @pytest.mark.parametrize("kind", ["laptops", "headphones"])
     def test_failing_to_finish_leaves_nothing_behind(
         self,
         request: pytest.FixtureRequest,
-        results_folder: Path,
         monkeypatch: pytest.MonkeyPatch,
         kind: str,
     ) -> None:
@@ -329,9 +325,9 @@ class TestBeforeItIsReady:
         ):
             writer.add_record({})
         assert not Run.objects.exists()
-        assert files_in(results_folder) == []
+        assert stored_keys() == []
 
-    def test_a_failed_run_has_a_reason_and_no_files(self, laptops: Collection, results_folder: Path) -> None:
+    def test_a_failed_run_has_a_reason_and_no_files(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, page_size=1, created_at=NOON) as writer:
             writer.add_record({})
             writer.add_record({})
@@ -341,13 +337,13 @@ class TestBeforeItIsReady:
         assert run.failure_reason.startswith("The shop did not answer.")
         assert run.updated_at == NOON
         assert not run.files.exists()
-        assert files_in(results_folder) == []
+        assert stored_keys() == []
 
-    def test_a_failed_run_drops_the_page_in_progress(self, laptops: Collection, results_folder: Path) -> None:
+    def test_a_failed_run_drops_the_page_in_progress(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_record({})
             writer.fail("Stopped.")
-        assert files_in(results_folder) == []
+        assert stored_keys() == []
 
     def test_nothing_is_added_to_what_is_over(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
@@ -366,7 +362,7 @@ class TestBeforeItIsReady:
 
 
 class TestPauseAndResume:
-    def test_a_product_run_goes_on_after_its_pages(self, laptops: Collection, results_folder: Path) -> None:
+    def test_a_product_run_goes_on_after_its_pages(self, laptops: Collection) -> None:
         run = make_processing_run(laptops, records(3), page_size=2)
         assert Run.objects.get().state == State.PROCESSING
         assert (run.extracted, run.lease_expires_at, run.files.count()) == (3, None, 2)
@@ -379,14 +375,14 @@ class TestPauseAndResume:
         with archive_of(writer.run) as archive:
             assert len(archive.namelist()) == 4
 
-    def test_a_category_run_goes_on_in_its_list(self, headphones: Collection, results_folder: Path) -> None:
+    def test_a_category_run_goes_on_in_its_list(self, headphones: Collection) -> None:
         run = make_processing_run(headphones, records(3))
         assert (run.extracted, run.files.get().records) == (3, 3)
         with ResultSetWriter.resume(run) as writer:
             writer.add_record({"asin": "B4"})
         assert stored_records(writer.run) == [*records(3), {"asin": "B4"}]
         assert writer.run.extracted == 4
-        assert len(files_in(results_folder)) == 2
+        assert len(stored_keys()) == 2
 
     def test_a_kept_category_list_stays_as_it_is(self, headphones: Collection) -> None:
         with ResultSetWriter.start(headphones) as writer:
@@ -407,16 +403,16 @@ class TestPauseAndResume:
 
     @pytest.mark.parametrize("kind", ["laptops", "headphones"])
     def test_an_exception_gives_a_resumed_run_back_as_it_was(
-        self, request: pytest.FixtureRequest, results_folder: Path, kind: str
+        self, request: pytest.FixtureRequest, kind: str
     ) -> None:
         run = make_processing_run(request.getfixturevalue(kind), records(2))
-        before = files_in(results_folder)
+        before = stored_keys()
         with pytest.raises(KeyboardInterrupt), ResultSetWriter.resume(run) as writer:
             interrupt(writer, records(1))
         run.refresh_from_db()
         assert (run.state, run.lease_expires_at, run.extracted) == (State.PROCESSING, None, 2)
         assert stored_records(run) == records(2)
-        assert files_in(results_folder) == before
+        assert stored_keys() == before
 
     def test_a_page_made_now_can_not_take_the_name_of_a_kept_one(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
@@ -481,9 +477,7 @@ class TestLease:
             writer.add_record({})
             assert lease.is_being_written(Run.objects.get())
 
-    def test_a_writer_that_was_taken_for_dead_can_not_go_on(
-        self, laptops: Collection, results_folder: Path
-    ) -> None:
+    def test_a_writer_that_was_taken_for_dead_can_not_go_on(self, laptops: Collection) -> None:
         lost = ResultSetWriter.start(laptops, page_size=1)
         lost.add_record({"by": "first"})
         expire(lost.run)
@@ -495,13 +489,11 @@ class TestLease:
         writer.add_record({"by": "second"})
         run = writer.finish()
         assert stored_records(run) == [{"by": "first"}, {"by": "second"}]
-        assert {storages["results"].path(file.key) for file in run.files.all()} == {
-            str(path) for path in files_in(results_folder)
-        }
+        assert {file.key for file in run.files.all()} == set(stored_keys())
 
     @pytest.mark.parametrize("step", ["add_page", "finish", "pause", "fail", "renew"])
     def test_a_writer_notices_at_every_step_that_its_run_was_deleted(
-        self, laptops: Collection, results_folder: Path, step: str
+        self, laptops: Collection, step: str
     ) -> None:
         writer = ResultSetWriter.start(laptops)
         writer.add_page("a.json", io.BytesIO(b"[{}]"))
@@ -510,32 +502,28 @@ class TestLease:
         arguments = {"add_page": ("b.json", io.BytesIO(b"[]")), "fail": ("Stopped.",)}
         with pytest.raises(WriterLost, match="Run 1 was taken from its writer"):
             getattr(writer, step)(*arguments.get(step, ()))
-        assert files_in(results_folder) == []
+        assert stored_keys() == []
         assert not Run.objects.exists()
 
-    def test_a_writer_notices_that_the_page_in_progress_was_deleted(
-        self, laptops: Collection, results_folder: Path
-    ) -> None:
+    def test_a_writer_notices_that_the_page_in_progress_was_deleted(self, laptops: Collection) -> None:
         writer = ResultSetWriter.start(laptops, page_size=2)
         writer.add_record({})
         expire(writer.run)
         delete_run(writer.run)
         with pytest.raises(WriterLost):
             writer.add_record({})
-        assert files_in(results_folder) == []
+        assert stored_keys() == []
 
     def test_a_file_that_is_missing_for_another_reason_is_an_error_of_its_own(
-        self, laptops: Collection, results_folder: Path
+        self, laptops: Collection
     ) -> None:
         writer = ResultSetWriter.start(laptops, page_size=1)
         writer.add_record({})
-        files_in(results_folder)[0].unlink()
+        storages["results"].delete(stored_keys()[0])
         with pytest.raises(FileNotFoundError):
             writer.finish()
 
-    def test_discarding_a_lost_run_leaves_it_to_its_new_writer(
-        self, laptops: Collection, results_folder: Path
-    ) -> None:
+    def test_discarding_a_lost_run_leaves_it_to_its_new_writer(self, laptops: Collection) -> None:
         lost = ResultSetWriter.start(laptops, page_size=2)
         for record in records(3):
             lost.add_record(record)
@@ -543,4 +531,4 @@ class TestLease:
         writer = ResultSetWriter.resume(lost.run)
         lost.discard()
         assert stored_records(writer.finish()) == records(2)
-        assert len(files_in(results_folder)) == 2
+        assert len(stored_keys()) == 2

@@ -3,9 +3,8 @@
 The attempt is the writer's token, so that two writers of one run never touch each other's files.
 """
 
-from django.core.files.storage import storages
-
 from collections_app.models import ResultFile, Run
+from collections_app.result_sets.storage import results
 
 
 def folder_of(run: Run) -> str:
@@ -16,7 +15,7 @@ def folder_of(run: Run) -> str:
 def keys_in(folder: str) -> list[str]:
     """Return the keys of the files that lie in a folder; none where there is no folder."""
     try:
-        _, names = storages["results"].listdir(folder)
+        _, names = results().listdir(folder)
     except FileNotFoundError:
         return []
     return [f"{folder}/{name}" for name in names]
@@ -26,18 +25,8 @@ def remove(run: Run) -> None:
     """Remove the folder of a run that has no rows of files (any more), with all it holds."""
     folder = folder_of(run)
     for key in keys_in(folder):
-        storages["results"].delete(key)
-    remove_if_empty(folder)
-
-
-def remove_if_empty(folder: str) -> bool:
-    """Remove a folder, if nothing lies in it (any more). Returns whether it is gone."""
-    try:
-        storages["results"].delete(folder)
-    except OSError:
-        # Something that isn't ours; or a writer that has lost the run is about to remove its file.
-        return False
-    return True
+        results().delete(key)
+    results().remove_folder(folder)
 
 
 def remove_strays(run: Run, attempt: str = "") -> None:
@@ -50,4 +39,4 @@ def remove_strays(run: Run, attempt: str = "") -> None:
     named = set(ResultFile.objects.filter(run=run.pk).values_list("key", flat=True))
     for key in found:
         if key not in named:
-            storages["results"].delete(key)
+            results().delete(key)

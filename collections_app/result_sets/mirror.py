@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import IO, BinaryIO, Protocol, Self, cast
 
-from django.core.files.storage import storages
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
@@ -37,7 +36,7 @@ from collections_app.result_sets.lease import (
 )
 from collections_app.result_sets.names import printable
 from collections_app.result_sets.new_file import NewFile
-from collections_app.result_sets.storage import check_room
+from collections_app.result_sets.storage import check_room, results
 
 logger = logging.getLogger(__name__)
 
@@ -199,14 +198,14 @@ class _Mirror:
     def _made_csv(self) -> tuple[NewFile, int | None]:
         full_list = next(file for file in self._files if file.kind == FileKind.CATEGORY_LIST)
         try:
-            with storages["results"].open(full_list.key) as stored, self._new_file("list.csv") as new:
+            with results().open(full_list.key) as stored, self._new_file("list.csv") as new:
                 convert_category_list(stored, cast(BinaryIO, new))
         except InvalidRecords as error:
             raise NotTheSame(f"It can't be made, as the list is damaged ({error}).") from None
         return new, full_list.records
 
     def _check_what_is_stored(self, new: NewFile) -> None:
-        with storages["results"].open(new.key) as stored:
+        with results().open(new.key) as stored:
             if self._digest(stored, new.size) != new.sha256:
                 raise NotTheSame("What was stored reads differently. Is the disk damaged?")
 
@@ -225,7 +224,7 @@ class _Mirror:
         """Return the pages, with where their bytes lie in a ZIP that holds them and nothing else."""
         pages = {page.remote_name: page for page in self._files if page.kind == FileKind.PAGE}
         try:
-            with storages["results"].open(new.key) as stored, zipfile.ZipFile(stored) as archive:
+            with results().open(new.key) as stored, zipfile.ZipFile(stored) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 _check_names(members, pages)
                 for member in members:
@@ -269,7 +268,7 @@ class _Mirror:
         # Whether a commit that failed came through can't be told: then the file stays until a repair.
         with suppress(Exception):
             if not ResultFile.objects.filter(key=new.key).exists():
-                storages["results"].delete(new.key)
+                results().delete(new.key)
 
 
 def _check_names(members: list[zipfile.ZipInfo], pages: Iterable[str]) -> None:

@@ -3,12 +3,10 @@
 import hashlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self, cast
-
-from django.core.files.storage import storages
+from typing import Self
 
 from collections_app.models import FileKind, ResultFile
-from collections_app.result_sets.storage import DurableFile
+from collections_app.result_sets.storage import WritableFile, results
 
 
 class NewFile:
@@ -24,7 +22,7 @@ class NewFile:
         self.size = 0
         self._alive = alive
         self._hash = hashlib.sha256()
-        self._file = cast(DurableFile, storages["results"].open(key, "wb"))
+        self._file: WritableFile = results().open(key, "wb")
 
     def writable(self) -> bool:
         """Say that the file can be written to."""
@@ -74,7 +72,7 @@ class NewFile:
     def row(self, kind: FileKind, position: int, name: str, records: int | None) -> ResultFile:
         """Return the closed file's row, not saved yet and of no run."""
         # Asked of the storage: nginx makes its ETag from the file's own time, and so do we.
-        modified = storages["results"].get_modified_time(self.key).replace(microsecond=0)
+        modified = results().get_modified_time(self.key).replace(microsecond=0)
         return ResultFile(
             kind=kind,
             position=position,

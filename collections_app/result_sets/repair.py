@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from django.core.files.storage import storages
 from django.db import transaction
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.result_sets import folder
 from collections_app.result_sets.lease import abandoned, lapsed, written
+from collections_app.result_sets.storage import results
 
 INTERRUPTED = (
     "The run was interrupted before all of its files were written, and what there was has been removed. "
@@ -39,7 +39,7 @@ def repair_runs() -> RepairReport:
     """
     living = Run.objects.filter(written()).order_by("pk")
     report = RepairReport(fail_interrupted_runs(), list(living.select_related("collection")))
-    found = _numbers_in("")
+    found = _collections_stored()
     # A database without any run may be a new one in the place of that whose files these are.
     if Run.objects.exists():
         for collection_id in found:
@@ -74,7 +74,9 @@ def _sweep(collection_id: int, report: RepairReport) -> None:
     # who copies a ready run from an account, once a dead one's attempt is taken from the run. A lease
     # that has run out only since is not ours to judge: its holder may be committing just now.
     found = {
-        number: folder.keys_in(f"{collection_id}/{number}") for number in _numbers_in(str(collection_id))
+        int(number): [f"{collection_id}/{number}/{name}" for name in names]
+        for number, names in results().contents(str(collection_id)).items()
+        if _is_number(number)
     }
     copied = Run.objects.filter(lapsed(), collection=collection_id, state=State.READY)
     copied.update(attempt="", lease_expires_at=None)
@@ -85,7 +87,7 @@ def _sweep(collection_id: int, report: RepairReport) -> None:
         living = f"{collection_id}/{number}/{run.attempt}-" if run and run.lease_expires_at else None
         strays = [key for key in keys if key not in named and not (living and key.startswith(living))]
         for key in strays:
-            storages["results"].delete(key)
+            results().delete(key)
         report.removed_files += strays
         if len(strays) == len(keys) and not (run and _gets_files(run)):
             _remove_folder(f"{collection_id}/{number}", report)
@@ -100,14 +102,18 @@ def _gets_files(run: Run) -> bool:
 
 
 def _remove_folder(name: str, report: RepairReport) -> None:
-    if folder.remove_if_empty(name):
+    if results().remove_folder(name):
         report.removed_folders.append(name)
 
 
-def _numbers_in(folder_name: str) -> list[int]:
+def _collections_stored() -> list[int]:
     """Return the folders that have a number for a name; others, such as lost+found, are not ours."""
     try:
-        folders, _ = storages["results"].listdir(folder_name)
+        folders, _ = results().listdir("")
     except FileNotFoundError:
         return []
-    return sorted(int(name) for name in folders if name.isdecimal() and name.isascii())
+    return sorted(int(name) for name in folders if _is_number(name))
+
+
+def _is_number(name: str) -> bool:
+    return name.isdecimal() and name.isascii()

@@ -1,13 +1,17 @@
-"""The results storage on a local disk: what it holds is whole, and still there after a power cut."""
+"""What a results storage does, and the one on a local disk.
+
+What it holds is whole, and still there after a power cut. The other one is in s3.py.
+"""
 
 import contextlib
 import errno
 import os
 import secrets
 import shutil
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, storages
@@ -17,11 +21,86 @@ if TYPE_CHECKING:
 else:
     _BytesFile = File  # generic for the type checker alone
 
-# A file that is being written carries this ending until it is whole.
+# A file that is being written is listed with this ending until it is whole. Deleting it under that name
+# ends the writing.
 ASIDE = ".part"
 
 # What is copied by itself leaves so much room, in bytes: with none at all nobody could sign in any more.
 RESERVE = 256 * 1024 * 1024
+
+
+class WritableFile(Protocol):
+    """A file that appears in the storage when it is closed, whole.
+
+    Leaving a `with` block by an exception, or discard(), leaves nothing behind. A storage that keeps a
+    file's own time takes `modified` for it.
+    """
+
+    modified: datetime | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was closed or discarded."""
+        ...
+
+    def write(self, data: bytes, /) -> Any:
+        """Write the bytes; all of them, or it raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Let the file appear. A second call does nothing. Raises OSError; then nothing is left behind."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what was written."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class ResultsStorage(Protocol):
+    """What the files of runs are kept in, by keys such as `101/88/4f2a...-page-0001.json`.
+
+    Each method raises OSError for what keeps it from its work: FileNotFoundError where there is no such
+    file, TimeoutError, or another one whose `strerror` says what is wrong.
+    """
+
+    def open(self, key: str, mode: str = "rb", /) -> Any:
+        """Return a file to read from and seek in ("rb"), or a WritableFile ("wb")."""
+        ...
+
+    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
+        """Return a file at byte `start`, to be read for `length` bytes; its `size` is that of the whole."""
+        ...
+
+    def delete(self, key: str, /) -> None:
+        """Remove a file; one that is gone already is fine."""
+        ...
+
+    def listdir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """Return the names of the folders and of the files in a folder, also of those being written."""
+        ...
+
+    def contents(self, folder: str) -> dict[str, dict[str, int]]:
+        """Return what lies in the folders of a folder: for each of these, its files with their sizes."""
+        ...
+
+    def remove_folder(self, folder: str) -> bool:
+        """Remove a folder in which nothing lies. Returns whether there was one and it is gone."""
+        ...
+
+    def get_modified_time(self, key: str, /) -> datetime:
+        """Return when a file was written."""
+        ...
+
+
+def results() -> ResultsStorage:
+    """Return the storage in use."""
+    return cast(ResultsStorage, storages["results"])
 
 
 class DurableFile(_BytesFile):
@@ -30,6 +109,8 @@ class DurableFile(_BytesFile):
     Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
     discard(), leaves nothing behind.
     """
+
+    modified: datetime | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,6 +126,8 @@ class DurableFile(_BytesFile):
             return
         try:
             self.file.flush()
+            if self.modified is not None:
+                os.utime(self.file.fileno(), (self.modified.timestamp(),) * 2)
             os.fsync(self.file.fileno())
             self.file.close()
             self._aside.replace(self._path)
@@ -84,6 +167,38 @@ class DurableFileSystemStorage(FileSystemStorage):
         path = Path(self.path(name))
         _make_folder(path.parent)
         return DurableFile(path)
+
+    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
+        """Return the file itself, for sendfile; see ResultsStorage."""
+        file = self._open(key)
+        file.seek(start)
+        return cast(BinaryIO, file)
+
+    def contents(self, folder: str) -> dict[str, dict[str, int]]:
+        """Return what lies in the folders of a folder; see ResultsStorage."""
+        inner: list[Path] = []
+        with contextlib.suppress(FileNotFoundError):
+            inner = [path for path in Path(self.path(folder)).iterdir() if path.is_dir()]
+        return {path.name: _sizes_in(path) for path in inner}
+
+    def remove_folder(self, folder: str) -> bool:
+        """Remove an empty folder; see ResultsStorage."""
+        try:
+            Path(self.path(folder)).rmdir()
+        except OSError:
+            # Something that isn't ours; or a writer that has lost the run is about to remove its file.
+            return False
+        return True
+
+
+def _sizes_in(folder: Path) -> dict[str, int]:
+    sizes = {}
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it has got its name, or is gone
+                if path.is_file():
+                    sizes[path.name] = path.stat().st_size
+    return sizes
 
 
 def _make_folder(folder: Path) -> None:

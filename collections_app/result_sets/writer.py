@@ -20,7 +20,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
-from django.core.files.storage import storages
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -40,6 +39,7 @@ from collections_app.result_sets.lease import (
     new_expiry,
 )
 from collections_app.result_sets.new_file import NewFile
+from collections_app.result_sets.storage import results
 
 DEFAULT_PAGE_SIZE = 250
 
@@ -332,7 +332,7 @@ class ResultSetWriter:
         if self._list is not None:
             # A category's run was paused: its list is one file, so it begins anew with what it had.
             earlier, self._list = self._list, None
-            with storages["results"].open(earlier.key) as stored:
+            with results().open(earlier.key) as stored:
                 for record in read_records(stored):
                     self._append(_serialised(record))
 
@@ -429,7 +429,7 @@ class ResultSetWriter:
         assert self._list is not None
         with (
             self._noticing_loss(),
-            storages["results"].open(self._list.key) as stored,
+            results().open(self._list.key) as stored,
             NewFile(self._key("list.csv"), self._alive) as file,
         ):
             convert_category_list(stored, cast(BinaryIO, file))

@@ -3,15 +3,23 @@
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from django.core.files.storage import storages
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile
-from collections_app.sources.base import Body, Freshness, ResultNotFound, SourceUnavailable
+from collections_app.sources.base import Body, Freshness, ResultNotFound, SourceTimeout, SourceUnavailable
 
 logger = logging.getLogger(__name__)
+
+
+class _Storage(Protocol):
+    """What a results storage does for readers."""
+
+    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
+        """Return a file that stands at byte `start` and will be read for `length` bytes. Raises OSError."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,23 +32,27 @@ class StoredBody:
     def open(self, start: int, length: int) -> BinaryIO:
         """Open the stored file at `start`.
 
-        Raises ResultNotFound where it is missing or damaged, SourceUnavailable where it can't be opened now.
+        Raises ResultNotFound where it is missing or damaged, SourceUnavailable or SourceTimeout where it
+        can't be opened now.
         """
-        storage = storages["results"]
+        storage = cast(_Storage, storages["results"])
         try:
-            file = storage.open(self.key, "rb")
+            file = storage.open_part(self.key, start, length)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             logger.error("The results storage can't give %s: %s", self.key, error.strerror)  # noqa: TRY400
             raise ResultNotFound("The file is missing from the results storage. Tell the operator.") from None
+        except TimeoutError:
+            logger.error("The results storage can't give %s in time", self.key)  # noqa: TRY400
+            raise SourceTimeout("The results storage takes too long to answer. Try again later.") from None
         except OSError as error:
             logger.exception("The results storage can't give %s now", self.key)
             raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
-        if file.size != self.size:
+        size: int = file.size  # type: ignore[attr-defined]
+        if size != self.size:
             file.close()
-            logger.error("%s has %d bytes, not %d; restore it from a backup", self.key, file.size, self.size)
+            logger.error("%s has %d bytes, not %d; restore it from a backup", self.key, size, self.size)
             raise ResultNotFound("The file in the results storage is damaged. Tell the operator.")
-        file.seek(start)
-        return cast(BinaryIO, file)
+        return file
 
 
 class LocalSource:

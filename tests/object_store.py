@@ -1,0 +1,156 @@
+"""A real S3 server for the tests: SeaweedFS, one for all test processes of a session.
+
+Each process that uses it holds a shared lock on a file. The server's keeper, this file as a program, waits
+until it is alone with that lock, and ends the server: whatever becomes of the processes, nothing stays.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+
+ACCESS_KEY = "tests"
+SECRET_KEY = "the/secret+of=tests"
+BUCKET = "results"
+REGION = "us-east-1"
+_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
+_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
+_SECONDS_TO_START = 60
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running server with one bucket."""
+
+    port: int
+    log: Path
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def url(self, prefix: str, *, secret: str = SECRET_KEY, port: int | None = None) -> str:
+        """Return what RESULTS_STORAGE_URL is for a part of the bucket."""
+        host = f"127.0.0.1:{port or self.port}"
+        return f"s3+http://{ACCESS_KEY}:{quote(secret, safe='')}@{host}/{BUCKET}/{prefix}"
+
+
+def program() -> Path:
+    """Return where SeaweedFS is, if it is installed: beside this Python."""
+    return Path(sys.executable).with_name("weed")
+
+
+@contextlib.contextmanager
+def running(shared: Path) -> Iterator[ObjectStore]:
+    """Use the server of this session, starting it if need be."""
+    folder = shared / "object-store"
+    folder.mkdir(exist_ok=True)
+    with (folder / "users.lock").open("w") as users, (folder / "start.lock").open("w") as start:
+        fcntl.flock(start, fcntl.LOCK_EX)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        marker = folder / "running.json"
+        if not marker.exists():
+            _start(folder)
+        store = ObjectStore(json.loads(marker.read_text())["s3.port"], folder / "log")
+        _wait_for(store, marker)
+        fcntl.flock(start, fcntl.LOCK_UN)
+        yield store
+
+
+def _start(folder: Path) -> None:
+    from tests.server import free_port  # noqa: PLC0415
+
+    ports = {name: free_port() for name in _PORTS}
+    (folder / "running.json").write_text(json.dumps(ports))
+    with (folder / "log").open("ab") as log:
+        subprocess.run(
+            [sys.executable, __file__, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            check=True,
+        )
+
+
+def _wait_for(store: ObjectStore, marker: Path) -> None:
+    """Return once the bucket is there."""
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline and marker.exists():
+        try:
+            with urllib.request.urlopen(store.endpoint, timeout=5):
+                pass
+        except HTTPError:  # it wants to know who asks
+            if _made_bucket(store):
+                return
+        except (URLError, OSError):
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"The S3 server doesn't start:\n{store.log.read_text()[-5000:]}")
+
+
+def _made_bucket(store: ObjectStore) -> bool:
+    client = client_of(store)
+    try:
+        client.create_bucket(Bucket=BUCKET)
+        # Only once something can be written is it ready.
+        client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
+    except client.exceptions.BucketAlreadyExists:
+        return True
+    except client.exceptions.BucketAlreadyOwnedByYou:
+        return True
+    except client.exceptions.ClientError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def client_of(store: ObjectStore) -> Any:
+    """Return a client of the tests' own, for looking at the server past the code under test."""
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    return boto3.client(
+        "s3",
+        endpoint_url=store.endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name=REGION,
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
+
+
+def _keep(folder: Path) -> None:
+    """Run the server until nobody uses it any more."""
+    ports = json.loads((folder / "running.json").read_text())
+    config = folder / "s3.json"
+    credentials = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+    identity = {"name": "tests", "credentials": [credentials], "actions": ["Admin"]}
+    config.write_text(json.dumps({"identities": [identity]}))
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    command = [str(program()), "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    command += [f"-dir={data}", f"-s3.config={config}", "-master.telemetry=false", "-s3.port.iceberg=0"]
+    command += ["-s3.port.lance=0", "-volume.max=50", "-master.volumeSizeLimitMB=1024"]
+    command += ["-volume.minFreeSpace=1"]
+    with subprocess.Popen(command, cwd=folder) as server, (folder / "users.lock").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        (folder / "running.json").unlink()
+        server.send_signal(signal.SIGKILL)
+
+
+if __name__ == "__main__" and os.fork() == 0:  # whoever starts it need not wait for it
+    _keep(Path(sys.argv[1]))

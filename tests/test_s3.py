@@ -1,0 +1,279 @@
+"""What only an object storage does: it is far away, refuses, and breaks off. See test_results_storage.py."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import storages
+from django.test import Client
+from pytest_django import Settings
+
+from collections_app.models import Collection, FileKind, ResultFile
+from collections_app.result_sets import address, s3
+from collections_app.result_sets.repair import repair_runs
+from collections_app.result_sets.storage import free_space, results
+from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, deliverable
+from tests.conftest import ObjectStore
+from tests.faults import random_bytes
+from tests.object_store import BUCKET, SECRET_KEY
+from tests.results import make_ready_run, records, store_bytes, stored_bytes, stored_keys, stored_records
+from tests.server import free_port
+
+KEY = "101/1/0123456789abcdef-page-0001.json"
+CONTENT = random_bytes(400_000)
+
+
+@pytest.fixture
+def use(settings: Settings, object_store: ObjectStore, tmp_path: Any) -> Callable[..., str]:
+    """Use a part of the bucket of this test's own; returns its folder."""
+
+    def use(**changes: Any) -> str:
+        folder = tmp_path.parent.name + tmp_path.name
+        entry = address.parse(object_store.url(folder, **changes)).entry
+        settings.STORAGES = settings.STORAGES | {"results": entry}
+        return folder
+
+    return use
+
+
+@pytest.fixture
+def bucket(use: Callable[..., str]) -> str:
+    return use()
+
+
+@pytest.fixture
+def page(bucket: str, laptops: Collection) -> ResultFile:
+    run = make_ready_run(laptops, records(3))
+    return run.files.select_related("run__collection").get(kind=FileKind.PAGE)
+
+
+def test_it_has_no_room_that_could_end(bucket: str) -> None:
+    assert free_space() is None
+
+
+def test_a_secret_that_is_wrong_is_no_file_that_is_missing(
+    use: Callable[..., str], page: ResultFile, as_bob: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    use(secret="wrong/secret")
+    with pytest.raises(SourceUnavailable, match="can't be read now"):
+        deliverable(page).body.open(0, 1)
+    answer = as_bob.get(f"/collections/101/runs/1/files/{page.name}")
+    assert answer.status_code == 502
+    assert "wrong/secret" not in caplog.text + answer.content.decode()
+    with pytest.raises(OSError, match="The object storage refuses: "):
+        store_bytes(KEY, b"[]")
+    with pytest.raises(OSError, match="The object storage refuses: "):
+        results().listdir("")
+
+
+def test_a_server_that_is_down(use: Callable[..., str], page: ResultFile, as_bob: Client) -> None:
+    use(port=free_port())
+    with pytest.raises(SourceUnavailable):
+        deliverable(page).body.open(0, 1)
+    with pytest.raises(OSError, match="can't be reached"):
+        results().contents("101")
+
+
+def test_a_server_that_takes_too_long(page: ResultFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*args: object, **kwargs: object) -> None:
+        raise s3.ReadTimeoutError(endpoint_url="http://key:secret@host")
+
+    monkeypatch.setattr(storages["results"].connection.meta.client, "head_object", slow)
+    with pytest.raises(SourceTimeout, match="takes too long"):
+        deliverable(page).body.open(0, 1)
+
+
+def test_a_file_that_was_deleted_is_not_found(page: ResultFile, as_bob: Client) -> None:
+    results().delete(page.key)
+    with pytest.raises(ResultNotFound):
+        deliverable(page).body.open(0, 1)
+    assert as_bob.get(f"/collections/101/runs/1/files/{page.name}").status_code == 404
+
+
+def test_a_file_that_is_deleted_meanwhile_breaks_off(page: ResultFile) -> None:
+    with deliverable(page).body.open(0, page.size or 0) as stream:
+        results().delete(page.key)
+        with pytest.raises(OSError, match="No such object"):
+            stream.read(10)
+
+
+def test_another_file_under_the_same_key_is_not_mixed_with_it(bucket: str) -> None:
+    store_bytes(KEY, b"a" * 400_000)
+    with results().open_part(KEY, 0, 400_000) as stream:
+        assert stream.read(10) == b"a" * 10
+        stream.seek(200_000)
+        store_bytes(KEY, b"b" * 400_000)
+        with pytest.raises(OSError, match="PreconditionFailed"):
+            stream.read(10)
+
+
+class Breaking:
+    """A body that breaks off after some bytes."""
+
+    def __init__(self, body: Any, after: int) -> None:
+        self._body, self._left = body, after
+
+    def read(self, size: int) -> bytes:
+        if self._left <= 0:
+            raise s3.ReadTimeoutError(endpoint_url="http://host")
+        data: bytes = self._body.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
+    """Let each body break off after so many bytes; returns what is asked for."""
+    client, asked = storages["results"].connection.meta.client, []
+    original = client.get_object
+
+    def get_object(**arguments: Any) -> Any:
+        asked.append(arguments["Range"])
+        answer = original(**arguments)
+        return answer | {"Body": Breaking(answer["Body"], after)}
+
+    monkeypatch.setattr(client, "get_object", get_object)
+    return asked
+
+
+def test_a_body_that_breaks_off_goes_on_from_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_bytes(KEY, CONTENT)
+    asked = break_off(monkeypatch, 150_000)
+    with results().open(KEY) as stored:
+        assert stored.read() == CONTENT
+    assert asked == ["bytes=0-399999", "bytes=150000-399999", "bytes=300000-399999"]
+
+
+def test_a_body_that_gives_nothing_is_given_up(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_bytes(KEY, CONTENT)
+    asked = break_off(monkeypatch, 0)
+    with pytest.raises(TimeoutError), results().open_part(KEY, 0, 10) as stream:
+        stream.read(10)
+    assert asked == ["bytes=0-9"] * 4
+
+
+def test_what_arrives_differently_is_refused_by_the_server(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_md5", lambda data: "AAAAAAAAAAAAAAAAAAAAAA==")
+    with pytest.raises(OSError, match="The object storage refuses: BadDigest"):
+        store_bytes(KEY, CONTENT)
+    assert stored_keys() == []
+
+
+def test_what_is_kept_differently_does_not_stay(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = s3.NewObject._put
+    monkeypatch.setattr(s3.NewObject, "_put", lambda file: put(file).replace('"', '"0', 1))
+    with pytest.raises(OSError, match="keeps something else than it was sent"):
+        store_bytes(KEY, CONTENT)
+    assert stored_keys() == []
+
+
+def test_a_killed_writers_upload_is_ended_by_a_repair(bucket: str, laptops: Collection) -> None:
+    writer = ResultSetWriter.start(laptops)
+    writer.add_record({"text": "x" * s3.PART_SIZE})
+    assert [key.startswith(f"101/1/{writer.run.attempt}-") for key in stored_keys()] == [True]
+    assert not repair_runs().was_needed  # it lives
+    writer.run.delete()
+    assert len(repair_runs().removed_files) == 1
+    assert stored_keys() == []
+    assert not repair_runs().was_needed
+
+
+def test_a_run_is_written_and_downloaded(bucket: str, laptops: Collection, as_bob: Client) -> None:
+    run = make_ready_run(laptops, records(501))
+    assert stored_records(run) == records(501)
+    for file in run.files.all():
+        answer = as_bob.get(f"/collections/101/runs/1/files/{file.name}")
+        assert answer.getvalue() == stored_bytes(file)
+        assert answer.headers["ETag"] == file.etag
+        part = as_bob.get(f"/collections/101/runs/1/files/{file.name}", headers={"Range": "bytes=5-104"})
+        assert (part.status_code, part.getvalue()) == (206, stored_bytes(file)[5:105])
+        head = as_bob.head(f"/collections/101/runs/1/files/{file.name}")
+        assert head.headers["Content-Length"] == str(file.size)
+
+
+def test_the_bucket_is_looked_at_when_asked(use: Callable[..., str], bucket: str) -> None:
+    storages["results"].check()
+    use(secret="wrong")
+    with pytest.raises(OSError, match="The object storage refuses"):
+        storages["results"].check()
+
+
+def test_one_connection_is_for_all_threads_and_none_for_a_forked_process(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = storages["results"]
+    first = storage.connection
+    assert storage.connection is first
+    monkeypatch.setattr(s3.os, "getpid", lambda: 1)
+    assert storage.connection is not first
+
+
+# --- what RESULTS_STORAGE_URL says --------------------------------------------------------------------------
+
+
+class TestAddress:
+    def test_a_bucket_over_https(self) -> None:
+        found = address.parse("s3://KEY:a%2Fb%2Bc@s3.example.com/results/team-1/x?region=eu-central-1")
+        assert found.entry["OPTIONS"] == {
+            "access_key": "KEY",
+            "secret_key": "a/b+c",
+            "bucket_name": "results",
+            "endpoint_url": "https://s3.example.com",
+            "location": "team-1/x",
+            "region_name": "eu-central-1",
+            "connections": 10,
+        }
+        assert found.shown == "the bucket results/team-1/x at s3.example.com"
+
+    def test_a_bucket_over_http_whose_keys_come_from_elsewhere(self) -> None:
+        options = address.parse("s3+http://127.0.0.1:8333/results").entry["OPTIONS"]
+        assert options["endpoint_url"] == "http://127.0.0.1:8333"
+        assert not {"access_key", "secret_key"} & options.keys()
+
+    def test_a_folder(self) -> None:
+        assert (
+            str(address.parse("file:///srv/my%20results").entry["OPTIONS"]["location"]) == "/srv/my results"
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("results", "It is no address of a known kind"),
+            ("https://K:hidden@s3.example.com/bucket", "It is no address of a known kind"),
+            ("file://host/folder", "It is no address of a known kind"),
+            ("s3://K:hidden@/bucket", "It names no host"),
+            ("s3://K:hid/den@s3.example.com/bucket", "It is no address"),
+            ("s3://K:hidden@s3.example.com", "It names no bucket"),
+            ("s3://K:hidden@s3.example.com/B_", "It names no bucket"),
+            ("s3://K:hidden@s3.example.com:port/bucket", "It is no address"),
+            ("s3://K@s3.example.com/bucket", "It has a key without a secret"),
+            ("s3://K:hidden@s3.example.com/bucket/../x", "Its folder can't be one"),
+            ("s3://K:hidden@s3.example.com/bucket/a b", "Its folder can't be one"),
+            ("s3://K:hidden@s3.example.com/bucket?tls=no", "only region=name may stand"),
+            ("s3://K:hidden@s3.example.com/bucket?region=", "only region=name may stand"),
+            ("s3://K:hidden@s3.example.com/bucket#hidden", "Nothing may stand after a #"),
+        ],
+    )
+    def test_one_that_is_none_is_said_without_its_secret(self, text: str, problem: str) -> None:
+        with pytest.raises(address.NotAnAddress, match=problem) as caught:
+            address.parse(text)
+        assert "It must look like s3://KEY:SECRET@host/bucket" in str(caught.value)
+        assert "hid" not in str(caught.value)
+
+
+def test_the_settings_say_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    from tests.test_settings import SETTINGS, runpy  # noqa: PLC0415
+
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("RESULTS_STORAGE_URL", f"s3://K:{SECRET_KEY}@host")
+    with pytest.raises(ImproperlyConfigured, match="RESULTS_STORAGE_URL is not understood") as caught:
+        runpy.run_path(SETTINGS)
+    assert SECRET_KEY not in str(caught.value)
+    monkeypatch.setenv("RESULTS_STORAGE_URL", f"s3://K:s@host/{BUCKET}")
+    assert runpy.run_path(SETTINGS)["STORAGES"]["results"]["OPTIONS"]["connections"] == 300
