@@ -37,6 +37,11 @@ PORT = _env_number("PORT", 8000, most=65535)
 WEB_CONCURRENCY = _env_number("WEB_CONCURRENCY", min(os.cpu_count() or 1, 8), most=1000)
 WEB_THREADS = _env_number("WEB_THREADS", 300, most=10_000)
 
+# Who sends the bytes of our own files: this site itself, or nginx in front of it (deploy/nginx.conf).
+DELIVERY = env.str("DELIVERY", default="") or "app"
+if DELIVERY not in {"app", "nginx"}:
+    raise ImproperlyConfigured(f"DELIVERY is {DELIVERY!r}; it must be app or nginx.")
+
 # Where the database, the results and the secrets made on first use are kept.
 DATA_DIR = data_folder.prepare(Path(env.str("DATA_DIR", default="") or BASE_DIR / "var").resolve())
 

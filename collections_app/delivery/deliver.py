@@ -12,6 +12,7 @@ from django.utils.http import http_date
 
 from collections_app import database
 from collections_app.delivery.body import BoundedStream
+from collections_app.delivery.off_load import off_loaded
 from collections_app.delivery.ranges import ByteRange, Unsatisfiable, parse_range
 from collections_app.delivery.streams import Reader, Slot, streams
 from collections_app.observability import metrics

@@ -15,6 +15,11 @@ class ByteRange:
     start: int
     length: int
 
+    @property
+    def header(self) -> str:
+        """The Range header that asks for this part."""
+        return f"bytes={self.start}-{self.start + self.length - 1}"
+
     def content_range(self, size: int) -> str:
         """Return the Content-Range header of this part of a file of `size` bytes."""
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"

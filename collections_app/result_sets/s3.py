@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
+from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -197,30 +197,21 @@ class ResultsS3Storage(S3Storage):  # type: ignore[misc]
             for each in page.get("Uploads", ()):
                 yield f"{each['Key'].removeprefix(prefix)}{_UPLOAD}{each['UploadId']}{ASIDE}"
 
-    def signed_request(self, key: str) -> "SignedRequest":
-        """Return how anybody can ask for an object within the next minutes. Raises OSError."""
-        url = f"{self.endpoint_url}/{self.bucket_name}/{self._normalize_name(key)}"
-        request = AWSRequest("GET", url, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    def signed_request(self, key: str) -> tuple[str, dict[str, str]]:
+        """Return a request's path and headers that the server answers with an object, or a part of it.
+
+        For some minutes they do so whoever sends them: they must not be logged or shown. Raises OSError.
+        """
+        path = f"{self.bucket_name}/{self._normalize_name(key)}"
+        request = AWSRequest("GET", f"{self.endpoint_url}/{path}")
         with _translated(key):
             credentials = self._session_and_connection()[0].get_credentials()
             S3SigV4Auth(credentials, "s3", self.region_name).add_auth(request)
-        path = f"/{self.bucket_name}/{self._normalize_name(key)}"
-        return SignedRequest(path, dict(request.headers.items()))
+        return path, {"Host": urlsplit(request.url).netloc, **request.headers}
 
     def check(self) -> None:
         """Raise OSError where the bucket can't be read, whose `strerror` says why in plain English."""
         self.call("list_objects_v2", MaxKeys=1)
-
-
-@dataclass(frozen=True)
-class SignedRequest:
-    """A request that a storage answers to whoever sends it: its path, and headers that say that it may.
-
-    What the headers hold must not be logged or shown: for some minutes it opens the file.
-    """
-
-    path: str
-    headers: dict[str, str]
 
 
 def _put(found: dict[str, dict[str, int]], rest: str, size: int) -> None:

@@ -97,6 +97,10 @@ class ResultsStorage(Protocol):
         """Return when a file was written."""
         ...
 
+    def signed_request(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """Return the path and headers that an object storage answers; None for a folder."""
+        ...
+
 
 def results() -> ResultsStorage:
     """Return the storage in use."""
@@ -180,6 +184,9 @@ class DurableFileSystemStorage(FileSystemStorage):
         with contextlib.suppress(FileNotFoundError):
             inner = [path for path in Path(self.path(folder)).iterdir() if path.is_dir()]
         return {path.name: _sizes_in(path) for path in inner}
+
+    def signed_request(self, key: str) -> None:
+        """Return None: a file is read from the folder; see ResultsStorage."""
 
     def remove_folder(self, folder: str) -> bool:
         """Remove an empty folder; see ResultsStorage."""

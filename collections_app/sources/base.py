@@ -1,8 +1,9 @@
 """The seam between what is shown and where it comes from: the protocols, what passes through, the errors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from collections_app.models import Collection, ResultFile
 
@@ -31,6 +32,25 @@ class Body(Protocol):
         A real file where there is one, so that the server can send it by sendfile; it may go on
         beyond `length`. The caller closes it. Raises ResultNotFound, SourceUnavailable, SourceTimeout.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server in front of us finds the bytes by itself."""
+
+    path: str  # in the results folder; of an object storage, what it is asked for
+    headers: Mapping[str, str] | None = (
+        None  # what opens it there, for some minutes; None: it is in the folder
+    )
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A body whose bytes others can read without us."""
+
+    def place(self) -> Place:
+        """Return where they are. Raises SourceUnavailable."""
         ...
 
 

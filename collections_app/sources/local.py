@@ -9,7 +9,14 @@ from django.core.files.storage import storages
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile
-from collections_app.sources.base import Body, Freshness, ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.base import (
+    Body,
+    Freshness,
+    Place,
+    ResultNotFound,
+    SourceTimeout,
+    SourceUnavailable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +26,10 @@ class _Storage(Protocol):
 
     def open_part(self, key: str, start: int, length: int) -> BinaryIO:
         """Return a file that stands at byte `start` and will be read for `length` bytes. Raises OSError."""
+        ...
+
+    def signed_request(self, key: str) -> tuple[str, dict[str, str]] | None:
+        """Return the path and headers that an object storage answers; None for a folder. Raises OSError."""
         ...
 
 
@@ -53,6 +64,15 @@ class StoredBody:
             logger.error("%s has %d bytes, not %d; restore it from a backup", self.key, size, self.size)
             raise ResultNotFound("The file in the results storage is damaged. Tell the operator.")
         return file
+
+    def place(self) -> Place:
+        """Return where the file is. Raises SourceUnavailable."""
+        try:
+            signed = cast(_Storage, storages["results"]).signed_request(self.key)
+        except OSError as error:
+            logger.exception("The results storage can't sign a request for %s", self.key)
+            raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
+        return Place(self.key) if signed is None else Place(*signed)
 
 
 class LocalSource:

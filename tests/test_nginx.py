@@ -1,0 +1,375 @@
+"""Downloads through a real nginx, configured by us, before a real gunicorn: from a folder and a bucket."""
+
+import contextlib
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+
+from tests.object_store import BUCKET, ObjectStore, client_of
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.test_delivery_over_http import MAKE_KEY
+from tests.tools import needs
+
+MEBIBYTE = 2**20
+LARGE = "large.json"
+ODD = 'Größe 列😀 "q" 50%25 a+b;c.json'
+EMPTY = "empty.json"
+RESTORED = "restored.json"  # its own time isn't the one that we know
+LOST = "lost.json"
+SIZES = {LARGE: 8 * MEBIBYTE + 11, ODD: 100_001, EMPTY: 0, RESTORED: 5000, LOST: 5000}
+KEYS = {name: f"101/88/0123456789abcdef-{number}" for number, name in enumerate(SIZES)}
+ADD_FILES = f"""
+import datetime
+from collections_app.models import Run
+run = Run.objects.get(collection=101, number=88)
+for position, (name, size) in enumerate({SIZES!r}.items(), 1000):
+    run.files.create(
+        kind="page", position=position, name=name, key={KEYS!r}[name], size=size,
+        modified=datetime.datetime(2026, 6, 20, 12, 5, tzinfo=datetime.UTC),
+    )
+"""
+MODIFIED = 1781957100  # that time
+SECURITY = {
+    "Cache-Control": "private",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def content(name: str) -> bytes:
+    return random.Random(name).randbytes(SIZES[name])
+
+
+@dataclass(frozen=True)
+class Site:
+    """nginx and a gunicorn behind it; one can go around nginx by `behind`."""
+
+    kind: str
+    url: str
+    behind: str
+    key: str
+    folder: Path
+    nginx: int  # its process
+
+    def address(self, name: str) -> str:
+        return f"{self.url}/api/v1/results/101/88/{quote(name, safe='')}"
+
+    def get(self, name: str, method: str = "GET", **headers: str) -> requests.Response:
+        named = {header.replace("_", "-"): value for header, value in headers.items()}
+        named |= {"x-api-key": self.key, "Accept-Encoding": "identity"}
+        return requests.request(method, self.address(name), headers=named, timeout=30)
+
+    def directly(self, name: str, method: str = "GET", **headers: str) -> requests.Response:
+        """Ask the app itself."""
+        named = {header.replace("_", "-"): value for header, value in headers.items()} | {
+            "x-api-key": self.key
+        }
+        path = urlsplit(self.address(name)).path
+        return requests.request(method, f"{self.behind}{path}", headers=named, timeout=30)
+
+    def logs(self) -> str:
+        return "".join((self.folder / name).read_text() for name in ("access.log", "error.log"))
+
+
+def render(folder: Path, data_dir: Path, port: int, app: int, store: ObjectStore | None) -> None:
+    """Put our configuration into a folder, with other ports in the files that say them."""
+    (folder / "nginx").mkdir()
+    shutil.copy(ROOT / "deploy" / "nginx.conf", folder)
+    for path in (ROOT / "deploy" / "nginx").iterdir():
+        text = (
+            path.read_text().replace("app:8000", f"127.0.0.1:{app}").replace("listen 80;", f"listen {port};")
+        )
+        text = text.replace("/dev/stdout", "access.log")
+        if store is not None:
+            text = text.replace("127.0.0.1:8333", f"127.0.0.1:{store.port}")
+        (folder / "nginx" / path.name).write_text(text)
+    (folder / "results").symlink_to(data_dir / "results")
+    (folder / "static").symlink_to(data_dir / "static")
+
+
+def store_files(data_dir: Path, store: ObjectStore | None, prefix: str) -> None:
+    client = client_of(store) if store else None
+    for name, key in KEYS.items():
+        path = data_dir / "results" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(name))
+        os.utime(path, (MODIFIED, MODIFIED + (name == RESTORED)))
+        if client:
+            client.upload_file(str(path), BUCKET, f"{prefix}/{key}")
+            path.unlink()
+    if client:
+        client.close()
+
+
+@contextlib.contextmanager
+def process(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            command, cwd=ROOT, env=env or None, stdout=output, stderr=subprocess.STDOUT
+        ) as running,
+    ):
+        try:
+            yield running
+        finally:
+            running.send_signal(signal.SIGINT)
+            running.wait(timeout=10)
+
+
+@pytest.fixture(scope="module", params=["folder", "s3"])
+def site(
+    request: pytest.FixtureRequest, demo_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not Path(nginx).exists():
+        pytest.skip("nginx is not installed")
+    store = request.getfixturevalue("object_store") if request.param == "s3" else None
+    folder = tmp_path_factory.mktemp("nginx")
+    data_dir, log = folder / "data", folder / "log"
+    shutil.copytree(demo_data, data_dir)
+    port, app = free_port(), free_port()
+    render(folder, data_dir, port, app, store)
+    store_files(data_dir, store, folder.parent.name + folder.name)
+    manage(data_dir, "shell", "--no-imports", "--command", ADD_FILES)
+    key = manage(data_dir, "shell", "--no-imports", "--command", MAKE_KEY).split()[-1]
+    more = {"PORT": str(app), "WEB_CONCURRENCY": "1", "WEB_THREADS": "20", "DELIVERY": "nginx"}
+    if store is not None:
+        more["RESULTS_STORAGE_URL"] = store.url(folder.parent.name + folder.name)
+    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"]
+    # Its own folders for temporary files are for root alone.
+    here = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
+    places = folder / "nginx" / "places.conf"
+    places.write_text(f"{places.read_text()}\n{here}\n")
+    options = f"daemon off; pid {folder}/pid; error_log {folder}/error.log info;"
+    if Path("/proc/self").stat().st_uid == 0:
+        options += " user root;"
+    command = [nginx, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with (
+        process(gunicorn, log, **environment(data_dir, **more)) as behind,
+        process([*command, "-g", options], log) as front,
+    ):
+        wait_until_it_answers(f"http://127.0.0.1:{app}", behind, log)
+        wait_until_it_answers(f"http://127.0.0.1:{port}", front, log)
+        yield Site(
+            request.param, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{app}", key, folder, front.pid
+        )
+
+
+def test_the_configuration_is_whole(site: Site) -> None:
+    done = subprocess.run(
+        [needs("nginx"), "-t", "-e", "/dev/null", "-p", site.folder, "-c", site.folder / "nginx.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "[warn]" not in done.stderr.replace('the "user" directive', "")
+    assert "syntax is ok" in done.stderr
+
+
+@pytest.mark.parametrize("name", [LARGE, ODD, EMPTY])
+def test_nginx_sends_the_file_with_every_header_of_the_app(site: Site, name: str) -> None:
+    told = site.directly(name)
+    assert told.headers["X-Accel-Redirect"].startswith("/_delivered/")
+    assert told.content == b""
+    answer = site.get(name)
+    assert (answer.status_code, answer.content) == (200, content(name))
+    by_the_app = site.directly(name, "HEAD").headers
+    expected = {header: value for header, value in by_the_app.items() if header not in {"Date", "Connection"}}
+    given = dict(answer.headers)
+    for header in ("Date", "Connection", "Server"):
+        given.pop(header, None)
+    expected.pop("Server", None)
+    assert {header.lower(): value for header, value in given.items()} == {
+        header.lower(): value for header, value in expected.items()
+    }
+    assert answer.headers["Server"] == "nginx"
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert SECURITY.items() <= dict(answer.headers).items()
+    assert f"filename*=UTF-8''{quote(name, safe='')}" in answer.headers["Content-Disposition"] or name != ODD
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=0-0", "bytes=10-19", "bytes=-5", "bytes=70000-", "bytes=5-999999999"]
+)
+def test_nginx_sends_a_part(site: Site, asked: str) -> None:
+    assert "X-Accel-Redirect" in site.directly(ODD, Range=asked).headers
+    answer, by_the_app = site.get(ODD, Range=asked), site.directly(ODD, "HEAD", Range=asked)
+    whole = content(ODD)
+    first, last = map(int, re.findall(r"\d+", by_the_app.headers["Content-Range"])[:2])
+    assert (answer.status_code, answer.content) == (206, whole[first : last + 1])
+    for header in ("Content-Range", "Content-Length", "ETag", "Last-Modified", *SECURITY):
+        assert answer.headers[header] == by_the_app.headers[header], header
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-4,10-14"},
+        {"Range": "bytes=9-5"},
+        {"Range": "lines=1-2"},
+        {"Range": "bytes=0-99999999999999999999999"},
+        {"Range": "bytes=999999-"},
+        {"Range": "bytes=5-9", "If_Range": '"another"'},
+        {"Range": "bytes=5-9", "If_Range": "SAME"},
+        {"If_None_Match": "SAME"},
+        {"If_None_Match": '"another"'},
+        {"If_Match": "SAME"},
+        {"If_Match": '"another"'},
+        {"If_Modified_Since": "Sat, 20 Jun 2026 12:05:00 GMT"},
+        {"If_Modified_Since": "Sat, 20 Jun 2026 12:04:00 GMT"},
+        {"If_Unmodified_Since": "Sat, 20 Jun 2026 12:04:00 GMT"},
+        {"If_Unmodified_Since": "Sat, 20 Jun 2026 12:05:00 GMT"},
+    ],
+    ids=str,
+)
+def test_conditions_and_odd_ranges_are_answered_as_by_the_app(site: Site, headers: dict[str, str]) -> None:
+    etag = site.directly(ODD, "HEAD").headers["ETag"]
+    headers = {name: etag if value == "SAME" else value for name, value in headers.items()}
+    by_the_app = site.directly(ODD, X_Delivery_Failed="1", **headers)
+    answer = site.get(ODD, **headers)
+    assert (answer.status_code, answer.content) == (by_the_app.status_code, by_the_app.content)
+    for header in ("ETag", "Last-Modified", "Content-Range", "Content-Length", "Accept-Ranges"):
+        assert answer.headers.get(header) == by_the_app.headers.get(header), header
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=3-7"}, {"Range": "bytes=999999-"}], ids=str)
+def test_head_is_get_without_the_body(site: Site, headers: dict[str, str]) -> None:
+    got, head = site.get(ODD, **headers), site.get(ODD, "HEAD", **headers)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    changing = {"Date", "X-Request-ID"}
+    assert {name: value for name, value in head.headers.items() if name not in changing} == {
+        name: value for name, value in got.headers.items() if name not in changing
+    }
+
+
+def test_curl_resumes(site: Site, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(content(LARGE)[: 3 * MEBIBYTE + 1])
+    command = [needs("curl"), "--silent", "--show-error", "--fail", "--continue-at", "-", "--output", target]
+    subprocess.run(
+        [*command, "--header", f"x-api-key: {site.key}", site.address(LARGE)], check=True, timeout=60
+    )
+    assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(content(LARGE)).digest()
+
+
+def test_a_person_downloads_as_well(site: Site) -> None:
+    session = requests.Session()
+    page = session.get(f"{site.url}/accounts/login/").text
+    token = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    account = (site.folder / "data" / "demo.json").read_text()
+    email, password = (re.search(rf'"{field}": "([^"]+)"', account)[1] for field in ("email", "password"))  # type: ignore[index]
+    form = {"csrfmiddlewaretoken": token, "login": email, "password": password}
+    session.post(f"{site.url}/accounts/login/", form, headers={"Referer": site.url})
+    answer = session.get(f"{site.url}/collections/101/runs/88/files/{quote(ODD, safe='')}")
+    assert (answer.status_code, answer.content) == (200, content(ODD))
+
+
+def test_a_file_with_another_time_than_we_know_is_sent_by_the_app(site: Site) -> None:
+    if site.kind == "folder":
+        assert "X-Accel-Redirect" not in site.directly(RESTORED).headers
+    answer = site.get(RESTORED)
+    assert (answer.status_code, answer.content) == (200, content(RESTORED))
+    assert answer.headers["ETag"] == site.directly(RESTORED, "HEAD").headers["ETag"]
+
+
+def test_refusals_stay_those_of_the_app(site: Site) -> None:
+    path = urlsplit(site.address(ODD)).path
+    assert requests.get(f"{site.url}{path}").json()["code"] == 401
+    other = f"{site.url}/api/v1/results/999999/88/a.json"
+    assert requests.get(other, headers={"x-api-key": site.key}).json()["code"] == 403
+    assert site.get("no such file").json()["code"] == 404
+    page = requests.get(f"{site.url}/nothing/here")
+    assert page.status_code == 404
+    assert "<title>" in page.text
+    assert "nginx" not in page.text
+
+
+def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: Site) -> None:
+    told = site.directly(LOST).headers
+    assert "X-Accel-Redirect" in told
+    if site.kind == "folder":
+        # nginx looks into another folder, and finds nothing.
+        link = site.folder / "results"
+        target = link.readlink()
+        link.unlink()
+        link.symlink_to(site.folder / "nothing")
+        try:
+            answer = site.get(LOST)
+            assert (answer.status_code, answer.content) == (200, content(LOST))
+            assert len(answer.raw.headers.getlist("Content-Disposition")) == 1
+            assert len(answer.raw.headers.getlist("Cache-Control")) == 1
+        finally:
+            link.unlink()
+            link.symlink_to(target)
+        (site.folder / "data" / "results" / KEYS[LOST]).unlink()
+        answer = site.get(LOST)
+        assert (answer.status_code, answer.json()["code"]) == (404, 404)
+        assert "Content-Disposition" not in answer.headers
+    else:
+        # nginx asks a port at which nobody is.
+        places = site.folder / "nginx" / "places.conf"
+        before = places.read_text()
+        places.write_text(
+            re.sub(r"(object_storage \{\s+server 127.0.0.1:)\d+", rf"\g<1>{free_port()}", before)
+        )
+        os.kill(site.nginx, signal.SIGHUP)
+        try:
+            for _ in range(100):
+                answer = site.get(LOST)
+                assert (answer.status_code, answer.content) == (200, content(LOST))
+                assert len(answer.raw.headers.getlist("Content-Disposition")) == 1
+                if "Connection refused" in site.logs():
+                    break
+            else:
+                pytest.fail("nginx has asked the other port never.")
+        finally:
+            places.write_text(before)
+            os.kill(site.nginx, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("path", ["results/KEY", "objects/results/KEY", "", "results/../results/KEY"])
+def test_nobody_reaches_a_file_past_the_app(site: Site, path: str) -> None:
+    path = path.replace("KEY", KEYS[ODD])
+    for start in ("/_delivered/", "//_delivered/", "/%5Fdelivered/"):
+        answer = requests.get(f"{site.url}{start}{path}", headers={"x-api-key": site.key})
+        assert answer.status_code == 404
+        assert content(ODD) not in answer.content
+
+
+def test_nothing_of_how_it_is_done_reaches_the_reader_or_the_logs(site: Site) -> None:
+    for headers in ({}, {"Range": "bytes=1-2"}):
+        answer = site.get(LARGE, **headers)
+        names = " ".join(answer.headers).lower()
+        for secret in ("x-accel", "x-delivery", "x-object", "amz", "seaweed", "authorization"):
+            assert secret not in names
+    logs = site.logs()
+    assert "/api/v1/results/101/88/" in logs
+    assert "Signature" not in logs
+    assert "AWS4" not in logs
+    assert site.key not in logs
+
+
+def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> None:
+    page = requests.get(f"{site.url}/accounts/login/").text
+    (sheet,) = re.findall(r'href="(/static/[^"]+\.css)"', page)[:1]
+    answer = requests.get(f"{site.url}{sheet}", headers={"Accept-Encoding": "gzip"})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/css")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert requests.get(f"{site.url}/static/../data/db.sqlite3").status_code == 404

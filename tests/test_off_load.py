@@ -1,0 +1,118 @@
+"""Which files are left to nginx; that it sends them well is in test_nginx.py."""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import storages
+from django.test import Client
+from pytest_django import Settings
+
+from collections_app.models import Collection, FileKind, ResultFile
+from tests.results import make_ready_run, stored_bytes
+from tests.test_settings import SETTINGS, runpy
+
+
+@pytest.fixture(autouse=True)
+def behind_nginx(settings: Settings) -> None:
+    settings.DELIVERY = "nginx"
+
+
+@pytest.fixture
+def page(laptops: Collection) -> ResultFile:
+    return make_ready_run(laptops).files.get(kind=FileKind.PAGE)
+
+
+@pytest.fixture
+def address(page: ResultFile) -> str:
+    return f"/collections/101/runs/1/files/{quote(page.name)}"
+
+
+def test_nginx_is_told_where_the_file_is_and_what_it_is_called(
+    page: ResultFile, address: str, as_bob: Client, results_folder: Path
+) -> None:
+    answer = as_bob.get(address)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["X-Accel-Redirect"] == f"/_delivered/results/{page.key}"
+    assert answer.headers["X-Delivery-Disposition"] == f'attachment; filename="{page.name}"'
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    # They would stay on a page that says what is wrong.
+    assert "Content-Disposition" not in answer.headers
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=1-", "bytes=-1", "bytes=0-999"])
+def test_a_part_is_left_to_it(address: str, as_bob: Client, asked: str) -> None:
+    assert "X-Accel-Redirect" in as_bob.get(address, headers={"Range": asked}).headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-1,3-4"},
+        {"Range": "bytes = 0-1"},
+        {"Range": "bytes=0-9999999999999999999"},
+        {"Range": "bytes=0-1", "If-Range": '"another"'},
+        {"If-None-Match": '"another"'},
+        {"X-Delivery-Failed": "1"},
+    ],
+    ids=str,
+)
+def test_what_it_might_understand_otherwise_is_sent_from_here(
+    page: ResultFile, address: str, as_bob: Client, headers: dict[str, str]
+) -> None:
+    answer = as_bob.get(address, headers=headers)
+    assert "X-Accel-Redirect" not in answer.headers
+    assert answer.getvalue()
+    assert answer.headers["Content-Disposition"]
+
+
+def test_head_and_refusals_are_answered_from_here(page: ResultFile, address: str, as_bob: Client) -> None:
+    head = as_bob.head(address)
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(page.size))
+    outside = as_bob.get(address, headers={"Range": "bytes=999-"})
+    assert outside.status_code == 416
+    known = as_bob.get(address, headers={"If-None-Match": page.etag})
+    assert known.status_code == 304
+    for answer in (head, outside, known):
+        assert "X-Accel-Redirect" not in answer.headers
+
+
+def test_a_file_of_another_time_would_have_another_etag(
+    page: ResultFile, address: str, as_bob: Client, results_folder: Path
+) -> None:
+    os.utime(results_folder / page.key, (1, 1))
+    answer = as_bob.get(address)
+    assert answer.getvalue() == stored_bytes(page)
+    assert answer.headers["ETag"] == page.etag
+
+
+def test_what_is_not_there_is_not_left_to_it(page: ResultFile, address: str, as_bob: Client) -> None:
+    storages["results"].delete(page.key)
+    assert as_bob.get(address).status_code == 404
+
+
+def test_nobody_else_is_told_anything(address: str, as_carol: Client) -> None:
+    answer = as_carol.get(address)
+    assert answer.status_code == 403
+    assert "X-Accel-Redirect" not in answer.headers
+
+
+def test_without_nginx_nothing_is_left_to_it(address: str, as_bob: Client, settings: Settings) -> None:
+    settings.DELIVERY = "app"
+    answer = as_bob.get(address)
+    assert "X-Accel-Redirect" not in answer.headers
+    assert answer.getvalue()
+
+
+def test_a_delivery_that_is_none_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    for text, found in (("", "app"), ("nginx", "nginx")):
+        monkeypatch.setenv("DELIVERY", text)
+        assert runpy.run_path(SETTINGS)["DELIVERY"] == found
+    monkeypatch.setenv("DELIVERY", "apache")
+    with pytest.raises(ImproperlyConfigured, match="DELIVERY is 'apache'; it must be app or nginx"):
+        runpy.run_path(SETTINGS)
