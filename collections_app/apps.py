@@ -20,6 +20,9 @@ class CollectionsConfig(AppConfig):
         """Have the database checked, and prepared whenever it is brought up to date."""
         checks.register(database.check_what_is_left)
         checks.register(database.check_encoding, checks.Tags.database)
+        """Have settings checked at the start, and the database prepared when it is brought up to date."""
+        from collections_app import checks  # noqa: F401, PLC0415
+
         post_migrate.connect(_write_ahead, sender=self)
 
 

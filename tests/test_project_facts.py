@@ -46,6 +46,8 @@ USES = {
     "urls": {"api", "views"},
     "admin": {"models"},
     "apps": {"database"},
+    "apps": {"checks"},
+    "checks": {"result_sets"},
     "demo": {"data_folder", "models", "result_sets"},
     "management": {"database", "demo", "encryption", "formats", "models", "result_sets", "sources"},
     "dashboard": {

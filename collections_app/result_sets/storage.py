@@ -97,6 +97,10 @@ class ResultsStorage(Protocol):
         """Return when a file was written."""
         ...
 
+    def check(self) -> None:
+        """Raise OSError where the storage can't be used."""
+        ...
+
     def signed_request(self, key: str) -> tuple[str, dict[str, str]] | None:
         """Return the path and headers that an object storage answers; None for a folder."""
         ...
@@ -184,6 +188,13 @@ class DurableFileSystemStorage(FileSystemStorage):
         with contextlib.suppress(FileNotFoundError):
             inner = [path for path in Path(self.path(folder)).iterdir() if path.is_dir()]
         return {path.name: _sizes_in(path) for path in inner}
+
+    def check(self) -> None:
+        """Raise OSError where the folder can't be made or written to."""
+        folder = Path(self.path(""))
+        _make_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
     def signed_request(self, key: str) -> None:
         """Return None: a file is read from the folder; see ResultsStorage."""
