@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.utils import timezone
@@ -21,7 +20,7 @@ from collections_app.models import Collection, FileKind, Run, State
 from collections_app.result_sets import incoming
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.results import make_ready_run, records, stored_bytes, stored_records
+from tests.results import make_ready_run, records, stored_bytes, stored_keys, stored_records
 from tests.tools import needs
 
 PAGES = {
@@ -55,7 +54,7 @@ def put_zip(folder: Path, members: Mapping[str, bytes], name: str = "all.zip") -
 
 
 @pytest.fixture
-def refused(results_folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+def refused(capsys: pytest.CaptureFixture[str]) -> Any:
     """Import something that can't be; return what is said, having checked that nothing is left behind."""
 
     def refused(collection: object, *files: Path, **options: Any) -> str:
@@ -63,7 +62,7 @@ def refused(results_folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
         with pytest.raises(CommandError) as caught:
             import_run(collection, *files, **options)
         assert list(Run.objects.order_by("pk").values()) == before
-        assert not [path for path in results_folder.rglob("*") if path.is_file()]
+        assert stored_keys() == []
         said = str(caught.value)
         assert "\n" not in said
         return said
@@ -477,7 +476,7 @@ class TestWhatCanNotBe:
         assert Run.objects.get().state == State.PROCESSING
         Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         assert repair_runs().failed_runs
-        assert not list(Path(storages["results"].path("")).rglob("*.json*"))
+        assert not stored_keys()
 
     def test_a_name_that_several_have(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         other = Collection.objects.create(team=laptops.team, name=laptops.name)
