@@ -11,7 +11,6 @@ from django.core.files.storage import storages
 from django.utils import timezone
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.result_sets.new_file import NewFile
 from collections_app.result_sets.s3 import ResultsS3Storage
 from collections_app.result_sets.storage import DurableFile
 from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
@@ -123,11 +122,14 @@ def store_bytes(key: str, content: bytes) -> None:
         file.write(content)
 
 
-def abandon(file: NewFile) -> None:
-    """Leave a file half written, as a process does that is killed."""
-    if isinstance(file._file, DurableFile):
-        assert file._file.file is not None
-        file._file.file.close()
+def abandon(writer: ResultSetWriter) -> None:
+    """Leave a writer with a half written page, as a process does that is killed."""
+    assert writer._file is not None
+    for file in (writer._file, writer._archive.file if writer._archive else None):
+        if file and isinstance(file._file, DurableFile):
+            assert file._file.file is not None
+            file._file.file.close()
+    writer._drop_packed()
 
 
 def stored_bytes(file: ResultFile) -> bytes:

@@ -515,11 +515,11 @@ class TestLease:
         assert stored_keys() == []
 
     def test_a_file_that_is_missing_for_another_reason_is_an_error_of_its_own(
-        self, laptops: Collection
+        self, laptops: Collection, results_folder: Path
     ) -> None:
         writer = ResultSetWriter.start(laptops, page_size=1)
         writer.add_record({})
-        storages["results"].delete(stored_keys()[0])
+        (results_folder / stored_keys()[0]).unlink()
         with pytest.raises(FileNotFoundError):
             writer.finish()
 

@@ -106,11 +106,7 @@ def a_mess(collection: Collection) -> None:
     writer = ResultSetWriter.start(collection, page_size=2)
     for record in records(3):
         writer.add_record(record)
-    assert writer._file is not None
-    assert writer._archive is not None
-    for file in (writer._file, writer._archive.file):
-        abandon(file)
-    writer._drop_packed()
+    abandon(writer)
     make_ready_run(collection, records(1))
     Run.objects.filter(number=3).delete()
     expire_leases()
