@@ -18,7 +18,15 @@ from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavail
 from tests.conftest import ObjectStore
 from tests.faults import random_bytes
 from tests.object_store import BUCKET, SECRET_KEY
-from tests.results import make_ready_run, records, store_bytes, stored_bytes, stored_keys, stored_records
+from tests.results import (
+    abandon,
+    make_ready_run,
+    records,
+    store_bytes,
+    stored_bytes,
+    stored_keys,
+    stored_records,
+)
 from tests.server import free_port
 
 KEY = "101/1/0123456789abcdef-page-0001.json"
@@ -178,6 +186,7 @@ def test_a_killed_writers_upload_is_ended_by_a_repair(bucket: str, laptops: Coll
     writer.add_record({"text": "x" * s3.PART_SIZE})
     assert [key.startswith(f"101/1/{writer.run.attempt}-") for key in stored_keys()] == [True]
     assert not repair_runs().was_needed  # it lives
+    abandon(writer)
     writer.run.delete()
     assert len(repair_runs().removed_files) == 1
     assert stored_keys() == []
