@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from collections_app import data_folder, database
 from collections_app.observability import logs
+from collections_app.result_sets import address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

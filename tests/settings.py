@@ -21,6 +21,8 @@ for _knob in (
     "UPSTREAM_ORIGINS",
     "METRICS_TOKEN",
     "DATABASE_URL",
+    "RESULTS_STORAGE_URL",
+    "DELIVERY",
 ):
     os.environ.pop(_knob, None)
 os.environ["DATA_DIR"] = _folder

@@ -91,6 +91,8 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
         # Opened as well, so that it answers just as GET would.
         deliverable.body.open(part.start, part.length).close()
         return _with(HttpResponse(status=status), headers)
+    if answer := off_loaded(request, deliverable, part, headers):
+        return answer
     return _with(_stream(request, deliverable, part, status, reader), headers)
 
 

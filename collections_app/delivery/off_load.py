@@ -31,22 +31,23 @@ _FAILED = "X-Delivery-Failed"
 def off_loaded(
     request: HttpRequest,
     deliverable: Deliverable,
-    stream: BinaryIO,
     part: ByteRange,
     headers: dict[str, str],
 ) -> HttpResponse | None:
-    """Return the answer that has an open file sent by nginx, `headers` being those of the file.
+    """Return the answer that has a file sent by nginx, `headers` being those of the file.
 
-    None where it has to be sent by us. Raises what the body's place() raises.
+    None where it has to be sent by us. Raises what the body raises when it is opened: nginx is given nothing
+    that isn't there.
     """
     if settings.DELIVERY != "nginx" or not isinstance(deliverable.body, Placed):
         return None
     is_part = "Content-Range" in headers
     if not _nginx_would_do_the_same(request, is_part=is_part):
         return None
-    place = deliverable.body.place()
-    if place.headers is None and not _has_our_time(stream, deliverable):
-        return None
+    with deliverable.body.open(part.start, part.length) as stream:
+        place = deliverable.body.place()
+        if place.headers is None and not _has_our_time(stream, deliverable):
+            return None
     where = _FOLDER if place.headers is None else _BUCKET
     # Under names of their own: nginx would give some of ours to whatever it answers in the end, an error too.
     told = {
