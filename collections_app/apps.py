@@ -8,6 +8,7 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 
 from collections_app import database
+from collections_app.checks import check_results_storage
 
 
 class CollectionsConfig(AppConfig):
@@ -17,12 +18,10 @@ class CollectionsConfig(AppConfig):
     verbose_name = "Collections"
 
     def ready(self) -> None:
-        """Have the database checked, and prepared whenever it is brought up to date."""
+        """Have database and storage checked, and the former prepared whenever it is brought up to date."""
         checks.register(database.check_what_is_left)
         checks.register(database.check_encoding, checks.Tags.database)
-        """Have settings checked at the start, and the database prepared when it is brought up to date."""
-        from collections_app import checks  # noqa: F401, PLC0415
-
+        checks.register(check_results_storage, checks.Tags.database)
         post_migrate.connect(_write_ahead, sender=self)
 
 

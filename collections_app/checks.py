@@ -7,15 +7,15 @@ It takes a look at other machines, so it runs where Django looks at the database
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
 
 from collections_app.result_sets.storage import results
 
 
-@register(Tags.database)
 def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Say where the results storage can't be used."""
-    if not databases:
+    """Say where the results storage that the settings name can't be used."""
+    if not (databases and settings.RESULTS_STORAGE_URL):
         return []
     try:
         results().check()

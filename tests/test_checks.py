@@ -14,6 +14,11 @@ from tests.conftest import ObjectStore
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def named(settings: Settings) -> None:
+    settings.RESULTS_STORAGE_URL = "as in STORAGES"
+
+
 def found() -> list[str]:
     return [message.id for message in run_checks(databases=["default"]) if message.id]
 

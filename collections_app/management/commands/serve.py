@@ -108,9 +108,6 @@ def _data_that_can_be_used() -> Iterator[None]:
 
 def _bring_up_to_date() -> None:
     call_command("migrate", interactive=False, verbosity=0, skip_checks=False)
-    if settings.RESULTS_STORAGE_URL:
-        call_command("check", databases=["default"], stdout=io.StringIO())
-    call_command("migrate", interactive=False, verbosity=0)
     call_command("createcachetable", verbosity=0)
 
 
