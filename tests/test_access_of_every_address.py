@@ -46,6 +46,15 @@ TABLE = {
     "keep": ("collections/101/keep", "POST", "login 403 403 403 in404 in404"),  # its runs are ours
     "result_file": ("collections/101/runs/1/files/a.json", "GET HEAD", "login 403 403 in in in"),
     "run_pages": ("collections/101/runs/1/pages", "GET HEAD", "login 403 403 in in in"),
+    "latest": ("collections/101/latest/", "GET HEAD", "login 403 403 in in in"),
+    "latest_rest": ("collections/101/latest/manifest.json", "GET HEAD", "login 403 403 in in in"),
+    "run": ("collections/101/runs/1/", "GET HEAD", "login 403 403 in in in"),
+    "run_files": ("collections/101/runs/1/files/", "GET HEAD", "login 403 403 in in in"),
+    "run_manifest": ("collections/101/runs/1/manifest.json", "GET HEAD", "login 403 403 in in in"),
+    "run_all": ("collections/101/runs/1/all.zip", "GET HEAD", "login 403 403 in in in"),
+    "selection": ("collections/101/selection", "GET HEAD", "login 403 403 in in in"),
+    "selection_zip": ("collections/101/selection.zip?runs=1", "GET HEAD", "login 403 403 in in in"),
+    "verify": ("collections/101/runs/1/verify", FORM, "login 403 403 in in in"),
     "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
     "members": ("members/", "GET HEAD", "login 403 in in in in"),
     "member_add": ("members/add", FORM, "login 403 in 403 in in"),
@@ -78,6 +87,11 @@ TABLE = {
     # To a script's addresses, a session is nothing.
     "api:list_run_results": (LIST, "POST", "in401 " * 6),
     "api:download_result_file": ("api/v1/results/101/1/a.json", "GET HEAD", "in401 " * 6),
+    "api:run_manifest": ("api/v1/collections/101/runs/1/manifest.json", "GET HEAD", "in401 " * 6),
+    "api:latest_manifest": ("api/v1/collections/101/latest/manifest.json", "GET HEAD", "in401 " * 6),
+    "api:run_all": ("api/v1/collections/101/runs/1/all.zip", "GET HEAD", "in401 " * 6),
+    "api:latest_all": ("api/v1/collections/101/latest/all.zip", "GET HEAD", "in401 " * 6),
+    "api:selection_zip": ("api/v1/collections/101/selection.zip?runs=1", "GET HEAD", "in401 " * 6),
     "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
     "api/": ("api/anything/else", "", "404 404 404 404 404 404"),
     "admin": ("admin/", "", "login 403 403 403 403 403"),
@@ -88,6 +102,11 @@ KEYS = ("no key", "a stranger's key", "a revoked key", "a removed member's key",
 SCRIPTS = {
     "api:list_run_results": "401 403 401 401 200",
     "api:download_result_file": "401 403 401 401 200",
+    "api:run_manifest": "401 403 401 401 200",
+    "api:latest_manifest": "401 403 401 401 200",
+    "api:run_all": "401 403 401 401 200",
+    "api:latest_all": "401 403 401 401 200",
+    "api:selection_zip": "401 403 401 401 200",
 }
 
 
@@ -117,7 +136,7 @@ def test_the_table_has_every_address_of_the_site() -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_the_table_has_the_address_of_that_name(name: str) -> None:
     where = TABLE[name][0].format(bob=1, bobs_key=1, account=1)
-    found = get_resolver("dashboard.urls").resolve(f"/{where}")
+    found = get_resolver("dashboard.urls").resolve(f"/{where.partition('?')[0]}")
     assert name in {found.view_name, found.namespace, found.route}
 
 

@@ -24,8 +24,19 @@ def examples(content: dict[str, Any]) -> list[Any]:
     return [example["value"] for example in content["application/json"].get("examples", {}).values()]
 
 
-def test_it_has_two_operations_with_a_summary_and_a_description(document: dict[str, Any]) -> None:
-    assert {path: list(item) for path, item in document["paths"].items()} == {LIST: ["post"], FILE: ["get"]}
+RUN = "/api/v1/collections/{collection_id}/runs/{runner_id}"
+LATEST = "/api/v1/collections/{collection_id}/latest"
+RUN_FILES = [f"{RUN}/manifest.json", f"{LATEST}/manifest.json", f"{RUN}/all.zip", f"{LATEST}/all.zip"]
+SELECTION = "/api/v1/collections/{collection_id}/selection.zip"
+
+
+def test_every_operation_has_a_summary_and_a_description(document: dict[str, Any]) -> None:
+    operations = {path: list(item) for path, item in document["paths"].items()}
+    assert operations == {
+        LIST: ["post"],
+        FILE: ["get"],
+        **{path: ["get"] for path in [*RUN_FILES, SELECTION]},
+    }
     assert document["paths"][LIST]["post"]["summary"] == "List run results"
     assert document["paths"][FILE]["get"]["summary"] == "Download result file"
     assert all(operation["description"] for item in document["paths"].values() for operation in item.values())
@@ -44,9 +55,10 @@ def test_the_ids_of_an_address_are_integers(document: dict[str, Any]) -> None:
 
 def test_every_answer_is_declared(document: dict[str, Any]) -> None:
     assert list(document["paths"][LIST]["post"]["responses"]) == ["200"]
-    assert list(document["paths"][FILE]["get"]["responses"]) == (
-        ["200", "206", "304", "401", "403", "404", "405", "412", "416", "429", "502", "504"]
-    )
+    answers = ["200", "206", "304", "401", "403", "404", "405", "412", "416", "429", "502", "504"]
+    for path in [FILE, *RUN_FILES]:
+        assert list(document["paths"][path]["get"]["responses"]) == answers
+    assert list(document["paths"][SELECTION]["get"]["responses"]) == [*answers, "400"]
 
 
 def test_the_example_is_the_vendors(document: dict[str, Any]) -> None:
@@ -66,7 +78,21 @@ def test_every_example_is_as_declared(document: dict[str, Any]) -> None:
                     for example in examples(answer["content"]):
                         codes.append(example["code"])
                         (Runs if example["code"] == 200 else Failure).model_validate(example)
-    assert codes == [200, 400, 401, 403, 405, 413, 502, 504, 401, 403, 404, 405, 429, 502, 504]
+    of_a_file = [401, 403, 404, 405, 429, 502, 504]
+    assert codes == [
+        200,
+        400,
+        401,
+        403,
+        405,
+        413,
+        502,
+        504,
+        *of_a_file,
+        *of_a_file * len(RUN_FILES),
+        *of_a_file,
+        400,
+    ]
 
 
 def test_swagger_ui_comes_from_this_site(as_bob: Client) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.client
+import io
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +248,41 @@ def test_aria2_resumes(server: Server, tmp_path: Path) -> None:
         *(f"--dir={tmp_path}", "--out=file", server.address(RANDOM)),
     )
     assert digest(target) == digest(server.stored(RANDOM))
+
+
+# --- a ZIP that is put together while it is sent ------------------------------------------------
+
+
+def selection(server: Server) -> str:
+    return f"{server.url}/api/v1/collections/101/selection.zip?runs=80-88,90"
+
+
+@pytest.fixture(scope="module")
+def whole(server: Server) -> bytes:
+    answer = requests.get(selection(server), headers=server.headers)
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+    return answer.content
+
+
+def test_curl_resumes_a_selection(server: Server, tmp_path: Path, whole: bytes) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(whole[:100_001])
+    printed = run(
+        *("curl", "--silent", "--show-error", "--continue-at", "-", "--header", f"x-api-key: {server.key}"),
+        *("--output", target, "--write-out", "%{http_code} %{size_download}", selection(server)),
+    )
+    assert printed == f"206 {len(whole) - 100_001}"
+    assert target.read_bytes() == whole
+
+
+def test_aria2_fetches_a_selection_in_eight_segments(server: Server, tmp_path: Path, whole: bytes) -> None:
+    run(
+        *("aria2c", "-x8", "-s8", "-k1M", "--no-conf", f"--header=x-api-key: {server.key}"),
+        *(f"--dir={tmp_path}", "--out=file", selection(server)),
+    )
+    assert (tmp_path / "file").read_bytes() == whole
 
 
 # --- the server ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections_app.access import NOT_YOURS
 from collections_app.api.auth import HEADER
 from collections_app.api.body import MAX_INTEGER
 from collections_app.api.runs import DEFAULT_LIMIT, MAX_LIMIT
+from collections_app.bundles.selection import MOST_FILES, MOST_RUNS
 
 TITLE = "Results API"
 DESCRIPTION = f"""Fetch the results of a collection's runs from a script, in two steps: list the runs with
@@ -166,45 +167,116 @@ LIST_RUN_RESULTS: dict[str, Any] = {
 }
 
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_FILE_ANSWERS: dict[Any, Any] = {
+    200: None,
+    206: None,
+    304: None,
+    401: Failure,
+    403: Failure,
+    404: Failure,
+    405: Failure,
+    412: None,
+    416: None,
+    429: Failure,
+    502: Failure,
+    504: Failure,
+}
+_FILE_EXAMPLES: dict[Any, Any] = {
+    200: {"description": "The whole file.", "content": _BYTES},
+    206: {"description": "The part of the file that `Range` asked for.", "content": _BYTES},
+    304: {"description": "You have this file already."},
+    401: _refusal(401, "This API key is unknown or was revoked."),
+    403: _refusal(403, NOT_YOURS),
+    404: _refusal(404, "Run 88 is still processing. Try again once it is completed."),
+    405: _refusal(405, "Call this address by GET or HEAD."),
+    412: {"description": "The file is not the one that `If-Match` names."},
+    416: {"description": "The range lies outside the file."},
+    429: _refusal(
+        429, "This API key is being sent 100 files, the most at once for one. Wait until one has ended."
+    ),
+    502: _refusal(502, "The place where this file is kept does not answer. Try again later."),
+    504: _refusal(504, "The place where this file is kept took too long to answer. Try again later."),
+}
 DOWNLOAD_RESULT_FILE: dict[str, Any] = {
     "operation_id": "download_result_file",
     "tags": ["Results"],
     "summary": "Download result file",
     "description": (
         "Answers with the raw bytes of a file. `Range`, `If-Range`, `If-None-Match` and `If-Modified-Since` "
-        "work as in RFC 9110, so an interrupted download can be resumed. HEAD answers with the headers alone."
+        "work as in RFC 9110, so an interrupted download can be resumed. HEAD answers with the headers "
+        "alone. `Repr-Digest` (RFC 9530) is the SHA-256 of the whole file, where it is known: of an "
+        "account's file once it was kept here."
     ),
-    "response": {
-        200: None,
-        206: None,
-        304: None,
-        401: Failure,
-        403: Failure,
-        404: Failure,
-        405: Failure,
-        412: None,
-        416: None,
-        429: Failure,
-        502: Failure,
-        504: Failure,
+    "response": _FILE_ANSWERS,
+    "openapi_extra": {"responses": _FILE_EXAMPLES},
+}
+
+_LATEST = (
+    " `latest` stands for the newest completed run; `Content-Location` names that run's own address. To "
+    "resume, send the `ETag` as `If-Range`: where a newer run has come meanwhile, its whole file is sent."
+)
+
+
+def _run_file(operation: str, tag: str, summary: str, description: str, *, latest: bool) -> dict[str, Any]:
+    return {
+        "operation_id": operation,
+        "tags": [tag],
+        "summary": f"{summary} of the latest run" if latest else summary,
+        "description": description + (_LATEST if latest else ""),
+        "response": _FILE_ANSWERS,
+        "openapi_extra": {"responses": _FILE_EXAMPLES},
+    }
+
+
+_RUNS = "Runs"
+_MANIFEST = (
+    "What a run's files must be: a JSON object with the run's facts and, in `files`, each file's `name`, "
+    "`kind`, `size` in bytes, `sha256`, number of `records` and `url`. What isn't known of an account's file "
+    "is null."
+)
+RUN_MANIFEST = _run_file("run_manifest", _RUNS, "Manifest", _MANIFEST, latest=False)
+LATEST_MANIFEST = _run_file("latest_manifest", _RUNS, "Manifest", _MANIFEST, latest=True)
+
+_ALL = (
+    "All original files of a run in one ZIP: a product run's own, with its pages; of a category run, the "
+    "list and the CSV. Its length is known before the first byte, and it can be resumed and fetched in parts."
+)
+RUN_ALL = _run_file("run_all", _RUNS, "All files as a ZIP", _ALL, latest=False)
+LATEST_ALL = _run_file("latest_all", _RUNS, "All files as a ZIP", _ALL, latest=True)
+
+
+def _query(name: str, description: str, example: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "in": "query",
+        "name": name,
+        "schema": schema,
+        "description": description,
+        "example": example,
+        "required": False,
+    }
+
+
+SELECTION_ZIP = _run_file(
+    "selection_zip",
+    _RUNS,
+    "Several runs and pages as one ZIP",
+    (
+        "The original files of several runs in one ZIP, with a folder for each run. It is put together while "
+        "it is sent, from what is compressed already: its length is known before the first byte. The same "
+        "address gives the same bytes, so it can be resumed and fetched in parts. Every run must be "
+        f"completed and kept here; at most {MOST_RUNS:,} runs and {MOST_FILES:,} files."
+    ),
+    latest=False,
+)
+SELECTION_ZIP["response"] = {**_FILE_ANSWERS, 400: Failure}
+SELECTION_ZIP["openapi_extra"] = {
+    "responses": {
+        **_FILE_EXAMPLES,
+        400: _refusal(400, "These are more than 1,000 runs. Select fewer at once."),
     },
-    "openapi_extra": {
-        "responses": {
-            200: {"description": "The whole file.", "content": _BYTES},
-            206: {"description": "The part of the file that `Range` asked for.", "content": _BYTES},
-            304: {"description": "You have this file already."},
-            401: _refusal(401, "This API key is unknown or was revoked."),
-            403: _refusal(403, NOT_YOURS),
-            404: _refusal(404, "Run 88 is still processing. Try again once it is completed."),
-            405: _refusal(405, "Call this address by GET or HEAD."),
-            412: {"description": "The file is not the one that `If-Match` names."},
-            416: {"description": "The range lies outside the file."},
-            429: _refusal(
-                429,
-                "This API key is being sent 100 files, the most at once for one. Wait until one has ended.",
-            ),
-            502: _refusal(502, "The place where this file is kept does not answer. Try again later."),
-            504: _refusal(504, "The place where this file is kept took too long to answer. Try again later."),
-        }
-    },
+    "parameters": [
+        _query("runs", "Runs as a whole, by number.", "88-91,95"),
+        _query("pages", "Pages of runs: run, dot, page.", "90.1-3,92.7"),
+    ],
 }

@@ -12,8 +12,9 @@ from ninja.openapi.schema import OpenAPISchema
 
 from collections_app import access
 from collections_app.api import documentation
-from collections_app.api.envelope import Refused, endpoint, failure
+from collections_app.api.envelope import Refused, View, endpoint, failure
 from collections_app.api.files import download_result_file
+from collections_app.api.run_files import latest_all, latest_manifest, run_all, run_manifest, selection_zip
 from collections_app.api.runs import list_run_results
 
 
@@ -51,6 +52,20 @@ _api.get(_FILE, **documentation.DOWNLOAD_RESULT_FILE)(download_result_file)
 _api.api_operation(["HEAD"], _FILE, include_in_schema=False)(download_result_file)
 
 
+def _add_file(address: str, view: View, described: dict[str, Any]) -> None:
+    _api.get(address, **described)(view)
+    _api.api_operation(["HEAD"], address, include_in_schema=False)(view)
+
+
+_RUN = "/collections/{collection_id}/runs/{runner_id}"
+_LATEST = "/collections/{collection_id}/latest"
+_add_file(f"{_RUN}/manifest.json", run_manifest, documentation.RUN_MANIFEST)
+_add_file(f"{_LATEST}/manifest.json", latest_manifest, documentation.LATEST_MANIFEST)
+_add_file(f"{_RUN}/all.zip", run_all, documentation.RUN_ALL)
+_add_file(f"{_LATEST}/all.zip", latest_all, documentation.LATEST_ALL)
+_add_file("/collections/{collection_id}/selection.zip", selection_zip, documentation.SELECTION_ZIP)
+
+
 @_api.exception_handler(Exception)
 def _pass_on(request: HttpRequest, error: Exception) -> HttpResponseBase:
     raise error  # endpoint() answers, whatever DEBUG says
@@ -66,6 +81,11 @@ _VIEWS = {
     # The vendor answers every error of this one with HTTP 200.
     "list_run_results": endpoint("POST", always_200=True),
     "download_result_file": endpoint("GET", "HEAD"),
+    "run_manifest": endpoint("GET", "HEAD"),
+    "latest_manifest": endpoint("GET", "HEAD"),
+    "run_all": endpoint("GET", "HEAD"),
+    "latest_all": endpoint("GET", "HEAD"),
+    "selection_zip": endpoint("GET", "HEAD"),
 }
 
 

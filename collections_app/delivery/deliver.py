@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from base64 import b64encode
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -82,6 +83,9 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
         return _with(HttpResponse(status=416), headers | {"Content-Range": f"bytes */{deliverable.size}"})
     headers["Content-Type"] = "application/octet-stream"
     headers["Content-Disposition"] = content_disposition(deliverable.name)
+    if deliverable.sha256:
+        # RFC 9530: of the whole file, also where a part of it is sent.
+        headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(deliverable.sha256)).decode()}:"
     if part is None:
         part, status = ByteRange(0, deliverable.size), 200
     else:

@@ -4,6 +4,7 @@ from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.runs import FileKind, NotDownloadable, ResultFile, Run, State
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
+from collections_app.models.verifications import Verification
 
 __all__ = [
     "Account",
@@ -21,4 +22,5 @@ __all__ = [
     "State",
     "Team",
     "User",
+    "Verification",
 ]

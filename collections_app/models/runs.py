@@ -67,14 +67,29 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def ready_run(self, number: int) -> "Run":
         """Return a run that is ready. Raises NotDownloadable."""
-        run = self.filter(number=number).first()
+        return _ready(number, self.filter(number=number).first())
+
+    def ready_runs(self, numbers: Sequence[int]) -> "list[Run]":
+        """Return runs that are ready, in the order of their numbers. Raises NotDownloadable for another."""
+        found = {run.number: run for run in self.filter(number__in=numbers)}
+        return [_ready(number, found.get(number)) for number in numbers]
+
+    def latest_ready(self) -> "Run":
+        """Return the newest run that is ready. Raises NotDownloadable."""
+        run = self.filter(state=State.READY).newest_first().first()
         if run is None:
-            raise NotDownloadable(f"This collection has no run {number}.")
-        if run.state == State.PROCESSING:
-            raise NotDownloadable(f"Run {number} is still processing. Try again once it is completed.")
-        if run.state == State.FAILED:
-            raise NotDownloadable(f"Run {number} failed, so it has no files.")
+            raise NotDownloadable("This collection has no completed run yet.")
         return run
+
+
+def _ready(number: int, run: "Run | None") -> "Run":
+    if run is None:
+        raise NotDownloadable(f"This collection has no run {number}.")
+    if run.state == State.PROCESSING:
+        raise NotDownloadable(f"Run {number} is still processing. Try again once it is completed.")
+    if run.state == State.FAILED:
+        raise NotDownloadable(f"Run {number} failed, so it has no files.")
+    return run
 
 
 class Run(models.Model):
@@ -137,6 +152,11 @@ class Run(models.Model):
     def is_ready(self) -> bool:
         """Whether the result set is complete; nothing may be downloaded before."""
         return self.state == State.READY
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a run that is complete has fewer records than were asked for."""
+        return self.is_ready and self.extracted < self.total
 
     @property
     def cursor(self) -> Cursor:
@@ -258,6 +278,7 @@ class ResultFile(models.Model):
     # can be put together without compressing again.
     archive_offset = models.PositiveBigIntegerField(null=True)
     archive_size = models.PositiveBigIntegerField(null=True)
+    # Of the file itself, as every ZIP says it; files written before this was noted have none yet.
     crc32 = models.PositiveBigIntegerField(null=True)
 
     objects: ClassVar[ResultFileManager] = ResultFileManager()
@@ -269,7 +290,7 @@ class ResultFile(models.Model):
             models.CheckConstraint(condition=Q(kind__in=FileKind.values), name="file_known_kind"),
             models.CheckConstraint(condition=Q(size__gte=0), name="file_size_not_negative"),
             models.CheckConstraint(
-                condition=Q(archive_offset=None, archive_size=None, crc32=None)
+                condition=Q(archive_offset=None, archive_size=None) & (Q(crc32=None) | Q(crc32__gte=0))
                 # A comparison with NULL is no "no" to the database, hence the words about NULL.
                 | Q(archive_offset__isnull=False, archive_size__isnull=False, crc32__isnull=False)
                 & Q(archive_offset__gte=0, archive_size__gte=0, crc32__gte=0),

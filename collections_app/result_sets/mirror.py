@@ -254,7 +254,7 @@ class _Mirror:
 
     def _keep(self, file: ResultFile, new: NewFile, records: int | None, pages: Iterable[ResultFile]) -> None:
         row = new.row(FileKind(file.kind), file.position, file.name, records)
-        fields = ("key", "size", "sha256", "records", "modified")
+        fields = ("key", "size", "sha256", "crc32", "records", "modified")
         with transaction.atomic(durable=True):
             self._renew()
             there = ResultFile.objects.filter(pk=file.pk, key="")

@@ -1,6 +1,7 @@
 """A file on its way into the results storage."""
 
 import hashlib
+import zlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ class NewFile:
         """Start the file; `alive` is called at each write."""
         self.key = key
         self.size = 0
+        self.crc32 = 0
         self._alive = alive
         self._hash = hashlib.sha256()
         self._file: WritableFile = results().open(key, "wb")
@@ -46,6 +48,7 @@ class NewFile:
         self._alive()
         self._file.write(data)
         self._hash.update(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
         self.size += len(data)
         return len(data)
 
@@ -80,6 +83,7 @@ class NewFile:
             key=self.key,
             size=self.size,
             sha256=self.sha256,
+            crc32=self.crc32,
             records=records,
             modified=modified,
         )

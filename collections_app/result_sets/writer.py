@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from collections_app.formats.category_csv import convert_category_list
@@ -49,6 +49,10 @@ _PAGES_AT_ONCE = 100
 
 class WrongUse(Exception):
     """A result set can't be written that way; the message says why, in plain English."""
+
+
+class RecordsLost(Exception):
+    """The files don't hold the records that were added: the run must not turn ready."""
 
 
 class _Way(enum.Enum):
@@ -153,9 +157,10 @@ class ResultSetWriter:
         self._keep(file, name, records)
 
     def finish(self, *, at: datetime | None = None) -> Run:
-        """Write what is missing (last page, ZIP or CSV) and turn the run ready. Raises WriterLost.
+        """Write what is missing (last page, ZIP or CSV) and turn the run ready.
 
-        `at` is the time that the run says it was completed at, by default now.
+        `at` is the time that the run says it was completed at, by default now. Raises WriterLost,
+        RecordsLost.
         """
         self._must_not_be_over()
         if self._file is not None or not self._has_files:
@@ -171,6 +176,7 @@ class ResultSetWriter:
                 file_count=self._page_count + len(others),
                 is_kept=True,
             )
+            self._check_records()
             self._save_all_but_pages(others)
         self._is_over = True
         if self._resumed:
@@ -434,6 +440,17 @@ class ResultSetWriter:
         ):
             convert_category_list(stored, cast(BinaryIO, file))
         return [self._list, file.row(FileKind.CATEGORY_CSV, 0, names.CATEGORY_CSV, self._list.records)]
+
+    def _check_records(self) -> None:
+        if self._is_category:
+            written = self._list.records if self._list else 0
+        else:
+            pages = self.run.files.filter(kind=FileKind.PAGE)
+            written = pages.aggregate(records=Sum("records"))["records"]
+        if written != self._extracted:
+            raise RecordsLost(
+                f"{self._extracted} records were added to run {self.run.number}; its files hold {written}."
+            )
 
     def _save_all_but_pages(self, files: list[ResultFile]) -> None:
         self.run.files.exclude(kind=FileKind.PAGE).delete()

@@ -2,7 +2,7 @@
 
 from structlog.contextvars import bind_contextvars
 
-from collections_app.models import Collection, ResultFile
+from collections_app.models import Collection, ResultFile, Run
 from collections_app.sources.account import AccountSource
 from collections_app.sources.base import (
     LISTING_DEADLINE,
@@ -24,6 +24,7 @@ __all__ = [
     "SourceTimeout",
     "SourceUnavailable",
     "deliverable",
+    "latest_run",
     "source_of",
 ]
 
@@ -47,5 +48,21 @@ def deliverable(file: ResultFile) -> Deliverable:
     source = _holder_of(file)
     size = source.size(file)
     return Deliverable(
-        name=file.name, size=size, etag=file.etag, modified=file.modified, body=source.body(file)
+        name=file.name,
+        size=size,
+        etag=file.etag,
+        modified=file.modified,
+        body=source.body(file),
+        sha256=file.sha256,
     )
+
+
+def latest_run(collection: Collection) -> Run:
+    """Return the newest completed run, asking the source first whether there is a newer one.
+
+    Raises NotDownloadable where there is none, SourceUnavailable and SourceTimeout where nobody knows.
+    """
+    freshness = source_of(collection).refresh(collection, deadline=LISTING_DEADLINE)
+    if freshness.as_of is None and freshness.problem:
+        raise (SourceTimeout if freshness.is_late else SourceUnavailable)(freshness.problem)
+    return collection.runs.latest_ready()

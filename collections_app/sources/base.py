@@ -1,5 +1,6 @@
 """The seam between what is shown and where it comes from: the protocols, what passes through, the errors."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +37,19 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True)
+class BytesBody:
+    """A body that is made as it is asked for, small enough to be held in memory."""
+
+    content: bytes
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        """Return a stream at byte `start`; see Body."""
+        stream = io.BytesIO(self.content)
+        stream.seek(start)
+        return stream
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a server in front of us finds the bytes by itself."""
 
@@ -63,6 +77,7 @@ class Deliverable:
     etag: str
     modified: datetime
     body: Body
+    sha256: str = ""  # of the whole, in hexadecimal; empty where it isn't known
 
 
 @dataclass(frozen=True)

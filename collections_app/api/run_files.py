@@ -1,0 +1,73 @@
+"""What a script gets of a run as a whole, or of several: manifest, ZIP. The newest run is `latest`."""
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from ninja import Path
+
+from collections_app.addresses import absolute
+from collections_app.api.documentation import CollectionId, RunnerId
+from collections_app.api.envelope import Refused
+from collections_app.api.found import (
+    delivered,
+    delivered_from_latest,
+    find_collection,
+    find_run,
+)
+from collections_app.api.runs import RESULTS
+from collections_app.bundles.archives import ALL, run_archive, selection_archive
+from collections_app.bundles.selection import Unreadable, parse
+from collections_app.models import Run
+from collections_app.proof.manifest import NAME as MANIFEST
+from collections_app.proof.manifest import manifest
+from collections_app.sources import Deliverable
+
+
+def run_manifest(
+    request: HttpRequest, collection_id: Path[CollectionId], runner_id: Path[RunnerId]
+) -> HttpResponseBase:
+    """Answer with a run's manifest. Raises what find_run() and deliver() raise."""
+    run, reader = find_run(request, collection_id, runner_id)
+    return delivered(request, _manifest_for(request)(run), reader)
+
+
+def latest_manifest(request: HttpRequest, collection_id: Path[CollectionId]) -> HttpResponseBase:
+    """Answer with the newest run's manifest. Raises what find_latest_run() and deliver() raise."""
+    return delivered_from_latest(request, collection_id, MANIFEST, _manifest_for(request))
+
+
+def run_all(
+    request: HttpRequest, collection_id: Path[CollectionId], runner_id: Path[RunnerId]
+) -> HttpResponseBase:
+    """Answer with a ZIP of a run's files. Raises what find_run(), run_archive() and deliver() raise."""
+    run, reader = find_run(request, collection_id, runner_id)
+    return delivered(request, run_archive(run), reader)
+
+
+def latest_all(request: HttpRequest, collection_id: Path[CollectionId]) -> HttpResponseBase:
+    """Answer with a ZIP of the newest run's files. Raises what run_all() and find_latest_run() raise."""
+    return delivered_from_latest(request, collection_id, ALL, run_archive)
+
+
+def selection_zip(request: HttpRequest, collection_id: Path[CollectionId]) -> HttpResponseBase:
+    """Answer with one ZIP of several runs and pages.
+
+    Raises what find_collection(), selection_archive() and deliver() raise, and Refused (400).
+    """
+    collection, reader = find_collection(request, collection_id)
+    try:
+        selected = parse(request.GET.getlist("runs"), request.GET.getlist("pages"))
+        archive = selection_archive(collection, selected)
+    except Unreadable as problem:
+        raise Refused(400, str(problem)) from None
+    return delivered(request, archive, reader)
+
+
+def _manifest_for(request: HttpRequest) -> Callable[[Run], Deliverable]:
+    def made(run: Run) -> Deliverable:
+        folder = absolute(request, f"{RESULTS}/{run.collection_id}/{run.number}")
+        return manifest(run, lambda file: f"{folder}/{quote(file.name, safe='')}")
+
+    return made

@@ -1,0 +1,114 @@
+"""Runs and pages of a collection, as an address names them: `runs=88-91,95&pages=90.1-3,92.7`."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django.db.models import Q
+
+from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
+
+# What one ZIP is made of at most: its table of contents is held in memory.
+MOST_RUNS = 1000
+MOST_FILES = 10_000
+
+_RUNS = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
+_PAGES = re.compile(r"(\d{1,18})\.(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+# More conditions at once are too deep for SQLite.
+_CONDITIONS = 200
+
+
+class Unreadable(Exception):
+    """An address that names no selection; the message says why, in plain English."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was selected: runs as a whole, and pages (run, first, last), in the order of the address."""
+
+    runs: tuple[int, ...]
+    pages: tuple[tuple[int, int, int], ...]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of all runs, newest first."""
+        return sorted({*self.runs, *(run for run, _, _ in self.pages)}, reverse=True)
+
+
+def parse(runs: Iterable[str], pages: Iterable[str]) -> Selection:
+    """Return what an address says; each of its parts may come several times. Raises Unreadable."""
+    selected = Selection(
+        tuple(_numbers(_spans("runs", runs, _RUNS))),
+        tuple(
+            (int(run), int(first), int(last or first)) for run, first, last in _spans("pages", pages, _PAGES)
+        ),
+    )
+    if not selected.numbers:
+        raise Unreadable("Nothing is selected. Name runs or pages, as in ?runs=88-91,95&pages=92.1-3.")
+    if len(selected.numbers) > MOST_RUNS:
+        raise _too_many_runs()
+    return selected
+
+
+def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
+    """Return the selected files with their runs: by run, newest first, each without its ZIP.
+
+    Raises NotDownloadable where a run isn't ready or a page isn't there; Unreadable for too many files.
+    """
+    runs = {run.pk: run for run in collection.runs.ready_runs(selection.numbers)}
+    by_number = {run.number: run for run in runs.values()}
+    whole = [by_number[number].pk for number in selection.runs]
+    files = list(ResultFile.objects.filter(run__in=whole).exclude(kind=FileKind.ARCHIVE)[: MOST_FILES + 1])
+    files += _pages_of(
+        [(by_number[run], first, last) for run, first, last in selection.pages if run not in selection.runs]
+    )
+    found = {file.pk: file for file in files}
+    if len(found) > MOST_FILES:
+        raise Unreadable(f"These are more than {MOST_FILES:,} files. Select fewer runs at once.")
+    for file in found.values():
+        file.run = runs[file.run_id]
+    return sorted(found.values(), key=lambda file: (-file.run.number, file.position, file.name))
+
+
+def _pages_of(wanted: list[tuple[Run, int, int]]) -> list[ResultFile]:
+    if sum(last - first + 1 for _, first, last in wanted) > MOST_FILES:
+        raise Unreadable(f"These are more than {MOST_FILES:,} pages. Select fewer at once.")
+    found: list[ResultFile] = []
+    for begin in range(0, len(wanted), _CONDITIONS):
+        some = wanted[begin : begin + _CONDITIONS]
+        spans = [Q(run=run, position__range=(first, last)) for run, first, last in some]
+        found += ResultFile.objects.filter(reduce(or_, spans), kind=FileKind.PAGE)
+    there = {(file.run_id, file.position) for file in found}
+    for run, first, last in wanted:
+        for position in range(first, last + 1):
+            if (run.pk, position) not in there:
+                raise NotDownloadable(f"Run {run.number} has no page {position}.")
+    return found
+
+
+def _spans(name: str, texts: Iterable[str], form: re.Pattern[str]) -> Iterator[tuple[str, ...]]:
+    for text in texts:
+        for item in filter(None, (item.strip() for item in text.split(","))):
+            match = form.fullmatch(item)
+            *_, first, last = match.groups() if match else (0, 0)
+            if match is None or (last is not None and int(last) < int(first)):
+                raise Unreadable(
+                    f"“{name}={item[:40]}” is no selection. Write it as in ?runs=88-91,95&pages=92.1-3."
+                )
+            yield match.groups()
+
+
+def _numbers(spans: Iterable[tuple[str, ...]]) -> Iterator[int]:
+    numbers: set[int] = set()
+    for first, last in spans:
+        span = range(int(first), int(last or first) + 1)
+        if len(numbers) + len(span) > MOST_RUNS:
+            raise _too_many_runs()
+        numbers.update(span)
+    yield from sorted(numbers, reverse=True)
+
+
+def _too_many_runs() -> Unreadable:
+    return Unreadable(f"These are more than {MOST_RUNS:,} runs. Select fewer at once.")

@@ -1,0 +1,99 @@
+"""`verify`: read the files of runs again."""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+from tqdm import tqdm
+
+from collections_app.management.arguments import collection_of, database_problem, shown, text
+from collections_app.models import NotDownloadable, Run, State
+from collections_app.proof.verify import BeingVerified, Verifier
+
+_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
+
+
+class Command(BaseCommand):
+    """Reads files again, and says which are not what they should be."""
+
+    help = (
+        "Read the files of completed runs again and compare them with the SHA-256 that they were written "
+        "with. Of files that are at an account alone, only whether they are there. Names each file that is "
+        "damaged or missing, and what to do. The exit code is 0 where everything is whole, and 1 where not."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Describe the command line."""
+        parser.add_argument(
+            "collection",
+            metavar="COLLECTION",
+            type=text,
+            nargs="?",
+            help="the collection's id, or its name; by default all",
+        )
+        parser.add_argument(
+            "runs", metavar="RUN", type=_number, nargs="*", help="numbers of its runs; by default all"
+        )
+
+    def handle(self, *args: Any, collection: str | None, runs: list[int], **options: Any) -> None:
+        """Verify, and say what came of it."""
+        try:
+            self._verify(_wanted(collection, runs))
+        except OperationalError as error:
+            raise CommandError(f"{database_problem(error)} Verify again once it can.") from None
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted. What was verified so far is noted.", returncode=_INTERRUPTED
+            ) from None
+
+    def _verify(self, wanted: Iterable[Run]) -> None:
+        whole = damaged = 0
+        # On a terminal only.
+        with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
+            for run in wanted:
+                name = f"Run {run.number} of {shown(run.collection.name)}"
+                progress.set_description(name)
+                try:
+                    problems = Verifier(run).verify(progress.update)
+                except BeingVerified as refusal:
+                    problems = [str(refusal)]
+                whole, damaged = whole + (not problems), damaged + bool(problems)
+                with tqdm.external_write_mode():
+                    for problem in problems:
+                        self.stderr.write(f"{name}: {problem}")
+        self.stdout.write(f"{_count(whole)} verified: all files are whole.")
+        if damaged:
+            raise CommandError(f"{_count(damaged)} could not be verified; see above.")
+
+
+def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:
+    """Return the runs that are to be verified, the oldest first. Raises CommandError."""
+    ready = Run.objects.filter(state=State.READY).order_by("collection", "number")
+    if collection is not None:
+        chosen = collection_of(collection)
+        ready = ready.filter(collection=chosen)
+        try:
+            ready = (
+                ready.filter(pk__in=[run.pk for run in chosen.runs.ready_runs(numbers)]) if numbers else ready
+            )
+        except NotDownloadable as problem:
+            raise CommandError(str(problem)) from None
+    # Read one by one: it may take hours, and no query stays open that long.
+    for key in list(ready.values_list("pk", flat=True)):
+        yield from Run.objects.filter(pk=key).select_related("collection__account")
+
+
+def _count(runs: int) -> str:
+    return f"{runs:,} run" if runs == 1 else f"{runs:,} runs"
+
+
+def _number(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError("a run has a number, such as 88")
+    return number

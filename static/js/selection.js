@@ -1,0 +1,91 @@
+// Runs or pages are selected by checkboxes, one by one or (with Shift) from the last one on. The bar says how
+// much that is, and leads to the ZIP. Without this, the bar is a form with a button, and always there.
+
+const WAIT_MS = 200;
+
+for (const form of document.querySelectorAll("form[data-selection]")) watch(form);
+
+function watch(form) {
+  const said = form.querySelector("[data-selected]");
+  const all = () => [...form.elements].filter((each) => each.type === "checkbox");
+  let last = null;
+  let timer = 0;
+  let request = new AbortController();
+
+  function show() {
+    clearTimeout(timer);
+    request.abort();
+    const query = queryOf(all().filter((box) => box.checked));
+    form.hidden = !query;
+    if (!query) return;
+    said.setAttribute("aria-busy", "true");
+    timer = setTimeout(() => ask(query), WAIT_MS);
+  }
+
+  async function ask(query) {
+    request = new AbortController();
+    try {
+      const answer = await fetch(`${form.dataset.selection}?${query}`, { signal: request.signal });
+      if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
+      said.innerHTML = await answer.text();
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      said.textContent = "How much this is can't be found out now. Reload the page and try again.";
+    }
+    said.removeAttribute("aria-busy");
+    const news = said.querySelector("[data-announce]");
+    document.getElementById("announcements").textContent = news?.dataset.announce ?? said.textContent;
+  }
+
+  // "click" also comes from the space bar, and knows about Shift, which "change" doesn't.
+  document.addEventListener("click", ({ target, shiftKey }) => {
+    if (target.form !== form || target.type !== "checkbox") return;
+    const boxes = all();
+    if (shiftKey && last?.isConnected) {
+      const [from, to] = [boxes.indexOf(last), boxes.indexOf(target)].sort((a, b) => a - b);
+      for (const box of boxes.slice(from, to + 1)) box.checked = target.checked;
+    }
+    last = target;
+    show();
+  });
+
+  form.querySelector("[data-clear]").addEventListener("click", () => {
+    const first = all().find((box) => box.checked);
+    for (const box of all()) box.checked = false;
+    show();
+    first?.focus();
+  });
+
+  form.classList.add("floating");
+  show(); // A browser that comes back to the page may have kept what was selected.
+}
+
+// "runs=88-91,95&pages=90.1-3": spans are short, however much is selected.
+function queryOf(boxes) {
+  const spans = new Map();
+  for (const box of boxes) {
+    const [run, page] = box.value.split(".");
+    const group = page === undefined ? "runs=" : `pages=${run}.`;
+    spans.set(group, [...(spans.get(group) ?? []), Number(page ?? run)]);
+  }
+  const found = { runs: [], pages: [] };
+  for (const [group, numbers] of spans) {
+    const [name, before] = group.split("=");
+    for (const [first, end] of joined(numbers)) {
+      found[name].push(before + (first === end ? first : `${first}-${end}`));
+    }
+  }
+  return Object.entries(found)
+    .filter(([, items]) => items.length)
+    .map(([name, items]) => `${name}=${items.join(",")}`)
+    .join("&");
+}
+
+function joined(numbers) {
+  const spans = [];
+  for (const number of [...numbers].sort((a, b) => a - b)) {
+    if (spans.length && spans.at(-1)[1] === number - 1) spans.at(-1)[1] = number;
+    else spans.push([number, number]);
+  }
+  return spans;
+}

@@ -1,0 +1,102 @@
+"""Several runs at once: selected by mouse and keyboard, and downloaded as one ZIP."""
+
+import zipfile
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Download, Page, expect
+
+from tests.browser.conftest import NewPage
+
+RUNS = "/collections/101/download"  # 91 is processing and 89 failed
+NARROW = {"width": 360, "height": 740}
+
+
+def members(download: Download) -> list[str]:
+    with zipfile.ZipFile(download.path()) as archive:
+        assert archive.testzip() is None
+        return archive.namelist()
+
+
+def test_runs_are_selected_by_clicks_and_come_as_one_zip(page: Page) -> None:
+    page.goto(RUNS)
+    bar = page.get_by_role("form", name="Selected")
+    expect(bar).to_be_hidden()
+    page.get_by_label("Select run 90").click()
+    page.get_by_label("Select run 86").click(modifiers=["Shift"])
+    page.get_by_label("Select run 87").click()
+    expect(bar).to_contain_text("3 runs, 3 files,")
+    expect(page.locator("#announcements")).to_contain_text("3 runs, 3 files,")
+    link = bar.get_by_role("link", name="Download as one ZIP")
+    expect(link).to_have_attribute("href", "/collections/101/selection.zip?runs=86,88,90")
+    with page.expect_download() as started:
+        link.click()
+    assert started.value.suggested_filename == "AU Laptops_3_Runs_86_to_90_Selection.zip"
+    assert [name.partition("/")[0] for name in members(started.value)] == ["Run 90", "Run 88", "Run 86"]
+
+
+def test_the_keyboard_selects_a_span_and_clears_it(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_label("Select run 88").press("Space")
+    page.get_by_label("Select run 85").press("Shift+Space")
+    bar = page.get_by_role("form", name="Selected")
+    expect(bar).to_contain_text("4 runs, 4 files,")
+    expect(bar.get_by_role("link")).to_have_attribute("href", "/collections/101/selection.zip?runs=85-88")
+    bar.get_by_role("button", name="Clear").press("Enter")
+    expect(bar).to_be_hidden()
+    expect(page.get_by_label("Select run 88")).to_be_focused()
+    expect(page.locator(".pick:checked")).to_have_count(0)
+
+
+def test_what_can_not_be_downloaded_can_not_be_selected(page: Page) -> None:
+    page.goto(RUNS)
+    for run in (91, 89):
+        expect(page.get_by_label(f"Select run {run}")).to_have_count(0)
+
+
+def test_runs_that_were_loaded_later_are_selected_along_with_the_others(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_label("Select run 88").click()
+    page.get_by_role("link", name="Load more").click()
+    expect(page.locator("tbody")).to_have_count(2)
+    expect(page.get_by_label("Select run 88")).to_be_checked()
+    page.locator(".pick").last.click()
+    expect(page.get_by_role("form", name="Selected")).to_contain_text("2 runs")
+
+
+def test_a_page_that_is_out_of_date_says_what_is_wrong(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_label("Select run 88").evaluate("box => box.value = 89")
+    page.get_by_label("Select run 88").click()
+    bar = page.get_by_role("form", name="Selected")
+    expect(bar).to_contain_text("Run 89 failed, so it has no files.")
+    expect(bar.get_by_role("link")).to_have_count(0)
+
+
+def test_pages_of_a_run_are_selected_on_its_files_page(page: Page) -> None:
+    page.goto("/collections/101/runs/88/files/")
+    page.get_by_label("Select page 1").click()
+    bar = page.get_by_role("form", name="Selected")
+    with page.expect_download() as started:
+        bar.get_by_role("link").click()
+    assert members(started.value) == ["AU Laptops_88_Results_Page_1.json"]
+
+
+def test_without_javascript_a_button_sends_the_checkboxes(page_without_javascript: Page) -> None:
+    page = page_without_javascript
+    page.goto(RUNS)
+    page.get_by_label("Select run 88").check()
+    page.get_by_label("Select run 90").check()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download selected as one ZIP").click()
+    assert len(members(started.value)) == 2
+
+
+def test_the_bar_is_accessible_and_fits(open_page: NewPage) -> None:
+    for scheme, size in (("light", None), ("dark", NARROW)):
+        page = open_page(color_scheme=scheme, **({"viewport": size} if size else {}))
+        page.goto(RUNS)
+        page.get_by_label("Select run 88").click()
+        expect(page.get_by_role("link", name="Download as one ZIP")).to_be_visible()
+        assert Axe().run(page).response["violations"] == []
+        if size:
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]

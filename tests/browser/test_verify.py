@@ -1,0 +1,48 @@
+"""A run's files are read again while one looks, and the page says what came of it."""
+
+from playwright.sync_api import Page, expect
+
+from tests.server import DemoServer
+
+FILES = "/collections/101/runs/87/files/"
+DAMAGE = """
+from django.core.files.storage import storages
+from collections_app.models import ResultFile
+file = ResultFile.objects.get(run__collection=101, run__number=87, kind="page", position=1)
+with open(storages["results"].path(file.key), "r+b") as stored:
+    first = stored.read(1)
+    stored.seek(0)
+    stored.write(bytes([first[0] ^ 1]))
+"""
+
+
+def test_the_button_verifies_while_one_looks(page: Page, demo_server: DemoServer) -> None:
+    page.goto(FILES)
+    section = page.get_by_role("region", name="Verification")
+    section.get_by_role("button", name="Verify").click()
+    expect(section).to_contain_text("Every file is as it was written")
+    demo_server.manage("shell", "--no-imports", "-c", DAMAGE)
+    try:
+        section.get_by_role("button", name="Verify again").click()
+        expect(section).to_contain_text("1 file is not as it should be")
+        expect(section).to_contain_text("AU Laptops_87_Results_Page_1.json: Its bytes are not those")
+    finally:
+        demo_server.manage("shell", "--no-imports", "-c", DAMAGE)
+
+
+def test_without_javascript_it_is_seen_after_a_refresh(page_without_javascript: Page) -> None:
+    page = page_without_javascript
+    page.goto(FILES)
+    page.get_by_role("button", name="Verify").click()
+    while page.get_by_role("link", name="Refresh").count() and page.locator(".verification progress").count():
+        page.locator(".verification").get_by_role("link", name="Refresh").click()
+    expect(page.locator(".verified")).to_contain_text("Every file is as it was written")
+
+
+def test_a_digest_can_be_copied(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(FILES)
+    page.get_by_role("button", name="Copy: SHA-256 of AU Laptops_87_Results_Page_1.json").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("tr", has_text="Page_1.json").locator("code").text_content()
+    assert len(copied) == 64

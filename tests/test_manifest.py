@@ -1,0 +1,216 @@
+"""manifest.json of a run, to people and scripts, and the newest run at an address that stays."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from collections_app.models import Collection, FileKind, Run, Team
+from tests.results import (
+    make_failed_run,
+    make_many_pages,
+    make_processing_run,
+    make_ready_run,
+    records,
+    stored_bytes,
+)
+from tests.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Get = Callable[..., HttpResponse]
+
+
+@pytest.fixture
+def run(laptops: Collection) -> Run:
+    return make_ready_run(laptops, records(5), page_size=2)
+
+
+@pytest.fixture
+def get(client: Client, bobs_key: str) -> Get:
+    """Get what is below /api/v1/collections/ with Bob's key."""
+
+    def got(path: str, method: str = "GET", **headers: str) -> HttpResponse:
+        headers = {"x-api-key": bobs_key} | headers
+        answer: HttpResponse = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
+        return answer
+
+    return got
+
+
+def content(answer: HttpResponse) -> bytes:
+    return b"".join(answer)
+
+
+def digest(data: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+
+
+# --- the manifest -------------------------------------------------------------------------------
+
+
+def test_it_says_what_each_file_must_be(get: Get, run: Run, bobs_key: str, client: Client) -> None:
+    manifest = json.loads(content(get("101/runs/1/manifest.json")))
+    files = manifest.pop("files")
+    assert manifest == {
+        "collection": 101,
+        "collection_name": "AU Laptops",
+        "run": 1,
+        "created_at": f"{run.created_at:%Y-%m-%dT%H:%M:%SZ}",
+        "updated_at": f"{run.updated_at:%Y-%m-%dT%H:%M:%SZ}",
+        "extracted": 5,
+        "total": 5,
+    }
+    assert [(file["kind"], file["records"]) for file in files] == [
+        *[("page", 2), ("page", 2), ("page", 1), ("archive", None)]
+    ]
+    for file in files:
+        answer = client.get(file["url"], headers={"x-api-key": bobs_key})
+        assert answer["Content-Disposition"] == f'attachment; filename="{file["name"]}"'
+        data = answer.getvalue()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
+
+
+def test_a_category_has_its_list_and_csv_in_it(get: Get, headphones: Collection) -> None:
+    make_ready_run(headphones, records(3))
+    files = json.loads(content(get(f"{headphones.pk}/runs/1/manifest.json")))["files"]
+    assert [(file["name"], file["kind"], file["records"]) for file in files] == [
+        ("category_asins.json", "category_list", 3),
+        ("category_asins.csv", "category_csv", 3),
+    ]
+
+
+def test_a_person_gets_it_with_addresses_of_the_dashboard(as_bob: Client, run: Run) -> None:
+    answer = as_bob.get("/collections/101/runs/1/manifest.json")
+    assert answer["Content-Disposition"] == 'attachment; filename="manifest.json"'
+    urls = [file["url"] for file in json.loads(answer.getvalue())["files"]]
+    assert urls[0] == "http://testserver/collections/101/runs/1/files/AU%20Laptops_1_Results_Page_1.json"
+    assert [as_bob.head(url).status_code for url in urls] == [200] * 4
+
+
+def test_it_is_delivered_as_a_file_is(get: Get, run: Run) -> None:
+    whole = get("101/runs/1/manifest.json")
+    body = content(whole)
+    assert whole["Content-Length"] == str(len(body))
+    assert whole["Repr-Digest"] == digest(body)
+    part = get("101/runs/1/manifest.json", range="bytes=5-9", **{"if-range": whole["ETag"]})
+    assert (part.status_code, content(part)) == (206, body[5:10])
+    assert get("101/runs/1/manifest.json", **{"if-none-match": whole["ETag"]}).status_code == 304
+    outside = get("101/runs/1/manifest.json", range="bytes=100000-")
+    assert (outside.status_code, outside.json()["code"]) == (416, 416)
+
+
+def test_what_is_not_known_of_an_accounts_file_is_null(get: Get, crawlers: Team) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    make_remote_run(collection, 7)
+    file = json.loads(content(get(f"{collection.pk}/runs/7/manifest.json")))["files"][0]
+    assert (file["size"], file["sha256"], file["records"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("group", ["/collections", "/api/v1/collections"])
+def test_a_run_that_is_not_ready_has_none(
+    as_bob: Client, bobs_key: str, laptops: Collection, group: str
+) -> None:
+    make_processing_run(laptops)
+    make_failed_run(laptops)
+    for number, reason in [(1, "still processing"), (2, "failed"), (3, "no run 3")]:
+        answer = as_bob.get(
+            f"{group}/101/runs/{number}/manifest.json", headers={"x-api-key": bobs_key, "accept": "*/*"}
+        )
+        assert answer.status_code == 404
+        assert reason in answer.content.decode()
+
+
+# --- Repr-Digest --------------------------------------------------------------------------------
+
+
+def test_a_file_tells_its_digest_whole_in_part_and_without_its_body(
+    client: Client, bobs_key: str, run: Run
+) -> None:
+    file = run.files.get(kind=FileKind.ARCHIVE)
+    address = "/api/v1/results/101/1/AU%20Laptops_1_Results_All_Pages.zip"
+    key = {"x-api-key": bobs_key}
+    answers = [
+        client.get(address, headers=key),
+        client.head(address, headers=key),
+        client.get(address, headers=key | {"range": "bytes=0-3"}),
+    ]
+    assert [answer["Repr-Digest"] for answer in answers] == [digest(stored_bytes(file))] * 3
+    for answer in answers:
+        answer.close()
+
+
+# --- the files' page ----------------------------------------------------------------------------
+
+
+def test_the_page_shows_every_file_with_its_digest(as_bob: Client, run: Run) -> None:
+    assert as_bob.get("/collections/101/runs/1/")["Location"] == "/collections/101/runs/1/files/"
+    page = as_bob.get("/collections/101/runs/1/files/").content.decode()
+    assert "5 of 5 records" in page
+    for file in run.files.all():
+        assert file.name in page
+        assert file.sha256 in page
+
+
+def test_the_page_of_a_run_that_is_not_ready_says_so(as_bob: Client, laptops: Collection) -> None:
+    make_failed_run(laptops)
+    answer = as_bob.get("/collections/101/runs/1/files/")
+    assert answer.status_code == 404
+    assert "Run 1 failed" in answer.content.decode()
+
+
+def test_the_rest_of_very_many_files_is_in_the_manifest(as_bob: Client, laptops: Collection) -> None:
+    make_many_pages(laptops, 1, pages=520)
+    page = as_bob.get("/collections/101/runs/1/files/").content.decode()
+    assert page.count("<tr") == 501
+    assert "21 more files" in page
+
+
+# --- latest -------------------------------------------------------------------------------------
+
+
+def test_latest_leads_to_the_newest_completed_run(as_bob: Client, laptops: Collection, run: Run) -> None:
+    make_ready_run(laptops)
+    make_failed_run(laptops)
+    make_processing_run(laptops)
+    for rest in ["", "manifest.json", "all.zip", "files/a%20b.json", "records.csv?columns=a,b&excel=1"]:
+        answer = as_bob.get(f"/collections/101/latest/{rest}")
+        assert (answer.status_code, answer["Location"]) == (302, f"/collections/101/runs/2/{rest}")
+
+
+def test_a_script_gets_the_latest_directly_and_is_told_where_it_is(
+    get: Get, laptops: Collection, run: Run
+) -> None:
+    answer = get("101/latest/manifest.json")
+    assert json.loads(content(answer))["run"] == 1
+    assert answer["Content-Location"] == "/api/v1/collections/101/runs/1/manifest.json"
+    make_ready_run(laptops)
+    resumed = get("101/latest/manifest.json", range="bytes=100-", **{"if-range": answer["ETag"]})
+    assert resumed.status_code == 200
+    assert json.loads(content(resumed))["run"] == 2
+
+
+def test_where_no_run_is_completed_there_is_no_latest(as_bob: Client, get: Get, laptops: Collection) -> None:
+    make_processing_run(laptops)
+    answer = as_bob.get("/collections/101/latest/")
+    assert answer.status_code == 404
+    assert "no completed run yet" in answer.content.decode()
+    assert get("101/latest/manifest.json").json() == {
+        "code": 404,
+        "data": "This collection has no completed run yet.",
+        "status": 0,
+    }
+
+
+def test_the_latest_of_an_account_that_never_answered_is_not_known(
+    as_bob: Client, get: Get, crawlers: Team
+) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    refreshed_just_now(collection)
+    Collection.objects.update(refreshed_at=None, refresh_problem="The account does not answer.")
+    assert as_bob.get(f"/collections/{collection.pk}/latest/").status_code == 502
+    assert get(f"{collection.pk}/latest/manifest.json").json()["code"] == 502

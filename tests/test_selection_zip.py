@@ -1,0 +1,428 @@
+"""ZIPs that are put together while they are read: of a selection of runs and pages, and of a run."""
+
+import io
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.http import HttpResponse
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.bundles.pieces import JoinedBody, Part
+from collections_app.bundles.selection import Selection, Unreadable, parse
+from collections_app.bundles.zips import Member, zip_of
+from collections_app.models import Collection, FileKind, ResultFile, Run, Team
+from collections_app.sources.base import Body, BytesBody
+from tests.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    make_run_of_pages,
+    records,
+    stored_bytes,
+)
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AT = datetime(2026, 6, 20, 12, 0, 2, tzinfo=UTC)
+Get = Callable[..., HttpResponse]
+
+
+@pytest.fixture
+def runs(laptops: Collection) -> list[Run]:
+    """Runs 1 to 3, of 3, 1 and 2 pages."""
+    return [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
+
+
+@pytest.fixture
+def get(client: Client, bobs_key: str) -> Get:
+    """Get what is below /api/v1/collections/ with Bob's key."""
+
+    def got(path: str, method: str = "GET", **headers: str) -> HttpResponse:
+        headers = {"x-api-key": bobs_key} | headers
+        answer: HttpResponse = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
+        return answer
+
+    return got
+
+
+def content(answer: HttpResponse) -> bytes:
+    return b"".join(answer)
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def name(run: int, page: int) -> str:
+    return f"Run {run}/AU Laptops_{run}_Results_Page_{page}.json"
+
+
+# --- what comes ---------------------------------------------------------------------------------
+
+
+def test_runs_come_as_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> None:
+    answer = get("101/selection.zip?runs=1-2,3")
+    found = members(content(answer))
+    assert answer["Content-Disposition"] == ('attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.zip"')
+    assert list(found) == [name(3, 1), name(3, 2), name(2, 1), name(1, 1), name(1, 2), name(1, 3)]
+    pages = ResultFile.objects.filter(kind=FileKind.PAGE)
+    assert found == {f"Run {page.run.number}/{page.name}": stored_bytes(page) for page in pages}
+
+
+def test_its_length_and_etag_are_known_beforehand(get: Get, runs: list[Run]) -> None:
+    head, whole = get("101/selection.zip?runs=1-3", "HEAD"), get("101/selection.zip?runs=3,2,1")
+    body = content(whole)
+    assert head["Content-Length"] == whole["Content-Length"] == str(len(body))
+    assert head["ETag"] == whole["ETag"]
+    assert head["ETag"] != get("101/selection.zip?runs=1-2", "HEAD")["ETag"]
+
+
+def test_pages_come_compressed_as_they_are_in_the_runs_zips(get: Get, runs: list[Run]) -> None:
+    body = content(get("101/selection.zip?runs=1"))
+    for page in runs[0].files.filter(kind=FileKind.PAGE):
+        archive = stored_bytes(runs[0].files.get(kind=FileKind.ARCHIVE))
+        assert archive[page.archive_offset : page.archive_offset + page.archive_size] in body
+
+
+def test_pages_can_be_picked_and_come_once(get: Get, runs: list[Run]) -> None:
+    found = members(content(get("101/selection.zip?runs=2&pages=1.2-3,3.1&pages=1.3,2.1")))
+    assert list(found) == [name(3, 1), name(2, 1), name(1, 2), name(1, 3)]
+
+
+def test_a_single_run_needs_no_folder(as_bob: Client, runs: list[Run]) -> None:
+    answer = as_bob.get("/collections/101/selection.zip?pages=1.1-2")
+    assert answer["Content-Disposition"] == 'attachment; filename="AU Laptops_Run_1_Selection.zip"'
+    assert list(members(content(answer))) == [name(1, page).removeprefix("Run 1/") for page in (1, 2)]
+
+
+def test_the_lists_of_category_runs_come_stored(as_bob: Client, headphones: Collection) -> None:
+    for count in (1, 2):
+        make_ready_run(headphones, records(count))
+    found = members(content(as_bob.get(f"/collections/{headphones.pk}/selection.zip?runs=1&runs=2")))
+    assert list(found) == [
+        f"Run {run}/category_asins.{ending}" for run in (2, 1) for ending in ("csv", "json")
+    ]
+
+
+@pytest.mark.skipif(not shutil.which("7z"), reason="needs 7z")
+@pytest.mark.skipif(not shutil.which("unzip"), reason="needs unzip")
+def test_other_programs_accept_it(get: Get, laptops: Collection, tmp_path: Path) -> None:
+    make_run_of_pages(laptops, {"Größe 列😀.json": b"[]", "b.json": b'[{"asin": "B1"}]'})
+    make_ready_run(laptops, records(600))
+    path = tmp_path / "selection.zip"
+    path.write_bytes(content(get("101/selection.zip?runs=1-2")))
+    for test in (["unzip", "-tq"], ["7z", "t"]):
+        done = subprocess.run([*test, str(path)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+# --- in parts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.no_cover
+def test_any_part_is_that_part_of_the_whole(as_bob: Client, runs: list[Run]) -> None:
+    address = "/collections/101/selection.zip?runs=1,3&pages=2.1"
+    whole = as_bob.get(address)
+    etag, body = whole["ETag"], content(whole)
+
+    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
+    def check(first: int, length: int) -> None:
+        headers = {"Range": f"bytes={first}-{first + length - 1}", "If-Range": etag}
+        answer = as_bob.get(address, headers=headers)
+        assert answer.status_code == 206
+        assert content(answer) == body[first : first + length]
+
+    check()
+
+
+def test_a_part_is_refused_once_the_selection_is_another(as_bob: Client, runs: list[Run]) -> None:
+    etag = as_bob.head("/collections/101/selection.zip?runs=1-2")["ETag"]
+    headers = {"Range": "bytes=5-", "If-Range": etag}
+    assert as_bob.get("/collections/101/selection.zip?runs=1-3", headers=headers).status_code == 200
+
+
+class NotedBody:
+    """A body in memory that notes how it was opened."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.opened: list[tuple[int, int]] = []
+        self.streams: list[io.BytesIO] = []
+
+    def open(self, start: int, length: int) -> Any:
+        self.opened.append((start, length))
+        self.streams.append(io.BytesIO(self.data[start : start + length]))
+        return self.streams[-1]
+
+
+pieces = st.lists(
+    st.binary(min_size=1, max_size=9) | st.tuples(st.integers(0, 2), st.integers(0, 90), st.integers(1, 9)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.no_cover
+@given(wanted=pieces, data=st.data())
+def test_pieces_are_joined_wherever_one_begins(wanted: list[Any], data: st.DataObject) -> None:
+    bodies = [NotedBody(bytes(range(100 * each, 100 * each + 100))) for each in (0, 1)] + [
+        NotedBody(bytes(100))
+    ]
+    parts = [each if isinstance(each, bytes) else Part(bodies[each[0]], *each[1:]) for each in wanted]
+    whole = b"".join(
+        each if isinstance(each, bytes) else each.body.data[each.start : each.start + each.length]  # type: ignore[attr-defined]
+        for each in parts
+    )
+    body = JoinedBody(parts)
+    assert body.size == len(whole)
+    start = data.draw(st.integers(0, len(whole) - 1))
+    length = data.draw(st.integers(1, len(whole) - start))
+    with body.open(start, length) as stream:
+        read = b"".join(iter(lambda: stream.read(data.draw(st.integers(1, 20))), b""))
+    assert read == whole[start : start + length]
+    assert all(each.closed for each_body in bodies for each in each_body.streams)
+    # No more of a stored file is asked for than lies between the pieces that are read.
+    for each_body in bodies:
+        assert all(first + asked <= 100 for first, asked in each_body.opened)
+
+
+def test_pieces_that_lie_near_are_read_at_once() -> None:
+    body = NotedBody(bytes(200_000))
+    near = JoinedBody([b"a", Part(body, 10, 5), b"b", Part(body, 45, 5), Part(body, 150_000, 5)])
+    with near.open(0, near.size) as stream:
+        assert len(stream.read()) == near.size
+    assert body.opened == [(10, 40), (150_000, 5)]
+    body.opened.clear()
+    with near.open(3, 6) as stream:
+        stream.read()
+    assert body.opened == [(12, 35)]
+
+
+# --- the ZIP itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.no_cover
+@given(
+    contents=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1),
+        st.binary(max_size=50),
+        max_size=6,
+    )
+)
+def test_it_is_byte_for_byte_the_zip_that_is_made_the_slow_way(contents: dict[str, bytes]) -> None:
+    slow = io.BytesIO()
+    with zipfile.ZipFile(slow, "w") as archive:
+        for each, data in contents.items():
+            entry = zipfile.ZipInfo(each, AT.timetuple()[:6])
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    body = zip_of(
+        Member(each, AT, len(data), zipfile.crc32(data), Part(BytesBody(data), 0, len(data)), False)
+        for each, data in contents.items()
+    ).body
+    with body.open(0, body.size) as stream:
+        assert b"".join(iter(lambda: stream.read(64), b"")) == slow.getvalue()
+
+
+class Zeros:
+    """So many zeros as nobody keeps in memory."""
+
+    def open(self, start: int, length: int) -> Any:
+        return open("/dev/zero", "rb", buffering=0)  # noqa: PTH123
+
+
+class Seekable(io.RawIOBase):
+    """A body as a file that zipfile can read."""
+
+    def __init__(self, body: Body, size: int) -> None:
+        self.body, self.size, self.at = body, size, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        self.at = position + {0: 0, 1: self.at, 2: self.size}[whence]
+        return self.at
+
+    def read(self, size: int = -1) -> bytes:
+        left = self.size - self.at
+        left = left if size < 0 else min(left, size)
+        with self.body.open(self.at, left) as stream:
+            data = b""
+            while len(data) < left:
+                data += stream.read(left - len(data))
+        self.at += left
+        return data
+
+
+def test_members_and_zip_may_be_larger_than_4_gigabytes() -> None:
+    huge = 5 * 2**30
+    small = b"after it"
+    made = zip_of(
+        [
+            Member("huge", AT, huge, 0, Part(Zeros(), 0, huge), False),
+            Member("small", AT, len(small), zipfile.crc32(small), Part(BytesBody(small), 0, 8), False),
+        ]
+    )
+    assert made.body.size > huge
+    with zipfile.ZipFile(Seekable(made.body, made.body.size)) as archive:  # type: ignore[arg-type]
+        assert [entry.file_size for entry in archive.infolist()] == [huge, 8]
+        assert archive.read("small") == small
+
+
+# --- a run's own --------------------------------------------------------------------------------
+
+
+def test_all_of_a_product_run_is_its_own_zip(get: Get, runs: list[Run]) -> None:
+    archive = runs[0].files.get(kind=FileKind.ARCHIVE)
+    answer = get("101/runs/1/all.zip")
+    assert content(answer) == stored_bytes(archive)
+    assert answer["ETag"] == archive.etag
+    assert answer["Content-Disposition"] == f'attachment; filename="{archive.name}"'
+
+
+def test_all_of_a_category_run_is_its_list_and_csv(as_bob: Client, headphones: Collection) -> None:
+    run = make_ready_run(headphones, records(3))
+    answer = as_bob.get(f"/collections/{headphones.pk}/runs/1/all.zip")
+    assert members(content(answer)) == {file.name: stored_bytes(file) for file in run.files.all()}
+    assert answer["Content-Disposition"] == 'attachment; filename="Headphones_1_Results_All_Files.zip"'
+
+
+def test_all_of_the_latest_run_names_that_run(get: Get, runs: list[Run]) -> None:
+    answer = get("101/latest/all.zip")
+    assert answer["Content-Location"] == "/api/v1/collections/101/runs/3/all.zip"
+    assert len(members(content(answer))) == 2
+
+
+def test_a_file_of_before_its_crc_was_noted_is_read_for_it_once(
+    as_bob: Client, headphones: Collection, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    run = make_ready_run(headphones, records(3))
+    noted = list(run.files.order_by("pk").values_list("crc32", flat=True))
+    run.files.update(crc32=None)
+    address = f"/collections/{headphones.pk}/runs/1/all.zip"
+    assert len(members(content(as_bob.get(address)))) == 2
+    assert list(run.files.order_by("pk").values_list("crc32", flat=True)) == noted
+
+
+# --- what there is not --------------------------------------------------------------------------
+
+
+def test_a_run_that_is_not_ready_is_named(
+    as_bob: Client, get: Get, runs: list[Run], laptops: Collection
+) -> None:
+    make_processing_run(laptops)
+    make_failed_run(laptops)
+    for query, reason in [
+        ("runs=1-4", "Run 4 is still processing."),
+        ("runs=1&pages=5.1", "Run 5 failed, so it has no files."),
+        ("runs=77", "This collection has no run 77."),
+        ("pages=1.2-4", "Run 1 has no page 4."),
+    ]:
+        page = as_bob.get(f"/collections/101/selection.zip?{query}")
+        assert page.status_code == 404
+        assert reason in page.content.decode()
+        envelope = get(f"101/selection.zip?{query}").json()
+        assert envelope["code"] == 404
+        assert envelope["data"].startswith(reason)
+
+
+def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers: Team) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    make_remote_run(collection, 7)
+    answer = as_bob.get(f"/collections/{collection.pk}/selection.zip?runs=7")
+    assert answer.status_code == 404
+    assert "Keep results here" in answer.content.decode()
+
+
+def test_a_file_that_is_missing_is_said_before_the_first_byte(as_bob: Client, runs: list[Run]) -> None:
+    storages["results"].delete(runs[2].files.get(kind=FileKind.ARCHIVE).key)
+    answer = as_bob.get("/collections/101/selection.zip?runs=1-3")
+    assert answer.status_code == 404
+    assert "missing from the results storage" in answer.content.decode()
+
+
+def test_a_later_file_that_is_missing_breaks_the_download_off(as_bob: Client, runs: list[Run]) -> None:
+    storages["results"].delete(runs[0].files.get(kind=FileKind.ARCHIVE).key)
+    answer = as_bob.get("/collections/101/selection.zip?runs=1-3")
+    assert answer.status_code == 200
+    with pytest.raises(ConnectionError):
+        content(answer)
+    answer.close()
+
+
+def test_another_teams_runs_are_out_of_reach(as_carol: Client, get: Get, secret_plans: Collection) -> None:
+    assert as_carol.get("/collections/101/selection.zip?runs=1").status_code == 403
+    assert get(f"{secret_plans.pk}/selection.zip?runs=1").json()["code"] == 403
+
+
+# --- the address --------------------------------------------------------------------------------
+
+
+def test_runs_and_pages_are_numbers_and_spans() -> None:
+    assert parse(["88-91, 95", "90"], ["92.1-3,92.7"]) == Selection(
+        (95, 91, 90, 89, 88), ((92, 1, 3), (92, 7, 7))
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "pages", "reason"),
+    [
+        ([], [], "Nothing is selected"),
+        (["", ","], [" "], "Nothing is selected"),
+        (["x"], [], "“runs=x” is no selection"),
+        (["1-"], [], "no selection"),
+        (["٣"], [], "no selection"),
+        (["9-8"], [], "no selection"),
+        ([], ["1.3-2"], "no selection"),
+        ([], ["1"], "no selection"),
+        (["1" * 19], [], "no selection"),
+        (["1-1001"], [], "more than 1,000 runs"),
+        (["1-999999999999999999"], [], "more than 1,000 runs"),
+        (["1-600,601-1200"], [], "more than 1,000 runs"),
+    ],
+    ids=str,
+)
+def test_any_other_address_is_told_what_is_wrong(runs: list[str], pages: list[str], reason: str) -> None:
+    with pytest.raises(Unreadable, match=reason):
+        parse(runs, pages)
+
+
+@pytest.mark.parametrize("query", ["", "runs=x", "runs=1-1001", "pages=1.1-999999999"])
+def test_a_selection_that_is_none_is_a_bad_request(
+    as_bob: Client, get: Get, runs: list[Run], query: str
+) -> None:
+    assert as_bob.get(f"/collections/101/selection.zip?{query}").status_code == 400
+    assert get(f"101/selection.zip?{query}").json()["code"] == 400
+
+
+def test_the_database_is_asked_as_often_for_many_runs_as_for_two(
+    get: Get, laptops: Collection, runs: list[Run], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    get("101/selection.zip?runs=1")  # notes the key's use
+    for _ in range(3):
+        make_ready_run(laptops, records(3), page_size=1)
+    with django_assert_num_queries(5) as asked:
+        get("101/selection.zip?runs=1-2", "HEAD")
+    with django_assert_num_queries(len(asked)):
+        get("101/selection.zip?runs=1-6", "HEAD")

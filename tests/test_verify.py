@@ -1,0 +1,260 @@
+"""Reading a run's files again: by `verify`, and by the button on the page of its files."""
+
+import io
+import zlib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team, Verification
+from collections_app.proof import background
+from collections_app.proof.verify import BeingVerified, Verifier
+from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
+from tests.faults import FileServer
+from tests.results import make_failed_run, make_ready_run, records
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def run(laptops: Collection) -> Run:
+    return make_ready_run(laptops, records(5), page_size=2)
+
+
+def path_of(file: ResultFile) -> Path:
+    return Path(storages["results"].path(file.key))
+
+
+def page(run: Run, position: int) -> ResultFile:
+    return run.files.get(kind=FileKind.PAGE, position=position)
+
+
+def change_a_byte(file: ResultFile) -> None:
+    data = bytearray(path_of(file).read_bytes())
+    data[3] ^= 1
+    path_of(file).write_bytes(data)
+
+
+# --- what is found ------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_whole_has_no_problems(run: Run) -> None:
+    read: list[int] = []
+    verifier = Verifier(run)
+    assert verifier.verify(read.append) == []
+    assert sum(read) == verifier.total == sum(run.files.values_list("size", flat=True))
+    verification = Verification.objects.get()
+    assert (verification.problems, verification.is_under_way) == ([], False)
+    assert verification.finished_at
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (change_a_byte, "Its bytes are not those that were written. Restore it from a backup."),
+        (lambda file: path_of(file).unlink(), "The file is missing from the results storage."),
+        (lambda file: path_of(file).write_bytes(b"short"), "The file in the results storage is damaged."),
+    ],
+    ids=["changed", "missing", "short"],
+)
+def test_each_file_that_is_not_as_it_was_is_named(
+    run: Run, damage: Callable[[ResultFile], Any], said: str
+) -> None:
+    damage(page(run, 2))
+    (problem,) = Verifier(run).verify()
+    assert problem.startswith(f"AU Laptops_1_Results_Page_2.json: {said}")
+    assert "Restore it from a backup." in problem
+    assert Verification.objects.get().problems == [problem]
+
+
+def test_a_crc_that_was_not_noted_yet_is_noted(run: Run) -> None:
+    run.files.filter(kind=FileKind.ARCHIVE).update(crc32=None)
+    Verifier(run).verify()
+    archive = run.files.get(kind=FileKind.ARCHIVE)
+    assert archive.crc32 == zlib.crc32(path_of(archive).read_bytes())
+
+
+def test_of_an_accounts_files_it_is_asked_whether_they_are_there(crawlers: Team, settings: Settings) -> None:
+    contents = {f"AU Laptops_7_Results_{what}": b"[1, 2, 3]" for what in ("Page_1.json", "All_Pages.zip")}
+    with FileServer(contents).running() as server:
+        settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
+        account = make_account(crawlers, base_url=server.base_url)
+        run = make_remote_run(make_remote_collection(account, kind=Kind.AMAZON), 7)
+        assert Verifier(run).verify() == []
+        contents.popitem()
+        (problem,) = Verifier(Run.objects.get()).verify()
+    assert problem == "AU Laptops_7_Results_All_Pages.zip: The account has this file no longer."
+
+
+def test_a_run_that_is_deleted_meanwhile_is_not_damaged(run: Run) -> None:
+    verifier = Verifier(run)
+    for file in run.files.all():
+        path_of(file).unlink()
+    Run.objects.all().delete()
+    assert verifier.verify() == []
+
+
+# --- one at a time ------------------------------------------------------------------------------
+
+
+def test_a_run_is_verified_by_one_at_a_time(run: Run) -> None:
+    first = Verifier(run)
+    with pytest.raises(BeingVerified):
+        Verifier(run)
+    first.verify()
+    assert Verifier(run).verify() == []
+
+
+@pytest.mark.parametrize(
+    "shift", [timedelta(seconds=-1), timedelta(hours=2)], ids=["killed", "clock put back"]
+)
+def test_one_that_was_killed_is_in_nobodys_way_for_long(run: Run, shift: timedelta) -> None:
+    killed = Verifier(run)
+    Verification.objects.update(lease_expires_at=timezone.now() + shift)
+    assert not Verification.objects.get().is_under_way
+    change_a_byte(page(run, 1))
+    assert len(Verifier(run).verify()) == 1
+    killed.verify()  # it was not killed after all, and changes nothing
+    assert Verification.objects.get().problem_count == 1
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def verify(*args: object) -> tuple[str, str, str]:
+    """Call the command; return what it prints, what it complains of, and why it fails."""
+    out, err, failure = io.StringIO(), io.StringIO(), ""
+    try:
+        call_command("verify", *map(str, args), stdout=out, stderr=err, no_color=True)
+    except CommandError as error:
+        failure = str(error)
+    return out.getvalue(), err.getvalue(), failure
+
+
+def test_the_command_verifies_everything(run: Run, headphones: Collection, laptops: Collection) -> None:
+    make_ready_run(headphones)
+    make_failed_run(laptops)
+    assert verify() == ("2 runs verified: all files are whole.\n", "", "")
+    assert Verification.objects.count() == 2
+
+
+def test_the_command_verifies_what_it_is_told(run: Run, laptops: Collection) -> None:
+    for _ in range(2):
+        make_ready_run(laptops)
+    assert verify("AU Laptops")[0] == "3 runs verified: all files are whole.\n"
+    assert verify(101, 1, 3)[0] == "2 runs verified: all files are whole.\n"
+
+
+def test_the_command_names_what_is_damaged_and_fails(run: Run, laptops: Collection) -> None:
+    make_ready_run(laptops)
+    change_a_byte(page(run, 1))
+    out, err, failure = verify(101)
+    assert out == "1 run verified: all files are whole.\n"
+    assert err.startswith("Run 1 of AU Laptops: AU Laptops_1_Results_Page_1.json: Its bytes are not those")
+    assert failure == "1 run could not be verified; see above."
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [(["Nothing"], "Nothing"), ([101, 9], "no run 9"), ([101, 2], "Run 2 failed"), ([101, "x"], "number")],
+    ids=str,
+)
+def test_the_command_says_what_it_can_not_find(
+    run: Run, laptops: Collection, args: list[object], said: str
+) -> None:
+    make_failed_run(laptops)
+    assert said in verify(*args)[2]
+
+
+# --- the button ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify before the answer."""
+    monkeypatch.setattr(background, "_in_background", lambda work: work())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_member_verifies_and_sees_the_result(as_bob: Client, run: Run) -> None:
+    address = "/collections/101/runs/1/files/"
+    assert "Verify reads them again" in as_bob.get(address).content.decode()
+    answer = as_bob.post("/collections/101/runs/1/verify")
+    assert (answer.status_code, answer["Location"]) == (302, "/collections/101/runs/1/")
+    assert "Every file is as it was written" in as_bob.get(address).content.decode()
+    change_a_byte(page(run, 2))
+    as_bob.post("/collections/101/runs/1/verify")
+    shown = as_bob.get(address).content.decode()
+    assert "1 file is not as it should be" in shown
+    assert "AU Laptops_1_Results_Page_2.json: Its bytes are not those" in shown
+
+
+def test_while_it_is_under_way_htmx_asks_how_far_it_is(as_bob: Client, run: Run) -> None:
+    verifier = Verifier(run)
+    part = as_bob.get("/collections/101/runs/1/verify", headers={"HX-Request": "true"}).content.decode()
+    assert 'hx-trigger="every 1s"' in part
+    verifier.verify()
+    part = as_bob.get("/collections/101/runs/1/verify", headers={"HX-Request": "true"}).content.decode()
+    assert "every 1s" not in part
+    assert 'data-announce="Run 1 is verified"' in part
+
+
+def test_who_asks_again_meanwhile_is_told(as_bob: Client, run: Run) -> None:
+    Verifier(run)
+    answer = as_bob.post("/collections/101/runs/1/verify", follow=True)
+    assert "Run 1 is being verified just now." in answer.content.decode()
+
+
+def test_a_process_verifies_few_runs_at_once(
+    as_bob: Client, laptops: Collection, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Callable[[], None]] = []
+    monkeypatch.setattr(background, "_in_background", waiting.append)
+    for _ in range(2):
+        make_ready_run(laptops)
+    for number in (1, 2):
+        as_bob.post(f"/collections/101/runs/{number}/verify")
+    answer = as_bob.post("/collections/101/runs/3/verify", follow=True)
+    assert "Other runs are being verified just now." in answer.content.decode()
+    for work in waiting:
+        work()
+    as_bob.post("/collections/101/runs/3/verify")
+    waiting[-1]()
+    assert Verification.objects.exclude(finished_at=None).count() == 3
+
+
+def test_a_run_that_is_not_ready_can_not_be_verified(as_bob: Client, laptops: Collection) -> None:
+    make_failed_run(laptops)
+    assert as_bob.post("/collections/101/runs/1/verify").status_code == 404
+
+
+# --- at write time ------------------------------------------------------------------------------
+
+
+def test_a_run_does_not_turn_ready_with_fewer_records_than_were_added(laptops: Collection) -> None:
+    writer = ResultSetWriter.start(laptops, page_size=2)
+    for record in records(5):
+        writer.add_record(record)
+    ResultFile.objects.filter(position=2).update(records=1)
+    with pytest.raises(RecordsLost, match="5 records were added to run 1; its files hold 4"), writer:
+        pass  # leaving the block finishes the run
+    assert not Run.objects.exists()
+
+
+def test_a_run_with_fewer_records_than_were_asked_for_is_partial(as_bob: Client, laptops: Collection) -> None:
+    with ResultSetWriter.start(laptops, total=250) as writer:
+        writer.add_record({"asin": "B1"})
+    assert Run.objects.get().is_partial
+    assert (
+        "1 of the 250 records that were asked for"
+        in as_bob.get("/collections/101/runs/1/files/").content.decode()
+    )
