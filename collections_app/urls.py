@@ -43,6 +43,7 @@ people = [
                 path("runs/<int:number>/", run_files.run_home, name="run"),
                 path("runs/<int:number>/files/", run_files.run_files, name="run_files"),
                 path("selection", selection.selection, name="selection"),
+                path("selection.json", selection.selection_json, name="selection_json"),
                 path("selection.zip", selection.selection_zip, name="selection_zip"),
                 path("runs/<int:number>/verify", verify.verify, name="verify"),
                 path("runs/<int:number>/all.zip", run_files.run_all, name="run_all"),

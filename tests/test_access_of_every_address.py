@@ -55,6 +55,8 @@ TABLE = {
     "selection": ("collections/101/selection", "GET HEAD", "login 403 403 in in in"),
     "selection_zip": ("collections/101/selection.zip?runs=1", "GET HEAD", "login 403 403 in in in"),
     "verify": ("collections/101/runs/1/verify", FORM, "login 403 403 in in in"),
+    # Its page was never counted, so it passes for no list.
+    "selection_json": ("collections/101/selection.json?runs=1", "GET HEAD", "login 403 403" + " in404" * 3),
     "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
     "members": ("members/", "GET HEAD", "login 403 in in in in"),
     "member_add": ("members/add", FORM, "login 403 in 403 in in"),
@@ -92,6 +94,7 @@ TABLE = {
     "api:run_all": ("api/v1/collections/101/runs/1/all.zip", "GET HEAD", "in401 " * 6),
     "api:latest_all": ("api/v1/collections/101/latest/all.zip", "GET HEAD", "in401 " * 6),
     "api:selection_zip": ("api/v1/collections/101/selection.zip?runs=1", "GET HEAD", "in401 " * 6),
+    "api:selection_json": ("api/v1/collections/101/selection.json?runs=1", "GET HEAD", "in401 " * 6),
     "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
     "api/": ("api/anything/else", "", "404 404 404 404 404 404"),
     "admin": ("admin/", "", "login 403 403 403 403 403"),
@@ -107,6 +110,7 @@ SCRIPTS = {
     "api:run_all": "401 403 401 401 200",
     "api:latest_all": "401 403 401 401 200",
     "api:selection_zip": "401 403 401 401 200",
+    "api:selection_json": "401 403 401 401 404",
 }
 
 

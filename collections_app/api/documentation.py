@@ -9,6 +9,7 @@ from collections_app.access import NOT_YOURS
 from collections_app.api.auth import HEADER
 from collections_app.api.body import MAX_INTEGER
 from collections_app.api.runs import DEFAULT_LIMIT, MAX_LIMIT
+from collections_app.bundles.merged import MOST_MERGED
 from collections_app.bundles.selection import MOST_FILES, MOST_RUNS
 
 TITLE = "Results API"
@@ -269,14 +270,26 @@ SELECTION_ZIP = _run_file(
     ),
     latest=False,
 )
-SELECTION_ZIP["response"] = {**_FILE_ANSWERS, 400: Failure}
-SELECTION_ZIP["openapi_extra"] = {
-    "responses": {
-        **_FILE_EXAMPLES,
-        400: _refusal(400, "These are more than 1,000 runs. Select fewer at once."),
-    },
-    "parameters": [
-        _query("runs", "Runs as a whole, by number.", "88-91,95"),
-        _query("pages", "Pages of runs: run, dot, page.", "90.1-3,92.7"),
-    ],
-}
+SELECTION_JSON = _run_file(
+    "selection_json",
+    _RUNS,
+    "Several runs and pages as one JSON list",
+    (
+        "All records of several runs in one JSON list, those of the newest run first. It is joined while it "
+        "is sent and can be resumed as the ZIP can, under the same conditions; of at most "
+        f"{MOST_MERGED:,} files."
+    ),
+    latest=False,
+)
+for _operation in (SELECTION_ZIP, SELECTION_JSON):
+    _operation["response"] = {**_FILE_ANSWERS, 400: Failure}
+    _operation["openapi_extra"] = {
+        "responses": {
+            **_FILE_EXAMPLES,
+            400: _refusal(400, "These are more than 1,000 runs. Select fewer at once."),
+        },
+        "parameters": [
+            _query("runs", "Runs as a whole, by number.", "88-91,95"),
+            _query("pages", "Pages of runs: run, dot, page.", "90.1-3,92.7"),
+        ],
+    }

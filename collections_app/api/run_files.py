@@ -18,8 +18,9 @@ from collections_app.api.found import (
 )
 from collections_app.api.runs import RESULTS
 from collections_app.bundles.archives import ALL, run_archive, selection_archive
-from collections_app.bundles.selection import Unreadable, parse
-from collections_app.models import Run
+from collections_app.bundles.merged import merged_selection
+from collections_app.bundles.selection import Selection, Unreadable, parse
+from collections_app.models import Collection, Run
 from collections_app.proof.manifest import NAME as MANIFEST
 from collections_app.proof.manifest import manifest
 from collections_app.sources import Deliverable
@@ -52,17 +53,26 @@ def latest_all(request: HttpRequest, collection_id: Path[CollectionId]) -> HttpR
 
 
 def selection_zip(request: HttpRequest, collection_id: Path[CollectionId]) -> HttpResponseBase:
-    """Answer with one ZIP of several runs and pages.
+    """Answer with one ZIP of several runs and pages. Raises what _selected() does."""
+    return _selected(request, collection_id, selection_archive)
 
-    Raises what find_collection(), selection_archive() and deliver() raise, and Refused (400).
-    """
+
+def selection_json(request: HttpRequest, collection_id: Path[CollectionId]) -> HttpResponseBase:
+    """Answer with all records of several runs and pages as one list. Raises what _selected() does."""
+    return _selected(request, collection_id, merged_selection)
+
+
+def _selected(
+    request: HttpRequest, collection_id: str, make: Callable[[Collection, Selection], Deliverable]
+) -> HttpResponseBase:
+    """Raises what find_collection(), `make` and deliver() raise, and Refused (400)."""
     collection, reader = find_collection(request, collection_id)
     try:
-        selected = parse(request.GET.getlist("runs"), request.GET.getlist("pages"))
-        archive = selection_archive(collection, selected)
+        selection = parse(request.GET.getlist("runs"), request.GET.getlist("pages"))
+        made = make(collection, selection)
     except Unreadable as problem:
         raise Refused(400, str(problem)) from None
-    return delivered(request, archive, reader)
+    return delivered(request, made, reader)
 
 
 def _manifest_for(request: HttpRequest) -> Callable[[Run], Deliverable]:

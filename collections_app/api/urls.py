@@ -14,7 +14,14 @@ from collections_app import access
 from collections_app.api import documentation
 from collections_app.api.envelope import Refused, View, endpoint, failure
 from collections_app.api.files import download_result_file
-from collections_app.api.run_files import latest_all, latest_manifest, run_all, run_manifest, selection_zip
+from collections_app.api.run_files import (
+    latest_all,
+    latest_manifest,
+    run_all,
+    run_manifest,
+    selection_json,
+    selection_zip,
+)
 from collections_app.api.runs import list_run_results
 
 
@@ -64,6 +71,7 @@ _add_file(f"{_LATEST}/manifest.json", latest_manifest, documentation.LATEST_MANI
 _add_file(f"{_RUN}/all.zip", run_all, documentation.RUN_ALL)
 _add_file(f"{_LATEST}/all.zip", latest_all, documentation.LATEST_ALL)
 _add_file("/collections/{collection_id}/selection.zip", selection_zip, documentation.SELECTION_ZIP)
+_add_file("/collections/{collection_id}/selection.json", selection_json, documentation.SELECTION_JSON)
 
 
 @_api.exception_handler(Exception)
@@ -86,6 +94,7 @@ _VIEWS = {
     "run_all": endpoint("GET", "HEAD"),
     "latest_all": endpoint("GET", "HEAD"),
     "selection_zip": endpoint("GET", "HEAD"),
+    "selection_json": endpoint("GET", "HEAD"),
 }
 
 

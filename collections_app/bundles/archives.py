@@ -40,10 +40,16 @@ def archive_of(collection: Collection, files: list[ResultFile]) -> Deliverable:
 
     Raises NotDownloadable where one is at an account alone.
     """
-    numbers = sorted({file.run.number for file in files})
+    numbers = {file.run.number for file in files}
     folders = {number: f"Run {number}/" for number in numbers} if len(numbers) > 1 else {}
+    return _zip(name_of(collection, files, "zip"), files, folders)
+
+
+def name_of(collection: Collection, files: list[ResultFile], ending: str) -> str:
+    """Return what a file that is made of these is called."""
+    numbers = sorted({file.run.number for file in files})
     which = f"Run_{numbers[0]}" if len(numbers) == 1 else f"{len(numbers)}_Runs_{numbers[0]}_to_{numbers[-1]}"
-    return _zip(fitted(safe(collection.name), f"_{which}_Selection.zip"), files, folders)
+    return fitted(safe(collection.name), f"_{which}_Selection.{ending}")
 
 
 def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliverable:

@@ -280,6 +280,9 @@ class ResultFile(models.Model):
     archive_size = models.PositiveBigIntegerField(null=True)
     # Of the file itself, as every ZIP says it; files written before this was noted have none yet.
     crc32 = models.PositiveBigIntegerField(null=True)
+    # Between which bytes of a JSON list its records stand, without the brackets; noted once it was asked for.
+    list_start = models.PositiveBigIntegerField(null=True)
+    list_end = models.PositiveBigIntegerField(null=True)
 
     objects: ClassVar[ResultFileManager] = ResultFileManager()
 

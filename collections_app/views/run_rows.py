@@ -68,6 +68,7 @@ def _row(collection: Collection, run: Run, *, may_delete: bool, asks_for_sizes: 
         "asks_for_sizes": asks_for_sizes,
     }
     address = [collection.pk, run.number]
+    context["run_address"] = reverse("run", args=address)
     if run.is_ready:
         folds = run.page_count > PAGES_UNFOLDED and len(run.pages) > PAGES_WHERE_FOLDED
         context["pages"] = run.pages[:PAGES_WHERE_FOLDED] if folds else run.pages

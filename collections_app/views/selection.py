@@ -1,4 +1,6 @@
-"""Several runs and pages of a collection as one ZIP, and what the bar under the list says of them."""
+"""Several runs and pages of a collection as one file, and what the bar under the list says of them."""
+
+from collections.abc import Callable
 
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse
@@ -9,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
 from collections_app.bundles.archives import archive_of, selection_archive
+from collections_app.bundles.merged import merged_selection
 from collections_app.bundles.selection import Selection, Unreadable, files_of, parse
 from collections_app.models import Collection, NotDownloadable
 from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable
@@ -19,10 +22,22 @@ from collections_app.views.delivered import delivered
 @require_safe
 def selection_zip(request: MemberRequest, collection: Collection) -> HttpResponseBase:
     """Deliver one ZIP of the runs and pages that the address names."""
+    return _delivered(request, collection, selection_archive)
 
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def selection_json(request: MemberRequest, collection: Collection) -> HttpResponseBase:
+    """Deliver all records of the runs and pages that the address names as one JSON list."""
+    return _delivered(request, collection, merged_selection)
+
+
+def _delivered(
+    request: MemberRequest, collection: Collection, make: Callable[[Collection, Selection], Deliverable]
+) -> HttpResponseBase:
     def found() -> Deliverable:
         try:
-            return selection_archive(collection, _selected(request))
+            return make(collection, _selected(request))
         except Unreadable as problem:
             raise BadRequest(str(problem)) from None
 
@@ -41,8 +56,9 @@ def selection(request: MemberRequest, collection: Collection) -> HttpResponse:
         context["runs"] = len({file.run_id for file in files})
     except (Unreadable, NotDownloadable, ResultNotFound, SourceUnavailable) as problem:
         context["problem"] = str(problem)
-    address = reverse("selection_zip", args=[collection.pk])
-    context["address"] = f"{address}?{request.GET.urlencode(safe=',.')}"
+    query = request.GET.urlencode(safe=",.")
+    for name in ("selection_zip", "selection_json"):
+        context[name] = f"{reverse(name, args=[collection.pk])}?{query}"
     return render(request, "download/_selected.html", context)
 
 

@@ -1,5 +1,6 @@
 """Several runs at once: selected by mouse and keyboard, and downloaded as one ZIP."""
 
+import json
 import zipfile
 
 from axe_playwright_python.sync_playwright import Axe
@@ -40,7 +41,8 @@ def test_the_keyboard_selects_a_span_and_clears_it(page: Page) -> None:
     page.get_by_label("Select run 85").press("Shift+Space")
     bar = page.get_by_role("form", name="Selected")
     expect(bar).to_contain_text("4 runs, 4 files,")
-    expect(bar.get_by_role("link")).to_have_attribute("href", "/collections/101/selection.zip?runs=85-88")
+    link = bar.get_by_role("link", name="Download as one ZIP")
+    expect(link).to_have_attribute("href", "/collections/101/selection.zip?runs=85-88")
     bar.get_by_role("button", name="Clear").press("Enter")
     expect(bar).to_be_hidden()
     expect(page.get_by_label("Select run 88")).to_be_focused()
@@ -77,7 +79,7 @@ def test_pages_of_a_run_are_selected_on_its_files_page(page: Page) -> None:
     page.get_by_label("Select page 1").click()
     bar = page.get_by_role("form", name="Selected")
     with page.expect_download() as started:
-        bar.get_by_role("link").click()
+        bar.get_by_role("link", name="Download as one ZIP").click()
     assert members(started.value) == ["AU Laptops_88_Results_Page_1.json"]
 
 
@@ -89,6 +91,16 @@ def test_without_javascript_a_button_sends_the_checkboxes(page_without_javascrip
     with page.expect_download() as started:
         page.get_by_role("button", name="Download selected as one ZIP").click()
     assert len(members(started.value)) == 2
+
+
+def test_the_records_come_merged_into_one_file(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_label("Select run 88").click()
+    page.get_by_label("Select run 87").click()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Merged into one JSON file").click()
+    assert started.value.suggested_filename == "AU Laptops_2_Runs_87_to_88_Selection.json"
+    assert len(json.loads(started.value.path().read_bytes())) == 500
 
 
 def test_the_bar_is_accessible_and_fits(open_page: NewPage) -> None:

@@ -1,0 +1,104 @@
+"""All records of several runs as one JSON list, joined while it is read."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collections_app.models import Collection, ResultFile, Team
+from tests.results import make_ready_run, make_run_of_pages, records, stored_records
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Get = Callable[..., HttpResponse]
+ADDRESS = "/collections/101/selection.json"
+
+
+def content(answer: HttpResponse) -> bytes:
+    assert answer.status_code in {200, 206}, b"".join(answer)
+    return b"".join(answer)
+
+
+def test_the_records_of_all_runs_come_as_one_list(as_bob: Client, laptops: Collection) -> None:
+    runs = [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
+    answer = as_bob.get(f"{ADDRESS}?runs=1-3")
+    body = content(answer)
+    assert json.loads(body) == [record for run in reversed(runs) for record in stored_records(run)]
+    assert answer["Content-Length"] == str(len(body))
+    assert answer["Content-Disposition"] == ('attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.json"')
+    assert json.loads(content(as_bob.get(f"{ADDRESS}?pages=1.2-3"))) == stored_records(runs[0])[2:]
+
+
+def test_a_script_gets_it_too(client: Client, bobs_key: str, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    answer = client.get(f"/api/v1{ADDRESS}?runs=1", headers={"x-api-key": bobs_key})
+    assert json.loads(content(answer)) == stored_records(run)
+
+
+def test_pages_of_any_look_are_joined(as_bob: Client, laptops: Collection) -> None:
+    pages = {
+        "a.json": b"\xef\xbb\xbf \n[ ]\n",
+        "b.json": b'\r\n\t[{"a": "]"} , \n {"b": "["}\t]\n\n',
+        "c.json": b"[]",
+        "d.json": b'[{"c":[]}]',
+        "e.json": b"[{" + b" " * 5000 + b'"d": 1' + b" " * 5000 + b"}]",
+    }
+    make_run_of_pages(laptops, pages)
+    for _ in range(2):  # where the brackets are is noted once
+        assert json.loads(content(as_bob.get(f"{ADDRESS}?runs=1"))) == [
+            *({"a": "]"}, {"b": "["}, {"c": []}, {"d": 1})
+        ]
+    assert not ResultFile.objects.filter(kind="page", list_start=None).exists()
+
+
+def test_no_record_at_all_is_an_empty_list(as_bob: Client, laptops: Collection) -> None:
+    for _ in range(2):
+        make_ready_run(laptops, [])
+    assert json.loads(content(as_bob.get(f"{ADDRESS}?runs=1-2"))) == []
+
+
+def test_of_category_runs_the_lists_are_joined(as_bob: Client, headphones: Collection) -> None:
+    runs = [make_ready_run(headphones, records(count)) for count in (1, 2)]
+    body = content(as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1-2"))
+    assert json.loads(body) == [record for run in reversed(runs) for record in stored_records(run)]
+
+
+@pytest.mark.no_cover
+def test_any_part_is_that_part_of_the_whole(as_bob: Client, laptops: Collection) -> None:
+    for count in (3, 0, 2):
+        make_ready_run(laptops, records(count), page_size=1)
+    address = f"{ADDRESS}?runs=1-3"
+    whole = as_bob.get(address)
+    etag, body = whole["ETag"], content(whole)
+
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
+    def check(first: int, length: int) -> None:
+        headers = {"Range": f"bytes={first}-{first + length - 1}", "If-Range": etag}
+        assert content(as_bob.get(address, headers=headers)) == body[first : first + length]
+
+    check()
+
+
+def test_what_is_no_plain_list_is_named(as_bob: Client, headphones: Collection) -> None:
+    make_run_of_pages(headphones, {"list.json": b'{"asins": [{"asin": "B1"}]}'})
+    answer = as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1")
+    assert answer.status_code == 404
+    assert "category_asins.json of run 1 is no plain list" in answer.content.decode()
+
+
+def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers: Team) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    make_remote_run(collection, 7)
+    answer = as_bob.get(f"/collections/{collection.pk}/selection.json?runs=7")
+    assert answer.status_code == 404
+    assert "Keep results here" in answer.content.decode()
+
+
+def test_an_address_that_names_nothing_is_a_bad_request(as_bob: Client, laptops: Collection) -> None:
+    assert as_bob.get(ADDRESS).status_code == 400
