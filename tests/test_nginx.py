@@ -37,7 +37,7 @@ run = Run.objects.get(collection=101, number=88)
 for position, (name, size) in enumerate({SIZES!r}.items(), 1000):
     run.files.create(
         kind="page", position=position, name=name, key={KEYS!r}[name], size=size,
-        modified=datetime.datetime(2026, 6, 20, 12, 5, tzinfo=datetime.UTC),
+        modified=datetime.datetime(2026, 6, 20, 12, 5, tzinfo=datetime.UTC), sha256="5a" * 32,
     )
 """
 MODIFIED = 1781957100  # that time
@@ -215,7 +215,7 @@ def test_nginx_sends_a_part(site: Site, asked: str) -> None:
     whole = content(ODD)
     first, last = map(int, re.findall(r"\d+", by_the_app.headers["Content-Range"])[:2])
     assert (answer.status_code, answer.content) == (206, whole[first : last + 1])
-    for header in ("Content-Range", "Content-Length", "ETag", "Last-Modified", *SECURITY):
+    for header in ("Content-Range", "Content-Length", "ETag", "Last-Modified", "Repr-Digest", *SECURITY):
         assert answer.headers[header] == by_the_app.headers[header], header
 
 

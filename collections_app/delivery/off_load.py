@@ -56,6 +56,8 @@ def off_loaded(
         "X-Delivery-ETag": headers["ETag"],
         "X-Delivery-Modified": headers["Last-Modified"],
     }
+    if "Repr-Digest" in headers:
+        told["X-Delivery-Digest"] = headers["Repr-Digest"]
     if is_part:
         told["X-Delivery-Range"] = part.header
     signed = {
