@@ -107,7 +107,7 @@ def test_deleting_is_offered_in_the_row_that_one_is_at(page: Page) -> None:
     expect(delete).to_have_css("opacity", "1")
     page.mouse.move(0, 0)
     expect(delete).to_have_css("opacity", "0")
-    row.get_by_role("link").nth(1).focus()
+    row.get_by_role("link", name="Page 1").focus()
     page.keyboard.press("Shift+Tab")
     expect(delete).to_be_focused()
     expect(delete).to_have_css("opacity", "1")
