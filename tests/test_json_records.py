@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collections_app.formats import json_records
-from collections_app.formats.json_records import InvalidRecords, read_json_lines, read_records
+from collections_app.formats.json_records import InvalidRecords, read_json_lines, read_records, read_values
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -277,3 +277,39 @@ def test_what_stands_beside_a_wrapped_list_is_skipped(
     content = f'{{"a": {value}, "asins": [{{"b": {value}}}], "c":{value}\n}}'.encode()
     assert list(read_records(io.BytesIO(content))) == [{"b": json.loads(value)}]
     assert list(json_records.read_keys(io.BytesIO(content))) == ["a", "asins", "c"]
+
+
+class TestAnyValues:
+    """What a file holds is shown, also where it is not what it should be."""
+
+    @pytest.mark.parametrize(
+        ("text", "values"),
+        [
+            ('[{"a": 1}, 2, "three", null, [4], {"a": 5}]', [{"a": 1}, 2, "three", None, [4], {"a": 5}]),
+            ("[]", []),
+            ('{"asins": [{"a": 1}, 2], "more": 3}', [{"a": 1}, 2]),
+            ('{"a": 1, "b": {}}', [{"a": 1, "b": {}}]),
+            ('{"asins": 5}', [{"asins": 5}]),
+            ("{}", [{}]),
+            (" 17 ", [17]),
+            ('"words"', ["words"]),
+        ],
+    )
+    def test_whatever_it_is(self, text: str, values: list[object]) -> None:
+        assert list(read_values(io.BytesIO(text.encode()))) == values
+
+    def test_many_objects_with_something_else_among_them(self) -> None:
+        values: list[object] = [{"asin": f"B{number:09}", "title": "x" * 50} for number in range(20_000)]
+        values[7_777] = "not an object"
+        assert list(read_values(io.BytesIO(json.dumps(values).encode()))) == values
+
+    @pytest.mark.parametrize("text", ["", "nonsense", "[1", "[1,]", "[1] 2", '{"a"}', "[1 2]", "<html>"])
+    def test_what_is_no_json_is_said(self, text: str) -> None:
+        with pytest.raises(InvalidRecords):
+            list(read_values(io.BytesIO(text.encode())))
+
+    def test_what_comes_before_the_mistake_is_not_lost(self) -> None:
+        values = read_values(io.BytesIO(b'[{"a": 1}, 2, oops]'))
+        assert [next(values), next(values)] == [{"a": 1}, 2]
+        with pytest.raises(InvalidRecords):
+            next(values)

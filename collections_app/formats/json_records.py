@@ -100,6 +100,26 @@ def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None =
         text.fail("Expected nothing after the list")
 
 
+def read_values(stream: Readable) -> Iterator[Any]:
+    """Yield what a JSON array holds, whatever it is; of a wrapped list its items; anything else itself.
+
+    For those who show what a file holds, also where that is not what it should be. Raises InvalidRecords,
+    after the values that could be read.
+    """
+    text = _Text(stream, _decoders(None))
+    match text.peek():
+        case "[":
+            yield from _values(text)
+        case "{":
+            yield from _wrapped_values(text)
+        case "":
+            text.fail("The file is empty")
+        case _:
+            yield text.take_value()
+    if text.peek():
+        text.fail("Expected nothing after the list")
+
+
 def read_keys(stream: Readable) -> Iterator[str]:
     """Yield the keys of a JSON object, whose values are skipped. Raises InvalidRecords."""
     text = _Text(stream)
@@ -142,7 +162,7 @@ def _whole_line(line: bytes) -> Record | None:
     return None
 
 
-def _batches(text: "_Text") -> Iterator[list[Any]]:
+def _batches(text: "_Text", *, of_anything: bool = False) -> Iterator[list[Any]]:
     if not text.peek():
         text.fail("The file is empty")
     text.expect("[", "Expected a list of records, in [ and ]")
@@ -150,11 +170,30 @@ def _batches(text: "_Text") -> Iterator[list[Any]]:
         text.expect("]", "")
         return
     while True:
-        yield text.take_some() or [text.take_object()]
+        is_value = of_anything and text.peek() != "{"
+        yield text.take_some() or [text.take_value() if is_value else text.take_object()]
         if text.peek() == "]":
             text.expect("]", "")
             return
         text.expect(",", "Expected , or ] after the record")
+
+
+def _wrapped_values(text: "_Text") -> Iterator[Any]:
+    other: dict[str, Any] = {}
+    found = False
+    for key in _keys(text):
+        if key == WRAPPER and text.peek() == "[":
+            found = True
+            yield from _values(text)
+        else:
+            other[key] = text.take_value()
+    if not found:
+        yield other
+
+
+def _values(text: "_Text") -> Iterator[Any]:
+    for some in _batches(text, of_anything=True):
+        yield from some
 
 
 def _wrapped_batches(text: "_Text") -> Iterator[list[Any]]:

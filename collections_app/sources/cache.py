@@ -49,6 +49,24 @@ def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
     return entry
 
 
+def existing(name: str) -> BinaryIO | None:
+    """Return the entry of that name, opened; None where there is none."""
+    return _opened(name)
+
+
+def drop(name: str) -> None:
+    """Remove the entry of that name, where there is one."""
+    _path(name).unlink(missing_ok=True)
+
+
+def beside(name: str, what: str) -> Path:
+    """Return where whoever makes an entry may keep something meanwhile.
+
+    It is theirs alone for as long as `make` runs. What they leave there is removed as an unfinished entry is.
+    """
+    return _path(f"{name}.{what}{_ASIDE}")
+
+
 def _opened(name: str) -> BinaryIO | None:
     try:
         entry = _path(name).open("rb")

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from collections_app.access import Action, MemberRequest, collection_member
 from collections_app.models import Collection
+from collections_app.preview.removal import forget, made_of
 from collections_app.result_sets.lease import RunIsBeingWritten
 from collections_app.result_sets.removal import delete_run
 
@@ -15,7 +16,7 @@ from collections_app.result_sets.removal import delete_run
 @require_http_methods(["GET", "HEAD", "POST"])
 def run_delete(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Ask, and then delete the run with its files."""
-    run = collection.runs.filter(number=number).first()
+    run = collection.runs.filter(number=number).with_files().first()
     if run is None:
         raise Http404(f"This collection has no run {number}. It may have been deleted already.")
     if collection.is_remote:
@@ -27,8 +28,10 @@ def run_delete(request: MemberRequest, collection: Collection, number: int) -> H
         return redirect("download", collection.pk)
     if request.method != "POST":
         return render(request, "download/delete.html", {"collection": collection, "run": run})
+    made = made_of(run)
     try:
         delete_run(run)
+        forget(made)
         messages.success(request, f"Deleted run {number} of “{collection}” and its files.")
     except RunIsBeingWritten as error:
         messages.error(request, str(error))

@@ -9,6 +9,8 @@ document.addEventListener("htmx:afterSwap", (event) => {
   const added = event.target;
   const asker = event.detail.requestConfig.elt;
   if (!asker.matches("[data-focus-added]")) return;
+  // Rows that came because somebody scrolled to their place leave the focus where it is.
+  if (event.detail.requestConfig.triggeringEvent?.type === "intersect") return;
   if (added.matches("tbody")) {
     const row = added.rows[0];
     row.tabIndex = -1;

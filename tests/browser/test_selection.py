@@ -74,8 +74,8 @@ def test_a_page_that_is_out_of_date_says_what_is_wrong(page: Page) -> None:
     expect(bar.get_by_role("link")).to_have_count(0)
 
 
-def test_pages_of_a_run_are_selected_on_its_files_page(page: Page) -> None:
-    page.goto("/collections/101/runs/88/files/")
+def test_pages_of_a_run_are_selected_on_its_page(page: Page) -> None:
+    page.goto("/collections/101/runs/88/")
     page.get_by_label("Select page 1").click()
     bar = page.get_by_role("form", name="Selected")
     with page.expect_download() as started:

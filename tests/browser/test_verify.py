@@ -4,7 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.server import DemoServer
 
-FILES = "/collections/101/runs/87/files/"
+FILES = "/collections/101/runs/87/"
 DAMAGE = """
 from django.core.files.storage import storages
 from collections_app.models import ResultFile

@@ -1,0 +1,97 @@
+"""Work that goes on when nobody waits for it any more: once for each name, and a few at a time."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
+
+from django.db import connections
+
+from collections_app.database import give_back
+
+T = TypeVar("T")
+
+# Who asks within so many seconds of a failure gets the same one: a page that asks again and again must not
+# start the work each time.
+_REST_SECONDS = 15.0
+
+
+class StillWorking(Exception):
+    """The work is under way, or waits for its turn."""
+
+
+class Background:
+    """Pieces of work of this process, each under a name."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.clear()
+        # Threads don't come along into a forked process.
+        os.register_at_fork(after_in_child=self.clear)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lock = threading.Lock()
+        self._futures: dict[str, Future[Any]] = {}
+        self._failed_at: dict[str, float] = {}
+
+    def done_within(self, seconds: float, name: str, work: Callable[[], T]) -> T:
+        """Return what the work of that name returns, starting it where it isn't under way.
+
+        Raises what it raises, and StillWorking where it takes longer than that.
+        """
+        future = self._joined(name, work)
+        if not future.done():
+            give_back()
+            wait([future], timeout=seconds)
+        if not future.done():
+            raise StillWorking
+        done: T = future.result()
+        return done
+
+    def _joined(self, name: str, work: Callable[[], T]) -> "Future[T]":
+        with self._lock:
+            self._forget_old_failures()
+            if name in self._futures:
+                return self._futures[name]
+            if sum(not future.done() for future in self._futures.values()) >= self._most:
+                raise StillWorking
+            future = self._futures[name] = Future()
+        try:
+            in_background(lambda: self._do(name, future, work))
+        except RuntimeError:  # the machine gives no more threads
+            with self._lock:
+                self._futures.pop(name, None)
+            raise StillWorking from None
+        return future
+
+    def _do(self, name: str, future: "Future[T]", work: Callable[[], T]) -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001  # whoever waits for it gets it
+            self._failed_at[name] = time.monotonic()
+            future.set_exception(error)
+        else:
+            with self._lock:
+                self._futures.pop(name, None)
+
+    def _forget_old_failures(self) -> None:
+        now = time.monotonic()
+        for name in [name for name, at in self._failed_at.items() if now - at > _REST_SECONDS]:
+            del self._failed_at[name]
+            self._futures.pop(name, None)
+
+
+def in_background(work: Callable[[], None]) -> None:
+    """Do the work in a thread of its own."""
+
+    def worked() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    # It doesn't keep the process from ending: what isn't done by then is begun again.
+    threading.Thread(target=worked, name="preview", daemon=True).start()

@@ -1,0 +1,94 @@
+"""DuckDB, locked down: it sees the files that it is given and nothing else, and ends when its time is over.
+
+What people type never becomes part of a statement. Values are parameters, and columns are called c0, c1, ...
+whatever their names are.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from collections_app.database import give_back
+
+# Of each connection, of which there are in each web process as many as these say: questions don't wait for
+# tables to be made.
+_MEMORY = "256MB"
+_THREADS = 2
+QUESTIONS = threading.BoundedSemaphore(2)
+MAKING = threading.BoundedSemaphore(1)
+
+
+class TookTooLong(Exception):
+    """A question was not answered within its time."""
+
+
+class Unreadable(Exception):
+    """DuckDB can't read what it was given; the message is its own, and for the log."""
+
+
+class Database:
+    """A connection that sees some files."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def ask(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of the answer."""
+        return self._connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def database(
+    *files: Path,
+    seconds: float,
+    threads: int = _THREADS,
+    turn: threading.BoundedSemaphore = QUESTIONS,
+) -> Iterator[Database]:
+    """Give a connection that may read and write these files, for so many seconds.
+
+    Raises TookTooLong, also where too many others are at it, and Unreadable.
+    """
+    if not turn.acquire(blocking=False):
+        give_back()
+        if not turn.acquire(timeout=seconds):
+            raise TookTooLong
+    try:
+        with _connected(files, threads) as connection, _interrupted_after(seconds, connection):
+            yield Database(connection)
+    except duckdb.InterruptException:
+        raise TookTooLong from None
+    except duckdb.Error as error:
+        raise Unreadable(str(error)) from error
+    finally:
+        turn.release()
+
+
+@contextmanager
+def _connected(files: Sequence[Path], threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": _MEMORY,
+        "threads": threads,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": "",
+    }
+    with duckdb.connect(":memory:", config=settings) as connection:
+        connection.execute("SET allowed_paths = $files", {"files": [str(file) for file in files]})
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+@contextmanager
+def _interrupted_after(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

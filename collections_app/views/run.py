@@ -1,0 +1,351 @@
+"""A run's own page: what is in it, before anybody downloads it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from collections_app.access import Action, MemberRequest, collection_member
+from collections_app.models import Collection, FileKind, ResultFile, Run
+from collections_app.preview.background import StillWorking
+from collections_app.preview.engine import TookTooLong
+from collections_app.preview.facts import Facts, facts_of
+from collections_app.preview.first import first_records
+from collections_app.preview.questions import MOST_SORTED, Question, answer, record_of
+from collections_app.preview.records import Record, columns_of, files_of_records
+from collections_app.preview.table import (
+    NotPrepared,
+    Progress,
+    Table,
+    is_made,
+    is_made_unasked,
+    progress_of,
+    table_of,
+)
+from collections_app.views.record_cells import Cell, cells, pretty
+from collections_app.views.run_files import verification_of
+from collections_app.views.run_rows import files_address
+
+# How long a request waits for what is prepared in the background.
+_PATIENCE = 0.8
+_COLUMNS_SHOWN = 12
+_FILES_SHOWN = 500
+_TOO_LONG = "This took too long. Try it with fewer words, or without sorting."
+
+
+@collection_member(Action.SEE)
+@require_safe
+def run(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
+    """Show a run: facts, files and records.
+
+    `q` searches the records, `sort` and `dir` order them, `column` (several) are the columns, and `after`
+    goes on after so many records. htmx gets the records alone.
+    """
+    found = _run(collection, number)
+    wish = _wish(request)
+    context = {"collection": collection, "run": found, "wish": wish, **_files(found)}
+    context["most_sorted"] = MOST_SORTED
+    if found.is_ready:
+        context["view"] = _view(files_of_records(found), wish)
+    response = render(request, _template(request, wish), context)
+    # A fragment and the whole page share an address.
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+@collection_member(Action.SEE)
+@require_safe
+def run_facts(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
+    """Show facts of a ready run's records; htmx gets them without the page around.
+
+    `read` says that somebody wants them of a large run as well, which has to be read for it.
+    """
+    found = _run(collection, number)
+    context: dict[str, object] = {"collection": collection, "run": found}
+    if found.is_ready:
+        files = files_of_records(found)
+        context |= _facts(files, is_wanted="read" in request.GET)
+    fragment = request.htmx and not request.htmx.history_restore_request
+    response = render(request, "run/_facts.html" if fragment else "run/facts.html", context)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+@collection_member(Action.SEE)
+@require_safe
+def record(request: MemberRequest, collection: Collection, number: int, place: int) -> HttpResponse:
+    """Show the whole JSON of one record of a ready run; htmx gets it without the page around."""
+    found = _run(collection, number)
+    if not found.is_ready:
+        raise Http404(f"Run {number} has no records to show: it is not completed.")
+    context: dict[str, object] = {"collection": collection, "run": found, "place": place}
+    context |= _record(files_of_records(found), place)
+    context["in_dialog"] = request.htmx.target == "record-dialog"
+    fragment = request.htmx and not request.htmx.history_restore_request
+    response = render(request, "run/_record.html" if fragment else "run/record.html", context)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _run(collection: Collection, number: int) -> Run:
+    found = collection.runs.filter(number=number).with_files().first()
+    if found is None:
+        raise Http404(f"This collection has no run {number}.")
+    found.collection = collection
+    return found
+
+
+def _files(found: Run) -> dict[str, object]:
+    """Return what the page shows of the run's files, and of when they were last read again."""
+    files = found.ready_files if found.is_ready else []
+    for file in files:
+        file.run = found
+    # The ZIP comes first: whoever proves one file most often proves that.
+    shown = sorted(files, key=lambda file: (file.position > 0, file.position))[:_FILES_SHOWN]
+    sizes = [file.size for file in files]
+    return {
+        "folder": files_address(found.collection, found.number),
+        "files": shown,
+        "more_files": len(files) - len(shown),
+        "selectable": any(file.kind == FileKind.PAGE and file.is_stored for file in shown),
+        "file_count": len(files),
+        "total_size": None if None in sizes else sum(size or 0 for size in sizes),
+        "verification": verification_of(found) if found.is_ready else None,
+    }
+
+
+def _template(request: MemberRequest, wish: "Wish") -> str:
+    if not request.htmx or request.htmx.history_restore_request:
+        return "run/page.html"
+    return "run/_rows.html" if wish.question.after else "run/_found.html"
+
+
+# --- what somebody wishes to see ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an address asks for: which records, and which columns of them."""
+
+    question: Question
+    columns: Sequence[str]
+
+    def address(self, **changes: str) -> str:
+        """Return the query of the same wish with some parts changed; an empty one is left out."""
+        question = self.question
+        parts = {"q": question.search, "sort": question.sort, "dir": "desc" if question.descending else ""}
+        pairs = [(name, value) for name, value in (parts | changes).items() if value]
+        return "?" + urlencode([*pairs, *(("column", column) for column in self.columns)])
+
+    @property
+    def again(self) -> str:
+        """The query of the very same wish."""
+        return self.address(after=str(self.question.after or ""))
+
+    @property
+    def from_start(self) -> str:
+        """The query of the first records of the wish."""
+        return self.address()
+
+    @property
+    def all(self) -> str:
+        """The query of all records, in the same order."""
+        return self.address(q="")
+
+
+def _wish(request: MemberRequest) -> Wish:
+    asked = request.GET
+    search = asked.get("q", "").replace("\0", "").strip()[:200]
+    after = asked.get("after", "0")
+    if not (after.isascii() and after.isdecimal() and len(after) <= 12):  # noqa: PLR2004
+        raise BadRequest("This address is damaged: its “after” part is no number of records.")
+    question = Question(search, asked.get("sort", ""), asked.get("dir") == "desc", int(after))
+    return Wish(question, list(dict.fromkeys(asked.getlist("column"))))
+
+
+# --- the records ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a column, which sorts by it."""
+
+    name: str
+    address: str
+    order: str  # as aria-sort has it; "" where it is not the one
+    is_of_numbers: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """The records as they are shown, or why they are not."""
+
+    rows: Sequence[tuple[Record, Sequence[Cell]]] = ()
+    heads: Sequence[Head] = ()
+    choices: Sequence[tuple[str, bool]] = ()  # each column, and whether it is shown
+    total: int | None = None  # how many records there are to be shown; None: not known
+    next: str = ""  # the address of the following ones
+    goes_on_unasked: bool = True  # they come as somebody scrolls
+    notes: Sequence[str] = field(default_factory=tuple)
+    problem: str = ""
+    is_late: bool = False
+    progress: Progress | None = None
+    is_end_of_sorted: bool = False
+
+
+def _view(files: Sequence[ResultFile], wish: Wish) -> View:
+    question = wish.question
+    if not (question.search or question.sort or question.after):
+        return _first_view(files, wish)
+    try:
+        table = table_of(files, seconds=_PATIENCE)
+        found = answer(table, question)
+    except StillWorking:
+        return View(progress=progress_of(files))
+    except NotPrepared as problem:
+        return View(problem=str(problem))
+    except TookTooLong:
+        return View(problem=_TOO_LONG)
+    shown, choices = _columns(table.columns, wish.columns)
+    return View(
+        rows=(rows := _rows(found.records, shown)),
+        heads=_heads(shown, rows, wish),
+        choices=choices,
+        total=found.total,
+        next=wish.address(after=str(question.after + len(found.records))) if found.has_more else "",
+        notes=_notes(table),
+        is_end_of_sorted=not found.has_more and found.total > MOST_SORTED,
+    )
+
+
+def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
+    first = first_records(files)
+    shown, choices = _columns(columns_of(each.fields for each in first.records), wish.columns)
+    return View(
+        rows=(rows := _rows(first.records, shown)),
+        heads=_heads(shown, rows, wish),
+        choices=choices,
+        total=len(first.records) if first.is_all else None,
+        next="" if first.is_all or not first.records else wish.address(after=str(len(first.records))),
+        goes_on_unasked=is_made_unasked(files),
+        notes=[first.problem] if first.problem and first.records else [],
+        problem="" if first.records else first.problem,
+        is_late=first.is_late,
+    )
+
+
+def _columns(known: Sequence[str], chosen: Sequence[str]) -> tuple[list[str], list[tuple[str, bool]]]:
+    """Return the columns to show, and all that there are to choose from."""
+    wanted = set(chosen)
+    shown = [column for column in known if column in wanted] or list(known[:_COLUMNS_SHOWN])
+    marked = set(shown)
+    return shown, [(column, column in marked) for column in known]
+
+
+def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[tuple[Record, list[Cell]]]:
+    return [(each, cells(each.fields, columns)) for each in records]
+
+
+def _heads(columns: Sequence[str], rows: Sequence[tuple[Record, Sequence[Cell]]], wish: Wish) -> list[Head]:
+    heads = []
+    for place, column in enumerate(columns):
+        kinds = {row[place].kind for _, row in rows} - {"nothing"}
+        heads.append(Head(column, *_next_order(column, wish), is_of_numbers=kinds == {"number"}))
+    return heads
+
+
+def _next_order(column: str, wish: Wish) -> tuple[str, str]:
+    """Return where a column's head leads, and its order: first upwards, then downwards, then none."""
+    if column != wish.question.sort:
+        return wish.address(sort=column, dir=""), ""
+    if wish.question.descending:
+        return wish.address(sort="", dir=""), "descending"
+    return wish.address(dir="desc"), "ascending"
+
+
+def _notes(table: Table) -> list[str]:
+    notes = [f"{problem} What comes after that place is not shown." for problem in table.problems]
+    if not table.is_whole:
+        notes.append(
+            f"This run is large: searching, sorting and facts are about its first {table.records:,} records."
+        )
+    return notes
+
+
+# --- facts and single records ---------------------------------------------------------------------
+
+
+def _facts(files: Sequence[ResultFile], *, is_wanted: bool) -> dict[str, object]:
+    if not files:
+        return {}
+    if not (is_wanted or is_made_unasked(files) or is_made(files)):
+        return {"is_large": True}
+    try:
+        table = table_of(files, seconds=_PATIENCE)
+        facts = facts_of(table, seconds=_PATIENCE)
+    except StillWorking:
+        return {"progress": progress_of(files)}
+    except NotPrepared as problem:
+        return {"problem": str(problem)}
+    return {"facts": facts, "plot": _plot(facts), "notes": _notes(table)}
+
+
+@dataclass(frozen=True)
+class PlotBar:
+    """A bar of a plot, in the units of its picture."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+_PLOT_WIDTH, _PLOT_HEIGHT, _GAP = 320, 72, 2
+
+
+def _plot(facts: Facts) -> list[PlotBar]:
+    if facts.prices is None:
+        return []
+    bars = facts.prices.bars
+    most = max(bar.count for bar in bars) or 1
+    step = _PLOT_WIDTH / len(bars)
+    heights = [max(bar.count / most * _PLOT_HEIGHT, 1 if bar.count else 0) for bar in bars]
+    return [
+        PlotBar(
+            round(place * step, 1), round(_PLOT_HEIGHT - height, 1), round(step - _GAP, 1), round(height, 1)
+        )
+        for place, height in enumerate(heights)
+    ]
+
+
+def _record(files: Sequence[ResultFile], place: int) -> dict[str, object]:
+    first = first_records(files)
+    if 1 <= place <= len(first.records):
+        return _shown(first.records[place - 1], has_next=not first.is_all or place < len(first.records))
+    try:
+        table = table_of(files, seconds=_PATIENCE)
+        found = record_of(table, place) if 1 <= place <= table.records else None
+    except StillWorking:
+        return {"progress": progress_of(files)}
+    except NotPrepared as problem:
+        return {"problem": str(problem)}
+    except TookTooLong:
+        return {"problem": _TOO_LONG}
+    if found is None:
+        raise Http404(f"This run has no record {place}.")
+    return _shown(found, has_next=place < table.records)
+
+
+def _shown(found: Record, *, has_next: bool) -> dict[str, object]:
+    text, left_out = pretty(found.fields)
+    return {
+        "json": text,
+        "left_out": left_out,
+        "previous": found.number - 1,
+        "next": found.number + 1 if has_next else None,
+    }

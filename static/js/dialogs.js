@@ -1,0 +1,10 @@
+// A <dialog> opens once htmx has put something into it. A click beside it closes it, as Escape does.
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  const dialog = event.target;
+  if (dialog.matches("dialog") && !dialog.open) dialog.showModal();
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.matches("dialog[open]")) event.target.close();
+});

@@ -1,0 +1,173 @@
+"""A run's own page, as people use it."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.test_every_page import check
+from tests.server import DemoServer
+
+RUN = "/collections/101/runs/88/"
+
+
+def rows(page: Page) -> int:
+    return page.locator("#found tbody tr").count()
+
+
+def first_row(page: Page) -> list[str]:
+    return page.locator("#found tbody tr").first.locator("td").all_text_contents()
+
+
+def column(page: Page, name: str) -> list[str]:
+    heads = [text.strip() for text in page.locator("#found thead th").all_text_contents()]
+    cells = page.locator(f"#found tbody tr > :nth-child({heads.index(name) + 1})")
+    return cells.all_text_contents()
+
+
+def test_from_the_list_of_runs_to_the_records(page: Page) -> None:
+    page.goto("/collections/101/download")
+    page.get_by_role("link", name="Run 88", exact=True).click()
+    expect(page.get_by_role("heading", name="Run 88")).to_be_visible()
+    expect(page.get_by_text("250 of 250", exact=True)).to_be_visible()
+    assert rows(page) == 100
+
+
+def test_more_records_come_as_one_scrolls(page: Page) -> None:
+    page.goto(RUN)
+    sheet = page.get_by_role("region", name="Records, a table that scrolls")
+    for count in (200, 250):
+        sheet.evaluate("sheet => sheet.scrollTo(0, sheet.scrollHeight)")
+        expect(page.locator("#found tbody tr")).to_have_count(count)
+    expect(page.locator("#load-more")).to_have_count(0)
+    assert column(page, "#") == [str(number) for number in range(1, 251)]
+
+
+def test_the_keyboard_scrolls_and_loads_more(page: Page) -> None:
+    page.goto(RUN)
+    page.get_by_role("region", name="Records, a table that scrolls").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#found tbody tr")).to_have_count(200)
+
+
+def test_search_as_one_types(page: Page) -> None:
+    page.goto(RUN)
+    search = page.get_by_role("searchbox", name="Search in all records of this run")
+    search.press_sequentially("lenovo")
+    expect(page.get_by_text(re.compile(r"\d+ records with “lenovo”"))).to_be_visible()
+    assert all("Lenovo" in text for text in column(page, "title"))
+    expect(page).to_have_url(re.compile(r"\?q=lenovo$"))
+    expect(search).to_be_focused()
+    check(page)
+    page.reload()
+    expect(page.get_by_text(re.compile(r"\d+ records with “lenovo”"))).to_be_visible()
+    search.fill("nothing has this")
+    expect(page.get_by_role("heading", name="No record has “nothing has this” in it")).to_be_visible()
+    expect(page.locator("#announcements")).to_have_text("No records found")
+
+
+def test_a_head_sorts_and_keeps_the_focus(page: Page) -> None:
+    page.goto(f"{RUN}?column=title&column=price_cents")
+    head = page.get_by_role("columnheader", name="price_cents")
+    for order, press in (("ascending", "Enter"), ("descending", "Enter")):
+        head.get_by_role("link").press(press)
+        expect(head).to_have_attribute("aria-sort", order)
+        expect(head.get_by_role("link")).to_be_focused()
+        prices = [int(text) for text in column(page, "price_cents")]
+        assert prices == sorted(prices, reverse=order == "descending")
+    page.get_by_role("searchbox").fill("asus")  # in the same order and columns
+    expect(page.get_by_text("records with “asus”")).to_be_visible()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(page).to_have_url(re.compile("sort=price_cents&dir=desc"))
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value("")
+
+
+def test_columns_are_chosen_and_stay_in_the_address(page: Page) -> None:
+    page.goto(RUN)
+    page.locator("#found summary").click()
+    for box in page.locator(".columns input[type=checkbox]").all()[2:]:
+        box.uncheck()
+    page.get_by_label("specifications", exact=True).check()
+    check(page)
+    page.get_by_role("button", name="Show these").click()
+    expect(page.locator("#found thead th")).to_have_text(["#", "asin", "parent_asin", "specifications"])
+    expect(page).to_have_url(re.compile(r"\?column=asin&column=parent_asin&column=specifications#records$"))
+
+
+def test_a_record_opens_in_a_dialog(page: Page) -> None:
+    page.goto(RUN)
+    link = page.get_by_role("link", name="Record 3", exact=True)
+    link.press("Enter")
+    dialog = page.get_by_role("dialog", name="Record 3")
+    expect(dialog).to_be_visible()
+    shown = json.loads(dialog.locator("code").text_content() or "")
+    assert [shown["asin"], shown["position"]] == [column(page, "asin")[2], 3]
+    check(page)
+    dialog.get_by_role("link", name="Next").press("Enter")
+    following = page.get_by_role("dialog", name="Record 4")
+    expect(following).to_be_visible()
+    expect(following.get_by_role("link", name="Next")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_be_hidden()
+    expect(link).to_be_focused()
+
+
+def test_the_facts_follow_the_page(page: Page) -> None:
+    page.goto(RUN)
+    expect(page.get_by_role("img", name="How many records have which price")).to_be_visible()
+    expect(page.get_by_role("heading", name="In stock")).to_be_visible()
+    page.get_by_text("The same in figures").click()
+    check(page)
+
+
+def test_without_javascript(page_without_javascript: Page) -> None:
+    page = page_without_javascript
+    page.goto(RUN)
+    assert rows(page) == 100
+    page.get_by_role("link", name="Load more").click()
+    assert column(page, "#")[0] == "101"
+    page.get_by_role("searchbox").fill("lenovo")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_text("records with “lenovo”")).to_be_visible()
+    page.get_by_role("link", name="price_cents", exact=True).click()
+    expect(page.get_by_role("columnheader", name="price_cents", exact=True)).to_have_attribute(
+        "aria-sort", "ascending"
+    )
+    expect(page.get_by_text("records with “lenovo”")).to_be_visible()
+    page.locator("#found tbody a").first.click()
+    expect(page.get_by_role("heading", name=re.compile("Record "))).to_be_visible()
+    page.goto(RUN)
+    page.get_by_role("link", name="What is missing, and the range of prices").click()
+    expect(page.get_by_role("heading", name="Price")).to_be_visible()
+
+
+@pytest.mark.parametrize("number", [91, 90])
+def test_a_run_that_is_not_completed(page: Page, number: int) -> None:
+    page.goto(f"/collections/101/runs/{number}/")
+    check(page)
+
+
+MAKE = """
+from collections_app.models import Collection
+from collections_app.result_sets.writer import ResultSetWriter
+with ResultSetWriter.start(Collection.objects.get(pk=101)) as writer:
+    writer.add_record({"<script>alert(1)</script>": "<img src=x onerror=alert(1)>", "long": "e" * 5000})
+    writer.add_record({"url": "https://example.com/", "deep": {"a": [{"b": "c"}] * 50}, "e": "\\U0001f600"})
+    writer.finish()
+print(writer.run.number)
+"""
+
+
+def test_hostile_records(open_page: NewPage, demo_server: DemoServer) -> None:
+    number = demo_server.manage("shell", "--no-imports", "-c", MAKE).split()[-1]
+    page = open_page()
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    page.goto(f"/collections/101/runs/{number}/")
+    expect(page.get_by_text("<img src=x onerror=alert(1)>")).to_be_visible()
+    check(page)
+    page.get_by_role("link", name="Record 1", exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check(page)

@@ -1,0 +1,16 @@
+"""What tests of previews share."""
+
+import pytest
+
+from collections_app.preview import background, facts, first, table
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what goes on in the background before the answer, in the test's own thread, which sees its rows.
+
+    Nothing is known of other tests, whose runs have the same ids.
+    """
+    monkeypatch.setattr(background, "in_background", lambda work: work())
+    for module in (first, facts, table):
+        module._background.clear()

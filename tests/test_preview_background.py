@@ -1,0 +1,71 @@
+"""Work that goes on when nobody waits for it any more."""
+
+import threading
+
+import pytest
+
+from collections_app.preview import background
+from collections_app.preview.background import Background, StillWorking
+
+
+def test_it_is_done_within_the_time(db: None) -> None:
+    assert Background(most=1).done_within(10, "a", lambda: 5) == 5
+
+
+def test_who_can_wait_no_longer_comes_again(db: None) -> None:
+    go_on, jobs, calls = threading.Event(), Background(most=1), []
+
+    def work() -> str:
+        calls.append(1)
+        go_on.wait(10)
+        return "done"
+
+    for _ in range(3):
+        with pytest.raises(StillWorking):
+            jobs.done_within(0.01, "a", work)
+    waiting: list[str] = []
+    reader = threading.Thread(target=lambda: waiting.append(jobs.done_within(10, "a", work)))
+    reader.start()
+    go_on.set()
+    reader.join()
+    assert waiting == ["done"]
+    assert calls == [1]
+
+
+def test_no_more_are_begun_than_may_be_under_way(db: None) -> None:
+    go_on, jobs = threading.Event(), Background(most=1)
+    with pytest.raises(StillWorking):
+        jobs.done_within(0.01, "a", lambda: go_on.wait(10))
+    with pytest.raises(StillWorking):
+        jobs.done_within(10, "b", lambda: pytest.fail("It was begun."))
+    go_on.set()
+
+
+def test_a_failure_is_everybodys_for_a_while(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "in_background", lambda work: work())
+    jobs, calls = Background(most=1), []
+
+    def fail() -> None:
+        calls.append(1)
+        raise LookupError
+
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            jobs.done_within(1, "a", fail)
+    assert calls == [1]
+    monkeypatch.setattr(background, "_REST_SECONDS", -1)
+    with pytest.raises(LookupError):
+        jobs.done_within(1, "a", fail)
+    assert calls == [1, 1]
+
+
+def test_a_machine_without_threads_says_to_come_again(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(work: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    jobs = Background(most=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(background, "in_background", refuse)
+        with pytest.raises(StillWorking):
+            jobs.done_within(1, "a", lambda: 5)
+    assert jobs.done_within(10, "a", lambda: 5) == 5

@@ -1,0 +1,560 @@
+"""A run's own page: its facts, files and records."""
+
+import errno
+import html
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.core.files.storage import storages
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.models import Collection, Run
+from collections_app.preview import background, table
+from tests.previews import at_once  # noqa: F401
+from tests.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    make_run_of_pages,
+    records,
+)
+
+DASH = "\N{EN DASH}"
+HTMX = {"HX-Request": "true"}
+
+pytestmark = pytest.mark.django_db
+
+
+def address(run: Run, query: str = "") -> str:
+    return f"/collections/{run.collection_id}/runs/{run.number}/{query}"
+
+
+def page(client: Client, run: Run, query: str | Mapping[str, Any] = "", **headers: str) -> str:
+    where = address(run, query if isinstance(query, str) else "")
+    answer = client.get(where, None if isinstance(query, str) else query, headers=headers)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the records' table as texts, each row from its number on."""
+    (sheet,) = re.findall(r'<div class="sheet" id="sheet".*?</div>', text, re.DOTALL) or [text]
+    found = re.findall(r"<tr>\s*(<th scope=\"row\".*?)</tr>", sheet, re.DOTALL)
+    return [
+        [
+            html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
+            for cell in re.findall(r"<t[hd].*?</t[hd]>", row)
+        ]
+        for row in found
+    ]
+
+
+def heads(text: str) -> list[str]:
+    return [html.unescape(name) for name in re.findall(r'id="sort-\d+"[^>]*>([^<]*)', text)]
+
+
+def numbers(text: str) -> list[int]:
+    return [int(row[0]) for row in rows(text)]
+
+
+def words(text: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+# --- a completed run ----------------------------------------------------------------------------
+
+
+@pytest.mark.each_storage
+def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    text = page(as_bob, run)
+    assert heads(text) == ["asin", "title", "price_cents"]
+    assert rows(text) == [
+        ["1", "B000000001", "Laptop 1", "100"],
+        ["2", "B000000002", "Laptop 2", "200"],
+        ["3", "B000000003", "Laptop 3", "300"],
+    ]
+    assert "Records 3" in words(text)
+    for file in run.files.all():
+        assert file.sha256 in text
+        assert f'href="{address(run)}files/{file.name.replace(" ", "%20")}"' in text
+
+
+@pytest.mark.each_storage
+def test_the_first_hundred_are_shown_and_the_rest_follows(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(250), page_size=40)
+    first = page(as_bob, run)
+    assert numbers(first) == list(range(1, 101))
+    assert 'hx-trigger="click, intersect once root:#sheet"' in first
+    more = page(as_bob, run, "?after=100", **HTMX)
+    assert more.lstrip().startswith("<tbody")
+    assert numbers(more) == list(range(101, 201))
+    last = page(as_bob, run, "?after=200", **HTMX)
+    assert numbers(last) == list(range(201, 251))
+    assert "load-more" not in last
+
+
+def test_more_is_a_page_of_its_own_without_javascript(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(101))
+    text = page(as_bob, run, "?after=100")
+    assert numbers(text) == [101]
+    assert "From record 101 on" in words(text)
+
+
+def test_exactly_a_hundred_are_all(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(100), page_size=100)
+    assert "load-more" not in page(as_bob, run)
+
+
+def test_a_category_list_is_shown_likewise(as_bob: Client, headphones: Collection) -> None:
+    run = make_ready_run(headphones, records(2))
+    assert [row[1] for row in rows(page(as_bob, run))] == ["B000000001", "B000000002"]
+    assert [row[1] for row in rows(page(as_bob, run, "?q=laptop+2"))] == ["B000000002"]
+
+
+def test_a_run_without_records(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [])
+    assert "This run is complete, and found nothing." in words(page(as_bob, run))
+    assert "No record has “x” in it" in words(page(as_bob, run, "?q=x"))
+    assert "0 in 0 columns" in words(as_bob.get(address(run, "facts")).content.decode())
+
+
+def test_a_run_that_brought_back_a_part_says_so(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    Run.objects.filter(pk=run.pk).update(total=250)
+    assert "This run is incomplete: it brought back 3 of the 250 records" in words(page(as_bob, run))
+
+
+def test_its_page_costs_the_same_few_queries_however_much_there_is(
+    as_bob: Client, laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    small, large = make_ready_run(laptops, records(1)), make_ready_run(laptops, records(300), page_size=10)
+    for run in (small, large):
+        for query in ("", "?q=laptop&sort=title"):
+            # session, user, memberships, collection; run, files and verification
+            with django_assert_num_queries(7):
+                page(as_bob, run, query)
+
+
+# --- searching and sorting ----------------------------------------------------------------------
+
+SHOP = [
+    {"name": "Zürich lamp", "price": 20, "tags": ["bright", "Öko"], "note": None},
+    {"name": "apple", "price": 3.5, "note": "in\u2028two lines"},
+    {"name": "Banana", "price": "11", "note": ""},
+    {"name": "cherry", "note": "x"},
+]
+
+
+@pytest.fixture
+def shop(laptops: Collection) -> Run:
+    return make_ready_run(laptops, SHOP)
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("lamp", [1]),
+        ("LAMP", [1]),
+        ("zurich", [1]),
+        ("ZÜRICH", [1]),
+        ("oko", [1]),
+        ("11", [3]),
+        ("an", [3]),
+        ("%", []),
+        ("_", []),
+        ("' OR 1=1 --", []),
+        ('"', [1]),  # of the list of tags
+        ("name", []),  # a key is no value
+    ],
+)
+def test_search_looks_into_all_values(as_bob: Client, shop: Run, search: str, found: list[int]) -> None:
+    assert numbers(page(as_bob, shop, {"q": search})) == found
+
+
+def test_a_search_says_how_many_it_found(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(250))
+    text = page(as_bob, run, {"q": "laptop 1"})
+    assert "111 records with “laptop 1”" in words(text)
+    assert len(rows(text)) == 100
+    more = page(as_bob, run, {"q": "laptop 1", "after": "100"}, **HTMX)
+    assert len(rows(more)) == 11
+
+
+@pytest.mark.parametrize(
+    ("sort", "found"),
+    [
+        ({"sort": "name"}, [2, 3, 4, 1]),
+        ({"sort": "name", "dir": "desc"}, [1, 4, 3, 2]),
+        ({"sort": "price"}, [2, 3, 1, 4]),
+        ({"sort": "price", "dir": "desc"}, [1, 3, 2, 4]),
+        ({"sort": "note"}, [2, 4, 1, 3]),
+        ({"sort": "no such column"}, [1, 2, 3, 4]),
+        ({"sort": "name; DROP TABLE x"}, [1, 2, 3, 4]),
+        ({"sort": "name", "q": "a"}, [2, 3, 1]),
+    ],
+)
+def test_sorting_puts_what_is_missing_last(
+    as_bob: Client, shop: Run, sort: dict[str, str], found: list[int]
+) -> None:
+    assert numbers(page(as_bob, shop, sort)) == found
+
+
+def test_a_head_says_its_order_and_leads_to_the_next(as_bob: Client, shop: Run) -> None:
+    def name_head(query: str) -> str:
+        (head,) = re.findall(r"<th[^>]*>\s*<a[^>]*>name", page(as_bob, shop, query))
+        return html.unescape(head)
+
+    assert "aria-sort" not in name_head("")
+    assert 'href="/collections/101/runs/1/?sort=name#' in name_head("")
+    up = name_head("?sort=name")
+    assert 'aria-sort="ascending"' in up
+    assert "?sort=name&dir=desc#" in up
+    down = name_head("?sort=name&dir=desc")
+    assert 'aria-sort="descending"' in down
+    assert 'href="/collections/101/runs/1/?#' in down
+
+
+def test_chosen_columns_stay_in_every_address(as_bob: Client, shop: Run) -> None:
+    text = page(as_bob, shop, "?column=price&column=name&column=unknown&q=a")
+    assert heads(text) == ["name", "price"]
+    assert len(re.findall(r'name="column" value="(?:name|price)" checked', text)) == 2
+    assert 'name="column" value="note" >' in text
+    head = html.unescape(re.findall(r'href="([^"]*)" id="sort-1"', text)[0])
+    assert head.endswith("?q=a&sort=name&column=price&column=name&column=unknown#records")
+
+
+def test_the_first_twelve_columns_are_shown_unless_others_are_chosen(
+    as_bob: Client, laptops: Collection
+) -> None:
+    run = make_ready_run(laptops, [{f"key {place}": place for place in range(20)}])
+    text = page(as_bob, run)
+    assert heads(text) == [f"key {place}" for place in range(12)]
+    assert "12 of 20" in words(text)
+
+
+def test_htmx_gets_the_records_alone(as_bob: Client, shop: Run) -> None:
+    answer = as_bob.get(address(shop), {"q": "lamp"}, headers=HTMX)
+    assert "<html" not in answer.content.decode()
+    assert 'data-announce="1 record found"' in answer.content.decode()
+    assert "HX-Request" in answer.headers["Vary"]
+
+
+# --- values -------------------------------------------------------------------------------------
+
+HOSTILE = {
+    "<script>alert(1)</script>": "<img src=x onerror=alert(1)>",
+    "'; DROP TABLE records; --": "'; DROP TABLE records; --",
+    'c0", c1': "double",
+    "a/b~c": "pointer",
+    "": "no name",
+    "\0": "\0 nothing",
+    "asin": 1,
+    "ASIN": 2,
+    "c1": 3,
+    "url": 'https://example.com/?a=1&b="><script>',
+    "link": "https://example.com/?a=1&b=2",
+    "js": "javascript:alert(1)",
+    "pair": "\ud83d\ude00",
+    "half": "\ud83d",
+    "huge": 10**40,
+    "long": "é" * 100_000,
+}
+
+
+@pytest.fixture
+def hostile(laptops: Collection) -> Run:
+    return make_run_of_pages(laptops, {"a.json": json.dumps([HOSTILE, {"c1": 4}]).encode()})
+
+
+@pytest.mark.parametrize("query", ["", "?q=DROP", "?q=pointer", "?sort=c1&dir=desc"])
+def test_hostile_records_are_text(as_bob: Client, hostile: Run, query: str) -> None:
+    text = page(as_bob, hostile, query + "&column=".join(["&" if query else "?", *map(quote, HOSTILE)]))
+    main = text.partition("<main")[2]
+    assert "<script" not in main
+    assert "<img" not in main
+    assert 'href="javascript' not in main
+    assert main.count('href="https://') == 1
+    assert '<a href="https://example.com/?a=1&amp;b=2" rel="noopener noreferrer nofollow">' in main
+    assert len(main) < 60_000
+    (first, *_) = [row for row in rows(text) if row[0] == "1"]
+    assert first[heads(text).index("ASIN") + 1] == "2"
+    assert first[heads(text).index("half") + 1] == "?"
+    assert first[heads(text).index("long") + 1] == "é" * 160 + "…"
+
+
+@pytest.mark.parametrize("column", HOSTILE)
+def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run, column: str) -> None:
+    found = numbers(page(as_bob, hostile, {"sort": column, "dir": "desc"}))
+    assert found == ([2, 1] if column == "c1" else [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "shown", "said"),
+    [
+        (b'[1, "two", [3], null, {"a": 4}]', ["1", "two", "[3]", DASH, DASH], ""),
+        (b'{"a": 1}', ["1"], ""),
+        (b'[{"a": 1}, {"a": 2}, oops', ["1", "2"], "a.json: line 1, column 22"),
+        (b"<html>sign in</html>", [], "a.json: line 1, column 1"),
+        (b"", [], "a.json: line 1, column 1: The file is empty."),
+    ],
+)
+def test_what_is_no_list_of_records_is_shown_as_far_as_it_goes(
+    as_bob: Client, laptops: Collection, content: bytes, shown: list[str], said: str
+) -> None:
+    run = make_ready_run(laptops, [])
+    _replace(run, content)
+    text = page(as_bob, run)
+    assert [row[1] for row in rows(text)] == shown
+    assert said in words(text)
+    again = page(as_bob, run, "?after=0&sort=a")
+    assert sorted(row[1] for row in rows(again)) == sorted(shown)
+    assert said in words(again)
+    assert as_bob.get(address(run, "facts")).status_code == 200
+
+
+def _replace(run: Run, content: bytes) -> None:
+    """Put another content into the place of a run's only page, as an account might have sent it."""
+    file = run.files.get(kind="page")
+    with storages["results"].open(file.key, "wb") as stored:
+        stored.write(content)
+    run.files.filter(pk=file.pk).update(size=len(content), name="a.json")
+
+
+# --- a record -----------------------------------------------------------------------------------
+
+
+def test_a_record_is_shown_whole(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [*records(1), {"nested": {"<b>": ["é", None]}}])
+    text = as_bob.get(address(run, "records/2")).content.decode()
+    (shown,) = re.findall(r"<code>(.*?)</code>", text, re.DOTALL)
+    assert json.loads(html.unescape(shown)) == {"nested": {"<b>": ["é", None]}}
+    assert f'href="{address(run, "records/1")}"' in text
+    assert "record-next" not in text
+
+
+def test_a_record_far_behind(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(250))
+    text = as_bob.get(
+        address(run, "records/200"), headers=HTMX | {"HX-Target": "record-dialog"}
+    ).content.decode()
+    assert "Laptop 200" in text
+    assert "<html" not in text
+    assert '<form method="dialog">' in text
+    assert as_bob.get(address(run, "records/250")).status_code == 200
+
+
+@pytest.mark.parametrize("place", ["0", "4", str(2**63), str(10**40)])
+def test_there_is_no_other_record(as_bob: Client, laptops: Collection, place: str) -> None:
+    run = make_ready_run(laptops, records(3))
+    assert as_bob.get(address(run, f"records/{place}")).status_code == 404
+
+
+def test_a_very_long_record_is_cut(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"text": "x" * 300_000}])
+    text = as_bob.get(address(run, "records/1")).content.decode()
+    assert "100,0" in words(text)
+    assert len(text) < 250_000
+
+
+# --- facts --------------------------------------------------------------------------------------
+
+
+def facts(client: Client, run: Run) -> str:
+    answer = client.get(address(run, "facts"), headers=HTMX)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_facts(as_bob: Client, laptops: Collection) -> None:
+    content = [
+        {"asin": "1", "price_cents": 199, "in_stock": True, "seller": "A"},
+        {"asin": "2", "price_cents": 5000, "in_stock": False, "seller": None},
+        {"asin": "3", "price_cents": 1000, "in_stock": True, "seller": ""},
+        {"asin": "4", "in_stock": True},
+    ]
+    text = words(facts(as_bob, make_ready_run(laptops, content)))
+    assert "Records read 4 in 4 columns" in text
+    assert f"Price 1.99 {DASH} 50" in text
+    assert "Half cost 10 or less" in text
+    assert "In stock 75 % 3 of 4" in text
+    assert "seller 1 3" in text
+    assert "price_cents 3 1 199 5,000" in text
+
+
+def test_the_plot_has_its_figures_beside_it(as_bob: Client, laptops: Collection) -> None:
+    text = facts(as_bob, make_ready_run(laptops, records(160)))
+    (plot,) = re.findall(r"<svg class=\"plot\".*?</svg>", text, re.DOTALL)
+    assert plot.count("<rect") == 16
+    assert "<title" in plot
+    assert "<desc" in plot
+    counts = re.findall(r'<td class="number">(\d+)</td></tr>', text)
+    assert sum(map(int, counts)) == 160
+
+
+def test_equal_prices_are_one_bar(as_bob: Client, laptops: Collection) -> None:
+    assert facts(as_bob, make_ready_run(laptops, [{"price": 5}] * 3)).count("<rect") == 1
+
+
+def test_one_price_that_is_very_high_does_not_hide_the_others(as_bob: Client, laptops: Collection) -> None:
+    content = [{"price": price} for price in range(1, 200)] + [{"price": 1_000_000}]
+    text = facts(as_bob, make_ready_run(laptops, content))
+    (last,) = re.findall(r"<td>([^<]*) and more</td>", text)
+    assert float(last) < 200
+
+
+# --- what can't be shown ------------------------------------------------------------------------
+
+
+def test_a_processing_run_shows_no_contents(as_bob: Client, laptops: Collection) -> None:
+    run = make_processing_run(laptops, records(5), page_size=2)
+    for query in ("", "?q=laptop", "?after=1", "facts", "facts?read=1"):
+        text = as_bob.get(address(run, query)).content.decode()
+        assert "Laptop 1" not in text
+        assert "/files/" not in text
+    assert "once it is completed" in words(page(as_bob, run))
+    assert as_bob.get(address(run, "records/1")).status_code == 404
+
+
+def test_a_failed_run_says_why(as_bob: Client, laptops: Collection) -> None:
+    run = make_failed_run(laptops, "The shop did not answer.")
+    assert "The shop did not answer." in words(page(as_bob, run))
+
+
+def test_there_is_no_such_run(as_bob: Client, laptops: Collection) -> None:
+    for where in ("9/", "9/facts", "9/records/1", f"{2**64}/"):
+        assert as_bob.get(f"/collections/101/runs/{where}").status_code == 404
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "9" * 13, "²", " 1"])
+def test_a_damaged_address_is_refused(as_bob: Client, laptops: Collection, after: str) -> None:
+    run = make_ready_run(laptops, records(1))
+    assert as_bob.get(address(run), {"after": after}).status_code == 400
+
+
+def test_far_beyond_the_end_is_nothing(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    assert "No more records" in words(page(as_bob, run, "?after=999999999999"))
+    assert "No more records" in words(page(as_bob, run, "?after=999999999999&sort=asin"))
+
+
+def test_a_file_that_is_missing_is_said(as_bob: Client, laptops: Collection, results_folder: Any) -> None:
+    run = make_ready_run(laptops, records(3))
+    for path in results_folder.rglob("*.json"):
+        path.unlink()
+    assert "missing from the results storage" in words(page(as_bob, run))
+    assert "missing from the results storage" in words(page(as_bob, run, "?q=x"))
+    assert "missing from the results storage" in words(facts(as_bob, run))
+
+
+@pytest.mark.each_storage
+def test_a_storage_that_breaks_off_is_said(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    run = make_ready_run(laptops, records(3))
+    monkeypatch.setattr("collections_app.sources.local.StoredBody.open", lambda *_: Broken())
+    for query in ("", "?q=laptop"):
+        assert "The results storage broke off in the middle of a file." in words(page(as_bob, run, query))
+
+
+# --- large runs ---------------------------------------------------------------------------------
+
+
+def test_of_a_large_run_a_table_is_made_only_when_it_is_needed(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST_UNASKED", 1000)
+    run = make_ready_run(laptops, records(250))
+    text = page(as_bob, run)
+    assert numbers(text) == list(range(1, 101))
+    assert 'hx-trigger="click"' in text
+    assert "Read them" in words(facts(as_bob, run))
+    assert "Records read 250" in words(as_bob.get(address(run, "facts?read=1")).content.decode())
+
+
+def test_of_a_very_large_run_the_beginning_is_searched_and_that_is_said(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST_BYTES", 60_000)
+    run = make_ready_run(laptops, records(5000), page_size=100)
+    text = words(page(as_bob, run, "?q=laptop"))
+    assert "searching, sorting and facts are about its first 1,000 records" in text
+
+
+def test_nothing_but_the_first_bytes_is_read_for_the_page(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_ready_run(laptops, records(2000), page_size=100)
+    opened: list[str] = []
+    monkeypatch.setattr("collections_app.preview.table.opened", lambda file: opened.append(file.name))
+    assert len(rows(page(as_bob, run))) == 100
+    assert opened == []
+
+
+def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_ready_run(laptops, records(250))
+    waiting: list[Any] = []
+    monkeypatch.setattr(background, "in_background", waiting.append)
+    monkeypatch.setattr("collections_app.views.run._PATIENCE", 0.01)
+    for query in ("?q=lap", "?after=100"):
+        text = page(as_bob, run, query, **HTMX)
+        assert "Reading the records: 0" in words(text)
+        assert f'hx-get="{address(run, query)}"' in html.unescape(text)
+    assert "Reading the records" in words(as_bob.get(address(run, "records/200")).content.decode())
+    (work,) = waiting  # once for all who ask
+    work()
+    assert len(rows(page(as_bob, run, "?q=lap", **HTMX))) == 100
+
+
+def test_a_table_that_was_made_is_used_again(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_ready_run(laptops, records(3))
+    page(as_bob, run, "?q=laptop")
+    monkeypatch.setattr(table, "read_values", None)
+    assert numbers(page(as_bob, run, "?q=laptop+2")) == [2]
+
+
+def test_what_was_made_of_a_run_goes_with_it(as_alice: Client, laptops: Collection) -> None:
+    run, other = make_ready_run(laptops, records(3)), make_ready_run(laptops, records(3))
+    for each in (run, other):
+        facts(as_alice, each)
+    before = _entries()
+    as_alice.post(address(run, "delete"))
+    assert len(before) == 4
+    assert len(_entries()) == 2
+    assert "Records read 3" in words(facts(as_alice, other))
+
+
+def _entries() -> list[str]:
+    return [name for name in storages["converted"].listdir("")[1] if not name.endswith(".lock")]
+
+
+# --- whose it is --------------------------------------------------------------------------------
+
+
+def test_a_run_of_another_team_is_refused(as_carol: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    for where in ("", "?q=laptop", "facts", "records/1"):
+        assert as_carol.get(address(run, where)).status_code == 403
+
+
+def test_equal_runs_of_two_teams_share_nothing(
+    as_bob: Client, as_carol: Client, laptops: Collection, secret_plans: Collection
+) -> None:
+    ours = make_ready_run(laptops, [{"a": "ours"}])
+    theirs = make_ready_run(secret_plans, [{"a": "theirs"}])
+    assert "theirs" in page(as_carol, theirs, "?sort=a")
+    assert [row[1] for row in rows(page(as_bob, ours, "?sort=a"))] == ["ours"]
