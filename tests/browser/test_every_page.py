@@ -98,6 +98,7 @@ EXCUSED = {
     "latest": "leads on to the newest run",
     "latest_rest": "the same",
     "archive_size": "a part of a page",
+    "live": "for a page's script",
     "healthz": "for programs",
     "readyz": "for programs",
     "metrics": "for programs",

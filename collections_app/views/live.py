@@ -1,0 +1,100 @@
+"""What has become of the rows that somebody looks at: one small request for all of them, again and again."""
+
+import re
+from datetime import timedelta
+
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from collections_app.access import Action, MemberRequest, collection_member
+from collections_app.models import Collection, Run, State
+from collections_app.models.runs import RunQuerySet
+from collections_app.sources import source_of
+from collections_app.views.download import RUNS_SHOWN, format_cursor, parse_cursor
+from collections_app.views.run_rows import may_delete_runs, run_rows, version
+
+# How long an account's list is left alone between two looks that nobody asked for.
+ACCOUNT_REST = timedelta(seconds=15)
+
+# More rows than a page gets by loading more for a while; what follows stays as it is.
+_MOST_RUNS = 200
+
+_WATCHED = re.compile(r"(\d{1,18})\.([0-9a-f]{8})", re.ASCII)
+
+
+# A file, in that it makes no team the current one: nobody goes anywhere by it.
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+@never_cache
+def live(request: MemberRequest, collection: Collection) -> HttpResponse:
+    """Answer with the rows that have changed and how many runs are new, or 204 where all is as it was.
+
+    `runs` are the numbers of the unfinished runs on the page with their rows' versions; `newest`, the newest
+    run that was there when the page was made; `new`, how many newer ones it speaks of already. With `bring`,
+    the rows of the newer ones come too.
+    """
+    watched = _parse_watched(request.GET.get("runs", ""))
+    _look_at_the_account(collection)
+    runs = list(collection.runs.filter(number__in=watched)) if watched else []
+    gone = sorted(watched.keys() - {run.number for run in runs})
+    changed = [run for run in runs if version(run) != watched[run.number]]
+    newer = _newer(request, collection)
+    count = newer[: RUNS_SHOWN + 1].count()
+    brought = list(newer.newest_first()[:RUNS_SHOWN]) if "bring" in request.GET else []
+    if not changed and not gone and not brought and str(count) == request.GET.get("new", "0"):
+        return HttpResponse(status=204)
+    rows = run_rows(
+        collection,
+        [*changed, *brought],
+        may_delete=may_delete_runs(request.membership, collection),
+        asks_for_sizes=not collection.refresh_problem,
+    )
+    return JsonResponse(
+        {
+            "rows": [
+                {"number": run.number, "html": row, "news": _news(run)}
+                for run, row in zip(changed, rows, strict=False)
+            ],
+            "gone": gone,
+            "new": 0 if brought else count,
+            "brought": rows[len(changed) :],
+            "newest": format_cursor(brought[0].cursor) if brought else request.GET.get("newest", ""),
+        }
+    )
+
+
+def _parse_watched(text: str) -> dict[int, str]:
+    """Return the versions of the rows by the runs' numbers. Raises BadRequest."""
+    items = text.split(",") if text else []
+    found = [_WATCHED.fullmatch(item) for item in items]
+    if len(items) > _MOST_RUNS or None in found:
+        raise BadRequest("This address is damaged: its “runs” part names no runs with their versions.")
+    return {int(match[1]): match[2] for match in found if match}
+
+
+def _newer(request: MemberRequest, collection: Collection) -> RunQuerySet:
+    """Return the runs that are newer than those on the page; none where that shows older ones."""
+    runs = collection.runs.all()
+    if "newest" not in request.GET:
+        return runs.none()
+    newest = request.GET["newest"]
+    return runs.after(parse_cursor(newest) if newest else None)
+
+
+def _look_at_the_account(collection: Collection) -> None:
+    """Have an account's list looked at in the background, at its own pace however many people look here."""
+    if not collection.is_remote:
+        return
+    tried_at = collection.refresh_tried_at
+    if tried_at is None or timezone.now() - tried_at > ACCOUNT_REST:
+        source_of(collection).refresh(collection, deadline=timedelta(0))
+
+
+def _news(run: Run) -> str:
+    """Return what is said aloud of a row that has changed: an end, but not each step."""
+    if run.state == State.READY:
+        return f"Run {run.number} completed."
+    return f"Run {run.number} failed." if run.state == State.FAILED else ""

@@ -1,0 +1,241 @@
+"""Rows that update themselves, under the eyes, the fingers and the ears of whoever looks at them."""
+
+import re
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Page, Request, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.test_every_page import check, check_ids
+from tests.server import DemoServer
+
+BEGIN = """
+from collections_app.models import *
+from collections_app.result_sets.writer import ResultSetWriter
+made = Collection.objects.create(name={name!r}, team=Collection.objects.get(pk=101).team)
+Run.objects.bulk_create(
+    Run(collection=made, number=number, state="failed", failure_reason="No answer.")
+    for number in range(1, 41)
+)
+made.last_run_number = 40
+made.save()
+with ResultSetWriter.start(made, total=30, page_size=10) as writer:
+    for number in range(10):
+        writer.add_record({{"asin": number}})
+    writer.pause()
+print(made.pk)
+"""
+GO_ON = """
+from collections_app.models import *
+from collections_app.result_sets.writer import ResultSetWriter
+with ResultSetWriter.resume(Run.objects.get(collection={pk}, number=41), page_size=10) as writer:
+    for number in range({count}):
+        writer.add_record({{"asin": number}})
+    writer.{end}
+"""
+START = """
+from collections_app.models import *
+for _ in range({count}):
+    Collection.objects.get(pk={pk}).next_run(total=5)
+"""
+
+
+class Scrape:
+    """A collection whose run 41 goes on, and which gets more runs, whenever it is told to."""
+
+    def __init__(self, server: DemoServer) -> None:
+        self._server = server
+        self.pk = int(self._shell(BEGIN, name=f"Scrape {uuid.uuid4()}"))
+        self.address = f"/collections/{self.pk}/download"
+
+    def _shell(self, code: str, **values: object) -> str:
+        return self._server.manage(
+            "shell", "--no-imports", "-c", code.format(pk=getattr(self, "pk", 0), **values)
+        )
+
+    def goes_on(self) -> None:
+        self._shell(GO_ON, count=10, end="pause()")
+
+    def completes(self) -> None:
+        self._shell(GO_ON, count=20, end="finish()")
+
+    def starts(self, count: int) -> None:
+        self._shell(START, count=count)
+
+
+@pytest.fixture
+def scrape(demo_server: DemoServer) -> Scrape:
+    return Scrape(demo_server)
+
+
+@pytest.fixture
+def watched(page: Page, scrape: Scrape) -> Page:
+    """A page of the scrape, whose clock goes on when a test says so."""
+    page.clock.install()
+    page.goto(scrape.address)
+    page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+    return page
+
+
+def asks(page: Page, milliseconds: int = 2000) -> None:
+    """Let the time pass after which the page asks, and wait for the answer."""
+    with page.expect_response(re.compile("/live")) as answer:
+        page.clock.run_for(milliseconds)
+    answer.value.finished()
+
+
+def counted(page: Page) -> list[str]:
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/live" in request.url:
+            asked.append(request.url)
+
+    page.on("request", note)
+    return asked
+
+
+def test_a_run_goes_on_and_completes_while_one_looks(watched: Page, scrape: Scrape) -> None:
+    row = watched.locator("#run-41")
+    announcements = watched.locator("#announcements")
+    expect(row).to_contain_text("10 of 30")
+    expect(row.locator(".pill")).to_have_text(["Page 1"])
+    scrape.goes_on()
+    asks(watched)
+    expect(row).to_contain_text("20 of 30")
+    expect(row.locator(".pill")).to_have_text(["Page 1", "Page 2"])
+    expect(row.locator("progress")).to_have_js_property("value", 20)
+    expect(announcements).to_have_text("")
+    check(watched)
+    scrape.completes()
+    asks(watched)
+    expect(row).to_contain_text("Completed")
+    expect(announcements).to_have_text("Run 41 completed.")
+    expect(row.locator(".pill").first).to_have_attribute("href", re.compile("/files/"))
+    expect(row.locator("time")).to_have_attribute("title", re.compile("UTC"))
+    expect(row.get_by_role("link", name="ZIP")).to_be_visible()
+    check_ids(watched)
+
+
+def test_the_focus_and_the_place_stay(watched: Page, scrape: Scrape) -> None:
+    delete = watched.get_by_role("link", name="Delete run… (run 41)")
+    delete.focus()
+    watched.evaluate("scrollTo(0, 900)")
+    looked_at = watched.locator("#run-25")
+    before = looked_at.bounding_box()
+    scrape.completes()
+    asks(watched)
+    expect(watched.locator("#run-41")).to_contain_text("Completed")
+    expect(delete).to_be_focused()
+    after = looked_at.bounding_box()
+    assert before
+    assert after
+    assert abs(before["y"] - after["y"]) < 2
+
+
+def test_what_somebody_selects_is_not_taken_away(watched: Page, scrape: Scrape) -> None:
+    watched.evaluate("getSelection().selectAllChildren(document.querySelector('#run-41 .row-title'))")
+    scrape.goes_on()
+    asks(watched)
+    expect(watched.locator("#run-41")).to_contain_text("10 of 30")
+    watched.evaluate("getSelection().empty()")
+    asks(watched, 30_000)
+    expect(watched.locator("#run-41")).to_contain_text("20 of 30")
+
+
+def test_new_runs_come_when_they_are_asked_for(watched: Page, scrape: Scrape) -> None:
+    link = watched.get_by_role("link", name="2 new runs")
+    scrape.starts(2)
+    asks(watched)
+    expect(link).to_be_visible()
+    expect(watched.locator("#announcements")).to_have_text("2 new runs")
+    expect(watched.locator("tbody tr").first).to_have_id("run-41")
+    check(watched)
+    link.press("Enter")
+    expect(watched.locator("tbody tr").first).to_have_id("run-43")
+    expect(watched.locator("#run-43")).to_be_focused()
+    expect(watched.locator("[data-new-runs]")).to_be_hidden()
+    expect(watched).to_have_url(re.compile(f"{scrape.address}$"))
+    scrape.starts(1)
+    asks(watched)
+    expect(watched.get_by_role("link", name="1 new run")).to_be_visible()
+
+
+def test_while_nothing_changes_it_asks_less_and_less_often(watched: Page) -> None:
+    asked = counted(watched)
+    asks(watched)
+    watched.clock.run_for(2000)
+    assert len(asked) == 1
+    for _ in range(8):
+        asks(watched, 30_000)
+    watched.clock.run_for(25_000)
+    seen = len(asked)
+    asks(watched, 5_000)
+    assert len(asked) == seen + 1
+
+
+def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_seen_again(watched: Page) -> None:
+    asked = counted(watched)
+    show = "state => { Object.defineProperty(document, 'hidden', {value: state, configurable: true});"
+    show += "document.dispatchEvent(new Event('visibilitychange')); }"
+    watched.evaluate(show, True)
+    watched.clock.run_for(120_000)
+    assert asked == []
+    with watched.expect_response(re.compile("/live")):
+        watched.evaluate(show, False)
+    assert len(asked) == 1
+
+
+def test_somebody_who_is_signed_out_meanwhile_is_told_and_stays(watched: Page, scrape: Scrape) -> None:
+    asked = counted(watched)
+    watched.context.clear_cookies()
+    asks(watched)
+    problem = watched.locator("[data-live-problem]")
+    expect(problem).to_have_text(
+        re.compile("You are signed out, so these rows don't change any more. Sign in")
+    )
+    expect(watched.locator("#announcements")).to_have_text(re.compile("You are signed out"))
+    watched.clock.run_for(120_000)
+    assert len(asked) == 1
+    expect(watched).to_have_url(re.compile(f"{scrape.address}$"))
+    check(watched)
+
+
+def test_a_right_that_is_lost_meanwhile(watched: Page) -> None:
+    watched.route("**/live?*", lambda route: route.fulfill(status=403))
+    asks(watched)
+    expect(watched.locator("[data-live-problem]")).to_contain_text("These rows can't be followed any more")
+
+
+def test_a_server_that_cannot_be_reached_for_a_while(
+    watched: Page, scrape: Scrape, expected_in_console: list[str]
+) -> None:
+    expected_in_console += ["net::ERR_FAILED"]
+    watched.route("**/live?*", lambda route: route.abort())
+    watched.clock.run_for(2000)
+    problem = watched.locator("[data-live-problem]")
+    expect(problem).to_contain_text("The server can't be reached")
+    watched.unroute("**/live?*")
+    asks(watched, 30_000)
+    expect(problem).to_be_hidden()
+
+
+def test_without_javascript_the_page_says_what_to_do(page_without_javascript: Page, scrape: Scrape) -> None:
+    page = page_without_javascript
+    page.goto(scrape.address)
+    expect(page.locator("#run-41")).to_contain_text("Refresh to see how far it is.")
+    expect(page.locator("[data-new-runs]")).to_be_hidden()
+    scrape.goes_on()
+    page.get_by_role("link", name="Refresh").click()
+    expect(page.locator("#run-41")).to_contain_text("20 of 30")
+
+
+def test_nothing_moves_for_whoever_wants_no_motion(open_page: NewPage, scrape: Scrape) -> None:
+    page = open_page()
+    page.goto(scrape.address)
+    names = page.locator(".badge.processing").evaluate(
+        "each => getComputedStyle(each, '::before').animationName"
+    )
+    assert names == "none"

@@ -1,0 +1,304 @@
+"""What the download page asks again and again: which of its rows have changed, and how many runs are new."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.models import Account, Collection, Membership, Run, Team, User
+from collections_app.result_sets.removal import delete_run
+from collections_app.result_sets.writer import ResultSetWriter
+from tests.html import text_of
+from tests.results import make_failed_run, make_processing_run, make_ready_run, records
+from tests.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
+
+PAGE = "/collections/101/download"
+LIVE = "/collections/101/live"
+NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
+NOBODY = {"rows": [], "gone": [], "new": 0, "brought": [], "newest": ""}
+
+
+@pytest.fixture
+def processing(laptops: Collection) -> Run:
+    """A run that has written 2 pages of 10 records so far, of 50."""
+    run = make_processing_run(laptops, records(20), page_size=10)
+    Run.objects.update(total=50)
+    return run
+
+
+def looked_at(client: Client, page: str = PAGE, **more: str) -> dict[str, str]:
+    """Return what the page would ask, as it is made now."""
+    content = client.get(page).content.decode()
+    rows = re.findall(r'<tr role="row" id="run-(\d+)" data-live="(\w+)"', content)
+    asked = {"runs": ",".join(f"{number}.{version}" for number, version in rows)}
+    newest = re.search(r'data-newest="([^"]*)"', content)
+    if newest:
+        asked["newest"] = newest[1]
+    return asked | more
+
+
+def news(client: Client, asked: dict[str, str], address: str = LIVE) -> dict[str, Any]:
+    """Return the answer; where nothing has changed, one that says so."""
+    answer = client.get(address, asked)
+    assert answer.status_code in {200, 204}
+    return answer.json() if answer.status_code == 200 else NOBODY
+
+
+def go_on(run: Run, count: int, *, first: int = 21) -> ResultSetWriter:
+    """Let the run find more records, in pages of ten."""
+    writer = ResultSetWriter.resume(run, page_size=10)
+    for record in records(count, first):
+        writer.add_record(record)
+    return writer
+
+
+def test_where_nothing_has_changed_the_answer_is_empty(as_bob: Client, processing: Run) -> None:
+    answer = as_bob.get(LIVE, looked_at(as_bob))
+    assert answer.status_code == 204
+    assert answer.content == b""
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_run_that_has_gone_on_brings_its_row(as_bob: Client, processing: Run) -> None:
+    make_failed_run(processing.collection)
+    asked = looked_at(as_bob)
+    go_on(processing, 10).pause()
+    (row,) = news(as_bob, asked)["rows"]
+    assert row["number"] == 1
+    assert "30 of 50" in text_of(row["html"])
+    assert "Page 1Page 2Page 3" in text_of(row["html"])
+    assert "/files/" not in row["html"]
+    assert row["news"] == ""
+
+
+def test_a_page_with_that_row_is_up_to_date(as_bob: Client, processing: Run) -> None:
+    asked = looked_at(as_bob)
+    go_on(processing, 10).pause()
+    (row,) = news(as_bob, asked)["rows"]
+    version = re.search(r'data-live="(\w+)"', row["html"])
+    assert version
+    assert news(as_bob, asked | {"runs": f"1.{version[1]}"}) == NOBODY
+
+
+def test_a_completed_run_brings_its_files_and_is_told(as_bob: Client, processing: Run) -> None:
+    asked = looked_at(as_bob)
+    go_on(processing, 30).finish()
+    (row,) = news(as_bob, asked)["rows"]
+    assert row["news"] == "Run 1 completed."
+    assert "Completed" in text_of(row["html"])
+    assert row["html"].count("/runs/1/files/") == 6
+    assert "data-live" not in row["html"]
+
+
+def test_a_failed_run_says_why_and_what_to_do(as_bob: Client, processing: Run) -> None:
+    asked = looked_at(as_bob)
+    go_on(processing, 0).fail("The shop asked for a captcha.")
+    (row,) = news(as_bob, asked)["rows"]
+    assert row["news"] == "Run 1 failed."
+    assert "The shop asked for a captcha. A failed run has no files. Use the newest" in text_of(row["html"])
+
+
+def test_a_run_that_found_less_than_it_was_asked_for_says_so(as_bob: Client, laptops: Collection) -> None:
+    make_ready_run(laptops, records(231))
+    laptops.runs.update(total=250)
+    content = text_of(as_bob.get(PAGE).content.decode())
+    assert "19 of 250 records are missing: the scrape ended without finding them." in content
+
+
+def test_a_run_that_found_all_does_not(as_bob: Client, laptops: Collection) -> None:
+    make_ready_run(laptops, records(3))
+    assert "missing" not in as_bob.get(PAGE).content.decode()
+
+
+def test_a_deleted_run_is_gone(as_bob: Client, processing: Run) -> None:
+    asked = looked_at(as_bob)
+    delete_run(processing)
+    assert news(as_bob, asked)["gone"] == [1]
+
+
+def test_an_admins_row_has_its_delete_link_and_a_members_has_none(
+    as_adam: Client, as_bob: Client, processing: Run
+) -> None:
+    asked = looked_at(as_bob)
+    go_on(processing, 10).pause()
+    for client, links in ((as_adam, 1), (as_bob, 0)):
+        assert news(client, asked)["rows"][0]["html"].count("/runs/1/delete") == links
+
+
+class TestNewRuns:
+    def test_they_are_counted(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, at=NOON)
+        asked = looked_at(as_bob)
+        assert news(as_bob, asked) == NOBODY
+        make_processing_run(laptops)
+        make_ready_run(laptops)
+        assert news(as_bob, asked)["new"] == 2
+        assert news(as_bob, asked | {"new": "2"}) == NOBODY
+
+    def test_they_are_brought_newest_first(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, at=NOON)
+        asked = looked_at(as_bob)
+        make_ready_run(laptops, at=NOON + timedelta(hours=1))
+        make_ready_run(laptops, at=NOON + timedelta(hours=2))
+        brought = news(as_bob, asked | {"bring": "1"})
+        assert [re.findall(r"Run \d+", row)[0] for row in brought["brought"]] == ["Run 3", "Run 2"]
+        assert brought["new"] == 0
+        assert news(as_bob, asked | {"newest": brought["newest"]}) == NOBODY
+
+    def test_all_runs_are_new_to_a_page_without_any(self, as_bob: Client, laptops: Collection) -> None:
+        asked = looked_at(as_bob)
+        assert asked["newest"] == ""
+        make_ready_run(laptops)
+        assert news(as_bob, asked)["new"] == 1
+
+    def test_a_page_of_older_runs_hears_of_none(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, at=NOON)
+        make_ready_run(laptops)
+        asked = looked_at(as_bob, f"{PAGE}?before=2026-06-21T00:00:00.000000Z_1")
+        assert "newest" not in asked
+        make_ready_run(laptops)
+        assert news(as_bob, asked) == NOBODY
+
+    def test_very_many_are_not_counted_to_the_end(self, as_bob: Client, laptops: Collection) -> None:
+        Run.objects.bulk_create(
+            Run(collection=laptops, number=number, state="failed", failure_reason="No answer.")
+            for number in range(1, 200)
+        )
+        assert news(as_bob, {"newest": ""})["new"] == 51
+
+
+class TestProgress:
+    def at(self, client: Client, run: Run, **fields: Any) -> str:
+        Run.objects.filter(pk=run.pk).update(**fields)
+        return text_of(client.get(PAGE).content.decode().partition("<tbody")[2].partition("</tbody")[0])
+
+    def test_it_says_how_long_it_takes_and_what_is_left(self, as_bob: Client, laptops: Collection) -> None:
+        now = timezone.now()
+        run = make_processing_run(laptops)
+        shown = self.at(
+            as_bob,
+            run,
+            created_at=now - timedelta(minutes=10, seconds=5),
+            updated_at=now,
+            extracted=40,
+            total=50,
+        )
+        assert "Being written for 10 minutes, about 2 minutes left." in shown
+
+    def test_what_is_left_goes_by_the_last_pages(self, as_bob: Client, processing: Run) -> None:
+        now = timezone.now()
+        for page in processing.files.order_by("position"):
+            page.modified = now - timedelta(minutes=10 * (2 - page.position))
+            page.save()
+        shown = self.at(as_bob, processing, created_at=now - timedelta(days=90), updated_at=now)
+        assert "Being written for 90 days, about 30 minutes left." in shown
+
+    def test_nobody_can_tell_what_is_left_where_no_number_was_asked_for(
+        self, as_bob: Client, processing: Run
+    ) -> None:
+        assert "Being written for less than a minute." in self.at(as_bob, processing, total=0)
+
+    def test_a_run_that_brings_nothing_says_so(self, as_bob: Client, processing: Run) -> None:
+        shown = self.at(as_bob, processing, updated_at=timezone.now() - timedelta(hours=3, minutes=5))
+        assert "Nothing new for 3 hours; the run isn't completed." in shown
+        assert "left" not in shown
+
+    def test_that_it_brings_nothing_any_more_is_a_change(self, as_bob: Client, processing: Run) -> None:
+        recently = timezone.now() - timedelta(minutes=1)
+        Run.objects.update(updated_at=recently)
+        asked = looked_at(as_bob)
+        assert news(as_bob, asked) == NOBODY
+        Run.objects.update(updated_at=recently - timedelta(minutes=2))
+        assert "Nothing new for 3 minutes" in text_of(news(as_bob, asked)["rows"][0]["html"])
+
+    def test_all_records_but_no_files_yet(self, as_bob: Client, processing: Run) -> None:
+        shown = self.at(as_bob, processing, extracted=50)
+        assert "All records are there. The files are being finished." in shown
+
+    def test_of_many_pages_the_last_ones_are_shown(self, as_bob: Client, laptops: Collection) -> None:
+        run = make_processing_run(laptops, records(30), page_size=2)
+        shown = self.at(as_bob, run)
+        assert "9 pages and" in shown
+        assert re.findall(r"Page (\d+)", shown) == ["10", "11", "12", "13", "14", "15"]
+
+
+class TestLoad:
+    @pytest.mark.parametrize("count", [1, 40])
+    def test_a_look_at_rows_that_have_not_changed_costs_two_queries_beside_the_readers_own(
+        self,
+        as_bob: Client,
+        laptops: Collection,
+        count: int,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        for _ in range(count):
+            make_processing_run(laptops)
+        asked = looked_at(as_bob)
+        # The session, the person, their teams, the collection; its rows, and the new ones.
+        with django_assert_num_queries(6):
+            assert as_bob.get(LIVE, asked).status_code == 204
+
+    def test_it_makes_no_other_team_the_current_one(
+        self, bob: User, as_bob: Client, laptops: Collection
+    ) -> None:
+        team = Team.objects.create(name="Another")
+        Membership.objects.create(user=bob, team=team, role="owner")
+        as_bob.post("/team", {"team": team.pk})
+        chosen = as_bob.session.items() - set()
+        news(as_bob, {"newest": ""})
+        assert as_bob.session.items() - set() == chosen
+
+
+class TestAtAnAccount:
+    @pytest.fixture
+    def account(self, crawlers: Team) -> Account:
+        return make_account(crawlers)
+
+    def test_its_list_is_looked_at_at_its_own_pace(
+        self, as_bob: Client, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        collection = make_remote_collection(account)
+        address = f"/collections/{collection.pk}/live"
+        make_remote_run(collection, 1, ready=False)
+        listed = lists(monkeypatch, [remote_run(1)])
+        ago = {"refreshed_at": timezone.now() - timedelta(seconds=10)}
+        Collection.objects.update(refresh_tried_at=ago["refreshed_at"], **ago)
+        asked = looked_at(
+            as_bob, f"/collections/{collection.pk}/download?before=2030-01-01T00:00:00.000000Z_1"
+        )
+        for _ in range(3):
+            assert news(as_bob, asked, address) == NOBODY
+        assert not listed.calls
+        Collection.objects.update(refresh_tried_at=timezone.now() - timedelta(seconds=16))
+        assert news(as_bob, asked, address)["rows"][0]["news"] == "Run 1 completed."
+        assert len(listed.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"runs": "x"},
+        {"runs": "1"},
+        {"runs": "1.0123456"},
+        {"runs": ","},
+        {"runs": f"{10**18}.00000000"},
+        {"runs": ",".join(["1.00000000"] * 201)},
+        {"newest": "x"},
+    ],
+)
+def test_an_address_that_is_damaged_is_told_so(
+    as_bob: Client, laptops: Collection, asked: dict[str, str]
+) -> None:
+    answer = as_bob.get(LIVE, asked)
+    assert answer.status_code == 400
+    assert "This address is damaged" in answer.content.decode()
+
+
+def test_somebody_who_is_signed_out_is_sent_to_sign_in(client: Client, laptops: Collection) -> None:
+    answer = client.get(LIVE, headers={"Referer": f"http://testserver{PAGE}"})
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/accounts/login/?next={PAGE}"
