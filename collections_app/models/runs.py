@@ -140,6 +140,8 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["collection", "-created_at", "-number"], name="run_newest_first"),
+            # Of those in one state, the newest are found at once however few they are.
+            models.Index(fields=["collection", "state", "-created_at", "-number"], name="run_by_state"),
             # Repair asks for the few runs whose lease has run out, among all there ever were.
             models.Index(
                 fields=["lease_expires_at"],

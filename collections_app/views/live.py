@@ -14,6 +14,7 @@ from collections_app.models import Collection, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.sources import source_of
 from collections_app.views.download import RUNS_SHOWN, format_cursor, parse_cursor
+from collections_app.views.run_filter import RunFilter
 from collections_app.views.run_rows import may_delete_runs, run_rows, version
 
 # How long an account's list is left alone between two looks that nobody asked for.
@@ -34,7 +35,7 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
 
     `runs` are the numbers of the unfinished runs on the page with their rows' versions; `newest`, the newest
     run that was there when the page was made; `new`, how many newer ones it speaks of already. With `bring`,
-    the rows of the newer ones come too.
+    the rows of the newer ones come too. The page's filter goes for the new ones.
     """
     watched = _parse_watched(request.GET.get("runs", ""))
     _look_at_the_account(collection)
@@ -77,7 +78,7 @@ def _parse_watched(text: str) -> dict[int, str]:
 
 def _newer(request: MemberRequest, collection: Collection) -> RunQuerySet:
     """Return the runs that are newer than those on the page; none where that shows older ones."""
-    runs = collection.runs.all()
+    runs = RunFilter.of(request.GET).runs(collection.runs.all())
     if "newest" not in request.GET:
         return runs.none()
     newest = request.GET["newest"]

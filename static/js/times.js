@@ -13,3 +13,10 @@ function showTimes(root) {
 showTimes(document);
 document.addEventListener("htmx:afterSwap", () => showTimes(document));
 document.addEventListener("rows:changed", () => showTimes(document));
+
+// Forms that ask for days mean the reader's.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone) {
+  for (const field of document.querySelectorAll("input[data-zone]")) field.value = zone;
+  for (const name of document.querySelectorAll("[data-zone-name]")) name.textContent = zone;
+}

@@ -73,9 +73,10 @@ def scrape(demo_server: DemoServer) -> Scrape:
 @pytest.fixture
 def watched(page: Page, scrape: Scrape) -> Page:
     """A page of the scrape, whose clock goes on when a test says so."""
-    page.clock.install()
+    now = datetime.now(UTC)
+    page.clock.install(time=now)
+    page.clock.pause_at(now + timedelta(seconds=1))
     page.goto(scrape.address)
-    page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
     return page
 
 

@@ -1,0 +1,241 @@
+"""Finding a run on the download page: by its state, its day, its number; and how many there are."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from collections_app.models import Collection, Run, State, Team
+from collections_app.views import download
+from tests.html import links, rows, text_of
+from tests.results import make_failed_run, make_processing_run, make_ready_run
+from tests.upstream import lists, make_account, make_remote_collection, remote_run
+
+ADDRESS = "/collections/101/download"
+NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
+
+
+def found(client: Client, address: str = ADDRESS, **asked: str) -> list[int]:
+    """Return the numbers of the runs that are shown."""
+    answer = client.get(address, asked)
+    assert answer.status_code == 200
+    return [int(re.findall(r"Run (\d+)", row[0])[0]) for row in rows(answer)]
+
+
+def make_failed_runs(collection: Collection, count: int) -> None:
+    """Make runs an hour apart, the last of them at noon."""
+    Run.objects.bulk_create(
+        Run(
+            collection=collection,
+            number=number,
+            state=State.FAILED,
+            failure_reason="No answer.",
+            created_at=NOON - timedelta(hours=count - number),
+        )
+        for number in range(1, count + 1)
+    )
+
+
+def shown(client: Client, **asked: str) -> str:
+    """Return what the page says of how many runs it shows."""
+    content = client.get(ADDRESS, asked).content.decode()
+    (said,) = re.findall(r'<p class="shown">(.*?)</p>', content, re.DOTALL)
+    return text_of(said)
+
+
+class TestByState:
+    @pytest.fixture(autouse=True)
+    def runs(self, laptops: Collection) -> None:
+        make_ready_run(laptops, at=NOON)
+        make_failed_run(laptops, at=NOON + timedelta(hours=1))
+        make_processing_run(laptops, at=NOON + timedelta(hours=2))
+        make_ready_run(laptops, at=NOON + timedelta(hours=3))
+
+    @pytest.mark.parametrize(
+        ("state", "numbers"), [("", [4, 3, 2, 1]), ("ready", [4, 1]), ("failed", [2]), ("processing", [3])]
+    )
+    def test_the_runs_of_a_state(self, as_bob: Client, state: str, numbers: list[int]) -> None:
+        assert found(as_bob, state=state) == numbers
+
+    def test_the_page_says_what_it_shows(self, as_bob: Client) -> None:
+        answer = as_bob.get(ADDRESS, {"state": "ready"})
+        assert "Completed runs only." in text_of(answer.content.decode())
+        assert links(answer)["Show all runs"] == ADDRESS
+        assert '<option value="ready" selected>' in answer.content.decode()
+
+    def test_a_state_that_there_is_none_of(self, as_bob: Client) -> None:
+        answer = as_bob.get(ADDRESS, {"state": "done"})
+        assert answer.status_code == 400
+        assert "There are these: processing, ready, failed." in answer.content.decode()
+
+    def test_where_no_run_is_in_that_state(self, as_bob: Client) -> None:
+        Run.objects.filter(state="failed").delete()
+        answer = as_bob.get(ADDRESS, {"state": "failed"})
+        assert "No such run" in answer.content.decode()
+        assert links(answer)["Show all runs"] == ADDRESS
+
+    def test_new_runs_are_those_in_that_state(self, as_bob: Client, laptops: Collection) -> None:
+        content = as_bob.get(ADDRESS, {"state": "ready"}).content.decode()
+        (newest,) = re.findall(r'data-newest="(.*?)"', content)
+        (query,) = re.findall(r'data-query="(.*?)"', content)
+        assert query == "state=ready"
+        make_failed_run(laptops)
+        asked = {"state": "ready", "newest": newest}
+        assert as_bob.get("/collections/101/live", asked).status_code == 204
+        make_ready_run(laptops)
+        assert as_bob.get("/collections/101/live", asked).json()["new"] == 1
+
+
+class TestByDay:
+    @pytest.fixture(autouse=True)
+    def runs(self, laptops: Collection) -> None:
+        """Run 1 starts at 18:00 on 18 June, and each next six hours later."""
+        for number in range(8):
+            make_failed_run(laptops, at=datetime(2026, 6, 18, 18, tzinfo=UTC) + timedelta(hours=6 * number))
+
+    @pytest.mark.parametrize(
+        ("asked", "numbers"),
+        [
+            ({"from": "2026-06-20"}, [8, 7, 6]),
+            ({"to": "2026-06-18"}, [1]),
+            ({"from": "2026-06-19", "to": "2026-06-19"}, [5, 4, 3, 2]),
+            ({"from": "2026-06-19", "to": "2026-06-19", "zone": "Australia/Sydney"}, [4, 3, 2, 1]),
+            ({"from": "2026-06-19", "to": "2026-06-19", "zone": "America/New_York"}, [6, 5, 4, 3]),
+            ({"from": "2026-06-21", "to": "2026-06-20"}, []),
+        ],
+    )
+    def test_the_runs_of_some_days(self, as_bob: Client, asked: dict[str, str], numbers: list[int]) -> None:
+        assert found(as_bob, **asked) == numbers
+
+    def test_the_page_says_whose_days_they_are(self, as_bob: Client) -> None:
+        asked = {"from": "2026-06-19", "to": "2026-06-19", "zone": "Australia/Sydney"}
+        said = text_of(as_bob.get(ADDRESS, asked).content.decode())
+        assert "Runs of 19 Jun 2026 (Australia/Sydney time) only." in said
+
+    @pytest.mark.parametrize("zone", ["Middle/Earth", "../../etc/passwd", "\0", "utc "])
+    def test_a_zone_that_nobody_knows_is_utc(self, as_bob: Client, zone: str) -> None:
+        asked = {"from": "2026-06-20", "zone": zone}
+        assert found(as_bob, **asked) == [8, 7, 6]
+        assert "from 20 Jun 2026 on (UTC time) only." in text_of(as_bob.get(ADDRESS, asked).content.decode())
+
+    @pytest.mark.parametrize("name", ["from", "to", "on"])
+    @pytest.mark.parametrize("day", ["x", "2026-02-30", "20/06/2026", "0001-01-01", "9999-12-31", "20260620"])
+    def test_a_day_that_there_is_not(self, as_bob: Client, name: str, day: str) -> None:
+        answer = as_bob.get(ADDRESS, {name: day})
+        assert answer.status_code == 400
+        assert "A day looks like this: 2026-06-20." in answer.content.decode()
+
+    def test_the_first_and_the_last_day_there_are(self, as_bob: Client) -> None:
+        asked = {"from": "1970-01-01", "to": "8999-12-31", "zone": "Pacific/Kiritimati"}
+        assert len(found(as_bob, **asked)) == 8
+
+    def test_going_to_a_day_shows_its_runs_and_those_before(self, as_bob: Client) -> None:
+        answer = as_bob.get(ADDRESS, {"on": "2026-06-19"}, follow=True)
+        assert [row[0].partition("Run ")[2][0] for row in rows(answer)] == ["5", "4", "3", "2", "1"]
+
+    def test_going_to_a_day_keeps_the_filter(self, as_bob: Client) -> None:
+        answer = as_bob.get(ADDRESS, {"on": "2026-06-19", "state": "ready", "zone": "Asia/Tokyo"})
+        assert parse_qs(urlsplit(answer["Location"]).query) == {
+            "state": ["ready"],
+            "before": ["2026-06-19T15:00:00.000000Z_0"],
+        }
+
+
+class TestByNumber:
+    def test_a_run_near_the_top_is_on_the_first_page(self, as_bob: Client, laptops: Collection) -> None:
+        make_failed_runs(laptops, 60)
+        assert as_bob.get(ADDRESS, {"run": "20"})["Location"] == f"{ADDRESS}#run-20"
+
+    def test_a_run_further_down_is_on_a_page_that_begins_a_little_above_it(
+        self, as_bob: Client, laptops: Collection
+    ) -> None:
+        make_failed_runs(laptops, 200)
+        address, _, place = as_bob.get(ADDRESS, {"run": "88"})["Location"].partition("#")
+        assert place == "run-88"
+        assert found(as_bob, address)[:4] == [90, 89, 88, 87]
+        assert 'id="run-88"' in as_bob.get(address).content.decode()
+
+    @pytest.mark.parametrize("number", ["61", "0", "x", "-1", "9" * 30, "²"])
+    def test_a_run_that_there_is_not(self, as_bob: Client, laptops: Collection, number: str) -> None:
+        make_failed_runs(laptops, 60)
+        answer = as_bob.get(ADDRESS, {"run": number})
+        assert answer.status_code == 404
+
+
+class TestHowMany:
+    def test_all(self, as_bob: Client, laptops: Collection) -> None:
+        make_failed_runs(laptops, 1)
+        assert shown(as_bob) == "Showing 1 of 1 run"
+
+    def test_more_than_a_page(self, as_bob: Client, laptops: Collection) -> None:
+        make_failed_runs(laptops, 1213)
+        assert shown(as_bob) == "Showing 50 of 1,213 runs"
+
+    def test_more_that_are_loaded_are_added(self, as_bob: Client, laptops: Collection) -> None:
+        make_failed_runs(laptops, 120)
+        content = as_bob.get(ADDRESS).content.decode()
+        for said in ("Showing 100 of 120 runs", "Showing 120 of 120 runs"):
+            (more,) = re.findall(r'hx-get="([^"]*shown=\d+)"', content)
+            content = as_bob.get(more.replace("&amp;", "&"), headers={"HX-Request": "true"}).content.decode()
+            assert said in text_of(content)
+        assert "Load more" not in content
+
+    def test_very_many(self, as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(download, "MOST_COUNTED", 99)
+        make_failed_runs(laptops, 200)
+        assert shown(as_bob) == "Showing 50 of more than 99 runs"
+
+    def test_those_that_are_looked_for(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops)
+        laptops.runs.update(number=1000)
+        make_failed_runs(laptops, 60)
+        assert shown(as_bob, state="failed") == "Showing 50 of 60 runs"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"state": "failed"}, {"state": "failed", "from": "2026-06-01"}, {"to": "2026-06-19"}]
+)
+def test_the_filter_stays_while_one_loads_more(
+    as_bob: Client, laptops: Collection, asked: dict[str, str]
+) -> None:
+    make_failed_runs(laptops, 200)
+    total, seen, address = found(as_bob, **asked), [], f"{ADDRESS}?{'&'.join(map('='.join, asked.items()))}"
+    while address:
+        answer = as_bob.get(address)
+        seen += found(as_bob, address)
+        address = ADDRESS + links(answer)["Load more"] if "Load more" in links(answer) else ""
+    assert seen[:50] == total
+    assert seen == sorted(set(seen), reverse=True)
+    assert len(seen) == (200 if "state" in asked else 187)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="It reads SQLite's words for a query plan.")
+def test_the_runs_of_a_state_are_found_by_an_index_without_sorting(
+    as_bob: Client, laptops: Collection
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        as_bob.get(ADDRESS, {"state": "failed", "before": "2026-06-20T12:00:00.000000Z_7"})
+    (asked,) = [query["sql"] for query in queries if "LIMIT 51" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {asked}")
+        plan = str(cursor.fetchall())
+    assert "run_by_state (collection_id=? AND state=? AND created_at<?)" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+class TestAtAnAccount:
+    def test_where_none_of_the_known_runs_is_like_that_one_can_look_further_back(
+        self, as_bob: Client, crawlers: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        collection = make_remote_collection(make_account(crawlers))
+        old = remote_run(1, at=NOON - timedelta(days=900))
+        lists(monkeypatch, [remote_run(number) for number in range(2, 80)] + [old])
+        address = f"/collections/{collection.pk}/download"
+        asked = {"to": "2024-12-31"}
+        answer = as_bob.get(address, asked)
+        assert "None of the runs that are known here is like that." in text_of(answer.content.decode())
+        assert found(as_bob, address + links(answer)["Look further back"]) == [1]
