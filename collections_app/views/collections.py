@@ -1,10 +1,8 @@
 """The team's collections: the list, and adding, renaming, archiving, restoring."""
 
-import re
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.core.exceptions import BadRequest
 from django.db.models import OuterRef, Subquery
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -15,11 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from collections_app.access import Action, MemberRequest, collection_member, signed_in, team_member
 from collections_app.models import Collection, Run
 from collections_app.models.collections import CollectionQuerySet
+from collections_app.views.collection_order import ORDERS, ordered, place_of
 from collections_app.views.forms import CollectionForm, RenameForm, posted
 
 COLLECTIONS_SHOWN = 50
-
-_PLACE = re.compile(r"(?P<pk>\d{1,18})_(?P<name>[^\0]*)", re.ASCII)
 
 
 @signed_in
@@ -34,7 +31,7 @@ def home(request: MemberRequest) -> HttpResponseRedirect:
 @team_member(Action.SEE)
 @require_safe
 def collections(request: MemberRequest) -> HttpResponse:
-    """Show the team's collections by name.
+    """Show the team's collections, by name or as `sort` says.
 
     `q` searches, `archived` shows the archived ones, `after` goes on after a place in the list.
     """
@@ -45,15 +42,17 @@ def collections(request: MemberRequest) -> HttpResponse:
     found = found.archived() if archived else found.current()
     if query:
         found = found.named_like(query)
-    if after:
-        found = found.after(*_parse_place(after))
-    rows = _with_latest_runs(found.by_name()[: COLLECTIONS_SHOWN + 1])
+    order = request.GET.get("sort", "")
+    order = order if order in ORDERS else "name"
+    rows = _with_latest_runs(ordered(found, order, after)[: COLLECTIONS_SHOWN + 1])
     context = {
         "collections": rows[:COLLECTIONS_SHOWN],
         "query": query,
         "archived": archived,
         "after": after,
-        "more": _address_after(rows, query, archived=archived),
+        "order": order,
+        "orders": ORDERS.items(),
+        "more": _address_after(rows, query, order, archived=archived),
     }
     response = render(request, _template(request, after), context)
     # A fragment and the whole page share an address.
@@ -77,7 +76,7 @@ def _with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
     return rows
 
 
-def _address_after(rows: list[Collection], query: str, *, archived: bool) -> str:
+def _address_after(rows: list[Collection], query: str, order: str, *, archived: bool) -> str:
     """Return the address of the rows beyond those shown, or "" where there are none."""
     if len(rows) <= COLLECTIONS_SHOWN:
         return ""
@@ -85,14 +84,9 @@ def _address_after(rows: list[Collection], query: str, *, archived: bool) -> str
     asked = {"q": query} if query else {}
     if archived:
         asked["archived"] = "1"
-    return f"{reverse('collections')}?{urlencode(asked | {'after': f'{last.pk}_{last.name}'})}"
-
-
-def _parse_place(text: str) -> tuple[str, int]:
-    match = _PLACE.fullmatch(text)
-    if match is None:
-        raise BadRequest("This address is damaged: its “after” part names no place in the list.")
-    return match["name"], int(match["pk"])
+    if order != "name":
+        asked["sort"] = order
+    return f"{reverse('collections')}?{urlencode(asked | {'after': place_of(last, order)})}"
 
 
 @team_member(Action.MANAGE_COLLECTIONS)

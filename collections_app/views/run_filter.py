@@ -66,9 +66,15 @@ class RunFilter:
         return self.address()
 
     @property
-    def state_name(self) -> str:
-        """The state in words; "" for all of them."""
-        return State(self.state).label if self.state else ""
+    def words(self) -> str:
+        """What is shown, such as "Only failed runs since 1 May 2026, UTC time."."""
+        said = ["Only", State(self.state).label.lower(), "runs"] if self.state else ["Only runs"]
+        if self.first and self.first == self.last:
+            said.append(f"of {_in_words(self.first)}")
+        else:
+            said += [f"since {_in_words(self.first)}"] if self.first else []
+            said += [f"until {_in_words(self.last)}"] if self.last else []
+        return " ".join(said) + (f", {self.zone} time." if self.first or self.last else ".")
 
     def runs(self, runs: RunQuerySet) -> RunQuerySet:
         """Return those of the runs that are asked for."""
@@ -102,6 +108,10 @@ def parse_day(text: str) -> date | None:
 
 def _text(day: date | None) -> str:
     return day.isoformat() if day else ""
+
+
+def _in_words(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
 
 
 def _states() -> str:

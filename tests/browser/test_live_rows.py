@@ -87,6 +87,11 @@ def asks(page: Page, milliseconds: int = 2000) -> None:
     answer.value.finished()
 
 
+def check_page(page: Page) -> None:
+    page.clock.resume()  # what checks it waits for the time to pass
+    check(page)
+
+
 def counted(page: Page) -> list[str]:
     asked: list[str] = []
 
@@ -109,7 +114,6 @@ def test_a_run_goes_on_and_completes_while_one_looks(watched: Page, scrape: Scra
     expect(row.locator(".pill")).to_have_text(["Page 1", "Page 2"])
     expect(row.locator("progress")).to_have_js_property("value", 20)
     expect(announcements).to_have_text("")
-    check(watched)
     scrape.completes()
     asks(watched)
     expect(row).to_contain_text("Completed")
@@ -118,6 +122,7 @@ def test_a_run_goes_on_and_completes_while_one_looks(watched: Page, scrape: Scra
     expect(row.locator("time")).to_have_attribute("title", re.compile("UTC"))
     expect(row.get_by_role("link", name="ZIP")).to_be_visible()
     check_ids(watched)
+    check_page(watched)
 
 
 def test_the_focus_and_the_place_stay(watched: Page, scrape: Scrape) -> None:
@@ -153,7 +158,6 @@ def test_new_runs_come_when_they_are_asked_for(watched: Page, scrape: Scrape) ->
     expect(link).to_be_visible()
     expect(watched.locator("#announcements")).to_have_text("2 new runs")
     expect(watched.locator("tbody tr").first).to_have_id("run-41")
-    check(watched)
     link.press("Enter")
     expect(watched.locator("tbody tr").first).to_have_id("run-43")
     expect(watched.locator("#run-43")).to_be_focused()
@@ -162,6 +166,7 @@ def test_new_runs_come_when_they_are_asked_for(watched: Page, scrape: Scrape) ->
     scrape.starts(1)
     asks(watched)
     expect(watched.get_by_role("link", name="1 new run")).to_be_visible()
+    check_page(watched)
 
 
 def test_while_nothing_changes_it_asks_less_and_less_often(watched: Page) -> None:
@@ -201,7 +206,7 @@ def test_somebody_who_is_signed_out_meanwhile_is_told_and_stays(watched: Page, s
     watched.clock.run_for(120_000)
     assert len(asked) == 1
     expect(watched).to_have_url(re.compile(f"{scrape.address}$"))
-    check(watched)
+    check_page(watched)
 
 
 def test_a_right_that_is_lost_meanwhile(watched: Page) -> None:

@@ -1,0 +1,78 @@
+"""The list of collections in other orders than by name."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+
+from collections_app.models import Collection, Team
+from collections_app.views import collections
+from tests.html import links, rows
+from tests.results import make_failed_run, make_processing_run, make_ready_run
+
+ADDRESS = "/collections/"
+NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def some(crawlers: Team) -> None:
+    """Collections A to F, of which only D and F have never run."""
+    made = {name: Collection.objects.create(team=crawlers, name=name) for name in "FEDCBA"}
+    make_ready_run(made["A"], at=NOON)
+    make_failed_run(made["A"], at=NOON - timedelta(days=1))
+    make_failed_run(made["B"], at=NOON + timedelta(hours=1))
+    make_ready_run(made["C"], at=NOON)
+    make_processing_run(made["E"], at=NOON - timedelta(hours=1))
+
+
+def names(client: Client, address: str = ADDRESS, **asked: str) -> list[str]:
+    return [row[0] for row in rows(client.get(address, asked))]
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        ("", "ABCDEF"),
+        ("name", "ABCDEF"),
+        ("nonsense", "ABCDEF"),
+        ("recent", "BCAEFD"),  # equal times, and none, in the order they were made in
+        ("state", "BEACDF"),
+    ],
+)
+def test_the_orders(as_bob: Client, order: str, found: str) -> None:
+    assert names(as_bob, sort=order) == list(found)
+
+
+@pytest.mark.parametrize("shown", [1, 2, 4])
+@pytest.mark.parametrize("order", ["name", "recent", "state"])
+def test_loading_more_goes_on_in_that_order(
+    as_bob: Client, order: str, shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = names(as_bob, sort=order)
+    monkeypatch.setattr(collections, "COLLECTIONS_SHOWN", shown)
+    seen, address = [], f"{ADDRESS}?sort={order}"
+    while address:
+        seen += names(as_bob, address)
+        address = links(as_bob.get(address)).get("Load more", "")
+    assert seen == whole
+
+
+@pytest.mark.parametrize("order", ["recent", "state"])
+def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collections, "COLLECTIONS_SHOWN", 1)
+    Collection.objects.create(team=Team.objects.get(), name="Another A")
+    answer = as_bob.get(ADDRESS, {"q": "a", "sort": order})
+    assert [row[0] for row in rows(answer)] == ["A"]
+    assert names(as_bob, links(answer)["Load more"]) == ["Another A"]
+    assert f'<option value="{order}" selected>' in answer.content.decode()
+
+
+@pytest.mark.parametrize("order", ["name", "recent", "state"])
+@pytest.mark.parametrize("place", ["x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"])
+def test_a_place_that_there_is_not(as_bob: Client, order: str, place: str) -> None:
+    answer = as_bob.get(ADDRESS, {"sort": order, "after": place})
+    assert answer.status_code == (200 if order == "name" and place in {"1_x_", "1_9_a"} else 400)
+
+
+def test_a_place_beyond_all_times(as_bob: Client) -> None:
+    assert as_bob.get(ADDRESS, {"sort": "recent", "after": "1_" + "9" * 17}).status_code == 200
