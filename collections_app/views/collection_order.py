@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 from collections_app.models import Collection, Run, State
 from collections_app.models.collections import CollectionQuerySet, search_form
 
-ORDERS = {"name": "Name", "recent": "Latest run", "state": "Status of the latest run"}
+ORDERS = {"name": "Sort by name", "recent": "Sort by latest run", "state": "Sort by status"}
 
 # What needs somebody's eyes comes first.
 _RANKS = {State.FAILED: 0, State.PROCESSING: 1, State.READY: 2}
