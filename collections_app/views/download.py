@@ -63,6 +63,7 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "before": before,
         "next": f"?{wanted.address(before=next_)}" if next_ else "",
         "newest": format_cursor(runs[0].cursor) if runs else "",
+        "has_completed": any(run.is_ready for run in runs),
         "wanted": wanted,
         "states": State.choices,
         "shown": shown,

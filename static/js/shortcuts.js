@@ -14,6 +14,7 @@ let pair = 0; // until when a letter after "g" is the second of a pair
 // --- rows -------------------------------------------------------------------------------------
 
 const rows = () => [...document.querySelectorAll("main table.cards > tbody > tr")];
+const LINK = "a.row-title, .row-detail a:not(.delete)";
 const current = () => document.activeElement.closest("main tbody > tr");
 
 function move(step) {
@@ -50,8 +51,8 @@ const KEYS = {
   "/": search,
   j: () => move(1),
   k: () => move(-1),
-  o: () => press(current()?.querySelector("a.row-title")),
-  Enter: () => document.activeElement === current() && press(current()?.querySelector("a.row-title")),
+  o: () => press(current()?.querySelector(LINK)),
+  Enter: () => document.activeElement === current() && press(current()?.querySelector(LINK)),
   d: () => press(current()?.querySelector('[data-label="Archive"] a, .buttons a')),
   n: () => press(document.querySelector("[data-new-runs]:not([hidden])")),
   g: () => Boolean((pair = Date.now() + PAIR_MS)),

@@ -32,10 +32,12 @@ def test_a_collection_is_opened_and_left_again(page: Page) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.wait_for_load_state()
     for keys, address in (("gm", "/members/"), ("gp", "/profile/"), ("gc", "/collections/")):
         for key in keys:
             page.keyboard.press(key)
         expect(page).to_have_url(re.compile(f"{address}$"))
+        page.wait_for_load_state()
 
 
 def test_the_search_gets_the_focus(page: Page) -> None:

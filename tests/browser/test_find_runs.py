@@ -1,0 +1,56 @@
+"""Finding runs in a browser: in the reader's time zone, with and without JavaScript."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+
+ADDRESS = "/collections/101/download"
+
+
+def test_runs_of_a_status_and_of_the_readers_day(open_page: NewPage) -> None:
+    page = open_page(timezone_id="Australia/Sydney")
+    page.goto(ADDRESS)
+    page.get_by_text("Find runs", exact=True).click()
+    expect(page.get_by_text("Days begin and end in this time zone: Australia/Sydney.")).to_be_visible()
+    filtering = page.get_by_role("search", name="Filter runs")
+    filtering.get_by_label("Status").select_option("Failed")
+    filtering.get_by_label("To").fill("2026-06-20")
+    filtering.get_by_role("button", name="Filter").click()
+    expect(page.get_by_text("Only failed runs until 20 Jun 2026, Australia/Sydney time.")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(filtering.get_by_label("Status")).to_have_value("failed")
+    page.get_by_role("link", name="Show all runs").click()
+    expect(page.locator("tbody tr")).to_have_count(50)
+
+
+def test_going_to_a_day_without_javascript(page_without_javascript: Page) -> None:
+    page = page_without_javascript
+    page.goto(ADDRESS)
+    page.get_by_text("Find runs", exact=True).click()
+    expect(page.get_by_text("Days begin and end in this time zone: UTC.")).to_be_visible()
+    going = page.get_by_role("search", name="Go to a day")
+    going.get_by_label("Go to day").fill("2026-06-20")
+    going.get_by_role("button", name="Go").click()
+    expect(page.locator("tbody tr").first).to_contain_text("Run 88")
+
+
+def test_an_address_leads_to_a_run_and_shows_which(page: Page) -> None:
+    page.goto(f"{ADDRESS}?run=60")
+    expect(page).to_have_url(re.compile("#run-60$"))
+    expect(page.locator("#run-60:target")).to_be_in_viewport()
+
+
+def test_loading_more_says_how_many_are_shown(page: Page) -> None:
+    page.goto(ADDRESS)
+    expect(page.locator(".shown")).to_have_text("Showing 50 of 64 runs")
+    page.get_by_role("link", name="Load more").click()
+    expect(page.locator(".shown")).to_have_text("Showing 64 of 64 runs")
+
+
+def test_collections_are_sorted_where_one_is(page: Page) -> None:
+    page.goto("/collections/")
+    page.get_by_label("Sort by").select_option("Sort by latest run")
+    expect(page.locator("tbody tr").last).to_contain_text("No run yet")
+    expect(page).to_have_url(re.compile(r"sort=recent"))
