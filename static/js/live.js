@@ -67,7 +67,7 @@ async function take(answer) {
   } else if (!answer.ok) {
     unreachable();
   } else {
-    problem.hidden = true;
+    still(() => (problem.hidden = true));
     const changed = answer.status === 200 && show(await answer.json());
     wait = changed ? QUICK_MS : Math.min(SLOW_MS, wait * 1.5);
     if (!liveRows().length) wait = SLOW_MS;
@@ -91,8 +91,10 @@ function stop(text, link) {
 
 function say(text) {
   if (problem.hidden) announce([text]);
-  problem.querySelector("p").textContent = text;
-  problem.hidden = false;
+  still(() => {
+    problem.querySelector("p").textContent = text;
+    problem.hidden = false;
+  });
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -133,9 +135,7 @@ function swap(number, html) {
   const row = made(html);
   const focused = old.contains(document.activeElement) ? signature(document.activeElement, old) : null;
   carryOver(old, row);
-  const scroll = heightAbove(old);
-  old.replaceWith(row);
-  scroll(row);
+  still(() => old.replaceWith(row));
   window.htmx.process(row);
   if (focused !== null) focusAgain(row, focused);
   if (!row.dataset.live) row.classList.add("just-ended");
@@ -146,7 +146,7 @@ function remove(number) {
   const row = document.getElementById(`run-${number}`);
   const next = row.nextElementSibling ?? row.previousElementSibling;
   if (row.contains(document.activeElement) && next) focusRow(next);
-  row.remove();
+  still(() => row.remove());
 }
 
 function bring(htmls, newest) {
@@ -224,11 +224,16 @@ function carryOver(old, row) {
   }
 }
 
-// Where the browser doesn't itself hold still what is looked at, while a row above it grows.
-function heightAbove(old) {
-  const box = old.getBoundingClientRect();
-  if (box.bottom > 0 || CSS.supports("overflow-anchor", "auto")) return () => {};
-  return (row) => scrollBy(0, row.getBoundingClientRect().height - box.height);
+// Holds still what is looked at while something above it grows or shrinks. Browsers do that for text, but not
+// for all tables, and not all of them.
+document.documentElement.style.overflowAnchor = "none";
+
+function still(change) {
+  const top = (row) => row.getBoundingClientRect().top;
+  const looked = [...document.querySelectorAll("table.runs > tbody > tr")].find((row) => top(row) >= 0);
+  const before = looked && top(looked);
+  change();
+  if (looked?.isConnected && scrollY > 0) scrollBy(0, top(looked) - before);
 }
 
 later();
