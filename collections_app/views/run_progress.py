@@ -63,19 +63,21 @@ def lasting(time: timedelta) -> str:
 
 
 def _left(run: Run) -> str:
-    pace = _seconds_per_record(run.last_pages) or _pace_so_far(run)
-    if not pace or run.extracted >= run.total:
+    pace = _seconds_per_record(run.last_pages)
+    if pace is None:
+        pace = _pace_so_far(run)
+    if pace is None or run.extracted >= run.total:
         return ""
     left = timedelta(seconds=pace * (run.total - run.extracted))
     return ("" if left < timedelta(minutes=1) else "about ") + f"{lasting(left)} left"
 
 
-def _pace_so_far(run: Run) -> float:
-    return (run.updated_at - run.created_at).total_seconds() / run.extracted if run.extracted else 0
+def _pace_so_far(run: Run) -> float | None:
+    return (run.updated_at - run.created_at).total_seconds() / run.extracted if run.extracted else None
 
 
-def _seconds_per_record(pages: Sequence[ResultFile]) -> float:
-    """Return the pace of the last pages; 0 where it isn't known.
+def _seconds_per_record(pages: Sequence[ResultFile]) -> float | None:
+    """Return the pace of the last pages; None where it isn't known.
 
     The median: a run that was paused meanwhile is not slow.
     """
@@ -84,4 +86,4 @@ def _seconds_per_record(pages: Sequence[ResultFile]) -> float:
         for before, page in pairwise(pages)
         if page.records
     ]
-    return median(paces) if paces else 0
+    return median(paces) if paces else None
