@@ -91,7 +91,6 @@ EXCUSED = {
     "account_disconnect": "tests/browser/test_accounts.py",
     "pull_client": "a file",
     "result_file": "a file",
-    "run": "leads on to the run's files",
     "run_manifest": "a file",
     "run_all": "a file",
     "verify": "leads back to the run's files",
