@@ -1,0 +1,431 @@
+"""Records as JSON, JSON Lines, CSV, XLSX and Parquet: whatever they are, what comes out is what went in."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collections_app.formats import parquet, xlsx
+from collections_app.formats.flatten import Columns, flat, json_text
+from collections_app.formats.records_file import Format, Wish, write_records
+from collections_app.formats.tables import NotPossible, UnknownColumn
+
+Records = list[dict[str, Any]]
+
+LAPTOPS: Records = [
+    {
+        "asin": "B1",
+        "title": 'A 14" laptop, new',
+        "price": {"cents": 129900, "currency": "AUD"},
+        "tags": ["a", "b"],
+    },
+    {
+        "asin": "B2",
+        "title": "Zürich ノート",
+        "in_stock": True,
+        "price": {"cents": 5},
+        "rating": 4.5,
+        "note": None,
+    },
+]
+
+
+def made(records: Records, kind: Format, folder: Path, *, batch: int = 2, **options: Any) -> bytes:
+    """Return the records as a file, read in batches of a few."""
+
+    def read() -> Iterator[Records]:
+        for start in range(0, len(records), batch):
+            yield records[start : start + batch]
+
+    out = io.BytesIO()
+    folder = folder / "work"
+    folder.mkdir()
+    try:
+        write_records(read, Wish(kind, **options), out, folder=folder)
+    finally:
+        shutil.rmtree(folder)
+    return out.getvalue()
+
+
+def rows_of_csv(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode(encoding), newline="")))
+
+
+SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+
+
+def rows_of_xlsx(content: bytes, sheet: int = 1) -> list[dict[str, Any]]:
+    """Return the rows of a sheet: by the letters of a column the text, number or truth of its cell."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        tree = ElementTree.fromstring(archive.read(f"xl/worksheets/sheet{sheet}.xml"))
+    return [
+        {cell.attrib["r"].rstrip("0123456789"): _value(cell) for cell in row}
+        for row in tree.iter(f"{SHEET}row")
+    ]
+
+
+def _value(cell: ElementTree.Element) -> Any:
+    assert cell.find(f"{SHEET}f") is None, "There is a formula."
+    kind = cell.attrib.get("t")
+    if kind == "inlineStr":
+        return "".join(cell.itertext())
+    value = cell.findtext(f"{SHEET}v")
+    assert value is not None
+    return value == "1" if kind == "b" else float(value)
+
+
+def rows_of_parquet(content: bytes) -> Records:
+    rows: Records = pq.read_table(io.BytesIO(content)).to_pylist()
+    return rows
+
+
+class TestFlattening:
+    def test_objects_become_columns_with_dotted_names(self) -> None:
+        columns = Columns()
+        columns.look_at(map(flat, LAPTOPS))
+        assert columns.names == [
+            *("asin", "title", "price.cents", "price.currency", "tags", "in_stock", "rating", "note")
+        ]
+
+    def test_names_that_would_be_the_same_get_a_number(self) -> None:
+        columns = Columns()
+        columns.look_at([flat({"a": {"b": 1}, "a.b": 2, "A.B": 3}), flat({"a.b (2)": 4})])
+        assert columns.names == ["a.b", "a.b (2)", "A.B (3)", "a.b (2) (2)"]
+        assert [columns.place_of(name) for name in columns.names] == [("a", "b"), "a.b", "A.B", "a.b (2)"]
+
+    def test_names_that_no_program_can_take(self) -> None:
+        columns = Columns()
+        columns.look_at([flat({"": 1, "a\0b": 2, "\ud800": 3})])
+        assert columns.names == ["(no name)", "a\ufffdb", "?"]
+
+    def test_a_record_as_deep_as_can_be_read(self) -> None:
+        record: dict[str, Any] = {"x": 1}
+        for _ in range(5000):
+            record = {"x": record}
+        assert list(flat(record).values()) == [1]
+
+    def test_an_empty_object_is_a_value(self) -> None:
+        assert flat({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
+
+
+class TestJson:
+    def test_records_are_as_they_were(self, tmp_path: Path) -> None:
+        assert json.loads(made(LAPTOPS, Format.JSON, tmp_path, batch=1)) == LAPTOPS
+        lines = made(LAPTOPS, Format.JSONL, tmp_path, batch=1).decode().splitlines()
+        assert [json.loads(line) for line in lines] == LAPTOPS
+
+    def test_chosen_columns_come_in_their_order_and_lists_stay_lists(self, tmp_path: Path) -> None:
+        content = made(LAPTOPS, Format.JSON, tmp_path, columns=("tags", "price.cents", "rating"))
+        assert [list(each.items()) for each in json.loads(content)] == [
+            [("tags", ["a", "b"]), ("price.cents", 129900)],
+            [("price.cents", 5), ("rating", 4.5)],
+        ]
+
+    @pytest.mark.parametrize("kind", [Format.JSON, Format.JSONL])
+    def test_what_is_hard_to_write(self, tmp_path: Path, kind: Format) -> None:
+        records = [{"half": "\ud83d", "large": 10**30, "line": "a\nb\u2028c", "é": "ü"}]
+        content = made(records, kind, tmp_path)
+        assert (json.loads(content)[0] if kind == Format.JSON else json.loads(content)) == records[0]
+
+    def test_no_records(self, tmp_path: Path) -> None:
+        assert json.loads(made([], Format.JSON, tmp_path)) == []
+        assert made([], Format.JSONL, tmp_path) == b""
+
+
+class TestCsv:
+    def test_a_table(self, tmp_path: Path) -> None:
+        content = made(LAPTOPS, Format.CSV, tmp_path)
+        assert content.decode() == (
+            "asin,title,price.cents,price.currency,tags,in_stock,rating,note\r\n"
+            'B1,"A 14"" laptop, new",129900,AUD,"[""a"",""b""]",,,\r\n'
+            "B2,Zürich ノート,5,,,true,4.5,\r\n"
+        )
+
+    def test_columns_that_come_late_are_columns_of_all(self, tmp_path: Path) -> None:
+        records: Records = [{"a": 1}] * 5 + [{"b": 2}]
+        assert rows_of_csv(made(records, Format.CSV, tmp_path))[:2] == [["a", "b"], ["1", ""]]
+
+    def test_chosen_columns(self, tmp_path: Path) -> None:
+        content = made(LAPTOPS, Format.CSV, tmp_path, columns=("price.cents", "asin"))
+        assert content == b"price.cents,asin\r\n129900,B1\r\n5,B2\r\n"
+
+    def test_a_column_that_no_record_has(self, tmp_path: Path) -> None:
+        with pytest.raises(UnknownColumn, match=r"column “asn”. The columns are: asin, title, price.cents"):
+            made(LAPTOPS, Format.CSV, tmp_path, columns=("asin", "asn"))
+
+    def test_no_records(self, tmp_path: Path) -> None:
+        assert made([], Format.CSV, tmp_path) == b""
+        assert made([], Format.CSV, tmp_path, columns=("a", "b")) == b"a,b\r\n"
+
+    @pytest.mark.parametrize(
+        "evil", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\uff1d1", '=cmd|"/c calc"!A1']
+    )
+    def test_no_text_is_a_formula_where_spreadsheets_open_it(self, tmp_path: Path, evil: str) -> None:
+        records: Records = [{evil: evil, "number": -5, "list": [evil], "plain": "a=b"}]
+        content = made(records, Format.CSV, tmp_path, excel=True)
+        assert content.startswith(b"\xef\xbb\xbf")
+        header, row = rows_of_csv(content, "utf-8-sig")
+        assert (header[0], row[0]) == (f"'{evil}", f"'{evil}")
+        assert row[1:] == ["-5", json.dumps([evil], ensure_ascii=False), "a=b"]
+
+    def test_without_that_option_texts_are_as_they_were(self, tmp_path: Path) -> None:
+        assert rows_of_csv(made([{"a": "=1"}], Format.CSV, tmp_path)) == [["a"], ["=1"]]
+
+
+class TestXlsx:
+    def test_a_sheet(self, tmp_path: Path) -> None:
+        header, first, second = rows_of_xlsx(made(LAPTOPS, Format.XLSX, tmp_path))
+        assert list(header.values())[:3] == ["asin", "title", "price.cents"]
+        assert first == {"A": "B1", "B": 'A 14" laptop, new', "C": 129900, "D": "AUD", "E": '["a","b"]'}
+        assert second == {"A": "B2", "B": "Zürich ノート", "C": 5, "F": True, "G": 4.5}
+
+    def test_nothing_becomes_a_formula_or_a_link(self, tmp_path: Path) -> None:
+        evil = ["=1+1", "https://example.com/", "{=1}", "+1", "007"]
+        content = made([{"a": each} for each in evil], Format.XLSX, tmp_path)
+        assert [row["A"] for row in rows_of_xlsx(content)] == ["a", *evil]
+
+    def test_numbers_that_excel_would_change_are_texts(self, tmp_path: Path) -> None:
+        records: Records = [{"n": 10**15 - 1}, {"n": 10**15}, {"n": -(10**30)}]
+        rows = rows_of_xlsx(made(records, Format.XLSX, tmp_path))
+        assert [row["A"] for row in rows[1:]] == [10**15 - 1, str(10**15), str(-(10**30))]
+
+    def test_characters_that_xml_refuses(self, tmp_path: Path) -> None:
+        texts = ["a\x00b\x1f", "_x0041_", "<r>no markup</r>", "\ud800", "\uffff", "<a&b>", " a ", "\r\n"]
+        rows = rows_of_xlsx(made([{"t": each} for each in texts], Format.XLSX, tmp_path))
+        assert [row["A"] for row in rows[1:]] == [
+            "a_x0000_b_x001F_",
+            "_x005F_x0041_",
+            " <r>no markup</r>",
+            "?",
+            "_xFFFF_",
+            "<a&b>",
+            " a ",
+            "_x000D_\n",
+        ]
+
+    @pytest.mark.parametrize("letter", ["x", "😀"])
+    def test_a_text_that_is_too_long_says_that_it_was_cut(self, tmp_path: Path, letter: str) -> None:
+        text = letter * 40_000
+        (row,) = rows_of_xlsx(made([{"t": text}], Format.XLSX, tmp_path))[1:]
+        assert len(row["A"].encode("utf-16-le")) // 2 in {32_766, 32_767}
+        assert row["A"].endswith(f"… (cut; {len(text.encode('utf-16-le')) // 2:,} characters)")
+
+    def test_more_rows_than_a_sheet_holds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(xlsx, "MOST_ROWS", 4)
+        content = made([{"n": n} for n in range(7)], Format.XLSX, tmp_path)
+        sheets = [[row["A"] for row in rows_of_xlsx(content, number)] for number in (1, 2, 3)]
+        assert sheets == [["n", 0, 1, 2], ["n", 3, 4, 5], ["n", 6]]
+        names = zipfile.ZipFile(io.BytesIO(content)).read("xl/workbook.xml").decode()
+        assert 'name="Records"' in names
+        assert 'name="Records 3"' in names
+
+    def test_more_columns_than_a_sheet_holds(self, tmp_path: Path) -> None:
+        records: Records = [{str(number): number for number in range(16_385)}]
+        with pytest.raises(
+            NotPossible, match=r"16,385 columns, and a sheet holds 16,384. Choose fewer columns"
+        ):
+            made(records, Format.XLSX, tmp_path)
+
+    def test_no_records(self, tmp_path: Path) -> None:
+        assert rows_of_xlsx(made([], Format.XLSX, tmp_path)) == []
+
+
+class TestParquet:
+    def test_columns_have_types(self, tmp_path: Path) -> None:
+        content = made(LAPTOPS, Format.PARQUET, tmp_path)
+        assert {name: str(kind) for name, kind in zip(*_schema(content), strict=True)} == {
+            "asin": "string",
+            "title": "string",
+            "price.cents": "int64",
+            "price.currency": "string",
+            "tags": "string",
+            "in_stock": "bool",
+            "rating": "double",
+            "note": "string",
+        }
+        assert rows_of_parquet(content)[1] == {
+            "asin": "B2",
+            "title": "Zürich ノート",
+            "price.cents": 5,
+            "price.currency": None,
+            "tags": None,
+            "in_stock": True,
+            "rating": 4.5,
+            "note": None,
+        }
+
+    @pytest.mark.parametrize(
+        ("values", "kind", "expected"),
+        [
+            ([1, 2.5], "double", [1.0, 2.5]),
+            ([2**53 + 1, 2.5], "string", [str(2**53 + 1), "2.5"]),
+            ([2**63 - 1, -(2**63)], "int64", [2**63 - 1, -(2**63)]),
+            ([2**63], "string", [str(2**63)]),
+            ([1, "1"], "string", ["1", "1"]),
+            ([True, 1], "string", ["true", "1"]),
+            ([None, None], "string", [None, None]),
+            (["", None, '"', "a\r\nb", "a\0b", "\ud800"], "string", ["", None, '"', "a\r\nb", "a\0b", "?"]),
+            ([[], {}, None, [None]], "string", ["[]", "{}", None, "[null]"]),
+            ([0.1 + 0.2, 1e308, 5e-324], "double", [0.1 + 0.2, 1e308, 5e-324]),
+        ],
+    )
+    def test_values(self, tmp_path: Path, values: list[Any], kind: str, expected: list[Any]) -> None:
+        content = made([{"v": value} for value in values], Format.PARQUET, tmp_path)
+        assert str(_schema(content)[1][0]) == kind
+        assert [row["v"] for row in rows_of_parquet(content)] == expected
+
+    def test_many_rows_stay_in_their_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(parquet, "_PART_BYTES", 10_000)
+        monkeypatch.setattr(parquet, "_GROUP_BYTES", 10_000)
+        records: Records = [{"n": n, "t": str(n)} for n in range(30_000)]
+        assert rows_of_parquet(made(records, Format.PARQUET, tmp_path, batch=700)) == records
+
+    def test_names_that_would_break_out_of_the_statement(self, tmp_path: Path) -> None:
+        evil = """a" FROM read_csv('/etc/passwd'); --'"""
+        assert rows_of_parquet(made([{evil: 1, "b'": 2}], Format.PARQUET, tmp_path)) == [{evil: 1, "b'": 2}]
+
+    def test_a_folder_with_a_quotation_mark(self, tmp_path: Path) -> None:
+        folder = tmp_path / "it's"
+        folder.mkdir()
+        assert rows_of_parquet(made([{"a": 1}], Format.PARQUET, folder)) == [{"a": 1}]
+
+    def test_a_very_long_text(self, tmp_path: Path) -> None:
+        text = "ü" * 3_000_000
+        assert rows_of_parquet(made([{"t": text}], Format.PARQUET, tmp_path)) == [{"t": text}]
+
+    def test_duckdb_reads_it_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.parquet"
+        path.write_bytes(made(LAPTOPS, Format.PARQUET, tmp_path))
+        found = (
+            duckdb.connect()
+            .sql(f"SELECT sum(\"price.cents\"), count(*) FROM read_parquet('{path}')")
+            .fetchall()
+        )
+        assert found == [(129905, 2)]
+
+    def test_without_columns_there_are_as_many_rows(self, tmp_path: Path) -> None:
+        assert pq.read_table(io.BytesIO(made([], Format.PARQUET, tmp_path))).num_rows == 0
+        assert pq.read_table(io.BytesIO(made([{}, {}, {}], Format.PARQUET, tmp_path))).num_rows == 3
+
+
+def _schema(content: bytes) -> tuple[list[str], list[Any]]:
+    schema = pq.read_schema(io.BytesIO(content))
+    return schema.names, schema.types
+
+
+# --- whatever the records are ---------------------------------------------------------------------
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc."), inner, max_size=3),
+    max_leaves=6,
+)
+RECORDS = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b", "a.b", "A", "c"]) | TEXTS, VALUES, max_size=4), max_size=5
+)
+
+
+def expected_table(records: Records) -> tuple[list[str], list[list[Any]]]:
+    """Return the names of the columns and the rows, with nothing where a record has no value."""
+    columns = Columns()
+    flats = [flat(record) for record in records]
+    columns.look_at(flats)
+    return columns.names, [[each.get(place) for place in columns.places] for each in flats]
+
+
+def as_text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool() | list() | dict():
+            return json_text(value)
+    return str(value)
+
+
+@given(RECORDS)
+def test_json_gives_back_any_records(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
+    folder = tmp_path_factory.mktemp("json")
+    assert json.loads(made(records, Format.JSON, folder)) == records
+    lines = made(records, Format.JSONL, folder).split(b"\n")[:-1]
+    assert [json.loads(line) for line in lines] == records
+
+
+@given(RECORDS)
+def test_csv_gives_back_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
+    names, rows = expected_table(records)
+    found = rows_of_csv(made(records, Format.CSV, tmp_path_factory.mktemp("csv")))
+    assert found[:1] == ([names] if names else [])
+    assert found[1:] == [list(map(as_text, row)) for row in rows if names]
+
+
+@settings(max_examples=30)  # each takes DuckDB a moment
+@given(RECORDS)
+def test_parquet_gives_back_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
+    names, rows = expected_table(records)
+    found = rows_of_parquet(made(records, Format.PARQUET, tmp_path_factory.mktemp("parquet")))
+    assert len(found) == len(records)
+    for column, name in enumerate(names):
+        for row, expected in zip(found, rows, strict=True):
+            value, wanted = row[name], expected[column]
+            if isinstance(value, str):
+                assert value == as_text(wanted)
+            else:
+                assert value == wanted or math.isclose(value, wanted)
+
+
+@given(RECORDS)
+def test_xlsx_is_well_formed_for_any_records(
+    tmp_path_factory: pytest.TempPathFactory, records: Records
+) -> None:
+    names, rows = expected_table(records)
+    found = rows_of_xlsx(made(records, Format.XLSX, tmp_path_factory.mktemp("xlsx")))
+    filled = sum(value is not None and value != "" for row in rows for value in row)
+    assert sum(map(len, found)) == filled + len(names)
+
+
+# --- LibreOffice ------------------------------------------------------------------------------------
+
+
+@pytest.mark.shared  # it is large, and so not among what CI installs
+@pytest.mark.parametrize("kind", [Format.CSV, Format.XLSX])
+def test_libreoffice_reads_the_same_records(tmp_path: Path, kind: Format) -> None:
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("LibreOffice is not installed")
+    records = [*LAPTOPS, {"asin": "=1+1", "title": "+A1\nsecond line", "price": {"cents": -7}, "tags": []}]
+    source = tmp_path / f"records.{kind}"
+    source.write_bytes(made(records, kind, tmp_path, excel=kind == Format.CSV))
+    as_csv = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false"
+    out = tmp_path / "out"
+    subprocess.run(
+        [office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile"]
+        + (["--infilter=CSV:44,34,UTF8"] if kind == Format.CSV else [])
+        + ["--convert-to", as_csv, "--outdir", out, source],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    guard = "'" if kind == Format.CSV else ""
+    header, *rows = rows_of_csv((out / "records.csv").read_bytes())
+    assert header == ["asin", "title", "price.cents", "price.currency", "tags", "in_stock", "rating", "note"]
+    assert [row[:3] for row in rows] == [
+        ["B1", 'A 14" laptop, new', "129900"],
+        ["B2", "Zürich ノート", "5"],
+        [f"{guard}=1+1", f"{guard}+A1\nsecond line", "-7"],
+    ]
+    assert [row[4] for row in rows] == ['["a","b"]', "", "[]"]
