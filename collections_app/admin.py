@@ -15,7 +15,17 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 
-from collections_app.models import Account, ApiKey, Collection, Membership, ResultFile, Run, Team, User
+from collections_app.models import (
+    Account,
+    ApiKey,
+    Collection,
+    Export,
+    Membership,
+    ResultFile,
+    Run,
+    Team,
+    User,
+)
 
 # What somebody may do follows from the role in a team; an address is changed at its user.
 admin.site.unregister([Group, EmailAddress])
@@ -222,5 +232,16 @@ class ResultFileAdmin(LookedAtAdmin):
     list_filter = ["kind"]
     list_select_related = ["run"]
     search_fields = ["name"]
+    ordering = ["-pk"]
+    show_full_result_count = False
+
+
+@admin.register(Export)
+class ExportAdmin(LookedAtAdmin):
+    """Runs' records in other formats."""
+
+    list_display = ["run", "format", "state", "done", "total", "size", "created_at", "used_at"]
+    list_filter = ["state", "format"]
+    list_select_related = ["run"]
     ordering = ["-pk"]
     show_full_result_count = False

@@ -7,6 +7,7 @@ from collections_app.views import (
     archive_size,
     collections,
     download,
+    export,
     health,
     keep,
     latest,
@@ -54,6 +55,8 @@ people = [
                 path("runs/<int:number>/records/<int:place>", run.record, name="record"),
                 path("runs/<int:number>/archive-size", archive_size.archive_size, name="archive_size"),
                 path("runs/<int:number>/pages", run_pages.run_pages, name="run_pages"),
+                path("runs/<int:number>/export", export.run_export, name="run_export"),
+                path("runs/<int:number>/records.<slug:file_format>", export.run_records, name="run_records"),
                 path("runs/<int:number>/delete", run_delete.run_delete, name="run_delete"),
                 path("runs/<int:number>/files/<path:name>", result_file.result_file, name="result_file"),
             ]

@@ -20,13 +20,16 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 
 from collections_app import database
-from collections_app.models import Account
+from collections_app.exports import room
+from collections_app.models import Account, Export
 from collections_app.result_sets.repair import fail_interrupted_runs
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at whether there is something to do, and before a process that ended is started anew.
-LOOK_EVERY_SECONDS = 10
+# Between two looks at whether there is something to do: somebody may wait for an export.
+LOOK_EVERY_SECONDS = 2
+# Before a process that ended is started anew.
+REST_SECONDS = 10
 REPAIR_EVERY_SECONDS = 60
 
 
@@ -47,31 +50,37 @@ def _wait_for_the_lock() -> None:
 def _go_on() -> None:
     repaired_at = float("-inf")
     while True:
+        rest = LOOK_EVERY_SECONDS
         try:
             if _is_needed():
                 _work()
+                rest = REST_SECONDS
+            elif Export.objects.under_way().exists():
+                _work("--once")
             elif time.monotonic() - repaired_at > REPAIR_EVERY_SECONDS:
                 repaired_at = time.monotonic()
                 fail_interrupted_runs()
+                room.tidy()
         except (DatabaseError, OSError) as error:
             logger.warning("background problem=%s", database.reason(error))
         finally:
             connections.close_all()
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(rest)
 
 
 def _is_needed() -> bool:
-    """Whether there is more to do than to repair: a process costs memory."""
+    """Whether there is always something to do: a process costs memory."""
     return Account.objects.exclude(encrypted_key="").exists()
 
 
-def _work() -> None:
+def _work(*options: str) -> None:
     """Start the command, and return when it ends."""
     connections.close_all()
-    command = [sys.executable, "manage.py", "work", "--with-parent"]
+    command = [sys.executable, "manage.py", "work", "--with-parent", *options]
     # Nothing is written to its input, which ends with this process. Ctrl-C is not for it.
     with subprocess.Popen(  # noqa: S603
         command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, start_new_session=True
     ) as process:
         status = process.wait()
-    logger.warning("background problem=the worker ended with status %s and is started anew", status)
+    if status or not options:
+        logger.warning("background problem=the worker ended with status %s and is started anew", status)

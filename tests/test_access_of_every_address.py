@@ -59,6 +59,8 @@ TABLE = {
     "verify": ("collections/101/runs/1/verify", FORM, "login 403 403 in in in"),
     # Its page was never counted, so it passes for no list.
     "selection_json": ("collections/101/selection.json?runs=1", "GET HEAD", "login 403 403" + " in404" * 3),
+    "run_export": ("collections/101/runs/1/export", FORM, "login 403 403 in in in"),
+    "run_records": ("collections/101/runs/1/records.csv", "GET HEAD", "login 403 403 in in in"),
     "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
     "members": ("members/", "GET HEAD", "login 403 in in in in"),
     "member_add": ("members/add", FORM, "login 403 in 403 in in"),
@@ -97,6 +99,8 @@ TABLE = {
     "api:latest_all": ("api/v1/collections/101/latest/all.zip", "GET HEAD", "in401 " * 6),
     "api:selection_zip": ("api/v1/collections/101/selection.zip?runs=1", "GET HEAD", "in401 " * 6),
     "api:selection_json": ("api/v1/collections/101/selection.json?runs=1", "GET HEAD", "in401 " * 6),
+    "api:run_records": ("api/v1/collections/101/runs/1/records.csv", "GET HEAD", "in401 " * 6),
+    "api:latest_records": ("api/v1/collections/101/latest/records.csv", "GET HEAD", "in401 " * 6),
     "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
     "api/": ("api/anything/else", "", "404 404 404 404 404 404"),
     "admin": ("admin/", "", "login 403 403 403 403 403"),
@@ -113,6 +117,8 @@ SCRIPTS = {
     "api:latest_all": "401 403 401 401 200",
     "api:selection_zip": "401 403 401 401 200",
     "api:selection_json": "401 403 401 401 404",
+    "api:run_records": "401 403 401 401 200",
+    "api:latest_records": "401 403 401 401 200",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from collections_app.api.documentation import EXAMPLE_RUN, Failure, Runs, RunsQuery
+from collections_app.api.documentation import EXAMPLE_RUN, Failure, NotYet, Runs, RunsQuery
 
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
 LIST = "/api/v1/schedules/collections/results/download/"
@@ -27,6 +27,7 @@ def examples(content: dict[str, Any]) -> list[Any]:
 RUN = "/api/v1/collections/{collection_id}/runs/{runner_id}"
 LATEST = "/api/v1/collections/{collection_id}/latest"
 RUN_FILES = [f"{RUN}/manifest.json", f"{LATEST}/manifest.json", f"{RUN}/all.zip", f"{LATEST}/all.zip"]
+RECORDS = [f"{RUN}/records.{{file_format}}", f"{LATEST}/records.{{file_format}}"]
 SELECTIONS = [f"/api/v1/collections/{{collection_id}}/selection.{ending}" for ending in ("zip", "json")]
 
 
@@ -35,7 +36,7 @@ def test_every_operation_has_a_summary_and_a_description(document: dict[str, Any
     assert operations == {
         LIST: ["post"],
         FILE: ["get"],
-        **{path: ["get"] for path in [*RUN_FILES, *SELECTIONS]},
+        **{path: ["get"] for path in [*RUN_FILES, *SELECTIONS, *RECORDS]},
     }
     assert document["paths"][LIST]["post"]["summary"] == "List run results"
     assert document["paths"][FILE]["get"]["summary"] == "Download result file"
@@ -60,6 +61,8 @@ def test_every_answer_is_declared(document: dict[str, Any]) -> None:
         assert list(document["paths"][path]["get"]["responses"]) == answers
     for path in SELECTIONS:
         assert list(document["paths"][path]["get"]["responses"]) == [*answers, "400"]
+    for path in RECORDS:
+        assert list(document["paths"][path]["get"]["responses"]) == [*answers, "202", "400"]
 
 
 def test_the_example_is_the_vendors(document: dict[str, Any]) -> None:
@@ -78,11 +81,13 @@ def test_every_example_is_as_declared(document: dict[str, Any]) -> None:
                 if "application/json" in answer.get("content", {}):
                     for example in examples(answer["content"]):
                         codes.append(example["code"])
-                        (Runs if example["code"] == 200 else Failure).model_validate(example)
+                        {200: Runs, 202: NotYet}.get(example["code"], Failure).model_validate(example)
     of_a_file = [401, 403, 404, 405, 429, 502, 504]
     of_the_list = [200, 400, 401, 403, 405, 413, 502, 504]
     of_runs = of_a_file * (1 + len(RUN_FILES))
-    assert codes == [*of_the_list, *of_runs, *[*of_a_file, 400] * len(SELECTIONS)]
+    of_records = [*of_a_file, 202, 400] * len(RECORDS)
+    of_selections = [*of_a_file, 400] * len(SELECTIONS)
+    assert codes == [*of_the_list, *of_runs, *of_records, *of_selections]
 
 
 def test_swagger_ui_comes_from_this_site(as_bob: Client) -> None:

@@ -19,13 +19,16 @@ from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
+from collections_app.exports import ask as asking
+from collections_app.formats.records_file import Format, Wish
 from collections_app.management import worker as worker_module
 from collections_app.management.worker import Pauses, Worker
-from collections_app.models import Account, Collection, Run, State, Team
+from collections_app.models import Account, Collection, Export, Run, State, Team
 from collections_app.sources import SourceUnavailable, rows
 from dashboard import background
 from tests import databases
 from tests.mirrors import pretend
+from tests.results import make_ready_run, records
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.upstream import (
     ListedRuns,
@@ -435,6 +438,46 @@ class TestInTheSite:
         until(lambda: not Path(f"/proc/{second}").exists())
 
 
+@pytest.mark.django_db(transaction=True)
+class TestExports:
+    @pytest.fixture
+    def export(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Export:
+        """One that waits for the background."""
+        monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
+        return asking.ask(make_ready_run(laptops, records(3)), Wish(Format.CSV))
+
+    def test_what_is_asked_for_is_made(self, export: Export) -> None:
+        work()
+        assert Export.objects.get().is_ready
+
+    def test_in_a_thread_of_its_own_beside_the_rest(
+        self, export: Export, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def until_it_is_made(worker: Worker) -> None:
+            until(lambda: Export.objects.get().is_ready)
+
+        monkeypatch.setattr(Worker, "go_on", until_it_is_made)
+        call_command("work")
+
+    def test_what_nobody_wants_any_more_goes(self, export: Export) -> None:
+        work()
+        Export.objects.update(used_at=timezone.now() - timedelta(days=8))
+        work()
+        assert not Export.objects.exists()
+
+    @pytest.mark.parametrize("error", [OperationalError("disk I/O error"), ValueError("odd")])
+    def test_what_fails_is_logged_and_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    ) -> None:
+        def fail() -> bool:
+            raise error
+
+        monkeypatch.setattr(worker_module, "make_next", fail)
+        work()
+        assert "work problem=" in caplog.text
+        assert str(error) in caplog.text
+
+
 class Enough(Exception):
     """Ends what would go on for ever."""
 
@@ -467,6 +510,24 @@ class TestWhoeverHasTheLock:
             background._go_on()
         assert repairs == [1]
         assert Run.objects.get().state == State.FAILED
+
+    def test_for_an_export_it_starts_the_work_until_there_is_no_more(
+        self, laptops: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        Export.objects.create(run=make_ready_run(laptops), format="csv", digest="x")
+        started: list[list[str]] = []
+        real = subprocess.Popen
+
+        def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+            started.append(command[2:])
+            Export.objects.update(state="failed", failure="It was made.")
+            return real([shutil.which("true") or "true"], **options)
+
+        monkeypatch.setattr(background.subprocess, "Popen", start)
+        with pytest.raises(Enough):
+            background._go_on()
+        assert started == [["work", "--with-parent", "--once"]]
+        assert caplog.text == ""
 
     def test_with_one_it_starts_the_work_anew_whenever_it_ends(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

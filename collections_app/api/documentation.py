@@ -11,6 +11,7 @@ from collections_app.api.body import MAX_INTEGER
 from collections_app.api.runs import DEFAULT_LIMIT, MAX_LIMIT
 from collections_app.bundles.merged import MOST_MERGED
 from collections_app.bundles.selection import MOST_FILES, MOST_RUNS
+from collections_app.formats.records_file import Format
 
 TITLE = "Results API"
 DESCRIPTION = f"""Fetch the results of a collection's runs from a script, in two steps: list the runs with
@@ -87,6 +88,23 @@ class Runs(_Exact):
     status: Literal[1]
 
 
+class Making(_Exact):
+    """How far a file is that is being made."""
+
+    state: Literal["queued", "running", "failed"]
+    done: int = Field(description="How many records are done.")
+    total: int = Field(description="Of how many.")
+    reason: str = Field("", description="Why it failed; asked for again, it is tried again.")
+
+
+class NotYet(_Exact):
+    """What was asked for is being made: ask again."""
+
+    code: Literal[202]
+    data: Making
+    status: Literal[1]
+
+
 class Failure(_Exact):
     """Why there is nothing to give."""
 
@@ -106,6 +124,18 @@ FileName = Annotated[
             "type": "string",
             "description": "The file's name as the links have it.",
             "example": "AU Laptops_88_Results_Page_1.json",
+        }
+    ),
+]
+
+FormatName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": [*Format],
+            "description": "What the records are to be: JSON, JSON Lines, CSV, XLSX or Parquet.",
+            "example": "csv",
         }
     ),
 ]
@@ -291,5 +321,40 @@ for _operation in (SELECTION_ZIP, SELECTION_JSON):
         "parameters": [
             _query("runs", "Runs as a whole, by number.", "88-91,95"),
             _query("pages", "Pages of runs: run, dot, page.", "90.1-3,92.7"),
+        ],
+    }
+
+_MAKING = {"state": "running", "done": 120_000, "total": 250_000}
+_RECORDS = (
+    "Every record of a run in one file, whatever its own files are. A small one is made at once. A large "
+    "one is made in the background: the answer is 202 until it is there, so repeat the call, after "
+    "`Retry-After`, until it is 200. From then on it is a file like any other: it can be resumed and fetched "
+    "in parts. It is kept for as long as somebody wants it, and made anew after that."
+)
+RUN_RECORDS = _run_file("run_records", _RUNS, "Records in any format", _RECORDS, latest=False)
+LATEST_RECORDS = _run_file("latest_records", _RUNS, "Records in any format", _RECORDS, latest=True)
+for _operation in (RUN_RECORDS, LATEST_RECORDS):
+    _operation["response"] = {**_FILE_ANSWERS, 202: NotYet, 400: Failure}
+    _operation["openapi_extra"] = {
+        "responses": {
+            **_FILE_EXAMPLES,
+            202: {
+                "description": "It is being made. Ask again.",
+                "content": {
+                    "application/json": {
+                        "examples": {"making": {"value": {"code": 202, "data": _MAKING, "status": 1}}}
+                    }
+                },
+            },
+            400: _refusal(400, "No record has a column “asn”. The columns are: asin, title."),
+        },
+        "parameters": [
+            _query(
+                "columns",
+                "The columns to have, in this order. What is within an object has a dotted name, and a name "
+                "with a comma is put in quotation marks. All columns where this is left out.",
+                "asin,price.cents",
+            ),
+            _query("excel", "`1`: a CSV that spreadsheets open without harm.", "1"),
         ],
     }

@@ -34,6 +34,14 @@ def success(data: object) -> HttpResponse:
     return _answer(msgspec.json.encode({"code": 200, "data": data, "status": 1}))
 
 
+def accepted(data: object, *, retry_after_seconds: int) -> HttpResponse:
+    """Answer that what was asked for is being made, and when to ask again."""
+    answer = _answer(msgspec.json.encode({"code": 202, "data": data, "status": 1}))
+    answer.status_code = 202
+    answer.headers["Retry-After"] = str(retry_after_seconds)
+    return answer
+
+
 def failure(refused: Refused, *, always_200: bool = False) -> HttpResponse:
     """Answer with the reason of a refusal."""
     envelope = {"code": refused.code, "data": str(refused), "status": 0}

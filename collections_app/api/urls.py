@@ -14,6 +14,7 @@ from collections_app import access
 from collections_app.api import documentation
 from collections_app.api.envelope import Refused, View, endpoint, failure
 from collections_app.api.files import download_result_file
+from collections_app.api.records import latest_records, run_records
 from collections_app.api.run_files import (
     latest_all,
     latest_manifest,
@@ -70,6 +71,8 @@ _add_file(f"{_RUN}/manifest.json", run_manifest, documentation.RUN_MANIFEST)
 _add_file(f"{_LATEST}/manifest.json", latest_manifest, documentation.LATEST_MANIFEST)
 _add_file(f"{_RUN}/all.zip", run_all, documentation.RUN_ALL)
 _add_file(f"{_LATEST}/all.zip", latest_all, documentation.LATEST_ALL)
+_add_file(f"{_RUN}/records.{{file_format}}", run_records, documentation.RUN_RECORDS)
+_add_file(f"{_LATEST}/records.{{file_format}}", latest_records, documentation.LATEST_RECORDS)
 _add_file("/collections/{collection_id}/selection.zip", selection_zip, documentation.SELECTION_ZIP)
 _add_file("/collections/{collection_id}/selection.json", selection_json, documentation.SELECTION_JSON)
 
@@ -95,6 +98,8 @@ _VIEWS = {
     "latest_all": endpoint("GET", "HEAD"),
     "selection_zip": endpoint("GET", "HEAD"),
     "selection_json": endpoint("GET", "HEAD"),
+    "run_records": endpoint("GET", "HEAD"),
+    "latest_records": endpoint("GET", "HEAD"),
 }
 
 

@@ -1,14 +1,18 @@
 """What has to be done time and again without anybody asking: the rounds of the `work` command."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
 from collections_app import database
+from collections_app.exports import room
+from collections_app.exports.make import make_next
 from collections_app.models import Collection, Run, State
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
@@ -19,6 +23,9 @@ from collections_app.sources.account import AccountSource
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 5.0
+# Somebody waits for an export, and looks at a bar.
+EXPORT_SECONDS = 1.0
+TIDY_SECONDS = 600.0
 # How old rows become before they are brought up to date; earlier where a run is Processing.
 REFRESH_AFTER = timedelta(minutes=5)
 REFRESH_SOON_AFTER = timedelta(minutes=1)
@@ -55,10 +62,14 @@ class Pauses:
 
 
 class Worker:
-    """Does what is due, by what stands in the tables. Several of them may work beside each other."""
+    """Does what is due, by what stands in the tables. Several of them may work beside each other.
 
-    def __init__(self) -> None:
+    Without an exporter, exports are left to whoever has one.
+    """
+
+    def __init__(self, exporter: "Exporter | None" = None) -> None:
         self._pauses = Pauses()
+        self._exporter = exporter
 
     def go_on(self) -> None:
         """Work until the process is ended. Nothing that fails ends it."""
@@ -69,17 +80,14 @@ class Worker:
 
     def round(self) -> bool:
         """Do what is due, of each collection at most one run. Returns whether there may be more at once."""
-        try:
+        with _nothing_ends_it():
+            exported = self._exporter is not None and self._exporter.round()
             fail_interrupted_runs()
             for collection in self._due():
                 self._carefully("refresh", collection, self._refresh)
             # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
             done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
-            return any(done)
-        except (DatabaseError, OSError) as error:
-            logger.warning("work problem=%s", database.reason(error))
-        except Exception:
-            logger.exception("work problem=unexpected")
+            return exported or any(done)
         return False
 
     def _due(self) -> list[Collection]:
@@ -168,6 +176,47 @@ class Worker:
             self._pauses.worked("keep", run.collection_id)
             logger.info("work kept collection=%s run=%s", run.collection_id, run.number)
         return True
+
+
+class Exporter:
+    """Makes the exports that people wait for, one after the other, and keeps them within bounds."""
+
+    def __init__(self) -> None:
+        self._tidied_at = float("-inf")
+
+    def go_on(self, over: threading.Event) -> None:
+        """Work until it is over, in a thread of its own: a copy of a large run takes long."""
+        while not over.is_set():
+            made = False
+            with _nothing_ends_it():
+                made = self.round()
+            if not made:
+                close_old_connections()
+                over.wait(EXPORT_SECONDS)
+        connections.close_all()
+
+    def round(self) -> bool:
+        """Make one export. Returns whether there may be another one."""
+        if make_next():
+            return True
+        self._tidy()
+        return False
+
+    def _tidy(self) -> None:
+        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            room.tidy()
+
+
+@contextmanager
+def _nothing_ends_it() -> Iterator[None]:
+    """Let what fails be logged."""
+    try:
+        yield
+    except (DatabaseError, OSError) as error:
+        logger.warning("work problem=%s", database.reason(error))
+    except Exception:
+        logger.exception("work problem=unexpected")
 
 
 def _connected() -> list[Collection]:

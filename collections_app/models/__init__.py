@@ -2,6 +2,7 @@
 
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.collections import Collection, Kind
+from collections_app.models.exports import Export, ExportState
 from collections_app.models.runs import FileKind, NotDownloadable, ResultFile, Run, State
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
 from collections_app.models.verifications import Verification
@@ -10,6 +11,8 @@ __all__ = [
     "Account",
     "ApiKey",
     "Collection",
+    "Export",
+    "ExportState",
     "FileKind",
     "Kind",
     "LastOwner",

@@ -43,8 +43,13 @@ def new_expiry() -> datetime:
 
 def is_held(run: Run) -> bool:
     """Whether, by what was read of the run, somebody who is taken to be alive writes or copies it."""
+    return is_alive(run.lease_expires_at)
+
+
+def is_alive(lease_expires_at: datetime | None) -> bool:
+    """Whether somebody with this lease is taken to be alive."""
     now = database.now()
-    return run.lease_expires_at is not None and now < run.lease_expires_at <= now + _FURTHEST
+    return lease_expires_at is not None and now < lease_expires_at <= now + _FURTHEST
 
 
 def is_being_written(run: Run) -> bool:

@@ -96,6 +96,7 @@ def _row(collection: Collection, run: Run, *, may_delete: bool, asks_for_sizes: 
         context["page_count"] = run.page_count
         context["after"] = PAGES_WHERE_FOLDED
         context["files"] = files_address(collection, run.number)
+        context["export_address"] = reverse("run_export", args=address)
         context["pages_address"] = context["more_address"] = reverse("run_pages", args=address)
         context["archive_size_address"] = reverse("archive_size", args=address)
     elif run.state == State.PROCESSING:

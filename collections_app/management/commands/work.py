@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from collections_app.management.worker import Worker
+from collections_app.management.worker import Exporter, Worker
 
 # So much more willing to wait for a processor than whoever answers people.
 _NICENESS = 10
@@ -19,10 +19,10 @@ class Command(BaseCommand):
     """Works until it is ended."""
 
     help = (
-        "Work in the background until ended: list the runs of connected collections every few minutes, copy "
-        "the results of those that are to be kept here, and fail runs whose writer was killed. The site does "
-        "this by itself; call it where the site is served in another way. Several at once do no harm, and it "
-        "can be ended at any moment."
+        "Work in the background until ended: make the large exports that somebody asked for, list the runs "
+        "of connected collections every few minutes, copy the results of those that are to be kept here, and "
+        "fail runs whose writer was killed. The site does this by itself; call it where the site is served "
+        "in another way. Several at once do no harm, and it can be ended at any moment."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -44,16 +44,23 @@ class Command(BaseCommand):
                 os.nice(_NICENESS)
                 threading.Thread(target=_end_with_the_input, daemon=True).start()
             with suppress(KeyboardInterrupt):
-                _work(Worker(), once=once)
+                _work(once=once)
         finally:
             signal.signal(signal.SIGTERM, before)
 
 
-def _work(worker: Worker, *, once: bool) -> None:
-    if not once:
-        worker.go_on()
-    while worker.round():
-        pass
+def _work(*, once: bool) -> None:
+    if once:
+        worker = Worker(Exporter())
+        while worker.round():
+            pass
+        return
+    over = threading.Event()
+    threading.Thread(target=Exporter().go_on, args=[over], name="exports", daemon=True).start()
+    try:
+        Worker().go_on()
+    finally:
+        over.set()
 
 
 def _end_with_the_input() -> None:

@@ -1,0 +1,146 @@
+"""Asking for an export: what is there is given, what is quick is made at once, the rest has to wait."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import BinaryIO
+
+from django.utils import timezone
+
+from collections_app.exports import records
+from collections_app.exports.make import due, make, wish_of
+from collections_app.formats.file_names import fitted, safe
+from collections_app.formats.records_file import Format, Wish
+from collections_app.models import Export, ExportState, Run
+from collections_app.models.exports import export_digest
+from collections_app.sources import Deliverable, ResultNotFound
+from collections_app.sources.local import StoredBody
+
+# How many bytes of records are turned into a format in some 3 seconds at most, on a machine that is busy.
+_QUICK = {
+    Format.JSON: 50_000_000,
+    Format.JSONL: 50_000_000,
+    Format.CSV: 15_000_000,
+    Format.XLSX: 2_000_000,
+    Format.PARQUET: 20_000_000,
+}
+# What failed a moment ago isn't tried again for everybody who asks.
+_REST = timedelta(seconds=10)
+
+MOST_COLUMNS = 1000
+_LONGEST_NAMES = 64_000
+
+
+class NotUnderstood(Exception):
+    """Nobody can say what is wished for; the message says why, in plain English."""
+
+
+def parse_format(text: str) -> Format | None:
+    """Return the format of that name, if there is one."""
+    return Format(text) if text in set(Format) else None
+
+
+def parse_wish(wanted: Format, columns: Sequence[str], excel: str) -> Wish:
+    """Return what the parts of an address, or the fields of a form, wish for. Raises NotUnderstood.
+
+    Each of `columns` is a list such as `a,b`; a name with a comma is in quotation marks, as in a CSV.
+    `excel` is "1" for a CSV for spreadsheets, and nothing to other formats.
+    """
+    if excel not in {"", "0", "1"}:
+        raise NotUnderstood("“excel” is 1 for a CSV that spreadsheets open without harm, or 0.")
+    names = [name for text in columns for name in next(csv.reader([text]), [])]
+    if len(names) > MOST_COLUMNS or sum(map(len, names)) > _LONGEST_NAMES:
+        raise NotUnderstood(f"At most {MOST_COLUMNS:,} columns can be chosen; leave them out to have all.")
+    if any("\0" in name for name in names):
+        raise NotUnderstood("A name of a column can't be right: there is a zero byte in it.")
+    chosen = tuple(dict.fromkeys(filter(None, names)))
+    return Wish(wanted, chosen, excel=excel == "1" and wanted == Format.CSV)
+
+
+def in_address(columns: Sequence[str]) -> str:
+    """Return the columns as an address has them, and parse_wish() reads them."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(columns)
+    return out.getvalue()
+
+
+def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
+    """Return the export, which may be ready, or under way, or may have failed a moment ago.
+
+    With `anew` what failed is tried again at once.
+    """
+    export = _found_or_new(run, wish)
+    export.run = run
+    if export.state == ExportState.FAILED and not export.is_final:
+        _try_again(export, at_once=anew)
+    if export.is_under_way and _is_quick(run, wish) and Export.objects.filter(due(), pk=export.pk).exists():
+        make(export)
+        export.refresh_from_db()
+        export.run = run
+    return export
+
+
+def _found_or_new(run: Run, wish: Wish) -> Export:
+    now = timezone.now()
+    export, is_new = Export.objects.get_or_create(
+        run=run,
+        digest=export_digest(wish),
+        defaults={
+            "format": wish.format.value,
+            "columns": list(wish.columns),
+            "excel": wish.excel,
+            "total": run.extracted,
+        },
+    )
+    if not is_new:
+        export.note_use(now)
+    return export
+
+
+def _try_again(export: Export, *, at_once: bool) -> None:
+    now = timezone.now()
+    if at_once or export.failed_at is None or not timedelta() <= now - export.failed_at < _REST:
+        failed = Export.objects.filter(pk=export.pk, state=ExportState.FAILED)
+        failed.update(state=ExportState.QUEUED, failure="", created_at=now, used_at=now, done=0)
+        export.refresh_from_db()
+
+
+def _is_quick(run: Run, wish: Wish) -> bool:
+    files = records.files_of(run)
+    # How quickly an account gives its files nobody knows.
+    return (
+        all(file.is_stored for file in files) and sum(file.size or 0 for file in files) <= _QUICK[wish.format]
+    )
+
+
+def deliverable(export: Export) -> Deliverable:
+    """Return a ready export as something that can be delivered, under a name that tells what it is."""
+    assert export.modified is not None
+    run = export.run
+    return Deliverable(
+        name=file_name(run, wish_of(export)),
+        size=export.size,
+        etag=export.etag,
+        modified=export.modified,
+        body=_ExportBody(export.key, export.size),
+        sha256=export.sha256,
+    )
+
+
+class _ExportBody(StoredBody):
+    """The bytes of an export. Where they are gone they are made again for who asks next."""
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        """Open the stored file; see StoredBody."""
+        try:
+            return super().open(start, length)
+        except ResultNotFound:
+            Export.objects.filter(key=self.key).delete()
+            raise ResultNotFound("This file was dropped. Ask for it again, and it is made anew.") from None
+
+
+def file_name(run: Run, wish: Wish) -> str:
+    """Return what a download is called."""
+    what = "_chosen_columns" if wish.columns else ""
+    return fitted(safe(run.collection.name), f"_{run.number}_Records{what}.{wish.format}")

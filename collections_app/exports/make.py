@@ -1,0 +1,186 @@
+"""Makes exports: never two at once of one, and none is seen before it is whole.
+
+Whoever makes one holds its lease, as a writer holds a run's. Killed anywhere, the lease runs out, and the
+next one begins anew; what was written is removed by room.tidy().
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from django.db import connections
+from django.db.models import Q
+from django.utils import timezone
+
+from collections_app.exports import records, room
+from collections_app.formats.json_records import Record
+from collections_app.formats.records_file import Format, Wish, write_records
+from collections_app.formats.tables import NotPossible
+from collections_app.models import Export, ExportState, FileKind
+from collections_app.models.exports import ExportQuerySet
+from collections_app.result_sets.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
+from collections_app.result_sets.new_file import NewFile
+from collections_app.result_sets.storage import results
+from collections_app.sources import ResultNotFound, SourceUnavailable
+
+logger = logging.getLogger(__name__)
+
+# How often it is noted how far an export is.
+_NOTE_AFTER_SECONDS = 1.0
+
+_NO_ROOM = "It could not be stored, perhaps because the disk is full. Try again later, or tell the operator."
+_TOO_DEEP = "A record of this run is nested too deeply to be turned into this format."
+_BROKEN = "Something went wrong on our side. It was logged; try again later."
+
+
+def due() -> Q:
+    """Return the condition for exports that wait for somebody to make them."""
+    return Q(state=ExportState.QUEUED) | (Q(state=ExportState.RUNNING) & lapsed())
+
+
+def wish_of(export: Export) -> Wish:
+    """Return what was wished for."""
+    return Wish(Format(export.format), tuple(export.columns), export.excel)
+
+
+def make_next() -> bool:
+    """Make the export that has waited longest. Returns whether there was one."""
+    waiting = Export.objects.under_way().filter(due()).select_related("run__collection__account").first()
+    return waiting is not None and make(waiting)
+
+
+def make(export: Export) -> bool:
+    """Make an export that waits for it. Returns whether it was left to us; its row says how it went."""
+    attempt = new_attempt()
+    mine = Export.objects.filter(due(), pk=export.pk)
+    taken = mine.update(
+        state=ExportState.RUNNING, attempt=attempt, lease_expires_at=new_expiry(), done=0, is_final=False
+    )
+    if taken:
+        _Making(export, attempt).make()
+    return bool(taken)
+
+
+class _Making:
+    """One attempt at an export."""
+
+    def __init__(self, export: Export, attempt: str) -> None:
+        self._export = export
+        self._attempt = attempt
+        self._wish = wish_of(export)
+        self._noted_at = time.monotonic()
+        self._passed = 0  # records, in all passes
+        self._is_lost = False
+
+    def make(self) -> None:
+        """Make it, and note that it is ready or why it isn't."""
+        try:
+            with self._staying_alive():
+                self._make()
+        except WriterLost:
+            logger.warning("export=%s problem=it was given to somebody else or deleted", self._export.pk)
+        except NotPossible as error:
+            self._fail(str(error), is_final=True)
+        except RecursionError:
+            self._fail(_TOO_DEEP, is_final=True)
+        except (ResultNotFound, SourceUnavailable) as error:
+            self._fail(str(error))
+        except OSError as error:
+            logger.warning("export=%s problem=%s", self._export.pk, error)
+            self._fail(_NO_ROOM)
+        except Exception:
+            logger.exception("export=%s problem=unexpected", self._export.pk)
+            self._fail(_BROKEN)
+
+    def _make(self) -> None:
+        export = self._export
+        room.make_room(_size_of_records(export), but=export)
+        key = room.key_of(export, self._attempt)
+        with self._workshop() as folder, NewFile(key, self._alive) as new:
+            write_records(self._read, self._wish, cast(IO[bytes], new), folder=folder)
+        stored = new.row(FileKind.PAGE, 0, "", None)
+        try:
+            self._note(
+                state=ExportState.READY,
+                lease_expires_at=None,
+                done=export.total,
+                key=key,
+                size=stored.size,
+                sha256=stored.sha256,
+                modified=stored.modified,
+            )
+        except WriterLost:
+            results().delete(key)
+            raise
+        room.make_room(0, but=export)
+
+    @contextmanager
+    def _workshop(self) -> Iterator[Path]:
+        folder = room.folder_of(self._attempt)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _read(self) -> Iterator[list[Record]]:
+        for some in records.read(self._export.run):
+            yield some
+            self._passed += len(some)
+            self._alive()
+
+    def _alive(self) -> None:
+        """Note now and then how far it is. Raises WriterLost."""
+        if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
+            self._noted_at = time.monotonic()
+            done = min(self._passed // self._wish.passes, self._export.total)
+            self._note(done=done, lease_expires_at=new_expiry())
+
+    def _mine(self) -> ExportQuerySet:
+        running = Export.objects.filter(pk=self._export.pk, state=ExportState.RUNNING)
+        return running.filter(attempt=self._attempt)
+
+    def _note(self, **values: object) -> None:
+        if not self._mine().update(**values):
+            raise WriterLost
+
+    def _fail(self, problem: str, *, is_final: bool = False) -> None:
+        self._mine().update(
+            state=ExportState.FAILED,
+            failure=problem[:1000],
+            failed_at=timezone.now(),
+            is_final=is_final,
+            lease_expires_at=None,
+        )
+
+    @contextmanager
+    def _staying_alive(self) -> Iterator[None]:
+        """Renew the lease from a thread: a library may work for minutes without calling back."""
+        over = threading.Event()
+
+        def renew() -> None:
+            try:
+                while not over.wait(RENEW_AFTER_SECONDS):
+                    self._is_lost = not self._mine().update(lease_expires_at=new_expiry())
+                    connections.close_all()
+            except Exception:
+                # It is renewed by the work itself as well.
+                logger.exception("export=%s problem=the lease could not be renewed", self._export.pk)
+
+        thread = threading.Thread(target=renew, name="export-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _size_of_records(export: Export) -> int:
+    """Return how many bytes the records have as they are; of those at an account what is known of it."""
+    return sum(file.size or 0 for file in records.files_of(export.run))

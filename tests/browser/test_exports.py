@@ -1,0 +1,87 @@
+"""A run's records in another format, in the browser."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_every_page import check, check_ids
+from tests.server import DemoServer
+
+ADDRESS = "/collections/101/runs/88/export"
+
+QUEUE = """
+from collections_app.exports import ask
+from collections_app.formats.records_file import Format, Wish
+from collections_app.models import Run
+ask._QUICK = dict.fromkeys(Format, -1)
+ask.ask(Run.objects.get(collection=101, number=87), Wish(Format.PARQUET))
+"""
+MAKE = "from collections_app.exports.make import make_next; make_next()"
+
+
+@pytest.mark.parametrize("fixture", ["page", "page_without_javascript"])
+def test_a_csv_of_chosen_columns(request: pytest.FixtureRequest, fixture: str) -> None:
+    page: Page = request.getfixturevalue(fixture)
+    page.goto("/collections/101/download")
+    page.get_by_role("link", name="Other formats of run 88").click()
+    page.get_by_label("CSV A table").check()
+    page.get_by_label("CSV for spreadsheets").check()
+    page.get_by_text("Choose columns").click()
+    page.get_by_label("asin", exact=True).check()
+    page.get_by_label("title", exact=True).check()
+    page.get_by_role("button", name="Make the file").click()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download CSV for spreadsheets, asin, title").first.click()
+    assert started.value.suggested_filename == "AU Laptops_88_Records_chosen_columns.csv"
+    content = Path(started.value.path()).read_text("utf-8-sig")
+    header, *rows = csv.reader(io.StringIO(content))
+    assert (header, len(rows)) == (["asin", "title"], 250)
+
+
+def test_with_columns_to_choose_and_with_what_was_made(page: Page) -> None:
+    page.goto(ADDRESS)
+    page.get_by_text("Choose columns").click()
+    page.get_by_role("button", name="Make the file").click()
+    page.get_by_role("link", name="Download CSV, All columns").wait_for()
+    page.get_by_text("Choose columns").click()
+    check(page)
+    check_ids(page)
+
+
+def test_by_the_keyboard_alone(page: Page) -> None:
+    page.goto(ADDRESS)
+    page.get_by_label("CSV A table").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("JSON Lines")).to_be_checked()
+    page.keyboard.press("Enter")
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download JSON Lines, All columns").press("Enter")
+    lines = Path(started.value.path()).read_text().splitlines()
+    assert len([json.loads(line) for line in lines]) == 250
+
+
+class TestALargeOne:
+    """What isn't made at once; here nobody makes it but the test."""
+
+    @pytest.fixture
+    def waiting(self, page: Page, demo_server: DemoServer) -> Page:
+        demo_server.manage("shell", "--no-imports", "--command", QUEUE)
+        page.goto("/collections/101/runs/87/export")
+        return page
+
+    def test_it_appears_while_one_looks_and_is_announced(
+        self, waiting: Page, demo_server: DemoServer
+    ) -> None:
+        download = waiting.get_by_role("link", name="Download Parquet, All columns")
+        expect(waiting.get_by_text("Waits for its turn.").or_(download)).to_be_visible()
+        waiting.get_by_text("Choose columns").click()
+        demo_server.manage("shell", "--no-imports", "--command", MAKE)
+        expect(download).to_be_visible()
+        # The form is left alone.
+        expect(waiting.get_by_label("asin", exact=True)).to_be_visible()
+        check(waiting)

@@ -1,0 +1,349 @@
+"""Exports: made once, by one at a time, never seen in part, kept within bounds, gone with their run."""
+
+import json
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.db import connection
+from django.utils import timezone
+
+from collections_app.exports import ask as asking
+from collections_app.exports import make as making
+from collections_app.exports import room
+from collections_app.exports.ask import NotUnderstood, ask, deliverable, in_address, parse_wish
+from collections_app.exports.make import make, make_next
+from collections_app.formats.records_file import Format, Wish
+from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
+from collections_app.result_sets.removal import delete_run
+from collections_app.sources import SourceUnavailable, account
+from tests.mirrors import Files, files_of
+from tests.results import make_ready_run, make_run_of_pages, records
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+JSONL = Wish(Format.JSONL)
+CSV = Wish(Format.CSV)
+
+
+@pytest.fixture
+def run(laptops: Collection) -> Run:
+    """Five records on three pages."""
+    return make_ready_run(laptops, records(5), page_size=2)
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing pass for quick."""
+    monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
+
+
+def content(export: Export) -> bytes:
+    found = deliverable(export)
+    with found.body.open(0, found.size) as stream:
+        return stream.read()
+
+
+def lines(export: Export) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content(export).splitlines()]
+
+
+def stored() -> list[str]:
+    try:
+        return sorted(storages["results"].listdir(room.FOLDER)[1])
+    except FileNotFoundError:
+        return []
+
+
+class TestWishing:
+    def test_names_of_columns(self) -> None:
+        wish = parse_wish(Format.CSV, ['a,"b,c"', "a,d"], "1")
+        assert wish == Wish(Format.CSV, ("a", "b,c", "d"), excel=True)
+        assert parse_wish(Format.CSV, [in_address(['x"', "y,z", " "])], "").columns == ('x"', "y,z", " ")
+
+    def test_the_option_for_spreadsheets_is_nothing_to_other_formats(self) -> None:
+        assert parse_wish(Format.JSON, [], "1") == Wish(Format.JSON)
+
+    @pytest.mark.parametrize(
+        ("columns", "excel", "problem"),
+        [
+            ([], "yes", "“excel” is 1"),
+            (["a\0b"], "", "a zero byte"),
+            ([",".join(map(str, range(1001)))], "", "At most 1,000 columns"),
+            (["x" * 70_000], "", "At most 1,000 columns"),
+        ],
+    )
+    def test_what_is_not_understood(self, columns: list[str], excel: str, problem: str) -> None:
+        with pytest.raises(NotUnderstood, match=problem):
+            parse_wish(Format.CSV, columns, excel)
+
+
+class TestAsking:
+    def test_what_is_quick_is_made_at_once(self, run: Run) -> None:
+        export = ask(run, JSONL)
+        assert export.is_ready
+        assert lines(export) == records(5)
+        assert (export.done, export.total, export.size) == (5, 5, len(content(export)))
+        assert deliverable(export).name == "AU Laptops_1_Records.jsonl"
+
+    @pytest.mark.parametrize("wanted", Format)
+    def test_every_format(self, run: Run, wanted: Format) -> None:
+        export = ask(run, Wish(wanted))
+        assert export.is_ready, export.failure
+        assert export.size > 0
+
+    def test_it_is_made_once_for_however_many_ask(self, run: Run) -> None:
+        first = ask(run, CSV)
+        second = ask(run, CSV)
+        assert (first.pk, first.key) == (second.pk, second.key)
+        assert ask(run, Wish(Format.CSV, ("asin",))).pk != first.pk
+        assert len(stored()) == 2
+
+    def test_what_takes_longer_waits(self, run: Run, slowly: None) -> None:
+        export = ask(run, CSV)
+        assert (export.state, export.done, export.total) == (ExportState.QUEUED, 0, 5)
+        assert make_next()
+        assert not make_next()
+        assert ask(run, CSV).is_ready
+
+    def test_a_column_that_no_record_has(self, run: Run) -> None:
+        export = ask(run, Wish(Format.CSV, ("asn",)))
+        assert (export.state, export.is_final) == (ExportState.FAILED, True)
+        assert export.failure == "No record has a column “asn”. The columns are: asin, title, price_cents."
+        assert stored() == []
+
+    def test_a_run_without_records(self, laptops: Collection) -> None:
+        run = make_run_of_pages(laptops, {"a.json": b"[]"})
+        assert all(ask(run, Wish(wanted)).is_ready for wanted in Format)
+        assert content(ask(run, Wish(Format.CSV, ("a",)))) == b"a\r\n"
+
+    def test_a_category(self, headphones: Collection) -> None:
+        export = ask(make_ready_run(headphones, records(3)), CSV)
+        assert content(export).splitlines()[0] == b"asin,title,price_cents"
+
+    def test_the_disk_is_full(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(size: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(room, "check_room", full)
+        export = ask(run, CSV)
+        assert export.state == ExportState.FAILED
+        assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
+
+    def test_what_nobody_foresaw_is_logged(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(making, "write_records", lambda *args, **options: 1 / 0)
+        assert ask(run, CSV).failure == "Something went wrong on our side. It was logged; try again later."
+        assert "ZeroDivisionError" in caplog.text
+        assert stored() == []
+
+    def test_bytes_that_are_gone_are_made_anew(self, run: Run) -> None:
+        export = ask(run, CSV)
+        storages["results"].delete(export.key)
+        with pytest.raises(Exception, match="Ask for it again"):
+            content(export)
+        assert content(ask(run, CSV)).startswith(b"asin")
+
+
+class TestAnAccount:
+    @pytest.fixture
+    def files(self, crawlers: Team, monkeypatch: pytest.MonkeyPatch) -> Files:
+        """Six records on three pages at an account."""
+        run = make_remote_run(make_remote_collection(make_account(crawlers)), pages=3)
+        files = files_of(run)
+        files.missing = SourceUnavailable
+        monkeypatch.setattr(account, "UpstreamBody", files.body)
+        monkeypatch.setattr(account, "size_of", files.size)
+        return files
+
+    def test_its_records_are_fetched_in_the_background(self, files: Files) -> None:
+        run = Run.objects.get()
+        assert ask(run, JSONL).state == ExportState.QUEUED
+        assert make_next()
+        assert len(lines(ask(run, JSONL))) == 6
+
+    def test_what_breaks_off_can_be_asked_for_again(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run.objects.get()
+
+        def cut() -> None:
+            raise ConnectionError
+
+        files.on_read = cut
+        ask(run, JSONL)
+        make_next()
+        failed = ask(run, JSONL)
+        assert failed.state == ExportState.FAILED
+        assert failed.failure.startswith("The account broke off in the middle of “")
+        assert stored() == []
+
+        files.on_read = lambda: None
+        assert ask(run, JSONL).state == ExportState.FAILED  # a moment ago
+        assert ask(run, JSONL, anew=True).state == ExportState.QUEUED
+        make_next()
+        assert len(lines(ask(run, JSONL))) == 6
+
+    def test_after_a_rest_it_is_tried_again_for_whoever_asks(self, files: Files) -> None:
+        run = Run.objects.get()
+        name = next(name for name in files.contents if name.endswith("json"))
+        files.contents[name] = b'[{"a": 1'
+        ask(run, JSONL)
+        make_next()
+        assert "is damaged: line 1, column" in ask(run, JSONL).failure
+        Export.objects.update(failed_at=timezone.now() - timedelta(seconds=11))
+        assert ask(run, JSONL).state == ExportState.QUEUED
+
+
+class TestOneAtATime:
+    def test_two_never_make_the_same(self, run: Run, slowly: None) -> None:
+        export = ask(run, CSV)
+        begun = threading.Barrier(3)
+        made: list[bool] = []
+
+        def one() -> None:
+            begun.wait()
+            try:
+                made.append(make(Export.objects.select_related("run__collection").get(pk=export.pk)))
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=one) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        for thread in threads:
+            thread.join()
+        assert sorted(made) == [False, True]
+        assert ask(run, CSV).is_ready
+        assert len(stored()) == 1
+
+    def test_what_somebody_makes_is_left_alone_until_the_lease_runs_out(self, run: Run, slowly: None) -> None:
+        export = ask(run, CSV)
+        soon = timezone.now() + timedelta(seconds=30)
+        Export.objects.update(state=ExportState.RUNNING, attempt="killed", lease_expires_at=soon)
+        assert not make(export)
+        assert not make_next()
+        Export.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        assert make_next()
+        assert ask(run, CSV).is_ready
+
+    def test_whoever_has_lost_it_leaves_nothing(
+        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        export = ask(run, CSV)
+        write = making.write_records
+
+        def write_and_lose(*args: Any, **options: Any) -> None:
+            write(*args, **options)
+            Export.objects.update(attempt="another")
+
+        monkeypatch.setattr(making, "write_records", write_and_lose)
+        assert make(export)
+        export.refresh_from_db()
+        assert (export.state, export.attempt) == (ExportState.RUNNING, "another")
+        assert stored() == []
+
+    def test_it_says_how_far_it_is(self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(making, "_NOTE_AFTER_SECONDS", -1)
+        seen: list[tuple[int, str]] = []
+        note = making._Making._note
+
+        def noted(self: making._Making, **values: Any) -> None:
+            note(self, **values)
+            seen.append((values["done"], values.get("state", "running")))
+
+        monkeypatch.setattr(making._Making, "_note", noted)
+        ask(run, CSV)
+        make_next()
+        assert seen == sorted(seen, key=lambda each: each[0])
+        assert {done for done, _ in seen} == {0, 1, 2, 3, 4, 5}  # both passes count
+        assert seen[-1] == (5, "ready")
+
+    def test_the_lease_is_renewed_while_nothing_is_read(
+        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(making, "RENEW_AFTER_SECONDS", 0.01)
+        export = ask(run, CSV)
+        leases = set()
+
+        def wait_for_two(*args: Any, **options: Any) -> None:
+            until = time.monotonic() + 20
+            while len(leases) < 3 and time.monotonic() < until:
+                leases.add(Export.objects.get().lease_expires_at)
+
+        monkeypatch.setattr(making, "write_records", wait_for_two)
+        make(export)
+        assert len(leases) == 3
+
+
+@pytest.mark.each_storage
+class TestRoom:
+    def use(self, export: Export, days_ago: int) -> None:
+        Export.objects.filter(pk=export.pk).update(used_at=timezone.now() - timedelta(days=days_ago))
+
+    def test_what_was_used_least_recently_makes_room(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        old, older, new = (ask(run, Wish(Format.JSONL, (name,))) for name in ("asin", "title", "price_cents"))
+        self.use(old, 1)
+        self.use(older, 2)
+        before = sum(file.size or 0 for file in run.files.filter(kind=FileKind.PAGE))
+        monkeypatch.setattr(room, "MOST_BYTES", old.size + new.size + before - 1)
+        newest = ask(run, JSONL)
+        assert set(Export.objects.all()) == {new, newest}
+        assert len(stored()) == 2
+
+    def test_what_is_asked_for_is_used(self, run: Run) -> None:
+        export = ask(run, CSV)
+        self.use(export, 5)
+        ask(run, CSV)
+        assert timezone.now() - Export.objects.get().used_at < timedelta(minutes=1)
+
+    def test_what_nobody_wants_goes_after_a_week(self, run: Run) -> None:
+        unused, used = ask(run, CSV), ask(run, JSONL)
+        failed = ask(run, Wish(Format.CSV, ("no such",)))
+        self.use(unused, 8)
+        self.use(used, 6)
+        self.use(failed, 2)
+        room.tidy()
+        assert list(Export.objects.all()) == [used]
+        assert stored() == [used.key.rpartition("/")[2]]
+
+    def test_what_a_killed_process_left_is_removed(self, run: Run, slowly: None) -> None:
+        ready, running = ask(run, CSV), ask(run, JSONL)
+        make_next()
+        soon = timezone.now() + timedelta(seconds=30)
+        alive, dead = "a" * 16, "d" * 16
+        running.__class__.objects.filter(pk=running.pk).update(
+            state=ExportState.RUNNING, attempt=alive, lease_expires_at=soon
+        )
+        for attempt in (alive, dead):
+            with storages["results"].open(room.key_of(running, attempt), "wb") as file:
+                file.write(b"x")
+            room.folder_of(attempt).mkdir(parents=True)
+        room.tidy()
+        ready.refresh_from_db()
+        assert stored() == sorted([ready.key.rpartition("/")[2], f"{running.pk}-{alive}"])
+        assert [room.folder_of(each).exists() for each in (alive, dead)] == [True, False]
+
+    def test_nothing_is_left_of_what_is_made_on_the_way(self, run: Run, results_folder: Path) -> None:
+        ask(run, Wish(Format.XLSX))
+        assert list(room.folder_of("x").parent.iterdir()) == []
+
+    def test_a_deleted_run_takes_them_along(self, run: Run) -> None:
+        ask(run, CSV)
+        delete_run(run)
+        assert not Export.objects.exists()
+        assert stored() == []
+
+
+def test_who_reads_an_export_reads_on_when_it_is_dropped(run: Run) -> None:
+    found = deliverable(ask(run, CSV))
+    with found.body.open(0, found.size) as stream:
+        room.drop(Export.objects.get())
+        assert len(stream.read()) == found.size

@@ -1,0 +1,80 @@
+"""A process that makes an export is killed: nothing of it is ever seen, and the next one makes it anew."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server import ROOT, environment, manage
+
+# It stops when a part is written, and says so.
+MAKE = """
+import time
+from collections_app.exports import ask, make
+from collections_app.formats.records_file import Format, Wish
+from collections_app.models import Run
+ask._QUICK = dict.fromkeys(Format, -1)
+export = ask.ask(Run.objects.get(collection=101, number=88), Wish(Format.CSV))
+
+def write_a_part(read, wish, out, *, folder):
+    out.write(b"asin")
+    (folder / "rows.csv").write_text("a")
+    print("half", flush=True)
+    time.sleep(600)
+
+make.write_records = write_a_part
+make.make(export)
+"""
+LAPSED = """
+from datetime import timedelta
+from django.utils import timezone
+from collections_app.models import Export
+export = Export.objects.get()
+assert export.state == "running" and not export.key, export.state
+Export.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+"""
+STATE = """
+from collections_app.models import Export
+export = Export.objects.get()
+print(export.state, export.done, export.key)
+"""
+
+
+def shell(data_dir: Path, code: str) -> str:
+    return manage(data_dir, "shell", "--no-imports", "--command", code).strip()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.no_cover
+def test_a_kill_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    shutil.copytree(demo_data, data_dir)
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE],
+        cwd=ROOT,
+        env=environment(data_dir),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        process.send_signal(signal.SIGKILL)
+    (aside,) = files_in(data_dir / "results" / "exports")
+    assert aside.endswith(".part")
+    assert len(files_in(data_dir / "exports")) == 1
+
+    shell(data_dir, LAPSED)
+    manage(data_dir, "work", "--once")
+    state, done, key = shell(data_dir, STATE).split()
+    assert (state, done) == ("ready", "250")
+    assert files_in(data_dir / "results" / "exports") == [key.rpartition("/")[2]]
+    assert files_in(data_dir / "exports") == []
+    content = (data_dir / "results" / key).read_text()
+    assert content.startswith("asin,")
+    assert content.endswith("\n")

@@ -1,0 +1,255 @@
+"""The page where a run's records are asked for in another format, and the file at records.<format>."""
+
+import re
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from collections_app.exports import ask as asking
+from collections_app.exports import sample as sampling
+from collections_app.exports.make import make_next
+from collections_app.exports.sample import sample
+from collections_app.formats.records_file import Format, Wish
+from collections_app.models import Collection, Export, ExportState, Run, Team
+from collections_app.sources import SourceUnavailable, account
+from tests.html import text_of
+from tests.mirrors import Files, files_of
+from tests.results import make_failed_run, make_processing_run, make_ready_run, make_run_of_pages, records
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = "/collections/101/runs/1/export"
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def run(laptops: Collection) -> Run:
+    return make_ready_run(laptops, records(5), page_size=2)
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
+
+
+def html(answer: HttpResponse) -> str:
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def addresses(page: str) -> list[str]:
+    """Return the addresses of the page's links."""
+    return [unescape(address) for address in re.findall(r'href="([^"]*)"', page)]
+
+
+def file_at(client: Client, address: str) -> bytes:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.headers
+    return b"".join(answer)
+
+
+class TestThePage:
+    def test_it_offers_the_formats_with_their_sizes_and_the_columns(self, as_bob: Client, run: Run) -> None:
+        page = html(as_bob.get(PAGE))
+        assert [page.count(f'name="format"\n               value="{each}"') for each in Format] == [1] * 5
+        assert page.count("about ") >= 5
+        assert [page.count(f'name="column" value="{each}"') for each in ("asin", "title", "price_cents")] == [
+            1
+        ] * 3
+
+    def test_the_list_of_runs_leads_to_it(self, as_bob: Client, run: Run, laptops: Collection) -> None:
+        make_processing_run(laptops)
+        page = html(as_bob.get("/collections/101/download"))
+        assert page.count("Other formats") == 1
+        assert f'href="{PAGE}"' in page
+
+    @pytest.mark.parametrize("number", [2, 3, 4])
+    def test_only_of_completed_runs(self, as_bob: Client, run: Run, laptops: Collection, number: int) -> None:
+        make_processing_run(laptops, records(1))
+        make_failed_run(laptops)
+        for address in (
+            f"/collections/101/runs/{number}/export",
+            f"/collections/101/runs/{number}/records.csv",
+        ):
+            assert as_bob.get(address).status_code == 404
+
+    def test_hostile_names_of_columns_are_text(self, as_bob: Client, laptops: Collection) -> None:
+        evil = '"><script>alert(1)</script>'
+        make_ready_run(laptops, [{evil: 1, "a,b": 2}])
+        assert evil not in html(as_bob.get(PAGE))
+        as_bob.post(PAGE, {"format": "csv", "column": [evil, "a,b"]})
+        (export,) = Export.objects.all()
+        assert (export.columns, export.is_ready) == ([evil, "a,b"], True)
+        page = html(as_bob.get(PAGE))
+        assert evil not in page
+        (address,) = [link for link in addresses(page) if "records.csv" in link]
+        assert parse_qs(urlsplit(address).query)["columns"] == ['"""><script>alert(1)</script>","a,b"']
+        assert file_at(as_bob, address) == b'"""><script>alert(1)</script>","a,b"\r\n1,2\r\n'
+
+    def test_queries_do_not_grow_with_what_was_made(
+        self, as_bob: Client, run: Run, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        as_bob.get(PAGE)
+        for name in ("asin", "title", "price_cents"):
+            as_bob.post(PAGE, {"format": "csv", "column": name})
+        # The session, the user, the memberships, the collection, the run, its files, what was found in them
+        # before, the exports.
+        with django_assert_num_queries(8):
+            as_bob.get(PAGE)
+
+
+class TestAsking:
+    def test_what_is_quick_can_be_downloaded_at_once(self, as_bob: Client, run: Run) -> None:
+        answer = as_bob.post(PAGE, {"format": "csv", "column": ["title", "asin"], "excel": "1"})
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"{PAGE}#made")
+        page = html(as_bob.get(PAGE))
+        assert "CSV for spreadsheets" in text_of(page)
+        assert "title, asin" in text_of(page)
+        (address,) = [link for link in addresses(page) if "records.csv" in link]
+        assert address == "/collections/101/runs/1/records.csv?columns=title%2Casin&excel=1"
+        assert file_at(as_bob, address).startswith(b"\xef\xbb\xbftitle,asin\r\nLaptop 1,B000000001\r\n")
+        assert "hx-trigger" not in page
+
+    def test_what_takes_longer_shows_how_far_it_is(self, as_bob: Client, run: Run, slowly: None) -> None:
+        as_bob.post(PAGE, {"format": "xlsx"})
+        page = html(as_bob.get(PAGE))
+        assert "Waits for its turn." in page
+        assert 'hx-trigger="every 2s"' in page
+        assert f'href="{PAGE}#made">Refresh</a>' in page
+        Export.objects.update(state=ExportState.RUNNING, done=3)
+        assert '<progress value="3" max="5"' in html(as_bob.get(PAGE))
+        Export.objects.update(state=ExportState.QUEUED)
+        make_next()
+        page = html(as_bob.get(PAGE))
+        assert "hx-trigger" not in page
+        assert "/collections/101/runs/1/records.xlsx" in addresses(page)
+
+    def test_the_poll_brings_the_list_alone_and_says_what_has_ended(
+        self, as_bob: Client, run: Run, slowly: None
+    ) -> None:
+        as_bob.post(PAGE, {"format": "jsonl"})
+        export = Export.objects.get()
+        fragment = html(as_bob.get(f"{PAGE}?before={export.pk}", headers=HTMX))
+        assert "<html" not in fragment
+        assert f'hx-get="{PAGE}?before={export.pk}"' in fragment
+        assert "data-announce" not in fragment
+        make_next()
+        fragment = html(as_bob.get(f"{PAGE}?before={export.pk}", headers=HTMX))
+        assert 'data-announce="JSON Lines is ready."' in fragment
+        assert "hx-get" not in fragment
+        assert "data-announce" not in html(as_bob.get(f"{PAGE}?before=x", headers=HTMX))
+
+    def test_what_failed_can_be_tried_again(
+        self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("collections_app.exports.make.write_records", lambda *args, **options: 1 / 0)
+            as_bob.post(PAGE, {"format": "csv", "excel": "1", "column": "asin"})
+        page = html(as_bob.get(PAGE))
+        assert "Something went wrong on our side." in page
+        assert "Try again" in page
+        as_bob.post(PAGE, {"format": "csv", "excel": "1", "column": "asin"})
+        assert Export.objects.get().is_ready
+
+    def test_what_can_never_be_made_says_why(self, as_bob: Client, run: Run) -> None:
+        answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asn")
+        assert answer.headers["Location"] == f"{PAGE}#made"
+        page = html(as_bob.get(PAGE))
+        assert "No record has a column “asn”" in page
+        assert "Try again" not in page
+
+    @pytest.mark.parametrize("data", [{}, {"format": "xml"}, {"format": "csv", "column": "a\0"}])
+    def test_what_is_not_understood(self, as_bob: Client, run: Run, data: dict[str, str]) -> None:
+        assert as_bob.post(PAGE, data).status_code == 400
+        assert not Export.objects.exists()
+
+
+class TestTheFile:
+    def test_it_is_delivered_with_ranges(self, as_bob: Client, run: Run) -> None:
+        answer = as_bob.get("/collections/101/runs/1/records.jsonl", headers={"Range": "bytes=0-9"})
+        assert answer.status_code == 206
+        assert b"".join(answer) == b'{"asin":"B'
+
+    def test_of_another_team_it_is_nobodys(self, as_carol: Client, run: Run) -> None:
+        for address in (PAGE, "/collections/101/runs/1/records.csv"):
+            assert as_carol.get(address).status_code == 403
+        assert as_carol.post(PAGE, {"format": "csv"}).status_code == 403
+        assert not Export.objects.exists()
+
+    def test_until_it_is_made_it_leads_to_the_page(self, as_bob: Client, run: Run, slowly: None) -> None:
+        answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asin")
+        assert answer.headers["Location"] == f"{PAGE}#made"
+        assert Export.objects.get().state == ExportState.QUEUED
+
+    def test_a_format_that_there_is_not(self, as_bob: Client, run: Run) -> None:
+        answer = as_bob.get("/collections/101/runs/1/records.xml")
+        assert answer.status_code == 404
+        assert "The formats are json, jsonl, csv, xlsx, parquet." in answer.content.decode()
+        assert as_bob.get("/collections/101/runs/1/records.csv?excel=x").status_code == 400
+
+
+class TestTheEstimate:
+    @pytest.mark.parametrize("wanted", Format)
+    def test_it_is_about_right(self, laptops: Collection, wanted: Format) -> None:
+        run = make_ready_run(laptops, records(20_000), page_size=5000)
+        real = asking.ask(run, Wish(wanted)).size
+        assert 0.5 < sample(run).sizes[wanted] / real < 2
+
+    def test_columns_are_those_of_the_first_records(self, laptops: Collection) -> None:
+        run = make_ready_run(laptops, [{"a": {"b": 1}}, {"c": [1]}])
+        assert sample(run).columns == ["a.b", "c"]
+
+    def test_a_run_without_records(self, laptops: Collection, as_bob: Client) -> None:
+        make_run_of_pages(laptops, {"a.json": b"[]"})
+        assert "Choose columns" not in html(as_bob.get(PAGE))
+
+    def test_the_files_are_missing(self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(run: Run) -> None:
+            raise SourceUnavailable("The results storage can't be read now. Try again later.")
+
+        monkeypatch.setattr(sampling, "_look_at", fail)
+        assert "The columns can't be listed now." in html(as_bob.get(PAGE))
+
+
+class TestAnAccount:
+    @pytest.fixture
+    def files(self, crawlers: Team, monkeypatch: pytest.MonkeyPatch) -> Files:
+        files = files_of(make_remote_run(make_remote_collection(make_account(crawlers)), pages=2))
+        files.missing = SourceUnavailable
+        monkeypatch.setattr(account, "UpstreamBody", files.body)
+        monkeypatch.setattr(account, "size_of", files.size)
+        return files
+
+    @pytest.fixture
+    def address(self, files: Files) -> str:
+        run = Run.objects.get()
+        return f"/collections/{run.collection_id}/runs/{run.number}/export"
+
+    def test_the_page_does_not_wait_for_it(self, as_bob: Client, files: Files, address: str) -> None:
+        page = html(as_bob.get(address))
+        assert files.opened == []
+        assert f'hx-get="{address}?sample" hx-trigger="load"' in page
+        form = html(as_bob.get(f"{address}?sample", headers=HTMX))
+        assert form.lstrip().startswith("<form")
+        assert 'value="asin"' in form
+        assert len(files.opened) == 1
+        assert 'value="asin"' in html(as_bob.get(address))  # it is known from now on
+
+    def test_one_that_is_down(self, as_bob: Client, files: Files, address: str) -> None:
+        files.contents.clear()
+        page = html(as_bob.get(f"{address}?sample"))
+        assert "The columns can't be listed now. The account has this file no longer." in page
+        as_bob.post(address, {"format": "json"})
+        make_next()
+        assert "The account has this file no longer." in html(as_bob.get(address))
