@@ -1,5 +1,5 @@
 # The tools that build are left behind in this stage.
-FROM python:3.13-slim AS build
+FROM python:3.13.9-slim-trixie AS build
 WORKDIR /app
 COPY requirements.txt .
 RUN python -m venv --without-pip /venv \
@@ -8,7 +8,7 @@ COPY . .
 # The settings want a data folder; this one goes with the stage.
 RUN DATA_DIR=/tmp/data /venv/bin/python manage.py collectstatic --noinput --verbosity 0
 
-FROM python:3.13-slim
+FROM python:3.13.9-slim-trixie
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DATA_DIR=/data \

@@ -88,10 +88,10 @@ _https = _public.scheme == "https"
 SECURE_SSL_REDIRECT = _https
 # TLS ends at a proxy in front of us, which says so; without this, every request would be redirected.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
-# The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
-ALLAUTH_TRUSTED_PROXY_COUNT = 1 if _https else 0
 # It also gives requests their ids, which are not believed of anybody else.
-IS_BEHIND_A_PROXY = _https
+IS_BEHIND_A_PROXY = _https or DELIVERY == "nginx"
+# The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if IS_BEHIND_A_PROXY else 0
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https

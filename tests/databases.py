@@ -102,9 +102,14 @@ def _do(statement: str, *names: str) -> None:
         server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
-def _start() -> str:
+def programs_of_the_server() -> Path | None:
+    """Return the folder of PostgreSQL's own programs, of its newest version, if it is installed."""
     installed = Path("/").glob(_PROGRAMS.lstrip("/"))
-    programs = max(installed, key=lambda path: int(path.parent.name), default=None)
+    return max(installed, key=lambda path: int(path.parent.name), default=None)
+
+
+def _start() -> str:
+    programs = programs_of_the_server()
     if programs is None:
         raise RuntimeError(f"The tests on PostgreSQL need its server, in {_PROGRAMS} (Debian: postgresql).")
     folder = Path(tempfile.mkdtemp(prefix="results-tests-postgresql-"))

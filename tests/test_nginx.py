@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +21,7 @@ import requests
 
 from tests.object_store import BUCKET, ObjectStore, client_of
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
-from tests.test_delivery_over_http import MAKE_KEY
+from tests.test_delivery_over_http import MAKE_KEY, eventually
 from tests.tools import needs
 
 MEBIBYTE = 2**20
@@ -91,11 +93,10 @@ def render(folder: Path, data_dir: Path, port: int, app: int, store: ObjectStore
     shutil.copy(ROOT / "deploy" / "nginx.conf", folder)
     for path in (ROOT / "deploy" / "nginx").iterdir():
         text = (
-            path.read_text().replace("app:8000", f"127.0.0.1:{app}").replace("listen 80;", f"listen {port};")
+            path.read_text().replace("web:8000", f"127.0.0.1:{app}").replace("listen 80;", f"listen {port};")
         )
         text = text.replace("/dev/stdout", "access.log")
-        if store is not None:
-            text = text.replace("127.0.0.1:8333", f"127.0.0.1:{store.port}")
+        text = text.replace("objects:8333", f"127.0.0.1:{store.port if store else 8333}")
         (folder / "nginx" / path.name).write_text(text)
     (folder / "results").symlink_to(data_dir / "results")
     (folder / "static").symlink_to(data_dir / "static")
@@ -377,3 +378,96 @@ def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> 
     assert "immutable" in answer.headers["Cache-Control"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert requests.get(f"{site.url}/static/../data/db.sqlite3").status_code == 404
+
+
+def test_nobody_reads_the_figures_by_nginx(site: Site) -> None:
+    for path in ("/metrics", "//metrics", "/%6Detrics"):
+        assert requests.get(f"{site.url}{path}").status_code == 404
+
+
+def test_an_answer_carries_the_id_that_nginx_gave_the_request(site: Site) -> None:
+    for answer in (site.get(ODD), requests.get(f"{site.url}/accounts/login/")):
+        given = answer.headers["X-Request-ID"]
+        assert re.fullmatch("[0-9a-f]{32}", given)
+        assert eventually(lambda given=given: given in site.logs())  # its line is written afterwards
+        assert site.get(ODD, X_Request_ID="made-up-by-a-client").headers["X-Request-ID"] != given
+
+
+@contextlib.contextmanager
+def changed(site: Site, upstream: str, port: int) -> Iterator[None]:
+    """Have nginx look for the app, or for the object storage, at another port."""
+    places = site.folder / "nginx" / "places.conf"
+    before = places.read_text()
+    after = re.sub(rf"(upstream {upstream} \{{\s+server 127.0.0.1:)\d+", rf"\g<1>{port}", before)
+    assert after != before
+    places.write_text(after)
+    os.kill(site.nginx, signal.SIGHUP)
+    try:
+        yield
+    finally:
+        places.write_text(before)
+        os.kill(site.nginx, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def answering(status: int) -> Iterator[tuple[int, list[str]]]:
+    """An object storage that refuses whatever it is asked for: its port, and what it was asked for."""
+    asked: list[str] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = b"<Error><Code>Refused</Code><Message>canary</Message></Error>"
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port, asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [307, 403, 404, 416, 500, 503])
+def test_what_the_object_storage_says_of_errors_reaches_nobody(site: Site, status: int) -> None:
+    if site.kind == "folder":
+        return  # nobody else is asked
+    with answering(status) as (port, asked), changed(site, "object_storage", port):
+        for _ in range(100):
+            answer = site.get(ODD)
+            assert (answer.status_code, answer.content) == (200, content(ODD))
+            assert "filename" in answer.headers["Content-Disposition"]
+            assert "Location" not in answer.headers
+            if asked:
+                break
+    assert asked
+
+
+def test_without_any_process_of_the_app_a_person_and_a_script_are_told_to_come_again(site: Site) -> None:
+    with changed(site, "app", free_port()):
+        for _ in range(100):
+            page = requests.get(f"{site.url}/accounts/login/")
+            script = site.get(ODD)
+            if page.status_code == script.status_code == 503:
+                break
+    for answer in (page, script):
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "nginx" not in answer.text
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "<h1>Back in a moment</h1>" in page.text
+    assert script.headers["Content-Type"] == "application/json"
+    assert (script.json()["code"], script.json()["status"]) == (503, 0)
+    for _ in range(100):  # until nginx has read what was there before
+        if requests.get(f"{site.url}/accounts/login/").status_code == 200:
+            break

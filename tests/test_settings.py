@@ -231,6 +231,12 @@ class TestWhereSomebodySignsInFrom:
         # The first one is what a client made up, the last one what the proxy adds.
         assert self.address(settings, public, "203.0.113.1, 198.51.100.7") == "198.51.100.7"
 
+    @pytest.mark.parametrize("url", ["", "http://results.lan:8000", "https://results.example.com"])
+    def test_nginx_that_sends_the_files_is_a_proxy(self, settings: Settings, read: Any, url: str) -> None:
+        public = read(PUBLIC_URL=url, DELIVERY="nginx")
+        assert self.address(settings, public, "203.0.113.1, 198.51.100.7") == "198.51.100.7"
+        assert public["IS_BEHIND_A_PROXY"]
+
     @pytest.mark.parametrize("url", ["", "http://results.lan:8000"])
     def test_without_one_nobody_can_make_it_up(self, settings: Settings, read: Any, url: str) -> None:
         assert self.address(settings, read(PUBLIC_URL=url), "198.51.100.7") == "127.0.0.1"

@@ -1,3 +1,4 @@
+import html
 from typing import Any
 from urllib.parse import urljoin
 
@@ -68,7 +69,7 @@ def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pyt
     assert "secret detail" not in answer.content.decode()
 
 
-def test_the_500_page_needs_no_database(as_bob: Client) -> None:
+def test_a_database_that_is_away_is_a_503_whose_page_needs_none(as_bob: Client) -> None:
     """Not even to find out who is signed in."""
     tried: list[str] = []
 
@@ -79,8 +80,9 @@ def test_the_500_page_needs_no_database(as_bob: Client) -> None:
     as_bob.raise_request_exception = False
     with connection.execute_wrapper(gone):
         answer = as_bob.get("/collections/")
-    assert answer.status_code == 500
-    assert "Something broke on our side" in answer.content.decode()
+    assert answer.status_code == 503
+    assert int(answer["Retry-After"]) > 0
+    assert "database can't be used just now" in html.unescape(answer.content.decode())
     assert len(tried) == 1  # by the view; none for the page
     assert "django_session" in tried[0]
 

@@ -161,8 +161,8 @@ LIST_RUN_RESULTS: dict[str, Any] = {
         "`is_download_generated` is true; until then, repeat the call every few seconds.\n\n"
         "The HTTP status is always 200. How the call went is the `code` in the answer: 200, 400 (something "
         "is wrong with the body), 401 (no valid API key), 403 (not your collection), 405 (not called by "
-        "POST), 413 (a body over 64 KiB), 500 (our fault), 502 or 504 (the runs are those of an account at "
-        "MultiCartAPI, which doesn't answer or is slow to)."
+        "POST), 413 (a body over 64 KiB), 500 (our fault), 503 (we are not ready just now), 502 or 504 "
+        "(the runs are those of an account at MultiCartAPI, which doesn't answer or is slow to)."
     ),
     "response": {200: Runs | Failure},
     "openapi_extra": {

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -92,6 +93,9 @@ def _refusal(error: Exception) -> Refused:  # noqa: PLR0911  # a line for each k
         case SourceUnavailable():
             return Refused(502, "The place where this file is kept does not answer. Try again later.")
     logger.error("The API failed", exc_info=error)
+    if isinstance(error, OperationalError):
+        reason = "The database can't be used just now. Try again in a moment."
+        return Refused(503, reason, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     return Refused(500, "Something went wrong on our side. It was logged; try again later.")
 
 

@@ -1,8 +1,10 @@
 """The pages for what went wrong, in the same design as all others."""
 
+import sys
 from collections.abc import Callable
 
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 
@@ -52,8 +54,12 @@ def too_many_downloads(request: HttpRequest, exception: TooManyStreams) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500."""
-    return _error(request, 500)
+    """500, or 503 where the database can't be used just now: the same request may work in a moment."""
+    if not isinstance(sys.exception(), OperationalError):
+        return _error(request, 500)
+    page = _error(request, 503)
+    page["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return page
 
 
 def bad_gateway(request: HttpRequest, exception: SourceUnavailable) -> HttpResponse:

