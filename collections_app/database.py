@@ -1,7 +1,8 @@
 """Which database: the embedded SQLite file, or a PostgreSQL server that any number of machines share."""
 
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, OperationalError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 # How many connections the threads of a web process share. Python runs one of them at a time, so more would
@@ -74,6 +77,27 @@ def share_connections() -> None:
             # A server that was away is asked again by the next request, not after an ever longer rest.
             "reconnect_timeout": 1,
         }
+        connection_created.connect(_watch)
+
+
+def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if _noticing not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_noticing)
+
+
+def _noticing(execute: Callable[..., Any], statement: str, values: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+    """Execute a statement. Where its connection turns out to be broken, have the pool try all others.
+
+    Otherwise each of them would cost a request, also when the server is long back.
+    """
+    try:
+        return execute(statement, values, many, context)
+    except OperationalError:
+        used = context["connection"]
+        if used.connection is not None and used.connection.closed:
+            # It may wait for a server that says nothing.
+            threading.Thread(target=used.pool.check, name="pool check", daemon=True).start()
+        raise
 
 
 def give_back() -> None:

