@@ -440,7 +440,7 @@ def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_buc
         server.execute("CREATE DATABASE restored TEMPLATE template0 ENCODING 'UTF8'")
     environment = site.out.environment("worker", site.out.folder)
     elsewhere = {
-        "DATABASE_URL": environment["DATABASE_URL"].replace("/results", "/restored"),
+        "DATABASE_URL": environment["DATABASE_URL"].removesuffix("results") + "restored",
         "RESULTS_STORAGE_URL": f"{environment['RESULTS_STORAGE_URL']}/restored",
     }
     said = step(site, "restore, scaled out", BACKUP=backup, **elsewhere)
