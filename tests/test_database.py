@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -284,6 +286,26 @@ class TestConnections:
                 listed(demo_server)
         for _ in range(2 * database.MOST_CONNECTIONS):
             listed(demo_server)
+
+
+class Connection:
+    """What _noticing() looks at of a connection of Django's."""
+
+    def __init__(self, *, closed: bool) -> None:
+        self.connection = SimpleNamespace(closed=closed)
+        self.checked = threading.Event()
+        self.pool = SimpleNamespace(check=self.checked.set)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_one_broken_connection_has_all_others_tried(*, closed: bool) -> None:
+    def execute(*args: object) -> None:
+        raise OperationalError("The server closed the connection.")
+
+    used = Connection(closed=closed)
+    with pytest.raises(OperationalError):
+        database._noticing(execute, "SELECT 1", None, False, {"connection": used})
+    assert used.checked.wait(timeout=10 if closed else 0.1) is closed
 
 
 @pytest.mark.postgresql(reason="a server that goes away and comes back")
