@@ -326,7 +326,7 @@ def test_a_site_goes_on_once_the_database_is_back(demo_data: Path, tmp_path: Pat
         assert ask(url) == 200
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
         server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        assert ask(url) == 500
+        assert ask(url) == 503
         assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
         deadline = time.monotonic() + 20

@@ -75,7 +75,9 @@ class TestReady:
         results_folder.write_text("no folder")
         assert self.problem() == "Results can't be written."
 
-    def test_results_that_are_not_what_was_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_results_that_are_not_what_was_written(
+        self, monkeypatch: pytest.MonkeyPatch, results_folder: Path
+    ) -> None:
         monkeypatch.setattr(health, "_WRITTEN", bytearray(b"one"))
         storage = type(storages["results"])
         opened = storage._open

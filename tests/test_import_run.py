@@ -488,7 +488,12 @@ class TestWhatCanNotBe:
         assert refused(101, page) == f"There is no file {tmp_path}/caf�.json. Nothing was imported."
 
     def test_a_disk_that_is_full(
-        self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+        self,
+        laptops: Collection,
+        tmp_path: Path,
+        refused: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        results_folder: Path,
     ) -> None:
         def full(number: int) -> None:
             raise OSError(28, "No space left on device")

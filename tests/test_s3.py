@@ -1,5 +1,6 @@
 """What only an object storage does: it is far away, refuses, and breaks off. See test_results_storage.py."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -287,3 +288,11 @@ def test_the_settings_say_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch,
     assert SECRET_KEY not in str(caught.value)
     monkeypatch.setenv("RESULTS_STORAGE_URL", f"s3://K:s@host/{BUCKET}")
     assert runpy.run_path(SETTINGS)["STORAGES"]["results"]["OPTIONS"]["connections"] == 300
+
+
+def test_before_its_beginning_there_is_nothing_as_in_a_file(object_store: ObjectStore) -> None:
+    storage = results()
+    with storage.open(KEY, "wb") as file:
+        file.write(b"short")
+    with storage.open(KEY, "rb") as file, pytest.raises(OSError, match="beginning"):
+        file.seek(-22, os.SEEK_END)

@@ -259,7 +259,8 @@ class StoredObject(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         position += base
         if position < 0:
-            raise ValueError("There is nothing before the beginning.")
+            # As a file says it, which who looks for the end of a ZIP relies on.
+            raise OSError(errno.EINVAL, "There is nothing before the beginning", self._key)
         if position != self._at:
             self._leave()
             self._at = position
