@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
-                fields=["collection", "created_at", "number"],
+                fields=["collection", "state", "created_at", "number"],
                 condition=models.Q(state="ready", is_kept=False),
                 name="run_to_keep",
             ),

@@ -148,9 +148,10 @@ class Run(models.Model):
                 condition=Q(state=State.PROCESSING),
                 name="run_being_written",
             ),
-            # What is still to be copied from an account is found without passing what was copied.
+            # What is still to be copied from an account is found without passing what was copied. All of
+            # them are in one state; naming it nevertheless lets SQLite choose this one before run_by_state.
             models.Index(
-                fields=["collection", "created_at", "number"],
+                fields=["collection", "state", "created_at", "number"],
                 condition=Q(state=State.READY, is_kept=False),
                 name="run_to_keep",
             ),
