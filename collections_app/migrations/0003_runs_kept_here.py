@@ -16,12 +16,4 @@ class Migration(migrations.Migration):
             name="is_kept",
             field=models.BooleanField(default=False, editable=False, verbose_name="kept here"),
         ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                fields=["collection", "state", "created_at", "number"],
-                condition=models.Q(state="ready", is_kept=False),
-                name="run_to_keep",
-            ),
-        ),
     ]

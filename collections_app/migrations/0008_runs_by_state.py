@@ -14,4 +14,13 @@ class Migration(migrations.Migration):
             model_name="run",
             index=models.Index(fields=["collection", "state", "-created_at", "-number"], name="run_by_state"),
         ),
+        # After the one before: of two that serve alike, SQLite takes the younger one.
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(
+                fields=["collection", "state", "created_at", "number"],
+                condition=models.Q(state="ready", is_kept=False),
+                name="run_to_keep",
+            ),
+        ),
     ]
