@@ -67,7 +67,7 @@ print(collection.pk)
 
 def measure(options: Options) -> Iterator[Row]:
     """Read the file from both."""
-    size = options.either(1024, 64) * MEBIBYTE
+    size = options.either(1024, 256) * MEBIBYTE
     with bench_folder() as folder, contextlib.ExitStack() as stack:
         data_dir = folder / "data"
         origin = stack.enter_context(run_origin(folder, size // MEBIBYTE))

@@ -42,7 +42,7 @@ OURS, THEIRS = f"/api/v1/results/101/88/{NAME}", f"/{NAME}"
 
 def measure(options: Options) -> Iterator[Row]:
     """Read the file from all three."""
-    size = options.either(1024, 64) * MEBIBYTE
+    size = options.either(1024, 256) * MEBIBYTE
     with bench_folder() as folder:
         data_dir, port = folder / "data", free_port()
         make_site(data_dir)
