@@ -143,10 +143,15 @@ def ratio_row(
     """Return the row of pairs of ours and the peer's, which are both small, or both large, where good."""
     mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(ours / peer for ours, peer in pairs)
-    spread = spread_of([peer for _, peer in pairs])
+    spread = ratio * spread_of([peer for _, peer in pairs])
     told = (str(target), target.met(ratio, spread)) if target else ("", "")
-    compared = f"{ratio:.3g} ± {spread:.2f}" if ratio < 0.1 else f"{ratio:.2f} ± {spread:.2f}"  # noqa: PLR2004
-    return Row(what, form.format(mine), form.format(theirs), compared, *told, memory)
+    return Row(what, form.format(mine), form.format(theirs), compared(ratio, spread), *told, memory)
+
+
+def compared(ratio: float, spread: float) -> str:
+    """Return a ratio as it is printed, with what the spread makes of it."""
+    form = "{:.4f} ± {:.4f}" if ratio < 0.1 else "{:.2f} ± {:.2f}"  # noqa: PLR2004
+    return form.format(ratio, spread)
 
 
 def value_row(

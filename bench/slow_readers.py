@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from bench.measure import MEBIBYTE, Options, Row, at_most, run, value_row
+from bench.measure import MEBIBYTE, Options, Row, at_most, compared, run, value_row
 from bench.proxied_stream import NAME, run_origin
 from bench.servers import Server, bench_folder, make_file, make_member, make_site, run_code, run_site
 
@@ -92,12 +92,13 @@ def measure(options: Options) -> Iterator[Row]:
 def rows(what: str, before: Answered, beside: Beside, after: Answered) -> Iterator[Row]:
     """Yield what the readers did to the pages, and what each of them costs."""
     target, idle = at_most(1.5), statistics.mean([before.p95, after.p95])
-    ratio, spread = beside.pages.p95 / idle, abs(before.p95 - after.p95) / idle / 2
+    ratio = beside.pages.p95 / idle
+    spread = ratio * abs(before.p95 - after.p95) / idle / 2
     yield Row(
         f"{what}: the dashboard's p95 beside it idle, ms",
         f"{beside.pages.p95:.1f}",
         f"{idle:.1f}",
-        f"{ratio:.2f} ± {spread:.2f}",
+        compared(ratio, spread),
         str(target),
         target.met(ratio, spread),
     )

@@ -106,7 +106,7 @@ def test_a_target_is_met_by_more_than_the_spread_or_within_it_or_not() -> None:
 
 def test_a_row_gives_medians_of_pairs_and_the_spread_of_the_peer_alone() -> None:
     row = ratio_row("what", [(1.0, 2.0), (3.0, 4.0), (100.0, 2.0)], at_most(1))
-    assert row == Row("what", "3.00", "2.00", "0.75 ± 1.12", "<= 1", "within the spread", "")
+    assert row == Row("what", "3.00", "2.00", "0.75 ± 0.84", "<= 1", "within the spread", "")
     assert spread_of([2.0, 2.0, 2.0]) == 0
 
 
