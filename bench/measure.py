@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import sys
 import time
@@ -94,6 +95,7 @@ def run(measurement: Measurement, description: str | None) -> None:
     add_options(parser)
     parser.add_argument("--rows", type=Path, help="also write the rows there, as JSON")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends what it started
     print(f"{machine()}\n\n{HEAD}", flush=True)
     rows = []
     try:
