@@ -27,6 +27,7 @@ from bench.servers import (
     Server,
     bench_folder,
     make_file,
+    make_keys,
     make_member,
     make_site,
     read,
@@ -81,7 +82,7 @@ def measure(options: Options) -> Iterator[Row]:
         ours = stack.enter_context(run_site(data_dir, headers, **more))
         path = f"/api/v1/results/{collection}/88/{NAME}"
         yield from compare(ours, path, peer, size, options)
-        yield slow_readers(ours, path, options.either(200, 20))
+        yield slow_readers(ours, path, make_keys(data_dir, 5), options.either(200, 20))
 
 
 @contextlib.contextmanager
@@ -102,20 +103,23 @@ def compare(ours: Server, path: str, peer: Server, size: int, options: Options) 
     yield from reading_rows(what, readings, None)
 
 
-def slow_readers(server: Server, path: str, readers: int) -> Row:
+def slow_readers(server: Server, path: str, keys: list[str], readers: int) -> Row:
     """Return what each of many slow readers costs."""
-    headers = "".join(f"{name}: {value}\r\n" for name, value in server.headers.items())
-    question = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode()
     address = urlsplit(server.url)
     before = server.memory("VmRSS")
     server.forget_the_most()
     with contextlib.ExitStack() as stack:
         connections = []
-        for _ in range(readers):
+        for number in range(readers):
             connection = stack.enter_context(
                 socket.create_connection((address.hostname or "", address.port or 0))
             )
-            connection.sendall(question)
+            question = (
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: {keys[number % len(keys)]}\r\n\r\n"
+            )
+            connection.sendall(question.encode())
+            if not connection.recv(SLOW_BYTES).startswith(b"HTTP/1.1 200"):
+                sys.exit(f"Error: slow reader {number} is refused.")
             connections.append(connection)
         read_slowly(connections)
         each = (server.memory("VmHWM") - before) / readers

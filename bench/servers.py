@@ -32,6 +32,13 @@ client = Client()
 client.force_login(user)
 print(client.cookies["sessionid"].value, ApiKey.objects.issue(member, "bench")[1])
 """
+# Others, with a key each.
+PEOPLE = """
+for number in range(PEOPLE):
+    user = User.objects.create_user(f"bench{number}@example.com")
+    member = Membership.objects.create(user=user, team=team, role=Role.MEMBER)
+    print(ApiKey.objects.issue(member, "bench")[1])
+"""
 NGINX = """
 worker_processes {workers};
 daemon off;
@@ -144,6 +151,11 @@ def run_code(data_dir: Path, code: str) -> list[str]:
     """Run code that knows the models, and `team`, the newest one; return the words that it prints."""
     names = "from collections_app.models import *\nteam = Team.objects.last()\n"
     return manage(data_dir, "shell", "--no-imports", "--command", names + code).split()
+
+
+def make_keys(data_dir: Path, people: int) -> list[str]:
+    """Return the keys of so many new members: one person may not be sent hundreds of files at once."""
+    return run_code(data_dir, PEOPLE.replace("PEOPLE", str(people)))
 
 
 @contextlib.contextmanager

@@ -19,12 +19,20 @@ import requests
 
 from bench.measure import MEBIBYTE, Options, Row, at_most, compared, run, value_row
 from bench.proxied_stream import NAME, run_origin
-from bench.servers import Server, bench_folder, make_file, make_member, make_site, run_code, run_site
+from bench.servers import (
+    Server,
+    bench_folder,
+    make_file,
+    make_keys,
+    make_member,
+    make_site,
+    run_code,
+    run_site,
+)
 
 FILE_MIB = 1024  # no reader gets to its end
 # A slow reader takes so much, so often; its buffer is small, so that the server has to wait for it.
 SLOW_BYTES, SLOW_SECONDS, SLOW_BUFFER = 16 * 1024, 1.0, 64 * 1024
-PEOPLE = 10  # whose keys the readers use, as one person may not have so many files at once
 MEMORY_TARGETS = {"stored file": at_most(0.1), "file of an account": at_most(0.4)}
 
 PREPARE = """
@@ -39,10 +47,6 @@ run.files.create(
 collection = make_remote_collection(make_account(team, base_url="ORIGIN/api/v1"))
 make_remote_run(collection, size=SIZE).files.filter(kind="page").update(name="NAME", remote_name="NAME")
 print(collection.pk)
-for number in range(PEOPLE):
-    user = User.objects.create_user(f"bench{number}@example.com")
-    member = Membership.objects.create(user=user, team=team, role=Role.MEMBER)
-    print(ApiKey.objects.issue(member, "bench")[1])
 """
 
 
@@ -77,8 +81,8 @@ def measure(options: Options) -> Iterator[Row]:
         headers = make_member(data_dir)
         make_file(data_dir / "results" / NAME, FILE_MIB)
         code = PREPARE.replace("NAME", NAME).replace("SIZE", str(FILE_MIB * MEBIBYTE))
-        code = code.replace("ORIGIN", origin.url).replace("PEOPLE", str(PEOPLE))
-        collection, *keys = run_code(data_dir, code)
+        (collection,) = run_code(data_dir, code.replace("ORIGIN", origin.url))
+        keys = make_keys(data_dir, 10)
         site = stack.enter_context(run_site(data_dir, headers, UPSTREAM_ORIGINS=origin.url))
         ask_for_pages(site, pages)  # warms up
         for what, number in zip(MEMORY_TARGETS, (101, collection), strict=True):
