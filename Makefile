@@ -13,7 +13,7 @@ TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
 INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-deps --require-hashes
 
-.PHONY: help run serve test test-postgresql test-s3 lint format lock screenshot
+.PHONY: help run serve test test-postgresql test-s3 bench lint format lock screenshot
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -34,6 +34,9 @@ test-postgresql: $(INSTALLED) $(TOOLS)  ## Run every test once more, on a Postgr
 
 test-s3: $(INSTALLED) $(TOOLS)  ## Run the tests with the results in a real S3 server instead of a folder
 	@TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist worksteal --ignore tests/browser
+
+bench: $(INSTALLED) $(TOOLS)  ## Measure the site beside the best there is (QUICK=1: the short form)
+	@$(PYTHON) -m bench $(if $(QUICK),--quick)
 
 # The checks work on a data folder of their own.
 lint: export DATA_DIR := .venv/data-of-checks

@@ -1,47 +1,66 @@
 """Measures the ZIP of a run's pages beside `zip -6`: what is left to do after the last page, and all of it.
 
-The pages are the demo's products. Both read and write files of the same folder, in turn, A B A B.
+The pages are made up as bench/records.py says, so that deflate makes of them what it makes of real ones.
+Both read and write files of the same folder. What a run's ZIP costs while its pages are written is about
+what all of it costs from stored pages.
 """
 
-import argparse
-import json
-import shutil
-import statistics
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import django
 from django.conf import settings
 
-MEBIBYTE = 2**20
-TIME_TARGET, SIZE_TARGET = 0.15, 1.15
+from bench.measure import (
+    MEBIBYTE,
+    Options,
+    Row,
+    at_most,
+    in_turn,
+    program,
+    ratio_row,
+    run,
+    seconds_of,
+)
+from bench.records import Shop, write_page
+from bench.servers import bench_folder, grown_while
+
+MADE_AT = datetime(2026, 6, 20, 12, tzinfo=UTC)
 
 
-def main() -> None:
-    """Measure and print one table."""
-    parser = argparse.ArgumentParser(description="Compare the ZIP of a run's pages with zip -6.")
-    parser.add_argument("--pages", type=int, default=20, help="how many pages (%(default)s)")
-    parser.add_argument("--mebibytes", type=int, default=5, help="the size of each (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=11, help="how often each makes the ZIP (%(default)s)")
-    options = parser.parse_args()
-    peer = shutil.which("zip")
-    if peer is None:
-        sys.exit("Error: zip is not installed; it is what the ZIP is compared with.")
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        start_django(folder)
-        pages = make_pages(folder, options.pages, options.mebibytes * MEBIBYTE)
-        rounds = [(*ours(folder, pages), *theirs(peer, folder, pages)) for _ in range(options.pairs)]
-    print_table(rounds, options)
+class Made(NamedTuple):
+    """What it took to make a ZIP."""
+
+    seconds: float
+    left: float  # seconds after the last page
+    size: int
 
 
-def start_django(folder: Path) -> None:
-    """Let Django know of nothing but a results storage in the folder."""
+def measure(options: Options) -> Iterator[Row]:
+    """Make the ZIP by both."""
+    peer = program("zip", "zip")
+    with bench_folder() as folder:
+        pages = prepare(folder, options)
+        ours, theirs = partial(archive, folder, pages), partial(zip_6, peer, folder, pages)
+        _, grown = grown_while(lambda: archive(folder, pages))
+        made = in_turn(ours, theirs, options.pairs)
+    what = f"ZIP of {described(options)}"
+    left = [(mine.left, other.seconds) for mine, other in made]
+    yield ratio_row(f"{what}, seconds after the last page", left, at_most(0.15), form="{:.3f}")
+    whole = [(mine.seconds, other.seconds) for mine, other in made]
+    memory = f"{grown:.1f} MiB"
+    yield ratio_row(f"{what}, seconds of all of it", whole, at_most(0.15), memory=memory)
+    sizes = [(mine.size / 1e6, other.size / 1e6) for mine, other in made]
+    yield ratio_row(f"{what}, MB", sizes, at_most(1.15), form="{:.1f}")
+
+
+def prepare(folder: Path, options: Options) -> list[Path]:
+    """Let Django know of nothing but a results storage in the folder, and make the pages there."""
     storage = "collections_app.result_sets.storage.DurableFileSystemStorage"
     settings.configure(
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "collections_app"],
@@ -50,66 +69,55 @@ def start_django(folder: Path) -> None:
         USE_TZ=True,
     )
     django.setup()
+    records = Shop().records()
+    count, size = _sizes(options)
+    pages = [folder / f"page-{number}.json" for number in range(1, count + 1)]
+    for page in pages:
+        write_page(page, records, size * MEBIBYTE)
+    return pages
 
 
-def make_pages(folder: Path, count: int, size: int) -> list[Path]:
-    """Write pages of the demo's products."""
-    from collections_app.demo.products import product_records  # noqa: PLC0415  # once Django is there
-    from collections_app.demo.shelves import LAPTOPS  # noqa: PLC0415
-
-    records = product_records("amazon", LAPTOPS, 1, count * size, datetime(2026, 6, 1, tzinfo=UTC))
-    paths = [folder / f"page-{number}.json" for number in range(1, count + 1)]
-    for path in paths:
-        lines, length = [], 0
-        while length < size:
-            lines.append(json.dumps(next(records), ensure_ascii=False))
-            length += len(lines[-1].encode()) + 2
-        path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    return paths
+def described(options: Options) -> str:
+    """Say how many pages there are, and how large."""
+    count, size = _sizes(options)
+    return f"{count} x {size} MiB"
 
 
-def ours(folder: Path, pages: list[Path]) -> tuple[float, float, int]:
-    """Return the seconds that are left after the last page, the seconds of all of it, and the size."""
-    from collections_app.models import ResultFile  # noqa: PLC0415
+def _sizes(options: Options) -> tuple[int, int]:
+    return options.either(20, 4), options.either(5, 1)
+
+
+def archive(folder: Path, pages: list[Path]) -> Made:
+    """Make the run's own ZIP from stored pages."""
+    began = time.perf_counter()
+    _, left = pack(pages)
+    return Made(time.perf_counter() - began, left, (folder / "run.zip").stat().st_size)
+
+
+def pack(pages: list[Path]) -> tuple[list[Any], float]:
+    """Write the run's own ZIP; return the pages' rows, which say where they are in it, and its last seconds.
+
+    Those are what is left to do after the last page.
+    """
+    from collections_app.models import ResultFile  # noqa: PLC0415  # once Django is there
     from collections_app.result_sets.archive import Archive  # noqa: PLC0415
     from collections_app.result_sets.new_file import NewFile  # noqa: PLC0415
 
-    began = time.perf_counter()
-    archive = Archive(NewFile("ours.zip", lambda: None), datetime.now(UTC))
-    for page in pages:
-        archive.add_stored(ResultFile(name=page.name, key=page.name))
-    left = seconds_of(archive.close)
-    return left, time.perf_counter() - began, (folder / "ours.zip").stat().st_size
+    packed = Archive(NewFile("run.zip", lambda: None), MADE_AT)
+    rows = [ResultFile(name=page.name, key=page.name, size=page.stat().st_size) for page in pages]
+    for row in rows:
+        packed.add_stored(row)
+    return rows, seconds_of(packed.close)
 
 
-def theirs(peer: str, folder: Path, pages: list[Path]) -> tuple[float, int]:
-    """Return the seconds that zip takes, and the size."""
+def zip_6(peer: str, folder: Path, pages: list[Path]) -> Made:
+    """Let zip make it."""
     made = folder / "theirs.zip"
     made.unlink(missing_ok=True)
-    command = [peer, "-6", "-q", "-j", made, *pages]
+    command = [peer, "-6", "-q", "-j", *map(str, (made, *pages))]
     seconds = seconds_of(lambda: subprocess.run(command, check=True))  # noqa: S603
-    return seconds, made.stat().st_size
-
-
-def seconds_of(do: Callable[[], object]) -> float:
-    """Return how long it takes."""
-    began = time.perf_counter()
-    do()
-    return time.perf_counter() - began
-
-
-def print_table(rounds: list[tuple[float, float, int, float, int]], options: argparse.Namespace) -> None:
-    """Print medians."""
-    left, whole, size, peer, peer_size = (statistics.median(column) for column in zip(*rounds, strict=True))
-    left_ratio = statistics.median(each[0] / each[3] for each in rounds)
-    whole_ratio = statistics.median(each[1] / each[3] for each in rounds)
-    print(f"| ZIP of {options.pages} x {options.mebibytes} MiB | this site | zip -6 | ratio | target |")
-    print("|---|---|---|---|---|")
-    print(f"| seconds after the last page | {left:.3f} | {peer:.2f} | {left_ratio:.3f} | {TIME_TARGET} |")
-    print(f"| seconds from stored pages (a paused run) | {whole:.2f} | {peer:.2f} | {whole_ratio:.2f} | |")
-    ratio = size / peer_size
-    print(f"| size, MB | {size / 1e6:.1f} | {peer_size / 1e6:.1f} | {ratio:.2f} | {SIZE_TARGET} |")
+    return Made(seconds, seconds, made.stat().st_size)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)

@@ -1,15 +1,15 @@
-"""Measures the CSV of a long category list beside DuckDB, which does the same in its own process, in turn."""
+"""Measures the CSV of a long category list beside DuckDB, which does the same in its own process."""
 
-import argparse
 import json
-import statistics
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-TARGET, MEMORY_TARGET_MIB = 1.5, 64
+from bench.measure import Options, Row, at_most, in_turn, ratio_row, run, value_row
+from bench.servers import bench_folder
 
 # Each prints its seconds and by how many KiB its process grew at most.
 HEAD = """
@@ -42,31 +42,22 @@ class Conversion(NamedTuple):
     """What one conversion took."""
 
     seconds: float
-    kib_grown: float
+    mib_grown: float
 
 
-def main() -> None:
-    """Measure and print one table."""
-    parser = argparse.ArgumentParser(description="Compare a category list's CSV with DuckDB's.")
-    parser.add_argument("--records", type=int, default=1_000_000, help="how many records (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=11, help="how often each converts (%(default)s)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        write_list(folder / "list.json", options.records)
-        pairs = [(convert(OURS, folder), convert(THEIRS, folder)) for _ in range(options.pairs)]
+def measure(options: Options) -> Iterator[Row]:
+    """Convert the list by both, each in a process of its own."""
+    count = options.either(1_000_000, 50_000)
+    with bench_folder() as folder:
+        write_list(folder / "list.json", count)
         size = (folder / "list.json").stat().st_size
-    mine, theirs = (statistics.median(each[side].seconds for each in pairs) for side in (0, 1))
-    ratio = statistics.median(one.seconds / other.seconds for one, other in pairs)
-    grown = [max(each[side].kib_grown for each in pairs) / 1024 for side in (0, 1)]
-    print(
-        f"| CSV of {options.records:,} records, {size / 1e6:.0f} MB | this site | DuckDB | ratio | target |"
-    )
-    print("|---|---|---|---|---|")
-    print(
-        f"| seconds, median of {options.pairs} pairs | {mine:.2f} | {theirs:.2f} | {ratio:.2f} | {TARGET} |"
-    )
-    print(f"| memory, most over before, MiB | {grown[0]:.1f} | {grown[1]:.1f} | | {MEMORY_TARGET_MIB} |")
+        pairs = in_turn(partial(convert, OURS, folder), partial(convert, THEIRS, folder), options.pairs)
+    what = f"CSV of {count:,} records, {size / 1e6:.0f} MB"
+    seconds = [(mine.seconds, other.seconds) for mine, other in pairs]
+    yield ratio_row(f"{what}, seconds", seconds, at_most(1.5))
+    mine, theirs = (max(each.mib_grown for each in side) for side in zip(*pairs, strict=True))
+    row = value_row(f"{what}, memory at most, MiB", mine, at_most(64), form="{:.1f}")
+    yield row._replace(peer=f"{theirs:.1f}")
 
 
 def write_list(path: Path, count: int) -> None:
@@ -91,10 +82,10 @@ def write_list(path: Path, count: int) -> None:
 
 def convert(program: str, folder: Path) -> Conversion:
     """Run one of the programs."""
-    command = [sys.executable, "-c", program, folder / "list.json", folder / "list.csv"]
+    command = [sys.executable, "-c", program, str(folder / "list.json"), str(folder / "list.csv")]
     seconds, grown = subprocess.check_output(command, text=True).split()  # noqa: S603
-    return Conversion(float(seconds), float(grown))
+    return Conversion(float(seconds), float(grown) / 1024)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)

@@ -4,13 +4,16 @@ The page of runs 900,000 runs below the newest of a million, beside the first pa
 10,000 collections, beside those of a team with as many as the list shows.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
-from bench.pages import in_turn, parse_pairs, print_head, print_rows, running_site
+from bench.measure import Options, Row, at_most, run
+from bench.pages import compare, running_site
 
-RUNS, DEPTH = 1_000_000, 900_000
+RUNS = 1_000_000
 MANY, FEW = 10_000, 51  # of both, the list shows 50
+TARGET = at_most(2)
 
 # Failed runs: of these a page costs the database the most in relation to all else. One is made, and copied by
 # the database itself, a minute from one to the next.
@@ -54,24 +57,24 @@ PATHS = {
 }
 
 
-def main() -> None:
-    """Measure and print one table."""
-    pairs = parse_pairs(__doc__)
-    print_head("the same with little", pairs)
-    with running_site("bench-deep-") as deep:
-        deep.make(MAKE_RUNS.replace("COUNT", str(RUNS)))
+def measure(options: Options) -> Iterator[Row]:
+    """Ask for pages with much, and with little."""
+    runs, many = options.either(RUNS, RUNS // 10), options.either(MANY, MANY // 10)
+    depth = runs // 10 * 9
+    with running_site(options) as deep:
+        deep.make(MAKE_RUNS.replace("COUNT", str(runs)))
         newest = "/collections/101/download"
-        place = datetime(2026, 1, 1) + timedelta(minutes=RUNS - DEPTH)  # noqa: DTZ001
-        far_down = f"{newest}?before={place.isoformat()}.000000Z_{RUNS - DEPTH}"
-        loads = in_turn(partial(deep.load, far_down), partial(deep.load, newest), pairs)
-        print_rows(f"page of runs at depth {DEPTH:,} of {RUNS:,}", loads, "<= 2")
-    with running_site("bench-wide-") as wide, running_site("bench-narrow-") as narrow:
-        wide.make(MAKE_COLLECTIONS.replace("COUNT", str(MANY)))
+        place = datetime(2026, 1, 1) + timedelta(minutes=runs - depth)  # noqa: DTZ001
+        far_down = f"{newest}?before={place.isoformat()}.000000Z_{runs - depth}"
+        what = f"page of runs at depth {depth:,} of {runs:,}"
+        yield from compare(what, partial(deep.load, far_down), partial(deep.load, newest), TARGET, options)
+    with running_site(options) as wide, running_site(options) as narrow:
+        wide.make(MAKE_COLLECTIONS.replace("COUNT", str(many)))
         narrow.make(MAKE_COLLECTIONS.replace("COUNT", str(FEW)))
-        for what, path in PATHS.items():
-            loads = in_turn(partial(wide.load, path), partial(narrow.load, path), pairs)
-            print_rows(f"{what}, a team of {MANY:,} collections", loads, "<= 2")
+        for page, path in PATHS.items():
+            what = f"{page}, a team of {many:,} collections"
+            yield from compare(what, partial(wide.load, path), partial(narrow.load, path), TARGET, options)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)

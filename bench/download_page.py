@@ -3,7 +3,11 @@
 The bare view loads a session and a user and answers with one line: the least that anybody signed in costs.
 """
 
-from bench.pages import in_turn, parse_pairs, print_head, print_rows, running_site
+from collections.abc import Iterator
+from functools import partial
+
+from bench.measure import Options, Row, at_least, run
+from bench.pages import compare, running_site
 
 RUNS = """
 from tests.results import make_many_pages
@@ -11,19 +15,13 @@ make_many_pages(Collection.objects.create(pk=101, team=team, name="AU Laptops"),
 """
 
 
-def main() -> None:
-    """Measure and print one table."""
-    pairs = parse_pairs(__doc__)
-    with running_site("bench-download-page-") as site:
+def measure(options: Options) -> Iterator[Row]:
+    """Ask for both."""
+    with running_site(options) as site:
         site.make(RUNS)
-        measured = in_turn(
-            lambda: site.load("/collections/101/download"),
-            lambda: site.load("/bare"),
-            pairs,
-        )
-        print_head("a bare view", pairs)
-        print_rows("download page, 50 runs x 20 pages", measured, ">= 0.25", as_rates=True)
+        page, bare = partial(site.load, "/collections/101/download"), partial(site.load, "/bare")
+        yield from compare("download page, 50 runs x 20 pages", page, bare, at_least(0.25), options)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)

@@ -1,66 +1,42 @@
-"""Measures a ZIP that is put together from pages that are deflated already, beside `zip -6` of the same.
+"""Measures a ZIP that is put together from pages that are deflated already, beside `zip -6` of them.
 
-The pages are the demo's products, in a run's own ZIP. Both write a file of the same folder, in turn, A B A B.
+The pages are those of bench/archive_of_pages.py, in a run's own ZIP. Both write a file of the same folder.
 """
 
-import argparse
-import shutil
-import statistics
-import sys
-import tempfile
 import time
 import zipfile
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.archive_of_pages import MEBIBYTE, make_pages, start_django, theirs
+from bench.archive_of_pages import MADE_AT, Made, described, pack, prepare, zip_6
+from bench.measure import Options, Row, at_most, in_turn, program, ratio_row, run
+from bench.servers import bench_folder, grown_while
 
-TARGET = 0.15
 BLOCK = 256 * 1024
-MADE_AT = datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
 
 
-def main() -> None:
-    """Measure and print one table."""
-    parser = argparse.ArgumentParser(description="Compare joining deflated pages with zip -6.")
-    parser.add_argument("--pages", type=int, default=20, help="how many pages (%(default)s)")
-    parser.add_argument("--mebibytes", type=int, default=5, help="the size of each (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=11, help="how often each makes the ZIP (%(default)s)")
-    options = parser.parse_args()
-    peer = shutil.which("zip")
-    if peer is None:
-        sys.exit("Error: zip is not installed; it is what the ZIP is compared with.")
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        start_django(folder)
-        pages = make_pages(folder, options.pages, options.mebibytes * MEBIBYTE)
-        rows = pack(pages)
-        rounds = [(*joined(folder, rows), *theirs(peer, folder, pages)) for _ in range(options.pairs)]
+def measure(options: Options) -> Iterator[Row]:
+    """Make the ZIP by both."""
+    peer = program("zip", "zip")
+    with bench_folder() as folder:
+        pages = prepare(folder, options)
+        rows, _ = pack(pages)
+        _, grown = grown_while(lambda: joined(folder, rows))
+        made = in_turn(partial(joined, folder, rows), partial(zip_6, peer, folder, pages), options.pairs)
         with zipfile.ZipFile(folder / "joined.zip") as archive:
             assert archive.testzip() is None
             assert len(archive.namelist()) == len(pages)
-    print_table(rounds, options)
+    what = f"further ZIP of the same {described(options)}"
+    first = [(mine.seconds - mine.left, other.seconds) for mine, other in made]
+    yield ratio_row(f"{what}, seconds to its exact length and first bytes", first, None, form="{:.4f}")
+    whole = [(mine.seconds, other.seconds) for mine, other in made]
+    yield ratio_row(f"{what}, seconds", whole, at_most(0.15), form="{:.3f}", memory=f"{grown:.1f} MiB")
 
 
-def pack(pages: list[Path]) -> list[Any]:
-    """Write the run's own ZIP and return the pages' rows, which say where in it they are."""
-    from collections_app.models import ResultFile  # noqa: PLC0415  # once Django is there
-    from collections_app.result_sets.archive import Archive  # noqa: PLC0415
-    from collections_app.result_sets.new_file import NewFile  # noqa: PLC0415
-
-    archive = Archive(NewFile("run.zip", lambda: None), MADE_AT)
-    rows: list[Any] = []
-    for page in pages:
-        row = ResultFile(name=page.name, key=page.name, size=page.stat().st_size)
-        archive.add_stored(row)
-        rows.append(row)
-    archive.close()
-    return rows
-
-
-def joined(folder: Path, rows: list[Any]) -> tuple[float, float]:
-    """Return the seconds until the length and the first bytes are there, and until all is written."""
+def joined(folder: Path, rows: list[Any]) -> Made:
+    """Put it together; what is left is what comes after its first bytes."""
     from collections_app.bundles.pieces import Part  # noqa: PLC0415
     from collections_app.bundles.zips import Member, zip_of  # noqa: PLC0415
     from collections_app.sources.local import StoredBody  # noqa: PLC0415
@@ -84,18 +60,9 @@ def joined(folder: Path, rows: list[Any]) -> tuple[float, float]:
         while data:
             out.write(data)
             data = stream.read(BLOCK)
-    return first, time.perf_counter() - began
-
-
-def print_table(rounds: list[tuple[float, float, float, int]], options: argparse.Namespace) -> None:
-    """Print medians."""
-    first, whole, peer, _ = (statistics.median(column) for column in zip(*rounds, strict=True))
-    ratio = statistics.median(each[1] / each[2] for each in rounds)
-    print(f"| ZIP of {options.pages} x {options.mebibytes} MiB | this site | zip -6 | ratio | target |")
-    print("|---|---|---|---|---|")
-    print(f"| seconds | {whole:.3f} | {peer:.2f} | {ratio:.3f} | {TARGET} |")
-    print(f"| seconds to its length and first bytes | {first:.4f} | | | |")
+    seconds = time.perf_counter() - began
+    return Made(seconds, seconds - first, made.body.size)
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)

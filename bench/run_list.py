@@ -3,9 +3,11 @@
 import json
 import sys
 import urllib.request
+from collections.abc import Iterator
 from functools import partial
 
-from bench.pages import Site, in_turn, parse_pairs, print_head, print_rows, running_site
+from bench.measure import Options, Row, at_most, run
+from bench.pages import Site, compare, running_site
 
 PATHS = {"ours": "/api/v1/schedules/collections/results/download/", "peer": "/run-list"}
 PAGES = (2, 40)
@@ -22,28 +24,22 @@ wrk.body = '{}'
 """
 
 
-def main() -> None:
-    """Measure and print one table."""
-    pairs = parse_pairs(__doc__)
-    with running_site("bench-run-list-") as site:
+def measure(options: Options) -> Iterator[Row]:
+    """Ask for both."""
+    with running_site(options) as site:
         site.make(RUNS.format(pages=PAGES))
-        print_head("orjson", pairs)
         for pages in PAGES:
             body = json.dumps({"collection_id": 100 + pages, "skip": 0, "limit": 100})
             if _answer(site, PATHS["ours"], body) != _answer(site, PATHS["peer"], body):
                 sys.exit("Error: the two answers differ.")
             script = site.data_dir / "post.lua"
             script.write_text(SCRIPT.format(body))
-            measured = in_turn(
-                partial(site.load, PATHS["ours"], script=script),
-                partial(site.load, PATHS["peer"], script=script),
-                pairs,
-            )
-            print_rows(f"API list, 100 runs of {pages} pages", measured, "<= 1.1")
+            ours, peer = (partial(site.load, path, script=script) for path in PATHS.values())
+            yield from compare(f"API list, 100 runs of {pages} pages", ours, peer, at_most(1.1), options)
 
 
 def _answer(site: Site, path: str, body: str) -> bytes:
-    headers = site.headers | {"Content-Type": "application/json"}
+    headers = site.server.headers | {"Content-Type": "application/json"}
     request = urllib.request.Request(site.url + path, body.encode(), headers)  # noqa: S310
     with urllib.request.urlopen(request) as answer:  # noqa: S310
         content: bytes = answer.read()
@@ -51,4 +47,4 @@ def _answer(site: Site, path: str, body: str) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)

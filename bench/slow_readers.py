@@ -1,60 +1,52 @@
 """Measures how quick the dashboard stays while hundreds of slow readers download.
 
-One site as it is served by default: a person's pages are asked for with nobody else there, then while the
-readers take a stored file, then a file of an account's. Each is compared with the idle state of the same run.
-docs/performance.md says what is to be reached.
+One site as it is served by default (WEB_CONCURRENCY and WEB_THREADS, where they are set): a person's pages
+are asked for with nobody else there, and while the readers take a stored file, then a file of an account's.
+Each is compared with the idle state just before and after.
 """
 
-import argparse
 import asyncio
 import contextlib
-import fcntl
-import json
-import os
-import platform
-import shutil
-import signal
 import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
 
-from bench.proxied_stream import MEBIBYTE, ORIGIN, Proxy, run_nginx
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from bench.measure import MEBIBYTE, Options, Row, at_most, compared, run, value_row
+from bench.proxied_stream import NAME, run_origin
+from bench.servers import (
+    Server,
+    bench_folder,
+    make_file,
+    make_keys,
+    make_member,
+    make_site,
+    run_code,
+    run_site,
+)
 
-TARGET = 1.5
-MEMORY_TARGETS = {"stored": 0.1, "proxied": 0.4}
-NAME = "large.json"
-AT_THE_ACCOUNT = f"api/v1/results/7001/88/{NAME}"
-FILE_MIB = 1024
+FILE_MIB = 1024  # no reader gets to its end
 # A slow reader takes so much, so often; its buffer is small, so that the server has to wait for it.
 SLOW_BYTES, SLOW_SECONDS, SLOW_BUFFER = 16 * 1024, 1.0, 64 * 1024
-PEOPLE = 10  # whose keys the readers use, as one person may not have so many files at once
+MEMORY_TARGETS = {"stored file": at_most(0.1), "file of an account": at_most(0.4)}
 
 PREPARE = """
-from django.utils import timezone
-from collections_app.models import ApiKey, Membership, Role, Run, Team, User
+from tests.results import make_many_pages
 from tests.upstream import make_account, make_remote_collection, make_remote_run
-team = Team.objects.get(collections=101)
-Run.objects.get(collection=101, number=88).files.create(
-    kind="page", position=1000, name="NAME", key="NAME", size=SIZE, modified=timezone.now()
+shown = Collection.objects.create(pk=101, team=team, name="AU Laptops")
+make_many_pages(shown, 50, 20)
+run = Run.objects.create(collection=shown, number=88, state="ready", file_count=1)
+run.files.create(
+    kind="page", position=1, name="NAME", key="NAME", size=SIZE, modified="2026-06-20T12:00:00Z"
 )
 collection = make_remote_collection(make_account(team, base_url="ORIGIN/api/v1"))
 make_remote_run(collection, size=SIZE).files.filter(kind="page").update(name="NAME", remote_name="NAME")
 print(collection.pk)
-for number in range(PEOPLE):
-    user = User.objects.create_user(f"bench{number}@example.com")
-    member = Membership.objects.create(user=user, team=team, role=Role.MEMBER)
-    print(ApiKey.objects.issue(member, "bench")[1])
 """
 
 
@@ -67,154 +59,103 @@ class Answered:
 
     @property
     def p95(self) -> float:
-        """What 95 of 100 pages took at most."""
-        return statistics.quantiles(self.seconds, n=20)[-1]
+        """What 95 of 100 pages took at most, in milliseconds."""
+        return 1000 * statistics.quantiles(self.seconds, n=20)[-1]
 
 
-def main() -> None:
-    """Measure and print one table."""
-    options = parse()
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        sys.exit("Error: nginx is not installed (Debian: nginx-light); it serves the account's file.")
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
-        folder, origin = Path(name), free_port()
-        file = folder / "files" / AT_THE_ACCOUNT
-        file.parent.mkdir(parents=True)
-        with file.open("wb") as large:
-            large.truncate(FILE_MIB * MEBIBYTE)
-        for part in (folder, *folder.rglob("*")):
-            part.chmod(0o755 if part.is_dir() else 0o644)  # nginx reads as another user
-        stack.enter_context(
-            run_nginx(nginx, folder, "origin", ORIGIN.format(port=origin, folder=folder), origin)
-        )
-        site, collection, keys = stack.enter_context(served(f"http://127.0.0.1:{origin}", folder, options))
-        compare(site, {"stored": 101, "proxied": int(collection)}, keys, signed_in(site, folder), options)
+class Beside(NamedTuple):
+    """How pages went while readers read."""
+
+    pages: Answered
+    mib_each: float
+    refused: int
 
 
-def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Compare the dashboard under slow readers with it idle.")
-    parser.add_argument("--readers", type=int, default=500, help="how many slow readers (%(default)s)")
-    parser.add_argument("--pages", type=int, default=300, help="how many pages are asked for (%(default)s)")
-    parser.add_argument("--workers", default="", help="WEB_CONCURRENCY, where not by default")
-    parser.add_argument("--threads", default="", help="WEB_THREADS, where not by default")
-    return parser.parse_args()
+def measure(options: Options) -> Iterator[Row]:
+    """Ask for pages with nobody there, then beside each kind of readers, then with nobody there."""
+    readers, pages = options.either(500, 40), options.either(300, 60)
+    with bench_folder() as folder, contextlib.ExitStack() as stack:
+        data_dir = folder / "data"
+        origin = stack.enter_context(run_origin(folder, FILE_MIB))
+        make_site(data_dir)
+        headers = make_member(data_dir)
+        make_file(data_dir / "results" / NAME, FILE_MIB)
+        code = PREPARE.replace("NAME", NAME).replace("SIZE", str(FILE_MIB * MEBIBYTE))
+        (collection,) = run_code(data_dir, code.replace("ORIGIN", origin.url))
+        keys = make_keys(data_dir, 10)
+        site = stack.enter_context(run_site(data_dir, headers, UPSTREAM_ORIGINS=origin.url))
+        ask_for_pages(site, pages)  # warms up
+        for what, number in zip(MEMORY_TARGETS, (101, collection), strict=True):
+            path = f"/api/v1/results/{number}/88/{NAME}"
+            before = ask_for_pages(site, pages)
+            beside = asyncio.run(beside_readers(site, path, keys, readers, pages))
+            after = ask_for_pages(site, pages)
+            yield from rows(f"{readers} slow readers of a {what}", before, beside, after)
 
 
-@contextlib.contextmanager
-def served(origin: str, folder: Path, options: argparse.Namespace) -> Iterator[tuple[Proxy, str, list[str]]]:
-    """Serve the demo with two large files; yield the site, the account's collection and the readers' keys."""
-    data_dir, log, port = folder / "data", folder / "site.log", free_port()
-    data_dir.mkdir()
-    for command in (["migrate", "--verbosity=0"], ["createcachetable"], ["demo"]):
-        manage(data_dir, *command)
-    manage(data_dir, "collectstatic", "--noinput", "--verbosity=0")
-    with (data_dir / "results" / NAME).open("wb") as large:
-        large.truncate(FILE_MIB * MEBIBYTE)
-    prepare = PREPARE.replace("NAME", NAME).replace("ORIGIN", origin).replace("PEOPLE", str(PEOPLE))
-    prepare = prepare.replace("SIZE", str(FILE_MIB * MEBIBYTE))
-    collection, *keys = manage(data_dir, "shell", "--no-imports", "--command", prepare).split()
-    knobs = {"WEB_CONCURRENCY": options.workers, "WEB_THREADS": options.threads, "UPSTREAM_ORIGINS": origin}
-    # With this lock taken, nothing is listed in the background.
-    with (data_dir / "work.lock").open("w") as lock, log.open("wb") as output:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=environment(data_dir, PORT=str(port), **knobs),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process:
-            try:
-                url = f"http://127.0.0.1:{port}"
-                wait_until_it_answers(url, process, log)
-                yield Proxy("this site", url, "", process.pid), collection, keys
-            finally:
-                process.send_signal(signal.SIGINT)  # doesn't wait for downloads
-                process.wait(timeout=30)
+def rows(what: str, before: Answered, beside: Beside, after: Answered) -> Iterator[Row]:
+    """Yield what the readers did to the pages, and what each of them costs."""
+    target, idle = at_most(1.5), statistics.mean([before.p95, after.p95])
+    ratio = beside.pages.p95 / idle
+    spread = ratio * abs(before.p95 - after.p95) / idle / 2
+    yield Row(
+        f"{what}: the dashboard's p95 beside it idle, ms",
+        f"{beside.pages.p95:.1f}",
+        f"{idle:.1f}",
+        compared(ratio, spread),
+        str(target),
+        target.met(ratio, spread),
+    )
+    failed = beside.pages.failed + before.failed + after.failed + beside.refused
+    yield value_row(f"{what}: pages and readers that failed", failed, at_most(0), form="{:.0f}")
+    yield value_row(
+        f"{what}: memory of each, MiB",
+        beside.mib_each,
+        MEMORY_TARGETS[what.partition(" of a ")[2]],
+        form="{:.3f}",
+    )
 
 
-def signed_in(site: Proxy, folder: Path) -> requests.Session:
-    """Return a person of the demo who has signed in."""
-    account = json.loads((folder / "data" / "demo.json").read_text())
-    session = requests.Session()
-    page = session.get(f"{site.url}/accounts/login/")
-    form = {"login": account["email"], "password": account["password"]}
-    form["csrfmiddlewaretoken"] = session.cookies["csrftoken"]
-    assert page.ok
-    assert session.post(f"{site.url}/accounts/login/", form).ok
-    return session
-
-
-def compare(
-    site: Proxy,
-    collections: dict[str, int],
-    keys: list[str],
-    person: requests.Session,
-    options: argparse.Namespace,
-) -> None:
-    """Ask for pages with nobody there, then beside each kind of readers, and print what it took."""
-    ask_for_pages(site, person, options.pages)  # warms up
-    print_machine(options)
-    print(f"| {options.readers} slow readers of | page, p95 | failed | ratio | target | MiB each | target |")
-    print("|---|---|---|---|---|---|---|")
-    idle = ask_for_pages(site, person, options.pages)
-    print(f"| nothing | {idle.p95 * 1000:.1f} ms | {idle.failed} | 1 | | | |", flush=True)
-    for kind, collection in collections.items():
-        path = f"/api/v1/results/{collection}/88/{NAME}"
-        found = asyncio.run(beside_readers(site, path, keys, person, options))
-        again = ask_for_pages(site, person, options.pages)
-        beside, each, refused = found
-        ratio = beside.p95 / statistics.mean([idle.p95, again.p95])
-        print(
-            f"| a {kind} file ({refused} refused) "
-            f"| {beside.p95 * 1000:.1f} ms | {beside.failed} | {ratio:.2f} "
-            f"| {TARGET} | {each:.3f} | {MEMORY_TARGETS[kind]} |"
-        )
-        print(f"| nothing again | {again.p95 * 1000:.1f} ms | {again.failed} | | | | |", flush=True)
-
-
-def ask_for_pages(site: Proxy, person: requests.Session, count: int) -> Answered:
+def ask_for_pages(site: Server, count: int) -> Answered:
     """Ask for the page of a collection's runs again and again, half of the times on a new connection."""
     answered = Answered([], 0)
-    for number in range(count):
-        headers = {"Connection": "close"} if number % 2 else {}
-        begun = time.perf_counter()
-        try:
-            answer = person.get(f"{site.url}/collections/101/download", headers=headers, timeout=10)
-            answered.failed += answer.status_code != requests.codes.ok
-        except requests.RequestException:
-            answered.failed += 1
-        answered.seconds.append(time.perf_counter() - begun)
-        time.sleep(0.02)
+    with requests.Session() as person:
+        person.headers["Cookie"] = site.headers["Cookie"]
+        for number in range(count):
+            headers = {"Connection": "close"} if number % 2 else {}
+            begun = time.perf_counter()
+            try:
+                answer = person.get(f"{site.url}/collections/101/download", headers=headers, timeout=10)
+                answered.failed += answer.status_code != requests.codes.ok
+            except requests.RequestException:
+                answered.failed += 1
+            answered.seconds.append(time.perf_counter() - begun)
+            time.sleep(0.02)
     return answered
 
 
-async def beside_readers(
-    site: Proxy, path: str, keys: list[str], person: requests.Session, options: argparse.Namespace
-) -> tuple[Answered, float, int]:
-    """Ask for pages while readers read; return how they went, the MiB of a reader, how many were refused."""
+async def beside_readers(site: Server, path: str, keys: list[str], readers: int, pages: int) -> Beside:
+    """Ask for pages while readers read."""
     before, stop = site.memory("VmRSS"), asyncio.Event()
     begun: list[int] = []
-    readers = [
+    reading = [
         asyncio.create_task(read_slowly(site, path, keys[number % len(keys)], begun, stop))
-        for number in range(options.readers)
+        for number in range(readers)
     ]
     deadline = time.monotonic() + 60
-    while len(begun) < options.readers and time.monotonic() < deadline:
+    while len(begun) < readers and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
     await asyncio.sleep(3 * SLOW_SECONDS)
-    answered = await asyncio.to_thread(ask_for_pages, site, person, options.pages)
+    answered = await asyncio.to_thread(ask_for_pages, site, pages)
     grown = site.memory("VmRSS") - before
     sent = begun.count(requests.codes.ok)
     stop.set()
-    await asyncio.gather(*readers)
+    await asyncio.gather(*reading)
     await asyncio.sleep(5)  # what was theirs is given back
-    return answered, grown / max(1, sent), options.readers - sent
+    return Beside(answered, grown / max(1, sent), readers - sent)
 
 
-async def read_slowly(site: Proxy, path: str, key: str, begun: list[int], stop: asyncio.Event) -> None:
+async def read_slowly(site: Server, path: str, key: str, begun: list[int], stop: asyncio.Event) -> None:
     """Take a little of a file each second, until told to stop; note the status of the answer."""
     parts = urlsplit(site.url)
     loop = asyncio.get_running_loop()
@@ -232,15 +173,5 @@ async def read_slowly(site: Proxy, path: str, key: str, begun: list[int], stop: 
             received = await loop.sock_recv(connection, SLOW_BYTES)
 
 
-def print_machine(options: argparse.Namespace) -> None:
-    """Print the day and what was measured on."""
-    release = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {release}, "
-        f"Python {platform.python_version()}, workers {options.workers or 'by default'}, "
-        f"threads {options.threads or 'by default'}\n"
-    )
-
-
 if __name__ == "__main__":
-    main()
+    run(measure, __doc__)
