@@ -64,7 +64,9 @@ class TestWishing:
     def test_names_of_columns(self) -> None:
         wish = parse_wish(Format.CSV, ['a,"b,c"', "a,d"], "1")
         assert wish == Wish(Format.CSV, ("a", "b,c", "d"), excel=True)
-        assert parse_wish(Format.CSV, [in_address(['x"', "y,z", " "])], "").columns == ('x"', "y,z", " ")
+        names = ('x"', "y,z", " ", "two\nlines", "two\r\nlines", "\r")
+        assert parse_wish(Format.CSV, [in_address(names)], "").columns == names
+        assert parse_wish(Format.CSV, [in_address([name]) for name in names], "").columns == names
 
     def test_the_option_for_spreadsheets_is_nothing_to_other_formats(self) -> None:
         assert parse_wish(Format.JSON, [], "1") == Wish(Format.JSON)
@@ -74,6 +76,9 @@ class TestWishing:
         [
             ([], "yes", "“excel” is 1"),
             (["a\0b"], "", "a zero byte"),
+            (["a\nb"], "", "is put in quotation marks"),
+            (["\r\nX: 1"], "", "is put in quotation marks"),
+            (["x" * 140_000], "", "At most 1,000 columns"),
             ([",".join(map(str, range(1001)))], "", "At most 1,000 columns"),
             (["x" * 70_000], "", "At most 1,000 columns"),
         ],

@@ -97,6 +97,15 @@ class TestThePage:
         assert parse_qs(urlsplit(address).query)["columns"] == ['"""><script>alert(1)</script>","a,b"']
         assert file_at(as_bob, address) == b'"""><script>alert(1)</script>","a,b"\r\n1,2\r\n'
 
+    def test_a_name_of_a_column_may_have_line_breaks(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, [{"two\nlines": 1, "asin": "A"}])
+        as_bob.post(PAGE, {"format": "csv", "column": ["two\r\nlines"]})  # as a browser sends it
+        as_bob.post(PAGE, {"format": "csv", "column": ["two\nlines"]})
+        page = html(as_bob.get(PAGE))
+        (address,) = [link for link in addresses(page) if "records.csv" in link]
+        assert file_at(as_bob, address) == b'"two\nlines"\r\n1\r\n'
+        assert as_bob.get("/collections/101/runs/1/records.csv?columns=two%0Alines").status_code == 400
+
     def test_queries_do_not_grow_with_what_was_made(
         self, as_bob: Client, run: Run, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:

@@ -30,6 +30,7 @@ _REST = timedelta(seconds=10)
 
 MOST_COLUMNS = 1000
 _LONGEST_NAMES = 64_000
+_TOO_MANY_COLUMNS = f"At most {MOST_COLUMNS:,} columns can be chosen; leave them out to have all."
 
 
 class NotUnderstood(Exception):
@@ -44,25 +45,38 @@ def parse_format(text: str) -> Format | None:
 def parse_wish(wanted: Format, columns: Sequence[str], excel: str) -> Wish:
     """Return what the parts of an address, or the fields of a form, wish for. Raises NotUnderstood.
 
-    Each of `columns` is a list such as `a,b`; a name with a comma is in quotation marks, as in a CSV.
-    `excel` is "1" for a CSV for spreadsheets, and nothing to other formats.
+    Each of `columns` is a list such as `a,b`; a name with a comma or a line break is in quotation marks, as
+    in a CSV. `excel` is "1" for a CSV for spreadsheets, and nothing to other formats.
     """
     if excel not in {"", "0", "1"}:
         raise NotUnderstood("“excel” is 1 for a CSV that spreadsheets open without harm, or 0.")
-    names = [name for text in columns for name in next(csv.reader([text]), [])]
+    names = _names(columns)
     if len(names) > MOST_COLUMNS or sum(map(len, names)) > _LONGEST_NAMES:
-        raise NotUnderstood(f"At most {MOST_COLUMNS:,} columns can be chosen; leave them out to have all.")
+        raise NotUnderstood(_TOO_MANY_COLUMNS)
     if any("\0" in name for name in names):
         raise NotUnderstood("A name of a column can't be right: there is a zero byte in it.")
     chosen = tuple(dict.fromkeys(filter(None, names)))
     return Wish(wanted, chosen, excel=excel == "1" and wanted == Format.CSV)
 
 
+def _names(columns: Sequence[str]) -> list[str]:
+    # Within quotation marks each character may stand twice; of longer texts csv wants nothing to know.
+    if sum(map(len, columns)) > 2 * _LONGEST_NAMES:
+        raise NotUnderstood(_TOO_MANY_COLUMNS)
+    try:
+        return [name for text in columns for name in next(csv.reader([text]), [])]
+    except csv.Error:
+        raise NotUnderstood(
+            "“columns” is a list such as a,b. A name with a line break in it is put in quotation marks."
+        ) from None
+
+
 def in_address(columns: Sequence[str]) -> str:
     """Return the columns as an address has them, and parse_wish() reads them."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(columns)
-    return out.getvalue()
+    # What the lines end with is what the writer puts names in quotation marks for.
+    csv.writer(out, lineterminator="\r\n").writerow(columns)
+    return out.getvalue().removesuffix("\r\n")
 
 
 def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
