@@ -4,7 +4,8 @@
 
 const FEEDBACK_MS = 2000;
 const HINT = "Choose a file to copy its curl command.";
-const FILE = /^\/collections\/(\d+)\/runs\/(\d+)\/(?:files\/(.+)|(records\.\w+|all\.zip|manifest\.json))$/;
+const FILE =
+  /^\/collections\/(\d+)\/(?:runs\/(\d+)\/files\/(.+)|(runs\/\d+\/(?:records\.\w+|all\.zip|manifest\.json)|selection\.\w+))$/;
 
 const toggle = document.querySelector("[data-curl]");
 const bar = document.querySelector("[data-curl-bar]");
@@ -17,7 +18,7 @@ function announce(text) {
 // The address of the same file for scripts, with everything quoted that means something to a shell.
 function addressOf(link, [, collection, run, file, made]) {
   const api = new URL(toggle.dataset.curl, location).href;
-  const path = file ? `results/${collection}/${run}/${file}` : `collections/${collection}/runs/${run}/${made}`;
+  const path = file ? `results/${collection}/${run}/${file}` : `collections/${collection}/${made}`;
   return (api + path + link.search).replace(
     /[^\w\-.~:/?=&%,]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
@@ -25,7 +26,7 @@ function addressOf(link, [, collection, run, file, made]) {
 }
 
 function nameOf(link, [, , , file, made]) {
-  const name = link.download || (file ? decodeURIComponent(file) : made);
+  const name = link.download || (file ? decodeURIComponent(file) : made.split("/").at(-1));
   return name.replace(/["$`\\!/]/g, "_");
 }
 

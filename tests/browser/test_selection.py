@@ -112,3 +112,22 @@ def test_the_bar_is_accessible_and_fits(open_page: NewPage) -> None:
         assert Axe().run(page).response["violations"] == []
         if size:
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_beside_the_bar_of_copy_as_curl_both_can_be_used(open_page: NewPage) -> None:
+    for options in ({}, {"viewport": NARROW}):
+        page = open_page(permissions=["clipboard-read", "clipboard-write"], **options)
+        page.goto(RUNS)
+        page.get_by_label("Select run 90").click()
+        page.get_by_label("Select run 88").click(modifiers=["Shift"])
+        page.get_by_role("button", name="Copy as curl").click()
+        bars = [page.get_by_role("form", name="Selected"), page.locator("[data-curl-bar]")]
+        upper, lower = (bar.bounding_box() for bar in bars)
+        assert upper
+        assert lower
+        assert upper["y"] + upper["height"] <= lower["y"]
+        bars[0].get_by_role("link", name="Download as one ZIP").click()
+        expect(page.locator("#announcements")).to_have_text("Copied: Download as one ZIP")
+        command = page.evaluate("navigator.clipboard.readText()")
+        assert '-o "selection.zip"' in command
+        assert "/api/v1/collections/101/selection.zip?runs=88,90" in command
