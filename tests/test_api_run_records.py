@@ -92,6 +92,15 @@ def test_what_is_not_made_yet(run: Run, fetch: Fetch, slowly: None) -> None:
     assert fetch("records.xlsx").status_code == 200
 
 
+def test_too_many_are_waited_for(
+    run: Run, fetch: Fetch, slowly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MOST_WAITING", 1)
+    assert fetch("records.csv").status_code == 202
+    answer = fetch("records.xlsx")
+    assert (refused(answer)[0], answer.headers["Retry-After"]) == (429, "2")
+
+
 def test_what_failed_says_why(run: Run, fetch: Fetch, slowly: None, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch("records.csv")
     monkeypatch.setattr("collections_app.exports.make.write_records", lambda *args, **options: 1 / 0)

@@ -15,7 +15,14 @@ from django.utils import timezone
 from collections_app.exports import ask as asking
 from collections_app.exports import make as making
 from collections_app.exports import room
-from collections_app.exports.ask import NotUnderstood, ask, deliverable, in_address, parse_wish
+from collections_app.exports.ask import (
+    NotUnderstood,
+    TooManyWaiting,
+    ask,
+    deliverable,
+    in_address,
+    parse_wish,
+)
 from collections_app.exports.make import make, make_next
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
@@ -286,6 +293,43 @@ class TestOneAtATime:
         monkeypatch.setattr(making, "write_records", wait_for_two)
         make(export)
         assert len(leases) == 3
+
+
+class TestBounds:
+    def test_a_team_waits_for_so_many_at_once(
+        self, run: Run, slowly: None, strangers: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "MOST_WAITING", 2)
+        first, _ = (ask(run, Wish(Format.CSV, (name,))) for name in ("asin", "title"))
+        with pytest.raises(TooManyWaiting, match="Your team waits for 2 files already"):
+            ask(run, CSV)
+        assert ask(run, Wish(Format.CSV, ("asin",))).pk == first.pk
+        others = make_ready_run(Collection.objects.create(team=strangers, name="Others"), records(1))
+        assert ask(others, CSV).is_under_way
+        make_next()
+        assert ask(run, CSV).is_under_way
+
+    def test_a_run_has_so_many_and_keeps_those_that_are_used(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(room, "MOST_OF_A_RUN", 3)
+        used = ask(run, CSV)
+        for name in ("asin", "nothing", "title", "price_cents"):
+            Export.objects.exclude(pk=used.pk).update(used_at=timezone.now() - timedelta(hours=1))
+            ask(run, Wish(Format.CSV, (name,)))
+        columns = [export.columns for export in Export.objects.newest_first()]
+        assert columns == [["price_cents"], ["title"], []]
+        assert len(stored()) == 3
+
+    def test_what_is_asked_for_anew_comes_first(self, run: Run) -> None:
+        first, second = (ask(run, wish) for wish in (CSV, JSONL))
+        ask(run, CSV)
+        assert list(run.exports.newest_first()) == [second, first]
+        ask(run, CSV, anew=True)
+        assert list(run.exports.newest_first()) == [first, second]
+
+    def test_a_long_name_that_is_wrong_is_cut(self, run: Run) -> None:
+        assert f"“{'x' * 100}…”. The columns" in ask(run, Wish(Format.CSV, ("x" * 3000,))).failure
 
 
 @pytest.mark.each_storage

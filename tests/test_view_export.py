@@ -144,6 +144,18 @@ class TestAsking:
         assert "hx-trigger" not in page
         assert "/collections/101/runs/1/records.xlsx" in addresses(page)
 
+    def test_too_many_are_waited_for(
+        self, as_bob: Client, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "MOST_WAITING", 1)
+        as_bob.post(PAGE, {"format": "xlsx"})
+        for ask in (
+            lambda: as_bob.post(PAGE, {"format": "csv"}),
+            lambda: as_bob.get("/collections/101/runs/1/records.csv"),
+        ):
+            assert ask().headers["Location"] == f"{PAGE}#made"
+            assert "Your team waits for 1 files already" in text_of(html(as_bob.get(PAGE)))
+
     def test_the_poll_brings_the_list_alone_and_says_what_has_ended(
         self, as_bob: Client, run: Run, slowly: None
     ) -> None:

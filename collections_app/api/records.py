@@ -8,7 +8,14 @@ from collections_app.api.documentation import CollectionId, FormatName, RunnerId
 from collections_app.api.envelope import Refused, accepted
 from collections_app.api.found import COLLECTIONS, delivered, find_latest_run, find_run
 from collections_app.delivery import Reader
-from collections_app.exports.ask import NotUnderstood, ask, deliverable, parse_format, parse_wish
+from collections_app.exports.ask import (
+    NotUnderstood,
+    TooManyWaiting,
+    ask,
+    deliverable,
+    parse_format,
+    parse_wish,
+)
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Export, ExportState, Run
 
@@ -43,8 +50,15 @@ def latest_records(
 
 
 def _answer(request: HttpRequest, run: Run, file_format: str, reader: Reader) -> HttpResponseBase:
-    export = ask(run, _wish(request, file_format))
+    export = _asked(run, _wish(request, file_format))
     return delivered(request, deliverable(export), reader) if export.is_ready else _not_yet(export)
+
+
+def _asked(run: Run, wish: Wish) -> Export:
+    try:
+        return ask(run, wish)
+    except TooManyWaiting as error:
+        raise Refused(429, str(error), {"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
 
 
 def _wish(request: HttpRequest, name: str) -> Wish:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from django.utils import timezone
 
-from collections_app.exports import records
+from collections_app.exports import records, room
 from collections_app.exports.make import due, make, wish_of
 from collections_app.formats.file_names import fitted, safe
 from collections_app.formats.records_file import Format, Wish
@@ -31,6 +31,14 @@ _REST = timedelta(seconds=10)
 MOST_COLUMNS = 1000
 _LONGEST_NAMES = 64_000
 _TOO_MANY_COLUMNS = f"At most {MOST_COLUMNS:,} columns can be chosen; leave them out to have all."
+
+
+# So many a team may wait for at once: they are made one after the other, and the other teams wait too.
+MOST_WAITING = 50
+
+
+class TooManyWaiting(Exception):
+    """The team waits for as many exports as it may; the message says so, in plain English."""
 
 
 class NotUnderstood(Exception):
@@ -82,12 +90,16 @@ def in_address(columns: Sequence[str]) -> str:
 def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
     """Return the export, which may be ready, or under way, or may have failed a moment ago.
 
-    With `anew` what failed is tried again at once.
+    With `anew` what failed is tried again at once, and what is there comes first in the run's list again.
+    Raises TooManyWaiting.
     """
     export = _found_or_new(run, wish)
     export.run = run
     if export.state == ExportState.FAILED and not export.is_final:
         _try_again(export, at_once=anew)
+    if anew and export.is_ready:
+        export.created_at = timezone.now()
+        export.save(update_fields=["created_at"])
     if export.is_under_way and _is_quick(run, wish) and Export.objects.filter(due(), pk=export.pk).exists():
         make(export)
         export.refresh_from_db()
@@ -96,7 +108,12 @@ def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
 
 
 def _found_or_new(run: Run, wish: Wish) -> Export:
-    now = timezone.now()
+    found = run.exports.filter(digest=export_digest(wish)).first()
+    if found is not None:
+        found.note_use(timezone.now())
+        return found
+    if not _is_quick(run, wish):
+        _check_waiting(run)
     export, is_new = Export.objects.get_or_create(
         run=run,
         digest=export_digest(wish),
@@ -107,9 +124,17 @@ def _found_or_new(run: Run, wish: Wish) -> Export:
             "total": run.extracted,
         },
     )
-    if not is_new:
-        export.note_use(now)
+    if is_new:
+        room.drop_oldest_of(run)
     return export
+
+
+def _check_waiting(run: Run) -> None:
+    waiting = Export.objects.under_way().filter(run__collection__team=run.collection.team_id)
+    if waiting.count() >= MOST_WAITING:
+        raise TooManyWaiting(
+            f"Your team waits for {MOST_WAITING} files already. Ask for this one once some of them are ready."
+        )
 
 
 def _try_again(export: Export, *, at_once: bool) -> None:

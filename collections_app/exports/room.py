@@ -8,7 +8,7 @@ from django.core.files.storage import storages
 from django.db.models import Sum
 from django.utils import timezone
 
-from collections_app.models import Export, ExportState
+from collections_app.models import Export, ExportState, Run
 from collections_app.result_sets.lease import is_alive
 from collections_app.result_sets.storage import check_room, results
 
@@ -17,6 +17,8 @@ FOLDER = "exports"
 
 # All exports together, in bytes; the one that was made last stays, however large it is.
 MOST_BYTES = 5 * 1024**3
+# Of one run: whoever asks for ever other columns fills neither the table nor the folder with small ones.
+MOST_OF_A_RUN = 100
 UNUSED_FOR = timedelta(days=7)
 _FAILED_FOR = timedelta(days=1)
 
@@ -64,6 +66,13 @@ def drop(export: Export) -> None:
     deleted, _ = Export.objects.filter(pk=export.pk, state=export.state, used_at=export.used_at).delete()
     if deleted and export.key:
         results().delete(export.key)
+
+
+def drop_oldest_of(run: Run) -> None:
+    """Drop a run's exports that were used least recently, where it has more than it may have."""
+    ended = run.exports.filter(state__in=[ExportState.READY, ExportState.FAILED]).order_by("-used_at", "-pk")
+    for export in ended[MOST_OF_A_RUN - 1 :]:
+        drop(export)
 
 
 def tidy() -> None:

@@ -20,6 +20,7 @@ from collections_app.formats.tables import Table, UnknownColumn
 
 # How many columns an error names.
 _NAMED = 50
+_NAME_SHOWN = 100
 
 # Gives the records from the first one on, many at once, each time that it is called.
 Read = Callable[[], Iterable[list[Record]]]
@@ -119,7 +120,8 @@ def _placed(read: Read, names: Sequence[str]) -> Iterator[tuple[list[Flat], list
     # A run without records has no columns, and what is asked for is a table without rows.
     if missing is not None and columns.names:
         known = ", ".join(columns.names[:_NAMED]) + (", …" if len(columns.names) > _NAMED else "")
-        raise UnknownColumn(f"No record has a column “{missing}”. The columns are: {known}.")
+        shown = missing if len(missing) <= _NAME_SHOWN else f"{missing[:_NAME_SHOWN]}…"
+        raise UnknownColumn(f"No record has a column “{shown}”. The columns are: {known}.")
 
 
 def _table(read: Read, wish: Wish) -> Table:

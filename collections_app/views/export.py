@@ -4,17 +4,20 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.text import Truncator
 from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
 from collections_app.exports.ask import (
     NotUnderstood,
+    TooManyWaiting,
     ask,
     deliverable,
     in_address,
@@ -29,6 +32,7 @@ from collections_app.views.delivered import delivered
 
 _LISTED = 20
 _COLUMNS_NAMED = 3
+_NAME_SHOWN = 60
 _IDS = re.compile(r"\d{1,18}(-\d{1,18}){0,99}", re.ASCII)
 
 _FORMATS = {
@@ -71,7 +75,7 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
     """
     run = _ready_run(collection, number)
     if request.method == "POST":
-        ask(run, _posted(request), anew=True)
+        _asked(request, run, _posted(request), anew=True)
         return redirect(f"{reverse('run_export', args=[collection.pk, number])}#made")
     if request.htmx and not request.htmx.history_restore_request:
         shows_form = "sample" in request.GET
@@ -98,10 +102,20 @@ def run_records(
     if wanted is None:
         raise Http404(f"There is no format “{file_format}”. The formats are {', '.join(Format)}.")
     run = _ready_run(collection, number)
-    export = ask(run, _wish(wanted, request.GET.getlist("columns"), request.GET.get("excel", "")))
-    if not export.is_ready:
+    wish = _wish(wanted, request.GET.getlist("columns"), request.GET.get("excel", ""))
+    export = _asked(request, run, wish)
+    if export is None or not export.is_ready:
         return redirect(f"{reverse('run_export', args=[collection.pk, number])}#made")
     return delivered(request, lambda: deliverable(export))
+
+
+def _asked(request: MemberRequest, run: Run, wish: Wish, *, anew: bool = False) -> Export | None:
+    """Ask for an export; None where too many are waited for, which the next page says."""
+    try:
+        return ask(run, wish, anew=anew)
+    except TooManyWaiting as problem:
+        messages.error(request, str(problem))
+        return None
 
 
 def export_context(run: Run, *, looks: bool, before: str = "") -> dict[str, object]:
@@ -139,7 +153,8 @@ def _listed(run: Run, export: Export) -> _Listed:
     wish = wish_of(export)
     label = _FORMATS[wish.format][0] + (" for spreadsheets" if wish.excel else "")
     more = len(wish.columns) - _COLUMNS_NAMED
-    columns = ", ".join(wish.columns[:_COLUMNS_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    named = (Truncator(name).chars(_NAME_SHOWN) for name in wish.columns[:_COLUMNS_NAMED])
+    columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
     return _Listed(export, label, columns or "All columns", _records_address(run, wish), wish.columns)
 
 
