@@ -112,6 +112,13 @@ def test_exactly_a_hundred_are_all(as_bob: Client, laptops: Collection) -> None:
     assert "load-more" not in page(as_bob, run)
 
 
+def test_the_zip_of_all_files_is_offered_once(
+    as_bob: Client, laptops: Collection, headphones: Collection
+) -> None:
+    assert "All as a ZIP" not in page(as_bob, make_ready_run(laptops, records(2)))
+    assert page(as_bob, make_ready_run(headphones, records(2))).count("All as a ZIP") == 1
+
+
 def test_a_category_list_is_shown_likewise(as_bob: Client, headphones: Collection) -> None:
     run = make_ready_run(headphones, records(2))
     assert [row[1] for row in rows(page(as_bob, run))] == ["B000000001", "B000000002"]
@@ -276,7 +283,7 @@ def hostile(laptops: Collection) -> Run:
 @pytest.mark.parametrize("query", ["", "?q=DROP", "?q=pointer", "?sort=c1&dir=desc"])
 def test_hostile_records_are_text(as_bob: Client, hostile: Run, query: str) -> None:
     text = page(as_bob, hostile, query + "&column=".join(["&" if query else "?", *map(quote, HOSTILE)]))
-    main = text.partition("<main")[2]
+    main = text.partition("<main")[2].partition("</main>")[0]
     assert "<script" not in main
     assert "<img" not in main
     assert 'href="javascript' not in main
