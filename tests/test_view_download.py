@@ -69,7 +69,7 @@ def test_a_completed_run_has_a_pill_for_each_page_and_a_zip_of_true_size(
     assert 0 < size < 1024
     assert rows(answer) == [
         [
-            "20 Jun 2026, 12:00 UTC Run 1",
+            "20 Jun 2026, 12:00 UTC Run 1 Other formats of run 1",
             "Completed",
             "5",
             "Page 1 of run 1 Page 2 of run 1 Page 3 of run 1",

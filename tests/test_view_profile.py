@@ -223,9 +223,10 @@ def test_the_example_is_found_at_once_among_many_collections_of_many_runs(
         make_failed_run(laptops)
     Collection.objects.bulk_create(Collection(team=crawlers, name=f"{number}") for number in range(50))
     make_ready_run(Collection.objects.latest("pk"))
-    # It is looked for no further than this.
-    list_call, pull_call = calls(as_bob.get("/profile/"))
+    list_call, file_call, pull_call = calls(as_bob.get("/profile/"))
     assert '"collection_id": 101,' in list_call
+    # However many runs have failed since: those that are ready have an index of their own.
+    assert "/results/101/1/" in file_call
     assert "pull.py 101" in pull_call
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -22,9 +22,8 @@ from collections_app.views.forms import KeyForm, ProfileForm, posted
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
 
-# Where an example with results is looked for: a team may have thousands of collections with a million runs.
+# Where an example with results is looked for: a team may have thousands of collections.
 _COLLECTIONS_TRIED = 50
-_RUNS_TRIED = 50
 
 LIST_CALL = """\
 curl {address} \\
@@ -112,10 +111,10 @@ class Example:
 
 def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
     """Return the calls for the team's first collection, for one with results where there is one."""
-    newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
+    ready = Run.objects.filter(collection=OuterRef("pk"), state=State.READY)
     collections = team.collections.filter(archived_at=None).order_by("pk")
-    tried = collections.annotate(newest_state=Subquery(newest.values("state")[:1]))[:_COLLECTIONS_TRIED]
-    with_results = (each for each in tried if each.newest_state == State.READY)  # type: ignore[attr-defined]
+    tried = collections.annotate(has_results=Exists(ready))[:_COLLECTIONS_TRIED]
+    with_results = (each for each in tried if each.has_results)  # type: ignore[attr-defined]
     collection = next(with_results, None) or next(iter(tried), None)
     if collection is None:
         return None
@@ -127,7 +126,7 @@ def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
     pull_call = PULL_CALL.format(
         address=absolute(request, reverse("api:api-root")).rstrip("/"), key=key, collection_id=collection.pk
     )
-    run = next((run for run in collection.runs.newest_first()[:_RUNS_TRIED] if run.is_ready), None)
+    run = collection.runs.filter(state=State.READY).newest_first().first()
     shown = [FileKind.PAGE, FileKind.CATEGORY_LIST]
     file = run.files.filter(kind__in=shown).order_by("position").first() if run else None
     if run is None or file is None:

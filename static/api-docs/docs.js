@@ -5,6 +5,7 @@
 const NAMES = {
   "select.examples-select-element": "Example",
   "select[data-variable]": "Server",
+  ".parameters select": "Value",
   ".content-type": "Media type",
   ".body-param__text": "Request body",
   ".modal-ux": "API key",

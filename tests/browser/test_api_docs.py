@@ -31,10 +31,21 @@ def _check_as_shown(page: Page, size: ViewportSize) -> None:
     assert wide <= size["width"], f"The page is {wide} px wide."
 
 
-def test_it_describes_both_calls(page: Page) -> None:
+def test_it_describes_every_call(page: Page) -> None:
     page.goto("/api/v1/docs")
     expect(page.locator(".opblock-summary-description")).to_have_text(
-        ["List run results", "Download result file"]
+        [
+            "List run results",
+            "Download result file",
+            "Manifest",
+            "Manifest of the latest run",
+            "All files as a ZIP",
+            "All files as a ZIP of the latest run",
+            "Records in any format",
+            "Records in any format of the latest run",
+            "Several runs and pages as one ZIP",
+            "Several runs and pages as one JSON list",
+        ]
     )
     expect(page.get_by_role("heading", level=1)).to_contain_text("Results API")
     check(page)

@@ -111,7 +111,7 @@ def test_a_record_opens_in_a_dialog(page: Page) -> None:
     expect(following).to_be_visible()
     expect(following.get_by_role("link", name="Next")).to_be_focused()
     page.keyboard.press("Escape")
-    expect(page.locator("dialog")).to_be_hidden()
+    expect(page.locator("#record-dialog")).to_be_hidden()
     expect(link).to_be_focused()
 
 
