@@ -175,10 +175,11 @@ def test_names_read_as_they_are_stored(client: Client, bobs_key: str, laptops: C
 def test_the_text_is_that_of_the_standard_library_whatever_a_name_has(
     client: Client, laptops: Collection, bobs_key: str
 ) -> None:
-    run = make_run_of_pages(laptops, {"a.json": b"[]"})
-    run.files.filter(kind="page").update(
-        name="".join(map(chr, range(1, 0x250))) + "\u2028\u2029\u202e\ufeff\ufffe\U0001f600\U0010ffff"
-    )
+    run = make_run_of_pages(laptops, {f"{number}.json": b"[]" for number in range(3)})
+    letters = "".join(map(chr, range(1, 0x250))) + "\u2028\u2029\u202e\ufeff\ufffe\U0001f600\U0010ffff"
+    for place, page in enumerate(run.files.filter(kind="page").order_by("position")):
+        run.files.filter(pk=page.pk).update(name=letters[place * 250 :][:250])
+    assert len(letters) < 3 * 250
     answer = client.post(
         ADDRESS, b'{"collection_id": 101}', content_type="application/json", headers={"x-api-key": bobs_key}
     )

@@ -1,6 +1,5 @@
 """A process that makes an export is killed: nothing of it is ever seen, and the next one makes it anew."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import databases
 from tests.server import ROOT, environment, manage
 
 # It stops when a part is written, and says so.
@@ -54,7 +54,7 @@ def files_in(folder: Path) -> list[str]:
 @pytest.mark.no_cover
 def test_a_kill_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     with subprocess.Popen(
         [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE],
         cwd=ROOT,

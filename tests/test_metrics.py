@@ -160,7 +160,8 @@ def test_the_tables_tell_what_is_to_be_done(
 def test_it_takes_few_queries(
     read: Callable[[], Figures], django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_max_num_queries(4):
+    # PostgreSQL is asked for its clock as well, by which leases run out on several machines.
+    with django_assert_max_num_queries(4 if connection.vendor == "sqlite" else 6):
         read()
 
 

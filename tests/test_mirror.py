@@ -472,6 +472,11 @@ class TestRunsOfAnAccount:
         with transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":  # which reads so few rows as they come
                 cursor.execute("SET LOCAL enable_seqscan = off")
+                remote.runs.bulk_create(
+                    Run(collection=remote, number=number, state=State.READY, is_kept=True, file_count=1)
+                    for number in range(1000, 2000)
+                )
+                cursor.execute("ANALYZE collections_app_run")
             assert "run_to_keep" in remote.runs.to_keep()[:1].explain()
             processing = Run.objects.filter(state=State.PROCESSING, lease_expires_at=None)
             assert "run_being_written" in processing.values_list("collection", flat=True).explain()

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
+from tests import databases
 from tests.object_store import BUCKET, ObjectStore, client_of
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.test_delivery_over_http import MAKE_KEY, eventually
@@ -141,7 +142,7 @@ def site(
     store = request.getfixturevalue("object_store") if request.param == "s3" else None
     folder = tmp_path_factory.mktemp("nginx")
     data_dir, log = folder / "data", folder / "log"
-    shutil.copytree(demo_data, data_dir)
+    databases.copy(demo_data, data_dir)
     port, app = free_port(), free_port()
     render(folder, data_dir, port, app, store)
     store_files(data_dir, store, folder.parent.name + folder.name)

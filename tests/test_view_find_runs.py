@@ -227,7 +227,7 @@ def test_the_filter_stays_while_one_loads_more(
     assert len(seen) == (200 if "state" in asked else 187)
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="It reads SQLite's words for a query plan.")
+@pytest.mark.sqlite(reason="its words for a query plan")
 def test_the_runs_of_a_state_are_found_by_an_index_without_sorting(
     as_bob: Client, laptops: Collection
 ) -> None:

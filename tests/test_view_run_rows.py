@@ -69,7 +69,7 @@ def test_a_folded_row_and_what_is_asked_for_do_not_grow_with_the_pages(
     assert fetched == [25, 25]
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="It reads SQLite's words for a query plan.")
+@pytest.mark.sqlite(reason="its words for a query plan")
 def test_the_database_passes_over_no_page_that_is_not_shown(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 2, 30)
     (asked,) = [sql for sql in queries_of(as_bob) if FILES in sql]
