@@ -1,4 +1,4 @@
-"""Takes the README's picture, docs/screenshot.png, of the demo. Needs chromium on the PATH."""  # noqa: INP001
+"""Takes the README's picture, docs/screenshot.png, of the demo. Needs Chromium or its headless shell on the PATH."""  # noqa: INP001
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def take(url: str, account: dict[str, str]) -> None:
     """Write the picture of the collection's download page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
+            executable_path=shutil.which("chromium") or shutil.which("chromium-headless-shell"),
             args=["--no-sandbox", "--disable-quic", "--no-first-run"],
         )
         page = browser.new_page(
