@@ -1,4 +1,4 @@
-"""Takes the README's picture, docs/screenshot.png, of the demo. Needs Chromium or its headless shell on the PATH."""  # noqa: INP001
+"""Takes the README's picture, docs/screenshot.png, of the demo. Needs Chromium on the PATH, or its shell."""  # noqa: INP001
 
 import json
 import shutil
