@@ -5,6 +5,7 @@ and should have no access to anything of the Crawlers. Eve is in no team at all.
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -36,6 +37,15 @@ PASSWORD = "correct horse battery staple"
 def pytest_xdist_auto_num_workers() -> int:
     """Let `-n auto` be two test processes for each processor: many a test waits for a server."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes that tests start, also where a shell runs the tests in the background.
+
+    Such a shell ignores it, and whatever is started inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

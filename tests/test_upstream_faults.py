@@ -38,8 +38,9 @@ NO_RUNS = b'{"code": 200, "data": [], "status": 1}'
 
 
 def told(body: bytes, head: str = "", *, status: str = "200 OK") -> bytes:
-    """Return an answer as it is on the wire."""
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
+    """Return an answer as it is on the wire; the proxy closes the connection after it, and says so."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n"
+    return head.encode() + body
 
 
 @pytest.fixture
