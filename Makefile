@@ -13,7 +13,7 @@ TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
 INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-deps --require-hashes
 
-.PHONY: help run serve test test-postgresql test-s3 bench lint format lock screenshot
+.PHONY: help run serve test test-scaled-out bench lint format lock screenshot
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -27,13 +27,10 @@ serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your ow
 # Also where the environment says otherwise: each process of the tests would compile them all.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: lint  ## Run every check and every test
-	@$(PYTHON) -m pytest -n auto --dist worksteal --cov
+	@$(PYTHON) -m pytest -n auto --dist worksteal --cov $(PYTEST_ARGS)
 
-test-postgresql: $(INSTALLED) $(TOOLS)  ## Run every test once more, on a PostgreSQL that is started for them
-	@TEST_DATABASE=postgresql $(PYTHON) -m pytest -n auto --dist worksteal
-
-test-s3: $(INSTALLED) $(TOOLS)  ## Run the tests with the results in a real S3 server instead of a folder
-	@TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist worksteal --ignore tests/browser
+test-scaled-out: $(INSTALLED) $(TOOLS)  ## Run every test once more, on a PostgreSQL and an S3 server that are started for them
+	@TEST_DATABASE=postgresql TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 bench: $(INSTALLED) $(TOOLS)  ## Measure the site beside the best there is (QUICK=1: the short form)
 	@$(PYTHON) -m bench $(if $(QUICK),--quick)

@@ -23,7 +23,7 @@ from tests.object_store import ObjectStore, program, running
 
 pytest_plugins = ["tests.server"]
 
-# "s3": every test that doesn't ask for the folder keeps its results in a real S3 server (make test-s3).
+# "s3": every test that does not ask for the folder keeps its results in a real S3 server.
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 
 # How long an example takes says nothing where several tests share a processor.
