@@ -89,11 +89,11 @@ def files_of(run: Run, *, zip_method: int = zipfile.ZIP_DEFLATED) -> Files:
 
 
 def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Return a ZIP of these files."""
+    """Return a ZIP of these files, the same at any time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=method)
     return out.getvalue()
 
 

@@ -444,7 +444,7 @@ def break_down(
 
 @pytest.mark.no_cover
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("impatient", "results_folder")
 def test_a_key_is_nowhere(
     adam: User,
     as_adam: Client,

@@ -99,6 +99,7 @@ def test_new_folders_are_on_the_disk_as_well(results_folder: Path, monkeypatch: 
         assert str(folder) in synced
 
 
+@pytest.mark.usefixtures("results_folder")
 def test_a_key_can_not_lead_out_of_the_folder() -> None:
     for mode in ("rb", "wb"):
         with pytest.raises(Exception, match="outside of the base path"):

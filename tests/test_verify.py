@@ -4,7 +4,6 @@ import io
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from collections_app.proof import background
 from collections_app.proof.verify import BeingVerified, Verifier
 from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
 from tests.faults import FileServer
-from tests.results import make_failed_run, make_ready_run, records
+from tests.results import make_failed_run, make_ready_run, records, store_bytes, stored_bytes
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,18 +29,18 @@ def run(laptops: Collection) -> Run:
     return make_ready_run(laptops, records(5), page_size=2)
 
 
-def path_of(file: ResultFile) -> Path:
-    return Path(storages["results"].path(file.key))
-
-
 def page(run: Run, position: int) -> ResultFile:
     return run.files.get(kind=FileKind.PAGE, position=position)
 
 
 def change_a_byte(file: ResultFile) -> None:
-    data = bytearray(path_of(file).read_bytes())
+    data = bytearray(stored_bytes(file))
     data[3] ^= 1
-    path_of(file).write_bytes(data)
+    store_bytes(file.key, data)
+
+
+def lose(file: ResultFile) -> None:
+    storages["results"].delete(file.key)
 
 
 # --- what is found ------------------------------------------------------------------------------
@@ -62,8 +61,8 @@ def test_a_run_that_is_whole_has_no_problems(run: Run) -> None:
     ("damage", "said"),
     [
         (change_a_byte, "Its bytes are not those that were written. Restore it from a backup."),
-        (lambda file: path_of(file).unlink(), "The file is missing from the results storage."),
-        (lambda file: path_of(file).write_bytes(b"short"), "The file in the results storage is damaged."),
+        (lose, "The file is missing from the results storage."),
+        (lambda file: store_bytes(file.key, b"short"), "The file in the results storage is damaged."),
     ],
     ids=["changed", "missing", "short"],
 )
@@ -81,7 +80,7 @@ def test_a_crc_that_was_not_noted_yet_is_noted(run: Run) -> None:
     run.files.filter(kind=FileKind.ARCHIVE).update(crc32=None)
     Verifier(run).verify()
     archive = run.files.get(kind=FileKind.ARCHIVE)
-    assert archive.crc32 == zlib.crc32(path_of(archive).read_bytes())
+    assert archive.crc32 == zlib.crc32(stored_bytes(archive))
 
 
 def test_of_an_accounts_files_it_is_asked_whether_they_are_there(crawlers: Team, settings: Settings) -> None:
@@ -99,7 +98,7 @@ def test_of_an_accounts_files_it_is_asked_whether_they_are_there(crawlers: Team,
 def test_a_run_that_is_deleted_meanwhile_is_not_damaged(run: Run) -> None:
     verifier = Verifier(run)
     for file in run.files.all():
-        path_of(file).unlink()
+        lose(file)
     Run.objects.all().delete()
     assert verifier.verify() == []
 
