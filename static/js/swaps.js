@@ -31,6 +31,21 @@ function isUnasked(elt) {
   return elt.matches("[data-unasked]");
 }
 
+// Nor does anybody see it in a hidden tab. There it waits, however often it comes up, and is asked once at the end.
+const waiting = new Map();
+
+document.addEventListener("htmx:confirm", (event) => {
+  if (!document.hidden || !isUnasked(event.target)) return;
+  event.preventDefault();
+  waiting.set(event.target, event.detail.issueRequest);
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  for (const issueRequest of waiting.values()) issueRequest(true);
+  waiting.clear();
+});
+
 // The page that says what is wrong is behind the link itself.
 document.addEventListener("htmx:responseError", (event) => {
   const { elt } = event.detail.requestConfig;

@@ -84,6 +84,17 @@ def open_page(
     assert [text for text in complaints if not re.search("|".join(expected_in_console), text)] == []
 
 
+def hide(page: Page, *, hidden: bool = True) -> None:
+    """Let the page's tab be one that nobody sees, or that is seen again."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
 @pytest.fixture
 def page(open_page: NewPage) -> Page:
     """A page of the owner's."""

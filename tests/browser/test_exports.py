@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import hide
 from tests.browser.test_every_page import check, check_ids
 from tests.server import DemoServer
 
@@ -18,7 +19,7 @@ from collections_app.exports import ask
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Run
 ask._QUICK = dict.fromkeys(Format, -1)
-ask.ask(Run.objects.get(collection=101, number=87), Wish(Format.PARQUET))
+ask.ask(Run.objects.get(collection=101, number=87), Wish(Format.{format}))
 """
 MAKE = "from collections_app.exports.make import make_next; make_next()"
 
@@ -70,7 +71,7 @@ class TestALargeOne:
 
     @pytest.fixture
     def waiting(self, page: Page, demo_server: DemoServer) -> Page:
-        demo_server.manage("shell", "--no-imports", "--command", QUEUE)
+        demo_server.manage("shell", "--no-imports", "--command", QUEUE.format(format="PARQUET"))
         page.goto("/collections/101/runs/87/export")
         return page
 
@@ -85,3 +86,19 @@ class TestALargeOne:
         # The form is left alone.
         expect(waiting.get_by_label("asin", exact=True)).to_be_visible()
         check(waiting)
+
+    def test_a_hidden_tab_does_not_ask_for_it_and_catches_up(
+        self, page: Page, demo_server: DemoServer
+    ) -> None:
+        demo_server.manage("shell", "--no-imports", "--command", QUEUE.format(format="XLSX"))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "?before=" in request.url else None)
+        page.clock.install()
+        page.goto("/collections/101/runs/87/export")
+        hide(page)
+        page.clock.run_for(60_000)
+        demo_server.manage("shell", "--no-imports", "--command", MAKE)
+        assert asked == []
+        hide(page, hidden=False)
+        expect(page.get_by_role("link", name="Download Excel, All columns")).to_be_visible()
+        assert len(asked) == 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import NewPage, hide
 from tests.browser.test_every_page import check, check_ids
 from tests.server import DemoServer
 
@@ -184,13 +184,11 @@ def test_while_nothing_changes_it_asks_less_and_less_often(watched: Page) -> Non
 
 def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_seen_again(watched: Page) -> None:
     asked = counted(watched)
-    show = "state => { Object.defineProperty(document, 'hidden', {value: state, configurable: true});"
-    show += "document.dispatchEvent(new Event('visibilitychange')); }"
-    watched.evaluate(show, True)
+    hide(watched)
     watched.clock.run_for(120_000)
     assert asked == []
     with watched.expect_response(re.compile("/live")):
-        watched.evaluate(show, False)
+        hide(watched, hidden=False)
     assert len(asked) == 1
 
 
