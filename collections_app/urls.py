@@ -51,6 +51,7 @@ people = [
                 path("runs/<int:number>/all.zip", run_files.run_all, name="run_all"),
                 path("runs/<int:number>/manifest.json", run_files.run_manifest, name="run_manifest"),
                 path("runs/<int:number>/", run.run, name="run"),
+                path("runs/<int:number>/live", live.run_live, name="run_live"),
                 path("runs/<int:number>/facts", run.run_facts, name="run_facts"),
                 path("runs/<int:number>/records/<int:place>", run.record, name="record"),
                 path("runs/<int:number>/archive-size", archive_size.archive_size, name="archive_size"),

@@ -224,7 +224,7 @@ except address.NotAnAddress as _problem:
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "dashboard.static_files.DigestedStaticFiles"},
     "results": _results.entry,
     # What can be made again at any time; never more than collections_app/sources/cache.py says.
     "converted": {

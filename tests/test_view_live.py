@@ -1,4 +1,4 @@
-"""What the download page asks again and again: which of its rows have changed, and how many runs are new."""
+"""What pages ask again and again: what has changed in their rows, how many runs are new, how far a run is."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -276,6 +276,78 @@ class TestAtAnAccount:
         Collection.objects.update(refresh_tried_at=timezone.now() - timedelta(seconds=16))
         assert news(as_bob, asked, address)["rows"][0]["news"] == "Run 1 completed."
         assert len(listed.calls) == 1
+
+
+class TestAtARunsPage:
+    PAGE = "/collections/101/runs/1/"
+
+    def looked_at(self, client: Client) -> str:
+        """Return the address that the page would ask, as it is made now."""
+        (address,) = re.findall(r'data-live="([^"]*)"', client.get(self.PAGE).content.decode())
+        return str(address)
+
+    def test_where_nothing_has_changed_it_costs_one_query_beside_the_readers_own(
+        self, as_bob: Client, processing: Run, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        address = self.looked_at(as_bob)
+        # The session, the person, their teams, the collection; and the run.
+        with django_assert_num_queries(5):
+            answer = as_bob.get(address)
+        assert answer.status_code == 204
+        assert "no-store" in answer["Cache-Control"]
+
+    def test_it_says_how_far_the_run_is(self, as_bob: Client, processing: Run) -> None:
+        address = self.looked_at(as_bob)
+        go_on(processing, 10).pause()
+        news = as_bob.get(address).json()
+        shown = text_of(news["html"])
+        assert "Records 30 of 50" in shown
+        assert "Being written for less than a minute" in shown
+        assert "Page 1Page 2Page 3" in shown
+        assert "/files/" not in news["html"]
+        assert news["news"] == []
+        assert as_bob.get(re.findall(r'data-live="([^"]*)"', news["html"])[0]).status_code == 204
+
+    def test_a_completed_run_brings_its_records_and_files_and_asks_no_more(
+        self, as_bob: Client, processing: Run
+    ) -> None:
+        address = self.looked_at(as_bob)
+        go_on(processing, 30).finish()
+        news = as_bob.get(address).json()
+        assert news["news"] == ["Run 1 completed."]
+        assert "data-live" not in news["html"]
+        assert "/runs/1/files/" in news["html"]
+        assert "Laptop 1" in news["html"]
+        whole = as_bob.get(self.PAGE).content.decode()
+        assert "js/live-run.js" not in whole
+
+        def uncovered(text: str) -> str:
+            return re.sub(r'csrfmiddlewaretoken" value="\w+"', "", text)
+
+        assert uncovered(news["html"]).strip() in uncovered(whole)
+
+    def test_a_failed_run_says_why(self, as_bob: Client, processing: Run) -> None:
+        address = self.looked_at(as_bob)
+        go_on(processing, 0).fail("The shop asked for a captcha.")
+        news = as_bob.get(address).json()
+        assert news["news"] == ["Run 1 failed."]
+        assert "The shop asked for a captcha." in text_of(news["html"])
+        assert "data-live" not in news["html"]
+
+    def test_a_deleted_run_is_not_there(self, as_bob: Client, processing: Run) -> None:
+        address = self.looked_at(as_bob)
+        delete_run(processing)
+        assert as_bob.get(address).status_code == 404
+
+    def test_an_accounts_list_is_looked_at(
+        self, as_bob: Client, crawlers: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        collection = make_remote_collection(make_account(crawlers))
+        make_remote_run(collection, 1, ready=False)
+        lists(monkeypatch, [remote_run(1)])
+        where = f"/collections/{collection.pk}/runs/1/"
+        (address,) = re.findall(r'data-live="([^"]*)"', as_bob.get(where).content.decode())
+        assert as_bob.get(address).json()["news"] == ["Run 1 completed."]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""What has become of the rows that somebody looks at: one small request for all of them, again and again."""
+"""What has become of the runs that somebody looks at: one small request for all of them, again and again."""
 
 import re
 from datetime import timedelta
 
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -14,6 +15,7 @@ from collections_app.models import Collection, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.sources import source_of
 from collections_app.views.download import RUNS_SHOWN, format_cursor, parse_cursor
+from collections_app.views.run import run_context
 from collections_app.views.run_filter import RunFilter
 from collections_app.views.run_rows import may_delete_runs, run_rows, version
 
@@ -21,7 +23,7 @@ from collections_app.views.run_rows import may_delete_runs, run_rows, version
 ACCOUNT_REST = timedelta(seconds=15)
 
 # More rows than a page gets by loading more for a while; what follows stays as it is.
-_MOST_RUNS = 200
+_MOST_ROWS = 200
 
 _WATCHED = re.compile(r"(\d{1,18})\.([0-9a-f]{8})", re.ASCII)
 
@@ -37,7 +39,7 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     run that was there when the page was made; `new`, how many newer ones it speaks of already. With `bring`,
     the rows of the newer ones come too. The page's filter goes for the new ones.
     """
-    watched = _parse_watched(request.GET.get("runs", ""))
+    watched = _parse(_WATCHED, request, "runs")
     _look_at_the_account(collection)
     runs = list(collection.runs.filter(number__in=watched)) if watched else []
     gone = sorted(watched.keys() - {run.number for run in runs})
@@ -67,12 +69,31 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     )
 
 
-def _parse_watched(text: str) -> dict[int, str]:
-    """Return the versions of the rows by the runs' numbers. Raises BadRequest."""
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+@never_cache
+def run_live(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
+    """Answer with what a run's page shows, or 204 where that is still the version that was `seen`."""
+    _look_at_the_account(collection)
+    run = collection.runs.filter(number=number).first()
+    if run is not None and version(run) == request.GET.get("seen"):
+        return HttpResponse(status=204)
+    context = run_context(request, collection, number)
+    return JsonResponse(
+        {
+            "html": render_to_string("run/_run.html", context, request),
+            "news": [news] if (news := _news(context["run"])) else [],
+        }
+    )
+
+
+def _parse(pattern: re.Pattern[str], request: MemberRequest, name: str) -> dict[int, str]:
+    """Return what the page has, by the numbers of the runs. Raises BadRequest."""
+    text = request.GET.get(name, "")
     items = text.split(",") if text else []
-    found = [_WATCHED.fullmatch(item) for item in items]
-    if len(items) > _MOST_RUNS or None in found:
-        raise BadRequest("This address is damaged: its “runs” part names no runs with their versions.")
+    found = [pattern.fullmatch(item) for item in items]
+    if len(items) > _MOST_ROWS or None in found:
+        raise BadRequest(f"This address is damaged: its “{name}” part doesn't say what the page has.")
     return {int(match[1]): match[2] for match in found if match}
 
 
@@ -95,7 +116,7 @@ def _look_at_the_account(collection: Collection) -> None:
 
 
 def _news(run: Run) -> str:
-    """Return what is said aloud of a row that has changed: an end, but not each step."""
+    """Return what is said aloud of a run that has changed: an end, but not each step."""
     if run.state == State.READY:
         return f"Run {run.number} completed."
     return f"Run {run.number} failed." if run.state == State.FAILED else ""

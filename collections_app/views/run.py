@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
@@ -11,7 +12,8 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
-from collections_app.models import Collection, FileKind, ResultFile, Run
+from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.models.runs import bring_last_pages
 from collections_app.preview.background import StillWorking
 from collections_app.preview.engine import TookTooLong
 from collections_app.preview.facts import Facts, facts_of
@@ -27,9 +29,10 @@ from collections_app.preview.table import (
     progress_of,
     table_of,
 )
+from collections_app.views import run_progress
 from collections_app.views.record_cells import Cell, cells, pretty
 from collections_app.views.run_files import verification_of
-from collections_app.views.run_rows import files_address
+from collections_app.views.run_rows import PAGES_WRITTEN, files_address, version
 
 # How long a request waits for what is prepared in the background.
 _PATIENCE = 0.8
@@ -46,16 +49,26 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
     `q` searches the records, `sort` and `dir` order them, `column` (several) are the columns, and `after`
     goes on after so many records. htmx gets the records alone.
     """
-    found = _run(collection, number)
-    wish = _wish(request)
-    context = {"collection": collection, "run": found, "wish": wish, **_files(found)}
-    context["most_sorted"] = MOST_SORTED
-    if found.is_ready:
-        context["view"] = _view(files_of_records(found), wish)
-    response = render(request, _template(request, wish), context)
+    context = run_context(request, collection, number)
+    response = render(request, _template(request, context["wish"]), context)
     # A fragment and the whole page share an address.
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def run_context(request: MemberRequest, collection: Collection, number: int) -> dict[str, Any]:
+    """Return what a run's page shows of it. Raises Http404 and BadRequest."""
+    found = _run(collection, number)
+    wish = _wish(request)
+    context: dict[str, Any] = {"collection": collection, "run": found, "wish": wish, **_files(found)}
+    context["most_sorted"] = MOST_SORTED
+    if found.is_ready:
+        context["view"] = _view(files_of_records(found), wish)
+    elif found.state == State.PROCESSING:
+        bring_last_pages([found], PAGES_WRITTEN)
+        context["version"] = version(found)
+        context["progress"] = run_progress.progress_of(found)
+    return context
 
 
 @collection_member(Action.SEE)

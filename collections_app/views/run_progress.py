@@ -53,7 +53,7 @@ def is_idle(run: Run) -> bool:
 
 
 def lasting(time: timedelta) -> str:
-    """Return a length of time in words; static/js/live.js has the same ones."""
+    """Return a length of time in words; static/js/times.js has the same ones."""
     seconds = time.total_seconds()
     for length, unit in _UNITS:
         if seconds >= length:

@@ -21,9 +21,14 @@ async function copy(button) {
   }, FEEDBACK_MS);
 }
 
-if (navigator.clipboard) {
-  for (const button of document.querySelectorAll("[data-copy]")) {
+function offer() {
+  for (const button of document.querySelectorAll("[data-copy][hidden]")) {
     button.hidden = false;
     button.addEventListener("click", () => copy(button));
   }
+}
+
+if (navigator.clipboard) {
+  offer();
+  document.addEventListener("page:changed", offer);
 }

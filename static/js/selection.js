@@ -3,7 +3,9 @@
 
 const WAIT_MS = 200;
 
-for (const form of document.querySelectorAll("form[data-selection]")) watch(form);
+function watchAll() {
+  document.querySelectorAll("form[data-selection]:not(.floating)").forEach(watch);
+}
 
 function watch(form) {
   const said = form.querySelector("[data-selected]");
@@ -89,3 +91,6 @@ function joined(numbers) {
   }
   return spans;
 }
+
+watchAll();
+document.addEventListener("page:changed", watchAll);

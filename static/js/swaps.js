@@ -1,8 +1,8 @@
 // After htmx has put something new on the page: says what came, and moves the focus to rows or pages that
 // were asked for by "Load more" or "+4,988 more" (whose own place is gone). A request that fails is never silent.
 
-function announce(text) {
-  document.getElementById("announcements").textContent = text;
+export function announce(...texts) {
+  if (texts.length) document.getElementById("announcements").textContent = texts.join(" ");
 }
 
 document.addEventListener("htmx:afterSwap", (event) => {

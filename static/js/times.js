@@ -1,6 +1,11 @@
 // Shows every <time datetime> in the reader's own zone; the UTC text, which is what stands there
-// without JavaScript, stays as the title.
+// without JavaScript, stays as the title. And for how long something goes on already.
 
+const UNITS = [
+  [86_400, "day"],
+  [3_600, "hour"],
+  [60, "minute"],
+];
 const readable = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 function showTimes(root) {
@@ -12,7 +17,20 @@ function showTimes(root) {
 
 showTimes(document);
 document.addEventListener("htmx:afterSwap", () => showTimes(document));
-document.addEventListener("rows:changed", () => showTimes(document));
+document.addEventListener("page:changed", () => showTimes(document));
+
+export function showElapsed() {
+  for (const part of document.querySelectorAll("[data-since]")) {
+    part.textContent = lasting((Date.now() - new Date(part.dataset.since)) / 1000);
+  }
+}
+
+function lasting(seconds) {
+  const [length, unit] = UNITS.find(([least]) => seconds >= least) ?? [];
+  if (!length) return "less than a minute";
+  const count = Math.floor(seconds / length);
+  return `${count.toLocaleString("en")} ${unit}${count > 1 ? "s" : ""}`;
+}
 
 // Forms that ask for days mean the reader's.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -1,4 +1,4 @@
-"""Rows that update themselves, under the eyes, the fingers and the ears of whoever looks at them."""
+"""Rows and pages that update themselves, under the eyes, fingers and ears of whoever looks at them."""
 
 import re
 import uuid
@@ -35,6 +35,11 @@ with ResultSetWriter.resume(Run.objects.get(collection={pk}, number=41), page_si
         writer.add_record({{"asin": number}})
     writer.{end}
 """
+DELETE = """
+from collections_app.models import *
+from collections_app.result_sets.removal import delete_run
+delete_run(Run.objects.get(collection={pk}, number=41))
+"""
 START = """
 from collections_app.models import *
 for _ in range({count}):
@@ -47,8 +52,13 @@ class Scrape:
 
     def __init__(self, server: DemoServer) -> None:
         self._server = server
-        self.pk = int(self._shell(BEGIN, name=f"Scrape {uuid.uuid4()}"))
+        self.name = f"Scrape {uuid.uuid4()}"
+        self.pk = int(self._shell(BEGIN, name=self.name))
         self.address = f"/collections/{self.pk}/download"
+
+    @property
+    def run_address(self) -> str:
+        return f"/collections/{self.pk}/runs/41/"
 
     def _shell(self, code: str, **values: object) -> str:
         return self._server.manage(
@@ -61,6 +71,9 @@ class Scrape:
     def completes(self) -> None:
         self._shell(GO_ON, count=20, end="finish()")
 
+    def is_deleted(self) -> None:
+        self._shell(DELETE)
+
     def starts(self, count: int) -> None:
         self._shell(START, count=count)
 
@@ -72,11 +85,16 @@ def scrape(demo_server: DemoServer) -> Scrape:
 
 @pytest.fixture
 def watched(page: Page, scrape: Scrape) -> Page:
-    """A page of the scrape, whose clock goes on when a test says so."""
+    """The page of the scrape's runs, whose clock goes on when a test says so."""
+    return watch(page, scrape.address)
+
+
+def watch(page: Page, address: str) -> Page:
+    """Open a page whose clock goes on when a test says so."""
     now = datetime.now(UTC)
     page.clock.install(time=now)
     page.clock.pause_at(now + timedelta(seconds=1))
-    page.goto(scrape.address)
+    page.goto(address)
     return page
 
 
@@ -198,7 +216,7 @@ def test_somebody_who_is_signed_out_meanwhile_is_told_and_stays(watched: Page, s
     asks(watched)
     problem = watched.locator("[data-live-problem]")
     expect(problem).to_have_text(
-        re.compile("You are signed out, so these rows don't change any more. Sign in")
+        re.compile("You are signed out, so what is shown here doesn't change any more. Sign in")
     )
     expect(watched.locator("#announcements")).to_have_text(re.compile("You are signed out"))
     watched.clock.run_for(120_000)
@@ -210,7 +228,9 @@ def test_somebody_who_is_signed_out_meanwhile_is_told_and_stays(watched: Page, s
 def test_a_right_that_is_lost_meanwhile(watched: Page) -> None:
     watched.route("**/live?*", lambda route: route.fulfill(status=403))
     asks(watched)
-    expect(watched.locator("[data-live-problem]")).to_contain_text("These rows can't be followed any more")
+    expect(watched.locator("[data-live-problem]")).to_contain_text(
+        "What is shown here can't be followed any more"
+    )
 
 
 def test_a_server_that_cannot_be_reached_for_a_while(
@@ -243,3 +263,77 @@ def test_nothing_moves_for_whoever_wants_no_motion(open_page: NewPage, scrape: S
         "each => getComputedStyle(each, '::before').animationName"
     )
     assert names == "none"
+
+
+class TestTheRunsPage:
+    @pytest.fixture
+    def followed(self, page: Page, scrape: Scrape) -> Page:
+        return watch(page, scrape.run_address)
+
+    def test_it_follows_the_run_until_it_shows_its_records(self, followed: Page, scrape: Scrape) -> None:
+        run = followed.locator("#run")
+        announcements = followed.locator("#announcements")
+        expect(run).to_contain_text("10 of 30")
+        check_page(followed)
+        watch(followed, scrape.run_address)
+        followed.get_by_role("link", name="Refresh").focus()
+        scrape.goes_on()
+        asks(followed)
+        expect(run).to_contain_text("20 of 30")
+        expect(run.locator("progress")).to_have_js_property("value", 20)
+        expect(run.locator(".pill")).to_have_text(["Page 1", "Page 2"])
+        expect(followed.get_by_role("link", name="Refresh")).to_be_focused()
+        expect(announcements).to_have_text("")
+        asked = counted(followed)
+        scrape.completes()
+        asks(followed)
+        expect(announcements).to_have_text("Run 41 completed.")
+        expect(run.get_by_role("heading", name="Run 41")).to_be_focused()  # in the place of what is gone
+        expect(run.locator(".badge")).to_have_text("Completed")
+        expect(run.get_by_role("link", name="ZIP").first).to_be_visible()
+        expect(run.get_by_role("link", name="Record 1", exact=True)).to_be_visible()
+        expect(run.locator("#facts")).to_contain_text("Records read")
+        expect(run.locator("time").first).to_have_attribute("title", re.compile("UTC"))
+        # What makes something of a page does so here too.
+        expect(run.get_by_role("button", name="Copy: SHA-256").first).to_be_visible()
+        run.get_by_label("Select page 1").check()
+        seen = len(asked)
+        followed.clock.run_for(120_000)
+        expect(run.locator("[data-selected]")).to_contain_text("1 file")
+        assert len(asked) == seen
+        check_ids(followed)
+        check_page(followed)
+
+    def test_a_crumb_keeps_the_focus_and_a_hidden_tab_asks_nothing(
+        self, followed: Page, scrape: Scrape
+    ) -> None:
+        asked = counted(followed)
+        crumb = followed.get_by_role("link", name=scrape.name, exact=True)
+        crumb.focus()
+        hide(followed)
+        scrape.completes()
+        followed.clock.run_for(120_000)
+        assert asked == []
+        hide(followed, hidden=False)
+        expect(followed.locator("#run .badge")).to_have_text("Completed")
+        expect(crumb).to_be_focused()
+
+    def test_a_run_that_is_deleted(self, followed: Page, scrape: Scrape) -> None:
+        asked = counted(followed)
+        scrape.is_deleted()
+        asks(followed)
+        problem = followed.locator("[data-live-problem]")
+        expect(problem).to_have_text(re.compile("What is shown here was deleted meanwhile. Look again"))
+        followed.clock.run_for(120_000)
+        assert len(asked) == 1
+        check_page(followed)
+
+    def test_without_javascript_it_says_what_to_do(
+        self, page_without_javascript: Page, scrape: Scrape
+    ) -> None:
+        page = page_without_javascript
+        page.goto(scrape.run_address)
+        assert "Refresh to see how far it is." in page.locator("#run").inner_text()
+        scrape.goes_on()
+        page.get_by_role("link", name="Refresh").click()
+        expect(page.locator("#run")).to_contain_text("20 of 30")
