@@ -29,6 +29,7 @@ from collections_app.views import (
 people = [
     path("", collections.home, name="home"),
     path("collections/", collections.collections, name="collections"),
+    path("collections/live", live.collections_live, name="collections_live"),
     path("collections/add", collections.collection_add, name="collection_add"),
     path("collections/connect", accounts.collection_connect, name="collection_connect"),
     path(

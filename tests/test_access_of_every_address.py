@@ -45,6 +45,7 @@ TABLE = {
     "run": ("collections/101/runs/1/", "GET HEAD", "login 403 403 in in in"),
     "run_facts": ("collections/101/runs/1/facts", "GET HEAD", "login 403 403 in in in"),
     "record": ("collections/101/runs/1/records/1", "GET HEAD", "login 403 403 in404 in404 in404"),
+    "collections_live": ("collections/live", "GET HEAD", "login 403 in in in in"),
     "run_live": ("collections/101/runs/1/live", "GET HEAD", "login 403 403 in in in"),
     "live": ("collections/101/live", "GET HEAD", "login 403 403 in in in"),
     "archive_size": ("collections/101/runs/1/archive-size", "GET HEAD", "login 403 403 in404 in404 in404"),

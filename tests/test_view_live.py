@@ -350,6 +350,93 @@ class TestAtARunsPage:
         assert as_bob.get(address).json()["news"] == ["Run 1 completed."]
 
 
+class TestAtTheListOfCollections:
+    LIVE = "/collections/live"
+
+    def looked_at(self, client: Client) -> dict[str, str]:
+        found = re.findall(r'data-latest="([^"]*)"', client.get("/collections/").content.decode())
+        return {"seen": ",".join(found)}
+
+    def news(self, client: Client, asked: dict[str, str]) -> list[dict[str, Any]]:
+        answer = client.get(self.LIVE, asked)
+        assert answer.status_code in {200, 204}
+        return list(answer.json()) if answer.status_code == 200 else []
+
+    @pytest.mark.parametrize("count", [1, 40])
+    def test_the_number_of_queries_does_not_grow_with_the_list(
+        self, as_bob: Client, crawlers: Team, count: int, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        for number in range(count):
+            make_processing_run(Collection.objects.create(team=crawlers, name=f"C {number}"))
+        asked = self.looked_at(as_bob)
+        # The session, the person, their teams; the collections, and their latest runs.
+        with django_assert_num_queries(5):
+            answer = as_bob.get(self.LIVE, asked)
+        assert answer.status_code == 204
+        assert "no-store" in answer["Cache-Control"]
+        Run.objects.update(state="failed", failure_reason="No answer.")
+        with django_assert_num_queries(5):
+            assert len(self.news(as_bob, asked)) == count
+
+    def test_a_run_that_starts_and_ends(
+        self, as_bob: Client, laptops: Collection, headphones: Collection
+    ) -> None:
+        asked = self.looked_at(as_bob)
+        assert self.news(as_bob, asked) == []
+        run = make_processing_run(laptops, records(2), page_size=1)
+        (news,) = self.news(as_bob, asked)
+        assert news["id"] == 101
+        assert news["news"] == "AU Laptops: Run 1 started."
+        assert "Processing" in text_of(news["html"])
+        asked = self.looked_at(as_bob)
+        go_on(run, 1).pause()
+        assert self.news(as_bob, asked) == []  # the list says nothing of how far a run is
+        go_on(run, 1).finish()
+        (news,) = self.news(as_bob, asked)
+        assert news["news"] == "AU Laptops: Run 1 completed."
+        (seen,) = re.findall(r'data-latest="([^"]*)"', news["html"])
+        assert self.news(as_bob, {"seen": seen}) == []
+
+    def test_a_latest_run_that_is_deleted_leaves_its_place_to_the_one_before(
+        self, as_bob: Client, laptops: Collection
+    ) -> None:
+        make_ready_run(laptops, at=NOON)
+        run = make_failed_run(laptops)
+        asked = self.looked_at(as_bob)
+        delete_run(run)
+        (news,) = self.news(as_bob, asked)
+        assert news["news"] == "AU Laptops: Run 1 is the latest now."
+        asked = self.looked_at(as_bob)
+        delete_run(laptops.runs.get())
+        (news,) = self.news(as_bob, asked)
+        assert "No run yet" in text_of(news["html"])
+        assert news["news"] == "AU Laptops: No run is left."
+
+    def test_it_is_about_the_page_whichever_team_is_the_current_one(
+        self, bob: User, as_bob: Client, laptops: Collection
+    ) -> None:
+        asked = self.looked_at(as_bob)
+        team = Team.objects.create(name="Another")
+        Membership.objects.create(user=bob, team=team, role="owner")
+        as_bob.post("/team", {"team": team.pk})
+        make_processing_run(laptops)
+        assert len(self.news(as_bob, asked)) == 1
+
+    def test_a_collection_of_another_team_is_refused(
+        self, as_bob: Client, laptops: Collection, secret_plans: Collection
+    ) -> None:
+        answer = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.none,{secret_plans.pk}.none"})
+        assert answer.status_code == 403
+
+    @pytest.mark.parametrize(
+        "seen", ["x", "1", "1.", "1.2", "1.2.gone", ",", f"{10**18}.none", ",".join(["1.none"] * 201)]
+    )
+    def test_an_address_that_is_damaged_is_told_so(self, as_bob: Client, seen: str) -> None:
+        answer = as_bob.get(self.LIVE, {"seen": seen})
+        assert answer.status_code == 400
+        assert "This address is damaged" in answer.content.decode()
+
+
 @pytest.mark.parametrize(
     "asked",
     [

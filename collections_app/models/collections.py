@@ -113,6 +113,10 @@ class Collection(models.Model):
         ]
         indexes = [models.Index(fields=["team", "search_name", "id"], name="collection_by_name")]
 
+    # Of a collection in a list.
+    latest_run: "Run | None"
+    latest: str
+
     def __str__(self) -> str:
         return self.name
 

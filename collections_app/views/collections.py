@@ -44,7 +44,7 @@ def collections(request: MemberRequest) -> HttpResponse:
         found = found.named_like(query)
     order = request.GET.get("sort", "")
     order = order if order in ORDERS else "name"
-    rows = _with_latest_runs(ordered(found, order, after)[: COLLECTIONS_SHOWN + 1])
+    rows = with_latest_runs(ordered(found, order, after)[: COLLECTIONS_SHOWN + 1])
     context = {
         "collections": rows[:COLLECTIONS_SHOWN],
         "query": query,
@@ -66,13 +66,18 @@ def _template(request: MemberRequest, after: str) -> str:
     return "collections/_rows.html" if after else "collections/_found.html"
 
 
-def _with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
-    """Return the collections, each with its `latest_run` or None, in two queries."""
+def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
+    """Return the collections, each with its `latest_run` or None, in two queries.
+
+    `latest` is what is another whenever the list says something else of that run.
+    """
     newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
     rows = list(found.annotate(latest_run_id=Subquery(newest.values("pk")[:1])))
     runs = Run.objects.in_bulk([row.latest_run_id for row in rows])  # type: ignore[attr-defined]
     for row in rows:
-        row.latest_run = runs.get(row.latest_run_id)  # type: ignore[attr-defined]
+        run = runs.get(row.latest_run_id)  # type: ignore[attr-defined]
+        row.latest_run = run
+        row.latest = f"{run.number}.{run.state}" if run else "none"
     return rows
 
 

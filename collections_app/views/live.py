@@ -3,17 +3,18 @@
 import re
 from datetime import timedelta
 
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from collections_app.access import Action, MemberRequest, collection_member
+from collections_app.access import NOT_YOURS, Action, MemberRequest, collection_member, team_member
 from collections_app.models import Collection, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.sources import source_of
+from collections_app.views.collections import with_latest_runs
 from collections_app.views.download import RUNS_SHOWN, format_cursor, parse_cursor
 from collections_app.views.run import run_context
 from collections_app.views.run_filter import RunFilter
@@ -26,6 +27,7 @@ ACCOUNT_REST = timedelta(seconds=15)
 _MOST_ROWS = 200
 
 _WATCHED = re.compile(r"(\d{1,18})\.([0-9a-f]{8})", re.ASCII)
+_SEEN = re.compile(rf"(\d{{1,18}})\.(none|\d{{1,18}}\.(?:{'|'.join(State.values)}))", re.ASCII)
 
 
 # A file, in that it makes no team the current one: nobody goes anywhere by it.
@@ -87,8 +89,35 @@ def run_live(request: MemberRequest, collection: Collection, number: int) -> Htt
     )
 
 
+@team_member(Action.SEE)
+@require_safe
+@never_cache
+def collections_live(request: MemberRequest) -> HttpResponse:
+    """Answer with the latest runs of the collections where these are others than were `seen`, or 204."""
+    seen = _parse(_SEEN, request, "seen")
+    # Those of the page, whichever team is the current one by now.
+    teams = [membership.team_id for membership in request.memberships]
+    found = with_latest_runs(Collection.objects.filter(team__in=teams, pk__in=seen).by_name())
+    if len(found) < len(seen):
+        raise PermissionDenied(NOT_YOURS)
+    changed = [each for each in found if each.latest != seen[each.pk]]
+    if not changed:
+        return HttpResponse(status=204)
+    return JsonResponse(
+        [
+            {
+                "id": each.pk,
+                "html": render_to_string("collections/_latest.html", {"collection": each}),
+                "news": f"{each}: {_latest_news(each.latest_run, seen[each.pk])}",
+            }
+            for each in changed
+        ],
+        safe=False,
+    )
+
+
 def _parse(pattern: re.Pattern[str], request: MemberRequest, name: str) -> dict[int, str]:
-    """Return what the page has, by the numbers of the runs. Raises BadRequest."""
+    """Return what the page has, by the numbers of runs or collections. Raises BadRequest."""
     text = request.GET.get(name, "")
     items = text.split(",") if text else []
     found = [pattern.fullmatch(item) for item in items]
@@ -120,3 +149,13 @@ def _news(run: Run) -> str:
     if run.state == State.READY:
         return f"Run {run.number} completed."
     return f"Run {run.number} failed." if run.state == State.FAILED else ""
+
+
+def _latest_news(run: Run | None, seen: str) -> str:
+    """Return what is said aloud where a collection's latest run is another than was seen, or has ended."""
+    if run is None:
+        return "No run is left."
+    number = seen.partition(".")[0]
+    if number.isdecimal() and int(number) > run.number:
+        return f"Run {run.number} is the latest now."
+    return _news(run) or f"Run {run.number} started."

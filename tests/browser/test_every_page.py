@@ -104,6 +104,7 @@ EXCUSED = {
     "archive_size": "a part of a page",
     "live": "for a page's script",
     "run_live": "for a page's script",
+    "collections_live": "for a page's script",
     "healthz": "for programs",
     "readyz": "for programs",
     "metrics": "for programs",

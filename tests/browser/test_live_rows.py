@@ -337,3 +337,43 @@ class TestTheRunsPage:
         scrape.goes_on()
         page.get_by_role("link", name="Refresh").click()
         expect(page.locator("#run")).to_contain_text("20 of 30")
+
+
+class TestTheListOfCollections:
+    def test_the_latest_runs_follow(self, page: Page, scrape: Scrape) -> None:
+        watch(page, f"/collections/?q={scrape.name}")
+        row = page.locator("tr", has=page.get_by_role("link", name=scrape.name))
+        announcements = page.locator("#announcements")
+        expect(row.locator(".badge")).to_have_text("Processing")
+        actions = row.get_by_label(f"Actions for {scrape.name}")
+        actions.press("Enter")
+        scrape.goes_on()
+        asks(page)
+        expect(announcements).to_have_text("")
+        scrape.completes()
+        asks(page, 30_000)
+        expect(row.locator(".badge")).to_have_text("Completed")
+        expect(row.locator("time")).to_have_attribute("title", re.compile("UTC"))
+        expect(announcements).to_have_text(f"{scrape.name}: Run 41 completed.")
+        expect(actions).to_be_focused()
+        expect(row.get_by_role("link", name="Download results")).to_be_visible()
+        actions.press("Escape")
+        check_page(page)
+
+    def test_it_asks_for_what_a_search_brings_and_not_in_a_hidden_tab(
+        self, page: Page, scrape: Scrape
+    ) -> None:
+        watch(page, "/collections/?q=nothing+of+that+name")
+        asked = counted(page)
+        page.clock.run_for(120_000)
+        assert asked == []
+        page.get_by_label("Search collections by name").fill(scrape.name)
+        page.clock.run_for(1000)
+        expect(page.get_by_role("link", name=scrape.name)).to_be_visible()
+        hide(page)
+        page.clock.run_for(120_000)
+        assert asked == []
+        scrape.completes()
+        hide(page, hidden=False)
+        expect(page.locator(".badge")).to_have_text("Completed")
+        assert len(asked) == 1
