@@ -10,10 +10,10 @@ const SLOW_MS = 30_000;
 
 const problem = document.querySelector("[data-live-problem]");
 
-// `address(more)` is what is asked, or nothing where the page has nothing to ask for; `isLive()`, whether something
-// goes on there; `show(news)` gets what is answered, and returns whether anything on the page is different now.
+// `address(more)` is what is asked, or nothing where the page has nothing to ask for; `isLive`, whether something goes
+// on there at first; `show(news)` gets what is answered, and returns whether anything on the page is different now.
 export function follow({ address, isLive, show }) {
-  let wait = isLive() ? QUICK_MS : SLOW_MS;
+  let wait = isLive ? QUICK_MS : SLOW_MS;
   let timer = 0;
   let request = null;
   let isOver = false;
@@ -52,7 +52,6 @@ export function follow({ address, isLive, show }) {
       still(() => (problem.hidden = true));
       const changed = answer.status === 200 && show(await answer.json());
       wait = changed ? QUICK_MS : Math.min(SLOW_MS, wait * 1.5);
-      if (!isLive()) wait = SLOW_MS;
     }
   }
 

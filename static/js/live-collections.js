@@ -15,7 +15,7 @@ follow({
     const seen = cells().map((cell) => cell.dataset.latest);
     return seen.length ? `${list.dataset.liveCollections}?seen=${seen.join()}` : "";
   },
-  isLive: () => cells().some((cell) => cell.dataset.latest.endsWith(".processing")),
+  isLive: cells().some((cell) => cell.dataset.latest.endsWith(".processing")),
   show(changes) {
     const shown = changes.filter(({ id, html }) => swap(id, made(html)));
     if (!shown.length) return false;

@@ -13,7 +13,7 @@ const liveRows = () => [...document.querySelectorAll("tr[data-live]")];
 
 let told = 0; // how many new runs the page speaks of
 
-const { ask, isOver } = follow({ address, isLive: () => liveRows().length > 0, show });
+const { ask, isOver } = follow({ address, isLive: liveRows().length > 0, show });
 
 function address(more = {}) {
   const rows = liveRows().map((row) => `${row.id.replace("run-", "")}.${row.dataset.live}`);
@@ -37,7 +37,7 @@ function show({ rows, gone, brought, newest, ...counted }) {
   announce(
     ...swapped.map(({ news }) => news).filter(Boolean),
     ...gone.map((number) => `Run ${number} was deleted.`),
-    ...(more ? [newRuns.textContent] : []),
+    ...(more ? [newRuns.textContent.trim()] : []),
     ...(brought.length ? [`${brought.length} new run${brought.length === 1 ? "" : "s"} shown`] : []),
   );
   return changed || more;
