@@ -12,8 +12,9 @@ from collections_app import database
 from collections_app.models import Collection, Membership, Team, User
 from collections_app.result_sets.names import printable
 
-_LARGEST_ID = 2**63 - 1  # more than that makes the database raise
+_LARGEST_NUMBER = 2**63 - 1  # more than that makes the database raise
 _LONGEST_SHOWN = 100
+_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 
 Named = TypeVar("Named", Team, Collection)
 
@@ -27,9 +28,30 @@ def text(argument: str) -> str:
     return argument
 
 
+def run_number(argument: str) -> int:
+    """Return an argument that is a run's number: a `type`. Raises ArgumentTypeError."""
+    try:
+        number = int(argument)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= _LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError("a run has a number, such as 88")
+    return number
+
+
 def shown(name: str) -> str:
     """Return a name as a message can hold it: printable, and not too long."""
     return printable(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many there are: "1 run", "1,000 runs"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def interrupted(hint: str) -> CommandError:
+    """Return what a command raises that is ended by Ctrl-C: what comes of that, and the exit code."""
+    return CommandError(f"Interrupted. {hint}", returncode=_INTERRUPTED)
 
 
 def database_problem(error: OperationalError) -> str:
@@ -82,7 +104,7 @@ def check(row: Model) -> None:
 def _one(model: type[Named], name: str) -> Named:
     what = model._meta.verbose_name
     # An id comes first: a collection named "101" must not hide number 101.
-    if name.isdecimal() and len(name) <= len(str(_LARGEST_ID)) and int(name) <= _LARGEST_ID:
+    if name.isdecimal() and len(name) <= len(str(_LARGEST_NUMBER)) and int(name) <= _LARGEST_NUMBER:
         by_id = model.objects.filter(pk=int(name)).first()
         if by_id:
             return by_id

@@ -14,7 +14,7 @@ from django.urls import reverse
 from tqdm import tqdm
 
 from collections_app.formats.json_records import InvalidRecords, read_json_lines
-from collections_app.management.arguments import collection_of, database_problem, text
+from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
 from collections_app.models import Collection, Run
 from collections_app.result_sets.incoming import Form, Incoming, Unusable, look_at, shown, why_no_page
 from collections_app.result_sets.lease import WriterLost
@@ -24,7 +24,6 @@ from collections_app.result_sets.storage import free_space
 from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
 
 NOTHING = "Nothing was imported."
-_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 
 
 class Command(BaseCommand):
@@ -74,8 +73,8 @@ class Command(BaseCommand):
             # Just not too deep to be read, but to be written.
             raise CommandError(f"A record is nested too deeply. {NOTHING}") from None
         except KeyboardInterrupt:
-            raise CommandError(f"Interrupted. {NOTHING}", returncode=_INTERRUPTED) from None
-        records, files_made = _count(run.extracted, "record"), _count(run.file_count, "file")
+            raise interrupted(NOTHING) from None
+        records, files_made = count(run.extracted, "record"), count(run.file_count, "file")
         self.stdout.write(f"Run {run.number} of {printable(collection.name)}: {records} in {files_made}.")
         self.stdout.write(settings.PUBLIC_URL + reverse("download", args=[collection.pk]))
 
@@ -85,10 +84,6 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("a page holds at least one record")
     return number
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _check(collection: Collection, files: list[Incoming]) -> None:

@@ -1,6 +1,5 @@
 """`mirror`: copy the results of an account's collection into our own storage."""
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,15 @@ from django.db import OperationalError
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from collections_app.management.arguments import collection_of, database_problem, shown, text
+from collections_app.management.arguments import (
+    collection_of,
+    count,
+    database_problem,
+    interrupted,
+    run_number,
+    shown,
+    text,
+)
 from collections_app.models import Collection, Run
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
@@ -22,7 +29,6 @@ GO_ON = "What was copied stays; call mirror again to go on."
 LIST_SECONDS = 60.0
 # After so many runs in a row for which the account didn't answer, it isn't asked for any more.
 _PATIENCE = 3
-_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 
 
 class Command(BaseCommand):
@@ -40,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "collection", metavar="COLLECTION", type=text, help="the collection's id, or its name"
         )
-        parser.add_argument("--run", metavar="N", type=_number, help="copy the run of this number alone")
+        parser.add_argument("--run", metavar="N", type=run_number, help="copy the run of this number alone")
 
     def handle(self, *args: Any, run: int | None, **options: Any) -> None:
         """Copy, and say what came of it."""
@@ -58,10 +64,10 @@ class Command(BaseCommand):
         # On a terminal only.
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
 
-            def came(count: int) -> None:
+            def came(more: int) -> None:
                 nonlocal size
-                size += count
-                progress.update(count)
+                size += more
+                progress.update(more)
 
             for place, run in enumerate(runs, 1):
                 progress.set_description(f"Run {run.number} ({place} of {len(runs)})")
@@ -81,26 +87,12 @@ class Command(BaseCommand):
     def _sum_up(self, collection: Collection, copied: int, size: int) -> None:
         name = shown(collection.name)
         if copied or size:
-            self.stdout.write(f"Copied {_count(copied, 'run')} ({_plain(filesizeformat(size))}).")
+            self.stdout.write(f"Copied {count(copied, 'run')} ({_plain(filesizeformat(size))}).")
         left = collection.runs.to_keep().count()
         if left:
-            self.stdout.write(f"{_count(left, 'completed run')} of {name} not kept here yet.")
+            self.stdout.write(f"{count(left, 'completed run')} of {name} not kept here yet.")
         else:
             self.stdout.write(f"All completed runs of {name} are kept here.")
-
-
-def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError("a run has a number, such as 88")
-    return number
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _plain(size: str) -> str:
@@ -159,4 +151,4 @@ def _saying_what_is_wrong() -> Iterator[None]:
     except OperationalError as error:
         raise CommandError(f"{database_problem(error)} {GO_ON}") from None
     except KeyboardInterrupt:
-        raise CommandError(f"Interrupted. {GO_ON}", returncode=_INTERRUPTED) from None
+        raise interrupted(GO_ON) from None

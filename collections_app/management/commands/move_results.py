@@ -13,14 +13,13 @@ from django.db import OperationalError
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from collections_app.management.arguments import database_problem, text
+from collections_app.management.arguments import database_problem, interrupted, text
 from collections_app.result_sets import address
 from collections_app.result_sets.address import StorageAddress
 from collections_app.result_sets.move import MoveReport, copy_all, total_size
 from collections_app.result_sets.storage import ResultsStorage
 
 GO_ON = "What was copied stays; call move_results again to go on."
-_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 _FOLDER = "folder"
 _FROM_INPUT = "-"
 
@@ -110,4 +109,4 @@ def _saying_what_is_wrong() -> Iterator[None]:
     except OperationalError as error:
         raise CommandError(f"{database_problem(error)} {GO_ON}") from None
     except KeyboardInterrupt:
-        raise CommandError(f"Interrupted. {GO_ON}", returncode=_INTERRUPTED) from None
+        raise interrupted(GO_ON) from None

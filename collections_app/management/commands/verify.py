@@ -1,6 +1,5 @@
 """`verify`: read the files of runs again."""
 
-import argparse
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,11 +7,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from tqdm import tqdm
 
-from collections_app.management.arguments import collection_of, database_problem, shown, text
+from collections_app.management.arguments import (
+    collection_of,
+    count,
+    database_problem,
+    interrupted,
+    run_number,
+    shown,
+    text,
+)
 from collections_app.models import NotDownloadable, Run, State
 from collections_app.proof.verify import BeingVerified, Verifier
-
-_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 
 
 class Command(BaseCommand):
@@ -34,7 +39,7 @@ class Command(BaseCommand):
             help="the collection's id, or its name; by default all",
         )
         parser.add_argument(
-            "runs", metavar="RUN", type=_number, nargs="*", help="numbers of its runs; by default all"
+            "runs", metavar="RUN", type=run_number, nargs="*", help="numbers of its runs; by default all"
         )
 
     def handle(self, *args: Any, collection: str | None, runs: list[int], **options: Any) -> None:
@@ -44,9 +49,7 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"{database_problem(error)} Verify again once it can.") from None
         except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. What was verified so far is noted.", returncode=_INTERRUPTED
-            ) from None
+            raise interrupted("What was verified so far is noted.") from None
 
     def _verify(self, wanted: Iterable[Run]) -> None:
         whole = damaged = 0
@@ -63,9 +66,9 @@ class Command(BaseCommand):
                 with tqdm.external_write_mode():
                     for problem in problems:
                         self.stderr.write(f"{name}: {problem}")
-        self.stdout.write(f"{_count(whole)} verified: all files are whole.")
+        self.stdout.write(f"{count(whole, 'run')} verified: all files are whole.")
         if damaged:
-            raise CommandError(f"{_count(damaged)} could not be verified; see above.")
+            raise CommandError(f"{count(damaged, 'run')} could not be verified; see above.")
 
 
 def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:
@@ -83,17 +86,3 @@ def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:
     # Read one by one: it may take hours, and no query stays open that long.
     for key in list(ready.values_list("pk", flat=True)):
         yield from Run.objects.filter(pk=key).select_related("collection__account")
-
-
-def _count(runs: int) -> str:
-    return f"{runs:,} run" if runs == 1 else f"{runs:,} runs"
-
-
-def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError("a run has a number, such as 88")
-    return number
