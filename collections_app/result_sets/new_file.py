@@ -3,14 +3,12 @@
 import hashlib
 import zlib
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from collections_app.models import FileKind, ResultFile
-from collections_app.result_sets.storage import WritableFile, results
+from collections_app.result_sets.storage import KeptIfWhole, WritableFile, results
 
 
-class NewFile:
+class NewFile(KeptIfWhole):
     """A file being written: counted and hashed on the way, so that it is never read again.
 
     It can't be rewound, which suits `zipfile` as well as a storage that is no disk. It appears in the
@@ -87,15 +85,3 @@ class NewFile:
             records=records,
             modified=modified,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file, or discard it where the block was left by an exception."""
-        if kind is None:
-            self.close()
-        else:
-            self.discard()

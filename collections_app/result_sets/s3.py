@@ -15,8 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth
@@ -26,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
-from collections_app.result_sets.storage import ASIDE
+from collections_app.result_sets.storage import ASIDE, KeptIfWhole
 
 logger = logging.getLogger(__name__)
 
@@ -333,7 +332,7 @@ class StoredObject(io.RawIOBase):
             self._body = None
 
 
-class NewObject:
+class NewObject(KeptIfWhole):
     """A WritableFile in a bucket: it is sent in parts, and nobody sees it before it is closed.
 
     Each part is checked by the server, by its MD5; the whole by its size and ETag when it is there.
@@ -423,18 +422,6 @@ class NewObject:
         if (stored["ContentLength"], stored["ETag"]) != (self._size, etag):
             self._storage.delete(self._key)
             raise OSError(errno.EIO, "The object storage keeps something else than it was sent", self._key)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Keep the file, or discard it where the block was left by an exception."""
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 def _md5(data: bytes) -> str:

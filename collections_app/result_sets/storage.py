@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import shutil
+from abc import ABC, abstractmethod
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -111,7 +112,31 @@ def results() -> ResultsStorage:
     return cast(ResultsStorage, storages["results"])
 
 
-class DurableFile(_BytesFile):
+class KeptIfWhole(ABC):
+    """Lets a WritableFile be used in a `with` block, which keeps the file where it was written to the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep the file, or discard it where the block was left by an exception."""
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the file appear; see WritableFile."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Forget what was written; see WritableFile."""
+
+
+class DurableFile(KeptIfWhole, _BytesFile):
     """A file that appears under its name only once it is whole and on the disk.
 
     Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
@@ -150,18 +175,6 @@ class DurableFile(_BytesFile):
             with contextlib.suppress(OSError):  # the rest of what was written, on a full disk
                 self.file.close()
             self._aside.unlink(missing_ok=True)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Keep the file, or discard it where the block was left by an exception."""
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 class DurableFileSystemStorage(FileSystemStorage):
