@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Path
 
-from collections_app.addresses import absolute
+from collections_app.addresses import results_of
 from collections_app.api.documentation import CollectionId, RunnerId
 from collections_app.api.envelope import Refused
 from collections_app.api.found import (
@@ -16,7 +16,6 @@ from collections_app.api.found import (
     find_collection,
     find_run,
 )
-from collections_app.api.runs import RESULTS
 from collections_app.bundles.archives import ALL, run_archive, selection_archive
 from collections_app.bundles.merged import merged_selection
 from collections_app.bundles.selection import Selection, Unreadable, parse
@@ -77,7 +76,7 @@ def _selected(
 
 def _manifest_for(request: HttpRequest) -> Callable[[Run], Deliverable]:
     def made(run: Run) -> Deliverable:
-        folder = absolute(request, f"{RESULTS}/{run.collection_id}/{run.number}")
+        folder = f"{results_of(request, run.collection_id)}/{run.number}"
         return manifest(run, lambda file: f"{folder}/{quote(file.name, safe='')}")
 
     return made

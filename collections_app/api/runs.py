@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 
 from collections_app import access
-from collections_app.addresses import absolute
+from collections_app.addresses import results_of
 from collections_app.api.auth import caller
 from collections_app.api.body import integer, parse_object, read_body
 from collections_app.api.envelope import Refused, success
@@ -15,7 +15,6 @@ from collections_app.models import Collection, FileKind, ResultFile, State
 from collections_app.models.runs import FileNames
 from collections_app.sources import LISTING_DEADLINE, source_of
 
-RESULTS = "/api/v1/results"
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 
@@ -32,7 +31,7 @@ def list_run_results(request: HttpRequest) -> HttpResponse:
     limit = integer(fields, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
     collection, _ = access.collection_of([member], collection_id)
     _bring(collection, skip + limit)
-    return success(_run_objects(collection, absolute(request, f"{RESULTS}/{collection.pk}"), skip, limit))
+    return success(_run_objects(collection, results_of(request, collection.pk), skip, limit))
 
 
 def _bring(collection: Collection, wanted: int) -> None:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from collections_app import access
 from collections_app.access import Action, MemberRequest, signed_in, team_member
-from collections_app.addresses import absolute
+from collections_app.addresses import absolute, results_of
 from collections_app.models import ApiKey, FileKind, Run, State, Team
 from collections_app.views.forms import KeyForm, ProfileForm, posted
 
@@ -131,8 +131,7 @@ def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
     file = run.files.filter(kind__in=shown).order_by("position").first() if run else None
     if run is None or file is None:
         return Example(list_call, pull_call)
-    folder = reverse("api:download_result_file", args=[collection.pk, run.number, "-"]).removesuffix("-")
     saved_as = f"page_{file.position}.json" if file.kind == FileKind.PAGE else file.name
     # Everything but letters and digits is quoted: $ and ` mean something to a shell.
-    address = absolute(request, folder + quote(file.name, safe=""))
+    address = f"{results_of(request, collection.pk)}/{run.number}/{quote(file.name, safe='')}"
     return Example(list_call, pull_call, FILE_CALL.format(address=address, key=key, saved_as=saved_as))
