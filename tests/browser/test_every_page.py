@@ -4,7 +4,6 @@ and (by the fixture) no message in the console, such as one about the content se
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import AnonymousUser
 from django.template.loader import render_to_string
 from django.test import RequestFactory
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
 from tests import databases
+from tests.browser.accessibility import check_accessibility
 from tests.browser.conftest import NewPage, sign_in
 from tests.server import ROOT, DemoServer
 from tests.test_access_of_every_address import TABLE
@@ -144,12 +144,12 @@ def check(page: Page) -> None:
     """Check a page, wide and in light colours, then narrow and in dark ones; leave it as it was."""
     size = page.viewport_size
     assert size
-    _check_accessibility(page)
+    check_accessibility(page)
     page.set_viewport_size(NARROW)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= NARROW["width"], f"The page is {wide} px wide."
     page.emulate_media(color_scheme="dark")
-    _check_accessibility(page)
+    check_accessibility(page)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
 
@@ -158,12 +158,6 @@ def check_ids(page: Page) -> None:
     """Check that every id is there once; axe looks only at some of them."""
     ids = page.locator("[id]").evaluate_all("all => all.map(each => each.id)")
     assert len(ids) == len(set(ids))
-
-
-def _check_accessibility(page: Page) -> None:
-    # The full report lists violations alone, which is much faster where a page has many rows.
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
 
 
 def visit(page: Page, address: str, status: int = 200) -> None:
