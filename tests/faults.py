@@ -150,20 +150,20 @@ class FileServer:
         class Handler(_FileHandler):
             files = outer
 
-        with Server(self, Handler) as server:
-            self.port = server.server_address[1]
-            thread = threading.Thread(target=server.serve_forever, args=[0.01])
-            thread.start()
-            try:
-                yield self
-            finally:
-                server.close_connections()
-                server.shutdown()
-                thread.join()
+        with listening(self, Handler) as self.port:
+            yield self
 
 
-class _FileHandler(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
+    """Keeps connections open, and says nothing."""
+
     protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+class _FileHandler(QuietHandler):
     files: "FileServer"
 
     def do_HEAD(self) -> None:
@@ -210,17 +210,28 @@ class _FileHandler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+
+@contextmanager
+def listening(counter: Any, handler: type[QuietHandler]) -> Iterator[int]:
+    """Serve until the end of the block, on the port that is given; `counter.connections` counts them."""
+    with _Server(counter, handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.close_connections()
+            server.shutdown()
+            thread.join()
 
 
-class Server(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
     """Counts its connections, and can close them."""
 
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, counter: Any, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, counter: Any, handler: type[QuietHandler]) -> None:
         self._counter = counter
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), handler)

@@ -3,15 +3,13 @@
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.faults import Server
+from tests.faults import QuietHandler, listening
 
 KEY = "canary-key-0123456789abcdef"
 COLLECTION = 101
@@ -80,16 +78,8 @@ class ResultsApi:
         class Handler(_Handler):
             api = outer
 
-        with Server(self, Handler) as server:
-            self.port = server.server_address[1]
-            thread = threading.Thread(target=server.serve_forever, args=[0.01])
-            thread.start()
-            try:
-                yield self
-            finally:
-                server.close_connections()
-                server.shutdown()
-                thread.join()
+        with listening(self, Handler) as self.port:
+            yield self
 
     def entry(self, run: ListedRun) -> dict[str, Any]:
         """Return a run as the list has it: links with their spaces, and that misspelt word."""
@@ -121,15 +111,14 @@ def envelope(code: int, data: object) -> bytes:
     return json.dumps({"code": code, "data": data, "status": int(code < 300)}).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     api: ResultsApi
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._answer(body)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self._answer(None)
 
     def _answer(self, body: Any) -> None:
@@ -219,6 +208,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece if api.has_lengths else b"%x\r\n%s\r\n" % (len(piece), piece))
         if not api.has_lengths:
             self.wfile.write(b"0\r\n\r\n")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
