@@ -8,13 +8,14 @@ import functools
 import os
 import signal
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-import botocore.loaders
+import botocore.session
 import hypothesis
 import pytest
 from django.core.cache import caches
+from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
@@ -33,6 +34,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 PASSWORD = "correct horse battery staple"
+Get = Callable[..., HttpResponse]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -128,7 +130,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
     base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         # What S3 is, botocore reads anew for each client, which takes longer than all else that a test does.
-        patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
         with running(base if worker_id == "master" else base.parent) as store:
             yield store
 
@@ -228,3 +230,20 @@ def as_bob(bob: User) -> Client:
 @pytest.fixture
 def as_carol(carol: User) -> Client:
     return _signed_in(carol)
+
+
+@pytest.fixture
+def get(client: Client, bobs_key: str) -> Get:
+    """Get what is below /api/v1/collections/ with Bob's key."""
+
+    def got(path: str, method: str = "GET", **headers: str) -> HttpResponse:
+        headers = {"x-api-key": bobs_key} | headers
+        answer: HttpResponse = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
+        return answer
+
+    return got
+
+
+def content(answer: HttpResponse) -> bytes:
+    """Return all bytes of an answer, which is closed by that."""
+    return b"".join(answer)

@@ -16,6 +16,7 @@ from collections_app.api import files
 from collections_app.api.documentation import Failure
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
 from collections_app.sources import SourceTimeout, SourceUnavailable
+from tests.conftest import content
 from tests.results import (
     make_failed_run,
     make_processing_run,
@@ -50,10 +51,6 @@ def fetch(client: Client, bobs_key: str) -> Iterator[Fetch]:
     yield fetched
     for answer in answers:
         answer.close()
-
-
-def content(answer: HttpResponse) -> bytes:
-    return b"".join(answer)
 
 
 def refused(answer: HttpResponse) -> tuple[int, str]:

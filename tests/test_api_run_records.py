@@ -12,6 +12,7 @@ from collections_app.exports import ask as asking
 from collections_app.exports.make import make_next
 from collections_app.formats.records_file import Format
 from collections_app.models import Collection, Run
+from tests.conftest import content
 from tests.results import make_failed_run, make_processing_run, make_ready_run, records
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,10 +45,6 @@ def fetch(client: Client, bobs_key: str, laptops: Collection) -> Iterator[Fetch]
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
-
-
-def content(answer: HttpResponse) -> bytes:
-    return b"".join(answer)
 
 
 def refused(answer: HttpResponse) -> tuple[int, str]:

@@ -3,13 +3,12 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 from collections_app.models import Collection, FileKind, Run, Team
+from tests.conftest import Get, content
 from tests.results import (
     make_failed_run,
     make_many_pages,
@@ -22,28 +21,10 @@ from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Get = Callable[..., HttpResponse]
-
 
 @pytest.fixture
 def run(laptops: Collection) -> Run:
     return make_ready_run(laptops, records(5), page_size=2)
-
-
-@pytest.fixture
-def get(client: Client, bobs_key: str) -> Get:
-    """Get what is below /api/v1/collections/ with Bob's key."""
-
-    def got(path: str, method: str = "GET", **headers: str) -> HttpResponse:
-        headers = {"x-api-key": bobs_key} | headers
-        answer: HttpResponse = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
-        return answer
-
-    return got
-
-
-def content(answer: HttpResponse) -> bytes:
-    return b"".join(answer)
 
 
 def digest(data: bytes) -> str:

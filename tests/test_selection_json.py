@@ -1,7 +1,6 @@
 """All records of several runs as one JSON list, joined while it is read."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 from django.http import HttpResponse
@@ -15,7 +14,6 @@ from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Get = Callable[..., HttpResponse]
 ADDRESS = "/collections/101/selection.json"
 
 

@@ -5,14 +5,12 @@ import random
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.storage import storages
-from django.http import HttpResponse
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +21,7 @@ from collections_app.bundles.selection import Selection, Unreadable, parse
 from collections_app.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
+from tests.conftest import Get, content
 from tests.results import (
     make_failed_run,
     make_processing_run,
@@ -36,29 +35,12 @@ from tests.upstream import make_account, make_remote_collection, make_remote_run
 pytestmark = pytest.mark.django_db(transaction=True)
 
 AT = datetime(2026, 6, 20, 12, 0, 2, tzinfo=UTC)
-Get = Callable[..., HttpResponse]
 
 
 @pytest.fixture
 def runs(laptops: Collection) -> list[Run]:
     """Runs 1 to 3, of 3, 1 and 2 pages."""
     return [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
-
-
-@pytest.fixture
-def get(client: Client, bobs_key: str) -> Get:
-    """Get what is below /api/v1/collections/ with Bob's key."""
-
-    def got(path: str, method: str = "GET", **headers: str) -> HttpResponse:
-        headers = {"x-api-key": bobs_key} | headers
-        answer: HttpResponse = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
-        return answer
-
-    return got
-
-
-def content(answer: HttpResponse) -> bytes:
-    return b"".join(answer)
 
 
 def members(data: bytes) -> dict[str, bytes]:
