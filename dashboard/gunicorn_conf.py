@@ -1,5 +1,7 @@
 """How gunicorn serves the site: the settings, by the names that gunicorn gives them."""
 
+import contextlib
+import fcntl
 import logging
 import os
 import resource
@@ -35,9 +37,36 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # Where the workers put the figures of /metrics together. In memory as well: on a full disk, writing there
 # would end a worker. Processes that this server starts find it by the name.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder, for as long as this process or a worker has what is returned open. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _new_metrics_folder() -> Path:
+    """Make a folder for this server's figures, and remove those of servers that were killed."""
+    folder = Path(tempfile.mkdtemp(prefix=f"metrics-{os.getpid()}-", dir=worker_tmp_dir))
+    _lock(folder)
+    for other in folder.parent.glob("metrics-*-*"):
+        # Servers in other containers, whose processes can't be seen here, have theirs locked.
+        if not Path("/proc", other.name.split("-")[1]).exists():
+            with contextlib.suppress(OSError):
+                lock = _lock(other)
+                shutil.rmtree(other)
+                os.close(lock)
+    return folder
+
+
 _metrics_folder = Path(os.environ.get(_METRICS, ""))
 if not _metrics_folder.name.startswith(f"metrics-{os.getpid()}-"):  # else it's a reload, by this very process
-    _metrics_folder = Path(tempfile.mkdtemp(prefix=f"metrics-{os.getpid()}-", dir=worker_tmp_dir))
+    _metrics_folder = _new_metrics_folder()
     os.environ[_METRICS] = str(_metrics_folder)
 control_socket_disable = True
 

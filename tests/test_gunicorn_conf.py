@@ -1,18 +1,21 @@
 """How gunicorn serves the site; what it does is in test_delivery_over_http."""
 
 import contextlib
+import fcntl
 import os
 import resource
 import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import prometheus_client  # noqa: F401  # when it is loaded, it looks whether figures go to a folder
 import pytest
 from django.db import OperationalError, connection
 from gunicorn.config import Config
@@ -109,6 +112,28 @@ def test_connections_of_readers_that_stall_are_closed_by_the_kernel(conf: Conf, 
     ):
         conf()["when_ready"](SimpleNamespace(LISTENERS=[tcp, unix]))
         assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
+def test_the_figures_of_servers_that_were_killed_are_removed(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    folder = conf()["worker_tmp_dir"]
+    killed, elsewhere = (Path(tempfile.mkdtemp(prefix=f"metrics-{ended.pid}-", dir=folder)) for _ in range(2))
+    (killed / "counter_1.db").touch()
+    living = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    lock = os.open(elsewhere, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+        new = Path(conf()["_metrics_folder"])
+        assert [each.exists() for each in (killed, elsewhere, living, new)] == [False, True, True, True]
+    finally:
+        os.close(lock)
+        for each in (elsewhere, living, new):
+            each.rmdir()
 
 
 # Stops come before this worker listens to signals.
