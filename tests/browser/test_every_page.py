@@ -164,7 +164,7 @@ def visit(page: Page, address: str, status: int = 200) -> None:
     answer = page.goto(address)
     assert answer
     assert answer.status == status, address
-    assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
+    assert page.evaluate("document.styleSheets[1].cssRules.length") > 50
     check(page)
     check_ids(page)
 
