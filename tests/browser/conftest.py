@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 
 from tests.server import DemoServer
 
@@ -22,6 +22,10 @@ QUIET = (
     "--disable-sync",
 )
 NewPage = Callable[..., Page]
+
+# In milliseconds: several tests share a processor, and each has a browser.
+PATIENCE = 10_000
+expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,7 +76,7 @@ def open_page(
         context = browser.new_context(
             base_url=demo_server.url, storage_state=state, reduced_motion="reduce", **options
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         context.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
         context.on("weberror", lambda error: complaints.append(str(error.error)))
