@@ -9,10 +9,13 @@ from django.core.files.storage import storages
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.models import Collection, ResultFile, Run, Team
+from collections_app.models import Collection, Kind, ResultFile, Run, Team
 from collections_app.preview import background
+from collections_app.result_sets.mirror import mirror_run
+from collections_app.sources import ResultNotFound
 from collections_app.sources import http as transport
 from tests.faults import Fault, FaultProxy, FileServer, random_bytes
+from tests.mirrors import files_of
 from tests.previews import at_once  # noqa: F401
 from tests.results import records
 from tests.test_view_run import HTMX, address, numbers, page, words
@@ -154,3 +157,19 @@ def test_a_disconnected_account(as_bob: Client, run: Run) -> None:
     text = words(page(as_bob, run))
     assert "Main" in text
     assert name(1) in text
+
+
+def test_a_zip_is_offered_once_there_is_one_or_the_files_are_here(
+    as_bob: Client, crawlers: Team, proxy: FaultProxy, server: FileServer
+) -> None:
+    server.contents["category_asins.json"] = json.dumps(records(3)).encode()
+    account = make_account(crawlers, "Main", base_url=proxy.base_url)
+    run = make_remote_run(make_remote_collection(account, kind=Kind.AMAZON_CATEGORY))
+    text = page(as_bob, run)
+    assert numbers(text) == [1, 2, 3]
+    assert "category_asins.csv" in text
+    assert "All as a ZIP" not in text
+    assert as_bob.get(address(run, "all.zip")).status_code == 404
+    assert mirror_run(run, files_of(run), lacking=ResultNotFound) == []
+    assert "All as a ZIP" in page(as_bob, run)
+    assert as_bob.get(address(run, "all.zip")).status_code == 200
