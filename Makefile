@@ -13,7 +13,7 @@ TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
 INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-deps --require-hashes
 
-.PHONY: help run serve test test-scaled-out bench lint format lock screenshot
+.PHONY: help run serve test test-scaled-out bench lint format lock screenshot lighthouse
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -61,6 +61,9 @@ COMPILE = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 
 
 screenshot: $(INSTALLED) $(TOOLS)  ## Take the README's picture anew
 	@$(PYTHON) docs/screenshot.py
+
+lighthouse: $(INSTALLED) $(TOOLS)  ## Measure the pages with Lighthouse, which npm installs
+	@$(PYTHON) docs/lighthouse.py
 
 # A venv needs Python 3.11 or newer. Each candidate is tried, as a name on the PATH may run nothing (a
 # pyenv shim) or lack venv (Debian's python3 alone). A .venv without its stamp was interrupted.

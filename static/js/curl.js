@@ -1,6 +1,6 @@
 // "Copy as curl": while it is on, choosing a file copies the command that downloads it by script,
 // instead of downloading it. So it costs a page of a thousand files one button, and works by mouse,
-// finger and keyboard alike. It stays hidden where the browser lets no page copy.
+// finger and keyboard alike. It isn't there where the browser lets no page copy.
 
 const FEEDBACK_MS = 2000;
 const HINT = "Choose a file to copy its curl command.";
@@ -86,4 +86,6 @@ if (navigator.clipboard) {
     event.preventDefault();
     copy(link, found);
   });
+} else {
+  toggle.remove();
 }
