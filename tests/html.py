@@ -18,8 +18,11 @@ def links(answer: HttpResponse) -> dict[str, str]:
 
 
 def columns(answer: HttpResponse) -> list[str]:
-    """Return the headings of a page's table."""
-    return [text_of(cell) for cell in re.findall(r"<th\b.*?</th>", answer.content.decode(), re.DOTALL)]
+    """Return the headings of a page's table, as they are called where they hold more than that."""
+    found = re.findall(
+        r'<th\b(?:[^>]*? aria-label="([^"]*)")?[^>]*>(.*?)</th>', answer.content.decode(), re.DOTALL
+    )
+    return [unescape(name) or text_of(cell) for name, cell in found]
 
 
 def rows(answer: HttpResponse) -> list[list[str]]:

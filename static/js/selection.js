@@ -1,5 +1,7 @@
-// Runs or pages are selected by checkboxes, one by one or (with Shift) from the last one on. The bar says how
-// much that is, and leads to the ZIP. Without this, the bar is a form with a button, and always there.
+// Runs or pages are selected by checkboxes, one by one, (with Shift) from the last one on, or all that are shown.
+// The bar says how much that is, and leads to the ZIP. Without this, the bar is a form with a button, and always there.
+
+import { announce } from "./swaps.js";
 
 const WAIT_MS = 200;
 
@@ -9,19 +11,36 @@ function watchAll() {
 
 function watch(form) {
   const said = form.querySelector("[data-selected]");
+  const whole = document.querySelector(`[data-pick-all="${form.id}"]`);
   const all = () => [...form.elements].filter((each) => each.type === "checkbox");
   let last = null;
+  let shown = "";
   let timer = 0;
   let request = new AbortController();
 
   function show() {
-    clearTimeout(timer);
-    request.abort();
+    showWhole();
     const query = queryOf(all().filter((box) => box.checked));
     form.hidden = !query;
-    if (!query) return;
+    if (query === shown) return;
+    shown = query;
+    clearTimeout(timer);
+    request.abort();
+    if (!query) {
+      announce("Nothing is selected.");
+      return;
+    }
     said.setAttribute("aria-busy", "true");
     timer = setTimeout(() => ask(query), WAIT_MS);
+  }
+
+  function showWhole() {
+    const boxes = all();
+    const count = boxes.filter((box) => box.checked).length;
+    const box = whole.querySelector("input");
+    whole.hidden = !boxes.length;
+    box.checked = count > 0 && count === boxes.length;
+    box.indeterminate = count > 0 && count < boxes.length;
   }
 
   async function ask(query) {
@@ -36,7 +55,7 @@ function watch(form) {
     }
     said.removeAttribute("aria-busy");
     const news = said.querySelector("[data-announce]");
-    document.getElementById("announcements").textContent = news?.dataset.announce ?? said.textContent;
+    announce(news?.dataset.announce ?? said.textContent);
   }
 
   // "click" also comes from the space bar, and knows about Shift, which "change" doesn't.
@@ -50,6 +69,15 @@ function watch(form) {
     last = target;
     show();
   });
+
+  whole.querySelector("input").addEventListener("change", ({ target }) => {
+    for (const box of all()) box.checked = target.checked;
+    show();
+  });
+
+  // Rows that come or go later.
+  document.addEventListener("htmx:afterSwap", show);
+  document.addEventListener("page:changed", show);
 
   form.querySelector("[data-clear]").addEventListener("click", () => {
     const first = all().find((box) => box.checked);

@@ -3,13 +3,14 @@
 import json
 import zipfile
 
-from playwright.sync_api import Download, Page, expect
+import pytest
+from playwright.sync_api import Download, Page, ViewportSize, expect
 
 from tests.browser.accessibility import check_accessibility
 from tests.browser.conftest import NewPage
 
 RUNS = "/collections/101/download"  # 91 is processing and 89 failed
-NARROW = {"width": 360, "height": 740}
+NARROW: ViewportSize = {"width": 360, "height": 740}
 
 
 def members(download: Download) -> list[str]:
@@ -49,6 +50,51 @@ def test_the_keyboard_selects_a_span_and_clears_it(page: Page) -> None:
     expect(page.locator(".pick:checked")).to_have_count(0)
 
 
+@pytest.mark.parametrize("size", [None, NARROW], ids=["wide", "narrow"])
+def test_all_that_are_shown_are_selected_at_once(open_page: NewPage, size: ViewportSize | None) -> None:
+    page = open_page(**({"viewport": size} if size else {}))
+    page.goto(RUNS)
+    every, bar = page.get_by_label("Select all shown runs"), page.get_by_role("form", name="Selected")
+    count = page.locator(".pick").count()
+    every.press("Space")
+    expect(bar).to_contain_text(f"{count} runs,")
+    expect(page.locator("#announcements")).to_contain_text(f"{count} runs,")
+    expect(page.locator(".pick:checked")).to_have_count(count)
+    page.get_by_label("Select run 88").click()
+    expect(every).to_be_checked(indeterminate=True)
+    expect(bar).to_contain_text(f"{count - 1} runs,")
+    every.click()
+    expect(every).to_be_checked()
+    expect(page.get_by_label("Select run 88")).to_be_checked()
+    every.click()
+    expect(every).not_to_be_checked()
+    expect(bar).to_be_hidden()
+    expect(page.locator("#announcements")).to_have_text("Nothing is selected.")
+
+
+def test_runs_that_are_loaded_later_are_not_among_all_until_they_are_chosen(page: Page) -> None:
+    page.goto(RUNS)
+    every = page.get_by_label("Select all shown runs")
+    every.check()
+    before = page.locator(".pick").count()
+    page.get_by_role("link", name="Load more").click()
+    expect(every).to_be_checked(indeterminate=True)
+    expect(page.locator(".pick:checked")).to_have_count(before)
+    every.click()
+    expect(page.locator(".pick:not(:checked)")).to_have_count(0)
+    page.get_by_role("button", name="Clear").click()
+    expect(every).not_to_be_checked()
+
+
+def test_where_nothing_can_be_selected_there_is_no_select_all(
+    open_page: NewPage, page_without_javascript: Page
+) -> None:
+    for page, path in ((open_page(), f"{RUNS}?state=failed"), (page_without_javascript, RUNS)):
+        page.goto(path)
+        expect(page.get_by_role("row").nth(1)).to_be_visible()
+        expect(page.get_by_label("Select all shown runs")).to_be_hidden()
+
+
 def test_what_can_not_be_downloaded_can_not_be_selected(page: Page) -> None:
     page.goto(RUNS)
     for run in (91, 89):
@@ -77,6 +123,7 @@ def test_a_page_that_is_out_of_date_says_what_is_wrong(page: Page) -> None:
 def test_pages_of_a_run_are_selected_on_its_page(page: Page) -> None:
     page.goto("/collections/101/runs/88/")
     page.get_by_label("Select page 1").click()
+    expect(page.get_by_label("Select all shown pages")).to_be_checked()
     bar = page.get_by_role("form", name="Selected")
     with page.expect_download() as started:
         bar.get_by_role("link", name="Download as one ZIP").click()
