@@ -309,6 +309,21 @@ class TestBounds:
         make_next()
         assert ask(run, CSV).is_under_way
 
+    def test_what_failed_is_not_tried_again_beyond_that(
+        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "MOST_WAITING", 1)
+        failed = ask(run, CSV)
+        Export.objects.update(state=ExportState.FAILED, failure="The disk is full.", failed_at=timezone.now())
+        ask(run, JSONL)
+        assert ask(run, CSV).failure == "The disk is full."
+        with pytest.raises(TooManyWaiting):
+            ask(run, CSV, anew=True)
+        failed.refresh_from_db()
+        assert failed.state == ExportState.FAILED
+        Export.objects.filter(format=Format.JSONL).delete()
+        assert ask(run, CSV, anew=True).state == ExportState.QUEUED
+
     def test_a_run_has_so_many_and_keeps_those_that_are_used(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -96,7 +96,7 @@ def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
     export = _found_or_new(run, wish)
     export.run = run
     if export.state == ExportState.FAILED and not export.is_final:
-        _try_again(export, at_once=anew)
+        _try_again(export, wish, at_once=anew)
     if anew and export.is_ready:
         export.created_at = timezone.now()
         export.save(update_fields=["created_at"])
@@ -137,9 +137,11 @@ def _check_waiting(run: Run) -> None:
         )
 
 
-def _try_again(export: Export, *, at_once: bool) -> None:
+def _try_again(export: Export, wish: Wish, *, at_once: bool) -> None:
     now = timezone.now()
     if at_once or export.failed_at is None or not timedelta() <= now - export.failed_at < _REST:
+        if not _is_quick(export.run, wish):
+            _check_waiting(export.run)
         failed = Export.objects.filter(pk=export.pk, state=ExportState.FAILED)
         failed.update(state=ExportState.QUEUED, failure="", created_at=now, used_at=now, done=0)
         export.refresh_from_db()
