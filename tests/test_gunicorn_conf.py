@@ -22,6 +22,7 @@ from gunicorn.config import Config
 from gunicorn.sock import TCPSocket, UnixSocket
 from pytest_django import Settings
 
+from dashboard.gunicorn_worker import Worker
 from tests.server import ROOT, environment, free_port
 
 INFINITE = resource.RLIM_INFINITY
@@ -167,3 +168,23 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_does_so(tmp_path: Path) -
         finally:
             process.kill()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("in_use", "taken"), [(8, 1), (9, 0)])
+def test_a_crowded_process_lets_the_others_take_a_connection_first(
+    monkeypatch: pytest.MonkeyPatch, in_use: int, taken: int
+) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setblocking(False)
+        stack.enter_context(socket.create_connection(listener.getsockname()))
+
+        def another_takes_it(_seconds: float) -> None:
+            stack.enter_context(listener.accept()[0])
+
+        monkeypatch.setattr("dashboard.gunicorn_worker.time.sleep", another_takes_it)
+        worker = Worker.__new__(Worker)
+        worker.nr_conns, worker.cfg, begun = in_use, SimpleNamespace(threads=10), []
+        worker.enqueue_req = lambda connection: begun.append(stack.enter_context(connection.sock))
+        worker.accept(listener)
+    assert (len(begun), worker.nr_conns) == (taken, in_use + taken)
