@@ -17,6 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.utils import timezone
 
+from collections_app.sqlite.base import DatabaseWrapper
+
 # How many connections the threads of a web process share. Python runs one of them at a time, so more would
 # not be quicker; 8 processes of 10 stay below the 100 that a PostgreSQL server allows by default.
 MOST_CONNECTIONS = 10
@@ -60,13 +62,16 @@ def postgresql(url: str) -> dict[str, Any]:
 
 
 def share_connections() -> None:
-    """Have the threads of this process share a few connections to PostgreSQL, from the next query on.
+    """Have the threads of this process share a few connections, from the next query on.
 
-    For the web processes: they have hundreds of threads, far more than a server takes connections. One that
-    the server has closed is noticed, and replaced, by the request that uses it: when each is tried first, the
-    pool rests ever longer between two that are closed, and all requests wait.
+    For the web processes: they have hundreds of threads, far more than a PostgreSQL server takes connections,
+    and than there is memory for with SQLite. One that the server has closed is noticed, and replaced, by the
+    request that uses it: when each is tried first, the pool rests ever longer between two that are closed,
+    and all requests wait.
     """
-    if connection.vendor == "postgresql":
+    if connection.vendor == "sqlite":
+        DatabaseWrapper.share(MOST_CONNECTIONS, WAIT_SECONDS)
+    else:
         # The connections of all threads have the same object for their settings.
         options: dict[str, Any] = connection.settings_dict["OPTIONS"]
         options["pool"] = {

@@ -181,7 +181,7 @@ TEMPLATES = [
 # Such as postgres://user:password@db.example.com:5432/results. Empty: an SQLite file in the data folder.
 DATABASE_URL = env.str("DATABASE_URL", default="")
 _SQLITE = {
-    "ENGINE": "django.db.backends.sqlite3",
+    "ENGINE": "collections_app.sqlite",
     "NAME": DATA_DIR / "db.sqlite3",
     "OPTIONS": {
         # Writers queue for the lock instead of failing half-way with "database is locked".

@@ -1,0 +1,104 @@
+"""SQLite's connections, a few for all threads of a process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import LifoQueue
+
+import pytest
+from django.db import OperationalError, ProgrammingError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import ConnectionHandler
+
+from collections_app.sqlite.base import DatabaseWrapper
+
+pytestmark = pytest.mark.django_db
+
+MakeAccess = Callable[[], BaseDatabaseWrapper]
+
+
+@pytest.fixture
+def make_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeAccess]:
+    """Return what makes one more thread's access; two connections are shared, for which nobody waits."""
+    monkeypatch.setattr(DatabaseWrapper, "places", None)  # put back afterwards
+    monkeypatch.setattr(DatabaseWrapper, "wait_seconds", 0)
+    DatabaseWrapper.share(2, 0)
+    handler = ConnectionHandler(
+        {"default": {"ENGINE": "collections_app.sqlite", "NAME": tmp_path / "db.sqlite3"}}
+    )
+    made: list[BaseDatabaseWrapper] = []
+
+    def make() -> BaseDatabaseWrapper:
+        made.append(handler.create_connection("default"))
+        return made[-1]
+
+    yield make
+    for access in made:
+        access.close()
+    while not places().empty():
+        if resting := places().get():
+            resting.close()
+
+
+def places() -> LifoQueue:  # type: ignore[type-arg]
+    assert DatabaseWrapper.places is not None
+    return DatabaseWrapper.places
+
+
+def ask(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
+    """Return the connection that it takes to execute a statement."""
+    with access.cursor() as cursor:
+        cursor.execute(statement)
+    return access.connection
+
+
+def test_the_next_thread_has_the_connection_that_one_closed(make_access: MakeAccess) -> None:
+    one, other = make_access(), make_access()
+    used = ask(one)
+    one.close()
+    assert one.connection is None
+    assert ask(other) is used
+
+
+def test_two_at_once_have_one_each(make_access: MakeAccess) -> None:
+    assert ask(make_access()) is not ask(make_access())
+
+
+def test_who_waited_in_vain_opens_another_which_is_closed_afterwards(make_access: MakeAccess) -> None:
+    one, other, third = make_access(), make_access(), make_access()
+    ask(one), ask(other)
+    more = ask(third)
+    third.close()
+    with pytest.raises(Exception, match="closed"):
+        more.execute("SELECT 1")  # type: ignore[attr-defined]
+    one.close()
+    assert places().qsize() == 1
+
+
+def test_one_in_a_transaction_is_nobodys_afterwards(make_access: MakeAccess) -> None:
+    one = make_access()
+    ask(one, "CREATE TABLE seen (number)")
+    used = ask(one, "BEGIN")
+    ask(one, "INSERT INTO seen VALUES (1)")
+    one.close()
+    other = make_access()
+    assert ask(other) is not used
+    with other.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM seen").fetchone() == (0,)
+
+
+def test_one_that_failed_is_nobodys_afterwards(make_access: MakeAccess) -> None:
+    one = make_access()
+    used = ask(one)
+    with pytest.raises((OperationalError, ProgrammingError)):
+        ask(one, "SELECT * FROM nowhere")
+    one.close()
+    assert ask(make_access()) is not used
+    assert places().qsize() == 1
+
+
+def test_a_database_that_cannot_be_opened_costs_no_place(make_access: MakeAccess, tmp_path: Path) -> None:
+    (tmp_path / "db.sqlite3").mkdir()
+    for _ in range(5):
+        with pytest.raises(OperationalError):
+            ask(make_access())
+    assert places().qsize() == 2
