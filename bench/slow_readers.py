@@ -146,8 +146,8 @@ async def beside_readers(site: Server, path: str, keys: list[str], readers: int,
     while len(begun) < readers and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
     await asyncio.sleep(3 * SLOW_SECONDS)
+    grown = site.memory("VmRSS") - before  # what pages leave behind, another 10 MiB, isn't the readers'
     answered = await asyncio.to_thread(ask_for_pages, site, pages)
-    grown = site.memory("VmRSS") - before
     sent = begun.count(requests.codes.ok)
     stop.set()
     await asyncio.gather(*reading)

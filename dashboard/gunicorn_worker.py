@@ -26,7 +26,7 @@ REQUEST_SECONDS = 15
 # With so many of its threads in use, a process lets the others take a new connection first, for so long.
 # From here on it refuses downloads (collections_app/delivery/streams.py), while another may have room.
 CROWDED = 9 / 10
-COURTESY_SECONDS = 0.02
+COURTESY_SECONDS = 0.05
 
 # The signals that end a worker.
 STOPS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
