@@ -229,7 +229,7 @@ def test_a_mistake_of_ours_is_a_traceback_for_the_operator(
         password = "-".join(["canary", "in", "a", "variable"])  # noqa: F841
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("collections_app.views.collections._with_latest_runs", broken)
+    monkeypatch.setattr("collections_app.views.collections.with_latest_runs", broken)
     as_bob.raise_request_exception = False
     answer = as_bob.get("/collections/")
     problem, line = lines()

@@ -11,10 +11,6 @@ from typing import Any
 
 from django.db.backends.sqlite3 import base
 
-# How long to wait for another thread's connection. Those who have one may all be waiting for the one writer
-# that SQLite lets in; readers needn't, so who waited in vain opens one.
-PATIENCE_SECONDS = 5.0
-
 _Places = queue.LifoQueue[sqlite3.Connection | None]
 
 
