@@ -156,4 +156,4 @@ class TestDeletingARun:
 
     def test_nobody_is_led_there(self, as_adam: Client, remote: Collection) -> None:
         make_remote_run(remote)
-        assert "Delete run" not in download(as_adam, remote).content.decode()
+        assert "Delete&hellip;" not in download(as_adam, remote).content.decode()

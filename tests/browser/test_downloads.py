@@ -101,7 +101,7 @@ def test_a_name_of_any_characters_survives(page: Page, demo_server: DemoServer) 
 def test_deleting_is_offered_in_the_row_that_one_is_at(page: Page) -> None:
     page.goto("/collections/101/download")
     row = row_of(page, 88)
-    delete = row.get_by_role("link", name="Delete run")
+    delete = row.get_by_role("link", name="Delete… (run")
     expect(delete).to_have_css("opacity", "0")
     row.hover()
     expect(delete).to_have_css("opacity", "1")
@@ -116,4 +116,4 @@ def test_deleting_is_offered_in_the_row_that_one_is_at(page: Page) -> None:
 def test_without_a_mouse_deleting_is_always_offered(open_page: NewPage) -> None:
     page = open_page(has_touch=True, is_mobile=True)
     page.goto("/collections/101/download")
-    expect(row_of(page, 88).get_by_role("link", name="Delete run")).to_have_css("opacity", "1")
+    expect(row_of(page, 88).get_by_role("link", name="Delete… (run")).to_have_css("opacity", "1")

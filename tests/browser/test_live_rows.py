@@ -143,7 +143,7 @@ def test_a_run_goes_on_and_completes_while_one_looks(watched: Page, scrape: Scra
 
 
 def test_the_focus_and_the_place_stay(watched: Page, scrape: Scrape) -> None:
-    delete = watched.get_by_role("link", name="Delete run… (run 41)")
+    delete = watched.get_by_role("link", name="Delete… (run 41)")
     delete.focus()
     watched.evaluate("scrollTo(0, 900)")
     looked_at = watched.locator("#run-25")
