@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
+from collections_app.database import MOST_CONNECTIONS
 from tests import databases
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
@@ -386,12 +387,13 @@ def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
 def test_a_download_holds_no_connection_to_the_database(server: Server) -> None:
     # Each connection has it open; the worker keeps one for itself, and those that its threads share.
     log = str(server.data_dir / "db.sqlite3-wal")
+    downloads = MOST_CONNECTIONS + 2
     with contextlib.ExitStack() as readers:
-        for _ in range(8):
+        for _ in range(downloads):
             readers.enter_context(server.slow_reader(SPARSE))
         stored = str(server.stored(SPARSE))
-        assert eventually(lambda: server.open_files().count(stored) >= 8)
-        assert server.open_files().count(log) < 8
+        assert eventually(lambda: server.open_files().count(stored) >= downloads)
+        assert server.open_files().count(log) < downloads
 
 
 def test_a_name_of_ten_thousand_characters_is_not_found(server: Server) -> None:
