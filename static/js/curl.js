@@ -2,39 +2,40 @@
 // instead of downloading it. So it costs a page of a thousand files one button, and works by mouse,
 // finger and keyboard alike. It isn't there where the browser lets no page copy.
 
+import { announce } from "./swaps.js";
+
 const FEEDBACK_MS = 2000;
 const HINT = "Choose a file to copy its curl command.";
 const FILE =
-  /^\/collections\/(\d+)\/(?:runs\/(\d+)\/files\/(.+)|(runs\/\d+\/(?:records\.\w+|all\.zip|manifest\.json)|selection\.\w+))$/;
+  /^\/collections\/\d+\/(?:runs\/(\d+)\/(?:files\/.+|records\.\w+|all\.zip|manifest\.json)|selection\.\w+)$/;
+const ORIGINAL = /^\/collections\/(\d+)\/runs\/(\d+)\/files\//;
 
 const toggle = document.querySelector("[data-curl]");
 const bar = document.querySelector("[data-curl-bar]");
 const hint = bar.querySelector("p");
 
-function announce(text) {
-  document.getElementById("announcements").textContent = text;
-}
-
 // The address of the same file for scripts, with everything quoted that means something to a shell.
-function addressOf(link, [, collection, run, file, made]) {
+function addressOf(link) {
   const api = new URL(toggle.dataset.curl, location).href;
-  const path = file ? `results/${collection}/${run}/${file}` : `collections/${collection}/${made}`;
+  const path = link.pathname.replace(ORIGINAL, "/results/$1/$2/").slice(1);
   return (api + path + link.search).replace(
     /[^\w\-.~:/?=&%,]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   );
 }
 
-function nameOf(link, [, , , file, made]) {
-  const name = link.download || (file ? decodeURIComponent(file) : made.split("/").at(-1));
-  return name.replace(/["$`\\!/]/g, "_");
+// With the run's number, as the lists of all runs have one name, and they would overwrite each other.
+function nameOf(link, run) {
+  const name = (link.download || decodeURIComponent(link.pathname.split("/").at(-1))).replace(/["$`\\!/]/g, "_");
+  return !run || name.match(/\d+/g)?.includes(run) ? name : `run_${run}_${name}`;
 }
 
-function commandOf(link, found) {
+// Without `-C -`: it would go on in whatever has that name, and of another file there make a mixture.
+function commandOf(link, run) {
   return [
-    `curl -f -C - -o "${nameOf(link, found)}" \\`,
+    `curl -f -o "${nameOf(link, run)}" \\`,
     '  -H "x-api-key: YOUR_API_KEY" \\',
-    `  "${addressOf(link, found)}"`,
+    `  "${addressOf(link)}"`,
   ].join("\n");
 }
 
@@ -56,10 +57,10 @@ function leave() {
   if (hadFocus) toggle.focus();
 }
 
-async function copy(link, found) {
+async function copy(link, run) {
   const what = link.textContent.replace(/\s+/g, " ").trim();
   try {
-    await navigator.clipboard.writeText(commandOf(link, found));
+    await navigator.clipboard.writeText(commandOf(link, run));
   } catch {
     hint.textContent = "This browser didn't let the page copy it.";
     announce(hint.textContent);
@@ -84,7 +85,7 @@ if (navigator.clipboard) {
     const found = isOn() && link && FILE.exec(link.pathname);
     if (!found || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    copy(link, found);
+    copy(link, found[1]);
   });
 } else {
   toggle.remove();

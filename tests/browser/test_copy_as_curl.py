@@ -34,7 +34,7 @@ def test_a_file_is_copied_and_the_command_downloads_it(
     expect(runs.locator("#announcements")).to_have_text("Copied: Page 1 of run 88")
     command = copied(runs)
     assert command.splitlines() == [
-        f'curl -f -C - -o "{PAGE}" \\',
+        f'curl -f -o "{PAGE}" \\',
         '  -H "x-api-key: YOUR_API_KEY" \\',
         f'  "{demo_server.url}/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json"',
     ]
@@ -42,9 +42,10 @@ def test_a_file_is_copied_and_the_command_downloads_it(
     line = command.replace("YOUR_API_KEY", demo_server.api_key).replace("curl ", f"{curl} -sS ", 1)
     subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, timeout=30)
     content = stored.read_bytes()
-    stored.write_bytes(content[:1000])  # interrupted: the same command goes on
-    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, timeout=30)
-    assert stored.read_bytes() == content
+    stored.write_bytes(b"of another run")
+    for _ in range(2):  # over what has that name, and over what is whole already
+        subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, timeout=30)
+        assert stored.read_bytes() == content
     assert content.startswith(b"[")
 
 
@@ -73,7 +74,7 @@ def test_rows_that_are_loaded_later_and_lists_of_categories(runs: Page) -> None:
     runs.get_by_role("button", name="Copy as curl").click()
     runs.get_by_role("link", name="Download CSV of run 14").click()
     expect(runs.locator("#announcements")).to_have_text("Copied: Download CSV of run 14")
-    assert '-o "category_asins.csv"' in copied(runs)
+    assert '-o "run_14_category_asins.csv"' in copied(runs)
 
 
 def test_done_gives_the_focus_back(runs: Page) -> None:
@@ -96,7 +97,7 @@ def test_a_name_means_nothing_to_the_shell(runs: Page) -> None:
     runs.locator("#hostile").click()
     expect(runs.locator("#hostile")).to_have_class("pill copied")
     lines = copied(runs).splitlines()
-    assert lines[0] == 'curl -f -C - -o "_(x)_y__\'_€.json" \\'
+    assert lines[0] == 'curl -f -o "run_88__(x)_y__\'_€.json" \\'
     assert lines[2].endswith('/results/101/88/%24%28x%29%60y%60%21%27%22%E2%82%AC.json?columns=a,%24b%60"')
 
 
