@@ -62,7 +62,7 @@ def test_every_answer_is_declared(document: dict[str, Any]) -> None:
     for path in SELECTIONS:
         assert list(document["paths"][path]["get"]["responses"]) == [*answers, "400"]
     for path in RECORDS:
-        assert list(document["paths"][path]["get"]["responses"]) == [*answers, "202", "400"]
+        assert list(document["paths"][path]["get"]["responses"]) == [*answers, "202", "400", "500"]
 
 
 def test_the_example_is_the_vendors(document: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_every_example_is_as_declared(document: dict[str, Any]) -> None:
     of_a_file = [401, 403, 404, 405, 429, 502, 504]
     of_the_list = [200, 400, 401, 403, 405, 413, 502, 504]
     of_runs = of_a_file * (1 + len(RUN_FILES))
-    of_records = [*of_a_file, 202, 400] * len(RECORDS)
+    of_records = [*of_a_file, 202, 400, 500] * len(RECORDS)
     of_selections = [*of_a_file, 400] * len(SELECTIONS)
     assert codes == [*of_the_list, *of_runs, *of_records, *of_selections]
 

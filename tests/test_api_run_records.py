@@ -1,17 +1,21 @@
 """GET and HEAD /api/v1/collections/{collection_id}/runs/{runner_id}/records.{file_format}."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.api.documentation import Failure, NotYet
 from collections_app.exports import ask as asking
 from collections_app.exports.make import make_next
 from collections_app.formats.records_file import Format
-from collections_app.models import Collection, Run
+from collections_app.models import Collection, Export, Run
 from tests.conftest import content
 from tests.results import make_failed_run, make_processing_run, make_ready_run, records
 
@@ -98,12 +102,20 @@ def test_too_many_are_waited_for(
     assert (refused(answer)[0], answer.headers["Retry-After"]) == (429, "2")
 
 
-def test_what_failed_says_why(run: Run, fetch: Fetch, slowly: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch("records.csv")
-    monkeypatch.setattr("collections_app.exports.make.write_records", lambda *args, **options: 1 / 0)
-    make_next()
-    state = NotYet.model_validate_json(fetch("records.csv").content).data
-    assert (state.state, state.reason[:25]) == ("failed", "Something went wrong on o")
+def test_what_failed_is_an_error_and_is_tried_again_after_a_while(run: Run, fetch: Fetch) -> None:
+    file = run.files.get(position=2)
+    storage = storages["results"]
+    with storage.open(file.key) as stored:
+        whole = stored.read()
+    storage.delete(file.key)
+    for _ in range(2):
+        failed = fetch("records.csv")
+        assert refused(failed) == (500, "The file is missing from the results storage. Tell the operator.")
+        assert "Retry-After" not in failed.headers
+    storage.save(file.key, ContentFile(whole))
+    assert fetch("records.csv").status_code == 500
+    Export.objects.update(failed_at=timezone.now() - timedelta(seconds=11))
+    assert fetch("records.csv").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -304,9 +304,13 @@ class TestFormats:
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
         api.is_dashboard = True
-        api.converted = {"records.csv": {"state": "failed", "reason": "The disk is full."}}
+        api.converted = {"records.csv": {"state": "running", "done": 1, "total": 2}}
+        failure = (500, {}, envelope(500, "The disk is full."))
+        api.instead = lambda asked: failure if len(api.asked_for("records.csv")) == 2 else None
         assert do_pull("--format", "csv", "--wait") == 1
-        assert "The server could not make it. The disk is full." in capsys.readouterr().err
+        assert capsys.readouterr().err == (
+            "pull: Run 88, records.csv: The server failed (code 500). It says: The disk is full.\n"
+        )
 
     @pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
     def test_the_vendor_has_none_of_them(

@@ -91,10 +91,9 @@ class Runs(_Exact):
 class Making(_Exact):
     """How far a file is that is being made."""
 
-    state: Literal["queued", "running", "failed"]
+    state: Literal["queued", "running"]
     done: int = Field(description="How many records are done.")
     total: int = Field(description="Of how many.")
-    reason: str = Field("", description="Why it failed; asked for again, it is tried again.")
 
 
 class NotYet(_Exact):
@@ -328,13 +327,15 @@ _MAKING = {"state": "running", "done": 120_000, "total": 250_000}
 _RECORDS = (
     "Every record of a run in one file, whatever its own files are. A small one is made at once. A large "
     "one is made in the background: the answer is 202 until it is there, so repeat the call, after "
-    "`Retry-After`, until it is 200. From then on it is a file like any other: it can be resumed and fetched "
-    "in parts. It is kept for as long as somebody wants it, and made anew after that."
+    "`Retry-After`, for as long as it is 202. Then it is a file like any other: it can be resumed and "
+    "fetched in parts. It is kept for as long as somebody wants it, and made anew after that. Where it could "
+    "not be made, the answer is 500 with the reason, and whoever asks 10 seconds later or more has it tried "
+    "again; where it never can be, such as without a column of that name, the answer is 400."
 )
 RUN_RECORDS = _run_file("run_records", _RUNS, "Records in any format", _RECORDS, latest=False)
 LATEST_RECORDS = _run_file("latest_records", _RUNS, "Records in any format", _RECORDS, latest=True)
 for _operation in (RUN_RECORDS, LATEST_RECORDS):
-    _operation["response"] = {**_FILE_ANSWERS, 202: NotYet, 400: Failure}
+    _operation["response"] = {**_FILE_ANSWERS, 202: NotYet, 400: Failure, 500: Failure}
     _operation["openapi_extra"] = {
         "responses": {
             **_FILE_EXAMPLES,
@@ -347,6 +348,7 @@ for _operation in (RUN_RECORDS, LATEST_RECORDS):
                 },
             },
             400: _refusal(400, "No record has a column “asn”. The columns are: asin, title."),
+            500: _refusal(500, "The file is missing from the results storage. Tell the operator."),
         },
         "parameters": [
             _query(

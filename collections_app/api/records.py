@@ -72,9 +72,8 @@ def _wish(request: HttpRequest, name: str) -> Wish:
 
 
 def _not_yet(export: Export) -> HttpResponseBase:
-    if export.is_final:
-        raise Refused(400, export.failure)
-    state = {"state": export.state, "done": export.done, "total": export.total}
+    """Raises Refused where it failed: for good (400), or until it is tried again by who asks later (500)."""
     if export.state == ExportState.FAILED:
-        state["reason"] = export.failure
+        raise Refused(400 if export.is_final else 500, export.failure)
+    state = {"state": export.state, "done": export.done, "total": export.total}
     return accepted(state, retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -680,11 +680,7 @@ class Download:
                 self._wait_for(answer)
 
     def _wait_for(self, answer: Any) -> None:
-        """Wait as an answer of 202 asks for, as long as there is time. Raises Problem, NotReady."""
-        envelope = json_of(answer, "answer")
-        data = envelope.get("data") if isinstance(envelope, dict) else None
-        if isinstance(data, dict) and data.get("state") == "failed":
-            raise Problem(f"The server could not make it. {text_of(data.get('reason'))}".strip())
+        """Wait as an answer of 202 asks for, as long as there is time. Raises NotReady."""
         left = self.how.until - time.monotonic()
         if left <= 0:
             raise NotReady("It is being made, and is not ready yet.")
