@@ -300,6 +300,22 @@ class TestFormats:
         assert do_pull("--format", "csv", "--columns", "asin,a b") == 3
         assert do_pull("--format", "csv") == 0  # other columns are another file
 
+    def test_a_run_that_has_no_such_column_keeps_nobody_from_the_others(
+        self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        api.is_dashboard = True
+        api.converted = {"records.csv": b"asin\n"}
+        refusal = (400, {}, envelope(400, "No record has a column “asin”."))
+        api.instead = lambda asked: refusal if "/runs/88/records" in asked.path else None
+        assert do_pull("--all", "--format", "csv", "--columns", "asin") == 1
+        assert pulled(output) == {"87/records.csv": b"asin\n"}
+        said = capsys.readouterr()
+        assert said.err == (
+            "pull: Run 88, records.csv: The server refuses this (code 400). "
+            "It says: No record has a column “asin”.\n"
+        )
+        assert said.out.startswith("Collection 101, 2 runs: 1 new file (5 bytes), 1 failed, in ")
+
     def test_one_that_can_not_be_made(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -94,8 +94,16 @@ _T = TypeVar("_T")
 class Problem(Exception):
     """One thing can't be done; the others may be. Its text is for people."""
 
+    code = FAILED  # what a pull ends with that comes no further
 
-class Missing(Problem):
+
+class Refusal(Problem):
+    """The server refuses this one thing."""
+
+    code = REFUSED
+
+
+class Missing(Refusal):
     """There is nothing at this address."""
 
 
@@ -129,6 +137,7 @@ class Stopped(Exception):
 
 _STOPS = {
     401: "The server doesn't accept the API key.",
+    402: "The server asks for a payment first.",
     403: "This is not allowed with this API key.",
 }
 _PASSING = {429, 502, 503, 504}
@@ -146,8 +155,10 @@ def problem_of(code: int, reason: str, pause: float | None = None) -> Problem:
             "The server sends us to another address, which is not followed, as the API key would go along. "
             "Correct --base-url."
         )
+    if code in _STOPS:
+        return Stop(_STOPS[code] + said)
     if 400 <= code < 500:
-        return Stop(_STOPS.get(code, f"The server refuses this (code {code}).") + said)
+        return Refusal(f"The server refuses this (code {code}).{said}")
     return Problem(f"The server failed (code {code}).{said}")
 
 
@@ -254,10 +265,8 @@ class Server:
             raise not_understood("list of runs")
         if not is_true(envelope["status"]):  # the vendor refuses with HTTP 200 too
             problem = problem_of(integer(envelope.get("code")) or 0, text_of(envelope.get("data")))
-            if isinstance(problem, Missing):
-                if skip:
-                    return []
-                raise Stop(str(problem))
+            if isinstance(problem, Missing) and skip:
+                return []
             raise problem
         if not isinstance(envelope.get("data"), list):
             raise not_understood("list of runs")
@@ -1343,7 +1352,7 @@ def main(arguments: list[str] | None = None) -> int:
         return NOT_READY
     except Problem as problem:
         voice.complain(str(problem))
-        return problem.code if isinstance(problem, Stop) else FAILED
+        return problem.code
     except OSError as error:
         voice.complain(f"{error.filename or options.output}: {error.strerror or error}.")
         return FAILED
