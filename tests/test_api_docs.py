@@ -57,12 +57,19 @@ def test_the_ids_of_an_address_are_integers(document: dict[str, Any]) -> None:
 def test_every_answer_is_declared(document: dict[str, Any]) -> None:
     assert list(document["paths"][LIST]["post"]["responses"]) == ["200"]
     answers = ["200", "206", "304", "401", "403", "404", "405", "412", "416", "429", "502", "504"]
+    of_a_run = {path: ["409"] if path.startswith(RUN) else [] for path in [FILE, *RUN_FILES, *RECORDS]}
     for path in [FILE, *RUN_FILES]:
-        assert list(document["paths"][path]["get"]["responses"]) == answers
+        assert list(document["paths"][path]["get"]["responses"]) == [*answers, *of_a_run[path]]
     for path in SELECTIONS:
         assert list(document["paths"][path]["get"]["responses"]) == [*answers, "400"]
     for path in RECORDS:
-        assert list(document["paths"][path]["get"]["responses"]) == [*answers, "202", "400", "500"]
+        assert list(document["paths"][path]["get"]["responses"]) == [
+            *answers,
+            "202",
+            "400",
+            "500",
+            *of_a_run[path],
+        ]
 
 
 def test_the_example_is_the_vendors(document: dict[str, Any]) -> None:
@@ -84,8 +91,8 @@ def test_every_example_is_as_declared(document: dict[str, Any]) -> None:
                         {200: Runs, 202: NotYet}.get(example["code"], Failure).model_validate(example)
     of_a_file = [401, 403, 404, 405, 429, 502, 504]
     of_the_list = [200, 400, 401, 403, 405, 413, 502, 504]
-    of_runs = of_a_file * (1 + len(RUN_FILES))
-    of_records = [*of_a_file, 202, 400, 500] * len(RECORDS)
+    of_runs = [*of_a_file, *[*of_a_file, 409, *of_a_file] * 2]
+    of_records = [*of_a_file, 202, 400, 500, 409, *of_a_file, 202, 400, 500]
     of_selections = [*of_a_file, 400] * len(SELECTIONS)
     assert codes == [*of_the_list, *of_runs, *of_records, *of_selections]
 

@@ -143,7 +143,7 @@ def test_a_run_that_is_not_ready(laptops: Collection, fetch: Fetch) -> None:
     make_processing_run(laptops, records(1))
     make_failed_run(laptops)
     assert refused(fetch("records.csv", number=1))[0] == 404
-    assert refused(fetch("records.csv", number=2)) == (404, "Run 2 failed, so it has no files.")
+    assert refused(fetch("records.csv", number=2)) == (409, "Run 2 failed, so it has no files.")
     assert refused(fetch("records.csv", number=3)) == (404, "This collection has no run 3.")
 
 

@@ -159,6 +159,18 @@ class TestWhichRuns:
         assert do_pull("--run", 89) == 4
         assert capsys.readouterr().out == "Run 89 of collection 101 is not ready yet.\n"
 
+    def test_a_run_that_failed_is_not_waited_for(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        failed = (409, {}, envelope(409, "Run 89 failed, so it has no files."))
+        api.instead = lambda asked: failed if asked.path.endswith("/runs/89/manifest.json") else None
+        assert do_pull("--run", 89, "--wait") == 1
+        assert capsys.readouterr().err == "pull: Run 89 of collection 101 failed, so it has no files.\n"
+
+    def test_none_that_began_since(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+        assert do_pull("--since", "2027-01-01") == 4
+        assert capsys.readouterr().out == "No run of collection 101 has begun since 2027-01-01 00:00 UTC.\n"
+
     @pytest.mark.parametrize("which", [["--run", 89], ["--latest"], ["--all"]])
     def test_it_waits_for_a_run_to_be_ready(
         self, api: ResultsApi, do_pull: Pull, output: Path, which: list[object]
@@ -519,6 +531,17 @@ class TestNetworks:
     ) -> None:
         assert do_pull(base_url=f"{scheme}:{api.port}/api/v1") == exit_code
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+    def test_an_address_without_the_path_of_the_api(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        site = api.base_url.removesuffix("/api/v1")
+        page = (404, {"Content-Type": "text/html"}, b"<!doctype html>")
+        api.instead = lambda asked: page
+        assert do_pull(base_url=site) == 1
+        assert capsys.readouterr().err == (
+            f"pull: There is no API at {site}. Is --base-url right? It usually ends in /api/v1.\n"
+        )
 
     def test_nobody_answers(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
         assert do_pull(base_url="http://127.0.0.1:1/api/v1") == 1
@@ -954,6 +977,7 @@ class TestTheSite:
         assert do_pull("--all", base_url=url) == 0
         assert len({name.partition("/")[0] for name in pulled(output)}) > 50
         assert do_pull("--run", 91, base_url=url) == 4
+        assert do_pull("--run", 89, base_url=url) == 1
 
     def test_over_a_network_that_cuts_every_connection(
         self, demo_server: DemoServer, do_pull: Pull, output: Path

@@ -360,3 +360,9 @@ for _operation in (RUN_RECORDS, LATEST_RECORDS):
             _query("excel", "`1`: a CSV that spreadsheets open without harm.", "1"),
         ],
     }
+for _operation in (RUN_MANIFEST, RUN_ALL, RUN_RECORDS):
+    _operation["response"] = {**_operation["response"], 409: Failure}
+    _operation["openapi_extra"]["responses"] = {
+        **_operation["openapi_extra"]["responses"],
+        409: _refusal(409, "Run 88 failed, so it has no files."),
+    }

@@ -12,6 +12,7 @@ from collections_app.api.body import MAX_INTEGER
 from collections_app.api.envelope import Refused, failure
 from collections_app.delivery import Reader, deliver
 from collections_app.models import ApiKey, Collection, Run
+from collections_app.models.runs import RunFailed
 from collections_app.sources import Deliverable, latest_run
 
 COLLECTIONS = "/api/v1/collections"
@@ -37,13 +38,17 @@ def find_collection(request: HttpRequest, collection_id: str) -> tuple[Collectio
 def find_run(request: HttpRequest, collection_id: str, runner_id: str) -> tuple[Run, Reader]:
     """Return the ready run of that number, and who calls.
 
-    Raises Refused, PermissionDenied, NotDownloadable.
+    Raises Refused, for a run that failed with 409, so that a script knows not to wait; PermissionDenied;
+    NotDownloadable.
     """
     key = calling_key(request)
     collection_number = in_path("collection_id", collection_id)
     run_number = in_path("runner_id", runner_id)
     collection, _ = access.collection_of([key.membership], collection_number)
-    return collection.runs.ready_run(run_number), reader_with(key)
+    try:
+        return collection.runs.ready_run(run_number), reader_with(key)
+    except RunFailed as error:
+        raise Refused(409, str(error)) from None
 
 
 def find_latest_run(request: HttpRequest, collection_id: str) -> tuple[Run, Reader]:

@@ -258,6 +258,10 @@ class Server:
     def _entries(self, collection: int, skip: int) -> list[Any]:
         question = {"collection_id": collection, "skip": skip, "limit": RUNS_AT_ONCE}
         with self.ask("/schedules/collections/results/download/", question=question) as answer:
+            if answer.status_code == 404:
+                raise Problem(
+                    f"There is no API at {self.base_url}. Is --base-url right? It usually ends in /api/v1."
+                )
             if answer.status_code != 200:
                 raise refusal_of(answer)
             envelope = json_of(answer, "list of runs")
@@ -272,11 +276,20 @@ class Server:
             raise not_understood("list of runs")
         return list(envelope["data"])
 
+    def has_failed(self, run: Run) -> bool:
+        """Whether a run has no files and never will. The dashboard alone tells, and not in its list."""
+
+        def attempt() -> bool:
+            with self.ask(manifest_of(run)) as answer:
+                return bool(answer.status_code == 409)
+
+        return patiently(attempt)
+
     def manifest(self, run: Run) -> dict[str, dict[str, Any]] | None:
         """Return what is known of a run's files by their names; None where the server knows no manifests."""
 
         def attempt() -> Any:
-            with self.ask(f"/collections/{run.collection}/runs/{run.number}/manifest.json") as answer:
+            with self.ask(manifest_of(run)) as answer:
                 if answer.status_code == 404:
                     return None
                 if answer.status_code != 200:
@@ -289,6 +302,11 @@ class Server:
             return None
         files = [entry for entry in manifest["files"] if isinstance(entry, dict)]
         return {str(entry.get("name")): entry for entry in files}
+
+
+def manifest_of(run: Run) -> str:
+    """Return the address of a run's manifest."""
+    return f"/collections/{run.collection}/runs/{run.number}/manifest.json"
 
 
 def refusal_of(answer: Any) -> Problem:
@@ -1077,18 +1095,27 @@ def chosen(server: Server, options: argparse.Namespace) -> tuple[list[Run], list
 
 
 def awaited(server: Server, options: argparse.Namespace, until: float) -> list[Run]:
-    """Return the ready runs that were asked for; waits for one, as long as there is time. Raises NotReady."""
+    """Return the ready runs that were asked for; waits for one, as long as there is time. Raises Problem."""
     while True:
         ready, unready = chosen(server, options)
         if ready:
             return ready
+        if options.run is not None and server.has_failed(unready[0]):
+            raise Problem(f"Run {options.run} of collection {options.collection} failed, so it has no files.")
         left = until - time.monotonic()
         if left <= 0:
-            of = f"of collection {options.collection} is"
-            raise NotReady(
-                f"Run {unready[0].number} {of} not ready yet." if unready else f"No run {of} ready yet."
-            )
+            raise NotReady(not_ready(unready, options))
         time.sleep(min(POLL, left))
+
+
+def not_ready(unready: list[Run], options: argparse.Namespace) -> str:
+    """Return in words why there is nothing to pull yet."""
+    of = f"of collection {options.collection}"
+    if unready:
+        return f"Run {unready[0].number} {of} is not ready yet."
+    if options.since:
+        return f"No run {of} has begun since {options.since:%Y-%m-%d %H:%M %Z}."
+    return f"No run {of} is ready yet."
 
 
 def items_of(server: Server, run: Run, options: argparse.Namespace) -> list[Item]:

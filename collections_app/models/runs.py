@@ -28,6 +28,10 @@ class NotDownloadable(Exception):
     """There is nothing to download there; the message says why, in plain English."""
 
 
+class RunFailed(NotDownloadable):
+    """The run ended without files, so waiting for them is in vain."""
+
+
 @dataclass(frozen=True)
 class Cursor:
     """A place in the list of runs, newest first: the run of this time and number.
@@ -99,7 +103,7 @@ def _ready(number: int, run: "Run | None") -> "Run":
     if run.state == State.PROCESSING:
         raise NotDownloadable(f"Run {number} is still processing. Try again once it is completed.")
     if run.state == State.FAILED:
-        raise NotDownloadable(f"Run {number} failed, so it has no files.")
+        raise RunFailed(f"Run {number} failed, so it has no files.")
     return run
 
 
