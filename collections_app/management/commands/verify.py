@@ -66,9 +66,11 @@ class Command(BaseCommand):
                 with tqdm.external_write_mode():
                     for problem in problems:
                         self.stderr.write(f"{name}: {problem}")
-        self.stdout.write(f"{count(whole, 'run')} verified: all files are whole.")
+        self.stdout.write(f"{count(whole, 'run')} verified and whole.")
         if damaged:
-            raise CommandError(f"{count(damaged, 'run')} could not be verified; see above.")
+            raise CommandError(
+                f"In {count(damaged, 'run')} files are damaged, missing, or could not be verified; see above."
+            )
 
 
 def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:
