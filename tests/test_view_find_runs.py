@@ -125,15 +125,21 @@ class TestByDay:
         )
 
     @pytest.mark.parametrize("name", ["from", "to", "on"])
-    @pytest.mark.parametrize("day", ["x", "2026-02-30", "20/06/2026", "0001-01-01", "9999-12-31", "20260620"])
+    @pytest.mark.parametrize("day", ["x", "2026-02-30", "20/06/2026", "0000-01-01", "20260620"])
     def test_a_day_that_there_is_not(self, as_bob: Client, name: str, day: str) -> None:
         answer = as_bob.get(ADDRESS, {name: day})
         assert answer.status_code == 400
         assert "A day looks like this: 2026-06-20." in answer.content.decode()
 
     def test_the_first_and_the_last_day_there_are(self, as_bob: Client) -> None:
-        asked = {"from": "1970-01-01", "to": "8999-12-31", "zone": "Pacific/Kiritimati"}
-        assert len(found(as_bob, **asked)) == 8
+        for first, last in [("1970-01-01", "8999-12-31"), ("1900-01-01", "9999-12-31")]:
+            for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+                assert len(found(as_bob, **{"from": first, "to": last, "zone": zone})) == 8
+        assert found(as_bob, **{"from": "9999-12-31"}) == found(as_bob, to="0001-01-01") == []
+
+    def test_going_to_a_day_beyond_all_runs(self, as_bob: Client) -> None:
+        assert len(rows(as_bob.get(ADDRESS, {"on": "9999-12-31"}, follow=True))) == 8
+        assert rows(as_bob.get(ADDRESS, {"on": "0001-01-01"}, follow=True)) == []
 
     def test_going_to_a_day_shows_its_runs_and_those_before(self, as_bob: Client) -> None:
         answer = as_bob.get(ADDRESS, {"on": "2026-06-19"}, follow=True)

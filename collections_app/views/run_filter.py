@@ -14,7 +14,9 @@ from django.utils.functional import cached_property
 from collections_app.models import State
 from collections_app.models.runs import Cursor, RunQuerySet
 
-_DAY = re.compile(r"(19[7-9]\d|[2-8]\d{3})-\d\d-\d\d", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# No run is of a day before or after; of these, every time zone knows when they begin and end.
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(8999, 12, 31)
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,12 @@ class RunFilter:
 
 
 def parse_day(text: str) -> date | None:
-    """Return the day of an address, None for "". Raises BadRequest."""
+    """Return the day of an address, None for ""; the nearest that a run can be of. Raises BadRequest."""
     if not text:
         return None
     try:
         if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
+            return min(max(date.fromisoformat(text), _FIRST_DAY), _LAST_DAY)
     except ValueError:
         pass  # It looks like a day, but there is none such.
     raise BadRequest("This address names no day that there is. A day looks like this: 2026-06-20.")
