@@ -398,6 +398,13 @@ def test_xlsx_is_well_formed_for_any_records(
     assert sum(map(len, found)) == filled + len(names)
 
 
+def test_records_without_any_column_are_no_rows_of_csv_and_xlsx(tmp_path: Path) -> None:
+    records: Records = [{}, {}, {}]
+    assert made(records, Format.CSV, tmp_path) == b""
+    assert rows_of_xlsx(made(records, Format.XLSX, tmp_path)) == []
+    assert json.loads(made(records, Format.JSON, tmp_path)) == records
+
+
 # --- LibreOffice ------------------------------------------------------------------------------------
 
 

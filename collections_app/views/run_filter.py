@@ -97,7 +97,7 @@ class RunFilter:
 
 
 def parse_day(text: str) -> date | None:
-    """Return the day of an address, None for ""; the nearest that a run can be of. Raises BadRequest."""
+    """Return an address's day, or the nearest that a run can be of; None for "". Raises BadRequest."""
     if not text:
         return None
     try:
