@@ -231,6 +231,7 @@ def test_a_head_says_its_order_and_leads_to_the_next(as_bob: Client, shop: Run) 
 def test_chosen_columns_stay_in_every_address(as_bob: Client, shop: Run) -> None:
     text = page(as_bob, shop, "?column=price&column=name&column=unknown&q=a")
     assert heads(text) == ["name", "price"]
+    assert "None of these records has a column “unknown”." in words(text)
     assert len(re.findall(r'name="column" value="(?:name|price)" checked', text)) == 2
     assert 'name="column" value="note" >' in text
     head = html.unescape(re.findall(r'href="([^"]*)" id="sort-1"', text)[0])
@@ -270,9 +271,13 @@ HOSTILE = {
     "js": "javascript:alert(1)",
     "pair": "\ud83d\ude00",
     "half": "\ud83d",
+    "key \ud83d": "half a key",
     "huge": 10**40,
     "long": "é" * 100_000,
 }
+
+
+SHOWN = [key.replace("\ud83d", "?") for key in HOSTILE]
 
 
 @pytest.fixture
@@ -282,7 +287,7 @@ def hostile(laptops: Collection) -> Run:
 
 @pytest.mark.parametrize("query", ["", "?q=DROP", "?q=pointer", "?sort=c1&dir=desc"])
 def test_hostile_records_are_text(as_bob: Client, hostile: Run, query: str) -> None:
-    text = page(as_bob, hostile, query + "&column=".join(["&" if query else "?", *map(quote, HOSTILE)]))
+    text = page(as_bob, hostile, query + "&column=".join(["&" if query else "?", *map(quote, SHOWN)]))
     main = text.partition("<main")[2].partition("</main>")[0]
     assert "<script" not in main
     assert "<img" not in main
@@ -293,10 +298,11 @@ def test_hostile_records_are_text(as_bob: Client, hostile: Run, query: str) -> N
     (first, *_) = [row for row in rows(text) if row[0] == "1"]
     assert first[heads(text).index("ASIN") + 1] == "2"
     assert first[heads(text).index("half") + 1] == "?"
+    assert first[heads(text).index("key ?") + 1] == "half a key"
     assert first[heads(text).index("long") + 1] == "é" * 160 + "…"
 
 
-@pytest.mark.parametrize("column", HOSTILE)
+@pytest.mark.parametrize("column", SHOWN)
 def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run, column: str) -> None:
     found = numbers(page(as_bob, hostile, {"sort": column, "dir": "desc"}))
     assert found == ([2, 1] if column == "c1" else [1, 2])
@@ -474,6 +480,63 @@ def test_a_storage_that_breaks_off_is_said(
         assert "The results storage broke off in the middle of a file." in words(page(as_bob, run, query))
 
 
+# --- many columns -------------------------------------------------------------------------------
+
+MORE_COLUMNS = (
+    "These records have more than 200 columns: the first 200 can be chosen, sorted by and counted. "
+    "Search looks into all of them."
+)
+
+
+@pytest.fixture
+def wide(laptops: Collection) -> Run:
+    """A run of 1,000 columns, and of one more in its last record."""
+    return make_ready_run(
+        laptops,
+        [{f"col{place}": place + shift for place in range(1000)} for shift in range(120)]
+        + [{"last": "Ende"}],
+    )
+
+
+@pytest.mark.parametrize(("search", "found"), [("1118", [120]), ("ende", [121]), ("1119", [])])
+def test_search_looks_into_all_columns_however_many(
+    as_bob: Client, wide: Run, search: str, found: list[int]
+) -> None:
+    text = page(as_bob, wide, {"q": search})
+    assert numbers(text) == found
+    assert MORE_COLUMNS in words(text)
+
+
+@pytest.mark.parametrize("query", ["", "?sort=col3", "?after=100"])
+def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(
+    as_bob: Client, wide: Run, query: str
+) -> None:
+    text = page(as_bob, wide, query)
+    assert MORE_COLUMNS in words(text)
+    assert "12 of the first 200" in words(text)
+    assert text.count('type="checkbox" name="column"') == 200
+
+
+def test_facts_of_many_columns_say_that_there_are_more(as_bob: Client, wide: Run) -> None:
+    text = words(facts(as_bob, wide))
+    assert "in more than 200 columns" in text
+    assert MORE_COLUMNS in text
+
+
+@pytest.mark.parametrize(
+    ("query", "first"), [("", "999"), ("&sort=col999", "999"), ("&after=1", "1000"), ("&q=1118", "1118")]
+)
+def test_a_column_beyond_those_is_shown_to_whoever_asks_for_it(
+    as_bob: Client, wide: Run, query: str, first: str
+) -> None:
+    text = page(as_bob, wide, f"?column=col999{query}")
+    assert rows(text)[0][1] == first
+    assert 'name="column" value="col999" checked' in text
+    assert heads(text) == []  # none that sorts
+    said = "These records can't be sorted by “col999”: it is none of their first 200."
+    assert (said in words(text)) == ("sort" in query)
+
+
 # --- large runs ---------------------------------------------------------------------------------
 
 
@@ -517,7 +580,7 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
     monkeypatch.setattr("collections_app.views.run._PATIENCE", 0.01)
     for query in ("?q=lap", "?after=100"):
         text = page(as_bob, run, query, **HTMX)
-        assert "Reading the records: 0" in words(text)
+        assert re.search(r"Reading the records: 0 bytes of \d+\.\d KB", words(text).replace("\xa0", " "))
         assert f'hx-get="{address(run, query)}"' in html.unescape(text)
     assert "Reading the records" in words(as_bob.get(address(run, "records/200")).content.decode())
     (work,) = waiting  # once for all who ask

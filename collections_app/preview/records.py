@@ -26,8 +26,22 @@ class Record:
 
 
 def fields_of(value: object) -> dict[str, Any]:
-    """Return what a record's columns hold; a value that is no object is the only one."""
-    return value if isinstance(value, dict) else {VALUE: value}
+    """Return what a record's columns hold; a value that is no object is the only one.
+
+    Their names can be sent: JSON can hold half a surrogate pair also in a key.
+    """
+    if not isinstance(value, dict):
+        return {VALUE: value}
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        return {sendable(key): each for key, each in value.items()}
+    return value
+
+
+def sendable(text: str) -> str:
+    """Return a text without half surrogate pairs, which JSON can hold and UTF-8 can't: "?" in their place."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def columns_of(records: Iterable[Mapping[str, Any]]) -> list[str]:

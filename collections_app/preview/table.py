@@ -20,7 +20,7 @@ from collections_app.formats.json_records import InvalidRecords, read_values
 from collections_app.models import ResultFile
 from collections_app.preview.background import Background
 from collections_app.preview.engine import MAKING, TookTooLong, Unreadable, database
-from collections_app.preview.records import fields_of, identity, opened
+from collections_app.preview.records import columns_of, fields_of, identity, opened
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.sources.cache import NotMade, beside, cached, existing
 
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 MOST_BYTES = 512 * 1024**2
 # Of larger runs it is made when somebody asks for it.
 MOST_UNASKED = 64 * 1024**2
+# The columns that can be chosen, sorted by and counted; all values are searched.
 MOST_COLUMNS = 200
 
 # A record that is larger is no use to anybody in a table, and needs as much memory several times.
@@ -40,7 +41,7 @@ _SECONDS = 600.0
 
 _MAKE = """
 COPY (
-    SELECT n, record, strip_accents(lower(array_to_string(cells, chr(10)))) AS text {columns}
+    SELECT n, record, strip_accents(lower(array_to_string({values}, chr(10)))) AS text {columns}
     FROM (
         SELECT
             row_number() OVER () AS n, json::VARCHAR AS record,
@@ -62,6 +63,7 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
+    has_more_columns: bool  # whose values can be searched, and are in the records
     records: int
     is_whole: bool  # there are no records beyond those in it
     problems: tuple[str, ...]  # which files couldn't be read to their end
@@ -145,13 +147,18 @@ def _described(entry: BinaryIO) -> Table:
             ((description,),) = found.ask(_DESCRIPTION, {"table": str(path)})
     fields = json.loads(description)
     return Table(
-        path, tuple(fields["columns"]), fields["records"], fields["is_whole"], tuple(fields["problems"])
+        path,
+        tuple(fields["columns"]),
+        fields["has_more_columns"],
+        fields["records"],
+        fields["is_whole"],
+        tuple(fields["problems"]),
     )
 
 
 def name_of_table(files: Sequence[ResultFile]) -> str:
     """Return what the table of these files is called in the cache."""
-    return f"{identity(*files)}.records"
+    return f"{identity(*files)}.table"
 
 
 # --- making it ----------------------------------------------------------------------------------------------
@@ -173,13 +180,16 @@ def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
 
 def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
     columns = list(written.columns)[:MOST_COLUMNS]
+    has_more_columns = len(written.columns) > MOST_COLUMNS
     description = {
         "columns": columns,
+        "has_more_columns": has_more_columns,
         "records": written.records,
         "is_whole": written.is_whole,
         "problems": written.problems,
     }
     statement = _MAKE.format(
+        values="json_extract_string(record, '$.*')" if has_more_columns else "cells",
         columns="".join(f", cells[{place + 1}] AS c{place}" for place in range(len(columns))),
         table=_quoted(str(parquet)),
         rows=_rows_in_a_group(written),
@@ -216,7 +226,7 @@ class _Lines:
     """The records as JSON Lines, until there are as many bytes as a table may be made of."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, None] = {}
+        self.columns: dict[str, None] = {}  # all, or more than MOST_COLUMNS
         self.records = 0
         self.bytes = 0
         self.is_whole = True
@@ -238,8 +248,8 @@ class _Lines:
 
     def _add(self, values: Sequence[Any], out: BinaryIO) -> None:
         records = [fields_of(value) for value in values]
-        for record in records:
-            self.columns.update(dict.fromkeys(record))
+        if len(self.columns) <= MOST_COLUMNS:
+            self.columns.update(dict.fromkeys(columns_of(records)))
         data = _as_lines(records)
         out.write(data)
         self.records += len(records)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from collections_app.preview.records import sendable
+
 # What doesn't fit into a cell anyway is not sent.
 _LONGEST = 160
 _LONGEST_ADDRESS = 2000
@@ -44,16 +46,11 @@ def _cell(value: object) -> Cell:
 
 
 def _short(text: str) -> str:
-    text = _sendable(text)
+    text = sendable(text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def pretty(fields: Mapping[str, Any]) -> tuple[str, int]:
     """Return a record's JSON over several lines, and how many characters of it were left out."""
-    text = _sendable(json.dumps(fields, ensure_ascii=False, indent=2))
+    text = sendable(json.dumps(fields, ensure_ascii=False, indent=2))
     return text[:LONGEST_JSON], max(len(text) - LONGEST_JSON, 0)
-
-
-def _sendable(text: str) -> str:
-    """Return a text without half surrogate pairs, which JSON can hold and UTF-8 can't."""
-    return text.encode("utf-8", "replace").decode()

@@ -21,6 +21,7 @@ from collections_app.preview.first import first_records
 from collections_app.preview.questions import MOST_SORTED, Question, answer, record_of
 from collections_app.preview.records import Record, columns_of, files_of_records
 from collections_app.preview.table import (
+    MOST_COLUMNS,
     NotPrepared,
     Progress,
     Table,
@@ -38,6 +39,10 @@ from collections_app.views.run_rows import PAGES_WRITTEN, files_address, version
 _PATIENCE = 0.8
 _COLUMNS_SHOWN = 12
 _FILES_SHOWN = 500
+_MORE_COLUMNS = (
+    f"These records have more than {MOST_COLUMNS} columns: the first {MOST_COLUMNS} can be chosen, "
+    "sorted by and counted. Search looks into all of them."
+)
 _TOO_LONG = "This took too long. Try it with fewer words, or without sorting."
 
 
@@ -189,7 +194,7 @@ class Head:
     """The head of a column, which sorts by it."""
 
     name: str
-    address: str
+    address: str  # "" where the records can't be sorted by it
     order: str  # as aria-sort has it; "" where it is not the one
     is_of_numbers: bool
 
@@ -201,6 +206,7 @@ class View:
     rows: Sequence[tuple[Record, Sequence[Cell]]] = ()
     heads: Sequence[Head] = ()
     choices: Sequence[tuple[str, bool]] = ()  # each column, and whether it is shown
+    has_more_columns: bool = False  # than can be chosen
     total: int | None = None  # how many records there are to be shown; None: not known
     next: str = ""  # the address of the following ones
     goes_on_unasked: bool = True  # they come as somebody scrolls
@@ -227,26 +233,34 @@ def _view(files: Sequence[ResultFile], wish: Wish) -> View:
     shown, choices = _columns(table.columns, wish.columns)
     return View(
         rows=(rows := _rows(found.records, shown)),
-        heads=_heads(shown, rows, wish),
+        heads=_heads(shown, rows, wish, table.columns),
         choices=choices,
+        has_more_columns=table.has_more_columns,
         total=found.total,
         next=wish.address(after=str(question.after + len(found.records))) if found.has_more else "",
-        notes=_notes(table),
+        notes=[*_notes(table), *_unmet(wish, table.columns, found.records, is_sorted=True)],
         is_end_of_sorted=not found.has_more and found.total > MOST_SORTED,
     )
 
 
 def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
     first = first_records(files)
-    shown, choices = _columns(columns_of(each.fields for each in first.records), wish.columns)
+    columns = columns_of(each.fields for each in first.records)
+    known, has_more = columns[:MOST_COLUMNS], len(columns) > MOST_COLUMNS
+    shown, choices = _columns(known, wish.columns)
     return View(
         rows=(rows := _rows(first.records, shown)),
-        heads=_heads(shown, rows, wish),
+        heads=_heads(shown, rows, wish, known),
         choices=choices,
+        has_more_columns=has_more,
         total=len(first.records) if first.is_all else None,
         next="" if first.is_all or not first.records else wish.address(after=str(len(first.records))),
         goes_on_unasked=is_made_unasked(files),
-        notes=[first.problem] if first.problem and first.records else [],
+        notes=[
+            *([first.problem] if first.problem and first.records else []),
+            *([_MORE_COLUMNS] if has_more else []),
+            *_unmet(wish, known, first.records),
+        ],
         problem="" if first.records else first.problem,
         is_late=first.is_late,
     )
@@ -254,21 +268,26 @@ def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
 
 def _columns(known: Sequence[str], chosen: Sequence[str]) -> tuple[list[str], list[tuple[str, bool]]]:
     """Return the columns to show, and all that there are to choose from."""
-    wanted = set(chosen)
-    shown = [column for column in known if column in wanted] or list(known[:_COLUMNS_SHOWN])
-    marked = set(shown)
-    return shown, [(column, column in marked) for column in known]
+    wanted = set(chosen or known[:_COLUMNS_SHOWN])
+    choices = [(column, column in wanted) for column in dict.fromkeys([*known, *chosen])]
+    return [column for column, is_shown in choices if is_shown], choices
 
 
 def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[tuple[Record, list[Cell]]]:
     return [(each, cells(each.fields, columns)) for each in records]
 
 
-def _heads(columns: Sequence[str], rows: Sequence[tuple[Record, Sequence[Cell]]], wish: Wish) -> list[Head]:
+def _heads(
+    columns: Sequence[str],
+    rows: Sequence[tuple[Record, Sequence[Cell]]],
+    wish: Wish,
+    sortable: Sequence[str],
+) -> list[Head]:
     heads = []
     for place, column in enumerate(columns):
         kinds = {row[place].kind for _, row in rows} - {"nothing"}
-        heads.append(Head(column, *_next_order(column, wish), is_of_numbers=kinds == {"number"}))
+        address, order = _next_order(column, wish) if column in sortable else ("", "")
+        heads.append(Head(column, address, order, is_of_numbers=kinds == {"number"}))
     return heads
 
 
@@ -287,6 +306,23 @@ def _notes(table: Table) -> list[str]:
         notes.append(
             f"This run is large: searching, sorting and facts are about its first {table.records:,} records."
         )
+    if table.has_more_columns:
+        notes.append(_MORE_COLUMNS)
+    return notes
+
+
+def _unmet(
+    wish: Wish, known: Sequence[str], records: Sequence[Record], *, is_sorted: bool = False
+) -> list[str]:
+    """Return what of a wish can't be met, in plain sentences."""
+    notes = []
+    if is_sorted and wish.question.sort and wish.question.sort not in known:
+        which = f"their first {MOST_COLUMNS}" if len(known) == MOST_COLUMNS else "their columns"
+        notes.append(f"These records can't be sorted by “{wish.question.sort}”: it is none of {which}.")
+    there = set(known).union(*(record.fields for record in records))
+    missing = [f"“{column}”" for column in wish.columns if column not in there]
+    if missing and records:
+        notes.append(f"None of these records has a column {', '.join(missing)}.")
     return notes
 
 
@@ -305,7 +341,7 @@ def _facts(files: Sequence[ResultFile], *, is_wanted: bool) -> dict[str, object]
         return {"progress": progress_of(files)}
     except NotPrepared as problem:
         return {"problem": str(problem)}
-    return {"facts": facts, "plot": _plot(facts), "notes": _notes(table)}
+    return {"facts": facts, "plot": _plot(facts), "notes": _notes(table), "table": table}
 
 
 @dataclass(frozen=True)
