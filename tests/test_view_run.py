@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Run
-from collections_app.preview import background, table
+from collections_app.preview import background, first, table
 from tests.previews import at_once  # noqa: F401
 from tests.results import (
     make_failed_run,
@@ -183,6 +183,17 @@ def shop(laptops: Collection) -> Run:
 )
 def test_search_looks_into_all_values(as_bob: Client, shop: Run, search: str, found: list[int]) -> None:
     assert numbers(page(as_bob, shop, {"q": search})) == found
+
+
+@pytest.mark.parametrize("search", ['say "hi"', "c:\\temp", 'now", "', "one\ntwo"])
+def test_search_looks_into_lists_and_objects_as_into_texts(
+    as_bob: Client, laptops: Collection, search: str
+) -> None:
+    said = ['They say "hi" now", "', "C:\\temp", "One\nTwo"]
+    run = make_ready_run(laptops, [{"a": "nothing"}, {"a": {"said": said}}, *({"a": text} for text in said)])
+    found = numbers(page(as_bob, run, {"q": search}))
+    assert found[0] == 2
+    assert len(found) == 2
 
 
 def test_a_search_says_how_many_it_found(as_bob: Client, laptops: Collection) -> None:
@@ -451,6 +462,13 @@ def test_a_damaged_address_is_refused(as_bob: Client, laptops: Collection, after
     assert as_bob.get(address(run), {"after": after}).status_code == 400
 
 
+def test_beyond_the_last_that_was_found_is_nothing_more(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    text = words(page(as_bob, run, "?q=laptop&after=100"))
+    assert "No more records" in text
+    assert "No record has" not in text
+
+
 def test_far_beyond_the_end_is_nothing(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     assert "No more records" in words(page(as_bob, run, "?after=999999999999"))
@@ -478,6 +496,53 @@ def test_a_storage_that_breaks_off_is_said(
     monkeypatch.setattr("collections_app.sources.local.StoredBody.open", lambda *_: Broken())
     for query in ("", "?q=laptop"):
         assert "The results storage broke off in the middle of a file." in words(page(as_bob, run, query))
+
+
+# --- records that are too large -----------------------------------------------------------------
+
+TOO_LARGE = "Too large to be shown here; it is in the file."
+
+
+@pytest.fixture
+def fat(laptops: Collection) -> Run:
+    return make_ready_run(laptops, [{"price": 3}, {"price": "x" * table.LARGEST_RECORD}, {"price": 1}])
+
+
+@pytest.mark.parametrize(
+    ("query", "found"), [("?after=1", [2, 3]), ("?sort=price", [3, 1, 2]), ("?q=1", [3]), ("?q=xx", [])]
+)
+def test_a_record_that_is_too_large_spoils_no_other(
+    as_bob: Client, fat: Run, query: str, found: list[int]
+) -> None:
+    text = page(as_bob, fat, query)
+    assert numbers(text) == found
+    assert [row[1] == TOO_LARGE for row in rows(text)] == [number == 2 for number in found]
+    assert "One record is too large for this page: left out of search" in words(text)
+
+
+def test_a_record_that_is_too_large_says_so_on_its_own_page(as_bob: Client, fat: Run) -> None:
+    text = words(as_bob.get(address(fat, "records/2")).content.decode())
+    assert "This record is too large to be shown here; it is in the file." in text
+    assert "Previous" in text
+    assert "Next" in text
+    assert '"price": 1' in words(as_bob.get(address(fat, "records/3")).content.decode())
+
+
+def test_facts_leave_a_record_out_that_is_too_large(as_bob: Client, fat: Run) -> None:
+    text = words(facts(as_bob, fat))
+    assert "Records read 2 in 1 column" in text
+    assert "price 2 0 1 3" in text
+
+
+@pytest.mark.parametrize(("size", "is_shown"), [(first.WINDOW, True), (table.LARGEST_RECORD, False)])
+def test_a_first_record_that_is_large_hides_no_others(
+    as_bob: Client, laptops: Collection, size: int, *, is_shown: bool
+) -> None:
+    run = make_ready_run(laptops, [{"a": "x" * size}, {"a": 2}])
+    text = page(as_bob, run)
+    assert numbers(text) == [1, 2]
+    assert (TOO_LARGE in words(text)) != is_shown
+    assert ("xxx" in as_bob.get(address(run, "records/1")).content.decode()) == is_shown
 
 
 # --- many columns -------------------------------------------------------------------------------

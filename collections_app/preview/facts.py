@@ -134,7 +134,11 @@ def _write(table: Table, out: IO[bytes]) -> None:
 def _facts(table: Table) -> Facts:
     with asked(table, seconds=_SECONDS) as found:
         columns = _columns(found, table)
-        return Facts(table.records, columns, _prices(found, table, columns), _stock(found, table, columns))
+        return Facts(_counted(table), columns, _prices(found, table, columns), _stock(found, table, columns))
+
+
+def _counted(table: Table) -> int:
+    return table.records - table.too_large
 
 
 def _columns(found: Database, table: Table) -> list[Column]:
@@ -144,7 +148,7 @@ def _columns(found: Database, table: Table) -> list[Column]:
     (row,) = found.ask(_COLUMNS.format(each=each), {"table": str(table.path)})
     parts = (row[4 * place : 4 * place + 4] for place in range(len(table.columns)))
     return [
-        Column(name, filled, table.records - filled, numbers, low, high)
+        Column(name, filled, _counted(table) - filled, numbers, low, high)
         for name, (filled, numbers, low, high) in zip(table.columns, parts, strict=True)
     ]
 

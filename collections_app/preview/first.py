@@ -31,6 +31,7 @@ class First:
     is_all: bool = False  # the run has no others
     problem: str = ""  # why some couldn't be read, in plain sentences
     is_late: bool = False  # they may be there in a moment
+    is_beyond: bool = False  # the very first one ends beyond what is read
 
 
 _background = Background(most=16)
@@ -67,6 +68,8 @@ def _read(files: Sequence[ResultFile]) -> First:
         window, size = _window(file)
         with window:
             problem = _take(window, values, is_cut=size > WINDOW)
+        if size > WINDOW and not values:
+            return First([], is_beyond=True)
         is_last = place == len(files) - 1
         if len(values) > COUNT or problem or size > WINDOW:
             is_all = is_last and not problem and size <= WINDOW and len(values) <= COUNT
@@ -80,15 +83,12 @@ def _numbered(values: Sequence[Any]) -> list[Record]:
 
 def _take(window: Bytes, values: list[Any], *, is_cut: bool) -> str:
     """Add a file's values to those before it, and return why there are not more of them."""
-    before = len(values)
     try:
         # One more than is shown: that tells whether there are more.
         values.extend(islice(read_values(window), COUNT + 1 - len(values)))
     except InvalidRecords as error:
         if not is_cut:
             return f"{error}."
-        if len(values) == before:
-            return "The first record is too large to be shown here."
     return ""
 
 

@@ -19,7 +19,10 @@ _THESE = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unnest($
 _PLACES = """
 SELECT n, {total} FROM read_parquet($table) {where} ORDER BY {order} n LIMIT $count OFFSET $after
 """
-_WHERE = "WHERE contains(text, strip_accents(lower($search)))"
+# Lists and objects are searched as the JSON that they are.
+_WHERE = (
+    "WHERE contains(text, strip_accents(lower($search))) OR contains(text, strip_accents(lower($as_json)))"
+)
 # Numbers by their value, then texts without regard to case; what isn't there comes last either way.
 _ORDER = """
 try_cast({column} AS DOUBLE) {way} NULLS LAST, lower(nullif({column}, '')) {way} NULLS LAST,
@@ -76,14 +79,19 @@ def asked(table: Table, *, seconds: float) -> Iterator[Database]:
 
 def _between(found: Database, table: Table, first: int, last: int) -> list[Record]:
     values = {"table": str(table.path), "first": first, "last": last}
-    return [Record(number, json.loads(record)) for number, record in found.ask(_RECORDS, values)]
+    return [_record(number, text) for number, text in found.ask(_RECORDS, values)]
 
 
 def _these(found: Database, table: Table, numbers: Sequence[int]) -> list[Record]:
     if not numbers:
         return []
     rows = dict(found.ask(_THESE, {"table": str(table.path), "numbers": list(numbers)}))
-    return [Record(number, json.loads(rows[number])) for number in numbers]
+    return [_record(number, rows[number]) for number in numbers]
+
+
+def _record(number: int, text: str) -> Record:
+    fields = json.loads(text)
+    return Record(number, {}, is_too_large=True) if fields is None else Record(number, fields)
 
 
 def _places(found: Database, table: Table, question: Question) -> tuple[list[int], int]:
@@ -93,6 +101,7 @@ def _places(found: Database, table: Table, question: Question) -> tuple[list[int
     if question.search:
         total, where = "count(*) OVER ()", _WHERE
         values["search"] = question.search
+        values["as_json"] = json.dumps(question.search, ensure_ascii=False)[1:-1]
     else:
         values["records"] = table.records
     if question.sort in table.columns:

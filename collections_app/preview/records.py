@@ -23,6 +23,7 @@ class Record:
 
     number: int
     fields: Mapping[str, Any]
+    is_too_large: bool = False  # to be shown: there are no fields then
 
 
 def fields_of(value: object) -> dict[str, Any]:

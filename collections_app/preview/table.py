@@ -33,8 +33,10 @@ MOST_UNASKED = 64 * 1024**2
 # The columns that can be chosen, sorted by and counted; all values are searched.
 MOST_COLUMNS = 200
 
-# A record that is larger is no use to anybody in a table, and needs as much memory several times.
-_LARGEST_RECORD = 4 * 1024**2
+# A record that is larger is no use to anybody in a table, and needs as much memory several times: it has its
+# place there, and nothing in it.
+LARGEST_RECORD = 4 * 1024**2
+_TOO_LARGE = b"null\n"
 _BATCH = 500
 _ROW_GROUP_BYTES = 8 * 1024**2
 _SECONDS = 600.0
@@ -65,6 +67,7 @@ class Table:
     columns: tuple[str, ...]
     has_more_columns: bool  # whose values can be searched, and are in the records
     records: int
+    too_large: int  # how many of them have nothing but their place
     is_whole: bool  # there are no records beyond those in it
     problems: tuple[str, ...]  # which files couldn't be read to their end
 
@@ -151,6 +154,7 @@ def _described(entry: BinaryIO) -> Table:
         tuple(fields["columns"]),
         fields["has_more_columns"],
         fields["records"],
+        fields["too_large"],
         fields["is_whole"],
         tuple(fields["problems"]),
     )
@@ -185,6 +189,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
         "columns": columns,
         "has_more_columns": has_more_columns,
         "records": written.records,
+        "too_large": written.too_large,
         "is_whole": written.is_whole,
         "problems": written.problems,
     }
@@ -201,7 +206,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
             {
                 "pointers": [_pointer(column) for column in columns] or [_pointer("")],
                 "lines": str(lines),
-                "most": _LARGEST_RECORD,
+                "most": LARGEST_RECORD,
                 "description": json.dumps(description),
             },
         )
@@ -228,6 +233,7 @@ class _Lines:
     def __init__(self) -> None:
         self.columns: dict[str, None] = {}  # all, or more than MOST_COLUMNS
         self.records = 0
+        self.too_large = 0
         self.bytes = 0
         self.is_whole = True
         self.problems: list[str] = []
@@ -251,9 +257,17 @@ class _Lines:
         if len(self.columns) <= MOST_COLUMNS:
             self.columns.update(dict.fromkeys(columns_of(records)))
         data = _as_lines(records)
+        if len(data) >= LARGEST_RECORD:
+            data = b"".join(map(self._small, data.splitlines(keepends=True)))
         out.write(data)
         self.records += len(records)
         self.bytes += len(data)
+
+    def _small(self, line: bytes) -> bytes:
+        if len(line) < LARGEST_RECORD:
+            return line
+        self.too_large += 1
+        return _TOO_LARGE
 
 
 def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
@@ -272,21 +286,17 @@ def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
 
 def _as_lines(records: Sequence[dict[str, Any]]) -> bytes:
     try:
-        lines = _ENCODER.encode_lines(records)
+        return _ENCODER.encode_lines(records)
     except (ValueError, OverflowError, RecursionError):
         return b"".join(map(_as_line, records))
-    return lines if len(lines) < _LARGEST_RECORD else b"".join(map(_as_line, records))
 
 
 def _as_line(record: dict[str, Any]) -> bytes:
     """Return a record as a line, also one that has half a surrogate pair, or a very long number."""
     try:
-        line = _ENCODER.encode(record) + b"\n"
+        return _ENCODER.encode(record) + b"\n"
     except (ValueError, OverflowError, RecursionError):
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    if len(line) >= _LARGEST_RECORD:
-        raise NotPrepared("A record is too large to be searched and sorted with the others.")
-    return line
+        return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -221,6 +221,11 @@ def _view(files: Sequence[ResultFile], wish: Wish) -> View:
     question = wish.question
     if not (question.search or question.sort or question.after):
         return _first_view(files, wish)
+    return _asked_view(files, wish)
+
+
+def _asked_view(files: Sequence[ResultFile], wish: Wish) -> View:
+    question = wish.question
     try:
         table = table_of(files, seconds=_PATIENCE)
         found = answer(table, question)
@@ -245,6 +250,8 @@ def _view(files: Sequence[ResultFile], wish: Wish) -> View:
 
 def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
     first = first_records(files)
+    if first.is_beyond:
+        return _asked_view(files, wish)
     columns = columns_of(each.fields for each in first.records)
     known, has_more = columns[:MOST_COLUMNS], len(columns) > MOST_COLUMNS
     shown, choices = _columns(known, wish.columns)
@@ -305,6 +312,11 @@ def _notes(table: Table) -> list[str]:
     if not table.is_whole:
         notes.append(
             f"This run is large: searching, sorting and facts are about its first {table.records:,} records."
+        )
+    if table.too_large:
+        which = "One record is" if table.too_large == 1 else f"{table.too_large:,} records are"
+        notes.append(
+            f"{which} too large for this page: left out of search, sorting and facts, and whole in the files."
         )
     if table.has_more_columns:
         notes.append(_MORE_COLUMNS)
@@ -393,6 +405,7 @@ def _record(files: Sequence[ResultFile], place: int) -> dict[str, object]:
 def _shown(found: Record, *, has_next: bool) -> dict[str, object]:
     text, left_out = pretty(found.fields)
     return {
+        "is_too_large": found.is_too_large,
         "json": text,
         "left_out": left_out,
         "previous": found.number - 1,
