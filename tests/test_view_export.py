@@ -60,6 +60,14 @@ def file_at(client: Client, address: str) -> bytes:
 
 
 class TestThePage:
+    def test_of_very_many_columns_it_says_how_many_it_offers(
+        self, as_bob: Client, laptops: Collection
+    ) -> None:
+        make_ready_run(laptops, [{f"col{place}": place for place in range(1_200)}])
+        page = text_of(html(as_bob.get(PAGE)))
+        assert "The first 500 of 1,200 columns of the first records." in page
+        assert "AU Laptops: the one record in one file" in page
+
     def test_it_offers_the_formats_with_their_sizes_and_the_columns(self, as_bob: Client, run: Run) -> None:
         page = html(as_bob.get(PAGE))
         assert [page.count(f'name="format"\n               value="{each}"') for each in Format] == [1] * 5

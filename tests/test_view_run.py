@@ -363,6 +363,34 @@ def test_a_record_is_shown_whole(as_bob: Client, laptops: Collection) -> None:
     assert "record-next" not in text
 
 
+def beside(client: Client, run: Run, where: str) -> dict[str, str]:
+    """Return where a record's page leads: to the record before and after it."""
+    text = client.get(address(run, where)).content.decode()
+    return {name: html.unescape(to) for name, to in re.findall(r'id="record-(\w+)" href="([^"]*)"', text)}
+
+
+def test_the_next_record_is_the_next_of_those_found_in_their_order(as_bob: Client, shop: Run) -> None:
+    text = html.unescape(page(as_bob, shop, {"q": "a", "sort": "price", "dir": "desc"}))
+    assert numbers(text) == [1, 3, 2]
+    order = "?q=a&sort=price&dir=desc&after="
+    where = [f"records/1{order}0", f"records/3{order}1", f"records/2{order}2"]
+    assert [f'href="{address(shop, each)}"' in text for each in where] == [True] * 3
+    for at, each in enumerate(where):
+        leads = beside(as_bob, shop, each)
+        assert leads.get("previous") == (address(shop, where[at - 1]) if at else None)
+        assert leads.get("next") == (address(shop, where[at + 1]) if at < 2 else None)
+
+
+def test_a_record_that_is_not_at_its_place_is_followed_by_the_next_of_the_file(
+    as_bob: Client, shop: Run
+) -> None:
+    for query in ("", "?after=2", "?sort=price&after=3", "?q=lamp&after=999999999999"):
+        assert beside(as_bob, shop, f"records/2{query}") == {
+            "previous": address(shop, "records/1"),
+            "next": address(shop, "records/3"),
+        }
+
+
 def test_a_record_far_behind(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250))
     text = as_bob.get(

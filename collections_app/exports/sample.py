@@ -31,6 +31,7 @@ class Sample:
 
     columns: list[str] = field(default_factory=list)
     sizes: dict[Format, int] = field(default_factory=dict)
+    more_columns: int = 0  # how many more the first records have
     problem: str = ""  # why nothing is known
 
 
@@ -71,7 +72,11 @@ def _look_at(run: Run) -> Sample:
     else:
         times = run.extracted / len(records)
     sizes = {each: _scaled(each, _size_of(records, each), times) for each in Format}
-    return Sample(columns.names[:_MOST_COLUMNS], {each: size for each, size in sizes.items() if size})
+    return Sample(
+        columns.names[:_MOST_COLUMNS],
+        {each: size for each, size in sizes.items() if size},
+        more_columns=max(len(columns.names) - _MOST_COLUMNS, 0),
+    )
 
 
 def _scaled(wanted: Format, size: int, times: float) -> int:

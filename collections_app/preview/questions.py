@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collections_app.preview.engine import Database, Unreadable, database
 from collections_app.preview.records import Record
@@ -38,6 +38,11 @@ class Question:
     descending: bool = False
     after: int = 0
 
+    @property
+    def is_of_the_file(self) -> bool:
+        """Whether these are all records, in the file's order."""
+        return not (self.search or self.sort)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -55,7 +60,7 @@ def answer(table: Table, question: Question) -> Answer:
             after = question.after
             records = _between(found, table, after + 1, after + COUNT)
             return Answer(records, table.records, after + len(records) < table.records)
-        numbers, total = _places(found, table, question)
+        numbers, total = _places(found, table, question, COUNT)
         records = _these(found, table, numbers)
     return Answer(records, total, question.after + len(records) < min(total, MOST_SORTED))
 
@@ -64,6 +69,17 @@ def record_of(table: Table, number: int) -> Record | None:
     """Return the record at a place of the run; None where there is none. Raises as answer() does."""
     with asked(table, seconds=_SECONDS) as found:
         return next(iter(_between(found, table, number, number)), None)
+
+
+def around(table: Table, question: Question) -> dict[int, int]:
+    """Return the numbers of the record at `after` and of those beside it, by how many are before each.
+
+    Raises as answer() does.
+    """
+    first = max(question.after - 1, 0)
+    with asked(table, seconds=_SECONDS) as found:
+        numbers, _ = _places(found, table, replace(question, after=first), 3)
+    return dict(enumerate(numbers, first))
 
 
 @contextmanager
@@ -94,9 +110,9 @@ def _record(number: int, text: str) -> Record:
     return Record(number, {}, is_too_large=True) if fields is None else Record(number, fields)
 
 
-def _places(found: Database, table: Table, question: Question) -> tuple[list[int], int]:
+def _places(found: Database, table: Table, question: Question, count: int) -> tuple[list[int], int]:
     """Return where the records stand in the run, and how many there are in all."""
-    values: dict[str, object] = {"table": str(table.path), "count": COUNT, "after": question.after}
+    values: dict[str, object] = {"table": str(table.path), "count": count, "after": question.after}
     total, where, order = "$records", "", ""
     if question.search:
         total, where = "count(*) OVER ()", _WHERE

@@ -18,7 +18,7 @@ from collections_app.preview.background import StillWorking
 from collections_app.preview.engine import TookTooLong
 from collections_app.preview.facts import Facts, facts_of
 from collections_app.preview.first import first_records
-from collections_app.preview.questions import MOST_SORTED, Question, answer, record_of
+from collections_app.preview.questions import MOST_SORTED, Question, answer, around, record_of
 from collections_app.preview.records import Record, columns_of, files_of_records
 from collections_app.preview.table import (
     MOST_COLUMNS,
@@ -97,12 +97,19 @@ def run_facts(request: MemberRequest, collection: Collection, number: int) -> Ht
 @collection_member(Action.SEE)
 @require_safe
 def record(request: MemberRequest, collection: Collection, number: int, place: int) -> HttpResponse:
-    """Show the whole JSON of one record of a ready run; htmx gets it without the page around."""
+    """Show the whole JSON of one record of a ready run; htmx gets it without the page around.
+
+    What was searched for and sorted by, as run() has it, is what the records before and after it are about;
+    `after` is the place of this one there.
+    """
     found = _run(collection, number)
     if not found.is_ready:
         raise Http404(f"Run {number} has no records to show: it is not completed.")
-    context: dict[str, object] = {"collection": collection, "run": found, "place": place}
-    context |= _record(files_of_records(found), place)
+    wish, files = _wish(request), files_of_records(found)
+    context: dict[str, object] = {"collection": collection, "run": found, "place": place, "wish": wish}
+    context |= _record(files, place)
+    if not wish.question.is_of_the_file:
+        context |= _neighbours(files, place, wish)
     context["in_dialog"] = request.htmx.target == "record-dialog"
     fragment = request.htmx and not request.htmx.history_restore_request
     response = render(request, "run/_record.html" if fragment else "run/record.html", context)
@@ -171,6 +178,11 @@ class Wish:
         return self.address()
 
     @property
+    def in_order(self) -> str:
+        """What an address of a record needs, before its place, to be followed by the next one of the wish."""
+        return "" if self.question.is_of_the_file else f"{self.from_start}&after="
+
+    @property
     def all(self) -> str:
         """The query of all records, in the same order."""
         return self.address(q="")
@@ -219,7 +231,7 @@ class View:
 
 def _view(files: Sequence[ResultFile], wish: Wish) -> View:
     question = wish.question
-    if not (question.search or question.sort or question.after):
+    if question.is_of_the_file and not question.after:
         return _first_view(files, wish)
     return _asked_view(files, wish)
 
@@ -411,3 +423,18 @@ def _shown(found: Record, *, has_next: bool) -> dict[str, object]:
         "previous": found.number - 1,
         "next": found.number + 1 if has_next else None,
     }
+
+
+def _neighbours(files: Sequence[ResultFile], place: int, wish: Wish) -> dict[str, object]:
+    """Return what leads to the records beside one in the wish's order; nothing where it isn't there."""
+    try:
+        numbers = around(table_of(files, seconds=_PATIENCE), wish.question)
+    except (StillWorking, NotPrepared, TookTooLong):
+        return {}
+    at = wish.question.after
+    if numbers.get(at) != place:
+        return {}
+    before, after = (
+        f"{numbers[each]}{wish.in_order}{each}" if each in numbers else "" for each in (at - 1, at + 1)
+    )
+    return {"previous": before, "next": after}
