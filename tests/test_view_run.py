@@ -258,6 +258,14 @@ def test_the_first_twelve_columns_are_shown_unless_others_are_chosen(
     assert "12 of 20" in words(text)
 
 
+def test_more_records_have_the_columns_of_those_before_them(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [*records(100), {"asin": "last", "new": 1}])
+    text = page(as_bob, run)
+    (more,) = re.findall(r'id="load-more" href="([^"#]*)', text)
+    answer = as_bob.get(html.unescape(more), headers=HTMX)
+    assert [len(row) for row in rows(answer.content.decode())] == [1 + len(heads(text))]
+
+
 def test_htmx_gets_the_records_alone(as_bob: Client, shop: Run) -> None:
     answer = as_bob.get(address(shop), {"q": "lamp"}, headers=HTMX)
     assert "<html" not in answer.content.decode()
@@ -606,7 +614,7 @@ def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(
 ) -> None:
     text = page(as_bob, wide, query)
     assert MORE_COLUMNS in words(text)
-    assert "12 of the first 200" in words(text)
+    assert "12 of more than 200" in words(text)
     assert text.count('type="checkbox" name="column"') == 200
 
 

@@ -1,7 +1,7 @@
 """A run's own page: what is in it, before anybody downloads it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -66,7 +66,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     found = _run(collection, number)
     wish = _wish(request)
     context: dict[str, Any] = {"collection": collection, "run": found, "wish": wish, **_files(found)}
-    context["most_sorted"] = MOST_SORTED
+    context |= {"most_sorted": MOST_SORTED, "most_columns": MOST_COLUMNS}
     if found.is_ready:
         context["view"] = _view(files_of_records(found), wish)
     elif found.state == State.PROCESSING:
@@ -267,13 +267,15 @@ def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
     columns = columns_of(each.fields for each in first.records)
     known, has_more = columns[:MOST_COLUMNS], len(columns) > MOST_COLUMNS
     shown, choices = _columns(known, wish.columns)
+    # What follows may have columns that these don't, and goes on in the same table.
+    following = wish if len(shown) >= _COLUMNS_SHOWN else replace(wish, columns=shown)
     return View(
         rows=(rows := _rows(first.records, shown)),
         heads=_heads(shown, rows, wish, known),
         choices=choices,
         has_more_columns=has_more,
         total=len(first.records) if first.is_all else None,
-        next="" if first.is_all or not first.records else wish.address(after=str(len(first.records))),
+        next="" if first.is_all or not first.records else following.address(after=str(len(first.records))),
         goes_on_unasked=is_made_unasked(files),
         notes=[
             *([first.problem] if first.problem and first.records else []),

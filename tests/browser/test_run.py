@@ -115,6 +115,16 @@ def test_a_record_opens_in_a_dialog(page: Page) -> None:
     expect(link).to_be_focused()
 
 
+def test_the_next_record_is_the_next_row_of_what_is_sorted(page: Page) -> None:
+    page.goto(f"{RUN}?sort=price_cents")
+    numbers = column(page, "#")
+    page.get_by_role("link", name=f"Record {numbers[1]}", exact=True).click()
+    for number, name in ((numbers[1], "Next"), (numbers[2], "Previous"), (numbers[1], "Previous")):
+        dialog = page.get_by_role("dialog", name=f"Record {number}", exact=True)
+        dialog.get_by_role("link", name=name).click()
+    expect(page.get_by_role("dialog", name=f"Record {numbers[0]}", exact=True)).to_be_visible()
+
+
 def test_the_facts_follow_the_page(page: Page) -> None:
     page.goto(RUN)
     expect(page.get_by_role("img", name="How many records have which price")).to_be_visible()
