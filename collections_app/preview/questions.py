@@ -19,10 +19,9 @@ _THESE = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unnest($
 _PLACES = """
 SELECT n, {total} FROM read_parquet($table) {where} ORDER BY {order} n LIMIT $count OFFSET $after
 """
-# Lists and objects are searched as the JSON that they are.
-_WHERE = (
-    "WHERE contains(text, strip_accents(lower($search))) OR contains(text, strip_accents(lower($as_json)))"
-)
+_WHERE = "WHERE contains(text, strip_accents(lower($search)))"
+# What is in lists and objects stands there as JSON.
+_OR_AS_JSON = " OR contains(text, strip_accents(lower($as_json)))"
 # Numbers by their value, then texts without regard to case; what isn't there comes last either way.
 _ORDER = """
 try_cast({column} AS DOUBLE) {way} NULLS LAST, lower(nullif({column}, '')) {way} NULLS LAST,
@@ -117,7 +116,10 @@ def _places(found: Database, table: Table, question: Question, count: int) -> tu
     if question.search:
         total, where = "count(*) OVER ()", _WHERE
         values["search"] = question.search
-        values["as_json"] = json.dumps(question.search, ensure_ascii=False)[1:-1]
+        as_json = json.dumps(question.search, ensure_ascii=False)[1:-1]
+        if as_json != question.search:
+            where += _OR_AS_JSON
+            values["as_json"] = as_json
     else:
         values["records"] = table.records
     if question.sort in table.columns:
