@@ -334,6 +334,12 @@ def load(site: Site) -> Iterator[Load]:
         importer.kill()
 
 
+def asked_by_nginx(part: Part) -> int:
+    """Return how many requests a process of the app has answered; /readyz is asked of it directly."""
+    lines = part.log.read_text().splitlines()
+    return sum('"event": "request"' in line and '"route": "readyz"' not in line for line in lines)
+
+
 def killed_and_started_again(load: Load, part: Part) -> None:
     """Kill a part under load, see what comes of it, and start it again; everybody goes on."""
     since = time.monotonic()
@@ -350,8 +356,9 @@ def killed_and_started_again(load: Load, part: Part) -> None:
     until = time.monotonic()
     load.goes_on()
     if part.name.startswith("web"):
-        has_answered = part.log.stat().st_size
-        eventually(lambda: part.log.stat().st_size > has_answered, f"nginx asks {part.name} again")
+        # The first request is nginx's trial; further ones come when that went well.
+        asked = asked_by_nginx(part)
+        eventually(lambda: asked_by_nginx(part) > asked + 2, f"nginx asks {part.name} again")
     for each in load.trouble[known:]:
         # What had begun to answer breaks off with it.
         is_broken_off = each.status == 0 and each.begun < gone
