@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -83,6 +86,14 @@ class Site:
         }
         path = urlsplit(self.address(name)).path
         return requests.request(method, f"{self.behind}{path}", headers=named, timeout=30)
+
+    def line(self, answer: requests.Response) -> dict[str, Any]:
+        """Return nginx's line of an answer, which is written once all of it was sent."""
+        request_id = answer.headers["X-Request-ID"]
+        assert eventually(lambda: request_id in (self.folder / "access.log").read_text())
+        lines = map(json.loads, (self.folder / "access.log").read_text().splitlines())
+        (line,) = [line for line in lines if line["request_id"] == request_id]
+        return dict(line)
 
     def logs(self) -> str:
         return "".join((self.folder / name).read_text() for name in ("access.log", "error.log"))
@@ -369,6 +380,63 @@ def test_nothing_of_how_it_is_done_reaches_the_reader_or_the_logs(site: Site) ->
     assert site.key not in logs
 
 
+def test_its_line_says_what_was_really_sent(site: Site) -> None:
+    line = site.line(site.get(ODD, Range="bytes=10-19"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", line.pop("time"))
+    assert re.fullmatch("[0-9a-f]{32}", line.pop("request_id"))
+    assert 0 <= line.pop("seconds") < 60
+    assert line == {
+        "method": "GET",
+        "path": urlsplit(site.address(ODD)).path,
+        "status": 206,
+        "bytes": 10,
+        "complete": True,
+        "client": "127.0.0.1",
+    }
+
+
+def test_its_line_says_where_a_reader_left(site: Site) -> None:
+    headers = {"x-api-key": site.key}
+    with requests.get(site.address(LARGE), headers=headers, stream=True, timeout=30) as answer:
+        answer.raw.read(1)
+    line = site.line(answer)
+    assert line["complete"] is False
+    assert 0 < line["bytes"] < SIZES[LARGE]
+
+
+LINK = "/accounts/password/reset/key/1-canary-0123456789/"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        LINK,
+        f"{LINK}canary",
+        LINK.replace("key", "%6Bey").replace("reset/", "reset//"),
+        "/collections/?secret=canary",
+        "/%7Fcanary-of-a-name/?x=%63anary",
+    ],
+)
+def test_no_password_link_and_no_query_is_in_its_logs(site: Site, asked: str) -> None:
+    line = site.line(requests.get(f"{site.url}{asked}", allow_redirects=False))
+    if "name" in asked:
+        assert line["path"] == "/%7Fcanary-of-a-name/"
+    else:
+        assert "canary" not in line["path"]
+    assert line["path"].startswith("/")
+    assert "1-canary" not in site.logs()
+
+
+def test_what_is_no_request_has_a_line_in_json(site: Site) -> None:
+    for sent in (b"nonsense\r\n\r\n", b'GET /\xff"\\canary HTTP/1.0\r\n\r\n', b"\x16\x03\x01\r\n\r\n"):
+        with socket.create_connection((urlsplit(site.url).hostname, urlsplit(site.url).port)) as connection:
+            connection.sendall(sent)
+            while connection.recv(65536):
+                pass
+    for line in (site.folder / "access.log").read_text().splitlines():
+        assert json.loads(line)["client"] == "127.0.0.1"
+
+
 def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> None:
     page = requests.get(f"{site.url}/accounts/login/").text
     (sheet,) = re.findall(r'href="(/static/[^"]+\.css)"', page)[:1]
@@ -395,19 +463,25 @@ def test_an_answer_carries_the_id_that_nginx_gave_the_request(site: Site) -> Non
 
 
 @contextlib.contextmanager
-def changed(site: Site, upstream: str, port: int) -> Iterator[None]:
-    """Have nginx look for the app, or for the object storage, at another port."""
-    places = site.folder / "nginx" / "places.conf"
-    before = places.read_text()
-    after = re.sub(rf"(upstream {upstream} \{{\s+server 127.0.0.1:)\d+", rf"\g<1>{port}", before)
+def edited(site: Site, name: str, pattern: str, text: str) -> Iterator[None]:
+    """Have nginx work with another text in a file of its configuration, once it has read it."""
+    path = site.folder / name
+    before = path.read_text()
+    after = re.sub(pattern, text, before)
     assert after != before
-    places.write_text(after)
+    path.write_text(after)
     os.kill(site.nginx, signal.SIGHUP)
     try:
         yield
     finally:
-        places.write_text(before)
+        path.write_text(before)
         os.kill(site.nginx, signal.SIGHUP)
+
+
+def changed(site: Site, upstream: str, port: int) -> contextlib.AbstractContextManager[None]:
+    """Have nginx look for the app, or for the object storage, at another port."""
+    where = rf"(upstream {upstream} \{{\s+server 127.0.0.1:)\d+"
+    return edited(site, "nginx/places.conf", where, rf"\g<1>{port}")
 
 
 @contextlib.contextmanager
@@ -451,6 +525,20 @@ def test_what_the_object_storage_says_of_errors_reaches_nobody(site: Site, statu
             if asked:
                 break
     assert asked
+
+
+def test_a_password_link_is_not_in_the_error_log_while_nobody_answers(site: Site) -> None:
+    with changed(site, "app", free_port()):
+        for _ in range(100):
+            answer = requests.get(f"{site.url}{LINK}")
+            if answer.status_code == 503:
+                break
+    assert answer.status_code == 503
+    assert site.line(answer)["path"] == "/accounts/password/reset/key/..."
+    assert "1-canary" not in site.logs()
+    for _ in range(100):  # until nginx has read what was there before
+        if requests.get(f"{site.url}/healthz").status_code == 200:
+            break
 
 
 def test_without_any_process_of_the_app_a_person_and_a_script_are_told_to_come_again(site: Site) -> None:

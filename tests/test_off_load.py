@@ -1,5 +1,6 @@
 """Which files are left to nginx; that it sends them well is in test_nginx.py."""
 
+import logging
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -40,6 +41,17 @@ def test_nginx_is_told_where_the_file_is_and_what_it_is_called(
     assert answer.headers["Content-Type"] == "application/octet-stream"
     # They would stay on a page that says what is wrong.
     assert "Content-Disposition" not in answer.headers
+
+
+def test_its_line_does_not_say_how_much_nginx_will_have_sent(
+    address: str, as_bob: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "collections_app.observability.requests")
+    as_bob.get(address)
+    as_bob.head(address)
+    left_to_it, head = caplog.records
+    assert not hasattr(left_to_it, "bytes")
+    assert vars(head)["bytes"] == 0
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=1-", "bytes=-1", "bytes=0-999"])

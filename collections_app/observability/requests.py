@@ -87,9 +87,10 @@ def _note(request: HttpRequest, route: str, answer: HttpResponseBase, begun: flo
         "method": request.method,
         "route": route,
         "status": answer.status_code,
-        "bytes": sent,
         "seconds": round(time.perf_counter() - begun, 4),
     }
+    if "X-Accel-Redirect" not in answer.headers:  # else nginx sends it, and its own log has how much
+        fields["bytes"] = sent
     if promised is not None:
         fields["complete"] = sent == promised
         metrics.note_stream(sent, complete=sent == promised)
