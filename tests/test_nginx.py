@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -463,12 +464,13 @@ def test_an_answer_carries_the_id_that_nginx_gave_the_request(site: Site) -> Non
 
 
 @contextlib.contextmanager
-def edited(site: Site, name: str, pattern: str, text: str) -> Iterator[None]:
-    """Have nginx work with another text in a file of its configuration, once it has read it."""
+def edited(site: Site, name: str, changes: dict[str, str]) -> Iterator[None]:
+    """Have nginx work with a file of its configuration that says something else, once it has read it."""
     path = site.folder / name
-    before = path.read_text()
-    after = re.sub(pattern, text, before)
-    assert after != before
+    before = after = path.read_text()
+    for pattern, text in changes.items():
+        after, count = re.subn(pattern, text, after)
+        assert count
     path.write_text(after)
     os.kill(site.nginx, signal.SIGHUP)
     try:
@@ -481,7 +483,7 @@ def edited(site: Site, name: str, pattern: str, text: str) -> Iterator[None]:
 def changed(site: Site, upstream: str, port: int) -> contextlib.AbstractContextManager[None]:
     """Have nginx look for the app, or for the object storage, at another port."""
     where = rf"(upstream {upstream} \{{\s+server 127.0.0.1:)\d+"
-    return edited(site, "nginx/places.conf", where, rf"\g<1>{port}")
+    return edited(site, "nginx/places.conf", {where: rf"\g<1>{port}"})
 
 
 @contextlib.contextmanager
@@ -510,6 +512,77 @@ def answering(status: int) -> Iterator[tuple[int, list[str]]]:
         yield server.server_port, asked
         server.shutdown()
         thread.join()
+
+
+@contextlib.contextmanager
+def app_that_tells(site: Site) -> Iterator[Callable[..., dict[str, str]]]:
+    """Have nginx ask an app that answers with what it was asked with: how to ask for it, from an address."""
+
+    class Telling(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+            self.send_response(200)
+            self.send_header("X-Told", "1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    def ask(origin: str = "127.0.0.1", **headers: str) -> dict[str, str]:
+        place = urlsplit(site.url)
+        connection = http.client.HTTPConnection(place.netloc, timeout=30, source_address=(origin, 0))
+        with contextlib.closing(connection):
+            named = {header.replace("_", "-"): value for header, value in headers.items()}
+            connection.request("GET", "/", headers=named)
+            with connection.getresponse() as answer:
+                return dict(json.load(answer)) if answer.headers["X-Told"] else {}
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Telling) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        with changed(site, "app", server.server_port):
+            assert eventually(ask), site.logs()[-3000:]
+            yield ask
+        server.shutdown()
+        thread.join()
+
+
+FORGED = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.7"}
+
+
+def test_no_client_says_how_its_request_came(site: Site) -> None:
+    with app_that_tells(site) as ask:
+        told = ask(**FORGED)
+    assert told["x-forwarded-proto"] == "http"
+    assert told["x-forwarded-for"] == "198.51.100.7, 127.0.0.1"  # of which the last one counts
+
+
+def test_a_balancer_that_is_named_says_it_and_nobody_else(site: Site) -> None:
+    address = "127.0.0.9"
+    as_said = {r"# (.*)192.0.2.0/28": rf"\g<1>{address}", "# real_ip_header": "real_ip_header"}
+    with edited(site, "nginx/balancer.conf", as_said), app_that_tells(site) as ask:
+        by_https, by_http = ask(address, **FORGED), ask(address, X_Forwarded_Proto="http")
+        silent, stranger = ask(address), ask("127.0.0.10", **FORGED)
+    assert by_https["x-forwarded-proto"] == "https"
+    assert by_https["x-forwarded-for"].split(", ")[-1] == "198.51.100.7"
+    assert by_http["x-forwarded-proto"] == silent["x-forwarded-proto"] == "http"
+    assert stranger["x-forwarded-proto"] == "http"
+    assert stranger["x-forwarded-for"].split(", ")[-1] == "127.0.0.10"
+
+
+def test_with_a_certificate_it_listens_for_both(site: Site, tmp_path: Path) -> None:
+    certificate, port = tmp_path / "fullchain.pem", free_port()
+    make = [needs("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    make += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    pair = ["-keyout", tmp_path / "privkey.pem", "-out", certificate]
+    subprocess.run([*make, *pair], check=True, capture_output=True)
+    as_said = {r"(?m)^# (listen|ssl)": r"\1", "/etc/nginx/tls": str(tmp_path), "listen 443": f"listen {port}"}
+    with edited(site, "nginx/listen.conf", as_said), app_that_tells(site) as ask:
+        assert ask()["x-forwarded-proto"] == "http"
+        answer = requests.get(f"https://127.0.0.1:{port}/", verify=str(certificate))
+    assert answer.json()["x-forwarded-proto"] == "https"
 
 
 @pytest.mark.parametrize("status", [307, 403, 404, 416, 500, 503])
