@@ -450,6 +450,87 @@ def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> 
     assert requests.get(f"{site.url}/static/../data/db.sqlite3").status_code == 404
 
 
+def test_nobody_reads_the_list_of_static_files(site: Site) -> None:
+    assert (site.folder / "static" / "staticfiles.json").exists()
+    answer = requests.get(f"{site.url}/static/staticfiles.json")
+    assert answer.status_code == 404
+    assert "immutable" not in answer.headers.get("Cache-Control", "")
+
+
+def said_by(site: Site, request: bytes) -> http.client.HTTPResponse:
+    """Return the answer to a request as it is written here, and close the connection."""
+    with socket.create_connection((urlsplit(site.url).hostname, urlsplit(site.url).port)) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        answer.body = answer.read()  # type: ignore[attr-defined]
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ("GET / HTTP/1.1", 400),
+        ("GET /static/nothing HTTP/1.0", 404),
+        ("GET /metrics HTTP/1.0", 404),
+        ("GET /static/ HTTP/1.0", 403),
+        ("POST /static/css/SHEET HTTP/1.0", 405),
+        (f"GET /{'x' * 40_000} HTTP/1.0", 414),
+        ("POST / HTTP/1.0\r\nContent-Length: 99999999", 413),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_its_own_answers_are_as_closed_as_those_of_the_app(site: Site, asked: str, status: int) -> None:
+    sheet = next((site.folder / "static" / "css").glob("*.css"))
+    answer = said_by(site, f"{asked}\r\n\r\n".replace("SHEET", sheet.name).encode())
+    assert answer.status == status
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert answer.headers.get_all("Content-Security-Policy") == ["default-src 'none'; frame-ancestors 'none'"]
+    assert len(answer.headers.get_all("X-Request-ID", [])) == 1
+
+
+def test_an_answer_of_the_app_has_no_header_twice(site: Site) -> None:
+    for path in ("/accounts/login/", "/nothing/here", "/api/v1/results/1/1/x"):
+        headers = requests.get(f"{site.url}{path}").raw.headers
+        assert [name for name in headers if len(headers.getlist(name)) > 1 and name != "Set-Cookie"] == []
+        assert headers["X-Request-ID"]
+
+
+def test_a_body_that_is_too_large_is_said_in_our_words(site: Site) -> None:
+    for path, kind in (("/accounts/login/", "text/html; charset=utf-8"), ("/api/v1/x", "application/json")):
+        answer = said_by(site, f"POST {path} HTTP/1.0\r\nContent-Length: 10485761\r\n\r\n".encode())
+        assert (answer.status, answer.headers["Content-Type"]) == (413, kind)
+        assert "Retry-After" not in answer.headers
+        assert b"larger than 10 MB" in answer.body  # type: ignore[attr-defined]
+    assert json.loads(answer.body)["code"] == 413  # type: ignore[attr-defined]
+
+
+def test_who_opens_too_many_connections_is_told_so_in_our_words(site: Site) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        edited(site, "nginx.conf", {"limit_conn addresses 600": "limit_conn addresses 1"}),
+        changed(site, "app", silent.getsockname()[1]),
+        contextlib.ExitStack() as waiting,
+    ):
+        place = (urlsplit(site.url).hostname, urlsplit(site.url).port)
+        while True:  # until nginx has read it, and asks who doesn't answer
+            held = waiting.enter_context(socket.create_connection(place))
+            held.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            held.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                held.recv(1)
+                continue
+            break
+        page = requests.get(f"{site.url}/accounts/login/")
+        script = site.get(ODD)
+    for answer in (page, script):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
+        assert "600 requests under way" in answer.text
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert (script.json()["code"], script.json()["status"]) == (429, 0)
+    assert eventually(lambda: requests.get(f"{site.url}/healthz").status_code == 200)
+
+
 def test_nobody_reads_the_figures_by_nginx(site: Site) -> None:
     for path in ("/metrics", "//metrics", "/%6Detrics"):
         assert requests.get(f"{site.url}{path}").status_code == 404
