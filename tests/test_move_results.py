@@ -56,7 +56,7 @@ def test_every_file_is_copied_checked_and_served_after_the_switch(
     before = {file.pk: file.etag for file in ResultFile.objects.all()}
     said = move_to(other)
     assert "Copied: 6 (" in said
-    assert "Now set RESULTS_STORAGE_URL" in said
+    assert "As a backup this is complete. To have the site use it, set RESULTS_STORAGE_URL" in said
     assert SECRET_KEY not in said
     # The old storage is as it was, and in use.
     assert stored_keys() == keys()
@@ -81,6 +81,7 @@ def test_nothing_is_copied_twice_and_what_came_in_between_follows(
     assert "Copied: 2 (" in out.getvalue()
     assert "Were there already: 2." in out.getvalue()
     assert "All results are in " in out.getvalue()
+    assert "Nothing was removed: the folder " in out.getvalue()
     assert stored_keys() == keys()
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -201,6 +202,8 @@ def step(name: str, **places: Path) -> str:
 def test_a_backup_of_a_running_site_is_whole(served: Site, tmp_path: Path) -> None:
     with served.slow_download():
         step("backup", DATA_DIR=served.data_dir, BACKUP=tmp_path / "backup")
+    assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "backup" / "db.sqlite3").stat().st_mode) == 0o600
     restored = tmp_path / "restored"
     said = step("restore", BACKUP=tmp_path / "backup", RESTORED=restored)
     compared, wrong = map(int, re.findall(r"\d+", said))

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -445,6 +446,7 @@ def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_buc
 ) -> None:
     backup = str(tmp_path / "backup")
     step(site, "backup, scaled out", BACKUP=backup)
+    assert stat.S_IMODE((tmp_path / "backup" / "db.dump").stat().st_mode) == 0o600
     before = site.everything()
     with site.out.connect("postgres") as server:
         server.execute("CREATE DATABASE restored TEMPLATE template0 ENCODING 'UTF8'")

@@ -56,14 +56,16 @@ class Command(BaseCommand):
         self.stdout.write(f"Copying from {source.shown} to {target.shown}.")
         with _saying_what_is_wrong():
             report = self._copy(_opened(source), _opened(target))
-        self._sum_up(report, target, is_before=to is not None)
+        self._sum_up(report, source, target, is_before=to is not None)
 
     def _copy(self, source: ResultsStorage, target: ResultsStorage) -> MoveReport:
         # On a terminal only.
         with tqdm(total=total_size(), unit="B", unit_scale=True, disable=None, leave=False) as bar:
             return copy_all(source, target, bar.update)
 
-    def _sum_up(self, report: MoveReport, target: StorageAddress, *, is_before: bool) -> None:
+    def _sum_up(
+        self, report: MoveReport, source: StorageAddress, target: StorageAddress, *, is_before: bool
+    ) -> None:
         size = filesizeformat(report.copied_bytes).replace("\xa0", " ")
         self.stdout.write(f"Copied: {report.copied:,} ({size}). Were there already: {report.were_there:,}.")
         for problem in report.problems:
@@ -72,11 +74,14 @@ class Command(BaseCommand):
             raise CommandError(f"Not copied: {len(report.problems):,}. The others are in {target.shown}.")
         if is_before:
             self.stdout.write(
-                "Now set RESULTS_STORAGE_URL to the address of the new storage, restart every process, and "
-                "call move_results --from with the address of the old one, for what was written in between."
+                f"All results are in {target.shown} as well. As a backup this is complete. To have the site "
+                "use it, set RESULTS_STORAGE_URL to its address, restart every process, and call "
+                "move_results --from with the address of the old one, for what was written in between."
             )
         else:
-            self.stdout.write(f"All results are in {target.shown}. The old files can be removed.")
+            self.stdout.write(
+                f"All results are in {target.shown}. Nothing was removed: {source.shown} holds what it held."
+            )
 
 
 def _parsed(url: str) -> StorageAddress:
