@@ -142,8 +142,7 @@ def served(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_the_workers_count_together(served: Site) -> None:
-    workers = {int(pid) for pid in children(served.process.pid)}
-    assert len(workers) == 2
+    assert eventually(lambda: len(children(served.process.pid)) == 2)  # also after one was killed
     before = served.figure("results_http_requests_total", route="api:download_result_file")
     broken = served.figure("results_file_streams_ended_total", outcome="broken off")
     sent = served.figure("results_file_bytes_total")
