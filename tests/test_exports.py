@@ -123,6 +123,11 @@ class TestAsking:
         assert not make_next()
         assert ask(run, CSV).is_ready
 
+    def test_many_small_pages_wait(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(asking, "_QUICK_FILES", 3)
+        assert ask(make_ready_run(laptops, records(3), page_size=1), CSV).is_ready
+        assert ask(make_ready_run(laptops, records(4), page_size=1), CSV).state == ExportState.QUEUED
+
     def test_a_column_that_no_record_has(self, run: Run) -> None:
         export = ask(run, Wish(Format.CSV, ("asn",)))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
