@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 import pytest
 from django.core.files.storage import storages
+from django.db.models.signals import post_init
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Collection, Run
+from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.preview import background, first, table
 from tests.previews import at_once  # noqa: F401
 from tests.results import (
@@ -65,6 +66,11 @@ def numbers(text: str) -> list[int]:
 
 def words(text: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def listed_files(text: str) -> str:
+    (found,) = re.findall(r'<section id="files".*?</section>\s*<dialog', text, re.DOTALL)
+    return str(found)
 
 
 # --- a completed run ----------------------------------------------------------------------------
@@ -144,9 +150,48 @@ def test_its_page_costs_the_same_few_queries_however_much_there_is(
     small, large = make_ready_run(laptops, records(1)), make_ready_run(laptops, records(300), page_size=10)
     for run in (small, large):
         for query in ("", "?q=laptop&sort=title"):
-            # session, user, memberships, collection; run, files and verification
-            with django_assert_num_queries(7):
+            # session, user, memberships, collection; run, files, their sizes and verification
+            with django_assert_num_queries(8):
                 page(as_bob, run, query)
+
+
+def test_the_files_of_a_run_of_many_pages_are_folded(as_bob: Client, laptops: Collection) -> None:
+    few, many = make_ready_run(laptops, records(24), page_size=1), make_ready_run(laptops, [])
+    assert "more" not in listed_files(page(as_bob, few))
+    assert listed_files(page(as_bob, few)).count("<tr") == 1 + 25
+    pages = [
+        ResultFile(
+            run=many, kind=FileKind.PAGE, position=n, name=f"{n}", key="x", size=1, modified=many.created_at
+        )
+        for n in range(2, 5_001)
+    ]
+    ResultFile.objects.bulk_create(pages)
+    Run.objects.filter(pk=many.pk).update(file_count=5_001)
+    read: list[object] = []
+    post_init.connect(
+        lambda instance, **_: read.append(instance), sender=ResultFile, weak=False, dispatch_uid="read"
+    )
+    try:
+        text = page(as_bob, many)
+    finally:
+        post_init.disconnect(sender=ResultFile, dispatch_uid="read")
+    assert len(read) <= 26
+    assert listed_files(text).count("<tr") == 1 + 13
+    assert "Files 5,001 ·" in words(text)
+    assert "+4,988 more pages of run 2 Their sizes and digests are in manifest.json" in words(text)
+    assert f'href="{address(many, "pages")}"' in text
+
+
+def test_records_go_on_unasked_by_the_size_of_all_files(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_ready_run(laptops, records(300), page_size=10)
+    assert "intersect once root:#sheet" in page(as_bob, run)
+    size = sum(file.size or 0 for file in run.files.filter(kind=FileKind.PAGE))
+    monkeypatch.setattr(table, "MOST_UNASKED", size - 1)
+    assert "intersect once root:#sheet" not in page(as_bob, run)
+    monkeypatch.setattr(table, "MOST_UNASKED", size)
+    assert "intersect once root:#sheet" in page(as_bob, run)
 
 
 # --- searching and sorting ----------------------------------------------------------------------

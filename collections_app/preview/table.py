@@ -91,7 +91,11 @@ def size_of(files: Iterable[ResultFile]) -> int | None:
 
 def is_made_unasked(files: Sequence[ResultFile]) -> bool:
     """Whether a table is made as soon as somebody looks at the run."""
-    size = size_of(files)
+    return is_little(size_of(files))
+
+
+def is_little(size: int | None) -> bool:
+    """Whether of so many bytes of records a table is made unasked."""
     return size is not None and size <= MOST_UNASKED
 
 

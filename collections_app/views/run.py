@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
+from django.db.models import Count, Q, Sum
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.models.runs import bring_last_pages
+from collections_app.models.runs import bring_first_files, bring_last_pages
 from collections_app.preview.background import StillWorking
 from collections_app.preview.engine import TookTooLong
 from collections_app.preview.facts import Facts, facts_of
@@ -25,6 +26,7 @@ from collections_app.preview.table import (
     NotPrepared,
     Progress,
     Table,
+    is_little,
     is_made,
     is_made_unasked,
     progress_of,
@@ -33,12 +35,17 @@ from collections_app.preview.table import (
 from collections_app.views import run_progress
 from collections_app.views.record_cells import Cell, cells, pretty
 from collections_app.views.run_files import verification_of
-from collections_app.views.run_rows import PAGES_WRITTEN, files_address, version
+from collections_app.views.run_rows import (
+    PAGES_UNFOLDED,
+    PAGES_WHERE_FOLDED,
+    PAGES_WRITTEN,
+    files_address,
+    version,
+)
 
 # How long a request waits for what is prepared in the background.
 _PATIENCE = 0.8
 _COLUMNS_SHOWN = 12
-_FILES_SHOWN = 500
 _MORE_COLUMNS = (
     f"These records have more than {MOST_COLUMNS} columns: the first {MOST_COLUMNS} can be chosen, "
     "sorted by and counted. Search looks into all of them."
@@ -63,12 +70,13 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
 
 def run_context(request: MemberRequest, collection: Collection, number: int) -> dict[str, Any]:
     """Return what a run's page shows of it. Raises Http404 and BadRequest."""
-    found = _run(collection, number)
     wish = _wish(request)
-    context: dict[str, Any] = {"collection": collection, "run": found, "wish": wish, **_files(found)}
+    found = _run(collection, number, first_files_alone=wish.is_of_the_first)
+    context: dict[str, Any] = {"collection": collection, "run": found, "wish": wish}
     context |= {"most_sorted": MOST_SORTED, "most_columns": MOST_COLUMNS}
     if found.is_ready:
-        context["view"] = _view(files_of_records(found), wish)
+        context |= _files(found)
+        context["view"] = _view(files_of_records(found), wish, context["records_size"])
     elif found.state == State.PROCESSING:
         bring_last_pages([found], PAGES_WRITTEN)
         context["version"] = version(found)
@@ -117,31 +125,48 @@ def record(request: MemberRequest, collection: Collection, number: int, place: i
     return response
 
 
-def _run(collection: Collection, number: int) -> Run:
-    found = collection.runs.filter(number=number).with_files().first()
+def _run(collection: Collection, number: int, *, first_files_alone: bool = False) -> Run:
+    runs = collection.runs.filter(number=number)
+    found = (runs if first_files_alone else runs.with_files()).first()
     if found is None:
         raise Http404(f"This collection has no run {number}.")
+    if first_files_alone:
+        bring_first_files([found], PAGES_UNFOLDED)
     found.collection = collection
     return found
 
 
 def _files(found: Run) -> dict[str, object]:
-    """Return what the page shows of the run's files, and of when they were last read again."""
-    files = found.ready_files if found.is_ready else []
-    for file in files:
-        file.run = found
+    """Return what the page shows of a ready run's files, and of when they were last read again."""
+    folds = found.page_count > PAGES_UNFOLDED
+    most = PAGES_WHERE_FOLDED if folds else PAGES_UNFOLDED
     # The ZIP comes first: whoever proves one file most often proves that.
-    shown = sorted(files, key=lambda file: (file.position > 0, file.position))[:_FILES_SHOWN]
-    sizes = [file.size for file in files]
+    shown = sorted(
+        (file for file in found.ready_files if file.position <= most), key=lambda file: file.position
+    )
+    for file in shown:
+        file.run = found
     return {
         "folder": files_address(found.collection, found.number),
         "files": shown,
-        "more_files": len(files) - len(shown),
+        "more_pages": found.page_count - PAGES_WHERE_FOLDED if folds else 0,
         "selectable": any(file.kind == FileKind.PAGE and file.is_stored for file in shown),
-        "file_count": len(files),
-        "total_size": None if None in sizes else sum(size or 0 for size in sizes),
-        "verification": verification_of(found) if found.is_ready else None,
+        "verification": verification_of(found),
+        **_sizes(found),
     }
+
+
+def _sizes(found: Run) -> dict[str, int | None]:
+    """Return how many bytes a run's files have, and those of its records; None where that isn't known."""
+    unknown = Count("pk", filter=Q(size=None))
+    kinds = found.files.values_list("kind").annotate(Sum("size"), unknown=unknown)
+    sizes = {kind: None if unknown else size for kind, size, unknown in kinds.order_by()}
+    of_records = [sizes[kind] for kind in (FileKind.PAGE, FileKind.CATEGORY_LIST) if kind in sizes]
+    return {"total_size": _sum(list(sizes.values())), "records_size": _sum(of_records)}
+
+
+def _sum(sizes: Sequence[int | None]) -> int | None:
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _template(request: MemberRequest, wish: "Wish") -> str:
@@ -166,6 +191,11 @@ class Wish:
         parts = {"q": question.search, "sort": question.sort, "dir": "desc" if question.descending else ""}
         pairs = [(name, value) for name, value in (parts | changes).items() if value]
         return "?" + urlencode([*pairs, *(("column", column) for column in self.columns)])
+
+    @property
+    def is_of_the_first(self) -> bool:
+        """Whether it asks for the first records as they come, which need no table of all of them."""
+        return self.question.is_of_the_file and not self.question.after
 
     @property
     def again(self) -> str:
@@ -229,10 +259,9 @@ class View:
     is_end_of_sorted: bool = False
 
 
-def _view(files: Sequence[ResultFile], wish: Wish) -> View:
-    question = wish.question
-    if question.is_of_the_file and not question.after:
-        return _first_view(files, wish)
+def _view(files: Sequence[ResultFile], wish: Wish, size: int | None) -> View:
+    if wish.is_of_the_first:
+        return _first_view(files, wish, size)
     return _asked_view(files, wish)
 
 
@@ -260,10 +289,12 @@ def _asked_view(files: Sequence[ResultFile], wish: Wish) -> View:
     )
 
 
-def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
+def _first_view(files: Sequence[ResultFile], wish: Wish, size: int | None) -> View:
+    """Return the first records, of the first files; `size` is that of all."""
     first = first_records(files)
     if first.is_beyond:
-        return _asked_view(files, wish)
+        run = files[0].run
+        return _asked_view(files_of_records(_run(run.collection, run.number)), wish)
     columns = columns_of(each.fields for each in first.records)
     known, has_more = columns[:MOST_COLUMNS], len(columns) > MOST_COLUMNS
     shown, choices = _columns(known, wish.columns)
@@ -276,7 +307,7 @@ def _first_view(files: Sequence[ResultFile], wish: Wish) -> View:
         has_more_columns=has_more,
         total=len(first.records) if first.is_all else None,
         next="" if first.is_all or not first.records else following.address(after=str(len(first.records))),
-        goes_on_unasked=is_made_unasked(files),
+        goes_on_unasked=is_little(size),
         notes=[
             *([first.problem] if first.problem and first.records else []),
             *([_MORE_COLUMNS] if has_more else []),
