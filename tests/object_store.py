@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 ACCESS_KEY = "tests"
 SECRET_KEY = "the/secret+of=tests"
+READER = "reader"  # the key of somebody who may read and list
 BUCKET = "results"
 REGION = "us-east-1"
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
@@ -40,10 +41,12 @@ class ObjectStore:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def url(self, prefix: str, *, secret: str = SECRET_KEY, port: int | None = None) -> str:
+    def url(
+        self, prefix: str, *, key: str = ACCESS_KEY, secret: str = SECRET_KEY, port: int | None = None
+    ) -> str:
         """Return what RESULTS_STORAGE_URL is for a part of the bucket."""
         host = f"127.0.0.1:{port or self.port}"
-        return f"s3+http://{ACCESS_KEY}:{quote(secret, safe='')}@{host}/{BUCKET}/{prefix}"
+        return f"s3+http://{key}:{quote(secret, safe='')}@{host}/{BUCKET}/{prefix}"
 
 
 def program() -> Path:
@@ -138,7 +141,9 @@ def _keep(folder: Path) -> None:
     config = folder / "s3.json"
     credentials = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
     identity = {"name": "tests", "credentials": [credentials], "actions": ["Admin"]}
-    config.write_text(json.dumps({"identities": [identity]}))
+    reader = {"accessKey": READER, "secretKey": SECRET_KEY}
+    readers = {"name": "readers", "credentials": [reader], "actions": ["Read", "List"]}
+    config.write_text(json.dumps({"identities": [identity, readers]}))
     data = folder / "data"
     data.mkdir(exist_ok=True)
     command = [str(program()), "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]

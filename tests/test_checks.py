@@ -1,5 +1,7 @@
 """What is said of settings at the start, beside what their text alone tells (test_settings.py)."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from pytest_django import Settings
 
 from collections_app.result_sets import address
 from tests.conftest import ObjectStore
+from tests.object_store import READER
+from tests.results import stored_keys
 
 pytestmark = pytest.mark.django_db
 
@@ -41,6 +45,53 @@ def test_a_bucket_that_can_not_be_used_is_said_with_what_to_do(
     assert "hidden" not in said
     # Other machines are asked at the start alone, not by each command.
     assert run_checks() == []
+
+
+def test_a_key_that_may_not_write_is_said_at_the_start(settings: Settings, object_store: ObjectStore) -> None:
+    entry = address.parse(object_store.url("x", key=READER)).entry
+    settings.STORAGES = settings.STORAGES | {"results": entry}
+    with pytest.raises(SystemCheckError) as caught:
+        call_command("check", databases=["default"])
+    said = str(caught.value)
+    assert "Results can't be written to the results storage: The object storage refuses: AccessDenied" in said
+    assert "HINT: Let the key of RESULTS_STORAGE_URL read, write and delete" in said
+
+
+def test_a_trial_leaves_nothing_behind(results_storage: str) -> None:
+    assert found() == []
+    assert stored_keys() == []
+
+
+def test_a_server_that_is_no_object_storage(settings: Settings) -> None:
+    class Nowhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nowhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"127.0.0.1:{server.server_port}"
+        entry = address.parse(f"s3+http://key:secret@{here}/results").entry
+        settings.STORAGES = settings.STORAGES | {"results": entry}
+        (error,) = run_checks(databases=["default"])
+        server.shutdown()
+    assert error.msg == (
+        "The results storage can't be used: What answers at this address is no object storage "
+        f"(http://{here})."
+    )
+
+
+def test_a_bucket_without_a_key(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    settings.STORAGES = settings.STORAGES | {"results": address.parse("s3+http://127.0.0.1:9/results").entry}
+    (error,) = run_checks(databases=["default"])
+    assert "There is no key for the object storage; RESULTS_STORAGE_URL has it before the host" in error.msg
 
 
 def test_a_folder_that_can_not_be_used(settings: Settings, tmp_path: Path) -> None:

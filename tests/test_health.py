@@ -78,7 +78,6 @@ class TestReady:
     def test_results_that_are_not_what_was_written(
         self, monkeypatch: pytest.MonkeyPatch, results_folder: Path
     ) -> None:
-        monkeypatch.setattr(health, "_WRITTEN", bytearray(b"one"))
         storage = type(storages["results"])
         opened = storage._open
 

@@ -21,7 +21,14 @@ from urllib.parse import urlsplit
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
@@ -49,6 +56,12 @@ _BUFFER = 256 * 1024
 
 # Between the key of a file that is being written and its upload. No key of ours has this.
 _UPLOAD = "#"
+
+_NO_STORAGE = "What answers at this address is no object storage"
+_NO_KEY = (
+    "There is no key for the object storage; RESULTS_STORAGE_URL has it before the host, as KEY:SECRET@, or "
+    "the environment, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
 
@@ -210,7 +223,10 @@ class ResultsS3Storage(S3Storage):  # type: ignore[misc]
 
     def check(self) -> None:
         """Raise OSError where the bucket can't be read, whose `strerror` says why in plain English."""
-        self.call("list_objects_v2", MaxKeys=1)
+        try:
+            self.call("list_objects_v2", MaxKeys=1)
+        except FileNotFoundError:  # a bucket that isn't there has a code of its own
+            raise OSError(errno.EIO, _NO_STORAGE, self.endpoint_url) from None
 
 
 def _put(found: dict[str, dict[str, int]], rest: str, size: int) -> None:
@@ -440,6 +456,8 @@ def _translated(name: str) -> Iterator[None]:
         raise OSError(errno.EIO, f"The object storage refuses: {code}", name) from None
     except (ConnectTimeoutError, ReadTimeoutError):
         raise TimeoutError(errno.ETIMEDOUT, "The object storage takes too long to answer", name) from None
+    except (NoCredentialsError, PartialCredentialsError):
+        raise OSError(errno.EIO, _NO_KEY, name) from None
     except BotoCoreError as error:
         problem = f"The object storage can't be reached ({type(error).__name__})"
         raise OSError(errno.EIO, problem, name) from None

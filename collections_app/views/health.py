@@ -1,18 +1,17 @@
 """Whether the process is alive, and whether it can do its work."""
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.core.files.storage import storages
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from collections_app.access import public
+from collections_app.result_sets.storage import try_out
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +19,6 @@ logger = logging.getLogger(__name__)
 READY_WITHIN_SECONDS = 1.5
 # What was found is said again for so long: anybody may ask, as often as they like.
 LOOK_EVERY_SECONDS = 1.0
-
-_WRITTEN = b"ready"
 
 
 @public
@@ -53,16 +50,8 @@ def _database() -> str:
 
 
 def _storage() -> str:
-    """Write a small file beside the results, read it and remove it."""
-    storage, name = storages["results"], f".ready-{secrets.token_hex(8)}"
     try:
-        with storage.open(name, "wb") as file:
-            file.write(_WRITTEN)
-        try:
-            with storage.open(name, "rb") as file:
-                is_same = file.read() == _WRITTEN
-        finally:
-            storage.delete(name)
+        is_same = try_out()
     except Exception:  # noqa: BLE001  # each kind of storage has errors of its own
         return "Results can't be written."
     return "" if is_same else "Results can't be read."
