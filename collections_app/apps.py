@@ -8,7 +8,6 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 
 from collections_app import database
-from collections_app.checks import check_results_storage
 
 
 class CollectionsConfig(AppConfig):
@@ -19,6 +18,8 @@ class CollectionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have database and storage checked, and the former prepared whenever it is brought up to date."""
+        from collections_app.checks import check_results_storage  # noqa: PLC0415  # it needs the models
+
         checks.register(database.check_what_is_left)
         checks.register(database.check_encoding, checks.Tags.database)
         checks.register(check_results_storage, checks.Tags.database)

@@ -10,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-from collections_app.result_sets.storage import results, storage_reason, try_out
+from collections_app.result_sets.storage import results, storage_reason
+from collections_app.sources.local import try_out
 
 
 def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:

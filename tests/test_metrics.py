@@ -1,6 +1,7 @@
 """/metrics: who may read it, and what it tells."""
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import Collection, Run, State
 from collections_app.observability import metrics
 from collections_app.observability.metrics import registry
+from collections_app.preview import background
+from collections_app.views import metrics as metrics_view
 from collections_app.views.metrics import FromTheDatabase
 from tests.results import make_ready_run, records
 from tests.server import ROOT
@@ -30,9 +34,11 @@ Figures = dict[tuple[str, ...], float]
 
 
 @pytest.fixture
-def read(settings: Settings, db: None) -> Callable[[], Figures]:
+def read(settings: Settings, db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Figures]:
     """Read all figures, by name and labels in the order of their names."""
     settings.METRICS_TOKEN = TOKEN
+    # In the test's own thread, which sees its rows.
+    monkeypatch.setattr(background, "in_background", lambda work: work())
 
     def read() -> Figures:
         answer = Client().get("/metrics", headers=SENT)
@@ -174,6 +180,35 @@ def test_without_the_database_it_says_so_and_the_rest(read: Callable[[], Figures
     assert after["results_database_up",] == 0
     assert ("results_runs_being_written",) not in after
     assert ("results_file_streams",) in after
+
+
+def test_a_database_that_does_not_answer_is_not_waited_for(
+    read: Callable[[], Figures], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, asked = threading.Event(), []
+
+    def hang() -> list[Metric]:
+        asked.append(1)
+        goes_on.wait(30)
+        return []
+
+    def in_a_thread(work: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(background, "in_background", in_a_thread)
+    monkeypatch.setattr(metrics_view, "_counted_now", hang)
+    monkeypatch.setattr(metrics_view, "READY_WITHIN_SECONDS", 0.1)
+    try:
+        for _ in range(2):
+            figures = read()
+            assert figures["results_database_up",] == 0
+            assert ("results_file_streams",) in figures
+        assert len(asked) == 1
+    finally:
+        goes_on.set()
+        threads[0].join()
 
 
 def test_upstream_calls_are_timed_and_their_failures_counted(read: Callable[[], Figures]) -> None:

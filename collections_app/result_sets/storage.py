@@ -30,9 +30,6 @@ ASIDE = ".part"
 RESERVE = 256 * 1024 * 1024
 
 
-_TRIED = b"ready"
-
-
 class WritableFile(Protocol):
     """A file that appears in the storage when it is closed, whole.
 
@@ -118,21 +115,6 @@ def results() -> ResultsStorage:
 def storage_reason(error: OSError) -> str:
     """Return what a results storage says is wrong, and where: no sentence yet."""
     return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
-
-
-def try_out() -> bool:
-    """Write a small file beside the results, read it and remove it; returns whether it came back the same.
-
-    Raises OSError.
-    """
-    storage, name = results(), f".ready-{secrets.token_hex(8)}"
-    with storage.open(name, "wb") as file:
-        file.write(_TRIED)
-    try:
-        with storage.open(name, "rb") as file:
-            return bool(file.read() == _TRIED)
-    finally:
-        storage.delete(name)
 
 
 class KeptIfWhole(ABC):

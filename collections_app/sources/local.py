@@ -1,6 +1,7 @@
 """Our own results storage as a source."""
 
 import logging
+import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import BinaryIO, Protocol, cast
@@ -19,6 +20,8 @@ from collections_app.sources.base import (
 )
 
 logger = logging.getLogger(__name__)
+
+_TRIED = b"ready"
 
 
 class _Storage(Protocol):
@@ -73,6 +76,21 @@ class StoredBody:
             logger.exception("The results storage can't sign a request for %s", self.key)
             raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
         return Place(self.key) if signed is None else Place(*signed)
+
+
+def try_out() -> bool:
+    """Write a small file beside the results, read it and remove it; returns whether it came back the same.
+
+    Raises OSError.
+    """
+    storage, name = storages["results"], f".ready-{secrets.token_hex(8)}"
+    with storage.open(name, "wb") as file:
+        file.write(_TRIED)
+    try:
+        with storage.open(name, "rb") as file:
+            return bool(file.read() == _TRIED)
+    finally:
+        storage.delete(name)
 
 
 class LocalSource:

@@ -11,7 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from collections_app.access import public
-from collections_app.result_sets.storage import try_out
+from collections_app.sources.local import try_out
 
 logger = logging.getLogger(__name__)
 

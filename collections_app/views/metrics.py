@@ -16,7 +16,12 @@ from prometheus_client.registry import Collector
 from collections_app.access import public
 from collections_app.models import Collection, Run
 from collections_app.observability.metrics import exposition
+from collections_app.preview.background import Background, StillWorking
 from collections_app.result_sets.lease import abandoned, written
+from collections_app.views.health import READY_WITHIN_SECONDS
+
+# One count at a time: what hangs must not take more and more threads with it.
+_background = Background(most=1)
 
 
 @public
@@ -40,13 +45,20 @@ class FromTheDatabase(Collector):
     """What stands in the tables: the same whichever process is asked."""
 
     def collect(self) -> Iterator[Metric]:
-        """Count anew. Without the database there is one figure, which says so."""
+        """Count anew. Without the database, or where it doesn't answer in time, one figure says so."""
         try:
-            figures = list(_counted())
-        except DatabaseError:
+            figures = _background.done_within(READY_WITHIN_SECONDS, "figures", _counted_now)
+        except StillWorking:
             figures = []
         yield GaugeMetricFamily("results_database_up", "Whether the database answers.", bool(figures))
         yield from figures
+
+
+def _counted_now() -> list[Metric]:
+    try:
+        return list(_counted())
+    except DatabaseError:
+        return []
 
 
 def _counted() -> Iterator[Metric]:
