@@ -18,11 +18,16 @@ class CollectionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have database and storage checked, and the former prepared whenever it is brought up to date."""
-        from collections_app.checks import check_results_storage  # noqa: PLC0415  # it needs the models
+        from collections_app.checks import (  # noqa: PLC0415  # they need the models
+            check_results_storage,
+            check_shared_secrets,
+            check_stored_keys,
+        )
 
         checks.register(database.check_what_is_left)
         checks.register(database.check_encoding, checks.Tags.database)
-        checks.register(check_results_storage, checks.Tags.database)
+        for check in (check_results_storage, check_shared_secrets, check_stored_keys):
+            checks.register(check, checks.Tags.database)
         post_migrate.connect(_write_ahead, sender=self)
 
 

@@ -5,17 +5,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+from django.core import checks
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connection
 from pytest_django import Settings
 
+from collections_app.models import Account, Team
 from collections_app.result_sets import address
 from tests.conftest import ObjectStore
 from tests.object_store import READER
 from tests.results import stored_keys
+from tests.upstream import make_account
 
 pytestmark = pytest.mark.django_db
+
+
+KEYS = [Fernet.generate_key().decode() for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def secrets_given(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ENCRYPTION_KEYS = KEYS[:1]
+    monkeypatch.setenv("SECRET_KEY", "x" * 50)
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +113,49 @@ def test_a_folder_that_can_not_be_used(settings: Settings, tmp_path: Path) -> No
     entry = address.parse(f"file://{tmp_path}/file/results").entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
     assert found() == ["results.E001"]
+
+
+@pytest.mark.postgresql(reason="only such a database is shared")
+def test_secrets_that_each_machine_would_make_for_itself(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENCRYPTION_KEYS = []
+    (warning,) = run_checks(databases=["default"])
+    assert (warning.id, warning.level) == ("results.W001", checks.WARNING)
+    assert warning.msg.startswith("ENCRYPTION_KEYS not set")
+    monkeypatch.delenv("SECRET_KEY")
+    (warning,) = run_checks(databases=["default"])
+    assert warning.msg.startswith("SECRET_KEY and ENCRYPTION_KEYS not set")
+    assert run_checks() == []
+
+
+@pytest.mark.sqlite(reason="one machine's own")
+def test_an_embedded_database_needs_no_shared_secrets(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENCRYPTION_KEYS = []
+    monkeypatch.delenv("SECRET_KEY")
+    assert found() == []
+
+
+def test_keys_of_accounts_that_this_machine_can_not_read(crawlers: Team, settings: Settings) -> None:
+    make_account(crawlers)
+    make_account(crawlers, "Disconnected", key="")
+    assert found() == []
+    settings.ENCRYPTION_KEYS = KEYS[1:]
+    (problem,) = run_checks(databases=["default"])
+    assert problem.msg == ("This machine's encryption keys can't read the keys of 1 of 1 connected accounts.")
+    assert "the same ENCRYPTION_KEYS" in str(problem.hint)
+    if connection.vendor == "postgresql":
+        assert (problem.id, problem.level) == ("results.E003", checks.ERROR)
+    else:  # a backup without its keys: the site starts, and the keys are entered again
+        assert (problem.id, problem.level) == ("results.W002", checks.WARNING)
+    make_account(crawlers, "Entered again")
+    assert found() == ["results.W002"]
+    assert run_checks() == []
+
+
+def test_before_there_are_tables_nothing_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.introspection, "table_names", list)
+    monkeypatch.setattr(Account.objects, "using", lambda alias: pytest.fail("There is no table."))
+    assert found() == []

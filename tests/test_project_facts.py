@@ -66,7 +66,7 @@ USES = {
     "urls": {"api", "views"},
     "admin": {"models"},
     "apps": {"checks", "database"},
-    "checks": {"result_sets", "sources"},
+    "checks": {"encryption", "models", "result_sets", "sources"},
     "demo": {"data_folder", "models", "result_sets"},
     "management": {
         "database",
