@@ -15,15 +15,18 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError, SystemCheckError
 from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from collections_app.exports import ask as asking
 from collections_app.formats.records_file import Format, Wish
 from collections_app.management import worker as worker_module
-from collections_app.management.worker import Pauses, Worker
+from collections_app.management.worker import Exporter, Pauses, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team
+from collections_app.result_sets import address
 from collections_app.sources import SourceUnavailable, rows
 from dashboard import background
 from tests import databases
@@ -74,6 +77,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def work() -> None:
     call_command("work", "--once")
+
+
+def work_that_fails() -> None:
+    with pytest.raises(CommandError, match=r"^Some of the work failed; what was logged says why\."):
+        work()
 
 
 def keep(*collections: Collection) -> None:
@@ -170,7 +178,7 @@ class TestListing:
             bring(collection, seconds=seconds)
 
         monkeypatch.setattr(rows, "bring_up_to_date", fail)
-        work()
+        work_that_fails()
         assert second.runs.count() == 1
         assert "problem=unexpected" in caplog.text
 
@@ -274,7 +282,7 @@ class TestKeeping:
         files = pretend(monkeypatch, make_remote_run(remote, 1), make_remote_run(remote, 2))
         files.on_open = down
         keep(remote)
-        work()
+        work_that_fails()
         assert len(files.opened) == 1
         assert "problem=It is down." in caplog.text
 
@@ -310,7 +318,7 @@ class TestTheRest:
             raise error
 
         monkeypatch.setattr(worker_module, "fail_interrupted_runs", fail)
-        work()
+        work_that_fails()
         assert "work problem=" in caplog.text
         assert str(error) in caplog.text
 
@@ -321,8 +329,19 @@ class TestTheRest:
             raise OperationalError("disk I/O error")
 
         monkeypatch.setattr(rows, "bring_up_to_date", fail)
-        work()
+        work_that_fails()
         assert "work problem=disk I/O error" in caplog.text
+
+    def test_it_begins_where_the_settings_lead_to_something_that_works(
+        self, settings: Settings, tmp_path: Path, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        settings.RESULTS_STORAGE_URL = f"file://{tmp_path}/file/results"
+        entry = address.parse(settings.RESULTS_STORAGE_URL).entry
+        settings.STORAGES = settings.STORAGES | {"results": entry}
+        monkeypatch.setattr(Worker, "round", lambda self: pytest.fail("It began."))
+        with pytest.raises(SystemCheckError, match="Look at RESULTS_STORAGE_URL"):
+            call_command("work", "--once", skip_checks=False)
 
     def test_between_rounds_it_rests(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rests: list[float] = []
@@ -465,6 +484,23 @@ class TestExports:
         work()
         assert not Export.objects.exists()
 
+    def test_later_lines_of_the_log_say_nothing_of_it(
+        self, export: Export, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[dict[str, Any]] = []
+
+        def fail() -> None:
+            said.append(get_contextvars())
+            raise OperationalError("server closed the connection unexpectedly")
+
+        monkeypatch.setattr(worker_module, "fail_interrupted_runs", fail)
+        worker = Worker(Exporter())
+        assert not worker.round()
+        assert Export.objects.get().is_ready
+        bind_contextvars(run=1, file=105369)
+        assert not worker.round()
+        assert said == [{}, {}]
+
     @pytest.mark.parametrize("error", [OperationalError("disk I/O error"), ValueError("odd")])
     def test_what_fails_is_logged_and_ends_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
@@ -473,7 +509,7 @@ class TestExports:
             raise error
 
         monkeypatch.setattr(worker_module, "make_next", fail)
-        work()
+        work_that_fails()
         assert "work problem=" in caplog.text
         assert str(error) in caplog.text
 

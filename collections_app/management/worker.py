@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
+from structlog.contextvars import clear_contextvars
 
 from collections_app import database
 from collections_app.exports import room
@@ -70,6 +71,7 @@ class Worker:
     def __init__(self, exporter: "Exporter | None" = None) -> None:
         self._pauses = Pauses()
         self._exporter = exporter
+        self.has_failed = False  # anything, so far
 
     def go_on(self) -> None:
         """Work until the process is ended. Nothing that fails ends it."""
@@ -82,12 +84,14 @@ class Worker:
         """Do what is due, of each collection at most one run. Returns whether there may be more at once."""
         with _nothing_ends_it():
             exported = self._exporter is not None and self._exporter.round()
+            clear_contextvars()
             fail_interrupted_runs()
             for collection in self._due():
                 self._carefully("refresh", collection, self._refresh)
             # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
             done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
             return exported or any(done)
+        self.has_failed = True
         return False
 
     def _due(self) -> list[Collection]:
@@ -113,6 +117,7 @@ class Worker:
 
     def _carefully(self, what: str, collection: Collection, work: Callable[[Collection], bool]) -> bool:
         """Work for a collection. What fails is logged, and the collection left alone for a time."""
+        clear_contextvars()
         try:
             return work(collection)
         except (SourceUnavailable, OSError) as error:
@@ -121,6 +126,7 @@ class Worker:
             raise
         except Exception:
             logger.exception("work %s collection=%s problem=unexpected", what, collection.pk)
+            self.has_failed = True
             self._pauses.failed(what, collection.pk)
         return False
 
@@ -129,6 +135,7 @@ class Worker:
             "work %s account=%s collection=%s problem=%s",
             *(what, collection.account_id, collection.pk, problem),
         )
+        self.has_failed = True
         self._pauses.failed(what, collection.pk)
 
     def _refresh(self, collection: Collection) -> bool:
@@ -159,8 +166,9 @@ class Worker:
     def _copy(self, run: Run) -> bool:
         try:
             problems = mirror_run(run, AccountSource(), lacking=ResultNotFound)
+            self.has_failed |= bool(problems)
         except (RunIsBeingWritten, WriterLost) as error:
-            problems = [str(error)]
+            problems = [str(error)]  # it is in good hands
         except (SourceUnavailable, OSError):
             # That may be about this run alone: after its collection's pause another one comes first.
             self._pauses.failed("run", run.pk, first_pause=_FIRST_PAUSE_OF_A_RUN_SECONDS)
@@ -210,7 +218,8 @@ class Exporter:
 
 @contextmanager
 def _nothing_ends_it() -> Iterator[None]:
-    """Let what fails be logged."""
+    """Let what fails be logged, in lines that say nothing of what was done before."""
+    clear_contextvars()
     try:
         yield
     except (DatabaseError, OSError) as error:

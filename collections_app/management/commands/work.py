@@ -7,7 +7,8 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
 
 from collections_app.management.worker import Exporter, Worker
 
@@ -25,10 +26,18 @@ class Command(BaseCommand):
         "in another way. Several at once do no harm, and it can be ended at any moment."
     )
 
+    # They are made below, as they ask other machines, and not again for the site's own worker.
+    requires_system_checks: list[str] = []  # as Django types it
+
     def add_arguments(self, parser: CommandParser) -> None:
         """Describe the command line."""
         parser.add_argument(
-            "--once", action="store_true", help="do what is due now and end; such as for cron"
+            "--once",
+            action="store_true",
+            help="do what is due now and end, with 1 where some of it failed; such as for cron",
+        )
+        parser.add_argument(
+            "--skip-checks", action="store_true", help="begin without looking at the settings"
         )
         parser.add_argument(
             "--with-parent",
@@ -36,31 +45,40 @@ class Command(BaseCommand):
             help="end when the standard input does; so the site starts it",
         )
 
-    def handle(self, *args: Any, once: bool, with_parent: bool, **options: Any) -> None:
+    def handle(self, *args: Any, once: bool, with_parent: bool, skip_checks: bool, **options: Any) -> None:
         """Work; SIGTERM and Ctrl-C end it at once, since what is interrupted goes on the next time."""
+        if not (with_parent or skip_checks):  # the site has been checked when it started
+            self.check(databases=[DEFAULT_DB_ALIAS])
+        has_failed = False
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             if with_parent:
                 os.nice(_NICENESS)
                 threading.Thread(target=_end_with_the_input, daemon=True).start()
             with suppress(KeyboardInterrupt):
-                _work(once=once)
+                has_failed = _work(once=once)
         finally:
             signal.signal(signal.SIGTERM, before)
+        if has_failed and not with_parent:
+            raise CommandError(
+                "Some of the work failed; what was logged says why. The next time it is tried again."
+            )
 
 
-def _work(*, once: bool) -> None:
+def _work(*, once: bool) -> bool:
+    """Do what is due, or all there ever is. Returns whether some of it failed."""
     if once:
         worker = Worker(Exporter())
         while worker.round():
             pass
-        return
+        return worker.has_failed
     over = threading.Event()
     threading.Thread(target=Exporter().go_on, args=[over], name="exports", daemon=True).start()
     try:
         Worker().go_on()
     finally:
         over.set()
+    return False
 
 
 def _end_with_the_input() -> None:
