@@ -152,6 +152,8 @@ def place() -> str:
 def reason(error: Exception) -> str:
     """Return what the database says is wrong: one line, without the password whatever it says."""
     first = next(iter(str(error).splitlines()), "").strip().rstrip(".")
+    if first.count("(") > first.count(")"):
+        first += ")"  # it was closed on a line that is left out
     password = connection.settings_dict["PASSWORD"]
     return first.replace(str(password), "***") if password else first
 
@@ -160,6 +162,8 @@ def advice(error: DatabaseError) -> str:
     """Return what to do about a database that can't be used by a command."""
     if connection.vendor == "postgresql" and isinstance(error, OperationalError):
         return "Check DATABASE_URL, and that the server runs and can be reached."
+    if "permission denied" in str(error):
+        return "The user of DATABASE_URL must be allowed to make tables there; best it owns the database."
     # A database that was never made, or is of an older version, is the usual reason.
     return "`make serve` makes it and brings it up to date."
 

@@ -107,6 +107,7 @@ class TestAServerThatIsAway:
         place = f"127.0.0.1:{address.rsplit(':', maxsplit=1)[-1].split('/', maxsplit=1)[0]}"
         assert said.startswith(f"CommandError: The PostgreSQL database scrapes at {place} can't be used: ")
         assert "Connection refused" in said
+        assert said.endswith(" Check DATABASE_URL, and that the server runs and can be reached.\n")
         assert said.count("\n") == 1
 
     @pytest.mark.parametrize(
@@ -154,6 +155,13 @@ class TestWhatIsSaid:
     def test_the_advice_is_about_what_is_wrong(self) -> None:
         assert "DATABASE_URL" in database.advice(OperationalError("connection refused"))
         assert "make serve" in database.advice(ProgrammingError("no such relation"))
+        assert "make tables" in database.advice(ProgrammingError("permission denied for schema public"))
+
+    def test_what_is_cut_ends_in_order(self) -> None:
+        error = ProgrammingError(
+            "Unable to create a table (permission denied for schema public\nLINE 1: ...)"
+        )
+        assert database.reason(error) == "Unable to create a table (permission denied for schema public)"
 
 
 # --- PostgreSQL's alone -------------------------------------------------------------------------

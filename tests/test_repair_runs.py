@@ -1,3 +1,4 @@
+import errno
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch:
         call_command("repair_runs")
     assert str(caught.value) == (
         "The database can't be used: disk I/O error. Is the disk full? Repair again once it can."
+    )
+
+
+def test_a_storage_that_refuses(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> list[int]:
+        raise OSError(errno.EIO, "The object storage refuses: AccessDenied", "results")
+
+    monkeypatch.setattr(repair, "_collections_stored", refuse)
+    with pytest.raises(CommandError) as caught:
+        call_command("repair_runs")
+    assert str(caught.value) == (
+        "The results storage can't be used: The object storage refuses: AccessDenied (results). "
+        "Repair again once it can."
     )
 
 

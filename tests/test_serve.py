@@ -265,7 +265,8 @@ class TestARealProcess:
     def test_results_that_are_no_folder_are_one_sentence(self, data_dir: Path, port: int) -> None:
         (data_dir / "results").touch()
         assert self.error(data_dir, PORT=str(port)) == (
-            f"CommandError: The data folder can't be used: {data_dir}/results: Not a directory.\n"
+            f"CommandError: The results storage can't be used: Not a directory ({data_dir}/results). "
+            "Repair again once it can.\n"
         )
 
     # A limit on the size of files stands for the disk: it takes no rights, and writes fail as they do there.

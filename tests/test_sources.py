@@ -96,14 +96,20 @@ def test_a_file_of_another_size_is_not_found_and_the_operator_is_told(
     ids=["unreadable", "too many open files", "broken disk"],
 )
 def test_what_may_pass_is_told_from_what_will_not(
-    file: ResultFile, number: int, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+    file: ResultFile,
+    number: int,
+    raised: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(*args: object) -> None:
-        raise OSError(number, "no")
+        raise OSError(number, "It says no")
 
     monkeypatch.setattr(storages["results"], "open_part", refuse)
     with pytest.raises(raised):
         deliverable(file).body.open(0, 1)
+    assert "It says no" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_our_own_rows_are_always_up_to_date(laptops: Collection) -> None:

@@ -59,7 +59,7 @@ class StoredBody:
             logger.error("The results storage can't give %s in time", self.key)  # noqa: TRY400
             raise SourceTimeout("The results storage takes too long to answer. Try again later.") from None
         except OSError as error:
-            logger.exception("The results storage can't give %s now", self.key)
+            logger.error("The results storage can't give %s now: %s", self.key, error.strerror)  # noqa: TRY400
             raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
         size: int = file.size  # type: ignore[attr-defined]
         if size != self.size:
@@ -73,7 +73,7 @@ class StoredBody:
         try:
             signed = cast(_Storage, storages["results"]).signed_request(self.key)
         except OSError as error:
-            logger.exception("The results storage can't sign a request for %s", self.key)
+            logger.error("The results storage can't sign for %s: %s", self.key, error.strerror)  # noqa: TRY400
             raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
         return Place(self.key) if signed is None else Place(*signed)
 

@@ -9,6 +9,7 @@ from collections_app.management.arguments import database_problem
 from collections_app.models import Run
 from collections_app.result_sets.names import printable
 from collections_app.result_sets.repair import repair_runs
+from collections_app.result_sets.storage import storage_reason
 
 
 class Command(BaseCommand):
@@ -26,6 +27,10 @@ class Command(BaseCommand):
             report = repair_runs()
         except OperationalError as error:
             raise CommandError(f"{database_problem(error)} Repair again once it can.") from None
+        except OSError as error:
+            raise CommandError(
+                f"The results storage can't be used: {storage_reason(error)}. Repair again once it can."
+            ) from None
         for run in report.failed_runs:
             self.stdout.write(f"Run {_named(run)} was interrupted; it is Failed now.")
         if report.removed_files:

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from collections_app import database
 from collections_app.demo import build
@@ -100,7 +100,9 @@ def _data_that_can_be_used() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise CommandError(f"{database.place()} can't be used: {database.reason(error)}.") from error
+        # What a command is told to do about an SQLite database is what this one does.
+        advice = f" {database.advice(error)}" if connection.vendor == "postgresql" else ""
+        raise CommandError(f"{database.place()} can't be used: {database.reason(error)}.{advice}") from error
     except OSError as error:
         place = error.filename or settings.DATA_DIR
         raise CommandError(f"The data folder can't be used: {place}: {error.strerror}.") from error
