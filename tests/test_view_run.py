@@ -178,7 +178,7 @@ def test_the_files_of_a_run_of_many_pages_are_folded(as_bob: Client, laptops: Co
     assert len(read) <= 26
     assert listed_files(text).count("<tr") == 1 + 13
     assert "Files 5,001 ·" in words(text)
-    assert "+4,988 more pages of run 2 Their sizes and digests are in manifest.json" in words(text)
+    assert "+4,988 more pages ; their sizes and digests are in manifest.json" in words(text)
     assert f'href="{address(many, "pages")}"' in text
 
 

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from collections_app.models import Collection
+from collections_app.models import Collection, ResultFile
 from tests.html import links, text_of
 from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
 
@@ -51,6 +51,28 @@ def test_htmx_gets_pills_alone_and_they_are_announced(as_bob: Client, laptops: C
     assert "<ul" not in content
     assert "HX-Request" in answer["Vary"]
     assert links(answer)["+88 more pages of run 1"] == f"{ADDRESS}?after=512"
+
+
+def test_they_can_be_selected_where_there_is_room_for_it(as_bob: Client, laptops: Collection) -> None:
+    make_many_pages(laptops, 1, 600)
+    text = as_bob.get(ADDRESS).content.decode()
+    assert text.count('name="pages"') == 500
+    assert 'value="1.500" aria-label="Select page 500"' in text
+    assert 'id="selection"' in text
+    assert f'hx-get="{ADDRESS}?after=500&amp;select=1"' in text
+    more = as_bob.get(f"{ADDRESS}?after=500&select=1", headers=HTMX).content.decode()
+    assert more.count('name="pages"') == 100
+    of_a_row = as_bob.get(f"{ADDRESS}?after=12", headers=HTMX).content.decode()
+    assert 'name="pages"' not in of_a_row
+    assert "select=1" not in of_a_row
+
+
+def test_what_is_at_the_account_alone_can_not_be_selected(as_bob: Client, laptops: Collection) -> None:
+    make_many_pages(laptops, 1, 30)
+    ResultFile.objects.update(key="")
+    text = as_bob.get(ADDRESS).content.decode()
+    assert 'name="pages"' not in text
+    assert 'id="selection"' not in text
 
 
 def test_a_number_leads_to_that_pages_file(as_bob: Client, laptops: Collection) -> None:

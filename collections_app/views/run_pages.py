@@ -25,6 +25,8 @@ _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 def run_pages(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Show the run's first pages, or those `after` a page; htmx gets the pills alone.
 
+    On the page they can be selected; htmx says by `select` whether it asks for that page, or for a run's row.
+
     `page` leads to the file of the page of that number; where there is none, the page says so.
     """
     try:
@@ -62,6 +64,7 @@ def _show(request: MemberRequest, collection: Collection, run: Run, wanted: str)
         "files": files_address(collection, run.number),
         "pages_address": address,
         "more_address": f"{address}?after={shown_to}",
+        "selectable": any(page.is_stored for page in pages) and (not fragment or "select" in request.GET),
         "announced": _announcement(pages, run) if fragment else "",
         "wanted": wanted,
         "problem": _problem(run, wanted) if "page" in request.GET else "",

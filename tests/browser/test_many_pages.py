@@ -79,3 +79,13 @@ def test_a_number_that_no_page_has_is_answered_in_words(
     page.get_by_label("Page of 5,000 of run 2").fill("5001")
     page.get_by_role("button", name="Download this page of run 2").click()
     expect(page).to_have_url(f"{address}/download")
+
+
+def test_pages_are_selected_where_they_are_all_listed(page: Page, address: str) -> None:
+    page.goto(f"{address}/runs/2/pages")
+    page.get_by_label("Select page 499").click()
+    page.get_by_role("link", name="+4,500 more pages of run 2").press("Enter")
+    with page.expect_request(f"**{address}/selection?pages=2.499-503"):
+        page.get_by_label("Select page 503").click(modifiers=["Shift"])
+    expect(page.get_by_role("form", name="Selected")).to_be_visible()
+    check(page)
