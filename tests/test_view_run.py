@@ -626,6 +626,13 @@ def test_a_first_record_that_is_large_hides_no_others(
     assert ("xxx" in as_bob.get(address(run, "records/1")).content.decode()) == is_shown
 
 
+def test_a_first_record_that_is_large_hides_no_other_of_many_files(
+    as_bob: Client, laptops: Collection
+) -> None:
+    run = make_ready_run(laptops, [{"a": "x" * first.WINDOW}, *({"a": n} for n in range(29))], page_size=1)
+    assert numbers(page(as_bob, run)) == list(range(1, 31))
+
+
 # --- many columns -------------------------------------------------------------------------------
 
 MORE_COLUMNS = (
