@@ -16,15 +16,14 @@ ADDRESS = "/collections/101/runs/88/export"
 
 # As if another machine made it, so that the site doesn't.
 QUEUE = """
-from datetime import timedelta
-from django.utils import timezone
 from collections_app.exports import ask
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Export, Run
+from collections_app.result_sets.lease import new_expiry
 ask._QUICK = dict.fromkeys(Format, -1)
 export = ask.ask(Run.objects.get(collection=101, number=87), Wish(Format.{format}))
-later = timezone.now() + timedelta(hours=1)
-Export.objects.filter(pk=export.pk).update(state="running", attempt="another's", lease_expires_at=later)
+mine = Export.objects.filter(pk=export.pk)
+mine.update(state="running", attempt="another's", lease_expires_at=new_expiry())
 """
 MAKE = """
 from collections_app.exports.make import make_next
