@@ -1,6 +1,7 @@
 """The answer to a request for a file, the same for the dashboard and the API."""
 
 import io
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -391,9 +392,17 @@ def test_the_stream_ends_where_the_part_ends() -> None:
 class Socket:
     """What deliver() needs of a connection."""
 
-    def __init__(self, *, gone: bool = False) -> None:
+    def __init__(self, *, gone: bool = False, family: socket.AddressFamily = socket.AF_INET) -> None:
         self.gone = gone
+        self.family = family
         self.shut = False
+        self.fills_packets: list[bool] = []
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_CORK)
+        self.fills_packets.append(bool(value))
+        if self.gone:
+            raise OSError("Bad file descriptor")
 
     def shutdown(self, how: int) -> None:
         self.shut = True
@@ -417,6 +426,21 @@ def test_the_connection_stays_where_all_was_sent(body: FileBody) -> None:
     assert content(answer) == CONTENT
     answer.close()
     assert not connection.shut
+
+
+def test_a_real_file_leaves_in_full_packets_to_its_end(body: FileBody) -> None:
+    for opens, family, said in (
+        (body, socket.AF_INET, [[True], [True, False]]),
+        (body, socket.AF_UNIX, [[], []]),
+        (BytesBody(), socket.AF_INET, [[], [False]]),
+    ):
+        request = RequestFactory().get("/")
+        request.META["gunicorn.socket"] = connection = Socket(family=family)
+        answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, opens))
+        before = [*connection.fills_packets]
+        assert content(answer) == CONTENT
+        answer.close()
+        assert [before, connection.fills_packets] == said
 
 
 @pytest.mark.parametrize(("sent", "broken"), [(1024, False), (1023, True), (0, True)])

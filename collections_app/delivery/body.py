@@ -30,10 +30,16 @@ class BoundedStream(io.RawIOBase):
 
         Before an answer has begun, what goes wrong can still be said.
         """
+        if self.remaining and not self.is_file():
+            self._first = self._stream.read(min(size, self.remaining))
+
+    def is_file(self) -> bool:
+        """Whether a real file is underneath."""
         try:
             self.fileno()
         except io.UnsupportedOperation:
-            self._first = self._stream.read(min(size, self.remaining)) if self.remaining else b""
+            return False
+        return True
 
     def readable(self) -> bool:
         """Say that the stream can be read."""

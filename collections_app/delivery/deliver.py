@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from urllib.parse import quote
@@ -132,8 +133,10 @@ def _stream(
         slot.end()
         raise
     metrics.STREAMS.inc()
-    body = BoundedStream(stream, part.start, part.length, lambda: _ended(slot))
+    body = BoundedStream(stream, part.start, part.length, lambda: _ended(request, slot))
     _begin(body)
+    if body.is_file():
+        _fill_packets(request, yes=True)
     # A slow download must not hold a database connection for hours.
     database.give_back()
     return _Stream(body, lambda: _break_off(request), status)
@@ -154,9 +157,10 @@ def _begin(body: BoundedStream) -> None:
         raise
 
 
-def _ended(slot: Slot) -> None:
+def _ended(request: HttpRequest, slot: Slot) -> None:
     metrics.STREAMS.dec()
     slot.end()
+    _fill_packets(request, yes=False)
 
 
 def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBase:
@@ -165,8 +169,26 @@ def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBa
     return response
 
 
+def _fill_packets(request: HttpRequest, *, yes: bool) -> None:
+    """Have the kernel send full packets alone, as nginx's tcp_nopush does; at the end, what is left.
+
+    Without it, sendfile sends each piece of 64 KiB by itself: 0.73 of the speed to a reader on the same
+    machine, at 1.3 times the processor time. What comes from elsewhere leaves at once instead.
+    """
+    connection = _connection(request)
+    if sys.platform == "linux" and connection is not None and connection.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # the reader has left already
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, yes)
+
+
+def _connection(request: HttpRequest) -> socket.socket | None:
+    """Return the connection that the answer goes to; None where the server isn't gunicorn."""
+    found: socket.socket | None = request.META.get("gunicorn.socket")
+    return found
+
+
 def _break_off(request: HttpRequest) -> None:
-    connection: socket.socket | None = request.META.get("gunicorn.socket")
+    connection = _connection(request)
     if connection is not None:
         with contextlib.suppress(OSError):  # the reader has left already
             connection.shutdown(socket.SHUT_RDWR)
