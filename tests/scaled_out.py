@@ -25,7 +25,7 @@ import requests
 
 from tests import compose, databases
 from tests.object_store import program
-from tests.server import ROOT, environment, free_port
+from tests.server import ROOT, environment, free_port, output_of
 
 SECONDS_TO_START = 60
 _WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
@@ -151,17 +151,8 @@ class ScaledOut:
 
     def manage(self, *arguments: str, **more: str) -> str:
         """Run a management command and return what it prints; its errors fail the test."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment("worker", self.folder / "data-of-commands", **more),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        env = self.environment("worker", self.folder / "data-of-commands", **more)
+        return output_of([sys.executable, "manage.py", *arguments], env)
 
     def connect(self, database: str = "results") -> "psycopg.Connection[Any]":
         """Return a connection of the test's own to the database."""

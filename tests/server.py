@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -39,17 +41,23 @@ class DemoServer:
 
 def manage(data_dir: Path, *args: str) -> str:
     """Run a management command on a data folder and return what it prints; its errors fail the test."""
+    return output_of([sys.executable, "manage.py", *args], environment(data_dir))
+
+
+def output_of(command: list[str], env: dict[str, str]) -> str:
+    """Run a command in the project's folder and return what it prints; its errors fail the test."""
     done = subprocess.run(
-        [sys.executable, "manage.py", *args],
-        cwd=ROOT,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, f"manage.py {' '.join(args)} failed:\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def follow_handbook(step: str, env: dict[str, str]) -> str:
+    """Do what a step of the operators' handbook says, to the letter, and return what it prints."""
+    handbook = (ROOT / "docs" / "operations.md").read_text()
+    (commands,) = re.findall(rf"<!-- {step} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
+    return output_of(["bash", "-euo", "pipefail", "-c", commands], env)
 
 
 def environment(data_dir: Path, **more: str) -> dict[str, str]:
@@ -95,23 +103,33 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         if not made.exists():
             unfinished = shared / "demo-data.unfinished"
             unfinished.mkdir()
-            for command in (
-                ["migrate", "--verbosity=0"],
-                ["createcachetable"],
-                ["demo"],
-                ["collectstatic", "--noinput", "--verbosity=0"],
-            ):
-                manage(unfinished, *command)
+            make_demo(unfinished)
             databases.rename(unfinished, made)
     return made
+
+
+def make_demo(data_dir: Path) -> None:
+    """Fill an empty data folder with the demo and the static files."""
+    for command in (
+        ["migrate", "--verbosity=0"],
+        ["createcachetable"],
+        ["demo"],
+        ["collectstatic", "--noinput", "--verbosity=0"],
+    ):
+        manage(data_dir, *command)
 
 
 @pytest.fixture(scope="session")
 def demo_server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
     """A server over a copy of the demo, of this test process alone."""
     folder = tmp_path_factory.mktemp("server")
-    data_dir, log = folder / "data", folder / "log"
-    databases.copy(demo_data, data_dir)
+    with serving(databases.copy(demo_data, folder / "data"), folder / "log") as server:
+        yield server
+
+
+@contextmanager
+def serving(data_dir: Path, log: Path) -> Iterator[DemoServer]:
+    """Serve a data folder that holds the demo."""
     account = json.loads((data_dir / "demo.json").read_text())
     port = free_port()
     url = f"http://127.0.0.1:{port}"

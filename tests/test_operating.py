@@ -23,7 +23,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import databases
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.server import ROOT, environment, follow_handbook, free_port, manage, wait_until_it_answers
 from tests.upstream import KEY
 
 MEBIBYTE = 2**20
@@ -180,20 +180,8 @@ def _answers(site: Site) -> bool:
 
 def step(name: str, **places: Path) -> str:
     """Do what a step of the operators' handbook says, to the letter."""
-    handbook = (ROOT / "docs" / "operations.md").read_text()
-    (commands,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
     variables = {key: str(place) for key, place in places.items()}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=ROOT,
-        env=environment(Path("/nowhere"), **variables),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return follow_handbook(name, environment(Path("/nowhere"), **variables))
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs sqlite3")

@@ -10,7 +10,6 @@ import os
 import random
 import re
 import stat
-import subprocess
 import sys
 import threading
 import time
@@ -25,14 +24,13 @@ import requests
 
 from tests import scaled_out
 from tests.scaled_out import Part, ScaledOut, eventually
-from tests.server import ROOT
+from tests.server import follow_handbook
 
 pytestmark = [
     pytest.mark.no_cover,
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc"),
 ]
 
-HANDBOOK = ROOT / "docs" / "operations.md"
 ROUNDS = int(os.environ.get("KILL_ROUNDS") or 1)
 MEBIBYTE = 2**20
 COLLECTION = 101
@@ -427,18 +425,9 @@ def look_at_everything(site: Site) -> None:
 
 def step(site: Site, name: str, **places: str) -> str:
     """Do what a step of the operators' handbook says, to the letter."""
-    (commands,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", HANDBOOK.read_text(), re.DOTALL)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=ROOT,
-        env=site.out.environment("worker", site.out.folder / "data-of-commands", **places),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    return follow_handbook(
+        name, site.out.environment("worker", site.out.folder / "data-of-commands", **places)
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_bucket(
