@@ -1,6 +1,8 @@
 // Copy buttons: <button data-copy="id of what is copied" hidden>. They stay hidden without this, and
 // where the browser lets no page copy (plain HTTP on another machine).
 
+import { announce } from "./swaps.js";
+
 const FEEDBACK_MS = 2000;
 
 async function copy(button) {
@@ -14,10 +16,10 @@ async function copy(button) {
     return;
   }
   label.textContent = "Copied";
-  document.getElementById("announcements").textContent = "Copied";
+  announce("Copied");
   setTimeout(() => {
     label.textContent = "Copy";
-    document.getElementById("announcements").textContent = "";
+    announce("");
   }, FEEDBACK_MS);
 }
 
