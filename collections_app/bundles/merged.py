@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from collections_app.bundles.archives import name_of
 from collections_app.bundles.pieces import JoinedBody, Part, Piece
 from collections_app.bundles.selection import Selection, Unreadable, files_of
-from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile
+from collections_app.models import KINDS_OF_RECORDS, Collection, NotDownloadable, ResultFile
 from collections_app.sources import Deliverable, deliverable
 from collections_app.sources.base import Body
 
@@ -15,7 +15,6 @@ MERGED = "selection.json"
 # Where the brackets of each file are is read once and noted; that takes a moment for each.
 MOST_MERGED = 2000
 
-_LISTS = {FileKind.PAGE, FileKind.CATEGORY_LIST}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 _LOOKED_AT = 4096
@@ -26,7 +25,7 @@ def merged_selection(collection: Collection, selection: Selection) -> Deliverabl
 
     Raises NotDownloadable and Unreadable, ResultNotFound, SourceUnavailable and SourceTimeout.
     """
-    files = [file for file in files_of(collection, selection) if file.kind in _LISTS]
+    files = [file for file in files_of(collection, selection) if file.kind in KINDS_OF_RECORDS]
     if len(files) > MOST_MERGED:
         raise Unreadable(f"These are more than {MOST_MERGED:,} files to be merged. Select fewer at once.")
     body = JoinedBody(list(_pieces(files)))

@@ -9,11 +9,11 @@ from typing import BinaryIO
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from collections_app.exports import records, room
+from collections_app.exports import room
 from collections_app.exports.make import due, make, wish_of
 from collections_app.formats.file_names import fitted, safe
 from collections_app.formats.records_file import Format, Wish
-from collections_app.models import Export, ExportState, Run
+from collections_app.models import KINDS_OF_RECORDS, Export, ExportState, Run
 from collections_app.models.exports import export_digest
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
@@ -151,7 +151,7 @@ def _try_again(export: Export, wish: Wish, *, at_once: bool) -> None:
 
 
 def _is_quick(run: Run, wish: Wish) -> bool:
-    files = run.files.filter(kind__in=records.KINDS).aggregate(
+    files = run.files.filter(kind__in=KINDS_OF_RECORDS).aggregate(
         count=Count("pk"), away=Count("pk", filter=Q(key="")), size=Sum("size", default=0)
     )
     # How quickly an account gives its files nobody knows.

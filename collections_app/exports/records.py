@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 
 from collections_app.formats.json_records import InvalidRecords, Record, read_batches
-from collections_app.models import FileKind, ResultFile, Run
+from collections_app.models import KINDS_OF_RECORDS, ResultFile, Run
 from collections_app.sources import SourceUnavailable, deliverable
-
-KINDS = [FileKind.PAGE, FileKind.CATEGORY_LIST]
 
 
 def files_of(run: Run) -> list[ResultFile]:
     """Return the files that hold the run's records, in order."""
-    files = list(run.files.filter(kind__in=KINDS).order_by("position"))
+    files = list(run.files.filter(kind__in=KINDS_OF_RECORDS).order_by("position"))
     for file in files:
         file.run = run
     return files

@@ -229,6 +229,10 @@ class FileKind(models.TextChoices):
     CATEGORY_CSV = "category_csv", "Category CSV"
 
 
+# The files that hold a run's records; the others are made of them.
+KINDS_OF_RECORDS = (FileKind.PAGE, FileKind.CATEGORY_LIST)
+
+
 def bring_first_files(runs: Sequence[Run], pages: int) -> None:
     """Give ready runs their `ready_files`, of the pages the first ones alone, in one query for all.
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from collections_app import access
 from collections_app.access import Action, MemberRequest, signed_in, team_member
 from collections_app.addresses import absolute, results_of
-from collections_app.models import ApiKey, FileKind, Run, State, Team
+from collections_app.models import KINDS_OF_RECORDS, ApiKey, FileKind, Run, State, Team
 from collections_app.views.forms import KeyForm, ProfileForm, posted
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
@@ -127,8 +127,7 @@ def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
         address=absolute(request, reverse("api:api-root")).rstrip("/"), key=key, collection_id=collection.pk
     )
     run = collection.runs.filter(state=State.READY).newest_first().first()
-    shown = [FileKind.PAGE, FileKind.CATEGORY_LIST]
-    file = run.files.filter(kind__in=shown).order_by("position").first() if run else None
+    file = run.files.filter(kind__in=KINDS_OF_RECORDS).order_by("position").first() if run else None
     if run is None or file is None:
         return Example(list_call, pull_call)
     saved_as = f"page_{file.position}.json" if file.kind == FileKind.PAGE else file.name

@@ -13,7 +13,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from collections_app.access import Action, MemberRequest, collection_member
-from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, ResultFile, Run, State
 from collections_app.models.runs import bring_first_files, bring_last_pages
 from collections_app.preview.background import StillWorking
 from collections_app.preview.engine import TookTooLong
@@ -161,7 +161,7 @@ def _sizes(found: Run) -> dict[str, int | None]:
     unknown = Count("pk", filter=Q(size=None))
     kinds = found.files.values_list("kind").annotate(Sum("size"), unknown=unknown)
     sizes = {kind: None if unknown else size for kind, size, unknown in kinds.order_by()}
-    of_records = [sizes[kind] for kind in (FileKind.PAGE, FileKind.CATEGORY_LIST) if kind in sizes]
+    of_records = [sizes[kind] for kind in KINDS_OF_RECORDS if kind in sizes]
     return {"total_size": _sum(list(sizes.values())), "records_size": _sum(of_records)}
 
 
