@@ -53,9 +53,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is about the database that these tests don't run on."""
+    """Skip what is about the database that these tests don't run on; mark what asks for the S3 server."""
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
+        if "object_store" in getattr(item, "fixturenames", ()):
+            item.add_marker("scaled_out")
         if marker := item.get_closest_marker(other):
             item.add_marker(pytest.mark.skip(reason=f"This is about {other}: {marker.kwargs['reason']}"))
             item.add_marker("of_the_other_database")
@@ -89,16 +91,8 @@ def django_db_keepdb() -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Say which results storage a test gets.
-
-    One marked `each_storage` runs on each of them; one that looks into `results_folder`, on the folder.
-    """
-    if "results_folder" in metafunc.fixturenames:
-        return
-    if metafunc.definition.get_closest_marker("each_storage"):
-        kinds = ["folder", "s3"] if TEST_STORAGE == "folder" else [TEST_STORAGE]
-        metafunc.parametrize("results_storage", kinds, indirect=True)
-    elif TEST_STORAGE != "folder":
+    """Say which results storage a test gets; one that looks into `results_folder` gets the folder."""
+    if TEST_STORAGE != "folder" and "results_folder" not in metafunc.fixturenames:
         metafunc.parametrize("results_storage", [TEST_STORAGE], indirect=True)
 
 

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 import requests
 
-from tests import compose, databases
+from tests import commands, compose, databases
 from tests.object_store import program
 from tests.server import ROOT, environment, free_port, output_of
 
@@ -152,7 +152,7 @@ class ScaledOut:
     def manage(self, *arguments: str, **more: str) -> str:
         """Run a management command and return what it prints; its errors fail the test."""
         env = self.environment("worker", self.folder / "data-of-commands", **more)
-        return output_of([sys.executable, "manage.py", *arguments], env)
+        return output_of(commands.run([*arguments], env))
 
     def connect(self, database: str = "results") -> "psycopg.Connection[Any]":
         """Return a connection of the test's own to the database."""

@@ -18,7 +18,7 @@ from urllib.error import URLError
 
 import pytest
 
-from tests import databases
+from tests import commands, databases
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_START = 30
@@ -41,23 +41,23 @@ class DemoServer:
 
 def manage(data_dir: Path, *args: str) -> str:
     """Run a management command on a data folder and return what it prints; its errors fail the test."""
-    return output_of([sys.executable, "manage.py", *args], environment(data_dir))
+    return output_of(commands.run([*args], environment(data_dir)))
 
 
-def output_of(command: list[str], env: dict[str, str]) -> str:
-    """Run a command in the project's folder and return what it prints; its errors fail the test."""
-    done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
+def output_of(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return what a command has printed; its errors fail the test."""
+    assert done.returncode == 0, f"{done.args} failed:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 def follow_handbook(step: str, env: dict[str, str]) -> str:
     """Do what a step of the operators' handbook says, to the letter, and return what it prints."""
     handbook = (ROOT / "docs" / "operations.md").read_text()
-    (commands,) = re.findall(rf"<!-- {step} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
-    return output_of(["bash", "-euo", "pipefail", "-c", commands], env)
+    (script,) = re.findall(rf"<!-- {step} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    return output_of(
+        subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    )
 
 
 def environment(data_dir: Path, **more: str) -> dict[str, str]:

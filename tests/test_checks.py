@@ -41,7 +41,6 @@ def found() -> list[str]:
     return [message.id for message in run_checks(databases=["default"]) if message.id]
 
 
-@pytest.mark.each_storage
 def test_a_storage_that_works(results_storage: str) -> None:
     assert found() == []
 

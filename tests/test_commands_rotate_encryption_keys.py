@@ -1,8 +1,6 @@
 import io
 import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,8 +12,9 @@ from pytest_django import Settings
 from collections_app import encryption
 from collections_app.management.commands import rotate_encryption_keys as command
 from collections_app.models import Account, Team
+from tests import commands
 from tests.meanwhile import ask_meanwhile
-from tests.server import ROOT, environment, manage
+from tests.server import environment, manage
 from tests.test_encryption import new_key
 from tests.upstream import KEY, make_account
 
@@ -171,12 +170,7 @@ def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(tmp_
     everything = f"{[KEY] * 3}\n"
     for where in ("add_key", "reencrypt", "drop_old_keys"):
         script = KILLED.format(where=where, first="step(*args)")
-        done = subprocess.run(
-            [sys.executable, "manage.py", "shell", "--no-imports", "-c", script],
-            cwd=ROOT,
-            env=environment(data),
-            check=False,
-        )
+        done = commands.run(["shell", "--no-imports", "-c", script], environment(data))
         assert done.returncode == -signal.SIGKILL
         assert manage(data, "shell", "--no-imports", "-c", READ) == everything
     assert "Encrypted the keys of 3 accounts anew." in manage(data, "rotate_encryption_keys")

@@ -25,7 +25,7 @@ from collections_app.models import Collection, Run
 from collections_app.result_sets import lease
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import databases
+from tests import commands, databases
 from tests.results import records, stored_records
 from tests.server import ROOT, DemoServer, environment, free_port, wait_until_it_answers
 
@@ -72,15 +72,7 @@ class TestTheAddress:
 
 def run(data_dir: Path, *arguments: str, **knobs: str) -> str:
     """Return what a command says that can't do its work."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=environment(data_dir, **knobs),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = commands.run([*arguments], environment(data_dir, **knobs))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "canary" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -115,15 +107,7 @@ class TestAServerThatIsAway:
         [["create_api_key", "a@example.com"], ["work", "--once"], ["repair_runs"], ["migrate"]],
     )
     def test_so_does_a_command(self, data_dir: Path, address: str, command: list[str]) -> None:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command],
-            cwd=ROOT,
-            env=environment(data_dir, DATABASE_URL=address),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.run(command, environment(data_dir, DATABASE_URL=address))
         assert "Connection refused" in done.stderr
         assert done.stderr.count("\n") == 1
         assert "canary" not in done.stderr

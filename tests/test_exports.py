@@ -352,7 +352,6 @@ class TestBounds:
         assert f"“{'x' * 100}…”. The columns" in ask(run, Wish(Format.CSV, ("x" * 3000,))).failure
 
 
-@pytest.mark.each_storage
 class TestRoom:
     def use(self, export: Export, days_ago: int) -> None:
         Export.objects.filter(pk=export.pk).update(used_at=timezone.now() - timedelta(days=days_ago))

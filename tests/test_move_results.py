@@ -24,7 +24,7 @@ def data_dir(settings: Settings, tmp_path: Path, results_folder: Path) -> None:
     settings.RESULTS_STORAGE_URL = ""
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.scaled_out)])
 def other(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of another storage, of either kind."""
     if request.param == "folder":

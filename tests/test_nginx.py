@@ -29,6 +29,8 @@ from tests.server import ROOT, environment, free_port, manage, wait_until_it_ans
 from tests.test_delivery_over_http import MAKE_KEY, eventually
 from tests.tools import needs
 
+pytestmark = pytest.mark.scaled_out
+
 MEBIBYTE = 2**20
 LARGE = "large.json"
 ODD = 'Größe 列😀 "q" 50%25 a+b;c.json'

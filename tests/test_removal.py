@@ -20,8 +20,6 @@ from tests.results import (
     stored_records,
 )
 
-pytestmark = pytest.mark.each_storage
-
 
 def test_rows_and_files_go(laptops: Collection) -> None:
     kept, deleted = make_ready_run(laptops, records(2)), make_ready_run(laptops)

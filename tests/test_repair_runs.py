@@ -23,8 +23,6 @@ from tests.results import (
     stored_records,
 )
 
-pytestmark = pytest.mark.each_storage
-
 
 def dead_run(collection: Collection, pages: int = 2) -> Run:
     """Return a run whose writer was killed in the middle of a page."""

@@ -16,8 +16,6 @@ from collections_app.result_sets.storage import WritableFile, results
 from tests.faults import random_bytes
 from tests.results import store_bytes, stored_keys
 
-pytestmark = pytest.mark.each_storage
-
 KEY = "101/1/0123456789abcdef-page-0001.json"
 MEBIBYTE = 2**20
 # More than one part of an upload, and no whole number of them.

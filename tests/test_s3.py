@@ -291,7 +291,6 @@ def test_the_settings_say_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch,
     assert runpy.run_path(SETTINGS)["STORAGES"]["results"]["OPTIONS"]["connections"] == 300
 
 
-@pytest.mark.each_storage
 def test_before_its_beginning_there_is_nothing_in_a_folder_and_in_a_bucket() -> None:
     storage = results()
     with storage.open(KEY, "wb") as file:

@@ -27,6 +27,7 @@ from tests.scaled_out import Part, ScaledOut, eventually
 from tests.server import follow_handbook
 
 pytestmark = [
+    pytest.mark.scaled_out,
     pytest.mark.no_cover,
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc"),
 ]

@@ -22,7 +22,6 @@ def content(answer: HttpResponse) -> bytes:
     return b"".join(answer)
 
 
-@pytest.mark.each_storage
 def test_the_records_of_all_runs_come_as_one_list(as_bob: Client, laptops: Collection) -> None:
     runs = [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
     answer = as_bob.get(f"{ADDRESS}?runs=1-3")

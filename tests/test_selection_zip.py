@@ -56,7 +56,6 @@ def name(run: int, page: int) -> str:
 # --- what comes ---------------------------------------------------------------------------------
 
 
-@pytest.mark.each_storage
 def test_runs_come_as_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> None:
     answer = get("101/selection.zip?runs=1-2,3")
     found = members(content(answer))
@@ -339,7 +338,6 @@ def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers
     assert "Keep results here" in answer.content.decode()
 
 
-@pytest.mark.each_storage
 def test_a_file_that_is_missing_is_said_before_the_first_byte(as_bob: Client, runs: list[Run]) -> None:
     storages["results"].delete(runs[2].files.get(kind=FileKind.ARCHIVE).key)
     answer = as_bob.get("/collections/101/selection.zip?runs=1-3")

@@ -20,7 +20,7 @@ from pytest_django import Settings
 
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
-from tests import databases
+from tests import commands, databases
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 
@@ -221,15 +221,7 @@ class TestARealProcess:
 
     def error(self, data_dir: Path, *arguments: str, **knobs: str) -> str:
         """Return what a server says that can't start."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", "serve", *arguments],
-            cwd=ROOT,
-            env=environment(data_dir, **knobs),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.run(["serve", *arguments], environment(data_dir, **knobs))
         assert done.returncode == 1
         assert done.stdout == ""
         return done.stderr
@@ -284,11 +276,20 @@ class TestARealProcess:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes * 1024, limits[1]))
         try:
-            error = self.error(data_dir, "--demo", PORT=str(port))
+            done = subprocess.run(
+                [sys.executable, "manage.py", "serve", "--demo"],
+                cwd=ROOT,
+                env=environment(data_dir, PORT=str(port)),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert error.startswith(said.format(data_dir))
-        assert error.count("\n") == 1
+        assert done.returncode == 1
+        assert done.stderr.startswith(said.format(data_dir))
+        assert done.stderr.count("\n") == 1
 
     @ON_THE_DISK
     def test_reading_goes_on_while_the_disk_is_full(self, demo_data: Path, tmp_path: Path, port: int) -> None:
@@ -310,14 +311,7 @@ class TestARealProcess:
 
 
 def test_a_command_on_a_data_folder_without_a_database_says_what_to_do(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "create_team", "T", "--owner", "a@example.com"],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = commands.run(["create_team", "T", "--owner", "a@example.com"], environment(tmp_path))
     assert done.returncode == 1
     said = {
         "sqlite": "no such table: collections_app_user",

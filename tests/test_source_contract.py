@@ -124,7 +124,7 @@ def ours_in_a_bucket(around: Surroundings) -> Case:
 @pytest.fixture(
     params=[
         ours,
-        ours_in_a_bucket,
+        pytest.param(ours_in_a_bucket, marks=pytest.mark.scaled_out),
         at_an_account,
         at_an_account_without_ranges,
         at_an_account_without_lengths,

@@ -46,7 +46,6 @@ def lose(file: ResultFile) -> None:
 # --- what is found ------------------------------------------------------------------------------
 
 
-@pytest.mark.each_storage
 def test_a_run_that_is_whole_has_no_problems(run: Run) -> None:
     read: list[int] = []
     verifier = Verifier(run)

@@ -76,7 +76,6 @@ def listed_files(text: str) -> str:
 # --- a completed run ----------------------------------------------------------------------------
 
 
-@pytest.mark.each_storage
 def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     text = page(as_bob, run)
@@ -92,7 +91,6 @@ def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Col
         assert f'href="{address(run)}files/{file.name.replace(" ", "%20")}"' in text
 
 
-@pytest.mark.each_storage
 def test_the_first_hundred_are_shown_and_the_rest_follows(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250), page_size=40)
     first = page(as_bob, run)
@@ -565,7 +563,6 @@ def test_a_file_that_is_missing_is_said(as_bob: Client, laptops: Collection, res
     assert "missing from the results storage" in words(facts(as_bob, run))
 
 
-@pytest.mark.each_storage
 def test_a_storage_that_breaks_off_is_said(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,8 +31,6 @@ from tests.results import (
 )
 from tests.tools import needs
 
-pytestmark = pytest.mark.each_storage
-
 NOON = datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
 
 

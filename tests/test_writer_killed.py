@@ -45,7 +45,6 @@ from tests.tools import in_ci
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.no_cover,
-    pytest.mark.each_storage,
 ]
 
 POINTS: list[tuple[Any, str]] = [
@@ -145,7 +144,7 @@ def test_killed_at_every_point(
     collection = request.getfixturevalue(kind)
     points = POINTS_ON_S3 if results_storage == "s3" else POINTS
     checked: set[str] = set()
-    for point in endlessly(5 if results_storage == "s3" and not in_ci() else 1):
+    for point in endlessly(1 if in_ci() else 5):
         begin_anew(collection)
         prepare(collection)
         killed = survives(lambda point=point: kill_at(points, point, lambda: act(collection)))

@@ -1,0 +1,113 @@
+"""Management commands in processes of their own, which start quickly.
+
+Half a second of each command goes into importing Django and what else the site builds on. So a process of the
+tests has one beside it that did so once, and that is forked for each command: this file as a program.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_TIMEOUT = 120  # seconds
+# What takes the most time of a start, and doesn't ask for settings when it is imported.
+_BEFOREHAND = [
+    "cryptography.fernet",
+    "csp.constants",
+    "django.contrib.auth.hashers",
+    "django.core.cache",
+    "django.core.handlers.wsgi",
+    "django.core.management.commands.shell",
+    "django.core.management.commands.migrate",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
+    "django.db.migrations.executor",
+    "django.db.models",
+    "django.forms",
+    "django.http",
+    "django.template.loader",
+    "django.views.generic",
+    "environ",
+    "http.client",
+    "msgspec",
+    "psycopg_pool",
+    "pydantic",
+    "requests",
+    "sqlparse",
+    "structlog",
+    "tqdm",
+    "whitenoise.middleware",
+]
+_one_at_a_time = threading.Lock()
+
+
+def run(arguments: list[str], env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a management command to its end, whatever that is."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder) / "output", Path(folder) / "errors"
+        status = _status(arguments, env, str(output), str(errors))
+        return subprocess.CompletedProcess(arguments, status, output.read_text(), errors.read_text())
+
+
+def _status(arguments: list[str], env: dict[str, str], output: str, errors: str) -> int:
+    """Run a management command that writes to two new files; return how it ended, as `Popen` says it."""
+    with _one_at_a_time:
+        parent = _parent()
+        assert parent.stdin
+        assert parent.stdout
+        parent.stdin.write(json.dumps([arguments, env, output, errors]) + "\n")
+        parent.stdin.flush()
+        return int(parent.stdout.readline())
+
+
+@cache
+def _parent() -> "subprocess.Popen[str]":
+    """Return the process that is forked, started when it is first asked for."""
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.commands"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(parent.communicate)  # it ends with its input
+    return parent
+
+
+def _serve() -> None:
+    """Run what each line of the input asks for, and say how it ended."""
+    for module in _BEFOREHAND:
+        import_module(module)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(_TIMEOUT)
+            _become(*json.loads(line))
+            return
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _become(arguments: list[str], env: dict[str, str], output: str, errors: str) -> None:
+    """Be manage.py in an environment of its own."""
+    sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115
+    for place, file in ((output, 1), (errors, 2)):
+        os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL), file)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = ["manage.py", *arguments]
+    import_module("manage").main()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve()
