@@ -138,7 +138,7 @@ def serving(data_dir: Path, log: Path) -> Iterator[DemoServer]:
         subprocess.Popen(
             [sys.executable, "manage.py", "serve"],
             cwd=ROOT,
-            env=environment(data_dir, PORT=str(port)),
+            env=environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1"),
             stdout=output,
             stderr=subprocess.STDOUT,
         ) as process,

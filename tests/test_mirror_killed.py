@@ -11,7 +11,7 @@ from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
 from tests.mirrors import Files, Gone, csv_of, files_of
 from tests.results import stored_bytes
-from tests.test_writer_killed import POINTS, endlessly, expire_leases, kill_at, survives, verify
+from tests.test_writer_killed import POINTS, expire_leases, kill_at, points_to_be_killed_at, survives, verify
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -26,7 +26,7 @@ def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", [Kind.AMAZON, Kind.AMAZON_CATEGORY])
 def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=kind)
-    for point in endlessly(1):
+    for point in points_to_be_killed_at():
         run = begin_anew(collection)
         files = files_of(run)
         killed = survives(
