@@ -27,10 +27,10 @@ serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your ow
 # Also where the environment says otherwise: each process of the tests would compile them all.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: lint  ## Run every check, and every test but those that are about several machines
-	@$(PYTHON) -m pytest -n auto --dist worksteal -m "not scaled_out" $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n auto --dist loadfile -m "not scaled_out" $(PYTEST_ARGS)
 
 test-scaled-out: $(INSTALLED) $(TOOLS)  ## Run every test, on a PostgreSQL and an S3 server that are started for them
-	@TEST_DATABASE=postgresql TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@TEST_DATABASE=postgresql TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 bench: $(INSTALLED) $(TOOLS)  ## Measure the site beside the best there is (QUICK=1: the short form)
 	@$(PYTHON) -m bench $(if $(QUICK),--quick)

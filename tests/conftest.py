@@ -8,6 +8,7 @@ import functools
 import os
 import signal
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from django.core.cache import caches
 from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.result_sets import address
@@ -43,6 +46,25 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+class _ByFile(LoadFileScheduling):
+    """Each file's tests run in one process, as they share what is started for them.
+
+    So do those of many files that share a browser and a server: one half, by their names, and the other.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/browser/"):
+            return f"browser, {'from' if nodeid > 'tests/browser/test_f' else 'before'} f"
+        return super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Let a file's tests run in one process, in the order of `pytest_collection_modifyitems`."""
+    config.option.loadscopereorder = False
+    return _ByFile(config, log)
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, also where a shell runs the tests in the background.
 
@@ -53,7 +75,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is about the database that these tests don't run on; mark what asks for the S3 server."""
+    """Skip what is about the database that these tests don't run on; mark what asks for the S3 server.
+
+    What takes longest begins first, then the files with the most tests.
+    """
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
         if "object_store" in getattr(item, "fixturenames", ()):
@@ -61,6 +86,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marker := item.get_closest_marker(other):
             item.add_marker(pytest.mark.skip(reason=f"This is about {other}: {marker.kwargs['reason']}"))
             item.add_marker("of_the_other_database")
+    tests_of = Counter(item.path for item in items)
+    items.sort(key=lambda item: (_is_short(item), -tests_of[item.path]))
+
+
+def _is_short(item: pytest.Item) -> bool:
+    return item.path.name != "test_scaled_out.py" and item.path.parent.name != "browser"
 
 
 @pytest.hookimpl(wrapper=True)
