@@ -489,6 +489,18 @@ def test_its_own_answers_are_as_closed_as_those_of_the_app(site: Site, asked: st
     assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
     assert answer.headers.get_all("Content-Security-Policy") == ["default-src 'none'; frame-ancestors 'none'"]
     assert len(answer.headers.get_all("X-Request-ID", [])) == 1
+    assert "Retry-After" not in answer.headers
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert b"<h1>" in answer.body  # type: ignore[attr-defined]
+    assert b"nginx" not in answer.body  # type: ignore[attr-defined]
+
+
+def test_a_script_is_told_in_its_own_way_what_nginx_says_by_itself(site: Site) -> None:
+    answer = said_by(site, f"GET /api/{'x' * 40_000} HTTP/1.0\r\n\r\n".encode())
+    assert answer.status == 414
+    answer = said_by(site, b"TRACE /api/v1/x HTTP/1.0\r\n\r\n")
+    assert (answer.status, answer.headers["Content-Type"]) == (405, "application/json")
+    assert json.loads(answer.body)["code"] == 405  # type: ignore[attr-defined]
 
 
 def test_an_answer_of_the_app_has_no_header_twice(site: Site) -> None:
