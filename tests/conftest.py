@@ -5,26 +5,36 @@ and should have no access to anything of the Crawlers. Eve is in no team at all.
 """
 
 import functools
+import gc
 import os
 import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import botocore.session
 import hypothesis
 import pytest
+from django.conf import settings as site
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.contenttypes.management import create_contenttypes
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.cache import caches
+from django.db.models.signals import post_migrate
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.result_sets import address
-from tests import databases
+from tests import databases, tools
 from tests.object_store import ObjectStore, program, running
 
 pytest_plugins = ["tests.server"]
@@ -33,7 +43,7 @@ pytest_plugins = ["tests.server"]
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 
 # How long an example takes says nothing where several tests share a processor.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=tools.examples(100))
 hypothesis.settings.load_profile("patient")
 
 PASSWORD = "correct horse battery staple"
@@ -92,6 +102,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_short(item: pytest.Item) -> bool:
     return item.path.name != "test_scaled_out.py" and item.path.parent.name != "browser"
+
+
+def pytest_collection_finish() -> None:
+    """Spare every test what none of them needs."""
+    # What is imported by now stays: a collection need not go through it, which takes a tenth of all time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    # After each test with transactions of its own "flush" would have the rows of permissions made again,
+    # which are given to nobody (an operator has them all), and of content types, which come when asked for.
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -160,10 +182,19 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
             yield store
 
 
+@pytest.fixture(scope="session", autouse=True)
+def contexts_are_let_go() -> Iterator[None]:
+    """Let Django's test client copy no template's context: what a page says is read from the page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.test.client.store_rendered_templates", lambda *args, **kwargs: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_rows_kept() -> None:
-    """Let no test meet rows of runs that another one made, under the same ids."""
+    """Let no test meet rows of runs that another one made, under the same ids, nor its content types."""
     caches["run_rows"].clear()
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture
@@ -231,30 +262,41 @@ def carols_key(carol: User) -> str:
     return ApiKey.objects.issue(carol.memberships.get(), "cron job")[1]
 
 
-def _signed_in(user: User) -> Client:
+def signed_in(user: User) -> Client:
+    """Return the browser of somebody who signed in: what Client.force_login() does, by one INSERT."""
+    kept = {
+        SESSION_KEY: str(user.pk),
+        BACKEND_SESSION_KEY: site.AUTHENTICATION_BACKENDS[0],
+        HASH_SESSION_KEY: user.get_session_auth_hash(),
+    }
+    session = Session.objects.create(
+        session_key=uuid.uuid4().hex,
+        session_data=SessionStore().encode(kept),
+        expire_date=timezone.now() + timedelta(days=1),
+    )
     client = Client()
-    client.force_login(user)
+    client.cookies[site.SESSION_COOKIE_NAME] = session.session_key
     return client
 
 
 @pytest.fixture
 def as_alice(alice: User) -> Client:
-    return _signed_in(alice)
+    return signed_in(alice)
 
 
 @pytest.fixture
 def as_adam(adam: User) -> Client:
-    return _signed_in(adam)
+    return signed_in(adam)
 
 
 @pytest.fixture
 def as_bob(bob: User) -> Client:
-    return _signed_in(bob)
+    return signed_in(bob)
 
 
 @pytest.fixture
 def as_carol(carol: User) -> Client:
-    return _signed_in(carol)
+    return signed_in(carol)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from collections_app.models import Account, ApiKey, Collection, FileKind, ResultFile, Run, State, User
 from dashboard.urls import urlpatterns as site
+from tests.conftest import signed_in
 
 PEOPLE = ("anonymous", "teamless", "stranger", "member", "admin", "owner")
 METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "POST")
@@ -191,10 +192,8 @@ class Cast:
     ids: dict[str, int]
 
     def client(self, who: str) -> Client:
-        client, user = Client(), self.people[who]
-        if user:
-            client.force_login(user)
-        return client
+        user = self.people[who]
+        return signed_in(user) if user else Client()
 
 
 @pytest.fixture
@@ -319,7 +318,8 @@ urlpatterns = [path("silent", silent), *site]
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize("who", PEOPLE)
 def test_a_view_that_states_nothing_is_refused_to_everybody(who: str, cast: Cast) -> None:
+    client = cast.client(who)
     for method in METHODS:
-        answer = call(cast.client(who), method, "/silent", {})
+        answer = call(client, method, "/silent", {})
         assert answer.status_code == 403
         assert b"a secret" not in answer.content

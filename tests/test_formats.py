@@ -22,6 +22,7 @@ from collections_app.formats import parquet, xlsx
 from collections_app.formats.flatten import Columns, flat, json_text
 from collections_app.formats.records_file import Format, Wish, write_records
 from collections_app.formats.tables import NotPossible, UnknownColumn
+from tests.tools import examples
 
 Records = list[dict[str, Any]]
 
@@ -373,7 +374,7 @@ def test_csv_gives_back_any_table(tmp_path_factory: pytest.TempPathFactory, reco
     assert found[1:] == [list(map(as_text, row)) for row in rows if names]
 
 
-@settings(max_examples=30)  # each takes DuckDB a moment
+@settings(max_examples=examples(30))  # each takes DuckDB a moment
 @given(RECORDS)
 def test_parquet_gives_back_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
     names, rows = expected_table(records)

@@ -19,6 +19,7 @@ from collections_app.models import (
     Team,
 )
 from tests.results import make_processing_run, make_ready_run, records
+from tests.tools import examples
 
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
 
@@ -93,7 +94,7 @@ class TestTheListOfRuns(TestCase):
         team = Team.objects.create(name="Crawlers")
         self.collection = Collection.objects.create(team=team, name="AU Laptops")
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=examples(30))
     @given(seconds=st.lists(st.integers(0, 3), max_size=12), size=st.integers(1, 4))
     def test_paging_repeats_and_loses_nothing(self, seconds: list[int], size: int) -> None:
         """Also among equal times, and while newer runs arrive."""

@@ -16,6 +16,7 @@ from pytest_django import Settings
 from collections_app.models import Collection, FileKind, Run, State, Team, User
 from tests.conftest import PASSWORD
 from tests.previews import at_once  # noqa: F401
+from tests.tools import examples
 
 SECRET = b"nobody else may read this"
 OURS = b"ours"
@@ -24,9 +25,7 @@ LIST = "/api/v1/schedules/collections/results/download/"
 
 # What an answer leaves behind, such as a collection, is no hindrance to the next: all inputs of a test
 # may meet the same database.
-every_input = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+every_input = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 tricky = st.sampled_from(

@@ -30,6 +30,7 @@ from tests.results import (
     records,
     stored_bytes,
 )
+from tests.tools import examples
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,7 +122,7 @@ def test_any_part_is_that_part_of_the_whole(as_bob: Client, runs: list[Run]) -> 
     whole = as_bob.get(address)
     etag, body = whole["ETag"], content(whole)
 
-    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
     def check(first: int, length: int) -> None:
         headers = {"Range": f"bytes={first}-{first + length - 1}", "If-Range": etag}

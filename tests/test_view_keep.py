@@ -116,8 +116,7 @@ class TestWhatThePageSays:
         assert "0 of 1 completed run kept here; no more are copied while the account is disconnected." in said
 
     def test_an_archived_collection_copies_nothing_more(self, as_adam: Client, remote: Collection) -> None:
-        remote.keeps_results = True
-        remote.save()
+        Collection.objects.update(keeps_results=True)
         remote.archive()
         make_remote_run(remote)
         said = keeping(download(as_adam, remote))

@@ -207,9 +207,8 @@ def shop(laptops: Collection) -> Run:
     return make_ready_run(laptops, SHOP)
 
 
-@pytest.mark.parametrize(
-    ("search", "found"),
-    [
+def test_search_looks_into_all_values(as_bob: Client, shop: Run) -> None:
+    for search, found in (
         ("lamp", [1]),
         ("LAMP", [1]),
         ("zurich", [1]),
@@ -222,21 +221,17 @@ def shop(laptops: Collection) -> Run:
         ("' OR 1=1 --", []),
         ('"', [1]),  # of the list of tags
         ("name", []),  # a key is no value
-    ],
-)
-def test_search_looks_into_all_values(as_bob: Client, shop: Run, search: str, found: list[int]) -> None:
-    assert numbers(page(as_bob, shop, {"q": search})) == found
+    ):
+        assert numbers(page(as_bob, shop, {"q": search})) == found, search
 
 
-@pytest.mark.parametrize("search", ['say "hi"', "c:\\temp", 'now", "', "one\ntwo"])
-def test_search_looks_into_lists_and_objects_as_into_texts(
-    as_bob: Client, laptops: Collection, search: str
-) -> None:
+def test_search_looks_into_lists_and_objects_as_into_texts(as_bob: Client, laptops: Collection) -> None:
     said = ['They say "hi" now", "', "C:\\temp", "One\nTwo"]
     run = make_ready_run(laptops, [{"a": "nothing"}, {"a": {"said": said}}, *({"a": text} for text in said)])
-    found = numbers(page(as_bob, run, {"q": search}))
-    assert found[0] == 2
-    assert len(found) == 2
+    for search in ('say "hi"', "c:\\temp", 'now", "', "one\ntwo"):
+        found = numbers(page(as_bob, run, {"q": search}))
+        assert found[0] == 2, search
+        assert len(found) == 2, search
 
 
 def test_a_search_says_how_many_it_found(as_bob: Client, laptops: Collection) -> None:
@@ -364,10 +359,10 @@ def test_hostile_records_are_text(as_bob: Client, hostile: Run, query: str) -> N
     assert first[heads(text).index("long") + 1] == "é" * 160 + "…"
 
 
-@pytest.mark.parametrize("column", SHOWN)
-def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run, column: str) -> None:
-    found = numbers(page(as_bob, hostile, {"sort": column, "dir": "desc"}))
-    assert found == ([2, 1] if column == "c1" else [1, 2])
+def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run) -> None:
+    for column in SHOWN:
+        found = numbers(page(as_bob, hostile, {"sort": column, "dir": "desc"}))
+        assert found == ([2, 1] if column == "c1" else [1, 2]), column
 
 
 @pytest.mark.parametrize(
@@ -640,31 +635,26 @@ MORE_COLUMNS = (
 
 @pytest.fixture
 def wide(laptops: Collection) -> Run:
-    """A run of 1,000 columns, and of one more in its last record."""
+    """A run of 300 columns, and of one more in its last record."""
     return make_ready_run(
         laptops,
-        [{f"col{place}": place + shift for place in range(1000)} for shift in range(120)]
-        + [{"last": "Ende"}],
+        [{f"col{place}": place + shift for place in range(300)} for shift in range(120)] + [{"last": "Ende"}],
     )
 
 
-@pytest.mark.parametrize(("search", "found"), [("1118", [120]), ("ende", [121]), ("1119", [])])
-def test_search_looks_into_all_columns_however_many(
-    as_bob: Client, wide: Run, search: str, found: list[int]
-) -> None:
-    text = page(as_bob, wide, {"q": search})
-    assert numbers(text) == found
-    assert MORE_COLUMNS in words(text)
+def test_search_looks_into_all_columns_however_many(as_bob: Client, wide: Run) -> None:
+    for search, found in (("418", [120]), ("ende", [121]), ("419", [])):
+        text = page(as_bob, wide, {"q": search})
+        assert numbers(text) == found, search
+        assert MORE_COLUMNS in words(text)
 
 
-@pytest.mark.parametrize("query", ["", "?sort=col3", "?after=100"])
-def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(
-    as_bob: Client, wide: Run, query: str
-) -> None:
-    text = page(as_bob, wide, query)
-    assert MORE_COLUMNS in words(text)
-    assert "12 of more than 200" in words(text)
-    assert text.count('type="checkbox" name="column"') == 200
+def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(as_bob: Client, wide: Run) -> None:
+    for query in ("", "?sort=col3", "?after=100"):
+        text = page(as_bob, wide, query)
+        assert MORE_COLUMNS in words(text), query
+        assert "12 of more than 200" in words(text), query
+        assert text.count('type="checkbox" name="column"') == 200, query
 
 
 def test_facts_of_many_columns_say_that_there_are_more(as_bob: Client, wide: Run) -> None:
@@ -673,18 +663,15 @@ def test_facts_of_many_columns_say_that_there_are_more(as_bob: Client, wide: Run
     assert MORE_COLUMNS in text
 
 
-@pytest.mark.parametrize(
-    ("query", "first"), [("", "999"), ("&sort=col999", "999"), ("&after=1", "1000"), ("&q=1118", "1118")]
-)
-def test_a_column_beyond_those_is_shown_to_whoever_asks_for_it(
-    as_bob: Client, wide: Run, query: str, first: str
-) -> None:
-    text = page(as_bob, wide, f"?column=col999{query}")
-    assert rows(text)[0][1] == first
-    assert 'name="column" value="col999" checked' in text
-    assert heads(text) == []  # none that sorts
-    said = "These records can't be sorted by “col999”: it is none of their first 200."
-    assert (said in words(text)) == ("sort" in query)
+def test_a_column_beyond_those_is_shown_to_whoever_asks_for_it(as_bob: Client, wide: Run) -> None:
+    asked = [("", "299"), ("&sort=col299", "299"), ("&after=1", "300"), ("&q=418", "418")]
+    for query, value in asked:
+        text = page(as_bob, wide, f"?column=col299{query}")
+        assert rows(text)[0][1] == value, query
+        assert 'name="column" value="col299" checked' in text, query
+        assert heads(text) == []  # none that sorts
+        said = "These records can't be sorted by “col299”: it is none of their first 200."
+        assert (said in words(text)) == ("sort" in query), query
 
 
 # --- large runs ---------------------------------------------------------------------------------

@@ -11,6 +11,11 @@ def in_ci() -> bool:
     return os.environ.get("CI") == "true"
 
 
+def examples(count: int) -> int:
+    """Return how many examples hypothesis tries: in CI as many as these, elsewhere a quarter."""
+    return count if in_ci() else count // 4
+
+
 def needs(program: str) -> str:
     """Return where a program is; without it the test is skipped, which conftest.py fails in CI."""
     path = shutil.which(program)

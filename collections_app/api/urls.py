@@ -38,11 +38,14 @@ register_converter(_AnyText, "any")
 class _Api(NinjaAPI):
     """django-ninja, but for the API key: the views check it themselves, at its place among the checks."""
 
+    _document: OpenAPISchema | None = None
+
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document, with the API key in it."""
-        schema = super().get_openapi_schema(**options)
-        schema["components"]["securitySchemes"] = documentation.SECURITY
-        return schema
+        """Return the OpenAPI document, with the API key in it; made once: it is the same for everybody."""
+        if self._document is None:
+            self._document = super().get_openapi_schema(**options)
+            self._document["components"]["securitySchemes"] = documentation.SECURITY
+        return self._document
 
 
 _api = _Api(
