@@ -31,13 +31,14 @@ RANDOM = "random bytes.json"
 SPARSE = "sparse.json"
 FRAGILE = "fragile.json"
 SIZES = {RANDOM: 20 * MEBIBYTE, SPARSE: 1024 * MEBIBYTE, FRAGILE: 64 * MEBIBYTE}
+RUNS = {RANDOM: 88, SPARSE: 79, FRAGILE: 79}
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc")
 
 
 @dataclass(frozen=True)
 class Server:
-    """One gunicorn worker over the demo, whose run 88 has three more files."""
+    """One gunicorn worker over the demo, two of whose runs have three more files."""
 
     url: str
     key: str
@@ -45,7 +46,7 @@ class Server:
     pid: int
 
     def address(self, name: str) -> str:
-        return f"{self.url}/api/v1/results/101/88/{quote(name)}"
+        return f"{self.url}/api/v1/results/101/{RUNS.get(name, 88)}/{quote(name)}"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -132,9 +133,8 @@ def is_expected(line: dict[str, object]) -> bool:
 ADD_FILES = f"""
 from django.utils import timezone
 from collections_app.models import Run
-run = Run.objects.get(collection=101, number=88)
 for position, (name, size) in enumerate({SIZES!r}.items(), 1000):
-    run.files.create(
+    Run.objects.get(collection=101, number={RUNS!r}[name]).files.create(
         kind="page", position=position, name=name, key=name, size=size, modified=timezone.now()
     )
 """
