@@ -18,13 +18,16 @@ BARS = 16
 PRICES = ("price_cents", "price", "current_price", "sale_price", "buybox_price")
 STOCKS = ("in_stock", "is_in_stock", "available", "is_available", "availability", "stock_status", "stock")
 
-_COLUMN = """
-count(*) FILTER (coalesce({column}, '') NOT IN ('', '[]', '{{}}')),
-count(*) FILTER (isfinite(try_cast({column} AS DOUBLE))),
-min(try_cast({column} AS DOUBLE)) FILTER (isfinite(try_cast({column} AS DOUBLE))),
-max(try_cast({column} AS DOUBLE)) FILTER (isfinite(try_cast({column} AS DOUBLE)))
+# A FILTER for each would take DuckDB ten times as long where there are many columns.
+_NUMBER = """
+{column},
+CASE WHEN isfinite(try_cast({column} AS DOUBLE)) THEN try_cast({column} AS DOUBLE) END AS {column}_number
 """
-_COLUMNS = "SELECT {each} FROM read_parquet($table)"
+_COLUMN = """
+count(CASE WHEN {column} NOT IN ('', '[]', '{{}}') THEN 1 END),
+count({column}_number), min({column}_number), max({column}_number)
+"""
+_COLUMNS = "SELECT {each} FROM (SELECT {numbers} FROM read_parquet($table))"
 _MIDDLE = """
 SELECT quantile_cont(price, [0.5, 0.98])
 FROM (SELECT try_cast({column} AS DOUBLE) AS price FROM read_parquet($table)) WHERE isfinite(price)
@@ -144,8 +147,11 @@ def _counted(table: Table) -> int:
 def _columns(found: Database, table: Table) -> list[Column]:
     if not table.columns:
         return []
-    each = ", ".join(_COLUMN.format(column=f"c{place}") for place in range(len(table.columns)))
-    (row,) = found.ask(_COLUMNS.format(each=each), {"table": str(table.path)})
+    each, numbers = (
+        ", ".join(part.format(column=f"c{place}") for place in range(len(table.columns)))
+        for part in (_COLUMN, _NUMBER)
+    )
+    (row,) = found.ask(_COLUMNS.format(each=each, numbers=numbers), {"table": str(table.path)})
     parts = (row[4 * place : 4 * place + 4] for place in range(len(table.columns)))
     return [
         Column(name, filled, _counted(table) - filled, numbers, low, high)
