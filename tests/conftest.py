@@ -26,6 +26,7 @@ from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db.models.signals import post_migrate
 from django.http import HttpResponse
+from django.template.base import Template
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -45,6 +46,9 @@ TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 # How long an example takes says nothing where several tests share a processor.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=tools.examples(100))
 hypothesis.settings.load_profile("patient")
+
+# Taken before Django puts another one in its place for tests.
+_RENDER = Template._render
 
 PASSWORD = "correct horse battery staple"
 Get = Callable[..., HttpResponse]
@@ -183,10 +187,10 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
 
 
 @pytest.fixture(scope="session", autouse=True)
-def contexts_are_let_go() -> Iterator[None]:
-    """Let Django's test client copy no template's context: what a page says is read from the page."""
+def rendered_as_in_earnest(django_test_environment: None) -> Iterator[None]:
+    """Let no copy of every template's context be kept: what a page says is read from the page."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.test.client.store_rendered_templates", lambda *args, **kwargs: None)
+        patch.setattr(Template, "_render", _RENDER)
         yield
 
 
