@@ -159,20 +159,24 @@ def test_the_etag_is_the_same_however_often_the_size_is_learnt(case: Case) -> No
     assert first.endswith('"')
 
 
-@pytest.mark.parametrize(
-    ("start", "length"), [(0, None), (0, 1), (1, 1), (65_535, 2), (1000, 30_000), (-1, 1), (-70_000, 70_000)]
-)
-def test_a_body_opens_at_any_byte_and_gives_what_is_there(case: Case, start: int, length: int | None) -> None:
-    found = deliverable(case.file)
-    start %= found.size
-    length = length or found.size
-    with found.body.open(start, length) as stream:
-        got = b""
-        while len(got) < length:
-            piece = stream.read(length - len(got))
-            assert piece
-            got += piece
-    assert got == case.content[start : start + length]
+def test_a_body_opens_at_any_byte_and_gives_what_is_there(case: Case) -> None:
+    size = len(case.content)
+    for start, length in (
+        (0, size),
+        (0, 1),
+        (1, 1),
+        (65_535, 2),
+        (1000, 30_000),
+        (size - 1, 1),
+        (size - 70_000, 70_000),
+    ):
+        with deliverable(case.file).body.open(start, length) as stream:
+            got = b""
+            while len(got) < length:
+                piece = stream.read(length - len(got))
+                assert piece, (start, length)
+                got += piece
+        assert got == case.content[start : start + length], (start, length)
 
 
 def test_a_body_ends_with_its_file(case: Case) -> None:
@@ -236,25 +240,19 @@ def test_the_whole_file_comes_with_its_headers(case: Case, ask: Callable[..., An
         assert disposition.endswith(f"; filename*=UTF-8''{quote(NAME, safe='')}")
 
 
-@pytest.mark.parametrize(
-    ("asked", "start", "end"),
-    [
+def test_a_part_comes_alone(case: Case, ask: Callable[..., Answer]) -> None:
+    size = len(case.content)
+    for asked, start, end in (
         ("bytes=0-0", 0, 1),
         ("bytes=10-19", 10, 20),
-        ("bytes=-5", -5, None),
-        ("bytes=70000-", 70_000, None),
-        ("bytes=5-999999999", 5, None),
-    ],
-)
-def test_a_part_comes_alone(
-    case: Case, ask: Callable[..., Answer], asked: str, start: int, end: int | None
-) -> None:
-    part = case.content[start:end]
-    answer = ask(Range=asked)
-    assert (answer.status, answer.body) == (206, part)
-    first = start % len(case.content)
-    assert answer.headers["Content-Range"] == f"bytes {first}-{first + len(part) - 1}/{len(case.content)}"
-    assert answer.headers["Content-Length"] == str(len(part))
+        ("bytes=-5", size - 5, size),
+        ("bytes=70000-", 70_000, size),
+        ("bytes=5-999999999", 5, size),
+    ):
+        answer = ask(Range=asked)
+        assert (answer.status, answer.body) == (206, case.content[start:end]), asked
+        assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/{size}", asked
+        assert answer.headers["Content-Length"] == str(end - start), asked
 
 
 def test_a_part_outside_the_file_is_refused(case: Case, ask: Callable[..., Answer]) -> None:
@@ -277,16 +275,14 @@ def test_what_the_reader_has_is_not_sent_again(case: Case, ask: Callable[..., An
     assert ask(If_Match='"another"').status == 412
 
 
-@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=3-7"}, {"Range": "bytes=999999-"}])
-def test_head_is_get_without_the_body(
-    case: Case, ask: Callable[..., Answer], headers: dict[str, str]
-) -> None:
-    got, head = ask(**headers), ask("HEAD", **headers)
-    assert (head.status, head.body) == (got.status, b"")
+def test_head_is_get_without_the_body(case: Case, ask: Callable[..., Answer]) -> None:
     changing = {"Set-Cookie", "Content-Security-Policy", "X-Request-ID"}
-    assert {name: value for name, value in head.headers.items() if name not in changing} == {
-        name: value for name, value in got.headers.items() if name not in changing
-    }
+    for headers in ({}, {"Range": "bytes=3-7"}, {"Range": "bytes=999999-"}):
+        got, head = ask(**headers), ask("HEAD", **headers)
+        assert (head.status, head.body) == (got.status, b""), headers
+        assert {name: value for name, value in head.headers.items() if name not in changing} == {
+            name: value for name, value in got.headers.items() if name not in changing
+        }, headers
 
 
 def test_what_is_missing_is_answered_with_404(case: Case, ask: Callable[..., Answer]) -> None:

@@ -69,10 +69,10 @@ def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("order", ["name", "recent", "state"])
-@pytest.mark.parametrize("place", ["x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"])
-def test_a_place_that_there_is_not(as_bob: Client, order: str, place: str) -> None:
-    answer = as_bob.get(ADDRESS, {"sort": order, "after": place})
-    assert answer.status_code == (200 if order == "name" and place in {"1_x_", "1_9_a"} else 400)
+def test_a_place_that_there_is_not(as_bob: Client, order: str) -> None:
+    for place in ("x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"):
+        answer = as_bob.get(ADDRESS, {"sort": order, "after": place})
+        assert answer.status_code == (200 if order == "name" and place in {"1_x_", "1_9_a"} else 400), place
 
 
 def test_a_place_beyond_all_times(as_bob: Client) -> None:
