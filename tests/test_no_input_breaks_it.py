@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from collections_app.models import Collection, FileKind, Run, State, Team, User
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, signed_in
 from tests.previews import at_once  # noqa: F401
 from tests.tools import examples
 
@@ -305,9 +305,7 @@ def send(alice: User, bob: User, crawlers: Team, settings: Settings) -> Send:
     ids = {"bob": bob.memberships.get().pk, "crawlers": crawlers.pk}
 
     def sent(address: str, fields: dict[str, str]) -> HttpResponse:
-        browser = Client()
-        if address != "/accounts/login/":
-            browser.force_login(alice)
+        browser = Client() if address == "/accounts/login/" else signed_in(alice)
         data = {name: value.replace("{crawlers}", str(crawlers.pk)) for name, value in fields.items()}
         answer: HttpResponse = browser.post(address.format(**ids), data)
         return answer
