@@ -2,13 +2,15 @@
 
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, StorageState, ViewportSize, expect
 
+from tests.browser.shell import Shell, running
 from tests.server import DemoServer
 
 # The shell is the same browser without what only a screen needs, and quicker by a quarter.
@@ -20,8 +22,12 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--js-flags=--no-turbofan,--no-maglev",  # no page is open for as long as it takes to optimize its scripts
 )
 NewPage = Callable[..., Page]
+
+WIDE = ViewportSize(width=1280, height=720)
+NARROW = ViewportSize(width=360, height=740)
 
 # In milliseconds: several tests share a processor, and each has a browser.
 PATIENCE = 10_000
@@ -39,6 +45,13 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     if CHROMIUM is None:
         pytest.skip("There is no chromium on this machine.")
     return browser_type_launch_args | {"executable_path": CHROMIUM, "args": list(QUIET)}
+
+
+@pytest.fixture(scope="session")
+def shell(demo_server: DemoServer) -> Iterator[Shell]:
+    """What runs code on the server's data and returns what it prints."""
+    with running(demo_server.data_dir) as run:
+        yield run
 
 
 @pytest.fixture(scope="session")
@@ -63,29 +76,93 @@ def expected_in_console() -> list[str]:
     return [r"the server responded with a status of [45]\d\d"]  # Chromium notes these, a page can't help it
 
 
+class Tab:
+    """A page, in a browser window of its own, and what its console says."""
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        context = browser.new_context(base_url=url, reduced_motion="reduce", **options)
+        context.set_default_timeout(PATIENCE)
+        self.complaints: list[str] = []
+        context.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        self.page = context.new_page()
+
+    def clear(self) -> None:
+        """Leave nothing of a test to the next one."""
+        page, context = self.page, self.page.context
+        page.unroute_all()
+        page.goto("/healthz")  # small, and of the same site: any other would be in another process
+        clock = page.evaluate("localStorage.clear(), sessionStorage.clear(), `${Date.now}`")
+        assert "[native code]" in clock, "A clock stays where it is installed: take open_page()."
+        assert context.pages == [page]
+        page.set_viewport_size(WIDE)
+        page.emulate_media(media="null", color_scheme="light", reduced_motion="reduce")
+        context.clear_cookies()
+        context.clear_permissions()
+
+
+@pytest.fixture
+def console(expected_in_console: list[str]) -> Iterator[list[str]]:
+    """What the console of a test's pages says; at its end there must be nothing but what it expects."""
+    complaints: list[str] = []
+    yield complaints
+    assert [text for text in complaints if not re.search("|".join(expected_in_console), text)] == []
+
+
 @pytest.fixture
 def open_page(
-    browser: Browser, demo_server: DemoServer, signed_in: StorageState, expected_in_console: list[str]
+    browser: Browser, demo_server: DemoServer, signed_in: StorageState, console: list[str]
 ) -> Iterator[NewPage]:
-    """Make pages, of the owner or with `anonymous=True` of nobody, with any options of a context."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    """Make new pages, of the owner or with `anonymous=True` of nobody, with any options of a context.
+
+    They are for tests that add to a page what can't be taken out again: a clock, a listener, a script.
+    """
+    tabs: list[Tab] = []
 
     def make(*, anonymous: bool = False, **options: Any) -> Page:
         state = None if anonymous else signed_in
-        context = browser.new_context(
-            base_url=demo_server.url, storage_state=state, reduced_motion="reduce", **options
-        )
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        context.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        return context.new_page()
+        tabs.append(Tab(browser, demo_server.url, storage_state=state, **options))
+        return tabs[-1].page
 
     yield make
-    for context in contexts:
-        context.close()
-    assert [text for text in complaints if not re.search("|".join(expected_in_console), text)] == []
+    for tab in tabs:
+        tab.page.context.close()
+        console += tab.complaints
+
+
+@pytest.fixture(scope="session")
+def kept_tabs(browser: Browser) -> defaultdict[bool, list[Tab]]:
+    """The tabs of the browser that no test uses at the moment, with scripts and without."""
+    return defaultdict(list)
+
+
+@pytest.fixture
+def borrow_page(
+    browser: Browser, demo_server: DemoServer, console: list[str], kept_tabs: defaultdict[bool, list[Tab]]
+) -> Iterator[NewPage]:
+    """Get pages that tests hand on: to make one takes a browser longer than most of the tests."""
+    borrowed: list[tuple[bool, Tab]] = []
+
+    def borrow(state: StorageState | None, *, javascript: bool) -> Page:
+        kept = kept_tabs[javascript]
+        tab = kept.pop() if kept else Tab(browser, demo_server.url, java_script_enabled=javascript)
+        borrowed.append((javascript, tab))
+        if state:
+            tab.page.context.add_cookies(state["cookies"])
+        return tab.page
+
+    yield borrow
+    for javascript, tab in borrowed:
+        tab.clear()
+        console += tab.complaints
+        tab.complaints.clear()
+        kept_tabs[javascript].append(tab)
+
+
+@pytest.fixture
+def javascript() -> bool:
+    """Whether the browser runs scripts; parametrized where a test shall pass with and without them."""
+    return True
 
 
 def hide(page: Page, *, hidden: bool = True) -> None:
@@ -100,12 +177,18 @@ def hide(page: Page, *, hidden: bool = True) -> None:
 
 
 @pytest.fixture
-def page(open_page: NewPage) -> Page:
+def page(borrow_page: NewPage, signed_in: StorageState, *, javascript: bool) -> Page:
     """A page of the owner's."""
-    return open_page()
+    return borrow_page(signed_in, javascript=javascript)
 
 
 @pytest.fixture
-def page_without_javascript(open_page: NewPage) -> Page:
+def page_without_javascript(borrow_page: NewPage, signed_in: StorageState) -> Page:
     """A page of the owner's, in a browser that runs no scripts."""
-    return open_page(java_script_enabled=False)
+    return borrow_page(signed_in, javascript=False)
+
+
+@pytest.fixture
+def visitors_page(borrow_page: NewPage, *, javascript: bool) -> Page:
+    """A page of somebody's who isn't signed in."""
+    return borrow_page(None, javascript=javascript)

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage
+from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, visit
-from tests.server import DemoServer
 
 KEY = "canary-4f1d.0c9be2a7"
 # The longest names there are, without a blank; Olivia's team is the first one.
@@ -31,11 +30,11 @@ Account.objects.all().delete()
 
 
 @pytest.fixture
-def accounts(demo_server: DemoServer) -> Iterator[tuple[int, int]]:
+def accounts(shell: Shell) -> Iterator[tuple[int, int]]:
     """The ids of an account with a collection, and of one without."""
-    used, unused = demo_server.manage("shell", "--no-imports", "-c", SET_UP).split()
+    used, unused = shell(SET_UP).split()
     yield int(used), int(unused)
-    demo_server.manage("shell", "--no-imports", "-c", CLEAN_UP)
+    shell(CLEAN_UP)
 
 
 def test_every_page_of_theirs(page: Page, accounts: tuple[int, int]) -> None:
@@ -52,11 +51,8 @@ def test_with_an_open_menu(page: Page, accounts: tuple[int, int]) -> None:
     check(page)
 
 
-@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}])
-def test_one_is_disconnected_and_offers_to_be_connected_again(
-    open_page: NewPage, accounts: tuple[int, int], options: dict[str, bool]
-) -> None:
-    page = open_page(**options)
+@pytest.mark.parametrize("javascript", [True, False])
+def test_one_is_disconnected_and_offers_to_be_connected_again(page: Page, accounts: tuple[int, int]) -> None:
     page.goto("/collections/")
     page.get_by_role("link", name="Accounts", exact=True).click()
     menu = page.locator("summary[aria-label='Actions for MultiCartAPI']")

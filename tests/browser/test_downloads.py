@@ -47,11 +47,8 @@ def click_brings(page: Page, link: Locator, expected: tuple[str, bytes]) -> None
     assert Path(download.path()).read_bytes() == expected[1]
 
 
-@pytest.mark.parametrize("fixture", ["page", "page_without_javascript"])
-def test_a_page_and_the_zip_of_run_88(
-    request: pytest.FixtureRequest, demo_server: DemoServer, fixture: str
-) -> None:
-    page: Page = request.getfixturevalue(fixture)
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_page_and_the_zip_of_run_88(page: Page, demo_server: DemoServer) -> None:
     page.goto("/collections/101/download")
     row = row_of(page, 88)
     click_brings(
@@ -68,9 +65,8 @@ def test_the_last_of_forty_pages_which_are_folded(page: Page, demo_server: DemoS
     click_brings(page, pill, stored(demo_server, collection, run, "page", 40))
 
 
-@pytest.mark.parametrize("fixture", ["page", "page_without_javascript"])
-def test_a_page_by_its_number(request: pytest.FixtureRequest, demo_server: DemoServer, fixture: str) -> None:
-    page: Page = request.getfixturevalue(fixture)
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_page_by_its_number(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "run.file_count = 41")
     page.goto(f"/collections/{collection}/download")
     row = row_of(page, run)

@@ -13,11 +13,11 @@ from pytest_django import Settings
 
 from tests import databases
 from tests.browser.accessibility import check_accessibility
-from tests.browser.conftest import NewPage, sign_in
+from tests.browser.conftest import NARROW, sign_in
+from tests.browser.shell import Shell
 from tests.server import ROOT, DemoServer
 from tests.test_access_of_every_address import TABLE
 
-NARROW = {"width": 360, "height": 740}
 NEW_PASSWORD = "a violet umbrella in the rain"
 
 ANONYMOUS = [
@@ -55,6 +55,7 @@ SIGNED_IN = [
     "/collections/101/runs/88/?after=100",
     "/collections/101/runs/88/facts",
     "/collections/101/runs/88/records/3",
+    "/collections/101/runs/90/",
     "/collections/101/runs/91/",
     "/collections/101/runs/88/export",
     "/collections/101/runs/88/delete",
@@ -140,16 +141,19 @@ def test_every_page_of_an_error_is_seen() -> None:
     assert provoked | set(RENDERED) == {path.name for path in (ROOT / "templates").glob("[0-9]*.html")}
 
 
-def check(page: Page) -> None:
-    """Check a page, wide and in light colours, then narrow and in dark ones; leave it as it was."""
+def check(page: Page, within: str | None = None) -> None:
+    """Check a page, wide and in light colours, then narrow and in dark ones; leave it as it was.
+
+    Where only a part of a page differs from one that is visited here, it is enough to look `within` that.
+    """
     size = page.viewport_size
     assert size
-    check_accessibility(page)
+    check_accessibility(page, within)
     page.set_viewport_size(NARROW)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= NARROW["width"], f"The page is {wide} px wide."
     page.emulate_media(color_scheme="dark")
-    check_accessibility(page)
+    check_accessibility(page, within)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
 
@@ -170,8 +174,8 @@ def visit(page: Page, address: str, status: int = 200) -> None:
 
 
 @pytest.mark.parametrize("address", ANONYMOUS)
-def test_for_a_visitor(open_page: NewPage, address: str) -> None:
-    visit(open_page(anonymous=True), address)
+def test_for_a_visitor(visitors_page: Page, address: str) -> None:
+    visit(visitors_page, address)
 
 
 @pytest.mark.parametrize("address", SIGNED_IN)
@@ -193,13 +197,13 @@ def test_where_a_member_is_refused(page: Page, address: str) -> None:
     visit(page, address, REFUSED[address])
 
 
-def test_where_a_visitor_is_refused(open_page: NewPage) -> None:
-    visit(open_page(anonymous=True), "/nowhere", 404)
+def test_where_a_visitor_is_refused(visitors_page: Page) -> None:
+    visit(visitors_page, "/nowhere", 404)
 
 
 @pytest.mark.parametrize("template", RENDERED)
 def test_where_something_fails(
-    open_page: NewPage, demo_server: DemoServer, settings: Settings, rf: RequestFactory, template: str
+    visitors_page: Page, demo_server: DemoServer, settings: Settings, rf: RequestFactory, template: str
 ) -> None:
     # With the stylesheet and the scripts of the running server.
     settings.STATIC_ROOT = demo_server.data_dir / "static"
@@ -209,14 +213,13 @@ def test_where_something_fails(
     request = rf.get("/")
     request.user = AnonymousUser()
     rendered, status = render_to_string(template, request=request), int(template[:3])
-    page = open_page(anonymous=True)
-    page.route(
+    visitors_page.route(
         "**/broken", lambda route: route.fulfill(status=status, body=rendered, content_type="text/html")
     )
-    visit(page, "/broken", status)
+    visit(visitors_page, "/broken", status)
 
 
-def test_for_somebody_new(page: Page, open_page: NewPage, demo_server: DemoServer) -> None:
+def test_for_somebody_new(page: Page, visitors_page: Page, demo_server: DemoServer, shell: Shell) -> None:
     """The link to set a password; then the pages of somebody in no team, and in a team of no collections."""
     page.goto("/members/add")
     page.get_by_label("E-mail address").fill("fern@example.com")
@@ -224,7 +227,7 @@ def test_for_somebody_new(page: Page, open_page: NewPage, demo_server: DemoServe
     link = page.get_by_role("textbox", name="Password link").input_value()
     check(page)
 
-    page = open_page(anonymous=True)
+    page = visitors_page
     visit(page, link)
     page.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
     page.get_by_label("New Password (again)").fill("another")
@@ -243,7 +246,10 @@ def test_for_somebody_new(page: Page, open_page: NewPage, demo_server: DemoServe
     visit(page, "/profile/")
     expect(page.get_by_text("You are not in a team yet")).to_be_visible()
 
-    demo_server.manage("create_team", "Emptyhanded", "--owner", "fern@example.com")
+    shell(
+        "from django.core.management import call_command\n"
+        "call_command('create_team', 'Emptyhanded', '--owner', 'fern@example.com')"
+    )
     visit(page, "/collections/")
     expect(page.get_by_role("heading", name="No collections yet")).to_be_visible()
     visit(page, "/profile/")
@@ -289,26 +295,23 @@ def test_with_a_form_that_is_refused(page: Page) -> None:
     check(page)
 
 
-def test_with_the_sidebar_unfolded(open_page: NewPage) -> None:
-    page = open_page(viewport=NARROW)
+def test_with_the_sidebar_unfolded(page: Page) -> None:
+    page.set_viewport_size(NARROW)
     page.goto("/collections/")
     page.get_by_role("button", name="Menu").click()
     check(page)
 
 
 def test_every_form_of_the_operators_admin_obeys_the_policy(
-    open_page: NewPage, demo_server: DemoServer, expected_in_console: list[str]
+    visitors_page: Page, demo_server: DemoServer, shell: Shell, expected_in_console: list[str]
 ) -> None:
     # Django's own pages draw two hints that are no errors.
     expected_in_console += ["Autofocus processing was blocked", "goo.gl/9p2vKq"]
-    demo_server.manage(
-        "shell",
-        "--no-imports",
-        "-c",
+    shell(
         "from collections_app.models import User; "
         f"User.objects.create_superuser('oscar@example.com', {demo_server.password!r})",
     )
-    page = open_page(anonymous=True)
+    page = visitors_page
     sign_in(page, "oscar@example.com", demo_server.password)
     page.goto("/admin/")
     lists = page.locator("#content a[href^='/admin/collections_app/']:not([href$='add/'])").evaluate_all(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import hide
+from tests.browser.conftest import NewPage, hide
+from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, check_ids
-from tests.server import DemoServer
 
 ADDRESS = "/collections/101/runs/88/export"
 
@@ -33,9 +33,8 @@ make_next()
 """
 
 
-@pytest.mark.parametrize("fixture", ["page", "page_without_javascript"])
-def test_a_csv_of_chosen_columns(request: pytest.FixtureRequest, fixture: str) -> None:
-    page: Page = request.getfixturevalue(fixture)
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_csv_of_chosen_columns(page: Page) -> None:
     page.goto("/collections/101/download")
     page.get_by_role("link", name="Other formats of run 88").click()
     page.get_by_label("CSV A table").check()
@@ -79,34 +78,31 @@ class TestALargeOne:
     """What isn't made at once; here nobody makes it but the test."""
 
     @pytest.fixture
-    def waiting(self, page: Page, demo_server: DemoServer) -> Page:
-        demo_server.manage("shell", "--no-imports", "--command", QUEUE.format(format="PARQUET"))
+    def waiting(self, page: Page, shell: Shell) -> Page:
+        shell(QUEUE.format(format="PARQUET"))
         page.goto("/collections/101/runs/87/export")
         return page
 
-    def test_it_appears_while_one_looks_and_is_announced(
-        self, waiting: Page, demo_server: DemoServer
-    ) -> None:
+    def test_it_appears_while_one_looks_and_is_announced(self, waiting: Page, shell: Shell) -> None:
         download = waiting.get_by_role("link", name="Download Parquet, All columns")
         expect(waiting.get_by_role("progressbar", name="Records of Parquet")).to_be_visible()
         waiting.get_by_text("Choose columns").click()
-        demo_server.manage("shell", "--no-imports", "--command", MAKE)
+        shell(MAKE)
         expect(download).to_be_visible()
         # The form is left alone.
         expect(waiting.get_by_label("asin", exact=True)).to_be_visible()
         check(waiting)
 
-    def test_a_hidden_tab_does_not_ask_for_it_and_catches_up(
-        self, page: Page, demo_server: DemoServer
-    ) -> None:
-        demo_server.manage("shell", "--no-imports", "--command", QUEUE.format(format="XLSX"))
+    def test_a_hidden_tab_does_not_ask_for_it_and_catches_up(self, open_page: NewPage, shell: Shell) -> None:
+        shell(QUEUE.format(format="XLSX"))
+        page = open_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url) if "?before=" in request.url else None)
         page.clock.install()
         page.goto("/collections/101/runs/87/export")
         hide(page)
         page.clock.run_for(60_000)
-        demo_server.manage("shell", "--no-imports", "--command", MAKE)
+        shell(MAKE)
         assert asked == []
         hide(page, hidden=False)
         expect(page.get_by_role("link", name="Download Excel, All columns")).to_be_visible()

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import NewPage, hide
+from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, check_ids
-from tests.server import DemoServer
 
 BEGIN = """
 from collections_app.models import *
@@ -50,37 +50,38 @@ for _ in range({count}):
 class Scrape:
     """A collection whose run 41 goes on, and which gets more runs, whenever it is told to."""
 
-    def __init__(self, server: DemoServer) -> None:
-        self._server = server
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
         self.name = f"Scrape {uuid.uuid4()}"
-        self.pk = int(self._shell(BEGIN, name=self.name))
+        self.pk = int(shell(BEGIN.format(name=self.name)))
         self.address = f"/collections/{self.pk}/download"
 
     @property
     def run_address(self) -> str:
         return f"/collections/{self.pk}/runs/41/"
 
-    def _shell(self, code: str, **values: object) -> str:
-        return self._server.manage(
-            "shell", "--no-imports", "-c", code.format(pk=getattr(self, "pk", 0), **values)
-        )
-
     def goes_on(self) -> None:
-        self._shell(GO_ON, count=10, end="pause()")
+        self._shell(GO_ON.format(pk=self.pk, count=10, end="pause()"))
 
     def completes(self) -> None:
-        self._shell(GO_ON, count=20, end="finish()")
+        self._shell(GO_ON.format(pk=self.pk, count=20, end="finish()"))
 
     def is_deleted(self) -> None:
-        self._shell(DELETE)
+        self._shell(DELETE.format(pk=self.pk))
 
     def starts(self, count: int) -> None:
-        self._shell(START, count=count)
+        self._shell(START.format(pk=self.pk, count=count))
 
 
 @pytest.fixture
-def scrape(demo_server: DemoServer) -> Scrape:
-    return Scrape(demo_server)
+def scrape(shell: Shell) -> Scrape:
+    return Scrape(shell)
+
+
+@pytest.fixture
+def page(open_page: NewPage) -> Page:
+    """A page of this test alone, as a clock stays in a page."""
+    return open_page()
 
 
 @pytest.fixture
@@ -256,8 +257,7 @@ def test_without_javascript_the_page_says_what_to_do(page_without_javascript: Pa
     expect(page.locator("#run-41")).to_contain_text("20 of 30")
 
 
-def test_nothing_moves_for_whoever_wants_no_motion(open_page: NewPage, scrape: Scrape) -> None:
-    page = open_page()
+def test_nothing_moves_for_whoever_wants_no_motion(page: Page, scrape: Scrape) -> None:
     page.goto(scrape.address)
     names = page.locator(".badge.processing").evaluate(
         "each => getComputedStyle(each, '::before').animationName"

@@ -4,7 +4,7 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.server import DemoServer
+from tests.browser.shell import Shell
 
 MAKE = """
 from datetime import timedelta
@@ -26,19 +26,18 @@ print(made.pk)
 class Growing:
     """A collection that gets more runs whenever it is told to."""
 
-    def __init__(self, server: DemoServer, count: int) -> None:
-        self._server = server
+    def __init__(self, shell: Shell, count: int) -> None:
+        self._shell = shell
         self._name = f"Growing {uuid.uuid4()}"
         self.address = f"/collections/{self.grow(count)}/download"
 
     def grow(self, count: int) -> int:
-        code = MAKE.format(name=self._name, count=count)
-        return int(self._server.manage("shell", "--no-imports", "-c", code))
+        return int(self._shell(MAKE.format(name=self._name, count=count)))
 
 
 @pytest.fixture
-def growing(demo_server: DemoServer) -> Growing:
-    return Growing(demo_server, 120)
+def growing(shell: Shell) -> Growing:
+    return Growing(shell, 120)
 
 
 def numbers(page: Page) -> list[int]:

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage, sign_in
-from tests.server import DemoServer
+from tests.browser.conftest import sign_in
+from tests.browser.shell import Shell
 
 NAME = "x" * 60
 EMAIL = f"{NAME}@example.com"
@@ -12,12 +12,9 @@ PASSWORD = "a violet umbrella in the rain"
 
 
 @pytest.fixture(scope="module")
-def somebody(demo_server: DemoServer) -> Iterator[str]:
+def somebody(shell: Shell) -> Iterator[str]:
     """The address of somebody with a long name, with a key of a long name, until the tests here end."""
-    demo_server.manage(
-        "shell",
-        "--no-imports",
-        "-c",
+    shell(
         f"""
 from collections_app.models import *
 user = User.objects.create_user({EMAIL!r}, {PASSWORD!r}, name={NAME!r})
@@ -26,10 +23,7 @@ ApiKey.objects.issue(member, {NAME!r})
 """,
     )
     yield EMAIL
-    demo_server.manage(
-        "shell",
-        "--no-imports",
-        "-c",
+    shell(
         f"""
 from collections_app.models import User
 User.objects.get(email={EMAIL!r}).delete()
@@ -42,10 +36,8 @@ def expect_no_sideways_scrolling(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_long_name_fits_the_lists_of_members_and_keys(
-    open_page: NewPage, somebody: str, width: int
-) -> None:
-    page = open_page(viewport={"width": width, "height": 800})
+def test_a_long_name_fits_the_lists_of_members_and_keys(page: Page, somebody: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
     page.goto("/members/")
     expect(page.locator("td[data-label='Of']").get_by_text(NAME)).to_be_visible()
     expect_no_sideways_scrolling(page)
@@ -53,9 +45,10 @@ def test_a_long_name_fits_the_lists_of_members_and_keys(
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_long_name_fits_the_pages_and_messages_of_its_owner(
-    open_page: NewPage, somebody: str, width: int
+    visitors_page: Page, somebody: str, width: int
 ) -> None:
-    page = open_page(anonymous=True, viewport={"width": width, "height": 800})
+    page = visitors_page
+    page.set_viewport_size({"width": width, "height": 800})
     sign_in(page, somebody, PASSWORD)
     expect(page.get_by_role("heading", level=1)).to_have_text("Collections")
     expect_no_sideways_scrolling(page)
@@ -76,8 +69,8 @@ def test_a_long_name_fits_the_pages_and_messages_of_its_owner(
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_message_with_a_long_name_fits(open_page: NewPage, somebody: str, width: int) -> None:
-    page = open_page(viewport={"width": width, "height": 800})
+def test_a_message_with_a_long_name_fits(page: Page, somebody: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
     page.goto("/members/")
     page.locator(f"summary[aria-label^='Actions for {NAME}']").click()
     page.locator("details[open]").get_by_text("Change role").click()

@@ -6,8 +6,8 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.shell import Shell
 from tests.browser.test_every_page import check
-from tests.server import DemoServer
 
 MAKE = """
 from tests.results import make_many_pages
@@ -20,10 +20,9 @@ print(made.pk)
 
 
 @pytest.fixture(scope="module")
-def address(demo_server: DemoServer) -> str:
+def address(shell: Shell) -> str:
     """The address of a collection with two runs of 5,000 pages."""
-    code = MAKE.format(name=f"Vast {uuid.uuid4()}")
-    return f"/collections/{demo_server.manage('shell', '--no-imports', '-c', code).split()[-1]}"
+    return f"/collections/{shell(MAKE.format(name=f'Vast {uuid.uuid4()}')).strip()}"
 
 
 def pills(page: Page, run: int) -> int:

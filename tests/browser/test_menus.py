@@ -1,6 +1,6 @@
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import NARROW
 
 ACTIONS = "summary[aria-label='Actions for {}']"
 
@@ -67,8 +67,9 @@ def test_the_menu_works_without_javascript(page_without_javascript: Page) -> Non
     expect(page).to_have_url("/collections/101/download")
 
 
-def test_the_sidebar_unfolds_on_a_narrow_screen_without_javascript(open_page: NewPage) -> None:
-    page = open_page(java_script_enabled=False, viewport={"width": 360, "height": 740})
+def test_the_sidebar_unfolds_on_a_narrow_screen_without_javascript(page_without_javascript: Page) -> None:
+    page = page_without_javascript
+    page.set_viewport_size(NARROW)
     page.goto("/collections/")
     members = page.get_by_role("link", name="Members")
     expect(members).to_be_hidden()

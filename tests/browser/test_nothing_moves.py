@@ -3,8 +3,6 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage
-
 PLACES = """() => Object.fromEntries(
     ["h1", "main table", "main table tbody tr:last-child", ".sidebar .whoami"]
         .map((what) => [what, document.querySelector(what)?.getBoundingClientRect().top])
@@ -13,11 +11,9 @@ PLACES = """() => Object.fromEntries(
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("path", ["/collections/", "/collections/101/download", "/collections/101/runs/88/"])
-def test_scripts_move_nothing(
-    open_page: NewPage, expected_in_console: list[str], path: str, width: int
-) -> None:
+def test_scripts_move_nothing(page: Page, expected_in_console: list[str], path: str, width: int) -> None:
     expected_in_console.append("Failed to load resource")
-    page = open_page(viewport={"width": width, "height": 800})
+    page.set_viewport_size({"width": width, "height": 800})
     page.route("**/*.js", lambda route: route.abort())
     page.goto(path)
     before = page.evaluate(PLACES)

@@ -6,11 +6,10 @@ import zipfile
 import pytest
 from playwright.sync_api import Download, Page, ViewportSize, expect
 
-from tests.browser.accessibility import check_accessibility
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import NARROW, WIDE
+from tests.browser.test_every_page import check
 
 RUNS = "/collections/101/download"  # 91 is processing and 89 failed
-NARROW: ViewportSize = {"width": 360, "height": 740}
 
 
 def members(download: Download) -> list[str]:
@@ -50,9 +49,9 @@ def test_the_keyboard_selects_a_span_and_clears_it(page: Page) -> None:
     expect(page.locator(".pick:checked")).to_have_count(0)
 
 
-@pytest.mark.parametrize("size", [None, NARROW], ids=["wide", "narrow"])
-def test_all_that_are_shown_are_selected_at_once(open_page: NewPage, size: ViewportSize | None) -> None:
-    page = open_page(**({"viewport": size} if size else {}))
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_all_that_are_shown_are_selected_at_once(page: Page, size: ViewportSize) -> None:
+    page.set_viewport_size(size)
     page.goto(RUNS)
     every, bar = page.get_by_label("Select all shown runs"), page.get_by_role("form", name="Selected")
     count = page.locator(".pick").count()
@@ -87,12 +86,12 @@ def test_runs_that_are_loaded_later_are_not_among_all_until_they_are_chosen(page
 
 
 def test_where_nothing_can_be_selected_there_is_no_select_all(
-    open_page: NewPage, page_without_javascript: Page
+    page: Page, page_without_javascript: Page
 ) -> None:
-    for page, path in ((open_page(), f"{RUNS}?state=failed"), (page_without_javascript, RUNS)):
-        page.goto(path)
-        expect(page.get_by_role("row").nth(1)).to_be_visible()
-        expect(page.get_by_label("Select all shown runs")).to_be_hidden()
+    for each, path in ((page, f"{RUNS}?state=failed"), (page_without_javascript, RUNS)):
+        each.goto(path)
+        expect(each.get_by_role("row").nth(1)).to_be_visible()
+        expect(each.get_by_label("Select all shown runs")).to_be_hidden()
 
 
 def test_what_can_not_be_downloaded_can_not_be_selected(page: Page) -> None:
@@ -150,20 +149,17 @@ def test_the_records_come_merged_into_one_file(page: Page) -> None:
     assert len(json.loads(started.value.path().read_bytes())) == 500
 
 
-def test_the_bar_is_accessible_and_fits(open_page: NewPage) -> None:
-    for scheme, size in (("light", None), ("dark", NARROW)):
-        page = open_page(color_scheme=scheme, **({"viewport": size} if size else {}))
-        page.goto(RUNS)
-        page.get_by_label("Select run 88").click()
-        expect(page.get_by_role("link", name="Download as one ZIP")).to_be_visible()
-        check_accessibility(page)
-        if size:
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+def test_the_bar_is_accessible_and_fits(page: Page) -> None:
+    page.goto(RUNS)
+    page.get_by_label("Select run 88").click()
+    expect(page.get_by_role("link", name="Download as one ZIP")).to_be_visible()
+    check(page)
 
 
-def test_beside_the_bar_of_copy_as_curl_both_can_be_used(open_page: NewPage) -> None:
-    for options in ({}, {"viewport": NARROW}):
-        page = open_page(permissions=["clipboard-read", "clipboard-write"], **options)
+def test_beside_the_bar_of_copy_as_curl_both_can_be_used(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
         page.goto(RUNS)
         page.get_by_label("Select run 90").click()
         page.get_by_label("Select run 88").click(modifiers=["Shift"])

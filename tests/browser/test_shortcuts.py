@@ -61,7 +61,7 @@ def test_they_are_shown_and_can_be_turned_off(runs: Page) -> None:
     dialog = runs.get_by_role("dialog", name="Keyboard shortcuts")
     runs.keyboard.press("?")
     expect(dialog).to_be_visible()
-    check(runs)
+    check(runs, "dialog[open]")
     runs.keyboard.press("j")
     expect(runs.locator("tbody tr").first).not_to_be_focused()
     dialog.get_by_label("Use keyboard shortcuts in this browser").uncheck()

@@ -1,15 +1,13 @@
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage, sign_in
+from tests.browser.conftest import sign_in
 from tests.server import DemoServer
 
 
-@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}])
-def test_a_person_signs_in_and_out(
-    open_page: NewPage, demo_server: DemoServer, options: dict[str, bool]
-) -> None:
-    page = open_page(anonymous=True, **options)
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_person_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -> None:
+    page = visitors_page
     page.goto("/members/")
     sign_in(page, demo_server.email, "wrong")
     expect(page.get_by_text("are not correct")).to_be_visible()
@@ -20,8 +18,8 @@ def test_a_person_signs_in_and_out(
     expect(page.get_by_text("You are signed out.")).to_be_visible()
 
 
-def test_after_signing_in_a_person_is_where_they_wanted(open_page: NewPage, demo_server: DemoServer) -> None:
-    page = open_page(anonymous=True)
+def test_after_signing_in_a_person_is_where_they_wanted(visitors_page: Page, demo_server: DemoServer) -> None:
+    page = visitors_page
     page.goto("/collections/101/download")
     page.get_by_label("E-mail address").fill(demo_server.email)
     page.get_by_label("Password").fill(demo_server.password)
@@ -30,9 +28,9 @@ def test_after_signing_in_a_person_is_where_they_wanted(open_page: NewPage, demo
 
 
 def test_load_more_after_the_session_has_ended_leads_to_the_sign_in_page(
-    open_page: NewPage, demo_server: DemoServer
+    visitors_page: Page, demo_server: DemoServer
 ) -> None:
-    page = open_page(anonymous=True)
+    page = visitors_page
     sign_in(page, demo_server.email, demo_server.password)
     page.goto("/collections/101/download")
     page.context.clear_cookies()

@@ -3,20 +3,20 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage, sign_in
+from tests.browser.conftest import sign_in
 from tests.server import DemoServer
 
 NEW_PASSWORD = "a violet umbrella in the rain"
 
 
-def test_somebody_new_is_added_sets_a_password_and_signs_in(page: Page, open_page: NewPage) -> None:
+def test_somebody_new_is_added_sets_a_password_and_signs_in(page: Page, visitors_page: Page) -> None:
     page.goto("/members/add")
     page.get_by_label("E-mail address").fill("dora@example.com")
     page.get_by_label("Name").fill("Dora Finch")
     page.get_by_role("button", name="Add to Northwind Pricing").click()
     link = page.get_by_role("textbox", name="Password link").input_value()
 
-    other = open_page(anonymous=True)
+    other = visitors_page
     other.goto(link)
     other.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
     other.get_by_label("New Password (again)").fill(NEW_PASSWORD)
@@ -35,12 +35,10 @@ def test_somebody_new_is_added_sets_a_password_and_signs_in(page: Page, open_pag
     expect(other.get_by_text("You are not in a team yet.")).to_be_visible()
 
 
-@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}])
-def test_somebody_in_two_teams_switches_between_them(
-    open_page: NewPage, demo_server: DemoServer, options: dict[str, bool]
-) -> None:
+@pytest.mark.parametrize("javascript", [True, False])
+def test_somebody_in_two_teams_switches_between_them(visitors_page: Page, demo_server: DemoServer) -> None:
     # Signed in anew: the chosen team belongs to the session, which other tests share.
-    page = open_page(anonymous=True, **options)
+    page = visitors_page
     sign_in(page, demo_server.email, demo_server.password)
     switch = page.locator(".team-menu summary")
     expect(switch).to_contain_text("Northwind Pricing")

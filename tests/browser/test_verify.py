@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.server import DemoServer
+from tests.browser.shell import Shell
 
 FILES = "/collections/101/runs/87/"
 DAMAGE = """
@@ -16,18 +16,18 @@ with open(storages["results"].path(file.key), "r+b") as stored:
 """
 
 
-def test_the_button_verifies_while_one_looks(page: Page, demo_server: DemoServer) -> None:
+def test_the_button_verifies_while_one_looks(page: Page, shell: Shell) -> None:
     page.goto(FILES)
     section = page.get_by_role("region", name="Verification")
     section.get_by_role("button", name="Verify").click()
     expect(section).to_contain_text("Every file is as it was written")
-    demo_server.manage("shell", "--no-imports", "-c", DAMAGE)
+    shell(DAMAGE)
     try:
         section.get_by_role("button", name="Verify again").click()
         expect(section).to_contain_text("1 file is not as it should be")
         expect(section).to_contain_text("AU Laptops_87_Results_Page_1.json: Its bytes are not those")
     finally:
-        demo_server.manage("shell", "--no-imports", "-c", DAMAGE)
+        shell(DAMAGE)
 
 
 def test_without_javascript_it_is_seen_after_a_refresh(page_without_javascript: Page) -> None:

@@ -1,0 +1,56 @@
+"""What happens on the server's data while somebody looks at it: Python code, as in `manage.py shell`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.server import ROOT, environment
+
+Shell = Callable[[str], str]
+
+# Each piece of code runs in a fork of a process that has set up Django, which takes half a second.
+_FORK_FOR_EACH = """
+import contextlib, io, json, os, sys, traceback
+import collections_app.exports.make, collections_app.result_sets.removal, collections_app.result_sets.writer
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # whatever else is said
+for line in sys.stdin:
+    if os.fork() == 0:
+        printed, error = io.StringIO(), None
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(json.loads(line), {})
+        except BaseException:
+            error = traceback.format_exc()
+        print(json.dumps([printed.getvalue(), error]), file=answers, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@contextmanager
+def running(data_dir: Path) -> Iterator[Shell]:
+    """Run code on a server's data and return what it prints; an exception fails the test."""
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "--no-imports", "--command", _FORK_FOR_EACH],
+        cwd=ROOT,
+        env=environment(data_dir),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def run(code: str) -> str:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(json.dumps(code) + "\n")
+            process.stdin.flush()
+            printed, error = json.loads(process.stdout.readline())
+            assert error is None, error
+            return str(printed)
+
+        yield run
