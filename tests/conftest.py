@@ -47,6 +47,10 @@ TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=tools.examples(100))
 hypothesis.settings.load_profile("patient")
 
+# The files whose tests start programs, from the one that takes longest.
+_LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve", "view_run", "canary"]
+_LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
+
 # Taken before Django puts another one in its place for tests.
 _RENDER = Template._render
 
@@ -91,7 +95,7 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is about the database that these tests don't run on; mark what asks for the S3 server.
 
-    What takes longest begins first, then the files with the most tests.
+    The files that take longest begin first, so that none of them is left for one process in the end.
     """
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
@@ -101,11 +105,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"This is about {other}: {marker.kwargs['reason']}"))
             item.add_marker("of_the_other_database")
     tests_of = Counter(item.path for item in items)
-    items.sort(key=lambda item: (_is_short(item), -tests_of[item.path]))
+    items.sort(key=lambda item: (_place(item), -tests_of[item.path]))
 
 
-def _is_short(item: pytest.Item) -> bool:
-    return item.path.name != "test_scaled_out.py" and item.path.parent.name != "browser"
+def _place(item: pytest.Item) -> int:
+    name = "browser" if item.path.parent.name == "browser" else item.path.stem.removeprefix("test_")
+    return _LONG.index(name) if name in _LONG else len(_LONG)
 
 
 def pytest_collection_finish() -> None:

@@ -1,13 +1,14 @@
 """Rows and pages that update themselves, under the eyes, fingers and ears of whoever looks at them."""
 
 import re
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Response, expect
 
-from tests.browser.conftest import NewPage, hide
+from tests.browser.conftest import PATIENCE, NewPage, hide
 from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, check_ids
 
@@ -100,9 +101,23 @@ def watch(page: Page, address: str) -> Page:
 
 
 def asks(page: Page, milliseconds: int = 2000) -> None:
-    """Let the time pass after which the page asks, and wait for the answer."""
-    with page.expect_response(re.compile("/live")):
+    """Let the time pass after which the page asks, and wait for the answer.
+
+    It passes again until then: a page begins to wait once it has dealt with the answer before.
+    """
+    answers: list[Response] = []
+
+    def note(answer: Response) -> None:
+        if "/live" in answer.url:
+            answers.append(answer)
+
+    page.on("response", note)
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not answers:
+        assert time.monotonic() < deadline, "The page doesn't ask."
         page.clock.run_for(milliseconds)
+        page.wait_for_timeout(20)
+    page.remove_listener("response", note)
 
 
 def check_page(page: Page) -> None:
