@@ -5,11 +5,9 @@ and should have no access to anything of the Crawlers. Eve is in no team at all.
 """
 
 import functools
-import gc
 import os
 import signal
 import uuid
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,26 +17,22 @@ import hypothesis
 import pytest
 from django.conf import settings as site
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.contenttypes.management import create_contenttypes
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
-from django.db.models.signals import post_migrate
 from django.http import HttpResponse
 from django.template.base import Template
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.result_sets import address
 from tests import databases, tools
 from tests.object_store import ObjectStore, program, running
 
-pytest_plugins = ["tests.server"]
+pytest_plugins = ["tests.scheduling", "tests.server"]
 
 # "s3": every test that does not ask for the folder keeps its results in a real S3 server.
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
@@ -47,40 +41,11 @@ TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=tools.examples(100))
 hypothesis.settings.load_profile("patient")
 
-# The files whose tests start programs, from the one that takes longest.
-_LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve", "view_run", "canary"]
-_LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
-
 # Taken before Django puts another one in its place for tests.
 _RENDER = Template._render
 
 PASSWORD = "correct horse battery staple"
 Get = Callable[..., HttpResponse]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Let `-n auto` be two test processes for each processor: many a test waits for a server."""
-    return 2 * (os.cpu_count() or 1)
-
-
-class _ByFile(LoadFileScheduling):
-    """Each file's tests run in one process, as they share what is started for them.
-
-    So do those of many files that share a browser and a server: one half, by their names, and the other.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/browser/"):
-            return f"browser, {'from' if nodeid > 'tests/browser/test_f' else 'before'} f"
-        return super()._split_scope(nodeid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Let a file's tests run in one process, in the order of `pytest_collection_modifyitems`."""
-    config.option.loadscopereorder = False
-    return _ByFile(config, log)
 
 
 def pytest_configure() -> None:
@@ -93,10 +58,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is about the database that these tests don't run on; mark what asks for the S3 server.
-
-    The files that take longest begin first, so that none of them is left for one process in the end.
-    """
+    """Skip what is about the database that these tests don't run on; mark what asks for the S3 server."""
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
         if "object_store" in getattr(item, "fixturenames", ()):
@@ -104,25 +66,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marker := item.get_closest_marker(other):
             item.add_marker(pytest.mark.skip(reason=f"This is about {other}: {marker.kwargs['reason']}"))
             item.add_marker("of_the_other_database")
-    tests_of = Counter(item.path for item in items)
-    items.sort(key=lambda item: (_place(item), -tests_of[item.path]))
-
-
-def _place(item: pytest.Item) -> int:
-    name = "browser" if item.path.parent.name == "browser" else item.path.stem.removeprefix("test_")
-    return _LONG.index(name) if name in _LONG else len(_LONG)
-
-
-def pytest_collection_finish() -> None:
-    """Spare every test what none of them needs."""
-    # What is imported by now stays: a collection need not go through it, which takes a tenth of all time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    # After each test with transactions of its own "flush" would have the rows of permissions made again,
-    # which are given to nobody (an operator has them all), and of content types, which come when asked for.
-    post_migrate.disconnect(create_contenttypes)
-    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,63 @@
+"""In which process each test runs, in which order, and what all of them are spared, to be quick."""
+
+import gc
+import os
+from collections import Counter
+
+import pytest
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db.models.signals import post_migrate
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+# The files whose tests start programs, from the one that takes longest.
+_LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve", "view_run", "canary"]
+_LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Let `-n auto` be two test processes for each processor: many a test waits for a server."""
+    return 2 * (os.cpu_count() or 1)
+
+
+class _ByFile(LoadFileScheduling):
+    """Each file's tests run in one process, as they share what is started for them.
+
+    So do those of many files that share a browser and a server: one half, by their names, and the other.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/browser/"):
+            return f"browser, {'from' if nodeid > 'tests/browser/test_f' else 'before'} f"
+        return super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Let a file's tests run in one process, in the order of `pytest_collection_modifyitems`."""
+    config.option.loadscopereorder = False
+    return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest begin first, so that none is left for one process in the end."""
+    tests_of = Counter(item.path for item in items)
+    items.sort(key=lambda item: (_place(item), -tests_of[item.path]))
+
+
+def _place(item: pytest.Item) -> int:
+    name = "browser" if item.path.parent.name == "browser" else item.path.stem.removeprefix("test_")
+    return _LONG.index(name) if name in _LONG else len(_LONG)
+
+
+def pytest_collection_finish() -> None:
+    """Spare every test what none of them needs."""
+    # What is imported by now stays: a collection need not go through it, which takes a tenth of all time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    # After each test with transactions of its own "flush" would have the rows of permissions made again,
+    # which are given to nobody (an operator has them all), and of content types, which come when asked for.
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
