@@ -21,11 +21,12 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
+from django.db import connection
 from django.http import HttpResponse
 from django.template.base import Template
 from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.result_sets import address
@@ -87,6 +88,15 @@ def _user(name: str) -> User:
 def _join(user: User, team: Team, role: Role) -> User:
     Membership.objects.create(user=user, team=team, role=role)
     return user
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Let the ids that PostgreSQL gives begin above those that tests choose, as SQLite's do."""
+    if databases.is_postgresql():
+        table = Collection._meta.db_table
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1000)", [table])
 
 
 @pytest.fixture(scope="session")

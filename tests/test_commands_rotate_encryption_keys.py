@@ -12,7 +12,7 @@ from pytest_django import Settings
 from collections_app import encryption
 from collections_app.management.commands import rotate_encryption_keys as command
 from collections_app.models import Account, Team
-from tests import commands
+from tests import commands, databases
 from tests.meanwhile import ask_meanwhile
 from tests.server import environment, manage
 from tests.test_encryption import new_key
@@ -163,9 +163,10 @@ for number in range(3):
 READ = "from collections_app.models import Account; print([each.key for each in Account.objects.all()])"
 
 
-def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    manage(data, "migrate", "--verbosity=0")
+def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(
+    demo_data: Path, tmp_path: Path
+) -> None:
+    data = databases.copy(demo_data, tmp_path / "data")
     manage(data, "shell", "--no-imports", "-c", SET_UP)
     everything = f"{[KEY] * 3}\n"
     for where in ("add_key", "reencrypt", "drop_old_keys"):

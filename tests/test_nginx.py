@@ -346,7 +346,7 @@ def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: S
         places.write_text(
             re.sub(r"(object_storage \{\s+server 127.0.0.1:)\d+", rf"\g<1>{free_port()}", before)
         )
-        os.kill(site.nginx, signal.SIGHUP)
+        reload(site)
         try:
             for _ in range(100):
                 answer = site.get(LOST)
@@ -358,7 +358,7 @@ def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: S
                 pytest.fail("nginx has asked the other port never.")
         finally:
             places.write_text(before)
-            os.kill(site.nginx, signal.SIGHUP)
+            reload(site)
 
 
 @pytest.mark.parametrize("path", ["results/KEY", "objects/results/KEY", "", "results/../results/KEY"])
@@ -560,6 +560,23 @@ def test_an_answer_carries_the_id_that_nginx_gave_the_request(site: Site) -> Non
         assert site.get(ODD, X_Request_ID="made-up-by-a-client").headers["X-Request-ID"] != given
 
 
+def reload(site: Site) -> None:
+    """Let nginx read its configuration; return once no process of it takes requests by the old one."""
+
+    def takes_requests(pid: str) -> bool:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return b"shutting down" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
+
+    def workers() -> set[str]:
+        children = Path(f"/proc/{site.nginx}/task/{site.nginx}/children").read_text().split()
+        return {pid for pid in children if takes_requests(pid)}
+
+    before = workers()
+    os.kill(site.nginx, signal.SIGHUP)
+    assert eventually(lambda: bool(workers()) and not workers() & before), site.logs()
+
+
 @contextlib.contextmanager
 def edited(site: Site, name: str, changes: dict[str, str]) -> Iterator[None]:
     """Have nginx work with a file of its configuration that says something else, once it has read it."""
@@ -569,12 +586,12 @@ def edited(site: Site, name: str, changes: dict[str, str]) -> Iterator[None]:
         after, count = re.subn(pattern, text, after)
         assert count
     path.write_text(after)
-    os.kill(site.nginx, signal.SIGHUP)
+    reload(site)
     try:
         yield
     finally:
         path.write_text(before)
-        os.kill(site.nginx, signal.SIGHUP)
+        reload(site)
 
 
 def changed(site: Site, upstream: str, port: int) -> contextlib.AbstractContextManager[None]:
