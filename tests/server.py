@@ -141,7 +141,7 @@ def serving(data_dir: Path, log: Path) -> Iterator[DemoServer]:
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
+            [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
             cwd=ROOT,
             env=environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1"),
             stdout=output,

@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, Request, Response, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import PATIENCE, NewPage, hide
 from tests.browser.shell import Shell
@@ -105,19 +105,13 @@ def asks(page: Page, milliseconds: int = 2000) -> None:
 
     It passes again until then: a page begins to wait once it has dealt with the answer before.
     """
-    answers: list[Response] = []
-
-    def note(answer: Response) -> None:
-        if "/live" in answer.url:
-            answers.append(answer)
-
-    page.on("response", note)
-    deadline = time.monotonic() + PATIENCE / 1000
-    while not answers:
-        assert time.monotonic() < deadline, "The page doesn't ask."
-        page.clock.run_for(milliseconds)
-        page.wait_for_timeout(20)
-    page.remove_listener("response", note)
+    asked = counted(page)
+    with page.expect_response(re.compile("/live")):
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not asked:
+            assert time.monotonic() < deadline, "The page doesn't ask."
+            page.clock.run_for(milliseconds)
+            page.wait_for_timeout(20)  # what the page asked is heard of
 
 
 def check_page(page: Page) -> None:
