@@ -111,7 +111,7 @@ def asks(page: Page, milliseconds: int = 2000) -> None:
         while not asked:
             assert time.monotonic() < deadline, "The page doesn't ask."
             page.clock.run_for(milliseconds)
-            page.wait_for_timeout(20)  # what the page asked is heard of
+            page.wait_for_timeout(50)  # until what the page asked is heard of
 
 
 def check_page(page: Page) -> None:
