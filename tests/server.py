@@ -21,8 +21,8 @@ import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
 from tests import commands, databases
+from tests.commands import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_START = 30
 # Beside the static files, by a name that lets browsers keep what they made of it: it is half a megabyte.
 AXE = "axe.0123456789ab.js"

@@ -340,14 +340,7 @@ def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: S
         assert (answer.status_code, answer.json()["code"]) == (404, 404)
         assert "Content-Disposition" not in answer.headers
     else:
-        # nginx asks a port at which nobody is.
-        places = site.folder / "nginx" / "places.conf"
-        before = places.read_text()
-        places.write_text(
-            re.sub(r"(object_storage \{\s+server 127.0.0.1:)\d+", rf"\g<1>{free_port()}", before)
-        )
-        reload(site)
-        try:
+        with changed(site, "object_storage", free_port()):  # nobody is there
             for _ in range(100):
                 answer = site.get(LOST)
                 assert (answer.status_code, answer.content) == (200, content(LOST))
@@ -356,9 +349,6 @@ def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: S
                     break
             else:
                 pytest.fail("nginx has asked the other port never.")
-        finally:
-            places.write_text(before)
-            reload(site)
 
 
 @pytest.mark.parametrize("path", ["results/KEY", "objects/results/KEY", "", "results/../results/KEY"])
