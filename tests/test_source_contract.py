@@ -277,8 +277,9 @@ def test_what_the_reader_has_is_not_sent_again(case: Case, ask: Callable[..., An
 
 def test_head_is_get_without_the_body(case: Case, ask: Callable[..., Answer]) -> None:
     changing = {"Set-Cookie", "Content-Security-Policy", "X-Request-ID"}
+    got = ask()
     for headers in ({}, {"Range": "bytes=3-7"}, {"Range": "bytes=999999-"}):
-        got, head = ask(**headers), ask("HEAD", **headers)
+        head = ask("HEAD", **headers)
         assert (head.status, head.body) == (got.status, b""), headers
         assert {name: value for name, value in head.headers.items() if name not in changing} == {
             name: value for name, value in got.headers.items() if name not in changing

@@ -61,8 +61,8 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
     """Answer a GET or HEAD request for a file.
 
     200, 206 for one range, 304 and 412 for conditions, 416 for a range outside the file; all
-    answered from our own size and ETag. Raises TooManyStreams where the reader, if there is one to be
-    counted, is sent enough already; and what the body raises when it is opened.
+    answered from our own size and ETag. HEAD ignores Range. Raises TooManyStreams where the reader, if
+    there is one to be counted, is sent enough already; and what the body raises when it is opened.
     """
     modified = int(deliverable.modified.timestamp())
     headers = {
@@ -93,6 +93,8 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
     else:
         headers["Content-Range"], status = part.content_range(deliverable.size), 206
     headers["Content-Length"] = str(part.length)
+    # A proxy that reads ahead of a slow reader fills its disk, then stops reading; we take that for a stall.
+    headers["X-Accel-Buffering"] = "no"
     if request.method == "HEAD":
         # Opened as well, so that it answers just as GET would.
         deliverable.body.open(part.start, part.length).close()
@@ -114,6 +116,8 @@ def content_disposition(name: str) -> str:
 
 
 def _wanted_part(request: HttpRequest, size: int, headers: dict[str, str]) -> ByteRange | None:
+    if request.method != "GET":  # RFC 9110, section 14.2
+        return None
     # If-Range: the part is wanted only if the file is still the one that the reader has the rest of.
     # A weak ETag never matches, since ours is strong.
     condition = request.headers.get("If-Range")
