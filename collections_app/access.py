@@ -20,6 +20,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from structlog.contextvars import bind_contextvars
 
 from collections_app.models import Collection, Membership, Role, Team, User
+from collections_app.vanished import tried_again
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
@@ -178,8 +179,8 @@ def _operators_only(request: HttpRequest) -> HttpResponseBase | None:
 
 def _stating(rule: Rule, view: View) -> View:
     @wraps(view)
-    def stated(*args: Any, **kwargs: Any) -> HttpResponseBase:
-        return view(*args, **kwargs)
+    def stated(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return tried_again(lambda: view(request, *args, **kwargs), lambda: _bring_memberships_again(request))
 
     stated.access_rule = rule  # type: ignore[attr-defined]
     return stated
@@ -305,6 +306,12 @@ def bring_memberships(request: HttpRequest) -> None:
             (membership for membership in memberships if membership.team_id == chosen), memberships[0]
         )
         bind_contextvars(team=request.membership.team_id)  # type: ignore[attr-defined]
+
+
+def _bring_memberships_again(request: HttpRequest) -> None:
+    if hasattr(request, "memberships"):
+        vars(request).pop("membership", None)
+        bring_memberships(request)
 
 
 def _memberships_of(user: User) -> list[Membership]:

@@ -19,7 +19,7 @@ APP = ROOT / "collections_app"
 USES = {
     "encryption": {"data_folder"},
     "models": {"encryption"},
-    "access": {"models"},
+    "access": {"models", "vanished"},
     "addresses": set(),
     "client": set(),
     "data_folder": set(),
@@ -45,6 +45,7 @@ USES = {
         "models",
         "proof",
         "sources",
+        "vanished",
     },
     "views": {
         "access",
@@ -64,6 +65,7 @@ USES = {
     },
     "templatetags": set(),
     "urls": {"api", "views"},
+    "vanished": set(),
     "admin": {"models"},
     "apps": {"checks", "database"},
     "checks": {"encryption", "models", "result_sets", "sources"},
@@ -78,6 +80,7 @@ USES = {
         "proof",
         "result_sets",
         "sources",
+        "vanished",
     },
     "dashboard": {
         "access",

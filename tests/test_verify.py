@@ -153,6 +153,19 @@ def test_the_command_verifies_what_it_is_told(run: Run, laptops: Collection) -> 
     assert verify(101, 1, 3)[0] == "2 runs verified and whole.\n"
 
 
+def test_the_command_passes_over_a_run_that_is_deleted_meanwhile(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Verification.objects.begin
+
+    def deleted_first(run: Run, total: int) -> Verification | None:
+        Run.objects.all().delete()
+        return begin(run, total)
+
+    monkeypatch.setattr(Verification.objects, "begin", deleted_first)
+    assert verify()[0] == "0 runs verified and whole.\n"
+
+
 def test_the_command_names_what_is_damaged_and_fails(run: Run, laptops: Collection) -> None:
     make_ready_run(laptops)
     change_a_byte(page(run, 1))

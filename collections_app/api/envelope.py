@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.vanished import tried_again
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def endpoint(*methods: str, always_200: bool = False) -> Callable[[View], View]:
             if request.method not in methods:
                 return failure(_wrong_method(methods), always_200=always_200)
             try:
-                return view(request, *args, **kwargs)
+                return tried_again(lambda: view(request, *args, **kwargs))
             except Exception as error:  # noqa: BLE001  # this is the boundary: whatever happens is answered
                 return failure(_refusal(error), always_200=always_200)
 

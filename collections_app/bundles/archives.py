@@ -20,14 +20,14 @@ _BLOCK = 1024 * 1024
 def run_archive(run: Run) -> Deliverable:
     """Return the ZIP of all original files of a ready run: the run's own, or one that is put together.
 
-    Raises NotDownloadable where the files are at an account that has no ZIP, and as deliverable() does.
+    Raises NotDownloadable where the files are at an account that has no ZIP, and as all_files() and
+    deliverable() do.
     """
     own = run.files.filter(kind=FileKind.ARCHIVE).first()
     if own is not None:
         return deliverable(own)
-    files = list(run.files.order_by("position", "name"))
     name = fitted(safe(run.collection.name), f"_{run.number}_Results_All_Files.zip")
-    return _zip(name, files, {})
+    return _zip(name, run.all_files(), {})
 
 
 def selection_archive(collection: Collection, selection: Selection) -> Deliverable:

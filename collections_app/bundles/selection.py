@@ -61,6 +61,10 @@ def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
     by_number = {run.number: run for run in runs.values()}
     whole = [by_number[number].pk for number in selection.runs]
     files = list(ResultFile.objects.filter(run__in=whole).exclude(kind=FileKind.ARCHIVE)[: MOST_FILES + 1])
+    without = set(whole) - {file.run_id for file in files}
+    if without and len(files) <= MOST_FILES:
+        number = runs[min(without)].number
+        raise NotDownloadable(f"Run {number} has no files to select. It may have been deleted.")
     files += _pages_of(
         [(by_number[run], first, last) for run, first, last in selection.pages if run not in selection.runs]
     )

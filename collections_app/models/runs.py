@@ -187,6 +187,13 @@ class Run(models.Model):
         """The run's place in the list."""
         return Cursor(self.created_at, self.number)
 
+    def all_files(self) -> list["ResultFile"]:
+        """Return the files of a ready run. Raises ResultFile.DoesNotExist for one that has been deleted."""
+        files = list(self.files.order_by("position", "name"))
+        if not files:
+            raise ResultFile.DoesNotExist(f"Run {self.number} has been deleted.")
+        return files
+
     @cached_property
     def pages(self) -> list["ResultFile"]:
         """The page files of a ready run, in order. Needs with_files() or bring_first_files()."""

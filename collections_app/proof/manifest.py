@@ -34,10 +34,8 @@ def manifest(run: Run, address_of: AddressOf) -> Deliverable:
 
 
 def files_in_order(run: Run) -> list[ResultFile]:
-    """Return a run's files: the pages or the list, then what is made of them."""
-    files = list(run.files.order_by("position"))
-    files.sort(key=lambda file: _ORDER.index(FileKind(file.kind)))
-    return files
+    """Return a run's files: the pages or the list, then what is made of them. Raises as all_files() does."""
+    return sorted(run.all_files(), key=lambda file: _ORDER.index(FileKind(file.kind)))
 
 
 def _facts(run: Run, files: list[ResultFile], address_of: AddressOf) -> dict[str, object]:

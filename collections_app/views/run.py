@@ -128,10 +128,11 @@ def record(request: MemberRequest, collection: Collection, number: int, place: i
 def _run(collection: Collection, number: int, *, first_files_alone: bool = False) -> Run:
     runs = collection.runs.filter(number=number)
     found = (runs if first_files_alone else runs.with_files()).first()
-    if found is None:
-        raise Http404(f"This collection has no run {number}.")
-    if first_files_alone:
+    if found is not None and first_files_alone:
         bring_first_files([found], PAGES_UNFOLDED)
+    # A ready run has files, unless it was deleted before they were read.
+    if found is None or (found.is_ready and not found.ready_files):
+        raise Http404(f"This collection has no run {number}.")
     found.collection = collection
     return found
 

@@ -18,6 +18,7 @@ from collections_app.management.arguments import (
 )
 from collections_app.models import NotDownloadable, Run, State
 from collections_app.proof.verify import BeingVerified, Verifier
+from collections_app.vanished import is_vanished
 
 
 class Command(BaseCommand):
@@ -62,6 +63,10 @@ class Command(BaseCommand):
                     problems = Verifier(run).verify(progress.update)
                 except BeingVerified as refusal:
                     problems = [str(refusal)]
+                except Exception as error:
+                    if is_vanished(error) and not Run.objects.filter(pk=run.pk).exists():
+                        continue
+                    raise
                 whole, damaged = whole + (not problems), damaged + bool(problems)
                 with tqdm.external_write_mode():
                     for problem in problems:

@@ -1,0 +1,216 @@
+"""What is deleted while a request is under way: before each statement that it sends to the database."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import IntegrityError, connection
+from django.db.models import Model
+from django.test import Client
+
+from collections_app.exports.ask import ask
+from collections_app.formats.records_file import Format, Wish
+from collections_app.models import (
+    Account,
+    ApiKey,
+    Collection,
+    Export,
+    Membership,
+    ResultFile,
+    Run,
+    User,
+    Verification,
+)
+from collections_app.proof import background
+from collections_app.proof.verify import Verifier
+from collections_app.result_sets.removal import delete_run
+from collections_app.vanished import tried_again
+from tests.results import make_ready_run
+from tests.test_access_of_every_address import LIST, TABLE
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
+
+# What is sent beside an address.
+FORMS = {"run_export": {"format": "csv", "column": "asin"}}
+BODIES = {"api:list_run_results": b'{"collection_id": 101}'}
+
+# A file is whole or not there.
+FILES = {"run_manifest", "run_all", "selection_zip", "selection_json", "run_records"}
+FILES |= {f"api:{name}" for name in FILES} | {"api:latest_manifest", "api:latest_all", "api:latest_records"}
+
+ABOUT_RUNS = [name for name, (where, _, _) in TABLE.items() if "101" in where or where == LIST]
+ABOUT_RUNS += ["collections", "collections_live"]
+MAKES_SOMETHING = ["verify", "run_export", "run_records", "api:run_records", "api:latest_records"]
+CHANGES_SOMETHING = [
+    name
+    for name, (_, methods, met) in TABLE.items()
+    if "POST" in methods.split() and not met.startswith("in")  # not signing in and out
+]
+
+ANSWERS = {200, 202, 204, 302, 404}
+REFUSALS = {400, 403, 404}
+
+
+@dataclass
+class Deletion:
+    """Deletes a row before a request's statement of that number, as another request would.
+
+    The statements are counted from the first one that reads the row's table.
+    """
+
+    delete: Callable[[], object]
+    table: str
+    before: int
+    passed: int = field(default=0, init=False)
+    is_done: bool = field(default=False, init=False)
+
+    def __call__(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        # SQLite lets nobody else write while a transaction is under way.
+        if self.passed >= self.before and not self.is_done and not connection.in_atomic_block:
+            self.is_done = True
+            self.delete()
+        self.passed += not self.is_done and (self.passed > 0 or self.table in statement[0])
+        return execute(*statement)
+
+
+def deletions(delete: Callable[[], object], model: type[Model]) -> Iterator[Deletion]:
+    """Yield a deletion for each place, until a request has none left for it."""
+    for before in range(200):
+        deletion = Deletion(delete, model._meta.db_table, before)
+        yield deletion
+        if not deletion.is_done:
+            return
+    pytest.fail("A request sends more than 200 statements.")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the team has: what is deleted comes back from here."""
+
+    rows: list[Model]
+    folder: Path
+    saved: Path
+
+    @classmethod
+    def of_the_team(cls, folder: Path, saved: Path) -> "Made":
+        models: list[type[Model]] = [Membership, ApiKey, Account, Collection, Run, ResultFile, Export]
+        models += [Verification]
+        shutil.copytree(folder, saved)
+        return cls([row for model in models for row in model._default_manager.all()], folder, saved)
+
+    def bring_back(self) -> None:
+        for model in (Membership, Collection, Account):
+            model._default_manager.all().delete()
+        cache.clear()
+        for row in self.rows:
+            row.save(force_insert=True)
+        shutil.copytree(self.saved, self.folder, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def run(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(background, "_in_background", lambda work: work())
+    return make_ready_run(laptops)
+
+
+@pytest.fixture
+def adams_key(adam: User) -> str:
+    return ApiKey.objects.issue(adam.memberships.get(), "cron job")[1]
+
+
+@pytest.fixture
+def as_adam(as_adam: Client) -> Client:
+    as_adam.raise_request_exception = False
+    return as_adam
+
+
+def asked(client: Client, method: str, name: str, address: str, key: str = "") -> tuple[int, bytes]:
+    if method == "POST" and name not in BODIES:
+        answer = client.post(f"/{address}", FORMS.get(name, {}))
+    else:
+        headers = {"x-api-key": key} if name.startswith("api:") else {}
+        answer = client.generic(method, f"/{address}", BODIES.get(name, b""), headers=headers)
+    return answer.status_code, b"".join(answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [*((name, True) for name in ABOUT_RUNS), *((name, False) for name in MAKES_SOMETHING)],
+)
+def test_a_run_that_is_deleted_meanwhile_is_not_found(
+    *,
+    name: str,
+    is_known: bool,
+    run: Run,
+    as_adam: Client,
+    adams_key: str,
+    results_folder: Path,
+    tmp_path: Path,
+) -> None:
+    if is_known:
+        ask(run, Wish(Format.CSV))
+        Verifier(run).verify()
+    made = Made.of_the_team(results_folder, tmp_path / "saved")
+    where, methods, _ = TABLE[name]
+    for method in {"GET", "POST"}.intersection(methods.split()):
+        undisturbed = asked(as_adam, method, name, where, adams_key)
+        assert name not in FILES or undisturbed[0] == 200
+        for deletion in deletions(lambda: delete_run(run), Run):
+            made.bring_back()
+            with connection.execute_wrapper(deletion):
+                status, content = asked(as_adam, method, name, where, adams_key)
+            assert status in ANSWERS, (method, deletion.before)
+            if status == 200 and name in FILES:
+                assert content == undisturbed[1], deletion.before
+
+
+@pytest.mark.parametrize("model", [Collection, Membership])
+@pytest.mark.parametrize("name", CHANGES_SOMETHING)
+def test_a_change_to_what_is_deleted_meanwhile_is_refused(
+    name: str,
+    model: type[Model],
+    run: Run,
+    as_adam: Client,
+    bob: User,
+    bobs_key: str,
+    results_folder: Path,
+    tmp_path: Path,
+) -> None:
+    membership = bob.memberships.get()
+    account = Account.objects.create(team=membership.team, name="A")
+    ids = {"bob": membership.pk, "bobs_key": membership.api_keys.get().pk, "account": account.pk}
+    made = Made.of_the_team(results_folder, tmp_path / "saved")
+    for deletion in deletions(model._default_manager.all().delete, model):
+        made.bring_back()
+        with connection.execute_wrapper(deletion):
+            status, _ = asked(as_adam, "POST", name, TABLE[name][0].format(**ids))
+        assert status in ANSWERS | REFUSALS, deletion.before
+
+
+def test_what_fails_again_is_a_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    tries = []
+
+    def mistaken() -> None:
+        tries.append(1)
+        raise IntegrityError("NOT NULL constraint failed")
+
+    with pytest.raises(IntegrityError):
+        tried_again(mistaken)
+    assert len(tries) == 2
+    assert "tried again: IntegrityError" in caplog.text
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    tries = []
+
+    def mistaken() -> None:
+        tries.append(1)
+        raise KeyError("name")
+
+    with pytest.raises(KeyError):
+        tried_again(mistaken)
+    assert len(tries) == 1
