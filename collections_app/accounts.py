@@ -2,7 +2,9 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from smtplib import SMTPException
+from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.utils import user_pk_to_url_str
@@ -13,6 +15,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 
+from collections_app import attempts, devices
 from collections_app.addresses import absolute
 from collections_app.models import Membership, Role, User
 
@@ -20,7 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is not typed
-    """Closes sign-up, and makes links that work outside of this site."""
+    """Closes sign-up, slows down guessing, and makes links that work outside of this site."""
+
+    error_messages: ClassVar = DefaultAccountAdapter.error_messages | {
+        "email_password_mismatch": "Wrong email address or password. Try again, or reset your password."
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Say no: accounts are made by a team's owner or admin, or by an operator."""
@@ -32,10 +39,27 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": user, "key": token})
         return absolute(self.request, path)
 
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the client's address; one of IPv4 in its own form, also where we listen on IPv6."""
+        # As IPv6 they all begin with the same 64 bits, by which attempts are counted.
+        found = ip_address(super().get_client_ip(request))
+        return str(getattr(found, "ipv4_mapped", None) or found)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count the attempt; allauth uncounts it once the password turns out to be right."""
+        self._login_failed_rl_usage = attempts.begin(request, credentials["email"])
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Sign the user in, and recognize the browser from then on."""
+        super().login(request, user)
+        devices.note_sign_in(request, user)
+
     def set_password(self, user: User, password: str) -> None:
         """Set the password, and save nothing else: the account may have been closed since it was read."""
         user.set_password(password)
         user.save(update_fields=["password"])
+        # Cookies from before have ended by this. A link that came by mail proves as much as a password.
+        devices.note_sign_in(self.request, user)
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Return to the profile, where the change was started."""
@@ -76,11 +100,10 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
 _tokens = PasswordLinkTokens()
 
 
-def password_link(request: HttpRequest, user: User) -> str:
-    """Return a link that sets the user's password, once; PasswordLinkTokens says what ends it."""
-    key = f"{user_pk_to_url_str(user)}-{_tokens.make_token(user)}"
-    link: str = get_adapter(request).get_reset_password_from_key_url(key)
-    return link
+def password_path(user: User) -> str:
+    """Return the path of a page that sets the user's password, once; PasswordLinkTokens says what ends it."""
+    user_id, token = user_pk_to_url_str(user), _tokens.make_token(user)
+    return reverse("account_reset_password_from_key", kwargs={"uidb36": user_id, "key": token})
 
 
 def mail_password_link(request: HttpRequest, user: User, link: str) -> bool:

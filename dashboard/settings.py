@@ -197,11 +197,17 @@ _SQLITE = {
 DATABASES = {"default": database.postgresql(DATABASE_URL) if DATABASE_URL else _SQLITE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Shared by all processes: allauth counts failed sign-ins in it.
+# The first two are tables, so that all processes share them.
 CACHES = {
+    # Counts attempts to sign in, and nothing else: whoever fills it makes the site forget who guesses.
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
+    "export_samples": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "export_samples",
     },
     # In the memory of each process: the rows of completed runs, of a few kilobytes each.
     "run_rows": {
@@ -264,6 +270,17 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.accounts.PasswordLinkTokens"  # noqa: S105
+# allauth counts HEAD and OPTIONS as well, so it doesn't count here: views/sign_in.py counts POST alone.
+# Failed sign-ins are counted by collections_app/attempts.py.
+ACCOUNT_RATE_LIMITS = {
+    "change_password": None,
+    "login": None,
+    "login_failed": None,
+    "reset_password_from_key": None,
+    "post_login": "30/m/ip",
+    "post_password_change": "5/m/user",
+    "post_password_set": "20/m/ip",
+}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

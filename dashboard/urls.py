@@ -4,22 +4,23 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from collections_app.access import public, signed_in
+from collections_app.access import public
+from collections_app.views import sign_in
 from collections_app.views.password_reset import password_reset
 
 admin.site.site_header = admin.site.site_title = "Results: operators"
 
 # The part of allauth that we use; sign-up and e-mail changes have no address at all.
 accounts = [
-    path("login/", public(account.login), name="account_login"),
+    path("login/", sign_in.sign_in, name="account_login"),
     path("logout/", public(account.logout), name="account_logout"),
     path("inactive/", public(account.account_inactive), name="account_inactive"),
-    path("password/change/", signed_in(account.password_change), name="account_change_password"),
+    path("password/change/", sign_in.password_change, name="account_change_password"),
     path("password/reset/", password_reset, name="account_reset_password"),
     path("password/reset/done/", public(account.password_reset_done), name="account_reset_password_done"),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
-        public(account.password_reset_from_key),
+        sign_in.password_set,
         name="account_reset_password_from_key",
     ),
     path(

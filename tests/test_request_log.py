@@ -7,16 +7,16 @@ import logging.config
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings as site
-from django.test import Client, RequestFactory
+from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 from structlog.contextvars import clear_contextvars
 
-from collections_app.accounts import password_link
+from collections_app.accounts import password_path
 from collections_app.models import ApiKey, Collection, ResultFile, User
 from collections_app.observability import logs
 from collections_app.observability.logs import CONTEXT_FIELDS, REQUEST_FIELDS
@@ -284,7 +284,7 @@ def test_the_lines_of_gunicorn_take_the_same_way(capfd: pytest.CaptureFixture[st
 @pytest.fixture
 def canaries(settings: Settings, alice: User, bob: User, bobs_key: str) -> dict[str, str]:
     settings.PUBLIC_URL = "http://testserver"
-    link = urlsplit(password_link(RequestFactory().get("/"), bob)).path
+    link = password_path(bob)
     return {
         "password": PASSWORD,
         "key": bobs_key.partition(".")[2],

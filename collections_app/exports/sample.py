@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from django.core.cache import cache
+from django.core.cache import caches
 
 from collections_app.exports.records import files_of
 from collections_app.formats.flatten import Columns, flat
@@ -22,6 +22,7 @@ _WINDOW = 128 * 1024
 _MOST_COLUMNS = 500
 # What a file has in any case, in bytes.
 _BASE = {Format.XLSX: 5500, Format.PARQUET: 500}
+_CACHE = "export_samples"
 _KEPT_SECONDS = 24 * 3600
 
 
@@ -37,12 +38,12 @@ class Sample:
 
 def is_at_hand(run: Run) -> bool:
     """Whether sample() has nobody to ask who may be slow."""
-    return all(file.is_stored for file in files_of(run)[:1]) or _key(run) in cache
+    return all(file.is_stored for file in files_of(run)[:1]) or _key(run) in caches[_CACHE]
 
 
 def sample(run: Run) -> Sample:
     """Look at a run's first records; what was found is remembered, as a run's files never change."""
-    found: Sample | None = cache.get(_key(run))
+    found: Sample | None = caches[_CACHE].get(_key(run))
     if found is None:
         try:
             found = _look_at(run)
@@ -50,7 +51,7 @@ def sample(run: Run) -> Sample:
             return Sample(problem=str(error))
         except OSError:
             return Sample(problem="The first records could not be read just now.")
-        cache.set(_key(run), found, _KEPT_SECONDS)
+        caches[_CACHE].set(_key(run), found, _KEPT_SECONDS)
     return found
 
 

@@ -14,7 +14,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app import access
 from collections_app.access import Action, MemberRequest, team_member
-from collections_app.accounts import mail_password_link, password_link
+from collections_app.accounts import mail_password_link, password_path
+from collections_app.addresses import absolute
 from collections_app.models import ApiKey, LastOwner, Membership, Role, Team, User
 from collections_app.views.forms import AddMemberForm, RoleForm, posted
 
@@ -61,7 +62,7 @@ def member_add(request: MemberRequest) -> HttpResponse:
                 and not member.user.has_usable_password()
                 and access.may_reset_password(request.membership, member)
             )
-            link = password_link(request, member.user) if needs_link else ""
+            link = absolute(request, password_path(member.user)) if needs_link else ""
         if refusal:
             form.add_error("email", refusal)
         elif link:
@@ -150,7 +151,7 @@ def member_password_link(request: MemberRequest, membership_id: int) -> HttpResp
             )
         if request.method != "POST":
             return render(request, "members/password_link_ask.html", {"member": member})
-        link = password_link(request, member.user)
+        link = absolute(request, password_path(member.user))
     # A mail is sent after the transaction: nobody should wait for a mail server.
     return _show_password_link(request, member.user, link, is_new=False)
 

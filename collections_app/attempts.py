@@ -1,0 +1,67 @@
+"""How often somebody may fail to sign in. Whether the account exists makes no difference."""
+
+import math
+import time
+from datetime import UTC, datetime
+
+from allauth.core.internal import ratelimit
+from allauth.core.internal.ratelimit import RateLimitUsage
+from django.core.cache import cache
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.timesince import timeuntil
+
+from collections_app import devices
+from collections_app.models import User
+
+# Attempts that didn't succeed, in allauth's notation.
+_RATES = {
+    # A browser that has signed in to the account before has a count of its own, and no other.
+    "device": "5/5m/key",
+    "address": "10/m/ip",
+    "address_and_account": "5/5m/key,20/d/key",
+    # All addresses together. It takes ten that guess before one that didn't is refused.
+    "account": "200/h/key",
+}
+
+
+def begin(request: HttpRequest, email: str) -> RateLimitUsage:
+    """Count an attempt to sign in; rolling back what is returned uncounts it. Raises ValidationError."""
+    usage = RateLimitUsage([])
+    for action, key in _keys(request, email).items():
+        counted = ratelimit.consume(request, app=__name__, action=action, config=_RATES, key=key)
+        if counted is None:
+            usage.rollback()
+            raise _refusal(_free_at(request, action, key))
+        usage.usage += counted.usage
+    return usage
+
+
+def _keys(request: HttpRequest, email: str) -> dict[str, str]:
+    """Return which limits apply, and whom each of them counts."""
+    account = User.objects.normalize_email(email)
+    device = devices.recognize(request, account)
+    if device:
+        return {"device": device}
+    address = ratelimit.get_ip(request)
+    return {"address": address, "address_and_account": f"{address} {account}", "account": account}
+
+
+def _free_at(request: HttpRequest, action: str, key: str) -> float:
+    """Return when the next attempt will be allowed, in seconds since 1970."""
+    free_at = time.time()
+    for rate in ratelimit.get_rates(app=__name__, action=action, config=_RATES):
+        counted = cache.get(ratelimit.get_cache_key(request, app=__name__, action=action, rate=rate, key=key))
+        if counted and len(counted) >= rate.amount:
+            free_at = max(free_at, counted[-1] + rate.duration)
+    return free_at
+
+
+def _refusal(free_at: float) -> ValidationError:
+    now = datetime.fromtimestamp(time.time(), UTC)
+    until = datetime.fromtimestamp(math.ceil(free_at / 60) * 60, UTC)
+    wait = timeuntil(until, now, depth=1).replace("\xa0", " ")
+    return ValidationError(
+        f"Too many failed sign-ins. Try again in {wait} (at {until:%H:%M} UTC), or reset your password.",
+        code="too_many_login_attempts",
+    )

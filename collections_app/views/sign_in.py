@@ -1,0 +1,46 @@
+"""Signing in and setting a password: allauth's views, which count attempts in every method but GET."""
+
+from typing import Any
+
+from allauth.account import views as account
+from allauth.core.ratelimit import consume_or_429
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from collections_app import devices
+from collections_app.access import public, signed_in
+
+
+@public
+def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Sign in. A browser that has done so before isn't refused because of others at its address."""
+    if devices.recognize(request, request.POST.get("login", "")):
+        return _remembered(request, account.login(request))
+    return _limited(request, "post_login") or _remembered(request, account.login(request))
+
+
+@signed_in
+def password_change(request: HttpRequest) -> HttpResponseBase:
+    """Change one's own password."""
+    limited = _limited(request, "post_password_change")
+    return limited or _remembered(request, account.password_change(request))
+
+
+@public
+def password_set(request: HttpRequest, **key: Any) -> HttpResponseBase:
+    """Set a new password by a link."""
+    limited = _limited(request, "post_password_set")
+    return limited or _remembered(request, account.password_reset_from_key(request, **key))
+
+
+def _limited(request: HttpRequest, action: str) -> HttpResponseBase | None:
+    """Return 429 for one POST too many; only they can guess."""
+    response: HttpResponseBase | None = None
+    if request.method == "POST":
+        response = consume_or_429(request, action=action)
+    return response
+
+
+def _remembered(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    devices.remember(request, response)
+    return response

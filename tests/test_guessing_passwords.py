@@ -1,0 +1,352 @@
+"""Somebody guesses passwords: they are stopped, and the account's owner is not.
+
+Each address here is a network of its own; Mallory guesses, Bob knows his password.
+"""
+
+import re
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from allauth.account.adapter import get_adapter
+from django.conf import settings as site
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core.cache import cache
+from django.core.exceptions import ValidationError
+from django.test import Client, RequestFactory
+from django.utils import timezone
+from pytest_django import Settings
+
+from collections_app import attempts
+from collections_app.accounts import password_path
+from collections_app.exports import sample
+from collections_app.models import Run, User
+from tests.conftest import PASSWORD, signed_in
+
+LOGIN = "/accounts/login/"
+BOB = "bob@example.com"
+NEW_PASSWORD = "a violet umbrella in the rain"
+REFUSED = re.compile(
+    r"Too many failed sign-ins\. Try again in ([\w ]+) \(at \d\d:\d\d UTC\), or reset your password\."
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def bobs_account(bob: User) -> User:
+    """Everything here is about Bob's account."""
+    return bob
+
+
+class Clock:
+    """The time that attempts are counted by."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = 0.0
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + self.passed)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def at(address: str) -> Client:
+    """Return a browser that was never here before."""
+    return Client(REMOTE_ADDR=address)
+
+
+def sign_in(browser: Client, password: str = PASSWORD, email: str = BOB) -> Any:
+    return browser.post(LOGIN, {"login": email, "password": password})
+
+
+def gets_in(browser: Client, password: str = PASSWORD) -> bool:
+    return bool(sign_in(browser, password).status_code == 302)
+
+
+def guess(browser: Client, times: int, email: str = BOB) -> None:
+    for _ in range(times):
+        sign_in(browser, "wrong", email)
+
+
+def attack(addresses: int, guesses: int = 5) -> None:
+    """Fail to sign in from many addresses, without looking at the pages."""
+    for number in range(addresses):
+        request = RequestFactory().post(LOGIN, REMOTE_ADDR=f"198.51.100.{number}")
+        for _ in range(guesses):
+            with suppress(ValidationError):
+                attempts.begin(request, BOB)
+
+
+def known(address: str = "192.0.2.1") -> Client:
+    """Return a browser with which Bob has signed in, and out again."""
+    browser = at(address)
+    assert gets_in(browser)
+    browser.post("/accounts/logout/")
+    return browser
+
+
+def refusal(answer: Any) -> str:
+    """Return how long the page says to wait, or "" if it doesn't refuse."""
+    found = REFUSED.search(answer.content.decode())
+    return found[1] if found else ""
+
+
+# --- the guesser --------------------------------------------------------------------------------
+
+
+def test_after_five_wrong_passwords_the_guesser_is_told_until_when_to_wait(clock: Clock) -> None:
+    mallory = at("198.51.100.7")
+    guess(mallory, 5)
+    assert refusal(sign_in(mallory)) in {"5 minutes", "6 minutes"}
+    clock.passed = 200
+    assert refusal(sign_in(mallory)) in {"1 minute", "2 minutes"}
+    clock.passed = 301
+    assert gets_in(mallory)
+
+
+def test_another_browser_at_the_guessers_address_is_refused_as_well() -> None:
+    guess(at("198.51.100.7"), 5)
+    assert refusal(sign_in(at("198.51.100.7")))
+
+
+def test_the_guesser_has_twenty_guesses_a_day(clock: Clock) -> None:
+    mallory = at("198.51.100.7")
+    for _ in range(4):
+        guess(mallory, 5)
+        clock.passed += 301
+    assert refusal(sign_in(mallory)) == "23 hours"
+
+
+def test_upper_case_is_no_other_account() -> None:
+    mallory = at("198.51.100.7")
+    for email in ("BOB@example.com", "Bob@Example.com", " bob@example.com", "bob@EXAMPLE.com", BOB):
+        guess(mallory, 1, email)
+    assert refusal(sign_in(mallory))
+
+
+def test_an_address_that_tries_many_accounts_is_stopped() -> None:
+    mallory = at("198.51.100.7")
+    for number in range(10):
+        guess(mallory, 1, f"user{number}@example.com")
+    assert refusal(sign_in(mallory)) in {"1 minute", "2 minutes"}
+
+
+def test_a_network_of_ipv6_counts_as_one_address() -> None:
+    for number in range(5):
+        guess(at(f"2001:db8:1:2::{number}"), 1)
+    assert refusal(sign_in(at("2001:db8:1:2:ffff::1")))
+    assert gets_in(at("2001:db8:1:3::1"))
+
+
+def test_addresses_of_ipv4_are_told_apart_where_we_listen_on_ipv6(rf: RequestFactory) -> None:
+    guess(at("::ffff:198.51.100.7"), 5)
+    assert refusal(sign_in(at("::ffff:198.51.100.7")))
+    assert gets_in(at("::ffff:203.0.113.5"))
+    assert get_adapter().get_client_ip(rf.get("/", REMOTE_ADDR="::ffff:198.51.100.7")) == "198.51.100.7"
+
+
+def test_guessers_at_many_addresses_are_stopped_together(clock: Clock) -> None:
+    attack(addresses=40)
+    assert refusal(sign_in(at("203.0.113.5"))) in {"59 minutes", "1 hour"}
+    clock.passed = 3601
+    assert gets_in(at("203.0.113.5"))
+
+
+def test_those_who_are_refused_do_not_make_the_wait_longer_for_everybody() -> None:
+    attack(addresses=10, guesses=25)
+    assert gets_in(at("203.0.113.5"))
+
+
+@pytest.mark.parametrize("email", [BOB, "nobody@example.com"])
+def test_a_refusal_does_not_tell_whether_there_is_an_account(email: str) -> None:
+    mallory = at("198.51.100.7")
+    said = []
+    for _ in range(6):
+        page = sign_in(mallory, "wrong", email).content.decode()
+        said.append(re.findall(r'role="alert">.*?<p>(.*?)</p>', page, re.DOTALL))
+    assert said[:5] == [["Wrong email address or password. Try again, or reset your password."]] * 5
+    assert REFUSED.fullmatch(said[5][0])
+
+
+@pytest.mark.parametrize("email", [BOB, "nobody@example.com", "dora@example.com", "closed@example.com"])
+def test_whether_there_is_an_account_costs_the_same_hashing(
+    email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    User.objects.create_user("dora@example.com")  # she has set no password yet
+    User.objects.create_user("closed@example.com", PASSWORD, is_active=False)
+    hashed: list[str] = []
+
+    def encode(self: object, password: str, salt: str) -> str:
+        hashed.append(password)
+        return f"md5${salt}$x"
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", encode)
+    sign_in(at("198.51.100.7"), "wrong", email)
+    assert len(hashed) == 1
+
+
+# --- the account's owner ------------------------------------------------------------------------
+
+
+def test_an_account_under_attack_stays_open_to_addresses_that_did_not_guess() -> None:
+    attack(addresses=20)
+    assert gets_in(at("203.0.113.5"))
+
+
+@pytest.mark.parametrize("guesses", [5, 10, 40])
+def test_a_browser_that_signed_in_before_is_not_refused_for_guesses_made_at_its_own_address(
+    guesses: int,
+) -> None:
+    browser = known()
+    guess(at("192.0.2.1"), guesses)
+    assert gets_in(browser)
+
+
+def test_a_browser_that_signed_in_before_is_not_refused_when_everybody_guesses() -> None:
+    browser = known()
+    attack(addresses=40)
+    assert refusal(sign_in(at("203.0.113.5")))
+    assert gets_in(browser)
+
+
+def test_it_has_five_guesses_itself(clock: Clock) -> None:
+    browser = known()
+    guess(browser, 5)
+    assert refusal(sign_in(browser))
+    assert gets_in(at("192.0.2.1"))
+    clock.passed = 301
+    assert gets_in(browser)
+
+
+def test_it_is_known_to_the_accounts_that_it_signed_in_to_and_no_others(eve: User) -> None:
+    browser = known()
+    guess(at("192.0.2.1"), 5, eve.email)
+    assert refusal(sign_in(browser, PASSWORD, eve.email))
+    guess(at("192.0.2.1"), 5)
+    assert gets_in(browser)
+
+
+def test_several_people_share_a_browser(eve: User) -> None:
+    browser = known()
+    assert sign_in(browser, PASSWORD, eve.email).status_code == 302
+    browser.post("/accounts/logout/")
+    guess(at("192.0.2.1"), 5)
+    assert gets_in(browser)
+
+
+def test_a_browser_is_known_for_a_year(clock: Clock) -> None:
+    browser = known()
+    for days, is_known in ((364, True), (366, False)):
+        clock.passed = days * 24 * 3600
+        guess(at("192.0.2.1"), 5)
+        answer = sign_in(browser, "wrong")
+        assert bool(refusal(answer)) is not is_known
+
+
+def test_the_cookie_tells_nothing_and_is_sent_nowhere_else(settings: Settings, bob: User) -> None:
+    settings.SESSION_COOKIE_SECURE = True
+    browser = at("192.0.2.1")
+    (cookie,) = (morsel for name, morsel in sign_in(browser).cookies.items() if name.startswith("device_"))
+    assert cookie["httponly"]
+    assert cookie["secure"]
+    assert cookie["samesite"] == "Strict"
+    assert cookie["path"] == LOGIN
+    assert cookie["max-age"] == 365 * 24 * 3600
+    assert "bob" not in f"{cookie.key}{cookie.value}"
+    assert bob.password not in cookie.value
+
+
+def test_over_plain_http_the_cookie_is_not_marked_secure() -> None:
+    assert not [each for each in sign_in(at("192.0.2.1")).cookies.values() if each["secure"]]
+
+
+@pytest.mark.parametrize("value", ["", "x", "0" * 32 + ":1vPabc:x", "é", "x" * 3000])
+def test_a_cookie_of_somebodys_own_making_is_none(value: str) -> None:
+    browser = known()
+    (name,) = (name for name in browser.cookies if name.startswith("device_"))
+    browser.cookies[name] = value
+    guess(at("192.0.2.1"), 5)
+    assert refusal(sign_in(browser))
+
+
+def test_another_password_ends_what_browsers_knew_but_the_one_it_was_changed_in(bob: User) -> None:
+    other, browser = known("192.0.2.1"), known("192.0.2.2")
+    assert gets_in(browser)
+    new = {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    assert browser.post("/accounts/password/change/", new)["Location"] == "/profile/"
+    browser.post("/accounts/logout/")
+    for address in ("192.0.2.1", "192.0.2.2"):
+        guess(at(address), 5)
+    assert refusal(sign_in(other, NEW_PASSWORD))
+    assert gets_in(browser, NEW_PASSWORD)
+
+
+def test_a_new_password_by_mail_lets_one_in_at_once(bob: User) -> None:
+    browser = at("192.0.2.1")
+    guess(browser, 5)
+    set_password(browser, bob)
+    assert gets_in(browser, NEW_PASSWORD)
+
+
+def set_password(browser: Client, user: User) -> None:
+    form = browser.get(password_path(user), follow=True)
+    here = form.redirect_chain[-1][0]
+    browser.post(here, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+
+
+# --- what counts, and where it is counted -------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["get", "head", "options", "put"])
+def test_only_a_post_counts(method: str) -> None:
+    browser = at("192.0.2.1")
+    for _ in range(35):
+        getattr(browser, method)(LOGIN)
+    assert gets_in(browser)
+
+
+def test_looking_at_a_password_link_does_not_count(bob: User) -> None:
+    browser = at("192.0.2.1")
+    for _ in range(25):
+        browser.head("/accounts/password/reset/key/1-x/")
+    set_password(browser, bob)
+    assert gets_in(browser, NEW_PASSWORD)
+
+
+def test_looking_at_the_form_for_another_password_does_not_count(bob: User) -> None:
+    browser = signed_in(bob)
+    for _ in range(8):
+        browser.head("/accounts/password/change/")
+    assert browser.get("/accounts/password/change/").status_code == 200
+    assert browser.post("/accounts/password/change/", {}).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/accounts/password/change/", "/accounts/password/reset/key/1-x/"])
+def test_a_flood_of_posts_gets_a_clear_page(bob: User, address: str) -> None:
+    browser = signed_in(bob)
+    answers = [browser.post(address, {}) for _ in range(21)]
+    assert answers[0].status_code != 429
+    assert answers[-1].status_code == 429
+    assert "Too many attempts" in answers[-1].content.decode()
+
+
+def test_looking_at_many_runs_makes_the_site_forget_no_guesser(monkeypatch: pytest.MonkeyPatch) -> None:
+    mallory = at("198.51.100.7")
+    guess(mallory, 5)
+    monkeypatch.setattr(sample, "_look_at", lambda run: sample.Sample())
+    for number in range(400):
+        sample.sample(Run(pk=number, updated_at=timezone.now()))
+    assert refusal(sign_in(mallory))
+
+
+def test_a_thousand_other_guessers_make_the_site_forget_no_guesser() -> None:
+    mallory = at("198.51.100.7")
+    guess(mallory, 5)
+    for number in range(1000):
+        cache.set(f"zzz-{number}", [time.time()], 300)
+    assert refusal(sign_in(mallory))
+    assert site.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] == 100_000
