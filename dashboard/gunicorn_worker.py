@@ -20,6 +20,8 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
+from collections_app.serving import serving
+
 # How long a request may take to arrive, head and body. Ours are small: no file is ever sent to us.
 REQUEST_SECONDS = 15
 
@@ -65,7 +67,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.parser = RequestParser(self.cfg, conn.sock, conn.client)
             conn.parser.unreader = PunctualUnreader(conn.sock)
         conn.parser.unreader.deadline = time.monotonic() + REQUEST_SECONDS
-        goes_on = super().handle(conn)
+        with serving(conn.sock, lambda: not self.alive):
+            goes_on = super().handle(conn)
         if not goes_on:
             # gunicorn gives a client two seconds to hang up, and spends them in the thread that all
             # connections share. They are spent here instead; nothing is left to wait for there.

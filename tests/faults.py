@@ -2,6 +2,7 @@
 
 import random
 import re
+import select
 import socket
 import struct
 import threading
@@ -209,6 +210,67 @@ class _FileHandler(QuietHandler):
             piece = part[start : start + _PIECE]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
+
+
+@dataclass
+class EndlessServer:
+    """Answers every request with a body that never ends, until the other side closes the connection.
+
+    HEAD is answered without a length. Without `piece`, nothing follows the head of an answer.
+    """
+
+    piece: bytes = b""
+    pause: float = 0  # seconds before each piece
+    first: bytes = b""  # what the body begins with
+    head: dict[str, str] = field(default_factory=lambda: {"Transfer-Encoding": "chunked"})
+    asked: list[str] = field(default_factory=list)  # the methods
+    left: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))  # one for each body
+    connections: int = 0
+    port: int = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/v1"
+
+    @contextmanager
+    def running(self) -> Iterator["EndlessServer"]:
+        """Listen on a port of this machine's until the end of the block."""
+        outer = self
+
+        class Handler(_EndlessHandler):
+            endless = outer
+
+        with listening(self, Handler) as self.port:
+            yield self
+
+
+class _EndlessHandler(QuietHandler):
+    endless: EndlessServer
+
+    def do_HEAD(self) -> None:
+        self._send_head()
+
+    def do_GET(self) -> None:
+        self._send_head()
+        with suppress(OSError):  # the other side left
+            self.wfile.write(self.endless.first)
+            while not self._is_alone():
+                self.wfile.write(self.endless.piece)
+        self.endless.left.release()
+        self.close_connection = True
+
+    def _send_head(self) -> None:
+        self.endless.asked.append(self.command)
+        self.send_response(200)
+        for name, value in self.endless.head.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _is_alone(self) -> bool:
+        """Wait for as long as the pause is, or until the other side closes the connection."""
+        pause = self.endless.pause if self.endless.piece else None
+        readable, _, _ = select.select([self.connection], [], [], pause)
+        return bool(readable)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn, TypeVar
@@ -25,10 +26,20 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.exceptions import SSLError as TlsError
 
 from collections_app.observability import metrics
+from collections_app.serving import ClientLeft, check_client, is_stopping
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 CONNECT_SECONDS = 5
-READ_SECONDS = 30
+READ_SECONDS = 30  # for the head of an answer
+# For a body: without a byte, and slower than this.
+SILENT_SECONDS = 60.0
+SILENT_SECONDS_WHILE_STOPPING = 20.0
+SLOW_SECONDS = 600.0
+LEAST_SPEED = 1024  # bytes in a second
+MOST_BYTES = 64 * 1024**3
+# How often to look whether the client is still there.
+LOOK_SECONDS = 2.0
+TOO_LARGE = "This file is larger than 64 GiB, the limit. Download it from the account itself."
 USER_AGENT = "scrape-results-dashboard"
 MAX_JSON_BYTES = 8 * 1024 * 1024
 
@@ -286,7 +297,9 @@ class BodyStream(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         try:
             return bytes(self._answer.raw.read1(size, decode_content=False))
-        except (HTTPError, http.client.HTTPException, OSError) as error:
+        except ClientLeft:
+            raise BrokenOff("The client left.") from None
+        except (SourceUnavailable, HTTPError, http.client.HTTPException, OSError) as error:
             self._break_off(type(error).__name__)
 
     def _break_off(self, problem: str) -> NoReturn:
@@ -308,56 +321,85 @@ def _adapter(_process: int) -> "_Adapter":
     return _Adapter(pool_connections=10, pool_maxsize=2 * settings.WEB_THREADS)
 
 
-# --- a deadline for the head of an answer, not only for each of its bytes -----------------------------------
+# --- how long an answer is waited for -----------------------------------------------------------------------
 
-
-class _Clock(threading.local):
-    deadline = _NO_DEADLINE
-
-
-_clock = _Clock()
+# Until when the head of an answer, or all of a short one, has to arrive.
+_deadline: ContextVar[float] = ContextVar("deadline", default=_NO_DEADLINE)
 
 
 @contextmanager
 def _until(deadline: float) -> Iterator[None]:
     """Let this thread's reading from servers end at a deadline."""
-    _clock.deadline = deadline
+    token = _deadline.set(deadline)
     try:
         yield
     finally:
-        _clock.deadline = _NO_DEADLINE
+        _deadline.reset(token)
 
 
-class _PunctualFile(io.RawIOBase):
-    """What comes from a connection; raises TimeoutError at the deadline, even while bytes trickle in."""
+class Patience:
+    """Decides how long one answer is waited for. A slow reader of ours costs the server no time."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self) -> None:
+        self._size = 0
+        self._waited = 0.0  # seconds
+        self._silent = 0.0  # seconds since the last byte
+        self._last_in_time = (0.0, 0)  # seconds waited and bytes, when it last kept to LEAST_SPEED
+        self._look_at = 0.0
+
+    def seconds(self) -> float:
+        """Return how long to wait for the next bytes. Raises TimeoutError, ClientLeft."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            check_client()
+        silence = SILENT_SECONDS_WHILE_STOPPING if is_stopping() else SILENT_SECONDS
+        left = min(_deadline.get() - now, silence - self._silent)
+        if left <= 0:
+            raise TimeoutError
+        return min(left, LOOK_SECONDS)
+
+    def note(self, size: int, seconds: float) -> None:
+        """Note that so many bytes came after so many seconds. Raises TimeoutError, SourceUnavailable."""
+        self._size += size
+        self._waited += seconds
+        self._silent = 0.0 if size else self._silent + seconds
+        if self._size > MOST_BYTES:
+            raise SourceUnavailable(TOO_LARGE)
+        waited, so_far = self._last_in_time
+        if self._size - so_far >= LEAST_SPEED * (self._waited - waited):
+            self._last_in_time = self._waited, self._size
+        elif self._waited - waited > SLOW_SECONDS:
+            raise TimeoutError
+
+
+class _PatientFile(io.RawIOBase):
+    """What comes from a connection, for as long as it is worth waiting for."""
+
+    def __init__(self, connection: socket.socket, file: io.RawIOBase) -> None:
         self._connection = connection
-        self._file = connection.makefile("rb", buffering=0)
+        self._file = file  # keeps the connection open
+        self._patience = Patience()
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
-        left = _clock.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._connection.settimeout(min(left, READ_SECONDS))
-        return self._file.readinto(buffer)
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError, ClientLeft, SourceUnavailable, OSError."""
+        while True:
+            self._connection.settimeout(self._patience.seconds())
+            begun = time.monotonic()
+            try:
+                size = self._connection.recv_into(buffer)
+            except TimeoutError:
+                self._patience.note(0, time.monotonic() - begun)
+            else:
+                self._patience.note(size, time.monotonic() - begun)
+                return size
 
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-class _PunctualSocket:
-    """What an answer needs of its connection."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return _WholeLines(_PunctualFile(self._connection))
 
 
 class _WholeLines(io.BufferedReader):
@@ -372,7 +414,8 @@ class _WholeLines(io.BufferedReader):
 
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_PunctualSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(sock, *args, **kwargs)
+        self.fp = _WholeLines(_PatientFile(sock, self.fp.detach()))
 
     def begin(self) -> None:
         super().begin()

@@ -14,8 +14,9 @@ import requests
 
 from collections_app.formats.file_names import CATEGORY_LIST
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
+from collections_app.serving import ClientLeft
 from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
-from collections_app.sources.http import BodyStream, Reply, Server, place_of
+from collections_app.sources.http import MOST_BYTES, TOO_LARGE, BodyStream, Reply, Server, place_of
 
 logger = logging.getLogger(__name__)
 
@@ -415,7 +416,9 @@ class _RemoteBytes:
             # It ends where the connection ends: nobody could tell a whole file from a part.
             raise SourceUnavailable(f"{self.who} doesn't say how long this file is.")
         with _server(self.account).troubles():
-            return sum(map(len, answer.raw.stream(64 * 1024, decode_content=False)))
+            # By read1(): stream() would take a chunk of -1 bytes for one that goes on to the end.
+            pieces = iter(lambda: answer.raw.read1(64 * 1024, decode_content=False), b"")
+            return sum(map(len, pieces))
 
     def _check_body(self, answer: requests.Response) -> None:
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
@@ -440,6 +443,8 @@ class _RemoteBytes:
             return None
         if not _LENGTH.fullmatch(header.strip()):
             raise SourceUnavailable(f"{self.who} sent something else than this file. Try again later.")
+        if int(header) > MOST_BYTES:
+            raise SourceUnavailable(TOO_LARGE)
         return int(header)
 
     def _forget_size(self, problem: str) -> NoReturn:
@@ -481,6 +486,8 @@ def _told_to_the_operator(question: str, place: str) -> Iterator[None]:
     """Log what goes wrong: our sentence, and the kind of error that it stands for."""
     try:
         yield
+    except ClientLeft:
+        raise SourceUnavailable("The client left.") from None
     except (ResultNotFound, SourceUnavailable) as problem:
         cause = type(problem.__context__).__name__ if problem.__context__ else None
         logger.warning("upstream %s failed: %s problem=%s cause=%s", question, place, problem, cause)

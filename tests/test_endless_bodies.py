@@ -1,0 +1,320 @@
+"""Bodies of an account that never end: each is given up, and no thread outstays its client for long."""
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from pytest_django import Settings
+
+from collections_app.models import ResultFile, Team
+from collections_app.serving import serving
+from collections_app.sources import http as transport
+from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.http import BrokenOff, Patience
+from collections_app.sources.upstream import UpstreamBody, size_of
+from tests import databases
+from tests.faults import EndlessServer
+from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+
+NAME = "AU Laptops_88_Results_Page_1.json"
+SIZE = 5_000_000_000
+CHUNK = b"400\r\n" + bytes(1024) + b"\r\n"
+DRIBBLE = {"piece": b"1\r\nx\r\n", "pause": 0.02}
+
+Served = Callable[[EndlessServer], ResultFile]
+
+
+@pytest.fixture
+def served(settings: Settings, crawlers: Team) -> Iterator[Served]:
+    """Return a page of 5 GB, at an account with the server that is given."""
+    with ExitStack() as running:
+
+        def file(server: EndlessServer) -> ResultFile:
+            running.enter_context(server.running())
+            settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
+            account = make_account(crawlers, f"At {server.port}", base_url=server.base_url)
+            run = make_remote_run(make_remote_collection(account), size=SIZE)
+            return run.files.select_related("run__collection__account").get(name=NAME)
+
+        yield file
+
+
+def read(file: ResultFile, start: int = 0) -> None:
+    """Read the file to its end."""
+    with UpstreamBody(file).open(start, SIZE - start) as stream:
+        while stream.read(64 * 1024):
+            pass
+
+
+def read_the_end(file: ResultFile) -> None:
+    """Read the last bytes, which come after all others, as this server knows no ranges."""
+    read(file, SIZE - 10)
+
+
+@contextmanager
+def client_that_leaves(after: float) -> Iterator[None]:
+    """Serve a client that closes its connection after so many seconds."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        leaving = threading.Timer(after, theirs.close)
+        leaving.start()
+        try:
+            with serving(ours, lambda: False):
+                yield
+        finally:
+            leaving.cancel()
+            leaving.join()
+
+
+# --- what is given up ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "limit", "value"),
+    [
+        (EndlessServer(), "SILENT_SECONDS", 0.3),
+        (EndlessServer(piece=CHUNK, first=CHUNK, pause=5), "SILENT_SECONDS", 0.3),
+        (EndlessServer(**DRIBBLE), "SLOW_SECONDS", 0.3),
+    ],
+    ids=["no byte", "no further byte", "too few bytes"],
+)
+@pytest.mark.django_db
+def test_a_body_that_hardly_comes_is_given_up(
+    served: Served, monkeypatch: pytest.MonkeyPatch, server: EndlessServer, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(transport, limit, value)
+    file = served(EndlessServer(server.piece, server.pause, server.first))
+    with pytest.raises(SourceTimeout, match="took too long"):
+        size_of(file)
+    for reading in (read, read_the_end):
+        with pytest.raises(BrokenOff):
+            reading(file)
+
+
+@pytest.mark.django_db
+def test_no_more_than_64_gib_are_read(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert transport.MOST_BYTES == 64 * 1024**3
+    monkeypatch.setattr(transport, "MOST_BYTES", 1024**2)
+    file = served(EndlessServer(CHUNK))
+    with pytest.raises(SourceUnavailable, match="larger than 64 GiB"):
+        size_of(file)
+    for reading in (read, read_the_end):
+        with pytest.raises(BrokenOff):
+            reading(file)
+
+
+@pytest.mark.django_db
+def test_a_file_that_is_said_to_be_larger_is_not_begun(served: Served) -> None:
+    file = served(EndlessServer(head={"Content-Length": str(64 * 1024**3 + 1)}))
+    with pytest.raises(SourceUnavailable, match="larger than 64 GiB"):
+        size_of(file)
+
+
+@pytest.mark.django_db
+def test_a_chunk_of_less_than_nothing_is_not_held_in_memory(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MOST_BYTES", 32 * 1024**2)
+    file = served(EndlessServer(bytes(64 * 1024), first=b"-1\r\n"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SourceUnavailable):
+            size_of(file)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+class TestPatience:
+    """How long an answer is waited for, by a clock that the tests turn."""
+
+    @pytest.fixture(autouse=True)
+    def limits(self) -> None:
+        assert (transport.SILENT_SECONDS, transport.SLOW_SECONDS, transport.LEAST_SPEED) == (60, 600, 1024)
+
+    def test_a_file_of_5_gb_is_waited_for(self) -> None:
+        patience = Patience()
+        for _ in range(SIZE // 1_000_000):
+            patience.seconds()
+            patience.note(1_000_000, 59)
+
+    def test_a_file_at_the_least_speed_is_waited_for(self) -> None:
+        patience = Patience()
+        for _ in range(1000):
+            patience.seconds()
+            patience.note(50 * 1024, 50)
+
+    def test_what_came_quickly_at_first_makes_up_for_nothing(self) -> None:
+        patience = Patience()
+        patience.note(SIZE, 1)
+        for _ in range(20):
+            patience.note(1000, 30)
+        with pytest.raises(TimeoutError):
+            patience.note(1000, 30)
+
+    def test_a_minute_without_a_byte_is_too_long(self) -> None:
+        patience = Patience()
+        for _ in range(30):
+            patience.seconds()
+            patience.note(0, 2)
+        with pytest.raises(TimeoutError):
+            patience.seconds()
+
+
+@pytest.mark.django_db
+def test_a_slow_reader_costs_the_server_no_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "SLOW_SECONDS", 0.3)
+    with UpstreamBody(served(EndlessServer(CHUNK))).open(0, SIZE) as stream:
+        for _ in range(3):
+            assert stream.read(1)
+            time.sleep(0.4)
+
+
+# --- a client that leaves, a site that stops ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [b"", CHUNK], ids=["no byte comes", "bytes come"])
+@pytest.mark.parametrize("work", [size_of, read_the_end], ids=["counting", "skipping"])
+@pytest.mark.django_db
+def test_nothing_goes_on_for_a_client_that_has_left(
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    piece: bytes,
+    work: Callable[[ResultFile], object],
+) -> None:
+    monkeypatch.setattr(transport, "LOOK_SECONDS", 0.05)
+    server = EndlessServer(piece)
+    file = served(server)
+    with client_that_leaves(after=0.2), pytest.raises((SourceUnavailable, BrokenOff), match="client left"):
+        work(file)
+    assert server.left.acquire(timeout=5)
+    assert caplog.messages == []  # it is no fault of the account's
+
+
+@pytest.mark.django_db
+def test_a_client_that_waits_is_waited_with(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "SILENT_SECONDS", 0.5)
+    with client_that_leaves(after=60), pytest.raises(SourceTimeout):
+        size_of(served(EndlessServer()))
+
+
+@pytest.mark.django_db
+def test_a_site_that_stops_waits_for_what_comes_and_not_for_silence(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "SILENT_SECONDS_WHILE_STOPPING", 0.3)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, serving(ours, lambda: True):
+        with UpstreamBody(served(EndlessServer(CHUNK, pause=0.1))).open(0, SIZE) as stream:
+            assert [len(stream.read(1024)) for _ in range(6)] == [1024] * 6
+        with pytest.raises(SourceTimeout):
+            size_of(served(EndlessServer()))
+
+
+# --- through the whole site ---------------------------------------------------------------------------------
+
+
+# Thirty seconds are too long for a test.
+CONF = """
+from dashboard.gunicorn_conf import *
+
+workers = 1
+begin = post_worker_init
+
+def post_worker_init(worker):
+    begin(worker)
+    from collections_app.sources import http
+    http.LOOK_SECONDS, http.SILENT_SECONDS_WHILE_STOPPING = 0.2, 1.0
+"""
+
+CONNECT = f"""
+from collections_app.models import ApiKey, Collection, Membership
+from tests.upstream import make_account, make_remote_collection, make_remote_run
+team = Collection.objects.get(pk=101).team
+collection = make_remote_collection(make_account(team, base_url=BASE_URL), name="Endless")
+for number, size in [(1, None), (2, {SIZE})]:
+    run = make_remote_run(collection, number, size=size)
+    run.files.filter(kind="page").update(name={NAME!r}, remote_name={NAME!r})
+print(collection.pk, ApiKey.objects.issue(Membership.objects.filter(team=team).first(), "tests")[1])
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running site, whose account has a run of unknown size, and one whose size is known."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    key: str
+    collection: str
+    server: EndlessServer
+
+    def ask(self, method: str, run: int) -> http.client.HTTPConnection:
+        """Ask for a file of a run, and return once the account was asked for it."""
+        asked = self.server.asked.count("GET")
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        address = f"/api/v1/results/{self.collection}/{run}/{quote(NAME)}"
+        client.request(method, address, headers={"x-api-key": self.key})
+        while self.server.asked.count("GET") == asked:
+            time.sleep(0.01)
+        return client
+
+
+@pytest.fixture
+def site(demo_data: Path, tmp_path: Path) -> Iterator[Site]:
+    data_dir, log = tmp_path / "data", tmp_path / "log"
+    databases.copy(demo_data, data_dir)
+    (tmp_path / "conf.py").write_text(CONF)
+    with EndlessServer().running() as server, log.open("wb") as output:
+        command = CONNECT.replace("BASE_URL", repr(server.base_url))
+        collection, key = manage(data_dir, "shell", "--no-imports", "--command", command).split()[-2:]
+        port = free_port()
+        more = {"PORT": str(port), "UPSTREAM_ORIGINS": f"http://127.0.0.1:{server.port}"}
+        with subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", str(tmp_path / "conf.py"), "dashboard.wsgi"],
+            cwd=ROOT,
+            env=environment(data_dir, **more),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+                yield Site(process, port, key, collection, server)
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=10)
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert said.count("upstream body broke off") == 1  # when it stopped
+
+
+def test_no_thread_waits_for_an_account_once_its_client_left_or_the_site_stops(site: Site) -> None:
+    for piece in (b"", CHUNK):
+        site.server.piece = piece
+        for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]:
+            site.ask(method, run).close()
+            assert site.server.left.acquire(timeout=10)
+    site.server.piece = b""
+    waiting = [site.ask(method, run) for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]]
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(timeout=15) == 0
+    statuses = []
+    for client in waiting:
+        statuses.append(client.getresponse().status)
+        client.close()
+    assert statuses == [504, 504, 502]
