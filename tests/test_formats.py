@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
+from itertools import count, islice, product
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collections_app.formats import parquet, xlsx
+from collections_app.formats import parquet, tables, xlsx
 from collections_app.formats.flatten import Columns, flat, json_text
 from collections_app.formats.records_file import Format, Wish, write_records
-from collections_app.formats.tables import NotPossible, UnknownColumn
-from tests.tools import examples
+from collections_app.formats.tables import NotPossible, TooWide, UnknownColumn
+from tests.tools import cpu_seconds, examples
 
 Records = list[dict[str, Any]]
 
@@ -93,6 +94,35 @@ def rows_of_parquet(content: bytes) -> Records:
     return rows
 
 
+# Names that get each other's numbers.
+ALIKE = [
+    "a",
+    "A",
+    "a (2)",
+    "A (2)",
+    "a (3)",
+    "a (2) (2)",
+    "a (1)",
+    "a (02)",
+    "ß",
+    "SS",
+    "ss (2)",
+    "b",
+    " (2)",
+]
+
+
+def same_but_for_case(number: int) -> list[str]:
+    letters = product(*((letter, letter.upper()) for letter in "abcdefghijklmnopq"))
+    return ["".join(some) for some in islice(letters, number)]
+
+
+def name_all(keys: list[str]) -> None:
+    columns = Columns()
+    columns.look_at([dict.fromkeys(keys)])
+    assert len(columns) == len(keys)
+
+
 class TestFlattening:
     def test_objects_become_columns_with_dotted_names(self) -> None:
         columns = Columns()
@@ -120,6 +150,71 @@ class TestFlattening:
 
     def test_an_empty_object_is_a_value(self) -> None:
         assert flat({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
+
+    def test_names_are_numbered_in_linear_time(self) -> None:
+        few, many = (
+            cpu_seconds(name_all, same_but_for_case(1_000)),
+            cpu_seconds(name_all, same_but_for_case(4_000)),
+        )
+        assert many < 10 * few + 0.1  # it was 24 times
+
+    @given(st.lists(st.sampled_from(ALIKE), max_size=12), st.sampled_from(ALIKE))
+    def test_chosen_names_stand_for_what_they_stand_for_among_all(self, keys: list[str], chosen: str) -> None:
+        every, few = Columns(), Columns([chosen])
+        for columns in (every, few):
+            columns.look_at([{key: 1} for key in keys])
+        assert few.place_of(chosen) == every.place_of(chosen)
+
+    @given(st.lists(st.sampled_from(ALIKE), max_size=12, unique=True))
+    def test_each_name_gets_the_first_number_that_is_free(self, keys: list[str]) -> None:
+        columns = Columns()
+        columns.look_at([dict.fromkeys(keys)])
+        taken: list[str] = []
+        for key in keys:
+            free = (f"{key} ({number})" if number > 1 else key for number in count(1))
+            taken.append(next(name for name in free if name.casefold() not in map(str.casefold, taken)))
+        assert columns.names == taken
+
+    def test_names_that_are_too_long_together(self) -> None:
+        record = {"x" * 10_000: {str(number): 1 for number in range(101)}}
+        with pytest.raises(TooWide, match=r"have more than 1,000,000 characters. Choose the columns"):
+            Columns().look_at([flat(record)])
+
+
+class TestLimits:
+    """What a table may be: a few hundred KB of records can ask for one of any size."""
+
+    TABLES = pytest.mark.parametrize("kind", [Format.CSV, Format.XLSX, Format.PARQUET])
+
+    @TABLES
+    def test_more_than_5000_columns_are_refused(self, tmp_path: Path, kind: Format) -> None:
+        records: Records = [{f"key{number}": number} for number in range(5_001)]
+        with pytest.raises(TooWide) as error:
+            made(records, kind, tmp_path)
+        assert str(error.value) == (
+            "This run has more than 5,000 columns. Choose the columns you need, or export JSON Lines."
+        )
+
+    @TABLES
+    def test_more_than_50_million_cells_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Format
+    ) -> None:
+        monkeypatch.setattr(tables, "MOST_CELLS", 10)
+        for options in ({}, {"columns": ("a", "b")}):
+            assert made([{"a": 1, "b": 2}] * 5, kind, tmp_path, **options)
+            with pytest.raises(NotPossible, match=r"more than 10 cells. Choose the columns you need"):
+                made([{"a": 1, "b": 2}] * 6, kind, tmp_path, **options)
+
+    @pytest.mark.parametrize("kind", Format)
+    def test_columns_can_be_chosen_of_any_number(self, tmp_path: Path, kind: Format) -> None:
+        records: Records = [{f"key{number}": number} for number in range(6_000)]
+        assert made(records, kind, tmp_path, batch=500, columns=("key0", "key5999"))
+        with pytest.raises(UnknownColumn, match=r"The columns are: key0, key1, .*key49, ….$"):
+            made(records, kind, tmp_path, batch=500, columns=("key6000",))
+
+    def test_json_needs_no_columns(self, tmp_path: Path) -> None:
+        records: Records = [{f"key{number}": number} for number in range(6_000)]
+        assert json.loads(made(records, Format.JSON, tmp_path, batch=500)) == records
 
 
 class TestJson:
@@ -232,13 +327,6 @@ class TestXlsx:
         names = zipfile.ZipFile(io.BytesIO(content)).read("xl/workbook.xml").decode()
         assert 'name="Records"' in names
         assert 'name="Records 3"' in names
-
-    def test_more_columns_than_a_sheet_holds(self, tmp_path: Path) -> None:
-        records: Records = [{str(number): number for number in range(16_385)}]
-        with pytest.raises(
-            NotPossible, match=r"16,385 columns, and a sheet holds 16,384. Choose fewer columns"
-        ):
-            made(records, Format.XLSX, tmp_path)
 
     def test_no_records(self, tmp_path: Path) -> None:
         assert rows_of_xlsx(made([], Format.XLSX, tmp_path)) == []

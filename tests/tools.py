@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +16,13 @@ def in_ci() -> bool:
 def examples(count: int) -> int:
     """Return how many examples hypothesis tries: in CI as many as these, elsewhere a quarter."""
     return count if in_ci() else count // 4
+
+
+def cpu_seconds(work: Callable[..., object], *given: object) -> float:
+    """Return how much of a processor some work takes: what else the machine does counts for little."""
+    began = time.process_time()
+    work(*given)
+    return time.process_time() - began
 
 
 def needs(program: str) -> str:

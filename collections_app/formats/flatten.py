@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from collections_app.formats.json_records import Record
+from collections_app.formats.tables import check_columns
 
 # Where a value stands in a record: the key, or the keys from the outermost to the innermost object.
 Place = str | tuple[str, ...]
@@ -45,13 +46,21 @@ class Columns:
 
     Where two places would have the same name (`{"a.b": 1}` and `{"a": {"b": 1}}`), or names that differ in
     case alone, which many programs take for the same, the later one gets a number: `a.b (2)`.
+
+    With `chosen` names, only the columns are remembered that decide which places these names stand for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chosen: Iterable[str] = ()) -> None:
+        self._families = {_family(name.casefold()) for name in chosen}
         self._names: dict[Place, str] = {}
         self._places: dict[str, Place] = {}
+        self._characters = 0
         self._taken: set[str] = set()
-        self._shapes: set[tuple[Place, ...]] = set()
+        self._numbers: dict[str, int] = {}  # the last one that a name was given
+        self._shapes = _Shapes()
+
+    def __len__(self) -> int:
+        return len(self._names)
 
     @property
     def names(self) -> list[str]:
@@ -64,13 +73,10 @@ class Columns:
         return list(self._names)
 
     def look_at(self, records: Iterable[Flat]) -> None:
-        """Take in the columns of more records."""
+        """Take in the columns of more records. Raises TooWide where there are too many."""
         for record in records:
             shape = tuple(record)
-            if shape not in self._shapes:
-                self._shapes.add(shape)
-                if len(self._shapes) > _MOST_SHAPES:
-                    self._shapes.clear()
+            if self._shapes.is_new(shape):
                 for place in shape:
                     if place not in self._names:
                         self._name(place)
@@ -81,17 +87,58 @@ class Columns:
 
     def _name(self, place: Place) -> None:
         plain = _printed(place if isinstance(place, str) else ".".join(place))
-        name, count = plain, 1
-        while name.casefold() in self._taken:
-            count += 1
-            name = f"{plain} ({count})"
-        self._taken.add(name.casefold())
+        folded = plain.casefold()
+        if self._families and _family(folded) not in self._families:
+            return
+        # Numbers below the last one stay taken.
+        number = self._numbers.get(folded, 1)
+        while _numbered(folded, number) in self._taken:
+            number += 1
+        self._numbers[folded] = number
+        name = _numbered(plain, number)
+        self._taken.add(_numbered(folded, number))
         self._names[place] = name
         self._places[name] = place
+        self._characters += len(name)
+        check_columns(len(self._names), self._characters)
 
 
-# Sets of keys are remembered up to this many: records may all have keys of their own.
-_MOST_SHAPES = 10_000
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} ({number})"
+
+
+def _family(folded: str) -> str:
+    """Return a name without the numbers at its end: names of other families never need a number for it."""
+    end = len(folded)
+    while folded.endswith(")", 0, end):
+        begin = folded.rfind(" (", 0, end)
+        if begin < 0 or not folded[begin + 2 : end - 1].isdecimal():
+            break
+        end = begin
+    return folded[:end]
+
+
+class _Shapes:
+    """The sets of keys seen lately: most records have one of a few. Bounded by their keys together."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[Place, ...]] = set()
+        self._keys = 0
+
+    def is_new(self, shape: tuple[Place, ...]) -> bool:
+        """Return whether the shape is not among those remembered; it is from now on."""
+        if shape in self._seen:
+            return False
+        self._keys += len(shape)
+        if self._keys > _MOST_KEYS:
+            self._seen.clear()
+            self._keys = len(shape)
+        self._seen.add(shape)
+        return True
+
+
+# Records may all have keys of their own.
+_MOST_KEYS = 500_000
 
 
 def _printed(name: str) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ import msgspec
 from collections_app.formats import parquet, xlsx
 from collections_app.formats.flatten import Columns, Flat, Place, cells, columns_of, flat
 from collections_app.formats.json_records import Record
-from collections_app.formats.tables import Table, UnknownColumn
+from collections_app.formats.tables import Table, TooWide, UnknownColumn, check_cells
 
 # How many columns an error names.
 _NAMED = 50
@@ -111,30 +112,54 @@ def _placed(read: Read, names: Sequence[str]) -> Iterator[tuple[list[Flat], list
 
     Raises NotPossible at the end, where no record has a column of one of the names.
     """
-    columns = Columns()
+    columns = Columns(names)
     for some in read():
         records = [flat(record) for record in some]
         columns.look_at(records)
         yield records, [columns.place_of(name) for name in names]
     missing = next((name for name in names if columns.place_of(name) is None), None)
-    # A run without records has no columns, and what is asked for is a table without rows.
-    if missing is not None and columns.names:
-        known = ", ".join(columns.names[:_NAMED]) + (", …" if len(columns.names) > _NAMED else "")
-        shown = missing if len(missing) <= _NAME_SHOWN else f"{missing[:_NAME_SHOWN]}…"
-        raise UnknownColumn(f"No record has a column “{shown}”. The columns are: {known}.")
+    if missing is not None:
+        _check_empty(read, missing)
+
+
+def _check_empty(read: Read, missing: str) -> None:
+    """Raise UnknownColumn unless there is no column at all: then a table without rows is asked for."""
+    columns = Columns()
+    with suppress(TooWide):
+        for some in read():
+            columns.look_at(map(flat, some))
+            if len(columns) > _NAMED:
+                break
+    if known := columns.names:
+        named = ", ".join(map(_shown, known[:_NAMED])) + (", …" if len(known) > _NAMED else "")
+        raise UnknownColumn(f"No record has a column “{_shown(missing)}”. The columns are: {named}.")
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
 
 
 def _table(read: Read, wish: Wish) -> Table:
     """Return the records as a table; reads them once where the columns have to be found out."""
     if wish.columns:
-        return Table(wish.columns, lambda: (columns_of(*each) for each in _placed(read, wish.columns)))
-    columns = Columns()
+        return Table(wish.columns, lambda: _chosen_cells(read, wish.columns))
+    columns, rows = Columns(), 0
     for some in read():
         columns.look_at(map(flat, some))
+        rows += len(some)
+        check_cells(len(columns), rows)
     names, places = columns.names, [*columns.places]
     return Table(
         tuple(names), lambda: (columns_of([flat(record) for record in some], places) for some in read())
     )
+
+
+def _chosen_cells(read: Read, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+    rows = 0
+    for records, places in _placed(read, names):
+        rows += len(records)
+        check_cells(len(names), rows)
+        yield columns_of(records, places)
 
 
 def _write_csv(read: Read, wish: Wish, out: IO[bytes], folder: Path) -> None:

@@ -4,9 +4,37 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+# A few hundred KB of records can ask for a table of any size, so a table has limits.
+MOST_COLUMNS = 5_000
+MOST_CELLS = 50_000_000
+# The names of all columns together, in characters: a long key gives its length to every key within.
+LONGEST_NAMES = 1_000_000
+
+_INSTEAD = "Choose the columns you need, or export JSON Lines."
+
 
 class NotPossible(Exception):
     """The records can't be had in this form; the message says why, in plain English."""
+
+
+class TooWide(NotPossible):
+    """The records have more columns than a table may have, or longer names."""
+
+
+def check_columns(columns: int, characters: int) -> None:
+    """Raise TooWide where a table would have too many columns, or their names too many characters."""
+    if columns > MOST_COLUMNS:
+        raise TooWide(f"This run has more than {MOST_COLUMNS:,} columns. {_INSTEAD}")
+    if characters > LONGEST_NAMES:
+        raise TooWide(
+            f"The names of this run's columns have more than {LONGEST_NAMES:,} characters. {_INSTEAD}"
+        )
+
+
+def check_cells(columns: int, rows: int) -> None:
+    """Raise NotPossible where a table would have too many cells."""
+    if columns * rows > MOST_CELLS:
+        raise NotPossible(f"This table has more than {MOST_CELLS:,} cells. {_INSTEAD}")
 
 
 class UnknownColumn(NotPossible):
