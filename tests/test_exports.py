@@ -123,6 +123,25 @@ class TestAsking:
         assert not make_next()
         assert ask(run, CSV).is_ready
 
+    def test_what_is_not_quick_after_all_is_left_to_the_background(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "_PATIENCE", -1)
+        export = ask(run, CSV)
+        assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
+        monkeypatch.setattr(asking, "_PATIENCE", 60)
+        assert ask(run, CSV).state == ExportState.QUEUED  # whoever asks again doesn't start anew
+        assert make_next()
+        assert ask(run, CSV).is_ready
+
+    def test_a_process_makes_two_at_once_and_leaves_more_to_the_background(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "_AT_ONCE", threading.BoundedSemaphore(1))
+        with asking._AT_ONCE:
+            assert ask(run, CSV).state == ExportState.QUEUED
+        assert ask(run, CSV).is_ready
+
     def test_many_small_pages_wait(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(asking, "_QUICK_FILES", 3)
         assert ask(make_ready_run(laptops, records(3), page_size=1), CSV).is_ready
@@ -151,6 +170,26 @@ class TestAsking:
         export = ask(run, CSV)
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
+
+    def test_the_disk_fills_up_while_it_is_written(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(making, "_NOTE_AFTER_SECONDS", -1)
+        monkeypatch.setattr(room, "RESERVE", 2**63)
+        export = ask(run, CSV)
+        assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
+        assert stored() == []
+
+    @pytest.mark.parametrize("wanted", Format)
+    def test_a_file_that_is_too_large(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, wanted: Format
+    ) -> None:
+        monkeypatch.setattr(making, "MOST_BYTES", 100)
+        export = ask(run, Wish(wanted))
+        assert (export.state, export.is_final) == (ExportState.FAILED, True)
+        assert export.failure == (
+            "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own "
+            "files."
+        )
+        assert stored() == []
 
     def test_what_nobody_foresaw_is_logged(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -251,6 +290,27 @@ class TestOneAtATime:
         assert make_next()
         assert ask(run, CSV).is_ready
 
+    def test_whoever_has_to_stop_puts_it_back(self, run: Run, slowly: None) -> None:
+        export = ask(run, CSV)
+        assert make_next(must_stop=lambda: True)
+        export.refresh_from_db()
+        assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
+        assert make_next()
+        assert ask(run, CSV).is_ready
+
+    def test_whoever_is_interrupted_puts_it_back(
+        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*args: Any, **options: Any) -> None:
+            raise KeyboardInterrupt
+
+        export = ask(run, CSV)
+        monkeypatch.setattr(making, "write_records", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_next()
+        export.refresh_from_db()
+        assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
+
     def test_whoever_has_lost_it_leaves_nothing(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -313,6 +373,16 @@ class TestBounds:
         assert ask(others, CSV).is_under_way
         make_next()
         assert ask(run, CSV).is_under_way
+
+    def test_what_is_not_quick_after_all_may_not_wait_beyond_that(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "MOST_WAITING", 1)
+        monkeypatch.setattr(asking, "_PATIENCE", -1)
+        first = ask(run, CSV)
+        with pytest.raises(TooManyWaiting):
+            ask(run, JSONL)
+        assert [export.pk for export in Export.objects.all()] == [first.pk]
 
     def test_what_failed_is_not_tried_again_beyond_that(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shutil
+import signal
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -394,6 +395,22 @@ class TestParquet:
     def test_a_very_long_text(self, tmp_path: Path) -> None:
         text = "ü" * 3_000_000
         assert rows_of_parquet(made([{"t": text}], Format.PARQUET, tmp_path)) == [{"t": text}]
+
+    def test_an_interruption_ends_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        lock_down = parquet._lock_down
+
+        def interrupt_soon(*given: Any) -> None:
+            lock_down(*given)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)  # DuckDB is at work by then
+
+        monkeypatch.setattr(parquet, "_lock_down", interrupt_soon)
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                made([{"n": n} for n in range(60_000)], Format.PARQUET, tmp_path, batch=60_000)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def test_duckdb_reads_it_too(self, tmp_path: Path) -> None:
         path = tmp_path / "a.parquet"

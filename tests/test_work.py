@@ -505,7 +505,7 @@ class TestExports:
     def test_what_fails_is_logged_and_ends_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
     ) -> None:
-        def fail() -> bool:
+        def fail(**options: object) -> bool:
             raise error
 
         monkeypatch.setattr(worker_module, "make_next", fail)

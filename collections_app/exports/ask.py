@@ -2,6 +2,8 @@
 
 import csv
 import io
+import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import BinaryIO
@@ -10,7 +12,7 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from collections_app.exports import room
-from collections_app.exports.make import due, make, wish_of
+from collections_app.exports.make import make, wish_of
 from collections_app.formats.file_names import fitted, safe
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import KINDS_OF_RECORDS, Export, ExportState, Run
@@ -18,6 +20,10 @@ from collections_app.models.exports import export_digest
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 
+# A request makes what is likely to be quick itself, for so long; then it is left to the background.
+_PATIENCE = 3.0  # seconds
+# So many at once in each process: the others are left to the background, and the pages stay quick.
+_AT_ONCE = threading.BoundedSemaphore(2)
 # How many bytes of records are turned into a format in some 3 seconds at most, on a machine that is busy.
 _QUICK = {
     Format.JSON: 50_000_000,
@@ -103,11 +109,27 @@ def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
     if anew and export.is_ready:
         export.created_at = timezone.now()
         export.save(update_fields=["created_at"])
-    if export.is_under_way and _is_quick(run, wish) and Export.objects.filter(due(), pk=export.pk).exists():
-        make(export)
+    if export.state == ExportState.QUEUED and not export.attempt and _is_quick(run, wish):
+        _make_quickly(export)
+    return export
+
+
+def _make_quickly(export: Export) -> None:
+    """Make the export unless that takes too long. Raises TooManyWaiting where it can't wait its turn."""
+    run, until = export.run, time.monotonic() + _PATIENCE
+    if _AT_ONCE.acquire(blocking=False):
+        try:
+            make(export, must_stop=lambda: time.monotonic() > until)
+        finally:
+            _AT_ONCE.release()
         export.refresh_from_db()
         export.run = run
-    return export
+    if export.state == ExportState.QUEUED:
+        try:
+            _check_waiting(run, but=export)
+        except TooManyWaiting:
+            room.drop(export)
+            raise
 
 
 def _found_or_new(run: Run, wish: Wish) -> Export:
@@ -132,8 +154,10 @@ def _found_or_new(run: Run, wish: Wish) -> Export:
     return export
 
 
-def _check_waiting(run: Run) -> None:
+def _check_waiting(run: Run, *, but: Export | None = None) -> None:
     waiting = Export.objects.under_way().filter(run__collection__team=run.collection.team_id)
+    if but is not None:
+        waiting = waiting.exclude(pk=but.pk)
     if waiting.count() >= MOST_WAITING:
         raise TooManyWaiting(
             f"Your team waits for {MOST_WAITING} files already. Ask for this one once some of them are ready."
@@ -146,7 +170,7 @@ def _try_again(export: Export, wish: Wish, *, at_once: bool) -> None:
         if not _is_quick(export.run, wish):
             _check_waiting(export.run)
         failed = Export.objects.filter(pk=export.pk, state=ExportState.FAILED)
-        failed.update(state=ExportState.QUEUED, failure="", created_at=now, used_at=now, done=0)
+        failed.update(state=ExportState.QUEUED, failure="", attempt="", created_at=now, used_at=now, done=0)
         export.refresh_from_db()
 
 

@@ -1,15 +1,16 @@
 """Makes exports: never two at once of one, and none is seen before it is whole.
 
 Whoever makes one holds its lease, as a writer holds a run's. Killed anywhere, the lease runs out, and the
-next one begins anew; what was written is removed by room.tidy().
+next one begins anew; what was written is removed by room.tidy(). Whoever has to stop puts it back into the
+queue.
 """
 
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -30,8 +31,16 @@ from collections_app.sources import ResultNotFound, SourceUnavailable
 
 logger = logging.getLogger(__name__)
 
-# How often it is noted how far an export is.
+# How often it is noted how far an export is, and looked at whether the disk has room for it.
 _NOTE_AFTER_SECONDS = 1.0
+# Of one export, in bytes.
+MOST_BYTES = 2 * 1024**3
+# So many records are taken at once, so that little is done between two looks at whether to stop.
+_RECORDS_AT_ONCE = 500
+
+_TOO_LARGE = (
+    "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own files."
+)
 
 _NO_ROOM = "It could not be stored, perhaps because the disk is full. Try again later, or tell the operator."
 _TOO_DEEP = "A record of this run is nested too deeply to be turned into this format."
@@ -48,40 +57,66 @@ def wish_of(export: Export) -> Wish:
     return Wish(Format(export.format), tuple(export.columns), export.excel)
 
 
-def make_next() -> bool:
-    """Make the export that has waited longest. Returns whether there was one."""
+def _never() -> bool:
+    return False
+
+
+def make_next(*, must_stop: Callable[[], bool] = _never) -> bool:
+    """Make the export that has waited longest; see make(). Return whether there was one."""
     waiting = Export.objects.under_way().filter(due()).select_related("run__collection__account").first()
-    return waiting is not None and make(waiting)
+    return waiting is not None and make(waiting, must_stop=must_stop)
 
 
-def make(export: Export) -> bool:
-    """Make an export that waits for it. Returns whether it was left to us; its row says how it went."""
+def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
+    """Make an export that waits for it. Return whether it was left to us; its row says how it went.
+
+    Once `must_stop` is true, it goes back into the queue unfinished; its `attempt` tells that it was tried.
+    """
     attempt = new_attempt()
     mine = Export.objects.filter(due(), pk=export.pk)
     taken = mine.update(
         state=ExportState.RUNNING, attempt=attempt, lease_expires_at=new_expiry(), done=0, is_final=False
     )
     if taken:
-        _Making(export, attempt).make()
+        with suppress(_Stopped):
+            _Making(export, attempt, must_stop).make()
     return bool(taken)
+
+
+class _Stopped(Exception):
+    """Whoever makes the export has to stop."""
+
+
+class _ExportFile(NewFile):
+    """The file of an export, within its limit."""
+
+    def write(self, data: bytes) -> int:
+        """Write the bytes; all of them, or it raises."""
+        if self.size + len(data) > MOST_BYTES:
+            raise NotPossible(_TOO_LARGE)
+        return super().write(data)
 
 
 class _Making:
     """One attempt at an export."""
 
-    def __init__(self, export: Export, attempt: str) -> None:
+    def __init__(self, export: Export, attempt: str, must_stop: Callable[[], bool]) -> None:
         self._export = export
         self._attempt = attempt
+        self._must_stop = must_stop
         self._wish = wish_of(export)
         self._noted_at = time.monotonic()
         self._passed = 0  # records, in all passes
         self._is_lost = False
 
     def make(self) -> None:
-        """Make it, and note that it is ready or why it isn't."""
+        """Make it, and note that it is ready or why it isn't. Raises _Stopped."""
         try:
             with self._staying_alive():
                 self._make()
+        except (_Stopped, KeyboardInterrupt):
+            self._put_back()
+            raise
         except WriterLost:
             logger.warning("export=%s problem=it was given to somebody else or deleted", self._export.pk)
         except NotPossible as error:
@@ -101,7 +136,7 @@ class _Making:
         export = self._export
         room.make_room(_size_of_records(export), but=export)
         key = room.key_of(export, self._attempt)
-        with self._workshop() as folder, NewFile(key, self._alive) as new:
+        with self._workshop() as folder, _ExportFile(key, self._alive) as new:
             write_records(self._read, self._wish, cast(IO[bytes], new), folder=folder)
         stored = new.row(FileKind.PAGE, 0, "", None)
         try:
@@ -130,16 +165,24 @@ class _Making:
 
     def _read(self) -> Iterator[list[Record]]:
         for some in records.read(self._export.run):
-            yield some
-            self._passed += len(some)
-            self._alive()
+            for begin in range(0, len(some), _RECORDS_AT_ONCE):
+                few = some[begin : begin + _RECORDS_AT_ONCE]
+                yield few
+                self._passed += len(few)
+                self._alive()
 
     def _alive(self) -> None:
-        """Note now and then how far it is. Raises WriterLost."""
+        """Note now and then how far it is. Raises _Stopped, WriterLost, and OSError on a full disk."""
+        if self._must_stop():
+            raise _Stopped
         if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
             self._noted_at = time.monotonic()
             done = min(self._passed // self._wish.passes, self._export.total)
             self._note(done=done, lease_expires_at=new_expiry())
+            room.check_disks()
+
+    def _put_back(self) -> None:
+        self._mine().update(state=ExportState.QUEUED, lease_expires_at=None, done=0)
 
     def _mine(self) -> ExportQuerySet:
         running = Export.objects.filter(pk=self._export.pk, state=ExportState.RUNNING)

@@ -1,5 +1,6 @@
 """How much room exports may take: what nobody has wanted for long goes first. All can be made again."""
 
+import errno
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from collections_app.models import Export, ExportState, Run
 from collections_app.result_sets.lease import is_alive
-from collections_app.result_sets.storage import check_room, results
+from collections_app.result_sets.storage import RESERVE, check_room, results
 
 # In the results storage; no collection's folder is called like this.
 FOLDER = "exports"
@@ -51,6 +52,13 @@ def make_room(size: int, *, but: Export) -> None:
         drop(other)
         left -= other.size
     check_room(size)
+
+
+def check_disks() -> None:
+    """Raise OSError where what is being written, in whatever place, leaves too little room on the disk."""
+    check_room(0)
+    if shutil.disk_usage(_workshop()).free < RESERVE:
+        raise OSError(errno.ENOSPC, "The disk is nearly full")
 
 
 def _has_room(size: int) -> bool:

@@ -4,7 +4,8 @@ A column has a type where all of its values agree on one: BOOLEAN, BIGINT (whole
 Any other is text, with each value as it is in a CSV.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,12 +30,12 @@ _MEMORY = "4GB"  # enough for records of 64 MiB
 
 
 def write(table: Table, path: Path, *, folder: Path) -> None:
-    """Write a Parquet file, for which a table needs a column at least. Raises OSError."""
+    """Write a Parquet file, for which a table needs a column at least. Raises OSError, KeyboardInterrupt."""
     types = [_Type() for _ in table.names]
     rows = _write_rows(table, types, folder)
     group = _GROUP_BYTES // max(1, rows.size // max(1, rows.count))
     buffer = max(_BUFFER, 2 * rows.longest)
-    with duckdb.connect(":memory:") as database:
+    with duckdb.connect(":memory:") as database, _interruptible():
         _lock_down(database, folder)
         # The only parts of the statement that aren't ours are the names, and these are quoted.
         database.execute(
@@ -46,6 +47,15 @@ def write(table: Table, path: Path, *, folder: Path) -> None:
         )
     for part in rows.parts:
         part.unlink()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interruption end the process: DuckDB swallows it, and says so by an error of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise KeyboardInterrupt from error
 
 
 def _lock_down(database: duckdb.DuckDBPyConnection, folder: Path) -> None:

@@ -197,15 +197,15 @@ class Exporter:
         while not over.is_set():
             made = False
             with _nothing_ends_it():
-                made = self.round()
+                made = self.round(must_stop=over.is_set)
             if not made:
                 close_old_connections()
                 over.wait(EXPORT_SECONDS)
         connections.close_all()
 
-    def round(self) -> bool:
-        """Make one export. Returns whether there may be another one."""
-        if make_next():
+    def round(self, *, must_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Make one export, unless it has to stop. Returns whether there may be another one."""
+        if make_next(must_stop=must_stop):
             return True
         self._tidy()
         return False

@@ -14,6 +14,8 @@ from collections_app.management.worker import Exporter, Worker
 
 # So much more willing to wait for a processor than whoever answers people.
 _NICENESS = 10
+# What an export that is under way takes at most until it is back in the queue.
+_STOPS_WITHIN_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -73,11 +75,13 @@ def _work(*, once: bool) -> bool:
             pass
         return worker.has_failed
     over = threading.Event()
-    threading.Thread(target=Exporter().go_on, args=[over], name="exports", daemon=True).start()
+    exports = threading.Thread(target=Exporter().go_on, args=[over], name="exports", daemon=True)
+    exports.start()
     try:
         Worker().go_on()
     finally:
         over.set()
+        exports.join(_STOPS_WITHIN_SECONDS)
     return False
 
 
