@@ -92,7 +92,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else Non
 IS_BEHIND_A_PROXY = _https or DELIVERY == "nginx"
 # The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if IS_BEHIND_A_PROXY else 0
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+# The API refuses plain HTTP instead: after a redirect, a script would go on sending its key unencrypted.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^api/"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https

@@ -17,7 +17,8 @@ TITLE = "Results API"
 DESCRIPTION = f"""Fetch the results of a collection's runs from a script, in two steps: list the runs with
 their download links, then fetch a file from its link.
 
-Every call carries an API key in the header `{HEADER}`. Make one on your profile page."""
+Every call carries an API key in the header `{HEADER}`, or as `Authorization: Bearer KEY`. Make one on your
+profile page."""
 
 # How Swagger UI shows it. Deep links would put a link into a button, which keyboards can't reach.
 SWAGGER: dict[str, Any] = {
