@@ -143,6 +143,7 @@ if METRICS_TOKEN and not re.fullmatch(r"[!-~]{16,}", METRICS_TOKEN):
 
 MIDDLEWARE = [
     "collections_app.observability.requests.observe",
+    "collections_app.views.headers.add_headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "collections_app.views.packed.PackedPages",

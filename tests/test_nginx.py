@@ -56,6 +56,7 @@ SECURITY = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
@@ -439,6 +440,7 @@ def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> 
     assert answer.headers["Content-Encoding"] == "gzip"
     assert "immutable" in answer.headers["Cache-Control"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert requests.get(f"{site.url}/static/../data/db.sqlite3").status_code == 404
 
 

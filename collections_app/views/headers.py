@@ -1,0 +1,38 @@
+"""Headers that Django has no setting for."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import has_vary_header
+
+_UNUSED = (
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "usb",
+)
+_PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in _UNUSED)
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def add_headers(get_response: GetResponse) -> GetResponse:
+    """Return the middleware. It changes no header that a view has set."""
+
+    def answered(request: HttpRequest) -> HttpResponseBase:
+        answer = get_response(request)
+        answer.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        answer.setdefault("Permissions-Policy", _PERMISSIONS_POLICY)
+        # nginx would add its own Cache-Control to this one when it sends the file.
+        if has_vary_header(answer, "Cookie") and "X-Accel-Redirect" not in answer:
+            answer.setdefault("Cache-Control", "private, no-cache")
+        return answer
+
+    return answered

@@ -1,0 +1,75 @@
+"""Headers that every answer has, unless a view has set others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from pytest_django import Settings
+
+from collections_app.models import Collection
+from tests.results import make_ready_run
+
+FILE = "AU%20Laptops_1_Results_Page_1.json"
+FOR_ONE_PERSON = "private, no-cache"
+
+
+@pytest.fixture
+def answers(
+    settings: Settings, as_bob: Client, client: Client, laptops: Collection, bobs_key: str
+) -> Iterator[dict[str, HttpResponse]]:
+    """One answer of each kind."""
+    make_ready_run(laptops)
+    sheet = Path(settings.STATIC_ROOT, "sheet.css")
+    sheet.touch()
+    key = {"x-api-key": bobs_key}
+    found = {
+        "page": as_bob.get("/collections/"),
+        "fragment": as_bob.get("/collections/", headers={"hx-request": "true"}),
+        "redirect": as_bob.get("/"),
+        "missing page": as_bob.get("/nowhere"),
+        "refused form": as_bob.get("/team"),
+        "pull.py": as_bob.get("/profile/pull.py"),
+        "file": as_bob.get(f"/collections/101/runs/1/files/{FILE}"),
+        "secret": as_bob.post("/profile/keys", {"name": "cron"}),
+        "file for a script": client.get(f"/api/v1/results/101/1/{FILE}", headers=key),
+        "refused script": client.get("/api/v1/results/101/1/nothing", headers=key),
+        "static file": client.get("/static/sheet.css"),
+        "refused host": client.get("/", headers={"host": "evil.example"}),
+        "health": client.get("/healthz"),
+    }
+    yield found
+    sheet.unlink()
+    for answer in found.values():
+        answer.close()
+
+
+def test_each_answer_may_be_kept_by_whom_it_is_for(answers: dict[str, HttpResponse]) -> None:
+    """A signed-in person's pages are asked for again each time, also those that refuse something."""
+    said = {name: answer.get("Cache-Control") for name, answer in answers.items()}
+    never = "max-age=0, no-cache, no-store, must-revalidate, private"
+    assert said == {
+        "page": FOR_ONE_PERSON,
+        "fragment": FOR_ONE_PERSON,
+        "redirect": FOR_ONE_PERSON,
+        "missing page": FOR_ONE_PERSON,
+        "refused form": FOR_ONE_PERSON,
+        "pull.py": "private",
+        "file": "private",
+        "secret": never,
+        "file for a script": "private",
+        "refused script": "no-store",
+        "static file": "max-age=60, public",
+        "refused host": None,
+        "health": None,
+    }
+
+
+def test_no_other_site_may_embed_an_answer(answers: dict[str, HttpResponse]) -> None:
+    assert {answer["Cross-Origin-Resource-Policy"] for answer in answers.values()} == {"same-origin"}
+
+
+def test_no_page_may_use_the_camera_or_the_like(answers: dict[str, HttpResponse]) -> None:
+    (policy,) = {answer["Permissions-Policy"] for answer in answers.values()}
+    assert {"camera=()", "geolocation=()", "microphone=()", "payment=()"} <= set(policy.split(", "))
