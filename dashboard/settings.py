@@ -80,7 +80,7 @@ if not re.fullmatch(r"(?a)(https?://\w[\w.-]*(:\d+)?)?", PUBLIC_URL):
     )
 _public = urlsplit(PUBLIC_URL)
 
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *([_public.hostname] if _public.hostname else [])]
+ALLOWED_HOSTS = [_public.hostname] if _public.hostname else ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 
 # A Secure cookie is not sent back over plain HTTP, so these follow the scheme of PUBLIC_URL.
@@ -94,11 +94,21 @@ IS_BEHIND_A_PROXY = _https or DELIVERY == "nginx"
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if IS_BEHIND_A_PROXY else 0
 # The API refuses plain HTTP instead: after a redirect, a script would go on sending its key unencrypted.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^api/"]
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
-SECURE_HSTS_PRELOAD = _https
+
+# What browsers open by HTTPS alone for a year: the host of PUBLIC_URL, on every port, and more where asked.
+HSTS = env.str("HSTS", default="") or "host"
+if HSTS not in {"off", "host", "subdomains", "preload"}:
+    raise ImproperlyConfigured(f"HSTS is {HSTS!r}; it must be off, host, subdomains or preload.")
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https and HSTS != "off" else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS in {"subdomains", "preload"}
+SECURE_HSTS_PRELOAD = HSTS == "preload"
+
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
+# Browsers accept a name that begins with __Host- from this host alone, and only over HTTPS.
+_cookie_prefix = "__Host-" if _https else ""
+SESSION_COOKIE_NAME = f"{_cookie_prefix}sessionid"
+CSRF_COOKIE_NAME = f"{_cookie_prefix}csrftoken"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -149,6 +159,7 @@ MIDDLEWARE = [
     "collections_app.views.packed.PackedPages",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "collections_app.views.cookies.accept_old_names",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -313,6 +324,8 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-SILENCED_SYSTEM_CHECKS: list[str] = []
+# W005 and W021 ask for HSTS of all subdomains, and for preloading. Only the owner of the domain knows whether
+# each of its hosts speaks HTTPS; HSTS says so.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 LOGGING = logs.config(for_people=DEBUG or sys.stderr.isatty())

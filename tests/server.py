@@ -69,7 +69,7 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
     knobs = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
     knobs |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS", "METRICS_TOKEN", "PROMETHEUS_MULTIPROC_DIR"}
     knobs |= {"DATABASE_URL"}
-    knobs |= {"RESULTS_STORAGE_URL", "DELIVERY"}
+    knobs |= {"RESULTS_STORAGE_URL", "DELIVERY", "HSTS"}
     knobs |= {"PYTHONDONTWRITEBYTECODE"}  # each process would compile the whole site
     inherited = {name: value for name, value in os.environ.items() if name not in knobs}
     settings = {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "DATA_DIR": str(data_dir)}

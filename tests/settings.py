@@ -23,6 +23,7 @@ for _knob in (
     "DATABASE_URL",
     "RESULTS_STORAGE_URL",
     "DELIVERY",
+    "HSTS",
 ):
     os.environ.pop(_knob, None)
 os.environ["DATA_DIR"] = _folder

@@ -45,19 +45,31 @@ def test_by_default_only_this_machine_is_answered_over_plain_http(read: Any) -> 
 def test_an_https_address_turns_everything_to_https(read: Any) -> None:
     settings = read(PUBLIC_URL="https://results.example.com/")
     assert settings["PUBLIC_URL"] == "https://results.example.com"
-    assert "results.example.com" in settings["ALLOWED_HOSTS"]
+    assert settings["ALLOWED_HOSTS"] == ["results.example.com"]
     assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://results.example.com"]
     assert settings["SECURE_SSL_REDIRECT"]
     assert settings["SESSION_COOKIE_SECURE"]
     assert settings["CSRF_COOKIE_SECURE"]
-    assert settings["SECURE_HSTS_SECONDS"] > 0
+    assert settings["SESSION_COOKIE_NAME"] == "__Host-sessionid"
+    assert settings["CSRF_COOKIE_NAME"] == "__Host-csrftoken"
 
 
 def test_a_plain_http_address_keeps_cookies_that_a_browser_sends_back(read: Any) -> None:
     settings = read(PUBLIC_URL="http://results.lan:8000")
-    assert "results.lan" in settings["ALLOWED_HOSTS"]
+    assert settings["ALLOWED_HOSTS"] == ["results.lan"]
     assert not settings["SESSION_COOKIE_SECURE"]
+    assert settings["SESSION_COOKIE_NAME"] == "sessionid"
+    assert settings["CSRF_COOKIE_NAME"] == "csrftoken"
     assert settings["SECURE_HSTS_SECONDS"] == 0
+
+
+def test_an_hsts_that_is_none_is_said_in_one_sentence(read: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="HSTS is 'yes'; it must be off, host, subdomains or pre"):
+        read(HSTS="yes")
+
+
+def test_every_deploy_check_is_made_but_those_about_other_hosts_of_the_domain(read: Any) -> None:
+    assert read()["SILENCED_SYSTEM_CHECKS"] == ["security.W005", "security.W021"]
 
 
 @pytest.mark.parametrize(
@@ -193,12 +205,16 @@ def test_a_mail_server_that_is_none_is_said_in_one_sentence(read: Any, url: str)
 class TestBehindAProxyThatSpeaksTls:
     @pytest.fixture(autouse=True)
     def https(self, settings: Settings, read: Any) -> None:
-        production = read(PUBLIC_URL="https://results.example.com")
+        self.use(settings, read(PUBLIC_URL="https://results.example.com"))
+
+    def use(self, settings: Settings, production: dict[str, Any]) -> None:
         for name in (
             "ALLOWED_HOSTS",
             "SECURE_SSL_REDIRECT",
             "SECURE_PROXY_SSL_HEADER",
             "SECURE_HSTS_SECONDS",
+            "SECURE_HSTS_INCLUDE_SUBDOMAINS",
+            "SECURE_HSTS_PRELOAD",
         ):
             setattr(settings, name, production[name])
 
@@ -212,7 +228,31 @@ class TestBehindAProxyThatSpeaksTls:
             "/healthz", headers={"host": "results.example.com", "x-forwarded-proto": "https"}
         )
         assert answer.status_code == 200
-        assert "Strict-Transport-Security" in answer.headers
+
+    @pytest.mark.parametrize(
+        ("hsts", "header"),
+        [
+            ("", "max-age=31536000"),
+            ("host", "max-age=31536000"),
+            ("subdomains", "max-age=31536000; includeSubDomains"),
+            ("preload", "max-age=31536000; includeSubDomains; preload"),
+            ("off", None),
+        ],
+    )
+    def test_other_hosts_of_the_domain_keep_plain_http_unless_told_otherwise(
+        self, settings: Settings, read: Any, hsts: str, header: str | None
+    ) -> None:
+        self.use(settings, read(PUBLIC_URL="https://nas.local:8443", HSTS=hsts))
+        headers = {"host": "nas.local:8443", "x-forwarded-proto": "https"}
+        answer = Client().get("/accounts/login/", headers=headers)
+        assert answer.headers.get("Strict-Transport-Security") == header
+
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]"])
+    def test_by_the_name_of_this_machine_it_answers_monitors_alone(self, host: str) -> None:
+        headers = {"host": host, "x-forwarded-proto": "https"}
+        asked = {path: Client().get(path, headers=headers).status_code for path in ("/healthz", "/metrics")}
+        assert asked == {"/healthz": 200, "/metrics": 404}  # without a token
+        assert Client().get("/accounts/login/", headers=headers).status_code == 400
 
     def test_the_health_check_needs_no_https(self) -> None:
         assert Client().get("/healthz", headers={"host": "localhost"}).status_code == 200

@@ -36,7 +36,7 @@ def observe(get_response: GetResponse) -> GetResponse:
         clear_contextvars()
         bind_contextvars(request_id=request_id)
         if request.path_info in PROBES:
-            request.META["HTTP_HOST"] = "localhost"
+            request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0]
         answer = get_response(request)
         answer.headers[HEADER] = request_id
         route = _route(request)
