@@ -155,7 +155,7 @@ MIDDLEWARE = [
     "collections_app.observability.requests.observe",
     "collections_app.views.headers.add_headers",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "dashboard.static_files.StaticFiles",
     "collections_app.views.packed.PackedPages",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
