@@ -56,7 +56,7 @@ def test_the_ids_of_an_address_are_integers(document: dict[str, Any]) -> None:
 
 def test_every_answer_is_declared(document: dict[str, Any]) -> None:
     assert list(document["paths"][LIST]["post"]["responses"]) == ["200"]
-    answers = ["200", "206", "304", "401", "403", "404", "405", "412", "416", "429", "502", "504"]
+    answers = ["200", "206", "304", "401", "403", "404", "405", "412", "416", "429", "502", "503", "504"]
     of_a_run = {path: ["409"] if path.startswith(RUN) else [] for path in [FILE, *RUN_FILES, *RECORDS]}
     for path in [FILE, *RUN_FILES]:
         assert list(document["paths"][path]["get"]["responses"]) == [*answers, *of_a_run[path]]
@@ -89,8 +89,8 @@ def test_every_example_is_as_declared(document: dict[str, Any]) -> None:
                     for example in examples(answer["content"]):
                         codes.append(example["code"])
                         {200: Runs, 202: NotYet}.get(example["code"], Failure).model_validate(example)
-    of_a_file = [401, 403, 404, 405, 429, 502, 504]
-    of_the_list = [200, 400, 401, 403, 405, 413, 502, 504]
+    of_a_file = [401, 403, 404, 405, 429, 502, 503, 504]
+    of_the_list = [200, 400, 401, 403, 405, 413, 502, 503, 504]
     of_runs = [*of_a_file, *[*of_a_file, 409, *of_a_file] * 2]
     of_records = [*of_a_file, 202, 400, 500, 409, *of_a_file, 202, 400, 500]
     of_selections = [*of_a_file, 400] * len(SELECTIONS)

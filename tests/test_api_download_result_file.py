@@ -15,7 +15,7 @@ from collections_app.access import NOT_YOURS
 from collections_app.api import files
 from collections_app.api.documentation import Failure
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
-from collections_app.sources import SourceTimeout, SourceUnavailable
+from collections_app.sources import SourceBusy, SourceTimeout, SourceUnavailable
 from tests.conftest import content
 from tests.results import (
     make_failed_run,
@@ -268,6 +268,20 @@ def test_a_failure_on_our_side_is_told_without_details(
     assert answer[0] == code
     assert "socket 7" not in answer[1]
     assert ("socket 7" in caplog.text) == (code in {500, 503})
+
+
+def test_an_account_that_asks_not_to_be_called_is_a_503_that_says_for_how_long(
+    fetch: Fetch, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(file: ResultFile) -> None:
+        raise SourceBusy("It is busy. Try again in 30 seconds.", 30)
+
+    monkeypatch.setattr(files, "deliverable", busy)
+    for method in ("GET", "HEAD"):
+        answer = fetch(f"101/1/{PAGE}", method=method)
+        assert answer.headers["Retry-After"] == "30"
+        assert answer.status_code == 503
+    assert refused(fetch(f"101/1/{PAGE}")) == (503, "It is busy. Try again in 30 seconds.")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])

@@ -20,7 +20,7 @@ from collections_app.access import NOT_YOURS
 from collections_app.api import runs
 from collections_app.api.documentation import Failure, Runs
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
-from collections_app.sources import SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.rows import PAGE
 from collections_app.sources.upstream import Listing
 from tests.results import (
@@ -32,7 +32,7 @@ from tests.results import (
     make_run_of_pages,
     records,
 )
-from tests.upstream import ListedRuns, lists, make_account, make_remote_collection, remote_run
+from tests.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 ADDRESS = "/api/v1/schedules/collections/results/download/"
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
@@ -317,6 +317,28 @@ def test_where_it_never_answered_the_caller_is_told(
 ) -> None:
     listed_there.problem = SourceUnavailable("MultiCartAPI does not answer.")
     assert refused(call({"collection_id": connected.pk})) == (502, "MultiCartAPI does not answer.")
+
+
+def test_where_it_asks_not_to_be_called_the_caller_is_told_for_how_long(
+    client: Client, bobs_key: str, connected: Collection, listed_there: ListedRuns
+) -> None:
+    reason = "The account “Main” is receiving too many requests. Try again in 30 seconds."
+    listed_there.problem = SourceBusy(reason, 30)
+    with time_machine.travel(NOON, tick=False):
+        answers = [
+            client.post(
+                ADDRESS,
+                json.dumps({"collection_id": connected.pk}),
+                content_type="application/json",
+                headers={"x-api-key": bobs_key},
+            )
+            for _ in range(2)
+        ]
+    for answer in answers:
+        assert answer.status_code == 200
+        assert refused(answer.json()) == (503, reason)
+        assert answer.headers["Retry-After"] == "30"
+    assert len(listed_there.calls) == 1
 
 
 def test_where_it_is_late_for_the_first_list_the_caller_is_told(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from collections_app.management.commands import mirror as command
 from collections_app.models import Collection, Run, Team
 from collections_app.result_sets.new_file import NewFile
-from collections_app.sources import SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from tests.mirrors import Files, pretend
 from tests.results import stored_bytes
 from tests.upstream import (
@@ -174,6 +174,17 @@ class TestWhatGoesWrong:
         refused("AU Laptops")
         assert len(files.opened) == 3
         assert capsys.readouterr().err.count("It is down.") == 3
+
+    def test_an_account_that_asks_not_to_be_called_is_not_called(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def busy(name: str) -> None:
+            raise SourceBusy("It is busy. Try again in 30 seconds.", 30)
+
+        files.on_open = busy
+        refused("AU Laptops")
+        assert len(files.opened) == 1
+        assert capsys.readouterr().err == "Run 1: It is busy. Try again in 30 seconds.\n"
 
     def test_a_run_that_another_one_copies(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
         Run.objects.filter(number=1).update(lease_expires_at=timezone.now() + timedelta(seconds=30))

@@ -504,10 +504,18 @@ class TestNetworks:
     ) -> None:
         waited: list[float] = []
         monkeypatch.setattr(pull.time, "sleep", waited.append)
-        answers = iter([(429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "99999"}, b"")])
+        refusal = json.dumps({"code": 503, "data": "Try again in 5 seconds.", "status": 0}).encode()
+        answers = iter(
+            [
+                (200, {"Retry-After": "5"}, refusal),  # the list's own way to refuse
+                (429, {"Retry-After": "7"}, b""),
+                (503, {"Retry-After": "99999"}, b""),
+                (503, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}, b""),
+            ]
+        )
         api.instead = lambda asked: next(answers, None)
         assert do_pull() == 0
-        assert waited == [7, 120]
+        assert waited == [5, 7, 120, 120]
 
     @pytest.mark.parametrize("what", ["has_lengths", "has_etags", "has_ranges"])
     def test_where_nothing_can_be_resumed_a_broken_connection_begins_anew(

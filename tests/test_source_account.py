@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from collections_app.models import Collection, FileKind, ResultFile, Team
-from collections_app.sources import SourceUnavailable, account, deliverable, rows, source_of
+from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, rows, source_of
 from tests.upstream import (
+    NOON,
     ListedRuns,
     lists,
     make_account,
@@ -79,6 +81,32 @@ def test_a_problem_is_told_with_the_age_of_what_is_known(collection: Collection,
     listed.problem = DOWN
     freshness = source_of(collection).refresh(collection, deadline=SOON)
     assert (freshness.as_of, freshness.problem) == (known_as_of, str(DOWN))
+
+
+def test_an_account_that_asks_not_to_be_called_is_left_alone_for_that_long(
+    collection: Collection, listed: ListedRuns
+) -> None:
+    source = source_of(collection)
+    with time_machine.travel(NOON, tick=False) as clock:
+        listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
+        for seconds_left in (40, 21, 2):
+            freshness = source.refresh(collection, deadline=SOON)
+            assert (freshness.problem, freshness.retry_after) == (str(listed.problem), seconds_left)
+            assert isinstance(freshness.error, SourceBusy)
+            clock.shift(19)
+        assert len(listed.calls) == 1
+        listed.problem = None
+        freshness = source.refresh(collection, deadline=SOON)
+        assert (freshness.problem, freshness.retry_after, freshness.error) == ("", None, None)
+
+
+def test_so_it_is_for_older_runs(collection: Collection, listed: ListedRuns) -> None:
+    make_remote_run(collection, 2)
+    noted(collection, seconds_ago=60, has_older=True)
+    listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
+    for _ in range(2):
+        assert source_of(collection).reach_back(collection, deadline=SOON).retry_after in {39, 40}
+    assert len(listed.calls) == 1
 
 
 def test_older_runs_are_asked_for_only_where_there_are_any(

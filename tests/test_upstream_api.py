@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import requests
 import responses
+import time_machine
 from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from collections_app.models import Account, Collection, FileKind, Kind, Team
 from collections_app.sources import http
-from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs, try_key
 from tests.upstream import KEY
 
@@ -445,7 +446,7 @@ def test_a_page_of_products_does_not_pass_for_the_list_of_a_category(
         (403, "may not see this collection"),
         (404, "has no such collection"),
         (409, "no list of runs"),
-        (429, "asked too often"),
+        (429, "too many requests"),
         (500, "trouble of its own (code 500)"),
         (599, "trouble of its own (code 599)"),
         ("401", "refuses the key"),
@@ -475,7 +476,7 @@ def test_a_refusal_under_http_200_has_a_sentence_of_ours(
         (401, "refuses the key"),
         (403, "may not see"),
         (404, "Check its base address"),
-        (429, "asked too often"),
+        (429, "too many requests"),
         (500, "trouble of its own"),
         (503, "trouble of its own"),
         (301, "another address"),
@@ -523,6 +524,76 @@ def test_an_answer_is_not_read_beyond_its_cap(
 ) -> None:
     monkeypatch.setattr(http, "MAX_JSON_BYTES", 1000)
     assert "too much" in problem_of(vendor, json=envelope("x" * 1000))
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds", "wait"),
+    [
+        ("30", 30, "30 seconds"),
+        (" 1 ", 1, "1 second"),
+        ("0", 1, "1 second"),
+        ("300", 300, "5 minutes"),
+        ("Sat, 20 Jun 2026 12:00:45 GMT", 45, "45 seconds"),
+        ("Saturday, 20-Jun-26 12:02:01 GMT", 121, "3 minutes"),
+        ("Sat, 20 Jun 2026 11:00:00 GMT", 1, "1 second"),
+        ("Sat, 20 Jun 2099 11:00:00 GMT", 3600, "60 minutes"),
+        ("86400", 3600, "60 minutes"),
+        ("9" * 18, 3600, "60 minutes"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("busy", "words"),
+    [
+        ({"status": 429}, "is receiving too many requests"),
+        ({"json": {"code": 429, "data": "slow down", "status": 0}}, "is receiving too many requests"),
+        ({"status": 503}, "is not available at the moment"),
+        ({"json": {"code": 503, "data": "later", "status": 0}}, "is not available at the moment"),
+    ],
+    ids=str,
+)
+def test_an_account_that_says_when_to_call_again_is_called_once_and_understood(
+    vendor: responses.RequestsMock,
+    busy: dict[str, Any],
+    words: str,
+    retry_after: str,
+    seconds: int,
+    wait: str,
+) -> None:
+    vendor.post(LIST, **busy, headers={"Retry-After": retry_after})
+    with (
+        time_machine.travel(datetime(2026, 6, 20, 12, tzinfo=UTC), tick=False),
+        pytest.raises(SourceBusy) as raised,
+    ):
+        list_runs(collection(), skip=0, limit=5, seconds=5)
+    assert raised.value.retry_after == seconds
+    assert str(raised.value) == f"The account “Main” {words}. Try again in {wait}."
+    assert len(vendor.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "nonsense", [None, "", "soon", "-1", "1.5", "1e3", "9" * 19, "²", "Sat, 99 Jun 2026"]
+)
+def test_too_many_requests_without_a_time_are_a_minute_and_503_is_trouble(
+    vendor: responses.RequestsMock, nonsense: str | None
+) -> None:
+    headers = {} if nonsense is None else {"Retry-After": nonsense}
+    vendor.post(LIST, status=429, headers=headers)
+    with pytest.raises(SourceBusy, match="Try again in 60 seconds") as raised:
+        list_runs(collection(), skip=0, limit=5, seconds=5)
+    assert raised.value.retry_after == 60
+    vendor.reset()
+    assert "trouble of its own" in problem_of(vendor, status=503, headers=headers)
+    assert len(vendor.calls) == 3
+
+
+@pytest.mark.parametrize(
+    "trouble", [{"status": 500}, {"json": {"code": 500, "data": "no", "status": 0}}], ids=str
+)
+def test_an_account_that_fails_is_called_once(
+    vendor: responses.RequestsMock, trouble: dict[str, Any]
+) -> None:
+    assert "trouble of its own (code 500)" in problem_of(vendor, **trouble)
+    assert len(vendor.calls) == 1
 
 
 def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> None:
@@ -616,7 +687,7 @@ def test_a_key_is_taken_by_a_server_that_knows_whose_it_is(
     [
         ({"json": {"code": 401, "data": "no", "status": 0}}, "refuses the key"),
         ({"json": {"code": 402, "data": "no", "status": 0}}, "payment is due"),
-        ({"json": {"code": 429, "data": "no", "status": 0}}, "asked too often"),
+        ({"json": {"code": 429, "data": "no", "status": 0}}, "too many requests"),
         ({"json": {"code": 500, "data": "no", "status": 0}}, "trouble of its own"),
         ({"json": {"data": "no", "status": 0}}, "no list of runs"),
         ({"status": 401, "body": "no"}, "refuses the key"),

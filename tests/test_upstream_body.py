@@ -1,7 +1,7 @@
 """A file at an account: its size, its bytes, and every answer that is not what was asked for."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from collections_app.models import Account, ResultFile, Team
 from collections_app.sources import http
-from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.base import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, size_of
 from tests.faults import FileServer, random_bytes
@@ -152,10 +152,12 @@ def test_where_the_range_is_ignored_the_bytes_before_are_skipped(
         (answer(301, Location="https://evil.example/"), SourceUnavailable),
         (answer(307, Location=URL), SourceUnavailable),
         (answer(416), SourceUnavailable),
-        (answer(429), SourceUnavailable),
+        (answer(429), SourceBusy),
+        (answer(429, Retry_After="30"), SourceBusy),
         (answer(500), SourceUnavailable),
         (answer(502), SourceUnavailable),
         (answer(503), SourceUnavailable),
+        (answer(503, Retry_After="30"), SourceBusy),
         (answer(504), SourceTimeout),
         (answer(201), SourceUnavailable),
         (answer(206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"), SourceUnavailable),
@@ -187,6 +189,46 @@ def test_what_is_not_the_file_is_refused_before_anything_is_sent(
     line = caplog.messages[-1]
     assert line.startswith(f"upstream file failed: account={file.run.collection.account_id} collection=")
     assert f"file={file.pk} problem={raised.value} cause=" in line
+
+
+@pytest.mark.parametrize(
+    ("refusal", "calls"),
+    [
+        (answer(500), 1),
+        (answer(429, Retry_After="30"), 1),
+        (answer(503, Retry_After="30"), 1),
+        (answer(502), 3),
+        (answer(503), 3),
+        (answer(504), 3),
+        ({"body": requests.ConnectionError()}, 3),
+    ],
+    ids=shortly,
+)
+@pytest.mark.parametrize("ask", [size_of, opened])
+def test_only_what_may_pass_at_once_is_asked_for_again(
+    vendor: responses.RequestsMock,
+    file: ResultFile,
+    ask: Callable[[ResultFile], object],
+    refusal: dict[str, Any],
+    calls: int,
+) -> None:
+    vendor.head(URL, **refusal)
+    vendor.get(URL, **refusal)
+    with pytest.raises(SourceUnavailable):
+        ask(file)
+    assert len(vendor.calls) == calls
+
+
+def test_a_file_of_an_account_that_is_busy_says_when_to_try_again(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
+    vendor.get(URL, **answer(429, Retry_After="30"))
+    with pytest.raises(SourceBusy) as raised:
+        opened(file)
+    assert str(raised.value) == (
+        "The account “Main” is receiving too many requests. Try again in 30 seconds."
+    )
+    assert raised.value.retry_after == 30
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
@@ -300,7 +342,8 @@ def test_an_empty_file_has_no_bytes(vendor: responses.RequestsMock, file: Result
         (answer(401), SourceUnavailable),
         (answer(404), ResultNotFound),
         (answer(302), SourceUnavailable),
-        (answer(429), SourceUnavailable),
+        (answer(429, Retry_After="30"), SourceBusy),
+        (answer(503, Retry_After="30"), SourceBusy),
         (answer(500), SourceUnavailable),
         (answer(503), SourceUnavailable),
         (answer(504), SourceTimeout),

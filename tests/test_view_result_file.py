@@ -7,7 +7,7 @@ from django.core.files.storage import storages
 from django.test import Client
 
 from collections_app.models import Collection, ResultFile
-from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 from tests.html import links
 from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_bytes
 
@@ -124,6 +124,17 @@ def test_a_source_in_trouble_is_told_apart_from_a_missing_file(
     assert answer.status_code == status
     assert str(error) in answer.content.decode()
     assert "Content-Disposition" not in answer
+
+
+def test_an_account_that_asks_not_to_be_called_is_a_503_that_says_for_how_long(
+    as_bob: Client, page: ResultFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = SourceBusy("It is busy. Try again in 30 seconds.", 30)
+    monkeypatch.setattr("collections_app.sources.local.StoredBody.open", _raising(error))
+    answer = as_bob.get(FILES + quote(page.name))
+    assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+    assert str(error) in answer.content.decode()
+    assert "The account is busy" in answer.content.decode()
 
 
 def _raising(error: Exception) -> Callable[..., BinaryIO]:

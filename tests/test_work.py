@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import call_command
 from django.core.management.base import CommandError, SystemCheckError
 from django.db import OperationalError
@@ -27,13 +28,14 @@ from collections_app.management import worker as worker_module
 from collections_app.management.worker import Exporter, Pauses, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team
 from collections_app.result_sets import address
-from collections_app.sources import SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from dashboard import background
 from tests import databases
 from tests.mirrors import pretend
 from tests.results import make_ready_run, records
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.upstream import (
+    NOON,
     ListedRuns,
     lists,
     make_account,
@@ -161,6 +163,30 @@ class TestListing:
         assert "work refresh account=" in caplog.text
         assert "problem=It is down." in caplog.text
 
+    def test_an_account_that_asks_not_to_be_called_is_left_alone_with_all_its_collections(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        """By every process; one that doesn't know how long it asked for reads it in the tables."""
+        listed = lists(monkeypatch)
+        listed.problem = SourceBusy("It is busy. Try again in 5 minutes.", 300)
+        collections = [make_remote_collection(account, remote_id=remote_id) for remote_id in (7001, 7002)]
+        make_remote_run(collections[0], 1, ready=False)  # it would be listed again after a minute
+        worker = Worker()
+        with time_machine.travel(NOON, tick=False) as today:
+            worker.round()
+            assert len(listed.calls) == 1
+            for passed in (61, 238):
+                clock.now += passed
+                today.shift(passed)
+                worker.round()
+                assert collections[0] not in Worker()._due()
+            assert len(listed.calls) == 1
+            clock.now += 400
+            today.shift(400)
+            listed.problem = None
+            worker.round()
+        assert len(listed.calls) == 3
+
     def test_one_that_fails_does_not_keep_the_others_from_being_listed(
         self,
         account: Account,
@@ -249,6 +275,28 @@ class TestKeeping:
         assert not worker.round()
         clock.now += 61
         assert worker.round()
+        assert kept() == {1, 2}
+
+    def test_an_account_that_asks_not_to_be_called_gives_no_file_until_then(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        one, other = make_remote_collection(account), make_remote_collection(account, remote_id=7002)
+        files = pretend(monkeypatch, make_remote_run(one, 1), make_remote_run(other, 2))
+
+        def busy(name: str) -> None:
+            raise SourceBusy("It is busy. Try again in 5 minutes.", 300)
+
+        files.on_open = busy
+        keep(one, other)
+        worker = Worker()
+        for _ in range(3):
+            assert not worker.round()
+            clock.now += 99
+        assert len(files.opened) == 1
+        files.on_open = lambda name: None
+        clock.now += 300
+        while worker.round():
+            pass
         assert kept() == {1, 2}
 
     @pytest.mark.parametrize("error", [SourceUnavailable("It refuses."), OSError("There is no room.")])

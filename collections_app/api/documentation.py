@@ -162,7 +162,8 @@ LIST_RUN_RESULTS: dict[str, Any] = {
         "The HTTP status is always 200. How the call went is the `code` in the answer: 200, 400 (something "
         "is wrong with the body), 401 (no valid API key), 403 (not your collection), 405 (not called by "
         "POST), 413 (a body over 64 KiB), 500 (our fault), 503 (we are not ready just now), 502 or 504 "
-        "(the runs are those of an account at MultiCartAPI, which doesn't answer or is slow to)."
+        "(the runs are those of an account at MultiCartAPI, which doesn't answer or is slow to). It is 503 "
+        "as well if that account receives too many requests; then `Retry-After` has the seconds to wait."
     ),
     "response": {200: Runs | Failure},
     "openapi_extra": {
@@ -188,6 +189,10 @@ LIST_RUN_RESULTS: dict[str, Any] = {
                             "405": _failure(405, "Call this address by POST."),
                             "413": _failure(413, "The body is larger than 64 KiB."),
                             "502": _failure(502, "The account “Main” does not answer. Try again later."),
+                            "503": _failure(
+                                503,
+                                "The account “Main” is receiving too many requests. Try again in 30 seconds.",
+                            ),
                             "504": _failure(504, "MultiCartAPI is slow to answer."),
                         }
                     }
@@ -210,6 +215,7 @@ _FILE_ANSWERS: dict[Any, Any] = {
     416: None,
     429: Failure,
     502: Failure,
+    503: Failure,
     504: Failure,
 }
 _FILE_EXAMPLES: dict[Any, Any] = {
@@ -226,6 +232,7 @@ _FILE_EXAMPLES: dict[Any, Any] = {
         429, "This API key is being sent 100 files, the most at once for one. Wait until one has ended."
     ),
     502: _refusal(502, "The place where this file is kept does not answer. Try again later."),
+    503: _refusal(503, "The account “Main” is receiving too many requests. Try again in 30 seconds."),
     504: _refusal(504, "The place where this file is kept took too long to answer. Try again later."),
 }
 DOWNLOAD_RESULT_FILE: dict[str, Any] = {

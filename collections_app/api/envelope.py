@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 
 from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
-from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.vanished import tried_again
 
 logger = logging.getLogger(__name__)
@@ -89,15 +89,22 @@ def _refusal(error: Exception) -> Refused:  # noqa: PLR0911  # a line for each k
             return Refused(404, str(error))
         case TooManyStreams():
             return Refused(429, str(error), {"Retry-After": str(RETRY_AFTER_SECONDS)})
-        case SourceTimeout():
-            return Refused(504, "The place where this file is kept took too long to answer. Try again later.")
         case SourceUnavailable():
-            return Refused(502, "The place where this file is kept does not answer. Try again later.")
+            return _refusal_of_source(error)
     logger.error("The API failed", exc_info=error)
     if isinstance(error, OperationalError):
         reason = "The database can't be used just now. Try again in a moment."
         return Refused(503, reason, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     return Refused(500, "Something went wrong on our side. It was logged; try again later.")
+
+
+def _refusal_of_source(error: SourceUnavailable) -> Refused:
+    match error:
+        case SourceBusy():
+            return Refused(503, str(error), {"Retry-After": str(error.retry_after)})
+        case SourceTimeout():
+            return Refused(504, "The place where this file is kept took too long to answer. Try again later.")
+    return Refused(502, "The place where this file is kept does not answer. Try again later.")
 
 
 def _wrong_method(methods: tuple[str, ...]) -> Refused:

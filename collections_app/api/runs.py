@@ -13,7 +13,7 @@ from collections_app.api.body import integer, parse_object, read_body
 from collections_app.api.envelope import Refused, success
 from collections_app.models import Collection, FileKind, ResultFile, State
 from collections_app.models.runs import FileNames
-from collections_app.sources import LISTING_DEADLINE, source_of
+from collections_app.sources import LISTING_DEADLINE, SourceBusy, source_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -22,7 +22,10 @@ _LISTED = ("pk", "number", "state", "extracted", "total", "created_at", "updated
 
 
 def list_run_results(request: HttpRequest) -> HttpResponse:
-    """Answer with a part of a collection's runs, newest first. Raises Refused, PermissionDenied."""
+    """Answer with a part of a collection's runs, newest first.
+
+    Raises Refused, PermissionDenied, SourceBusy.
+    """
     body = read_body(request)
     member = caller(request)
     fields = parse_object(body)
@@ -37,13 +40,15 @@ def list_run_results(request: HttpRequest) -> HttpResponse:
 def _bring(collection: Collection, wanted: int) -> None:
     """Have the newest runs brought up to date, and older ones brought until there are as many as wanted.
 
-    Within twice the time for a list; then the rows that there are must do. Raises Refused where there are
-    none, and nobody knows whether there should be.
+    Within twice the time for a list; then the rows that there are must do. Raises Refused and SourceBusy
+    where there are none, and nobody knows whether there should be.
     """
     until = time.monotonic() + 2 * LISTING_DEADLINE.total_seconds()
     source = source_of(collection)
     freshness = source.refresh(collection, deadline=LISTING_DEADLINE)
-    if freshness.as_of is None and freshness.problem:
+    if isinstance(freshness.error, SourceBusy):
+        raise freshness.error
+    if freshness.error:
         raise Refused(504 if freshness.is_late else 502, freshness.problem)
     while freshness.has_older and not freshness.problem and collection.runs.count() < wanted:
         left = timedelta(seconds=until - time.monotonic())

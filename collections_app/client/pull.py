@@ -34,6 +34,7 @@ import zipfile
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -268,7 +269,8 @@ class Server:
         if not isinstance(envelope, dict) or "status" not in envelope:
             raise not_understood("list of runs")
         if not is_true(envelope["status"]):  # the vendor refuses with HTTP 200 too
-            problem = problem_of(integer(envelope.get("code")) or 0, text_of(envelope.get("data")))
+            code = integer(envelope.get("code")) or 0
+            problem = problem_of(code, text_of(envelope.get("data")), pause_of(answer))
             if isinstance(problem, Missing) and skip:
                 return []
             raise problem
@@ -321,7 +323,13 @@ def refusal_of(answer: Any) -> Problem:
 def pause_of(answer: Any) -> float | None:
     """Return for how many seconds the server asks us to wait."""
     text = answer.headers.get("Retry-After", "").strip()
-    return min(float(text), LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,9}", text) else None
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return min(float(text), LONGEST_PAUSE)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
 
 
 def json_of(answer: Any, what: str) -> Any:

@@ -18,7 +18,7 @@ from collections_app.models import Collection, Run, State
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.repair import fail_interrupted_runs
-from collections_app.sources import ResultNotFound, SourceUnavailable, rows
+from collections_app.sources import ResultNotFound, SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,11 @@ class Pauses:
         """Leave it alone for a time, in seconds at first, and for longer each time."""
         failures = self._failures[what, pk] = self._failures.get((what, pk), 0) + 1
         pause = min(first_pause * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
-        self._until[what, pk] = time.monotonic() + pause
+        self.leave_alone(what, pk, pause)
+
+    def leave_alone(self, what: str, pk: int, seconds: float) -> None:
+        """Leave it alone for so long, whether or not it failed."""
+        self._until[what, pk] = time.monotonic() + seconds
 
     def worked(self, what: str, pk: int) -> None:
         """Forget that it ever failed."""
@@ -105,7 +109,8 @@ class Worker:
             tried_at = collection.refresh_tried_at
             after = REFRESH_SOON_AFTER if collection.pk in soon else REFRESH_AFTER
             # A time to come is from before the clock was put back.
-            return tried_at is None or not timedelta(0) <= now - tried_at < after
+            is_old = tried_at is None or not timedelta(0) <= now - tried_at < after
+            return is_old and collection.retry_after is None
 
         paused = self._pauses.now("refresh")
         return [each for each in _connected() if each.pk not in paused and is_due(each)]
@@ -118,8 +123,12 @@ class Worker:
     def _carefully(self, what: str, collection: Collection, work: Callable[[Collection], bool]) -> bool:
         """Work for a collection. What fails is logged, and the collection left alone for a time."""
         clear_contextvars()
+        if collection.account_id in self._pauses.now("account"):
+            return False
         try:
             return work(collection)
+        except SourceBusy as error:
+            self._failed(what, collection, str(error), error.retry_after)
         except (SourceUnavailable, OSError) as error:
             self._failed(what, collection, str(error))
         except DatabaseError:
@@ -130,13 +139,17 @@ class Worker:
             self._pauses.failed(what, collection.pk)
         return False
 
-    def _failed(self, what: str, collection: Collection, problem: str) -> None:
+    def _failed(
+        self, what: str, collection: Collection, problem: str, retry_after: int | None = None
+    ) -> None:
         logger.warning(
             "work %s account=%s collection=%s problem=%s",
             *(what, collection.account_id, collection.pk, problem),
         )
         self.has_failed = True
         self._pauses.failed(what, collection.pk)
+        if retry_after is not None and collection.account_id is not None:
+            self._pauses.leave_alone("account", collection.account_id, retry_after)
 
     def _refresh(self, collection: Collection) -> bool:
         tried_at = collection.refresh_tried_at
@@ -149,7 +162,7 @@ class Worker:
     def _note_how_it_went(self, what: str, collection: Collection) -> bool:
         collection.refresh_from_db()
         if collection.refresh_problem:
-            self._failed(what, collection, collection.refresh_problem)
+            self._failed(what, collection, collection.refresh_problem, collection.retry_after)
             return False
         self._pauses.worked(what, collection.pk)
         return True

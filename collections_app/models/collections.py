@@ -1,5 +1,6 @@
 """Collections: named scrape jobs of a team."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -91,6 +92,7 @@ class Collection(models.Model):
     remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
     # What is known of the account's list of runs: how old it is, why it isn't newer, and whether it goes on.
     refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # In the future if the account asked not to be called before.
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
@@ -126,6 +128,14 @@ class Collection(models.Model):
         if "name" in (kwargs.get("update_fields") or ()):
             kwargs["update_fields"] = [*kwargs["update_fields"], "search_name"]
         super().save(*args, **kwargs)
+
+    @property
+    def retry_after(self) -> int | None:
+        """For how many seconds its account asks not to be called; None if it doesn't."""
+        if not (self.refresh_problem and self.refresh_tried_at):
+            return None
+        seconds = math.ceil((self.refresh_tried_at - timezone.now()).total_seconds())
+        return seconds if 0 < seconds <= Account.LONGEST_RETRY_AFTER else None  # else the clock was put back
 
     @property
     def is_category(self) -> bool:

@@ -10,6 +10,7 @@ from collections_app.sources.base import (
     Freshness,
     ResultNotFound,
     ResultSource,
+    SourceBusy,
     SourceTimeout,
     SourceUnavailable,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "Freshness",
     "ResultNotFound",
     "ResultSource",
+    "SourceBusy",
     "SourceTimeout",
     "SourceUnavailable",
     "deliverable",
@@ -63,6 +65,6 @@ def latest_run(collection: Collection) -> Run:
     Raises NotDownloadable where there is none, SourceUnavailable and SourceTimeout where nobody knows.
     """
     freshness = source_of(collection).refresh(collection, deadline=LISTING_DEADLINE)
-    if freshness.as_of is None and freshness.problem:
-        raise (SourceTimeout if freshness.is_late else SourceUnavailable)(freshness.problem)
+    if freshness.error:
+        raise freshness.error
     return collection.runs.latest_ready()

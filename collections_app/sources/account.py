@@ -98,6 +98,7 @@ def _known(collection: Collection) -> Freshness:
         as_of=collection.refreshed_at,
         problem=collection.refresh_problem,
         has_older=collection.has_older_runs,
+        retry_after=collection.retry_after,
     )
 
 

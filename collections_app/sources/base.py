@@ -24,6 +24,14 @@ class SourceTimeout(SourceUnavailable):
     """The source took too long. Answered with 504."""
 
 
+class SourceBusy(SourceUnavailable):
+    """The source asks not to be called for some seconds. Answered with 503 and Retry-After."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Body(Protocol):
     """The bytes of a file, wherever they are."""
 
@@ -88,6 +96,16 @@ class Freshness:
     problem: str = ""  # why they are not newer, in one plain sentence
     has_older: bool = False  # the source has runs that are older than all rows
     is_late: bool = False  # the problem is that the source took too long
+    retry_after: int | None = None  # the seconds for which the source asks not to be called
+
+    @property
+    def error(self) -> SourceUnavailable | None:
+        """What to raise if no rows are known because of the problem."""
+        if self.as_of is not None or not self.problem:
+            return None
+        if self.retry_after is not None:
+            return SourceBusy(self.problem, self.retry_after)
+        return SourceTimeout(self.problem) if self.is_late else SourceUnavailable(self.problem)
 
 
 class ResultSource(Protocol):

@@ -4,6 +4,7 @@ import errno
 import http.client
 import io
 import logging
+import math
 import os
 import re
 import socket
@@ -20,11 +21,13 @@ from typing import Any, NoReturn, TypeVar
 import requests
 import urllib3
 from django.conf import settings
+from django.utils.http import parse_http_date_safe
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.exceptions import SSLError as TlsError
 
+from collections_app.models import Account
 from collections_app.observability import metrics
 from collections_app.serving import ClientLeft, check_client, is_stopping
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
@@ -61,6 +64,7 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 logger = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"(https?)://([\w.-]+)(?::([0-9]{1,5}))?(/[^?#\\]*)?", re.ASCII | re.IGNORECASE)
+_SECONDS = re.compile("[0-9]{1,18}", re.ASCII)
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 # How the figures call what goes wrong.
@@ -91,8 +95,24 @@ def place_of(url: str) -> Place | None:
 class Reply:
     """A whole answer."""
 
-    status: int
+    status_code: int
+    headers: Mapping[str, str]
     body: bytes
+
+
+def retry_after_of(headers: Mapping[str, str]) -> int | None:
+    """Return for how many seconds a server asks not to be called; None if it doesn't say."""
+    value = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(value):
+        seconds = int(value)
+    elif (moment := parse_http_date_safe(value)) is not None:
+        seconds = math.ceil(moment - time.time())
+    else:
+        return None
+    return min(max(seconds, 1), Account.LONGEST_RETRY_AFTER)
+
+
+Answer = TypeVar("Answer", Reply, requests.Response)
 
 
 class BrokenOff(ConnectionResetError):
@@ -171,7 +191,7 @@ class Server:
             raise SourceUnavailable(f"{self.name} has an address that can't be called.")
         return request
 
-    def _tried(self, call: Callable[[], T], deadline: float) -> T:
+    def _tried(self, call: Callable[[], Answer], deadline: float) -> Answer:
         # Whatever is asked here changes nothing, so asking twice does no harm.
         for pause in _PAUSES:
             if time.monotonic() + pause >= deadline:
@@ -182,7 +202,7 @@ class Server:
                 if isinstance(error, requests.Timeout | requests.exceptions.SSLError):
                     raise
             else:
-                if _status(answer) not in _PASSING_STATUSES:
+                if not _is_passing(answer):
                     return answer
                 if isinstance(answer, requests.Response):
                     answer.close()
@@ -200,7 +220,7 @@ class Server:
                         raise SourceUnavailable(f"{self.name} answered with too much.")
             except urllib3.exceptions.ProtocolError as error:
                 raise requests.ConnectionError(error) from None
-            return Reply(answer.status_code, b"".join(pieces))
+            return Reply(answer.status_code, answer.headers, b"".join(pieces))
 
     def _within(self, seconds: float, call: Callable[[], T]) -> T:
         # Looking up a host's name and trying its addresses one by one know no deadline: hence a thread,
@@ -218,8 +238,9 @@ class Server:
             return future.result(timeout=seconds)
 
 
-def _status(answer: object) -> int:
-    return answer.status if isinstance(answer, Reply) else getattr(answer, "status_code", 0)
+def _is_passing(answer: Reply | requests.Response) -> bool:
+    # A server that says when to call again means no earlier.
+    return answer.status_code in _PASSING_STATUSES and retry_after_of(answer.headers) is None
 
 
 class BodyStream(io.RawIOBase):

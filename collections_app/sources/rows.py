@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection as Several
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from collections_app.formats.file_names import CATEGORY_CSV, fitted, kept_name
 from collections_app.models import Collection, FileKind, NotConnected, ResultFile, Run, State
-from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs
 
 # One more than are shown at once: it tells whether there are more.
@@ -65,7 +65,7 @@ def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
         deeper = unfinished.keys() - passed - listed.keys()
         _search(collection, ask, {number: unfinished[number] for number in deeper})
     except (NotConnected, SourceUnavailable) as error:
-        note_problem(collection, str(error))
+        _note_error(collection, error)
 
 
 def reach_back(collection: Collection, *, seconds: float) -> None:
@@ -79,12 +79,18 @@ def reach_back(collection: Collection, *, seconds: float) -> None:
             if found >= PAGE:
                 return
     except (NotConnected, SourceUnavailable) as error:
-        note_problem(collection, str(error))
+        _note_error(collection, error)
 
 
-def note_problem(collection: Collection, problem: str) -> None:
-    """Note why the rows are not newer: one sentence for members."""
-    _note(collection, refresh_problem=problem[:_LONGEST_PROBLEM])
+def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:
+    """Note why the rows are not newer, in a sentence for members, and for how many seconds not to ask."""
+    tried_at = timezone.now() + timedelta(seconds=retry_after)
+    _note(collection, refresh_problem=problem[:_LONGEST_PROBLEM], refresh_tried_at=tried_at)
+
+
+def _note_error(collection: Collection, error: Exception) -> None:
+    retry_after = error.retry_after if isinstance(error, SourceBusy) else 0
+    note_problem(collection, str(error), retry_after=retry_after)
 
 
 class _Asking:
@@ -297,7 +303,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _note(collection: Collection, **notes: Any) -> None:
-    notes["refresh_tried_at"] = timezone.now()
+    notes.setdefault("refresh_tried_at", timezone.now())
     Collection.objects.filter(pk=collection.pk).update(**notes)
     for name, value in notes.items():
         setattr(collection, name, value)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,16 @@ import requests
 from collections_app.formats.file_names import CATEGORY_LIST
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
 from collections_app.serving import ClientLeft
-from collections_app.sources.base import ResultNotFound, SourceTimeout, SourceUnavailable
-from collections_app.sources.http import MOST_BYTES, TOO_LARGE, BodyStream, Reply, Server, place_of
+from collections_app.sources.base import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.sources.http import (
+    MOST_BYTES,
+    TOO_LARGE,
+    BodyStream,
+    Reply,
+    Server,
+    place_of,
+    retry_after_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +49,15 @@ _PROBLEMS = {
     404: "{who} has no such collection.",
     405: "{who} did not understand the question. Check its base address.",
     413: "{who} did not understand the question. Check its base address.",
-    429: "{who} was asked too often. Try again in a few minutes.",
 }
 _OWN_TROUBLE = "{who} has trouble of its own (code {code}). Try again later."
 _NONSENSE = (
     "{who} answered with something that is no list of runs. Check its base address, or try again later."
 )
 _MOVED = "{who} sends us to another address, which we don't follow. Check its base address."
+_TOO_MANY_REQUESTS = "{who} is receiving too many requests. Try again in {wait}."
+_NOT_AVAILABLE = "{who} is not available at the moment. Try again in {wait}."
+_RETRY_AFTER = 60  # seconds, if there are too many requests and the account doesn't say for how long
 _ANSWERS_TO_A_KNOWN_KEY = {400, 403, 404}
 
 
@@ -124,14 +135,14 @@ def try_key(base_url: str, key: str, *, seconds: float) -> None:
         server = _server_with(key, f"The server {host}".strip(), base_url)
         # Any collection will do: whether it may be seen, a server says only to a key that it knows.
         reply = _ask_for_runs(server, 1, skip=0, limit=1, seconds=seconds)
-        if reply.status in {401, 403}:
+        if reply.status_code in {401, 403}:
             raise SourceUnavailable(f"{server.name} refuses the key.")
         envelope = _envelope_of(reply, server.name)
         code = _code_of(envelope, reply)
         if code == 401:  # noqa: PLR2004
             raise SourceUnavailable(f"{server.name} refuses the key.")
         if not envelope["status"] and code not in _ANSWERS_TO_A_KNOWN_KEY:
-            _refuse(code, server.name)
+            _refuse(code, reply, server.name)
 
 
 def try_collection(collection: Collection, *, seconds: float) -> None:
@@ -155,7 +166,7 @@ def _ask_for_runs(server: Server, remote_id: int, *, skip: int, limit: int, seco
 def _data_of(reply: Reply, who: str) -> list[object]:
     envelope = _envelope_of(reply, who)
     if not envelope["status"]:
-        _refuse(_code_of(envelope, reply), who)
+        _refuse(_code_of(envelope, reply), reply, who)
     data = envelope.get("data")
     if not isinstance(data, list):
         raise SourceUnavailable(_NONSENSE.format(who=who))
@@ -164,7 +175,7 @@ def _data_of(reply: Reply, who: str) -> list[object]:
 
 def _envelope_of(reply: Reply, who: str) -> dict[str, Any]:
     """Return the object that everything comes in, whose `status` is made 1 or 0."""
-    if 300 <= reply.status < 400:  # noqa: PLR2004
+    if 300 <= reply.status_code < 400:  # noqa: PLR2004
         raise SourceUnavailable(_MOVED.format(who=who))
     try:
         envelope = json.loads(reply.body)
@@ -172,15 +183,15 @@ def _envelope_of(reply: Reply, who: str) -> dict[str, Any]:
         envelope = None
     if not isinstance(envelope, dict) or "status" not in envelope:
         # A 404 without an envelope is about the address, not about a collection.
-        if reply.status in {200, 404}:
+        if reply.status_code in {200, 404}:
             raise SourceUnavailable(_NONSENSE.format(who=who))
-        _refuse(reply.status, who)
-    return {**envelope, "status": int(_is_true(envelope["status"]) and _is_good(reply.status))}
+        _refuse(reply.status_code, reply, who)
+    return {**envelope, "status": int(_is_true(envelope["status"]) and _is_good(reply.status_code))}
 
 
 def _code_of(envelope: Mapping[str, Any], reply: Reply) -> int:
-    if not _is_good(reply.status):
-        return reply.status
+    if not _is_good(reply.status_code):
+        return reply.status_code
     return _integer(envelope.get("code")) or 0
 
 
@@ -188,12 +199,29 @@ def _is_good(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004
 
 
-def _refuse(code: int, who: str) -> NoReturn:
+def _refuse(code: int, reply: Reply, who: str) -> NoReturn:
+    _check_busy(code, reply.headers, who)
     if code == 504:  # noqa: PLR2004
         raise SourceTimeout(f"{who} took too long to answer. Try again later.")
     if 500 <= code < 600:  # noqa: PLR2004
         raise SourceUnavailable(_OWN_TROUBLE.format(who=who, code=code))
     raise SourceUnavailable(_PROBLEMS.get(code, _NONSENSE).format(who=who))
+
+
+def _check_busy(code: int, headers: Mapping[str, str], who: str) -> None:
+    """Raise SourceBusy if the account asks not to be called for some time."""
+    seconds = retry_after_of(headers)
+    if code == 429:  # noqa: PLR2004
+        seconds = seconds or _RETRY_AFTER
+        raise SourceBusy(_TOO_MANY_REQUESTS.format(who=who, wait=_in_words(seconds)), seconds)
+    if code == 503 and seconds is not None:  # noqa: PLR2004
+        raise SourceBusy(_NOT_AVAILABLE.format(who=who, wait=_in_words(seconds)), seconds)
+
+
+def _in_words(seconds: int) -> str:
+    if seconds < 120:  # noqa: PLR2004
+        return f"{seconds} second{'s' * (seconds != 1)}"
+    return f"{math.ceil(seconds / 60)} minutes"
 
 
 # --- one run ------------------------------------------------------------------------------------------------
@@ -395,14 +423,13 @@ class _RemoteBytes:
     def length_of_whole(self, answer: requests.Response) -> int | None:
         """Return the length that an answer tells of the file; None without one. Raises for another answer."""
         status = answer.status_code
+        _check_busy(status, answer.headers, self.who)
         if status == 404:  # noqa: PLR2004
             raise ResultNotFound("The account has this file no longer.")
         if status == 504:  # noqa: PLR2004
             raise SourceTimeout(f"{self.who} took too long to answer. Try again later.")
         if status in {401, 403}:
             raise SourceUnavailable(f"{self.who} refuses to give this file to us (code {status}).")
-        if status == 429:  # noqa: PLR2004
-            raise SourceUnavailable(_PROBLEMS[429].format(who=self.who))
         if 300 <= status < 400:  # noqa: PLR2004
             raise SourceUnavailable(_MOVED.format(who=self.who))
         if status != 200:  # noqa: PLR2004

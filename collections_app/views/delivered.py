@@ -8,7 +8,13 @@ from django.http.response import HttpResponseBase
 from collections_app.access import MemberRequest
 from collections_app.delivery import Reader, TooManyStreams, deliver
 from collections_app.models import NotDownloadable
-from collections_app.sources import Deliverable, ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources import (
+    Deliverable,
+    ResultNotFound,
+    SourceBusy,
+    SourceTimeout,
+    SourceUnavailable,
+)
 from collections_app.views import errors
 
 
@@ -25,6 +31,8 @@ def answered(request: MemberRequest, answer: Callable[[], HttpResponseBase]) -> 
         raise Http404(str(error)) from None
     except TooManyStreams as error:
         return errors.too_many_downloads(request, error)
+    except SourceBusy as error:
+        return errors.source_busy(request, error)
     except SourceTimeout as error:
         return errors.gateway_timeout(request, error)
     except SourceUnavailable as error:

@@ -10,7 +10,7 @@ from django.shortcuts import render
 
 from collections_app.access import bring_memberships
 from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
-from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -59,6 +59,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _error(request, 500)
     page = _error(request, 503)
     page["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return page
+
+
+def source_busy(request: HttpRequest, exception: SourceBusy) -> HttpResponse:
+    """503: where the results come from asks not to be called for some seconds."""
+    page = render(request, "source_busy.html", {"reason": str(exception)}, status=503)
+    page["Retry-After"] = str(exception.retry_after)
     return page
 
 

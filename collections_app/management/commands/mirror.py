@@ -21,13 +21,14 @@ from collections_app.management.arguments import (
 from collections_app.models import Collection, Run
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
-from collections_app.sources import ResultNotFound, SourceUnavailable, rows
+from collections_app.sources import ResultNotFound, SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 
 GO_ON = "What was copied stays; call mirror again to go on."
 # How long the account may take for a part of its list.
 LIST_SECONDS = 60.0
 # After so many runs in a row for which the account didn't answer, it isn't asked for any more.
+# An account that asks not to be called isn't either.
 _PATIENCE = 3
 
 
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             self._copy(collection, _to_copy(collection, run))
 
     def _copy(self, collection: Collection, runs: list[Run]) -> None:
-        copied, size, silent, problems = 0, 0, 0, 0
+        copied, size, misses, problems = 0, 0, 0, 0
         # On a terminal only.
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
 
@@ -71,14 +72,14 @@ class Command(BaseCommand):
 
             for place, run in enumerate(runs, 1):
                 progress.set_description(f"Run {run.number} ({place} of {len(runs)})")
-                found, is_silent = _copy_run(run, came)
+                found, missed = _copy_run(run, came)
                 with tqdm.external_write_mode():
                     for problem in found:
                         self.stderr.write(f"Run {run.number}: {problem}")
                 problems += bool(found)
                 copied += not found
-                silent = silent + 1 if is_silent else 0
-                if silent == _PATIENCE:
+                misses = misses + missed if missed else 0
+                if misses >= _PATIENCE:
                     break
         self._sum_up(collection, copied, size)
         if problems:
@@ -126,18 +127,20 @@ def _to_copy(collection: Collection, number: int | None) -> list[Run]:
     return [each for each in runs if each.number == number]
 
 
-def _copy_run(run: Run, came: Callable[[int], object]) -> tuple[list[str], bool]:
-    """Copy a run; return what is wrong, in sentences, and whether the account gives nothing just now."""
+def _copy_run(run: Run, came: Callable[[int], object]) -> tuple[list[str], int]:
+    """Copy a run; return what is wrong, in sentences, and how much of _PATIENCE with the account it costs."""
     # The account may have been given another key since the list was made.
     current = Run.objects.select_related("collection__account").filter(pk=run.pk).first()
     if current is None:
-        return ["It was deleted."], False
+        return ["It was deleted."], 0
     try:
-        return mirror_run(current, AccountSource(), lacking=ResultNotFound, progress=came), False
+        return mirror_run(current, AccountSource(), lacking=ResultNotFound, progress=came), 0
     except (RunIsBeingWritten, WriterLost) as error:
-        return [str(error)], False
+        return [str(error)], 0
+    except SourceBusy as error:
+        return [str(error)], _PATIENCE
     except SourceUnavailable as error:
-        return [str(error)], True
+        return [str(error)], 1
 
 
 @contextmanager
