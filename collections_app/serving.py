@@ -34,6 +34,11 @@ def serving(client: socket.socket, is_stopping: Callable[[], bool]) -> Iterator[
         _request.reset(token)
 
 
+def has_client() -> bool:
+    """Whether this thread serves a client; those in the background don't."""
+    return _request.get() is not None
+
+
 def client_has_left() -> bool:
     """Whether this thread serves a client that has closed its connection."""
     request = _request.get()

@@ -6,18 +6,20 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 from django.core.files.storage import storages
 
+from collections_app.serving import ClientLeft, serving
 from collections_app.sources import cache
 from collections_app.sources.cache import NotMade, cached
 from tests.server import ROOT, environment
@@ -224,6 +226,39 @@ def test_those_who_wait_for_one_that_fails_do_not_fail_one_after_the_other(folde
     assert tried == [True]
     # Whoever comes later tries again, and another entry under the same lock is none of this.
     assert read("a.csv", writes(b"whole")) == b"whole"
+
+
+def test_a_client_that_leaves_waits_no_longer(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(cache, "_LOCKS", 1)
+    folder.mkdir(exist_ok=True)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, (folder / "0000.lock").open("w") as lock, serving(ours, lambda: False):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        leaving = threading.Timer(0.2, theirs.close)
+        leaving.start()
+        with pytest.raises(ClientLeft):
+            cached("a.csv", never)
+        leaving.join()
+
+
+def test_one_whose_client_leaves_does_not_fail_those_who_wait_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_LOCKS", 1)
+    ours, theirs = socket.socketpair()
+    with ours, ThreadPoolExecutor(1) as threads:
+
+        def leave(out: IO[bytes]) -> None:
+            readers.append(threads.submit(read, "a.csv", writes(b"whole")))
+            while not _waiting(folder):
+                time.sleep(0.005)
+            theirs.close()
+            raise ConnectionResetError
+
+        readers: list[Future[bytes]] = []
+        with serving(ours, lambda: False), pytest.raises(ConnectionResetError):
+            cached("a.csv", leave)
+        assert readers[0].result(20) == b"whole"
 
 
 def _waiting(folder: Path) -> list[str]:

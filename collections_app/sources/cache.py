@@ -17,6 +17,8 @@ from zlib import crc32
 
 from django.core.files.storage import storages
 
+from collections_app.serving import check_client, client_has_left, has_client
+
 # All entries together, in bytes; the one that was made last stays, however large it is.
 MOST_BYTES = 2 * 1024**3
 # They leave so much of the disk to what can't be made again.
@@ -26,6 +28,7 @@ _STALE_SECONDS = 24 * 3600
 _ASIDE = ".part"  # see result_sets/storage.py
 _LOCK = ".lock"
 _LOCKS = 1024
+_TRY_AGAIN_SECONDS = 0.1
 
 
 class NotMade(Exception):
@@ -35,8 +38,9 @@ class NotMade(Exception):
 def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
     """Return the entry of that name, opened; where there is none, `make` writes it first.
 
-    Raises what `make` raises, then nothing is kept, and NotMade for those who waited for it; and OSError, on
-    a full disk for one. The entry stays readable for whoever has it open, also when it is dropped.
+    Raises what `make` raises, then nothing is kept, and NotMade for those who waited for it; ClientLeft for
+    those whose client left while they waited; and OSError, on a full disk for one. The entry stays readable
+    for whoever has it open, also when it is dropped.
     """
     entry = _opened(name)
     if entry is None:
@@ -85,7 +89,8 @@ def _made(name: str, make: Callable[[IO[bytes]], None], lock: IO[str]) -> Binary
         with storages["converted"].open(name, "wb") as file:
             make(cast(IO[bytes], file))
     except BaseException:
-        _note_failure(lock, name)
+        if not client_has_left():  # else those who wait can still make it
+            _note_failure(lock, name)
         raise
     entry = _path(name).open("rb")
     _make_room(but=name)
@@ -121,8 +126,21 @@ def _alone(name: str) -> Iterator[IO[str]]:
     folder = _path("")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{crc32(name.encode()) % _LOCKS:04}{_LOCK}").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
+        _wait_for(lock)  # given back when the file is closed, or the process dies
         yield lock
+
+
+def _wait_for(lock: IO[str]) -> None:
+    """Take the lock. Raises ClientLeft."""
+    while has_client():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            check_client()
+            time.sleep(_TRY_AGAIN_SECONDS)
+        else:
+            return
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _note_failure(lock: IO[str], name: str) -> None:

@@ -10,6 +10,7 @@ from typing import IO, BinaryIO, cast
 from collections_app.formats.category_csv import convert_category_list
 from collections_app.formats.json_records import InvalidRecords
 from collections_app.models import ResultFile
+from collections_app.serving import ClientLeft
 from collections_app.sources.base import SourceUnavailable
 from collections_app.sources.cache import NotMade, cached
 
@@ -46,6 +47,8 @@ class CategoryCsvBody:
         except InvalidRecords as error:
             self._log(f"the list is damaged: {error}")
             raise SourceUnavailable("The list at the account is damaged; no CSV can be made of it.") from None
+        except ClientLeft:
+            raise SourceUnavailable("The client left.") from None
         except NotMade:
             raise SourceUnavailable("The CSV could not be made a moment ago. Try again.") from None
         except ConnectionError as error:
