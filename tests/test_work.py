@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from collections_app.result_sets import address
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from dashboard import background
 from tests import databases
+from tests.faults import EndlessServer
 from tests.mirrors import pretend
 from tests.results import make_ready_run, records
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
@@ -405,6 +407,28 @@ class TestTheRest:
         call_command("work")
         assert rests == [worker_module.ROUND_SECONDS] * 3
         assert signal.getsignal(signal.SIGTERM) == before
+
+    def test_sigterm_ends_it_while_an_account_sends_nothing(
+        self, crawlers: Team, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Exporter, "go_on", lambda self, over: None)  # it would use the same connection
+        with EndlessServer().running() as server, ThreadPoolExecutor(1) as threads:
+            settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
+            collection = make_remote_collection(make_account(crawlers, base_url=server.base_url))
+            make_remote_run(collection)
+            keep(collection)
+
+            def end_it() -> None:
+                while "GET" not in server.asked:
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+            ending = threads.submit(end_it)
+            began = time.monotonic()
+            call_command("work")
+            ending.result()
+            assert time.monotonic() - began < 20
+            assert server.left.acquire(timeout=5)
 
     def test_a_pause_grows_to_an_hour_and_ends_with_success(self, clock: Clock) -> None:
         pauses = Pauses()
