@@ -1,29 +1,26 @@
 """How people get accounts: a team's owner makes them, nobody signs up."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from smtplib import SMTPException
 from typing import Any, ClassVar
 
-from allauth.account.adapter import DefaultAccountAdapter, get_adapter
+from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.core.mail import EmailMessage
 from django.db.models import Q
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.urls import reverse
 
-from collections_app import attempts, devices
-from collections_app.addresses import absolute
+from collections_app import attempts, devices, outbox
 from collections_app.models import Membership, Role, User
-
-logger = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is not typed
-    """Closes sign-up, slows down guessing, and makes links that work outside of this site."""
+    """Closes sign-up, slows down guessing, and saves nothing but what it sets."""
 
     error_messages: ClassVar = DefaultAccountAdapter.error_messages | {
         "email_password_mismatch": "Wrong email address or password. Try again, or reset your password."
@@ -32,12 +29,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Say no: accounts are made by a team's owner or admin, or by an operator."""
         return False
-
-    def get_reset_password_from_key_url(self, key: str) -> str:
-        """Return the address at which the owner of this key sets a password."""
-        user, _, token = key.partition("-")
-        path = reverse("account_reset_password_from_key", kwargs={"uidb36": user, "key": token})
-        return absolute(self.request, path)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address; one of IPv4 in its own form, also where we listen on IPv6."""
@@ -64,10 +55,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Return to the profile, where the change was started."""
         return reverse("profile")
-
-    def format_email_subject(self, subject: str) -> str:
-        """Return the subject as it is; allauth would put the request's host before it."""
-        return subject
 
 
 class PasswordLinkTokens(PasswordResetTokenGenerator):
@@ -106,15 +93,23 @@ def password_path(user: User) -> str:
     return reverse("account_reset_password_from_key", kwargs={"uidb36": user_id, "key": token})
 
 
-def mail_password_link(request: HttpRequest, user: User, link: str) -> bool:
-    """Send the link to the user; return whether it was sent, which needs a mail server that takes it."""
-    if not settings.EMAIL_URL:
-        return False
-    try:
-        get_adapter(request).send_mail(
-            "account/email/password_reset_key", user.email, {"user": user, "password_reset_url": link}
-        )
-    except (OSError, SMTPException):
-        logger.exception("The mail server didn't take the password link for %s", user.email)
-        return False
-    return True
+def queue_password_link(email: str, *, link: str = "", site: str = "") -> bool:
+    """Queue a mail with a password link; return whether it was queued, which needs a mail server.
+
+    Without a link, the worker makes one below the site's address if the e-mail address has an account.
+    """
+    lasts = timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
+    return outbox.queue({"email": email, "link": link, "site": site}, lasts=lasts)
+
+
+def compose_mail(data: outbox.Data) -> EmailMessage | None:
+    """Return the mail with the password link; None if the account doesn't exist or is closed."""
+    user = User.objects.filter(email=data["email"], is_active=True).first()
+    if user is None:
+        return None
+    link = data["link"] or data["site"] + password_path(user)
+    subject = render_to_string("account/email/password_reset_key_subject.txt").strip()
+    body = render_to_string(
+        "account/email/password_reset_key_message.txt", {"user": user, "password_reset_url": link}
+    )
+    return EmailMessage(subject, body, to=[user.email])

@@ -19,14 +19,14 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from collections_app import database
+from collections_app import database, outbox
 from collections_app.exports import room
 from collections_app.models import Account, Export
 from collections_app.result_sets.repair import fail_interrupted_runs
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at whether there is something to do: somebody may wait for an export.
+# Between two looks at whether there is something to do: somebody may wait for an export or a mail.
 LOOK_EVERY_SECONDS = 2
 # Before a process that ended is started anew.
 REST_SECONDS = 10
@@ -55,7 +55,7 @@ def _go_on() -> None:
             if _is_needed():
                 _work()
                 rest = REST_SECONDS
-            elif Export.objects.under_way().exists():
+            elif Export.objects.under_way().exists() or outbox.has_due():
                 _work("--once")
             elif time.monotonic() - repaired_at > REPAIR_EVERY_SECONDS:
                 repaired_at = time.monotonic()

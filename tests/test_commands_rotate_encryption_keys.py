@@ -5,13 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connections
+from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app import encryption
+from collections_app import encryption, outbox
+from collections_app.accounts import compose_mail, queue_password_link
 from collections_app.management.commands import rotate_encryption_keys as command
-from collections_app.models import Account, Team
+from collections_app.models import Account, OutgoingMail, Team, User
 from tests import commands, databases
 from tests.meanwhile import ask_meanwhile
 from tests.server import environment, manage
@@ -116,6 +119,41 @@ def test_nothing_that_it_says_holds_a_key(accounts: list[Account]) -> None:
     assert not [key for key in before + encryption.keys() if key in said]
 
 
+def test_waiting_mail_is_still_sent(accounts: list[Account], settings: Settings, bob: User) -> None:
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    queue_password_link(bob.email, site="http://testserver")
+    rotate()
+    assert outbox.send_next(compose_mail)
+    assert [message.to for message in mail.outbox] == [["bob@example.com"]]
+
+
+def test_mail_that_was_queued_with_the_old_key_meanwhile_is_still_sent(
+    accounts: list[Account], settings: Settings, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    (old,) = encryption.keys()
+    reencrypt = command._reencrypt_mail
+
+    def then_queue() -> None:
+        reencrypt()
+        monkeypatch.setattr(command, "_reencrypt_mail", reencrypt)
+        with monkeypatch.context() as late:
+            late.setattr(encryption, "keys", lambda: [old])
+            queue_password_link(bob.email, site="http://testserver")
+
+    monkeypatch.setattr(command, "_reencrypt_mail", then_queue)
+    rotate()
+    assert encryption.keys() != [old]
+    assert outbox.send_next(compose_mail)
+    assert len(mail.outbox) == 1
+
+
+def test_mail_that_no_key_reads_keeps_nobody_from_rotating(accounts: list[Account]) -> None:
+    now = timezone.now()
+    OutgoingMail.objects.create(encrypted_data="x", due_at=now, expires_at=now)
+    assert "Dropped the old encryption keys." in rotate()
+
+
 # --- stopped on the way -------------------------------------------------------------------------
 
 
@@ -144,7 +182,8 @@ def test_stopped_anywhere_it_leaves_everything_readable_and_can_be_run_again(
 KILLED = """
 import os, signal
 from django.core.management import call_command
-from collections_app import encryption
+from collections_app import encryption, outbox
+from collections_app.accounts import compose_mail, queue_password_link
 from collections_app.models import Account
 step = encryption.{where}
 def killed(*args):
@@ -154,7 +193,7 @@ encryption.{where} = killed
 call_command("rotate_encryption_keys")
 """
 SET_UP = f"""
-from collections_app.models import Account, Team
+from collections_app.models import Account, OutgoingMail, Team, User
 for number in range(3):
     account = Account(team=Team.objects.create(name=str(number)), name="Shop")
     account.set_key("{KEY}")

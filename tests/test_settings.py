@@ -188,6 +188,7 @@ def test_a_mail_server_is_one_address(read: Any) -> None:
     assert (settings["EMAIL_HOST"], settings["EMAIL_PORT"]) == ("mail.example.com", 587)
     assert (settings["EMAIL_HOST_USER"], settings["EMAIL_HOST_PASSWORD"]) == ("me", "secret")
     assert (settings["EMAIL_USE_TLS"], settings["EMAIL_USE_SSL"]) == (True, False)
+    assert settings["EMAIL_TIMEOUT"] == 30
 
 
 def test_a_mail_server_without_a_name_or_port_is_the_local_one(read: Any) -> None:

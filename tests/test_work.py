@@ -23,11 +23,13 @@ from django.utils import timezone
 from pytest_django import Settings
 from structlog.contextvars import bind_contextvars, get_contextvars
 
+from collections_app import outbox
+from collections_app.accounts import compose_mail, queue_password_link
 from collections_app.exports import ask as asking
 from collections_app.formats.records_file import Format, Wish
 from collections_app.management import worker as worker_module
 from collections_app.management.worker import Exporter, Pauses, Worker
-from collections_app.models import Account, Collection, Export, Run, State, Team
+from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.result_sets import address
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from dashboard import background
@@ -636,6 +638,24 @@ class TestWhoeverHasTheLock:
             background._go_on()
         assert started == [["work", "--with-parent", "--once"]]
         assert caplog.text == ""
+
+    def test_for_a_mail_it_starts_the_work_as_well(
+        self, bob: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.EMAIL_URL = "smtp://mail.example.com"
+        queue_password_link(bob.email, site="http://testserver")
+        started: list[list[str]] = []
+        real = subprocess.Popen
+
+        def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+            started.append(command[2:])
+            assert outbox.send_next(compose_mail)
+            return real([shutil.which("true") or "true"], **options)
+
+        monkeypatch.setattr(background.subprocess, "Popen", start)
+        with pytest.raises(Enough):
+            background._go_on()
+        assert started == [["work", "--with-parent", "--once"]]
 
     def test_with_one_it_starts_the_work_anew_whenever_it_ends(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

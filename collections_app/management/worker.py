@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,7 +12,8 @@ from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 from structlog.contextvars import clear_contextvars
 
-from collections_app import database
+from collections_app import database, outbox
+from collections_app.accounts import compose_mail
 from collections_app.exports import room
 from collections_app.exports.make import make_next
 from collections_app.models import Collection, Run, State
@@ -24,8 +26,8 @@ from collections_app.sources.account import AccountSource
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 5.0
-# Somebody waits for an export, and looks at a bar.
-EXPORT_SECONDS = 1.0
+# Somebody waits for an export, and looks at a bar, or waits for a mail.
+BESIDE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 # How old rows become before they are brought up to date; earlier where a run is Processing.
 REFRESH_AFTER = timedelta(minutes=5)
@@ -69,12 +71,12 @@ class Pauses:
 class Worker:
     """Does what is due, by what stands in the tables. Several of them may work beside each other.
 
-    Without an exporter, exports are left to whoever has one.
+    What is to be done beside it may be handed over; otherwise it is left to whoever has it.
     """
 
-    def __init__(self, exporter: "Exporter | None" = None) -> None:
+    def __init__(self, *beside: "Beside") -> None:
         self._pauses = Pauses()
-        self._exporter = exporter
+        self._beside = beside
         self.has_failed = False  # anything, so far
 
     def go_on(self) -> None:
@@ -87,14 +89,14 @@ class Worker:
     def round(self) -> bool:
         """Do what is due, of each collection at most one run. Returns whether there may be more at once."""
         with _nothing_ends_it():
-            exported = self._exporter is not None and self._exporter.round()
+            done_beside = [each.round() for each in self._beside]
             clear_contextvars()
             fail_interrupted_runs()
             for collection in self._due():
                 self._carefully("refresh", collection, self._refresh)
             # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
             done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
-            return exported or any(done)
+            return any(done_beside + done)
         self.has_failed = True
         return False
 
@@ -199,26 +201,46 @@ class Worker:
         return True
 
 
-class Exporter:
+class Beside(ABC):
+    """Work that somebody waits for. It has a thread of its own, as everything else may take long."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def go_on(self) -> None:
+        """Work until it is over."""
+        while not self.over.is_set():
+            done = False
+            with _nothing_ends_it():
+                done = self.round()
+            if not done:
+                close_old_connections()
+                self.over.wait(BESIDE_SECONDS)
+        connections.close_all()
+
+    @abstractmethod
+    def round(self) -> bool:
+        """Do one piece of work. Returns whether there may be another one."""
+
+
+class Mailer(Beside):
+    """Sends the mail that is due, one after the other."""
+
+    def round(self) -> bool:
+        """Send one mail. Returns whether there may be another one."""
+        return outbox.send_next(compose_mail)
+
+
+class Exporter(Beside):
     """Makes the exports that people wait for, one after the other, and keeps them within bounds."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._tidied_at = float("-inf")
 
-    def go_on(self, over: threading.Event) -> None:
-        """Work until it is over, in a thread of its own: a copy of a large run takes long."""
-        while not over.is_set():
-            made = False
-            with _nothing_ends_it():
-                made = self.round(must_stop=over.is_set)
-            if not made:
-                close_old_connections()
-                over.wait(EXPORT_SECONDS)
-        connections.close_all()
-
-    def round(self, *, must_stop: Callable[[], bool] = lambda: False) -> bool:
+    def round(self) -> bool:
         """Make one export, unless it has to stop. Returns whether there may be another one."""
-        if make_next(must_stop=must_stop):
+        if make_next(must_stop=self.over.is_set):
             return True
         self._tidy()
         return False

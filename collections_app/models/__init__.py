@@ -3,6 +3,7 @@
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.exports import Export, ExportState
+from collections_app.models.outbox import OutgoingMail
 from collections_app.models.runs import (
     KINDS_OF_RECORDS,
     FileKind,
@@ -27,6 +28,7 @@ __all__ = [
     "Membership",
     "NotConnected",
     "NotDownloadable",
+    "OutgoingMail",
     "ResultFile",
     "Role",
     "Run",

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app import access
 from collections_app.access import Action, MemberRequest, team_member
-from collections_app.accounts import mail_password_link, password_path
+from collections_app.accounts import password_path, queue_password_link
 from collections_app.addresses import absolute
 from collections_app.models import ApiKey, LastOwner, Membership, Role, Team, User
 from collections_app.views.forms import AddMemberForm, RoleForm, posted
@@ -152,7 +152,6 @@ def member_password_link(request: MemberRequest, membership_id: int) -> HttpResp
         if request.method != "POST":
             return render(request, "members/password_link_ask.html", {"member": member})
         link = absolute(request, password_path(member.user))
-    # A mail is sent after the transaction: nobody should wait for a mail server.
     return _show_password_link(request, member.user, link, is_new=False)
 
 
@@ -178,7 +177,7 @@ def _show_password_link(request: MemberRequest, user: User, link: str, *, is_new
         "person": user,
         "is_new": is_new,
         "link": link,
-        "mailed": mail_password_link(request, user, link),
+        "is_queued": queue_password_link(user.email, link=link),
     }
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     return render(request, "members/password_link.html", context, status=status)

@@ -1,12 +1,32 @@
 """A forgotten password."""
 
+from typing import Any
+
 from allauth.account import views as account
+from allauth.account.forms import ResetPasswordForm
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from collections_app.access import public
+from collections_app.accounts import queue_password_link
+from collections_app.addresses import absolute
+
+
+class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is not typed
+    """Asks for a link by mail. It looks nobody up, so its duration doesn't tell who has an account."""
+
+    def clean_email(self) -> str:
+        """Return the address as accounts have it."""
+        email: str = self.cleaned_data["email"]
+        return email.lower()
+
+    def save(self, request: HttpRequest, **kwargs: Any) -> str:
+        """Queue the mail, for an address without an account as well."""
+        email: str = self.cleaned_data["email"]
+        queue_password_link(email, site=absolute(request, ""))
+        return email
 
 
 @public

@@ -1,5 +1,6 @@
 """`rotate_encryption_keys`: encrypt the secrets in the database with a new key."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -10,15 +11,16 @@ from django.template.defaultfilters import pluralize
 
 from collections_app import encryption
 from collections_app.management.arguments import database_problem, shown
-from collections_app.models import Account, Team
+from collections_app.models import Account, OutgoingMail, Team
 
 
 class Command(BaseCommand):
-    """Encrypts every account's key anew."""
+    """Encrypts every account's key and all waiting mail with a new key."""
 
     help = (
-        "Encrypt the API keys of all accounts anew, with a new encryption key. Without ENCRYPTION_KEYS the "
-        "new key is made in the data folder, and the old ones are dropped there once nothing needs them. "
+        "Encrypt the API keys of all accounts and the mail that waits with a new encryption key. Without "
+        "ENCRYPTION_KEYS the new key is made in the data folder, and the old ones are dropped there once "
+        "nothing needs them. "
         "With ENCRYPTION_KEYS everything is encrypted with the first of them: put the new one in front, "
         "restart the site, run this, then remove the others. The site may go on working meanwhile. "
         "Where this was interrupted, run it again."
@@ -46,6 +48,7 @@ class Command(BaseCommand):
             _keep_others_out()
             encryption.add_key()
             done, unreadable = _reencrypt()
+            _reencrypt_mail()
         self.stdout.write(f"Encrypted the key{pluralize(done)} of {done} account{pluralize(done)} anew.")
         if unreadable:
             raise CommandError(
@@ -60,6 +63,8 @@ class Command(BaseCommand):
         else:
             with transaction.atomic():
                 _keep_others_out()
+                # Mail that was encrypted with the old key before, and queued since.
+                _reencrypt_mail()
                 encryption.drop_old_keys()
             self.stdout.write("Dropped the old encryption keys.")
 
@@ -83,3 +88,11 @@ def _reencrypt() -> tuple[int, list[Account]]:
             account.save(update_fields=["encrypted_key"])
             done += 1
     return done, unreadable
+
+
+def _reencrypt_mail() -> None:
+    """Encrypt what waits in the outbox with the first key; the worker drops what no key reads."""
+    for mail in OutgoingMail.objects.select_for_update().order_by("pk"):
+        with suppress(encryption.SecretUnreadable):
+            mail.encrypted_data = encryption.reencrypt(mail.encrypted_data)
+            mail.save(update_fields=["encrypted_data"])

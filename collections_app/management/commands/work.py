@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
-from collections_app.management.worker import Exporter, Worker
+from collections_app.management.worker import Exporter, Mailer, Worker
 
 # So much more willing to wait for a processor than whoever answers people.
 _NICENESS = 10
-# What an export that is under way takes at most until it is back in the queue.
+# How long an export under way may take to go back into the queue, and a mail to be sent.
 _STOPS_WITHIN_SECONDS = 5.0
 
 
@@ -22,8 +22,8 @@ class Command(BaseCommand):
     """Works until it is ended."""
 
     help = (
-        "Work in the background until ended: make the large exports that somebody asked for, list the runs "
-        "of connected collections every few minutes, copy the results of those that are to be kept here, and "
+        "Work in the background until ended: make the large exports that somebody asked for, send mail, list "
+        "the runs of connected collections every few minutes, copy the results that are to be kept here, and "
         "fail runs whose writer was killed. The site does this by itself; call it where the site is served "
         "in another way. Several at once do no harm, and it can be ended at any moment."
     )
@@ -70,18 +70,23 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due, or all there ever is. Returns whether some of it failed."""
     if once:
-        worker = Worker(Exporter())
+        worker = Worker(Exporter(), Mailer())
         while worker.round():
             pass
         return worker.has_failed
-    over = threading.Event()
-    exports = threading.Thread(target=Exporter().go_on, args=[over], name="exports", daemon=True)
-    exports.start()
+    threads = {
+        beside: threading.Thread(target=beside.go_on, name=type(beside).__name__.lower(), daemon=True)
+        for beside in (Exporter(), Mailer())
+    }
+    for thread in threads.values():
+        thread.start()
     try:
         Worker().go_on()
     finally:
-        over.set()
-        exports.join(_STOPS_WITHIN_SECONDS)
+        for beside in threads:
+            beside.over.set()
+        for thread in threads.values():
+            thread.join(_STOPS_WITHIN_SECONDS)
     return False
 
 

@@ -1,0 +1,127 @@
+"""The outbox: requests queue mail, and the worker sends it.
+
+So no request waits for a mail server, fails with it, or shows by its duration whether a mail goes out. A mail
+is sent at least once: a worker that is killed after the server accepted a mail leaves it to be sent again.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from smtplib import SMTPException, SMTPRecipientsRefused
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from collections_app import database, encryption
+from collections_app.models import OutgoingMail
+
+logger = logging.getLogger(__name__)
+
+Data = dict[str, str]
+
+# Longer than it takes to send a mail to a server that is slow at every step (settings.EMAIL_TIMEOUT).
+_LEASE = timedelta(minutes=10)
+_FIRST_PAUSE = timedelta(minutes=1)
+_LONGEST_PAUSE = timedelta(hours=1)
+_PERMANENT = 500  # and above: what a mail server answers where trying again is no use
+
+
+def queue(data: Data, *, lasts: timedelta) -> bool:
+    """Queue a mail, to be composed from the data and tried for as long as it lasts.
+
+    Return whether it was queued; without a mail server nothing is.
+    """
+    if not settings.EMAIL_URL:
+        return False
+    now = database.now()
+    # On SQLite, no rotation of the encryption keys comes between encrypting and writing.
+    with transaction.atomic():
+        encrypted = encryption.encrypt(json.dumps(data))
+        OutgoingMail.objects.create(encrypted_data=encrypted, due_at=now, expires_at=now + lasts)
+    return True
+
+
+def has_due() -> bool:
+    """Whether the worker has mail to send now."""
+    return _due().exists()
+
+
+def send_next(compose: Callable[[Data], EmailMessage | None]) -> bool:
+    """Send the mail that has been due longest; return whether there was one.
+
+    `compose` makes the message, or returns None where there is nothing to send any more.
+    """
+    mail = _due().order_by("due_at", "pk").first()
+    if mail is None:
+        return False
+    if _claim(mail):
+        _handle(mail, compose)
+    return True
+
+
+def _due() -> QuerySet[OutgoingMail]:
+    now = database.now()
+    # One that is due later than the longest pause from now was tried before the clock was put back.
+    due = Q(due_at__lte=now) | Q(due_at__gt=now + _LONGEST_PAUSE)
+    if not settings.EMAIL_URL:
+        due &= Q(expires_at__lte=now)
+    return OutgoingMail.objects.filter(due)
+
+
+def _mine(mail: OutgoingMail) -> QuerySet[OutgoingMail]:
+    return OutgoingMail.objects.filter(pk=mail.pk, due_at=mail.due_at)
+
+
+def _claim(mail: OutgoingMail) -> bool:
+    """Take the mail for the length of a lease; return False if another worker was faster."""
+    until = database.now() + _LEASE
+    taken = _mine(mail).update(due_at=until, tries=F("tries") + 1)
+    mail.due_at, mail.tries = until, mail.tries + 1
+    return bool(taken)
+
+
+def _handle(mail: OutgoingMail, compose: Callable[[Data], EmailMessage | None]) -> None:
+    if mail.expires_at <= database.now():
+        _give_up(mail, "it has expired")
+        return
+    try:
+        message = compose(json.loads(encryption.decrypt(mail.encrypted_data)))
+        if message:
+            message.send()
+    except encryption.SecretUnreadable:
+        _give_up(mail, "no encryption key reads it")
+    except OSError as error:
+        _retry(mail, error)
+    else:
+        _mine(mail).delete()
+
+
+def _retry(mail: OutgoingMail, error: OSError) -> None:
+    if _is_permanent(error):
+        _give_up(mail, _problem(error))
+        return
+    pause = min(_FIRST_PAUSE * 2 ** min(mail.tries - 1, 10), _LONGEST_PAUSE)
+    logger.warning("mail=%s tries=%s problem=%s", mail.pk, mail.tries, _problem(error))
+    _mine(mail).update(due_at=database.now() + pause)
+
+
+def _give_up(mail: OutgoingMail, problem: str) -> None:
+    logger.error("mail=%s tries=%s problem=given up: %s", mail.pk, mail.tries, problem)
+    _mine(mail).delete()
+
+
+def _is_permanent(error: OSError) -> bool:
+    """Whether the server says that there is no such mailbox."""
+    return isinstance(error, SMTPRecipientsRefused) and all(
+        code >= _PERMANENT for code, _ in error.recipients.values()
+    )
+
+
+def _problem(error: OSError) -> str:
+    """Return what went wrong, without the server's own words: they may quote the mail."""
+    if isinstance(error, SMTPException):
+        return f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip()
+    return error.strerror or type(error).__name__
