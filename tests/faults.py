@@ -183,7 +183,8 @@ class _FileHandler(QuietHandler):
         if content is None:
             self.send_error(404)
             return
-        asked = _RANGE.fullmatch(self.headers["Range"] or "") if files.has_ranges else None
+        # Nothing has no part.
+        asked = _RANGE.fullmatch(self.headers["Range"] or "") if files.has_ranges and content else None
         part = content
         if asked:
             first, last = int(asked[1]), int(asked[2])
@@ -313,6 +314,14 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of readers that leave."""
+
+
+def page_bytes(size: int, seed: int = 1) -> bytes:
+    """Return a page of exactly that many bytes, of which no two parts are the same."""
+    chance = random.Random(seed)
+    records = [b'{"asin":"%s"}' % chance.randbytes(500).hex().encode() for _ in range(size // 1015)]
+    page = b"[%s]" % b",".join(records)
+    return page[:-1].ljust(size - 1) + b"]"
 
 
 def random_bytes(size: int, seed: int = 1) -> bytes:

@@ -1,7 +1,6 @@
 """The page of a run whose files are at an account: what it asks the account for, and what when that fails."""
 
 import json
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -120,14 +119,16 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
     ("fault", "said"),
     [
         (Fault(cut_after=50), "Main"),
-        (Fault(cut_after=3000), "broke off"),
-        (Fault(cut_after=3000, is_reset=True), "broke off"),
+        (Fault(cut_after=3000), "Main"),
+        (Fault(cut_after=100_000), "broke off"),
+        (Fault(cut_after=100_000, is_reset=True), "broke off"),
     ],
 )
 def test_an_account_that_breaks_off_is_said(
-    as_bob: Client, run: Run, proxy: FaultProxy, fault: Fault, said: str
+    as_bob: Client, run: Run, server: FileServer, proxy: FaultProxy, fault: Fault, said: str
 ) -> None:
-    ResultFile.objects.filter(run=run).update(size=json.dumps(records(60)).encode().__len__())
+    server.contents[name(1)] = json.dumps(records(2000)).encode()
+    ResultFile.objects.filter(run=run).update(size=len(server.contents[name(1)]))
     proxy.fault = lambda: fault
     for query in ("", "?q=laptop"):
         text = words(page(as_bob, run, query))
@@ -140,7 +141,7 @@ def test_what_is_no_json_is_said(as_bob: Client, remote: Collection, server: Fil
     server.contents[name(1)] = random_bytes(5000)
     run = make_remote_run(remote)
     for query in ("", "?q=laptop"):
-        assert re.search(r"Page_1\.json: line 1, column \d+", words(page(as_bob, run, query)))
+        assert "The account “Main” sent something that is not a list" in words(page(as_bob, run, query))
 
 
 def test_a_file_that_the_account_no_longer_has(as_bob: Client, run: Run, server: FileServer) -> None:

@@ -17,7 +17,14 @@ from pytest_django import Settings
 
 from collections_app.formats.category_csv import write_category_csv
 from collections_app.models import FileKind, Kind, ResultFile, Team
-from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, converted, deliverable
+from collections_app.sources import (
+    NotTheFile,
+    ResultNotFound,
+    SourceTimeout,
+    SourceUnavailable,
+    converted,
+    deliverable,
+)
 from collections_app.sources import http as transport
 from collections_app.sources.cache import NotMade
 from collections_app.sources.converted import CategoryCsvBody
@@ -109,7 +116,7 @@ def test_it_is_a_real_file_that_stands_at_the_byte_asked_for(file: ResultFile) -
 def test_the_account_is_asked_for_its_list_once(server: FileServer, file: ResultFile) -> None:
     for start in (0, 5, 0):
         content_of(file, start)
-    assert [method for method, _, _ in server.asked] == ["HEAD", "GET"]
+    assert [asked for _, _, asked in server.asked] == ["bytes=0-65535", None]
     assert again(file).size == len(csv_of(RECORDS))
 
 
@@ -190,27 +197,47 @@ def test_the_size_of_one_that_we_keep_is_not_forgotten(file: ResultFile) -> None
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
+DAMAGES = [
+    b'[{"asin": "B1"}] more',
+    b'[{"asin": "B1"}, 1]',
+    b'[{"asin": "B1"}, {"asin": "\xff"}]',
+    b'[{"asin": "B1"}, {"price_cents": NaN}]',
+    b'[{"asin": "B1"}, {"price_cents": 1e999}]',
+    b'[{"asin": "B1"}, ' + b"[" * 100_000,
+]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        *DAMAGES,
         b"",
         b"<html>",
-        b"[1]",
         b'[{"asin": "B1"},',
-        b'[{"asin": "B1"}] more',
         b'{"other": []}',
         b'{"code": 500, "data": "canary of theirs", "status": 0}',
-        b'[{"asin": "\xff"}]',
-        b'[{"price_cents": NaN}]',
-        b'[{"price_cents": 1e999}]',
-        b"[" * 100_000,
+        b'{"code": 200, "asins": [], "status": 1}',
     ],
     ids=lambda damage: repr(damage[:40]),
 )
-def test_a_damaged_list_is_one_sentence_and_one_line(
+def test_what_is_no_list_is_one_sentence_and_one_line(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
     server.contents[LIST] = damage
+    with pytest.raises(NotTheFile, match=r"^The account “Main” sent .* in place of this file\."):
+        deliverable(file)
+    (line,) = caplog.messages
+    assert line.startswith(f"upstream size failed: account={file.run.collection.account_id} collection=")
+    assert "canary" not in caplog.text
+    assert entries() == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: repr(damage[:40]))
+def test_a_list_that_is_damaged_far_behind_is_one_sentence_and_one_line(
+    server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    # Its last byte is right, so that nobody but a reader of the whole list can tell.
+    server.contents[LIST] = json.dumps(RECORDS * 2000).encode()[:-1] + b"," + damage[1:] + b" ]"
     with pytest.raises(SourceUnavailable, match=r"^The list at the account is damaged; no CSV can be made"):
         deliverable(file)
     (line,) = caplog.messages
@@ -218,7 +245,6 @@ def test_a_damaged_list_is_one_sentence_and_one_line(
     assert line.startswith(
         f"upstream csv failed: account={collection.account_id} collection={collection.pk} run=88 problem=the"
     )
-    assert "canary" not in caplog.text
     assert entries() == []
 
 

@@ -20,12 +20,12 @@ from collections_app.result_sets import address
 from collections_app.result_sets.storage import results
 from collections_app.sources import LISTING_DEADLINE, Freshness, ResultNotFound, deliverable, source_of
 from tests.conftest import ObjectStore
-from tests.faults import FileServer, random_bytes
+from tests.faults import FileServer, page_bytes
 from tests.results import make_ready_run, store_bytes
 from tests.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
 
 NAME = "Größe 列😀 50%.json"
-CONTENT = random_bytes(100_001)
+CONTENT = page_bytes(100_001)
 LIST = json.dumps([{"asin": f"B{number:09}", "seller_name": "Müller"} for number in range(3000)]).encode()
 
 

@@ -12,15 +12,21 @@ from pytest_django import Settings
 
 from collections_app.models import Account, ResultFile, Team
 from collections_app.sources import http
-from collections_app.sources.base import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.sources.base import (
+    NotTheFile,
+    ResultNotFound,
+    SourceBusy,
+    SourceTimeout,
+    SourceUnavailable,
+)
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, size_of
-from tests.faults import FileServer, random_bytes
+from tests.faults import FileServer, page_bytes
 from tests.upstream import KEY, make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
 URL = f"https://multicartapi.com/api/v1/results/7001/88/{quote(NAME)}"
-CONTENT = random_bytes(300_000)
+CONTENT = page_bytes(300_000)
 SIZE = len(CONTENT)
 
 
@@ -161,9 +167,9 @@ def test_where_the_range_is_ignored_the_bytes_before_are_skipped(
         (answer(504), SourceTimeout),
         (answer(201), SourceUnavailable),
         (answer(206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"), SourceUnavailable),
-        (answer(Content_Encoding="gzip"), SourceUnavailable),
-        (answer(Content_Encoding="GZIP, identity"), SourceUnavailable),
-        (answer(Content_Type="text/html; charset=utf-8"), SourceUnavailable),
+        (answer(Content_Encoding="gzip"), NotTheFile),
+        (answer(Content_Encoding="GZIP, identity"), NotTheFile),
+        (answer(Content_Type="text/html; charset=utf-8"), NotTheFile),
         (answer(Content_Length="many"), SourceUnavailable),
         (answer(Content_Length="-1"), SourceUnavailable),
         ({"body": requests.ConnectionError(KEY)}, SourceUnavailable),
@@ -305,35 +311,18 @@ def test_the_size_of_a_file_that_we_keep_is_not_forgotten(
 # --- the size -----------------------------------------------------------------------------------------------
 
 
-def test_the_size_is_asked_for_by_head(vendor: responses.RequestsMock, file: ResultFile) -> None:
-    vendor.head(URL, **answer(body=b"", Content_Length="12345678901"))
-    assert size_of(file) == 12345678901
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        *(answer(status, b"") for status in (400, 403, 405, 501)),
-        answer(body=b"", Content_Length="0"),
-        {"status": 200, "content_type": "application/octet-stream"},
-    ],
-    ids=shortly,
-)
-def test_where_head_tells_no_size_get_does(
-    vendor: responses.RequestsMock, file: ResultFile, head: dict[str, Any]
-) -> None:
-    vendor.head(URL, **head)
-    vendor.get(URL, **answer())
+def test_the_size_comes_with_the_first_bytes(server: FileServer, file: ResultFile) -> None:
     assert size_of(file) == SIZE
+    assert [(method, asked) for method, _, asked in server.asked] == [("GET", "bytes=0-65535")]
 
 
-def test_an_empty_file_has_no_bytes(vendor: responses.RequestsMock, file: ResultFile) -> None:
-    vendor.head(URL, **answer(body=b""))
-    vendor.get(URL, **answer(body=b""))
-    assert size_of(file) == 0
-    file.size = 0
-    with opened(file, 0, 0) as stream:
-        assert stream.read() == b""
+def test_where_ranges_are_ignored_no_more_than_the_first_bytes_are_read(
+    server: FileServer, file: ResultFile
+) -> None:
+    server.has_ranges = False
+    server.contents = {NAME: page_bytes(50_000_000)}
+    assert size_of(file) == 50_000_000
+    assert server.answered == 0
 
 
 @pytest.mark.parametrize(
@@ -342,27 +331,25 @@ def test_an_empty_file_has_no_bytes(vendor: responses.RequestsMock, file: Result
         (answer(401), SourceUnavailable),
         (answer(404), ResultNotFound),
         (answer(302), SourceUnavailable),
+        (answer(416), NotTheFile),
         (answer(429, Retry_After="30"), SourceBusy),
         (answer(503, Retry_After="30"), SourceBusy),
         (answer(500), SourceUnavailable),
         (answer(503), SourceUnavailable),
         (answer(504), SourceTimeout),
-        (answer(Content_Encoding="br"), SourceUnavailable),
-        (answer(Content_Type="text/html"), SourceUnavailable),
+        (answer(Content_Encoding="br"), NotTheFile),
+        (answer(Content_Type="text/html"), NotTheFile),
         (answer(Content_Length="9" * 19), SourceUnavailable),
+        (answer(206, CONTENT[:100], Content_Range="bytes 0-99/*"), SourceUnavailable),
+        (answer(206, CONTENT[1:100], Content_Range=f"bytes 1-99/{SIZE}"), SourceUnavailable),
+        (answer(206, CONTENT[:100], Content_Range=f"bytes 0-99/{SIZE}", Content_Encoding="br"), NotTheFile),
         ({"body": requests.ReadTimeout()}, SourceTimeout),
     ],
     ids=shortly,
 )
-@pytest.mark.parametrize("head_is_refused", [False, True])
 def test_what_is_not_the_file_has_no_size(
-    vendor: responses.RequestsMock,
-    file: ResultFile,
-    refusal: dict[str, Any],
-    error: type[Exception],
-    head_is_refused: bool,  # noqa: FBT001
+    vendor: responses.RequestsMock, file: ResultFile, refusal: dict[str, Any], error: type[Exception]
 ) -> None:
-    vendor.head(URL, **(answer(405, b"") if head_is_refused else refusal))
     vendor.get(URL, **refusal)
     with pytest.raises(error) as raised:
         size_of(file)
@@ -372,14 +359,13 @@ def test_what_is_not_the_file_has_no_size(
 def test_a_body_without_a_length_is_counted(server: FileServer, file: ResultFile) -> None:
     server.has_lengths = False
     assert size_of(file) == SIZE
-    assert [method for method, _, _ in server.asked] == ["HEAD", "GET"]
+    assert len(server.asked) == 1
 
 
 def test_a_body_that_ends_with_its_connection_is_not_counted(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     unknown = {"status": 200, "body": CONTENT, "content_type": "application/octet-stream"}
-    vendor.head(URL, **unknown)
     vendor.get(URL, **unknown)
     with pytest.raises(SourceUnavailable, match="doesn't say how long"):
         size_of(file)
@@ -421,8 +407,8 @@ def test_a_connection_that_was_read_to_its_end_is_used_again(server: FileServer,
 
 
 def test_the_connection_is_closed_when_the_reader_leaves(server: FileServer, file: ResultFile) -> None:
-    server.contents = {NAME: bytes(100_000_000)}
     file.size = 100_000_000
+    server.contents = {NAME: page_bytes(file.size)}
     stream = opened(file, 0, file.size)
     stream.read(10)
     stream.close()
@@ -460,7 +446,7 @@ def test_the_chunk_grows_while_the_reader_is_quick_and_shrinks_when_it_is_slow(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     file.size = 40 * 2**20
-    vendor.get(URL, **answer(body=bytes(file.size)))
+    vendor.get(URL, **answer(body=page_bytes(file.size)))
     with opened(file, 0, file.size) as stream:
         quick = [len(stream.read(2**20)) for _ in range(45)]
         assert quick[:16] == [2**16] * 16

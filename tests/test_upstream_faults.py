@@ -25,13 +25,13 @@ from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, list_runs, size_of, try_key
 from tests import databases
-from tests.faults import Fault, FaultProxy, FileServer, random_bytes
+from tests.faults import Fault, FaultProxy, FileServer, page_bytes, random_bytes
 from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.tools import in_ci
 from tests.upstream import KEY, make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
-CONTENT = random_bytes(200_000)
+CONTENT = page_bytes(200_000)
 SIZE = len(CONTENT)
 FOR_EVER = 3600.0
 NO_RUNS = b'{"code": 200, "data": [], "status": 1}'

@@ -18,6 +18,7 @@ from collections_app.proof import background
 from collections_app.proof.verify import BeingVerified, Verifier
 from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
 from tests.faults import FileServer
+from tests.mirrors import zip_of
 from tests.results import make_failed_run, make_ready_run, records, store_bytes, stored_bytes
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
@@ -83,7 +84,8 @@ def test_a_crc_that_was_not_noted_yet_is_noted(run: Run) -> None:
 
 
 def test_of_an_accounts_files_it_is_asked_whether_they_are_there(crawlers: Team, settings: Settings) -> None:
-    contents = {f"AU Laptops_7_Results_{what}": b"[1, 2, 3]" for what in ("Page_1.json", "All_Pages.zip")}
+    pages = {"AU Laptops_7_Results_Page_1.json": b"[{}]"}
+    contents = {**pages, "AU Laptops_7_Results_All_Pages.zip": zip_of(pages)}
     with FileServer(contents).running() as server:
         settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
         account = make_account(crawlers, base_url=server.base_url)

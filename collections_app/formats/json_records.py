@@ -18,6 +18,8 @@ import msgspec
 
 # The object that the vendor puts around a category's list.
 WRAPPER = "asins"
+# An object with these keys is an answer of the API, often an error; it is no list, whatever else it holds.
+ENVELOPE_KEYS = {"code", "status"}
 
 # A larger record is a mistake in the file, such as a quotation mark that nobody closed.
 MAX_RECORD = 64 * 1024 * 1024
@@ -91,13 +93,14 @@ def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None =
     doesn't name would not be looked at. A batch whose records all fit comes as instances of it, any other as
     dicts.
     """
-    text = _Text(stream, _decoders(shape))
-    if wrapped and text.peek() == "{":
-        yield from _wrapped_batches(text)
-    else:
-        yield from _batches(text)
-    if text.peek():
-        text.fail("Expected nothing after the list")
+    yield from _all_batches(_Text(stream, _decoders(shape)), wrapped=wrapped)
+
+
+def check_beginning(data: bytes, *, wrapped: bool = True) -> None:
+    """Check that a list, as read_records() reads it, may begin with these bytes. Raises InvalidRecords."""
+    with suppress(_GoesOn):
+        for _ in _all_batches(_Beginning(data), wrapped=wrapped):
+            pass
 
 
 def read_values(stream: Readable) -> Iterator[Any]:
@@ -162,6 +165,15 @@ def _whole_line(line: bytes) -> Record | None:
     return None
 
 
+def _all_batches(text: "_Text", *, wrapped: bool) -> Iterator[list[Any]]:
+    if wrapped and text.peek() == "{":
+        yield from _wrapped_batches(text)
+    else:
+        yield from _batches(text)
+    if text.peek():
+        text.fail("Expected nothing after the list")
+
+
 def _batches(text: "_Text", *, of_anything: bool = False) -> Iterator[list[Any]]:
     if not text.peek():
         text.fail("The file is empty")
@@ -198,14 +210,18 @@ def _values(text: "_Text") -> Iterator[Any]:
 
 def _wrapped_batches(text: "_Text") -> Iterator[list[Any]]:
     found = False
+    envelope_keys: set[str] = set()
     for key in _keys(text):
         if key != WRAPPER:
             text.take_value()
+            envelope_keys |= ENVELOPE_KEYS & {key}
             continue
         if found:
             text.fail(f'Expected one "{WRAPPER}" in the object, not two')
         found = True
         yield from _batches(text)
+    if envelope_keys == ENVELOPE_KEYS:
+        text.fail('Expected a list, not an answer of the API, with "code" and "status"')
     if not found:
         text.fail(f'Expected a list, or an object with the list in it: {{"{WRAPPER}": [...]}}')
 
@@ -298,6 +314,9 @@ class _Text:
         self._text, self._at = "", 0
         # Not the one that skips a byte order mark: that is for the beginning of the file.
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._top_up()
+
+    def _top_up(self) -> None:
         if len(self._raw) < _CHUNK:
             self._raw += self._read(_CHUNK)
 
@@ -390,6 +409,26 @@ class _Text:
         if lines:
             return self._line + lines, len(before) - before.rfind("\n")
         return self._line, self._column + len(before)
+
+
+class _GoesOn(Exception):
+    """The text goes on beyond what is at hand."""
+
+
+class _Beginning(_Text):
+    """The beginning of a text; raises _GoesOn at its end."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), _decoders(None))
+
+    def _top_up(self) -> None:
+        pass  # Nothing more will come, and what is at hand is still to be looked at.
+
+    def _read(self, size: int) -> bytes:
+        data = super()._read(size)
+        if not data:
+            raise _GoesOn
+        return data
 
 
 def _refuse_constant(name: str) -> NoReturn:

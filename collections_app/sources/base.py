@@ -20,6 +20,10 @@ class SourceUnavailable(Exception):
     """The source doesn't answer or answers nonsense. Answered with 502."""
 
 
+class NotTheFile(SourceUnavailable):
+    """The source sends something else in place of a file. Answered with 502."""
+
+
 class SourceTimeout(SourceUnavailable):
     """The source took too long. Answered with 504."""
 

@@ -259,8 +259,20 @@ class BodyStream(io.RawIOBase):
         self._is_the_end = is_the_end
         self._place = place
         self._chunk = _PIECE
+        self._ahead = b""
         self._given = 0
         self._given_at = time.monotonic()
+
+    def peek(self, size: int) -> bytes:
+        """Return the first `size` bytes of the body without taking them; fewer where it has no more.
+
+        Raises what HTTP raises: nothing was handed out yet, so it can still be said.
+        """
+        while len(self._ahead) < size and (
+            data := self._answer.raw.read1(size - len(self._ahead), decode_content=False)
+        ):
+            self._ahead += data
+        return self._ahead
 
     def readable(self) -> bool:
         """Say that the stream can be read."""
@@ -304,15 +316,21 @@ class BodyStream(io.RawIOBase):
             self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
 
     def _next(self, size: int) -> bytes:
-        data = self._read(size)
+        data = self._take(size)
         if not data:
             self._break_off("it ended early")
+        return data
+
+    def _take(self, size: int) -> bytes:
+        if not self._ahead:
+            return self._read(size)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
 
     def _expect_the_end(self) -> None:
         # Where the length was told it has been compared already. Elsewhere the end has to be seen before
         # the last bytes are handed out: a longer file is not the one that was asked for.
-        if self._answer.raw.length_remaining is None and self._read(1):
+        if self._answer.raw.length_remaining is None and self._take(1):
             self._break_off("it goes on beyond its length")
 
     def _read(self, size: int) -> bytes:

@@ -14,9 +14,16 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 
 from collections_app.formats.file_names import CATEGORY_LIST
+from collections_app.formats.recognition import BEGINNING, EnvelopeFound, NotRecognized, Recognizer
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
 from collections_app.serving import ClientLeft
-from collections_app.sources.base import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.sources.base import (
+    NotTheFile,
+    ResultNotFound,
+    SourceBusy,
+    SourceTimeout,
+    SourceUnavailable,
+)
 from collections_app.sources.http import (
     MOST_BYTES,
     TOO_LARGE,
@@ -26,6 +33,7 @@ from collections_app.sources.http import (
     place_of,
     retry_after_of,
 )
+from collections_app.sources.recognized import RecognizedStream, recognizer_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +47,7 @@ _CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", r
 _UNSPEAKABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\\\]")
 _LONGEST_NAME = cast(int, ResultFile._meta.get_field("remote_name").max_length)
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998  # outside are markers for "no time", such as year 1
-_HEAD_REFUSED = {400, 403, 405, 501}
+_PARTIAL, _UNSATISFIABLE = 206, 416
 
 _PROBLEMS = {
     400: "{who} did not understand the question. Check its base address and the collection's id.",
@@ -59,6 +67,8 @@ _TOO_MANY_REQUESTS = "{who} is receiving too many requests. Try again in {wait}.
 _NOT_AVAILABLE = "{who} is not available at the moment. Try again in {wait}."
 _RETRY_AFTER = 60  # seconds, if there are too many requests and the account doesn't say for how long
 _ANSWERS_TO_A_KNOWN_KEY = {400, 403, 404}
+# Sent in place of a file with status 200, these say the same as such a status; others are about one file.
+_LIKE_STATUSES = {401, 403, 404, 429, 504}
 
 
 @dataclass(frozen=True)
@@ -345,16 +355,13 @@ def _time(value: object) -> datetime | None:
 
 
 def size_of(file: ResultFile) -> int:
-    """Ask the account how many bytes a file has. Raises ResultNotFound, SourceUnavailable, SourceTimeout."""
+    """Ask the account how many bytes a file has, and whether its first bytes are those of the file.
+
+    Raises ResultNotFound, SourceUnavailable, SourceTimeout.
+    """
     remote = _RemoteBytes(file)
     with _told_to_the_operator("size", remote.place):
-        with remote.answer("HEAD") as answer:
-            # Some servers make no body for HEAD, and say that it has 0 bytes.
-            if answer.status_code not in _HEAD_REFUSED and (size := remote.length_of_whole(answer)):
-                return size
-        with remote.answer("GET") as answer:
-            size = remote.length_of_whole(answer)
-            return remote.count(answer) if size is None else size
+        return remote.size()
 
 
 @dataclass(frozen=True)
@@ -390,40 +397,92 @@ class _RemoteBytes:
 
     def open(self, start: int, length: int) -> BodyStream:
         """Return a stream of a part."""
-        assert self.file.size is not None
         is_part = length != self.file.size
         answer = self.answer("GET", {"Range": f"bytes={start}-{start + length - 1}"} if is_part else {})
         try:
-            skip = self._skip(answer, start, length, is_part=is_part)
+            return self._opened(answer, start, length, is_part=is_part and answer.status_code == _PARTIAL)
         except BaseException:
             answer.close()
             raise
-        return BodyStream(
-            answer,
-            skip=skip,
-            length=length,
-            # Of a whole file that comes in place of a part, the rest is left.
-            is_the_end=answer.status_code == 206 or start + length == self.file.size,  # noqa: PLR2004
-            place=self.place,
-        )
 
-    def _skip(self, answer: requests.Response, start: int, length: int, *, is_part: bool) -> int:
-        """Return how many bytes come before those that were asked for; raises where they don't come."""
-        if answer.status_code == 206 and is_part:  # noqa: PLR2004
-            self._check_body(answer)
+    def _opened(self, answer: requests.Response, start: int, length: int, *, is_part: bool) -> BodyStream:
+        if is_part:
             self._check_range(answer, start, length)
-            return 0
-        if answer.status_code == 416:  # noqa: PLR2004
+            size = self.file.size
+        elif answer.status_code == _UNSATISFIABLE:
             self._forget_size("the file is shorter than it was")
-        size = self.length_of_whole(answer)
+        else:
+            size = self.length_of_whole(answer)
+        recognizer = recognizer_of(self.file)
+        stream = self._stream(answer, recognizer, start, length, is_part=is_part)
+        if start == 0 or not is_part:
+            self._recognize(answer, stream, recognizer, size)
+        # Only now: what is not the file says nothing of its size.
         if size not in {None, self.file.size}:
             self._forget_size(f"the file has {size} bytes, not {self.file.size}")
-        return start
+        return stream
+
+    def _stream(
+        self, answer: requests.Response, recognizer: Recognizer, start: int, length: int, *, is_part: bool
+    ) -> BodyStream:
+        is_to_the_end = start + length == self.file.size
+        return RecognizedStream(
+            answer,
+            skip=0 if is_part else start,
+            length=length,
+            # Of a whole file that comes in place of a part, the rest is left.
+            is_the_end=is_part or is_to_the_end,
+            place=self.place,
+            recognizer=recognizer if is_to_the_end else None,
+        )
+
+    def size(self) -> int:
+        """Return how many bytes the file has."""
+        with self.answer("GET", {"Range": f"bytes=0-{BEGINNING - 1}"}) as answer:
+            if answer.status_code == _UNSATISFIABLE:
+                raise self._not_the_file("nothing")
+            is_part = answer.status_code == _PARTIAL
+            size = self._size_told(answer) if is_part else self.length_of_whole(answer)
+            stream = BodyStream(answer, skip=0, length=0, is_the_end=False, place=self.place)
+            beginning = self._recognize(answer, stream, recognizer_of(self.file), size)
+            return len(beginning) + self.count(answer) if size is None else size
+
+    def _size_told(self, answer: requests.Response) -> int:
+        self._check_body(answer)
+        first, _, size = self._content_range(answer)
+        if first != 0:
+            raise self._another_part()
+        return size
+
+    def _recognize(
+        self, answer: requests.Response, stream: BodyStream, recognizer: Recognizer, size: int | None
+    ) -> bytes:
+        """Return the first bytes of the file; raises where they are those of something else."""
+        with _server(self.account).troubles():
+            beginning = stream.peek(BEGINNING)
+        is_all = len(beginning) < BEGINNING if size is None else len(beginning) == size
+        try:
+            recognizer.check_beginning(beginning, is_all=is_all)
+        except EnvelopeFound as envelope:
+            code = _integer(envelope.code)
+            if code in _LIKE_STATUSES:
+                self._check_status(code, answer.headers)
+            raise self._not_the_file(f"an error (code {code})") from None
+        except NotRecognized as problem:
+            raise self._not_the_file(str(problem)) from None
+        return beginning
+
+    def _not_the_file(self, found: str) -> NotTheFile:
+        return NotTheFile(f"{self.who} sent {found} in place of this file. Try again later.")
 
     def length_of_whole(self, answer: requests.Response) -> int | None:
         """Return the length that an answer tells of the file; None without one. Raises for another answer."""
-        status = answer.status_code
-        _check_busy(status, answer.headers, self.who)
+        self._check_status(answer.status_code, answer.headers)
+        self._check_body(answer)
+        return self._length(answer)
+
+    def _check_status(self, status: int, headers: Mapping[str, str]) -> None:
+        _check_busy(status, headers, self.who)
         if status == 404:  # noqa: PLR2004
             raise ResultNotFound("The account has this file no longer.")
         if status == 504:  # noqa: PLR2004
@@ -434,8 +493,6 @@ class _RemoteBytes:
             raise SourceUnavailable(_MOVED.format(who=self.who))
         if status != 200:  # noqa: PLR2004
             raise SourceUnavailable(_OWN_TROUBLE.format(who=self.who, code=status))
-        self._check_body(answer)
-        return self._length(answer)
 
     def count(self, answer: requests.Response) -> int:
         """Return the length of a body that has to be read for it."""
@@ -453,16 +510,25 @@ class _RemoteBytes:
         # A page such as one to sign in on, in place of the file.
         is_page = media_type == "text/html" and not self.file.remote_name.lower().endswith((".html", ".htm"))
         if encoding not in {"identity", ""} or is_page:
-            raise SourceUnavailable(f"{self.who} sent something else than this file. Try again later.")
+            raise self._not_the_file("a web page" if is_page else "compressed bytes")
 
     def _check_range(self, answer: requests.Response, start: int, length: int) -> None:
-        header = answer.headers.get("Content-Range", "").strip()
-        match = _CONTENT_RANGE.fullmatch(header)
-        first, last, size = map(int, match.groups()) if match else (-1, -1, None)
-        if size is not None and size != self.file.size:
+        self._check_body(answer)
+        first, last, size = self._content_range(answer)
+        if size != self.file.size:
             self._forget_size(f"the file has {size} bytes, not {self.file.size}")
         if (first, last) != (start, start + length - 1) or self._length(answer) not in {None, length}:
-            raise SourceUnavailable(f"{self.who} sent another part of this file. Try again later.")
+            raise self._another_part()
+
+    def _content_range(self, answer: requests.Response) -> tuple[int, int, int]:
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+        if match is None:
+            raise self._another_part()
+        first, last, size = map(int, match.groups())
+        return first, last, size
+
+    def _another_part(self) -> SourceUnavailable:
+        return SourceUnavailable(f"{self.who} sent another part of this file. Try again later.")
 
     def _length(self, answer: requests.Response) -> int | None:
         header = answer.headers.get("Content-Length")

@@ -1,0 +1,123 @@
+"""Tell whether bytes from an account are the file that they should be: a list of records, or a ZIP.
+
+An account may answer with an error, a web page or nothing at all in place of a file. A file of any size is
+recognized by its first BEGINNING bytes and its last ENDING bytes.
+"""
+
+import io
+import json
+from typing import Protocol
+
+from collections_app.formats.json_records import (
+    ENVELOPE_KEYS,
+    InvalidRecords,
+    check_beginning,
+    count_records,
+)
+
+BEGINNING = 64 * 1024
+# A ZIP's end-of-central-directory record, with the longest comment.
+_DIRECTORY_END_SIZE = 22
+ENDING = _DIRECTORY_END_SIZE + 65_535
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n"
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
+_LOCAL_HEADER = b"PK\x03\x04"
+_DIRECTORY_END = b"PK\x05\x06"
+_COMMENT_LENGTH_AT = 20
+
+
+class NotRecognized(Exception):
+    """The bytes are not the file; the message is a noun phrase for what they are."""
+
+
+class EnvelopeFound(NotRecognized):
+    """The bytes are the object that the API wraps its answers and errors in."""
+
+    def __init__(self, code: object) -> None:
+        super().__init__("an error")
+        self.code = code
+
+
+class Recognizer(Protocol):
+    """Recognizes one file, first by its beginning and then by its end."""
+
+    def check_beginning(self, data: bytes, *, is_all: bool) -> None:
+        """Check the first bytes of the file; `is_all`: it has no others. Raises NotRecognized."""
+        ...
+
+    def check_end(self, data: bytes) -> None:
+        """Check the last bytes of the file. Raises NotRecognized where they can't be its end."""
+        ...
+
+
+class RecordList:
+    """Recognizes a JSON list of records and, with `wrapped`, also `{"asins": [...]}`."""
+
+    def __init__(self, *, wrapped: bool) -> None:
+        self._wrapped = wrapped
+        self._closing = b"]}" if wrapped else b"]"
+
+    def check_beginning(self, data: bytes, *, is_all: bool) -> None:
+        """Read as many records as the bytes hold. Raises NotRecognized."""
+        try:
+            if is_all:
+                count_records(io.BytesIO(data), wrapped=self._wrapped)
+            else:
+                check_beginning(data, wrapped=self._wrapped)
+        except InvalidRecords as error:
+            raise _found(data, f"something that is not a list of records ({error})") from None
+        if self._wrapped:
+            self._closing = b"}" if _content(data).startswith(b"{") else b"]"
+
+    def check_end(self, data: bytes) -> None:
+        """Check that the last bytes close the list. Raises NotRecognized."""
+        last = data.rstrip(_BLANKS)[-1:]
+        if last and last not in self._closing:
+            raise NotRecognized("a list of records that has no end")
+
+
+class Zip:
+    """Recognizes a ZIP."""
+
+    def check_beginning(self, data: bytes, *, is_all: bool) -> None:
+        """Check the signature of the first member, or of an empty ZIP. Raises NotRecognized."""
+        signature = data[: len(_LOCAL_HEADER)]
+        is_empty_zip = is_all and signature == _DIRECTORY_END
+        is_cut = not is_all and _LOCAL_HEADER.startswith(signature)
+        if signature != _LOCAL_HEADER and not is_empty_zip and not is_cut:
+            raise _found(data, "something that is not a ZIP")
+        if is_all:
+            self.check_end(data.rjust(ENDING, b"\0"))
+
+    def check_end(self, data: bytes) -> None:
+        """Check for the directory's end; fewer than ENDING bytes may not hold it. Raises NotRecognized."""
+        at = data.rfind(_DIRECTORY_END)
+        while at >= 0:
+            comment = data[at + _COMMENT_LENGTH_AT : at + _DIRECTORY_END_SIZE]
+            if at + _DIRECTORY_END_SIZE + int.from_bytes(comment, "little") == len(data):
+                return
+            at = data.rfind(_DIRECTORY_END, 0, at)
+        if len(data) >= ENDING:
+            raise NotRecognized("a ZIP that has no end")
+
+
+def _content(data: bytes) -> bytes:
+    return data.removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANKS)
+
+
+def _found(data: bytes, otherwise: str) -> NotRecognized:
+    """Return what the bytes are in place of a file."""
+    content = _content(data)
+    if not content:
+        return NotRecognized("nothing")
+    if content[:16].lower().startswith(_HTML):
+        return NotRecognized("a web page")
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict) and value.keys() >= ENVELOPE_KEYS:
+        return EnvelopeFound(value["code"])
+    return NotRecognized(otherwise)
