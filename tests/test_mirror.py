@@ -1,4 +1,5 @@
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -109,25 +110,14 @@ class TestWhatIsCopied:
         assert set(category_run.files.values_list("records", flat=True)) == {2}
         assert Run.objects.get(pk=category_run.pk).is_kept
 
-    def test_a_page_that_is_no_json_is_kept_as_it_is(
-        self, run: Run, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_an_empty_list_is_a_page(self, run: Run) -> None:
         files = files_of(run)
-        files.contents[PAGE_1] = b'[{"asin": B1}]' + b"\n" * 200_000
+        files.contents[PAGE_1] = b"[]"
         del files.contents[ZIP]
         files.contents[ZIP] = zip_of(files.contents)
         assert copy(run, files) == []
         assert kept(run) == files.contents
-        assert run.files.get(name=PAGE_1).records is None
-        assert "problem=no list of records: line 1, column 11" in caplog.text
-
-    def test_an_empty_page(self, run: Run) -> None:
-        files = files_of(run)
-        files.contents[PAGE_1] = b""
-        del files.contents[ZIP]
-        files.contents[ZIP] = zip_of(files.contents)
-        assert copy(run, files) == []
-        assert kept(run) == files.contents
+        assert run.files.get(name=PAGE_1).records == 0
 
     def test_progress_is_told_of_every_byte(self, run: Run) -> None:
         files = files_of(run)
@@ -197,13 +187,66 @@ class TestWhatIsWrong:
         run.refresh_from_db()
         assert (run.is_kept, run.lease_expires_at) == (False, None)
 
-    def test_a_list_of_which_no_csv_can_be_made(self, category_run: Run) -> None:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b" ",
+            b'{"code": 500, "data": "Try again", "status": 0}',
+            b"<!DOCTYPE html><html></html>",
+            b"{}",
+            b"null",
+            b"[1]",
+            b'["B1"]',
+            b'[{"asin": "B1"}, null]',
+            b'[{"asin": B1}]' + b"\n" * 200_000,
+            b'[{"asin": "B1"}',
+            b'[{"asin": "B1"}] more',
+            b'[{"asin": "B1"}' + b" " * 100_000,
+            b'[{"asin": "\xff"}]',
+            gzip.compress(b"[]"),
+            zip_of({"a.json": b"[]"}),
+        ],
+        ids=lambda content: repr(content)[:50],
+    )
+    def test_what_is_no_page_is_named_and_not_kept(self, run: Run, content: bytes) -> None:
+        files = files_of(run)
+        pages = {PAGE_1: content, PAGE_2: files.contents[PAGE_2]}
+        files.contents = {**pages, ZIP: zip_of(pages)}
+        (problem,) = copy(run, files)
+        assert problem.startswith(
+            f"{PAGE_1}: The account sent something that is not a list of records (line 1,"
+        )
+        assert set(kept(run)) == {PAGE_2}
+        assert set(stored_keys()) == keys()
+        run.refresh_from_db()
+        assert (run.is_kept, run.files.get(name=PAGE_1).size) == (False, None)
+
+    def test_what_was_no_page_is_copied_the_next_time(self, run: Run) -> None:
+        files = files_of(run)
+        page, files.contents[PAGE_1] = files.contents[PAGE_1], b"<html>"
+        assert len(copy(run, files)) == 1
+        files.contents[PAGE_1] = page
+        assert copy(run, files) == []
+        assert kept(run) == files.contents
+        assert Run.objects.get(pk=run.pk).is_kept
+
+    @pytest.mark.parametrize(
+        "content", [b"[{]", b"", b'{"code": 200, "asins": [{}], "status": 1}', b'{"asins": [1]}'], ids=repr
+    )
+    def test_what_is_no_list_of_a_category_is_not_kept(self, category_run: Run, content: bytes) -> None:
         files = files_of(category_run)
-        files.contents["category_asins.json"] = b"[{]"
+        files.contents["category_asins.json"] = content
         (problem,) = copy(category_run, files)
-        assert problem.startswith("category_asins.csv: It can't be made, as the list is damaged (line 1,")
-        assert kept(category_run) == files.contents
+        assert problem.startswith("category_asins.json: The account sent something that is not a list of")
+        assert kept(category_run) == {}
         assert not Run.objects.get(pk=category_run.pk).is_kept
+
+    def test_the_object_around_the_list_of_a_category_is_kept(self, category_run: Run) -> None:
+        files = files_of(category_run)
+        files.contents["category_asins.json"] = b'{"page": 1, "asins": [{"asin": "B1"}]}'
+        assert copy(category_run, files) == []
+        assert set(category_run.files.values_list("records", flat=True)) == {1}
 
     def test_a_file_that_reads_differently_from_what_came(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -259,6 +302,15 @@ class TestTheZip:
         [
             (lambda pages: b"no ZIP", "The ZIP is damaged (File is not a zip file)."),
             (lambda pages: zip_of(pages)[:-5], "The ZIP is damaged (File is not a zip file)."),
+            (
+                lambda pages: b"rubbish" + zip_of(pages),
+                "The account sent something that is not a ZIP in its place.",
+            ),
+            (
+                lambda pages: zip_of(pages) + b"rubbish",
+                "The account sent a ZIP that has no end in its place.",
+            ),
+            (lambda pages: pages[PAGE_1], "The ZIP is damaged (File is not a zip file)."),
             (lambda pages: zip_of({}), "The ZIP doesn't hold the pages of the run."),
             (lambda pages: zip_of({**pages, "x": b""}), "The ZIP doesn't hold the pages of the run."),
             (

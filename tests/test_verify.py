@@ -1,5 +1,6 @@
 """Reading a run's files again: by `verify`, and by the button on the page of its files."""
 
+import hashlib
 import io
 import zlib
 from collections.abc import Callable
@@ -16,10 +17,18 @@ from pytest_django import Settings
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team, Verification
 from collections_app.proof import background
 from collections_app.proof.verify import BeingVerified, Verifier
+from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
 from tests.faults import FileServer
-from tests.mirrors import zip_of
-from tests.results import make_failed_run, make_ready_run, records, store_bytes, stored_bytes
+from tests.mirrors import Files, Gone, files_of, zip_of
+from tests.results import (
+    make_failed_run,
+    make_ready_run,
+    records,
+    store_bytes,
+    stored_bytes,
+    stored_keys,
+)
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,6 +111,182 @@ def test_a_run_that_is_deleted_meanwhile_is_not_damaged(run: Run) -> None:
         lose(file)
     Run.objects.all().delete()
     assert verifier.verify() == []
+
+
+# --- copies of an account's files ---------------------------------------------------------------
+
+PAGE_1 = "AU Laptops_88_Results_Page_1.json"
+PAGE_2 = "AU Laptops_88_Results_Page_2.json"
+ZIP = "AU Laptops_88_Results_All_Pages.zip"
+ENVELOPE = b'{"code": 500, "data": "Try again", "status": 0}'
+
+
+@pytest.fixture
+def copied(crawlers: Team) -> Run:
+    """Run 88 of an account, of two pages and a ZIP, all of which are kept here."""
+    run = make_remote_run(make_remote_collection(make_account(crawlers)), pages=2)
+    return again(run, files_of(run))
+
+
+def again(run: Run, files: Files, *problems: str) -> Run:
+    """Mirror the run, with these problems."""
+    assert mirror_run(Run.objects.get(pk=run.pk), files, lacking=Gone) == list(problems)
+    return Run.objects.get(pk=run.pk)
+
+
+def keep_instead(file: ResultFile, content: bytes) -> None:
+    """Keep what an account sent in place of a file as mirror once did: as if it were the file."""
+    store_bytes(file.key, content)
+    digest, crc32 = hashlib.sha256(content).hexdigest(), zlib.crc32(content)
+    ResultFile.objects.filter(pk=file.pk).update(
+        size=len(content), sha256=digest, crc32=crc32, archive_offset=None, archive_size=None, records=None
+    )
+
+
+def kept(run: Run) -> dict[str, bytes]:
+    return {file.name: stored_bytes(file) for file in run.files.exclude(key="")}
+
+
+def named(run: Run, name: str) -> ResultFile:
+    return run.files.get(name=name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", ENVELOPE, b"<html></html>", b"null", b"[1]", b'[{"asin": "B1"}', b'[{"asin": "B1"}] more'],
+    ids=repr,
+)
+def test_a_copy_that_is_no_page_is_found_and_copied_again(copied: Run, content: bytes) -> None:
+    keep_instead(named(copied, PAGE_2), content)
+    (problem,) = Verifier(copied).verify()
+    assert problem.startswith(
+        f"{PAGE_2}: In its place the account sent something that is not a list of records (line 1, column "
+    )
+    assert problem.endswith("It is copied again while “Keep results here” is on, or by the command `mirror`.")
+    assert not Run.objects.get(pk=copied.pk).is_kept
+    files = files_of(copied)
+    assert again(copied, files).is_kept
+    assert files.opened == [PAGE_2, ZIP]
+    assert kept(copied) == files.contents
+    assert set(stored_keys()) == set(copied.files.values_list("key", flat=True))
+    assert Verifier(copied).verify() == []
+
+
+def test_the_zip_of_a_page_that_is_replaced_is_copied_again(copied: Run) -> None:
+    keep_instead(named(copied, PAGE_1), ENVELOPE)
+    keep_instead(named(copied, ZIP), zip_of({PAGE_1: ENVELOPE, PAGE_2: stored_bytes(named(copied, PAGE_2))}))
+    Verifier(copied).verify()
+    files = files_of(copied)
+    archive = files.contents.pop(ZIP)
+    again(copied, files, f"{ZIP}: The account has this file no longer.")
+    assert kept(copied) == files.contents
+    files.contents[ZIP] = archive
+    assert again(copied, files).is_kept
+    assert kept(copied) == files.contents
+    for page in copied.files.filter(kind=FileKind.PAGE):
+        assert page.archive_offset is not None
+        assert page.archive_size is not None
+        packed = archive[page.archive_offset : page.archive_offset + page.archive_size]
+        assert zlib.decompress(packed, wbits=-zlib.MAX_WBITS) == files.contents[page.name]
+
+
+@pytest.mark.parametrize("content", [b"", ENVELOPE, b"[]", b"rubbish" + zip_of({}), zip_of({}) + b"rubbish"])
+def test_a_copy_that_is_no_zip_is_found_and_copied_again(copied: Run, content: bytes) -> None:
+    keep_instead(named(copied, ZIP), content)
+    (problem,) = Verifier(copied).verify()
+    assert problem.startswith(f"{ZIP}: In its place the account sent ")
+    files = files_of(copied)
+    assert again(copied, files).is_kept
+    assert (files.opened, kept(copied)) == ([ZIP], files.contents)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [change_a_byte, lose, lambda file: store_bytes(file.key, b"short")],
+    ids=["changed", "missing", "short"],
+)
+def test_a_copy_that_is_not_as_it_was_is_copied_again(
+    copied: Run, damage: Callable[[ResultFile], Any]
+) -> None:
+    damage(named(copied, PAGE_2))
+    (problem,) = Verifier(copied).verify()
+    assert "It is copied again" in problem
+    assert "backup" not in problem
+    files = files_of(copied)
+    assert again(copied, files).is_kept
+    assert (files.opened, kept(copied)) == ([PAGE_2], files.contents)
+
+
+def test_a_category_list_is_copied_again_and_its_csv_made_again(crawlers: Team) -> None:
+    collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
+    run = make_remote_run(collection)
+    files = files_of(run)
+    again(run, files)
+    before = kept(run)
+    keep_instead(named(run, "category_asins.json"), b'{"code": 200, "asins": [{}], "status": 1}')
+    (problem,) = Verifier(run).verify()
+    assert problem.startswith("category_asins.json: In its place the account sent something that is not a")
+    assert again(run, files).is_kept
+    assert kept(run) == before
+
+
+def test_nothing_is_lost_where_the_account_has_no_other(copied: Run) -> None:
+    keep_instead(named(copied, PAGE_2), ENVELOPE)
+    Verifier(copied).verify()
+    before, files = kept(copied), files_of(copied)
+    del files.contents[PAGE_2]
+    again(copied, files, f"{PAGE_2}: The account has this file no longer.")
+    files.contents[PAGE_2] = b"<html>"
+    (problem,) = mirror_run(copied, files, lacking=Gone)
+    assert problem.startswith(f"{PAGE_2}: The account sent something that is not a list of records")
+    assert kept(copied) == before
+
+
+def test_a_copy_that_was_restored_is_whole_again(copied: Run) -> None:
+    page, content = named(copied, PAGE_2), stored_bytes(named(copied, PAGE_2))
+    change_a_byte(page)
+    assert len(Verifier(copied).verify()) == 1
+    store_bytes(page.key, content)
+    assert Verifier(copied).verify() == []
+    files = files_of(copied)
+    assert again(copied, files).is_kept
+    assert files.opened == []
+
+
+def test_our_own_runs_are_not_copied_from_anywhere(run: Run) -> None:
+    keep_instead(page(run, 1), ENVELOPE)
+    change_a_byte(page(run, 2))
+    (problem,) = Verifier(run).verify()
+    assert problem.endswith("Its bytes are not those that were written. Restore it from a backup.")
+    assert not run.files.filter(is_damaged=True).exists()
+    assert Run.objects.get(pk=run.pk).is_kept
+
+
+def test_a_damaged_copy_is_not_delivered(as_bob: Client, copied: Run) -> None:
+    keep_instead(named(copied, PAGE_2), ENVELOPE)
+    Verifier(copied).verify()
+    here = f"/collections/{copied.collection_id}"
+    for address in (
+        f"{here}/runs/88/files/{PAGE_2}",
+        f"{here}/selection.zip?pages=88.1-2",
+        f"{here}/selection.json?pages=88.1-2",
+    ):
+        answer = as_bob.get(address)
+        assert answer.status_code == 502, address
+        assert "The copy of this file is damaged." in answer.content.decode()
+        assert as_bob.head(address).status_code == 502
+    whole: Any = as_bob.get(f"{here}/runs/88/files/{PAGE_1}")
+    assert whole.getvalue() == stored_bytes(named(copied, PAGE_1))
+
+
+def test_who_replaces_a_copy_while_it_is_verified_has_a_whole_one(copied: Run) -> None:
+    keep_instead(named(copied, PAGE_2), ENVELOPE)
+    verifier = Verifier(copied)
+    copied.files.filter(name=PAGE_2).update(is_damaged=True)
+    assert again(copied, files_of(copied)).is_kept
+    assert len(verifier.verify()) > 0  # what it read is gone
+    assert not copied.files.filter(is_damaged=True).exists()
+    assert Run.objects.get(pk=copied.pk).is_kept
 
 
 # --- one at a time ------------------------------------------------------------------------------

@@ -14,7 +14,13 @@ from django.http.response import HttpResponseBase
 
 from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
-from collections_app.sources import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.sources import (
+    NotTheFile,
+    ResultNotFound,
+    SourceBusy,
+    SourceTimeout,
+    SourceUnavailable,
+)
 from collections_app.vanished import tried_again
 
 logger = logging.getLogger(__name__)
@@ -104,6 +110,8 @@ def _refusal_of_source(error: SourceUnavailable) -> Refused:
             return Refused(503, str(error), {"Retry-After": str(error.retry_after)})
         case SourceTimeout():
             return Refused(504, "The place where this file is kept took too long to answer. Try again later.")
+        case NotTheFile():
+            return Refused(502, str(error))
     return Refused(502, "The place where this file is kept does not answer. Try again later.")
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from collections_app.formats.json_records import (
     ENVELOPE_KEYS,
     InvalidRecords,
+    Readable,
     check_beginning,
     count_records,
 )
@@ -26,6 +27,7 @@ _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
 _LOCAL_HEADER = b"PK\x03\x04"
 _DIRECTORY_END = b"PK\x05\x06"
 _COMMENT_LENGTH_AT = 20
+_NO_LIST = "something that is not a list of records ({})"
 
 
 class NotRecognized(Exception):
@@ -59,6 +61,13 @@ class RecordList:
         self._wrapped = wrapped
         self._closing = b"]}" if wrapped else b"]"
 
+    def count(self, stream: Readable) -> int:
+        """Read a whole file and return how many records it has. Raises NotRecognized."""
+        try:
+            return count_records(stream, wrapped=self._wrapped)
+        except InvalidRecords as error:
+            raise NotRecognized(_NO_LIST.format(error)) from None
+
     def check_beginning(self, data: bytes, *, is_all: bool) -> None:
         """Read as many records as the bytes hold. Raises NotRecognized."""
         try:
@@ -67,7 +76,7 @@ class RecordList:
             else:
                 check_beginning(data, wrapped=self._wrapped)
         except InvalidRecords as error:
-            raise _found(data, f"something that is not a list of records ({error})") from None
+            raise _found(data, _NO_LIST.format(error)) from None
         if self._wrapped:
             self._closing = b"}" if _content(data).startswith(b"{") else b"]"
 
@@ -80,6 +89,11 @@ class RecordList:
 
 class Zip:
     """Recognizes a ZIP."""
+
+    def check_ends(self, beginning: bytes, ending: bytes) -> None:
+        """Check the first and the last bytes of a whole file. Raises NotRecognized."""
+        self.check_beginning(beginning, is_all=len(beginning) < BEGINNING)
+        self.check_end(ending.rjust(ENDING, b"\0"))
 
     def check_beginning(self, data: bytes, *, is_all: bool) -> None:
         """Check the signature of the first member, or of an empty ZIP. Raises NotRecognized."""

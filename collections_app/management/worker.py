@@ -20,7 +20,7 @@ from collections_app.models import Collection, Run, State
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.repair import fail_interrupted_runs
-from collections_app.sources import ResultNotFound, SourceBusy, SourceUnavailable, rows
+from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 
 logger = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class Worker:
 
     def _copy(self, run: Run) -> bool:
         try:
-            problems = mirror_run(run, AccountSource(), lacking=ResultNotFound)
+            problems = mirror_run(run, AccountSource(), lacking=FileUnavailable)
             self.has_failed |= bool(problems)
         except (RunIsBeingWritten, WriterLost) as error:
             problems = [str(error)]  # it is in good hands

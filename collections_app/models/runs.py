@@ -323,6 +323,11 @@ class ResultFile(models.Model):
     )
     size = models.PositiveBigIntegerField(null=True, help_text="In bytes; empty until it is known.")
     sha256 = models.CharField(max_length=64, blank=True)
+    is_damaged = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="The copy of an account's file isn't that file, and is to be made again.",
+    )
     records = models.PositiveBigIntegerField(
         null=True, help_text="How many records; empty for a ZIP, and where it is not known."
     )

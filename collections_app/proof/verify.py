@@ -4,11 +4,14 @@ import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
 from collections_app.formats.file_names import printable
-from collections_app.models import ResultFile, Run, Verification
+from collections_app.formats.recognition import BEGINNING, ENDING, NotRecognized, RecordList, Zip
+from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, Verification
 from collections_app.proof.manifest import files_in_order
-from collections_app.sources import ResultNotFound, SourceUnavailable, deliverable
+from collections_app.sources import COPIED_AGAIN, ResultNotFound, SourceUnavailable, deliverable
+from collections_app.sources.local import LocalSource
 
 _BLOCK = 1024 * 1024
 _NOTE_AFTER_SECONDS = 1.0
@@ -59,31 +62,44 @@ class Verifier:
 
     def _problem(self, file: ResultFile, progress: Progress) -> str:
         try:
-            return self._read(file, progress) if file.is_stored else _look(file)
+            return self._problem_of_copy(file, progress) if file.is_stored else _look(file)
         except ResultNotFound as problem:
-            hint = " Restore it from a backup." if file.is_stored else ""
-            return f"{problem}{hint}"
+            return str(problem)
         except SourceUnavailable as problem:
             return f"It can't be read now. {problem}"
         except OSError as problem:
             return f"It can't be read ({problem.strerror or type(problem).__name__}). Is the disk damaged?"
 
+    def _problem_of_copy(self, file: ResultFile, progress: Progress) -> str:
+        """Read a file that is here, and note whether it is damaged if there is another at an account."""
+        try:
+            problem = self._read(file, progress)
+        except ResultNotFound as missing:
+            problem = str(missing)
+        if not self._run.collection.is_remote:
+            return f"{problem} Restore it from a backup." if problem else ""
+        if bool(problem) != file.is_damaged:
+            # Unless somebody has replaced it meanwhile.
+            same = ResultFile.objects.filter(pk=file.pk, key=file.key)
+            if same.update(is_damaged=bool(problem)):
+                Run.objects.filter(pk=self._run.pk).update(is_kept=False)
+        return f"{problem} {COPIED_AGAIN}" if problem else ""
+
     def _read(self, file: ResultFile, progress: Progress) -> str:
-        stored = deliverable(file)
-        digest, crc32, left = hashlib.sha256(), 0, stored.size
-        with stored.body.open(0, stored.size) as stream:
-            while left and (data := stream.read(min(_BLOCK, left))):
-                digest.update(data)
-                crc32 = zlib.crc32(data, crc32)
-                left -= len(data)
-                progress(len(data))
-                self._note(len(data))
-        if left or (file.sha256 and digest.hexdigest() != file.sha256):
-            return "Its bytes are not those that were written. Restore it from a backup."
-        if file.crc32 is None:
+        size = file.size or 0
+        with LocalSource().body(file).open(0, size) as stream:
+            reading = _Reading(stream, size, lambda more: self._read_so_far(more, progress))
+            problem = _problem_of_content(file, reading)
+        if reading.left or (file.sha256 and reading.digest.hexdigest() != file.sha256):
+            return "Its bytes are not those that were written."
+        if not problem and file.crc32 is None:
             # It was written before this was noted; ZIPs of several runs need it.
-            ResultFile.objects.filter(pk=file.pk, crc32=None).update(crc32=crc32)
-        return ""
+            ResultFile.objects.filter(pk=file.pk, crc32=None).update(crc32=reading.crc32)
+        return problem
+
+    def _read_so_far(self, size: int, progress: Progress) -> None:
+        progress(size)
+        self._note(size)
 
     def _note(self, size: int) -> None:
         self._done += size
@@ -92,10 +108,53 @@ class Verifier:
             self._noted_at = time.monotonic()
 
 
+class _Reading:
+    """A stored file as it is read: no more than its bytes, digested on the way."""
+
+    def __init__(self, stream: BinaryIO, size: int, progress: Progress) -> None:
+        self._stream = stream
+        self._progress = progress
+        self.left = size
+        self.digest = hashlib.sha256()
+        self.crc32 = 0
+        self.beginning = b""
+        self.ending = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; nothing at the end."""
+        data = self._stream.read(min(size, self.left))
+        self.left -= len(data)
+        self.digest.update(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
+        self.beginning = self.beginning or data[:BEGINNING]
+        self.ending = (self.ending + data[-ENDING:])[-ENDING:]
+        self._progress(len(data))
+        return data
+
+    def read_rest(self) -> None:
+        """Read to the end."""
+        while self.read(_BLOCK):
+            pass
+
+
+def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
+    """Read a file to its end; return what an account once sent in its place, if it did."""
+    try:
+        if file.remote_name and file.kind in KINDS_OF_RECORDS:
+            RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST).count(reading)
+        reading.read_rest()
+        if file.remote_name and file.kind == FileKind.ARCHIVE:
+            Zip().check_ends(reading.beginning, reading.ending)
+    except NotRecognized as found:
+        reading.read_rest()
+        return f"In its place the account sent {found}."
+    return ""
+
+
 def _look(file: ResultFile) -> str:
-    """Ask the account for a file's first byte, which tells its size too; the whole isn't fetched."""
+    """Ask the account for a file's first bytes, which tell its size too; the whole isn't fetched."""
     if not file.remote_name:
         return ""  # It is made here whenever it is asked for.
     there = deliverable(file)
-    there.body.open(0, min(1, there.size)).close()
+    there.body.open(0, min(BEGINNING, there.size)).close()
     return ""

@@ -7,10 +7,11 @@ mirror goes on with the files that are missing:
 - The run holds the token of its one mirror and a lease, as it does for a writer. A file's row is changed only
   while the run is still this mirror's, so that one that was taken for dead does no harm when it goes on.
 - What a killed mirror leaves behind is removed by the next one, and by `repair`.
+
+A damaged copy is replaced once a whole one is here; until then it stays.
 """
 
 import hashlib
-import logging
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +20,12 @@ from types import TracebackType
 from typing import IO, BinaryIO, Protocol, Self, cast
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from collections_app.formats.category_csv import convert_category_list
-from collections_app.formats.json_records import InvalidRecords, count_records
-from collections_app.models import FileKind, ResultFile, Run, State
+from collections_app.formats.json_records import InvalidRecords
+from collections_app.formats.recognition import BEGINNING, ENDING, NotRecognized, RecordList, Zip
+from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.result_sets import folder
 from collections_app.result_sets.lease import (
@@ -38,8 +40,6 @@ from collections_app.result_sets.names import printable
 from collections_app.result_sets.new_file import NewFile
 from collections_app.result_sets.storage import check_room, results
 
-logger = logging.getLogger(__name__)
-
 _BLOCK = 256 * 1024
 # The CSV is made from the list, and the ZIP is compared with the pages.
 _ORDER = [FileKind.PAGE, FileKind.CATEGORY_LIST, FileKind.CATEGORY_CSV, FileKind.ARCHIVE]
@@ -50,6 +50,9 @@ _ENCRYPTED = 0x1
 # Where a member's header says how long the name and the extra field are that follow it.
 _LENGTHS_AT = 26
 _HEADER_SIZE = 30
+
+# What changes in a file's row when it is kept.
+_KEPT = ["key", "size", "sha256", "crc32", "records", "modified", "list_start", "list_end", "is_damaged"]
 
 Progress = Callable[[int], object]  # told how many bytes have come, each time that some have
 
@@ -81,7 +84,7 @@ class NotTheSame(Exception):
 def mirror_run(
     run: Run, origin: Origin, *, lacking: type[Exception], progress: Progress = lambda size: None
 ) -> list[str]:
-    """Copy the files of a ready run that are not in the results storage yet.
+    """Copy the files of a ready run that are not in the results storage yet, or are damaged there.
 
     Returns why files could not be kept, in a sentence each: the origin doesn't have them (then it raises
     `lacking`), or what came can't be right. Whatever else it raises ends the copying; what was copied by then
@@ -89,7 +92,7 @@ def mirror_run(
     """
     problems: list[str] = []
     with _Mirror(run, origin, progress) as mirror:
-        for file in mirror.missing:
+        for file in mirror.missing():
             if file.kind in _CANNOT_BE_MADE_ALONE and problems:
                 break
             try:
@@ -123,15 +126,18 @@ class _Mirror:
         folder.remove_strays(self._run)
         self._files = list(self._run.files.order_by("position"))
         self._files.sort(key=lambda file: _ORDER.index(FileKind(file.kind)))
-        self.missing = [file for file in self._files if not file.is_stored]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the run back, and note whether all of its files are here."""
-        elsewhere = ResultFile.objects.filter(run=OuterRef("pk"), key="")
+        elsewhere = ResultFile.objects.filter(Q(key="") | Q(is_damaged=True), run=OuterRef("pk"))
         self._mine().update(lease_expires_at=None, is_kept=~Exists(elsewhere))
+
+    def missing(self) -> Iterator[ResultFile]:
+        """Yield the files that are not here, or damaged; the ZIP of replaced pages is one of them."""
+        return (file for file in self._files if not file.is_stored or file.is_damaged)
 
     def copy(self, file: ResultFile) -> None:
         """Copy a file. Raises NotTheSame, WriterLost, OSError, and whatever its origin does."""
@@ -173,6 +179,8 @@ class _Mirror:
         return NewFile(f"{folder.folder_of(self._run)}/{self._attempt}-{what}", self._alive)
 
     def _copied(self, file: ResultFile) -> tuple[NewFile, int | None]:
+        if file.is_damaged:
+            file.size = None  # that of the copy
         size = self._origin.size(file)
         check_room(size)
         self._alive()
@@ -182,18 +190,14 @@ class _Mirror:
             coming.finish()
         return new, records
 
-    def _count(self, file: ResultFile, coming: "_Coming") -> int | None:
-        """Count the records as they come. What is no list of records is kept as it is, uncounted."""
+    def _count(self, file: ResultFile, coming: "_Coming") -> int:
+        """Count the records as they come."""
         try:
-            return count_records(coming, wrapped=file.kind == FileKind.CATEGORY_LIST)
-        except InvalidRecords as error:
+            return RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST).count(coming)
+        except NotRecognized as problem:
             # Where it came short, that is what is wrong with it.
             coming.finish()
-            logger.warning(
-                "mirror collection=%s run=%s file=%s problem=no list of records: %s",
-                *(self._run.collection_id, self._run.number, printable(file.name), printable(str(error))),
-            )
-            return None
+            raise NotTheSame(f"The account sent {problem} in its place.") from None
 
     def _made_csv(self) -> tuple[NewFile, int | None]:
         full_list = next(file for file in self._files if file.kind == FileKind.CATEGORY_LIST)
@@ -225,6 +229,7 @@ class _Mirror:
         pages = {page.remote_name: page for page in self._files if page.kind == FileKind.PAGE}
         try:
             with results().open(new.key) as stored, zipfile.ZipFile(stored) as archive:
+                _check_ends(stored, new.size)
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 _check_names(members, pages)
                 for member in members:
@@ -254,21 +259,46 @@ class _Mirror:
 
     def _keep(self, file: ResultFile, new: NewFile, records: int | None, pages: Iterable[ResultFile]) -> None:
         row = new.row(FileKind(file.kind), file.position, file.name, records)
-        fields = ("key", "size", "sha256", "crc32", "records", "modified")
+        replaced = file.key
         with transaction.atomic(durable=True):
             self._renew()
-            there = ResultFile.objects.filter(pk=file.pk, key="")
-            if not there.update(**{name: getattr(row, name) for name in fields}):
+            there = ResultFile.objects.filter(pk=file.pk, key=file.key)
+            if not there.update(**{name: getattr(row, name) for name in _KEPT}):
                 raise WriterLost(f"{printable(file.name)} was kept by somebody else.")
             ResultFile.objects.bulk_update(pages, ["archive_offset", "archive_size", "crc32"], 100)
-        for name in fields:
+            if replaced and file.kind in KINDS_OF_RECORDS and file.sha256 != row.sha256:
+                self._forget_what_was_made_of_it()
+        for name in _KEPT:
             setattr(file, name, getattr(row, name))
+        if replaced:
+            folder.remove_strays(self._run)
+
+    def _forget_what_was_made_of_it(self) -> None:
+        """Let the ZIP or the CSV be copied again: they hold the records of what was replaced."""
+        nowhere = {"key": "", "size": None, "sha256": "", "crc32": None, "is_damaged": False}
+        self._run.files.update(archive_offset=None, archive_size=None)
+        self._run.files.filter(kind__in=_CANNOT_BE_MADE_ALONE).update(**nowhere)
+        for file in self._files:
+            file.archive_offset = file.archive_size = None
+            if file.kind in _CANNOT_BE_MADE_ALONE:
+                vars(file).update(nowhere)
 
     def _remove_unless_kept(self, new: NewFile) -> None:
         # Whether a commit that failed came through can't be told: then the file stays until a repair.
         with suppress(Exception):
             if not ResultFile.objects.filter(key=new.key).exists():
                 results().delete(new.key)
+
+
+def _check_ends(stored: IO[bytes], size: int) -> None:
+    # zipfile passes over what stands before and behind a ZIP.
+    stored.seek(0)
+    beginning = stored.read(BEGINNING)
+    stored.seek(max(0, size - ENDING))
+    try:
+        Zip().check_ends(beginning, stored.read())
+    except NotRecognized as problem:
+        raise NotTheSame(f"The account sent {problem} in its place.") from None
 
 
 def _check_names(members: list[zipfile.ZipInfo], pages: Iterable[str]) -> None:

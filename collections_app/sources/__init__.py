@@ -7,6 +7,7 @@ from collections_app.sources.account import AccountSource
 from collections_app.sources.base import (
     LISTING_DEADLINE,
     Deliverable,
+    FileUnavailable,
     Freshness,
     NotTheFile,
     ResultNotFound,
@@ -18,8 +19,10 @@ from collections_app.sources.base import (
 from collections_app.sources.local import LocalSource
 
 __all__ = [
+    "COPIED_AGAIN",
     "LISTING_DEADLINE",
     "Deliverable",
+    "FileUnavailable",
     "Freshness",
     "NotTheFile",
     "ResultNotFound",
@@ -31,6 +34,9 @@ __all__ = [
     "latest_run",
     "source_of",
 ]
+
+
+COPIED_AGAIN = "It is copied again while “Keep results here” is on, or by the command `mirror`."
 
 
 def source_of(collection: Collection) -> ResultSource:
@@ -46,8 +52,11 @@ def _holder_of(file: ResultFile) -> ResultSource:
 def deliverable(file: ResultFile) -> Deliverable:
     """Return a ready run's file as something that can be delivered.
 
-    Raises ResultNotFound, SourceUnavailable, SourceTimeout where its size has to be found out.
+    Raises ResultNotFound, SourceUnavailable, SourceTimeout where its size has to be found out, and
+    NotTheFile where a copy is known to be damaged.
     """
+    if file.is_damaged:
+        raise NotTheFile(f"The copy of this file is damaged. {COPIED_AGAIN}")
     bind_contextvars(run=file.run.number, file=file.pk)
     source = _holder_of(file)
     size = source.size(file)

@@ -12,7 +12,11 @@ from collections_app.models import Collection, ResultFile
 LISTING_DEADLINE = timedelta(seconds=1.5)
 
 
-class ResultNotFound(Exception):
+class FileUnavailable(Exception):
+    """The source doesn't have this file; others it may have."""
+
+
+class ResultNotFound(FileUnavailable):
     """The bytes are not there. Answered with 404."""
 
 
@@ -20,7 +24,7 @@ class SourceUnavailable(Exception):
     """The source doesn't answer or answers nonsense. Answered with 502."""
 
 
-class NotTheFile(SourceUnavailable):
+class NotTheFile(FileUnavailable, SourceUnavailable):
     """The source sends something else in place of a file. Answered with 502."""
 
 

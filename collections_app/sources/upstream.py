@@ -68,7 +68,7 @@ _NOT_AVAILABLE = "{who} is not available at the moment. Try again in {wait}."
 _RETRY_AFTER = 60  # seconds, if there are too many requests and the account doesn't say for how long
 _ANSWERS_TO_A_KNOWN_KEY = {400, 403, 404}
 # Sent in place of a file with status 200, these say the same as such a status; others are about one file.
-_LIKE_STATUSES = {401, 403, 404, 429, 504}
+_LIKE_STATUSES = {401, 403, 404, 429, 503, 504}
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def source_busy(request: HttpRequest, exception: SourceBusy) -> HttpResponse:
 
 def bad_gateway(request: HttpRequest, exception: SourceUnavailable) -> HttpResponse:
     """502: where the results come from doesn't answer."""
-    return _error(request, 502, exception, SourceUnavailable)
+    return _error(request, 502, exception, type(exception))
 
 
 def gateway_timeout(request: HttpRequest, exception: SourceTimeout) -> HttpResponse:
