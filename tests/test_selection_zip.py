@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.bundles.pieces import JoinedBody, Part
-from collections_app.bundles.selection import Selection, Unreadable, parse
+from collections_app.bundles.selection import Selection, Unreadable, files_of, parse
 from collections_app.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
 from tests.conftest import Get, content
 from tests.results import (
     make_failed_run,
+    make_many_pages,
     make_processing_run,
     make_ready_run,
     make_run_of_pages,
@@ -84,6 +85,15 @@ def test_pages_come_compressed_as_they_are_in_the_runs_zips(get: Get, runs: list
 def test_pages_can_be_picked_and_come_once(get: Get, runs: list[Run]) -> None:
     found = members(content(get("101/selection.zip?runs=2&pages=1.2-3,3.1&pages=1.3,2.1")))
     assert list(found) == [name(3, 1), name(2, 1), name(1, 2), name(1, 3)]
+
+
+def test_thousands_of_pages_are_found_by_one_query(
+    laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_many_pages(laptops, runs=1, pages=2_000)
+    pages = parse([], [",".join(f"1.{page}" for page in range(1, 2_001))])
+    with django_assert_num_queries(2):  # the run, its pages
+        assert len(files_of(laptops, pages)) == 2_000
 
 
 def test_a_single_run_needs_no_folder(as_bob: Client, runs: list[Run]) -> None:

@@ -4,7 +4,7 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import BinaryIO, cast
 
 from collections_app.sources.base import Body, ResultNotFound, SourceUnavailable
@@ -146,7 +146,8 @@ class _JoinedStream(io.RawIOBase):
         """Return up to which byte the file is read from a piece on, as pieces that lie near follow it."""
         end = part.start + min(part.length, within + left)
         left -= part.length - within
-        for piece in islice(self._pieces, index + 1, None):
+        for following in range(index + 1, len(self._pieces)):
+            piece = self._pieces[following]
             if left <= 0:
                 break
             if isinstance(piece, Part):

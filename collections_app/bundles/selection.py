@@ -79,16 +79,23 @@ def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
 def _pages_of(wanted: list[tuple[Run, int, int]]) -> list[ResultFile]:
     if sum(last - first + 1 for _, first, last in wanted) > MOST_FILES:
         raise Unreadable(f"These are more than {MOST_FILES:,} pages. Select fewer at once.")
-    found: list[ResultFile] = []
-    for begin in range(0, len(wanted), _CONDITIONS):
-        some = wanted[begin : begin + _CONDITIONS]
-        spans = [Q(run=run, position__range=(first, last)) for run, first, last in some]
-        found += ResultFile.objects.filter(reduce(or_, spans), kind=FileKind.PAGE)
-    there = {(file.run_id, file.position) for file in found}
+    positions: dict[Run, set[int]] = {}
     for run, first, last in wanted:
-        for position in range(first, last + 1):
+        positions.setdefault(run, set()).update(range(first, last + 1))
+    found = _pages_at(list(positions.items()))
+    there = {(file.run_id, file.position) for file in found}
+    for run, numbers in positions.items():
+        for position in sorted(numbers):
             if (run.pk, position) not in there:
                 raise NotDownloadable(f"Run {run.number} has no page {position}.")
+    return found
+
+
+def _pages_at(places: list[tuple[Run, set[int]]]) -> list[ResultFile]:
+    found: list[ResultFile] = []
+    for begin in range(0, len(places), _CONDITIONS):
+        some = [Q(run=run, position__in=numbers) for run, numbers in places[begin : begin + _CONDITIONS]]
+        found += ResultFile.objects.filter(reduce(or_, some), kind=FileKind.PAGE)
     return found
 
 
