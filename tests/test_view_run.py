@@ -452,7 +452,7 @@ def test_there_is_no_other_record(as_bob: Client, laptops: Collection, place: st
 def test_a_very_long_record_is_cut(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{"text": "x" * 300_000}])
     text = as_bob.get(address(run, "records/1")).content.decode()
-    assert "100,0" in words(text)
+    assert "This record is too long to be shown in full. Download the file to see the rest." in words(text)
     assert len(text) < 250_000
 
 
@@ -529,6 +529,18 @@ def test_there_is_no_such_run(as_bob: Client, laptops: Collection) -> None:
 def test_a_damaged_address_is_refused(as_bob: Client, laptops: Collection, after: str) -> None:
     run = make_ready_run(laptops, records(1))
     assert as_bob.get(address(run), {"after": after}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query", [{"column": [f"column{number}" for number in range(900)]}, {"sort": "x" * 9_000}]
+)
+def test_an_address_that_every_link_would_repeat_at_length_is_refused(
+    as_bob: Client, laptops: Collection, query: dict[str, Any]
+) -> None:
+    run = make_ready_run(laptops, records(1))
+    answer = as_bob.get(address(run), query)
+    assert answer.status_code == 400
+    assert "This address is too long. Choose fewer columns." in words(answer.content.decode())
 
 
 def test_beyond_the_last_that_was_found_is_nothing_more(as_bob: Client, laptops: Collection) -> None:
@@ -642,6 +654,12 @@ def test_search_looks_into_all_columns_however_many(as_bob: Client, wide: Run) -
         text = page(as_bob, wide, {"q": search})
         assert numbers(text) == found, search
         assert MORE_COLUMNS in words(text)
+
+
+def test_many_short_records_of_many_columns_can_be_searched(as_bob: Client, laptops: Collection) -> None:
+    one = json.dumps({f"col{place}": place for place in range(200)}).encode()
+    run = make_run_of_pages(laptops, {"a.json": b"[%b,%b{}]" % (one, b"{}," * 99_998)})
+    assert numbers(page(as_bob, run, "?q=199")) == [1]
 
 
 def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(as_bob: Client, wide: Run) -> None:

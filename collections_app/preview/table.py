@@ -39,6 +39,7 @@ LARGEST_RECORD = 4 * 1024**2
 _TOO_LARGE = b"null\n"
 _BATCH = 500
 _ROW_GROUP_BYTES = 8 * 1024**2
+_ROW_GROUP_CELLS = 2_000_000
 _SECONDS = 600.0
 
 _MAKE = """
@@ -201,7 +202,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
         values="json_extract_string(record, '$.*')" if has_more_columns else "cells",
         columns="".join(f", cells[{place + 1}] AS c{place}" for place in range(len(columns))),
         table=_quoted(str(parquet)),
-        rows=_rows_in_a_group(written),
+        rows=_rows_in_a_group(written, len(columns)),
     )
     # With one thread nothing is held back to be put into order: memory stays the same whatever the size.
     with database(lines, parquet, seconds=_SECONDS, threads=1, turn=MAKING) as made:
@@ -226,9 +227,10 @@ def _pointer(key: str) -> str:
     return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
-def _rows_in_a_group(written: "_Lines") -> int:
+def _rows_in_a_group(written: "_Lines", columns: int) -> int:
+    """Return how many rows DuckDB holds at once: as many as have so many bytes, and so many cells."""
     each = written.bytes // max(written.records, 1)
-    return min(max(_ROW_GROUP_BYTES // max(each, 1), 2048), 100_000)
+    return min(max(_ROW_GROUP_BYTES // max(each, 1), 2048), _ROW_GROUP_CELLS // max(columns, 20))
 
 
 class _Lines:

@@ -50,7 +50,17 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def pretty(fields: Mapping[str, Any]) -> tuple[str, int]:
-    """Return a record's JSON over several lines, and how many characters of it were left out."""
-    text = sendable(json.dumps(fields, ensure_ascii=False, indent=2))
-    return text[:LONGEST_JSON], max(len(text) - LONGEST_JSON, 0)
+def pretty(fields: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return a record's JSON over several lines, and whether its end was left out."""
+    pieces: list[str] = []
+    left = LONGEST_JSON
+    # Every line of a list within lists is indented: the text may be a thousand times as long as the record.
+    for piece in _INDENTED.iterencode(fields):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            break
+    return sendable("".join(pieces)[:LONGEST_JSON]), left < 0
+
+
+_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)

@@ -46,6 +46,8 @@ from collections_app.views.run_rows import (
 # How long a request waits for what is prepared in the background.
 _PATIENCE = 0.8
 _COLUMNS_SHOWN = 12
+# Every head and every row has links with all that was asked for.
+_LONGEST_ADDRESS = 8_000
 _MORE_COLUMNS = (
     f"These records have more than {MOST_COLUMNS} columns: the first {MOST_COLUMNS} can be chosen, "
     "sorted by and counted. Search looks into all of them."
@@ -226,7 +228,10 @@ def _wish(request: MemberRequest) -> Wish:
     if not (after.isascii() and after.isdecimal() and len(after) <= 12):  # noqa: PLR2004
         raise BadRequest("This address is damaged: its “after” part is no number of records.")
     question = Question(search, asked.get("sort", ""), asked.get("dir") == "desc", int(after))
-    return Wish(question, list(dict.fromkeys(asked.getlist("column"))))
+    wish = Wish(question, list(dict.fromkeys(asked.getlist("column"))))
+    if len(wish.again) > _LONGEST_ADDRESS:
+        raise BadRequest("This address is too long. Choose fewer columns.")
+    return wish
 
 
 # --- the records ----------------------------------------------------------------------------------
@@ -449,11 +454,11 @@ def _record(files: Sequence[ResultFile], place: int) -> dict[str, object]:
 
 
 def _shown(found: Record, *, has_next: bool) -> dict[str, object]:
-    text, left_out = pretty(found.fields)
+    text, is_cut = pretty(found.fields)
     return {
         "is_too_large": found.is_too_large,
         "json": text,
-        "left_out": left_out,
+        "is_cut": is_cut,
         "previous": found.number - 1,
         "next": found.number + 1 if has_next else None,
     }
