@@ -9,7 +9,7 @@ import signal
 import subprocess
 import zipfile
 from collections.abc import Iterator
-from itertools import count, islice, product
+from itertools import count
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,7 +24,7 @@ from collections_app.formats import parquet, tables, xlsx
 from collections_app.formats.flatten import Columns, flat, json_text
 from collections_app.formats.records_file import Format, Wish, write_records
 from collections_app.formats.tables import NotPossible, TooWide, UnknownColumn
-from tests.tools import cpu_seconds, examples
+from tests.tools import examples
 
 Records = list[dict[str, Any]]
 
@@ -113,17 +113,6 @@ ALIKE = [
 ]
 
 
-def same_but_for_case(number: int) -> list[str]:
-    letters = product(*((letter, letter.upper()) for letter in "abcdefghijklmnopq"))
-    return ["".join(some) for some in islice(letters, number)]
-
-
-def name_all(keys: list[str]) -> None:
-    columns = Columns()
-    columns.look_at([dict.fromkeys(keys)])
-    assert len(columns) == len(keys)
-
-
 class TestFlattening:
     def test_objects_become_columns_with_dotted_names(self) -> None:
         columns = Columns()
@@ -151,13 +140,6 @@ class TestFlattening:
 
     def test_an_empty_object_is_a_value(self) -> None:
         assert flat({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
-
-    def test_names_are_numbered_in_linear_time(self) -> None:
-        few, many = (
-            cpu_seconds(name_all, same_but_for_case(1_000)),
-            cpu_seconds(name_all, same_but_for_case(4_000)),
-        )
-        assert many < 10 * few + 0.1  # it was 24 times
 
     @given(st.lists(st.sampled_from(ALIKE), max_size=12), st.sampled_from(ALIKE))
     def test_chosen_names_stand_for_what_they_stand_for_among_all(self, keys: list[str], chosen: str) -> None:

@@ -14,6 +14,7 @@ from collections_app.exports import ask as asking
 from collections_app.exports import sample as sampling
 from collections_app.exports.make import make_next
 from collections_app.exports.sample import sample
+from collections_app.formats.json_records import Record
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, Run, Team
 from collections_app.sources import SourceUnavailable, account
@@ -238,6 +239,30 @@ class TestTheEstimate:
     def test_columns_are_those_of_the_first_records(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, [{"a": {"b": 1}}, {"c": [1]}])
         assert sample(run).columns == ["a.b", "c"]
+
+    def test_many_short_records_of_many_columns_are_looked_at_in_part(
+        self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        most: list[int] = []
+        size_of = sampling._size_of
+
+        def noted(some: list[Record], wanted: Format) -> int:
+            most.append(len(some))
+            return size_of(some, wanted)
+
+        monkeypatch.setattr(sampling, "_size_of", noted)
+        wide: Record = {str(number): number for number in range(1_000)}
+        found = sample(make_ready_run(laptops, [wide, *[{}] * 9_000], page_size=10_000))
+        assert max(most) == 100
+        assert 9_000 * 1_000 < found.sizes[Format.CSV] < 2 * 9_000 * 1_000  # a comma for each cell
+
+    def test_of_more_columns_than_a_table_has_it_offers_the_first(
+        self, laptops: Collection, as_bob: Client
+    ) -> None:
+        make_ready_run(laptops, [{f"{number}": 1} for number in range(6_000)], page_size=10_000)
+        page = html(as_bob.get(PAGE))
+        assert page.count('name="column"') == 500
+        assert "The first 500 of 5,001 columns" in text_of(page)
 
     def test_a_run_without_records(self, laptops: Collection, as_bob: Client) -> None:
         make_run_of_pages(laptops, {"a.json": b"[]"})

@@ -456,14 +456,17 @@ def shown(text: str) -> str:
 
 def distinct(items: list[Item]) -> list[Item]:
     """Return the items with names of which no two are the same, also for a disk that knows no capitals."""
-    taken: set[str] = set()
+    taken: dict[str, int] = {}  # and the last number that was put before the name
     result = []
     for item in items:
-        name, count = item.name, 1
-        while unicodedata.normalize("NFC", name).casefold() in taken:
-            count += 1
-            name = f"{count}_{item.name}"
-        taken.add(unicodedata.normalize("NFC", name).casefold())
+        name, folded = item.name, unicodedata.normalize("NFC", item.name).casefold()
+        if folded in taken:
+            count = taken[folded] + 1
+            while f"{count}_{folded}" in taken:
+                count += 1
+            taken[folded] = count
+            name, folded = f"{count}_{name}", f"{count}_{folded}"
+        taken[folded] = 1
         result.append(Item(item.address, name, item.sha256, item.size))
     return result
 

@@ -13,13 +13,15 @@ from collections_app.exports.records import files_of
 from collections_app.formats.flatten import Columns, flat
 from collections_app.formats.json_records import InvalidRecords, Record, read_batches
 from collections_app.formats.records_file import Format, Wish, write_records
-from collections_app.formats.tables import NotPossible
+from collections_app.formats.tables import NotPossible, TooWide
 from collections_app.models import ResultFile, Run
 from collections_app.sources import ResultNotFound, SourceUnavailable, deliverable
 
 # So much of the first file is read.
 _WINDOW = 128 * 1024
 _MOST_COLUMNS = 500
+# The sizes are those of so many records at most: each may have a key of its own.
+_MOST_CELLS = 100_000
 # What a file has in any case, in bytes.
 _BASE = {Format.XLSX: 5500, Format.PARQUET: 500}
 _CACHE = "export_samples"
@@ -67,12 +69,14 @@ def _look_at(run: Run) -> Sample:
     if not records:
         return Sample()
     columns = Columns()
-    columns.look_at(map(flat, records))
+    with suppress(TooWide):
+        columns.look_at(map(flat, records))
     if all(file.size is not None for file in files):
         times = sum(file.size or 0 for file in files) / min(size, _WINDOW)
     else:
         times = run.extracted / len(records)
-    sizes = {each: _scaled(each, _size_of(records, each), times) for each in Format}
+    few = records[: _MOST_CELLS // len(columns)] if columns else records
+    sizes = {each: _scaled(each, _size_of(few, each), times * len(records) / len(few)) for each in Format}
     return Sample(
         columns.names[:_MOST_COLUMNS],
         {each: size for each, size in sizes.items() if size},

@@ -51,7 +51,9 @@ class Columns:
     """
 
     def __init__(self, chosen: Iterable[str] = ()) -> None:
-        self._families = {_family(name.casefold()) for name in chosen}
+        folded = [name.casefold() for name in chosen]
+        self._families = set(map(_family, folded))
+        self._longest = max(map(len, folded), default=0)
         self._names: dict[Place, str] = {}
         self._places: dict[str, Place] = {}
         self._characters = 0
@@ -86,6 +88,9 @@ class Columns:
         return self._places.get(name)
 
     def _name(self, place: Place) -> None:
+        # A longer name stands in the way of no chosen one.
+        if self._families and _length(place) > self._longest:
+            return
         plain = _printed(place if isinstance(place, str) else ".".join(place))
         folded = plain.casefold()
         if self._families and _family(folded) not in self._families:
@@ -101,6 +106,10 @@ class Columns:
         self._places[name] = place
         self._characters += len(name)
         check_columns(len(self._names), self._characters)
+
+
+def _length(place: Place) -> int:
+    return len(place) if isinstance(place, str) else sum(map(len, place)) + len(place) - 1
 
 
 def _numbered(name: str, number: int) -> str:

@@ -278,13 +278,13 @@ def _files(run: Run, remote: RemoteRun) -> list[ResultFile]:
     if any(file.kind == FileKind.CATEGORY_LIST for file in listed):
         # We make it from the list, whether or not the account has one.
         listed.append(RemoteFile(FileKind.CATEGORY_CSV, 0, ""))
-    taken: set[str] = set()
+    names = _Names()
     return [
         ResultFile(
             run=run,
             kind=file.kind,
             position=file.position,
-            name=_free_name(kept_name(file.remote_name or CATEGORY_CSV), taken),
+            name=names.free(kept_name(file.remote_name or CATEGORY_CSV)),
             remote_name=file.remote_name,
             modified=remote.updated_at.replace(microsecond=0),
         )
@@ -292,14 +292,26 @@ def _files(run: Run, remote: RemoteRun) -> list[ResultFile]:
     ]
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """Return the name, or one like it where it is taken, and take it."""
-    path, free, count = PurePosixPath(name), name, 1
-    while free in taken:
-        count += 1
-        free = fitted(path.stem, f" ({count}){path.suffix}")
-    taken.add(free)
-    return free
+class _Names:
+    """The names of a run's files, of which no two are the same."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # the last one given, by the name with the first
+
+    def free(self, name: str) -> str:
+        """Return the name, or one like it where it is taken, and take it."""
+        free = self._numbered(PurePosixPath(name)) if name in self._taken else name
+        self._taken.add(free)
+        return free
+
+    def _numbered(self, path: PurePosixPath) -> str:
+        first = fitted(path.stem, f" (2){path.suffix}")
+        number = self._numbers.get(first, 2)
+        while (name := fitted(path.stem, f" ({number}){path.suffix}")) in self._taken:
+            number += 1
+        self._numbers[first] = number
+        return name
 
 
 def _note(collection: Collection, **notes: Any) -> None:

@@ -1,0 +1,89 @@
+"""Ten times the input costs about ten times the work, also where the input was made to harm."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, product
+from typing import Any, BinaryIO
+
+import pytest
+
+from collections_app.bundles.pieces import JoinedBody, Part
+from collections_app.client import pull
+from collections_app.formats.flatten import Columns, flat
+from collections_app.models import FileKind, Run
+from collections_app.sources import rows
+from collections_app.sources.upstream import RemoteFile
+from collections_app.views.record_cells import pretty
+from tests.tools import cpu_seconds
+from tests.upstream import remote_run
+
+Work = Callable[[], object]
+
+
+def names_that_differ_in_case_alone(size: int) -> Work:
+    letters = product(*((letter, letter.upper()) for letter in "abcdefghijklmnopq"))
+    record: dict[Any, Any] = dict.fromkeys(map("".join, islice(letters, size)))
+    return lambda: Columns().look_at([record])
+
+
+def chosen_columns_beside_a_long_key(size: int) -> Work:
+    record = {"x" * 20 * size: {str(number): 1 for number in range(size)}}
+    return lambda: Columns(["a"]).look_at([flat(record)])
+
+
+def an_accounts_files_of_the_same_name(size: int) -> Work:
+    # They are told apart by what has no room in a name here.
+    files = [RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}.json") for number in range(size)]
+    return partial(rows._files, Run(), replace(remote_run(1), files=tuple(files)))
+
+
+def pulled_files_of_the_same_name(size: int) -> Work:
+    return partial(pull.distinct, [pull.Item("a", "page.json", None, None)] * size)
+
+
+def a_list_deep_within_lists(size: int) -> Work:
+    items: list[Any] = [1] * size
+    for _ in range(size // 40):
+        items = [items]
+    return partial(pretty, {"a": items})
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that is one of many."""
+
+    number: int
+
+    def open(self, start: int, length: int) -> BinaryIO:
+        return io.BytesIO(b"x" * length)
+
+
+def a_zip_of_many_files(size: int) -> Work:
+    body = JoinedBody([piece for number in range(size) for piece in (b"header", Part(Stored(number), 0, 10))])
+
+    def read() -> None:
+        with body.open(0, body.size) as stream:
+            while stream.read(65_536):
+                pass
+
+    return read
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(
+    ("made", "size"),
+    [
+        (names_that_differ_in_case_alone, 400),
+        (chosen_columns_beside_a_long_key, 400),
+        (an_accounts_files_of_the_same_name, 250),
+        (pulled_files_of_the_same_name, 400),
+        (a_list_deep_within_lists, 2_000),
+        (a_zip_of_many_files, 1_500),
+    ],
+)
+def test_ten_times_as_much_takes_about_ten_times_as_long(made: Callable[[int], Work], size: int) -> None:
+    few, many = cpu_seconds(made(size)), cpu_seconds(made(10 * size))
+    # What is quadratic takes a hundred times as long.
+    assert many < 30 * few + 0.05
