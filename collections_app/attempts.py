@@ -2,7 +2,7 @@
 
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from allauth.core.internal import ratelimit
 from allauth.core.internal.ratelimit import RateLimitUsage
@@ -20,7 +20,7 @@ _RATES = {
     "device": "5/5m/key",
     "address": "10/m/ip",
     "address_and_account": "5/5m/key,20/d/key",
-    # All addresses together. It takes ten that guess before one that didn't is refused.
+    # All addresses together: at least ten have to guess before one that didn't is refused.
     "account": "200/h/key",
 }
 
@@ -58,9 +58,10 @@ def _free_at(request: HttpRequest, action: str, key: str) -> float:
 
 
 def _refusal(free_at: float) -> ValidationError:
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = time.time()
+    minutes = max(math.ceil((free_at - now) / 60), 1)
     until = datetime.fromtimestamp(math.ceil(free_at / 60) * 60, UTC)
-    wait = timeuntil(until, now, depth=1).replace("\xa0", " ")
+    wait = timeuntil(until, until - timedelta(minutes=minutes)).replace("\xa0", " ")
     return ValidationError(
         f"Too many failed sign-ins. Try again in {wait} (at {until:%H:%M} UTC), or reset your password.",
         code="too_many_login_attempts",
