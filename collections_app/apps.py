@@ -5,9 +5,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 from django.db import connections
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
-from collections_app import database
+from collections_app import database, disk
 
 
 class CollectionsConfig(AppConfig):
@@ -29,6 +30,7 @@ class CollectionsConfig(AppConfig):
         for check in (check_results_storage, check_shared_secrets, check_stored_keys):
             checks.register(check, checks.Tags.database)
         post_migrate.connect(_write_ahead, sender=self)
+        connection_created.connect(disk.name_errors)
 
 
 def _write_ahead(using: str, **_: Any) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from collections_app import database, outbox
+from collections_app import database, disk, outbox
 from collections_app.exports import room
 from collections_app.models import Account, Export
 from collections_app.result_sets.repair import fail_interrupted_runs
@@ -42,6 +42,7 @@ def _wait_for_the_lock() -> None:
     try:
         with (Path(settings.DATA_DIR) / "work.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            threading.Thread(target=disk.watch, name="disk", daemon=True).start()
             _go_on()
     except OSError as error:
         logger.warning("background problem=nothing goes on: %s", error)

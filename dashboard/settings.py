@@ -158,6 +158,7 @@ MIDDLEWARE = [
     "dashboard.static_files.StaticFiles",
     "collections_app.views.packed.PackedPages",
     "csp.middleware.CSPMiddleware",
+    "collections_app.views.errors.DiskFullPage",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "collections_app.views.cookies.accept_old_names",
     "django.middleware.common.CommonMiddleware",
@@ -209,6 +210,8 @@ _SQLITE = {
 }
 DATABASES = {"default": database.postgresql(DATABASE_URL) if DATABASE_URL else _SQLITE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+SESSION_ENGINE = "collections_app.sessions"
 
 # The first two are tables, so that all processes share them.
 CACHES = {

@@ -11,10 +11,11 @@ from django.core.files.storage import storages
 from django.test import Client
 from pytest_django import Settings
 
+from collections_app.disk import free_space
 from collections_app.models import Collection, FileKind, ResultFile
 from collections_app.result_sets import address, s3
 from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.storage import free_space, results
+from collections_app.result_sets.storage import results
 from collections_app.result_sets.writer import ResultSetWriter
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, deliverable
 from tests.conftest import ObjectStore

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import Storage, storages
 
-from collections_app.result_sets import storage
-from collections_app.result_sets.storage import ASIDE, free_space
+from collections_app import disk
+from collections_app.disk import free_space
+from collections_app.result_sets.storage import ASIDE
 
 
 def write(key: str, content: bytes) -> None:
@@ -119,5 +120,5 @@ def test_it_knows_its_room_before_there_is_a_folder(results_folder: Path) -> Non
 
 
 def test_a_storage_that_is_no_disk_knows_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "storages", {"results": Storage()})
+    monkeypatch.setattr(disk, "storages", {"results": Storage()})
     assert free_space() is None

@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from collections_app import disk
 from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
 from collections_app.sources import (
@@ -78,6 +79,7 @@ def endpoint(*methods: str, always_200: bool = False) -> Callable[[View], View]:
             try:
                 return tried_again(lambda: view(request, *args, **kwargs))
             except Exception as error:  # noqa: BLE001  # this is the boundary: whatever happens is answered
+                disk.forget_failure()  # the caller is told
                 return failure(_refusal(error), always_200=always_200)
 
         return answered
@@ -85,7 +87,7 @@ def endpoint(*methods: str, always_200: bool = False) -> Callable[[View], View]:
     return decorate
 
 
-def _refusal(error: Exception) -> Refused:  # noqa: PLR0911  # a line for each kind
+def _refusal(error: Exception) -> Refused:  # a line for each kind
     match error:
         case Refused():
             return error
@@ -97,6 +99,14 @@ def _refusal(error: Exception) -> Refused:  # noqa: PLR0911  # a line for each k
             return Refused(429, str(error), {"Retry-After": str(RETRY_AFTER_SECONDS)})
         case SourceUnavailable():
             return _refusal_of_source(error)
+    return _broken(error)
+
+
+def _broken(error: Exception) -> Refused:
+    """Return what is said of an error that is nobody's refusal, and log it."""
+    if disk.is_full(error):
+        logger.warning("The API can't do this: the disk is full.")
+        return Refused(503, disk.PROBLEM, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     logger.error("The API failed", exc_info=error)
     if isinstance(error, OperationalError):
         reason = "The database can't be used just now. Try again in a moment."

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 
+from collections_app import disk
 from collections_app.bundles.pieces import Part
 from collections_app.bundles.selection import Selection, files_of
 from collections_app.bundles.zips import Member, zip_of
@@ -100,6 +101,7 @@ def _crc32_of(file: ResultFile) -> int:
         with stored.body.open(0, stored.size) as stream:
             while data := stream.read(_BLOCK):
                 crc32 = zlib.crc32(data, crc32)
-        ResultFile.objects.filter(pk=file.pk).update(crc32=crc32)
+        with disk.best_effort(f"the CRC of file {file.pk}"):
+            ResultFile.objects.filter(pk=file.pk).update(crc32=crc32)
         file.crc32 = crc32
     return file.crc32

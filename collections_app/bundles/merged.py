@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
+from collections_app import disk
 from collections_app.bundles.archives import name_of
 from collections_app.bundles.pieces import JoinedBody, Part, Piece
 from collections_app.bundles.selection import Selection, Unreadable, files_of
@@ -61,7 +62,8 @@ def _records_of(file: ResultFile) -> Part:
     if file.list_start is None or file.list_end is None:
         file.list_start, file.list_end = _place_of_records(file, stored.body, stored.size)
         places = {"list_start": file.list_start, "list_end": file.list_end}
-        ResultFile.objects.filter(pk=file.pk).update(**places)
+        with disk.best_effort(f"where the records of file {file.pk} are"):
+            ResultFile.objects.filter(pk=file.pk).update(**places)
     return Part(stored.body, file.list_start, file.list_end - file.list_start)
 
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from collections_app import disk
 from collections_app.models.runs import Run
 
 
@@ -108,7 +109,8 @@ class Export(models.Model):
     def note_use(self, at: datetime) -> None:
         """Remember that it was wanted; at most once a minute, as that is exact enough."""
         if (at - self.used_at).total_seconds() > _USE_IS_NOTED_AFTER_SECONDS:
-            Export.objects.filter(pk=self.pk).update(used_at=at)
+            with disk.best_effort(f"the use of export {self.pk}"):
+                Export.objects.filter(pk=self.pk).update(used_at=at)
             self.used_at = at
 
 

@@ -1,18 +1,17 @@
 """Users, teams, who is in which team, and the keys that scripts sign in with."""
 
 import hashlib
-import logging
 import secrets
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
-from django.db import DatabaseError, models, transaction
+from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-logger = logging.getLogger(__name__)
+from collections_app import disk
 
 
 class UserManager(BaseUserManager["User"]):
@@ -217,14 +216,8 @@ class ApiKey(models.Model):
         ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
 
     def note_use(self) -> None:
-        """Remember that the key was used now, to within USE_IS_NOTED_EVERY.
-
-        Where the database can't be written to, on a full disk for one, what the key is used for goes on.
-        """
+        """Remember that the key was used now, to within USE_IS_NOTED_EVERY."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at >= self.USE_IS_NOTED_EVERY:
-            try:
-                with transaction.atomic():
-                    ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
-            except DatabaseError as error:
-                logger.warning("That key %s was used can't be noted: %s", self.prefix, error)
+            with disk.best_effort(f"the use of key {self.prefix}"):
+                ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)

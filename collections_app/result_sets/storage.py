@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 from abc import ABC, abstractmethod
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, storages
+
+from collections_app.disk import free_space
 
 if TYPE_CHECKING:
     _BytesFile = File[bytes]
@@ -243,16 +244,6 @@ def _make_folder(folder: Path) -> None:
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
-
-
-def free_space() -> int | None:
-    """Return how many bytes the results storage has room for; None where it is no disk."""
-    try:
-        folder = Path(storages["results"].path(""))
-    except NotImplementedError:
-        return None
-    # It is made for the first run.
-    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
 def check_room(size: int) -> None:

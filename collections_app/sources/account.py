@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 from django.db import connections
 from django.utils import timezone
 
-from collections_app import database
+from collections_app import database, disk
 from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import rows
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
@@ -63,7 +63,8 @@ class AccountSource:
         if file.size is None:
             database.give_back()  # it may take long
             size = self._csv(file).size if _is_made(file) else size_of(file)
-            ResultFile.objects.filter(pk=file.pk, size=None).update(size=size)
+            with disk.best_effort(f"the size of file {file.pk}"):
+                ResultFile.objects.filter(pk=file.pk, size=None).update(size=size)
             file.size = size
         return file.size
 
@@ -190,6 +191,8 @@ def _bring(register: _Register, work: _Work, collection_id: int) -> None:
     try:
         # A row of its own: whoever waits goes on using theirs.
         work(Collection.objects.select_related("account").get(pk=collection_id), seconds=_SECONDS)
+    except disk.DiskFull as error:
+        logger.warning("upstream rows collection=%s problem=%s", collection_id, error)
     except Exception:
         logger.exception("upstream rows collection=%s problem=unexpected", collection_id)
         rows.note_problem(Collection(pk=collection_id), _BROKEN)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
+from collections_app import disk
 from collections_app.formats.category_csv import convert_category_list
 from collections_app.formats.json_records import InvalidRecords
 from collections_app.models import ResultFile
@@ -75,7 +76,8 @@ class CategoryCsvBody:
     def _forget_size(self, size: int) -> None:
         """Let the size be learnt anew by whoever asks next: the list has changed since it was."""
         self._log(f"the CSV has {size} bytes, not {self.file.size}")
-        ResultFile.objects.filter(pk=self.file.pk, key="").update(size=None)
+        with disk.best_effort(f"that the size of file {self.file.pk} has changed"):
+            ResultFile.objects.filter(pk=self.file.pk, key="").update(size=None)
         raise SourceUnavailable("The list at the account is not the one that it was. Try again.")
 
     def _log(self, problem: str) -> None:

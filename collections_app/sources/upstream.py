@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import requests
 
+from collections_app import disk
 from collections_app.formats.file_names import CATEGORY_LIST
 from collections_app.formats.recognition import BEGINNING, EnvelopeFound, NotRecognized, Recognizer
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
@@ -543,7 +544,8 @@ class _RemoteBytes:
     def _forget_size(self, problem: str) -> NoReturn:
         """Let the size be learnt anew by whoever asks next."""
         logger.warning("upstream size changed: %s problem=%s", self.place, problem)
-        ResultFile.objects.filter(pk=self.file.pk, key="", size=self.file.size).update(size=None)
+        with disk.best_effort(f"that the size of file {self.file.pk} has changed"):
+            ResultFile.objects.filter(pk=self.file.pk, key="", size=self.file.size).update(size=None)
         raise SourceUnavailable("The file at the account is not the one that was listed. Try again.")
 
 

@@ -1,5 +1,6 @@
 """The pages for what went wrong, in the same design as all others."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -8,9 +9,12 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 
+from collections_app import disk
 from collections_app.access import bring_memberships
 from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
+
+logger = logging.getLogger(__name__)
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -66,6 +70,39 @@ def source_busy(request: HttpRequest, exception: SourceBusy) -> HttpResponse:
     """503: where the results come from asks not to be called for some seconds."""
     page = render(request, "source_busy.html", {"reason": str(exception)}, status=503)
     page["Retry-After"] = str(exception.retry_after)
+    return page
+
+
+class DiskFullPage:
+    """Middleware: a request that can't be done for want of space is answered with 503.
+
+    Also where the failed write was swallowed: a form must not be answered as though it had been stored.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on, and put the page in place of the answer to a form that wasn't stored."""
+        disk.forget_failure()
+        answer = self.get_response(request)
+        if request.method in SAFE_METHODS or not disk.has_failed():
+            return answer
+        return disk_full(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer for a view that failed."""
+        return disk_full(request) if disk.is_full(exception) else None
+
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+
+
+def disk_full(request: HttpRequest) -> HttpResponse:
+    """503: nothing can be stored."""
+    logger.warning("A request can't be done: the disk is full.")
+    page = render(request, "disk_full.html", {"reason": disk.PROBLEM}, status=503)
+    page["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return page
 
 

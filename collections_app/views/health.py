@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from collections_app import disk
 from collections_app.access import public
 from collections_app.sources.local import try_out
 
@@ -29,11 +30,15 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @public
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 where the database answers, is up to date, and results can be written and read; else 503."""
+    """Answer 200 where the database is up to date, and results can be written and read; else 503.
+
+    Low disk space is reported as a `warning`; a full disk is a problem.
+    """
     problem = _look.problem()
     if problem:
         return JsonResponse({"status": "not ready", "problem": problem}, status=503)
-    return JsonResponse({"status": "ready"})
+    warning = {"warning": _look.warning} if _look.warning else {}
+    return JsonResponse({"status": "ready"} | warning)
 
 
 def _database() -> str:
@@ -52,14 +57,15 @@ def _database() -> str:
 def _storage() -> str:
     try:
         is_same = try_out()
-    except Exception:  # noqa: BLE001  # each kind of storage has errors of its own
-        return "Results can't be written."
+    except Exception as error:  # noqa: BLE001  # each kind of storage has errors of its own
+        return disk.PROBLEM if disk.is_full(error) else "Results can't be written."
     return "" if is_same else "Results can't be read."
 
 
 _CHECKS: list[tuple[str, Callable[[], str]]] = [
     ("The database doesn't answer.", _database),
     ("The place where results are kept doesn't answer.", _storage),
+    ("The data folder doesn't answer.", disk.problem),
 ]
 
 
@@ -68,6 +74,7 @@ class _Look:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.warning = ""
         self._waits_for = ""
         self._problem = ""
         self._looked_at = float("-inf")
@@ -89,6 +96,7 @@ class _Look:
         try:
             for self._waits_for, check in _CHECKS:
                 problem = problem or check()
+            self.warning = disk.warning()
         except Exception:
             problem = "Something went wrong on our side. It was logged."
             logger.exception("readyz problem=unexpected")

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -13,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from collections_app import disk
 from collections_app.access import public
 from collections_app.models import Collection, Run
 from collections_app.observability.metrics import exposition
@@ -20,8 +22,8 @@ from collections_app.preview.background import Background, StillWorking
 from collections_app.result_sets.lease import abandoned, written
 from collections_app.views.health import READY_WITHIN_SECONDS
 
-# One count at a time: what hangs must not take more and more threads with it.
-_background = Background(most=1)
+# One of each at a time: what hangs must not take more and more threads with it.
+_background = Background(most=2)
 
 
 @public
@@ -38,7 +40,7 @@ def _figures(request: HttpRequest) -> HttpResponse:
     if not secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
         return HttpResponse("Send the token.\n", status=401, content_type="text/plain", headers=challenge)
-    return HttpResponse(exposition(FromTheDatabase()), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(exposition(FromTheDatabase(), FreeSpace()), content_type=CONTENT_TYPE_LATEST)
 
 
 class FromTheDatabase(Collector):
@@ -52,6 +54,18 @@ class FromTheDatabase(Collector):
             figures = []
         yield GaugeMetricFamily("results_database_up", "Whether the database answers.", bool(figures))
         yield from figures
+
+
+class FreeSpace(Collector):
+    """How much room there is."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Look at the disks. One that doesn't answer in time has no figure."""
+        family = GaugeMetricFamily("results_free_bytes", "Free space of a folder's disk.", labels=["folder"])
+        with suppress(StillWorking):
+            for folder, left in _background.done_within(READY_WITHIN_SECONDS, "space", disk.free).items():
+                family.add_metric([folder], left)
+        yield family
 
 
 def _counted_now() -> list[Metric]:

@@ -13,6 +13,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from tqdm import tqdm
 
+from collections_app.disk import free_space
 from collections_app.formats.json_records import InvalidRecords, read_json_lines
 from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
 from collections_app.models import Collection, Run
@@ -20,7 +21,6 @@ from collections_app.result_sets.incoming import Form, Incoming, Unusable, look_
 from collections_app.result_sets.lease import WriterLost
 from collections_app.result_sets.names import printable
 from collections_app.result_sets.repair import fail_interrupted_runs
-from collections_app.result_sets.storage import free_space
 from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
 
 NOTHING = "Nothing was imported."
