@@ -27,6 +27,7 @@ class CollectionsConfig(AppConfig):
 
         checks.register(database.check_what_is_left)
         checks.register(database.check_encoding, checks.Tags.database)
+        checks.register(database.check_version, checks.Tags.database)
         for check in (check_results_storage, check_shared_secrets, check_stored_keys):
             checks.register(check, checks.Tags.database)
         post_migrate.connect(_write_ahead, sender=self)

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from collections_app.sqlite.base import DatabaseWrapper
@@ -36,6 +37,8 @@ _CLIENT_OPTIONS = {
     "options": "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
     " -c idle_in_transaction_session_timeout=60s",
 }
+
+_APP = "collections_app"
 
 # Any number will do that nothing else in the database takes for an advisory lock.
 _LOCK = 0x72657375_6C7473
@@ -166,6 +169,25 @@ def advice(error: DatabaseError) -> str:
         return "The user of DATABASE_URL must be allowed to make tables there; best it owns the database."
     # A database that was never made, or is of an older version, is the usual reason.
     return "`make serve` makes it and brings it up to date."
+
+
+NEWER = (
+    "The database is newer than this version of the site. Start the newer version, or restore the backup "
+    "from before the upgrade."
+)
+
+
+def is_newer(loader: MigrationLoader) -> bool:
+    """Whether the database has migrations of this app that this version doesn't know."""
+    applied = {key for key in loader.applied_migrations if key[0] == _APP}
+    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
+    return bool(applied - loader.disk_migrations.keys() - replaced)
+
+
+def check_version(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Return an error for a database of a newer version: a system check."""
+    newer = (alias for alias in databases or () if is_newer(MigrationLoader(connections[alias])))
+    return [Error(NEWER, id="collections_app.E003") for _ in newer]
 
 
 def check_what_is_left(**_: Any) -> list[CheckMessage]:

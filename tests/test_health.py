@@ -11,6 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import Settings
 
+from collections_app.database import NEWER
 from collections_app.views import health
 
 
@@ -69,6 +70,15 @@ class TestReady:
             )
         finally:
             recorder.record_applied(*newest)
+        assert self.ask()[0] == 200
+
+    def test_a_database_of_a_newer_version(self) -> None:
+        recorder = MigrationRecorder(connection)
+        recorder.record_applied("collections_app", "9999_later")
+        try:
+            assert self.problem() == NEWER
+        finally:
+            recorder.record_unapplied("collections_app", "9999_later")
         assert self.ask()[0] == 200
 
     def test_results_that_cannot_be_written(self, results_folder: Path) -> None:

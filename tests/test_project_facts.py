@@ -59,6 +59,7 @@ USES = {
         "addresses",
         "bundles",
         "client",
+        "database",
         "delivery",
         "devices",
         "disk",

@@ -255,6 +255,21 @@ class TestARealProcess:
         database.write_bytes(b"This is no database. " * 1000)
         assert self.error(data_dir, PORT=str(port)) == f"{start} file is not a database.\n"
 
+    def test_a_database_of_a_newer_version_is_one_sentence(self, data_dir: Path, port: int) -> None:
+        manage(data_dir, "migrate", "--verbosity=0")
+        databases.execute(
+            data_dir,
+            "INSERT INTO django_migrations (app, name, applied) VALUES (?, ?, '2030-01-01')",
+            *("collections_app", "9999_later"),
+        )
+        assert self.error(data_dir, PORT=str(port)) == (
+            "CommandError: The database is newer than this version of the site. Start the newer version, or "
+            "restore the backup from before the upgrade.\n"
+        )
+        done = commands.run(["work", "--once"], environment(data_dir))
+        assert done.returncode == 1
+        assert "(collections_app.E003) The database is newer" in done.stderr
+
     def test_results_that_are_no_folder_are_one_sentence(self, data_dir: Path, port: int) -> None:
         (data_dir / "results").touch()
         # On PostgreSQL, what is said of secrets comes before it.

@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from collections_app import disk
+from collections_app import database, disk
 from collections_app.access import public
 from collections_app.sources.local import try_out
 
@@ -47,6 +47,8 @@ def _database() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         executor = MigrationExecutor(connection)
+        if database.is_newer(executor.loader):
+            return database.NEWER
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             return "The database is of an older version. Bring it up to date: manage.py migrate."
     except DatabaseError:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
 
 from collections_app import database
 from collections_app.demo import build
@@ -109,6 +110,8 @@ def _data_that_can_be_used() -> Iterator[None]:
 
 
 def _bring_up_to_date() -> None:
+    if database.is_newer(MigrationLoader(connection)):
+        raise CommandError(database.NEWER)
     call_command("migrate", interactive=False, verbosity=0, skip_checks=False)
     call_command("createcachetable", verbosity=0)
 
