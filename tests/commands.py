@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +16,9 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import tools
+from tests.tools import Done
+
 _TIMEOUT = 120  # seconds
 # What takes the most time of a start, and doesn't ask for settings when it is imported.
 _BEFOREHAND = [
@@ -50,12 +51,12 @@ _BEFOREHAND = [
 _one_at_a_time = threading.Lock()
 
 
-def run(arguments: list[str], env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def run(arguments: list[str], env: dict[str, str]) -> Done:
     """Run a management command to its end, whatever that is."""
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder) / "output", Path(folder) / "errors"
         status = _status(arguments, env, str(output), str(errors))
-        return subprocess.CompletedProcess(arguments, status, output.read_text(), errors.read_text())
+        return Done(arguments, status, output.read_text(), errors.read_text())
 
 
 def _status(arguments: list[str], env: dict[str, str], output: str, errors: str) -> int:
@@ -70,14 +71,10 @@ def _status(arguments: list[str], env: dict[str, str], output: str, errors: str)
 
 
 @cache
-def _parent() -> "subprocess.Popen[str]":
+def _parent() -> tools.Process:
     """Return the process that is forked, started when it is first asked for."""
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.commands"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    parent = tools.start(
+        *(sys.executable, "-m", "tests.commands"), stdin=tools.PIPE, stdout=tools.PIPE, text=True
     )
     atexit.register(parent.communicate)  # it ends with its input
     return parent

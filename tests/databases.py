@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 from contextlib import closing, suppress
 from functools import cache
@@ -20,6 +19,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
+
+from tests import tools
 
 # The address of the server's own database, for the processes that the first one starts.
 _SERVER = "TEST_POSTGRESQL_SERVER"
@@ -123,8 +124,8 @@ def _start() -> str:
     data = f"--pgdata={folder / 'data'}"
 
     def run(program: str, *arguments: str) -> None:
-        command = [*as_user, str(programs / program), data, *arguments]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        # Not captured: the server that is started keeps the pipes open.
+        tools.run(*as_user, programs / program, data, *arguments, cwd=folder, stdout=tools.DEVNULL)
 
     run("initdb", "--username=postgres", "--auth=trust", "--no-sync", *_LETTERS)
     settings = " ".join(f"-c {name}={value}" for name, value in _QUICK.items())

@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
@@ -20,6 +19,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
+from tests import tools
+
 ACCESS_KEY = "tests"
 SECRET_KEY = "the/secret+of=tests"
 READER = "reader"  # the key of somebody who may read and list
@@ -27,7 +28,6 @@ BUCKET = "results"
 REGION = "us-east-1"
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
 _PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
-_SECONDS_TO_START = 60
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,18 @@ def _start(folder: Path) -> None:
     ports = {name: free_port() for name in _PORTS}
     (folder / "running.json").write_text(json.dumps(ports))
     with (folder / "log").open("ab") as log:
-        subprocess.run(
-            [sys.executable, __file__, str(folder)],
-            stdin=subprocess.DEVNULL,
+        tools.run(
+            *(sys.executable, "-m", "tests.object_store", folder),
+            stdin=tools.DEVNULL,
             stdout=log,
-            stderr=subprocess.STDOUT,
+            stderr=tools.STDOUT,
             start_new_session=True,
-            check=True,
         )
 
 
 def _wait_for(store: ObjectStore, marker: Path) -> None:
     """Return once the bucket is there."""
-    deadline = time.monotonic() + _SECONDS_TO_START
+    deadline = time.monotonic() + tools.PATIENCE
     while time.monotonic() < deadline and marker.exists():
         try:
             with urllib.request.urlopen(store.endpoint, timeout=5):
@@ -151,7 +150,7 @@ def _keep(folder: Path) -> None:
     command += [f"-dir={data}", f"-s3.config={config}", "-master.telemetry=false", "-s3.port.iceberg=0"]
     command += ["-s3.port.lance=0", "-volume.max=50", "-master.volumeSizeLimitMB=1024"]
     command += ["-volume.minFreeSpace=1"]
-    with subprocess.Popen(command, cwd=folder) as server, (folder / "users.lock").open("w") as users:
+    with tools.start(*command, cwd=folder) as server, (folder / "users.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         (folder / "running.json").unlink()
         server.send_signal(signal.SIGKILL)

@@ -10,7 +10,6 @@ import pwd
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,16 +22,16 @@ import psycopg
 import pytest
 import requests
 
-from tests import commands, compose, databases
+from tests import commands, compose, databases, tools
 from tests.object_store import program
-from tests.server import ROOT, environment, free_port, output_of
+from tests.server import ROOT, environment, free_port
+from tests.tools import output_of
 
-SECONDS_TO_START = 60
 _WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
 _WEED_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
 
 
-def eventually(true: Callable[[], bool], what: str, seconds: float = SECONDS_TO_START) -> None:
+def eventually(true: Callable[[], bool], what: str, seconds: float = tools.PATIENCE) -> None:
     """Return once something is true; fail where it isn't in time."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -58,7 +57,7 @@ class Part:
     log: Path
     is_ready: Callable[[], bool]
     user: str | None = None
-    process: "subprocess.Popen[bytes] | None" = None
+    process: tools.Process | None = None
     pids: list[int] = field(default_factory=list)
 
     def start(self) -> None:
@@ -72,14 +71,14 @@ class Part:
         """Start it, and don't wait."""
         group = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
+            self.process = tools.start(
+                *self.command,
                 cwd="/" if self.user else ROOT,
                 env=self.env,
-                stdin=subprocess.DEVNULL,
+                stdin=tools.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
-                **group,  # type: ignore[call-overload]
+                stderr=tools.STDOUT,
+                **group,
             )
         self.pids.append(self.process.pid)
 
@@ -94,7 +93,7 @@ class Part:
         for pid in {*family, *descendants(self.process.pid)}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=tools.PATIENCE)
         eventually(lambda: not any(alive(pid) for pid in family), f"{self.name} is gone")
         self.process = None
 
@@ -174,8 +173,7 @@ class ScaledOut:
 @contextlib.contextmanager
 def running(folder: Path, static: Path) -> Iterator[ScaledOut]:
     """Start all parts one after the other, as they need each other, and end them."""
-    make = [ROOT / "deploy" / "make_secrets.sh", folder / "secrets"]
-    subprocess.run(make, check=True, capture_output=True)
+    tools.run(ROOT / "deploy" / "make_secrets.sh", folder / "secrets")
     names = ("nginx", "web 1", "web 2", "postgresql", *_WEED_PORTS)
     site = ScaledOut(folder, _secrets(folder / "secrets" / "app.env"), {name: free_port() for name in names})
     with tempfile.TemporaryDirectory(prefix="results-tests-scaled-out-") as database:
@@ -223,13 +221,7 @@ def _postgresql(site: ScaledOut, folder: Path) -> Part:
     data = folder / "data"
     make = [programs / "initdb", "-D", data, "--username=results", "--auth=scram-sha-256", "--no-sync"]
     make += [f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8"]
-    subprocess.run(
-        make,
-        cwd=folder,
-        user=user,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    tools.run(*make, cwd=folder, user=user)
     where = ["-D", data, "-p", site.ports["postgresql"], "-k", folder, "-h", "127.0.0.1"]
     # The machine isn't switched off, so that what was written is there.
     quick = ["-c", "fsync=off", "-c", "full_page_writes=off"]
@@ -266,7 +258,7 @@ def _make_bucket(site: ScaledOut) -> None:
     )
 
     def is_made() -> bool:
-        return subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=False).returncode == 0
+        return tools.run("sh", "-c", line, check=False).returncode == 0
 
     eventually(is_made, "the bucket is made")
     assert is_made()  # nor does a second time do harm
@@ -294,9 +286,7 @@ def _worker(site: ScaledOut) -> Part:
 
 
 def _nginx(site: ScaledOut, static: Path) -> Part:
-    found = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(found).exists():
-        pytest.skip("nginx is not installed")
+    found = tools.needs("nginx")
     folder = site.folder / "nginx"
     shutil.copytree(ROOT / "deploy" / "nginx", folder / "nginx")
     shutil.copy(ROOT / "deploy" / "nginx.conf", folder)

@@ -5,9 +5,7 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -20,12 +18,20 @@ from urllib.error import URLError
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-from tests import commands, databases
-from tests.commands import ROOT
+from tests import commands, databases, tools
+from tests.tools import ROOT, output_of
 
-SECONDS_TO_START = 30
+SERVE = [sys.executable, "manage.py", "serve"]
 # Beside the static files, by a name that lets browsers keep what they made of it: it is half a megabyte.
 AXE = "axe.0123456789ab.js"
+
+
+def gunicorn(conf: str) -> list[str]:
+    """Return the command that serves the site with a configuration of gunicorn's."""
+    return [sys.executable, "-m", "gunicorn", "--config", conf, "dashboard.wsgi"]
+
+
+GUNICORN = gunicorn("dashboard/gunicorn_conf.py")
 
 
 @dataclass(frozen=True)
@@ -48,20 +54,11 @@ def manage(data_dir: Path, *args: str) -> str:
     return output_of(commands.run([*args], environment(data_dir)))
 
 
-def output_of(done: "subprocess.CompletedProcess[str]") -> str:
-    """Return what a command has printed; its errors fail the test."""
-    assert done.returncode == 0, f"{done.args} failed:\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
 def follow_handbook(step: str, env: dict[str, str]) -> str:
     """Do what a step of the operators' handbook says, to the letter, and return what it prints."""
     handbook = (ROOT / "docs" / "operations.md").read_text()
     (script,) = re.findall(rf"<!-- {step} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
-    command = ["bash", "-euo", "pipefail", "-c", script]
-    return output_of(
-        subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
-    )
+    return tools.run("bash", "-euo", "pipefail", "-c", script, env=env).stdout
 
 
 def environment(data_dir: Path, **more: str) -> dict[str, str]:
@@ -84,9 +81,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_it_answers(url: str, process: tools.Process, log: Path) -> None:
     """Return once the server answers /healthz; fail with its log where it doesn't."""
-    deadline = time.monotonic() + SECONDS_TO_START
+    deadline = time.monotonic() + tools.PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"{url}/healthz", timeout=5):
@@ -138,22 +135,7 @@ def serving(data_dir: Path, log: Path) -> Iterator[DemoServer]:
     account = json.loads((data_dir / "demo.json").read_text())
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
-            cwd=ROOT,
-            env=environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1"),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        try:
-            wait_until_it_answers(url, process, log)
-            yield DemoServer(url, data_dir, account["email"], account["password"], account["api_key"])
-        finally:
-            process.send_signal(signal.SIGINT)  # doesn't wait for downloads that somebody left open
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    env = environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1")
+    with tools.running(*GUNICORN, log=log, env=env) as process:
+        wait_until_it_answers(url, process, log)
+        yield DemoServer(url, data_dir, account["email"], account["password"], account["api_key"])

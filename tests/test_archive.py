@@ -1,7 +1,6 @@
 """The ZIP that grows with a run's pages: whatever happens in between, it holds exactly them."""
 
 import io
-import subprocess
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,8 +16,8 @@ from collections_app.result_sets import archive, writer
 from collections_app.result_sets.archive import Archive
 from collections_app.result_sets.new_file import NewFile
 from collections_app.result_sets.writer import ResultSetWriter
+from tests import tools
 from tests.results import make_processing_run, make_ready_run, records, stored_bytes
-from tests.tools import needs
 
 CHECKS = (["unzip", "-tq"], ["7z", "t"], ["python3", "-m", "zipfile", "-t"])
 
@@ -107,10 +106,7 @@ def test_pages_of_any_size_go_into_a_zip_that_other_programs_accept(
     path = tmp_path / "pages.zip"
     path.write_bytes(zip_of(run))
     for command in CHECKS:
-        done = subprocess.run(
-            [needs(command[0]), *command[1:], path], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = tools.run(*command, path)
         assert "warning" not in (done.stdout + done.stderr).lower()
     with zipfile.ZipFile(path) as found:
         assert found.infolist()[0].extract_version == (45 if limit == 50 else 20)

@@ -3,7 +3,6 @@
 import json
 import re
 import runpy
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -14,14 +13,12 @@ from isal import isal_zlib
 from bench import __main__ as bench
 from bench.measure import Missing, Row, at_least, at_most, program, ratio_row, spread_of
 from bench.records import Shop, write_page
+from tests import tools
 from tests.server import ROOT
-from tests.tools import needs
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def run(*arguments: str) -> tools.Done:
+    return tools.run(sys.executable, "-m", *arguments, check=False)
 
 
 def test_every_script_is_a_question() -> None:
@@ -42,7 +39,7 @@ def test_every_question_can_be_asked_by_itself(
 
 
 def test_one_table_of_the_questions_that_are_chosen(tmp_path: Path) -> None:
-    needs("zip")
+    tools.needs("zip")
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n{bench.BEGIN}\nthe last one\n{bench.END}\nAfter.\n")
     done = run("bench", "joined_zip", "category_list_to_csv", "--quick", "--pairs", "2", "--write", str(page))
@@ -70,15 +67,8 @@ def test_what_breaks_off_has_a_row_and_the_rest_goes_on(
 
 def test_a_peer_that_is_missing_is_said_in_the_row(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.joined_zip", "--quick", "--rows", rows],
-        cwd=ROOT,
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    question = ("-m", "bench.joined_zip", "--quick", "--rows", rows)
+    tools.run(sys.executable, *question, env={"PATH": str(tmp_path)})
     ((what, *_, met, _),) = json.loads(rows.read_text())
     assert what.startswith("Measures a ZIP")
     assert met == "not measured: zip is not installed (Debian: zip)"

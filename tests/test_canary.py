@@ -7,10 +7,7 @@ import base64
 import json
 import logging
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,11 +33,11 @@ from collections_app.sources import account as account_source
 from collections_app.sources import http as transport
 from collections_app.sources import upstream
 from collections_app.views import accounts as accounts_view
-from tests import databases
+from tests import databases, tools
 from tests.conftest import PASSWORD
 from tests.mirrors import zip_of
 from tests.results import records
-from tests.server import ROOT, environment, free_port, wait_until_it_answers
+from tests.server import environment, free_port, gunicorn, wait_until_it_answers
 from tests.upstream import ask_in_the_same_thread
 
 KEYS = ["canary-one.6f1d0c9be2a7d34e5f60", "canary-two.93b85ce7d1f0a4426c18"]
@@ -501,23 +498,11 @@ def served(demo_data: Path, folder: Path, vendor: Vendor) -> Iterator[tuple[str,
     data_dir, log, port = folder / "data", folder / "log", free_port()
     databases.copy(demo_data, data_dir)
     origins = f"{vendor.origin},{vendor.elsewhere}"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "tests/gunicorn_impatient.py", "dashboard.wsgi"],
-            cwd=ROOT,
-            env=environment(data_dir, PORT=str(port), UPSTREAM_ORIGINS=origins, WEB_CONCURRENCY="1"),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
+    env = environment(data_dir, PORT=str(port), UPSTREAM_ORIGINS=origins, WEB_CONCURRENCY="1")
+    with tools.running(*gunicorn("tests/gunicorn_impatient.py"), log=log, env=env) as process:
         url = f"http://127.0.0.1:{port}"
-        try:
-            wait_until_it_answers(url, process, log)
-            yield url, log, process.pid
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=10)
+        wait_until_it_answers(url, process, log)
+        yield url, log, process.pid
 
 
 @dataclass

@@ -2,16 +2,16 @@
 
 import re
 import stat
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from tests import compose
+from tests import compose, tools
 from tests.server import ROOT
 
+MAKE_SECRETS = ROOT / "deploy" / "make_secrets.sh"
 COMPOSE = compose.read()
 SERVICES: dict[str, Any] = COMPOSE["services"]
 ONCE = {"bucket", "static"}
@@ -23,7 +23,7 @@ PROGRAMS = {"nginx": "wget", "postgres": "pg_isready", "chrislusf/seaweedfs": "w
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("secrets") / "secrets"
-    subprocess.run([ROOT / "deploy" / "make_secrets.sh", folder], check=True, capture_output=True)
+    tools.run(MAKE_SECRETS, folder)
     return folder
 
 
@@ -145,9 +145,7 @@ def test_each_is_given_the_secrets_that_it_needs_and_no_others(secrets: Path) ->
 def test_secrets_are_read_by_their_owner_alone_and_stay(secrets: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o600}
     before = values(secrets / "app.env")
-    again = subprocess.run(
-        [ROOT / "deploy" / "make_secrets.sh", secrets], check=True, capture_output=True, text=True
-    )
+    again = tools.run(MAKE_SECRETS, secrets)
     assert "already" in again.stdout
     assert values(secrets / "app.env") == before
     assert "/deploy/secrets/" in (ROOT / ".gitignore").read_text()

@@ -1,8 +1,6 @@
 """Which database, what is said about one that can't be used, and what only PostgreSQL shows."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,9 +23,9 @@ from collections_app.models import Collection, Run
 from collections_app.result_sets import lease
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import commands, databases
+from tests import commands, databases, tools
 from tests.results import records, stored_records
-from tests.server import ROOT, DemoServer, environment, free_port, wait_until_it_answers
+from tests.server import SERVE, DemoServer, environment, free_port, wait_until_it_answers
 
 ADDRESS = "postgres://results:p%40ss%2Fword@db.example.com:5433/scrapes"
 
@@ -190,24 +188,10 @@ def served(data_dir: Path, address: str = "", **knobs: str) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = data_dir / f"log-{port}"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=environment(
-                data_dir, PORT=str(port), DATABASE_URL=address or databases.address_of(data_dir), **knobs
-            ),
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        try:
-            wait_until_it_answers(url, process, log)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    knobs = {"PORT": str(port), "DATABASE_URL": address or databases.address_of(data_dir)} | knobs
+    with tools.running(*SERVE, log=log, env=environment(data_dir, **knobs)) as process:
+        wait_until_it_answers(url, process, log)
+        yield url
 
 
 @pytest.mark.postgresql(reason="several machines")
@@ -322,6 +306,6 @@ def test_a_site_goes_on_once_the_database_is_back(demo_data: Path, tmp_path: Pat
         assert ask(url) == 503
         assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + tools.PATIENCE
         while ask(url) != 200:
             assert time.monotonic() < deadline

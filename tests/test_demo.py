@@ -3,7 +3,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Generator
@@ -35,7 +34,7 @@ from collections_app.models import (
 )
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import databases
+from tests import databases, tools
 from tests.results import in_order
 from tests.server import ROOT, environment, manage
 
@@ -352,19 +351,15 @@ class TestRealProcesses:
         manage(tmp_path, "migrate", "--verbosity=0")
         return tmp_path
 
-    def start(self, data_dir: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", "demo"],
-            cwd=ROOT,
-            env=environment(data_dir),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    def start(self, data_dir: Path) -> tools.Process:
+        command = [sys.executable, "manage.py", "demo"]
+        return tools.start(
+            *command, env=environment(data_dir), stdout=tools.PIPE, stderr=tools.PIPE, text=True
         )
 
     def test_two_at_once_make_one_demo(self, data_dir: Path) -> None:
         both = [self.start(data_dir), self.start(data_dir)]
-        one, other = (process.communicate(timeout=60) for process in both)
+        one, other = (process.communicate(timeout=tools.PATIENCE) for process in both)
         assert one[0] == other[0]
         assert "Password: " in one[0], one[1]
 

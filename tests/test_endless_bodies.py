@@ -3,8 +3,6 @@
 import http.client
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -23,9 +21,9 @@ from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff, Patience
 from collections_app.sources.upstream import UpstreamBody, size_of
-from tests import databases
+from tests import databases, tools
 from tests.faults import EndlessServer
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.server import environment, free_port, gunicorn, manage, wait_until_it_answers
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
@@ -258,7 +256,7 @@ print(collection.pk, ApiKey.objects.issue(Membership.objects.filter(team=team).f
 class Site:
     """A running site, whose account has a run of unknown size, and one whose size is known."""
 
-    process: subprocess.Popen[bytes]
+    process: tools.Process
     port: int
     key: str
     collection: str
@@ -280,24 +278,15 @@ def site(demo_data: Path, tmp_path: Path) -> Iterator[Site]:
     data_dir, log = tmp_path / "data", tmp_path / "log"
     databases.copy(demo_data, data_dir)
     (tmp_path / "conf.py").write_text(CONF)
-    with EndlessServer().running() as server, log.open("wb") as output:
+    with EndlessServer().running() as server:
         command = CONNECT.replace("BASE_URL", repr(server.base_url))
         collection, key = manage(data_dir, "shell", "--no-imports", "--command", command).split()[-2:]
         port = free_port()
         more = {"PORT": str(port), "UPSTREAM_ORIGINS": f"http://127.0.0.1:{server.port}"}
-        with subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", str(tmp_path / "conf.py"), "dashboard.wsgi"],
-            cwd=ROOT,
-            env=environment(data_dir, **more),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process:
-            try:
-                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
-                yield Site(process, port, key, collection, server)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(timeout=10)
+        command = gunicorn(str(tmp_path / "conf.py"))
+        with tools.running(*command, log=log, env=environment(data_dir, **more)) as process:
+            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+            yield Site(process, port, key, collection, server)
     said = log.read_text()
     assert "Traceback" not in said
     assert said.count("upstream body broke off") == 1  # when it stopped

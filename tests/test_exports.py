@@ -30,6 +30,7 @@ from collections_app.result_sets.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from tests.mirrors import Files, files_of
 from tests.results import make_ready_run, make_run_of_pages, records
+from tests.tools import PATIENCE
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -351,7 +352,7 @@ class TestOneAtATime:
         leases = set()
 
         def wait_for_two(*args: Any, **options: Any) -> None:
-            until = time.monotonic() + 20
+            until = time.monotonic() + PATIENCE
             while len(leases) < 3 and time.monotonic() < until:
                 leases.add(Export.objects.get().lease_expires_at)
 

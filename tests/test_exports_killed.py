@@ -1,14 +1,13 @@
 """A process that makes an export is killed: nothing of it is ever seen, and the next one makes it anew."""
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests import databases
-from tests.server import ROOT, environment, manage
+from tests import databases, tools
+from tests.server import environment, manage
 
 # It stops when a part is written, and says so.
 MAKE = """
@@ -55,13 +54,8 @@ def files_in(folder: Path) -> list[str]:
 def test_a_kill_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     databases.copy(demo_data, data_dir)
-    with subprocess.Popen(
-        [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE],
-        cwd=ROOT,
-        env=environment(data_dir),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE]
+    with tools.start(*command, env=environment(data_dir), stdout=tools.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "half\n"
         process.send_signal(signal.SIGKILL)

@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 import signal
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from itertools import count
@@ -24,6 +23,7 @@ from collections_app.formats import parquet, tables, xlsx
 from collections_app.formats.flatten import Columns, flat, json_text
 from collections_app.formats.records_file import Format, Wish, write_records
 from collections_app.formats.tables import NotPossible, TooWide, UnknownColumn
+from tests import tools
 from tests.tools import examples
 
 Records = list[dict[str, Any]]
@@ -497,24 +497,17 @@ def test_records_without_any_column_are_no_rows_of_csv_and_xlsx(tmp_path: Path) 
 
 
 def test_libreoffice_reads_the_same_records(tmp_path: Path) -> None:
-    office = shutil.which("soffice")
-    if office is None:
-        pytest.skip("LibreOffice is not installed")
+    office = tools.needs("soffice")
     records = [*LAPTOPS, {"asin": "=1+1", "title": "+A1\nsecond line", "price": {"cents": -7}, "tags": []}]
     (tmp_path / "text.csv").write_bytes(made(records, Format.CSV, tmp_path, excel=True))
     (tmp_path / "book.xlsx").write_bytes(made(records, Format.XLSX, tmp_path))
     out = tmp_path / "out"
     # Once for both, as starting it is what takes long; the filter is that of the CSV alone.
-    subprocess.run(
-        [
-            *(office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile"),
-            "--infilter=CSV:44,34,UTF8",
-            *("--convert-to", "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false"),
-            *("--outdir", out, tmp_path / "text.csv", tmp_path / "book.xlsx"),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
+    tools.run(
+        *(office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile"),
+        "--infilter=CSV:44,34,UTF8",
+        *("--convert-to", "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false"),
+        *("--outdir", out, tmp_path / "text.csv", tmp_path / "book.xlsx"),
     )
     for name, guard in (("text.csv", "'"), ("book.csv", "")):
         header, *rows = rows_of_csv((out / name).read_bytes())

@@ -6,8 +6,6 @@ import os
 import resource
 import runpy
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +21,8 @@ from gunicorn.sock import TCPSocket, UnixSocket
 from pytest_django import Settings
 
 from dashboard.gunicorn_worker import Worker
-from tests.server import ROOT, environment, free_port
+from tests import tools
+from tests.server import ROOT, environment, free_port, gunicorn
 
 INFINITE = resource.RLIM_INFINITY
 CONF = Path(__file__).parent.parent / "dashboard" / "gunicorn_conf.py"
@@ -119,7 +118,7 @@ def test_the_figures_of_servers_that_were_killed_are_removed(
     conf: Conf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
-    with subprocess.Popen(["true"]) as ended:
+    with tools.start("true") as ended:
         pass
     folder = conf()["worker_tmp_dir"]
     killed, elsewhere = (Path(tempfile.mkdtemp(prefix=f"metrics-{ended.pid}-", dir=folder)) for _ in range(2))
@@ -153,18 +152,14 @@ def post_fork(server, worker):
 
 def test_a_worker_that_is_told_to_stop_while_it_starts_does_so(tmp_path: Path) -> None:
     (tmp_path / "conf.py").write_text(SLOW_START)
-    with subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--config", "conf.py", "dashboard.wsgi"],
-        cwd=tmp_path,
-        env=environment(tmp_path, PORT=str(free_port()), PYTHONPATH=str(ROOT)),
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    env = environment(tmp_path, PORT=str(free_port()), PYTHONPATH=str(ROOT))
+    with tools.start(*gunicorn("conf.py"), cwd=tmp_path, env=env, stderr=tools.DEVNULL) as process:
         while not (tmp_path / "forked").exists():
             assert process.poll() is None
             time.sleep(0.01)
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=tools.PATIENCE)
         finally:
             process.kill()
     assert process.returncode == 0

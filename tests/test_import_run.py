@@ -2,7 +2,6 @@ import functools
 import io
 import json
 import os
-import subprocess
 import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -20,8 +19,8 @@ from collections_app.models import Collection, FileKind, Run, State
 from collections_app.result_sets import incoming
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
+from tests import tools
 from tests.results import make_ready_run, records, stored_bytes, stored_keys, stored_records
-from tests.tools import needs
 
 PAGES = {
     "AU Laptops_88_Results_Page_1.json": b'[ {"asin": "B1"} ]\n',
@@ -194,7 +193,7 @@ class TestZip:
 
     def test_an_encrypted_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, path = put(tmp_path, "a.json", "[{}]"), tmp_path / "all.zip"
-        subprocess.run([needs("7z"), "a", "-psecret", path, page], check=True, capture_output=True)
+        tools.run("7z", "a", "-psecret", path, page)
         assert refused(101, path) == (
             f"{path}: a.json is encrypted. Unpack the ZIP and import the pages. Nothing was imported."
         )

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import tools
 from tests.server import ROOT
 
 OLD = "#!/bin/bash\nexit 1\n"
@@ -32,7 +32,7 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
     for tool in ("cp", "find", "mkdir", "touch"):
-        (folder / "bin" / tool).symlink_to(str(shutil.which(tool)))
+        (folder / "bin" / tool).symlink_to(tools.needs(tool))
     (folder / "manage.py").touch()
     return folder
 
@@ -47,13 +47,12 @@ def make(checkout: Path, target: str = "run") -> tuple[int, str, list[str]]:
     """Return the exit code, what was printed, and what the Pythons were told since."""
     log = checkout / "log"
     log.write_text("")
-    done = subprocess.run(
-        [str(shutil.which("make")), target],
+    done = tools.run(
+        *("make", target),
         cwd=checkout,
         env={"PATH": str(checkout / "bin"), "LOG": str(log), "BROKEN": str(checkout / "broken")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        stdout=tools.PIPE,
+        stderr=tools.STDOUT,
         check=False,
     )
     return done.returncode, done.stdout, log.read_text().splitlines()

@@ -10,8 +10,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,11 +21,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from tests import databases
+from tests import databases, tools
 from tests.object_store import BUCKET, ObjectStore, client_of
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.server import GUNICORN, ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.test_delivery_over_http import MAKE_KEY, eventually
-from tests.tools import needs
 
 pytestmark = pytest.mark.scaled_out
 
@@ -132,28 +129,11 @@ def store_files(data_dir: Path, store: ObjectStore | None, prefix: str) -> None:
         client.close()
 
 
-@contextlib.contextmanager
-def process(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    with (
-        log.open("ab") as output,
-        subprocess.Popen(
-            command, cwd=ROOT, env=env or None, stdout=output, stderr=subprocess.STDOUT
-        ) as running,
-    ):
-        try:
-            yield running
-        finally:
-            running.send_signal(signal.SIGINT)
-            running.wait(timeout=10)
-
-
 @pytest.fixture(scope="module", params=["folder", "s3"])
 def site(
     request: pytest.FixtureRequest, demo_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(nginx).exists():
-        pytest.skip("nginx is not installed")
+    nginx = tools.needs("nginx")
     store = request.getfixturevalue("object_store") if request.param == "s3" else None
     folder = tmp_path_factory.mktemp("nginx")
     data_dir, log = folder / "data", folder / "log"
@@ -166,7 +146,6 @@ def site(
     more = {"PORT": str(app), "WEB_CONCURRENCY": "1", "WEB_THREADS": "20", "DELIVERY": "nginx"}
     if store is not None:
         more["RESULTS_STORAGE_URL"] = store.url(folder.parent.name + folder.name)
-    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"]
     # Its own folders for temporary files are for root alone.
     here = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
     places = folder / "nginx" / "places.conf"
@@ -176,8 +155,8 @@ def site(
         options += " user root;"
     command = [nginx, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with (
-        process(gunicorn, log, **environment(data_dir, **more)) as behind,
-        process([*command, "-g", options], log) as front,
+        tools.running(*GUNICORN, log=log, env=environment(data_dir, **more)) as behind,
+        tools.running(*command, "-g", options, log=log) as front,
     ):
         wait_until_it_answers(f"http://127.0.0.1:{app}", behind, log)
         wait_until_it_answers(f"http://127.0.0.1:{port}", front, log)
@@ -187,12 +166,8 @@ def site(
 
 
 def test_the_configuration_is_whole(site: Site) -> None:
-    done = subprocess.run(
-        [needs("nginx"), "-t", "-e", "/dev/null", "-p", site.folder, "-c", site.folder / "nginx.conf"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["nginx", "-t", "-e", "/dev/null", "-p", site.folder, "-c", site.folder / "nginx.conf"]
+    done = tools.run(*command, check=False)
     assert "[warn]" not in done.stderr.replace('the "user" directive', "")
     assert "syntax is ok" in done.stderr
 
@@ -280,10 +255,8 @@ def test_head_is_get_without_the_body_whatever_the_range(site: Site, headers: di
 def test_curl_resumes(site: Site, tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_bytes(content(LARGE)[: 3 * MEBIBYTE + 1])
-    command = [needs("curl"), "--silent", "--show-error", "--fail", "--continue-at", "-", "--output", target]
-    subprocess.run(
-        [*command, "--header", f"x-api-key: {site.key}", site.address(LARGE)], check=True, timeout=60
-    )
+    command = ["curl", "--silent", "--show-error", "--fail", "--continue-at", "-", "--output", target]
+    tools.run(*command, "--header", f"x-api-key: {site.key}", site.address(LARGE))
     assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(content(LARGE)).digest()
 
 
@@ -685,10 +658,10 @@ def test_a_balancer_that_is_named_says_it_and_nobody_else(site: Site) -> None:
 
 def test_with_a_certificate_it_listens_for_both(site: Site, tmp_path: Path) -> None:
     certificate, port = tmp_path / "fullchain.pem", free_port()
-    make = [needs("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     make += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     pair = ["-keyout", tmp_path / "privkey.pem", "-out", certificate]
-    subprocess.run([*make, *pair], check=True, capture_output=True)
+    tools.run(*make, *pair)
     as_said = {r"(?m)^# (listen|ssl)": r"\1", "/etc/nginx/tls": str(tmp_path), "listen 443": f"listen {port}"}
     with edited(site, "nginx/listen.conf", as_said), app_that_tells(site) as ask:
         assert ask()["x-forwarded-proto"] == "http"

@@ -5,12 +5,9 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,8 +19,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import databases
-from tests.server import ROOT, environment, follow_handbook, free_port, manage, wait_until_it_answers
+from tests import databases, tools
+from tests.server import SERVE, environment, follow_handbook, free_port, manage, wait_until_it_answers
 from tests.upstream import KEY
 
 MEBIBYTE = 2**20
@@ -51,7 +48,7 @@ class Site:
     url: str
     data_dir: Path
     log: Path
-    process: "subprocess.Popen[bytes]"
+    process: tools.Process
 
     @property
     def key(self) -> str:
@@ -104,8 +101,8 @@ def children(pid: int) -> list[int]:
 
 
 def eventually(true: Callable[[], bool]) -> bool:
-    """Return whether something becomes true within twenty seconds."""
-    deadline = time.monotonic() + 20
+    """Return whether something becomes true in time."""
+    deadline = time.monotonic() + tools.PATIENCE
     while not true():
         if time.monotonic() > deadline:
             return False
@@ -122,23 +119,10 @@ def served(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         large.truncate(SIZE)
     manage(data_dir, "shell", "--no-imports", "--command", PREPARE)
     knobs = {"PORT": str(port), "WEB_CONCURRENCY": "2", "METRICS_TOKEN": TOKEN}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=environment(data_dir, **knobs),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
+    with tools.running(*SERVE, log=log, env=environment(data_dir, **knobs)) as process:
         site = Site(f"http://127.0.0.1:{port}", data_dir, log, process)
-        try:
-            wait_until_it_answers(site.url, process, log)
-            yield site
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=10)
+        wait_until_it_answers(site.url, process, log)
+        yield site
 
 
 def test_the_workers_count_together(served: Site) -> None:
@@ -184,9 +168,9 @@ def step(name: str, **places: Path) -> str:
     return follow_handbook(name, environment(Path("/nowhere"), **variables))
 
 
-@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs sqlite3")
 @pytest.mark.sqlite(reason="its own way to make a backup")
 def test_a_backup_of_a_running_site_is_whole(served: Site, tmp_path: Path) -> None:
+    tools.needs("sqlite3")
     with served.slow_download():
         step("backup", DATA_DIR=served.data_dir, BACKUP=tmp_path / "backup")
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
@@ -233,7 +217,7 @@ def test_a_download_that_is_under_way_is_finished_before_it_stops(served: Site) 
         while piece := download.read(MEBIBYTE):
             received += len(piece)
         assert received == SIZE
-    assert served.process.wait(timeout=20) == 0
+    assert served.process.wait(timeout=tools.PATIENCE) == 0
     assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
     (line,) = [line for line in served.lines() if line.get("bytes") == SIZE]
     assert line["complete"] is True

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import tools
 from tests.server import ROOT
 
 APP = ROOT / "collections_app"
@@ -239,6 +239,22 @@ class TestSpelling:
         assert not wrong
 
 
+class TestPrograms:
+    def test_tests_start_them_through_one_helper(self) -> None:
+        other_ways = re.compile(
+            r"^\s*(?:import|from) (?:subprocess|multiprocessing|pty)\b"
+            r"|\bos\.(?:exec|popen|posix_spawn|spawn|system)\w*\(|\bshutil\.which\(",
+            re.MULTILINE,
+        )
+        wrong = [
+            f"{path.relative_to(ROOT)}: {found.group().strip()}"
+            for path in python_files(ROOT / "tests")
+            if path != Path(tools.__file__)
+            for found in other_ways.finditer(path.read_text())
+        ]
+        assert not wrong, "Use tests/tools.py, which skips a test if the program is not installed."
+
+
 def project_files() -> list[Path]:
     """The text files that we wrote."""
     folders = (".ci", "collections_app", "dashboard", "docs", "static", "templates", "tests")
@@ -276,7 +292,7 @@ class TestDocumentation:
 
     def test_every_make_target_has_a_line_of_help(self) -> None:
         (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = tools.run("make", "help")
         assert re.findall(r"^  make ([\w-]+) +\w", done.stdout, re.MULTILINE) == targets.split()
 
     @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import re
 import resource
 import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from collections_app.client import pull
+from tests import tools
 from tests.faults import Fault, FaultProxy, random_bytes
 from tests.results_api import COLLECTION, KEY, Asked, ListedRun, ResultsApi, envelope, etag_of
 from tests.server import ROOT, DemoServer
@@ -368,22 +368,13 @@ class TestResuming:
         api.before_piece = hold
         impatient = "pull.NOTED_EVERY = (0, 0); pull.LEAST_PART = 1024 * 1024; pull.command()"
         arguments = ["101", "--parallel", str(connections), "--output", str(output)]
-        with subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                f"from collections_app.client import pull; {impatient}",
-                *arguments,
-                "--base-url",
-                api.base_url,
-            ],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-        ) as process:
+        code = f"from collections_app.client import pull; {impatient}"
+        command = [sys.executable, "-c", code, *arguments, "--base-url", api.base_url]
+        with tools.start(*command, stderr=tools.PIPE) as process:
             half = 512 * 1024 if connections == 1 else 3 * 512 * 1024
             wait_until(lambda: noted(output) >= half)
             process.send_signal(end)
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=tools.PATIENCE)
         assert process.returncode == (-end if end == signal.SIGKILL else 130)
         assert end == signal.SIGKILL or b"The same command goes on from here." in said
         assert not (output / "101/88/large.bin").exists()
@@ -686,12 +677,9 @@ class TestTheDisk:
         self, api: ResultsApi, output: Path, connections: int
     ) -> None:
         api.runs = [run_of(88, LARGE)]
-        done = subprocess.run(
-            [sys.executable, PULL, "101", "--output", output, "--base-url", api.base_url],
+        done = tools.run(
+            *(sys.executable, PULL, "101", "--output", output, "--base-url", api.base_url),
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB)),
-            capture_output=True,
-            text=True,
-            timeout=30,
             check=False,
         )
         assert (done.returncode, done.stdout) == (1, "")
@@ -905,16 +893,11 @@ class TestTheCommandLine:
 
     @pytest.mark.parametrize("how", [[str(PULL)], ["-m", "collections_app.client.pull"]])
     def test_it_runs_as_a_program_without_django(self, api: ResultsApi, output: Path, how: list[str]) -> None:
-        done = subprocess.run(
-            [sys.executable, *how, "101", "--output", output, "--base-url", api.base_url],
-            cwd=ROOT,
+        done = tools.run(
+            *(sys.executable, *how, "101", "--output", output, "--base-url", api.base_url),
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "nowhere"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stderr == ""
         assert pulled(output) == files_of(api.runs[1])
 
     def test_it_needs_nothing_but_requests_and_an_old_python(self) -> None:
@@ -943,15 +926,8 @@ class TestTheSite:
         ):
             assert text in commands
             commands = commands.replace(text, here)
-        done = subprocess.run(
-            ["sh", "-e", "-c", commands],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+        done = tools.run("sh", "-e", "-c", commands, cwd=tmp_path)
+        assert done.stderr == ""
         assert re.match(r"Collection 101, run 90: 1 new file \(", done.stdout)
         assert list((tmp_path / "results" / "101").glob("*/*.zip"))
         arguments = shlex.split(cron.partition("python pull.py ")[2].partition("&&")[0])
@@ -1031,7 +1007,7 @@ def bytes_asked_for(asked: list[Asked]) -> int:
     return sum(int(found[2]) + 1 - int(found[1]) for found in ranges if found)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = tools.PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -2,8 +2,6 @@
 
 import io
 import random
-import shutil
-import subprocess
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from collections_app.bundles.selection import Selection, Unreadable, files_of, p
 from collections_app.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
+from tests import tools
 from tests.conftest import Get, content
 from tests.results import (
     make_failed_run,
@@ -111,16 +110,13 @@ def test_the_lists_of_category_runs_come_stored(as_bob: Client, headphones: Coll
     ]
 
 
-@pytest.mark.skipif(not shutil.which("7z"), reason="needs 7z")
-@pytest.mark.skipif(not shutil.which("unzip"), reason="needs unzip")
 def test_other_programs_accept_it(get: Get, laptops: Collection, tmp_path: Path) -> None:
     make_run_of_pages(laptops, {"Größe 列😀.json": b"[]", "b.json": b'[{"asin": "B1"}]'})
     make_ready_run(laptops, records(600))
     path = tmp_path / "selection.zip"
     path.write_bytes(content(get("101/selection.zip?runs=1-2")))
     for test in (["unzip", "-tq"], ["7z", "t"]):
-        done = subprocess.run([*test, str(path)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
+        tools.run(*test, path)
 
 
 # --- in parts -----------------------------------------------------------------------------------

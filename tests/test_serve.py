@@ -2,10 +2,8 @@ import contextlib
 import io
 import json
 import resource
-import signal
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,8 +18,8 @@ from pytest_django import Settings
 
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
-from tests import commands, databases
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests import commands, databases, tools
+from tests.server import SERVE, environment, free_port, manage, wait_until_it_answers
 
 
 class Served(BaseException):
@@ -186,25 +184,13 @@ class TestARealProcess:
     @contextlib.contextmanager
     def server(
         self, data_dir: Path, port: int, *arguments: str, **knobs: str
-    ) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    ) -> Iterator[tuple[tools.Process, Path]]:
         """Serve, and press Ctrl-C at the end."""
         log = data_dir / "log"
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(
-                [sys.executable, "manage.py", "serve", *arguments],
-                cwd=ROOT,
-                env=environment(data_dir, PORT=str(port), **knobs),
-                stdout=output,
-                stderr=output,
-            ) as process,
-        ):
-            try:
-                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
-                yield process, log
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(timeout=10)
+        env = environment(data_dir, PORT=str(port), **knobs)
+        with tools.running(*SERVE, *arguments, log=log, env=env) as process:
+            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+            yield process, log
 
     def test_it_sets_itself_up_serves_and_tells_the_same_again(self, data_dir: Path, port: int) -> None:
         printed = self.run(data_dir, port, "--demo")
@@ -291,15 +277,7 @@ class TestARealProcess:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes * 1024, limits[1]))
         try:
-            done = subprocess.run(
-                [sys.executable, "manage.py", "serve", "--demo"],
-                cwd=ROOT,
-                env=environment(data_dir, PORT=str(port)),
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            done = tools.run(*SERVE, "--demo", env=environment(data_dir, PORT=str(port)), check=False)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert done.returncode == 1

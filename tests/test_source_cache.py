@@ -7,7 +7,6 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,8 @@ from django.core.files.storage import storages
 from collections_app.serving import ClientLeft, serving
 from collections_app.sources import cache
 from collections_app.sources.cache import NotMade, cached
-from tests.server import ROOT, environment
+from tests import tools
+from tests.server import environment
 
 
 @pytest.fixture
@@ -114,9 +114,8 @@ cached("a.csv", never_ends)
 def test_what_a_killed_process_leaves_is_removed_by_the_next_that_makes_the_entry(
     tmp_path: Path, settings: Any
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED], cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE
-    ) as process:
+    command = [sys.executable, "-c", KILLED]
+    with tools.start(*command, env=environment(tmp_path), stdout=tools.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline()
         process.send_signal(signal.SIGKILL)
@@ -179,12 +178,11 @@ with cached("a.csv", make) as entry:
 
 def test_processes_wait_for_each_other_too(tmp_path: Path) -> None:
     maker, waiter = (
-        subprocess.Popen(
-            [sys.executable, "-c", SLOW],
-            cwd=ROOT,
+        tools.start(
+            *(sys.executable, "-c", SLOW),
             env=environment(tmp_path),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=tools.PIPE,
+            stdout=tools.PIPE,
             text=True,
         )
         for _ in range(2)
@@ -195,8 +193,8 @@ def test_processes_wait_for_each_other_too(tmp_path: Path) -> None:
         maker, waiter = waiter, maker
     while not _waiting(tmp_path / "converted"):
         time.sleep(0.01)
-    made, _ = maker.communicate("\n", timeout=20)
-    found, _ = waiter.communicate("\n", timeout=20)
+    made, _ = maker.communicate("\n", timeout=tools.PATIENCE)
+    found, _ = waiter.communicate("\n", timeout=tools.PATIENCE)
     assert made == f"makes it\nmade by {maker.pid}\n"
     assert found == f"made by {maker.pid}\n"
 

@@ -6,9 +6,6 @@ import hashlib
 import http.client
 import json
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +17,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from tests import databases
+from tests import databases, tools
 from tests.faults import Fault, FaultProxy
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
 
 MEBIBYTE = 2**20
 SPARSE = "sparse.json"
@@ -103,22 +100,12 @@ def running(data_dir: Path, **more: str) -> Iterator[Instance]:
     knobs = {"PORT": str(port), "WEB_CONCURRENCY": "1", "WEB_THREADS": "20"} | more
     knobs["GUNICORN_CMD_ARGS"] = f"--access-logfile {data_dir / 'requests.log'}"
     # Whoever holds this lock lists accounts in the background: here nobody, so that every call is a test's.
-    with (data_dir / "work.lock").open("w") as lock, log.open("wb") as output:
+    with (data_dir / "work.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
-            cwd=ROOT,
-            env=environment(data_dir, **knobs),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process:
-            try:
-                url = f"http://127.0.0.1:{port}"
-                wait_until_it_answers(url, process, log)
-                yield Instance(url, data_dir, process.pid)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(timeout=10)
+        with tools.running(*GUNICORN, log=log, env=environment(data_dir, **knobs)) as process:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_it_answers(url, process, log)
+            yield Instance(url, data_dir, process.pid)
 
 
 ADD_A_LARGE_FILE = f"""
@@ -212,7 +199,7 @@ def stranger(two: Two) -> Iterator[requests.Session]:
 
 def eventually(true: Callable[[], bool]) -> bool:
     """Return whether something becomes true within ten seconds."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + tools.PATIENCE
     while not true():
         if time.monotonic() > deadline:
             return False
@@ -332,15 +319,12 @@ def test_curl_resumes(two: Two, member: requests.Session, tmp_path: Path, have: 
     ).content
     target = tmp_path / "file"
     target.write_bytes(theirs[:have])
-    printed = subprocess.check_output(
-        [
-            *("curl", "--silent", "--show-error", "--continue-at", "-", "--output", target),
-            *("--header", f"x-api-key: {two.member_key}", "--write-out", "%{http_code} %{size_download}"),
-            two.api_file(two.laptops, LAPTOPS_RUN, name),
-        ],
-        text=True,
+    done = tools.run(
+        *("curl", "--silent", "--show-error", "--continue-at", "-", "--output", target),
+        *("--header", f"x-api-key: {two.member_key}", "--write-out", "%{http_code} %{size_download}"),
+        two.api_file(two.laptops, LAPTOPS_RUN, name),
     )
-    assert printed == f"206 {len(theirs) - have}"
+    assert done.stdout == f"206 {len(theirs) - have}"
     assert target.read_bytes() == theirs
 
 

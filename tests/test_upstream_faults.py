@@ -6,9 +6,6 @@ import io
 import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +21,9 @@ from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, list_runs, size_of, try_key
-from tests import databases
+from tests import databases, tools
 from tests.faults import Fault, FaultProxy, FileServer, page_bytes, random_bytes
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.server import SERVE, environment, free_port, manage, wait_until_it_answers
 from tests.tools import in_ci
 from tests.upstream import KEY, make_account, make_remote_collection, make_remote_run
 
@@ -258,22 +255,10 @@ def site(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         collection, key = printed.split()[-2:]
         port = free_port()
         origin = f"http://127.0.0.1:{proxy.port}"
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
-                cwd=ROOT,
-                env=environment(data_dir, PORT=str(port), UPSTREAM_ORIGINS=origin),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            try:
-                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
-                yield Site(port, key, f"/api/v1/results/{collection}/88/{quote(NAME)}", server, proxy)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(timeout=10)
+        env = environment(data_dir, PORT=str(port), UPSTREAM_ORIGINS=origin)
+        with tools.running(*SERVE, log=log, env=env) as process:
+            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+            yield Site(port, key, f"/api/v1/results/{collection}/88/{quote(NAME)}", server, proxy)
     said = log.read_text()
     assert "upstream body broke off: account=" in said
     assert "Traceback" not in said

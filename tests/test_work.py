@@ -2,10 +2,7 @@
 
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,11 +30,11 @@ from collections_app.models import Account, Collection, Export, Run, State, Team
 from collections_app.result_sets import address
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from dashboard import background
-from tests import databases
+from tests import databases, tools
 from tests.faults import EndlessServer
 from tests.mirrors import pretend
 from tests.results import make_ready_run, records
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.server import ROOT, environment, free_port, gunicorn, manage, wait_until_it_answers
 from tests.upstream import (
     NOON,
     ListedRuns,
@@ -456,7 +453,7 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
-def until(found: Callable[[], Any], seconds: float = 15) -> Any:
+def until(found: Callable[[], Any], seconds: float = tools.PATIENCE) -> Any:
     """Return what is found as soon as there is something; fails where there isn't in time."""
     deadline = time.monotonic() + seconds
     while not (result := found()):
@@ -487,37 +484,26 @@ account.save()
 
 class TestInTheSite:
     @pytest.fixture
-    def site(self, demo_data: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    def site(self, demo_data: Path, tmp_path: Path) -> Iterator[tuple[tools.Process, Path]]:
         """A real gunicorn of two web workers, over a copy of the demo."""
         data_dir, log, port = tmp_path / "data", tmp_path / "log", free_port()
         databases.copy(demo_data, data_dir)
         (tmp_path / "conf.py").write_text(CONF)
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", "conf.py", "dashboard.wsgi"],
-                cwd=tmp_path,
-                env=environment(data_dir, PORT=str(port), PYTHONPATH=str(ROOT)),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            try:
-                wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
-                yield process, data_dir
-            finally:
-                process.kill()
+        env = environment(data_dir, PORT=str(port), PYTHONPATH=str(ROOT))
+        with tools.running(*gunicorn("conf.py"), log=log, cwd=tmp_path, env=env) as process:
+            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+            yield process, data_dir
 
     def test_one_web_worker_has_the_work_done_and_another_one_takes_over(
-        self, site: tuple[subprocess.Popen[bytes], Path]
+        self, site: tuple[tools.Process, Path]
     ) -> None:
-        gunicorn, data_dir = site
+        server, data_dir = site
 
         def at_work() -> list[tuple[int, int]]:
             """Return the pairs of a web worker and the process that it has started."""
-            return [(web, each) for web in children(gunicorn.pid) for each in children(web)]
+            return [(web, each) for web in children(server.pid) for each in children(web)]
 
-        until(lambda: len(children(gunicorn.pid)) == 2)
+        until(lambda: len(children(server.pid)) == 2)
         assert at_work() == []
         manage(data_dir, "shell", "--no-imports", "--command", CONNECT)
         ((web, first),) = until(at_work)
@@ -526,8 +512,8 @@ class TestInTheSite:
         ((other, second),) = until(lambda: [pair for pair in at_work() if pair[0] != web])
         assert other != web
         until(lambda: not Path(f"/proc/{first}").exists())
-        gunicorn.terminate()
-        assert gunicorn.wait(timeout=15) == 0
+        server.terminate()
+        assert server.wait(timeout=tools.PATIENCE) == 0
         until(lambda: not Path(f"/proc/{second}").exists())
 
 
@@ -626,12 +612,13 @@ class TestWhoeverHasTheLock:
     ) -> None:
         Export.objects.create(run=make_ready_run(laptops), format="csv", digest="x")
         started: list[list[str]] = []
-        real = subprocess.Popen
 
-        def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        real = background.subprocess.Popen
+
+        def start(command: list[str], **options: Any) -> tools.Process:
             started.append(command[2:])
             Export.objects.update(state="failed", failure="It was made.")
-            return real([shutil.which("true") or "true"], **options)
+            return real([tools.needs("true")], **options)
 
         monkeypatch.setattr(background.subprocess, "Popen", start)
         with pytest.raises(Enough):
@@ -645,12 +632,12 @@ class TestWhoeverHasTheLock:
         settings.EMAIL_URL = "smtp://mail.example.com"
         queue_password_link(bob.email, site="http://testserver")
         started: list[list[str]] = []
-        real = subprocess.Popen
+        real = background.subprocess.Popen
 
-        def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        def start(command: list[str], **options: Any) -> tools.Process:
             started.append(command[2:])
             assert outbox.send_next(compose_mail)
-            return real([shutil.which("true") or "true"], **options)
+            return real([tools.needs("true")], **options)
 
         monkeypatch.setattr(background.subprocess, "Popen", start)
         with pytest.raises(Enough):
@@ -660,7 +647,7 @@ class TestWhoeverHasTheLock:
     def test_with_one_it_starts_the_work_anew_whenever_it_ends(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(background.sys, "executable", shutil.which("false"))
+        monkeypatch.setattr(background.sys, "executable", tools.needs("false"))
         with pytest.raises(Enough):
             background._go_on()
         assert caplog.text.count("the worker ended with status 1 and is started anew") == 3

@@ -1,7 +1,6 @@
 import hashlib
 import io
 import json
-import subprocess
 import zipfile
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from collections_app.result_sets import lease
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.writer import ResultSetWriter, WrongUse
+from tests import tools
 from tests.results import (
     make_failed_run,
     make_processing_run,
@@ -29,7 +29,6 @@ from tests.results import (
     stored_keys,
     stored_records,
 )
-from tests.tools import needs
 
 NOON = datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
 
@@ -117,10 +116,7 @@ class TestProductRuns:
         run = make_ready_run(laptops, records(5), page_size=2)
         path = tmp_path / "archive.zip"
         path.write_bytes(stored_bytes(run.files.get(kind=FileKind.ARCHIVE)))
-        done = subprocess.run(
-            [needs(command[0]), *command[1:], path], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = tools.run(*command, path)
         assert "warning" not in (done.stdout + done.stderr).lower()
 
     @pytest.mark.parametrize("year", [1969, 2150])

@@ -1,11 +1,29 @@
-"""Programs from outside that tests use, and where the tests run."""
+"""Programs that tests start, and where the tests run."""
 
 import os
 import shutil
+import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
+TimeoutExpired = subprocess.TimeoutExpired
+
+Process = subprocess.Popen[Any]
+Done = subprocess.CompletedProcess[str]
+Word = str | Path
+
+# How many seconds a test waits for something to happen: a busy machine takes long to start a server.
+PATIENCE = 120
+# Where Debian keeps servers, which is not on the PATH of every user.
+_SERVERS = "/usr/sbin"
 
 
 def in_ci() -> bool:
@@ -25,9 +43,53 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def needs(program: str) -> str:
-    """Return where a program is; without it the test is skipped, which conftest.py fails in CI."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not installed")
-    return path
+def needs(*programs: Word) -> str:
+    """Return the path of the first program that is installed; skip the test if none is.
+
+    conftest.py turns the skip into a failure in CI.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), _SERVERS])
+    for program in programs:
+        if found := shutil.which(program, path=path):
+            return found
+    pytest.skip(f"{programs[0]} is not installed")
+
+
+def start(program: Word, *arguments: object, **options: Any) -> Process:
+    """Start a program in the project's folder; skip the test if it is not installed."""
+    return subprocess.Popen([needs(program), *map(str, arguments)], **{"cwd": ROOT} | options)
+
+
+@contextmanager
+def running(program: Word, *arguments: object, log: Path, **options: Any) -> Iterator[Process]:
+    """Run a program that writes to a log; press Ctrl-C at the end of the block."""
+    with log.open("ab") as out, start(program, *arguments, stdout=out, stderr=STDOUT, **options) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            _wait_for(process)
+
+
+def _wait_for(process: Process) -> None:
+    try:
+        process.wait(timeout=PATIENCE)
+    except TimeoutExpired:
+        process.kill()
+        raise
+
+
+def run(program: Word, *arguments: object, check: bool = True, **options: Any) -> Done:
+    """Run a program to its end; fail the test if the program fails, unless `check` is false."""
+    output = {} if "stdout" in options else {"capture_output": True}
+    options = {"cwd": ROOT, "text": True, "timeout": PATIENCE} | output | options
+    done: Done = subprocess.run([needs(program), *map(str, arguments)], check=False, **options)
+    if check:
+        output_of(done)
+    return done
+
+
+def output_of(done: Done) -> str:
+    """Return what a program printed; fail the test if the program failed."""
+    assert done.returncode == 0, f"{done.args} failed:\n{done.stdout}{done.stderr}"
+    return done.stdout

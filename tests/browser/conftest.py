@@ -1,7 +1,6 @@
 """A Chromium per test process, signed in once; every test fails on a message in the browser's console."""
 
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, ViewportSize, expect
 
+from tests import tools
 from tests.browser.shell import Shell, running
 from tests.server import DemoServer
 
 # The shell is the same browser without what only a screen needs, and quicker by a quarter.
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+CHROMIUM = ("chromium-headless-shell", "chromium")
 QUIET = (
     "--no-sandbox",
     "--disable-quic",
@@ -42,9 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    if CHROMIUM is None:
-        pytest.skip("There is no chromium on this machine.")
-    return browser_type_launch_args | {"executable_path": CHROMIUM, "args": list(QUIET)}
+    return browser_type_launch_args | {"executable_path": tools.needs(*CHROMIUM), "args": list(QUIET)}
 
 
 @pytest.fixture(scope="session")

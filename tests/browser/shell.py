@@ -1,13 +1,13 @@
 """What happens on the server's data while somebody looks at it: Python code, as in `manage.py shell`."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.server import ROOT, environment
+from tests import tools
+from tests.server import environment
 
 Shell = Callable[[str], str]
 
@@ -35,13 +35,9 @@ for line in sys.stdin:
 @contextmanager
 def running(data_dir: Path) -> Iterator[Shell]:
     """Run code on a server's data and return what it prints; an exception fails the test."""
-    with subprocess.Popen(
-        [sys.executable, "manage.py", "shell", "--no-imports", "--command", _FORK_FOR_EACH],
-        cwd=ROOT,
-        env=environment(data_dir),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", _FORK_FOR_EACH]
+    with tools.start(
+        *command, env=environment(data_dir), stdin=tools.PIPE, stdout=tools.PIPE, text=True
     ) as process:
 
         def run(code: str) -> str:

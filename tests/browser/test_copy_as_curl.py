@@ -1,14 +1,13 @@
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import tools
 from tests.browser.conftest import NewPage
 from tests.browser.test_every_page import check
 from tests.server import DemoServer
-from tests.tools import needs
 
 PAGE = "AU Laptops_88_Results_Page_1.json"
 
@@ -27,7 +26,7 @@ def copied(page: Page) -> str:
 def test_a_file_is_copied_and_the_command_downloads_it(
     runs: Page, demo_server: DemoServer, tmp_path: Path
 ) -> None:
-    curl = needs("curl")
+    curl = tools.needs("curl")
     runs.get_by_role("button", name="Copy as curl").click()
     expect(runs.get_by_text("Choose a file to copy its curl command.", exact=True)).to_be_visible()
     runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()
@@ -40,11 +39,11 @@ def test_a_file_is_copied_and_the_command_downloads_it(
     ]
     stored = tmp_path / PAGE
     line = command.replace("YOUR_API_KEY", demo_server.api_key).replace("curl ", f"{curl} -sS ", 1)
-    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, timeout=30)
+    tools.run("sh", "-c", line, cwd=tmp_path)
     content = stored.read_bytes()
     stored.write_bytes(b"of another run")
     for _ in range(2):  # over what has that name, and over what is whole already
-        subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, timeout=30)
+        tools.run("sh", "-c", line, cwd=tmp_path)
         assert stored.read_bytes() == content
     assert content.startswith(b"[")
 
