@@ -11,19 +11,24 @@ if [ -e "$folder/app.env" ]; then
   exit
 fi
 
-random() { # letters and digits, 256 bits
-  od -An -N32 -tx1 /dev/urandom | tr -d ' \n'
+random() { # prints a number of random characters from a set, or fails
+  chosen=$(head -c 8192 /dev/urandom | LC_ALL=C tr -dc "$1" | head -c "$2")
+  [ "${#chosen}" -eq "$2" ] && printf %s "$chosen"
 }
-fernet_key() {
-  head -c 32 /dev/urandom | base64 | tr '+/' '-_'
+secret() {
+  random 'A-Za-z0-9' 64
 }
 
-password=$(random)
-key="AWS_ACCESS_KEY_ID=$(random | head -c 20)
-AWS_SECRET_ACCESS_KEY=$(random)"
+password=$(secret)
+secret_key=$(secret)
+access_key=$(random 'A-Za-z0-9' 20)
+# 32 bytes in URL-safe base64: the last character holds four bits.
+encryption_key=$(random 'A-Za-z0-9_-' 42)$(random 'AEIMQUYcgkosw048' 1)=
+key="AWS_ACCESS_KEY_ID=$access_key
+AWS_SECRET_ACCESS_KEY=$(secret)"
 printf '%s\n' "POSTGRES_PASSWORD=$password" >"$folder/postgresql.env"
 printf '%s\n' "$key" >"$folder/objects.env"
 # Last, as it says that all of them are there.
-printf '%s\n' "SECRET_KEY=$(random)" "ENCRYPTION_KEYS=$(fernet_key)" "PGPASSWORD=$password" "$key" >"$folder/.app.env"
+printf '%s\n' "SECRET_KEY=$secret_key" "ENCRYPTION_KEYS=$encryption_key" "PGPASSWORD=$password" "$key" >"$folder/.app.env"
 mv "$folder/.app.env" "$folder/app.env"
 echo "Made the secrets in $folder."

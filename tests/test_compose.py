@@ -152,6 +152,16 @@ def test_secrets_are_read_by_their_owner_alone_and_stay(secrets: Path) -> None:
     assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"  # nor do they get into the image
 
 
+@pytest.mark.parametrize("missing", ["head", "tr"])
+def test_no_secrets_are_made_without_the_programs_that_make_them(tmp_path: Path, missing: str) -> None:
+    for program in {"dirname", "head", "mkdir", "mv", "sh", "tr"} - {missing}:
+        (tmp_path / program).symlink_to(tools.needs(program))
+    done = tools.run(MAKE_SECRETS, tmp_path / "secrets", env={"PATH": str(tmp_path)}, check=False)
+    assert done.returncode != 0
+    assert f"{missing}: not found" in done.stderr
+    assert list((tmp_path / "secrets").iterdir()) == []
+
+
 def test_nginx_looks_for_the_others_where_they_are() -> None:
     places = (ROOT / "deploy" / "nginx" / "places.conf").read_text()
     assert re.findall(r"server (\w+):(\d+)", places) == [("web", "8000"), ("objects", "8333")]
