@@ -33,7 +33,7 @@ from collections_app.result_sets import address
 from tests import databases, tools
 from tests.object_store import ObjectStore, program, running
 
-pytest_plugins = ["tests.scheduling", "tests.server"]
+pytest_plugins = ["tests.threads", "tests.scheduling", "tests.server"]
 
 # "s3": every test that does not ask for the folder keeps its results in a real S3 server.
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"

@@ -1,0 +1,33 @@
+"""No thread outlives its test: it could use what the next test has set up, or leave a connection open."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+# A thread that was told to stop may still be closing its connections.
+_SECONDS_TO_END = 5
+# Each of these serves the whole process and is not bound to what a test does.
+_OF_THE_PROCESS = (
+    "pool-",  # those of the pool of database connections
+    "waitpid-",  # asyncio's, one for each program that Playwright starts
+    "tqdm_monitor",  # watches all progress bars
+)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_outlives_its_test() -> Iterator[None]:
+    """Fail a test whose threads are still running at its end."""
+    before = set(threading.enumerate())
+    yield
+    left = still_running(before)
+    assert not left, f"Threads outlive the test: {', '.join(left)}. Stop and join them."
+
+
+def still_running(before: set[threading.Thread], seconds: float = _SECONDS_TO_END) -> list[str]:
+    """Return the names of the threads that were started since and don't end in time."""
+    started = set(threading.enumerate()) - before
+    ours = [thread for thread in started if not thread.name.startswith(_OF_THE_PROCESS)]
+    for thread in ours:
+        thread.join(seconds)
+    return [thread.name for thread in ours if thread.is_alive()]
