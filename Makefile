@@ -11,7 +11,10 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
-INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-deps --require-hashes
+# Python compiles a module when it is first imported; pip would compile all of them, which takes longer than the rest.
+INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-compile --no-deps --require-hashes
+# Keep what is compiled, whatever the environment says: each process would compile it again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run serve test test-scaled-out bench lint format lock screenshot lighthouse
 
@@ -24,8 +27,6 @@ run: $(INSTALLED) $(STATIC)  ## Set up and serve the dashboard, with a demo in a
 serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your own (DATA_DIR=/srv/results)
 	@exec $(PYTHON) manage.py serve
 
-# Also where the environment says otherwise: each process of the tests would compile them all.
-test: export PYTHONDONTWRITEBYTECODE :=
 test: lint  ## Run every check, and every test but those that are about several machines
 	@$(PYTHON) -m pytest -n auto --dist loadfile -m "not scaled_out" $(PYTEST_ARGS)
 
@@ -44,7 +45,7 @@ lint: $(INSTALLED) $(TOOLS)  ## Run every check but the tests
 	@$(PYTHON) -m djlint --lint --quiet templates
 	@$(PYTHON) manage.py makemigrations --check --dry-run
 	@PUBLIC_URL=https://results.example.com $(PYTHON) manage.py check --deploy --fail-level WARNING
-	@.venv/bin/shellcheck .ci/run
+	@.venv/bin/shellcheck .ci/run deploy/make_secrets.sh
 	@.venv/bin/hadolint Dockerfile
 
 format: $(TOOLS)  ## Put the code into its form
@@ -79,6 +80,7 @@ $(INSTALLED): requirements.txt
 	  echo "Setting up .venv with $$("$$python" --version)"; \
 	  "$$python" -m venv --clear .venv; \
 	fi
+	@echo "Installing the packages (70 MB)"
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
@@ -88,5 +90,6 @@ $(TOOLS): tests/requirements.txt $(INSTALLED)
 	@touch $@
 
 $(STATIC): $(INSTALLED) $(shell find static)
+	@echo "Preparing the static files"
 	@$(PYTHON) manage.py collectstatic --noinput --clear --verbosity 0
 	@touch $@

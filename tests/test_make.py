@@ -75,7 +75,12 @@ def test_it_passes_over_an_old_one_and_a_shim_that_runs_nothing(checkout: Path) 
     python(checkout, "python3.13", SHIM)
     python(checkout, "python3.11", NEW)
     code, printed, told = make(checkout)
-    assert (code, printed) == (0, "Setting up .venv with Python 3.99\n")
+    assert code == 0
+    assert printed.splitlines() == [
+        "Setting up .venv with Python 3.99",
+        "Installing the packages (70 MB)",
+        "Preparing the static files",
+    ]
     assert [line.partition(" --")[0] for line in told[1:]] == [
         "--version",
         "-m venv",

@@ -49,12 +49,17 @@ def place(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, p
     return became
 
 
-def serve(*args: str) -> dict[str, str]:
-    """Run the command and return the lines it prints, by what stands before the colon."""
+def lines_of(*args: str) -> list[str]:
+    """Run the command and return the lines it prints."""
     output = io.StringIO()
     with contextlib.suppress(Served):
         call_command("serve", *args, stdout=output)
-    return dict(line.partition(": ")[::2] for line in output.getvalue().splitlines())
+    return output.getvalue().splitlines()
+
+
+def serve(*args: str) -> dict[str, str]:
+    """Run the command and return the lines it prints, by what stands before the colon."""
+    return dict(line.split(": ", 1) for line in lines_of(*args) if ": " in line)
 
 
 @contextlib.contextmanager
@@ -92,7 +97,7 @@ class TestWhatItPrints:
 
     def test_a_run_whose_writer_was_killed_is_repaired_first(self, laptops: Collection) -> None:
         run = laptops.next_run(attempt="killed", lease_expires_at=laptops.created_at)
-        assert "Run 1 of AU Laptops was interrupted; it is Failed now." in serve()
+        assert "Run 1 of AU Laptops was interrupted; it is Failed now." in lines_of()
         assert Run.objects.get(pk=run.pk).state == State.FAILED
 
     def test_a_run_whose_writer_may_be_alive_is_left_and_named(self, laptops: Collection) -> None:
@@ -106,6 +111,14 @@ class TestWithTheDemo:
     @pytest.fixture(autouse=True)
     def short_story(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("collections_app.demo.build.COLLECTIONS", [])
+
+    def test_it_reports_progress_and_says_how_to_stop_it(self) -> None:
+        steps = ["Bringing the database up to date", "Creating the demo"]
+        first, second, *account, last = lines_of("--demo")
+        assert [first, second] == steps
+        assert account[0].startswith("Address: ")
+        assert last == "Press Ctrl+C to stop."
+        assert steps[1] not in lines_of("--demo")
 
     def test_an_empty_database_is_filled_and_the_account_printed(self) -> None:
         printed = serve("--demo")
@@ -209,7 +222,7 @@ class TestARealProcess:
         """Return what a server says that can't start."""
         done = commands.run(["serve", *arguments], environment(data_dir, **knobs))
         assert done.returncode == 1
-        assert done.stdout == ""
+        assert "Address: " not in done.stdout
         return done.stderr
 
     def test_a_data_folder_that_cannot_be_made_is_one_sentence(self, tmp_path: Path) -> None:

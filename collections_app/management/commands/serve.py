@@ -45,12 +45,14 @@ class Command(BaseCommand):
         _check_static_files()
         # Machines that share a database are often started at the same moment.
         with _data_that_can_be_used(), database.alone():
+            self._say("Bringing the database up to date")
             _bring_up_to_date()
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
             if demo and build.has_room():
+                self._say("Creating the demo")
                 call_command("demo", stdout=io.StringIO())
         self._say_where(host, port, demo=demo)
-        sys.stdout.flush()
+        self._say("Press Ctrl+C to stop.")
         sys.stderr.flush()
         os.chdir(settings.BASE_DIR)
         # gunicorn reads this one too, and an empty one is a mistake to it.
@@ -59,6 +61,10 @@ class Command(BaseCommand):
             sys.executable,
             [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
         )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        sys.stdout.flush()  # also into a file or pipe, while the next step takes its time
 
     def _say_where(self, host: str, port: int, *, demo: bool) -> None:
         self.stdout.write(f"Address: {settings.PUBLIC_URL or f'http://{_in_url(host)}:{port}'}/")
