@@ -2,8 +2,19 @@
 
 from typing import Any
 
+import brotli
+from whitenoise.compress import Compressor
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+
+class QuickCompressor(Compressor):  # type: ignore[misc]
+    """Compress at Brotli's level 9: the default, 11, takes eight times as long for files a tenth smaller."""
+
+    @staticmethod
+    def compress_brotli(data: bytes) -> bytes:
+        """Return the data compressed."""
+        return bytes(brotli.compress(data, quality=9))
 
 
 class DigestedStaticFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
@@ -16,6 +27,10 @@ class DigestedStaticFiles(CompressedManifestStaticFilesStorage):  # type: ignore
         *CompressedManifestStaticFilesStorage.patterns,
         ("js/*.js", ((r'(?P<matched>from "(?P<url>\./[\w-]+\.js)";)', 'from "%(url)s";'),)),
     )
+
+    def create_compressor(self, **options: Any) -> QuickCompressor:
+        """Return what compresses each file once it has its final name."""
+        return QuickCompressor(**options)
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
