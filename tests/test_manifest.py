@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from collections_app.models import Collection, FileKind, Run, Team
+from collections_app.sources import rows
 from tests.conftest import Get, content
 from tests.results import (
     make_failed_run,
@@ -190,3 +191,17 @@ def test_the_latest_of_an_account_that_never_answered_is_not_known(
     Collection.objects.update(refreshed_at=None, refresh_problem="The account does not answer.")
     assert as_bob.get(f"/collections/{collection.pk}/latest/").status_code == 502
     assert get(f"{collection.pk}/latest/manifest.json").json()["code"] == 502
+
+
+def test_the_latest_of_an_account_that_asks_not_to_be_called_is_known_later(
+    as_bob: Client, get: Get, crawlers: Team
+) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    rows.note_problem(collection, "It is busy. Try again in 30 seconds.", retry_after=30)
+    for answer in (
+        as_bob.get(f"/collections/{collection.pk}/latest/"),
+        get(f"{collection.pk}/latest/manifest.json"),
+    ):
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] in {"29", "30"}
+        assert "It is busy. Try again in 30 seconds." in answer.content.decode()

@@ -34,14 +34,13 @@ from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # for the head of an answer
-# For a body: without a byte, and slower than this.
+# A body is given up after so long without a byte, after so long below this speed, and beyond this size.
 SILENT_SECONDS = 60.0
 SILENT_SECONDS_WHILE_STOPPING = 20.0
 SLOW_SECONDS = 600.0
-LEAST_SPEED = 1024  # bytes in a second
+LEAST_SPEED = 1024  # bytes per second
 MOST_BYTES = 64 * 1024**3
-# How often to look whether the client is still there.
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 2.0  # between two checks that the client is still connected
 TOO_LARGE = "This file is larger than 64 GiB, the limit. Download it from the account itself."
 USER_AGENT = "scrape-results-dashboard"
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -239,7 +238,7 @@ class Server:
 
 
 def _is_passing(answer: Reply | requests.Response) -> bool:
-    # A server that says when to call again means no earlier.
+    # A server that says when to try again isn't called before then.
     return answer.status_code in _PASSING_STATUSES and retry_after_of(answer.headers) is None
 
 
@@ -377,13 +376,13 @@ def _until(deadline: float) -> Iterator[None]:
 
 
 class Patience:
-    """Decides how long one answer is waited for. A slow reader of ours costs the server no time."""
+    """How long to wait for one answer. Only time spent waiting for the server counts, not our readers'."""
 
     def __init__(self) -> None:
         self._size = 0
         self._waited = 0.0  # seconds
         self._silent = 0.0  # seconds since the last byte
-        self._last_in_time = (0.0, 0)  # seconds waited and bytes, when it last kept to LEAST_SPEED
+        self._fast_enough = (0.0, 0)  # seconds waited and bytes, when LEAST_SPEED was last reached
         self._look_at = 0.0
 
     def seconds(self) -> float:
@@ -399,15 +398,15 @@ class Patience:
         return min(left, LOOK_SECONDS)
 
     def note(self, size: int, seconds: float) -> None:
-        """Note that so many bytes came after so many seconds. Raises TimeoutError, SourceUnavailable."""
+        """Note that `size` bytes came after `seconds`. Raises TimeoutError, SourceUnavailable."""
         self._size += size
         self._waited += seconds
         self._silent = 0.0 if size else self._silent + seconds
         if self._size > MOST_BYTES:
             raise SourceUnavailable(TOO_LARGE)
-        waited, so_far = self._last_in_time
+        waited, so_far = self._fast_enough
         if self._size - so_far >= LEAST_SPEED * (self._waited - waited):
-            self._last_in_time = self._waited, self._size
+            self._fast_enough = self._waited, self._size
         elif self._waited - waited > SLOW_SECONDS:
             raise TimeoutError
 
@@ -424,7 +423,7 @@ class _PatientFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Raises TimeoutError, ClientLeft, SourceUnavailable, OSError."""
+        """Read what comes next. Raises TimeoutError, ClientLeft, SourceUnavailable, OSError."""
         while True:
             self._connection.settimeout(self._patience.seconds())
             begun = time.monotonic()

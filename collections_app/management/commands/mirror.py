@@ -128,7 +128,7 @@ def _to_copy(collection: Collection, number: int | None) -> list[Run]:
 
 
 def _copy_run(run: Run, came: Callable[[int], object]) -> tuple[list[str], int]:
-    """Copy a run; return what is wrong, in sentences, and how much of _PATIENCE with the account it costs."""
+    """Copy a run; return what is wrong, in sentences, and how many failures of the account to count."""
     # The account may have been given another key since the list was made.
     current = Run.objects.select_related("collection__account").filter(pk=run.pk).first()
     if current is None:
