@@ -20,7 +20,7 @@ from collections_app.models import Membership, Role, User
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is not typed
-    """Closes sign-up, slows down guessing, and saves nothing but what it sets."""
+    """Closes sign-up, and slows down guessing."""
 
     error_messages: ClassVar = DefaultAccountAdapter.error_messages | {
         "email_password_mismatch": "Wrong email address or password. Try again, or reset your password."

@@ -280,8 +280,6 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "collections_app.accounts.AccountAdapter"
-# allauth would offer sign-up to an unknown address, which nobody can.
-ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_FORMS = {"reset_password": "collections_app.views.password_reset.PasswordResetForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}

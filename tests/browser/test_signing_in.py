@@ -10,7 +10,7 @@ def test_a_person_signs_in_and_out(visitors_page: Page, demo_server: DemoServer)
     page = visitors_page
     page.goto("/members/")
     sign_in(page, demo_server.email, "wrong")
-    expect(page.get_by_text("are not correct")).to_be_visible()
+    expect(page.get_by_text("Wrong email address or password")).to_be_visible()
     page.get_by_label("Password").fill(demo_server.password)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Collections")

@@ -70,7 +70,7 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due, or all there ever is. Returns whether some of it failed."""
     if once:
-        worker = Worker(Exporter(), Mailer())
+        worker = Worker(Mailer(), Exporter())
         while worker.round():
             pass
         return worker.has_failed
