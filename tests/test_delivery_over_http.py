@@ -40,6 +40,7 @@ class Server:
     url: str
     key: str
     data_dir: Path
+    log: Path
     pid: int
 
     def address(self, name: str) -> str:
@@ -67,6 +68,9 @@ class Server:
     def resident_kibibytes(self) -> int:
         status = Path(f"/proc/{self.worker}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])
+
+    def logged(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def sent_by_the_kernel(self) -> int:
         return sum(int(line) for line in (self.data_dir / "sendfile.log").read_text().split())
@@ -103,11 +107,10 @@ def server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with tools.running(*command, log=log, env=environment(data_dir, **more)) as process:
         url = f"http://127.0.0.1:{port}"
         wait_until_it_answers(url, process, log)
-        yield Server(url, key, data_dir, process.pid)
+        server = Server(url, key, data_dir, log, process.pid)
+        yield server
     # Readers that leave or stall are no event for the operator.
-    said = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line for line in said if not is_expected(line)] == []
-    assert {line["event"] for line in said if line["level"] == "warning"} != set()
+    assert [line for line in server.logged() if not is_expected(line)] == []
 
 
 def is_expected(line: dict[str, object]) -> bool:
@@ -427,6 +430,16 @@ def test_a_garbled_request_is_refused_without_a_word_about_us(server: Server, re
     assert answer.startswith(b"HTTP/1.1 4")
     assert b"Traceback" not in answer
     assert b"gunicorn/" not in answer
+
+
+def test_a_garbled_request_is_a_warning_to_the_operator(server: Server) -> None:
+    talk(server, b"nonsense\r\nConnection: close\r\n\r\n")
+    assert eventually(
+        lambda: any(
+            line["level"] == "warning" and str(line["event"]).startswith("Invalid request from")
+            for line in server.logged()
+        )
+    )
 
 
 @pytest.mark.parametrize(
