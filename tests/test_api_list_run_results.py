@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from collections_app.api import runs
 from collections_app.api.documentation import Failure, Runs
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
-from collections_app.sources.rows import PAGE
+from collections_app.sources.rows import LIMIT
 from collections_app.sources.upstream import Listing
 from tests.results import (
     in_order,
@@ -279,6 +280,14 @@ def test_a_run_at_an_account_is_the_vendors_example_with_links_to_this_site(
     assert in_order(answer) == in_order(json.loads(expected))
 
 
+def test_counts_that_the_account_does_not_say_are_null(
+    call: Call, connected: Collection, listed_there: ListedRuns
+) -> None:
+    listed_there.runs = [replace(remote_run(1), extracted=None, total=None)]
+    (run,) = listed(call({"collection_id": connected.pk}))
+    assert (run["total_exacted_result"], run["total_results"]) == (None, None)
+
+
 def test_a_category_run_at_an_account_links_the_list_and_the_csv(
     call: Call, crawlers: Team, listed_there: ListedRuns
 ) -> None:
@@ -364,7 +373,7 @@ def test_reaching_back_ends_with_the_time_for_it(
 ) -> None:
     listed_there.runs = [remote_run(number) for number in range(1, 201)]
     monkeypatch.setattr(runs, "LISTING_DEADLINE", timedelta())
-    assert len(listed(call({"collection_id": connected.pk, "limit": 1000}))) == PAGE
+    assert len(listed(call({"collection_id": connected.pk, "limit": 1000}))) == LIMIT - 1
 
 
 def test_a_strangers_call_leads_to_none_of_ours(

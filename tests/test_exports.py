@@ -225,6 +225,15 @@ class TestAnAccount:
         assert make_next()
         assert len(lines(ask(run, JSONL))) == 6
 
+    def test_how_many_there_are_need_not_be_known(self, files: Files) -> None:
+        Run.objects.update(extracted=None)
+        run = Run.objects.get()
+        export = ask(run, CSV)
+        assert (export.done, export.total) == (0, None)
+        assert make_next()
+        export = ask(run, CSV)
+        assert (export.state, export.done, export.total) == (ExportState.READY, 6, None)
+
     def test_what_breaks_off_can_be_asked_for_again(
         self, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:

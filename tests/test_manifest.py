@@ -89,7 +89,10 @@ def test_it_is_delivered_as_a_file_is(get: Get, run: Run) -> None:
 def test_what_is_not_known_of_an_accounts_file_is_null(get: Get, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     make_remote_run(collection, 7)
-    file = json.loads(content(get(f"{collection.pk}/runs/7/manifest.json")))["files"][0]
+    Run.objects.update(extracted=None, total=None)
+    manifest = json.loads(content(get(f"{collection.pk}/runs/7/manifest.json")))
+    assert (manifest["extracted"], manifest["total"]) == (None, None)
+    file = manifest["files"][0]
     assert (file["size"], file["sha256"], file["records"]) == (None, None, None)
 
 

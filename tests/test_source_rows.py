@@ -1,6 +1,8 @@
 """Our rows of an account's runs: one gapless block of what it lists."""
 
+import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -9,12 +11,15 @@ import responses
 import time_machine
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from collections_app.models import Account, Collection, FileKind, Kind, NotConnected, Run, State, Team
-from collections_app.sources import SourceTimeout, SourceUnavailable, rows
-from collections_app.sources.rows import PAGE, bring_up_to_date, reach_back
+from collections_app.sources import SourceTimeout, SourceUnavailable, part, rows, unlisted
+from collections_app.sources.rows import LIMIT, PAGE, bring_up_to_date, reach_back
+from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
-from tests.upstream import ListedRuns, lists, make_account, make_remote_collection, remote_run
+from tests.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 DOWN = SourceUnavailable("MultiCartAPI does not answer.")
 
@@ -193,13 +198,14 @@ def test_so_has_one_in_the_depth(collection: Collection, account: ListedRuns) ->
 # --- the newest runs ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "more"), [(0, False), (1, False), (50, False), (51, True), (120, True)])
+@pytest.mark.parametrize(("count", "more"), [(0, False), (1, False), (50, False), (51, False), (120, True)])
 def test_at_first_one_page_is_brought_and_whether_there_is_more(
     collection: Collection, account: ListedRuns, count: int, *, more: bool
 ) -> None:
     account.runs = runs(count)
     refresh(collection)
-    assert known(collection) == list(range(count, 0, -1))[:PAGE]
+    # All but the last one: there may be others of its time on the next page.
+    assert known(collection) == list(range(count, 0, -1))[: LIMIT - 1]
     assert collection.has_older_runs is more
 
 
@@ -209,8 +215,8 @@ def test_a_page_that_holds_what_is_known_is_enough(collection: Collection, accou
     account.calls.clear()
     account.runs = runs(122)
     refresh(collection)
-    assert account.calls == [(0, PAGE)]
-    assert known(collection) == list(range(122, 69, -1))
+    assert account.calls == [(0, LIMIT)]
+    assert known(collection) == list(range(122, 59, -1))
     assert collection.has_older_runs
 
 
@@ -290,17 +296,6 @@ def test_where_the_time_is_over_nothing_is_asked_and_it_says_so(
     assert "took too long" in collection.refresh_problem
 
 
-def test_runs_of_the_same_moment_are_told_apart_by_their_number(
-    collection: Collection, account: ListedRuns
-) -> None:
-    moment = datetime(2026, 6, 20, tzinfo=UTC)
-    account.runs = [remote_run(number, at=moment) for number in range(1, 121)]
-    refresh(collection)
-    while collection.has_older_runs:
-        go_back(collection)
-    assert known(collection) == list(range(120, 0, -1))
-
-
 def test_the_number_of_queries_does_not_grow_with_the_runs(crawlers: Team, account: ListedRuns) -> None:
     counts = []
     for count in (10, 50):
@@ -316,6 +311,253 @@ def test_the_number_of_queries_does_not_grow_with_the_runs(crawlers: Team, accou
     assert counts[0] == counts[1] <= 16
 
 
+# --- runs of the same time ----------------------------------------------------------------------
+
+ORDERS: dict[str, Callable[[RemoteRun], object]] = {
+    "descending": lambda run: -run.number,
+    "ascending": lambda run: run.number,
+    "mixed": lambda run: run.number * 7919 % 1009,
+}
+
+
+def known_to_the_end(collection: Collection) -> list[int]:
+    refresh(collection)
+    for _ in range(100):
+        if not collection.has_older_runs:
+            return known(collection)
+        go_back(collection)
+    raise AssertionError("The list doesn't end.")
+
+
+def simultaneous(count: int, first: int = 1, hour: int = 0) -> list[RemoteRun]:
+    return [remote_run(number, at=NOON + timedelta(hours=hour)) for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("count", [9, 51, 60, 61, 62, 120, 230])
+def test_runs_of_the_same_time_are_all_listed(
+    collection: Collection, account: ListedRuns, count: int, order: str
+) -> None:
+    account.runs, account.order = simultaneous(count), ORDERS[order]
+    assert known_to_the_end(collection) == list(range(count, 0, -1))
+    assert len(account.calls) <= 2 + count / (PAGE + 1)
+    assert Unlisted.of(collection).sentences() == []
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_so_are_those_that_come_to_the_same_time_later(
+    collection: Collection, account: ListedRuns, order: str
+) -> None:
+    account.runs, account.order = simultaneous(60), ORDERS[order]
+    refresh(collection)
+    account.runs += simultaneous(100, first=61)
+    refresh(collection)
+    assert known(collection) == list(range(160, 0, -1))
+
+
+def test_runs_of_one_time_become_known_together(collection: Collection, account: ListedRuns) -> None:
+    account.runs = simultaneous(60, hour=9) + simultaneous(60, first=61, hour=8)
+    account.order = ORDERS["ascending"]
+    refresh(collection)
+    assert known(collection) == list(range(60, 0, -1))
+    assert collection.has_older_runs
+    go_back(collection)
+    assert known(collection) == [*range(60, 0, -1), *range(120, 60, -1)]
+
+
+@pytest.mark.parametrize("number", [1, 115, 230])
+def test_a_processing_run_is_found_wherever_it_is_listed_among_those_of_its_time(
+    collection: Collection, account: ListedRuns, number: int
+) -> None:
+    account.runs = [*simultaneous(230), *simultaneous(100, first=301, hour=1)]
+    account.order = ORDERS["ascending"]
+    replaced(account, remote_run(number, at=NOON, ready=False))
+    known_to_the_end(collection)
+    replaced(account, remote_run(number, at=NOON))
+    refresh(collection)
+    assert collection.runs.get(number=number).state == State.READY
+
+
+def test_where_too_many_have_the_same_time_the_rest_comes_later_and_doubts_are_noted(
+    collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, "MOST_PAGES_OF_A_MOMENT", 3)
+    account.runs, account.order = simultaneous(500), ORDERS["ascending"]
+    refresh(collection)
+    assert len(account.calls) == 4
+    assert len(known(collection)) == 218
+    [doubt] = Unlisted.of(collection).sentences()
+    assert doubt.startswith("Some runs created at 12:00:00 UTC on 20 June 2026 may be missing:")
+    assert known_to_the_end(collection) == list(range(500, 0, -1))
+    account.calls.clear()
+    refresh(collection)
+    assert len(account.calls) == 1  # not all of them each time
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of ten runs, of which three are on the one before: many pages of few rows."""
+    monkeypatch.setattr(rows, "PAGE", 6)
+    monkeypatch.setattr(rows, "OVERLAP", 3)
+    monkeypatch.setattr(part, "OVERLAP", 3)
+    monkeypatch.setattr(rows, "LIMIT", 10)
+
+
+@given(
+    sizes=st.lists(st.sampled_from([1, 2, 3, 4, 7, 9, 10, 11, 25]), min_size=1, max_size=5),
+    order=st.sampled_from([*ORDERS, "another each time"]),
+    most=st.sampled_from([5, 8, 1000]),
+    comings=st.dictionaries(st.integers(1, 9), st.integers(1, 3), max_size=2),
+    chance=st.randoms(use_true_random=False),
+)
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
+    phases=[Phase.generate],  # to find a smaller example would take minutes
+)
+@pytest.mark.usefixtures("small_pages")
+def test_whatever_the_order_every_run_is_listed_or_the_page_says_so(
+    collection: Collection,
+    account: ListedRuns,
+    sizes: list[int],
+    order: str,
+    most: int,
+    comings: dict[int, int],
+    chance: random.Random,
+) -> None:
+    """Against a model of the account: runs that share times, in orders that change, while others come."""
+    collection = another_like(collection)
+    account.runs, account.calls, account.most = [], [], most
+    account.order = ORDERS.get(order, lambda run: chance.random())
+    for hour, size in enumerate(sizes):
+        account.runs += simultaneous(size, first=len(account.runs) + 1, hour=hour)
+
+    def come() -> None:
+        hour = len(sizes) - chance.randint(0, 1)
+        account.runs += simultaneous(comings.get(len(account.calls), 0), len(account.runs) + 1, hour)
+
+    account.before_each = come
+    while not account.calls or collection.has_older_runs:
+        refresh(collection)
+        go_back(collection)
+        assert len(account.calls) < 500
+        assert not lacking(collection, account.runs[: sum(sizes)]) or Unlisted.of(collection).doubtful
+    account.before_each = lambda: None
+    refresh(collection)
+    assert collection.refresh_problem == ""
+    if order in ORDERS:
+        assert not Unlisted.of(collection).doubtful
+    if not Unlisted.of(collection).doubtful:
+        assert {*known(collection)} == {run.number for run in account.runs}
+
+
+def another_like(collection: Collection) -> Collection:
+    assert collection.account
+    return make_remote_collection(collection.account, remote_id=7001 + Collection.objects.count())
+
+
+def lacking(collection: Collection, listed: list[RemoteRun]) -> set[int]:
+    """Return which of the runs lack in the block that is known."""
+    oldest = collection.runs.newest_first().last()
+    assert oldest
+    return {run.number for run in listed if run.created_at >= oldest.created_at} - {*known(collection)}
+
+
+# --- runs that can't be read --------------------------------------------------------------------
+
+
+def sentences(collection: Collection) -> list[str]:
+    collection.refresh_from_db()
+    return Unlisted.of(collection).sentences()
+
+
+def test_runs_that_cannot_be_read_are_counted_and_named(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(60)
+    account.not_understood, account.nameless = {91, 60, 41}, {58}
+    refresh(collection)
+    go_back(collection)
+    assert sentences(collection) == [
+        "3 runs at MultiCartAPI can't be shown: 1 without a number (no valid ID); 41, 60 (no valid time)."
+    ]
+
+
+def test_one_is_not_counted_twice(collection: Collection, account: ListedRuns) -> None:
+    account.runs, account.nameless, account.not_understood = runs(150), {95, 90, 1}, {94}
+    for _ in range(2):
+        known_to_the_end(collection)
+        assert sentences(collection) == [
+            "4 runs at MultiCartAPI can't be shown: 3 without a number (no valid ID); 94 (no valid time)."
+        ]
+
+
+def test_of_many_the_first_numbers_are_named(collection: Collection, account: ListedRuns) -> None:
+    account.runs, account.not_understood = runs(80), set(range(10, 40))
+    known_to_the_end(collection)
+    [sentence] = sentences(collection)
+    assert sentence.startswith("30 runs at MultiCartAPI can't be shown: 10, 11, 12, ")
+    assert sentence.endswith("29, 10 more (no valid time).")
+
+
+def test_only_so_many_are_kept(
+    collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlisted, "MOST_KEPT", 5)
+    account.runs, account.not_understood = runs(80), set(range(10, 40))
+    known_to_the_end(collection)
+    [sentence] = sentences(collection)
+    assert sentence.startswith("At least 5 runs at MultiCartAPI can't be shown: ")
+
+
+@pytest.mark.parametrize("number", [1, 80, 150], ids=["the oldest", "in the depth", "the newest"])
+def test_one_that_can_be_read_again_is_shown_and_named_no_more(
+    collection: Collection, account: ListedRuns, number: int
+) -> None:
+    account.runs, account.not_understood = runs(150), {number}
+    known_to_the_end(collection)
+    assert f"can't be shown: {number} " in sentences(collection)[0]
+    account.not_understood = set()
+    refresh(collection)
+    assert known(collection) == list(range(150, 0, -1))
+    assert sentences(collection) == []
+
+
+@pytest.mark.parametrize("number", [1, 80, 150], ids=["the oldest", "in the depth", "the newest"])
+def test_one_that_is_not_listed_any_more_is_named_no_more(
+    collection: Collection, account: ListedRuns, number: int
+) -> None:
+    account.runs, account.not_understood = runs(150), {number}
+    known_to_the_end(collection)
+    account.runs.pop(number - 1)
+    refresh(collection)
+    assert sentences(collection) == []
+
+
+def test_one_that_got_a_time_is_shown_where_it_belongs(collection: Collection, account: ListedRuns) -> None:
+    account.runs, account.not_understood = [*runs(150), remote_run(200)], {200}
+    known_to_the_end(collection)
+    account.runs[-1] = remote_run(200, at=remote_run(10).created_at + timedelta(minutes=1))
+    account.not_understood = set()
+    refresh(collection)
+    assert known(collection) == [*range(150, 10, -1), 200, *range(10, 0, -1)]
+    assert sentences(collection) == []
+
+
+def test_of_those_in_the_depth_one_is_looked_at_each_time(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs, account.not_understood = runs(300), {10, 80, 90, 150}
+    known_to_the_end(collection)
+    account.not_understood = set()
+    for _ in range(4):
+        account.calls.clear()
+        refresh(collection)
+        assert len(account.calls) <= 2
+    assert sentences(collection) == []
+    assert known(collection) == list(range(300, 0, -1))
+
+
 # --- runs that were Processing ------------------------------------------------------------------
 
 
@@ -327,7 +569,7 @@ def test_a_processing_run_in_the_depth_is_asked_for_too(collection: Collection, 
     account.calls.clear()
     replaced(account, remote_run(1))
     refresh(collection)
-    assert account.calls == [(0, PAGE), (140, PAGE)]
+    assert account.calls == [(0, LIMIT), (140, LIMIT)]
     assert collection.runs.get(number=1).state == State.READY
 
 
@@ -411,7 +653,7 @@ def test_reaching_back_brings_page_after_page_to_the_end(collection: Collection,
     account.runs = runs(120)
     refresh(collection)
     go_back(collection)
-    assert known(collection) == list(range(120, 120 - 2 * PAGE, -1))
+    assert known(collection) == list(range(120, 120 - 2 * PAGE - 10, -1))
     assert collection.has_older_runs
     go_back(collection)
     assert known(collection) == list(range(120, 0, -1))
@@ -451,7 +693,7 @@ def test_where_the_account_forgot_what_is_older_there_is_no_more(
     refresh(collection)
     account.runs = runs(10, 111)
     go_back(collection)
-    assert known(collection) == list(range(120, 120 - PAGE, -1))
+    assert known(collection) == list(range(120, 120 - LIMIT + 1, -1))
     assert not collection.has_older_runs
 
 
@@ -461,7 +703,7 @@ def test_where_it_fails_there_is_still_more(collection: Collection, account: Lis
     account.problem = DOWN
     go_back(collection)
     assert (collection.refresh_problem, collection.has_older_runs) == (str(DOWN), True)
-    assert len(known(collection)) == PAGE
+    assert len(known(collection)) == LIMIT - 1
 
 
 # --- what is noted ------------------------------------------------------------------------------

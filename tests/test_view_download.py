@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest.mock import ANY
 from urllib.parse import quote, unquote
@@ -393,6 +394,66 @@ def test_load_more_reaches_back_to_the_accounts_first_run_and_loses_nothing(
         address = page_of(connected) + more if more else ""
     assert [number for page in seen for number in page] == list(range(count, 0, -1))
     assert [len(page) for page in seen[:-1]] == [50] * (len(seen) - 1)
+
+
+@pytest.mark.parametrize("count", [60, 230])
+def test_runs_of_the_same_time_are_all_shown_in_whatever_order_the_account_lists_them(
+    as_bob: Client, connected: Collection, listed: ListedRuns, count: int
+) -> None:
+    listed.runs = [remote_run(number, at=NOON) for number in range(1, count + 1)]
+    listed.order = lambda run: run.number
+    seen: list[int] = []
+    address = page_of(connected)
+    while address:
+        answer = as_bob.get(address)
+        seen += numbers(answer)
+        more = links(answer).get("Load more")
+        address = page_of(connected) + more if more else ""
+    assert seen == list(range(count, 0, -1))
+
+
+def test_runs_that_can_not_be_read_are_counted_and_named(
+    as_bob: Client, connected: Collection, listed: ListedRuns
+) -> None:
+    listed.runs = [remote_run(number) for number in range(88, 94)]
+    listed.not_understood = {91, 93}
+    answer = as_bob.get(page_of(connected))
+    assert numbers(answer) == [92, 90, 89, 88]
+    notice = "2 runs at MultiCartAPI can't be shown: 91, 93 (no valid time)."
+    assert notice in text_of(answer.content.decode())
+    listed.not_understood = set()
+    Collection.objects.filter(pk=connected.pk).update(refresh_tried_at=None)
+    answer = as_bob.get(page_of(connected))
+    assert numbers(answer) == [93, 92, 91, 90, 89, 88]
+    assert "can't be shown" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("extracted", "total", "text"),
+    [
+        (None, 50, "Unknown (50 requested)"),
+        (None, None, "Unknown"),
+        (50, None, "50"),
+        (0, 50, "0 of 50"),
+        (0, 0, "0"),
+    ],
+)
+@pytest.mark.parametrize("ready", [True, False], ids=["completed", "processing"])
+def test_counts_that_the_account_does_not_say_are_unknown(
+    as_bob: Client,
+    connected: Collection,
+    listed: ListedRuns,
+    extracted: int | None,
+    total: int | None,
+    text: str,
+    *,
+    ready: bool,
+) -> None:
+    listed.runs = [replace(remote_run(1, ready=ready), extracted=extracted, total=total)]
+    answer = as_bob.get(page_of(connected))
+    assert rows(answer)[0][2] == text
+    is_known_to_be_incomplete = ready and (extracted, total) == (0, 50)
+    assert ("missing" in answer.content.decode()) is is_known_to_be_incomplete
 
 
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])

@@ -69,6 +69,14 @@ class TestThePage:
         assert "The first 500 of 1,200 columns of the first records." in page
         assert "AU Laptops: the one record in one file" in page
 
+    def test_it_need_not_know_how_many_records_there_are(self, as_bob: Client, run: Run) -> None:
+        Run.objects.update(extracted=None)
+        Export.objects.create(run=run, state=ExportState.RUNNING, done=3, total=None, format="csv")
+        page = html(as_bob.get(PAGE))
+        assert "AU Laptops: all records in one file" in text_of(page)
+        assert "3 records" in text_of(page)
+        assert "None" not in page
+
     def test_it_offers_the_formats_with_their_sizes_and_the_columns(self, as_bob: Client, run: Run) -> None:
         page = html(as_bob.get(PAGE))
         assert [page.count(f'name="format"\n               value="{each}"') for each in Format] == [1] * 5

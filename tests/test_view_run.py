@@ -73,6 +73,14 @@ def listed_files(text: str) -> str:
     return str(found)
 
 
+def test_counts_that_the_account_does_not_say_are_unknown(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    Run.objects.update(extracted=None, total=50)
+    text = words(page(as_bob, run))
+    assert "Records Unknown (50 requested)" in text
+    assert "incomplete" not in text
+
+
 # --- a completed run ----------------------------------------------------------------------------
 
 

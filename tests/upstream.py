@@ -9,7 +9,7 @@ from django.utils import timezone
 from collections_app.models import Account, Collection, FileKind, Kind, ResultFile, Run, State, Team
 from collections_app.sources import account as account_source
 from collections_app.sources import rows
-from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
+from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, UnreadableRun
 
 KEY = "canary-key-0123456789abcdef"
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
@@ -133,6 +133,9 @@ class ListedRuns:
         self.runs = list(runs)
         self.calls: list[tuple[int, int]] = []  # skip and limit of each
         self.not_understood: set[int] = set()  # runs of the list that nobody can read
+        self.nameless: set[int] = set()  # those of them whose number can't be read either
+        self.order: Callable[[RemoteRun], object] = lambda run: -run.number  # of runs of the same time
+        self.most = 1000  # runs in an answer
         self.problem: Exception | None = None  # raised instead of an answer
         self.before_each: Callable[[], object] = lambda: None  # what happens before an answer
 
@@ -143,10 +146,15 @@ class ListedRuns:
         self.before_each()
         if self.problem:
             raise self.problem
-        newest_first = sorted(self.runs, key=lambda run: (run.created_at, run.number), reverse=True)
-        page = newest_first[skip : skip + limit]
-        runs = [run for run in page if run.number not in self.not_understood]
-        return Listing(runs, len(page), frozenset(run.number for run in page) - {run.number for run in runs})
+        newest_first = sorted(sorted(self.runs, key=self.order), key=lambda run: run.created_at, reverse=True)
+        return Listing([self._entry(run) for run in newest_first[skip : skip + min(limit, self.most)]])
+
+    def _entry(self, run: RemoteRun) -> RemoteRun | UnreadableRun:
+        if run.number in self.nameless:
+            return UnreadableRun(None, "no valid ID")
+        if run.number in self.not_understood:
+            return UnreadableRun(run.number, "no valid time")
+        return run
 
 
 def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> ListedRuns:

@@ -75,8 +75,12 @@ class RunObject(_Exact):
         description="Whether the files are there. Ask again until it is true."
     )
     download_links: DownloadLinks
-    total_exacted_result: int = Field(description="How many records were scraped.")
-    total_results: int = Field(description="How many records were asked for.")
+    total_exacted_result: int | None = Field(
+        description="How many records were scraped; null where the account doesn't say."
+    )
+    total_results: int | None = Field(
+        description="How many records were asked for; null where the account doesn't say."
+    )
     created_at: str = Field(json_schema_extra={"format": "date-time"})
     updated_at: str = Field(json_schema_extra={"format": "date-time"})
 
@@ -94,7 +98,7 @@ class Making(_Exact):
 
     state: Literal["queued", "running"]
     done: int = Field(description="How many records are done.")
-    total: int = Field(description="Of how many.")
+    total: int | None = Field(description="Of how many; null where that isn't known.")
 
 
 class NotYet(_Exact):

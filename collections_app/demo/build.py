@@ -82,14 +82,14 @@ def go_on(run: Run) -> Iterator[int]:
     """Let a Processing run find the rest of its records, page by page; yields how many each page adds."""
     story = next(story for story in COLLECTIONS if story.id == run.collection_id)
     size = story.page_size_of(story.runs[-1])
-    records = islice(_records(story, run.number, run.total, run.created_at), run.extracted, None)
-    found = run.extracted
-    while found < run.total:
+    found, total = run.extracted or 0, run.total or 0
+    records = islice(_records(story, run.number, total, run.created_at), found, None)
+    while found < total:
         page = list(islice(records, size))
         found += len(page)
         with ResultSetWriter.resume(run, page_size=size) as writer:
             _add(writer, page)
-            if found < run.total:
+            if found < total:
                 writer.pause()
         yield len(page)
 

@@ -143,7 +143,7 @@ class _Making:
             self._note(
                 state=ExportState.READY,
                 lease_expires_at=None,
-                done=export.total,
+                done=self._done() if export.total is None else export.total,
                 key=key,
                 size=stored.size,
                 sha256=stored.sha256,
@@ -177,9 +177,12 @@ class _Making:
             raise _Stopped
         if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
             self._noted_at = time.monotonic()
-            done = min(self._passed // self._wish.passes, self._export.total)
-            self._note(done=done, lease_expires_at=new_expiry())
+            self._note(done=self._done(), lease_expires_at=new_expiry())
             room.check_disks()
+
+    def _done(self) -> int:
+        done, total = self._passed // self._wish.passes, self._export.total
+        return done if total is None else min(done, total)
 
     def _put_back(self) -> None:
         self._mine().update(state=ExportState.QUEUED, lease_expires_at=None, done=0)

@@ -74,7 +74,7 @@ def _look_at(run: Run) -> Sample:
     if all(file.size is not None for file in files):
         times = sum(file.size or 0 for file in files) / min(size, _WINDOW)
     else:
-        times = run.extracted / len(records)
+        times = (run.extracted or 0) / len(records)
     few = records[: _MOST_CELLS // len(columns)] if columns else records
     sizes = {each: _scaled(each, _size_of(few, each), times * len(records) / len(few)) for each in Format}
     return Sample(

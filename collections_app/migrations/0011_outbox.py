@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collections_app', '0009_exports'),
+        ('collections_app', '0010_unknown_counts_and_unlisted_runs'),
     ]
 
     operations = [

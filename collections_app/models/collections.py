@@ -96,6 +96,8 @@ class Collection(models.Model):
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
+    # Which runs the account lists but our rows lack, in the form of sources/unlisted.py.
+    unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied from the account into our own storage by themselves.
     keeps_results = models.BooleanField(default=False, editable=False)
 

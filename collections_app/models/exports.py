@@ -52,7 +52,7 @@ class Export(models.Model):
         "can't be made", default=False, help_text="Making it again would fail in the same way."
     )
     done = models.PositiveBigIntegerField("records done", default=0)
-    total = models.PositiveBigIntegerField("records in all", default=0)
+    total = models.PositiveBigIntegerField("records in all", null=True, default=0)
     failed_at = models.DateTimeField(null=True, blank=True)
     # Who makes it; as of a run.
     attempt = models.CharField(max_length=16, blank=True, editable=False)

@@ -116,8 +116,9 @@ class Run(models.Model):
     failure_reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
-    extracted = models.PositiveBigIntegerField("records scraped", default=0)
-    total = models.PositiveBigIntegerField("records asked for", default=0)
+    # Empty where the account doesn't say.
+    extracted = models.PositiveBigIntegerField("records scraped", null=True, blank=True, default=0)
+    total = models.PositiveBigIntegerField("records asked for", null=True, blank=True, default=0)
     file_count = models.PositiveIntegerField(default=0)
     # Whether all files are in our own storage, as ours always are; an account's once they are copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
@@ -174,8 +175,15 @@ class Run(models.Model):
 
     @property
     def missing(self) -> int:
-        """How many of the records that a completed run was asked for it didn't find."""
-        return max(0, self.total - self.extracted) if self.is_ready else 0
+        """How many of the records that a completed run was asked for it didn't find, as far as is known."""
+        return self.unscraped if self.is_ready else 0
+
+    @property
+    def unscraped(self) -> int:
+        """How many of the records that were asked for haven't been scraped; 0 where that isn't known."""
+        if self.extracted is None or self.total is None:
+            return 0
+        return max(0, self.total - self.extracted)
 
     @property
     def is_partial(self) -> bool:

@@ -119,7 +119,7 @@ class ResultSetWriter:
         self._list = run.files.filter(kind=FileKind.CATEGORY_LIST).first()
         self._archive_name = names.archive_name(run.collection.name, run.number)
         self._names = {self._archive_name} | page_names
-        self._extracted = run.extracted
+        self._extracted = run.extracted or 0
         self._way: _Way | None = None
         self._file: NewFile | None = None  # the page or list in progress
         self._file_name = ""

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO, Protocol
 
@@ -17,6 +18,7 @@ from collections_app.sources import rows
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
 from collections_app.sources.converted import CategoryCsvBody
 from collections_app.sources.local import LocalSource
+from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import UpstreamBody, size_of
 
 logger = logging.getLogger(__name__)
@@ -100,6 +102,7 @@ def _known(collection: Collection) -> Freshness:
         problem=collection.refresh_problem,
         has_older=collection.has_older_runs,
         retry_after=collection.retry_after,
+        unlisted=Unlisted.of(collection).sentences(),
     )
 
 
@@ -161,9 +164,9 @@ def _done_within(deadline: timedelta, register: _Register, work: _Work, collecti
     left = deadline.total_seconds() - (time.monotonic() - under_way.since) if under_way else 0
     if under_way is None or not under_way.done.wait(max(0, left)):
         known = _known(collection)
-        return Freshness(known.as_of, _SLOW, known.has_older, is_late=True)
+        return replace(known, problem=_SLOW, is_late=True)
     collection.refresh_from_db(
-        fields=["refreshed_at", "refresh_tried_at", "refresh_problem", "has_older_runs"]
+        fields=["refreshed_at", "refresh_tried_at", "refresh_problem", "has_older_runs", "unlisted"]
     )
     return _known(collection)
 

@@ -1,7 +1,7 @@
 """The seam between what is shown and where it comes from: the protocols, what passes through, the errors."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -105,6 +105,7 @@ class Freshness:
     has_older: bool = False  # the source has runs that are older than all rows
     is_late: bool = False  # the problem is that the source took too long
     retry_after: int | None = None  # the seconds for which the source asks not to be called
+    unlisted: Sequence[str] = ()  # which runs the rows lack, in plain sentences
 
     @property
     def error(self) -> SourceUnavailable | None:

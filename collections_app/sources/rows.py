@@ -2,14 +2,15 @@
 
 A collection's rows are one gapless block of the account's list, from its newest run down. That is what lets
 every page be made from the rows alone. So newer runs are written only once they join the block, all of them
-in one transaction, and older ones only from its end on.
+in one transaction, and older ones only from its end on, all of the same time at once.
 """
 
 import time
 from collections.abc import Collection as Several
-from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,12 +21,14 @@ from django.utils import timezone
 from collections_app.formats.file_names import CATEGORY_CSV, fitted, kept_name
 from collections_app.models import Collection, FileKind, NotConnected, ResultFile, Run, State
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.sources.part import MOST_PAGES_OF_A_MOMENT, OVERLAP, Part
+from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs
 
-# One more than are shown at once: it tells whether there are more.
+# How many runs are brought at least: one more than are shown at once, which tells whether there are more.
 PAGE = 51
-# By how many runs a list may move up between two calls without one being missed.
-_OVERLAP = 10
+# How many are asked for at once. Whether the last one is the only one of its time, only the next page shows.
+LIMIT = PAGE + OVERLAP + 1
 # How many parts of the list are asked for in search of runs that were Processing when last seen.
 _SEARCHES = 3
 
@@ -38,9 +41,6 @@ _NO_FILES = (
 
 _LONGEST_PROBLEM = 300
 
-# Where a run stands in the list: newest first is from the greatest place down.
-Place = tuple[datetime, int]
-
 
 def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
     """List the newest runs at the account, until they join those known, and write their rows.
@@ -49,37 +49,37 @@ def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
     """
     asked_at = timezone.now()
     ask = _Asking(collection, seconds)
-    unfinished = _unfinished(collection)
+    sought = _unfinished(collection)
+    unreadable = Unlisted.of(collection).numbers
     try:
-        listed, has_older = _newest(collection, ask)
-        unfinished = {number: unfinished[number] for number in unfinished.keys() - ask.not_understood}
-        last = min(map(_place, listed.values()), default=None)
-        passed = {
-            number
-            for number, place in unfinished.items()
-            if has_older is False or last is None or place > last
-        }
-        notes: dict[str, Any] = {} if has_older is None else {"has_older_runs": has_older}
-        notes |= {"refreshed_at": asked_at, "refresh_problem": ""}
-        _write(collection, listed.values(), not_listed=passed - listed.keys(), **notes)
-        deeper = unfinished.keys() - passed - listed.keys()
-        _search(collection, ask, {number: unfinished[number] for number in deeper})
+        part, block = _newest(collection, ask)
+        passed = {number for number, moment in sought.items() if part.has_all_of(moment)}
+        notes: dict[str, Any] = {"refreshed_at": asked_at, "refresh_problem": ""}
+        if (has_older := _has_older(part, block)) is not None:
+            notes["has_older_runs"] = has_older
+        _write(collection, part, _belonging(part, block), not_listed=passed - part.numbers, **notes)
+        deeper = sought.keys() - passed - part.numbers
+        deeper_ones = {number: sought[number] for number in deeper}
+        _search(collection, ask, block, deeper_ones | _hidden(collection, part))
+        _look_for(collection, ask, block, unreadable - Unlisted.of(collection).numbers)
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
 
 
 def reach_back(collection: Collection, *, seconds: float) -> None:
     """The same for the next runs beyond the oldest that is known."""
-    ask = _Asking(collection, seconds)
+    block = _Block.of(collection)
+    if block is None:
+        _note(collection, has_older_runs=False, refresh_problem="")
+        return
     try:
-        found = 0
-        for older in _older(collection, ask):
-            found += len(older)
-            _write(collection, older, has_older_runs=bool(older), refresh_problem="")
-            if found >= PAGE:
-                return
+        part = _older(collection, _Asking(collection, seconds), block)
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
+    else:
+        # What is newer than all we know came since, and doesn't join yet.
+        older = [run for run in _belonging(part, block) if run.created_at <= block.oldest]
+        _write(collection, part, older, has_older_runs=not part.is_end, refresh_problem="")
 
 
 def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:
@@ -99,126 +99,140 @@ class _Asking:
     def __init__(self, collection: Collection, seconds: float) -> None:
         self._collection = collection
         self._until = time.monotonic() + seconds
-        self.not_understood: set[int] = set()  # runs that are listed, but nobody knows how they stand
 
-    def __call__(self, skip: int, limit: int = PAGE) -> Listing:
-        """Return a part of the list. Raises NotConnected, SourceUnavailable, SourceTimeout."""
+    def __call__(self, skip: int) -> Listing:
+        """Return a page of the list. Raises NotConnected, SourceUnavailable, SourceTimeout."""
         seconds = self._until - time.monotonic()
         if seconds <= 0:
             raise SourceTimeout(_SLOW)
-        page = list_runs(self._collection, skip=skip, limit=limit, seconds=seconds)
-        self.not_understood |= page.not_understood
-        return page
+        return list_runs(self._collection, skip=skip, limit=LIMIT, seconds=seconds)
 
 
-def _place(run: RemoteRun | Run) -> Place:
-    return run.created_at, run.number
+@dataclass(frozen=True)
+class _Block:
+    """From when to when we know all runs."""
+
+    newest: datetime
+    oldest: datetime  # before all times where there are no older runs
+
+    @classmethod
+    def of(cls, collection: Collection) -> "_Block | None":
+        """Return those of a collection; None where none is known."""
+        times = collection.runs.newest_first().values_list("created_at", flat=True)
+        newest, oldest = times.first(), times.last()
+        if newest is None or oldest is None:
+            return None
+        return cls(newest, oldest if collection.has_older_runs else datetime.min.replace(tzinfo=UTC))
 
 
-def _unfinished(collection: Collection) -> dict[int, Place]:
-    """Return the places of the runs that may still get their files, by their numbers."""
+def _belonging(part: Part, block: _Block | None) -> list[RemoteRun]:
+    """Return the runs that may be written: with all others of their time, or where some of it are known."""
+    return [
+        run
+        for run in part.runs.values()
+        if part.is_stuck or part.has_all_of(run.created_at) or (block and run.created_at >= block.oldest)
+    ]
+
+
+def _unfinished(collection: Collection) -> dict[int, datetime]:
+    """Return the times of the runs that may still get their files, by their numbers."""
     without_files = Q(state=State.FAILED, failure_reason=_NO_FILES)
     runs = collection.runs.filter(Q(state=State.PROCESSING) | without_files)
-    return {number: (created_at, number) for number, created_at in runs.values_list("number", "created_at")}
+    return dict(runs.values_list("number", "created_at"))
+
+
+def _hidden(collection: Collection, part: Part) -> dict[int, datetime]:
+    """Return a run that couldn't be read and lies deeper than the part, by turns; perhaps it can be now."""
+    noted = Unlisted.of(collection).unreadable
+    deeper = (
+        (run.number, run.near)
+        for run in noted
+        if run.number is not None and run.near is not None and run.number not in part.numbers
+    )
+    return dict(islice(deeper, 1))
 
 
 # --- what is asked for --------------------------------------------------------------------------
 
 
-def _newest(collection: Collection, ask: _Asking) -> tuple[dict[int, RemoteRun], bool | None]:
-    """List from the newest run down to the block that we know, or a page where we know nothing.
-
-    Returns the runs by their numbers, and whether there are older ones; None says that nothing new is known
-    of that.
-    """
-    newest = collection.runs.newest_first().first()
-    oldest = collection.runs.newest_first().last()
-    listed: dict[int, RemoteRun] = {}
-    skip = 0
-    while True:
-        page = ask(skip)
-        # A short page isn't the end: a server may give less than was asked for.
-        if _brings_nothing_new(page, listed.keys()):
-            return listed, False
-        listed |= {run.number: run for run in page.runs}
-        last = min(map(_place, listed.values()), default=None)
-        if last is None:
-            pass  # Nothing of it is understood so far.
-        elif newest is None or oldest is None:
-            if len(listed) >= PAGE:
-                return listed, True
-        elif last <= _place(newest):
-            return listed, True if last < _place(oldest) and page.entries >= PAGE else None
-        skip += _step(page)
+def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
+    """List from the newest run down to the block that we know, or a page where we know nothing."""
+    block = _Block.of(collection)
+    known_to_be_doubtful = Unlisted.of(collection).doubtful
+    part = Part(ask)
+    while not part.is_end:
+        part.read_on()
+        if block is None:
+            if part.is_stuck or len(_belonging(part, None)) >= PAGE:
+                break
+        elif part.is_past(block.newest) or part.lowest == block.newest:
+            # Further runs of the newest time may have come, and may be listed after those known.
+            is_joined = part.is_past(block.newest) or block.newest in known_to_be_doubtful
+            if part.is_stuck or (is_joined and not part.doubtful):
+                break
+    return part, block
 
 
-def _older(collection: Collection, ask: _Asking) -> Iterator[list[RemoteRun]]:
-    """List from the oldest run that we know on down, page by page; an empty page at the list's end."""
-    newest = collection.runs.newest_first().first()
-    oldest = collection.runs.newest_first().last()
-    if newest is None or oldest is None:
-        yield []
-        return
-    lowest = _place(oldest)
-    skip = max(0, collection.runs.count() - _OVERLAP)
-    seen: set[int] = set()
-    while True:
-        page = ask(skip, PAGE + _OVERLAP)
-        if skip and (not page.entries or (page.runs and _place(page.runs[0]) < lowest)):
-            # Runs have left the list, so that this is too far down: others may lie in between.
-            skip = max(0, skip - PAGE)
-            continue
-        numbers = {run.number for run in page.runs}
-        known = set(collection.runs.filter(number__in=numbers).values_list("number", flat=True))
-        # What is newer than all we know came since, and doesn't join yet.
-        older = [run for run in page.runs if run.number not in known and _place(run) < _place(newest)]
-        if older:
-            lowest = min(lowest, *map(_place, older))
-            yield older
-        elif _brings_nothing_new(page, seen):
-            yield []
-            return
-        seen |= numbers
-        skip += _step(page)
+def _has_older(part: Part, block: _Block | None) -> bool | None:
+    """Return whether the account has older runs; None where nothing new is known of that."""
+    if part.is_end or block is None:
+        return not part.is_end
+    return True if part.is_past(block.oldest) else None
 
 
-def _brings_nothing_new(page: Listing, seen: AbstractSet[int]) -> bool:
-    # What is not understood is new: there may be runs behind it that are.
-    return not page.not_understood and seen >= {run.number for run in page.runs}
+def _older(collection: Collection, ask: _Asking, block: _Block) -> Part:
+    """List from the oldest run that we know on down, a page or to the list's end."""
+    skip = max(0, collection.runs.count() - OVERLAP)
+    part = Part(ask, skip)
+    part.read_on()
+    while skip and (part.begins is None or part.begins < block.oldest):
+        # Runs have left the list, so that this is too far down: others may lie in between.
+        skip = max(0, skip - PAGE)
+        part = Part(ask, skip)
+        part.read_on()
+    while not (part.is_end or part.is_stuck or _reaches_far(part, block)):
+        part.read_on()
+    return part
 
 
-def _step(page: Listing) -> int:
-    return max(1, page.entries - _OVERLAP)
+def _reaches_far(part: Part, block: _Block) -> bool:
+    older = [run for run in part.runs.values() if run.created_at < block.oldest]
+    return not part.doubtful and sum(part.has_all_of(run.created_at) for run in older) >= PAGE
 
 
-def _search(collection: Collection, ask: _Asking, sought: dict[int, Place]) -> None:
-    """Look for unfinished runs in the depth of the list, the newest first, and write how they stand."""
+def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: dict[int, datetime]) -> None:
+    """Look for runs in the depth of the list, the newest first, and write how they stand."""
     for _ in range(_SEARCHES):
-        if not sought:
+        if not sought or block is None:
             return
-        number, place = max(sought.items(), key=lambda item: item[1])
-        skip = max(0, _newer_than(collection, place) - _OVERLAP)
-        page = ask(skip)
-        found = [run for run in page.runs if run.number in sought]
-        missing = {number} - {run.number for run in found} - ask.not_understood
-        _write(collection, found, not_listed=missing if _spans(page, skip, place) else set())
-        for done in (number, *(run.number for run in found)):
-            sought.pop(done, None)
+        moment = max(sought.values())
+        these = {number for number, its_moment in sought.items() if its_moment == moment}
+        newer = collection.runs.filter(created_at__gt=moment).count()
+        part = Part(ask, max(0, newer - OVERLAP))
+        part.read_on()
+        while not (part.is_end or part.is_stuck or part.is_past(moment) or these <= part.numbers):
+            part.read_on()
+        found = [run for run in part.runs.values() if run.created_at >= block.oldest]
+        not_listed = these - part.numbers if part.has_all_of(moment) else set()
+        _write(collection, part, found, not_listed=not_listed)
+        for number in these | part.numbers:
+            sought.pop(number, None)
 
 
-def _newer_than(collection: Collection, place: Place) -> int:
-    created_at, number = place
-    newer = Q(created_at__gt=created_at) | Q(created_at=created_at, number__gt=number)
-    return collection.runs.filter(newer).count()
-
-
-def _spans(page: Listing, skip: int, place: Place) -> bool:
-    """Return whether a run of that place would have to be on the page."""
-    if not page.runs:
-        return skip == 0 and not page.entries
-    begins = skip == 0 or _place(page.runs[0]) > place
-    ends = page.entries < PAGE or _place(page.runs[-1]) < place
-    return begins and ends
+def _look_for(collection: Collection, ask: _Asking, block: _Block | None, moved: set[int]) -> None:
+    """Look for runs that couldn't be read and have left their place: they may have got a time."""
+    moved -= (
+        set(collection.runs.filter(number__in=moved).values_list("number", flat=True)) if moved else set()
+    )
+    if not moved or block is None:
+        return
+    part = Part(ask)
+    for _ in range(MOST_PAGES_OF_A_MOMENT):
+        part.read_on()
+        if part.is_end or part.is_past(block.oldest) or moved <= part.numbers:
+            break
+    found = [run for run in part.runs.values() if run.number in moved and run.created_at >= block.oldest]
+    _write(collection, part, found)
 
 
 # --- what is written ----------------------------------------------------------------------------
@@ -227,17 +241,19 @@ def _spans(page: Listing, skip: int, place: Place) -> bool:
 @transaction.atomic
 def _write(
     collection: Collection,
+    part: Part,
     listed: Iterable[RemoteRun],
     *,
     not_listed: Several[int] = (),
     **notes: Any,
 ) -> None:
-    """Write the rows of the runs as they are listed, and fail those that are not listed any more.
+    """Write the rows of the runs as they are listed in a part, and fail those that are not any more.
 
     A ready run never changes again: neither its row nor those of its files.
     """
     # One writer at a time: another process may have listed the same new runs.
-    Collection.objects.select_for_update().get(pk=collection.pk)
+    current = Collection.objects.select_for_update().get(pk=collection.pk)
+    notes["unlisted"] = Unlisted.of(current).after(part).as_json()
     by_number = {run.number: run for run in listed}
     known = {run.number: run for run in collection.runs.filter(number__in=by_number)}
     new: list[Run] = []

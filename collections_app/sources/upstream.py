@@ -4,10 +4,11 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, BinaryIO, NoReturn, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -87,20 +88,35 @@ class RemoteRun:
 
     number: int
     is_ready: bool
-    extracted: int
-    total: int
+    extracted: int | None  # None where the account doesn't say
+    total: int | None
     created_at: datetime
     updated_at: datetime
     files: tuple[RemoteFile, ...]  # of a ready run; none where what it lists can't be all of its files
 
 
 @dataclass(frozen=True)
+class UnreadableRun:
+    """A run that the account lists, but that can't be shown."""
+
+    number: int | None
+    reason: str  # for members, such as "no valid time"
+
+
+@dataclass(frozen=True)
 class Listing:
     """A part of the list of runs at an account, newest first."""
 
-    runs: list[RemoteRun]  # those that are understood
-    entries: int = 0  # how many were listed
-    not_understood: frozenset[int] = frozenset()  # the numbers of the others, where they have one
+    entries: Sequence[RemoteRun | UnreadableRun]
+
+    @cached_property
+    def runs(self) -> list[RemoteRun]:
+        """The runs that can be shown, each once."""
+        by_number: dict[int, RemoteRun] = {}
+        for entry in self.entries:
+            if isinstance(entry, RemoteRun):
+                by_number.setdefault(entry.number, entry)
+        return list(by_number.values())
 
 
 # --- the list of runs ---------------------------------------------------------------------------------------
@@ -119,20 +135,7 @@ def list_runs(collection: Collection, *, skip: int, limit: int, seconds: float) 
         entries = _data_of(reply, server.name)
     if len(entries) > limit:
         _note(collection, None, f"{len(entries)} runs listed where {limit} were asked for")
-    entries = entries[:limit]
-    runs: dict[int, RemoteRun] = {}
-    not_understood: set[int] = set()
-    for entry in entries:
-        try:
-            run = _run_of(entry, collection)
-        except _NotUnderstood as problem:
-            number = entry.get("id") if isinstance(entry, dict) else None
-            _note(collection, number, str(problem))
-            if (named := _integer(number)) is not None:
-                not_understood.add(named)
-        else:
-            runs.setdefault(run.number, run)
-    return Listing(list(runs.values()), len(entries), frozenset(not_understood - runs.keys()))
+    return Listing([_entry_of(entry, collection) for entry in entries[:limit]])
 
 
 def try_key(base_url: str, key: str, *, seconds: float) -> None:
@@ -239,21 +242,34 @@ def _in_words(seconds: int) -> str:
 
 
 class _NotUnderstood(Exception):
-    """A run that can't be shown."""
+    """A run that can't be shown: what is wrong, for the operator, and in words for members."""
+
+    def __init__(self, problem: str, reason: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
+def _entry_of(entry: object, collection: Collection) -> RemoteRun | UnreadableRun:
+    try:
+        return _run_of(entry, collection)
+    except _NotUnderstood as problem:
+        number = entry.get("id") if isinstance(entry, dict) else None
+        _note(collection, number, str(problem))
+        return UnreadableRun(_integer(number), problem.reason)
 
 
 def _run_of(entry: object, collection: Collection) -> RemoteRun:
     if not isinstance(entry, dict):
-        raise _NotUnderstood("it is no object")
+        raise _NotUnderstood("it is no object", "not a run")
     number = _integer(entry.get("id"))
     if number is None:
-        raise _NotUnderstood("it has no id")
+        raise _NotUnderstood("it has no id", "no valid ID")
     if (its_collection := _integer(entry.get("collection"))) not in {None, collection.remote_id}:
-        raise _NotUnderstood(f"it is of collection {its_collection}")
+        raise _NotUnderstood(f"it is of collection {its_collection}", "in another collection")
     created_at, updated_at = _time(entry.get("created_at")), _time(entry.get("updated_at"))
     at = created_at or updated_at
     if at is None:
-        raise _NotUnderstood("it has no time")
+        raise _NotUnderstood("it has no time", "no valid time")
     is_ready = _is_true(entry.get("is_download_generated"))
     files, refused = _files_of(entry.get("download_links"), collection, number) if is_ready else ((), 0)
     if is_ready and (refused or not files):
@@ -315,9 +331,9 @@ def _folder(collection: Collection, number: int) -> str:
     return f"{_RESULTS_PATH}/{collection.remote_id}/{number}/"
 
 
-def _count(entry: Mapping[str, object], *spellings: str) -> int:
-    """Return a number of records, by the first spelling that has one; 0 where none has."""
-    return next((n for n in (_integer(entry.get(name)) for name in spellings) if n is not None), 0)
+def _count(entry: Mapping[str, object], *spellings: str) -> int | None:
+    """Return a number of records, by the first spelling that has one; None where none has."""
+    return next((n for n in (_integer(entry.get(name)) for name in spellings) if n is not None), None)
 
 
 def _integer(value: object) -> int | None:

@@ -41,7 +41,7 @@ def progress_of(run: Run) -> Progress:
         left="" if idle else _left(run),
         is_idle=idle,
         idle=lasting(now - run.updated_at),
-        is_finishing=bool(run.total) and run.extracted >= run.total,
+        is_finishing=bool(run.total) and run.extracted is not None and not run.unscraped,
         pages=pages,
         earlier=pages[0] - 1 if pages else 0,
     )
@@ -66,9 +66,9 @@ def _left(run: Run) -> str:
     pace = _seconds_per_record(run.last_pages)
     if pace is None:
         pace = _pace_so_far(run)
-    if pace is None or run.extracted >= run.total:
+    if pace is None or not run.unscraped:
         return ""
-    left = timedelta(seconds=pace * (run.total - run.extracted))
+    left = timedelta(seconds=pace * run.unscraped)
     return ("" if left < timedelta(minutes=1) else "about ") + f"{lasting(left)} left"
 
 

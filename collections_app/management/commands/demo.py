@@ -60,7 +60,9 @@ class Command(BaseCommand):
             raise CommandError(f"The demo's collection {AU_LAPTOPS.name} is gone.")
         run = collection.runs.filter(state=State.PROCESSING).newest_first().first()
         run = run or build.start_next(collection)
-        with tqdm(desc=f"Run {run.number}", total=run.total, initial=run.extracted, unit=" records") as bar:
+        with tqdm(
+            desc=f"Run {run.number}", total=run.total, initial=run.extracted or 0, unit=" records"
+        ) as bar:
             try:
                 for added in build.go_on(run):
                     bar.update(added)

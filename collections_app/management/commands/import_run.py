@@ -74,7 +74,7 @@ class Command(BaseCommand):
             raise CommandError(f"A record is nested too deeply. {NOTHING}") from None
         except KeyboardInterrupt:
             raise interrupted(NOTHING) from None
-        records, files_made = count(run.extracted, "record"), count(run.file_count, "file")
+        records, files_made = count(run.extracted or 0, "record"), count(run.file_count, "file")
         self.stdout.write(f"Run {run.number} of {printable(collection.name)}: {records} in {files_made}.")
         self.stdout.write(settings.PUBLIC_URL + reverse("download", args=[collection.pk]))
 
