@@ -2,7 +2,11 @@
 
 import threading
 
-from tests.threads import still_running
+import pytest
+from django.db import connection
+
+from collections_app.models import Team
+from tests.threads import left_open, still_running
 
 
 def test_a_thread_that_goes_on_is_named() -> None:
@@ -20,3 +24,20 @@ def test_the_threads_of_the_process_may_go_on() -> None:
     assert still_running(before, seconds=0.01) == []
     stop.set()
     thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_that_leaves_its_connection_open_is_named() -> None:
+    done = threading.Event()
+
+    def ask() -> None:
+        Team.objects.exists()
+        assert left_open() == ["asks"]
+        connection.close()
+        done.set()
+
+    thread = threading.Thread(target=ask, name="asks")
+    thread.start()
+    thread.join()
+    assert done.is_set()
+    assert left_open() == []

@@ -2,8 +2,11 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 # A thread that was told to stop may still be closing its connections.
 _SECONDS_TO_END = 5
@@ -13,15 +16,19 @@ _OF_THE_PROCESS = (
     "waitpid-",  # asyncio's, one for each program that Playwright starts
     "tqdm_monitor",  # watches all progress bars
 )
+_connected: dict[BaseDatabaseWrapper, str] = {}
 
 
 @pytest.fixture(autouse=True)
 def no_thread_outlives_its_test() -> Iterator[None]:
-    """Fail a test whose threads are still running at its end."""
+    """Fail a test whose threads are still running at its end, or have left a connection open."""
     before = set(threading.enumerate())
+    _connected.clear()
     yield
     left = still_running(before)
     assert not left, f"Threads outlive the test: {', '.join(left)}. Stop and join them."
+    left = left_open()
+    assert not left, f"Threads leave a database connection open: {', '.join(left)}. Close it in the thread."
 
 
 def still_running(before: set[threading.Thread], seconds: float = _SECONDS_TO_END) -> list[str]:
@@ -31,3 +38,16 @@ def still_running(before: set[threading.Thread], seconds: float = _SECONDS_TO_EN
     for thread in ours:
         thread.join(seconds)
     return [thread.name for thread in ours if thread.is_alive()]
+
+
+def left_open() -> list[str]:
+    """Return the names of the test's threads that haven't closed a database connection."""
+    return [name for connection, name in _connected.items() if connection.connection is not None]
+
+
+def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        _connected[connection] = threading.current_thread().name
+
+
+connection_created.connect(_note)
