@@ -19,6 +19,7 @@ secret() {
   random 'A-Za-z0-9' 64
 }
 
+superuser=$(secret)
 password=$(secret)
 secret_key=$(secret)
 access_key=$(random 'A-Za-z0-9' 20)
@@ -26,7 +27,7 @@ access_key=$(random 'A-Za-z0-9' 20)
 encryption_key=$(random 'A-Za-z0-9_-' 42)$(random 'AEIMQUYcgkosw048' 1)=
 key="AWS_ACCESS_KEY_ID=$access_key
 AWS_SECRET_ACCESS_KEY=$(secret)"
-printf '%s\n' "POSTGRES_PASSWORD=$password" >"$folder/postgresql.env"
+printf '%s\n' "POSTGRES_PASSWORD=$superuser" "RESULTS_PASSWORD=$password" >"$folder/postgresql.env"
 printf '%s\n' "$key" >"$folder/objects.env"
 # Last, as it says that all of them are there.
 printf '%s\n' "SECRET_KEY=$secret_key" "ENCRYPTION_KEYS=$encryption_key" "PGPASSWORD=$password" "$key" >"$folder/.app.env"

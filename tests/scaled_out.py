@@ -154,12 +154,23 @@ class ScaledOut:
         return output_of(commands.run([*arguments], env))
 
     def connect(self, database: str = "results") -> "psycopg.Connection[Any]":
-        """Return a connection of the test's own to the database."""
+        """Return a connection of the test's own to the database, with the rights of the site."""
+        return self._connect("results", self.secrets["PGPASSWORD"], database)
+
+    def connect_as_superuser(self) -> "psycopg.Connection[Any]":
+        """Return a connection of PostgreSQL's own superuser, which the site knows nothing of."""
+        return self._connect("postgres", self.secrets_of("postgresql")["POSTGRES_PASSWORD"], "postgres")
+
+    def secrets_of(self, service: str) -> dict[str, str]:
+        """Return the secrets that a service alone is given."""
+        return _secrets(self.folder / "secrets" / f"{service}.env")
+
+    def _connect(self, user: str, password: str, database: str) -> "psycopg.Connection[Any]":
         return psycopg.connect(
             host="127.0.0.1",
             port=self.ports["postgresql"],
-            user="results",
-            password=self.secrets["PGPASSWORD"],
+            user=user,
+            password=password,
             dbname=database,
             autocommit=True,
             connect_timeout=5,
@@ -174,18 +185,17 @@ class ScaledOut:
 def running(folder: Path, static: Path) -> Iterator[ScaledOut]:
     """Start all parts one after the other, as they need each other, and end them."""
     tools.run(ROOT / "deploy" / "make_secrets.sh", folder / "secrets")
-    names = ("nginx", "web 1", "web 2", "postgresql", *_WEED_PORTS)
+    names = ("nginx", "gate", "web 1", "web 2", "postgresql", *_WEED_PORTS)
     site = ScaledOut(folder, _secrets(folder / "secrets" / "app.env"), {name: free_port() for name in names})
     with tempfile.TemporaryDirectory(prefix="results-tests-scaled-out-") as database:
         made = [_postgresql(site, Path(database)), _objects(site)]
         made += [_web(site, name, static) for name in ("web 1", "web 2")]
-        made += [_worker(site), _nginx(site, static)]
+        made += [_worker(site), _gate(site), _nginx(site, static)]
         site.parts = {part.name: part for part in made}
         try:
             site.parts["objects"].begin()
             site.parts["postgresql"].start()
-            with site.connect("postgres") as server:
-                server.execute("CREATE DATABASE results TEMPLATE template0 ENCODING 'UTF8'")
+            _make_role_and_database(site)
             _make_bucket(site)
             for part in made[2:4]:
                 part.begin()
@@ -212,14 +222,14 @@ def _postgresql(site: ScaledOut, folder: Path) -> Part:
         pytest.skip("PostgreSQL is not installed")
     user = None
     password = folder / "password"
-    password.write_text(site.secrets["PGPASSWORD"])
+    password.write_text(site.secrets_of("postgresql")["POSTGRES_PASSWORD"])
     if os.geteuid() == 0:  # it refuses to be run by root
         user = "postgres"
         owner = pwd.getpwnam(user)
         for path in (folder, password):
             os.chown(path, owner.pw_uid, owner.pw_gid)
     data = folder / "data"
-    make = [programs / "initdb", "-D", data, "--username=results", "--auth=scram-sha-256", "--no-sync"]
+    make = [programs / "initdb", "-D", data, "--username=postgres", "--auth=scram-sha-256", "--no-sync"]
     make += [f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8"]
     tools.run(*make, cwd=folder, user=user)
     where = ["-D", data, "-p", site.ports["postgresql"], "-k", folder, "-h", "127.0.0.1"]
@@ -227,13 +237,23 @@ def _postgresql(site: ScaledOut, folder: Path) -> Part:
     quick = ["-c", "fsync=off", "-c", "full_page_writes=off"]
 
     def is_ready() -> bool:
-        with contextlib.suppress(psycopg.Error), site.connect("postgres"):
+        with contextlib.suppress(psycopg.Error), site.connect_as_superuser():
             return True
         return False
 
     name, *arguments = compose.command("postgresql")
     command = [str(word) for word in (programs / name, *arguments, *where, *quick)]
     return Part("postgresql", command, dict(os.environ), site.folder / "postgresql.log", is_ready, user)
+
+
+def _make_role_and_database(site: ScaledOut) -> None:
+    """Do what PostgreSQL's image does with our file when its volume is new."""
+    secrets = site.secrets_of("postgresql")
+    where = f"host=127.0.0.1 port={site.ports['postgresql']} user=postgres dbname=postgres"
+    env = os.environ | secrets | {"PGPASSWORD": secrets["POSTGRES_PASSWORD"]}
+    tools.run(
+        "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", ROOT / "deploy" / "postgresql.sql", where, env=env
+    )
 
 
 def _objects(site: ScaledOut) -> Part:
@@ -285,8 +305,18 @@ def _worker(site: ScaledOut) -> Part:
     return Part("worker", command, env, site.folder / "worker.log", lambda: True)
 
 
+def _gate(site: ScaledOut) -> Part:
+    folder = site.folder / "gate"
+    folder.mkdir()
+    text = (ROOT / "deploy" / "gate.conf").read_text().replace("/tmp/", f"{folder}/")
+    text = text.replace("listen 8333", f"listen 127.0.0.1:{site.ports['gate']}")
+    (folder / "nginx.conf").write_text(text.replace("objects:8333", f"127.0.0.1:{site.ports['s3.port']}"))
+    health = f"http://127.0.0.1:{site.ports['gate']}/healthz"
+    command = _nginx_command(folder, "")
+    return Part("gate", command, dict(os.environ), site.folder / "gate.log", lambda: answers(health))
+
+
 def _nginx(site: ScaledOut, static: Path) -> Part:
-    found = tools.needs("nginx")
     folder = site.folder / "nginx"
     shutil.copytree(ROOT / "deploy" / "nginx", folder / "nginx")
     shutil.copy(ROOT / "deploy" / "nginx.conf", folder)
@@ -294,7 +324,7 @@ def _nginx(site: ScaledOut, static: Path) -> Part:
     web = "".join(f"server 127.0.0.1:{site.ports[name]} fail_timeout=2s;" for name in ("web 1", "web 2"))
     other = {
         "server web:8000 fail_timeout=2s;": web,
-        "objects:8333": f"127.0.0.1:{site.ports['s3.port']}",
+        "gate:8333": f"127.0.0.1:{site.ports['gate']}",
         "listen 80;": f"listen 127.0.0.1:{site.ports['nginx']};",
         "/dev/stdout": "access.log",
     }
@@ -306,9 +336,13 @@ def _nginx(site: ScaledOut, static: Path) -> Part:
     places = folder / "nginx" / "places.conf"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy"))
     places.write_text(f"{places.read_text()}\n{temporary}")
-    options = f"daemon off; pid {folder}/pid; error_log {folder}/error.log;"
-    options += " user root;" if os.geteuid() == 0 else ""
-    command = [found, "-e", f"{folder}/error.log", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
+    command = _nginx_command(folder, f" pid {folder}/pid;")
     health = f"{site.url}/healthz"
-    log = site.folder / "nginx.log"
-    return Part("nginx", [*command, "-g", options], dict(os.environ), log, lambda: answers(health))
+    return Part("nginx", command, dict(os.environ), site.folder / "nginx.log", lambda: answers(health))
+
+
+def _nginx_command(folder: Path, more: str) -> list[str]:
+    options = f"daemon off; error_log {folder}/error.log;{more}"
+    options += " user root;" if os.geteuid() == 0 else ""
+    files = ["-e", f"{folder}/error.log", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
+    return [tools.needs("nginx"), *files, "-g", options]

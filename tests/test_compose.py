@@ -112,8 +112,32 @@ def test_nobody_but_nginx_is_reached_from_outside_and_at_first_from_this_machine
     assert sorted(published) == ["app", "nginx"]
     for port in [port for ports in published.values() for port in ports]:
         assert compose.VARIABLE.sub(lambda found: found[2], port).startswith("127.0.0.1:")
-    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    assert COMPOSE["networks"]["inside"] == COMPOSE["networks"]["delivery"] == {"internal": True}
     assert SERVICES["postgresql"]["networks"] == SERVICES["objects"]["networks"] == ["inside"]
+
+
+def test_nginx_reaches_the_app_and_the_gate_alone() -> None:
+    """Not the database, nor the object storage, whose inner ports ask for no key."""
+    networks = set(SERVICES["nginx"]["networks"])
+    reached = {name for name, service in SERVICES.items() if networks & set(service.get("networks", ()))}
+    assert reached == {"nginx", "web", "gate"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_no_more_rights_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert ("cap_add" in service) is (name == "nginx")
+    if service["image"] != "results":  # that of the image is no root
+        assert ("user" in service) is (name != "nginx")
+
+
+def test_the_site_is_no_superuser_of_the_database() -> None:
+    service = SERVICES["postgresql"]
+    assert "POSTGRES_USER" not in service.get("environment", {})  # who would be one
+    assert "./deploy/postgresql.sql:/docker-entrypoint-initdb.d/results.sql:ro" in service["volumes"]
+    assert compose.environment("web")["DATABASE_URL"] == "postgres://results@postgresql:5432/results"
 
 
 def test_every_variable_is_documented() -> None:
@@ -124,7 +148,7 @@ def test_every_variable_is_documented() -> None:
 
 def test_no_secret_is_in_the_file() -> None:
     written = {name for service in SERVICES.values() for name in service.get("environment", {})}
-    assert not written & (SECRETS | {"POSTGRES_PASSWORD"})
+    assert not written & (SECRETS | {"POSTGRES_PASSWORD", "RESULTS_PASSWORD"})
     for service in SERVICES.values():
         for value in service.get("environment", {}).values():
             assert not re.search(r"//[^/@]*:[^/@]*@", value)
@@ -133,9 +157,11 @@ def test_no_secret_is_in_the_file() -> None:
 def test_each_is_given_the_secrets_that_it_needs_and_no_others(secrets: Path) -> None:
     app, database, objects = (values(secrets / f"{name}.env") for name in ("app", "postgresql", "objects"))
     assert set(app) == SECRETS
-    assert database == {"POSTGRES_PASSWORD": app["PGPASSWORD"]}
+    assert set(database) == {"POSTGRES_PASSWORD", "RESULTS_PASSWORD"}
+    assert database["RESULTS_PASSWORD"] == app["PGPASSWORD"]
+    assert database["POSTGRES_PASSWORD"] not in app.values()
     assert objects == {name: value for name, value in app.items() if name.startswith("AWS_")}
-    assert {len(value) >= 20 for value in app.values()} == {True}
+    assert {len(value) >= 20 for value in (app | database).values()} == {True}
     Fernet(app["ENCRYPTION_KEYS"])
     given = {service.get("env_file", "").rpartition("/")[2] for service in SERVICES.values()} - {""}
     assert given == {path.name for path in secrets.iterdir()}
@@ -164,7 +190,10 @@ def test_no_secrets_are_made_without_the_programs_that_make_them(tmp_path: Path,
 
 def test_nginx_looks_for_the_others_where_they_are() -> None:
     places = (ROOT / "deploy" / "nginx" / "places.conf").read_text()
-    assert re.findall(r"server (\w+):(\d+)", places) == [("web", "8000"), ("objects", "8333")]
+    gate = (ROOT / "deploy" / "gate.conf").read_text()
+    assert re.findall(r"server (\w+):(\d+)", places) == [("web", "8000"), ("gate", "8333")]
+    assert re.findall(r"server (\w+):(\d+)", gate) == [("objects", "8333")]
+    assert re.findall(r"listen (\d+)", gate) == ["8333"]
     assert compose.environment("web")["RESULTS_STORAGE_URL"] == "s3+http://objects:8333/results"
     assert "@postgresql:5432/" in compose.environment("web")["DATABASE_URL"]
 

@@ -109,7 +109,7 @@ def render(folder: Path, data_dir: Path, port: int, app: int, store: ObjectStore
             path.read_text().replace("web:8000", f"127.0.0.1:{app}").replace("listen 80;", f"listen {port};")
         )
         text = text.replace("/dev/stdout", "access.log")
-        text = text.replace("objects:8333", f"127.0.0.1:{store.port if store else 8333}")
+        text = text.replace("gate:8333", f"127.0.0.1:{store.port if store else 8333}")
         (folder / "nginx" / path.name).write_text(text)
     (folder / "results").symlink_to(data_dir / "results")
     (folder / "static").symlink_to(data_dir / "static")

@@ -314,6 +314,7 @@ SPOILS = {
     "worker": set(),
     "importer": set(),
     "nginx": {0},
+    "gate": set(),
     "objects": {502, 503, 504},
     "postgresql": {502, 503, 504},
 }
@@ -438,8 +439,8 @@ def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_buc
     step(site, "backup, scaled out", BACKUP=backup)
     assert stat.S_IMODE((tmp_path / "backup" / "db.dump").stat().st_mode) == 0o600
     before = site.everything()
-    with site.out.connect("postgres") as server:
-        server.execute("CREATE DATABASE restored TEMPLATE template0 ENCODING 'UTF8'")
+    with site.out.connect_as_superuser() as server:
+        server.execute("CREATE DATABASE restored OWNER results TEMPLATE template0 ENCODING 'UTF8'")
     environment = site.out.environment("worker", site.out.folder)
     elsewhere = {
         "DATABASE_URL": environment["DATABASE_URL"].removesuffix("results") + "restored",
@@ -450,6 +451,25 @@ def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_buc
     assert site.everything(**elsewhere) == before
     assert site.out.manage("repair_runs", **elsewhere)
     assert site.everything(**elsewhere) == before
+
+
+def test_the_site_is_no_superuser_of_its_database(site: Site) -> None:
+    rights = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+    with site.out.connect() as database:
+        found = database.execute(f"SELECT {rights} FROM pg_roles WHERE rolname = current_user").fetchone()
+    assert found == (False,) * 5
+
+
+def test_the_gate_lets_the_files_of_the_bucket_be_read_and_nothing_else(site: Site) -> None:
+    def status(method: str, path: str) -> int:
+        return requests.request(method, f"http://127.0.0.1:{site.out.ports['gate']}{path}").status_code
+
+    assert status("GET", "/results/key") == 403  # by the object storage: it isn't signed
+    assert requests.get(f"http://127.0.0.1:{site.out.ports['gate']}/results/key").text.startswith("<?xml")
+    for method, path in (("PUT", "/results/key"), ("DELETE", "/results/key"), ("POST", "/results/?delete")):
+        assert status(method, path) == 403
+    for path in ("/", "/other/key", "/results", "/results/../other/key"):
+        assert status("GET", path) == 403
 
 
 def test_no_secret_is_in_a_log(site: Site) -> None:
