@@ -45,7 +45,7 @@ lint: $(INSTALLED) $(TOOLS)  ## Run every check but the tests
 	@$(PYTHON) -m djlint --lint --quiet templates
 	@$(PYTHON) manage.py makemigrations --check --dry-run
 	@PUBLIC_URL=https://results.example.com $(PYTHON) manage.py check --deploy --fail-level WARNING
-	@.venv/bin/shellcheck .ci/run deploy/make_secrets.sh
+	@.venv/bin/shellcheck .ci/run .ci/image deploy/make_secrets.sh
 	@.venv/bin/hadolint Dockerfile
 
 format: $(TOOLS)  ## Put the code into its form
