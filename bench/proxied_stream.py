@@ -5,6 +5,7 @@ slow readers, for what each of them costs.
 """
 
 import contextlib
+import io
 import socket
 import sys
 import time
@@ -89,9 +90,18 @@ def measure(options: Options) -> Iterator[Row]:
 def run_origin(folder: Path, mebibytes: int) -> Iterator[Server]:
     """Run the account's server, an nginx with one large file. Raises Missing."""
     port = free_port()
-    make_file(folder / "files" / AT_THE_ACCOUNT.lstrip("/"), mebibytes)
+    _make_page(folder / "files" / AT_THE_ACCOUNT.lstrip("/"), mebibytes)
     with run_nginx(folder, "origin", STATIC.format(port=port, root=folder / "files"), port) as origin:
         yield origin
+
+
+def _make_page(path: Path, mebibytes: int) -> None:
+    """Write a file that begins and ends as a page does, which is all that is looked at."""
+    make_file(path, mebibytes)
+    with path.open("r+b") as file:
+        file.write(b"[" + b'{"asin": "B000000001", "title": "Laptop"},' * 2048)
+        file.seek(-1, io.SEEK_END)
+        file.write(b"]")
 
 
 def compare(ours: Server, path: str, peer: Server, size: int, options: Options) -> Iterator[Row]:
