@@ -330,3 +330,13 @@ def test_what_was_kept_in_place_of_a_page_is_copied_again_after_an_upgrade(
     assert {file.name: stored_bytes(file) for file in run.files.all()} == GOOD
     assert Run.objects.get(pk=run.pk).is_kept
     assert named(run, PAGE_1).kind == FileKind.PAGE
+
+
+def test_no_csv_is_made_of_a_damaged_copy(crawlers: Team, server: FileServer, as_bob: Client) -> None:
+    account = make_account(crawlers, "Main", base_url=server.base_url)
+    run = make_remote_run(make_remote_collection(account, kind=Kind.AMAZON_CATEGORY))
+    server.contents[LIST] = b'[{"asin": "B1"}]'
+    assert mirror(run) == []
+    run.files.filter(name=LIST).update(is_damaged=True)
+    run.files.exclude(name=LIST).update(key="", size=None)
+    assert as_bob.get(address(run, "category_asins.csv")).status_code == 502

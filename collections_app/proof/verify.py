@@ -11,7 +11,7 @@ from collections_app.formats.recognition import BEGINNING, ENDING, NotRecognized
 from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, Verification
 from collections_app.proof.manifest import files_in_order
 from collections_app.sources import COPIED_AGAIN, ResultNotFound, SourceUnavailable, deliverable
-from collections_app.sources.local import LocalSource
+from collections_app.sources.local import StoredBody
 
 _BLOCK = 1024 * 1024
 _NOTE_AFTER_SECONDS = 1.0
@@ -87,7 +87,7 @@ class Verifier:
 
     def _read(self, file: ResultFile, progress: Progress) -> str:
         size = file.size or 0
-        with LocalSource().body(file).open(0, size) as stream:
+        with StoredBody(file.key, size).open(0, size) as stream:
             reading = _Reading(stream, size, lambda more: self._read_so_far(more, progress))
             problem = _problem_of_content(file, reading)
         if reading.left or (file.sha256 and reading.digest.hexdigest() != file.sha256):

@@ -16,7 +16,7 @@ from collections_app.sources.base import (
     SourceTimeout,
     SourceUnavailable,
 )
-from collections_app.sources.local import LocalSource
+from collections_app.sources.local import COPIED_AGAIN, LocalSource
 
 __all__ = [
     "COPIED_AGAIN",
@@ -36,9 +36,6 @@ __all__ = [
 ]
 
 
-COPIED_AGAIN = "It is copied again while “Keep results here” is on, or by the command `mirror`."
-
-
 def source_of(collection: Collection) -> ResultSource:
     """Return the source that tells which runs a collection has."""
     return AccountSource() if collection.is_remote else LocalSource()
@@ -55,8 +52,6 @@ def deliverable(file: ResultFile) -> Deliverable:
     Raises ResultNotFound, SourceUnavailable, SourceTimeout where its size has to be found out, and
     NotTheFile where a copy is known to be damaged.
     """
-    if file.is_damaged:
-        raise NotTheFile(f"The copy of this file is damaged. {COPIED_AGAIN}")
     bind_contextvars(run=file.run.number, file=file.pk)
     source = _holder_of(file)
     size = source.size(file)

@@ -13,6 +13,7 @@ from collections_app.models import Collection, ResultFile
 from collections_app.sources.base import (
     Body,
     Freshness,
+    NotTheFile,
     Place,
     ResultNotFound,
     SourceTimeout,
@@ -20,6 +21,8 @@ from collections_app.sources.base import (
 )
 
 logger = logging.getLogger(__name__)
+
+COPIED_AGAIN = "It is copied again while “Keep results here” is on, or by the command `mirror`."
 
 _TRIED = b"ready"
 
@@ -110,5 +113,7 @@ class LocalSource:
         return file.size
 
     def body(self, file: ResultFile) -> Body:
-        """Return the stored bytes of the file."""
+        """Return the stored bytes of the file. Raises NotTheFile where they are known to be damaged."""
+        if file.is_damaged:
+            raise NotTheFile(f"The copy of this file is damaged. {COPIED_AGAIN}")
         return StoredBody(file.key, self.size(file))

@@ -26,8 +26,10 @@ class Command(BaseCommand):
 
     help = (
         "Read the files of completed runs again and compare them with the SHA-256 that they were written "
-        "with. Of files that are at an account alone, only whether they are there. Names each file that is "
-        "damaged or missing, and what to do. The exit code is 0 where everything is whole, and 1 where not."
+        "with. Copies of an account's files are also checked to be lists of records and ZIPs; mirror copies "
+        "damaged ones again. Of files that are at an account alone, only the beginning is read. Names each "
+        "file that is damaged or missing, and what to do. The exit code is 0 where everything is whole, and "
+        "1 where not."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
