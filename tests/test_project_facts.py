@@ -31,7 +31,7 @@ USES = {
     "attempts": {"devices", "models"},
     "devices": {"models"},
     "formats": set(),
-    "observability": set(),
+    "observability": {"serving"},
     "serving": set(),
     "sources": {"database", "disk", "formats", "models", "observability", "serving"},
     "delivery": {"database", "observability", "sources"},

@@ -5,6 +5,7 @@ import json
 import logging
 import logging.config
 import re
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ from collections_app.accounts import password_path
 from collections_app.models import ApiKey, Collection, ResultFile, User
 from collections_app.observability import logs
 from collections_app.observability.logs import CONTEXT_FIELDS, REQUEST_FIELDS
+from collections_app.serving import serving
+from collections_app.sources import SourceTimeout
 from dashboard.gunicorn_worker import Logger
 from tests.conftest import PASSWORD
 from tests.results import make_ready_run, records
@@ -69,6 +72,28 @@ def without_time(line: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- a line for each request --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("leaves", "status"), [(True, 499), (False, 504)])
+def test_a_client_that_leaves_while_an_account_is_waited_for_is_no_error_of_ours(
+    as_bob: Client,
+    file: ResultFile,
+    lines: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+    leaves: bool,  # noqa: FBT001
+    status: int,
+) -> None:
+    ours, theirs = socket.socketpair()
+
+    def wait(*_: object) -> None:
+        if leaves:
+            theirs.close()
+        raise SourceTimeout("It sleeps.")
+
+    monkeypatch.setattr("collections_app.sources.local.StoredBody.open", wait)
+    with ours, theirs, serving(ours, lambda: False):
+        close(as_bob.get(f"/collections/101/runs/1/files/{quote(file.name)}"))
+    assert lines()[-1]["status"] == status
 
 
 def test_a_page_is_a_line(as_bob: Client, bob: User, laptops: Collection, lines: Lines) -> None:

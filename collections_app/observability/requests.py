@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from collections_app.observability import metrics
+from collections_app.serving import client_has_left
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,14 @@ def observe(get_response: GetResponse) -> GetResponse:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0]
         answer = get_response(request)
         answer.headers[HEADER] = request_id
-        route = _route(request)
+        route, status = _route(request), _status(answer)
         metrics.note_request(
             route=route,
             method=request.method or "",
-            status=answer.status_code,
+            status=status,
             seconds=time.perf_counter() - begun,
         )
-        _when_closed(answer, lambda: _note(request, route, answer, begun))
+        _when_closed(answer, lambda: _note(request, route, status, answer, begun))
         return answer
 
     return observed
@@ -65,6 +66,11 @@ def _route(request: HttpRequest) -> str:
     return "static" if request.path_info.startswith(settings.STATIC_URL) else "none"
 
 
+def _status(answer: HttpResponseBase) -> int:
+    """Return the status; 499, as nginx calls it, if the client left while a source was waited for."""
+    return 499 if answer.status_code in {502, 504} and client_has_left() else answer.status_code
+
+
 def _when_closed(answer: HttpResponseBase, then: Callable[[], None]) -> None:
     """Have something done once the server has closed the answer, in whatever way it ended."""
     close, done = answer.close, False
@@ -81,12 +87,12 @@ def _when_closed(answer: HttpResponseBase, then: Callable[[], None]) -> None:
     answer.close = closing  # type: ignore[method-assign]
 
 
-def _note(request: HttpRequest, route: str, answer: HttpResponseBase, begun: float) -> None:
+def _note(request: HttpRequest, route: str, status: int, answer: HttpResponseBase, begun: float) -> None:
     sent, promised = _sent(request, answer), getattr(answer, "bytes_promised", None)
     fields = {
         "method": request.method,
         "route": route,
-        "status": answer.status_code,
+        "status": status,
         "seconds": round(time.perf_counter() - begun, 4),
     }
     if "X-Accel-Redirect" not in answer.headers:  # else nginx sends it, and its own log has how much
@@ -94,7 +100,7 @@ def _note(request: HttpRequest, route: str, answer: HttpResponseBase, begun: flo
     if promised is not None:
         fields["complete"] = sent == promised
         metrics.note_stream(sent, complete=sent == promised)
-    if route not in _QUIET or answer.status_code >= 400:  # noqa: PLR2004
+    if route not in _QUIET or status >= 400:  # noqa: PLR2004
         logger.info("request", extra=fields)
     clear_contextvars()
 
