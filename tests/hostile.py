@@ -1,0 +1,82 @@
+"""Records that were made to harm, and what the site's answers about them cost: a program of its own.
+
+Whatever needs much more memory than it should ends it. See test_hostile_records.py.
+"""
+
+import json
+import resource
+import time
+from collections.abc import Callable, Iterable
+from itertools import chain, count, repeat, takewhile
+
+from django.contrib.auth import get_user_model
+from django.core.files.storage import storages
+from django.test import Client
+
+from collections_app.models import Collection, Run
+from collections_app.preview import background
+from tests.conftest import signed_in
+from tests.results import make_run_of_pages
+
+SIZE = 1_000_000
+MEMORY = 4 * 1024**3
+
+
+def _page(records: Iterable[bytes]) -> bytes:
+    """Return a page of as many of these records as fit."""
+    size = 0
+
+    def fits(record: bytes) -> bool:
+        nonlocal size
+        size += len(record) + 1
+        return size < SIZE
+
+    return b"[%b]" % b",".join(takewhile(fits, records))
+
+
+def _wide(columns: int) -> bytes:
+    return b"{%b}" % b",".join(b'"%d":1' % number for number in range(columns))
+
+
+CASES: dict[str, Callable[[], bytes]] = {
+    "a key of its own in each record": lambda: _page(b'{"key%d":1}' % number for number in count()),
+    "a long key around many": lambda: b'[{"%b":%b}]' % (b"x" * 500_000, _wide(40_000)),
+    "one record of many keys and many of one": lambda: _page(chain([_wide(1_500)], repeat(b'{"0":1}'))),
+    "a list deep within lists": lambda: b'[{"a":%b%b%b}]' % (b"[" * 300, _page(repeat(b"1")), b"]" * 300),
+    "no record at all": lambda: b'[{"a":' * (SIZE // 6),
+}
+WHERE = ("", "?q=1", "facts", "records/1", "export")
+WHERE += ("records.csv", "records.xlsx", "records.jsonl?columns=0")
+
+
+def main() -> None:
+    """Print a line of JSON for each case: the memory of the process so far, and what each answer cost."""
+    background.in_background = lambda work: work()
+    collection = Collection.objects.get(pk=101)
+    browser = signed_in(
+        get_user_model().objects.get(memberships__role="owner", memberships__team=collection.team)
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for name, made in CASES.items():
+        run = _stored(collection, made())
+        answers = [_answer(browser, run, where) for where in WHERE]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps([name, memory, answers]), flush=True)
+
+
+def _stored(collection: Collection, content: bytes) -> Run:
+    """Store a page without looking at it, as it comes from an account."""
+    run = make_run_of_pages(collection, {"page.json": b"[]"})
+    file = run.files.get(kind="page")
+    with storages["results"].open(f"{file.key}-hostile", "wb") as stored:
+        stored.write(content)
+    run.files.filter(pk=file.pk).update(key=f"{file.key}-hostile", size=len(content))
+    return run
+
+
+def _answer(browser: Client, run: Run, where: str) -> tuple[str, int, int, float]:
+    """Return the place, the status, how many bytes were sent, and the seconds of a processor."""
+    began = time.process_time()
+    answer = browser.get(f"/collections/101/runs/{run.number}/{where}", headers={"Host": "localhost"})
+    size = sum(map(len, answer))
+    return where, answer.status_code, size, time.process_time() - began

@@ -1,0 +1,36 @@
+"""A megabyte of records that were made to harm: what they cost has bounds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import databases
+from tests.hostile import CASES, SIZE, WHERE
+from tests.server import manage
+
+LARGEST_ANSWER = 4 * SIZE
+LONGEST_ANSWER = 8  # seconds of a processor, which may be a slow one
+MOST_MEMORY = 500 * 1024**2  # of which DuckDB may have 256 MB
+
+
+@pytest.fixture(scope="module")
+def costs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process of its own has answered, by what the records are, and the memory that it took."""
+    data_dir = databases.copy(demo_data, tmp_path_factory.mktemp("hostile") / "data")
+    printed = manage(data_dir, "shell", "--no-imports", "--command", "from tests.hostile import main; main()")
+    lines = (json.loads(line) for line in printed.splitlines() if line.startswith("["))
+    return {case: (memory, answers) for case, memory, answers in lines}
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("case", CASES)
+def test_time_memory_and_output_have_bounds(costs: dict[str, Any], case: str) -> None:
+    memory, answers = costs[case]
+    assert memory < MOST_MEMORY
+    assert [where for where, *_ in answers] == list(WHERE)
+    for where, status, size, seconds in answers:
+        assert status in {200, 302, 404}, where
+        assert size < LARGEST_ANSWER, where
+        assert seconds < LONGEST_ANSWER, where
