@@ -1,14 +1,11 @@
 """How gunicorn serves the site: the settings, by the names that gunicorn gives them."""
 
-import contextlib
-import fcntl
 import logging
 import os
 import resource
 import shutil
 import signal
 import socket
-import tempfile
 from pathlib import Path
 
 from django.conf import settings
@@ -18,6 +15,7 @@ from gunicorn.http import message
 from gunicorn.sock import TCPSocket
 from gunicorn.workers.base import Worker
 
+from collections_app.observability import processes
 from dashboard.gunicorn_worker import STOPS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -33,40 +31,13 @@ worker_connections = threads + 1000  # those above `threads` are kept alive betw
 keepalive = 15
 preload_app = True  # what is wrong is said once, not by each worker
 # A worker shows that it is alive by touching a file, which on a slow disk could take too long.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-# Where the workers put the figures of /metrics together. In memory as well: on a full disk, writing there
-# would end a worker. Processes that this server starts find it by the name.
+worker_tmp_dir = processes.MEMORY
+# Where the workers put the figures of /metrics together. Processes of this server find it by the name.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
-
-
-def _lock(folder: Path) -> int:
-    """Lock a folder, for as long as this process or a worker has what is returned open. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _new_metrics_folder() -> Path:
-    """Make a folder for this server's figures, and remove those of servers that were killed."""
-    folder = Path(tempfile.mkdtemp(prefix=f"metrics-{os.getpid()}-", dir=worker_tmp_dir))
-    _lock(folder)
-    for other in folder.parent.glob("metrics-*-*"):
-        # Servers in other containers, whose processes can't be seen here, have theirs locked.
-        if not Path("/proc", other.name.split("-")[1]).exists():
-            with contextlib.suppress(OSError):
-                lock = _lock(other)
-                shutil.rmtree(other)
-                os.close(lock)
-    return folder
-
 
 _metrics_folder = Path(os.environ.get(_METRICS, ""))
 if not _metrics_folder.name.startswith(f"metrics-{os.getpid()}-"):  # else it's a reload, by this very process
-    _metrics_folder = _new_metrics_folder()
+    _metrics_folder = processes.new_folder(settings.PORT)
     os.environ[_METRICS] = str(_metrics_folder)
 control_socket_disable = True
 

@@ -37,6 +37,8 @@ STOPS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gthread, whose threads are free again when a client stalls or dribbles."""
 
+    alive: bool
+
     def init_signals(self) -> None:
         """Listen to signals, also to those that were held back until now (gunicorn_conf.py)."""
         super().init_signals()
@@ -51,6 +53,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not enabled and not self.alive:
             for listener in self.sockets:
                 listener.close()
+
+    def is_parent_alive(self) -> bool:
+        """Whether the server's first process lives. Without it this one stops, and gives up the port.
+
+        By itself gunicorn would keep it until the last connection has ended.
+        """
+        self.alive = self.alive and super().is_parent_alive()
+        return self.alive
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection, unless another process does while this one is crowded.

@@ -20,6 +20,7 @@ from gunicorn.config import Config
 from gunicorn.sock import TCPSocket, UnixSocket
 from pytest_django import Settings
 
+from collections_app.observability import processes
 from dashboard.gunicorn_worker import Worker
 from tests import tools
 from tests.server import ROOT, environment, free_port, gunicorn
@@ -183,3 +184,29 @@ def test_a_crowded_process_lets_the_others_take_a_connection_first(
         worker.enqueue_req = lambda connection: begun.append(stack.enter_context(connection.sock))
         worker.accept(listener)
     assert (len(begun), worker.nr_conns) == (taken, in_use + taken)
+
+
+def test_a_worker_whose_server_was_killed_gives_up_the_port() -> None:
+    worker = Worker.__new__(Worker)
+    worker.alive, worker.ppid, worker.log = True, os.getppid(), SimpleNamespace(info=lambda *args: None)
+    worker.poller, worker._accepting = SimpleNamespace(unregister=lambda listener: None), True
+    assert worker.is_parent_alive()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        worker.sockets = [listener]
+        worker.ppid = 0
+        assert not worker.is_parent_alive()
+        worker.set_accept_enabled(False)
+        assert listener.fileno() == -1
+
+
+def test_workers_are_known_to_outlive_their_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(processes, "MEMORY", str(tmp_path))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / f"metrics-{ended.pid}-8000-x").mkdir()
+    (tmp_path / f"metrics-{os.getpid()}-8001-x").mkdir()
+    locks = [processes._lock(folder) for folder in tmp_path.iterdir()]
+    assert [processes.has_orphans(port) for port in (8000, 8001, 8002)] == [True, False, False]
+    for lock in locks:
+        os.close(lock)
+    assert not processes.has_orphans(8000)

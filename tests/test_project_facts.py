@@ -89,6 +89,7 @@ USES = {
         "exports",
         "formats",
         "models",
+        "observability",
         "outbox",
         "proof",
         "result_sets",

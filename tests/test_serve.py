@@ -1,7 +1,9 @@
 import contextlib
 import io
 import json
+import os
 import resource
+import signal
 import socket
 import stat
 import sys
@@ -18,8 +20,10 @@ from pytest_django import Settings
 
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
+from collections_app.observability.processes import has_orphans
 from tests import commands, databases, tools
 from tests.server import SERVE, environment, free_port, manage, wait_until_it_answers
+from tests.test_operating import children, eventually
 
 
 class Served(BaseException):
@@ -212,6 +216,24 @@ class TestARealProcess:
         assert self.run(data_dir, port, "--demo") == printed
         secret = data_dir / "secret_key"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+    def test_it_waits_for_the_workers_of_a_server_that_was_killed(self, data_dir: Path, port: int) -> None:
+        with self.server(data_dir, port, WEB_CONCURRENCY="2") as (killed, _):
+            workers = children(killed.pid)
+            for worker in workers:
+                os.kill(worker, signal.SIGSTOP)  # it stops once it is waited for
+            killed.kill()
+        log, env = data_dir / "next.log", environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1")
+        with tools.running(sys.executable, "manage.py", "serve", log=log, env=env) as process:
+            try:
+                waits = f"Waiting for port {port}. Its server was killed, and its workers are stopping.\n"
+                assert eventually(lambda: waits in log.read_text())
+            finally:
+                for worker in workers:
+                    os.kill(worker, signal.SIGCONT)
+            assert eventually(lambda: "Address: " in log.read_text())
+            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+        assert eventually(lambda: not has_orphans(port))
 
     def test_knobs_that_are_empty_are_as_though_they_were_not_there(self, data_dir: Path, port: int) -> None:
         knobs = ("DEBUG", "DEFAULT_FROM_EMAIL", "EMAIL_URL", "HOST", "PUBLIC_URL", "SECRET_KEY")

@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import signal
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +17,8 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests import tools
+from tests.server import environment, free_port, manage, wait_until_it_answers
 
 FIRST = ("collections_app", "0001_initial")
 PASSWORD = "correct horse battery staple"
@@ -103,22 +102,10 @@ def upgraded(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (data_dir / "static").symlink_to(demo_data / "static")
     make = "from tests.test_upgrade import make_first_release; make_first_release()"
     manage(data_dir, "shell", "--no-imports", "--command", make)
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1"),
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        try:
-            wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=20)
+    env = environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1")
+    with tools.running(sys.executable, "manage.py", "serve", log=log, env=env) as process:
+        wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
     assert "Traceback" not in log.read_text()
 
 

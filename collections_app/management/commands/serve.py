@@ -1,13 +1,14 @@
 """Bring the data up to date and serve the site."""
 
+import contextlib
 import errno
 import io
 import os
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from django.db.migrations.loader import MigrationLoader
 from collections_app import database
 from collections_app.demo import build
 from collections_app.models import Team, User
+from collections_app.observability.processes import has_orphans
+
+# Workers notice within a second that their server is gone; on a busy machine it takes longer.
+ORPHANS_END_WITHIN_SECONDS = 15
+LOOK_EVERY_SECONDS = 0.1
 
 
 class Command(BaseCommand):
@@ -41,7 +47,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, demo: bool, **options: Any) -> None:
         """Check, prepare, print where the site is, and become gunicorn."""
         host, port = settings.HOST, settings.PORT
-        _check_that_it_is_free(host, port)
+        self._wait_until_it_is_free(host, port)
         _check_static_files()
         # Machines that share a database are often started at the same moment.
         with _data_that_can_be_used(), database.alone():
@@ -62,6 +68,13 @@ class Command(BaseCommand):
             [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
         )
 
+    def _wait_until_it_is_free(self, host: str, port: int) -> None:
+        """Wait for the workers of a server that was killed. Raises CommandError for other programs."""
+        if has_orphans(port) and not _is_free(host, port):
+            self._say(f"Waiting for port {port}. Its server was killed, and its workers are stopping.")
+            _wait_for_orphans(host, port)
+        _check_that_it_is_free(host, port)
+
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         sys.stdout.flush()  # also into a file or pipe, while the next step takes its time
@@ -81,14 +94,32 @@ class Command(BaseCommand):
             )
 
 
+def _try_to_listen(host: str, port: int) -> None:
+    """Raise OSError where gunicorn couldn't listen on this host and port."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        # As gunicorn does: connections that have just ended don't count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _wait_for_orphans(host: str, port: int) -> None:
+    until = time.monotonic() + ORPHANS_END_WITHIN_SECONDS
+    while not _is_free(host, port) and has_orphans(port) and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _is_free(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        _try_to_listen(host, port)
+        return True
+    return False
+
+
 def _check_that_it_is_free(host: str, port: int) -> None:
     """Raise CommandError where gunicorn couldn't listen on this host and port."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As gunicorn does: connections that have just ended don't count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        _try_to_listen(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = (
@@ -101,7 +132,7 @@ def _check_that_it_is_free(host: str, port: int) -> None:
         raise CommandError(reason) from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _data_that_can_be_used() -> Iterator[None]:
     """Raise CommandError where the disk is full or what lies in the data folder isn't ours."""
     try:
