@@ -201,8 +201,8 @@ def test_a_worker_whose_server_was_killed_gives_up_the_port() -> None:
 
 def test_workers_are_known_to_outlive_their_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processes, "MEMORY", str(tmp_path))
-    with subprocess.Popen(["true"]) as ended:
-        pass
+    ended = tools.start("true")
+    ended.wait()
     (tmp_path / f"metrics-{ended.pid}-8000-x").mkdir()
     (tmp_path / f"metrics-{os.getpid()}-8001-x").mkdir()
     locks = [processes._lock(folder) for folder in tmp_path.iterdir()]

@@ -20,6 +20,7 @@ from collections_app.proof.verify import BeingVerified, Verifier
 from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
 from tests.faults import FileServer
+from tests.html import text_of
 from tests.mirrors import Files, Gone, files_of, zip_of
 from tests.results import (
     make_failed_run,
@@ -413,16 +414,23 @@ def test_who_asks_again_meanwhile_is_told(as_bob: Client, run: Run) -> None:
     assert "Run 1 is being verified just now." in answer.content.decode()
 
 
-def test_a_process_verifies_few_runs_at_once(
-    as_bob: Client, laptops: Collection, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_process_verifies_few_runs_at_once_and_one_for_each_person(
+    as_bob: Client,
+    as_adam: Client,
+    as_alice: Client,
+    laptops: Collection,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waiting: list[Callable[[], None]] = []
     monkeypatch.setattr(background, "_in_background", waiting.append)
     for _ in range(2):
         make_ready_run(laptops)
-    for number in (1, 2):
-        as_bob.post(f"/collections/101/runs/{number}/verify")
-    answer = as_bob.post("/collections/101/runs/3/verify", follow=True)
+    as_bob.post("/collections/101/runs/1/verify")
+    answer = as_bob.post("/collections/101/runs/2/verify", follow=True)
+    assert "One of your runs is being verified. Wait for it to finish." in text_of(answer.content.decode())
+    as_adam.post("/collections/101/runs/2/verify")
+    answer = as_alice.post("/collections/101/runs/3/verify", follow=True)
     assert "Other runs are being verified just now." in answer.content.decode()
     for work in waiting:
         work()

@@ -5,7 +5,8 @@ import html
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +16,10 @@ from django.db.models.signals import post_init
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Collection, FileKind, ResultFile, Run
+from collections_app.models import Collection, FileKind, ResultFile, Run, User
 from collections_app.preview import background, first, table
+from collections_app.preview.engine import QUESTIONS
+from collections_app.preview.turns import MOST_OF_A_PERSON, asked_by
 from tests.previews import at_once  # noqa: F401
 from tests.results import (
     make_failed_run,
@@ -768,6 +771,39 @@ def test_what_was_made_of_a_run_goes_with_it(as_alice: Client, laptops: Collecti
 
 def _entries() -> list[str]:
     return [name for name in storages["converted"].listdir("")[1] if not name.endswith(".lock")]
+
+
+# --- how much one person may ask at once --------------------------------------------------------
+
+TOO_MUCH = "You have 8 searches running, the maximum per person. Wait for one to finish."
+
+
+@pytest.fixture
+def bob_asks_all_he_may(bob: User) -> Iterator[None]:
+    with ExitStack() as turns, asked_by(bob.pk):
+        for _ in range(MOST_OF_A_PERSON):
+            turns.enter_context(QUESTIONS.turn(seconds=0))
+        yield
+
+
+@pytest.mark.usefixtures("bob_asks_all_he_may")
+@pytest.mark.parametrize("where", ["?q=laptop", "?sort=asin", "?after=100", "facts", "records/200"])
+@pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
+def test_who_asks_too_much_is_told_and_others_are_answered(
+    as_bob: Client, as_alice: Client, laptops: Collection, where: str, headers: dict[str, str]
+) -> None:
+    run = make_ready_run(laptops, records(250))
+    answer = as_alice.get(address(run, where), headers=headers)
+    assert answer.status_code == 200
+    answer = as_bob.get(address(run, where), headers=headers)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "5")
+    assert TOO_MUCH in words(answer.content.decode())
+
+
+@pytest.mark.usefixtures("bob_asks_all_he_may")
+def test_a_runs_page_needs_no_turn(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(250))
+    assert len(rows(page(as_bob, run))) == 100
 
 
 # --- whose it is --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.db import connections
 
 from collections_app.database import give_back
+from collections_app.preview.turns import asker
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Background:
         """Forget everything."""
         self._lock = threading.Lock()
         self._futures: dict[str, Future[Any]] = {}
+        self._askers: dict[str, int | None] = {}  # of what is under way
         self._failed_at: dict[str, float] = {}
 
     def done_within(self, seconds: float, name: str, work: Callable[[], T]) -> T:
@@ -56,16 +58,24 @@ class Background:
             self._forget_old_failures()
             if name in self._futures:
                 return self._futures[name]
-            if sum(not future.done() for future in self._futures.values()) >= self._most:
-                raise StillWorking
+            self._check_room()
             future = self._futures[name] = Future()
+            self._askers[name] = asker()
         try:
             in_background(lambda: self._do(name, future, work))
         except RuntimeError:  # the machine gives no more threads
             with self._lock:
                 self._futures.pop(name, None)
+                self._askers.pop(name, None)
             raise StillWorking from None
         return future
+
+    def _check_room(self) -> None:
+        """Raise StillWorking where too much is under way, or half of what may be is one person's."""
+        askers = list(self._askers.values())
+        has_share = asker() is not None and askers.count(asker()) >= max(1, self._most // 2)
+        if has_share or len(askers) >= self._most:
+            raise StillWorking
 
     def _do(self, name: str, future: "Future[T]", work: Callable[[], T]) -> None:
         try:
@@ -76,6 +86,9 @@ class Background:
         else:
             with self._lock:
                 self._futures.pop(name, None)
+        finally:
+            with self._lock:
+                self._askers.pop(name, None)
 
     def _forget_old_failures(self) -> None:
         now = time.monotonic()

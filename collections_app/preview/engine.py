@@ -12,14 +12,15 @@ from typing import Any
 
 import duckdb
 
-from collections_app.database import give_back
+from collections_app.preview.turns import Turns
 
 # Of each connection, of which there are in each web process as many as these say: questions don't wait for
-# tables to be made.
+# tables to be made, nor for facts to be found out.
 _MEMORY = "256MB"
 _THREADS = 2
-QUESTIONS = threading.BoundedSemaphore(2)
-MAKING = threading.BoundedSemaphore(1)
+QUESTIONS = Turns(2)
+COUNTING = Turns(1)
+MAKING = Turns(1)
 
 
 class TookTooLong(Exception):
@@ -46,25 +47,22 @@ def database(
     *files: Path,
     seconds: float,
     threads: int = _THREADS,
-    turn: threading.BoundedSemaphore = QUESTIONS,
+    turns: Turns = QUESTIONS,
 ) -> Iterator[Database]:
     """Give a connection that may read and write these files, for so many seconds.
 
-    Raises TookTooLong, also where too many others are at it, and Unreadable.
+    Raises TookTooLong, also where too many others are at it, TooManyQuestions, and Unreadable.
     """
-    if not turn.acquire(blocking=False):
-        give_back()
-        if not turn.acquire(timeout=seconds):
+    with turns.turn(seconds=seconds) as has_turn:
+        if not has_turn:
             raise TookTooLong
-    try:
-        with _connected(files, threads) as connection, _interrupted_after(seconds, connection):
-            yield Database(connection)
-    except duckdb.InterruptException:
-        raise TookTooLong from None
-    except duckdb.Error as error:
-        raise Unreadable(str(error)) from error
-    finally:
-        turn.release()
+        try:
+            with _connected(files, threads) as connection, _interrupted_after(seconds, connection):
+                yield Database(connection)
+        except duckdb.InterruptException:
+            raise TookTooLong from None
+        except duckdb.Error as error:
+            raise Unreadable(str(error)) from error
 
 
 @contextmanager

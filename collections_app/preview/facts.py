@@ -6,7 +6,7 @@ from typing import IO
 import msgspec
 
 from collections_app.preview.background import Background
-from collections_app.preview.engine import Database, TookTooLong
+from collections_app.preview.engine import COUNTING, Database, TookTooLong
 from collections_app.preview.questions import asked
 from collections_app.preview.table import NotPrepared, Table
 from collections_app.sources.cache import NotMade, cached, existing
@@ -135,7 +135,7 @@ def _write(table: Table, out: IO[bytes]) -> None:
 
 
 def _facts(table: Table) -> Facts:
-    with asked(table, seconds=_SECONDS) as found:
+    with asked(table, seconds=_SECONDS, turns=COUNTING) as found:
         columns = _columns(found, table)
         return Facts(_counted(table), columns, _prices(found, table, columns), _stock(found, table, columns))
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from collections_app.preview.engine import Database, Unreadable, database
+from collections_app.preview.engine import QUESTIONS, Database, Unreadable, database
 from collections_app.preview.records import Record
 from collections_app.preview.table import NotPrepared, Table
+from collections_app.preview.turns import Turns
 
 COUNT = 100
 # Each next hundred of found or sorted records costs all those before it; nobody looks at so many.
@@ -53,7 +54,7 @@ class Answer:
 
 
 def answer(table: Table, question: Question) -> Answer:
-    """Return the records that were asked for. Raises NotPrepared, TookTooLong."""
+    """Return the records that were asked for. Raises NotPrepared, TookTooLong, TooManyQuestions."""
     with asked(table, seconds=_SECONDS) as found:
         if not question.search and question.sort not in table.columns:
             after = question.after
@@ -82,10 +83,10 @@ def around(table: Table, question: Question) -> dict[int, int]:
 
 
 @contextmanager
-def asked(table: Table, *, seconds: float) -> Iterator[Database]:
-    """Give a connection to the table. Raises NotPrepared where it is gone, and TookTooLong."""
+def asked(table: Table, *, seconds: float, turns: Turns = QUESTIONS) -> Iterator[Database]:
+    """Give a connection to the table. Raises NotPrepared where it is gone, TookTooLong, TooManyQuestions."""
     try:
-        with database(table.path, seconds=seconds) as found:
+        with database(table.path, seconds=seconds, turns=turns) as found:
             yield found
     except Unreadable:
         # The cache has dropped it since it was found, or the disk is damaged.

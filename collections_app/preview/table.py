@@ -205,7 +205,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
         rows=_rows_in_a_group(written, len(columns)),
     )
     # With one thread nothing is held back to be put into order: memory stays the same whatever the size.
-    with database(lines, parquet, seconds=_SECONDS, threads=1, turn=MAKING) as made:
+    with database(lines, parquet, seconds=_SECONDS, threads=1, turns=MAKING) as made:
         made.ask(
             statement,
             {

@@ -13,28 +13,33 @@ logger = logging.getLogger(__name__)
 
 # In a process: reading is work for the disk, and downloads go first.
 _MOST_AT_ONCE = 2
-_free = threading.BoundedSemaphore(_MOST_AT_ONCE)
+_lock = threading.Lock()
+_askers: set[int] = set()  # who has a run verified now: each person one
 
 
-def start_verifying(run: Run) -> None:
+def start_verifying(run: Run, person: int) -> None:
     """Begin to read a ready run's files again. Raises BeingVerified, also where too much is read already."""
-    if not _free.acquire(blocking=False):
-        raise BeingVerified("Other runs are being verified just now. Try again in a moment.")
+    with _lock:
+        if person in _askers:
+            raise BeingVerified("One of your runs is being verified. Wait for it to finish.")
+        if len(_askers) >= _MOST_AT_ONCE:
+            raise BeingVerified("Other runs are being verified just now. Try again in a moment.")
+        _askers.add(person)
     try:
         verifier = Verifier(run)
-        _in_background(lambda: _verify(verifier, run))
+        _in_background(lambda: _verify(verifier, run, person))
     except BaseException:
-        _free.release()
+        _askers.discard(person)
         raise
 
 
-def _verify(verifier: Verifier, run: Run) -> None:
+def _verify(verifier: Verifier, run: Run, person: int) -> None:
     try:
         verifier.verify()
     except Exception:
         logger.exception("verify collection=%s run=%s problem=unexpected", run.collection_id, run.number)
     finally:
-        _free.release()
+        _askers.discard(person)
 
 
 def _in_background(work: Callable[[], None]) -> None:

@@ -32,6 +32,7 @@ from collections_app.preview.table import (
     progress_of,
     table_of,
 )
+from collections_app.preview.turns import RETRY_AFTER_SECONDS, TooManyQuestions, asked_by
 from collections_app.views import run_progress
 from collections_app.views.record_cells import Cell, cells, pretty
 from collections_app.views.run_files import verification_of
@@ -64,7 +65,17 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
     goes on after so many records. htmx gets the records alone.
     """
     context = run_context(request, collection, number)
-    response = render(request, _template(request, context["wish"]), context)
+    is_refused = "view" in context and context["view"].is_refused
+    return _rendered(request, _template(request, context["wish"]), context, is_refused=is_refused)
+
+
+def _rendered(
+    request: MemberRequest, template: str, context: dict[str, Any], *, is_refused: bool
+) -> HttpResponse:
+    """Render a page or fragment; with 429 where its reader asked too much at once, which it says."""
+    response = render(request, template, context, status=429 if is_refused else 200)
+    if is_refused:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     # A fragment and the whole page share an address.
     patch_vary_headers(response, ["HX-Request"])
     return response
@@ -78,7 +89,8 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     context |= {"most_sorted": MOST_SORTED, "most_columns": MOST_COLUMNS}
     if found.is_ready:
         context |= _files(found)
-        context["view"] = _view(files_of_records(found), wish, context["records_size"])
+        with asked_by(request.user.pk):
+            context["view"] = _view(files_of_records(found), wish, context["records_size"])
     elif found.state == State.PROCESSING:
         bring_last_pages([found], PAGES_WRITTEN)
         context["version"] = version(found)
@@ -94,14 +106,14 @@ def run_facts(request: MemberRequest, collection: Collection, number: int) -> Ht
     `read` says that somebody wants them of a large run as well, which has to be read for it.
     """
     found = _run(collection, number)
-    context: dict[str, object] = {"collection": collection, "run": found}
+    context: dict[str, Any] = {"collection": collection, "run": found}
     if found.is_ready:
         files = files_of_records(found)
-        context |= _facts(files, is_wanted="read" in request.GET)
+        with asked_by(request.user.pk):
+            context |= _facts(files, is_wanted="read" in request.GET)
     fragment = request.htmx and not request.htmx.history_restore_request
-    response = render(request, "run/_facts.html" if fragment else "run/facts.html", context)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    template = "run/_facts.html" if fragment else "run/facts.html"
+    return _rendered(request, template, context, is_refused="is_refused" in context)
 
 
 @collection_member(Action.SEE)
@@ -116,15 +128,15 @@ def record(request: MemberRequest, collection: Collection, number: int, place: i
     if not found.is_ready:
         raise Http404(f"Run {number} has no records to show: it is not completed.")
     wish, files = _wish(request), files_of_records(found)
-    context: dict[str, object] = {"collection": collection, "run": found, "place": place, "wish": wish}
-    context |= _record(files, place)
-    if not wish.question.is_of_the_file:
-        context |= _neighbours(files, place, wish)
+    context: dict[str, Any] = {"collection": collection, "run": found, "place": place, "wish": wish}
+    with asked_by(request.user.pk):
+        context |= _record(files, place)
+        if not wish.question.is_of_the_file:
+            context |= _neighbours(files, place, wish)
     context["in_dialog"] = request.htmx.target == "record-dialog"
     fragment = request.htmx and not request.htmx.history_restore_request
-    response = render(request, "run/_record.html" if fragment else "run/record.html", context)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    template = "run/_record.html" if fragment else "run/record.html"
+    return _rendered(request, template, context, is_refused="is_refused" in context)
 
 
 def _run(collection: Collection, number: int, *, first_files_alone: bool = False) -> Run:
@@ -261,6 +273,7 @@ class View:
     notes: Sequence[str] = field(default_factory=tuple)
     problem: str = ""
     is_late: bool = False
+    is_refused: bool = False  # as the reader asks too much at once
     progress: Progress | None = None
     is_end_of_sorted: bool = False
 
@@ -282,6 +295,8 @@ def _asked_view(files: Sequence[ResultFile], wish: Wish) -> View:
         return View(problem=str(problem))
     except TookTooLong:
         return View(problem=_TOO_LONG)
+    except TooManyQuestions as problem:
+        return View(problem=str(problem), is_refused=True)
     shown, choices = _columns(table.columns, wish.columns)
     return View(
         rows=(rows := _rows(found.records, shown)),
@@ -404,6 +419,8 @@ def _facts(files: Sequence[ResultFile], *, is_wanted: bool) -> dict[str, object]
         return {"progress": progress_of(files)}
     except NotPrepared as problem:
         return {"problem": str(problem)}
+    except TooManyQuestions as problem:
+        return {"problem": str(problem), "is_refused": True}
     return {"facts": facts, "plot": _plot(facts), "notes": _notes(table), "table": table}
 
 
@@ -448,6 +465,8 @@ def _record(files: Sequence[ResultFile], place: int) -> dict[str, object]:
         return {"problem": str(problem)}
     except TookTooLong:
         return {"problem": _TOO_LONG}
+    except TooManyQuestions as problem:
+        return {"problem": str(problem), "is_refused": True}
     if found is None:
         raise Http404(f"This run has no record {place}.")
     return _shown(found, has_next=place < table.records)
@@ -468,7 +487,7 @@ def _neighbours(files: Sequence[ResultFile], place: int, wish: Wish) -> dict[str
     """Return what leads to the records beside one in the wish's order; nothing where it isn't there."""
     try:
         numbers = around(table_of(files, seconds=_PATIENCE), wish.question)
-    except (StillWorking, NotPrepared, TookTooLong):
+    except (StillWorking, NotPrepared, TookTooLong, TooManyQuestions):
         return {}
     at = wish.question.after
     if numbers.get(at) != place:

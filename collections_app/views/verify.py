@@ -30,6 +30,6 @@ def verify(request: MemberRequest, collection: Collection, number: int) -> HttpR
 
 def _start(request: MemberRequest, run: Run) -> None:
     try:
-        start_verifying(run)
+        start_verifying(run, request.user.pk)
     except BeingVerified as problem:
         messages.info(request, str(problem))

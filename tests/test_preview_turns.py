@@ -1,0 +1,100 @@
+"""How much of a process one person's questions may take."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from collections_app.preview.background import Background, StillWorking
+from collections_app.preview.turns import MOST_OF_A_PERSON, TooManyQuestions, Turns, asked_by
+
+ALICE, BOB, CAROL = 1, 2, 3
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def under_way() -> Iterator[ExitStack]:
+    """What is begun here ends with the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def ask(turns: Turns, person: int, until: ExitStack, *, seconds: float = 0) -> bool:
+    with asked_by(person):
+        return until.enter_context(turns.turn(seconds=seconds))
+
+
+def test_one_person_has_one_turn_and_others_find_one_that_is_free(under_way: ExitStack) -> None:
+    turns = Turns(2)
+    assert [ask(turns, person, under_way) for person in (ALICE, ALICE, ALICE, BOB)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_there_are_only_so_many_turns(under_way: ExitStack) -> None:
+    turns = Turns(2)
+    assert [ask(turns, person, under_way) for person in (ALICE, BOB, CAROL)] == [True, True, False]
+
+
+def test_who_waits_gets_the_turn_that_ends() -> None:
+    turns, first, came = Turns(2), ExitStack(), threading.Event()
+
+    def wait() -> None:
+        with ExitStack() as stack:
+            if ask(turns, ALICE, stack, seconds=20):
+                came.set()
+
+    with first:
+        assert ask(turns, ALICE, first)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert not came.is_set()
+    waiting.join(20)
+    assert came.is_set()
+
+
+def test_a_person_who_asks_too_much_is_refused_and_others_are_not(under_way: ExitStack) -> None:
+    turns = Turns(2)
+    with ExitStack() as of_alice:
+        for _ in range(MOST_OF_A_PERSON):
+            ask(turns, ALICE, of_alice)
+        with pytest.raises(TooManyQuestions, match="You have 8 searches running, the maximum per person"):
+            ask(turns, ALICE, of_alice)
+        assert ask(turns, BOB, under_way)
+    assert ask(turns, ALICE, under_way)
+
+
+def test_work_of_nobody_has_all_turns(under_way: ExitStack) -> None:
+    turns = Turns(2)
+    assert [under_way.enter_context(turns.turn(seconds=0)) for _ in range(3)] == [True, True, False]
+
+
+def test_of_the_work_in_the_background_one_person_has_half() -> None:
+    go_on, jobs = threading.Event(), Background(most=4)
+
+    def begin(person: int, name: str) -> list[str]:
+        started: list[str] = []
+
+        def work() -> None:
+            started.append(name)
+            begun.set()
+            go_on.wait(20)
+
+        begun = threading.Event()
+        with asked_by(person), pytest.raises(StillWorking):
+            jobs.done_within(0, name, work)
+        begun.wait(0.2 if person == ALICE and name == "c" else 20)
+        return started
+
+    try:
+        assert begin(ALICE, "a") == ["a"]
+        assert begin(ALICE, "b") == ["b"]
+        assert begin(ALICE, "c") == []
+        assert begin(BOB, "d") == ["d"]
+    finally:
+        go_on.set()
