@@ -229,6 +229,21 @@ def test_accounts_that_hang_do_not_fill_the_process_with_threads(
 
 
 @in_threads
+def test_an_account_that_hangs_leaves_threads_for_others(
+    crawlers: Team, strangers: Team, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "_MOST_OF_AN_ACCOUNT", 2)
+    hanging, other = make_account(crawlers), make_account(strangers)
+    for number in range(4):
+        collection = make_remote_collection(hanging, remote_id=number)
+        source_of(collection).refresh(collection, deadline=AT_ONCE)
+    assert sum(thread.name == "list-runs" for thread in threading.enumerate()) == 2
+    collection = make_remote_collection(other)
+    gate.set()
+    assert source_of(collection).refresh(collection, deadline=SOON).as_of is not None
+
+
+@in_threads
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_waits_for_nothing_of_its_parents(
     collection: Collection, gate: threading.Event
@@ -236,5 +251,5 @@ def test_a_forked_process_waits_for_nothing_of_its_parents(
     source_of(collection).refresh(collection, deadline=AT_ONCE)
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if account._refreshes.join(collection.pk)[1] else 1)
+        os._exit(0 if account._refreshes.join(collection)[1] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -25,8 +25,10 @@ logger = logging.getLogger(__name__)
 
 # How long an account is listed at most. Nobody waits for that: it goes on in the background.
 _SECONDS = 30.0
-# How many lists are under way at once in a process: accounts that hang must not fill it with threads.
+# How many lists are under way at once in a process, and of one account: accounts that hang must not fill it
+# with threads, nor keep the lists of others from being asked for.
 _MOST_AT_ONCE = 32
+_MOST_OF_AN_ACCOUNT = 8
 # What was asked for a moment ago isn't asked for again; an account that fails is left alone for longer.
 _REST = timedelta(seconds=3)
 _REST_AFTER_A_PROBLEM = timedelta(seconds=15)
@@ -112,7 +114,8 @@ def _known(collection: Collection) -> Freshness:
 class _UnderWay:
     """A list that is being asked for, and who wants to know when it is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, account_id: int | None) -> None:
+        self.account_id = account_id
         self.since = time.monotonic()
         self.done = threading.Event()
 
@@ -130,17 +133,21 @@ class _Register:
         self._lock = threading.Lock()
         self._by_collection: dict[int, _UnderWay] = {}
 
-    def join(self, collection_id: int) -> tuple[_UnderWay | None, bool]:
+    def join(self, collection: Collection) -> tuple[_UnderWay | None, bool]:
         """Return the work under way for a collection, and whether it is the caller who has to start it.
 
         None where too much is under way already.
         """
         with self._lock:
-            under_way = self._by_collection.get(collection_id)
-            if under_way or len(self._by_collection) >= _MOST_AT_ONCE:
+            under_way = self._by_collection.get(collection.pk)
+            if under_way or not self._has_room(collection.account_id):
                 return under_way, False
-            self._by_collection[collection_id] = _UnderWay()
-            return self._by_collection[collection_id], True
+            self._by_collection[collection.pk] = _UnderWay(collection.account_id)
+            return self._by_collection[collection.pk], True
+
+    def _has_room(self, account_id: int | None) -> bool:
+        of_account = sum(each.account_id == account_id for each in self._by_collection.values())
+        return len(self._by_collection) < _MOST_AT_ONCE and of_account < _MOST_OF_AN_ACCOUNT
 
     def leave(self, collection_id: int) -> None:
         """End the work for a collection, and tell who waits for it."""
@@ -157,7 +164,7 @@ def _done_within(deadline: timedelta, register: _Register, work: _Work, collecti
 
     Waits until the deadline after its start at most; the work itself goes on.
     """
-    under_way, is_new = register.join(collection.pk)
+    under_way, is_new = register.join(collection)
     if is_new:
         _start(register, work, collection.pk)
     database.give_back()  # for those who don't wait
