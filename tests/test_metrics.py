@@ -16,12 +16,14 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from collections_app.models import Collection, Run, State
+from collections_app.models import Collection, Run, State, Team
 from collections_app.observability import metrics
 from collections_app.observability.metrics import registry
 from collections_app.preview import background
+from collections_app.sources import NotTheFile, deliverable
 from collections_app.views import metrics as metrics_view
 from collections_app.views.metrics import FreeSpace, FromTheDatabase
+from tests.faults import FileServer
 from tests.results import make_ready_run, records
 from tests.server import ROOT
 from tests.test_streams import close
@@ -223,6 +225,18 @@ def test_upstream_calls_are_timed_and_their_failures_counted(read: Callable[[], 
     assert after["results_upstream_seconds_count", "list"] == 3
     assert after["results_upstream_errors_total", "list", "narrow"] == 1
     assert after["results_upstream_errors_total", "list", "wide"] == 1
+
+
+def test_what_comes_in_place_of_a_file_is_counted(
+    read: Callable[[], Figures], settings: Settings, crawlers: Team
+) -> None:
+    with FileServer({"AU Laptops_88_Results_Page_1.json": b"<html></html>"}).running() as server:
+        settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
+        run = make_remote_run(make_remote_collection(make_account(crawlers, base_url=server.base_url)))
+        before = read()
+        with pytest.raises(NotTheFile):
+            deliverable(run.files.select_related("run__collection__account").get(position=1))
+    assert grown(before, read())["results_upstream_errors_total", "file", "wrong content"] == 1
 
 
 @pytest.mark.django_db

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 default=False,
                 editable=False,
-                help_text="The copy of an account's file isn't that file, and is to be made again.",
+                help_text="Whether the copy of an account's file is damaged, so that it is copied again.",
             ),
         ),
         migrations.RunPython(mark_what_is_no_list, migrations.RunPython.noop),

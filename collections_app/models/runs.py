@@ -334,7 +334,7 @@ class ResultFile(models.Model):
     is_damaged = models.BooleanField(
         default=False,
         editable=False,
-        help_text="The copy of an account's file isn't that file, and is to be made again.",
+        help_text="Whether the copy of an account's file is damaged, so that it is copied again.",
     )
     records = models.PositiveBigIntegerField(
         null=True, help_text="How many records; empty for a ZIP, and where it is not known."

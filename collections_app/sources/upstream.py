@@ -18,6 +18,7 @@ from collections_app import disk
 from collections_app.formats.file_names import CATEGORY_LIST
 from collections_app.formats.recognition import BEGINNING, EnvelopeFound, NotRecognized, Recognizer
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
+from collections_app.observability import metrics
 from collections_app.serving import ClientLeft
 from collections_app.sources.base import (
     NotTheFile,
@@ -457,7 +458,7 @@ class _RemoteBytes:
         """Return how many bytes the file has."""
         with self.answer("GET", {"Range": f"bytes=0-{BEGINNING - 1}"}) as answer:
             if answer.status_code == _UNSATISFIABLE:
-                raise self._not_the_file("nothing")
+                self._reject("nothing")
             is_part = answer.status_code == _PARTIAL
             size = self._size_told(answer) if is_part else self.length_of_whole(answer)
             stream = BodyStream(answer, skip=0, length=0, is_the_end=False, place=self.place)
@@ -484,13 +485,14 @@ class _RemoteBytes:
             code = _integer(envelope.code)
             if code in _LIKE_STATUSES:
                 self._check_status(code, answer.headers)
-            raise self._not_the_file(f"an error (code {code})") from None
+            self._reject("an error" if code is None else f"an error (code {code})")
         except NotRecognized as problem:
-            raise self._not_the_file(str(problem)) from None
+            self._reject(str(problem))
         return beginning
 
-    def _not_the_file(self, found: str) -> NotTheFile:
-        return NotTheFile(f"{self.who} sent {found} in place of this file. Try again later.")
+    def _reject(self, found: str) -> NoReturn:
+        metrics.UPSTREAM_ERRORS.labels("file", "wrong content").inc()
+        raise NotTheFile(f"{self.who} sent {found} in place of this file. Try again later.") from None
 
     def length_of_whole(self, answer: requests.Response) -> int | None:
         """Return the length that an answer tells of the file; None without one. Raises for another answer."""
@@ -527,7 +529,7 @@ class _RemoteBytes:
         # A page such as one to sign in on, in place of the file.
         is_page = media_type == "text/html" and not self.file.remote_name.lower().endswith((".html", ".htm"))
         if encoding not in {"identity", ""} or is_page:
-            raise self._not_the_file("a web page" if is_page else "compressed bytes")
+            self._reject("a web page" if is_page else "compressed bytes")
 
     def _check_range(self, answer: requests.Response, start: int, length: int) -> None:
         self._check_body(answer)
