@@ -1,5 +1,6 @@
 """Whatever kills a mirror, and whenever: the next one goes on where it stopped, and no byte is wrong."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
 from tests.mirrors import Files, Gone, csv_of, files_of
-from tests.results import stored_bytes
+from tests.results import store_bytes, stored_bytes
 from tests.test_writer_killed import POINTS, expire_leases, kill_at, points_to_be_killed_at, survives, verify
 from tests.upstream import make_account, make_remote_collection, make_remote_run
 
@@ -26,7 +27,7 @@ def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", [Kind.AMAZON, Kind.AMAZON_CATEGORY])
 def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=kind)
-    for point in points_to_be_killed_at():
+    for point in points_to_be_killed_at("folder"):
         run = begin_anew(collection)
         files = files_of(run)
         killed = survives(
@@ -45,6 +46,36 @@ def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind)
         if not killed:
             break
     assert point > 20
+
+
+def test_killed_at_every_point_while_a_damaged_copy_is_replaced(crawlers: Team, results_folder: Path) -> None:
+    collection = make_remote_collection(make_account(crawlers))
+    for point in points_to_be_killed_at("folder"):
+        run = begin_anew(collection)
+        files = files_of(run)
+        copy(run, files)
+        damage(run.files.get(position=1))
+        killed = survives(
+            lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))
+        )
+        expire_leases()
+        if point % 4 < 2:
+            repair_runs()
+            assert on_disk(results_folder) == keys()
+        copy(run, files)
+        check(run, files, results_folder)
+        if not killed:
+            break
+    assert point > 10
+
+
+def damage(page: ResultFile) -> None:
+    """Keep an error in place of a page, as it came, and know that."""
+    content = b'{"code": 500, "data": "Try again", "status": 0}'
+    store_bytes(page.key, content)
+    digest = hashlib.sha256(content).hexdigest()
+    ResultFile.objects.filter(pk=page.pk).update(size=len(content), sha256=digest, is_damaged=True)
+    Run.objects.filter(pk=page.run_id).update(is_kept=False)
 
 
 def begin_anew(collection: Collection) -> Run:
