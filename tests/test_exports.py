@@ -172,6 +172,17 @@ class TestAsking:
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
 
+    def test_records_that_each_have_a_key_of_their_own_are_no_table(self, laptops: Collection) -> None:
+        run = make_ready_run(laptops, ({f"key{number}": number} for number in range(6_000)))
+        for wanted in (Format.CSV, Format.XLSX, Format.PARQUET):
+            export = ask(run, Wish(wanted))
+            assert (export.state, export.is_final) == (ExportState.FAILED, True)
+            assert export.failure == (
+                "This run has more than 5,000 columns. Choose the columns you need, or export JSON Lines."
+            )
+        assert content(ask(run, Wish(Format.CSV, ("key5999",)))).endswith(b"5999\r\n")
+        assert len(lines(ask(run, JSONL))) == 6_000
+
     def test_the_disk_fills_up_while_it_is_written(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(making, "_NOTE_AFTER_SECONDS", -1)
         monkeypatch.setattr(room, "RESERVE", 2**63)

@@ -1,4 +1,4 @@
-"""A process that makes an export is killed: nothing of it is ever seen, and the next one makes it anew."""
+"""A process that makes an export is ended: nothing of it is ever seen, and the next one makes it anew."""
 
 import signal
 import sys
@@ -50,15 +50,30 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def end_in_the_middle(demo_data: Path, data_dir: Path, how: signal.Signals) -> None:
+    databases.copy(demo_data, data_dir)
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE]
+    options = {"stdout": tools.PIPE, "stderr": tools.DEVNULL, "text": True}
+    with tools.start(*command, env=environment(data_dir), **options) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        process.send_signal(how)
+
+
+@pytest.mark.no_cover
+def test_an_interruption_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    end_in_the_middle(demo_data, data_dir, signal.SIGINT)
+    assert shell(data_dir, STATE).split() == ["queued", "0"]
+    assert files_in(data_dir / "results" / "exports") == files_in(data_dir / "exports") == []
+    manage(data_dir, "work", "--once")
+    assert shell(data_dir, STATE).split()[:2] == ["ready", "250"]
+
+
 @pytest.mark.no_cover
 def test_a_kill_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    databases.copy(demo_data, data_dir)
-    command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE]
-    with tools.start(*command, env=environment(data_dir), stdout=tools.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "half\n"
-        process.send_signal(signal.SIGKILL)
+    end_in_the_middle(demo_data, data_dir, signal.SIGKILL)
     (aside,) = files_in(data_dir / "results" / "exports")
     assert aside.endswith(".part")
     assert len(files_in(data_dir / "exports")) == 1

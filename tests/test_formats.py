@@ -138,6 +138,14 @@ class TestFlattening:
             record = {"x": record}
         assert list(flat(record).values()) == [1]
 
+    def test_many_values_deep_within_objects_are_refused(self) -> None:
+        """The places of such a record are a hundred times as large as it is."""
+        record: dict[str, Any] = {}
+        for _ in range(500):
+            record = {"value": 1, "inner": record}
+        with pytest.raises(TooWide, match="nested too deeply for a table"):
+            flat(record)
+
     def test_an_empty_object_is_a_value(self) -> None:
         assert flat({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
 

@@ -6,13 +6,13 @@ the order in which they first appear in the whole file.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from collections_app.formats.json_records import Record
-from collections_app.formats.tables import check_columns
+from collections_app.formats.tables import TooWide, check_columns
 
 # Where a value stands in a record: the key, or the keys from the outermost to the innermost object.
 Place = str | tuple[str, ...]
@@ -23,22 +23,41 @@ _encode = msgspec.json.Encoder().encode
 
 
 def flat(record: Record) -> Flat:
-    """Return a record's values by their places. Objects have become places; lists are as they were."""
+    """Return a record's values by their places. Objects have become places; lists are as they were.
+
+    Raises TooWide for a record of many values deep within objects, whose places would be far larger than it.
+    """
     if dict not in map(type, record.values()):
         return record  # type: ignore[return-value]  # a key is a place
     values: Flat = {}
     # Not by recursion: a record may be nested as deeply as can be read.
-    inside: list[tuple[tuple[str, ...], Iterator[tuple[str, Any]]]] = [((), iter(record.items()))]
+    path: list[str] = []
+    inside = [iter(record.items())]
+    keys = 0
     while inside:
-        path, items = inside[-1]
-        for key, value in items:
+        depth = len(path)
+        for key, value in inside[-1]:
             if type(value) is dict and value:
-                inside.append(((*path, key), iter(value.items())))
+                path.append(key)
+                inside.append(iter(value.items()))
                 break
-            values[(*path, key) if path else key] = value
+            if depth:
+                values[*path, key] = value
+                keys += depth
+                if keys > _MOST_KEYS_OF_PLACES:
+                    raise TooWide(_TOO_DEEP)
+            else:
+                values[key] = value
         else:
             inside.pop()
+            if path:
+                path.pop()
     return values
+
+
+_TOO_DEEP = "A record of this run is nested too deeply for a table. Export JSON Lines."
+# In the places of one record: a thousand values within a hundred objects.
+_MOST_KEYS_OF_PLACES = 100_000
 
 
 class Columns:

@@ -18,7 +18,7 @@ class NotPossible(Exception):
 
 
 class TooWide(NotPossible):
-    """The records have more columns than a table may have, or longer names."""
+    """The records have more columns than a table may have, or longer names, or are nested too deeply."""
 
 
 def check_columns(columns: int, characters: int) -> None:
