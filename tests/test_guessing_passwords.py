@@ -74,10 +74,10 @@ def guess(browser: Client, times: int, email: str = BOB) -> None:
         sign_in(browser, "wrong", email)
 
 
-def attack(addresses: int, guesses: int = 5) -> None:
+def attack(addresses: int, guesses: int = 5, network: str = "198.51.100") -> None:
     """Fail to sign in from many addresses, without looking at the pages."""
     for number in range(addresses):
-        request = RequestFactory().post(LOGIN, REMOTE_ADDR=f"198.51.100.{number}")
+        request = RequestFactory().post(LOGIN, REMOTE_ADDR=f"{network}.{number}")
         for _ in range(guesses):
             with suppress(ValidationError):
                 attempts.begin(request, BOB)
@@ -151,15 +151,24 @@ def test_addresses_of_ipv4_are_told_apart_where_we_listen_on_ipv6(rf: RequestFac
     assert get_adapter().get_client_ip(rf.get("/", REMOTE_ADDR="::ffff:198.51.100.7")) == "198.51.100.7"
 
 
-def test_guessers_at_many_addresses_are_stopped_together(clock: Clock) -> None:
-    attack(addresses=40)
+def test_guessers_at_many_addresses_are_stopped_together_but_no_browser_that_signed_in_before(
+    clock: Clock,
+) -> None:
+    browser = known()
+    attack(addresses=39)
+    assert gets_in(at("203.0.113.5"))
+    attack(addresses=1, network="203.0.113")
     assert refusal(sign_in(at("203.0.113.5"))) == "1 hour"
+    assert gets_in(browser)
     clock.passed = 3601
     assert gets_in(at("203.0.113.5"))
 
 
-def test_those_who_are_refused_do_not_make_the_wait_longer_for_everybody() -> None:
-    attack(addresses=10, guesses=25)
+def test_those_who_are_refused_do_not_make_the_wait_longer_for_everybody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(attempts._RATES, "account", "20/h/key")
+    attack(addresses=3, guesses=10)
     assert gets_in(at("203.0.113.5"))
 
 
@@ -209,24 +218,12 @@ def test_whether_there_is_an_account_costs_the_same_hashing(
 # --- the account's owner ------------------------------------------------------------------------
 
 
-def test_an_account_under_attack_stays_open_to_addresses_that_did_not_guess() -> None:
-    attack(addresses=20)
-    assert gets_in(at("203.0.113.5"))
-
-
-@pytest.mark.parametrize("guesses", [5, 10, 40])
+@pytest.mark.parametrize("guesses", [5, 35])
 def test_a_browser_that_signed_in_before_is_not_refused_for_guesses_made_at_its_own_address(
     guesses: int,
 ) -> None:
     browser = known()
     guess(at("192.0.2.1"), guesses)
-    assert gets_in(browser)
-
-
-def test_a_browser_that_signed_in_before_is_not_refused_when_everybody_guesses() -> None:
-    browser = known()
-    attack(addresses=40)
-    assert refusal(sign_in(at("203.0.113.5")))
     assert gets_in(browser)
 
 
@@ -360,10 +357,10 @@ def test_looking_at_many_runs_makes_the_site_forget_no_guesser(monkeypatch: pyte
     assert refusal(sign_in(mallory))
 
 
-def test_a_thousand_other_guessers_make_the_site_forget_no_guesser() -> None:
+def test_hundreds_of_other_guessers_make_the_site_forget_no_guesser() -> None:
     mallory = at("198.51.100.7")
     guess(mallory, 5)
-    for number in range(1000):
+    for number in range(400):
         cache.set(f"zzz-{number}", [time.time()], 300)
     assert refusal(sign_in(mallory))
     assert site.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] == 100_000
