@@ -28,6 +28,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from collections_app.exports import ask as asking
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.result_sets import address
 from tests import databases, tools
@@ -149,6 +150,14 @@ def rendered_as_in_earnest(django_test_environment: None) -> Iterator[None]:
     """Let no copy of every template's context be kept: what a page says is read from the page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Template, "_render", _RENDER)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_requests() -> Iterator[None]:
+    """Let a request finish a quick export even if the machine is busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asking, "_PATIENCE", tools.PATIENCE)
         yield
 
 
