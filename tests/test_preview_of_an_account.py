@@ -1,6 +1,7 @@
 """The page of a run whose files are at an account: what it asks the account for, and what when that fails."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -121,7 +122,8 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
         (Fault(cut_after=50), "Main"),
         (Fault(cut_after=3000), "Main"),
         (Fault(cut_after=100_000), "broke off"),
-        (Fault(cut_after=100_000, is_reset=True), "broke off"),
+        # What came before a reset may be lost, or not.
+        (Fault(cut_after=100_000, is_reset=True), "broke off|does not answer"),
     ],
 )
 def test_an_account_that_breaks_off_is_said(
@@ -132,7 +134,7 @@ def test_an_account_that_breaks_off_is_said(
     proxy.fault = lambda: fault
     for query in ("", "?q=laptop"):
         text = words(page(as_bob, run, query))
-        assert said in text
+        assert re.search(said, text)
         assert "Traceback" not in text
     assert [entry for entry in _entries() if not entry.endswith(".lock")] == []
 

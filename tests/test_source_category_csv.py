@@ -262,7 +262,8 @@ def test_a_list_that_breaks_off_leaves_nothing(
     file.run.files.filter(kind=FileKind.CATEGORY_LIST).update(size=len(server.contents[LIST]))
     # At the end of a record as well, which nobody could tell from the end of a shorter list but by its `]`.
     proxy.fault = lambda: Fault(cut_after=500_000, is_reset=is_reset)
-    with pytest.raises(SourceUnavailable, match="broke off in the middle of the list"):
+    # What came before a reset may be lost, or not.
+    with pytest.raises(SourceUnavailable, match=r"broke off in the middle of the list|does not answer"):
         deliverable(again(file))
     assert entries() == []
     proxy.fault = Fault
