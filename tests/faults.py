@@ -63,8 +63,11 @@ class FaultProxy:
             while True:
                 connection, _ = listener.accept()
                 self.connections += 1
-                threads.append(threading.Thread(target=self._serve, args=[connection, self.fault()]))
-                threads[-1].start()
+                serve = threading.Thread(
+                    target=self._serve, args=[connection, self.fault()], name="fault proxy: answers"
+                )
+                threads.append(serve)
+                serve.start()
         self.close_connections()
         for thread in threads:
             thread.join()
@@ -77,7 +80,9 @@ class FaultProxy:
     def _serve(self, client: socket.socket, fault: Fault) -> None:
         with client, socket.create_connection(("127.0.0.1", self.target)) as server:
             self._open |= {client, server}
-            asking = threading.Thread(target=self._pass_questions_on, args=[client, server])
+            asking = threading.Thread(
+                target=self._pass_questions_on, args=[client, server], name="fault proxy: questions"
+            )
             asking.start()
             with suppress(OSError):
                 self._pass_answers_on(server, client, fault)
