@@ -309,6 +309,10 @@ class _Server(ThreadingHTTPServer):
         self._open.add(request)
         super().process_request(request, client_address)
 
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        threading.current_thread().name = "fault server"  # see threads.py
+        super().process_request_thread(request, client_address)
+
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         super().shutdown_request(request)

@@ -15,7 +15,7 @@ _OF_THE_PROCESS = (
     "pool-",  # those of the pool of database connections
     "waitpid-",  # asyncio's, one for each program that Playwright starts
     "tqdm_monitor",  # watches all progress bars
-    "fault proxy",  # one for each connection; the proxy joins them, and may serve a whole module
+    "fault ",  # faults.py's, one for each connection; their server joins them, and may serve a whole module
 )
 _connected: dict[BaseDatabaseWrapper, str] = {}
 
