@@ -25,6 +25,7 @@ class Fault:
     pause: float = 0  # seconds before each further byte: they come one by one
     cut_after: int | None = None  # bytes that come through before the connection is closed
     is_reset: bool = False  # closed as by a crash
+    cut_when: threading.Event | None = None  # what is waited for before that: a reset drops unread bytes
     instead: bytes = b""  # what comes in place of the answer
 
 
@@ -86,6 +87,8 @@ class FaultProxy:
             asking.start()
             with suppress(OSError):
                 self._pass_answers_on(server, client, fault)
+            if fault.cut_when:
+                fault.cut_when.wait(20)
             if fault.is_reset:
                 # To close with a time to linger of nothing is to reset.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
