@@ -24,9 +24,10 @@ from django.template.defaultfilters import filesizeformat
 
 logger = logging.getLogger(__name__)
 
-# With less than this free, operators are warned, in bytes. Copying and exports stop earlier than the rest:
-# see RESERVE in result_sets/storage.py.
+# All in bytes. With less than this free, operators are warned.
 LOW = 1024**3
+# What is copied or made without being asked for leaves this much to everything else.
+RESERVE = 256 * 1024**2
 # With less than this free nothing can be stored: SQLite needs a few pages to write even one row.
 FULL = 1024**2
 # While the room is low, the log says so again after this time.

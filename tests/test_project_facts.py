@@ -39,7 +39,7 @@ USES = {
     "result_sets": {"database", "disk", "formats", "models"},
     "proof": {"formats", "models", "sources"},
     "bundles": {"disk", "formats", "models", "sources"},
-    "exports": {"formats", "models", "result_sets", "sources"},
+    "exports": {"disk", "formats", "models", "result_sets", "sources"},
     "api": {
         "access",
         "addresses",

@@ -9,9 +9,10 @@ from django.core.files.storage import storages
 from django.db.models import Sum
 from django.utils import timezone
 
+from collections_app.disk import RESERVE
 from collections_app.models import Export, ExportState, Run
 from collections_app.result_sets.lease import is_alive
-from collections_app.result_sets.storage import RESERVE, check_room, results
+from collections_app.result_sets.storage import check_room, results
 
 # In the results storage; no collection's folder is called like this.
 FOLDER = "exports"

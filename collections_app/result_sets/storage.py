@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, storages
 
-from collections_app.disk import free_space
+from collections_app.disk import RESERVE, free_space
 
 if TYPE_CHECKING:
     _BytesFile = File[bytes]
@@ -26,9 +26,6 @@ else:
 # A file that is being written is listed with this ending until it is whole. Deleting it under that name
 # ends the writing.
 ASIDE = ".part"
-
-# What is copied by itself leaves so much room, in bytes: with none at all nobody could sign in any more.
-RESERVE = 256 * 1024 * 1024
 
 
 class WritableFile(Protocol):

@@ -17,12 +17,11 @@ from zlib import crc32
 
 from django.core.files.storage import storages
 
+from collections_app.disk import RESERVE
 from collections_app.serving import check_client, client_has_left, has_client
 
 # All entries together, in bytes; the one that was made last stays, however large it is.
 MOST_BYTES = 2 * 1024**3
-# They leave so much of the disk to what can't be made again.
-RESERVE = 256 * 1024**2
 
 _STALE_SECONDS = 24 * 3600
 _ASIDE = ".part"  # see result_sets/storage.py
