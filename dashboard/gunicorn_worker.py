@@ -54,6 +54,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for listener in self.sockets:
                 listener.close()
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Stop at once.
+
+        gunicorn would shut its pool of threads here, and wait for ever if the signal came while this very
+        thread was handing the pool a request.
+        """
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
     def is_parent_alive(self) -> bool:
         """Whether the server's first process lives. Without it this one stops, and gives up the port.
 

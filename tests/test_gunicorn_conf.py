@@ -5,6 +5,7 @@ import fcntl
 import os
 import resource
 import runpy
+import signal
 import socket
 import tempfile
 import time
@@ -197,6 +198,17 @@ def test_a_worker_whose_server_was_killed_gives_up_the_port() -> None:
         assert not worker.is_parent_alive()
         worker.set_accept_enabled(False)
         assert listener.fileno() == -1
+
+
+def test_a_worker_stops_at_once_while_it_hands_its_pool_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gunicorn.workers.base.time.sleep", lambda seconds: None)
+    worker = Worker.__new__(Worker)
+    worker.cfg = SimpleNamespace(worker_int=lambda worker: None)
+    # To shut it would take a lock that the interrupted thread holds.
+    worker.tpool = SimpleNamespace(shutdown=lambda wait: pytest.fail("it waits for itself"))
+    with pytest.raises(SystemExit):
+        worker.handle_quit(signal.SIGQUIT, None)
+    assert not worker.alive
 
 
 def test_workers_are_known_to_outlive_their_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
