@@ -1,6 +1,7 @@
 """Work that goes on when nobody waits for it any more."""
 
 import threading
+import time
 
 import pytest
 
@@ -30,6 +31,21 @@ def test_who_can_wait_no_longer_comes_again(db: None) -> None:
     reader.join()
     assert waiting == ["done"]
     assert calls == [1]
+
+
+def test_it_is_wanted_for_as_long_as_somebody_asks(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, jobs = threading.Event(), Background(most=1)
+    assert not jobs.is_wanted("a")
+    with pytest.raises(StillWorking):
+        jobs.done_within(0.01, "a", lambda: go_on.wait(10))
+    assert jobs.is_wanted("a")
+    monkeypatch.setattr(background, "_WANTED_SECONDS", 0.02)
+    time.sleep(0.03)
+    assert not jobs.is_wanted("a")
+    with pytest.raises(StillWorking):
+        jobs.done_within(0, "a", lambda: go_on.wait(10))
+    assert jobs.is_wanted("a")
+    go_on.set()
 
 
 def test_no_more_are_begun_than_may_be_under_way(db: None) -> None:

@@ -51,6 +51,11 @@ def test_it_ends_when_its_time_is_over(given: Path) -> None:
         found.ask(FOREVER, {"n": -1})
 
 
+def test_it_ends_when_nobody_wants_it_any_more(given: Path) -> None:
+    with pytest.raises(TookTooLong), database(given, seconds=60, is_wanted=lambda: False) as found:
+        found.ask(FOREVER, {"n": -1})
+
+
 def test_what_needs_too_much_memory_is_refused(given: Path) -> None:
     with pytest.raises(Unreadable, match="Out of Memory"), database(given, seconds=60) as found:
         found.ask("SELECT len(list(range)) FROM range(100000000)", {})

@@ -749,6 +749,17 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
     assert len(rows(page(as_bob, run, "?q=lap", **HTMX))) == 100
 
 
+def test_a_table_that_nobody_waits_for_is_given_up(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_ready_run(laptops, records(3))
+    with monkeypatch.context() as patched:
+        patched.setattr(background, "_WANTED_SECONDS", -1)
+        assert "It takes too long to read these records." in words(page(as_bob, run, "?q=2"))
+    table._background.clear()
+    assert numbers(page(as_bob, run, "?q=laptop+2")) == [2]
+
+
 def test_a_table_that_was_made_is_used_again(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ T = TypeVar("T")
 # Who asks within so many seconds of a failure gets the same one: a page that asks again and again must not
 # start the work each time.
 _REST_SECONDS = 15.0
+# A page asks every second; whoever is away for so long has left.
+_WANTED_SECONDS = 120.0
 
 
 class StillWorking(Exception):
@@ -38,6 +40,7 @@ class Background:
         self._futures: dict[str, Future[Any]] = {}
         self._askers: dict[str, int | None] = {}  # of what is under way
         self._failed_at: dict[str, float] = {}
+        self._asked_at: dict[str, float] = {}
 
     def done_within(self, seconds: float, name: str, work: Callable[[], T]) -> T:
         """Return what the work of that name returns, starting it where it isn't under way.
@@ -53,13 +56,19 @@ class Background:
         done: T = future.result()
         return done
 
+    def is_wanted(self, name: str) -> bool:
+        """Return whether somebody has asked for the work of that name lately, so that it should go on."""
+        return time.monotonic() - self._asked_at.get(name, float("-inf")) < _WANTED_SECONDS
+
     def _joined(self, name: str, work: Callable[[], T]) -> "Future[T]":
         with self._lock:
             self._forget_old_failures()
             if name in self._futures:
+                self._asked_at[name] = time.monotonic()
                 return self._futures[name]
             self._check_room()
             future = self._futures[name] = Future()
+            self._asked_at[name] = time.monotonic()
             self._askers[name] = asker()
         try:
             in_background(lambda: self._do(name, future, work))
@@ -67,6 +76,7 @@ class Background:
             with self._lock:
                 self._futures.pop(name, None)
                 self._askers.pop(name, None)
+                self._asked_at.pop(name, None)
             raise StillWorking from None
         return future
 
@@ -89,12 +99,14 @@ class Background:
         finally:
             with self._lock:
                 self._askers.pop(name, None)
+                self._asked_at.pop(name, None)
 
     def _forget_old_failures(self) -> None:
         now = time.monotonic()
         for name in [name for name, at in self._failed_at.items() if now - at > _REST_SECONDS]:
             del self._failed_at[name]
             self._futures.pop(name, None)
+            self._asked_at.pop(name, None)
 
 
 def in_background(work: Callable[[], None]) -> None:

@@ -5,7 +5,8 @@ whatever their names are.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from collections_app.preview.turns import Turns
 # tables to be made, nor for facts to be found out.
 _MEMORY = "256MB"
 _THREADS = 2
+# How often is looked at whether the answer is still wanted.
+_LOOK_SECONDS = 1.0
 QUESTIONS = Turns(2)
 COUNTING = Turns(1)
 MAKING = Turns(1)
@@ -48,8 +51,9 @@ def database(
     seconds: float,
     threads: int = _THREADS,
     turns: Turns = QUESTIONS,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Database]:
-    """Give a connection that may read and write these files, for so many seconds.
+    """Give a connection that may read and write these files, for so many seconds, as long as it is wanted.
 
     Raises TookTooLong, also where too many others are at it, TooManyQuestions, and Unreadable.
     """
@@ -57,7 +61,10 @@ def database(
         if not has_turn:
             raise TookTooLong
         try:
-            with _connected(files, threads) as connection, _interrupted_after(seconds, connection):
+            with (
+                _connected(files, threads) as connection,
+                _interrupted_after(seconds, is_wanted, connection),
+            ):
                 yield Database(connection)
         except duckdb.InterruptException:
             raise TookTooLong from None
@@ -82,11 +89,24 @@ def _connected(files: Sequence[Path], threads: int) -> Iterator[duckdb.DuckDBPyC
 
 
 @contextmanager
-def _interrupted_after(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    timer = threading.Timer(seconds, connection.interrupt)
-    timer.daemon = True
-    timer.start()
+def _interrupted_after(
+    seconds: float, is_wanted: Callable[[], bool], connection: duckdb.DuckDBPyConnection
+) -> Iterator[None]:
+    over = threading.Event()
+    until = time.monotonic() + seconds
+
+    def watch() -> None:
+        # More than once: an interruption that comes before the statement has begun is lost.
+        while not over.wait(_pause(until - time.monotonic())):
+            if time.monotonic() >= until or not is_wanted():
+                connection.interrupt()
+
+    threading.Thread(target=watch, name="preview-watch", daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
+        over.set()
+
+
+def _pause(left: float) -> float:
+    return min(left, _LOOK_SECONDS) if left > 0 else _LOOK_SECONDS

@@ -6,9 +6,10 @@ column c0, c1, ... for each key. The keys' names, which are anybody's, stand in 
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
@@ -175,11 +176,12 @@ def name_of_table(files: Sequence[ResultFile]) -> str:
 
 def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
     lines, parquet = beside(name, "lines"), beside(name, "parquet")
+    is_wanted = partial(_background.is_wanted, name)
     try:
-        written = _Lines()
+        written = _Lines(is_wanted)
         with lines.open("wb") as file:
             written.write(files, file)
-        _convert(written, lines, parquet)
+        _convert(written, lines, parquet, is_wanted)
         with parquet.open("rb") as made:
             copyfileobj(made, out, 1024 * 1024)
     finally:
@@ -187,7 +189,7 @@ def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
         parquet.unlink(missing_ok=True)
 
 
-def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
+def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[[], bool]) -> None:
     columns = list(written.columns)[:MOST_COLUMNS]
     has_more_columns = len(written.columns) > MOST_COLUMNS
     description = {
@@ -205,7 +207,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path) -> None:
         rows=_rows_in_a_group(written, len(columns)),
     )
     # With one thread nothing is held back to be put into order: memory stays the same whatever the size.
-    with database(lines, parquet, seconds=_SECONDS, threads=1, turns=MAKING) as made:
+    with database(lines, parquet, seconds=_SECONDS, threads=1, turns=MAKING, is_wanted=is_wanted) as made:
         made.ask(
             statement,
             {
@@ -236,7 +238,8 @@ def _rows_in_a_group(written: "_Lines", columns: int) -> int:
 class _Lines:
     """The records as JSON Lines, until there are as many bytes as a table may be made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
+        self._is_wanted = is_wanted
         self.columns: dict[str, None] = {}  # all, or more than MOST_COLUMNS
         self.records = 0
         self.too_large = 0
@@ -245,7 +248,10 @@ class _Lines:
         self.problems: list[str] = []
 
     def write(self, files: Iterable[ResultFile], out: BinaryIO) -> None:
-        """Write the records of the files; what comes after a place that can't be read is left out."""
+        """Write the records of the files; what comes after a place that can't be read is left out.
+
+        Raises TookTooLong once they aren't wanted any more.
+        """
         for file in files:
             stream, _ = opened(file)
             with stream:
@@ -254,6 +260,8 @@ class _Lines:
                         if self.bytes >= MOST_BYTES:
                             self.is_whole = False
                             return
+                        if not self._is_wanted():
+                            raise TookTooLong
                         self._add(some, out)
                 except InvalidRecords as error:
                     self.problems.append(f"{file.name}: {error}.")
