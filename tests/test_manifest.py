@@ -137,7 +137,6 @@ def test_a_file_tells_its_digest_whole_in_part_and_without_its_body(
 
 def test_the_page_shows_every_file_with_its_digest(as_bob: Client, run: Run) -> None:
     page = as_bob.get("/collections/101/runs/1/").content.decode()
-    assert "5 of 5" in page
     for file in run.files.all():
         assert file.name in page
         assert file.sha256 in page

@@ -296,13 +296,15 @@ class TestFormats:
         assert do_pull("--format", form) == 4
         assert pulled(output) == {}
 
+        made = {"json": b"[]", "xlsx": b"PK\x05\x06" + bytes(18)}.get(form, b"made")
+
         def make(asked: Asked) -> None:
             if len(api.asked_for(name)) == 4:
-                api.converted = {name: b"made"}
+                api.converted = {name: made}
 
         api.instead = make
         assert do_pull("--format", form, "--wait") == 0
-        assert pulled(output) == {f"88/{name}": b"made"}
+        assert pulled(output) == {f"88/{name}": made}
 
     def test_of_the_columns_that_were_asked_for(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.is_dashboard = True
@@ -632,6 +634,16 @@ class TestRefusals:
     ) -> None:
         api.instead = lambda asked: (200, headers, body) if asked.path.endswith(".json") else None
         assert do_pull() == 1
+        assert pulled(output) == {}
+
+    @pytest.mark.parametrize("form", ["pages", "zip"])
+    @pytest.mark.parametrize("body", [b"", b"<!doctype html>", b'[{"asin": "B1"}, {"asi', b"PK\x03\x04cut"])
+    def test_bytes_that_are_not_the_file_are_not_kept(
+        self, api: ResultsApi, do_pull: Pull, output: Path, form: str, body: bytes
+    ) -> None:
+        instead = (200, {"Content-Type": "application/octet-stream"}, body)
+        api.instead = lambda asked: instead if asked.path.endswith((".json", ".zip")) else None
+        assert do_pull("--format", form) == 1
         assert pulled(output) == {}
 
     @pytest.mark.parametrize("status", [206, 416])

@@ -594,6 +594,24 @@ def fault_of(path: Path, sha256: str) -> str:
             return f"it is damaged ({type(error).__name__})"
 
 
+def fault_of_ends(path: Path) -> str:
+    """Return what the first and last bytes show to be wrong with a JSON file or a ZIP; "" if nothing.
+
+    A server may send a web page or nothing at all in place of a file.
+    """
+    with opened(path) as file:
+        beginning = file.read(BLOCK)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - BLOCK))
+        end = file.read(BLOCK)
+    ending = Path(path.name.removesuffix(".part")).suffix.lower()
+    if ending == ".json":
+        first, last = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()[:1], end.rstrip()[-1:]
+        return "" if (first, last) in {(b"[", b"]"), (b"{", b"}")} else "it isn't a list of records"
+    if ending in {".zip", ".xlsx"}:
+        return "" if beginning[:2] == b"PK" and b"PK\x05\x06" in end else "it isn't a ZIP"
+    return ""
+
+
 def sha256_of(file: BinaryIO) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
     digest = hashlib.sha256()
@@ -892,8 +910,9 @@ class Download:
         size = size_here(self.part)
         if self.plan is not None and (size != self.plan.size or self._left()):
             return f"{size} bytes came of {self.plan.size}"
-        if not self.how.verify:
-            return ""
+        fault = fault_of_ends(self.part)
+        if fault or not self.how.verify:
+            return fault
         self.how.progress.check(self.item.name)
         if self.item.size not in {None, size}:
             return f"it has {size} bytes, not the {self.item.size} that the server states"

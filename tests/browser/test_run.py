@@ -31,7 +31,7 @@ def test_from_the_list_of_runs_to_the_records(page: Page) -> None:
     page.goto("/collections/101/download")
     page.get_by_role("link", name="Run 88", exact=True).click()
     expect(page.get_by_role("heading", name="Run 88")).to_be_visible()
-    expect(page.get_by_text("250 of 250", exact=True)).to_be_visible()
+    expect(page.get_by_text("The first 100 of 250 records")).to_be_visible()
     assert rows(page) == 100
 
 
