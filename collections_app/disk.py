@@ -34,7 +34,7 @@ FULL = 1024**2
 WARN_EVERY_SECONDS = 3600
 LOOK_EVERY_SECONDS = 60
 
-PROBLEM = "The disk is full. Nothing can be stored until the operator makes room."
+PROBLEM = "The disk is full. Nothing can be saved until an operator frees up space."
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _POSTGRESQL_DISK_FULL = "53100"
@@ -70,7 +70,7 @@ def best_effort(what: str) -> Iterator[None]:
             yield
     except DatabaseError as error:
         forget_failure()
-        logger.warning("Can't note %s: %s", what, error)
+        logger.warning("Can't record %s: %s", what, error)
 
 
 # --- errors of the database ---------------------------------------------------------------------
@@ -138,7 +138,7 @@ def warning() -> str:
     if left >= LOW:
         return ""
     size = filesizeformat(left).replace("\xa0", " ")
-    return f"Low disk space: {size} free in the {folder} folder. Make room before the disk is full."
+    return f"Low disk space: {size} free in the {folder} folder. Free up space before the disk is full."
 
 
 def watch() -> None:

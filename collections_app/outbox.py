@@ -85,14 +85,14 @@ def _claim(mail: OutgoingMail) -> bool:
 
 def _handle(mail: OutgoingMail, compose: Callable[[Data], EmailMessage | None]) -> None:
     if mail.expires_at <= database.now():
-        _give_up(mail, "it has expired")
+        _give_up(mail, "expired")
         return
     try:
         message = compose(json.loads(encryption.decrypt(mail.encrypted_data)))
         if message:
             message.send()
     except encryption.SecretUnreadable:
-        _give_up(mail, "no encryption key reads it")
+        _give_up(mail, "no encryption key can decrypt it")
     except OSError as error:
         _retry(mail, error)
     else:

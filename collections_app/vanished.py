@@ -29,6 +29,6 @@ def tried_again(answer: Callable[[], T], prepare: Callable[[], object] = lambda:
     except Exception as error:
         if not is_vanished(error):
             raise
-        logger.warning("A row vanished during a request, which is tried again: %r", error)
+        logger.warning("A row was deleted during a request; retrying: %r", error)
     prepare()
     return answer()

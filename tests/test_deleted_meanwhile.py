@@ -206,7 +206,7 @@ def test_what_fails_again_is_a_mistake_of_ours(caplog: pytest.LogCaptureFixture)
     with pytest.raises(IntegrityError):
         tried_again(mistaken)
     assert len(tries) == 2
-    assert "tried again: IntegrityError" in caplog.text
+    assert "retrying: IntegrityError" in caplog.text
 
 
 def test_other_errors_are_not_tried_again() -> None:

@@ -168,7 +168,7 @@ class TestFlattening:
 
     def test_names_that_are_too_long_together(self) -> None:
         record = {"x" * 10_000: {str(number): 1 for number in range(101)}}
-        with pytest.raises(TooWide, match=r"have more than 1,000,000 characters. Choose the columns"):
+        with pytest.raises(TooWide, match=r"total more than 1,000,000 characters. Choose the columns"):
             Columns().look_at([flat(record)])
 
 

@@ -233,7 +233,7 @@ def room(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callab
             thread.join(timeout=10)
 
 
-SAID = "Low disk space: 512.0 MB free in the data folder. Make room before the disk is full."
+SAID = "Low disk space: 512.0 MB free in the data folder. Free up space before the disk is full."
 
 
 def test_readiness_names_low_space_while_all_still_works(client: Client, room: Callable[[int], None]) -> None:

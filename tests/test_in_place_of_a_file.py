@@ -271,7 +271,7 @@ def test_a_wrong_end_is_not_handed_out(
             got.writelines(iter(lambda stream=stream: stream.read(10_000), b""))
         assert content[start:].startswith(got.getvalue())
         assert 0 < len(got.getvalue()) < found.size - start - 60_000
-        assert "has no end" in caplog.messages[-1]
+        assert "the account sent a damaged " in caplog.messages[-1]
     assert [problem for problem in mirror(run) if problem.startswith(name)]
     assert not named(run, name).key
 

@@ -304,11 +304,11 @@ class TestTheZip:
             (lambda pages: zip_of(pages)[:-5], "The ZIP is damaged (File is not a zip file)."),
             (
                 lambda pages: b"rubbish" + zip_of(pages),
-                "The account sent something that is not a ZIP in its place.",
+                "The account sent something that is not a ZIP in place of this file.",
             ),
             (
                 lambda pages: zip_of(pages) + b"rubbish",
-                "The account sent a ZIP that has no end in its place.",
+                "The account sent a damaged ZIP in place of this file.",
             ),
             (lambda pages: pages[PAGE_1], "The ZIP is damaged (File is not a zip file)."),
             (lambda pages: zip_of({}), "The ZIP doesn't hold the pages of the run."),

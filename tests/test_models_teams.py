@@ -199,7 +199,7 @@ class TestApiKeys:
             key.note_use()
         assert ApiKey.objects.recognise(text) == key
         (line,) = caplog.messages
-        assert line.startswith(f"Can't note the use of key {key.prefix}: ")
+        assert line.startswith(f"Can't record the use of key {key.prefix}: ")
 
     def test_no_two_are_alike(self, bob: User) -> None:
         membership = bob.memberships.get()

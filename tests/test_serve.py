@@ -334,7 +334,7 @@ class TestARealProcess:
                 assert listed.status_code == 200, log.read_text()
                 runs = [run for run in listed.json()["data"] if run["is_download_generated"]]
                 assert requests.get(runs[0]["download_links"]["pages"][0], headers=headers).status_code == 200
-        assert log.read_text().count("Can't note the use of key ") == 4
+        assert log.read_text().count("Can't record the use of key ") == 4
         assert "Traceback" not in log.read_text()
 
 

@@ -161,9 +161,9 @@ def test_a_copy_that_is_no_page_is_found_and_copied_again(copied: Run, content: 
     keep_instead(named(copied, PAGE_2), content)
     (problem,) = Verifier(copied).verify()
     assert problem.startswith(
-        f"{PAGE_2}: In its place the account sent something that is not a list of records (line 1, column "
+        f"{PAGE_2}: The account sent something that is not a list of records (line 1, column "
     )
-    assert problem.endswith("It is copied again while “Keep results here” is on, or by the command `mirror`.")
+    assert problem.endswith("“Keep results here” is on. Otherwise, run `mirror`.")
     assert not Run.objects.get(pk=copied.pk).is_kept
     files = files_of(copied)
     assert again(copied, files).is_kept
@@ -195,7 +195,7 @@ def test_the_zip_of_a_page_that_is_replaced_is_copied_again(copied: Run) -> None
 def test_a_copy_that_is_no_zip_is_found_and_copied_again(copied: Run, content: bytes) -> None:
     keep_instead(named(copied, ZIP), content)
     (problem,) = Verifier(copied).verify()
-    assert problem.startswith(f"{ZIP}: In its place the account sent ")
+    assert problem.startswith(f"{ZIP}: The account sent ")
     files = files_of(copied)
     assert again(copied, files).is_kept
     assert (files.opened, kept(copied)) == ([ZIP], files.contents)
@@ -211,7 +211,7 @@ def test_a_copy_that_is_not_as_it_was_is_copied_again(
 ) -> None:
     damage(named(copied, PAGE_2))
     (problem,) = Verifier(copied).verify()
-    assert "It is copied again" in problem
+    assert "It is replaced automatically" in problem
     assert "backup" not in problem
     files = files_of(copied)
     assert again(copied, files).is_kept
@@ -226,7 +226,7 @@ def test_a_category_list_is_copied_again_and_its_csv_made_again(crawlers: Team) 
     before = kept(run)
     keep_instead(named(run, "category_asins.json"), b'{"code": 200, "asins": [{}], "status": 1}')
     (problem,) = Verifier(run).verify()
-    assert problem.startswith("category_asins.json: In its place the account sent something that is not a")
+    assert problem.startswith("category_asins.json: The account sent something that is not a")
     assert again(run, files).is_kept
     assert kept(run) == before
 

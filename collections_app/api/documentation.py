@@ -17,8 +17,8 @@ TITLE = "Results API"
 DESCRIPTION = f"""Fetch the results of a collection's runs from a script, in two steps: list the runs with
 their download links, then fetch a file from its link.
 
-Every call carries an API key in the header `{HEADER}`, or as `Authorization: Bearer KEY`. Make one on your
-profile page."""
+Send your API key with every call, in the header `{HEADER}` or as `Authorization: Bearer KEY`. Create a key on
+your profile page."""
 
 # How Swagger UI shows it. Deep links would put a link into a button, which keyboards can't reach.
 SWAGGER: dict[str, Any] = {
@@ -76,10 +76,10 @@ class RunObject(_Exact):
     )
     download_links: DownloadLinks
     total_exacted_result: int | None = Field(
-        description="How many records were scraped; null where the account doesn't say."
+        description="Number of records scraped; null if the account doesn't report it."
     )
     total_results: int | None = Field(
-        description="How many records were asked for; null where the account doesn't say."
+        description="Number of records requested; null if the account doesn't report it."
     )
     created_at: str = Field(json_schema_extra={"format": "date-time"})
     updated_at: str = Field(json_schema_extra={"format": "date-time"})
@@ -97,8 +97,8 @@ class Making(_Exact):
     """How far a file is that is being made."""
 
     state: Literal["queued", "running"]
-    done: int = Field(description="How many records are done.")
-    total: int | None = Field(description="Of how many; null where that isn't known.")
+    done: int = Field(description="Number of records done.")
+    total: int | None = Field(description="Total number of records; null if it isn't known.")
 
 
 class NotYet(_Exact):
@@ -166,8 +166,8 @@ LIST_RUN_RESULTS: dict[str, Any] = {
         "The HTTP status is always 200. How the call went is the `code` in the answer: 200, 400 (something "
         "is wrong with the body), 401 (no valid API key), 403 (not your collection), 405 (not called by "
         "POST), 413 (a body over 64 KiB), 500 (our fault), 503 (we are not ready just now), 502 or 504 "
-        "(the runs are those of an account at MultiCartAPI, which doesn't answer or is slow to). It is 503 "
-        "as well if that account receives too many requests; then `Retry-After` has the seconds to wait."
+        "(the runs are those of an account at MultiCartAPI, which doesn't answer or is slow to). A 503 "
+        "with `Retry-After` means that this account is receiving too many requests; wait that many seconds."
     ),
     "response": {200: Runs | Failure},
     "openapi_extra": {

@@ -105,7 +105,7 @@ def _refusal(error: Exception) -> Refused:  # a line for each kind
 def _broken(error: Exception) -> Refused:
     """Return what is said of an error that is nobody's refusal, and log it."""
     if disk.is_full(error):
-        logger.warning("The API can't do this: the disk is full.")
+        logger.warning("Can't handle an API call: the disk is full.")
         return Refused(503, disk.PROBLEM, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     logger.error("The API failed", exc_info=error)
     if isinstance(error, OperationalError):

@@ -55,7 +55,7 @@ def flat(record: Record) -> Flat:
     return values
 
 
-_TOO_DEEP = "A record of this run is nested too deeply for a table. Export JSON Lines."
+_TOO_DEEP = "A record in this run is nested too deeply for a table. Export JSON Lines instead."
 # In the places of one record: a thousand values within a hundred objects.
 _MOST_KEYS_OF_PLACES = 100_000
 

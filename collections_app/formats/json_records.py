@@ -221,7 +221,7 @@ def _wrapped_batches(text: "_Text") -> Iterator[list[Any]]:
         found = True
         yield from _batches(text)
     if envelope_keys == ENVELOPE_KEYS:
-        text.fail('Expected a list, not an answer of the API, with "code" and "status"')
+        text.fail('Expected a list, not an API response with "code" and "status"')
     if not found:
         text.fail(f'Expected a list, or an object with the list in it: {{"{WRAPPER}": [...]}}')
 

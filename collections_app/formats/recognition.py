@@ -84,7 +84,7 @@ class RecordList:
         """Check that the last bytes close the list. Raises NotRecognized."""
         last = data.rstrip(_BLANKS)[-1:]
         if last and last not in self._closing:
-            raise NotRecognized("a list of records that has no end")
+            raise NotRecognized("a damaged list of records")
 
 
 class Zip:
@@ -114,7 +114,7 @@ class Zip:
                 return
             at = data.rfind(_DIRECTORY_END, 0, at)
         if len(data) >= ENDING:
-            raise NotRecognized("a ZIP that has no end")
+            raise NotRecognized("a damaged ZIP")
 
 
 def _content(data: bytes) -> bytes:

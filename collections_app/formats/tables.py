@@ -26,15 +26,13 @@ def check_columns(columns: int, characters: int) -> None:
     if columns > MOST_COLUMNS:
         raise TooWide(f"This run has more than {MOST_COLUMNS:,} columns. {_INSTEAD}")
     if characters > LONGEST_NAMES:
-        raise TooWide(
-            f"The names of this run's columns have more than {LONGEST_NAMES:,} characters. {_INSTEAD}"
-        )
+        raise TooWide(f"This run's column names total more than {LONGEST_NAMES:,} characters. {_INSTEAD}")
 
 
 def check_cells(columns: int, rows: int) -> None:
     """Raise NotPossible where a table would have too many cells."""
     if columns * rows > MOST_CELLS:
-        raise NotPossible(f"This table has more than {MOST_CELLS:,} cells. {_INSTEAD}")
+        raise NotPossible(f"This table would have more than {MOST_CELLS:,} cells. {_INSTEAD}")
 
 
 class UnknownColumn(NotPossible):

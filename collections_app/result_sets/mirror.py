@@ -197,7 +197,7 @@ class _Mirror:
         except NotRecognized as problem:
             # Where it came short, that is what is wrong with it.
             coming.finish()
-            raise NotTheSame(f"The account sent {problem} in its place.") from None
+            raise NotTheSame(f"The account sent {problem} in place of this file.") from None
 
     def _made_csv(self) -> tuple[NewFile, int | None]:
         full_list = next(file for file in self._files if file.kind == FileKind.CATEGORY_LIST)
@@ -298,7 +298,7 @@ def _check_ends(stored: IO[bytes], size: int) -> None:
     try:
         Zip().check_ends(beginning, stored.read())
     except NotRecognized as problem:
-        raise NotTheSame(f"The account sent {problem} in its place.") from None
+        raise NotTheSame(f"The account sent {problem} in place of this file.") from None
 
 
 def _check_names(members: list[zipfile.ZipInfo], pages: Iterable[str]) -> None:

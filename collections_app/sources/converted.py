@@ -49,7 +49,7 @@ class CategoryCsvBody:
             self._log(f"the list is damaged: {error}")
             raise SourceUnavailable("The list at the account is damaged; no CSV can be made of it.") from None
         except ClientLeft:
-            raise SourceUnavailable("The client left.") from None
+            raise SourceUnavailable("The client disconnected.") from None
         except NotMade:
             raise SourceUnavailable("The CSV could not be made a moment ago. Try again.") from None
         except ConnectionError as error:

@@ -41,7 +41,7 @@ SLOW_SECONDS = 600.0
 LEAST_SPEED = 1024  # bytes per second
 MOST_BYTES = 64 * 1024**3
 LOOK_SECONDS = 2.0  # between two checks that the client is still connected
-TOO_LARGE = "This file is larger than 64 GiB, the limit. Download it from the account itself."
+TOO_LARGE = "This file exceeds the 64 GiB limit. Download it directly from the account."
 USER_AGENT = "scrape-results-dashboard"
 MAX_JSON_BYTES = 8 * 1024 * 1024
 
@@ -336,7 +336,7 @@ class BodyStream(io.RawIOBase):
         try:
             return bytes(self._answer.raw.read1(size, decode_content=False))
         except ClientLeft:
-            raise BrokenOff("The client left.") from None
+            raise BrokenOff("The client disconnected.") from None
         except (SourceUnavailable, HTTPError, http.client.HTTPException, OSError) as error:
             self._break_off(type(error).__name__)
 

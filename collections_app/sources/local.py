@@ -22,7 +22,7 @@ from collections_app.sources.base import (
 
 logger = logging.getLogger(__name__)
 
-COPIED_AGAIN = "It is copied again while “Keep results here” is on, or by the command `mirror`."
+COPIED_AGAIN = "It is replaced automatically while “Keep results here” is on. Otherwise, run `mirror`."
 
 _TRIED = b"ready"
 

@@ -95,5 +95,5 @@ def _of_doubtful(moments: Sequence[datetime]) -> list[str]:
     when = f"{newest:%H:%M:%S UTC on} {newest.day} {newest:%B %Y}"
     if others := len(moments) - 1:
         when += f" and at {others} other time{'s' * (others > 1)}"
-    problem = "MultiCartAPI lists too many runs of the same time, or changes their order."
+    problem = "MultiCartAPI lists too many runs with the same creation time, or changes their order."
     return [f"Some runs created at {when} may be missing: {problem}"]

@@ -600,7 +600,7 @@ def _told_to_the_operator(question: str, place: str) -> Iterator[None]:
     try:
         yield
     except ClientLeft:
-        raise SourceUnavailable("The client left.") from None
+        raise SourceUnavailable("The client disconnected.") from None
     except (ResultNotFound, SourceUnavailable) as problem:
         cause = type(problem.__context__).__name__ if problem.__context__ else None
         logger.warning("upstream %s failed: %s problem=%s cause=%s", question, place, problem, cause)

@@ -100,7 +100,7 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 def disk_full(request: HttpRequest) -> HttpResponse:
     """503: nothing can be stored."""
-    logger.warning("A request can't be done: the disk is full.")
+    logger.warning("Can't handle a request: the disk is full.")
     page = render(request, "disk_full.html", {"reason": disk.PROBLEM}, status=503)
     page["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return page

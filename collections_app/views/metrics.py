@@ -61,7 +61,9 @@ class FreeSpace(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Look at the disks. One that doesn't answer in time has no figure."""
-        family = GaugeMetricFamily("results_free_bytes", "Free space of a folder's disk.", labels=["folder"])
+        family = GaugeMetricFamily(
+            "results_free_bytes", "Free space on the disk of a folder.", labels=["folder"]
+        )
         with suppress(StillWorking):
             for folder, left in _background.done_within(READY_WITHIN_SECONDS, "space", disk.free).items():
                 family.add_metric([folder], left)

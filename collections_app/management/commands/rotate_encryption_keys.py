@@ -15,15 +15,14 @@ from collections_app.models import Account, OutgoingMail, Team
 
 
 class Command(BaseCommand):
-    """Encrypts every account's key and all waiting mail with a new key."""
+    """Re-encrypts every account's key and all queued mail with a new key."""
 
     help = (
-        "Encrypt the API keys of all accounts and the mail that waits with a new encryption key. Without "
-        "ENCRYPTION_KEYS the new key is made in the data folder, and the old ones are dropped there once "
-        "nothing needs them. "
-        "With ENCRYPTION_KEYS everything is encrypted with the first of them: put the new one in front, "
-        "restart the site, run this, then remove the others. The site may go on working meanwhile. "
-        "Where this was interrupted, run it again."
+        "Re-encrypt the API keys of all accounts and all queued mail with a new encryption key. Without "
+        "ENCRYPTION_KEYS, the new key is created in the data folder, and old keys are removed from there "
+        "once nothing needs them. With ENCRYPTION_KEYS, everything is encrypted with the first of them: put "
+        "the new one in front, restart the site, run this, then remove the others. The site can keep "
+        "running. If the command is interrupted, run it again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

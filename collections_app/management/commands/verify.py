@@ -25,11 +25,10 @@ class Command(BaseCommand):
     """Reads files again, and says which are not what they should be."""
 
     help = (
-        "Read the files of completed runs again and compare them with the SHA-256 that they were written "
-        "with. Copies of an account's files are also checked to be lists of records and ZIPs; mirror copies "
-        "damaged ones again. Of files that are at an account alone, only the beginning is read. Names each "
-        "file that is damaged or missing, and what to do. The exit code is 0 where everything is whole, and "
-        "1 where not."
+        "Read the files of completed runs and compare them with the SHA-256 recorded when they were written. "
+        "Copies of an account's files must also be valid lists of records or ZIPs; run mirror to replace "
+        "damaged copies. For files that are only at an account, read just the beginning. Name each damaged "
+        "or missing file and what to do about it. Exit with 0 if all files are intact, or with 1 if not."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

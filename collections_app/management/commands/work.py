@@ -22,10 +22,10 @@ class Command(BaseCommand):
     """Works until it is ended."""
 
     help = (
-        "Work in the background until ended: make the large exports that somebody asked for, send mail, list "
-        "the runs of connected collections every few minutes, copy the results that are to be kept here, and "
-        "fail runs whose writer was killed. The site does this by itself; call it where the site is served "
-        "in another way. Several at once do no harm, and it can be ended at any moment."
+        "Do the site's background work until stopped: make large exports, send mail, list the runs of "
+        "connected collections every few minutes, copy results that are to be kept here, and fail runs whose "
+        "writer was killed. The site does this automatically; run this command if you don't start it with "
+        "serve. You can run several workers at once and stop them at any time."
     )
 
     # They are made below, as they ask other machines, and not again for the site's own worker.
