@@ -11,9 +11,9 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
-# Python compiles a module when it is first imported; pip would compile all of them, which takes longer than the rest.
+# Python compiles each module on first import. pip would compile all of them, which takes longer than the installation.
 INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-compile --no-deps --require-hashes
-# Keep what is compiled, whatever the environment says: each process would compile it again.
+# Keep compiled modules, whatever the environment says. Otherwise each process would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run serve test test-scaled-out bench lint format lock screenshot lighthouse

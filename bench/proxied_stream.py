@@ -96,7 +96,7 @@ def run_origin(folder: Path, mebibytes: int) -> Iterator[Server]:
 
 
 def _make_page(path: Path, mebibytes: int) -> None:
-    """Write a file that begins and ends as a page does, which is all that is looked at."""
+    """Write a file that begins and ends like a page; nothing else is checked."""
     make_file(path, mebibytes)
     with path.open("r+b") as file:
         file.write(b"[" + b'{"asin": "B000000001", "title": "Laptop"},' * 2048)

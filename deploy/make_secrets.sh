@@ -11,7 +11,7 @@ if [ -e "$folder/app.env" ]; then
   exit
 fi
 
-random() { # prints a number of random characters from a set, or fails
+random() { # prints $2 random characters from the set $1, or fails
   chosen=$(head -c 8192 /dev/urandom | LC_ALL=C tr -dc "$1" | head -c "$2")
   [ "${#chosen}" -eq "$2" ] && printf %s "$chosen"
 }
