@@ -20,7 +20,7 @@ from collections_app.models import Membership, Role, User
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is not typed
-    """Closes sign-up, and slows down guessing."""
+    """Disable sign-up and slow down password guessing."""
 
     error_messages: ClassVar = DefaultAccountAdapter.error_messages | {
         "email_password_mismatch": "Wrong email address or password. Try again, or reset your password."
@@ -31,17 +31,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         return False
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the client's address; one of IPv4 in its own form, also where we listen on IPv6."""
-        # As IPv6 they all begin with the same 64 bits, by which attempts are counted.
+        """Return the client's address. IPv4-mapped IPv6 addresses become IPv4 addresses."""
+        # All mapped addresses share the first 64 bits, and IPv6 attempts are counted by these.
         found = ip_address(super().get_client_ip(request))
         return str(getattr(found, "ipv4_mapped", None) or found)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count the attempt; allauth uncounts it once the password turns out to be right."""
+        """Count the attempt. allauth takes it back if the password is correct."""
         self._login_failed_rl_usage = attempts.begin(request, credentials["email"])
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Sign the user in, and recognize the browser from then on."""
+        """Sign the user in and remember the browser."""
         super().login(request, user)
         devices.note_sign_in(request, user)
 
@@ -49,7 +49,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         """Set the password, and save nothing else: the account may have been closed since it was read."""
         user.set_password(password)
         user.save(update_fields=["password"])
-        # Cookies from before have ended by this. A link that came by mail proves as much as a password.
+        # Changing the password invalidated all device cookies. An emailed link proves as much as a password.
         devices.note_sign_in(self.request, user)
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
@@ -88,22 +88,22 @@ _tokens = PasswordLinkTokens()
 
 
 def password_path(user: User) -> str:
-    """Return the path of a page that sets the user's password, once; PasswordLinkTokens says what ends it."""
+    """Return the path of a page that sets the user's password once. See PasswordLinkTokens for its expiry."""
     user_id, token = user_pk_to_url_str(user), _tokens.make_token(user)
     return reverse("account_reset_password_from_key", kwargs={"uidb36": user_id, "key": token})
 
 
 def queue_password_link(email: str, *, link: str = "", site: str = "") -> bool:
-    """Queue a mail with a password link; return whether it was queued, which needs a mail server.
+    """Queue an email with a password link. Return False if there is no mail server.
 
-    Without a link, the worker makes one below the site's address if the e-mail address has an account.
+    Without a link, the worker creates one from the site's address if the email address has an account.
     """
     lasts = timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
     return outbox.queue({"email": email, "link": link, "site": site}, lasts=lasts)
 
 
 def compose_mail(data: outbox.Data) -> EmailMessage | None:
-    """Return the mail with the password link; None if the account doesn't exist or is closed."""
+    """Return the email with the password link, or None if the account doesn't exist or is inactive."""
     user = User.objects.filter(email=data["email"], is_active=True).first()
     if user is None:
         return None

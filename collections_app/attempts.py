@@ -1,4 +1,4 @@
-"""How often somebody may fail to sign in. Whether the account exists makes no difference."""
+"""Limits for failed sign-ins. They are the same whether or not the account exists."""
 
 import math
 import time
@@ -15,23 +15,23 @@ from django.utils.timesince import timeuntil
 from collections_app import devices
 from collections_app.models import User
 
-# Attempts that didn't succeed, in allauth's notation.
+# Limits for failed attempts, in allauth's notation.
 _RATES = {
-    # A browser that has signed in to the account before has a count of its own, and no other.
+    # The only limit for a browser that has signed in to the account before.
     "device": "5/5m/key",
     "address": "10/m/ip",
     "address_and_account": "5/5m/key,20/d/key",
-    # All addresses together: at least ten have to guess before one that didn't is refused.
+    # All addresses together. It takes at least ten of them to lock out another one.
     "account": "200/h/key",
 }
 
 
 class Attempt(RateLimitUsage):  # type: ignore[misc]  # allauth is not typed
-    """An attempt that was counted, each limit by some statements: one transaction is ten times as fast."""
+    """A counted attempt. Each limit takes several statements, and one transaction is ten times as fast."""
 
     @transaction.atomic
     def rollback(self) -> None:
-        """Uncount it."""
+        """Take the attempt back."""
         super().rollback()
 
 
@@ -39,7 +39,7 @@ class Attempt(RateLimitUsage):  # type: ignore[misc]  # allauth is not typed
 def begin(request: HttpRequest, email: str) -> Attempt:
     """Count an attempt to sign in.
 
-    Raises ValidationError for one attempt too many, which isn't counted.
+    Raises ValidationError, and doesn't count the attempt, if a limit is exceeded.
     """
     attempt = Attempt([])
     for action, key in _keys(request, email).items():
@@ -51,7 +51,7 @@ def begin(request: HttpRequest, email: str) -> Attempt:
 
 
 def _keys(request: HttpRequest, email: str) -> dict[str, str]:
-    """Return which limits apply, and whom each of them counts."""
+    """Return the limits that apply, each with the key to count by."""
     account = User.objects.normalize_email(email)
     device = devices.recognize(request, account)
     if device:
@@ -61,7 +61,7 @@ def _keys(request: HttpRequest, email: str) -> dict[str, str]:
 
 
 def _free_at(request: HttpRequest, action: str, key: str) -> float:
-    """Return when the next attempt will be allowed, in seconds since 1970."""
+    """Return when the next attempt is allowed, in seconds since 1970."""
     free_at = time.time()
     for rate in ratelimit.get_rates(app=__name__, action=action, config=_RATES):
         counted = cache.get(ratelimit.get_cache_key(request, app=__name__, action=action, rate=rate, key=key))

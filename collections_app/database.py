@@ -178,14 +178,14 @@ NEWER = (
 
 
 def is_newer(loader: MigrationLoader) -> bool:
-    """Whether the database has migrations of this app that this version doesn't know."""
+    """Return whether the database has migrations of this app that this version doesn't have."""
     applied = {key for key in loader.applied_migrations if key[0] == _APP}
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     return bool(applied - loader.disk_migrations.keys() - replaced)
 
 
 def check_version(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Return an error for a database of a newer version: a system check."""
+    """Report a database that is newer than this version. This is a system check."""
     newer = (alias for alias in databases or () if is_newer(MigrationLoader(connections[alias])))
     return [Error(NEWER, id="collections_app.E003") for _ in newer]
 

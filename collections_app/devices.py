@@ -1,7 +1,7 @@
-"""Browsers that somebody has signed in with before, recognized by a signed cookie.
+"""Recognize browsers that have signed in before, by a signed cookie.
 
-Guessing a password elsewhere locks none of them out (OWASP calls this "device cookies"). A cookie belongs to
-one account, ends when the account's password changes, and stays when its owner signs out.
+Password guessing from elsewhere doesn't lock them out. OWASP calls this "device cookies". A cookie belongs to
+one account. It is valid until the account's password changes, even if the owner signs out.
 """
 
 import secrets
@@ -20,7 +20,7 @@ _KEPT_FOR = timedelta(days=365)
 
 
 def recognize(request: HttpRequest, email: str) -> str:
-    """Return the id of the browser if it has signed in to this account before, else ""."""
+    """Return the browser's id if it has signed in to this account before, else ""."""
     email = User.objects.normalize_email(email)
     cookie = request.COOKIES.get(_cookie_name(email))
     user = User.objects.filter(email=email).first() if cookie else None
@@ -33,12 +33,12 @@ def recognize(request: HttpRequest, email: str) -> str:
 
 
 def note_sign_in(request: HttpRequest, user: User) -> None:
-    """Note that whoever sends this request has proved to be the user."""
+    """Note that the sender of this request has proved to be the user."""
     request.proved_user = user  # type: ignore[attr-defined]  # read in remember()
 
 
 def remember(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Give the browser a cookie if note_sign_in() was called for the request."""
+    """Set a cookie if note_sign_in() was called for the request."""
     user: User | None = getattr(request, "proved_user", None)
     if user:
         response.set_cookie(
@@ -53,7 +53,7 @@ def remember(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def _cookie_name(email: str) -> str:
-    # Finding it needs no database, so an unknown address takes no other time than a known one.
+    # The name doesn't depend on the database, so unknown addresses take as long as known ones.
     return f"device_{salted_hmac('known device', email).hexdigest()[:16]}"
 
 

@@ -1,7 +1,8 @@
-"""How much room is left, and what happens when there is none.
+"""Free disk space, and what happens when it runs out.
 
-A write that fails for want of space raises DiskFull, on SQLite and PostgreSQL alike, or an OSError. People
-and scripts are told so with a 503. What can be answered without the write is answered: see best_effort().
+If there is no space for a write, the database raises DiskFull, on both SQLite and PostgreSQL, and a file
+raises OSError. People and scripts get a 503. Requests that can do without the write still work: see
+best_effort().
 """
 
 import errno
@@ -24,13 +25,13 @@ from django.template.defaultfilters import filesizeformat
 
 logger = logging.getLogger(__name__)
 
-# All in bytes. With less than this free, operators are warned.
+# Sizes are in bytes. Below this much free space, operators are warned.
 LOW = 1024**3
-# What is copied or made without being asked for leaves this much to everything else.
+# Copies and exports leave this much space to everything else.
 RESERVE = 256 * 1024**2
-# With less than this free nothing can be stored: SQLite needs a few pages to write even one row.
+# Below this, nothing can be stored: SQLite needs a few pages to write even one row.
 FULL = 1024**2
-# While the room is low, the log says so again after this time.
+# How often the log repeats the warning while space is low.
 WARN_EVERY_SECONDS = 3600
 LOOK_EVERY_SECONDS = 60
 
@@ -39,7 +40,7 @@ PROBLEM = "The disk is full. Nothing can be saved until an operator frees up spa
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _POSTGRESQL_DISK_FULL = "53100"
 
-# Whether a write of this request failed, and nobody has dealt with it.
+# Whether a write of this request failed and hasn't been handled.
 _has_failed: ContextVar[bool] = ContextVar("disk_has_failed", default=False)
 
 
@@ -48,23 +49,23 @@ class DiskFull(OperationalError):
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether something failed because a disk is full."""
+    """Return whether the error means that a disk is full."""
     return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _NO_SPACE)
 
 
 def has_failed() -> bool:
-    """Whether a write of this request failed for want of space, also where the error was swallowed."""
+    """Return whether a write of this request failed for lack of space, even if the error was swallowed."""
     return _has_failed.get()
 
 
 def forget_failure() -> None:
-    """Note that a failed write has been dealt with, or that a new request begins."""
+    """Note that a failed write has been handled, or that a new request begins."""
     _has_failed.set(False)
 
 
 @contextmanager
 def best_effort(what: str) -> Iterator[None]:
-    """Note something that the answer doesn't depend on; go on where the database can't be written to."""
+    """Allow writes to fail if the response doesn't depend on them."""
     try:
         with transaction.atomic():
             yield
@@ -73,11 +74,11 @@ def best_effort(what: str) -> Iterator[None]:
         logger.warning("Can't record %s: %s", what, error)
 
 
-# --- errors of the database ---------------------------------------------------------------------
+# --- database errors ----------------------------------------------------------------------------
 
 
 def name_errors(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Have a connection raise DiskFull: a receiver of connection_created."""
+    """Make a connection raise DiskFull. This is a receiver of connection_created."""
     connection.wrap_database_errors = _Errors(connection)
 
 
@@ -99,23 +100,23 @@ def _says_full(error: BaseException) -> bool:
     if getattr(error, "sqlstate", None) == _POSTGRESQL_DISK_FULL:
         return True
     code = getattr(error, "sqlite_errorcode", 0)
-    # What SQLite keeps beside the database fails with an I/O error that doesn't name the reason.
+    # SQLite's files next to the database fail with an I/O error that doesn't give the reason.
     is_io_error = code & 0xFF == sqlite3.SQLITE_IOERR
     return code == sqlite3.SQLITE_FULL or (is_io_error and _free_in(settings.DATA_DIR) < FULL)
 
 
-# --- how much is left ---------------------------------------------------------------------------
+# --- free space ---------------------------------------------------------------------------------
 
 
 def free() -> dict[str, int]:
-    """Return how many bytes are free for the data folder, and for the results where they are in a folder."""
+    """Return the free bytes for the data folder, and for the results if they are in a folder."""
     found = {"data": _free_in(settings.DATA_DIR)}
     results = free_space()
     return found if results is None else found | {"results": results}
 
 
 def free_space() -> int | None:
-    """Return how many bytes the results storage has room for; None where it is no disk."""
+    """Return the free bytes of the results storage, or None if it isn't on a disk."""
     try:
         return _free_in(Path(storages["results"].path("")))
     except NotImplementedError:
@@ -123,17 +124,17 @@ def free_space() -> int | None:
 
 
 def _free_in(folder: Path) -> int:
-    # It may be made later.
+    # The folder may not exist yet.
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
 def problem() -> str:
-    """Return PROBLEM where a disk is full, else ""."""
+    """Return PROBLEM if a disk is full, else ""."""
     return PROBLEM if min(free().values()) < FULL else ""
 
 
 def warning() -> str:
-    """Return a sentence for operators where a disk is low on space, else ""."""
+    """Return a warning for operators if a disk is low on space, else ""."""
     folder, left = min(free().items(), key=lambda item: item[1])
     if left >= LOW:
         return ""
@@ -142,7 +143,7 @@ def warning() -> str:
 
 
 def watch() -> None:
-    """Warn in the log while space is low; never returns."""
+    """Log warnings while space is low. Never return."""
     warned_at = NEVER
     while True:
         warned_at = warn(warned_at)
@@ -153,7 +154,7 @@ NEVER = float("-inf")
 
 
 def warn(warned_at: float) -> float:
-    """Warn in the log if space is low and that wasn't said for a while. Returns when it was last said."""
+    """Log a warning if space is low, unless one was logged recently. Return the time of the last warning."""
     text = warning()
     if not text:
         return NEVER

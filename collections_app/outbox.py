@@ -1,7 +1,7 @@
 """The outbox: requests queue mail, and the worker sends it.
 
-So no request waits for a mail server, fails with it, or shows by its duration whether a mail goes out. A mail
-is sent at least once: a worker that is killed after the server accepted a mail leaves it to be sent again.
+Requests don't wait for a mail server or fail with it, and their duration doesn't reveal whether mail is sent.
+A mail is sent at least once: if a worker is killed after the server has accepted it, it is sent again.
 """
 
 import json
@@ -22,22 +22,22 @@ logger = logging.getLogger(__name__)
 
 Data = dict[str, str]
 
-# Longer than it takes to send a mail to a server that is slow at every step (settings.EMAIL_TIMEOUT).
+# Longer than sending takes if the server is slow at every step (settings.EMAIL_TIMEOUT).
 _LEASE = timedelta(minutes=10)
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
-_PERMANENT = 500  # and above: what a mail server answers where trying again is no use
+_PERMANENT = 500  # and above: SMTP codes for permanent failures
 
 
 def queue(data: Data, *, lasts: timedelta) -> bool:
-    """Queue a mail, to be composed from the data and tried for as long as it lasts.
+    """Queue a mail that is composed from the data. Try to send it for as long as it lasts.
 
-    Return whether it was queued; without a mail server nothing is.
+    Return False, and queue nothing, if there is no mail server.
     """
     if not settings.EMAIL_URL:
         return False
     now = database.now()
-    # On SQLite, no rotation of the encryption keys comes between encrypting and writing.
+    # On SQLite, this prevents a key rotation between encrypting and writing.
     with transaction.atomic():
         encrypted = encryption.encrypt(json.dumps(data))
         OutgoingMail.objects.create(encrypted_data=encrypted, due_at=now, expires_at=now + lasts)
@@ -45,14 +45,14 @@ def queue(data: Data, *, lasts: timedelta) -> bool:
 
 
 def has_due() -> bool:
-    """Whether the worker has mail to send now."""
+    """Return whether the worker has mail to send now."""
     return _due().exists()
 
 
 def send_next(compose: Callable[[Data], EmailMessage | None]) -> bool:
-    """Send the mail that has been due longest; return whether there was one.
+    """Send the mail that has been due longest. Return whether there was one.
 
-    `compose` makes the message, or returns None where there is nothing to send any more.
+    `compose` returns the message, or None if it no longer needs to be sent.
     """
     mail = _due().order_by("due_at", "pk").first()
     if mail is None:
@@ -64,7 +64,7 @@ def send_next(compose: Callable[[Data], EmailMessage | None]) -> bool:
 
 def _due() -> QuerySet[OutgoingMail]:
     now = database.now()
-    # One that is due later than the longest pause from now was tried before the clock was put back.
+    # A mail that is due later than the longest pause was tried before the clock was set back.
     due = Q(due_at__lte=now) | Q(due_at__gt=now + _LONGEST_PAUSE)
     if not settings.EMAIL_URL:
         due &= Q(expires_at__lte=now)
@@ -76,7 +76,7 @@ def _mine(mail: OutgoingMail) -> QuerySet[OutgoingMail]:
 
 
 def _claim(mail: OutgoingMail) -> bool:
-    """Take the mail for the length of a lease; return False if another worker was faster."""
+    """Claim the mail for the length of a lease. Return False if another worker was faster."""
     until = database.now() + _LEASE
     taken = _mine(mail).update(due_at=until, tries=F("tries") + 1)
     mail.due_at, mail.tries = until, mail.tries + 1
@@ -114,14 +114,14 @@ def _give_up(mail: OutgoingMail, problem: str) -> None:
 
 
 def _is_permanent(error: OSError) -> bool:
-    """Whether the server says that there is no such mailbox."""
+    """Return whether the server says that the mailbox doesn't exist."""
     return isinstance(error, SMTPRecipientsRefused) and all(
         code >= _PERMANENT for code, _ in error.recipients.values()
     )
 
 
 def _problem(error: OSError) -> str:
-    """Return what went wrong, without the server's own words: they may quote the mail."""
+    """Describe the error without the server's own words, which may quote the mail."""
     if isinstance(error, SMTPException):
         return f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip()
     return error.strerror or type(error).__name__

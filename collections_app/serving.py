@@ -1,4 +1,4 @@
-"""Who is waiting for this thread's answer, so that work for a client that has left can end."""
+"""The client that a thread serves, so that its work can stop when the client disconnects."""
 
 import select
 import socket
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-# The other side has closed its connection. poll() reports errors and POLLHUP in any case.
+# The peer has closed its connection. poll() always reports errors and POLLHUP.
 _HAS_CLOSED = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
 class ClientLeft(Exception):
-    """The client has closed its connection. Nobody reads the answer."""
+    """The client has closed its connection, so nobody will read the response."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ _request: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 @contextmanager
 def serving(client: socket.socket, is_stopping: Callable[[], bool]) -> Iterator[None]:
-    """Note whom this thread serves, and how to tell that its server is stopping."""
+    """Note the client that this thread serves, and how to tell whether the server is stopping."""
     token = _request.set(_Request(client, is_stopping))
     try:
         yield
@@ -35,12 +35,12 @@ def serving(client: socket.socket, is_stopping: Callable[[], bool]) -> Iterator[
 
 
 def has_client() -> bool:
-    """Whether this thread serves a client; those in the background don't."""
+    """Return whether this thread serves a client. Background threads don't."""
     return _request.get() is not None
 
 
 def client_has_left() -> bool:
-    """Whether this thread serves a client that has closed its connection."""
+    """Return whether this thread serves a client that has closed its connection."""
     request = _request.get()
     if request is None:
         return False
@@ -56,6 +56,6 @@ def check_client() -> None:
 
 
 def is_stopping() -> bool:
-    """Whether this thread belongs to a server that is stopping."""
+    """Return whether this thread belongs to a server that is stopping."""
     request = _request.get()
     return request is not None and request.is_stopping()

@@ -1,4 +1,4 @@
-"""Sessions in the database, which can be read while it can't be written to."""
+"""Database sessions that can still be read when the disk is full."""
 
 import logging
 
@@ -11,10 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 class SessionStore(DatabaseSessionStore):
-    """Django's. On a full disk a page is shown all the same; a form is refused by DiskFullPage."""
+    """Django's store, except that pages still work on a full disk. DiskFullPage refuses forms."""
 
-    def save(self, must_create: bool = False) -> None:  # noqa: FBT001, FBT002  # as Django has it
-        """Save the session where there is room."""
+    def save(self, must_create: bool = False) -> None:  # noqa: FBT001, FBT002  # Django's signature
+        """Save the session unless the disk is full."""
         try:
             super().save(must_create)
         except (disk.DiskFull, UpdateError) as error:

@@ -1,7 +1,7 @@
 """Rows that are deleted between two queries of the same request.
 
-A run that a view has found may be gone by the time the view stores something about it. The view knows best
-what to answer then, so it is called once more. A mistake of ours fails the second time as well.
+A run that a view has read may be deleted before the view stores something about it. The view knows how to
+respond to a missing run, so call it again. If the cause is a bug, the view fails again.
 """
 
 import logging
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 def is_vanished(error: Exception) -> bool:
-    """Whether an error may be about a row that has been deleted since it was read."""
-    # save(update_fields=...) raises DatabaseError itself where there is no row to update.
+    """Return whether the cause of an error may be a row that was deleted after it was read."""
+    # save(update_fields=...) raises plain DatabaseError if there is no row to update.
     return isinstance(error, ObjectDoesNotExist | IntegrityError | IndexError) or type(error) is DatabaseError
 
 
 def tried_again(answer: Callable[[], T], prepare: Callable[[], object] = lambda: None) -> T:
-    """Return what `answer` returns; where a row vanished under it, prepare and call it once more."""
+    """Return what `answer` returns. If it fails because a row was deleted, prepare and call it once more."""
     try:
         return answer()
     except Exception as error:

@@ -26,7 +26,7 @@ from collections_app.result_sets.repair import fail_interrupted_runs
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at whether there is something to do: somebody may wait for an export or a mail.
+# How often to look for work. Someone may be waiting for an export or a mail.
 LOOK_EVERY_SECONDS = 2
 # Before a process that ended is started anew.
 REST_SECONDS = 10

@@ -32,7 +32,7 @@ keepalive = 15
 preload_app = True  # what is wrong is said once, not by each worker
 # A worker shows that it is alive by touching a file, which on a slow disk could take too long.
 worker_tmp_dir = processes.MEMORY
-# Where the workers put the figures of /metrics together. Processes of this server find it by the name.
+# The folder where the workers combine the metrics. Other processes of this server find it by this variable.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 _metrics_folder = Path(os.environ.get(_METRICS, ""))

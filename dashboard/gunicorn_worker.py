@@ -55,17 +55,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 listener.close()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """Stop at once.
+        """Stop immediately.
 
-        gunicorn would shut its pool of threads here, and wait for ever if the signal came while this very
-        thread was handing the pool a request.
+        gunicorn would shut down its thread pool here, which deadlocks if the signal arrives while this thread
+        is submitting a request to the pool.
         """
         super(ThreadWorker, self).handle_quit(sig, frame)
 
     def is_parent_alive(self) -> bool:
-        """Whether the server's first process lives. Without it this one stops, and gives up the port.
+        """Return whether the master process is alive. Without it, the worker stops and releases the port.
 
-        By itself gunicorn would keep it until the last connection has ended.
+        gunicorn's own worker would keep the port until the last connection ends.
         """
         self.alive = self.alive and super().is_parent_alive()
         return self.alive

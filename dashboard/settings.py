@@ -92,10 +92,10 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else Non
 IS_BEHIND_A_PROXY = _https or DELIVERY == "nginx"
 # The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if IS_BEHIND_A_PROXY else 0
-# The API refuses plain HTTP instead: after a redirect, a script would go on sending its key unencrypted.
+# The API refuses plain HTTP instead: after a redirect, a script would keep sending its key unencrypted.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^api/"]
 
-# What browsers open by HTTPS alone for a year: the host of PUBLIC_URL, on every port, and more where asked.
+# What browsers must open over HTTPS for a year: the host of PUBLIC_URL on every port, or more.
 HSTS = env.str("HSTS", default="") or "host"
 if HSTS not in {"off", "host", "subdomains", "preload"}:
     raise ImproperlyConfigured(f"HSTS is {HSTS!r}; it must be off, host, subdomains or preload.")
@@ -105,7 +105,7 @@ SECURE_HSTS_PRELOAD = HSTS == "preload"
 
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
-# Browsers accept a name that begins with __Host- from this host alone, and only over HTTPS.
+# Browsers accept names that begin with __Host- only from this host and only over HTTPS.
 _cookie_prefix = "__Host-" if _https else ""
 SESSION_COOKIE_NAME = f"{_cookie_prefix}sessionid"
 CSRF_COOKIE_NAME = f"{_cookie_prefix}csrftoken"
@@ -213,9 +213,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SESSION_ENGINE = "collections_app.sessions"
 
-# The first two are tables, so that all processes share them.
+# The first two are database tables, so all processes share them.
 CACHES = {
-    # Counts attempts to sign in, and nothing else: whoever fills it makes the site forget who guesses.
+    # Only for counting sign-in attempts: filling it would make the site forget who is guessing.
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
@@ -285,8 +285,8 @@ ACCOUNT_FORMS = {"reset_password": "collections_app.views.password_reset.Passwor
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.accounts.PasswordLinkTokens"  # noqa: S105
-# allauth counts HEAD and OPTIONS as well, so it doesn't count here: views/sign_in.py counts POST alone.
-# Failed sign-ins are counted by collections_app/attempts.py.
+# views/sign_in.py applies these limits to POST only; allauth would count HEAD and OPTIONS as well.
+# collections_app/attempts.py counts failed sign-ins.
 ACCOUNT_RATE_LIMITS = {
     "change_password": None,
     "login": None,
@@ -319,7 +319,7 @@ if EMAIL_URL:
     EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_SSL"))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-EMAIL_TIMEOUT = 30  # seconds, at each step of sending a mail
+EMAIL_TIMEOUT = 30  # seconds, for each step of sending a mail
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="") or f"results@{_public.hostname or 'localhost'}"
 
 LANGUAGE_CODE = "en-us"
@@ -327,8 +327,8 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# W005 and W021 ask for HSTS of all subdomains, and for preloading. Only the owner of the domain knows whether
-# each of its hosts speaks HTTPS; HSTS says so.
+# W005 and W021 ask for HSTS on all subdomains and for preloading. Only the owner of the domain knows whether
+# all of its hosts use HTTPS, and sets HSTS accordingly.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 LOGGING = logs.config(for_people=DEBUG or sys.stderr.isatty())

@@ -13,7 +13,7 @@ class QuickCompressor(Compressor):  # type: ignore[misc]
 
     @staticmethod
     def compress_brotli(data: bytes) -> bytes:
-        """Return the data compressed."""
+        """Return the compressed data."""
         return bytes(brotli.compress(data, quality=9))
 
 
@@ -29,12 +29,12 @@ class DigestedStaticFiles(CompressedManifestStaticFilesStorage):  # type: ignore
     )
 
     def create_compressor(self, **options: Any) -> QuickCompressor:
-        """Return what compresses each file once it has its final name."""
+        """Return the compressor for files with their final names."""
         return QuickCompressor(**options)
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """Middleware: serves the static files, but not the list of them, which is for this site alone."""
+    """Serve the static files, but not the manifest, which is only for this site."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -103,7 +103,7 @@ def _refusal(error: Exception) -> Refused:  # a line for each kind
 
 
 def _broken(error: Exception) -> Refused:
-    """Return what is said of an error that is nobody's refusal, and log it."""
+    """Return the response for an unexpected error, and log it."""
     if disk.is_full(error):
         logger.warning("Can't handle an API call: the disk is full.")
         return Refused(503, disk.PROBLEM, {"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -22,7 +22,7 @@ _LISTED = ("pk", "number", "state", "extracted", "total", "created_at", "updated
 
 
 def list_run_results(request: HttpRequest) -> HttpResponse:
-    """Answer with a part of a collection's runs, newest first.
+    """Return part of a collection's runs, newest first.
 
     Raises Refused, PermissionDenied, SourceBusy.
     """
@@ -40,8 +40,8 @@ def list_run_results(request: HttpRequest) -> HttpResponse:
 def _bring(collection: Collection, wanted: int) -> None:
     """Have the newest runs brought up to date, and older ones brought until there are as many as wanted.
 
-    Within twice the time for a list; then the rows that there are must do. Raises Refused and SourceBusy
-    where there are none, and nobody knows whether there should be.
+    Take at most twice the time for a list, then use the rows that exist. Raises Refused and SourceBusy if
+    there are none, and it isn't known whether there should be.
     """
     until = time.monotonic() + 2 * LISTING_DEADLINE.total_seconds()
     source = source_of(collection)

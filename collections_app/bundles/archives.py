@@ -21,8 +21,8 @@ _BLOCK = 1024 * 1024
 def run_archive(run: Run) -> Deliverable:
     """Return the ZIP of all original files of a ready run: the run's own, or one that is put together.
 
-    Raises NotDownloadable where the files are at an account that has no ZIP, and as all_files() and
-    deliverable() do.
+    Raises NotDownloadable if the files are at an account that has no ZIP, and what all_files() and
+    deliverable() raise.
     """
     own = run.files.filter(kind=FileKind.ARCHIVE).first()
     if own is not None:

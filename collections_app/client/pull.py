@@ -456,7 +456,7 @@ def shown(text: str) -> str:
 
 def distinct(items: list[Item]) -> list[Item]:
     """Return the items with names of which no two are the same, also for a disk that knows no capitals."""
-    taken: dict[str, int] = {}  # and the last number that was put before the name
+    taken: dict[str, int] = {}  # the last number put before each name
     result = []
     for item in items:
         name, folded = item.name, unicodedata.normalize("NFC", item.name).casefold()

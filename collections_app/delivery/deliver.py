@@ -93,7 +93,7 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
     else:
         headers["Content-Range"], status = part.content_range(deliverable.size), 206
     headers["Content-Length"] = str(part.length)
-    # A proxy that reads ahead of a slow reader fills its disk, then stops reading; we take that for a stall.
+    # A proxy that buffers for a slow reader fills its disk and then stops reading, which looks like a stall.
     headers["X-Accel-Buffering"] = "no"
     if request.method == "HEAD":
         # Opened as well, so that it answers just as GET would.

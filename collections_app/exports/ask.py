@@ -20,9 +20,9 @@ from collections_app.models.exports import export_digest
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 
-# A request makes what is likely to be quick itself, for so long; then it is left to the background.
+# How long a request makes an export that is likely to be quick. After that, the background makes it.
 _PATIENCE = 3.0  # seconds
-# So many at once in each process: the others are left to the background, and the pages stay quick.
+# How many requests of a process make exports at once. The background makes the others, so pages stay fast.
 _AT_ONCE = threading.BoundedSemaphore(2)
 # How many bytes of records are turned into a format in some 3 seconds at most, on a machine that is busy.
 _QUICK = {
@@ -115,7 +115,7 @@ def ask(run: Run, wish: Wish, *, anew: bool = False) -> Export:
 
 
 def _make_quickly(export: Export) -> None:
-    """Make the export unless that takes too long. Raises TooManyWaiting where it can't wait its turn."""
+    """Make the export unless that takes too long. Raises TooManyWaiting if it can't be queued."""
     run, until = export.run, time.monotonic() + _PATIENCE
     if _AT_ONCE.acquire(blocking=False):
         try:

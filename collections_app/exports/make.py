@@ -1,8 +1,8 @@
 """Makes exports: never two at once of one, and none is seen before it is whole.
 
 Whoever makes one holds its lease, as a writer holds a run's. Killed anywhere, the lease runs out, and the
-next one begins anew; what was written is removed by room.tidy(). Whoever has to stop puts it back into the
-queue.
+next one begins anew; what was written is removed by room.tidy(). A process that has to stop puts the export
+back into the queue.
 """
 
 import logging
@@ -31,11 +31,11 @@ from collections_app.sources import ResultNotFound, SourceUnavailable
 
 logger = logging.getLogger(__name__)
 
-# How often it is noted how far an export is, and looked at whether the disk has room for it.
+# How often the progress of an export is saved, and the free disk space checked.
 _NOTE_AFTER_SECONDS = 1.0
-# Of one export, in bytes.
+# The maximum size of an export.
 MOST_BYTES = 2 * 1024**3
-# So many records are taken at once, so that little is done between two looks at whether to stop.
+# How many records to process between two checks of whether to stop.
 _RECORDS_AT_ONCE = 500
 
 _TOO_LARGE = (
@@ -62,15 +62,15 @@ def _never() -> bool:
 
 
 def make_next(*, must_stop: Callable[[], bool] = _never) -> bool:
-    """Make the export that has waited longest; see make(). Return whether there was one."""
+    """Make the export that has waited longest. Return whether there was one. See make()."""
     waiting = Export.objects.under_way().filter(due()).select_related("run__collection__account").first()
     return waiting is not None and make(waiting, must_stop=must_stop)
 
 
 def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
-    """Make an export that waits for it. Return whether it was left to us; its row says how it went.
+    """Make a queued export. Return whether this process got it; its row has the outcome.
 
-    Once `must_stop` is true, it goes back into the queue unfinished; its `attempt` tells that it was tried.
+    Once `must_stop` returns true, put it back into the queue; its `attempt` shows that it was tried.
     """
     attempt = new_attempt()
     mine = Export.objects.filter(due(), pk=export.pk)
@@ -84,14 +84,14 @@ def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
 
 
 class _Stopped(Exception):
-    """Whoever makes the export has to stop."""
+    """The process has to stop making the export."""
 
 
 class _ExportFile(NewFile):
-    """The file of an export, within its limit."""
+    """The file of an export, limited to MOST_BYTES."""
 
     def write(self, data: bytes) -> int:
-        """Write the bytes; all of them, or it raises."""
+        """Write all of the bytes. Raises NotPossible if the file would be too large."""
         if self.size + len(data) > MOST_BYTES:
             raise NotPossible(_TOO_LARGE)
         return super().write(data)
@@ -110,7 +110,7 @@ class _Making:
         self._is_lost = False
 
     def make(self) -> None:
-        """Make it, and note that it is ready or why it isn't. Raises _Stopped."""
+        """Make the export and record the outcome. Raises _Stopped."""
         try:
             with self._staying_alive():
                 self._make()
@@ -172,7 +172,7 @@ class _Making:
                 self._alive()
 
     def _alive(self) -> None:
-        """Note now and then how far it is. Raises _Stopped, WriterLost, and OSError on a full disk."""
+        """Save the progress at intervals. Raises _Stopped, WriterLost, and OSError on a nearly full disk."""
         if self._must_stop():
             raise _Stopped
         if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:

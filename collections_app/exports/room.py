@@ -56,7 +56,7 @@ def make_room(size: int, *, but: Export) -> None:
 
 
 def check_disks() -> None:
-    """Raise OSError where what is being written, in whatever place, leaves too little room on the disk."""
+    """Raise OSError if too little space is left on any disk that exports are written to."""
     check_room(0)
     if shutil.disk_usage(_workshop()).free < RESERVE:
         raise OSError(errno.ENOSPC, "The disk is nearly full")

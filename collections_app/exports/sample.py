@@ -20,7 +20,7 @@ from collections_app.sources import ResultNotFound, SourceUnavailable, deliverab
 # So much of the first file is read.
 _WINDOW = 128 * 1024
 _MOST_COLUMNS = 500
-# The sizes are those of so many records at most: each may have a key of its own.
+# Limits the records that sizes are estimated from: each record may add columns of its own.
 _MOST_CELLS = 100_000
 # What a file has in any case, in bytes.
 _BASE = {Format.XLSX: 5500, Format.PARQUET: 500}

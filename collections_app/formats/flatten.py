@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 def flat(record: Record) -> Flat:
     """Return a record's values by their places. Objects have become places; lists are as they were.
 
-    Raises TooWide for a record of many values deep within objects, whose places would be far larger than it.
+    Raises TooWide if many deeply nested values would make the places far larger than the record itself.
     """
     if dict not in map(type, record.values()):
         return record  # type: ignore[return-value]  # a key is a place
@@ -56,7 +56,7 @@ def flat(record: Record) -> Flat:
 
 
 _TOO_DEEP = "A record in this run is nested too deeply for a table. Export JSON Lines instead."
-# In the places of one record: a thousand values within a hundred objects.
+# The limit for one record: for example, a thousand values, each nested in a hundred objects.
 _MOST_KEYS_OF_PLACES = 100_000
 
 
@@ -66,7 +66,7 @@ class Columns:
     Where two places would have the same name (`{"a.b": 1}` and `{"a": {"b": 1}}`), or names that differ in
     case alone, which many programs take for the same, the later one gets a number: `a.b (2)`.
 
-    With `chosen` names, only the columns are remembered that decide which places these names stand for.
+    With `chosen` names, remember only the columns that affect which places these names refer to.
     """
 
     def __init__(self, chosen: Iterable[str] = ()) -> None:
@@ -77,7 +77,7 @@ class Columns:
         self._places: dict[str, Place] = {}
         self._characters = 0
         self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}  # the last one that a name was given
+        self._numbers: dict[str, int] = {}  # the last number given to each name
         self._shapes = _Shapes()
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Columns:
         return list(self._names)
 
     def look_at(self, records: Iterable[Flat]) -> None:
-        """Take in the columns of more records. Raises TooWide where there are too many."""
+        """Add the columns of more records. Raises TooWide if there are too many."""
         for record in records:
             shape = tuple(record)
             if self._shapes.is_new(shape):
@@ -107,7 +107,7 @@ class Columns:
         return self._places.get(name)
 
     def _name(self, place: Place) -> None:
-        # A longer name stands in the way of no chosen one.
+        # A longer name can't clash with a chosen one.
         if self._families and _length(place) > self._longest:
             return
         plain = _printed(place if isinstance(place, str) else ".".join(place))
@@ -136,7 +136,7 @@ def _numbered(name: str, number: int) -> str:
 
 
 def _family(folded: str) -> str:
-    """Return a name without the numbers at its end: names of other families never need a number for it."""
+    """Return a name without the numbers at its end. Only names of the same family can clash."""
     end = len(folded)
     while folded.endswith(")", 0, end):
         begin = folded.rfind(" (", 0, end)
@@ -147,14 +147,14 @@ def _family(folded: str) -> str:
 
 
 class _Shapes:
-    """The sets of keys seen lately: most records have one of a few. Bounded by their keys together."""
+    """The sets of keys seen recently. Most records share a few. The total number of keys is limited."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[Place, ...]] = set()
         self._keys = 0
 
     def is_new(self, shape: tuple[Place, ...]) -> bool:
-        """Return whether the shape is not among those remembered; it is from now on."""
+        """Return whether the shape is new, and remember it."""
         if shape in self._seen:
             return False
         self._keys += len(shape)
@@ -165,7 +165,7 @@ class _Shapes:
         return True
 
 
-# Records may all have keys of their own.
+# Every record may have keys of its own.
 _MOST_KEYS = 500_000
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 # The object that the vendor puts around a category's list.
 WRAPPER = "asins"
-# An object with these keys is an answer of the API, often an error; it is no list, whatever else it holds.
+# An object with these keys is an API response, often an error, and never a list, whatever else it contains.
 ENVELOPE_KEYS = {"code", "status"}
 
 # A larger record is a mistake in the file, such as a quotation mark that nobody closed.
@@ -97,7 +97,7 @@ def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None =
 
 
 def check_beginning(data: bytes, *, wrapped: bool = True) -> None:
-    """Check that a list, as read_records() reads it, may begin with these bytes. Raises InvalidRecords."""
+    """Check that these bytes can be the beginning of a list for read_records(). Raises InvalidRecords."""
     with suppress(_GoesOn):
         for _ in _all_batches(_Beginning(data), wrapped=wrapped):
             pass
@@ -412,17 +412,17 @@ class _Text:
 
 
 class _GoesOn(Exception):
-    """The text goes on beyond what is at hand."""
+    """The text continues beyond the available bytes."""
 
 
 class _Beginning(_Text):
-    """The beginning of a text; raises _GoesOn at its end."""
+    """The beginning of a text. Raises _GoesOn when it runs out of bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), _decoders(None))
 
     def _top_up(self) -> None:
-        pass  # Nothing more will come, and what is at hand is still to be looked at.
+        pass  # There is nothing to add, and the available text still has to be parsed.
 
     def _read(self, size: int) -> bytes:
         data = super()._read(size)

@@ -51,7 +51,7 @@ def write(table: Table, path: Path, *, folder: Path) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let an interruption end the process: DuckDB swallows it, and says so by an error of its own."""
+    """Raise KeyboardInterrupt on an interruption: DuckDB turns it into an error of its own."""
     try:
         yield
     except RuntimeError as error:

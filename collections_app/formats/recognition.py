@@ -1,7 +1,7 @@
-"""Tell whether bytes from an account are the file that they should be: a list of records, or a ZIP.
+"""Check that bytes from an account are the expected file: a list of records, or a ZIP.
 
-An account may answer with an error, a web page or nothing at all in place of a file. A file of any size is
-recognized by its first BEGINNING bytes and its last ENDING bytes.
+An account may send an error, a web page or nothing at all in place of a file. The first BEGINNING bytes and
+the last ENDING bytes are enough to recognize a file of any size.
 """
 
 import io
@@ -31,11 +31,11 @@ _NO_LIST = "something that is not a list of records ({})"
 
 
 class NotRecognized(Exception):
-    """The bytes are not the file; the message is a noun phrase for what they are."""
+    """The bytes are not the file. The message is a noun phrase that describes them."""
 
 
 class EnvelopeFound(NotRecognized):
-    """The bytes are the object that the API wraps its answers and errors in."""
+    """The bytes are the object that the API wraps its responses and errors in."""
 
     def __init__(self, code: object) -> None:
         super().__init__("an error")
@@ -43,33 +43,33 @@ class EnvelopeFound(NotRecognized):
 
 
 class Recognizer(Protocol):
-    """Recognizes one file, first by its beginning and then by its end."""
+    """Recognize one file, first by its beginning and then by its end."""
 
     def check_beginning(self, data: bytes, *, is_all: bool) -> None:
-        """Check the first bytes of the file; `is_all`: it has no others. Raises NotRecognized."""
+        """Check the first bytes of the file, or all of them if `is_all`. Raises NotRecognized."""
         ...
 
     def check_end(self, data: bytes) -> None:
-        """Check the last bytes of the file. Raises NotRecognized where they can't be its end."""
+        """Check the last bytes of the file. Raises NotRecognized if they can't be its end."""
         ...
 
 
 class RecordList:
-    """Recognizes a JSON list of records and, with `wrapped`, also `{"asins": [...]}`."""
+    """Recognize a JSON list of records and, with `wrapped`, also `{"asins": [...]}`."""
 
     def __init__(self, *, wrapped: bool) -> None:
         self._wrapped = wrapped
         self._closing = b"]}" if wrapped else b"]"
 
     def count(self, stream: Readable) -> int:
-        """Read a whole file and return how many records it has. Raises NotRecognized."""
+        """Read an entire file and return the number of records. Raises NotRecognized."""
         try:
             return count_records(stream, wrapped=self._wrapped)
         except InvalidRecords as error:
             raise NotRecognized(_NO_LIST.format(error)) from None
 
     def check_beginning(self, data: bytes, *, is_all: bool) -> None:
-        """Read as many records as the bytes hold. Raises NotRecognized."""
+        """Read all records within the bytes. Raises NotRecognized."""
         try:
             if is_all:
                 count_records(io.BytesIO(data), wrapped=self._wrapped)
@@ -88,10 +88,10 @@ class RecordList:
 
 
 class Zip:
-    """Recognizes a ZIP."""
+    """Recognize a ZIP."""
 
     def check_ends(self, beginning: bytes, ending: bytes) -> None:
-        """Check the first and the last bytes of a whole file. Raises NotRecognized."""
+        """Check the first and last bytes of a complete file. Raises NotRecognized."""
         self.check_beginning(beginning, is_all=len(beginning) < BEGINNING)
         self.check_end(ending.rjust(ENDING, b"\0"))
 
@@ -106,7 +106,7 @@ class Zip:
             self.check_end(data.rjust(ENDING, b"\0"))
 
     def check_end(self, data: bytes) -> None:
-        """Check for the directory's end; fewer than ENDING bytes may not hold it. Raises NotRecognized."""
+        """Check for the directory's end, which fewer than ENDING bytes may lack. Raises NotRecognized."""
         at = data.rfind(_DIRECTORY_END)
         while at >= 0:
             comment = data[at + _COMMENT_LENGTH_AT : at + _DIRECTORY_END_SIZE]
@@ -122,7 +122,7 @@ def _content(data: bytes) -> bytes:
 
 
 def _found(data: bytes, otherwise: str) -> NotRecognized:
-    """Return what the bytes are in place of a file."""
+    """Return an error that describes bytes sent in place of a file."""
     content = _content(data)
     if not content:
         return NotRecognized("nothing")

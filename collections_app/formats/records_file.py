@@ -123,7 +123,7 @@ def _placed(read: Read, names: Sequence[str]) -> Iterator[tuple[list[Flat], list
 
 
 def _check_empty(read: Read, missing: str) -> None:
-    """Raise UnknownColumn unless there is no column at all: then a table without rows is asked for."""
+    """Raise UnknownColumn unless the run has no columns at all, which makes a table without rows."""
     columns = Columns()
     with suppress(TooWide):
         for some in read():

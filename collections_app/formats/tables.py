@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# A few hundred KB of records can ask for a table of any size, so a table has limits.
+# Tables have limits, as a few hundred KB of records can produce a table of any size.
 MOST_COLUMNS = 5_000
 MOST_CELLS = 50_000_000
-# The names of all columns together, in characters: a long key gives its length to every key within.
+# The total length of all column names: a long key adds its length to every key nested in it.
 LONGEST_NAMES = 1_000_000
 
 _INSTEAD = "Choose the columns you need, or export JSON Lines."
@@ -18,11 +18,11 @@ class NotPossible(Exception):
 
 
 class TooWide(NotPossible):
-    """The records have more columns than a table may have, or longer names, or are nested too deeply."""
+    """The records have too many columns, too long names, or are nested too deeply for a table."""
 
 
 def check_columns(columns: int, characters: int) -> None:
-    """Raise TooWide where a table would have too many columns, or their names too many characters."""
+    """Raise TooWide if a table would have too many columns, or too many characters in their names."""
     if columns > MOST_COLUMNS:
         raise TooWide(f"This run has more than {MOST_COLUMNS:,} columns. {_INSTEAD}")
     if characters > LONGEST_NAMES:
@@ -30,7 +30,7 @@ def check_columns(columns: int, characters: int) -> None:
 
 
 def check_cells(columns: int, rows: int) -> None:
-    """Raise NotPossible where a table would have too many cells."""
+    """Raise NotPossible if a table would have too many cells."""
     if columns * rows > MOST_CELLS:
         raise NotPossible(f"This table would have more than {MOST_CELLS:,} cells. {_INSTEAD}")
 

@@ -28,7 +28,7 @@ _OPTIONS = {
 def write(table: Table, path: Path, *, folder: Path) -> None:
     """Write a workbook: as many sheets as its rows need, each with the names of the columns on top.
 
-    It holds 16,384 columns, more than a table may have. Raises OSError.
+    A sheet holds 16,384 columns, more than a table may have. Raises OSError.
     """
     workbook = xlsxwriter.Workbook(str(path), _OPTIONS | {"tmpdir": str(folder)})
     try:

@@ -26,7 +26,7 @@ from collections_app.sources.account import AccountSource
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 5.0
-# Somebody waits for an export, and looks at a bar, or waits for a mail.
+# Someone is watching the progress of an export, or waiting for a mail.
 BESIDE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 # How old rows become before they are brought up to date; earlier where a run is Processing.
@@ -54,7 +54,7 @@ class Pauses:
         self.leave_alone(what, pk, pause)
 
     def leave_alone(self, what: str, pk: int, seconds: float) -> None:
-        """Leave it alone for so long, whether or not it failed."""
+        """Leave it alone for this many seconds, whether or not it failed."""
         self._until[what, pk] = time.monotonic() + seconds
 
     def worked(self, what: str, pk: int) -> None:
@@ -71,7 +71,7 @@ class Pauses:
 class Worker:
     """Does what is due, by what stands in the tables. Several of them may work beside each other.
 
-    What is to be done beside it may be handed over; otherwise it is left to whoever has it.
+    It also does the tasks that it is given. Other workers do tasks that aren't given to this one.
     """
 
     def __init__(self, *beside: "Beside") -> None:
@@ -202,13 +202,13 @@ class Worker:
 
 
 class Beside(ABC):
-    """Work that somebody waits for. It has a thread of its own, as everything else may take long."""
+    """A task that someone is waiting for. It can run in its own thread, as other work may take long."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
 
     def go_on(self) -> None:
-        """Work until it is over."""
+        """Work until `over` is set."""
         while not self.over.is_set():
             done = False
             with _nothing_ends_it():
@@ -224,7 +224,7 @@ class Beside(ABC):
 
 
 class Mailer(Beside):
-    """Sends the mail that is due, one after the other."""
+    """Send due mail, one message at a time."""
 
     def round(self) -> bool:
         """Send one mail. Returns whether there may be another one."""
@@ -239,7 +239,7 @@ class Exporter(Beside):
         self._tidied_at = float("-inf")
 
     def round(self) -> bool:
-        """Make one export, unless it has to stop. Returns whether there may be another one."""
+        """Make one export, or stop when `over` is set. Returns whether there may be another one."""
         if make_next(must_stop=self.over.is_set):
             return True
         self._tidy()

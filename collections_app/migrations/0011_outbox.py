@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ('encrypted_data', models.TextField(editable=False)),
                 ('tries', models.PositiveIntegerField(default=0, editable=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('due_at', models.DateTimeField(editable=False, help_text='When to try next. While a worker sends the mail: when another one may.')),
+                ('due_at', models.DateTimeField(editable=False, help_text='When to try next. While a worker is sending the mail, when another one may take over.')),
                 ('expires_at', models.DateTimeField(editable=False)),
             ],
         ),

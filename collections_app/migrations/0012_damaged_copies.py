@@ -4,7 +4,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
 def mark_what_is_no_list(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Mark copies that were kept uncounted: what an account sent in place of a list of records."""
+    """Mark copies without a record count as damaged: the account didn't send a list of records."""
     files = apps.get_model("collections_app", "ResultFile").objects
     runs = apps.get_model("collections_app", "Run").objects
     uncounted = files.filter(kind__in=["page", "category_list"], records=None).exclude(key="")
@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 default=False,
                 editable=False,
-                help_text="Whether the copy of an account's file is damaged, so that it is copied again.",
+                help_text="Whether this copy of an account's file is damaged and has to be copied again.",
             ),
         ),
         migrations.RunPython(mark_what_is_no_list, migrations.RunPython.noop),

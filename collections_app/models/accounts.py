@@ -24,7 +24,7 @@ class Account(models.Model):
     """
 
     DEFAULT_BASE_URL = "https://multicartapi.com/api/v1"
-    # For how many seconds an account may ask not to be called.
+    # The longest time, in seconds, that an account can make us wait.
     LONGEST_RETRY_AFTER = 3600
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="accounts")

@@ -1,4 +1,4 @@
-"""Mail that waits to be sent."""
+"""Mail that is waiting to be sent."""
 
 from typing import ClassVar
 
@@ -7,15 +7,15 @@ from django.utils import timezone
 
 
 class OutgoingMail(models.Model):
-    """A mail that waits to be sent. The row is deleted once the mail server accepts it or it expires."""
+    """A mail that is waiting to be sent. Its row is deleted when the mail server accepts it or it expires."""
 
-    # What the mail is made from, as JSON. It may hold a link that opens an account.
+    # The data that the mail is composed from, as JSON. It may contain a link that gives access to an account.
     encrypted_data = models.TextField(editable=False)
     tries = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     due_at = models.DateTimeField(
         editable=False,
-        help_text="When to try next. While a worker sends the mail: when another one may.",
+        help_text="When to try next. While a worker is sending the mail, when another one may take over.",
     )
     expires_at = models.DateTimeField(editable=False)
 

@@ -116,7 +116,7 @@ class Run(models.Model):
     failure_reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
-    # Empty where the account doesn't say.
+    # NULL if the account doesn't report them.
     extracted = models.PositiveBigIntegerField("records scraped", null=True, blank=True, default=0)
     total = models.PositiveBigIntegerField("records asked for", null=True, blank=True, default=0)
     file_count = models.PositiveIntegerField(default=0)
@@ -175,12 +175,12 @@ class Run(models.Model):
 
     @property
     def missing(self) -> int:
-        """How many of the records that a completed run was asked for it didn't find, as far as is known."""
+        """The number of requested records that a completed run didn't find, or 0 if unknown."""
         return self.unscraped if self.is_ready else 0
 
     @property
     def unscraped(self) -> int:
-        """How many of the records that were asked for haven't been scraped; 0 where that isn't known."""
+        """The number of requested records that haven't been scraped, or 0 if unknown."""
         if self.extracted is None or self.total is None:
             return 0
         return max(0, self.total - self.extracted)
@@ -196,7 +196,7 @@ class Run(models.Model):
         return Cursor(self.created_at, self.number)
 
     def all_files(self) -> list["ResultFile"]:
-        """Return the files of a ready run. Raises ResultFile.DoesNotExist for one that has been deleted."""
+        """Return the files of a ready run. Raises ResultFile.DoesNotExist if the run has been deleted."""
         files = list(self.files.order_by("position", "name"))
         if not files:
             raise ResultFile.DoesNotExist(f"Run {self.number} has been deleted.")
@@ -334,7 +334,7 @@ class ResultFile(models.Model):
     is_damaged = models.BooleanField(
         default=False,
         editable=False,
-        help_text="Whether the copy of an account's file is damaged, so that it is copied again.",
+        help_text="Whether this copy of an account's file is damaged and has to be copied again.",
     )
     records = models.PositiveBigIntegerField(
         null=True, help_text="How many records; empty for a ZIP, and where it is not known."

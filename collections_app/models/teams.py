@@ -216,7 +216,7 @@ class ApiKey(models.Model):
         ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
 
     def note_use(self) -> None:
-        """Remember that the key was used now, to within USE_IS_NOTED_EVERY."""
+        """Record that the key is used now, to within USE_IS_NOTED_EVERY."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at >= self.USE_IS_NOTED_EVERY:
             with disk.best_effort(f"the use of key {self.prefix}"):

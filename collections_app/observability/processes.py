@@ -1,8 +1,8 @@
-"""The folder in which the processes of a server put their figures together.
+"""The folder where the processes of a server combine their metrics.
 
-In memory where there is such a place: on a full disk, writing there would end a worker. It is named after its
-server's process and port, and locked while that process or a worker lives. So it also tells whether there are
-workers whose server was killed.
+It is in memory if possible, because on a full disk a write to it would kill a worker. Its name contains the
+server's process ID and port, and it is locked while the server or a worker is alive. So it also shows whether
+there are workers whose server was killed.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# None: a folder for temporary files, as Python finds it.
+# None stands for Python's default folder for temporary files.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
 def new_folder(port: int) -> Path:
-    """Make a folder for this server's figures, and remove those of servers that are gone with all workers."""
+    """Make a folder for this server's metrics. Remove those of servers that have no process left."""
     folder = Path(tempfile.mkdtemp(prefix=f"metrics-{os.getpid()}-{port}-", dir=MEMORY))
     _lock(folder)
     for other in _folders_of_killed_servers():
@@ -30,13 +30,13 @@ def new_folder(port: int) -> Path:
 
 
 def has_orphans(port: int) -> bool:
-    """Whether there are workers whose server listened on this port and was killed."""
+    """Return whether there are workers whose server listened on this port and was killed."""
     folders = _folders_of_killed_servers()
     return any(_is_locked(folder) for folder in folders if folder.name.split("-")[2] == str(port))
 
 
 def _folders_of_killed_servers() -> Iterator[Path]:
-    # Servers in other containers, whose processes can't be seen here, have theirs locked.
+    # This includes servers in other containers, whose processes are invisible here. Their folders are locked.
     for folder in Path(MEMORY or tempfile.gettempdir()).glob("metrics-*-*"):
         if not Path("/proc", folder.name.split("-")[1]).exists():
             yield folder
@@ -53,7 +53,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> int:
-    """Lock a folder, for as long as this process or a worker has what is returned open. Raises OSError."""
+    """Lock a folder until this process and its workers close the returned descriptor. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

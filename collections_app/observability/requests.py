@@ -67,7 +67,7 @@ def _route(request: HttpRequest) -> str:
 
 
 def _status(answer: HttpResponseBase) -> int:
-    """Return the status; 499, as nginx calls it, if the client left while a source was waited for."""
+    """Return the status, or nginx's 499 if the client disconnected while we waited for a source."""
     return 499 if answer.status_code in {502, 504} and client_has_left() else answer.status_code
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 # Who asks within so many seconds of a failure gets the same one: a page that asks again and again must not
 # start the work each time.
 _REST_SECONDS = 15.0
-# A page asks every second; whoever is away for so long has left.
+# Pages ask every second. If none has asked for this long, nobody is waiting.
 _WANTED_SECONDS = 120.0
 
 
@@ -38,7 +38,7 @@ class Background:
         """Forget everything."""
         self._lock = threading.Lock()
         self._futures: dict[str, Future[Any]] = {}
-        self._askers: dict[str, int | None] = {}  # of what is under way
+        self._askers: dict[str, int | None] = {}  # by the name of work in progress
         self._failed_at: dict[str, float] = {}
         self._asked_at: dict[str, float] = {}
 
@@ -57,7 +57,7 @@ class Background:
         return done
 
     def is_wanted(self, name: str) -> bool:
-        """Return whether somebody has asked for the work of that name lately, so that it should go on."""
+        """Return whether anyone has asked for the work of that name recently."""
         return time.monotonic() - self._asked_at.get(name, float("-inf")) < _WANTED_SECONDS
 
     def _joined(self, name: str, work: Callable[[], T]) -> "Future[T]":
@@ -81,7 +81,7 @@ class Background:
         return future
 
     def _check_room(self) -> None:
-        """Raise StillWorking where too much is under way, or half of what may be is one person's."""
+        """Raise StillWorking if too much work is in progress, or half of the limit is one person's."""
         askers = list(self._askers.values())
         has_share = asker() is not None and askers.count(asker()) >= max(1, self._most // 2)
         if has_share or len(askers) >= self._most:

@@ -16,10 +16,10 @@ import duckdb
 from collections_app.preview.turns import Turns
 
 # Of each connection, of which there are in each web process as many as these say: questions don't wait for
-# tables to be made, nor for facts to be found out.
+# tables to be made, or for facts to be computed.
 _MEMORY = "256MB"
 _THREADS = 2
-# How often is looked at whether the answer is still wanted.
+# How often to check whether the answer is still wanted.
 _LOOK_SECONDS = 1.0
 QUESTIONS = Turns(2)
 COUNTING = Turns(1)
@@ -53,9 +53,9 @@ def database(
     turns: Turns = QUESTIONS,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Database]:
-    """Give a connection that may read and write these files, for so many seconds, as long as it is wanted.
+    """Yield a connection that may read and write these files, for a limited time and while it is wanted.
 
-    Raises TookTooLong, also where too many others are at it, TooManyQuestions, and Unreadable.
+    Raises TookTooLong, also if too many others are using it, TooManyQuestions, and Unreadable.
     """
     with turns.turn(seconds=seconds) as has_turn:
         if not has_turn:
@@ -96,7 +96,7 @@ def _interrupted_after(
     until = time.monotonic() + seconds
 
     def watch() -> None:
-        # More than once: an interruption that comes before the statement has begun is lost.
+        # Repeat it: an interruption before the statement begins has no effect.
         while not over.wait(_pause(until - time.monotonic())):
             if time.monotonic() >= until or not is_wanted():
                 connection.interrupt()

@@ -84,7 +84,7 @@ def around(table: Table, question: Question) -> dict[int, int]:
 
 @contextmanager
 def asked(table: Table, *, seconds: float, turns: Turns = QUESTIONS) -> Iterator[Database]:
-    """Give a connection to the table. Raises NotPrepared where it is gone, TookTooLong, TooManyQuestions."""
+    """Yield a connection to the table. Raises NotPrepared if it is gone, TookTooLong, TooManyQuestions."""
     try:
         with database(table.path, seconds=seconds, turns=turns) as found:
             yield found

@@ -230,7 +230,7 @@ def _pointer(key: str) -> str:
 
 
 def _rows_in_a_group(written: "_Lines", columns: int) -> int:
-    """Return how many rows DuckDB holds at once: as many as have so many bytes, and so many cells."""
+    """Return how many rows DuckDB holds at once, limited by their bytes and cells."""
     each = written.bytes // max(written.records, 1)
     return min(max(_ROW_GROUP_BYTES // max(each, 1), 2048), _ROW_GROUP_CELLS // max(columns, 20))
 
@@ -250,7 +250,7 @@ class _Lines:
     def write(self, files: Iterable[ResultFile], out: BinaryIO) -> None:
         """Write the records of the files; what comes after a place that can't be read is left out.
 
-        Raises TookTooLong once they aren't wanted any more.
+        Raises TookTooLong once they are no longer wanted.
         """
         for file in files:
             stream, _ = opened(file)

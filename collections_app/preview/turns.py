@@ -1,6 +1,6 @@
-"""Turns at the machine's cores, shared so that no one person's questions keep others waiting.
+"""Share the CPU among people, so that one person's questions don't keep others waiting.
 
-Each process counts for itself.
+Each process has its own counters.
 """
 
 import threading
@@ -12,21 +12,21 @@ from contextvars import ContextVar
 
 from collections_app.database import give_back
 
-# How many questions of one person are answered or wait at once. A page asks two, so this is a few tabs.
+# How many questions one person may have running or waiting. A page asks two, so this allows a few tabs.
 MOST_OF_A_PERSON = 8
 RETRY_AFTER_SECONDS = 5
 
-# Whose request this is. Work in the background is nobody's.
+# The person who sent the current request, or None for background work.
 _asker: ContextVar[int | None] = ContextVar("asker", default=None)
 
 
 class TooManyQuestions(Exception):
-    """A person asks too much at once; the message says so in plain sentences. Answered with 429."""
+    """A person asks too many questions at once. The message is for them. Answered with 429."""
 
 
 @contextmanager
 def asked_by(person: int) -> Iterator[None]:
-    """Count what is asked within against a person's share."""
+    """Count questions within the block against a person's share."""
     token = _asker.set(person)
     try:
         yield
@@ -35,12 +35,12 @@ def asked_by(person: int) -> Iterator[None]:
 
 
 def asker() -> int | None:
-    """Return the person whose request this is; None in the background."""
+    """Return the person who sent the current request, or None in the background."""
     return _asker.get()
 
 
 class Turns:
-    """A few turns at once, of which one person has one."""
+    """A limited number of turns at once, with at most one per person."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -50,7 +50,7 @@ class Turns:
 
     @contextmanager
     def turn(self, *, seconds: float) -> Iterator[bool]:
-        """Wait for a turn and give whether it came in time. Raises TooManyQuestions."""
+        """Wait for a turn and yield whether there was one in time. Raises TooManyQuestions."""
         person = asker()
         self._begin(person)
         try:
@@ -80,7 +80,7 @@ class Turns:
             return self._changed.wait_for(lambda: self._took(person), until - time.monotonic())
 
     def _took(self, person: int | None) -> bool:
-        with self._changed:  # a condition's lock can be taken again by who has it
+        with self._changed:  # the lock of a Condition is reentrant
             has_own = person is not None and self._running[person] > 0
             if has_own or self._running.total() >= self._most:
                 return False

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 # In a process: reading is work for the disk, and downloads go first.
 _MOST_AT_ONCE = 2
 _lock = threading.Lock()
-_askers: set[int] = set()  # who has a run verified now: each person one
+_askers: set[int] = set()  # people who are verifying a run, one each
 
 
 def start_verifying(run: Run, person: int) -> None:

@@ -34,7 +34,7 @@ def manifest(run: Run, address_of: AddressOf) -> Deliverable:
 
 
 def files_in_order(run: Run) -> list[ResultFile]:
-    """Return a run's files: the pages or the list, then what is made of them. Raises as all_files() does."""
+    """Return a run's files: the pages or list, then those made from them. Raises what all_files() raises."""
     return sorted(run.all_files(), key=lambda file: _ORDER.index(FileKind(file.kind)))
 
 

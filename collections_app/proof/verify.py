@@ -71,7 +71,7 @@ class Verifier:
             return f"It can't be read ({problem.strerror or type(problem).__name__}). Is the disk damaged?"
 
     def _problem_of_copy(self, file: ResultFile, progress: Progress) -> str:
-        """Read a file that is here, and note whether it is damaged if there is another at an account."""
+        """Read a stored file. Mark it as damaged or not if the account has another copy."""
         try:
             problem = self._read(file, progress)
         except ResultNotFound as missing:
@@ -79,7 +79,7 @@ class Verifier:
         if not self._run.collection.is_remote:
             return f"{problem} Restore it from a backup." if problem else ""
         if bool(problem) != file.is_damaged:
-            # Unless somebody has replaced it meanwhile.
+            # Unless it has been replaced meanwhile.
             same = ResultFile.objects.filter(pk=file.pk, key=file.key)
             if same.update(is_damaged=bool(problem)):
                 Run.objects.filter(pk=self._run.pk).update(is_kept=False)
@@ -109,7 +109,7 @@ class Verifier:
 
 
 class _Reading:
-    """A stored file as it is read: no more than its bytes, digested on the way."""
+    """A stored file while it is read. It stops at the file's size and digests the bytes."""
 
     def __init__(self, stream: BinaryIO, size: int, progress: Progress) -> None:
         self._stream = stream
@@ -138,7 +138,7 @@ class _Reading:
 
 
 def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
-    """Read a file to its end; return what an account once sent in its place, if it did."""
+    """Read a file to its end. Return a problem if its content isn't the expected kind of file."""
     try:
         if file.remote_name and file.kind in KINDS_OF_RECORDS:
             RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST).count(reading)
@@ -152,7 +152,7 @@ def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
 
 
 def _look(file: ResultFile) -> str:
-    """Ask the account for a file's first bytes, which tell its size too; the whole isn't fetched."""
+    """Ask the account for the first bytes of a file, and for its size, without fetching the rest."""
     if not file.remote_name:
         return ""  # It is made here whenever it is asked for.
     there = deliverable(file)

@@ -8,7 +8,7 @@ mirror goes on with the files that are missing:
   while the run is still this mirror's, so that one that was taken for dead does no harm when it goes on.
 - What a killed mirror leaves behind is removed by the next one, and by `repair`.
 
-A damaged copy is replaced once a whole one is here; until then it stays.
+A damaged copy stays until a complete one replaces it.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ _ENCRYPTED = 0x1
 _LENGTHS_AT = 26
 _HEADER_SIZE = 30
 
-# What changes in a file's row when it is kept.
+# The fields of a file's row that change when it is kept.
 _KEPT = ["key", "size", "sha256", "crc32", "records", "modified", "list_start", "list_end", "is_damaged"]
 
 Progress = Callable[[int], object]  # told how many bytes have come, each time that some have
@@ -84,7 +84,7 @@ class NotTheSame(Exception):
 def mirror_run(
     run: Run, origin: Origin, *, lacking: type[Exception], progress: Progress = lambda size: None
 ) -> list[str]:
-    """Copy the files of a ready run that are not in the results storage yet, or are damaged there.
+    """Copy the files of a ready run that are missing or damaged in the results storage.
 
     Returns why files could not be kept, in a sentence each: the origin doesn't have them (then it raises
     `lacking`), or what came can't be right. Whatever else it raises ends the copying; what was copied by then
@@ -136,7 +136,7 @@ class _Mirror:
         self._mine().update(lease_expires_at=None, is_kept=~Exists(elsewhere))
 
     def missing(self) -> Iterator[ResultFile]:
-        """Yield the files that are not here, or damaged; the ZIP of replaced pages is one of them."""
+        """Yield the missing and damaged files. Replacing a page adds the ZIP to them."""
         return (file for file in self._files if not file.is_stored or file.is_damaged)
 
     def copy(self, file: ResultFile) -> None:
@@ -180,7 +180,7 @@ class _Mirror:
 
     def _copied(self, file: ResultFile) -> tuple[NewFile, int | None]:
         if file.is_damaged:
-            file.size = None  # that of the copy
+            file.size = None  # it was the size of the copy
         size = self._origin.size(file)
         check_room(size)
         self._alive()
@@ -274,7 +274,7 @@ class _Mirror:
             folder.remove_strays(self._run)
 
     def _forget_what_was_made_of_it(self) -> None:
-        """Let the ZIP or the CSV be copied again: they hold the records of what was replaced."""
+        """Have the ZIP or CSV made again: it contains the records of the replaced file."""
         nowhere = {"key": "", "size": None, "sha256": "", "crc32": None, "is_damaged": False}
         self._run.files.update(archive_offset=None, archive_size=None)
         self._run.files.filter(kind__in=_CANNOT_BE_MADE_ALONE).update(**nowhere)
@@ -291,7 +291,7 @@ class _Mirror:
 
 
 def _check_ends(stored: IO[bytes], size: int) -> None:
-    # zipfile passes over what stands before and behind a ZIP.
+    # zipfile ignores bytes before and after a ZIP.
     stored.seek(0)
     beginning = stored.read(BEGINNING)
     stored.seek(max(0, size - ENDING))

@@ -49,8 +49,8 @@ def _holder_of(file: ResultFile) -> ResultSource:
 def deliverable(file: ResultFile) -> Deliverable:
     """Return a ready run's file as something that can be delivered.
 
-    Raises ResultNotFound, SourceUnavailable, SourceTimeout where its size has to be found out, and
-    NotTheFile where a copy is known to be damaged.
+    Raises ResultNotFound, SourceUnavailable, SourceTimeout if its size isn't known yet, and NotTheFile if a
+    copy is known to be damaged.
     """
     bind_contextvars(run=file.run.number, file=file.pk)
     source = _holder_of(file)

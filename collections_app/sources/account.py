@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 # How long an account is listed at most. Nobody waits for that: it goes on in the background.
 _SECONDS = 30.0
-# How many lists are under way at once in a process, and of one account: accounts that hang must not fill it
-# with threads, nor keep the lists of others from being asked for.
+# How many lists a process requests at once, in total and from one account: accounts that hang must not fill
+# the process with threads, or block the lists of other accounts.
 _MOST_AT_ONCE = 32
 _MOST_OF_AN_ACCOUNT = 8
 # What was asked for a moment ago isn't asked for again; an account that fails is left alone for longer.

@@ -13,7 +13,7 @@ LISTING_DEADLINE = timedelta(seconds=1.5)
 
 
 class FileUnavailable(Exception):
-    """The source doesn't have this file; others it may have."""
+    """The source doesn't have this file. It may have others."""
 
 
 class ResultNotFound(FileUnavailable):
@@ -25,7 +25,7 @@ class SourceUnavailable(Exception):
 
 
 class NotTheFile(FileUnavailable, SourceUnavailable):
-    """The source sends something else in place of a file. Answered with 502."""
+    """The source sends something else in place of the file. Answered with 502."""
 
 
 class SourceTimeout(SourceUnavailable):
@@ -33,7 +33,7 @@ class SourceTimeout(SourceUnavailable):
 
 
 class SourceBusy(SourceUnavailable):
-    """The source asks not to be called for some seconds. Answered with 503 and Retry-After."""
+    """The source asks us to wait before the next request. Answered with 503 and Retry-After."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -104,12 +104,12 @@ class Freshness:
     problem: str = ""  # why they are not newer, in one plain sentence
     has_older: bool = False  # the source has runs that are older than all rows
     is_late: bool = False  # the problem is that the source took too long
-    retry_after: int | None = None  # the seconds for which the source asks not to be called
-    unlisted: Sequence[str] = ()  # which runs the rows lack, in plain sentences
+    retry_after: int | None = None  # how many seconds the source asks us to wait
+    unlisted: Sequence[str] = ()  # sentences about runs that the rows lack
 
     @property
     def error(self) -> SourceUnavailable | None:
-        """What to raise if no rows are known because of the problem."""
+        """The exception to raise if the problem means that no rows are known."""
         if self.as_of is not None or not self.problem:
             return None
         if self.retry_after is not None:

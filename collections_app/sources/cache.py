@@ -37,9 +37,9 @@ class NotMade(Exception):
 def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
     """Return the entry of that name, opened; where there is none, `make` writes it first.
 
-    Raises what `make` raises, then nothing is kept, and NotMade for those who waited for it; ClientLeft for
-    those whose client left while they waited; and OSError, on a full disk for one. The entry stays readable
-    for whoever has it open, also when it is dropped.
+    Raises what `make` raises, and keeps nothing then; NotMade for threads that waited for it; ClientLeft for
+    threads whose client disconnects while they wait; and OSError, for example on a full disk. A thread that
+    has the entry open can still read it after it is dropped.
     """
     entry = _opened(name)
     if entry is None:
@@ -88,7 +88,7 @@ def _made(name: str, make: Callable[[IO[bytes]], None], lock: IO[str]) -> Binary
         with storages["converted"].open(name, "wb") as file:
             make(cast(IO[bytes], file))
     except BaseException:
-        if not client_has_left():  # else those who wait can still make it
+        if not client_has_left():  # otherwise, waiting threads can still make it
             _note_failure(lock, name)
         raise
     entry = _path(name).open("rb")
@@ -130,7 +130,7 @@ def _alone(name: str) -> Iterator[IO[str]]:
 
 
 def _wait_for(lock: IO[str]) -> None:
-    """Take the lock. Raises ClientLeft."""
+    """Acquire the lock. Raises ClientLeft."""
     while has_client():
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -33,14 +33,14 @@ from collections_app.serving import ClientLeft, check_client, is_stopping
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 CONNECT_SECONDS = 5
-READ_SECONDS = 30  # for the head of an answer
-# A body is given up after so long without a byte, after so long below this speed, and beyond this size.
+READ_SECONDS = 30  # for the headers of a response
+# Limits for a body: time without a byte, time below the least speed, and size.
 SILENT_SECONDS = 60.0
 SILENT_SECONDS_WHILE_STOPPING = 20.0
 SLOW_SECONDS = 600.0
 LEAST_SPEED = 1024  # bytes per second
 MOST_BYTES = 64 * 1024**3
-LOOK_SECONDS = 2.0  # between two checks that the client is still connected
+LOOK_SECONDS = 2.0  # between two checks whether the client is still connected
 TOO_LARGE = "This file exceeds the 64 GiB limit. Download it directly from the account."
 USER_AGENT = "scrape-results-dashboard"
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -100,7 +100,7 @@ class Reply:
 
 
 def retry_after_of(headers: Mapping[str, str]) -> int | None:
-    """Return for how many seconds a server asks not to be called; None if it doesn't say."""
+    """Return how many seconds a server asks us to wait, or None if it doesn't say."""
     value = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(value):
         seconds = int(value)
@@ -238,7 +238,7 @@ class Server:
 
 
 def _is_passing(answer: Reply | requests.Response) -> bool:
-    # A server that says when to try again isn't called before then.
+    # If a server says when to try again, don't retry before then.
     return answer.status_code in _PASSING_STATUSES and retry_after_of(answer.headers) is None
 
 
@@ -263,9 +263,9 @@ class BodyStream(io.RawIOBase):
         self._given_at = time.monotonic()
 
     def peek(self, size: int) -> bytes:
-        """Return the first `size` bytes of the body without taking them; fewer where it has no more.
+        """Return the first `size` bytes of the body, or fewer if it is shorter, without consuming them.
 
-        Raises what HTTP raises: nothing was handed out yet, so it can still be said.
+        Raises HTTP errors unchanged: no bytes have been returned yet, so the caller can still report them.
         """
         while len(self._ahead) < size and (
             data := self._answer.raw.read1(size - len(self._ahead), decode_content=False)
@@ -359,9 +359,9 @@ def _adapter(_process: int) -> "_Adapter":
     return _Adapter(pool_connections=10, pool_maxsize=2 * settings.WEB_THREADS)
 
 
-# --- how long an answer is waited for -----------------------------------------------------------------------
+# --- how long to wait for a response ------------------------------------------------------------------------
 
-# Until when the head of an answer, or all of a short one, has to arrive.
+# When the headers of a response, or all of a short response, must have arrived.
 _deadline: ContextVar[float] = ContextVar("deadline", default=_NO_DEADLINE)
 
 
@@ -376,17 +376,17 @@ def _until(deadline: float) -> Iterator[None]:
 
 
 class Patience:
-    """How long to wait for one answer. Only time spent waiting for the server counts, not our readers'."""
+    """How long to wait for one response. Only time spent waiting for the server counts."""
 
     def __init__(self) -> None:
         self._size = 0
         self._waited = 0.0  # seconds
         self._silent = 0.0  # seconds since the last byte
-        self._fast_enough = (0.0, 0)  # seconds waited and bytes, when LEAST_SPEED was last reached
+        self._fast_enough = (0.0, 0)  # the wait in seconds and the size when LEAST_SPEED was last reached
         self._look_at = 0.0
 
     def seconds(self) -> float:
-        """Return how long to wait for the next bytes. Raises TimeoutError, ClientLeft."""
+        """Return how long to wait for more bytes. Raises TimeoutError, ClientLeft."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
@@ -398,7 +398,7 @@ class Patience:
         return min(left, LOOK_SECONDS)
 
     def note(self, size: int, seconds: float) -> None:
-        """Note that `size` bytes came after `seconds`. Raises TimeoutError, SourceUnavailable."""
+        """Record that `size` bytes arrived after `seconds`. Raises TimeoutError, SourceUnavailable."""
         self._size += size
         self._waited += seconds
         self._silent = 0.0 if size else self._silent + seconds
@@ -412,7 +412,7 @@ class Patience:
 
 
 class _PatientFile(io.RawIOBase):
-    """What comes from a connection, for as long as it is worth waiting for."""
+    """The data from a connection, read as long as Patience allows."""
 
     def __init__(self, connection: socket.socket, file: io.RawIOBase) -> None:
         self._connection = connection
@@ -423,7 +423,7 @@ class _PatientFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what comes next. Raises TimeoutError, ClientLeft, SourceUnavailable, OSError."""
+        """Read the next bytes. Raises TimeoutError, ClientLeft, SourceUnavailable, OSError."""
         while True:
             self._connection.settimeout(self._patience.seconds())
             begun = time.monotonic()

@@ -113,7 +113,7 @@ class LocalSource:
         return file.size
 
     def body(self, file: ResultFile) -> Body:
-        """Return the stored bytes of the file. Raises NotTheFile where they are known to be damaged."""
+        """Return the stored bytes of the file. Raises NotTheFile if they are known to be damaged."""
         if file.is_damaged:
             raise NotTheFile(f"The copy of this file is damaged. {COPIED_AGAIN}")
         return StoredBody(file.key, self.size(file))

@@ -1,4 +1,4 @@
-"""A part of an account's list of runs, read page by page without missing a run."""
+"""Read part of an account's list of runs, page by page, without missing a run."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -7,19 +7,19 @@ from datetime import datetime
 
 from collections_app.sources.upstream import Listing, RemoteRun
 
-# By how many runs a list may move up between two calls without one being missed.
+# How many runs can leave the list between two calls without any being missed.
 OVERLAP = 10
-# How many pages are read within runs of the same time before the rest of them is left for later.
+# How many pages of runs with the same time to read before leaving the rest for later.
 MOST_PAGES_OF_A_MOMENT = 30
-# How many pages in a row may bring nothing that wasn't read before the list is taken to be at its end.
+# After this many pages in a row without new runs, assume the end of the list.
 _MOST_PAGES_WITHOUT_NEWS = 3
 
-Ask = Callable[[int], Listing]  # returns the page of the list that begins at a place
+Ask = Callable[[int], Listing]  # returns the page of the list that begins at an offset
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A run that can't be read, and the time of a run that is listed beside it."""
+    """A run that can't be read, with the time of a neighboring run in the list."""
 
     number: int | None
     reason: str
@@ -27,55 +27,55 @@ class Unreadable:
 
     @property
     def key(self) -> int | datetime | None:
-        """What tells it from others: its number, or else where it is listed."""
+        """What identifies the run: its number, or else its position in the list."""
         return self.near if self.number is None else self.number
 
 
 class Part:
-    """A part of the account's list, which is read downwards, a page at a time.
+    """A part of the account's list, read from newest to oldest, one page at a time.
 
-    The list is in order of time. The order of runs with the same time is the account's own, and may change
-    from call to call. So pages overlap, and where the runs of one time don't fit on a page, their places are
-    counted: if more places than runs were seen, some runs were missed, and those pages are read again.
+    The list is sorted by time. The account decides the order of runs with the same time, and may change it
+    between calls. So pages overlap. If the runs of one time don't fit on a page, their positions are counted:
+    if there are more positions than runs, some runs were missed, and those pages are read again.
     """
 
     def __init__(self, ask: Ask, skip: int = 0) -> None:
         self.runs: dict[int, RemoteRun] = {}
-        self.numbers: set[int] = set()  # of all that were read, also of those that can't be shown
+        self.numbers: set[int] = set()  # of all runs that were read, including those that can't be shown
         self.unreadable: list[Unreadable] = []
         self.is_end = False
-        self.begins: datetime | None = None  # None: at the list's beginning
+        self.begins: datetime | None = None  # None if the part begins where the list begins
         self.lowest: datetime | None = None
         self._ask, self._begin, self._skip = ask, skip, skip
-        self._deepest = skip - 1  # from where the deepest page was read,
-        self._read_to = skip  # and to where
+        self._deepest = skip - 1  # where the deepest page begins,
+        self._read_to = skip  # and where it ends
         self._places: defaultdict[datetime, set[int]] = defaultdict(set)
-        self._at: defaultdict[datetime, set[int]] = defaultdict(set)  # which runs have a time
-        self._divided: set[datetime] = set()  # the times of runs that didn't fit on a page,
-        self._missed: set[datetime] = set()  # and of which some were missed so far
+        self._at: defaultdict[datetime, set[int]] = defaultdict(set)  # the runs with each time
+        self._divided: set[datetime] = set()  # times whose runs didn't fit on a page,
+        self._missed: set[datetime] = set()  # and those with runs that are still missed
         self._pages_left = MOST_PAGES_OF_A_MOMENT
         self._pages_without_news = 0
 
     @property
     def is_stuck(self) -> bool:
-        """Whether too many runs have the same time to go on."""
+        """Whether reading has stopped because too many runs have the same time."""
         return self._pages_left <= 0
 
     @property
     def doubtful(self) -> set[datetime]:
-        """The times of which not all runs were read, and won't be."""
+        """The times for which some runs weren't read."""
         unread = self._divided & {self.lowest} if self.is_stuck and not self.is_end else set()
         return self._missed | unread
 
     def has_all_of(self, moment: datetime | None) -> bool:
-        """Return whether every run of that time was read; None is before all times."""
+        """Return whether every run of that time was read. None stands for the beginning of the list."""
         if moment is None or moment in self.doubtful:
             return moment is None and self._begin == 0
         begins = self.begins is None or moment < self.begins
         return begins and (self.is_end or self.is_past(moment))
 
     def is_past(self, moment: datetime) -> bool:
-        """Return whether what was read ends below that time."""
+        """Return whether the part extends to runs older than that time."""
         return self.lowest is not None and self.lowest < moment
 
     def read_on(self) -> None:
@@ -95,7 +95,7 @@ class Part:
         self._skip = self._skip + max(1, len(page.entries) - OVERLAP) if again is None else again
 
     def _is_within(self, moments: Sequence[datetime]) -> bool:
-        """Return whether a page begins with a time whose runs the page before didn't end."""
+        """Return whether a page continues the runs of a time from the previous page."""
         if not moments:
             return False
         if self.runs and self._skip > self._deepest and moments[0] == self.lowest:
@@ -103,17 +103,17 @@ class Part:
         return moments[0] in self._divided
 
     def _is_end(self, page: Listing, *, is_within: bool) -> bool:
-        # A short page isn't the end: a server may give less than was asked for.
+        # A short page isn't the end: a server may return fewer runs than requested.
         if self._skip <= self._deepest:
             return False
         named = {entry.number for entry in page.entries if entry.number is not None}
-        # Where nothing can be read there may be runs behind it that can.
+        # If nothing on a page can be read, there may be readable runs after it.
         if named - self.numbers or (page.entries and not named):
             self._pages_without_news = 0
             return False
         self._pages_without_news += 1
         is_at_end = self._skip + len(page.entries) <= self._read_to
-        # Otherwise as many runs arrived as a page holds, or the server always sends the same page.
+        # Otherwise, a full page of new runs has arrived, or the server always sends the same page.
         return is_at_end or (self._pages_without_news >= _MOST_PAGES_WITHOUT_NEWS and not is_within)
 
     def _take(self, page: Listing) -> None:
@@ -131,11 +131,11 @@ class Part:
                 self.numbers.add(entry.number)
 
     def _to_read_again(self, last: datetime | None) -> int | None:
-        """Return from where runs were missed whose time the page's end has passed; None is the list's end."""
+        """Return where to read again for missed runs above `last` (None: the list's end), if anywhere."""
         passed = {moment for moment in self._divided if last is None or last < moment}
         missed = {moment for moment in passed if len(self._places[moment]) > len(self._at[moment])}
         self._missed = (self._missed - passed) | missed
         if self.is_stuck or not missed:
             return None
-        # Runs that come or leave meanwhile move the places.
+        # Runs that arrive or leave meanwhile shift the positions.
         return min(self._places.pop(max(missed)))

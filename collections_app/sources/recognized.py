@@ -1,4 +1,4 @@
-"""Recognize an account's files on their way to a reader."""
+"""Recognize an account's files while they are delivered."""
 
 import io
 from typing import Any, BinaryIO
@@ -9,23 +9,23 @@ from collections_app.sources.http import BodyStream
 
 
 def recognizer_of(file: ResultFile) -> Recognizer:
-    """Return what recognizes a file that an account sends."""
+    """Return the recognizer for a file that an account sends."""
     if file.kind == FileKind.ARCHIVE:
         return Zip()
     return RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST)
 
 
 class RecognizedStream(BodyStream):
-    """A part of a file; the file's last bytes are handed out once they are known to end it."""
+    """Part of a file. Returns the file's last bytes only after checking that they end it."""
 
     def __init__(self, *args: Any, recognizer: Recognizer | None, **options: Any) -> None:
-        """Take over an answer, as BodyStream does; without a recognizer the part is not the file's last."""
+        """Take over a response. There is no recognizer if the part doesn't reach the file's end."""
         super().__init__(*args, **options)
         self._recognizer = recognizer
         self._end: BinaryIO | None = None
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return at most `size` bytes, those that have come; without a size, all the rest."""
+        """Return at most `size` bytes that have arrived or, without a size, all remaining bytes."""
         if size is None or size < 0 or self._recognizer is None:
             return super().read(size)
         before_the_end = self._remaining - ENDING

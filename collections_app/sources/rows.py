@@ -25,9 +25,9 @@ from collections_app.sources.part import MOST_PAGES_OF_A_MOMENT, OVERLAP, Part
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs
 
-# How many runs are brought at least: one more than are shown at once, which tells whether there are more.
+# The minimum number of runs to fetch. One more than a page shows, to tell whether there are more.
 PAGE = 51
-# How many are asked for at once. Whether the last one is the only one of its time, only the next page shows.
+# How many runs to request at once. Only the next page shows whether the last run shares its time.
 LIMIT = PAGE + OVERLAP + 1
 # How many parts of the list are asked for in search of runs that were Processing when last seen.
 _SEARCHES = 3
@@ -77,13 +77,13 @@ def reach_back(collection: Collection, *, seconds: float) -> None:
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
     else:
-        # What is newer than all we know came since, and doesn't join yet.
+        # Runs newer than all known ones have arrived since, and don't join the block yet.
         older = [run for run in _belonging(part, block) if run.created_at <= block.oldest]
         _write(collection, part, older, has_older_runs=not part.is_end, refresh_problem="")
 
 
 def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:
-    """Note why the rows are not newer, in a sentence for members, and for how many seconds not to ask."""
+    """Record why the rows are out of date, in a sentence for members, and how many seconds to wait."""
     tried_at = timezone.now() + timedelta(seconds=retry_after)
     _note(collection, refresh_problem=problem[:_LONGEST_PROBLEM], refresh_tried_at=tried_at)
 
@@ -110,14 +110,14 @@ class _Asking:
 
 @dataclass(frozen=True)
 class _Block:
-    """From when to when we know all runs."""
+    """The period for which all runs are known."""
 
     newest: datetime
-    oldest: datetime  # before all times where there are no older runs
+    oldest: datetime  # the beginning of time if there are no older runs
 
     @classmethod
     def of(cls, collection: Collection) -> "_Block | None":
-        """Return those of a collection; None where none is known."""
+        """Return the block of a collection, or None if no run is known."""
         times = collection.runs.newest_first().values_list("created_at", flat=True)
         newest, oldest = times.first(), times.last()
         if newest is None or oldest is None:
@@ -126,7 +126,7 @@ class _Block:
 
 
 def _belonging(part: Part, block: _Block | None) -> list[RemoteRun]:
-    """Return the runs that may be written: with all others of their time, or where some of it are known."""
+    """Return the runs that may be written: their time is read completely, or lies within the block."""
     return [
         run
         for run in part.runs.values()
@@ -142,7 +142,7 @@ def _unfinished(collection: Collection) -> dict[int, datetime]:
 
 
 def _hidden(collection: Collection, part: Part) -> dict[int, datetime]:
-    """Return a run that couldn't be read and lies deeper than the part, by turns; perhaps it can be now."""
+    """Return an unreadable run below the part, a different one each time. It may be readable now."""
     noted = Unlisted.of(collection).unreadable
     deeper = (
         (run.number, run.near)
@@ -156,7 +156,7 @@ def _hidden(collection: Collection, part: Part) -> dict[int, datetime]:
 
 
 def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
-    """List from the newest run down to the block that we know, or a page where we know nothing."""
+    """List from the newest run down to the known block, or one page if nothing is known."""
     block = _Block.of(collection)
     known_to_be_doubtful = Unlisted.of(collection).doubtful
     part = Part(ask)
@@ -166,7 +166,7 @@ def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
             if part.is_stuck or len(_belonging(part, None)) >= PAGE:
                 break
         elif part.is_past(block.newest) or part.lowest == block.newest:
-            # Further runs of the newest time may have come, and may be listed after those known.
+            # More runs with the newest time may have arrived, and may be listed after the known ones.
             is_joined = part.is_past(block.newest) or block.newest in known_to_be_doubtful
             if part.is_stuck or (is_joined and not part.doubtful):
                 break
@@ -174,19 +174,19 @@ def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
 
 
 def _has_older(part: Part, block: _Block | None) -> bool | None:
-    """Return whether the account has older runs; None where nothing new is known of that."""
+    """Return whether the account has older runs, or None if this part doesn't tell."""
     if part.is_end or block is None:
         return not part.is_end
     return True if part.is_past(block.oldest) else None
 
 
 def _older(collection: Collection, ask: _Asking, block: _Block) -> Part:
-    """List from the oldest run that we know on down, a page or to the list's end."""
+    """List from the oldest known run downwards, for one page or to the end of the list."""
     skip = max(0, collection.runs.count() - OVERLAP)
     part = Part(ask, skip)
     part.read_on()
     while skip and (part.begins is None or part.begins < block.oldest):
-        # Runs have left the list, so that this is too far down: others may lie in between.
+        # Runs have left the list, so this is too far down. There may be others in between.
         skip = max(0, skip - PAGE)
         part = Part(ask, skip)
         part.read_on()
@@ -201,7 +201,7 @@ def _reaches_far(part: Part, block: _Block) -> bool:
 
 
 def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: dict[int, datetime]) -> None:
-    """Look for runs in the depth of the list, the newest first, and write how they stand."""
+    """Look for runs deeper in the list, newest first, and write their state."""
     for _ in range(_SEARCHES):
         if not sought or block is None:
             return
@@ -220,7 +220,7 @@ def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: 
 
 
 def _look_for(collection: Collection, ask: _Asking, block: _Block | None, moved: set[int]) -> None:
-    """Look for runs that couldn't be read and have left their place: they may have got a time."""
+    """Look for unreadable runs that have moved: they may have a valid time now."""
     moved -= (
         set(collection.runs.filter(number__in=moved).values_list("number", flat=True)) if moved else set()
     )
@@ -247,7 +247,7 @@ def _write(
     not_listed: Several[int] = (),
     **notes: Any,
 ) -> None:
-    """Write the rows of the runs as they are listed in a part, and fail those that are not any more.
+    """Write the rows of the runs listed in a part, and fail runs that are no longer listed.
 
     A ready run never changes again: neither its row nor those of its files.
     """
@@ -309,14 +309,14 @@ def _files(run: Run, remote: RemoteRun) -> list[ResultFile]:
 
 
 class _Names:
-    """The names of a run's files, of which no two are the same."""
+    """Unique names for a run's files."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}  # the last one given, by the name with the first
+        self._numbers: dict[str, int] = {}  # the last number used, by the name with the first number
 
     def free(self, name: str) -> str:
-        """Return the name, or one like it where it is taken, and take it."""
+        """Reserve and return the name, or a similar one if it is taken."""
         free = self._numbered(PurePosixPath(name)) if name in self._taken else name
         self._taken.add(free)
         return free

@@ -1,6 +1,6 @@
-"""The account's runs that a collection's rows lack: those that can't be read, and those that may be missing.
+"""Runs of the account that a collection's rows lack: unreadable runs, and runs that may be missing.
 
-They are noted on the collection. Reading a part of the list replaces what was noted of that part.
+They are recorded on the collection. Reading a part of the list replaces the record for that part.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,21 +12,21 @@ from typing import Any, Self
 from collections_app.models import Collection
 from collections_app.sources.part import Part, Unreadable
 
-# More aren't kept: an account may list nothing else.
+# A limit is needed because an account may list nothing else.
 MOST_KEPT = 500
 _NUMBERS_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Unlisted:
-    """What a collection's rows lack."""
+    """The runs that a collection's rows lack."""
 
     unreadable: Sequence[Unreadable] = ()
-    doubtful: frozenset[datetime] = frozenset()  # times of which some runs may be missing
+    doubtful: frozenset[datetime] = frozenset()  # times for which some runs may be missing
 
     @classmethod
     def of(cls, collection: Collection) -> Self:
-        """Return what is noted on the collection."""
+        """Return the record on the collection."""
         noted = collection.unlisted
         return cls(
             [Unreadable(number, reason, _time(near)) for number, reason, near in noted.get("unreadable", [])],
@@ -35,11 +35,11 @@ class Unlisted:
 
     @property
     def numbers(self) -> set[int]:
-        """The numbers of the runs that can't be read, as far as they have any."""
+        """The numbers of the unreadable runs that have one."""
         return {run.number for run in self.unreadable if run.number is not None}
 
     def after(self, part: Part) -> "Unlisted":
-        """Return what is known once a part of the list was read; what it shows comes last."""
+        """Return the updated record after reading a part of the list. The part's runs come last."""
         seen = {run.key for run in part.unreadable}
         kept = [
             run
@@ -50,7 +50,7 @@ class Unlisted:
         return Unlisted([*kept, *part.unreadable][-MOST_KEPT:], frozenset(doubtful))
 
     def as_json(self) -> dict[str, list[Any]]:
-        """Return it as the collection's row keeps it."""
+        """Return the record as it is stored on the collection."""
         return {
             "unreadable": [
                 [run.number, run.reason, run.near and run.near.isoformat()] for run in self.unreadable
@@ -59,7 +59,7 @@ class Unlisted:
         }
 
     def sentences(self) -> list[str]:
-        """Return it in sentences for members."""
+        """Return sentences for members."""
         return [*_of_unreadable(self.unreadable), *_of_doubtful(sorted(self.doubtful, reverse=True))]
 
 

@@ -68,9 +68,10 @@ _NONSENSE = (
 _MOVED = "{who} sends us to another address, which we don't follow. Check its base address."
 _TOO_MANY_REQUESTS = "{who} is receiving too many requests. Try again in {wait}."
 _NOT_AVAILABLE = "{who} is not available at the moment. Try again in {wait}."
-_RETRY_AFTER = 60  # seconds, if there are too many requests and the account doesn't say for how long
+_RETRY_AFTER = 60  # seconds to wait after a 429 without Retry-After
 _ANSWERS_TO_A_KNOWN_KEY = {400, 403, 404}
-# Sent in place of a file with status 200, these say the same as such a status; others are about one file.
+# In an envelope sent in place of a file, these codes mean the same as the HTTP statuses.
+# Other codes concern only that file.
 _LIKE_STATUSES = {401, 403, 404, 429, 503, 504}
 
 
@@ -89,7 +90,7 @@ class RemoteRun:
 
     number: int
     is_ready: bool
-    extracted: int | None  # None where the account doesn't say
+    extracted: int | None  # None if the account doesn't report it
     total: int | None
     created_at: datetime
     updated_at: datetime
@@ -98,7 +99,7 @@ class RemoteRun:
 
 @dataclass(frozen=True)
 class UnreadableRun:
-    """A run that the account lists, but that can't be shown."""
+    """A run in the account's list that can't be shown."""
 
     number: int | None
     reason: str  # for members, such as "no valid time"
@@ -224,7 +225,7 @@ def _refuse(code: int, reply: Reply, who: str) -> NoReturn:
 
 
 def _check_busy(code: int, headers: Mapping[str, str], who: str) -> None:
-    """Raise SourceBusy if the account asks not to be called for some time."""
+    """Raise SourceBusy if the account asks us to wait."""
     seconds = retry_after_of(headers)
     if code == 429:  # noqa: PLR2004
         seconds = seconds or _RETRY_AFTER
@@ -243,7 +244,7 @@ def _in_words(seconds: int) -> str:
 
 
 class _NotUnderstood(Exception):
-    """A run that can't be shown: what is wrong, for the operator, and in words for members."""
+    """A run can't be shown. The message is for operators, and `reason` is for members."""
 
     def __init__(self, problem: str, reason: str) -> None:
         super().__init__(problem)
@@ -333,7 +334,7 @@ def _folder(collection: Collection, number: int) -> str:
 
 
 def _count(entry: Mapping[str, object], *spellings: str) -> int | None:
-    """Return a number of records, by the first spelling that has one; None where none has."""
+    """Return a record count from the first spelling that has one, or None."""
     return next((n for n in (_integer(entry.get(name)) for name in spellings) if n is not None), None)
 
 
@@ -373,7 +374,7 @@ def _time(value: object) -> datetime | None:
 
 
 def size_of(file: ResultFile) -> int:
-    """Ask the account how many bytes a file has, and whether its first bytes are those of the file.
+    """Ask the account for the size of a file, and check its first bytes.
 
     Raises ResultNotFound, SourceUnavailable, SourceTimeout.
     """
@@ -435,7 +436,7 @@ class _RemoteBytes:
         stream = self._stream(answer, recognizer, start, length, is_part=is_part)
         if start == 0 or not is_part:
             self._recognize(answer, stream, recognizer, size)
-        # Only now: what is not the file says nothing of its size.
+        # Check this last: a response that isn't the file says nothing about its size.
         if size not in {None, self.file.size}:
             self._forget_size(f"the file has {size} bytes, not {self.file.size}")
         return stream
@@ -475,7 +476,7 @@ class _RemoteBytes:
     def _recognize(
         self, answer: requests.Response, stream: BodyStream, recognizer: Recognizer, size: int | None
     ) -> bytes:
-        """Return the first bytes of the file; raises where they are those of something else."""
+        """Return the first bytes of the file. Raises an error if they belong to something else."""
         with _server(self.account).troubles():
             beginning = stream.peek(BEGINNING)
         is_all = len(beginning) < BEGINNING if size is None else len(beginning) == size
@@ -519,7 +520,7 @@ class _RemoteBytes:
             # It ends where the connection ends: nobody could tell a whole file from a part.
             raise SourceUnavailable(f"{self.who} doesn't say how long this file is.")
         with _server(self.account).troubles():
-            # By read1(): stream() would take a chunk of -1 bytes for one that goes on to the end.
+            # Use read1(): stream() would read a chunk of -1 bytes to the end of the connection.
             pieces = iter(lambda: answer.raw.read1(64 * 1024, decode_content=False), b"")
             return sum(map(len, pieces))
 

@@ -1,4 +1,4 @@
-"""Cookies whose names changed to begin with `__Host-`, which no other host can set."""
+"""Accept the names that cookies had before they got the prefix `__Host-`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +16,9 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 def accept_old_names(get_response: GetResponse) -> GetResponse:
-    """Return the middleware that keeps people signed in whose cookies still have the old names.
+    """Return middleware that keeps people signed in if their cookies still have the old names.
 
-    Another host may have set an old cookie, so it never replaces a new one, and it opens no session that
+    Another host may have set an old cookie, so it never replaces a new one, and never opens a session that
     began under the new name.
     """
     if settings.SESSION_COOKIE_NAME == global_settings.SESSION_COOKIE_NAME:
@@ -38,7 +38,7 @@ def accept_old_names(get_response: GetResponse) -> GetResponse:
 def _resume_session(request: HttpRequest, key: str) -> None:
     session = type(request.session)(key)
     if session.keys() and session.get(_BEGAN_AS) != settings.SESSION_COOKIE_NAME:
-        session.modified = True  # which sends the cookie under its new name
+        session.modified = True  # sends the cookie under its new name
         request.session = session
 
 

@@ -67,23 +67,23 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def source_busy(request: HttpRequest, exception: SourceBusy) -> HttpResponse:
-    """503: where the results come from asks not to be called for some seconds."""
+    """503: the source of the results asks us to wait."""
     page = render(request, "source_busy.html", {"reason": str(exception)}, status=503)
     page["Retry-After"] = str(exception.retry_after)
     return page
 
 
 class DiskFullPage:
-    """Middleware: a request that can't be done for want of space is answered with 503.
+    """Middleware that answers 503 if a request fails for lack of disk space.
 
-    Also where the failed write was swallowed: a form must not be answered as though it had been stored.
+    It also applies if the failed write was swallowed: a form must not look as if it had been saved.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on, and put the page in place of the answer to a form that wasn't stored."""
+        """Handle the request. Replace the response to a form that wasn't saved."""
         disk.forget_failure()
         answer = self.get_response(request)
         if request.method in SAFE_METHODS or not disk.has_failed():
@@ -91,7 +91,7 @@ class DiskFullPage:
         return disk_full(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer for a view that failed."""
+        """Return the page for a view that failed on a full disk."""
         return disk_full(request) if disk.is_full(exception) else None
 
 

@@ -24,7 +24,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 def add_headers(get_response: GetResponse) -> GetResponse:
-    """Return the middleware. It changes no header that a view has set."""
+    """Return middleware that adds the headers, without changing headers set by a view."""
 
     def answered(request: HttpRequest) -> HttpResponseBase:
         answer = get_response(request)

@@ -30,7 +30,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @public
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 where the database is up to date, and results can be written and read; else 503.
+    """Answer 200 if the database is up to date and results can be written and read, else 503.
 
     Low disk space is reported as a `warning`; a full disk is a problem.
     """

@@ -22,7 +22,7 @@ from collections_app.preview.background import Background, StillWorking
 from collections_app.result_sets.lease import abandoned, written
 from collections_app.views.health import READY_WITHIN_SECONDS
 
-# One of each at a time: what hangs must not take more and more threads with it.
+# One of each kind at a time, so that checks that hang don't pile up threads.
 _background = Background(most=2)
 
 
@@ -57,10 +57,10 @@ class FromTheDatabase(Collector):
 
 
 class FreeSpace(Collector):
-    """How much room there is."""
+    """Free disk space."""
 
     def collect(self) -> Iterator[Metric]:
-        """Look at the disks. One that doesn't answer in time has no figure."""
+        """Check the disks. There is no sample if they don't respond in time."""
         family = GaugeMetricFamily(
             "results_free_bytes", "Free space on the disk of a folder.", labels=["folder"]
         )

@@ -15,15 +15,15 @@ from collections_app.addresses import absolute
 
 
 class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is not typed
-    """Asks for a link by mail. It looks nobody up, so its duration doesn't tell who has an account."""
+    """Request a link by email. It looks up no user, so its duration doesn't reveal who has an account."""
 
     def clean_email(self) -> str:
-        """Return the address as accounts have it."""
+        """Return the address in the form that accounts use."""
         email: str = self.cleaned_data["email"]
         return email.lower()
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Queue the mail, for an address without an account as well."""
+        """Queue the mail, even for an address without an account."""
         email: str = self.cleaned_data["email"]
         queue_password_link(email, site=absolute(request, ""))
         return email

@@ -51,10 +51,10 @@ def _short(text: str) -> str:
 
 
 def pretty(fields: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return a record's JSON over several lines, and whether its end was left out."""
+    """Return a record's indented JSON, and whether its end is cut off."""
     pieces: list[str] = []
     left = LONGEST_JSON
-    # Every line of a list within lists is indented: the text may be a thousand times as long as the record.
+    # Nested lists indent every line, so the text can be a thousand times as long as the record.
     for piece in _INDENTED.iterencode(fields):
         pieces.append(piece)
         left -= len(piece)

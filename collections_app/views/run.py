@@ -47,7 +47,7 @@ from collections_app.views.run_rows import (
 # How long a request waits for what is prepared in the background.
 _PATIENCE = 0.8
 _COLUMNS_SHOWN = 12
-# Every head and every row has links with all that was asked for.
+# Every column header and every row repeats the query in its links.
 _LONGEST_ADDRESS = 8_000
 _MORE_COLUMNS = (
     f"These records have more than {MOST_COLUMNS} columns: the first {MOST_COLUMNS} can be chosen, "
@@ -72,7 +72,7 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
 def _rendered(
     request: MemberRequest, template: str, context: dict[str, Any], *, is_refused: bool
 ) -> HttpResponse:
-    """Render a page or fragment; with 429 where its reader asked too much at once, which it says."""
+    """Render a page or fragment, with 429 if the person asked too many questions at once."""
     response = render(request, template, context, status=429 if is_refused else 200)
     if is_refused:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -273,7 +273,7 @@ class View:
     notes: Sequence[str] = field(default_factory=tuple)
     problem: str = ""
     is_late: bool = False
-    is_refused: bool = False  # as the reader asks too much at once
+    is_refused: bool = False  # the person asks too many questions at once
     progress: Progress | None = None
     is_end_of_sorted: bool = False
 

@@ -1,4 +1,4 @@
-"""Signing in and setting a password: allauth's views, which count attempts in every method but GET."""
+"""Sign in and set passwords, with allauth's views. Its own limits would count every method but GET."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from collections_app.access import public, signed_in
 
 @public
 def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """Sign in. A browser that has done so before isn't refused because of others at its address."""
+    """Sign in. Other people at the same address can't lock out a known browser."""
     if devices.recognize(request, request.POST.get("login", "")):
         return _remembered(request, account.login(request))
     return _limited(request, "post_login") or _remembered(request, account.login(request))
@@ -21,20 +21,20 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
 
 @signed_in
 def password_change(request: HttpRequest) -> HttpResponseBase:
-    """Change one's own password."""
+    """Change your own password."""
     limited = _limited(request, "post_password_change")
     return limited or _remembered(request, account.password_change(request))
 
 
 @public
 def password_set(request: HttpRequest, **key: Any) -> HttpResponseBase:
-    """Set a new password by a link."""
+    """Set a new password, using a link."""
     limited = _limited(request, "post_password_set")
     return limited or _remembered(request, account.password_reset_from_key(request, **key))
 
 
 def _limited(request: HttpRequest, action: str) -> HttpResponseBase | None:
-    """Return 429 for one POST too many; only they can guess."""
+    """Return a 429 for too many POST requests; other methods can't guess passwords."""
     response: HttpResponseBase | None = None
     if request.method == "POST":
         response = consume_or_429(request, action=action)

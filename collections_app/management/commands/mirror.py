@@ -27,8 +27,7 @@ from collections_app.sources.account import AccountSource
 GO_ON = "What was copied stays; call mirror again to go on."
 # How long the account may take for a part of its list.
 LIST_SECONDS = 60.0
-# After so many runs in a row for which the account didn't answer, it isn't asked for any more.
-# An account that asks not to be called isn't either.
+# Stop after this many runs in a row for which the account didn't answer, or at once if it asks us to wait.
 _PATIENCE = 3
 
 
@@ -128,7 +127,7 @@ def _to_copy(collection: Collection, number: int | None) -> list[Run]:
 
 
 def _copy_run(run: Run, came: Callable[[int], object]) -> tuple[list[str], int]:
-    """Copy a run; return what is wrong, in sentences, and how many failures of the account to count."""
+    """Copy a run. Return the problems, in sentences, and how many account failures to count."""
     # The account may have been given another key since the list was made.
     current = Run.objects.select_related("collection__account").filter(pk=run.pk).first()
     if current is None:

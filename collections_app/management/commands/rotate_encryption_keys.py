@@ -62,7 +62,7 @@ class Command(BaseCommand):
         else:
             with transaction.atomic():
                 _keep_others_out()
-                # Mail that was encrypted with the old key before, and queued since.
+                # Mail may have been encrypted with the old key and queued since then.
                 _reencrypt_mail()
                 encryption.drop_old_keys()
             self.stdout.write("Dropped the old encryption keys.")
@@ -90,7 +90,7 @@ def _reencrypt() -> tuple[int, list[Account]]:
 
 
 def _reencrypt_mail() -> None:
-    """Encrypt what waits in the outbox with the first key; the worker drops what no key reads."""
+    """Re-encrypt queued mail with the first key. The worker drops mail that no key can decrypt."""
     for mail in OutgoingMail.objects.select_for_update().order_by("pk"):
         with suppress(encryption.SecretUnreadable):
             mail.encrypted_data = encryption.reencrypt(mail.encrypted_data)

@@ -23,7 +23,7 @@ from collections_app.demo import build
 from collections_app.models import Team, User
 from collections_app.observability.processes import has_orphans
 
-# Workers notice within a second that their server is gone; on a busy machine it takes longer.
+# Workers notice within a second that their master process is gone, or later on a busy machine.
 ORPHANS_END_WITHIN_SECONDS = 15
 LOOK_EVERY_SECONDS = 0.1
 
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         )
 
     def _wait_until_it_is_free(self, host: str, port: int) -> None:
-        """Wait for the workers of a server that was killed. Raises CommandError for other programs."""
+        """Wait for the workers of a killed server. Raises CommandError if another program uses the port."""
         if has_orphans(port) and not _is_free(host, port):
             self._say(f"Waiting for port {port}. Its server was killed, and its workers are stopping.")
             _wait_for_orphans(host, port)
@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
-        sys.stdout.flush()  # also into a file or pipe, while the next step takes its time
+        sys.stdout.flush()  # a file or pipe would buffer it during the next step
 
     def _say_where(self, host: str, port: int, *, demo: bool) -> None:
         self.stdout.write(f"Address: {settings.PUBLIC_URL or f'http://{_in_url(host)}:{port}'}/")
@@ -95,7 +95,7 @@ class Command(BaseCommand):
 
 
 def _try_to_listen(host: str, port: int) -> None:
-    """Raise OSError where gunicorn couldn't listen on this host and port."""
+    """Raise OSError if gunicorn couldn't listen on this host and port."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         # As gunicorn does: connections that have just ended don't count.

@@ -14,7 +14,7 @@ from collections_app.management.worker import Exporter, Mailer, Worker
 
 # So much more willing to wait for a processor than whoever answers people.
 _NICENESS = 10
-# How long an export under way may take to go back into the queue, and a mail to be sent.
+# How long to wait for the current export to return to the queue, and for the current mail to be sent.
 _STOPS_WITHIN_SECONDS = 5.0
 
 
