@@ -124,7 +124,7 @@ def _start() -> str:
     data = f"--pgdata={folder / 'data'}"
 
     def run(program: str, *arguments: str) -> None:
-        # Not captured: the server that is started keeps the pipes open.
+        # Don't capture output: the server that it starts keeps the pipes open.
         tools.run(*as_user, programs / program, data, *arguments, cwd=folder, stdout=tools.DEVNULL)
 
     run("initdb", "--username=postgres", "--auth=trust", "--no-sync", *_LETTERS)

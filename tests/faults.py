@@ -25,7 +25,7 @@ class Fault:
     pause: float = 0  # seconds before each further byte: they come one by one
     cut_after: int | None = None  # bytes that come through before the connection is closed
     is_reset: bool = False  # closed as by a crash
-    cut_when: threading.Event | None = None  # what is waited for before that: a reset drops unread bytes
+    cut_when: threading.Event | None = None  # wait for this before the cut: a reset drops unread bytes
     instead: bytes = b""  # what comes in place of the answer
 
 
@@ -46,7 +46,7 @@ class FaultProxy:
 
     @contextmanager
     def running(self) -> Iterator["FaultProxy"]:
-        """Listen on a port of this machine's until the end of the block."""
+        """Listen on a local port until the end of the block."""
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
             self.port = listener.getsockname()[1]
             acceptor = threading.Thread(target=self._accept, args=[listener])
@@ -153,7 +153,7 @@ class FileServer:
 
     @contextmanager
     def running(self) -> Iterator["FileServer"]:
-        """Listen on a port of this machine's until the end of the block."""
+        """Listen on a local port until the end of the block."""
         outer = self
 
         class Handler(_FileHandler):
@@ -191,7 +191,7 @@ class _FileHandler(QuietHandler):
         if content is None:
             self.send_error(404)
             return
-        # Nothing has no part.
+        # An empty file has no ranges.
         asked = _RANGE.fullmatch(self.headers["Range"] or "") if files.has_ranges and content else None
         part = content
         if asked:
@@ -223,17 +223,19 @@ class _FileHandler(QuietHandler):
 
 @dataclass
 class EndlessServer:
-    """Answers every request with a body that never ends, until the other side closes the connection.
+    """Answer every request with an endless body, until the client closes the connection.
 
-    HEAD is answered without a length. Without `piece`, nothing follows the head of an answer.
+    Responses to HEAD have no length. Without `piece`, nothing follows the headers of a response.
     """
 
     piece: bytes = b""
     pause: float = 0  # seconds before each piece
-    first: bytes = b""  # what the body begins with
+    first: bytes = b""  # the beginning of the body
     head: dict[str, str] = field(default_factory=lambda: {"Transfer-Encoding": "chunked"})
-    asked: list[str] = field(default_factory=list)  # the methods
-    left: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))  # one for each body
+    asked: list[str] = field(default_factory=list)  # the methods of all requests
+    left: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(0)
+    )  # released once per body
     connections: int = 0
     port: int = 0
 
@@ -243,7 +245,7 @@ class EndlessServer:
 
     @contextmanager
     def running(self) -> Iterator["EndlessServer"]:
-        """Listen on a port of this machine's until the end of the block."""
+        """Listen on a local port until the end of the block."""
         outer = self
 
         class Handler(_EndlessHandler):
@@ -261,7 +263,7 @@ class _EndlessHandler(QuietHandler):
 
     def do_GET(self) -> None:
         self._send_head()
-        with suppress(OSError):  # the other side left
+        with suppress(OSError):  # the client disconnected
             self.wfile.write(self.endless.first)
             while not self._is_alone():
                 self.wfile.write(self.endless.piece)
@@ -276,7 +278,7 @@ class _EndlessHandler(QuietHandler):
         self.end_headers()
 
     def _is_alone(self) -> bool:
-        """Wait for as long as the pause is, or until the other side closes the connection."""
+        """Pause. Return whether the client has closed the connection."""
         pause = self.endless.pause if self.endless.piece else None
         readable, _, _ = select.select([self.connection], [], [], pause)
         return bool(readable)
@@ -329,7 +331,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def page_bytes(size: int, seed: int = 1) -> bytes:
-    """Return a page of exactly that many bytes, of which no two parts are the same."""
+    """Return a page of exactly that many bytes, in which all ranges differ."""
     chance = random.Random(seed)
     records = [b'{"asin":"%s"}' % chance.randbytes(500).hex().encode() for _ in range(size // 1015)]
     page = b"[%s]" % b",".join(records)

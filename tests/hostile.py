@@ -1,6 +1,6 @@
-"""Records that were made to harm, and what the site's answers about them cost: a program of its own.
+"""Measure what responses about hostile records cost. This is a separate program: see test_hostile_records.py.
 
-Whatever needs much more memory than it should ends it. See test_hostile_records.py.
+It is killed if a response needs far too much memory.
 """
 
 import json
@@ -23,7 +23,7 @@ MEMORY = 4 * 1024**3
 
 
 def _page(records: Iterable[bytes]) -> bytes:
-    """Return a page of as many of these records as fit."""
+    """Return a page with as many of these records as fit."""
     size = 0
 
     def fits(record: bytes) -> bool:
@@ -39,18 +39,20 @@ def _wide(columns: int) -> bytes:
 
 
 CASES: dict[str, Callable[[], bytes]] = {
-    "a key of its own in each record": lambda: _page(b'{"key%d":1}' % number for number in count()),
-    "a long key around many": lambda: b'[{"%b":%b}]' % (b"x" * 500_000, _wide(40_000)),
-    "one record of many keys and many of one": lambda: _page(chain([_wide(1_500)], repeat(b'{"0":1}'))),
-    "a list deep within lists": lambda: b'[{"a":%b%b%b}]' % (b"[" * 300, _page(repeat(b"1")), b"]" * 300),
-    "no record at all": lambda: b'[{"a":' * (SIZE // 6),
+    "a different key in each record": lambda: _page(b'{"key%d":1}' % number for number in count()),
+    "a long key around many keys": lambda: b'[{"%b":%b}]' % (b"x" * 500_000, _wide(40_000)),
+    "one record with many keys and many records with one": lambda: _page(
+        chain([_wide(1_500)], repeat(b'{"0":1}'))
+    ),
+    "deeply nested lists": lambda: b'[{"a":%b%b%b}]' % (b"[" * 300, _page(repeat(b"1")), b"]" * 300),
+    "no complete record": lambda: b'[{"a":' * (SIZE // 6),
 }
 WHERE = ("", "?q=1", "facts", "records/1", "export")
 WHERE += ("records.csv", "records.xlsx", "records.jsonl?columns=0")
 
 
 def main() -> None:
-    """Print a line of JSON for each case: the memory of the process so far, and what each answer cost."""
+    """Print a line of JSON for each case: peak memory so far, and the cost of each response."""
     background.in_background = lambda work: work()
     collection = Collection.objects.get(pk=101)
     browser = signed_in(
@@ -65,7 +67,7 @@ def main() -> None:
 
 
 def _stored(collection: Collection, content: bytes) -> Run:
-    """Store a page without looking at it, as it comes from an account."""
+    """Store a page unchecked, as it comes from an account."""
     run = make_run_of_pages(collection, {"page.json": b"[]"})
     file = run.files.get(kind="page")
     with storages["results"].open(f"{file.key}-hostile", "wb") as stored:
@@ -75,7 +77,7 @@ def _stored(collection: Collection, content: bytes) -> Run:
 
 
 def _answer(browser: Client, run: Run, where: str) -> tuple[str, int, int, float]:
-    """Return the place, the status, how many bytes were sent, and the seconds of a processor."""
+    """Return the place, the status, the number of bytes sent and the CPU time in seconds."""
     began = time.process_time()
     answer = browser.get(f"/collections/101/runs/{run.number}/{where}", headers={"Host": "localhost"})
     size = sum(map(len, answer))

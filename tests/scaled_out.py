@@ -154,15 +154,15 @@ class ScaledOut:
         return output_of(commands.run([*arguments], env))
 
     def connect(self, database: str = "results") -> "psycopg.Connection[Any]":
-        """Return a connection of the test's own to the database, with the rights of the site."""
+        """Return a separate database connection with the site's privileges."""
         return self._connect("results", self.secrets["PGPASSWORD"], database)
 
     def connect_as_superuser(self) -> "psycopg.Connection[Any]":
-        """Return a connection of PostgreSQL's own superuser, which the site knows nothing of."""
+        """Return a connection as PostgreSQL's superuser, whose password the site doesn't have."""
         return self._connect("postgres", self.secrets_of("postgresql")["POSTGRES_PASSWORD"], "postgres")
 
     def secrets_of(self, service: str) -> dict[str, str]:
-        """Return the secrets that a service alone is given."""
+        """Return the secrets of one service."""
         return _secrets(self.folder / "secrets" / f"{service}.env")
 
     def _connect(self, user: str, password: str, database: str) -> "psycopg.Connection[Any]":
@@ -247,7 +247,7 @@ def _postgresql(site: ScaledOut, folder: Path) -> Part:
 
 
 def _make_role_and_database(site: ScaledOut) -> None:
-    """Do what PostgreSQL's image does with our file when its volume is new."""
+    """Run our SQL file, as PostgreSQL's image does for a new volume."""
     secrets = site.secrets_of("postgresql")
     where = f"host=127.0.0.1 port={site.ports['postgresql']} user=postgres dbname=postgres"
     env = os.environ | secrets | {"PGPASSWORD": secrets["POSTGRES_PASSWORD"]}

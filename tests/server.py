@@ -27,7 +27,7 @@ AXE = "axe.0123456789ab.js"
 
 
 def gunicorn(conf: str) -> list[str]:
-    """Return the command that serves the site with a configuration of gunicorn's."""
+    """Return the command that serves the site with a gunicorn configuration."""
     return [sys.executable, "-m", "gunicorn", "--config", conf, "dashboard.wsgi"]
 
 

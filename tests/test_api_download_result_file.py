@@ -270,7 +270,7 @@ def test_a_failure_on_our_side_is_told_without_details(
     assert ("socket 7" in caplog.text) == (code in {500, 503})
 
 
-def test_an_account_that_asks_not_to_be_called_is_a_503_that_says_for_how_long(
+def test_a_busy_account_is_a_503_with_retry_after(
     fetch: Fetch, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(file: ResultFile) -> None:

@@ -1,4 +1,4 @@
-"""How a script sends its API key, whichever address it calls."""
+"""How scripts send their API key to every endpoint."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def run(laptops: Collection) -> Run:
 
 
 def call(address: str, headers: dict[str, str], **options: Any) -> tuple[int, int]:
-    """Return the HTTP status of a call, and the code that its envelope has; of a file, 200."""
+    """Return the HTTP status of a call and the code in its envelope, or 200 for a file."""
     method = "POST" if address == LIST else "GET"
     answer: Any = Client().generic(method, address, b'{"collection_id": 101}', headers=headers, **options)
     body = answer.getvalue()
@@ -33,24 +33,24 @@ def call(address: str, headers: dict[str, str], **options: Any) -> tuple[int, in
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "TOKEN"])
 @pytest.mark.parametrize("address", [LIST, FILE, MANIFEST])
-def test_authorization_may_carry_the_key(address: str, scheme: str, bobs_key: str) -> None:
+def test_the_authorization_header_may_contain_the_key(address: str, scheme: str, bobs_key: str) -> None:
     assert call(address, {"Authorization": f"{scheme} {bobs_key}"}) == (200, 200)
 
 
 @pytest.mark.parametrize(
     "form", ["{key}", "Basic {key}", "Bearer", "Bearer ", "Bearer{key}", "Bearer x{key}"]
 )
-def test_another_authorization_carries_none(form: str, bobs_key: str) -> None:
+def test_other_authorization_schemes_are_ignored(form: str, bobs_key: str) -> None:
     assert call(FILE, {"Authorization": form.format(key=bobs_key)}) == (401, 401)
 
 
-def test_the_header_of_its_own_counts_where_both_are_sent(bobs_key: str) -> None:
-    """Such as behind a proxy that asks for a password of its own."""
+def test_x_api_key_wins_if_both_headers_are_sent(bobs_key: str) -> None:
+    """For example, behind a proxy that has its own password."""
     assert call(FILE, {"x-api-key": bobs_key, "Authorization": "Bearer another"}) == (200, 200)
     assert call(FILE, {"x-api-key": "another", "Authorization": f"Bearer {bobs_key}"}) == (401, 401)
 
 
-class TestAtASiteThatSpeaksHttps:
+class TestOverHttps:
     @pytest.fixture(autouse=True)
     def https(self, settings: Settings) -> None:
         settings.SECURE_SSL_REDIRECT = True
@@ -59,7 +59,7 @@ class TestAtASiteThatSpeaksHttps:
         "header", ["x-api-key: {key}", "Authorization: Bearer {key}", "x-api-key: wrong"]
     )
     @pytest.mark.parametrize("address", [LIST, FILE, MANIFEST])
-    def test_a_key_that_came_unencrypted_is_refused_and_sent_nowhere(
+    def test_a_key_sent_unencrypted_is_refused_without_a_redirect(
         self, address: str, header: str, bobs_key: str
     ) -> None:
         name, _, value = header.format(key=bobs_key).partition(": ")
@@ -67,7 +67,7 @@ class TestAtASiteThatSpeaksHttps:
         assert call(address, {name: value}) == (status, 403)
         assert call(address, {name: value}, secure=True)[1] == (401 if value == "wrong" else 200)
 
-    def test_the_refusal_says_what_to_do(self, client: Client, bobs_key: str) -> None:
+    def test_the_error_says_what_to_do(self, client: Client, bobs_key: str) -> None:
         answer = client.get(FILE, headers={"x-api-key": bobs_key})
         assert answer.json()["data"] == (
             "Use https:// for this address. "
@@ -75,8 +75,8 @@ class TestAtASiteThatSpeaksHttps:
         )
         assert bobs_key not in str(answer.headers)
 
-    def test_an_address_that_is_none_leads_nowhere_either(self, client: Client, bobs_key: str) -> None:
+    def test_unknown_api_addresses_do_not_redirect_either(self, client: Client, bobs_key: str) -> None:
         assert client.get("/api/v2/anything", headers={"x-api-key": bobs_key}).status_code == 404
 
-    def test_a_page_is_still_sent_to_https(self, client: Client) -> None:
+    def test_pages_still_redirect_to_https(self, client: Client) -> None:
         assert client.get("/collections/")["Location"] == "https://testserver/collections/"

@@ -280,7 +280,7 @@ def test_a_run_at_an_account_is_the_vendors_example_with_links_to_this_site(
     assert in_order(answer) == in_order(json.loads(expected))
 
 
-def test_counts_that_the_account_does_not_say_are_null(
+def test_counts_that_the_account_does_not_report_are_null(
     call: Call, connected: Collection, listed_there: ListedRuns
 ) -> None:
     listed_there.runs = [replace(remote_run(1), extracted=None, total=None)]
@@ -328,7 +328,7 @@ def test_where_it_never_answered_the_caller_is_told(
     assert refused(call({"collection_id": connected.pk})) == (502, "MultiCartAPI does not answer.")
 
 
-def test_where_it_asks_not_to_be_called_the_caller_is_told_for_how_long(
+def test_a_busy_account_is_a_503_with_retry_after(
     client: Client, bobs_key: str, connected: Collection, listed_there: ListedRuns
 ) -> None:
     reason = "The account “Main” is receiving too many requests. Try again in 30 seconds."

@@ -175,7 +175,7 @@ class TestWhatGoesWrong:
         assert len(files.opened) == 3
         assert capsys.readouterr().err.count("It is down.") == 3
 
-    def test_an_account_that_asks_not_to_be_called_is_not_called(
+    def test_a_busy_account_is_not_called_again(
         self, files: Files, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def busy(name: str) -> None:

@@ -119,7 +119,7 @@ def test_nothing_that_it_says_holds_a_key(accounts: list[Account]) -> None:
     assert not [key for key in before + encryption.keys() if key in said]
 
 
-def test_waiting_mail_is_still_sent(accounts: list[Account], settings: Settings, bob: User) -> None:
+def test_queued_mail_is_still_sent(accounts: list[Account], settings: Settings, bob: User) -> None:
     settings.EMAIL_URL = "smtp://mail.example.com"
     queue_password_link(bob.email, site="http://testserver")
     rotate()
@@ -127,7 +127,7 @@ def test_waiting_mail_is_still_sent(accounts: list[Account], settings: Settings,
     assert [message.to for message in mail.outbox] == [["bob@example.com"]]
 
 
-def test_mail_that_was_queued_with_the_old_key_meanwhile_is_still_sent(
+def test_mail_queued_with_the_old_key_during_the_rotation_is_still_sent(
     accounts: list[Account], settings: Settings, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EMAIL_URL = "smtp://mail.example.com"
@@ -148,7 +148,7 @@ def test_mail_that_was_queued_with_the_old_key_meanwhile_is_still_sent(
     assert len(mail.outbox) == 1
 
 
-def test_mail_that_no_key_reads_keeps_nobody_from_rotating(accounts: list[Account]) -> None:
+def test_mail_that_no_key_can_decrypt_does_not_prevent_the_rotation(accounts: list[Account]) -> None:
     now = timezone.now()
     OutgoingMail.objects.create(encrypted_data="x", due_at=now, expires_at=now)
     assert "Dropped the old encryption keys." in rotate()

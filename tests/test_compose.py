@@ -116,26 +116,26 @@ def test_nobody_but_nginx_is_reached_from_outside_and_at_first_from_this_machine
     assert SERVICES["postgresql"]["networks"] == SERVICES["objects"]["networks"] == ["inside"]
 
 
-def test_nginx_reaches_the_app_and_the_gate_alone() -> None:
-    """Not the database, nor the object storage, whose inner ports ask for no key."""
+def test_nginx_reaches_only_the_app_and_the_gate() -> None:
+    """It can't reach the database or the internal ports of the object storage, which need no key."""
     networks = set(SERVICES["nginx"]["networks"])
     reached = {name for name, service in SERVICES.items() if networks & set(service.get("networks", ()))}
     assert reached == {"nginx", "web", "gate"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_has_no_more_rights_than_it_needs(name: str) -> None:
+def test_a_service_has_only_the_privileges_it_needs(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert ("cap_add" in service) is (name == "nginx")
-    if service["image"] != "results":  # that of the image is no root
+    if service["image"] != "results":  # the user of our image isn't root
         assert ("user" in service) is (name != "nginx")
 
 
-def test_the_site_is_no_superuser_of_the_database() -> None:
+def test_the_site_is_not_a_database_superuser() -> None:
     service = SERVICES["postgresql"]
-    assert "POSTGRES_USER" not in service.get("environment", {})  # who would be one
+    assert "POSTGRES_USER" not in service.get("environment", {})  # this user would be a superuser
     assert "./deploy/postgresql.sql:/docker-entrypoint-initdb.d/results.sql:ro" in service["volumes"]
     assert compose.environment("web")["DATABASE_URL"] == "postgres://results@postgresql:5432/results"
 
@@ -179,7 +179,7 @@ def test_secrets_are_read_by_their_owner_alone_and_stay(secrets: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["head", "tr"])
-def test_no_secrets_are_made_without_the_programs_that_make_them(tmp_path: Path, missing: str) -> None:
+def test_no_secrets_are_written_if_a_program_is_missing(tmp_path: Path, missing: str) -> None:
     for program in {"dirname", "head", "mkdir", "mv", "sh", "tr"} - {missing}:
         (tmp_path / program).symlink_to(tools.needs(program))
     done = tools.run(MAKE_SECRETS, tmp_path / "secrets", env={"PATH": str(tmp_path)}, check=False)

@@ -1,4 +1,4 @@
-"""The names of cookies: over HTTPS they begin with __Host-, and those from before still count."""
+"""Cookie names: over HTTPS they begin with __Host-, and the old names still work."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Upgrade = Callable[[Client], Client]
 
 @pytest.fixture
 def upgrade(settings: Settings) -> Upgrade:
-    """Go over to the new names; returns the same browser, which still has the cookies that it got."""
+    """Switch to the new names. Return the same browser, which still has its old cookies."""
 
     def upgraded(browser: Client) -> Client:
         for name, value in OF_HTTPS.items():
@@ -41,14 +41,14 @@ def token_in(page: HttpResponse) -> str:
 
 
 def rename(browser: Client, token: str) -> HttpResponse:
-    """Send a form that a page of the browser has shown."""
+    """Submit a form from a page that the browser has open."""
     form = {"csrfmiddlewaretoken": token, "name": "Robert"}
     answer: HttpResponse
     answer = browser.post("/profile/", form, secure=True, headers={"referer": "https://testserver/profile/"})
     return answer
 
 
-def test_no_other_host_can_set_a_cookie_of_ours(upgrade: Upgrade, bob: User) -> None:
+def test_other_hosts_cannot_set_our_cookies(upgrade: Upgrade, bob: User) -> None:
     browser = upgrade(Client())
     browser.get("/accounts/login/", secure=True)
     browser.force_login(bob)
@@ -58,7 +58,7 @@ def test_no_other_host_can_set_a_cookie_of_ours(upgrade: Upgrade, bob: User) -> 
         assert (bool(cookie["secure"]), cookie["path"], cookie["domain"] or "") == (True, "/", "")
 
 
-def test_who_is_signed_in_stays_signed_in(upgrade: Upgrade, as_bob: Client) -> None:
+def test_people_stay_signed_in(upgrade: Upgrade, as_bob: Client) -> None:
     browser = upgrade(as_bob)
     assert browser.get("/profile/", secure=True).status_code == 200
     assert {SESSION, CSRF} <= set(browser.cookies)
@@ -67,8 +67,8 @@ def test_who_is_signed_in_stays_signed_in(upgrade: Upgrade, as_bob: Client) -> N
     assert browser.get("/profile/", secure=True).status_code == 200
 
 
-def test_requests_that_are_under_way_with_the_old_name_still_count(upgrade: Upgrade, as_bob: Client) -> None:
-    """A page that asks by itself sends several at once."""
+def test_concurrent_requests_with_the_old_name_still_work(upgrade: Upgrade, as_bob: Client) -> None:
+    """A page that polls sends several requests at once."""
     old = as_bob.cookies["sessionid"].value
     browser = upgrade(as_bob)
     browser.get("/profile/", secure=True)
@@ -77,11 +77,11 @@ def test_requests_that_are_under_way_with_the_old_name_still_count(upgrade: Upgr
     assert late.get("/profile/", secure=True).status_code == 200
 
 
-def test_a_form_that_was_open_can_be_sent(upgrade: Upgrade, as_bob: Client, bob: User) -> None:
+def test_an_open_form_can_be_submitted(upgrade: Upgrade, as_bob: Client, bob: User) -> None:
     token = token_in(as_bob.get("/profile/"))
     browser = upgrade(as_bob)
     assert rename(browser, token).status_code == 302
-    assert rename(browser, token).status_code == 302  # by now the session's cookie has its new name
+    assert rename(browser, token).status_code == 302  # the session cookie has its new name by now
     bob.refresh_from_db()
     assert bob.name == "Robert"
 
@@ -95,8 +95,8 @@ def test_signing_out_ends_the_session_under_both_names(upgrade: Upgrade, as_bob:
 
 
 @pytest.mark.parametrize("planted", ["session", "nonsense"])
-def test_a_cookie_that_another_host_sets_signs_nobody_in(upgrade: Upgrade, carol: User, planted: str) -> None:
-    """Carol signs in after the upgrade, and puts her session into somebody else's browser."""
+def test_a_cookie_set_by_another_host_signs_nobody_in(upgrade: Upgrade, carol: User, planted: str) -> None:
+    """Carol signs in after the upgrade and plants her session in another browser."""
     attacker = upgrade(Client())
     attacker.force_login(carol)
     key = attacker.cookies[SESSION].value if planted == "session" else planted
@@ -114,6 +114,6 @@ def test_the_new_name_wins(upgrade: Upgrade, as_bob: Client, as_carol: Client) -
     assert "bob@example.com" in browser.get("/profile/", secure=True).content.decode()
 
 
-def test_over_plain_http_the_names_stay(as_bob: Client) -> None:
+def test_names_do_not_change_over_plain_http(as_bob: Client) -> None:
     as_bob.get("/profile/")
     assert set(as_bob.cookies) == {"sessionid", "csrftoken"}

@@ -1,4 +1,4 @@
-"""What is deleted while a request is under way: before each statement that it sends to the database."""
+"""Rows that are deleted during a request, before each of its database statements."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -35,11 +35,11 @@ from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
-# What is sent beside an address.
+# The data to send to an address.
 FORMS = {"run_export": {"format": "csv", "column": "asin"}}
 BODIES = {"api:list_run_results": b'{"collection_id": 101}'}
 
-# A file is whole or not there.
+# A file is complete or not found.
 FILES = {"run_manifest", "run_all", "selection_zip", "selection_json", "run_records"}
 FILES |= {f"api:{name}" for name in FILES} | {"api:latest_manifest", "api:latest_all", "api:latest_records"}
 
@@ -50,7 +50,7 @@ CHANGES_SOMETHING = [
     name
     for name, (_, methods, met) in TABLE.items()
     if "POST" in methods.split()
-    and not met.startswith("in")  # not signing in and out
+    and not met.startswith("in")  # except signing in and out
     and name not in MAKES_SOMETHING
 ]
 
@@ -60,9 +60,9 @@ REFUSALS = {400, 403, 404}
 
 @dataclass
 class Deletion:
-    """Deletes a row before a request's statement of that number, as another request would.
+    """Delete a row before the statement with this number, as another request would.
 
-    The statements are counted from the first one that reads the row's table.
+    Numbers start at the first statement that reads the row's table.
     """
 
     delete: Callable[[], object]
@@ -72,7 +72,7 @@ class Deletion:
     is_done: bool = field(default=False, init=False)
 
     def __call__(self, execute: Callable[..., Any], *statement: Any) -> Any:
-        # SQLite lets nobody else write while a transaction is under way.
+        # SQLite allows no other writer during a transaction.
         if self.passed >= self.before and not self.is_done and not connection.in_atomic_block:
             self.is_done = True
             self.delete()
@@ -81,7 +81,7 @@ class Deletion:
 
 
 def deletions(delete: Callable[[], object], model: type[Model]) -> Iterator[Deletion]:
-    """Yield a deletion for each place, until a request has none left for it."""
+    """Yield a deletion for each statement until a request has no more statements."""
     for before in range(200):
         deletion = Deletion(delete, model._meta.db_table, before)
         yield deletion
@@ -92,7 +92,7 @@ def deletions(delete: Callable[[], object], model: type[Model]) -> Iterator[Dele
 
 @dataclass(frozen=True)
 class Made:
-    """What the team has: what is deleted comes back from here."""
+    """The team's data, from which deleted rows are restored."""
 
     rows: list[Model]
     folder: Path
@@ -117,7 +117,7 @@ class Made:
 @pytest.fixture
 def run(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(background, "_in_background", lambda work: work())
-    # It takes the most time, and asks the database nothing.
+    # It takes the most time and sends no statements to the database.
     monkeypatch.setattr(sample, "_size_of", lambda records, wanted: 1)
     return make_ready_run(laptops)
 
@@ -146,7 +146,7 @@ def asked(client: Client, method: str, name: str, address: str, key: str = "") -
     ("name", "is_known"),
     [*((name, True) for name in ABOUT_RUNS), *((name, False) for name in MAKES_SOMETHING)],
 )
-def test_a_run_that_is_deleted_meanwhile_is_not_found(
+def test_a_run_deleted_during_a_request_is_not_found(
     *,
     name: str,
     is_known: bool,
@@ -175,7 +175,7 @@ def test_a_run_that_is_deleted_meanwhile_is_not_found(
 
 @pytest.mark.parametrize("model", [Collection, Membership])
 @pytest.mark.parametrize("name", CHANGES_SOMETHING)
-def test_a_change_to_what_is_deleted_meanwhile_is_refused(
+def test_a_change_to_a_deleted_row_is_refused(
     name: str,
     model: type[Model],
     run: Run,
@@ -196,7 +196,7 @@ def test_a_change_to_what_is_deleted_meanwhile_is_refused(
         assert status in ANSWERS | REFUSALS, deletion.before
 
 
-def test_what_fails_again_is_a_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_on_the_second_try_is_a_bug(caplog: pytest.LogCaptureFixture) -> None:
     tries = []
 
     def mistaken() -> None:
@@ -209,7 +209,7 @@ def test_what_fails_again_is_a_mistake_of_ours(caplog: pytest.LogCaptureFixture)
     assert "retrying: IntegrityError" in caplog.text
 
 
-def test_other_errors_are_not_tried_again() -> None:
+def test_other_errors_are_not_retried() -> None:
     tries = []
 
     def mistaken() -> None:

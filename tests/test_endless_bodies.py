@@ -1,4 +1,4 @@
-"""Bodies of an account that never end: each is given up, and no thread outstays its client for long."""
+"""Endless bodies from an account: downloads are aborted, and no thread runs on for long without a client."""
 
 import http.client
 import signal
@@ -28,7 +28,7 @@ from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
 SIZE = 5_000_000_000
-# A page begins like this; what follows is not looked at.
+# The beginning of a page. The rest isn't checked.
 BEGINNING = b"10000\r\n" + page_bytes(70_000)[: 64 * 1024] + b"\r\n"
 CHUNK = b"400\r\n" + bytes(1024) + b"\r\n"
 DRIBBLE = {"piece": b"1\r\nx\r\n", "pause": 0.02}
@@ -38,7 +38,7 @@ Served = Callable[[EndlessServer], ResultFile]
 
 @pytest.fixture
 def served(settings: Settings, crawlers: Team) -> Iterator[Served]:
-    """Return a page of 5 GB, at an account with the server that is given."""
+    """Return a function that makes a 5 GB page at an account on the given server."""
     with ExitStack() as running:
 
         def file(server: EndlessServer) -> ResultFile:
@@ -59,13 +59,13 @@ def read(file: ResultFile, start: int = 0) -> None:
 
 
 def read_the_end(file: ResultFile) -> None:
-    """Read the last bytes, which come after all others, as this server knows no ranges."""
+    """Read the last bytes. All others come first, as this server doesn't support ranges."""
     read(file, SIZE - 10)
 
 
 @contextmanager
 def client_that_leaves(after: float) -> Iterator[None]:
-    """Serve a client that closes its connection after so many seconds."""
+    """Serve a client that closes its connection after this many seconds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         leaving = threading.Timer(after, theirs.close)
@@ -78,7 +78,7 @@ def client_that_leaves(after: float) -> Iterator[None]:
             leaving.join()
 
 
-# --- what is given up ---------------------------------------------------------------------------------------
+# --- aborted downloads --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def client_that_leaves(after: float) -> Iterator[None]:
     ids=["no byte", "few bytes", "no further byte", "few at a time", "few at a time later"],
 )
 @pytest.mark.django_db
-def test_a_body_that_hardly_comes_is_given_up(
+def test_a_stalled_or_slow_body_is_aborted(
     served: Served, monkeypatch: pytest.MonkeyPatch, server: EndlessServer, limit: str, value: float
 ) -> None:
     monkeypatch.setattr(transport, limit, value)
@@ -106,7 +106,7 @@ def test_a_body_that_hardly_comes_is_given_up(
 
 
 @pytest.mark.django_db
-def test_no_more_than_64_gib_are_read(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_64_gib_are_read(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     assert transport.MOST_BYTES == 64 * 1024**3
     monkeypatch.setattr(transport, "MOST_BYTES", 1024**2)
     file = served(EndlessServer(CHUNK, first=BEGINNING))
@@ -118,14 +118,14 @@ def test_no_more_than_64_gib_are_read(served: Served, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.django_db
-def test_a_file_that_is_said_to_be_larger_is_not_begun(served: Served) -> None:
+def test_a_file_with_a_larger_declared_size_is_not_started(served: Served) -> None:
     file = served(EndlessServer(head={"Content-Length": str(64 * 1024**3 + 1)}))
     with pytest.raises(SourceUnavailable, match="exceeds the 64 GiB limit"):
         size_of(file)
 
 
 @pytest.mark.django_db
-def test_a_chunk_of_less_than_nothing_is_not_held_in_memory(
+def test_a_chunk_with_a_negative_size_is_not_held_in_memory(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MOST_BYTES", 32 * 1024**2)
@@ -140,25 +140,25 @@ def test_a_chunk_of_less_than_nothing_is_not_held_in_memory(
 
 
 class TestPatience:
-    """How long an answer is waited for, by a clock that the tests turn."""
+    """How long to wait for a response, by a clock that the tests set."""
 
     @pytest.fixture(autouse=True)
     def limits(self) -> None:
         assert (transport.SILENT_SECONDS, transport.SLOW_SECONDS, transport.LEAST_SPEED) == (60, 600, 1024)
 
-    def test_a_file_of_5_gb_is_waited_for(self) -> None:
+    def test_a_5_gb_file_gets_enough_time(self) -> None:
         patience = Patience()
         for _ in range(SIZE // 1_000_000):
             patience.seconds()
             patience.note(1_000_000, 59)
 
-    def test_a_file_at_the_least_speed_is_waited_for(self) -> None:
+    def test_a_file_at_the_least_speed_gets_enough_time(self) -> None:
         patience = Patience()
         for _ in range(1000):
             patience.seconds()
             patience.note(50 * 1024, 50)
 
-    def test_what_came_quickly_at_first_makes_up_for_nothing(self) -> None:
+    def test_a_fast_start_does_not_make_up_for_a_slow_rest(self) -> None:
         patience = Patience()
         patience.note(SIZE, 1)
         for _ in range(20):
@@ -176,7 +176,9 @@ class TestPatience:
 
 
 @pytest.mark.django_db
-def test_a_slow_reader_costs_the_server_no_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reader_does_not_use_up_the_servers_time(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transport, "SILENT_SECONDS", 0.3)
     monkeypatch.setattr(transport, "SLOW_SECONDS", 0.3)
     with UpstreamBody(served(EndlessServer(CHUNK, first=BEGINNING))).open(0, SIZE) as stream:
@@ -185,13 +187,13 @@ def test_a_slow_reader_costs_the_server_no_time(served: Served, monkeypatch: pyt
             time.sleep(0.4)
 
 
-# --- a client that leaves, a site that stops ----------------------------------------------------------------
+# --- clients that disconnect, a site that stops -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("piece", [b"", CHUNK], ids=["no byte comes", "bytes come"])
 @pytest.mark.parametrize("work", [size_of, read_the_end], ids=["counting", "skipping"])
 @pytest.mark.django_db
-def test_nothing_goes_on_for_a_client_that_has_left(
+def test_work_stops_if_the_client_disconnects(
     served: Served,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -207,11 +209,13 @@ def test_nothing_goes_on_for_a_client_that_has_left(
     ):
         work(file)
     assert server.left.acquire(timeout=5)
-    assert caplog.messages == []  # it is no fault of the account's
+    assert caplog.messages == []  # it isn't the account's fault
 
 
 @pytest.mark.django_db
-def test_a_client_that_waits_is_waited_with(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_continues_while_the_client_is_connected(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transport, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(transport, "SILENT_SECONDS", 0.5)
     with client_that_leaves(after=60), pytest.raises(SourceTimeout):
@@ -219,7 +223,7 @@ def test_a_client_that_waits_is_waited_with(served: Served, monkeypatch: pytest.
 
 
 @pytest.mark.django_db
-def test_a_site_that_stops_waits_for_what_comes_and_not_for_silence(
+def test_a_stopping_site_waits_for_bytes_but_not_for_silence(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "SILENT_SECONDS_WHILE_STOPPING", 0.3)
@@ -233,7 +237,7 @@ def test_a_site_that_stops_waits_for_what_comes_and_not_for_silence(
             size_of(served(EndlessServer()))
 
 
-# --- through the whole site ---------------------------------------------------------------------------------
+# --- through the entire site --------------------------------------------------------------------------------
 
 
 # Thirty seconds are too long for a test.
@@ -263,7 +267,7 @@ print(collection.pk, ApiKey.objects.issue(Membership.objects.filter(team=team).f
 
 @dataclass(frozen=True)
 class Site:
-    """A running site, whose account has a run of unknown size, and one whose size is known."""
+    """A running site whose account has one run of unknown size and one of known size."""
 
     process: tools.Process
     port: int
@@ -272,7 +276,7 @@ class Site:
     server: EndlessServer
 
     def ask(self, method: str, run: int) -> http.client.HTTPConnection:
-        """Ask for a file of a run, and return once the account was asked for it."""
+        """Request a file of a run, and return when the account has received the request."""
         asked = self.server.asked.count("GET")
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         address = f"/api/v1/results/{self.collection}/{run}/{quote(NAME)}"
@@ -301,7 +305,7 @@ def site(demo_data: Path, tmp_path: Path) -> Iterator[Site]:
     assert "upstream body broke off" not in said
 
 
-def test_no_thread_waits_for_an_account_once_its_client_left_or_the_site_stops(site: Site) -> None:
+def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: Site) -> None:
     for piece in (b"", CHUNK):
         site.server.piece, site.server.first = piece, BEGINNING if piece else b""
         for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]:

@@ -124,18 +124,18 @@ class TestAsking:
         assert not make_next()
         assert ask(run, CSV).is_ready
 
-    def test_what_is_not_quick_after_all_is_left_to_the_background(
+    def test_an_export_that_takes_too_long_is_left_to_the_background(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(asking, "_PATIENCE", -1)
         export = ask(run, CSV)
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
         monkeypatch.setattr(asking, "_PATIENCE", 60)
-        assert ask(run, CSV).state == ExportState.QUEUED  # whoever asks again doesn't start anew
+        assert ask(run, CSV).state == ExportState.QUEUED  # asking again doesn't restart it
         assert make_next()
         assert ask(run, CSV).is_ready
 
-    def test_a_process_makes_two_at_once_and_leaves_more_to_the_background(
+    def test_requests_make_two_at_once_and_leave_others_to_the_background(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(asking, "_AT_ONCE", threading.BoundedSemaphore(1))
@@ -172,7 +172,7 @@ class TestAsking:
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
 
-    def test_records_that_each_have_a_key_of_their_own_are_no_table(self, laptops: Collection) -> None:
+    def test_records_with_too_many_different_keys_are_refused(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, ({f"key{number}": number} for number in range(6_000)))
         for wanted in (Format.CSV, Format.XLSX, Format.PARQUET):
             export = ask(run, Wish(wanted))
@@ -236,7 +236,7 @@ class TestAnAccount:
         assert make_next()
         assert len(lines(ask(run, JSONL))) == 6
 
-    def test_how_many_there_are_need_not_be_known(self, files: Files) -> None:
+    def test_the_number_of_records_can_be_unknown(self, files: Files) -> None:
         Run.objects.update(extracted=None)
         run = Run.objects.get()
         export = ask(run, CSV)
@@ -311,7 +311,7 @@ class TestOneAtATime:
         assert make_next()
         assert ask(run, CSV).is_ready
 
-    def test_whoever_has_to_stop_puts_it_back(self, run: Run, slowly: None) -> None:
+    def test_an_export_that_has_to_stop_returns_to_the_queue(self, run: Run, slowly: None) -> None:
         export = ask(run, CSV)
         assert make_next(must_stop=lambda: True)
         export.refresh_from_db()
@@ -319,7 +319,7 @@ class TestOneAtATime:
         assert make_next()
         assert ask(run, CSV).is_ready
 
-    def test_whoever_is_interrupted_puts_it_back(
+    def test_an_interrupted_export_returns_to_the_queue(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*args: Any, **options: Any) -> None:
@@ -395,7 +395,7 @@ class TestBounds:
         make_next()
         assert ask(run, CSV).is_under_way
 
-    def test_what_is_not_quick_after_all_may_not_wait_beyond_that(
+    def test_an_export_that_takes_too_long_counts_towards_the_limit(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(asking, "MOST_WAITING", 1)

@@ -1,4 +1,4 @@
-"""A process that makes an export is ended: nothing of it is ever seen, and the next one makes it anew."""
+"""A process is killed while it makes an export: nobody sees a partial file, and the next one starts over."""
 
 import signal
 import sys

@@ -95,7 +95,7 @@ def rows_of_parquet(content: bytes) -> Records:
     return rows
 
 
-# Names that get each other's numbers.
+# Names that clash with the numbered forms of others.
 ALIKE = [
     "a",
     "A",
@@ -138,8 +138,8 @@ class TestFlattening:
             record = {"x": record}
         assert list(flat(record).values()) == [1]
 
-    def test_many_values_deep_within_objects_are_refused(self) -> None:
-        """The places of such a record are a hundred times as large as it is."""
+    def test_many_deeply_nested_values_are_refused(self) -> None:
+        """The places of such a record are a hundred times as large as the record."""
         record: dict[str, Any] = {}
         for _ in range(500):
             record = {"value": 1, "inner": record}
@@ -150,14 +150,14 @@ class TestFlattening:
         assert flat({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
 
     @given(st.lists(st.sampled_from(ALIKE), max_size=12), st.sampled_from(ALIKE))
-    def test_chosen_names_stand_for_what_they_stand_for_among_all(self, keys: list[str], chosen: str) -> None:
+    def test_chosen_names_mean_the_same_as_among_all_names(self, keys: list[str], chosen: str) -> None:
         every, few = Columns(), Columns([chosen])
         for columns in (every, few):
             columns.look_at([{key: 1} for key in keys])
         assert few.place_of(chosen) == every.place_of(chosen)
 
     @given(st.lists(st.sampled_from(ALIKE), max_size=12, unique=True))
-    def test_each_name_gets_the_first_number_that_is_free(self, keys: list[str]) -> None:
+    def test_each_name_gets_the_first_free_number(self, keys: list[str]) -> None:
         columns = Columns()
         columns.look_at([dict.fromkeys(keys)])
         taken: list[str] = []
@@ -166,14 +166,14 @@ class TestFlattening:
             taken.append(next(name for name in free if name.casefold() not in map(str.casefold, taken)))
         assert columns.names == taken
 
-    def test_names_that_are_too_long_together(self) -> None:
+    def test_column_names_that_are_too_long_in_total_are_refused(self) -> None:
         record = {"x" * 10_000: {str(number): 1 for number in range(101)}}
         with pytest.raises(TooWide, match=r"total more than 1,000,000 characters. Choose the columns"):
             Columns().look_at([flat(record)])
 
 
 class TestLimits:
-    """What a table may be: a few hundred KB of records can ask for one of any size."""
+    """The limits of tables. Without them, a few hundred KB of records can produce a table of any size."""
 
     TABLES = pytest.mark.parametrize("kind", [Format.CSV, Format.XLSX, Format.PARQUET])
 
@@ -197,13 +197,13 @@ class TestLimits:
                 made([{"a": 1, "b": 2}] * 6, kind, tmp_path, **options)
 
     @pytest.mark.parametrize("kind", Format)
-    def test_columns_can_be_chosen_of_any_number(self, tmp_path: Path, kind: Format) -> None:
+    def test_columns_can_be_chosen_from_any_number(self, tmp_path: Path, kind: Format) -> None:
         records: Records = [{f"key{number}": number} for number in range(6_000)]
         assert made(records, kind, tmp_path, batch=500, columns=("key0", "key5999"))
         with pytest.raises(UnknownColumn, match=r"The columns are: key0, key1, .*key49, ….$"):
             made(records, kind, tmp_path, batch=500, columns=("key6000",))
 
-    def test_json_needs_no_columns(self, tmp_path: Path) -> None:
+    def test_json_has_no_column_limit(self, tmp_path: Path) -> None:
         records: Records = [{f"key{number}": number} for number in range(6_000)]
         assert json.loads(made(records, Format.JSON, tmp_path, batch=500)) == records
 
@@ -386,12 +386,12 @@ class TestParquet:
         text = "ü" * 3_000_000
         assert rows_of_parquet(made([{"t": text}], Format.PARQUET, tmp_path)) == [{"t": text}]
 
-    def test_an_interruption_ends_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interruption_stops_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lock_down = parquet._lock_down
 
         def interrupt_soon(*given: Any) -> None:
             lock_down(*given)
-            signal.setitimer(signal.ITIMER_REAL, 0.01)  # DuckDB is at work by then
+            signal.setitimer(signal.ITIMER_REAL, 0.01)  # DuckDB is running by then
 
         monkeypatch.setattr(parquet, "_lock_down", interrupt_soon)
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)

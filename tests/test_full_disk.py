@@ -1,4 +1,4 @@
-"""A disk that is full or nearly so: what is refused, what goes on, and who is told."""
+"""A full or nearly full disk: what is refused, what still works, and who is told."""
 
 import errno
 import os
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WRITES = {"INSERT", "UPDATE", "DELETE"}
 BODIES = {"api:list_run_results": b'{"collection_id": 101}'}
-# Pages that are read, and the one call of scripts that is a POST and reads.
+# Pages that only read, and the one API call that reads by POST.
 READ = [name for name, (where, methods, _) in TABLE.items() if "GET" in methods.split() or where == LIST]
 POSTED = [name for name, (where, methods, _) in TABLE.items() if "POST" in methods.split() and where != LIST]
 
 
 class FullDisk:
-    """Refuses every write as a database on a full disk does, and counts them."""
+    """Refuse and count all writes, as a database on a full disk would."""
 
     def __init__(self) -> None:
         self.refused = 0
@@ -69,7 +69,7 @@ def full_disk() -> Iterator[FullDisk]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let allauth not try for a second to count an attempt."""
+    """Keep allauth from retrying for a second to count an attempt."""
     monkeypatch.setattr(ratelimit, "CACHE_LOCK_WAIT_TIMEOUT", 0)
 
 
@@ -126,7 +126,9 @@ def test_signing_in_works_once_there_is_room_again(client: Client, bob: User) ->
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", READ)
-def test_reading_goes_on(name: str, run: Run, as_adam: Client, bobs_key: str, ids: dict[str, int]) -> None:
+def test_reading_still_works(
+    name: str, run: Run, as_adam: Client, bobs_key: str, ids: dict[str, int]
+) -> None:
     method = "POST" if name in BODIES else "GET"
     address = f"/{TABLE[name][0].format(**ids)}"
     undisturbed = status_of(as_adam, method, name, address, bobs_key)
@@ -146,7 +148,7 @@ def test_a_form_that_cannot_be_stored_is_refused(
     assert (status == 503) == (full.refused > 0)
 
 
-def test_a_page_of_another_team_is_shown_though_the_choice_cannot_be_stored(
+def test_another_teams_page_is_shown_even_if_the_choice_cannot_be_stored(
     as_bob: Client, bob: User, strangers: Team, secret_plans: Collection
 ) -> None:
     Membership.objects.create(user=bob, team=strangers, role=Role.MEMBER)
@@ -155,7 +157,7 @@ def test_a_page_of_another_team_is_shown_though_the_choice_cannot_be_stored(
     assert full.refused == 1
 
 
-def test_a_script_that_needs_something_new_is_told(run: Run, bobs_key: str, client: Client) -> None:
+def test_an_api_call_that_has_to_store_something_is_refused(run: Run, bobs_key: str, client: Client) -> None:
     with full_disk():
         answer = client.get("/api/v1/collections/101/runs/1/records.jsonl", headers={"x-api-key": bobs_key})
     assert answer.status_code == 503
@@ -164,7 +166,7 @@ def test_a_script_that_needs_something_new_is_told(run: Run, bobs_key: str, clie
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_file_that_cannot_be_written_is_the_same(
+def test_a_file_that_cannot_be_written_is_refused_too(
     as_bob: Client, monkeypatch: pytest.MonkeyPatch, number: int, laptops: Collection
 ) -> None:
     def full(*args: object) -> None:
@@ -179,8 +181,8 @@ def test_a_file_that_cannot_be_written_is_the_same(
 # --- what counts as full ------------------------------------------------------------------------
 
 
-@pytest.mark.sqlite(reason="its own limit of pages")
-def test_a_database_without_a_page_left_is_full(crawlers: Team) -> None:
+@pytest.mark.sqlite(reason="uses its page limit")
+def test_a_database_without_free_pages_is_full(crawlers: Team) -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA page_count")
         (pages,) = cursor.fetchone()
@@ -205,7 +207,7 @@ def test_a_database_without_a_page_left_is_full(crawlers: Team) -> None:
         (sqlite3.SQLITE_BUSY, 0, False),
     ],
 )
-def test_what_a_database_says_of_a_full_disk(
+def test_errors_that_mean_a_full_disk(
     *, monkeypatch: pytest.MonkeyPatch, error: Exception | int, free: int, is_full: bool
 ) -> None:
     if isinstance(error, int):
@@ -220,7 +222,7 @@ def test_what_a_database_says_of_a_full_disk(
 
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[[int], None]]:
-    """Let a disk have so many bytes left."""
+    """Return a function that sets the free bytes of the disk."""
     monkeypatch.setattr(health, "_look", health._Look())
     monkeypatch.setattr(health, "LOOK_EVERY_SECONDS", 0)
 
@@ -236,7 +238,9 @@ def room(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callab
 SAID = "Low disk space: 512.0 MB free in the data folder. Free up space before the disk is full."
 
 
-def test_readiness_names_low_space_while_all_still_works(client: Client, room: Callable[[int], None]) -> None:
+def test_readiness_warns_of_low_space_while_everything_still_works(
+    client: Client, room: Callable[[int], None]
+) -> None:
     room(512 * 1024**2)
     answer = client.get("/readyz")
     assert answer.status_code == 200
@@ -251,7 +255,7 @@ def test_a_site_with_a_full_disk_is_not_ready(client: Client, room: Callable[[in
 
 
 @pytest.mark.usefixtures("room")
-def test_results_without_room_are_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_reports_a_full_results_storage(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> bool:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -259,7 +263,7 @@ def test_results_without_room_are_named(client: Client, monkeypatch: pytest.Monk
     assert client.get("/readyz").json()["problem"] == disk.PROBLEM
 
 
-def test_the_log_says_so_once_an_hour(
+def test_the_log_warns_once_an_hour(
     room: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 0.0
@@ -276,7 +280,7 @@ def test_the_log_says_so_once_an_hour(
     assert len(caplog.messages) == 2
 
 
-def test_the_figures_have_the_room_of_each_folder(
+def test_metrics_have_the_free_space_of_each_folder(
     client: Client, room: Callable[[int], None], settings: Settings, results_folder: Path
 ) -> None:
     settings.METRICS_TOKEN = "a-token-for-the-tests"

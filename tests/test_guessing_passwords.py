@@ -1,6 +1,6 @@
-"""Somebody guesses passwords: they are stopped, and the account's owner is not.
+"""Password guessing is stopped without locking out the account's owner.
 
-Each address here is a network of its own; Mallory guesses, Bob knows his password.
+Each address here is in a network of its own. Mallory guesses, and Bob knows his password.
 """
 
 import re
@@ -38,12 +38,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def bobs_account(bob: User) -> User:
-    """Everything here is about Bob's account."""
+    """Create Bob, whose account all of these tests use."""
     return bob
 
 
 class Clock:
-    """The time that attempts are counted by."""
+    """The clock for counting attempts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = 0.0
@@ -57,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def at(address: str) -> Client:
-    """Return a browser that was never here before."""
+    """Return a new browser at an address."""
     return Client(REMOTE_ADDR=address)
 
 
@@ -75,7 +75,7 @@ def guess(browser: Client, times: int, email: str = BOB) -> None:
 
 
 def attack(addresses: int, guesses: int = 5, network: str = "198.51.100") -> None:
-    """Fail to sign in from many addresses, without looking at the pages."""
+    """Fail to sign in from many addresses, without loading the pages."""
     for number in range(addresses):
         request = RequestFactory().post(LOGIN, REMOTE_ADDR=f"{network}.{number}")
         for _ in range(guesses):
@@ -84,7 +84,7 @@ def attack(addresses: int, guesses: int = 5, network: str = "198.51.100") -> Non
 
 
 def known(address: str = "192.0.2.1") -> Client:
-    """Return a browser with which Bob has signed in, and out again."""
+    """Return a browser in which Bob has signed in and out."""
     browser = at(address)
     assert gets_in(browser)
     browser.post("/accounts/logout/")
@@ -92,7 +92,7 @@ def known(address: str = "192.0.2.1") -> Client:
 
 
 def refusal(answer: Any) -> str:
-    """Return how long the page says to wait, or "" if it doesn't refuse."""
+    """Return how long the page says to wait, or "" if the sign-in wasn't refused."""
     found = REFUSED.search(answer.content.decode())
     return found[1] if found else ""
 
@@ -100,7 +100,7 @@ def refusal(answer: Any) -> str:
 # --- the guesser --------------------------------------------------------------------------------
 
 
-def test_after_five_wrong_passwords_the_guesser_is_told_until_when_to_wait(clock: Clock) -> None:
+def test_after_five_wrong_passwords_the_guesser_is_told_how_long_to_wait(clock: Clock) -> None:
     mallory = at("198.51.100.7")
     guess(mallory, 5)
     assert refusal(sign_in(mallory)) == "5 minutes"
@@ -110,7 +110,7 @@ def test_after_five_wrong_passwords_the_guesser_is_told_until_when_to_wait(clock
     assert gets_in(mallory)
 
 
-def test_another_browser_at_the_guessers_address_is_refused_as_well() -> None:
+def test_another_browser_at_the_guessers_address_is_refused_too() -> None:
     guess(at("198.51.100.7"), 5)
     assert refusal(sign_in(at("198.51.100.7")))
 
@@ -123,7 +123,7 @@ def test_the_guesser_has_twenty_guesses_a_day(clock: Clock) -> None:
     assert refusal(sign_in(mallory)) in {"23 hours, 39 minutes", "23 hours, 40 minutes"}
 
 
-def test_upper_case_is_no_other_account() -> None:
+def test_the_case_of_the_email_address_makes_no_difference() -> None:
     mallory = at("198.51.100.7")
     for email in ("BOB@example.com", "Bob@Example.com", " bob@example.com", "bob@EXAMPLE.com", BOB):
         guess(mallory, 1, email)
@@ -137,21 +137,21 @@ def test_an_address_that_tries_many_accounts_is_stopped() -> None:
     assert refusal(sign_in(mallory)) == "1 minute"
 
 
-def test_a_network_of_ipv6_counts_as_one_address() -> None:
+def test_an_ipv6_network_counts_as_one_address() -> None:
     for number in range(5):
         guess(at(f"2001:db8:1:2::{number}"), 1)
     assert refusal(sign_in(at("2001:db8:1:2:ffff::1")))
     assert gets_in(at("2001:db8:1:3::1"))
 
 
-def test_addresses_of_ipv4_are_told_apart_where_we_listen_on_ipv6(rf: RequestFactory) -> None:
+def test_ipv4_addresses_stay_distinct_if_we_listen_on_ipv6(rf: RequestFactory) -> None:
     guess(at("::ffff:198.51.100.7"), 5)
     assert refusal(sign_in(at("::ffff:198.51.100.7")))
     assert gets_in(at("::ffff:203.0.113.5"))
     assert get_adapter().get_client_ip(rf.get("/", REMOTE_ADDR="::ffff:198.51.100.7")) == "198.51.100.7"
 
 
-def test_guessers_at_many_addresses_are_stopped_together_but_no_browser_that_signed_in_before(
+def test_guessers_at_many_addresses_are_stopped_but_known_browsers_are_not(
     clock: Clock,
 ) -> None:
     browser = known()
@@ -164,7 +164,7 @@ def test_guessers_at_many_addresses_are_stopped_together_but_no_browser_that_sig
     assert gets_in(at("203.0.113.5"))
 
 
-def test_those_who_are_refused_do_not_make_the_wait_longer_for_everybody(
+def test_refused_attempts_do_not_extend_the_wait_for_everyone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(attempts._RATES, "account", "20/h/key")
@@ -173,7 +173,7 @@ def test_those_who_are_refused_do_not_make_the_wait_longer_for_everybody(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_guessing_in_parallel_is_no_way_around() -> None:
+def test_parallel_guesses_do_not_get_around_the_limit() -> None:
     def begin(_: int) -> bool:
         try:
             attempts.begin(RequestFactory().post(LOGIN, REMOTE_ADDR="198.51.100.7"), BOB)
@@ -199,10 +199,10 @@ def test_a_refusal_does_not_tell_whether_there_is_an_account(email: str) -> None
 
 
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com", "dora@example.com", "closed@example.com"])
-def test_whether_there_is_an_account_costs_the_same_hashing(
+def test_known_and_unknown_accounts_cost_the_same_hashing(
     email: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    User.objects.create_user("dora@example.com")  # she has set no password yet
+    User.objects.create_user("dora@example.com")  # she hasn't set a password yet
     User.objects.create_user("closed@example.com", PASSWORD, is_active=False)
     hashed: list[str] = []
 
@@ -219,7 +219,7 @@ def test_whether_there_is_an_account_costs_the_same_hashing(
 
 
 @pytest.mark.parametrize("guesses", [5, 35])
-def test_a_browser_that_signed_in_before_is_not_refused_for_guesses_made_at_its_own_address(
+def test_a_known_browser_is_not_refused_because_of_guesses_from_its_address(
     guesses: int,
 ) -> None:
     browser = known()
@@ -227,7 +227,7 @@ def test_a_browser_that_signed_in_before_is_not_refused_for_guesses_made_at_its_
     assert gets_in(browser)
 
 
-def test_it_has_five_guesses_itself(clock: Clock) -> None:
+def test_a_known_browser_has_five_guesses_itself(clock: Clock) -> None:
     browser = known()
     guess(browser, 5)
     assert refusal(sign_in(browser))
@@ -236,7 +236,7 @@ def test_it_has_five_guesses_itself(clock: Clock) -> None:
     assert gets_in(browser)
 
 
-def test_it_is_known_to_the_accounts_that_it_signed_in_to_and_no_others(eve: User) -> None:
+def test_a_browser_is_known_only_for_accounts_it_has_signed_in_to(eve: User) -> None:
     browser = known()
     guess(at("192.0.2.1"), 5, eve.email)
     assert refusal(sign_in(browser, PASSWORD, eve.email))
@@ -244,7 +244,7 @@ def test_it_is_known_to_the_accounts_that_it_signed_in_to_and_no_others(eve: Use
     assert gets_in(browser)
 
 
-def test_several_people_share_a_browser(eve: User) -> None:
+def test_several_people_can_share_a_browser(eve: User) -> None:
     browser = known()
     assert sign_in(browser, PASSWORD, eve.email).status_code == 302
     browser.post("/accounts/logout/")
@@ -252,7 +252,7 @@ def test_several_people_share_a_browser(eve: User) -> None:
     assert gets_in(browser)
 
 
-def test_a_browser_is_known_for_a_year(clock: Clock) -> None:
+def test_a_browser_stays_known_for_a_year(clock: Clock) -> None:
     browser = known()
     for days, is_known in ((364, True), (366, False)):
         clock.passed = days * 24 * 3600
@@ -261,7 +261,7 @@ def test_a_browser_is_known_for_a_year(clock: Clock) -> None:
         assert bool(refusal(answer)) is not is_known
 
 
-def test_the_cookie_tells_nothing_and_is_sent_nowhere_else(settings: Settings, bob: User) -> None:
+def test_the_cookie_reveals_nothing_and_is_sent_nowhere_else(settings: Settings, bob: User) -> None:
     settings.SESSION_COOKIE_SECURE = True
     browser = at("192.0.2.1")
     (cookie,) = (morsel for name, morsel in sign_in(browser).cookies.items() if name.startswith("device_"))
@@ -279,7 +279,7 @@ def test_over_plain_http_the_cookie_is_not_marked_secure() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", "0" * 32 + ":1vPabc:x", "é", "x" * 3000])
-def test_a_cookie_of_somebodys_own_making_is_none(value: str) -> None:
+def test_a_forged_cookie_is_ignored(value: str) -> None:
     browser = known()
     (name,) = (name for name in browser.cookies if name.startswith("device_"))
     browser.cookies[name] = value
@@ -287,7 +287,7 @@ def test_a_cookie_of_somebodys_own_making_is_none(value: str) -> None:
     assert refusal(sign_in(browser))
 
 
-def test_another_password_ends_what_browsers_knew_but_the_one_it_was_changed_in(bob: User) -> None:
+def test_changing_the_password_forgets_all_other_browsers(bob: User) -> None:
     other, browser = known("192.0.2.1"), known("192.0.2.2")
     assert gets_in(browser)
     new = {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
@@ -299,7 +299,7 @@ def test_another_password_ends_what_browsers_knew_but_the_one_it_was_changed_in(
     assert gets_in(browser, NEW_PASSWORD)
 
 
-def test_a_new_password_by_mail_lets_one_in_at_once(bob: User) -> None:
+def test_a_password_reset_ends_the_wait(bob: User) -> None:
     browser = at("192.0.2.1")
     guess(browser, 5)
     set_password(browser, bob)
@@ -323,7 +323,7 @@ def test_only_a_post_counts(method: str) -> None:
     assert gets_in(browser)
 
 
-def test_looking_at_a_password_link_does_not_count(bob: User) -> None:
+def test_opening_a_password_link_does_not_count(bob: User) -> None:
     browser = at("192.0.2.1")
     for _ in range(25):
         browser.head("/accounts/password/reset/key/1-x/")
@@ -331,7 +331,7 @@ def test_looking_at_a_password_link_does_not_count(bob: User) -> None:
     assert gets_in(browser, NEW_PASSWORD)
 
 
-def test_looking_at_the_form_for_another_password_does_not_count(bob: User) -> None:
+def test_opening_the_password_form_does_not_count(bob: User) -> None:
     browser = signed_in(bob)
     for _ in range(8):
         browser.head("/accounts/password/change/")
@@ -348,7 +348,7 @@ def test_a_flood_of_posts_gets_a_clear_page(bob: User, address: str) -> None:
     assert "Too many attempts" in answers[-1].content.decode()
 
 
-def test_looking_at_many_runs_makes_the_site_forget_no_guesser(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_viewing_many_runs_does_not_make_the_site_forget_guessers(monkeypatch: pytest.MonkeyPatch) -> None:
     mallory = at("198.51.100.7")
     guess(mallory, 5)
     monkeypatch.setattr(sample, "_look_at", lambda run: sample.Sample())
@@ -357,7 +357,7 @@ def test_looking_at_many_runs_makes_the_site_forget_no_guesser(monkeypatch: pyte
     assert refusal(sign_in(mallory))
 
 
-def test_hundreds_of_other_guessers_make_the_site_forget_no_guesser() -> None:
+def test_hundreds_of_guessers_do_not_make_the_site_forget_others() -> None:
     mallory = at("198.51.100.7")
     guess(mallory, 5)
     for number in range(400):

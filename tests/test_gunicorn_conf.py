@@ -187,7 +187,7 @@ def test_a_crowded_process_lets_the_others_take_a_connection_first(
     assert (len(begun), worker.nr_conns) == (taken, in_use + taken)
 
 
-def test_a_worker_whose_server_was_killed_gives_up_the_port() -> None:
+def test_a_worker_whose_server_was_killed_releases_the_port() -> None:
     worker = Worker.__new__(Worker)
     worker.alive, worker.ppid, worker.log = True, os.getppid(), SimpleNamespace(info=lambda *args: None)
     worker.poller, worker._accepting = SimpleNamespace(unregister=lambda listener: None), True
@@ -200,18 +200,20 @@ def test_a_worker_whose_server_was_killed_gives_up_the_port() -> None:
         assert listener.fileno() == -1
 
 
-def test_a_worker_stops_at_once_while_it_hands_its_pool_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_stops_immediately_while_it_submits_a_request_to_its_pool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("gunicorn.workers.base.time.sleep", lambda seconds: None)
     worker = Worker.__new__(Worker)
     worker.cfg = SimpleNamespace(worker_int=lambda worker: None)
-    # To shut it would take a lock that the interrupted thread holds.
+    # Shutting it down would need a lock that the interrupted thread holds.
     worker.tpool = SimpleNamespace(shutdown=lambda wait: pytest.fail("it waits for itself"))
     with pytest.raises(SystemExit):
         worker.handle_quit(signal.SIGQUIT, None)
     assert not worker.alive
 
 
-def test_workers_are_known_to_outlive_their_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_orphaned_workers_are_detected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processes, "MEMORY", str(tmp_path))
     ended = tools.start("true")
     ended.wait()

@@ -1,4 +1,4 @@
-"""Headers that every answer has, unless a view has set others."""
+"""Headers of every response, unless a view sets others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ FOR_ONE_PERSON = "private, no-cache"
 def answers(
     settings: Settings, as_bob: Client, client: Client, laptops: Collection, bobs_key: str
 ) -> Iterator[dict[str, HttpResponse]]:
-    """One answer of each kind."""
+    """One response of each kind."""
     make_ready_run(laptops)
     sheet = Path(settings.STATIC_ROOT, "sheet.css")
     sheet.touch()
@@ -45,8 +45,8 @@ def answers(
         answer.close()
 
 
-def test_each_answer_may_be_kept_by_whom_it_is_for(answers: dict[str, HttpResponse]) -> None:
-    """A signed-in person's pages are asked for again each time, also those that refuse something."""
+def test_each_response_is_cached_only_by_its_recipient(answers: dict[str, HttpResponse]) -> None:
+    """The pages of signed-in people are always revalidated, including error pages."""
     said = {name: answer.get("Cache-Control") for name, answer in answers.items()}
     never = "max-age=0, no-cache, no-store, must-revalidate, private"
     assert said == {
@@ -66,10 +66,10 @@ def test_each_answer_may_be_kept_by_whom_it_is_for(answers: dict[str, HttpRespon
     }
 
 
-def test_no_other_site_may_embed_an_answer(answers: dict[str, HttpResponse]) -> None:
+def test_other_sites_may_not_embed_responses(answers: dict[str, HttpResponse]) -> None:
     assert {answer["Cross-Origin-Resource-Policy"] for answer in answers.values()} == {"same-origin"}
 
 
-def test_no_page_may_use_the_camera_or_the_like(answers: dict[str, HttpResponse]) -> None:
+def test_pages_may_not_use_the_camera_and_similar_features(answers: dict[str, HttpResponse]) -> None:
     (policy,) = {answer["Permissions-Policy"] for answer in answers.values()}
     assert {"camera=()", "geolocation=()", "microphone=()", "payment=()"} <= set(policy.split(", "))

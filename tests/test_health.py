@@ -72,7 +72,7 @@ class TestReady:
             recorder.record_applied(*newest)
         assert self.ask()[0] == 200
 
-    def test_a_database_of_a_newer_version(self) -> None:
+    def test_a_newer_database(self) -> None:
         recorder = MigrationRecorder(connection)
         recorder.record_applied("collections_app", "9999_later")
         try:

@@ -1,4 +1,4 @@
-"""A megabyte of records that were made to harm: what they cost has bounds."""
+"""The cost of a megabyte of hostile records is limited."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from tests.hostile import CASES, SIZE, WHERE
 from tests.server import manage
 
 LARGEST_ANSWER = 4 * SIZE
-LONGEST_ANSWER = 8  # seconds of a processor, which may be a slow one
-MOST_MEMORY = 500 * 1024**2  # of which DuckDB may have 256 MB
+LONGEST_ANSWER = 8  # seconds of CPU time, on a CPU that may be slow
+MOST_MEMORY = 500 * 1024**2  # DuckDB may use 256 MB of it
 
 
 @pytest.fixture(scope="module")
 def costs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a process of its own has answered, by what the records are, and the memory that it took."""
+    """The costs that a separate process has measured, by case."""
     data_dir = databases.copy(demo_data, tmp_path_factory.mktemp("hostile") / "data")
     printed = manage(data_dir, "shell", "--no-imports", "--command", "from tests.hostile import main; main()")
     lines = (json.loads(line) for line in printed.splitlines() if line.startswith("["))
@@ -26,7 +26,7 @@ def costs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("case", CASES)
-def test_time_memory_and_output_have_bounds(costs: dict[str, Any], case: str) -> None:
+def test_time_memory_and_output_are_limited(costs: dict[str, Any], case: str) -> None:
     memory, answers = costs[case]
     assert memory < MOST_MEMORY
     assert [where for where, *_ in answers] == list(WHERE)

@@ -1,4 +1,4 @@
-"""What an account sends in place of a file: never kept, delivered, counted or remembered as the file."""
+"""Content sent in place of a file is never kept, delivered, counted or remembered as the file."""
 
 import gzip
 import importlib
@@ -63,7 +63,7 @@ NO_PAGES = [
     b'[{"asin": "B1"}] more',
     gzip.compress(GOOD[PAGE_1], mtime=0),
     GOOD[ZIP],
-    # Longer than what is looked at first, with something wrong there.
+    # Longer than the part that is checked first, with an error in that part.
     page_bytes(100_000).replace(b'{"asin"', b'{"asin" 1', 1),
     b"<html>" + b" " * 100_000,
 ]
@@ -94,7 +94,7 @@ def run(remote: Collection) -> Run:
 
 
 def named(run: Run, name: str) -> ResultFile:
-    """Return a file of the run as the next request has it."""
+    """Return a file of the run, read from the database again."""
     return ResultFile.objects.select_related("run__collection__account").get(run=run, name=name)
 
 
@@ -115,7 +115,7 @@ def mirror(run: Run) -> list[str]:
     [*((content, True) for content in NO_PAGES), *((content, False) for content in NO_PAGES[:3])],
     ids=shortly,
 )
-def test_what_is_no_page_is_not_delivered(
+def test_invalid_pages_are_not_delivered(
     server: FileServer,
     run: Run,
     as_bob: Client,
@@ -137,7 +137,7 @@ def test_what_is_no_page_is_not_delivered(
 
 
 @pytest.mark.parametrize("content", NO_PAGES, ids=shortly)
-def test_what_is_no_page_is_not_kept_but_tried_again(server: FileServer, run: Run, content: bytes) -> None:
+def test_invalid_pages_are_retried_and_not_kept(server: FileServer, run: Run, content: bytes) -> None:
     server.contents[PAGE_1] = content
     (problem,) = mirror(run)
     assert problem.startswith(f"{PAGE_1}: The account “Main” sent ")
@@ -149,7 +149,7 @@ def test_what_is_no_page_is_not_kept_but_tried_again(server: FileServer, run: Ru
 
 
 @pytest.mark.parametrize("content", NO_PAGES[:5], ids=shortly)
-def test_what_is_no_page_is_said_wherever_a_run_is_looked_at(
+def test_invalid_pages_are_reported_everywhere_on_the_runs_page(
     server: FileServer, run: Run, as_bob: Client, bobs_key: str, content: bytes
 ) -> None:
     server.contents[PAGE_1] = content
@@ -187,7 +187,7 @@ def test_what_is_no_page_is_said_wherever_a_run_is_looked_at(
         (504, 504, SourceTimeout),
     ],
 )
-def test_an_envelope_says_what_a_status_would(
+def test_a_code_in_an_envelope_means_the_same_as_a_status(
     server: FileServer, run: Run, as_bob: Client, code: object, status: int, error: type[Exception]
 ) -> None:
     server.contents[PAGE_1] = envelope(code)
@@ -197,7 +197,7 @@ def test_an_envelope_says_what_a_status_would(
     assert raised.type is error
 
 
-def test_a_size_that_is_known_stays_where_something_else_is_sent(server: FileServer, run: Run) -> None:
+def test_wrong_content_does_not_change_a_known_size(server: FileServer, run: Run) -> None:
     size = deliverable(named(run, PAGE_1)).size
     server.contents[PAGE_1], server.has_ranges = envelope(500), False
     for start, length in ((0, size), (5, 10)):
@@ -214,11 +214,11 @@ def test_an_empty_list_is_a_page(server: FileServer, run: Run, as_bob: Client) -
     assert mirror(run) == []
 
 
-# --- a ZIP, a category --------------------------------------------------------------------------
+# --- ZIPs and categories ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", NO_ZIPS, ids=shortly)
-def test_what_is_no_zip_is_neither_delivered_nor_kept(
+def test_invalid_zips_are_neither_delivered_nor_kept(
     server: FileServer, run: Run, as_bob: Client, content: bytes
 ) -> None:
     server.contents[ZIP] = content
@@ -233,7 +233,7 @@ def test_what_is_no_zip_is_neither_delivered_nor_kept(
 @pytest.mark.parametrize(
     "content", [b"", envelope(500), b"<html></html>", b"[1]", b'{"data": []}'], ids=shortly
 )
-def test_what_is_no_list_makes_no_csv(
+def test_invalid_lists_are_not_converted_to_csv(
     crawlers: Team, server: FileServer, as_bob: Client, content: bytes
 ) -> None:
     account = make_account(crawlers, "Main", base_url=server.base_url)
@@ -258,9 +258,9 @@ def test_what_is_no_list_makes_no_csv(
         (ZIP, zip_of({"a": page_bytes(300_000)}, 0)[:-1]),
         (ZIP, zip_of({"a": page_bytes(300_000)}, 0)[:250_000]),
     ],
-    ids=["other bracket", "more", "an envelope behind", "no end", "cut"],
+    ids=["wrong bracket", "more", "an envelope at the end", "no end", "cut"],
 )
-def test_a_wrong_end_is_not_handed_out(
+def test_a_wrong_end_is_not_delivered(
     server: FileServer, run: Run, name: str, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.contents[name] = content
@@ -276,7 +276,7 @@ def test_a_wrong_end_is_not_handed_out(
     assert not named(run, name).key
 
 
-def test_every_part_of_a_large_file_comes_through(server: FileServer, run: Run) -> None:
+def test_every_range_of_a_large_file_is_delivered(server: FileServer, run: Run) -> None:
     for name, content in ((PAGE_1, page_bytes(300_000)), (ZIP, zip_of({"a": page_bytes(300_000)}, 0))):
         server.contents[name] = content
         found = deliverable(named(run, name))
@@ -288,10 +288,10 @@ def test_every_part_of_a_large_file_comes_through(server: FileServer, run: Run) 
                 )
 
 
-# --- the command, and what was kept before ------------------------------------------------------
+# --- the command, and copies from earlier versions ----------------------------------------------
 
 
-def test_the_command_fails_copies_the_rest_and_tries_again(
+def test_the_command_copies_the_rest_fails_and_retries_next_time(
     monkeypatch: pytest.MonkeyPatch,
     remote: Collection,
     server: FileServer,
@@ -316,13 +316,13 @@ def test_the_command_fails_copies_the_rest_and_tries_again(
     assert Run.objects.filter(is_kept=True).count() == 2
 
 
-def test_what_was_kept_in_place_of_a_page_is_copied_again_after_an_upgrade(
+def test_invalid_pages_kept_by_earlier_versions_are_copied_again(
     server: FileServer, run: Run, as_bob: Client
 ) -> None:
     assert mirror(run) == []
     page = named(run, PAGE_1)
     store_bytes(page.key, envelope(500))
-    # As it was noted once: kept, and not counted, since it was no list.
+    # As earlier versions recorded it: kept without a count, as it isn't a list.
     ResultFile.objects.filter(pk=page.pk).update(size=len(envelope(500)), sha256="", records=None)
     upgrade = importlib.import_module("collections_app.migrations.0012_damaged_copies")
     upgrade.mark_what_is_no_list(apps, None)
@@ -335,7 +335,7 @@ def test_what_was_kept_in_place_of_a_page_is_copied_again_after_an_upgrade(
     assert named(run, PAGE_1).kind == FileKind.PAGE
 
 
-def test_no_csv_is_made_of_a_damaged_copy(crawlers: Team, server: FileServer, as_bob: Client) -> None:
+def test_a_damaged_copy_is_not_converted_to_csv(crawlers: Team, server: FileServer, as_bob: Client) -> None:
     account = make_account(crawlers, "Main", base_url=server.base_url)
     run = make_remote_run(make_remote_collection(account, kind=Kind.AMAZON_CATEGORY))
     server.contents[LIST] = b'[{"asin": "B1"}]'

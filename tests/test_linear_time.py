@@ -1,4 +1,4 @@
-"""Ten times the input costs about ten times the work, also where the input was made to harm."""
+"""Ten times the input takes about ten times as long, even if the input is hostile."""
 
 import io
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def chosen_columns_beside_a_long_key(size: int) -> Work:
 
 
 def an_accounts_files_of_the_same_name(size: int) -> Work:
-    # They are told apart by what has no room in a name here.
+    # They differ only in a part that is cut off from their names here.
     files = [RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}.json") for number in range(size)]
     return partial(rows._files, Run(), replace(remote_run(1), files=tuple(files)))
 
@@ -52,7 +52,7 @@ def a_list_deep_within_lists(size: int) -> Work:
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that is one of many."""
+    """One of many stored files."""
 
     number: int
 
@@ -85,5 +85,5 @@ def a_zip_of_many_files(size: int) -> Work:
 )
 def test_ten_times_as_much_takes_about_ten_times_as_long(made: Callable[[int], Work], size: int) -> None:
     few, many = cpu_seconds(made(size)), cpu_seconds(made(10 * size))
-    # What is quadratic takes a hundred times as long.
+    # Quadratic code takes a hundred times as long.
     assert many < 30 * few + 0.05

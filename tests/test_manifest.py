@@ -195,7 +195,7 @@ def test_the_latest_of_an_account_that_never_answered_is_not_known(
     assert get(f"{collection.pk}/latest/manifest.json").json()["code"] == 502
 
 
-def test_the_latest_of_an_account_that_asks_not_to_be_called_is_known_later(
+def test_the_latest_run_of_a_busy_account_is_a_503_with_retry_after(
     as_bob: Client, get: Get, crawlers: Team
 ) -> None:
     collection = make_remote_collection(make_account(crawlers))

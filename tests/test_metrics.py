@@ -227,7 +227,7 @@ def test_upstream_calls_are_timed_and_their_failures_counted(read: Callable[[], 
     assert after["results_upstream_errors_total", "list", "wide"] == 1
 
 
-def test_what_comes_in_place_of_a_file_is_counted(
+def test_wrong_content_in_place_of_a_file_is_counted(
     read: Callable[[], Figures], settings: Settings, crawlers: Team
 ) -> None:
     with FileServer({"AU Laptops_88_Results_Page_1.json": b"<html></html>"}).running() as server:

@@ -209,7 +209,7 @@ class TestWhatIsWrong:
         ],
         ids=lambda content: repr(content)[:50],
     )
-    def test_what_is_no_page_is_named_and_not_kept(self, run: Run, content: bytes) -> None:
+    def test_invalid_pages_are_named_and_not_kept(self, run: Run, content: bytes) -> None:
         files = files_of(run)
         pages = {PAGE_1: content, PAGE_2: files.contents[PAGE_2]}
         files.contents = {**pages, ZIP: zip_of(pages)}
@@ -222,7 +222,7 @@ class TestWhatIsWrong:
         run.refresh_from_db()
         assert (run.is_kept, run.files.get(name=PAGE_1).size) == (False, None)
 
-    def test_what_was_no_page_is_copied_the_next_time(self, run: Run) -> None:
+    def test_an_invalid_page_is_copied_the_next_time(self, run: Run) -> None:
         files = files_of(run)
         page, files.contents[PAGE_1] = files.contents[PAGE_1], b"<html>"
         assert len(copy(run, files)) == 1
@@ -234,7 +234,7 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize(
         "content", [b"[{]", b"", b'{"code": 200, "asins": [{}], "status": 1}', b'{"asins": [1]}'], ids=repr
     )
-    def test_what_is_no_list_of_a_category_is_not_kept(self, category_run: Run, content: bytes) -> None:
+    def test_an_invalid_category_list_is_not_kept(self, category_run: Run, content: bytes) -> None:
         files = files_of(category_run)
         files.contents["category_asins.json"] = content
         (problem,) = copy(category_run, files)
@@ -242,7 +242,7 @@ class TestWhatIsWrong:
         assert kept(category_run) == {}
         assert not Run.objects.get(pk=category_run.pk).is_kept
 
-    def test_the_object_around_the_list_of_a_category_is_kept(self, category_run: Run) -> None:
+    def test_the_object_around_a_category_list_is_kept(self, category_run: Run) -> None:
         files = files_of(category_run)
         files.contents["category_asins.json"] = b'{"page": 1, "asins": [{"asin": "B1"}]}'
         assert copy(category_run, files) == []

@@ -70,7 +70,7 @@ def test_killed_at_every_point_while_a_damaged_copy_is_replaced(crawlers: Team, 
 
 
 def damage(page: ResultFile) -> None:
-    """Keep an error in place of a page, as it came, and know that."""
+    """Keep an error in place of a page, and mark the copy as damaged."""
     content = b'{"code": 500, "data": "Try again", "status": 0}'
     store_bytes(page.key, content)
     digest = hashlib.sha256(content).hexdigest()

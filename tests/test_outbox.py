@@ -34,7 +34,7 @@ def mail_server(settings: Settings) -> None:
 
 
 class Clock:
-    """The database's clock, which can be set."""
+    """A database clock that tests can set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = timedelta()
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Refusing:
-    """A mail server that refuses what it is sent, in some way."""
+    """A mail server that refuses mail with an error."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: BaseException = ConnectionRefusedError(111, "Connection refused")
@@ -74,11 +74,11 @@ def send() -> bool:
 
 
 def secret_of(message: Any) -> str:
-    """Return the part of a mail that must be nowhere else."""
+    """Return the part of a mail that must not appear anywhere else."""
     return re.findall(r"/key/\w+-(\S+)/", str(message.body))[0]
 
 
-# --- what is queued -----------------------------------------------------------------------------
+# --- the queue ----------------------------------------------------------------------------------
 
 
 def test_a_mail_is_sent_once_and_its_row_is_deleted(bob: User) -> None:
@@ -103,7 +103,7 @@ def test_the_oldest_goes_first(bob: User, eve: User) -> None:
     assert [message.to for message in mail.outbox] == [["bob@example.com"], ["eve@example.com"]]
 
 
-def test_what_a_mail_says_is_not_in_the_database_in_clear(bob: User) -> None:
+def test_the_content_of_a_mail_is_encrypted_in_the_database(bob: User) -> None:
     queue_password_link(bob.email, link=f"{SITE}/canary")
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {OutgoingMail._meta.db_table}")
@@ -122,7 +122,7 @@ def test_without_a_mail_server_nothing_is_queued(bob: User, settings: Settings) 
     assert not OutgoingMail.objects.exists()
 
 
-def test_without_a_mail_server_what_was_queued_waits_until_it_expires(
+def test_without_a_mail_server_queued_mail_waits_until_it_expires(
     bob: User, settings: Settings, clock: Clock
 ) -> None:
     queue(bob)
@@ -136,7 +136,7 @@ def test_without_a_mail_server_what_was_queued_waits_until_it_expires(
     assert mail.outbox == []
 
 
-def test_an_account_that_was_closed_meanwhile_gets_no_mail(bob: User) -> None:
+def test_an_account_that_was_closed_since_gets_no_mail(bob: User) -> None:
     queue(bob)
     User.objects.filter(pk=bob.pk).update(is_active=False)
     assert send()
@@ -147,7 +147,7 @@ def test_an_account_that_was_closed_meanwhile_gets_no_mail(bob: User) -> None:
 # --- a mail server that refuses -----------------------------------------------------------------
 
 
-def test_it_is_tried_again_after_pauses_that_grow_to_an_hour_and_given_up_after_three_days(
+def test_it_is_retried_after_growing_pauses_and_given_up_after_three_days(
     bob: User, refusing: Refusing, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue(bob)
@@ -183,9 +183,7 @@ def test_it_is_sent_once_the_server_accepts_it(
     assert not OutgoingMail.objects.exists()
 
 
-def test_one_that_is_refused_keeps_no_other_waiting(
-    bob: User, eve: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_mail_does_not_delay_others(bob: User, eve: User, monkeypatch: pytest.MonkeyPatch) -> None:
     queue(bob)
     with monkeypatch.context() as away:
         Refusing(away)
@@ -226,7 +224,7 @@ def test_a_mailbox_that_does_not_exist_is_given_up_at_once(
     assert caplog.messages[0].endswith("problem=given up: SMTPRecipientsRefused")
 
 
-def test_one_that_no_encryption_key_reads_is_given_up(bob: User, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mail_that_no_key_can_decrypt_is_given_up(bob: User, caplog: pytest.LogCaptureFixture) -> None:
     queue(bob)
     OutgoingMail.objects.update(encrypted_data="x")
     assert send()
@@ -234,7 +232,7 @@ def test_one_that_no_encryption_key_reads_is_given_up(bob: User, caplog: pytest.
     assert caplog.messages[0].endswith("problem=given up: no encryption key can decrypt it")
 
 
-def test_a_server_that_is_not_there(bob: User, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_server(bob: User, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
     queue(bob)
@@ -245,7 +243,7 @@ def test_a_server_that_is_not_there(bob: User, settings: Settings, caplog: pytes
 # --- several workers ----------------------------------------------------------------------------
 
 
-def test_while_one_worker_sends_a_mail_no_other_one_does(bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_worker_at_a_time_sends_a_mail(bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bool] = []
 
     def send_messages(self: object, messages: object) -> None:
@@ -257,7 +255,7 @@ def test_while_one_worker_sends_a_mail_no_other_one_does(bob: User, monkeypatch:
     assert sent == [False]
 
 
-def test_of_two_workers_that_find_the_same_mail_one_sends_it(
+def test_only_one_of_two_workers_that_find_the_same_mail_sends_it(
     bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(bob)
@@ -273,7 +271,7 @@ def test_of_two_workers_that_find_the_same_mail_one_sends_it(
     assert len(mail.outbox) == 1
 
 
-def test_a_mail_whose_worker_was_killed_is_sent_by_another_one(
+def test_another_worker_sends_the_mail_of_a_killed_worker(
     bob: User, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     queue(bob)
@@ -287,7 +285,7 @@ def test_a_mail_whose_worker_was_killed_is_sent_by_another_one(
     assert len(mail.outbox) == 1
 
 
-def test_a_worker_that_took_too_long_leaves_the_mail_to_the_one_that_took_over(
+def test_a_worker_that_took_too_long_leaves_the_mail_to_its_successor(
     bob: User, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     queue(bob)
@@ -304,7 +302,7 @@ def test_a_worker_that_took_too_long_leaves_the_mail_to_the_one_that_took_over(
     assert OutgoingMail.objects.get().tries == 2
 
 
-def test_a_clock_that_was_put_back_keeps_no_mail(bob: User, clock: Clock) -> None:
+def test_mail_is_sent_even_if_the_clock_was_set_back(bob: User, clock: Clock) -> None:
     clock.passed = timedelta(days=1)
     queue(bob)
     clock.passed = timedelta()
@@ -315,14 +313,14 @@ def test_a_clock_that_was_put_back_keeps_no_mail(bob: User, clock: Clock) -> Non
 # --- the worker ---------------------------------------------------------------------------------
 
 
-def test_work_once_sends_what_is_due(bob: User, eve: User) -> None:
+def test_work_once_sends_due_mail(bob: User, eve: User) -> None:
     queue(bob)
     queue(eve)
     call_command("work", "--once")
     assert len(mail.outbox) == 2
 
 
-def test_what_goes_wrong_with_a_mail_does_not_end_the_work(
+def test_an_error_with_a_mail_does_not_stop_the_worker(
     bob: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue(bob)
@@ -354,7 +352,7 @@ def test_mail_has_a_thread_of_its_own(bob: User, monkeypatch: pytest.MonkeyPatch
     sent = threading.Event()
     monkeypatch.setattr(EmailBackend, "send_messages", lambda self, messages: sent.set())
     queue(bob)
-    # The rest of the work takes its time.
+    # The other work takes longer.
     monkeypatch.setattr(Worker, "go_on", lambda self: sent.wait(20))
     call_command("work")
     assert sent.is_set()

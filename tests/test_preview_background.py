@@ -33,7 +33,7 @@ def test_who_can_wait_no_longer_comes_again(db: None) -> None:
     assert calls == [1]
 
 
-def test_it_is_wanted_for_as_long_as_somebody_asks(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_is_wanted_as_long_as_someone_asks_for_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, jobs = threading.Event(), Background(most=1)
     assert not jobs.is_wanted("a")
     with pytest.raises(StillWorking):

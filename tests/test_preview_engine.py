@@ -51,7 +51,7 @@ def test_it_ends_when_its_time_is_over(given: Path) -> None:
         found.ask(FOREVER, {"n": -1})
 
 
-def test_it_ends_when_nobody_wants_it_any_more(given: Path) -> None:
+def test_it_stops_when_it_is_no_longer_wanted(given: Path) -> None:
     with pytest.raises(TookTooLong), database(given, seconds=60, is_wanted=lambda: False) as found:
         found.ask(FOREVER, {"n": -1})
 

@@ -122,7 +122,7 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
         (Fault(cut_after=50), "Main"),
         (Fault(cut_after=3000), "Main"),
         (Fault(cut_after=100_000), "broke off"),
-        # What came before a reset may be lost, or not.
+        # Bytes sent before a reset may be lost.
         (Fault(cut_after=100_000, is_reset=True), "broke off|does not answer"),
     ],
 )

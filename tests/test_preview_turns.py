@@ -1,4 +1,4 @@
-"""How much of a process one person's questions may take."""
+"""One person's questions can use only part of a process."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def under_way() -> Iterator[ExitStack]:
-    """What is begun here ends with the test."""
+    """A stack whose contexts end with the test."""
     with ExitStack() as stack:
         yield stack
 
@@ -26,7 +26,7 @@ def ask(turns: Turns, person: int, until: ExitStack, *, seconds: float = 0) -> b
         return until.enter_context(turns.turn(seconds=seconds))
 
 
-def test_one_person_has_one_turn_and_others_find_one_that_is_free(under_way: ExitStack) -> None:
+def test_a_person_has_one_turn_and_leaves_others_free(under_way: ExitStack) -> None:
     turns = Turns(2)
     assert [ask(turns, person, under_way) for person in (ALICE, ALICE, ALICE, BOB)] == [
         True,
@@ -36,12 +36,12 @@ def test_one_person_has_one_turn_and_others_find_one_that_is_free(under_way: Exi
     ]
 
 
-def test_there_are_only_so_many_turns(under_way: ExitStack) -> None:
+def test_the_number_of_turns_is_limited(under_way: ExitStack) -> None:
     turns = Turns(2)
     assert [ask(turns, person, under_way) for person in (ALICE, BOB, CAROL)] == [True, True, False]
 
 
-def test_who_waits_gets_the_turn_that_ends() -> None:
+def test_a_waiting_person_gets_a_turn_when_it_is_free() -> None:
     turns, first, came = Turns(2), ExitStack(), threading.Event()
 
     def wait() -> None:
@@ -58,7 +58,7 @@ def test_who_waits_gets_the_turn_that_ends() -> None:
     assert came.is_set()
 
 
-def test_a_person_who_asks_too_much_is_refused_and_others_are_not(under_way: ExitStack) -> None:
+def test_a_person_who_asks_too_many_questions_is_refused_but_others_are_not(under_way: ExitStack) -> None:
     turns = Turns(2)
     with ExitStack() as of_alice:
         for _ in range(MOST_OF_A_PERSON):
@@ -69,12 +69,12 @@ def test_a_person_who_asks_too_much_is_refused_and_others_are_not(under_way: Exi
     assert ask(turns, ALICE, under_way)
 
 
-def test_work_of_nobody_has_all_turns(under_way: ExitStack) -> None:
+def test_background_work_can_use_all_turns(under_way: ExitStack) -> None:
     turns = Turns(2)
     assert [under_way.enter_context(turns.turn(seconds=0)) for _ in range(3)] == [True, True, False]
 
 
-def test_of_the_work_in_the_background_one_person_has_half() -> None:
+def test_a_person_can_use_half_of_the_background_jobs() -> None:
     go_on, jobs = threading.Event(), Background(most=4)
 
     def begin(person: int, name: str) -> list[str]:

@@ -500,7 +500,7 @@ class TestNetworks:
         refusal = json.dumps({"code": 503, "data": "Try again in 5 seconds.", "status": 0}).encode()
         answers = iter(
             [
-                (200, {"Retry-After": "5"}, refusal),  # the list's own way to refuse
+                (200, {"Retry-After": "5"}, refusal),  # how the list reports errors
                 (429, {"Retry-After": "7"}, b""),
                 (503, {"Retry-After": "99999"}, b""),
                 (503, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}, b""),

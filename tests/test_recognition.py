@@ -1,4 +1,4 @@
-"""What tells a page, a category's list and a ZIP from whatever an account may send in their place."""
+"""Recognize pages, category lists and ZIPs, and reject anything else that an account may send."""
 
 import gzip
 import json
@@ -85,7 +85,7 @@ NO_ZIPS = [
 
 
 def is_recognized(recognizer: Recognizer, content: bytes) -> bool:
-    """Let a file be recognized as a stream would: by its beginning, then by its end."""
+    """Recognize a file as a stream does: by its beginning, then by its end."""
     try:
         recognizer.check_beginning(content[:BEGINNING], is_all=len(content) <= BEGINNING)
         recognizer.check_end(content[-ENDING:])
@@ -105,7 +105,7 @@ def test_a_page_is_a_list_of_records(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", LISTS, ids=shortly)
-def test_only_a_category_may_have_an_object_around_its_list(content: bytes) -> None:
+def test_only_category_lists_may_be_wrapped_in_an_object(content: bytes) -> None:
     assert is_recognized(RecordList(wrapped=True), content)
     assert not is_recognized(RecordList(wrapped=False), content)
 
@@ -117,7 +117,7 @@ def test_nothing_else_is_a_page_or_a_list(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [ZIP, zip_of({}), zip_of({"a": b"a"}, zipfile.ZIP_STORED)], ids=shortly)
-def test_a_zip_begins_as_one_and_ends_with_its_directory(content: bytes) -> None:
+def test_a_zip_begins_with_a_signature_and_ends_with_its_directory(content: bytes) -> None:
     assert is_recognized(Zip(), content)
 
 
@@ -153,17 +153,17 @@ def test_the_problem_says_what_was_found(content: bytes, found: str) -> None:
     "recognizer", [RecordList(wrapped=False), RecordList(wrapped=True), Zip()], ids=["page", "list", "zip"]
 )
 @pytest.mark.parametrize("code", [404, "404", None])
-def test_an_envelope_tells_its_code(recognizer: Recognizer, code: object) -> None:
+def test_an_envelope_has_a_code(recognizer: Recognizer, code: object) -> None:
     content = json.dumps({"status": 0, "data": "No such file", "code": code}).encode()
     with pytest.raises(EnvelopeFound) as caught:
         recognizer.check_beginning(content, is_all=True)
     assert caught.value.code == code
 
 
-# --- by parts -----------------------------------------------------------------------------------
+# --- parts of files -----------------------------------------------------------------------------
 
 
-def test_every_part_from_the_beginning_of_a_file_may_be_its_beginning() -> None:
+def test_every_prefix_of_a_file_is_accepted_as_its_beginning() -> None:
     long_page, wrapped = page_bytes(5000), b'{"page": 1, "asins": %s}' % page_bytes(5000)
     for size in range(1, 5000, 7):
         RecordList(wrapped=False).check_beginning(long_page[:size], is_all=False)
@@ -186,7 +186,7 @@ def test_a_page_ends_with_its_bracket(end: bytes) -> None:
         RecordList(wrapped=False).check_end(end)
 
 
-def test_what_was_opened_is_what_is_closed() -> None:
+def test_the_end_has_to_match_the_beginning() -> None:
     wrapped, plain = RecordList(wrapped=True), RecordList(wrapped=True)
     wrapped.check_beginning(b'{"asins": [{"asin": ', is_all=False)
     plain.check_beginning(b'[{"asin": ', is_all=False)
@@ -197,9 +197,9 @@ def test_what_was_opened_is_what_is_closed() -> None:
             recognizer.check_end(end)
 
 
-def test_the_end_of_a_part_is_judged_only_where_it_tells() -> None:
+def test_the_end_of_a_part_is_checked_only_if_it_is_long_enough() -> None:
     RecordList(wrapped=False).check_end(b" \n")
-    RecordList(wrapped=True).check_end(b"}")  # of what was opened before the part
+    RecordList(wrapped=True).check_end(b"}")  # closes an object opened before this part
     Zip().check_end(ZIP[-5:])
     with pytest.raises(NotRecognized, match="a damaged ZIP"):
         Zip().check_end(bytes(ENDING))

@@ -75,7 +75,7 @@ def without_time(line: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("leaves", "status"), [(True, 499), (False, 504)])
-def test_a_client_that_leaves_while_an_account_is_waited_for_is_no_error_of_ours(
+def test_a_client_that_disconnects_while_we_wait_for_an_account_is_a_499(
     as_bob: Client,
     file: ResultFile,
     lines: Lines,

@@ -453,18 +453,18 @@ def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_buc
     assert site.everything(**elsewhere) == before
 
 
-def test_the_site_is_no_superuser_of_its_database(site: Site) -> None:
+def test_the_site_is_not_a_database_superuser(site: Site) -> None:
     rights = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
     with site.out.connect() as database:
         found = database.execute(f"SELECT {rights} FROM pg_roles WHERE rolname = current_user").fetchone()
     assert found == (False,) * 5
 
 
-def test_the_gate_lets_the_files_of_the_bucket_be_read_and_nothing_else(site: Site) -> None:
+def test_the_gate_only_allows_reading_the_buckets_files(site: Site) -> None:
     def status(method: str, path: str) -> int:
         return requests.request(method, f"http://127.0.0.1:{site.out.ports['gate']}{path}").status_code
 
-    assert status("GET", "/results/key") == 403  # by the object storage: it isn't signed
+    assert status("GET", "/results/key") == 403  # from the object storage: the request isn't signed
     assert requests.get(f"http://127.0.0.1:{site.out.ports['gate']}/results/key").text.startswith("<?xml")
     for method, path in (("PUT", "/results/key"), ("DELETE", "/results/key"), ("POST", "/results/?delete")):
         assert status(method, path) == 403

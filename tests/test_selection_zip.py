@@ -86,7 +86,7 @@ def test_pages_can_be_picked_and_come_once(get: Get, runs: list[Run]) -> None:
     assert list(found) == [name(3, 1), name(2, 1), name(1, 2), name(1, 3)]
 
 
-def test_thousands_of_pages_are_found_by_one_query(
+def test_one_query_finds_thousands_of_pages(
     laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_many_pages(laptops, runs=1, pages=2_000)

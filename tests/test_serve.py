@@ -62,7 +62,7 @@ def lines_of(*args: str) -> list[str]:
 
 
 def serve(*args: str) -> dict[str, str]:
-    """Run the command and return the lines it prints, by what stands before the colon."""
+    """Run the command and return the lines it prints, keyed by the text before the colon."""
     return dict(line.split(": ", 1) for line in lines_of(*args) if ": " in line)
 
 
@@ -221,7 +221,7 @@ class TestARealProcess:
         with self.server(data_dir, port, WEB_CONCURRENCY="2") as (killed, _):
             workers = children(killed.pid)
             for worker in workers:
-                os.kill(worker, signal.SIGSTOP)  # it stops once it is waited for
+                os.kill(worker, signal.SIGSTOP)  # it can't stop yet
             killed.kill()
         log, env = data_dir / "next.log", environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1")
         with tools.running(sys.executable, "manage.py", "serve", log=log, env=env) as process:
@@ -276,7 +276,7 @@ class TestARealProcess:
         database.write_bytes(b"This is no database. " * 1000)
         assert self.error(data_dir, PORT=str(port)) == f"{start} file is not a database.\n"
 
-    def test_a_database_of_a_newer_version_is_one_sentence(self, data_dir: Path, port: int) -> None:
+    def test_a_newer_database_is_reported_without_a_traceback(self, data_dir: Path, port: int) -> None:
         manage(data_dir, "migrate", "--verbosity=0")
         databases.execute(
             data_dir,

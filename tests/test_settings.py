@@ -63,12 +63,12 @@ def test_a_plain_http_address_keeps_cookies_that_a_browser_sends_back(read: Any)
     assert settings["SECURE_HSTS_SECONDS"] == 0
 
 
-def test_an_hsts_that_is_none_is_said_in_one_sentence(read: Any) -> None:
+def test_an_invalid_hsts_setting_is_reported_in_one_sentence(read: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="HSTS is 'yes'; it must be off, host, subdomains or pre"):
         read(HSTS="yes")
 
 
-def test_every_deploy_check_is_made_but_those_about_other_hosts_of_the_domain(read: Any) -> None:
+def test_only_deployment_checks_about_other_hosts_are_silenced(read: Any) -> None:
     assert read()["SILENCED_SYSTEM_CHECKS"] == ["security.W005", "security.W021"]
 
 
@@ -249,7 +249,7 @@ class TestBehindAProxyThatSpeaksTls:
         assert answer.headers.get("Strict-Transport-Security") == header
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]"])
-    def test_by_the_name_of_this_machine_it_answers_monitors_alone(self, host: str) -> None:
+    def test_under_the_machines_own_name_it_only_answers_monitors(self, host: str) -> None:
         headers = {"host": host, "x-forwarded-proto": "https"}
         asked = {path: Client().get(path, headers=headers).status_code for path in ("/healthz", "/metrics")}
         assert asked == {"/healthz": 200, "/metrics": 404}  # without a token

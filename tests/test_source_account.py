@@ -83,7 +83,7 @@ def test_a_problem_is_told_with_the_age_of_what_is_known(collection: Collection,
     assert (freshness.as_of, freshness.problem) == (known_as_of, str(DOWN))
 
 
-def test_an_account_that_asks_not_to_be_called_is_left_alone_for_that_long(
+def test_a_busy_account_is_not_called_again_before_its_time(
     collection: Collection, listed: ListedRuns
 ) -> None:
     source = source_of(collection)
@@ -100,7 +100,9 @@ def test_an_account_that_asks_not_to_be_called_is_left_alone_for_that_long(
         assert (freshness.problem, freshness.retry_after, freshness.error) == ("", None, None)
 
 
-def test_it_is_not_asked_for_older_runs_either(collection: Collection, listed: ListedRuns) -> None:
+def test_a_busy_account_is_not_asked_for_older_runs_either(
+    collection: Collection, listed: ListedRuns
+) -> None:
     make_remote_run(collection, 2)
     noted(collection, seconds_ago=60, has_older=True)
     listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)

@@ -226,7 +226,7 @@ def test_those_who_wait_for_one_that_fails_do_not_fail_one_after_the_other(folde
     assert read("a.csv", writes(b"whole")) == b"whole"
 
 
-def test_a_client_that_leaves_waits_no_longer(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_waiting_stops_if_the_client_disconnects(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(cache, "_LOCKS", 1)
     folder.mkdir(exist_ok=True)
     ours, theirs = socket.socketpair()
@@ -239,7 +239,7 @@ def test_a_client_that_leaves_waits_no_longer(monkeypatch: pytest.MonkeyPatch, f
         leaving.join()
 
 
-def test_one_whose_client_leaves_does_not_fail_those_who_wait_for_it(
+def test_a_disconnected_client_does_not_fail_others_that_wait(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "_LOCKS", 1)

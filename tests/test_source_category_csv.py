@@ -220,7 +220,7 @@ DAMAGES = [
     ],
     ids=lambda damage: repr(damage[:40]),
 )
-def test_what_is_no_list_is_one_sentence_and_one_line(
+def test_an_invalid_list_is_reported_in_one_sentence_and_one_log_line(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
     server.contents[LIST] = damage
@@ -233,10 +233,10 @@ def test_what_is_no_list_is_one_sentence_and_one_line(
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: repr(damage[:40]))
-def test_a_list_that_is_damaged_far_behind_is_one_sentence_and_one_line(
+def test_a_list_damaged_far_into_it_is_reported_in_one_sentence_and_one_log_line(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
-    # Its last byte is right, so that nobody but a reader of the whole list can tell.
+    # Its last byte is right, so only reading the entire list reveals the damage.
     server.contents[LIST] = json.dumps(RECORDS * 2000).encode()[:-1] + b"," + damage[1:] + b" ]"
     with pytest.raises(SourceUnavailable, match=r"^The list at the account is damaged; no CSV can be made"):
         deliverable(file)
@@ -262,7 +262,7 @@ def test_a_list_that_breaks_off_leaves_nothing(
     file.run.files.filter(kind=FileKind.CATEGORY_LIST).update(size=len(server.contents[LIST]))
     # At the end of a record as well, which nobody could tell from the end of a shorter list but by its `]`.
     proxy.fault = lambda: Fault(cut_after=500_000, is_reset=is_reset)
-    # What came before a reset may be lost, or not.
+    # Bytes sent before a reset may be lost.
     with pytest.raises(SourceUnavailable, match=r"broke off in the middle of the list|does not answer"):
         deliverable(again(file))
     assert entries() == []

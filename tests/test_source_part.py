@@ -1,4 +1,4 @@
-"""Reading a part of an account's list, against a model of the account. See also test_source_rows.py."""
+"""Read part of an account's list, compared with a model of the account. See also test_source_rows.py."""
 
 import random
 
@@ -21,7 +21,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def listing(sizes: list[int], order: str, most: int, chance: random.Random) -> ListedRuns:
-    """Return an account's list of so many runs of each time, the oldest time first."""
+    """Return an account's list with `sizes` runs for each time, the oldest time first."""
     moments = [NOON.replace(hour=hour) for hour, size in enumerate(sizes) for _ in range(size)]
     listed = ListedRuns(remote_run(number, at=at) for number, at in enumerate(moments, 1))
     listed.most = most
@@ -32,7 +32,7 @@ def listing(sizes: list[int], order: str, most: int, chance: random.Random) -> L
 
 
 def read(listed: ListedRuns) -> Part:
-    """Read the whole list."""
+    """Read the entire list."""
     found = Part(lambda skip: listed(COLLECTION, skip=skip, limit=10, seconds=1))
     while not found.is_end:
         found.read_on()
@@ -45,7 +45,7 @@ groups = st.lists(st.sampled_from([1, 2, 3, 4, 7, 9, 10, 11, 25]), min_size=1, m
 
 @given(sizes=groups, order=st.sampled_from(ORDERS), most=st.sampled_from([5, 8, 10]), chance=st.randoms())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_all_runs_are_read_or_it_is_known_which_time_lacks_some(
+def test_all_runs_are_read_or_their_time_is_reported_as_incomplete(
     sizes: list[int], order: str, most: int, chance: random.Random
 ) -> None:
     listed = listing(sizes, order, most, chance)
@@ -67,7 +67,7 @@ def test_all_runs_are_read_or_it_is_known_which_time_lacks_some(
     chance=st.randoms(),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_so_it_is_while_runs_come(
+def test_the_same_holds_while_new_runs_arrive(
     sizes: list[int], order: str, most: int, comings: dict[int, int], chance: random.Random
 ) -> None:
     listed = listing(sizes, order, most, chance)
@@ -83,7 +83,7 @@ def test_so_it_is_while_runs_come(
     assert {run.created_at for run in there if run.number not in found.runs} <= found.doubtful
 
 
-def test_a_server_that_always_sends_the_same_page_comes_to_an_end() -> None:
+def test_reading_ends_if_a_server_always_sends_the_same_page() -> None:
     listed = listing([1] * 8, "descending", 5, random.Random(0))
     found = Part(lambda skip: listed(COLLECTION, skip=0, limit=10, seconds=1))
     while not found.is_end:

@@ -204,7 +204,7 @@ def test_at_first_one_page_is_brought_and_whether_there_is_more(
 ) -> None:
     account.runs = runs(count)
     refresh(collection)
-    # All but the last one: there may be others of its time on the next page.
+    # All but the last one: the next page may have more runs with the same time.
     assert known(collection) == list(range(count, 0, -1))[: LIMIT - 1]
     assert collection.has_older_runs is more
 
@@ -311,7 +311,7 @@ def test_the_number_of_queries_does_not_grow_with_the_runs(crawlers: Team, accou
     assert counts[0] == counts[1] <= 16
 
 
-# --- runs of the same time ----------------------------------------------------------------------
+# --- runs with the same time --------------------------------------------------------------------
 
 ORDERS: dict[str, Callable[[RemoteRun], object]] = {
     "descending": lambda run: -run.number,
@@ -335,7 +335,7 @@ def simultaneous(count: int, first: int = 1, hour: int = 0) -> list[RemoteRun]:
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("count", [9, 51, 60, 61, 62, 120, 230])
-def test_runs_of_the_same_time_are_all_listed(
+def test_all_runs_with_the_same_time_are_listed(
     collection: Collection, account: ListedRuns, count: int, order: str
 ) -> None:
     account.runs, account.order = simultaneous(count), ORDERS[order]
@@ -345,7 +345,7 @@ def test_runs_of_the_same_time_are_all_listed(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_so_are_those_that_come_to_the_same_time_later(
+def test_runs_added_to_the_same_time_later_are_listed_too(
     collection: Collection, account: ListedRuns, order: str
 ) -> None:
     account.runs, account.order = simultaneous(60), ORDERS[order]
@@ -355,7 +355,7 @@ def test_so_are_those_that_come_to_the_same_time_later(
     assert known(collection) == list(range(160, 0, -1))
 
 
-def test_runs_of_one_time_become_known_together(collection: Collection, account: ListedRuns) -> None:
+def test_runs_with_the_same_time_become_known_together(collection: Collection, account: ListedRuns) -> None:
     account.runs = simultaneous(60, hour=9) + simultaneous(60, first=61, hour=8)
     account.order = ORDERS["ascending"]
     refresh(collection)
@@ -366,7 +366,7 @@ def test_runs_of_one_time_become_known_together(collection: Collection, account:
 
 
 @pytest.mark.parametrize("number", [1, 115, 230])
-def test_a_processing_run_is_found_wherever_it_is_listed_among_those_of_its_time(
+def test_a_processing_run_is_found_anywhere_among_runs_with_its_time(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
     account.runs = [*simultaneous(230), *simultaneous(100, first=301, hour=1)]
@@ -378,7 +378,7 @@ def test_a_processing_run_is_found_wherever_it_is_listed_among_those_of_its_time
     assert collection.runs.get(number=number).state == State.READY
 
 
-def test_where_too_many_have_the_same_time_the_rest_comes_later_and_doubts_are_noted(
+def test_if_too_many_runs_have_the_same_time_the_rest_comes_later_and_is_reported(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part, "MOST_PAGES_OF_A_MOMENT", 3)
@@ -391,12 +391,12 @@ def test_where_too_many_have_the_same_time_the_rest_comes_later_and_doubts_are_n
     assert known_to_the_end(collection) == list(range(500, 0, -1))
     account.calls.clear()
     refresh(collection)
-    assert len(account.calls) == 1  # not all of them each time
+    assert len(account.calls) == 1  # it doesn't read all of them each time
 
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of ten runs, of which three are on the one before: many pages of few rows."""
+    """Use pages of ten runs that overlap by three, so that few rows make many pages."""
     monkeypatch.setattr(rows, "PAGE", 6)
     monkeypatch.setattr(rows, "OVERLAP", 3)
     monkeypatch.setattr(part, "OVERLAP", 3)
@@ -415,10 +415,10 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,
-    phases=[Phase.generate],  # to find a smaller example would take minutes
+    phases=[Phase.generate],  # shrinking an example would take minutes
 )
 @pytest.mark.usefixtures("small_pages")
-def test_whatever_the_order_every_run_is_listed_or_the_page_says_so(
+def test_in_any_order_every_run_is_listed_or_reported_as_missing(
     collection: Collection,
     account: ListedRuns,
     sizes: list[int],
@@ -427,7 +427,7 @@ def test_whatever_the_order_every_run_is_listed_or_the_page_says_so(
     comings: dict[int, int],
     chance: random.Random,
 ) -> None:
-    """Against a model of the account: runs that share times, in orders that change, while others come."""
+    """A model of the account has runs that share times, in changing orders, while new runs arrive."""
     collection = another_like(collection)
     account.runs, account.calls, account.most = [], [], most
     account.order = ORDERS.get(order, lambda run: chance.random())
@@ -459,13 +459,13 @@ def another_like(collection: Collection) -> Collection:
 
 
 def lacking(collection: Collection, listed: list[RemoteRun]) -> set[int]:
-    """Return which of the runs lack in the block that is known."""
+    """Return the numbers of the runs that are missing from the known block."""
     oldest = collection.runs.newest_first().last()
     assert oldest
     return {run.number for run in listed if run.created_at >= oldest.created_at} - {*known(collection)}
 
 
-# --- runs that can't be read --------------------------------------------------------------------
+# --- unreadable runs ----------------------------------------------------------------------------
 
 
 def sentences(collection: Collection) -> list[str]:
@@ -483,7 +483,7 @@ def test_runs_that_cannot_be_read_are_counted_and_named(collection: Collection, 
     ]
 
 
-def test_one_is_not_counted_twice(collection: Collection, account: ListedRuns) -> None:
+def test_an_unreadable_run_is_not_counted_twice(collection: Collection, account: ListedRuns) -> None:
     account.runs, account.nameless, account.not_understood = runs(150), {95, 90, 1}, {94}
     for _ in range(2):
         known_to_the_end(collection)
@@ -492,7 +492,7 @@ def test_one_is_not_counted_twice(collection: Collection, account: ListedRuns) -
         ]
 
 
-def test_of_many_the_first_numbers_are_named(collection: Collection, account: ListedRuns) -> None:
+def test_only_the_first_of_many_numbers_are_shown(collection: Collection, account: ListedRuns) -> None:
     account.runs, account.not_understood = runs(80), set(range(10, 40))
     known_to_the_end(collection)
     [sentence] = sentences(collection)
@@ -500,7 +500,7 @@ def test_of_many_the_first_numbers_are_named(collection: Collection, account: Li
     assert sentence.endswith("29, 10 more (no valid time).")
 
 
-def test_only_so_many_are_kept(
+def test_the_number_of_recorded_runs_is_limited(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unlisted, "MOST_KEPT", 5)
@@ -510,8 +510,8 @@ def test_only_so_many_are_kept(
     assert sentence.startswith("At least 5 runs at MultiCartAPI can't be shown: ")
 
 
-@pytest.mark.parametrize("number", [1, 80, 150], ids=["the oldest", "in the depth", "the newest"])
-def test_one_that_can_be_read_again_is_shown_and_named_no_more(
+@pytest.mark.parametrize("number", [1, 80, 150], ids=["oldest", "in the middle", "newest"])
+def test_a_run_that_becomes_readable_is_shown_and_no_longer_reported(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
     account.runs, account.not_understood = runs(150), {number}
@@ -523,8 +523,8 @@ def test_one_that_can_be_read_again_is_shown_and_named_no_more(
     assert sentences(collection) == []
 
 
-@pytest.mark.parametrize("number", [1, 80, 150], ids=["the oldest", "in the depth", "the newest"])
-def test_one_that_is_not_listed_any_more_is_named_no_more(
+@pytest.mark.parametrize("number", [1, 80, 150], ids=["oldest", "in the middle", "newest"])
+def test_an_unreadable_run_that_leaves_the_list_is_no_longer_reported(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
     account.runs, account.not_understood = runs(150), {number}
@@ -534,7 +534,9 @@ def test_one_that_is_not_listed_any_more_is_named_no_more(
     assert sentences(collection) == []
 
 
-def test_one_that_got_a_time_is_shown_where_it_belongs(collection: Collection, account: ListedRuns) -> None:
+def test_a_run_that_gets_a_valid_time_is_shown_in_its_place(
+    collection: Collection, account: ListedRuns
+) -> None:
     account.runs, account.not_understood = [*runs(150), remote_run(200)], {200}
     known_to_the_end(collection)
     account.runs[-1] = remote_run(200, at=remote_run(10).created_at + timedelta(minutes=1))
@@ -544,7 +546,7 @@ def test_one_that_got_a_time_is_shown_where_it_belongs(collection: Collection, a
     assert sentences(collection) == []
 
 
-def test_of_those_in_the_depth_one_is_looked_at_each_time(
+def test_one_unreadable_run_deep_in_the_list_is_checked_each_time(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs, account.not_understood = runs(300), {10, 80, 90, 150}

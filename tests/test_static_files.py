@@ -1,4 +1,4 @@
-"""What collectstatic makes of the static files, and what is served of them."""
+"""How static files are collected and served."""
 
 import gzip
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_a_static_file_is_served(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_nobody_reads_the_list_of_static_files(client: Client) -> None:
+def test_the_manifest_of_static_files_is_not_served(client: Client) -> None:
     assert client.get("/static/staticfiles.json").status_code == 404
 
 

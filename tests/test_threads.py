@@ -1,4 +1,4 @@
-"""What the check after each test says about threads."""
+"""The check for threads after each test."""
 
 import threading
 
@@ -9,7 +9,7 @@ from collections_app.models import Team
 from tests.threads import left_open, still_running
 
 
-def test_a_thread_that_goes_on_is_named() -> None:
+def test_a_running_thread_is_named() -> None:
     before, stop = set(threading.enumerate()), threading.Event()
     threading.Thread(target=stop.wait, name="left behind", daemon=True).start()
     assert still_running(before, seconds=0.01) == ["left behind"]
@@ -17,7 +17,7 @@ def test_a_thread_that_goes_on_is_named() -> None:
     assert still_running(before) == []
 
 
-def test_the_threads_of_the_process_may_go_on() -> None:
+def test_process_wide_threads_may_keep_running() -> None:
     before, stop = set(threading.enumerate()), threading.Event()
     thread = threading.Thread(target=stop.wait, name="pool-1-worker-0")
     thread.start()

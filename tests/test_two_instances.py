@@ -152,7 +152,7 @@ def two(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     for data_dir in (behind, before):
         databases.copy(demo_data, data_dir)
     with (behind / "results" / SPARSE).open("wb") as large:
-        # It begins and ends as a page does, which is all that is looked at.
+        # It begins and ends like a page; nothing else is checked.
         large.write(b"[" + b'{"asin": "B000000001", "title": "Laptop"},' * 2048)
         large.seek(SPARSE_SIZE - 1)
         large.write(b"]")

@@ -1,4 +1,4 @@
-"""From the first released schema to the current one, on one data folder."""
+"""Upgrade a data folder from the first released schema to the current one."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ WRITTEN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def make_first_release() -> None:
-    """Make the database and results of version 0.1.0: Alice's team with a run of each kind."""
+    """Create the database and results of version 0.1.0: Alice's team with a run of each kind."""
     executor = MigrationExecutor(connection)
     others = [leaf for leaf in executor.loader.graph.leaf_nodes() if leaf[0] != FIRST[0]]
     executor.migrate([*others, FIRST])
@@ -80,7 +80,7 @@ def _file(run: Any, kind: str, position: int, name: str, content: bytes, **field
 
 
 def _zip(name: str, content: bytes) -> tuple[bytes, dict[str, int]]:
-    """Return a ZIP of one page, and where the page is in it."""
+    """Return a ZIP with one page, and the page's position in it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, content)
@@ -111,7 +111,7 @@ def upgraded(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def alices(upgraded: str) -> requests.Session:
-    """Alice's browser, in which she signs in with her password of then."""
+    """Alice's browser, signed in with her old password."""
     browser = requests.Session()
     browser.get(f"{upgraded}/accounts/login/")
     form = {"login": "alice@example.com", "password": PASSWORD}
@@ -122,7 +122,7 @@ def alices(upgraded: str) -> requests.Session:
     return browser
 
 
-def test_the_database_is_of_the_current_version(upgraded: str) -> None:
+def test_the_database_has_the_current_version(upgraded: str) -> None:
     assert requests.get(f"{upgraded}/readyz").json()["status"] == "ready"
 
 
@@ -137,7 +137,7 @@ def test_the_database_is_of_the_current_version(upgraded: str) -> None:
         ("profile/", ["cron job"]),
     ],
 )
-def test_pages_show_what_there_was(
+def test_pages_show_the_old_data(
     upgraded: str, alices: requests.Session, address: str, shown: list[str]
 ) -> None:
     answer = alices.get(f"{upgraded}/{address}")
@@ -154,13 +154,11 @@ def test_pages_show_what_there_was(
         ("102/runs/1/files/category_asins.csv", CSV),
     ],
 )
-def test_files_are_what_they_were(
-    upgraded: str, alices: requests.Session, address: str, content: bytes
-) -> None:
+def test_files_are_unchanged(upgraded: str, alices: requests.Session, address: str, content: bytes) -> None:
     assert alices.get(f"{upgraded}/collections/{address}").content == content
 
 
-def test_scripts_get_what_there_was_and_what_is_made_of_it(upgraded: str) -> None:
+def test_scripts_get_the_old_files_and_new_formats(upgraded: str) -> None:
     headers = {"x-api-key": KEY}
     listed = requests.post(
         f"{upgraded}/api/v1/schedules/collections/results/download/",

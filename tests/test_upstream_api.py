@@ -247,7 +247,7 @@ def test_ready_without_a_usable_file_is_said_to_be_ready_all_the_same(
         ({"total_exacted_result": float("nan"), "total_results": "٣"}, None, None),
     ],
 )
-def test_counts_are_read_or_are_unknown(
+def test_counts_are_read_or_unknown(
     vendor: responses.RequestsMock, fields: dict[str, Any], extracted: int | None, total: int | None
 ) -> None:
     (run,) = runs_of(vendor, changed(**fields))
@@ -551,7 +551,7 @@ def test_an_answer_is_not_read_beyond_its_cap(
     ],
     ids=str,
 )
-def test_an_account_that_says_when_to_call_again_is_called_once_and_understood(
+def test_an_account_that_says_when_to_call_again_is_called_once(
     vendor: responses.RequestsMock,
     busy: dict[str, Any],
     words: str,
@@ -573,7 +573,7 @@ def test_an_account_that_says_when_to_call_again_is_called_once_and_understood(
 @pytest.mark.parametrize(
     "nonsense", [None, "", "soon", "-1", "1.5", "1e3", "9" * 19, "²", "Sat, 99 Jun 2026"]
 )
-def test_too_many_requests_without_a_time_are_a_minute_and_503_is_trouble(
+def test_without_a_valid_time_429_waits_a_minute_and_503_is_an_error(
     vendor: responses.RequestsMock, nonsense: str | None
 ) -> None:
     headers = {} if nonsense is None else {"Retry-After": nonsense}

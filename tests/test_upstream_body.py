@@ -211,7 +211,7 @@ def test_what_is_not_the_file_is_refused_before_anything_is_sent(
     ids=shortly,
 )
 @pytest.mark.parametrize("ask", [size_of, opened])
-def test_only_what_may_pass_at_once_is_asked_for_again(
+def test_only_temporary_errors_are_retried(
     vendor: responses.RequestsMock,
     file: ResultFile,
     ask: Callable[[ResultFile], object],
@@ -225,9 +225,7 @@ def test_only_what_may_pass_at_once_is_asked_for_again(
     assert len(vendor.calls) == calls
 
 
-def test_a_file_of_an_account_that_is_busy_says_when_to_try_again(
-    vendor: responses.RequestsMock, file: ResultFile
-) -> None:
+def test_a_busy_account_says_when_to_try_again(vendor: responses.RequestsMock, file: ResultFile) -> None:
     vendor.get(URL, **answer(429, Retry_After="30"))
     with pytest.raises(SourceBusy) as raised:
         opened(file)
@@ -316,9 +314,7 @@ def test_the_size_comes_with_the_first_bytes(server: FileServer, file: ResultFil
     assert [(method, asked) for method, _, asked in server.asked] == [("GET", "bytes=0-65535")]
 
 
-def test_where_ranges_are_ignored_no_more_than_the_first_bytes_are_read(
-    server: FileServer, file: ResultFile
-) -> None:
+def test_only_the_first_bytes_are_read_if_ranges_are_ignored(server: FileServer, file: ResultFile) -> None:
     server.has_ranges = False
     server.contents = {NAME: page_bytes(50_000_000)}
     assert size_of(file) == 50_000_000

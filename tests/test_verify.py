@@ -124,19 +124,19 @@ ENVELOPE = b'{"code": 500, "data": "Try again", "status": 0}'
 
 @pytest.fixture
 def copied(crawlers: Team) -> Run:
-    """Run 88 of an account, of two pages and a ZIP, all of which are kept here."""
+    """Run 88 of an account, with copies of its two pages and its ZIP."""
     run = make_remote_run(make_remote_collection(make_account(crawlers)), pages=2)
     return again(run, files_of(run))
 
 
 def again(run: Run, files: Files, *problems: str) -> Run:
-    """Mirror the run, with these problems."""
+    """Mirror the run again and expect these problems."""
     assert mirror_run(Run.objects.get(pk=run.pk), files, lacking=Gone) == list(problems)
     return Run.objects.get(pk=run.pk)
 
 
 def keep_instead(file: ResultFile, content: bytes) -> None:
-    """Keep what an account sent in place of a file as mirror once did: as if it were the file."""
+    """Keep wrong content in place of a file, as earlier versions of mirror did."""
     store_bytes(file.key, content)
     digest, crc32 = hashlib.sha256(content).hexdigest(), zlib.crc32(content)
     ResultFile.objects.filter(pk=file.pk).update(
@@ -157,7 +157,7 @@ def named(run: Run, name: str) -> ResultFile:
     [b"", ENVELOPE, b"<html></html>", b"null", b"[1]", b'[{"asin": "B1"}', b'[{"asin": "B1"}] more'],
     ids=repr,
 )
-def test_a_copy_that_is_no_page_is_found_and_copied_again(copied: Run, content: bytes) -> None:
+def test_an_invalid_page_is_found_and_copied_again(copied: Run, content: bytes) -> None:
     keep_instead(named(copied, PAGE_2), content)
     (problem,) = Verifier(copied).verify()
     assert problem.startswith(
@@ -173,7 +173,7 @@ def test_a_copy_that_is_no_page_is_found_and_copied_again(copied: Run, content: 
     assert Verifier(copied).verify() == []
 
 
-def test_the_zip_of_a_page_that_is_replaced_is_copied_again(copied: Run) -> None:
+def test_replacing_a_page_also_replaces_the_zip(copied: Run) -> None:
     keep_instead(named(copied, PAGE_1), ENVELOPE)
     keep_instead(named(copied, ZIP), zip_of({PAGE_1: ENVELOPE, PAGE_2: stored_bytes(named(copied, PAGE_2))}))
     Verifier(copied).verify()
@@ -192,7 +192,7 @@ def test_the_zip_of_a_page_that_is_replaced_is_copied_again(copied: Run) -> None
 
 
 @pytest.mark.parametrize("content", [b"", ENVELOPE, b"[]", b"rubbish" + zip_of({}), zip_of({}) + b"rubbish"])
-def test_a_copy_that_is_no_zip_is_found_and_copied_again(copied: Run, content: bytes) -> None:
+def test_an_invalid_zip_is_found_and_copied_again(copied: Run, content: bytes) -> None:
     keep_instead(named(copied, ZIP), content)
     (problem,) = Verifier(copied).verify()
     assert problem.startswith(f"{ZIP}: The account sent ")
@@ -206,9 +206,7 @@ def test_a_copy_that_is_no_zip_is_found_and_copied_again(copied: Run, content: b
     [change_a_byte, lose, lambda file: store_bytes(file.key, b"short")],
     ids=["changed", "missing", "short"],
 )
-def test_a_copy_that_is_not_as_it_was_is_copied_again(
-    copied: Run, damage: Callable[[ResultFile], Any]
-) -> None:
+def test_a_changed_copy_is_copied_again(copied: Run, damage: Callable[[ResultFile], Any]) -> None:
     damage(named(copied, PAGE_2))
     (problem,) = Verifier(copied).verify()
     assert "It is replaced automatically" in problem
@@ -218,7 +216,7 @@ def test_a_copy_that_is_not_as_it_was_is_copied_again(
     assert (files.opened, kept(copied)) == ([PAGE_2], files.contents)
 
 
-def test_a_category_list_is_copied_again_and_its_csv_made_again(crawlers: Team) -> None:
+def test_replacing_a_category_list_also_replaces_its_csv(crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
     run = make_remote_run(collection)
     files = files_of(run)
@@ -231,7 +229,7 @@ def test_a_category_list_is_copied_again_and_its_csv_made_again(crawlers: Team) 
     assert kept(run) == before
 
 
-def test_nothing_is_lost_where_the_account_has_no_other(copied: Run) -> None:
+def test_a_damaged_copy_stays_if_the_account_has_no_valid_file(copied: Run) -> None:
     keep_instead(named(copied, PAGE_2), ENVELOPE)
     Verifier(copied).verify()
     before, files = kept(copied), files_of(copied)
@@ -243,7 +241,7 @@ def test_nothing_is_lost_where_the_account_has_no_other(copied: Run) -> None:
     assert kept(copied) == before
 
 
-def test_a_copy_that_was_restored_is_whole_again(copied: Run) -> None:
+def test_a_restored_copy_is_no_longer_damaged(copied: Run) -> None:
     page, content = named(copied, PAGE_2), stored_bytes(named(copied, PAGE_2))
     change_a_byte(page)
     assert len(Verifier(copied).verify()) == 1
@@ -254,7 +252,7 @@ def test_a_copy_that_was_restored_is_whole_again(copied: Run) -> None:
     assert files.opened == []
 
 
-def test_our_own_runs_are_not_copied_from_anywhere(run: Run) -> None:
+def test_our_own_runs_are_restored_from_a_backup(run: Run) -> None:
     keep_instead(page(run, 1), ENVELOPE)
     change_a_byte(page(run, 2))
     (problem,) = Verifier(run).verify()
@@ -280,12 +278,12 @@ def test_a_damaged_copy_is_not_delivered(as_bob: Client, copied: Run) -> None:
     assert whole.getvalue() == stored_bytes(named(copied, PAGE_1))
 
 
-def test_who_replaces_a_copy_while_it_is_verified_has_a_whole_one(copied: Run) -> None:
+def test_a_copy_replaced_during_verification_is_not_marked_as_damaged(copied: Run) -> None:
     keep_instead(named(copied, PAGE_2), ENVELOPE)
     verifier = Verifier(copied)
     copied.files.filter(name=PAGE_2).update(is_damaged=True)
     assert again(copied, files_of(copied)).is_kept
-    assert len(verifier.verify()) > 0  # what it read is gone
+    assert len(verifier.verify()) > 0  # the copy that it read is gone
     assert not copied.files.filter(is_damaged=True).exists()
     assert Run.objects.get(pk=copied.pk).is_kept
 
@@ -341,9 +339,7 @@ def test_the_command_verifies_what_it_is_told(run: Run, laptops: Collection) -> 
     assert verify(101, 1, 3)[0] == "2 runs verified and whole.\n"
 
 
-def test_the_command_passes_over_a_run_that_is_deleted_meanwhile(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_skips_a_run_that_is_deleted_meanwhile(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = Verification.objects.begin
 
     def deleted_first(run: Run, total: int) -> Verification | None:
@@ -414,7 +410,7 @@ def test_who_asks_again_meanwhile_is_told(as_bob: Client, run: Run) -> None:
     assert "Run 1 is being verified just now." in answer.content.decode()
 
 
-def test_a_process_verifies_few_runs_at_once_and_one_for_each_person(
+def test_a_process_verifies_two_runs_at_once_and_one_per_person(
     as_bob: Client,
     as_adam: Client,
     as_alice: Client,

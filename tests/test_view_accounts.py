@@ -203,13 +203,13 @@ def test_a_closed_account_gets_no_mail(client: Client, bob: User, mail_server: N
 
 
 @pytest.mark.parametrize("email", ["bob@example.com", "nobody@example.com", "closed@example.com"])
-def test_whether_there_is_an_account_makes_no_difference_to_what_a_request_does(
+def test_a_request_does_the_same_whether_or_not_the_account_exists(
     client: Client, bob: User, mail_server: None, email: str
 ) -> None:
     User.objects.create_user("closed@example.com", PASSWORD, is_active=False)
     client.get(RESET)
     done = []
-    # The first one from an address also begins to count there.
+    # The first request from an address also creates its counter.
     for address in ("anybody@example.com", email, "somebody@example.com"):
         with CaptureQueriesContext(connection) as queries:
             client.post(RESET, {"email": address})

@@ -397,7 +397,7 @@ def test_load_more_reaches_back_to_the_accounts_first_run_and_loses_nothing(
 
 
 @pytest.mark.parametrize("count", [60, 230])
-def test_runs_of_the_same_time_are_all_shown_in_whatever_order_the_account_lists_them(
+def test_all_runs_with_the_same_time_are_shown_in_any_order(
     as_bob: Client, connected: Collection, listed: ListedRuns, count: int
 ) -> None:
     listed.runs = [remote_run(number, at=NOON) for number in range(1, count + 1)]
@@ -412,7 +412,7 @@ def test_runs_of_the_same_time_are_all_shown_in_whatever_order_the_account_lists
     assert seen == list(range(count, 0, -1))
 
 
-def test_runs_that_can_not_be_read_are_counted_and_named(
+def test_unreadable_runs_are_counted_and_named(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.runs = [remote_run(number) for number in range(88, 94)]
@@ -439,7 +439,7 @@ def test_runs_that_can_not_be_read_are_counted_and_named(
     ],
 )
 @pytest.mark.parametrize("ready", [True, False], ids=["completed", "processing"])
-def test_counts_that_the_account_does_not_say_are_unknown(
+def test_counts_that_the_account_does_not_report_are_unknown(
     as_bob: Client,
     connected: Collection,
     listed: ListedRuns,

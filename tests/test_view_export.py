@@ -69,7 +69,7 @@ class TestThePage:
         assert "The first 500 of 1,200 columns of the first records." in page
         assert "AU Laptops: the one record in one file" in page
 
-    def test_it_need_not_know_how_many_records_there_are(self, as_bob: Client, run: Run) -> None:
+    def test_the_number_of_records_can_be_unknown(self, as_bob: Client, run: Run) -> None:
         Run.objects.update(extracted=None)
         Export.objects.create(run=run, state=ExportState.RUNNING, done=3, total=None, format="csv")
         page = html(as_bob.get(PAGE))
@@ -248,7 +248,7 @@ class TestTheEstimate:
         run = make_ready_run(laptops, [{"a": {"b": 1}}, {"c": [1]}])
         assert sample(run).columns == ["a.b", "c"]
 
-    def test_many_short_records_of_many_columns_are_looked_at_in_part(
+    def test_only_some_of_many_records_with_many_columns_are_sampled(
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         most: list[int] = []
@@ -262,9 +262,9 @@ class TestTheEstimate:
         wide: Record = {str(number): number for number in range(1_000)}
         found = sample(make_ready_run(laptops, [wide, *[{}] * 9_000], page_size=10_000))
         assert max(most) == 100
-        assert 9_000 * 1_000 < found.sizes[Format.CSV] < 2 * 9_000 * 1_000  # a comma for each cell
+        assert 9_000 * 1_000 < found.sizes[Format.CSV] < 2 * 9_000 * 1_000  # one comma per cell
 
-    def test_of_more_columns_than_a_table_has_it_offers_the_first(
+    def test_the_first_columns_can_be_chosen_if_there_are_too_many(
         self, laptops: Collection, as_bob: Client
     ) -> None:
         make_ready_run(laptops, [{f"{number}": 1} for number in range(6_000)], page_size=10_000)

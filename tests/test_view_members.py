@@ -148,7 +148,7 @@ def test_without_a_mail_server_the_link_is_only_shown(as_adam: Client) -> None:
     assert mail.outbox == []
 
 
-def test_with_a_mail_server_the_link_is_also_queued_to_be_mailed(as_adam: Client, settings: Settings) -> None:
+def test_with_a_mail_server_the_link_is_also_queued_as_mail(as_adam: Client, settings: Settings) -> None:
     settings.EMAIL_URL = "smtp://mail.example.com"
     answer = as_adam.post("/members/add", NEW)
     assert "waiting to be sent to dora@example.com" in answer.content.decode()

@@ -126,7 +126,7 @@ def test_a_source_in_trouble_is_told_apart_from_a_missing_file(
     assert "Content-Disposition" not in answer
 
 
-def test_an_account_that_asks_not_to_be_called_is_a_503_that_says_for_how_long(
+def test_a_busy_account_is_a_503_with_retry_after(
     as_bob: Client, page: ResultFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = SourceBusy("It is busy. Try again in 30 seconds.", 30)

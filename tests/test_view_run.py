@@ -76,7 +76,7 @@ def listed_files(text: str) -> str:
     return str(found)
 
 
-def test_counts_that_the_account_does_not_say_are_unknown(as_bob: Client, laptops: Collection) -> None:
+def test_counts_that_the_account_does_not_report_are_unknown(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     Run.objects.update(extracted=None, total=50)
     text = words(page(as_bob, run))
@@ -545,7 +545,7 @@ def test_a_damaged_address_is_refused(as_bob: Client, laptops: Collection, after
 @pytest.mark.parametrize(
     "query", [{"column": [f"column{number}" for number in range(900)]}, {"sort": "x" * 9_000}]
 )
-def test_an_address_that_every_link_would_repeat_at_length_is_refused(
+def test_an_address_too_long_to_repeat_in_every_link_is_refused(
     as_bob: Client, laptops: Collection, query: dict[str, Any]
 ) -> None:
     run = make_ready_run(laptops, records(1))
@@ -667,7 +667,7 @@ def test_search_looks_into_all_columns_however_many(as_bob: Client, wide: Run) -
         assert MORE_COLUMNS in words(text)
 
 
-def test_many_short_records_of_many_columns_can_be_searched(as_bob: Client, laptops: Collection) -> None:
+def test_many_short_records_with_many_columns_can_be_searched(as_bob: Client, laptops: Collection) -> None:
     one = json.dumps({f"col{place}": place for place in range(200)}).encode()
     run = make_run_of_pages(laptops, {"a.json": b"[%b,%b{}]" % (one, b"{}," * 99_998)})
     assert numbers(page(as_bob, run, "?q=199")) == [1]
@@ -749,7 +749,7 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
     assert len(rows(page(as_bob, run, "?q=lap", **HTMX))) == 100
 
 
-def test_a_table_that_nobody_waits_for_is_given_up(
+def test_the_site_stops_making_a_table_if_nobody_waits_for_it(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops, records(3))
@@ -784,7 +784,7 @@ def _entries() -> list[str]:
     return [name for name in storages["converted"].listdir("")[1] if not name.endswith(".lock")]
 
 
-# --- how much one person may ask at once --------------------------------------------------------
+# --- the limit for one person's questions -------------------------------------------------------
 
 TOO_MUCH = "You have 8 searches running, the maximum per person. Wait for one to finish."
 
@@ -800,7 +800,7 @@ def bob_asks_all_he_may(bob: User) -> Iterator[None]:
 @pytest.mark.usefixtures("bob_asks_all_he_may")
 @pytest.mark.parametrize("where", ["?q=laptop", "?sort=asin", "?after=100", "facts", "records/200"])
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
-def test_who_asks_too_much_is_told_and_others_are_answered(
+def test_a_person_who_asks_too_many_questions_is_told_and_others_get_answers(
     as_bob: Client, as_alice: Client, laptops: Collection, where: str, headers: dict[str, str]
 ) -> None:
     run = make_ready_run(laptops, records(250))
@@ -812,7 +812,7 @@ def test_who_asks_too_much_is_told_and_others_are_answered(
 
 
 @pytest.mark.usefixtures("bob_asks_all_he_may")
-def test_a_runs_page_needs_no_turn(as_bob: Client, laptops: Collection) -> None:
+def test_a_runs_page_does_not_need_a_turn(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250))
     assert len(rows(page(as_bob, run))) == 100
 

@@ -164,14 +164,14 @@ class TestListing:
         assert "work refresh account=" in caplog.text
         assert "problem=It is down." in caplog.text
 
-    def test_an_account_that_asks_not_to_be_called_is_left_alone_with_all_its_collections(
+    def test_a_busy_account_is_left_alone_with_all_its_collections(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
-        """By every process; one that doesn't know how long it asked for reads it in the tables."""
+        """Every process waits: the time is stored in the database."""
         listed = lists(monkeypatch)
         listed.problem = SourceBusy("It is busy. Try again in 5 minutes.", 300)
         collections = [make_remote_collection(account, remote_id=remote_id) for remote_id in (7001, 7002)]
-        make_remote_run(collections[0], 1, ready=False)  # it would be listed again after a minute
+        make_remote_run(collections[0], 1, ready=False)  # otherwise it would be listed again after a minute
         worker = Worker()
         with time_machine.travel(NOON, tick=False) as today:
             worker.round()
@@ -278,7 +278,7 @@ class TestKeeping:
         assert worker.round()
         assert kept() == {1, 2}
 
-    def test_an_account_that_asks_not_to_be_called_gives_no_file_until_then(
+    def test_no_file_is_copied_from_a_busy_account_before_its_time(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         one, other = make_remote_collection(account), make_remote_collection(account, remote_id=7002)
@@ -407,10 +407,10 @@ class TestTheRest:
         assert rests == [worker_module.ROUND_SECONDS] * 3
         assert signal.getsignal(signal.SIGTERM) == before
 
-    def test_sigterm_ends_it_while_an_account_sends_nothing(
+    def test_sigterm_stops_it_while_an_account_sends_nothing(
         self, crawlers: Team, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Beside, "go_on", lambda self: None)  # they would use the same connection
+        monkeypatch.setattr(Beside, "go_on", lambda self: None)  # they would share the connection
         with EndlessServer().running() as server, ThreadPoolExecutor(1) as threads:
             settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
             collection = make_remote_collection(make_account(crawlers, base_url=server.base_url))
@@ -626,7 +626,7 @@ class TestWhoeverHasTheLock:
         assert started == [["work", "--with-parent", "--once"]]
         assert caplog.text == ""
 
-    def test_for_a_mail_it_starts_the_work_as_well(
+    def test_it_also_starts_work_for_mail(
         self, bob: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.EMAIL_URL = "smtp://mail.example.com"

@@ -177,9 +177,9 @@ def test_killed_at_any_moment(
 
 
 def points_to_be_killed_at(results_storage: str) -> Iterator[int]:
-    """Return the numbers of the points, without an end: all of them in CI, a sample elsewhere.
+    """Yield the numbers of the points endlessly: all of them in CI, a sample elsewhere.
 
-    On S3 a deletion passes nine points in all, so every third is needed to see its states.
+    On S3, a deletion has nine points, so testing its states takes every third one.
     """
     step = 3 if results_storage == "s3" else 10
     return itertools.count(1, 1 if in_ci() else step)

@@ -1,4 +1,4 @@
-"""No thread outlives its test: it could use what the next test has set up, or leave a connection open."""
+"""Check that no thread outlives its test: it could disturb the next test, or leave a connection open."""
 
 import threading
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-# A thread that was told to stop may still be closing its connections.
+# A thread that has been told to stop may still be closing its connections.
 _SECONDS_TO_END = 5
-# Each of these serves the whole process and is not bound to what a test does.
+# These serve the entire process and don't belong to a test.
 _OF_THE_PROCESS = (
-    "pool-",  # those of the pool of database connections
-    "waitpid-",  # asyncio's, one for each program that Playwright starts
+    "pool-",  # threads of the database connection pool
+    "waitpid-",  # asyncio threads, one per program that Playwright starts
     "tqdm_monitor",  # watches all progress bars
-    "fault ",  # faults.py's, one for each connection; their server joins them, and may serve a whole module
+    "fault ",  # faults.py threads, one per connection; their server joins them and may serve an entire module
 )
 _connected: dict[BaseDatabaseWrapper, str] = {}
 
@@ -33,7 +33,7 @@ def no_thread_outlives_its_test() -> Iterator[None]:
 
 
 def still_running(before: set[threading.Thread], seconds: float = _SECONDS_TO_END) -> list[str]:
-    """Return the names of the threads that were started since and don't end in time."""
+    """Return the names of threads that were started since then and don't end in time."""
     started = set(threading.enumerate()) - before
     ours = [thread for thread in started if not thread.name.startswith(_OF_THE_PROCESS)]
     for thread in ours:

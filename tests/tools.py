@@ -1,4 +1,4 @@
-"""Programs that tests start, and where the tests run."""
+"""Start programs for tests, and describe where the tests run."""
 
 import os
 import shutil
@@ -20,9 +20,9 @@ Process = subprocess.Popen[Any]
 Done = subprocess.CompletedProcess[str]
 Word = str | Path
 
-# How many seconds a test waits for something to happen: a busy machine takes long to start a server.
+# How many seconds tests wait for something to happen. Starting a server is slow on a busy machine.
 PATIENCE = 120
-# Where Debian keeps servers, which is not on the PATH of every user.
+# Debian's folder for servers, which isn't on every user's PATH.
 _SERVERS = "/usr/sbin"
 
 
@@ -37,7 +37,7 @@ def examples(count: int) -> int:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """Return how much of a processor some work takes: what else the machine does counts for little."""
+    """Return the CPU time of some work, which depends little on the machine's load."""
     began = time.process_time()
     work()
     return time.process_time() - began

@@ -133,9 +133,11 @@ class ListedRuns:
         self.runs = list(runs)
         self.calls: list[tuple[int, int]] = []  # skip and limit of each
         self.not_understood: set[int] = set()  # runs of the list that nobody can read
-        self.nameless: set[int] = set()  # those of them whose number can't be read either
-        self.order: Callable[[RemoteRun], object] = lambda run: -run.number  # of runs of the same time
-        self.most = 1000  # runs in an answer
+        self.nameless: set[int] = set()  # unreadable runs whose number can't be read either
+        self.order: Callable[[RemoteRun], object] = lambda run: (
+            -run.number
+        )  # the order of runs with the same time
+        self.most = 1000  # maximum number of runs in a response
         self.problem: Exception | None = None  # raised instead of an answer
         self.before_each: Callable[[], object] = lambda: None  # what happens before an answer
 
