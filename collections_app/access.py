@@ -20,7 +20,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from structlog.contextvars import bind_contextvars
 
 from collections_app.models import Collection, Membership, Role, Team, User
-from collections_app.vanished import tried_again
+from collections_app.vanished import retry_if_vanished
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
@@ -180,7 +180,7 @@ def _operators_only(request: HttpRequest) -> HttpResponseBase | None:
 def _stating(rule: Rule, view: View) -> View:
     @wraps(view)
     def stated(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return tried_again(lambda: view(request, *args, **kwargs), lambda: _bring_memberships_again(request))
+        return retry_if_vanished(lambda: view(request, *args, **kwargs), lambda: _reload_memberships(request))
 
     stated.access_rule = rule  # type: ignore[attr-defined]
     return stated
@@ -308,7 +308,7 @@ def bring_memberships(request: HttpRequest) -> None:
         bind_contextvars(team=request.membership.team_id)  # type: ignore[attr-defined]
 
 
-def _bring_memberships_again(request: HttpRequest) -> None:
+def _reload_memberships(request: HttpRequest) -> None:
     if hasattr(request, "memberships"):
         vars(request).pop("membership", None)
         bring_memberships(request)

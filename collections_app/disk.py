@@ -88,7 +88,7 @@ class _Errors(DatabaseErrorWrapper):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None or not _says_full(error):
+        if error is None or not _means_full(error):
             super().__exit__(kind, error, traceback)
             return
         self.wrapper.errors_occurred = True
@@ -96,7 +96,7 @@ class _Errors(DatabaseErrorWrapper):
         raise DiskFull(*error.args).with_traceback(traceback) from error
 
 
-def _says_full(error: BaseException) -> bool:
+def _means_full(error: BaseException) -> bool:
     if getattr(error, "sqlstate", None) == _POSTGRESQL_DISK_FULL:
         return True
     code = getattr(error, "sqlite_errorcode", 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 _HAS_CLOSED = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
-class ClientLeft(Exception):
+class ClientDisconnected(Exception):
     """The client has closed its connection, so nobody will read the response."""
 
 
@@ -39,7 +39,7 @@ def has_client() -> bool:
     return _request.get() is not None
 
 
-def client_has_left() -> bool:
+def client_has_disconnected() -> bool:
     """Return whether this thread serves a client that has closed its connection."""
     request = _request.get()
     if request is None:
@@ -50,9 +50,9 @@ def client_has_left() -> bool:
 
 
 def check_client() -> None:
-    """Raise ClientLeft if this thread serves a client that has closed its connection."""
-    if client_has_left():
-        raise ClientLeft
+    """Raise ClientDisconnected if this thread serves a client that has closed its connection."""
+    if client_has_disconnected():
+        raise ClientDisconnected
 
 
 def is_stopping() -> bool:

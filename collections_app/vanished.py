@@ -22,7 +22,7 @@ def is_vanished(error: Exception) -> bool:
     return isinstance(error, ObjectDoesNotExist | IntegrityError | IndexError) or type(error) is DatabaseError
 
 
-def tried_again(answer: Callable[[], T], prepare: Callable[[], object] = lambda: None) -> T:
+def retry_if_vanished(answer: Callable[[], T], prepare: Callable[[], object] = lambda: None) -> T:
     """Return what `answer` returns. If it fails because a row was deleted, prepare and call it once more."""
     try:
         return answer()

@@ -29,7 +29,7 @@ from collections_app.models import (
 from collections_app.proof import background
 from collections_app.proof.verify import Verifier
 from collections_app.result_sets.removal import delete_run
-from collections_app.vanished import tried_again
+from collections_app.vanished import retry_if_vanished
 from tests.results import make_ready_run
 from tests.test_access_of_every_address import LIST, TABLE
 
@@ -204,7 +204,7 @@ def test_an_error_on_the_second_try_is_a_bug(caplog: pytest.LogCaptureFixture) -
         raise IntegrityError("NOT NULL constraint failed")
 
     with pytest.raises(IntegrityError):
-        tried_again(mistaken)
+        retry_if_vanished(mistaken)
     assert len(tries) == 2
     assert "retrying: IntegrityError" in caplog.text
 
@@ -217,5 +217,5 @@ def test_other_errors_are_not_retried() -> None:
         raise KeyError("name")
 
     with pytest.raises(KeyError):
-        tried_again(mistaken)
+        retry_if_vanished(mistaken)
     assert len(tries) == 1

@@ -64,7 +64,7 @@ def read_the_end(file: ResultFile) -> None:
 
 
 @contextmanager
-def client_that_leaves(after: float) -> Iterator[None]:
+def disconnecting_client(after: float) -> Iterator[None]:
     """Serve a client that closes its connection after this many seconds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -204,7 +204,7 @@ def test_work_stops_if_the_client_disconnects(
     server = EndlessServer(piece, first=BEGINNING if piece else b"")
     file = served(server)
     with (
-        client_that_leaves(after=0.2),
+        disconnecting_client(after=0.2),
         pytest.raises((SourceUnavailable, BrokenOff), match="client disconnected"),
     ):
         work(file)
@@ -218,7 +218,7 @@ def test_work_continues_while_the_client_is_connected(
 ) -> None:
     monkeypatch.setattr(transport, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(transport, "SILENT_SECONDS", 0.5)
-    with client_that_leaves(after=60), pytest.raises(SourceTimeout):
+    with disconnecting_client(after=60), pytest.raises(SourceTimeout):
         size_of(served(EndlessServer()))
 
 

@@ -214,7 +214,7 @@ def test_errors_that_mean_a_full_disk(
         code, error = error, sqlite3.OperationalError()
         error.sqlite_errorcode = code
     monkeypatch.setattr(disk, "_free_in", lambda folder: free)
-    assert disk._says_full(error) == is_full
+    assert disk._means_full(error) == is_full
 
 
 # --- before it is full --------------------------------------------------------------------------

@@ -325,7 +325,7 @@ def test_invalid_pages_kept_by_earlier_versions_are_copied_again(
     # As earlier versions recorded it: kept without a count, as it isn't a list.
     ResultFile.objects.filter(pk=page.pk).update(size=len(envelope(500)), sha256="", records=None)
     upgrade = importlib.import_module("collections_app.migrations.0012_damaged_copies")
-    upgrade.mark_what_is_no_list(apps, None)
+    upgrade.mark_invalid_lists(apps, None)
     assert list(run.files.filter(is_damaged=True)) == [page]
     assert as_bob.get(address(run, PAGE_1)).status_code == 502
     assert Run.objects.to_keep().get() == run

@@ -18,7 +18,7 @@ from typing import IO, Any
 import pytest
 from django.core.files.storage import storages
 
-from collections_app.serving import ClientLeft, serving
+from collections_app.serving import ClientDisconnected, serving
 from collections_app.sources import cache
 from collections_app.sources.cache import NotMade, cached
 from tests import tools
@@ -234,7 +234,7 @@ def test_waiting_stops_if_the_client_disconnects(monkeypatch: pytest.MonkeyPatch
         fcntl.flock(lock, fcntl.LOCK_EX)
         leaving = threading.Timer(0.2, theirs.close)
         leaving.start()
-        with pytest.raises(ClientLeft):
+        with pytest.raises(ClientDisconnected):
             cached("a.csv", never)
         leaving.join()
 

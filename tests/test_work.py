@@ -25,7 +25,7 @@ from collections_app.accounts import compose_mail, queue_password_link
 from collections_app.exports import ask as asking
 from collections_app.formats.records_file import Format, Wish
 from collections_app.management import worker as worker_module
-from collections_app.management.worker import Beside, Exporter, Pauses, Worker
+from collections_app.management.worker import BackgroundTask, Exporter, Pauses, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.result_sets import address
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
@@ -410,7 +410,7 @@ class TestTheRest:
     def test_sigterm_stops_it_while_an_account_sends_nothing(
         self, crawlers: Team, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Beside, "go_on", lambda self: None)  # they would share the connection
+        monkeypatch.setattr(BackgroundTask, "go_on", lambda self: None)  # they would share the connection
         with EndlessServer().running() as server, ThreadPoolExecutor(1) as threads:
             settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
             collection = make_remote_collection(make_account(crawlers, base_url=server.base_url))

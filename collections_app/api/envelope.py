@@ -22,7 +22,7 @@ from collections_app.sources import (
     SourceTimeout,
     SourceUnavailable,
 )
-from collections_app.vanished import tried_again
+from collections_app.vanished import retry_if_vanished
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def endpoint(*methods: str, always_200: bool = False) -> Callable[[View], View]:
             if request.method not in methods:
                 return failure(_wrong_method(methods), always_200=always_200)
             try:
-                return tried_again(lambda: view(request, *args, **kwargs))
+                return retry_if_vanished(lambda: view(request, *args, **kwargs))
             except Exception as error:  # noqa: BLE001  # this is the boundary: whatever happens is answered
                 disk.forget_failure()  # the caller is told
                 return failure(_refusal(error), always_200=always_200)

@@ -98,7 +98,7 @@ def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None =
 
 def check_beginning(data: bytes, *, wrapped: bool = True) -> None:
     """Check that these bytes can be the beginning of a list for read_records(). Raises InvalidRecords."""
-    with suppress(_GoesOn):
+    with suppress(_OutOfBytes):
         for _ in _all_batches(_Beginning(data), wrapped=wrapped):
             pass
 
@@ -411,12 +411,12 @@ class _Text:
         return self._line, self._column + len(before)
 
 
-class _GoesOn(Exception):
+class _OutOfBytes(Exception):
     """The text continues beyond the available bytes."""
 
 
 class _Beginning(_Text):
-    """The beginning of a text. Raises _GoesOn when it runs out of bytes."""
+    """The beginning of a text. Raises _OutOfBytes when it runs out of bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), _decoders(None))
@@ -427,7 +427,7 @@ class _Beginning(_Text):
     def _read(self, size: int) -> bytes:
         data = super()._read(size)
         if not data:
-            raise _GoesOn
+            raise _OutOfBytes
         return data
 
 

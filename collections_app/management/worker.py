@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 5.0
 # Someone is watching the progress of an export, or waiting for a mail.
-BESIDE_SECONDS = 1.0
+TASK_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 # How old rows become before they are brought up to date; earlier where a run is Processing.
 REFRESH_AFTER = timedelta(minutes=5)
@@ -74,9 +74,9 @@ class Worker:
     It also does the tasks that it is given. Other workers do tasks that aren't given to this one.
     """
 
-    def __init__(self, *beside: "Beside") -> None:
+    def __init__(self, *tasks: "BackgroundTask") -> None:
         self._pauses = Pauses()
-        self._beside = beside
+        self._tasks = tasks
         self.has_failed = False  # anything, so far
 
     def go_on(self) -> None:
@@ -89,14 +89,14 @@ class Worker:
     def round(self) -> bool:
         """Do what is due, of each collection at most one run. Returns whether there may be more at once."""
         with _nothing_ends_it():
-            done_beside = [each.round() for each in self._beside]
+            done_tasks = [task.round() for task in self._tasks]
             clear_contextvars()
             fail_interrupted_runs()
             for collection in self._due():
                 self._carefully("refresh", collection, self._refresh)
             # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
             done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
-            return any(done_beside + done)
+            return any(done_tasks + done)
         self.has_failed = True
         return False
 
@@ -201,7 +201,7 @@ class Worker:
         return True
 
 
-class Beside(ABC):
+class BackgroundTask(ABC):
     """A task that someone is waiting for. It can run in its own thread, as other work may take long."""
 
     def __init__(self) -> None:
@@ -215,7 +215,7 @@ class Beside(ABC):
                 done = self.round()
             if not done:
                 close_old_connections()
-                self.over.wait(BESIDE_SECONDS)
+                self.over.wait(TASK_SECONDS)
         connections.close_all()
 
     @abstractmethod
@@ -223,7 +223,7 @@ class Beside(ABC):
         """Do one piece of work. Returns whether there may be another one."""
 
 
-class Mailer(Beside):
+class Mailer(BackgroundTask):
     """Send due mail, one message at a time."""
 
     def round(self) -> bool:
@@ -231,7 +231,7 @@ class Mailer(Beside):
         return outbox.send_next(compose_mail)
 
 
-class Exporter(Beside):
+class Exporter(BackgroundTask):
     """Makes the exports that people wait for, one after the other, and keeps them within bounds."""
 
     def __init__(self) -> None:

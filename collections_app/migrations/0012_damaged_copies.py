@@ -3,7 +3,7 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
-def mark_what_is_no_list(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+def mark_invalid_lists(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Mark copies without a record count as damaged: the account didn't send a list of records."""
     files = apps.get_model("collections_app", "ResultFile").objects
     runs = apps.get_model("collections_app", "Run").objects
@@ -26,5 +26,5 @@ class Migration(migrations.Migration):
                 help_text="Whether this copy of an account's file is damaged and has to be copied again.",
             ),
         ),
-        migrations.RunPython(mark_what_is_no_list, migrations.RunPython.noop),
+        migrations.RunPython(mark_invalid_lists, migrations.RunPython.noop),
     ]

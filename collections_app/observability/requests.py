@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from collections_app.observability import metrics
-from collections_app.serving import client_has_left
+from collections_app.serving import client_has_disconnected
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _route(request: HttpRequest) -> str:
 
 def _status(answer: HttpResponseBase) -> int:
     """Return the status, or nginx's 499 if the client disconnected while we waited for a source."""
-    return 499 if answer.status_code in {502, 504} and client_has_left() else answer.status_code
+    return 499 if answer.status_code in {502, 504} and client_has_disconnected() else answer.status_code
 
 
 def _when_closed(answer: HttpResponseBase, then: Callable[[], None]) -> None:

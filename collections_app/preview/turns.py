@@ -54,7 +54,7 @@ class Turns:
         person = asker()
         self._begin(person)
         try:
-            has_turn = self._waited(person, seconds)
+            has_turn = self._wait(person, seconds)
             try:
                 yield has_turn
             finally:
@@ -71,15 +71,15 @@ class Turns:
                 )
             self._asked[person] += 1
 
-    def _waited(self, person: int | None, seconds: float) -> bool:
+    def _wait(self, person: int | None, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        if self._took(person):
+        if self._try_to_take(person):
             return True
         give_back()
         with self._changed:
-            return self._changed.wait_for(lambda: self._took(person), until - time.monotonic())
+            return self._changed.wait_for(lambda: self._try_to_take(person), until - time.monotonic())
 
-    def _took(self, person: int | None) -> bool:
+    def _try_to_take(self, person: int | None) -> bool:
         with self._changed:  # the lock of a Condition is reentrant
             has_own = person is not None and self._running[person] > 0
             if has_own or self._running.total() >= self._most:

@@ -10,7 +10,7 @@ from collections_app.formats.file_names import printable
 from collections_app.formats.recognition import BEGINNING, ENDING, NotRecognized, RecordList, Zip
 from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, Verification
 from collections_app.proof.manifest import files_in_order
-from collections_app.sources import COPIED_AGAIN, ResultNotFound, SourceUnavailable, deliverable
+from collections_app.sources import REPLACEMENT_HINT, ResultNotFound, SourceUnavailable, deliverable
 from collections_app.sources.local import StoredBody
 
 _BLOCK = 1024 * 1024
@@ -83,7 +83,7 @@ class Verifier:
             same = ResultFile.objects.filter(pk=file.pk, key=file.key)
             if same.update(is_damaged=bool(problem)):
                 Run.objects.filter(pk=self._run.pk).update(is_kept=False)
-        return f"{problem} {COPIED_AGAIN}" if problem else ""
+        return f"{problem} {REPLACEMENT_HINT}" if problem else ""
 
     def _read(self, file: ResultFile, progress: Progress) -> str:
         size = file.size or 0

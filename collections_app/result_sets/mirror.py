@@ -267,13 +267,13 @@ class _Mirror:
                 raise WriterLost(f"{printable(file.name)} was kept by somebody else.")
             ResultFile.objects.bulk_update(pages, ["archive_offset", "archive_size", "crc32"], 100)
             if replaced and file.kind in KINDS_OF_RECORDS and file.sha256 != row.sha256:
-                self._forget_what_was_made_of_it()
+                self._discard_derived_files()
         for name in _KEPT:
             setattr(file, name, getattr(row, name))
         if replaced:
             folder.remove_strays(self._run)
 
-    def _forget_what_was_made_of_it(self) -> None:
+    def _discard_derived_files(self) -> None:
         """Have the ZIP or CSV made again: it contains the records of the replaced file."""
         nowhere = {"key": "", "size": None, "sha256": "", "crc32": None, "is_damaged": False}
         self._run.files.update(archive_offset=None, archive_size=None)

@@ -16,11 +16,11 @@ from collections_app.sources.base import (
     SourceTimeout,
     SourceUnavailable,
 )
-from collections_app.sources.local import COPIED_AGAIN, LocalSource
+from collections_app.sources.local import REPLACEMENT_HINT, LocalSource
 
 __all__ = [
-    "COPIED_AGAIN",
     "LISTING_DEADLINE",
+    "REPLACEMENT_HINT",
     "Deliverable",
     "FileUnavailable",
     "Freshness",

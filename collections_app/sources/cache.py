@@ -18,7 +18,7 @@ from zlib import crc32
 from django.core.files.storage import storages
 
 from collections_app.disk import RESERVE
-from collections_app.serving import check_client, client_has_left, has_client
+from collections_app.serving import check_client, client_has_disconnected, has_client
 
 # All entries together, in bytes; the one that was made last stays, however large it is.
 MOST_BYTES = 2 * 1024**3
@@ -37,9 +37,9 @@ class NotMade(Exception):
 def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
     """Return the entry of that name, opened; where there is none, `make` writes it first.
 
-    Raises what `make` raises, and keeps nothing then; NotMade for threads that waited for it; ClientLeft for
-    threads whose client disconnects while they wait; and OSError, for example on a full disk. A thread that
-    has the entry open can still read it after it is dropped.
+    Raises what `make` raises, and keeps nothing then; NotMade for threads that waited for it;
+    ClientDisconnected for threads whose client disconnects while they wait; and OSError, for example on a
+    full disk. A thread that has the entry open can still read it after it is dropped.
     """
     entry = _opened(name)
     if entry is None:
@@ -88,7 +88,7 @@ def _made(name: str, make: Callable[[IO[bytes]], None], lock: IO[str]) -> Binary
         with storages["converted"].open(name, "wb") as file:
             make(cast(IO[bytes], file))
     except BaseException:
-        if not client_has_left():  # otherwise, waiting threads can still make it
+        if not client_has_disconnected():  # otherwise, waiting threads can still make it
             _note_failure(lock, name)
         raise
     entry = _path(name).open("rb")
@@ -130,7 +130,7 @@ def _alone(name: str) -> Iterator[IO[str]]:
 
 
 def _wait_for(lock: IO[str]) -> None:
-    """Acquire the lock. Raises ClientLeft."""
+    """Acquire the lock. Raises ClientDisconnected."""
     while has_client():
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

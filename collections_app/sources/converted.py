@@ -11,7 +11,7 @@ from collections_app import disk
 from collections_app.formats.category_csv import convert_category_list
 from collections_app.formats.json_records import InvalidRecords
 from collections_app.models import ResultFile
-from collections_app.serving import ClientLeft
+from collections_app.serving import ClientDisconnected
 from collections_app.sources.base import SourceUnavailable
 from collections_app.sources.cache import NotMade, cached
 
@@ -48,7 +48,7 @@ class CategoryCsvBody:
         except InvalidRecords as error:
             self._log(f"the list is damaged: {error}")
             raise SourceUnavailable("The list at the account is damaged; no CSV can be made of it.") from None
-        except ClientLeft:
+        except ClientDisconnected:
             raise SourceUnavailable("The client disconnected.") from None
         except NotMade:
             raise SourceUnavailable("The CSV could not be made a moment ago. Try again.") from None

@@ -29,7 +29,7 @@ from urllib3.exceptions import SSLError as TlsError
 
 from collections_app.models import Account
 from collections_app.observability import metrics
-from collections_app.serving import ClientLeft, check_client, is_stopping
+from collections_app.serving import ClientDisconnected, check_client, is_stopping
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 
 CONNECT_SECONDS = 5
@@ -335,7 +335,7 @@ class BodyStream(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         try:
             return bytes(self._answer.raw.read1(size, decode_content=False))
-        except ClientLeft:
+        except ClientDisconnected:
             raise BrokenOff("The client disconnected.") from None
         except (SourceUnavailable, HTTPError, http.client.HTTPException, OSError) as error:
             self._break_off(type(error).__name__)
@@ -386,7 +386,7 @@ class Patience:
         self._look_at = 0.0
 
     def seconds(self) -> float:
-        """Return how long to wait for more bytes. Raises TimeoutError, ClientLeft."""
+        """Return how long to wait for more bytes. Raises TimeoutError, ClientDisconnected."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
@@ -423,7 +423,7 @@ class _PatientFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read the next bytes. Raises TimeoutError, ClientLeft, SourceUnavailable, OSError."""
+        """Read the next bytes. Raises TimeoutError, ClientDisconnected, SourceUnavailable, OSError."""
         while True:
             self._connection.settimeout(self._patience.seconds())
             begun = time.monotonic()

@@ -22,7 +22,7 @@ from collections_app.sources.base import (
 
 logger = logging.getLogger(__name__)
 
-COPIED_AGAIN = "It is replaced automatically while “Keep results here” is on. Otherwise, run `mirror`."
+REPLACEMENT_HINT = "It is replaced automatically while “Keep results here” is on. Otherwise, run `mirror`."
 
 _TRIED = b"ready"
 
@@ -115,5 +115,5 @@ class LocalSource:
     def body(self, file: ResultFile) -> Body:
         """Return the stored bytes of the file. Raises NotTheFile if they are known to be damaged."""
         if file.is_damaged:
-            raise NotTheFile(f"The copy of this file is damaged. {COPIED_AGAIN}")
+            raise NotTheFile(f"The copy of this file is damaged. {REPLACEMENT_HINT}")
         return StoredBody(file.key, self.size(file))

@@ -60,8 +60,8 @@ def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
         _write(collection, part, _belonging(part, block), not_listed=passed - part.numbers, **notes)
         deeper = sought.keys() - passed - part.numbers
         deeper_ones = {number: sought[number] for number in deeper}
-        _search(collection, ask, block, deeper_ones | _hidden(collection, part))
-        _look_for(collection, ask, block, unreadable - Unlisted.of(collection).numbers)
+        _search(collection, ask, block, deeper_ones | _unreadable_below(collection, part))
+        _find_moved(collection, ask, block, unreadable - Unlisted.of(collection).numbers)
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
 
@@ -141,7 +141,7 @@ def _unfinished(collection: Collection) -> dict[int, datetime]:
     return dict(runs.values_list("number", "created_at"))
 
 
-def _hidden(collection: Collection, part: Part) -> dict[int, datetime]:
+def _unreadable_below(collection: Collection, part: Part) -> dict[int, datetime]:
     """Return an unreadable run below the part, a different one each time. It may be readable now."""
     noted = Unlisted.of(collection).unreadable
     deeper = (
@@ -219,7 +219,7 @@ def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: 
             sought.pop(number, None)
 
 
-def _look_for(collection: Collection, ask: _Asking, block: _Block | None, moved: set[int]) -> None:
+def _find_moved(collection: Collection, ask: _Asking, block: _Block | None, moved: set[int]) -> None:
     """Look for unreadable runs that have moved: they may have a valid time now."""
     moved -= (
         set(collection.runs.filter(number__in=moved).values_list("number", flat=True)) if moved else set()

@@ -19,7 +19,7 @@ from collections_app.formats.file_names import CATEGORY_LIST
 from collections_app.formats.recognition import BEGINNING, EnvelopeFound, NotRecognized, Recognizer
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
 from collections_app.observability import metrics
-from collections_app.serving import ClientLeft
+from collections_app.serving import ClientDisconnected
 from collections_app.sources.base import (
     NotTheFile,
     ResultNotFound,
@@ -461,16 +461,16 @@ class _RemoteBytes:
             if answer.status_code == _UNSATISFIABLE:
                 self._reject("nothing")
             is_part = answer.status_code == _PARTIAL
-            size = self._size_told(answer) if is_part else self.length_of_whole(answer)
+            size = self._declared_size(answer) if is_part else self.length_of_whole(answer)
             stream = BodyStream(answer, skip=0, length=0, is_the_end=False, place=self.place)
             beginning = self._recognize(answer, stream, recognizer_of(self.file), size)
             return len(beginning) + self.count(answer) if size is None else size
 
-    def _size_told(self, answer: requests.Response) -> int:
+    def _declared_size(self, answer: requests.Response) -> int:
         self._check_body(answer)
         first, _, size = self._content_range(answer)
         if first != 0:
-            raise self._another_part()
+            raise self._wrong_part()
         return size
 
     def _recognize(
@@ -538,16 +538,16 @@ class _RemoteBytes:
         if size != self.file.size:
             self._forget_size(f"the file has {size} bytes, not {self.file.size}")
         if (first, last) != (start, start + length - 1) or self._length(answer) not in {None, length}:
-            raise self._another_part()
+            raise self._wrong_part()
 
     def _content_range(self, answer: requests.Response) -> tuple[int, int, int]:
         match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
         if match is None:
-            raise self._another_part()
+            raise self._wrong_part()
         first, last, size = map(int, match.groups())
         return first, last, size
 
-    def _another_part(self) -> SourceUnavailable:
+    def _wrong_part(self) -> SourceUnavailable:
         return SourceUnavailable(f"{self.who} sent another part of this file. Try again later.")
 
     def _length(self, answer: requests.Response) -> int | None:
@@ -600,7 +600,7 @@ def _told_to_the_operator(question: str, place: str) -> Iterator[None]:
     """Log what goes wrong: our sentence, and the kind of error that it stands for."""
     try:
         yield
-    except ClientLeft:
+    except ClientDisconnected:
         raise SourceUnavailable("The client disconnected.") from None
     except (ResultNotFound, SourceUnavailable) as problem:
         cause = type(problem.__context__).__name__ if problem.__context__ else None

@@ -75,16 +75,16 @@ def _work(*, once: bool) -> bool:
             pass
         return worker.has_failed
     threads = {
-        beside: threading.Thread(target=beside.go_on, name=type(beside).__name__.lower(), daemon=True)
-        for beside in (Exporter(), Mailer())
+        task: threading.Thread(target=task.go_on, name=type(task).__name__.lower(), daemon=True)
+        for task in (Exporter(), Mailer())
     }
     for thread in threads.values():
         thread.start()
     try:
         Worker().go_on()
     finally:
-        for beside in threads:
-            beside.over.set()
+        for task in threads:
+            task.over.set()
         for thread in threads.values():
             thread.join(_STOPS_WITHIN_SECONDS)
     return False
