@@ -638,7 +638,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("form", ["pages", "zip"])
     @pytest.mark.parametrize("body", [b"", b"<!doctype html>", b'[{"asin": "B1"}, {"asi', b"PK\x03\x04cut"])
-    def test_bytes_that_are_not_the_file_are_not_kept(
+    def test_wrong_content_in_place_of_a_file_is_not_kept(
         self, api: ResultsApi, do_pull: Pull, output: Path, form: str, body: bytes
     ) -> None:
         instead = (200, {"Content-Type": "application/octet-stream"}, body)

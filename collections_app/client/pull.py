@@ -595,7 +595,7 @@ def fault_of(path: Path, sha256: str) -> str:
 
 
 def fault_of_ends(path: Path) -> str:
-    """Return what the first and last bytes show to be wrong with a JSON file or a ZIP; "" if nothing.
+    """Return what is wrong with the first and last bytes of a JSON file or ZIP, or "" if they are valid.
 
     A server may send a web page or nothing at all in place of a file.
     """
