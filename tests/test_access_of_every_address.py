@@ -17,6 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from collections_app.models import Account, ApiKey, Collection, FileKind, ResultFile, Run, State, User
+from collections_app.proof import background
 from dashboard.urls import urlpatterns as site
 from tests.conftest import signed_in
 
@@ -169,6 +170,12 @@ def test_every_view_states_who_may_call_it(name: str) -> None:
 def without_rate_limits(settings: Settings) -> None:
     """Let everybody try every method at once."""
     settings.ACCOUNT_RATE_LIMITS = False
+
+
+@pytest.fixture(autouse=True)
+def verified_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify in the test's own thread: another one would wait for the end of the test's transaction."""
+    monkeypatch.setattr(background, "_in_background", lambda work: work())
 
 
 @pytest.fixture
