@@ -187,7 +187,7 @@ def is_newer(loader: MigrationLoader) -> bool:
 def check_version(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Report a database that is newer than this version. This is a system check."""
     newer = (alias for alias in databases or () if is_newer(MigrationLoader(connections[alias])))
-    return [Error(NEWER, id="collections_app.E003") for _ in newer]
+    return [Error(NEWER, id="results.E006") for _ in newer]
 
 
 def check_what_is_left(**_: Any) -> list[CheckMessage]:
@@ -200,7 +200,7 @@ def check_what_is_left(**_: Any) -> list[CheckMessage]:
             f"DATABASE_URL names a PostgreSQL database, but there is {left} as well. The results beside it "
             "are those of the SQLite database; without its rows they would be removed as nobody's.",
             hint="Move the rows to PostgreSQL and the file away (see the README), or set another DATA_DIR.",
-            id="collections_app.E002",
+            id="results.E005",
         )
     ]
 
@@ -219,7 +219,7 @@ def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[
                 Error(
                     f"The PostgreSQL database keeps text as {encoding}, which hasn't every character.",
                     hint="Make another one, with: createdb --encoding=UTF8 --template=template0 NAME",
-                    id="collections_app.E001",
+                    id="results.E004",
                 )
             )
     return wrong

@@ -122,6 +122,9 @@ def _is_permanent(error: OSError) -> bool:
 
 def _problem(error: OSError) -> str:
     """Describe the error without the server's own words, which may quote the mail."""
+    if isinstance(error, SMTPRecipientsRefused):
+        codes = sorted({code for code, _ in error.recipients.values()})
+        return " ".join([type(error).__name__, *map(str, codes)])
     if isinstance(error, SMTPException):
         return f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip()
     return error.strerror or type(error).__name__

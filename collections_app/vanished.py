@@ -1,4 +1,4 @@
-"""Rows that are deleted between two queries of the same request.
+"""Rows and cached files that are deleted while a request uses them.
 
 A run that a view has read may be deleted before the view stores something about it. The view knows how to
 respond to a missing run, so call it again. If the cause is a bug, the view fails again.
@@ -15,20 +15,22 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_VANISHED = (ObjectDoesNotExist, IntegrityError, IndexError, FileNotFoundError)
+
 
 def is_vanished(error: Exception) -> bool:
-    """Return whether the cause of an error may be a row that was deleted after it was read."""
+    """Return whether the cause of an error may be a row or file that was deleted after it was found."""
     # save(update_fields=...) raises plain DatabaseError if there is no row to update.
-    return isinstance(error, ObjectDoesNotExist | IntegrityError | IndexError) or type(error) is DatabaseError
+    return isinstance(error, _VANISHED) or type(error) is DatabaseError
 
 
 def retry_if_vanished(answer: Callable[[], T], prepare: Callable[[], object] = lambda: None) -> T:
-    """Return what `answer` returns. If it fails because a row was deleted, prepare and call it once more."""
+    """Return what `answer` returns. If it fails because something was deleted, prepare and call it again."""
     try:
         return answer()
     except Exception as error:
         if not is_vanished(error):
             raise
-        logger.warning("A row was deleted during a request; retrying: %r", error)
+        logger.warning("Something was deleted during a request; retrying: %r", error)
     prepare()
     return answer()

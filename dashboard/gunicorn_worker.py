@@ -8,8 +8,10 @@ import contextlib
 import errno
 import logging
 import logging.config
+import os
 import signal
 import socket
+import threading
 import time
 from typing import Any
 
@@ -29,6 +31,9 @@ REQUEST_SECONDS = 15
 # From here on it refuses downloads (collections_app/delivery/streams.py), while another may have room.
 CROWDED = 9 / 10
 COURTESY_SECONDS = 0.05
+
+# How long requests may take to finish after Ctrl+C.
+QUIT_SECONDS = 2.0
 
 # The signals that end a worker.
 STOPS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
@@ -55,11 +60,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 listener.close()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """Stop immediately.
+        """Stop immediately, even if downloads are running.
 
         gunicorn would shut down its thread pool here, which deadlocks if the signal arrives while this thread
-        is submitting a request to the pool.
+        is submitting a request to the pool. Python waits for the pool's threads when it exits.
         """
+        ending = threading.Timer(QUIT_SECONDS, os._exit, [0])
+        ending.daemon = True
+        ending.start()
         super(ThreadWorker, self).handle_quit(sig, frame)
 
     def is_parent_alive(self) -> bool:

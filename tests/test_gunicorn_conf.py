@@ -8,6 +8,7 @@ import runpy
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -204,6 +205,7 @@ def test_a_worker_stops_immediately_while_it_submits_a_request_to_its_pool(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gunicorn.workers.base.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(threading, "Timer", lambda *timing: SimpleNamespace(start=lambda: None))
     worker = Worker.__new__(Worker)
     worker.cfg = SimpleNamespace(worker_int=lambda worker: None)
     # Shutting it down would need a lock that the interrupted thread holds.

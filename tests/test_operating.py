@@ -113,11 +113,18 @@ def eventually(true: Callable[[], bool]) -> bool:
 @pytest.fixture(scope="module")
 def served(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("operating")
-    data_dir, log, port = folder / "data", folder / "log", free_port()
+    data_dir = folder / "data"
     databases.copy(demo_data, data_dir)
     with (data_dir / "results" / "large.json").open("wb") as large:
         large.truncate(SIZE)
     manage(data_dir, "shell", "--no-imports", "--command", PREPARE)
+    with serving(data_dir, folder / "log") as site:
+        yield site
+
+
+@contextlib.contextmanager
+def serving(data_dir: Path, log: Path) -> Iterator[Site]:
+    port = free_port()
     knobs = {"PORT": str(port), "WEB_CONCURRENCY": "2", "METRICS_TOKEN": TOKEN}
     with tools.running(*SERVE, log=log, env=environment(data_dir, **knobs)) as process:
         site = Site(f"http://127.0.0.1:{port}", data_dir, log, process)
@@ -223,3 +230,10 @@ def test_a_download_that_is_under_way_is_finished_before_it_stops(served: Site) 
     assert line["complete"] is True
     assert not list(Path("/dev/shm").glob(f"metrics-{served.process.pid}-*"))
     assert "Traceback" not in served.log.read_text()
+
+
+def test_ctrl_c_does_not_wait_for_downloads(served: Site, tmp_path: Path) -> None:
+    with serving(served.data_dir, tmp_path / "log") as site, site.slow_download():
+        site.process.send_signal(signal.SIGINT)
+        assert site.process.wait(timeout=tools.PATIENCE) == 0
+    assert "Traceback" not in site.log.read_text()

@@ -199,7 +199,7 @@ def test_a_refused_mail_does_not_delay_others(bob: User, eve: User, monkeypatch:
         (smtplib.SMTPDataError(554, b"Spam: canary"), "SMTPDataError 554"),
         (smtplib.SMTPAuthenticationError(535, b"Wrong password canary"), "SMTPAuthenticationError 535"),
         (smtplib.SMTPServerDisconnected("canary"), "SMTPServerDisconnected"),
-        (smtplib.SMTPRecipientsRefused({"canary": (450, b"Greylisted")}), "SMTPRecipientsRefused"),
+        (smtplib.SMTPRecipientsRefused({"canary": (450, b"Greylisted")}), "SMTPRecipientsRefused 450"),
         (TimeoutError("canary"), "TimeoutError"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_mailbox_that_does_not_exist_is_given_up_at_once(
     queue(bob)
     send()
     assert not OutgoingMail.objects.exists()
-    assert caplog.messages[0].endswith("problem=given up: SMTPRecipientsRefused")
+    assert caplog.messages[0].endswith("problem=given up: SMTPRecipientsRefused 550")
 
 
 def test_a_mail_that_no_key_can_decrypt_is_given_up(bob: User, caplog: pytest.LogCaptureFixture) -> None:

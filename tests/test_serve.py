@@ -289,7 +289,7 @@ class TestARealProcess:
         )
         done = commands.run(["work", "--once"], environment(data_dir))
         assert done.returncode == 1
-        assert "(collections_app.E003) The database is newer" in done.stderr
+        assert "(results.E006) The database is newer" in done.stderr
 
     def test_results_that_are_no_folder_are_one_sentence(self, data_dir: Path, port: int) -> None:
         (data_dir / "results").touch()

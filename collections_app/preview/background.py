@@ -91,13 +91,14 @@ class Background:
         try:
             future.set_result(work())
         except Exception as error:  # noqa: BLE001  # whoever waits for it gets it
-            self._failed_at[name] = time.monotonic()
+            # A table that was deleted meanwhile can be made again at once.
+            if not isinstance(error, FileNotFoundError):
+                self._failed_at[name] = time.monotonic()
             future.set_exception(error)
-        else:
-            with self._lock:
-                self._futures.pop(name, None)
         finally:
             with self._lock:
+                if name not in self._failed_at:
+                    self._futures.pop(name, None)
                 self._askers.pop(name, None)
                 self._asked_at.pop(name, None)
 

@@ -4,6 +4,7 @@ What people type never becomes part of a statement. Values are parameters, and c
 whatever their names are.
 """
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,7 +56,8 @@ def database(
 ) -> Iterator[Database]:
     """Yield a connection that may read and write these files, for a limited time and while it is wanted.
 
-    Raises TookTooLong, also if too many others are using it, TooManyQuestions, and Unreadable.
+    Raises TookTooLong, also if too many others are using it, TooManyQuestions, Unreadable, and
+    FileNotFoundError if the first file has been deleted.
     """
     with turns.turn(seconds=seconds) as has_turn:
         if not has_turn:
@@ -69,6 +71,8 @@ def database(
         except duckdb.InterruptException:
             raise TookTooLong from None
         except duckdb.Error as error:
+            if not files[0].exists():
+                raise FileNotFoundError(errno.ENOENT, "The table was deleted", str(files[0])) from None
             raise Unreadable(str(error)) from error
 
 
