@@ -11,14 +11,14 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 
 from django.conf import settings
 from django.core.files.storage import storages
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.template.defaultfilters import filesizeformat
@@ -65,9 +65,10 @@ def forget_failure() -> None:
 
 @contextmanager
 def best_effort(what: str) -> Iterator[None]:
-    """Allow writes to fail if the response doesn't depend on them."""
+    """Allow a write to fail if the response doesn't depend on it."""
     try:
-        with transaction.atomic():
+        # Outside a transaction one statement needs none, and beginning one would fail before the block.
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
             yield
     except DatabaseError as error:
         forget_failure()

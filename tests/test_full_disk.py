@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from allauth.core.internal import ratelimit
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
@@ -290,3 +290,12 @@ def test_metrics_have_the_free_space_of_each_folder(
     (family,) = (each for each in text_string_to_metric_families(text) if each.name == "results_free_bytes")
     found = {sample.labels["folder"]: sample.value for sample in family.samples}
     assert found == {"data": 12345, "results": 12345}
+
+
+def test_a_note_is_left_out_if_its_first_statement_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(execute: Callable[..., Any], *statement: Any) -> Any:
+        raise OperationalError("database is locked")
+
+    with connection.execute_wrapper(refuse), disk.best_effort("the use of a key"):
+        ApiKey.objects.filter(pk=1).update(last_used_at=None)
+    assert caplog.messages == ["Can't record the use of a key: database is locked"]

@@ -5,8 +5,9 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,9 +18,10 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, User
-from collections_app.preview import background, first, table
+from collections_app.preview import background, engine, first, table
 from collections_app.preview.engine import QUESTIONS
 from collections_app.preview.turns import MOST_OF_A_PERSON, asked_by
+from collections_app.result_sets.removal import delete_run
 from tests.previews import at_once  # noqa: F401
 from tests.results import (
     make_failed_run,
@@ -502,8 +504,38 @@ def test_the_plot_has_its_figures_beside_it(as_bob: Client, laptops: Collection)
     assert sum(map(int, counts)) == 160
 
 
+@pytest.mark.parametrize("place", ["facts", "?q=Anker"])
+@pytest.mark.parametrize("is_run_deleted", [False, True])
+def test_a_table_may_be_deleted_during_a_request(
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch, place: str, *, is_run_deleted: bool
+) -> None:
+    run = make_ready_run(laptops, [{"title": "Anker", "price": 5}])
+    connected, deleted = engine._connected, []
+
+    def delete_first(files: Sequence[Path], threads: int) -> Any:
+        if not deleted and files[0].suffix == ".table":
+            deleted.append(files[0])
+            files[0].unlink()
+            if is_run_deleted:
+                delete_run(run)
+        return connected(files, threads)
+
+    facts(as_bob, run)
+    monkeypatch.setattr(engine, "_connected", delete_first)
+    answer = as_bob.get(address(run) + place, headers=HTMX)
+    assert deleted
+    assert answer.status_code == (404 if is_run_deleted else 200)
+
+
 def test_equal_prices_are_one_bar(as_bob: Client, laptops: Collection) -> None:
     assert facts(as_bob, make_ready_run(laptops, [{"price": 5}] * 3)).count("<rect") == 1
+
+
+def test_prices_whose_range_is_too_large_for_a_number_are_one_bar(
+    as_bob: Client, laptops: Collection
+) -> None:
+    content = [{"price": 1e308}, {"price": -1e308}]
+    assert facts(as_bob, make_ready_run(laptops, content)).count("<rect") == 1
 
 
 def test_one_price_that_is_very_high_does_not_hide_the_others(as_bob: Client, laptops: Collection) -> None:

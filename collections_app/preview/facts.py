@@ -1,5 +1,6 @@
 """Facts of a run's records: what is missing in each column, the range of prices, the share in stock."""
 
+import math
 from collections.abc import Sequence
 from typing import IO
 
@@ -174,8 +175,9 @@ def _prices(found: Database, table: Table, columns: Sequence[Column]) -> Prices 
     # Few very high prices would press all others into the first bar.
     top = nearly_all if column.high > 2 * nearly_all > 0 else column.high
     width = (top - column.low) / BARS
-    if width <= 0:
-        counts, bars = {0: column.filled}, 1
+    # The difference between the largest floats is infinite.
+    if not 0 < width < math.inf:
+        counts, bars, width = {0: column.filled}, 1, 0.0
     else:
         values |= {"low": column.low, "width": width, "last": BARS - 1}
         counts, bars = dict(found.ask(_BARS.format(column=place), values)), BARS
