@@ -155,6 +155,6 @@ def test_keys_of_accounts_that_this_machine_can_not_read(crawlers: Team, setting
 
 
 def test_before_there_are_tables_nothing_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection.introspection, "table_names", list)
+    monkeypatch.setattr(connection.introspection, "table_names", lambda cursor=None: [])
     monkeypatch.setattr(Account.objects, "using", lambda alias: pytest.fail("There is no table."))
     assert found() == []
