@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -14,7 +15,14 @@ from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.writer import ResultSetWriter
 from tests.html import text_of
 from tests.results import make_failed_run, make_processing_run, make_ready_run, records
-from tests.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
+from tests.upstream import (
+    lists,
+    make_account,
+    make_remote_collection,
+    make_remote_run,
+    refreshed_just_now,
+    remote_run,
+)
 
 PAGE = "/collections/101/download"
 LIVE = "/collections/101/live"
@@ -265,17 +273,19 @@ class TestAtAnAccount:
         address = f"/collections/{collection.pk}/live"
         make_remote_run(collection, 1, ready=False)
         listed = lists(monkeypatch, [remote_run(1)])
-        ago = {"refreshed_at": timezone.now() - timedelta(seconds=10)}
-        Collection.objects.update(refresh_tried_at=ago["refreshed_at"], **ago)
-        asked = looked_at(
-            as_bob, f"/collections/{collection.pk}/download?before=2030-01-01T00:00:00.000000Z_1"
-        )
-        for _ in range(3):
-            assert news(as_bob, asked, address) == NOBODY
-        assert not listed.calls
-        Collection.objects.update(refresh_tried_at=timezone.now() - timedelta(seconds=16))
-        assert news(as_bob, asked, address)["rows"][0]["news"] == "Run 1 completed."
-        assert len(listed.calls) == 1
+        with time_machine.travel(timezone.now(), tick=False) as clock:
+            refreshed_just_now(collection)
+            asked = looked_at(
+                as_bob, f"/collections/{collection.pk}/download?before=2030-01-01T00:00:00.000000Z_1"
+            )
+            clock.shift(15)
+            for _ in range(3):
+                assert news(as_bob, asked, address) == NOBODY
+            assert not listed.calls
+            clock.shift(1)
+            for _ in range(3):
+                assert news(as_bob, asked, address)["rows"][0]["news"] == "Run 1 completed."
+            assert [skip for skip, _ in listed.calls].count(0) == 1
 
 
 class TestAtARunsPage:
