@@ -427,16 +427,22 @@ def test_in_any_order_every_run_is_listed_or_reported_as_missing(
     comings: dict[int, int],
     chance: random.Random,
 ) -> None:
-    """A model of the account has runs that share times, in changing orders, while new runs arrive."""
+    """A model of the account has runs that share times, in changing orders, while new runs arrive.
+
+    No run that arrives is older than the newest one listed.
+    """
     collection = another_like(collection)
     account.runs, account.calls, account.most = [], [], most
     account.order = ORDERS.get(order, lambda run: chance.random())
     for hour, size in enumerate(sizes):
         account.runs += simultaneous(size, first=len(account.runs) + 1, hour=hour)
+    newest = len(sizes) - 1
 
     def come() -> None:
-        hour = len(sizes) - chance.randint(0, 1)
-        account.runs += simultaneous(comings.get(len(account.calls), 0), len(account.runs) + 1, hour)
+        nonlocal newest
+        if count := comings.get(len(account.calls), 0):
+            newest += chance.randint(0, 1)
+            account.runs += simultaneous(count, len(account.runs) + 1, newest)
 
     account.before_each = come
     while not account.calls or collection.has_older_runs:
@@ -686,6 +692,15 @@ def test_it_finds_its_place_where_known_runs_left_the_list(
     found = known(collection)
     assert len(found) >= 3 * PAGE
     assert found == list(range(300, 300 - len(found), -1))
+
+
+def test_a_run_that_arrives_among_known_ones_is_written(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(100)
+    refresh(collection)
+    oldest = known(collection)[-1]
+    account.runs.append(remote_run(101, at=remote_run(oldest + 5).created_at))
+    go_back(collection)
+    assert {*known(collection)} == set(range(1, 102))
 
 
 def test_where_the_account_forgot_what_is_older_there_is_no_more(

@@ -78,8 +78,8 @@ def reach_back(collection: Collection, *, seconds: float) -> None:
         _note_error(collection, error)
     else:
         # Runs newer than all known ones have arrived since, and don't join the block yet.
-        older = [run for run in _belonging(part, block) if run.created_at <= block.oldest]
-        _write(collection, part, older, has_older_runs=not part.is_end, refresh_problem="")
+        joining = [run for run in _belonging(part, block) if run.created_at <= block.newest]
+        _write(collection, part, joining, has_older_runs=not part.is_end, refresh_problem="")
 
 
 def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:
