@@ -703,6 +703,24 @@ def test_a_run_that_arrives_among_known_ones_is_written(collection: Collection, 
     assert {*known(collection)} == set(range(1, 102))
 
 
+@pytest.mark.usefixtures("small_pages")
+def test_runs_that_arrive_faster_than_the_list_is_read_do_not_end_it(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs, account.most = runs(30), 5
+    refresh(collection)
+    account.calls.clear()
+
+    def three_more() -> None:
+        if len(account.calls) in {3, 4}:
+            account.runs += runs(3, first=len(account.runs) + 1)
+
+    account.before_each = three_more
+    while collection.has_older_runs:
+        go_back(collection)
+    assert known(collection) == list(range(30, 0, -1))
+
+
 def test_where_the_account_forgot_what_is_older_there_is_no_more(
     collection: Collection, account: ListedRuns
 ) -> None:

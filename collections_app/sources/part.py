@@ -11,8 +11,8 @@ from collections_app.sources.upstream import Listing, RemoteRun
 OVERLAP = 10
 # How many pages of runs with the same time to read before leaving the rest for later.
 MOST_PAGES_OF_A_MOMENT = 30
-# After this many pages in a row without new runs, assume the end of the list.
-_MOST_PAGES_WITHOUT_NEWS = 3
+# After this many repetitions of a page in a row, assume the end of the list.
+_MOST_REPETITIONS = 3
 
 Ask = Callable[[int], Listing]  # returns the page of the list that begins at an offset
 
@@ -54,7 +54,8 @@ class Part:
         self._divided: set[datetime] = set()  # times whose runs didn't fit on a page,
         self._missed: set[datetime] = set()  # and those with runs that are still missed
         self._pages_left = MOST_PAGES_OF_A_MOMENT
-        self._pages_without_news = 0
+        self._named: set[int] = set()  # the runs on the previous page,
+        self._repetitions = 0  # and how many pages in a row had the same runs
 
     @property
     def is_stuck(self) -> bool:
@@ -107,14 +108,14 @@ class Part:
         if self._skip <= self._deepest:
             return False
         named = {entry.number for entry in page.entries if entry.number is not None}
+        self._repetitions = self._repetitions + 1 if named == self._named else 0
+        self._named = named
         # If nothing on a page can be read, there may be readable runs after it.
         if named - self.numbers or (page.entries and not named):
-            self._pages_without_news = 0
             return False
-        self._pages_without_news += 1
         is_at_end = self._skip + len(page.entries) <= self._read_to
         # Otherwise, a full page of new runs has arrived, or the server always sends the same page.
-        return is_at_end or (self._pages_without_news >= _MOST_PAGES_WITHOUT_NEWS and not is_within)
+        return is_at_end or (self._repetitions >= _MOST_REPETITIONS and not is_within)
 
     def _take(self, page: Listing) -> None:
         near = page.runs[0].created_at if page.runs else self.lowest
