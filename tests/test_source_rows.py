@@ -403,6 +403,22 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "LIMIT", 10)
 
 
+@pytest.mark.usefixtures("small_pages")
+def test_the_first_listing_reads_runs_again_that_moved_meanwhile(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs, account.most = [*runs(4), *simultaneous(25, first=5, hour=4)], 8
+
+    def come() -> None:
+        if len(account.calls) in {2, 3}:
+            account.runs += simultaneous(2, first=len(account.runs) + 1, hour=5)
+
+    account.before_each = come
+    refresh(collection)
+    assert not Unlisted.of(collection).doubtful
+    assert {*known(collection)} >= set(range(5, 30))
+
+
 @given(
     sizes=st.lists(st.sampled_from([1, 2, 3, 4, 7, 9, 10, 11, 25]), min_size=1, max_size=5),
     order=st.sampled_from([*ORDERS, "another each time"]),

@@ -163,7 +163,7 @@ def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
     while not part.is_end:
         part.read_on()
         if block is None:
-            if part.is_stuck or len(_belonging(part, None)) >= PAGE:
+            if part.is_stuck or (len(_belonging(part, None)) >= PAGE and not part.doubtful):
                 break
         elif part.is_past(block.newest) or part.lowest == block.newest:
             # More runs with the newest time may have arrived, and may be listed after the known ones.
