@@ -208,7 +208,7 @@ def test_work_stops_if_the_client_disconnects(
         pytest.raises((SourceUnavailable, BrokenOff), match="client disconnected"),
     ):
         work(file)
-    assert server.left.acquire(timeout=5)
+    assert server.left.acquire(timeout=tools.PATIENCE)
     assert caplog.messages == []  # it isn't the account's fault
 
 
@@ -226,13 +226,13 @@ def test_work_continues_while_the_client_is_connected(
 def test_a_stopping_site_waits_for_bytes_but_not_for_silence(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "SILENT_SECONDS_WHILE_STOPPING", 0.3)
+    monkeypatch.setattr(transport, "SILENT_SECONDS_WHILE_STOPPING", 1)
     ours, theirs = socket.socketpair()
     with ours, theirs, serving(ours, lambda: True):
-        server = EndlessServer(CHUNK, pause=0.1, first=BEGINNING)
+        server = EndlessServer(CHUNK, pause=0.15, first=BEGINNING)
         with UpstreamBody(served(server)).open(0, SIZE) as stream:
             assert len(stream.read(64 * 1024)) == 64 * 1024
-            assert [len(stream.read(1024)) for _ in range(6)] == [1024] * 6
+            assert [len(stream.read(1024)) for _ in range(8)] == [1024] * 8
         with pytest.raises(SourceTimeout):
             size_of(served(EndlessServer()))
 
@@ -310,11 +310,11 @@ def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: 
         site.server.piece, site.server.first = piece, BEGINNING if piece else b""
         for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]:
             site.ask(method, run).close()
-            assert site.server.left.acquire(timeout=10)
+            assert site.server.left.acquire(timeout=transport.SILENT_SECONDS / 2)
     site.server.piece = site.server.first = b""
     waiting = [site.ask(method, run) for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]]
     site.process.send_signal(signal.SIGTERM)
-    assert site.process.wait(timeout=15) == 0
+    assert site.process.wait(timeout=tools.PATIENCE) == 0
     statuses = []
     for client in waiting:
         statuses.append(client.getresponse().status)

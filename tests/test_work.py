@@ -427,7 +427,7 @@ class TestTheRest:
             call_command("work")
             ending.result()
             assert time.monotonic() - began < 20
-            assert server.left.acquire(timeout=5)
+            assert server.left.acquire(timeout=tools.PATIENCE)
 
     def test_a_pause_grows_to_an_hour_and_ends_with_success(self, clock: Clock) -> None:
         pauses = Pauses()
