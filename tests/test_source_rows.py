@@ -469,7 +469,8 @@ def test_in_any_order_every_run_is_listed_or_reported_as_missing(
     account.before_each = lambda: None
     refresh(collection)
     assert collection.refresh_problem == ""
-    if order in ORDERS:
+    # Pages of five runs are too small to read 25 runs of one time again when others arrive meanwhile.
+    if order in ORDERS and (most > 5 or not comings):
         assert not Unlisted.of(collection).doubtful
     if not Unlisted.of(collection).doubtful:
         assert {*known(collection)} == {run.number for run in account.runs}
