@@ -4,18 +4,23 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import responses
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.utils import timezone
 from tqdm import tqdm
 
+from collections_app.formats.recognition import BEGINNING
 from collections_app.management.commands import mirror as command
-from collections_app.models import Collection, Run, Team
+from collections_app.models import Collection, FileKind, Run, Team
 from collections_app.result_sets.new_file import NewFile
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
-from tests.mirrors import Files, pretend
+from collections_app.sources.http import TOO_LARGE
+from tests.faults import page_bytes
+from tests.mirrors import Files, files_of, pretend
 from tests.results import stored_bytes
 from tests.upstream import (
     ListedRuns,
@@ -61,6 +66,10 @@ def refused(*args: str) -> str:
 
 def kept() -> set[int]:
     return set(Run.objects.filter(is_kept=True).values_list("number", flat=True))
+
+
+def _url(run: Run, name: str) -> str:
+    return f"https://multicartapi.com/api/v1/results/7001/{run.number}/{quote(name)}"
 
 
 class TestWhatItCopies:
@@ -160,6 +169,24 @@ class TestWhatGoesWrong:
         assert capsys.readouterr().err == (
             "Run 2: AU Laptops_2_Results_Page_1.json: The account has this file no longer.\n"
         )
+
+    def test_a_file_of_an_impossible_size_is_named_and_the_rest_is_copied(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        runs = [make_remote_run(remote, number, at=remote_run(number).created_at) for number in (1, 2)]
+        lists(monkeypatch, [remote_run(number) for number in (1, 2)])
+        page = runs[0].files.get(kind=FileKind.PAGE)
+        with responses.RequestsMock() as vendor:
+            beginning = page_bytes(BEGINNING + 1)[:BEGINNING]
+            declared = {"Content-Range": f"bytes 0-{BEGINNING - 1}/{10**17}"}
+            vendor.get(_url(runs[0], page.remote_name), status=206, body=beginning, headers=declared)
+            for name, content in files_of(runs[1]).contents.items():
+                vendor.get(_url(runs[1], name), body=content, headers={"Content-Length": str(len(content))})
+            assert "Not everything could be kept" in refused("AU Laptops")
+        assert capsys.readouterr().err == f"Run 1: {page.name}: {TOO_LARGE}\n"
+        assert kept() == {2}
+        page.refresh_from_db()
+        assert page.size is None
 
     def test_an_account_that_is_down_is_not_asked_for_ever(
         self, remote: Collection, runs: list[Run], files: Files, capsys: pytest.CaptureFixture[str]

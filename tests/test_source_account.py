@@ -165,6 +165,15 @@ def test_a_size_is_asked_for_once_and_remembered(
     assert asked == [page.name]
 
 
+def test_a_remembered_size_over_the_limit_is_asked_for_again(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "size_of", lambda file: 17)
+    page = make_remote_run(collection, size=10**17).files.get(kind=FileKind.PAGE)
+    assert deliverable(page).size == 17
+    assert ResultFile.objects.get(pk=page.pk).size == 17
+
+
 def test_a_file_that_was_copied_is_served_from_our_storage(collection: Collection) -> None:
     page = make_remote_run(collection, size=17).files.get(kind=FileKind.PAGE)
     assert type(deliverable(page).body).__name__ == "UpstreamBody"

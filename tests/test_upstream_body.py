@@ -306,6 +306,13 @@ def test_the_size_of_a_file_that_we_keep_is_not_forgotten(
     assert file.size == SIZE
 
 
+def test_a_part_of_a_file_over_the_limit_is_refused(vendor: responses.RequestsMock, file: ResultFile) -> None:
+    file.size = 10**17
+    vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{file.size}"))
+    with pytest.raises(NotTheFile, match="exceeds the 64 GiB limit"):
+        opened(file, 10, 20)
+
+
 # --- the size -----------------------------------------------------------------------------------------------
 
 
@@ -336,6 +343,8 @@ def test_only_the_first_bytes_are_read_if_ranges_are_ignored(server: FileServer,
         (answer(Content_Encoding="br"), NotTheFile),
         (answer(Content_Type="text/html"), NotTheFile),
         (answer(Content_Length="9" * 19), SourceUnavailable),
+        (answer(Content_Length=str(10**17)), NotTheFile),
+        (answer(206, CONTENT[:100], Content_Range=f"bytes 0-99/{10**17}"), NotTheFile),
         (answer(206, CONTENT[:100], Content_Range="bytes 0-99/*"), SourceUnavailable),
         (answer(206, CONTENT[1:100], Content_Range=f"bytes 1-99/{SIZE}"), SourceUnavailable),
         (answer(206, CONTENT[:100], Content_Range=f"bytes 0-99/{SIZE}", Content_Encoding="br"), NotTheFile),

@@ -17,6 +17,7 @@ from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import rows
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
 from collections_app.sources.converted import CategoryCsvBody
+from collections_app.sources.http import MOST_BYTES
 from collections_app.sources.local import LocalSource
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import UpstreamBody, size_of
@@ -64,13 +65,14 @@ class AccountSource:
 
     def size(self, file: ResultFile) -> int:
         """Return the file's size, asking the account once: a ready file never changes."""
-        if file.size is None:
+        known = file.size
+        if known is None or known > MOST_BYTES:
             database.give_back()  # it may take long
             size = self._csv(file).size if _is_made(file) else size_of(file)
             with disk.best_effort(f"the size of file {file.pk}"):
-                ResultFile.objects.filter(pk=file.pk, size=None).update(size=size)
-            file.size = size
-        return file.size
+                ResultFile.objects.filter(pk=file.pk, size=known).update(size=size)
+            file.size = known = size
+        return known
 
     def body(self, file: ResultFile) -> Body:
         """Return the bytes at the account, or what is made from them."""

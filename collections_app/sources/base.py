@@ -25,7 +25,7 @@ class SourceUnavailable(Exception):
 
 
 class NotTheFile(FileUnavailable, SourceUnavailable):
-    """The source sends something else in place of the file. Answered with 502."""
+    """The source sends something else in place of the file, or one that is too large. Answered with 502."""
 
 
 class SourceTimeout(SourceUnavailable):

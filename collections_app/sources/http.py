@@ -30,7 +30,7 @@ from urllib3.exceptions import SSLError as TlsError
 from collections_app.models import Account
 from collections_app.observability import metrics
 from collections_app.serving import ClientDisconnected, check_client, is_stopping
-from collections_app.sources.base import SourceTimeout, SourceUnavailable
+from collections_app.sources.base import NotTheFile, SourceTimeout, SourceUnavailable
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # for the headers of a response
@@ -403,7 +403,7 @@ class Patience:
         self._waited += seconds
         self._silent = 0.0 if size else self._silent + seconds
         if self._size > MOST_BYTES:
-            raise SourceUnavailable(TOO_LARGE)
+            raise NotTheFile(TOO_LARGE)
         waited, so_far = self._fast_enough
         if self._size - so_far >= LEAST_SPEED * (self._waited - waited):
             self._fast_enough = self._waited, self._size

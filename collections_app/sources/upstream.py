@@ -545,7 +545,7 @@ class _RemoteBytes:
         if match is None:
             raise self._wrong_part()
         first, last, size = map(int, match.groups())
-        return first, last, size
+        return first, last, _checked_size(size)
 
     def _wrong_part(self) -> SourceUnavailable:
         return SourceUnavailable(f"{self.who} sent another part of this file. Try again later.")
@@ -556,9 +556,7 @@ class _RemoteBytes:
             return None
         if not _LENGTH.fullmatch(header.strip()):
             raise SourceUnavailable(f"{self.who} sent something else than this file. Try again later.")
-        if int(header) > MOST_BYTES:
-            raise SourceUnavailable(TOO_LARGE)
-        return int(header)
+        return _checked_size(int(header))
 
     def _forget_size(self, problem: str) -> NoReturn:
         """Let the size be learnt anew by whoever asks next."""
@@ -566,6 +564,13 @@ class _RemoteBytes:
         with disk.best_effort(f"that the size of file {self.file.pk} has changed"):
             ResultFile.objects.filter(pk=self.file.pk, key="", size=self.file.size).update(size=None)
         raise SourceUnavailable("The file at the account is not the one that was listed. Try again.")
+
+
+def _checked_size(size: int) -> int:
+    """Return the size. Raises NotTheFile if it is over the limit."""
+    if size > MOST_BYTES:
+        raise NotTheFile(TOO_LARGE)
+    return size
 
 
 # --- the account --------------------------------------------------------------------------------------------
