@@ -12,6 +12,7 @@ from django.core.files.storage import storages
 from django.db import connection
 from django.utils import timezone
 
+from collections_app.disk import RESERVE
 from collections_app.exports import ask as asking
 from collections_app.exports import make as making
 from collections_app.exports import room
@@ -26,6 +27,7 @@ from collections_app.exports.ask import (
 from collections_app.exports.make import make, make_next
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
+from collections_app.result_sets import storage
 from collections_app.result_sets.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from tests.mirrors import Files, files_of
@@ -456,6 +458,33 @@ class TestRoom:
         newest = ask(run, JSONL)
         assert set(Export.objects.all()) == {new, newest}
         assert len(stored()) == 2
+
+    def test_nothing_is_dropped_for_what_would_not_fit_anyway(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old, new = ask(run, CSV), ask(run, JSONL)
+        free = 10**9
+        monkeypatch.setattr(
+            storage, "free_space", lambda: free if Export.objects.filter(pk=old.pk) else free + old.size
+        )
+        for size in (room.MOST_BYTES + 1, free - RESERVE + old.size + 1):
+            with pytest.raises(OSError, match=r"disk is nearly full|more than all exports may take up"):
+                room.make_room(size, but=new)
+            assert Export.objects.count() == 2
+        room.make_room(free - RESERVE + 1, but=new)
+        assert list(Export.objects.all()) == [new]
+
+    def test_no_more_room_is_made_than_an_export_may_take_up(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = ask(run, CSV)
+        wanted: list[int] = []
+        monkeypatch.setattr(room, "make_room", lambda size, but: wanted.append(size))
+        run.files.filter(kind=FileKind.PAGE).update(size=2**60)
+        ask(run, JSONL)
+        make_next()
+        assert wanted[0] == making.MOST_BYTES
+        assert old in Export.objects.all()
 
     def test_what_is_asked_for_is_used(self, run: Run) -> None:
         export = ask(run, CSV)

@@ -134,7 +134,7 @@ class _Making:
 
     def _make(self) -> None:
         export = self._export
-        room.make_room(_size_of_records(export), but=export)
+        room.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
         key = room.key_of(export, self._attempt)
         with self._workshop() as folder, _ExportFile(key, self._alive) as new:
             write_records(self._read, self._wish, cast(IO[bytes], new), folder=folder)

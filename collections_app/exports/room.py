@@ -43,16 +43,24 @@ def _workshop() -> Path:
 def make_room(size: int, *, but: Export) -> None:
     """Drop what was used least recently until there is room for `size` more bytes.
 
-    Raises OSError where the disk is too full even so.
+    Raises OSError if dropping all of them wouldn't be enough; then none is dropped.
     """
     others = Export.objects.filter(state=ExportState.READY).exclude(pk=but.pk).order_by("used_at")
-    left = (others.aggregate(bytes=Sum("size"))["bytes"] or 0) + size
+    droppable = others.aggregate(bytes=Sum("size", default=0))["bytes"]
+    _check_fits(size, droppable)
+    left = droppable + size
     for other in others.iterator():
         if left <= MOST_BYTES and _has_room(size):
             return
         drop(other)
         left -= other.size
     check_room(size)
+
+
+def _check_fits(size: int, droppable: int) -> None:
+    if size > MOST_BYTES:
+        raise OSError(errno.ENOSPC, "This is more than all exports may take up")
+    check_room(size - droppable)
 
 
 def check_disks() -> None:
