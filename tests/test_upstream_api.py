@@ -15,9 +15,9 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from collections_app.models import Account, Collection, FileKind, Kind, Team
-from collections_app.sources import http
+from collections_app.sources import http, upstream
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
-from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs, try_key
+from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, UnreadableRun, list_runs, try_key
 from tests.upstream import KEY
 
 BASE = "https://multicartapi.com/api/v1"
@@ -289,6 +289,7 @@ def test_one_time_stands_in_for_the_other(vendor: responses.RequestsMock, nothin
         *((changed(id=number), "it has no id") for number in (None, MISSING, "x", True, -1, 2**63, 1.5)),
         *((changed(created_at=no, updated_at=no), "it has no time") for no in NO_TIMES),
         (changed(collection=102), "it is of collection 102"),
+        (changed(download_links={"pages": ["1.json"] * 10_001}), "it has 10001 pages"),
     ],
 )
 def test_a_run_that_cant_be_understood_is_left_out_and_the_others_stay(
@@ -300,6 +301,19 @@ def test_a_run_that_cant_be_understood_is_left_out_and_the_others_stay(
     (line,) = caplog.messages
     assert line.startswith("upstream run not understood: account=None collection=None run=")
     assert line.endswith(f"problem={problem}")
+
+
+def test_a_run_may_have_as_many_pages_as_the_limit(
+    vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "MOST_PAGES", 3)
+    links = {"pages": [f"{FOLDER}{page}.json" for page in range(1, 5)]}
+    (run,) = runs_of(vendor, changed(download_links={"pages": links["pages"][:3]}))
+    assert len(run.files) == 3
+    vendor.reset()
+    vendor.post(LIST, json=envelope(changed(download_links=links)))
+    listing = list_runs(collection(), skip=0, limit=5, seconds=5)
+    assert listing.entries == [UnreadableRun(88, "more than 3 pages")]
 
 
 @pytest.mark.parametrize("value", [None, MISSING, "101", [], "x"])

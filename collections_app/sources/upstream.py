@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 _LIST_PATH = "/schedules/collections/results/download/"
 _RESULTS_PATH = "/results"
 
+# A run with more pages can't be shown: the rows of its files are written in one transaction.
+MOST_PAGES = 10_000
 _MAX_INTEGER = 2**63 - 1
 _INTEGER = re.compile(r"\s*(0*[0-9]{1,19})(?:\.0*)?\s*", re.ASCII)
 _LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
@@ -290,11 +292,14 @@ def _run_of(entry: object, collection: Collection) -> RemoteRun:
 def _files_of(links: object, collection: Collection, number: int) -> tuple[tuple[RemoteFile, ...], int]:
     """Return the files that a ready run's links lead to, and how many links were refused.
 
-    No files at all where a page is among the refused: the rest would pass for the whole run.
+    No files at all where a page is among the refused: the rest would pass for the whole run. Raises
+    _NotUnderstood if there are too many pages.
     """
     links = links if isinstance(links, dict) else {}
     listed = links.get("pages")
     pages = listed if isinstance(listed, list) else []
+    if len(pages) > MOST_PAGES:
+        raise _NotUnderstood(f"it has {len(pages)} pages", f"more than {MOST_PAGES:,} pages")
     if collection.is_category:
         wanted = [(FileKind.CATEGORY_LIST, 0, link) for link in pages]
     else:
