@@ -12,7 +12,7 @@ import pytest
 from collections_app.bundles.pieces import JoinedBody, Part
 from collections_app.client import pull
 from collections_app.formats.flatten import Columns, flat
-from collections_app.models import FileKind, Run
+from collections_app.models import FileKind
 from collections_app.sources import rows
 from collections_app.sources.upstream import RemoteFile
 from collections_app.views.record_cells import pretty
@@ -36,7 +36,7 @@ def chosen_columns_beside_a_long_key(size: int) -> Work:
 def an_accounts_files_of_the_same_name(size: int) -> Work:
     # They differ only in a part that is cut off from their names here.
     files = [RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}.json") for number in range(size)]
-    return partial(rows._files, Run(), replace(remote_run(1), files=tuple(files)))
+    return partial(rows._files, replace(remote_run(1), files=tuple(files)))
 
 
 def pulled_files_of_the_same_name(size: int) -> Work:

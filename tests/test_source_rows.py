@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,17 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from collections_app.models import Account, Collection, FileKind, Kind, NotConnected, Run, State, Team
+from collections_app.models import (
+    Account,
+    Collection,
+    FileKind,
+    Kind,
+    NotConnected,
+    ResultFile,
+    Run,
+    State,
+    Team,
+)
 from collections_app.sources import SourceTimeout, SourceUnavailable, part, rows, unlisted
 from collections_app.sources.rows import LIMIT, PAGE, bring_up_to_date, reach_back
 from collections_app.sources.unlisted import Unlisted
@@ -309,6 +320,88 @@ def test_the_number_of_queries_does_not_grow_with_the_runs(crawlers: Team, accou
             refresh(collection)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 16
+
+
+# --- many files ---------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    """The process ends between two transactions."""
+
+
+@pytest.fixture
+def six_files_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write at most six rows of files in one transaction: those of three runs."""
+    monkeypatch.setattr(rows, "_MOST_FILES_AT_ONCE", 6)
+
+
+def after_each_transaction(observe: Callable[[], object]) -> AbstractContextManager[None]:
+    """Call a function after each transaction. In a test, that is a savepoint."""
+
+    def execute(run: Callable[..., object], statement: str, *arguments: object) -> object:
+        result = run(statement, *arguments)
+        if statement.startswith("RELEASE SAVEPOINT"):
+            observe()
+        return result
+
+    return connection.execute_wrapper(execute)
+
+
+@pytest.mark.usefixtures("six_files_at_once")
+def test_very_many_files_are_written_in_several_transactions(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = [*runs(7), remote_run(8, pages=9)]
+    written = [0]
+
+    def observe() -> None:
+        assert known(collection) == list(range(8, 0, -1))
+        for run in collection.runs.all():
+            assert run.files.count() == run.file_count
+            assert run.is_ready is bool(run.file_count)
+        written.append(ResultFile.objects.count())
+
+    with after_each_transaction(observe):
+        refresh(collection)
+    # The files of a run aren't divided, even if they are more than six.
+    assert written == [0, 10, 16, 22, 24]
+    assert not collection.runs.exclude(state=State.READY).exists()
+    with after_each_transaction(observe):
+        refresh(collection)
+    assert written[5:] == [24]
+
+
+@pytest.mark.usefixtures("six_files_at_once")
+def test_if_it_is_interrupted_the_other_runs_turn_ready_next_time(
+    collection: Collection, account: ListedRuns
+) -> None:
+    def fail() -> None:
+        raise Interrupted
+
+    account.runs = runs(7)
+    with after_each_transaction(fail), pytest.raises(Interrupted):
+        refresh(collection)
+    states = collection.runs.newest_first().values_list("state", flat=True)
+    assert list(states) == ["ready"] * 3 + ["processing"] * 4
+    refresh(collection)
+    assert list(states.all()) == ["ready"] * 7
+
+
+def test_files_are_named_before_the_transaction(
+    collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named_in: list[int] = []
+    kept_name = rows.kept_name
+
+    def kept(name: str) -> str:
+        named_in.append(len(connection.savepoint_ids))
+        return kept_name(name)
+
+    monkeypatch.setattr(rows, "kept_name", kept)
+    account.runs = runs(1)
+    outside = len(connection.savepoint_ids)
+    refresh(collection)
+    assert named_in == [outside] * 2
 
 
 # --- runs with the same time --------------------------------------------------------------------

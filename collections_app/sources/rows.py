@@ -2,13 +2,14 @@
 
 A collection's rows are one gapless block of the account's list, from its newest run down. That is what lets
 every page be made from the rows alone. So newer runs are written only once they join the block, all of them
-in one transaction, and older ones only from its end on, all of the same time at once.
+in one transaction, and older ones only from its end on, all of the same time at once. If the runs have very
+many files, some are written as Processing first. Each turns ready in the transaction that writes its files.
 """
 
 import time
 from collections.abc import Collection as Several
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import PurePosixPath
@@ -40,6 +41,9 @@ _NO_FILES = (
 )
 
 _LONGEST_PROBLEM = 300
+# How many files to write in one transaction, unless a single run has more. Nobody else can write to SQLite
+# during a transaction.
+_MOST_FILES_AT_ONCE = 5_000
 
 
 def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
@@ -238,7 +242,6 @@ def _find_moved(collection: Collection, ask: _Asking, block: _Block | None, move
 # --- what is written ----------------------------------------------------------------------------
 
 
-@transaction.atomic
 def _write(
     collection: Collection,
     part: Part,
@@ -249,11 +252,62 @@ def _write(
 ) -> None:
     """Write the rows of the runs listed in a part, and fail runs that are no longer listed.
 
-    A ready run never changes again: neither its row nor those of its files.
+    A ready run never changes again: neither its row nor those of its files. All runs are written at once, but
+    if they have very many files, some turn ready in later transactions.
     """
-    # One writer at a time: another process may have listed the same new runs.
-    current = Collection.objects.select_for_update().get(pk=collection.pk)
-    notes["unlisted"] = Unlisted.of(current).after(part).as_json()
+    first, *others = _batches(_unready(collection, listed)) or [[]]
+    later = [replace(run, is_ready=False) for batch in others for run in batch]
+    _write_batch(collection, [*first, *later], part=part, not_listed=not_listed, notes=notes)
+    for batch in others:
+        _write_batch(collection, batch)
+
+
+def _unready(collection: Collection, listed: Iterable[RemoteRun]) -> list[RemoteRun]:
+    """Return the runs that aren't ready in our rows, each once."""
+    by_number = {run.number: run for run in listed}
+    ready = collection.runs.filter(number__in=by_number, state=State.READY)
+    known = set(ready.values_list("number", flat=True))
+    return [run for number, run in by_number.items() if number not in known]
+
+
+def _batches(runs: Iterable[RemoteRun]) -> list[list[RemoteRun]]:
+    """Divide runs into batches to write in one transaction each."""
+    batches: list[list[RemoteRun]] = []
+    room = 0
+    for run in runs:
+        if len(run.files) > room or not batches:
+            batches.append([])
+            room = _MOST_FILES_AT_ONCE
+        batches[-1].append(run)
+        room -= len(run.files)
+    return batches
+
+
+def _write_batch(
+    collection: Collection,
+    listed: Several[RemoteRun],
+    *,
+    part: Part | None = None,
+    not_listed: Several[int] = (),
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    # Made before the transaction, because it takes long.
+    files_of = {remote.number: _files(remote) for remote in listed}
+    with transaction.atomic():
+        # One writer at a time: another process may have listed the same new runs.
+        current = Collection.objects.select_for_update().get(pk=collection.pk)
+        _write_runs(collection, listed, files_of)
+        if not_listed:
+            collection.runs.filter(number__in=not_listed, state=State.PROCESSING).update(
+                state=State.FAILED, failure_reason=_NOT_LISTED
+            )
+        if part is not None:
+            _note(collection, unlisted=Unlisted.of(current).after(part).as_json(), **(notes or {}))
+
+
+def _write_runs(
+    collection: Collection, listed: Iterable[RemoteRun], files_of: Mapping[int, list[ResultFile]]
+) -> None:
     by_number = {run.number: run for run in listed}
     known = {run.number: run for run in collection.runs.filter(number__in=by_number)}
     new: list[Run] = []
@@ -263,24 +317,20 @@ def _write(
         run = known.get(number) or Run(collection=collection, number=number)
         if run.is_ready:
             continue
-        files += _take(run, remote)
+        files += _take(run, remote, files_of[number])
         (changed if number in known else new).append(run)
     Run.objects.bulk_create(new)
     Run.objects.bulk_update(changed, _TAKEN)
     ResultFile.objects.bulk_create(files)
-    if not_listed:
-        collection.runs.filter(number__in=not_listed, state=State.PROCESSING).update(
-            state=State.FAILED, failure_reason=_NOT_LISTED
-        )
-    _note(collection, **notes)
 
 
 _TAKEN = ["state", "failure_reason", "created_at", "updated_at", "extracted", "total", "file_count"]
 
 
-def _take(run: Run, remote: RemoteRun) -> list[ResultFile]:
+def _take(run: Run, remote: RemoteRun, files: list[ResultFile]) -> list[ResultFile]:
     """Bring a run's row to what is listed, and return the rows of its files. Saves nothing."""
-    files = _files(run, remote) if remote.is_ready else []
+    for file in files:
+        file.run = run
     run.state = State.READY if files else State.FAILED if remote.is_ready else State.PROCESSING
     run.failure_reason = _NO_FILES if run.state == State.FAILED else ""
     run.created_at, run.updated_at = remote.created_at, remote.updated_at
@@ -289,7 +339,10 @@ def _take(run: Run, remote: RemoteRun) -> list[ResultFile]:
     return files
 
 
-def _files(run: Run, remote: RemoteRun) -> list[ResultFile]:
+def _files(remote: RemoteRun) -> list[ResultFile]:
+    """Return the rows of a ready run's files, without the run."""
+    if not remote.is_ready:
+        return []
     listed = [file for file in remote.files if file.kind != FileKind.CATEGORY_CSV]
     if any(file.kind == FileKind.CATEGORY_LIST for file in listed):
         # We make it from the list, whether or not the account has one.
@@ -297,7 +350,6 @@ def _files(run: Run, remote: RemoteRun) -> list[ResultFile]:
     names = _Names()
     return [
         ResultFile(
-            run=run,
             kind=file.kind,
             position=file.position,
             name=names.free(kept_name(file.remote_name or CATEGORY_CSV)),
