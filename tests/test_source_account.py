@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+import responses
 import time_machine
 from django.utils import timezone
 
-from collections_app.models import Collection, FileKind, ResultFile, Team
+from collections_app.models import Account, Collection, FileKind, ResultFile, Team
 from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, rows, source_of
 from tests.upstream import (
     NOON,
     ListedRuns,
+    ask_in_the_same_thread,
     lists,
     make_account,
     make_remote_collection,
@@ -36,6 +38,14 @@ def collection(crawlers: Team) -> Collection:
 def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
     """What the account lists, asked for in the test's own thread."""
     return lists(monkeypatch, [remote_run(1)])
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
+    """The account's server, called in the test's own thread."""
+    ask_in_the_same_thread(monkeypatch)
+    with responses.RequestsMock() as server:
+        yield server
 
 
 def noted(collection: Collection, *, seconds_ago: float, problem: str = "", has_older: bool = False) -> None:
@@ -98,6 +108,37 @@ def test_a_busy_account_is_not_called_again_before_its_time(
         listed.problem = None
         freshness = source.refresh(collection, deadline=SOON)
         assert (freshness.problem, freshness.retry_after, freshness.error) == ("", None, None)
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(429, 5), (503, 1), (503, 300), (429, None)])
+def test_a_busy_account_is_called_again_once_its_time_is_over(
+    collection: Collection, vendor: responses.RequestsMock, status: int, seconds: int | None
+) -> None:
+    source = source_of(collection)
+    address = f"{Account.DEFAULT_BASE_URL}/schedules/collections/results/download/"
+    vendor.post(address, status=status, headers={"Retry-After": f"{seconds}"} if seconds else {})
+    vendor.post(address, json={"code": 200, "data": [], "status": 1})
+    with time_machine.travel(NOON, tick=False) as clock:
+        assert isinstance(source.refresh(collection, deadline=SOON).error, SourceBusy)
+        clock.shift((seconds or 60) - 0.1)
+        assert source.refresh(collection, deadline=SOON).retry_after == 1
+        assert len(vendor.calls) == 1
+        clock.shift(0.1)
+        assert source.refresh(collection, deadline=SOON).error is None
+        assert len(vendor.calls) == 2
+
+
+def test_a_busy_account_is_asked_for_older_runs_once_its_time_is_over(
+    collection: Collection, listed: ListedRuns
+) -> None:
+    make_remote_run(collection, 2)
+    with time_machine.travel(NOON, tick=False) as clock:
+        noted(collection, seconds_ago=60, has_older=True)
+        listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
+        source_of(collection).reach_back(collection, deadline=SOON)
+        listed.problem = None
+        clock.shift(40)
+        assert source_of(collection).reach_back(collection, deadline=SOON).problem == ""
 
 
 def test_a_busy_account_is_not_asked_for_older_runs_either(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ _MOST_OF_AN_ACCOUNT = 8
 # What was asked for a moment ago isn't asked for again; an account that fails is left alone for longer.
 _REST = timedelta(seconds=3)
 _REST_AFTER_A_PROBLEM = timedelta(seconds=15)
+# The problem of an account that asked us to wait. Once the wait is over, it is asked again without a rest.
+_ENDS_WITH_A_WAIT = re.compile(r"Try again in [0-9]+ (second|minute)s?\.$")
 
 _SLOW = "MultiCartAPI is slow to answer."
 _BROKEN = "Something went wrong on our side while asking MultiCartAPI. It was logged; try again later."
@@ -50,7 +53,7 @@ class AccountSource:
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring the newest runs; who asks within a few seconds of another gets what that one brought."""
         known = _known(collection)
-        rest = _REST_AFTER_A_PROBLEM if known.problem else _REST
+        rest = _rest_after(known.problem)
         # Where neither runs nor a problem are known, another process has only just begun to ask.
         if (known.as_of or known.problem) and _was_tried_within(rest, collection):
             return known
@@ -58,7 +61,8 @@ class AccountSource:
 
     def reach_back(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring the next older runs, where the account has more than are known."""
-        failed = collection.refresh_problem and _was_tried_within(_REST_AFTER_A_PROBLEM, collection)
+        problem = collection.refresh_problem
+        failed = problem and _was_tried_within(_rest_after(problem), collection)
         if failed or not collection.has_older_runs:
             return _known(collection)
         return _done_within(deadline, _reaches_back, rows.reach_back, collection)
@@ -92,6 +96,13 @@ class AccountSource:
 
 def _is_made(file: ResultFile) -> bool:
     return file.kind == FileKind.CATEGORY_CSV and not file.remote_name
+
+
+def _rest_after(problem: str) -> timedelta:
+    """Return how long to leave an account alone after it was tried, or after the wait that it asked for."""
+    if not problem:
+        return _REST
+    return timedelta(0) if _ENDS_WITH_A_WAIT.search(problem) else _REST_AFTER_A_PROBLEM
 
 
 def _was_tried_within(time_ago: timedelta, collection: Collection) -> bool:
