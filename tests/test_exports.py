@@ -24,7 +24,7 @@ from collections_app.exports.ask import (
     in_address,
     parse_wish,
 )
-from collections_app.exports.make import make, make_next
+from collections_app.exports.make import Turns, make, make_next
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
 from collections_app.result_sets import storage
@@ -381,6 +381,60 @@ class TestOneAtATime:
         monkeypatch.setattr(making, "write_records", wait_for_two)
         make(export)
         assert len(leases) == 3
+
+
+class TestTurns:
+    @pytest.fixture
+    def theirs(self, strangers: Team) -> Run:
+        """One record of another team."""
+        return make_ready_run(Collection.objects.create(team=strangers, name="Others"), records(1))
+
+    def order(self, turns: Turns) -> list[tuple[Run, list[str]]]:
+        """Make everything, and return the runs and columns in that order."""
+        made = []
+        while export := turns.next():
+            assert make(export)
+            made.append((export.run, export.columns))
+        return made
+
+    def test_teams_take_turns(self, run: Run, theirs: Run, slowly: None) -> None:
+        for name in ("asin", "title", "price_cents"):
+            ask(run, Wish(Format.CSV, (name,)))
+        for name in ("asin", "title"):
+            ask(theirs, Wish(Format.CSV, (name,)))
+        assert self.order(Turns()) == [
+            (run, ["asin"]),
+            (theirs, ["asin"]),
+            (run, ["title"]),
+            (theirs, ["title"]),
+            (run, ["price_cents"]),
+        ]
+
+    def test_a_team_that_has_just_had_its_turn_lets_a_new_one_go_first(
+        self, run: Run, theirs: Run, slowly: None
+    ) -> None:
+        turns = Turns()
+        for name in ("asin", "title"):
+            ask(run, Wish(Format.CSV, (name,)))
+        assert make_next(turns)
+        ask(theirs, CSV)
+        assert self.order(turns) == [(theirs, []), (run, ["title"])]
+
+    def test_stored_files_come_before_those_of_an_account(
+        self, run: Run, slowly: None, crawlers: Team
+    ) -> None:
+        remote = make_remote_run(make_remote_collection(make_account(crawlers)))
+        ask(remote, CSV)
+        ask(run, CSV)
+        first = Turns().next()
+        assert first is not None
+        assert first.run == run
+        assert [(turns.next() or first).run for turns in (Turns(remote=True), Turns(remote=False))] == [
+            remote,
+            run,
+        ]
+        make(first)
+        assert Turns(remote=False).next() is None
 
 
 class TestBounds:

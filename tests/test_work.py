@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +30,11 @@ from collections_app.management.worker import BackgroundTask, Exporter, Pauses, 
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.result_sets import address
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
+from collections_app.sources import account as account_source
 from dashboard import background
 from tests import databases, tools
 from tests.faults import EndlessServer
-from tests.mirrors import pretend
+from tests.mirrors import files_of, pretend
 from tests.results import make_ready_run, records
 from tests.server import ROOT, environment, free_port, gunicorn, manage, wait_until_it_answers
 from tests.upstream import (
@@ -538,6 +540,33 @@ class TestExports:
         monkeypatch.setattr(Worker, "go_on", until_it_is_made)
         call_command("work")
 
+    def test_an_account_that_sends_slowly_holds_up_no_export_of_stored_files(
+        self, export: Export, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = make_remote_run(remote)
+        files = files_of(run)
+        is_reading, may_go_on = threading.Event(), threading.Event()
+
+        def read_slowly() -> None:
+            is_reading.set()
+            assert may_go_on.wait(tools.PATIENCE)
+
+        files.on_read = read_slowly
+        monkeypatch.setattr(account_source, "UpstreamBody", files.body)
+        monkeypatch.setattr(account_source, "size_of", files.size)
+        slow = asking.ask(run, Wish(Format.JSONL))
+
+        def until_both_are_made(worker: Worker) -> None:
+            assert is_reading.wait(tools.PATIENCE)
+            quick = asking.ask(export.run, Wish(Format.JSONL))
+            until(lambda: Export.objects.get(pk=quick.pk).is_ready)
+            assert Export.objects.get(pk=slow.pk).is_under_way
+            may_go_on.set()
+            until(lambda: Export.objects.get(pk=slow.pk).is_ready)
+
+        monkeypatch.setattr(Worker, "go_on", until_both_are_made)
+        call_command("work")
+
     def test_what_nobody_wants_any_more_goes(self, export: Export) -> None:
         work()
         Export.objects.update(used_at=timezone.now() - timedelta(days=8))
@@ -565,7 +594,7 @@ class TestExports:
     def test_what_fails_is_logged_and_ends_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
     ) -> None:
-        def fail(**options: object) -> bool:
+        def fail(*args: object, **options: object) -> bool:
             raise error
 
         monkeypatch.setattr(worker_module, "make_next", fail)

@@ -42,7 +42,7 @@ _LONGEST_NAMES = 64_000
 _TOO_MANY_COLUMNS = f"At most {MOST_COLUMNS:,} columns can be chosen; leave them out to have all."
 
 
-# So many a team may wait for at once: they are made one after the other, and the other teams wait too.
+# So many a team may wait for at once.
 MOST_WAITING = 50
 
 

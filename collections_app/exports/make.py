@@ -9,20 +9,20 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
 from django.db import connections
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from collections_app.exports import records, room
 from collections_app.formats.json_records import Record
 from collections_app.formats.records_file import Format, Wish, write_records
 from collections_app.formats.tables import NotPossible
-from collections_app.models import Export, ExportState, FileKind
+from collections_app.models import KINDS_OF_RECORDS, Export, ExportState, FileKind, ResultFile
 from collections_app.models.exports import ExportQuerySet
 from collections_app.result_sets.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.result_sets.new_file import NewFile
@@ -61,10 +61,37 @@ def _never() -> bool:
     return False
 
 
-def make_next(*, must_stop: Callable[[], bool] = _never) -> bool:
-    """Make the export that has waited longest. Return whether there was one. See make()."""
-    waiting = Export.objects.under_way().filter(due()).select_related("run__collection__account").first()
-    return waiting is not None and make(waiting, must_stop=must_stop)
+class Turns:
+    """Lets the teams with waiting exports take turns.
+
+    `remote` limits it to exports of files that an account has to send, or to those of stored files.
+    """
+
+    def __init__(self, *, remote: bool | None = None) -> None:
+        self._remote = remote
+        self._last: dict[int, float] = {}  # when a team last had its turn
+
+    def next(self) -> Export | None:
+        """Return the oldest export of the team whose last turn was longest ago, stored files first."""
+        first = min(self._waiting(), key=lambda each: (each[0], self._last.get(each[1], 0.0)), default=None)
+        if first is None:
+            return None
+        _, team, pk = first
+        self._last[team] = time.monotonic()
+        return Export.objects.filter(pk=pk).select_related("run__collection__account").first()
+
+    def _waiting(self) -> Iterable[tuple[bool, int, int]]:
+        remote = ResultFile.objects.filter(run=OuterRef("run"), kind__in=KINDS_OF_RECORDS, key="")
+        waiting = Export.objects.under_way().filter(due()).annotate(is_remote=Exists(remote))
+        if self._remote is not None:
+            waiting = waiting.filter(is_remote=self._remote)
+        return waiting.values_list("is_remote", "run__collection__team", "pk")
+
+
+def make_next(turns: Turns | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
+    """Make the export whose turn it is. Return whether there was one. See make()."""
+    export = (turns or Turns()).next()
+    return export is not None and make(export, must_stop=must_stop)
 
 
 def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:

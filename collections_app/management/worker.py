@@ -15,7 +15,7 @@ from structlog.contextvars import clear_contextvars
 from collections_app import database, outbox
 from collections_app.accounts import compose_mail
 from collections_app.exports import room
-from collections_app.exports.make import make_next
+from collections_app.exports.make import Turns, make_next
 from collections_app.models import Collection, Run, State
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
@@ -232,15 +232,19 @@ class Mailer(BackgroundTask):
 
 
 class Exporter(BackgroundTask):
-    """Makes the exports that people wait for, one after the other, and keeps them within bounds."""
+    """Makes the exports that people wait for, one after the other, and keeps them within bounds.
 
-    def __init__(self) -> None:
+    `remote` limits it to exports of files that an account has to send, or to those of stored files.
+    """
+
+    def __init__(self, *, remote: bool | None = None) -> None:
         super().__init__()
+        self._turns = Turns(remote=remote)
         self._tidied_at = float("-inf")
 
     def round(self) -> bool:
         """Make one export, or stop when `over` is set. Returns whether there may be another one."""
-        if make_next(must_stop=self.over.is_set):
+        if make_next(self._turns, must_stop=self.over.is_set):
             return True
         self._tidy()
         return False

@@ -76,7 +76,7 @@ def _work(*, once: bool) -> bool:
         return worker.has_failed
     threads = {
         task: threading.Thread(target=task.go_on, name=type(task).__name__.lower(), daemon=True)
-        for task in (Exporter(), Mailer())
+        for task in (Exporter(remote=False), Exporter(remote=True), Mailer())
     }
     for thread in threads.values():
         thread.start()
