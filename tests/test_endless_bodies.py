@@ -19,7 +19,7 @@ from collections_app.models import ResultFile, Team
 from collections_app.serving import serving
 from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
-from collections_app.sources.http import BrokenOff, Patience
+from collections_app.sources.http import BrokenOff, Patience, reading_until
 from collections_app.sources.upstream import UpstreamBody, size_of
 from tests import databases, tools
 from tests.faults import EndlessServer, page_bytes
@@ -102,6 +102,15 @@ def test_a_stalled_or_slow_body_is_aborted(
         size_of(file)
     for reading in (read, read_the_end):
         with pytest.raises(BrokenOff if server.first == BEGINNING else SourceTimeout):
+            reading(file)
+
+
+@pytest.mark.parametrize("server", [EndlessServer(), EndlessServer(first=BEGINNING, **DRIBBLE)])
+@pytest.mark.django_db
+def test_a_deadline_ends_all_reading(served: Served, server: EndlessServer) -> None:
+    file = served(EndlessServer(server.piece, server.pause, server.first))
+    for reading in (size_of, read):
+        with reading_until(time.monotonic() + 0.3), pytest.raises((SourceTimeout, BrokenOff)):
             reading(file)
 
 

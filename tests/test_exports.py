@@ -437,6 +437,41 @@ class TestTurns:
         assert Turns(remote=False).next() is None
 
 
+class TestTime:
+    @pytest.fixture(autouse=True)
+    def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let every attempt take too long."""
+        monkeypatch.setattr(making, "_MOST_SECONDS", -1.0)
+
+    @pytest.mark.parametrize("wanted", Format)
+    def test_an_export_that_takes_more_than_ten_minutes_fails(
+        self, run: Run, slowly: None, wanted: Format
+    ) -> None:
+        ask(run, Wish(wanted))
+        make_next()
+        export = ask(run, Wish(wanted))
+        assert (export.state, export.is_final, stored()) == (ExportState.FAILED, True, [])
+        assert export.failure == (
+            "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
+        )
+
+    def test_one_that_an_account_has_to_send_can_be_tried_again(
+        self, crawlers: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = make_remote_run(make_remote_collection(make_account(crawlers)))
+        files = files_of(run)
+        monkeypatch.setattr(account, "UpstreamBody", files.body)
+        monkeypatch.setattr(account, "size_of", files.size)
+        ask(run, JSONL)
+        make_next()
+        export = ask(run, JSONL)
+        assert (export.state, export.is_final, stored()) == (ExportState.FAILED, False, [])
+        assert export.failure == (
+            "The account takes more than 10 minutes to send these records. "
+            "Choose fewer columns, or try again later."
+        )
+
+
 class TestBounds:
     def test_a_team_waits_for_so_many_at_once(
         self, run: Run, slowly: None, strangers: Team, monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,8 @@ from collections_app.models.exports import ExportQuerySet
 from collections_app.result_sets.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.result_sets.new_file import NewFile
 from collections_app.result_sets.storage import results
-from collections_app.sources import ResultNotFound, SourceUnavailable
+from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.http import reading_until
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 _NOTE_AFTER_SECONDS = 1.0
 # The maximum size of an export.
 MOST_BYTES = 2 * 1024**3
+# How long one attempt may take.
+_MOST_SECONDS = 600.0
 # How many records to process between two checks of whether to stop.
 _RECORDS_AT_ONCE = 500
 
@@ -42,6 +45,10 @@ _TOO_LARGE = (
     "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own files."
 )
 
+_TOO_SLOW = "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
+_SLOW_ACCOUNT = (
+    "The account takes more than 10 minutes to send these records. Choose fewer columns, or try again later."
+)
 _NO_ROOM = "It could not be stored, perhaps because the disk is full. Try again later, or tell the operator."
 _TOO_DEEP = "A record of this run is nested too deeply to be turned into this format."
 _BROKEN = "Something went wrong on our side. It was logged; try again later."
@@ -133,13 +140,14 @@ class _Making:
         self._must_stop = must_stop
         self._wish = wish_of(export)
         self._noted_at = time.monotonic()
+        self._ends_at = self._noted_at + _MOST_SECONDS
         self._passed = 0  # records, in all passes
         self._is_lost = False
 
     def make(self) -> None:
         """Make the export and record the outcome. Raises _Stopped."""
         try:
-            with self._staying_alive():
+            with self._staying_alive(), reading_until(self._ends_at):
                 self._make()
         except (_Stopped, KeyboardInterrupt):
             self._put_back()
@@ -151,7 +159,7 @@ class _Making:
         except RecursionError:
             self._fail(_TOO_DEEP, is_final=True)
         except (ResultNotFound, SourceUnavailable) as error:
-            self._fail(str(error))
+            self._fail(_SLOW_ACCOUNT if self._is_late() else str(error))
         except OSError as error:
             logger.warning("export=%s problem=%s", self._export.pk, error)
             self._fail(_NO_ROOM)
@@ -199,13 +207,25 @@ class _Making:
                 self._alive()
 
     def _alive(self) -> None:
-        """Save the progress at intervals. Raises _Stopped, WriterLost, and OSError on a nearly full disk."""
+        """Save the progress at intervals.
+
+        Raises _Stopped, WriterLost, OSError on a nearly full disk, and NotPossible or SourceTimeout if it
+        takes too long.
+        """
         if self._must_stop():
             raise _Stopped
+        if self._is_late():
+            raise SourceTimeout(_SLOW_ACCOUNT) if self._is_remote() else NotPossible(_TOO_SLOW)
         if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
             self._noted_at = time.monotonic()
             self._note(done=self._done(), lease_expires_at=new_expiry())
             room.check_disks()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+    def _is_remote(self) -> bool:
+        return not all(file.is_stored for file in records.files_of(self._export.run))
 
     def _done(self) -> int:
         done, total = self._passed // self._wish.passes, self._export.total

@@ -138,7 +138,7 @@ class Server:
         deadline = time.monotonic() + seconds
 
         def post() -> Reply:
-            with _until(deadline):
+            with reading_until(deadline):
                 return self._tried(lambda: self._whole_answer(request), deadline)
 
         with metrics.upstream_call("list", _KINDS):
@@ -151,7 +151,7 @@ class Server:
         """
         request = self._request(method, path, {"Accept-Encoding": "identity", **headers})
         deadline = time.monotonic() + READ_SECONDS
-        with metrics.upstream_call("file", _KINDS), self.troubles(), _until(deadline):
+        with metrics.upstream_call("file", _KINDS), self.troubles(), reading_until(deadline):
             return self._tried(lambda: _send(request), deadline)
 
     @contextmanager
@@ -366,9 +366,9 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=_NO_DEADLINE)
 
 
 @contextmanager
-def _until(deadline: float) -> Iterator[None]:
-    """Let this thread's reading from servers end at a deadline."""
-    token = _deadline.set(deadline)
+def reading_until(deadline: float) -> Iterator[None]:
+    """Let this thread's reading from servers end at a deadline, or at an earlier one that is set."""
+    token = _deadline.set(min(deadline, _deadline.get()))
     try:
         yield
     finally:
