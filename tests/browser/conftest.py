@@ -30,7 +30,7 @@ WIDE = ViewportSize(width=1280, height=720)
 NARROW = ViewportSize(width=360, height=740)
 
 # In milliseconds: several tests share a processor, and each has a browser.
-PATIENCE = 10_000
+PATIENCE = 30_000
 expect.set_options(timeout=PATIENCE)
 
 
