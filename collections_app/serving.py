@@ -12,7 +12,7 @@ _HAS_CLOSED = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
 class ClientDisconnected(Exception):
-    """The client has closed its connection, so nobody will read the response."""
+    """The client has closed its connection, so no one will read the response."""
 
 
 @dataclass(frozen=True)

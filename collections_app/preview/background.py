@@ -17,7 +17,7 @@ T = TypeVar("T")
 # Who asks within so many seconds of a failure gets the same one: a page that asks again and again must not
 # start the work each time.
 _REST_SECONDS = 15.0
-# Pages ask every second. If none has asked for this long, nobody is waiting.
+# Pages ask every second. If none has asked for this long, no one is waiting.
 _WANTED_SECONDS = 120.0
 
 

@@ -84,12 +84,12 @@ def around(table: Table, question: Question) -> dict[int, int]:
 
 @contextmanager
 def asked(table: Table, *, seconds: float, turns: Turns = QUESTIONS) -> Iterator[Database]:
-    """Yield a connection to the table. Raises NotPrepared if it is gone, TookTooLong, TooManyQuestions."""
+    """Yield a connection to the table. Raises NotPrepared if it is damaged, and what database() raises."""
     try:
         with database(table.path, seconds=seconds, turns=turns) as found:
             yield found
     except Unreadable:
-        # The cache has dropped it since it was found, or the disk is damaged.
+        # The disk is damaged.
         raise NotPrepared("The records have to be read anew. Try again.") from None
 
 

@@ -41,7 +41,7 @@ _NO_FILES = (
 )
 
 _LONGEST_PROBLEM = 300
-# How many files to write in one transaction, unless a single run has more. Nobody else can write to SQLite
+# How many files to write in one transaction, unless a single run has more. SQLite has no other writers
 # during a transaction.
 _MOST_FILES_AT_ONCE = 5_000
 

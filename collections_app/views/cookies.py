@@ -1,6 +1,5 @@
 """Accept the names that cookies had before they got the prefix `__Host-`."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import global_settings, settings
@@ -10,9 +9,9 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-_BEGAN_AS = "cookie_name"
+from collections_app.observability.requests import GetResponse
 
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
+_BEGAN_AS = "cookie_name"
 
 
 def accept_old_names(get_response: GetResponse) -> GetResponse:

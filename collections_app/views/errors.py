@@ -16,6 +16,8 @@ from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavai
 
 logger = logging.getLogger(__name__)
 
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400."""
@@ -52,25 +54,20 @@ class MethodNotAllowedPage:
 
 def too_many_downloads(request: HttpRequest, exception: TooManyStreams) -> HttpResponse:
     """429: as many files at once as one person may be sent."""
-    page = _error(request, 429, exception, TooManyStreams)
-    page["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return page
+    return _try_again_later(_error(request, 429, exception, TooManyStreams))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 where the database can't be used just now: the same request may work in a moment."""
     if not isinstance(sys.exception(), OperationalError):
         return _error(request, 500)
-    page = _error(request, 503)
-    page["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return page
+    return _try_again_later(_error(request, 503))
 
 
 def source_busy(request: HttpRequest, exception: SourceBusy) -> HttpResponse:
     """503: the source of the results asks us to wait."""
     page = render(request, "source_busy.html", {"reason": str(exception)}, status=503)
-    page["Retry-After"] = str(exception.retry_after)
-    return page
+    return _try_again_later(page, exception.retry_after)
 
 
 class DiskFullPage:
@@ -86,7 +83,7 @@ class DiskFullPage:
         """Handle the request. Replace the response to a form that wasn't saved."""
         disk.forget_failure()
         answer = self.get_response(request)
-        if request.method in SAFE_METHODS or not disk.has_failed():
+        if request.method in _SAFE_METHODS or not disk.has_failed():
             return answer
         return disk_full(request)
 
@@ -95,15 +92,10 @@ class DiskFullPage:
         return disk_full(request) if disk.is_full(exception) else None
 
 
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
-
-
 def disk_full(request: HttpRequest) -> HttpResponse:
     """503: nothing can be stored."""
     logger.warning("Can't handle a request: the disk is full.")
-    page = render(request, "disk_full.html", {"reason": disk.PROBLEM}, status=503)
-    page["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return page
+    return _try_again_later(render(request, "disk_full.html", {"reason": disk.PROBLEM}, status=503))
 
 
 def bad_gateway(request: HttpRequest, exception: SourceUnavailable) -> HttpResponse:
@@ -123,3 +115,8 @@ def _error(
     # name addresses and settings.
     reason = str(error) if error and type(error) is ours else ""
     return render(request, f"{status}.html", {"reason": reason}, status=status)
+
+
+def _try_again_later(page: HttpResponse, seconds: int = RETRY_AFTER_SECONDS) -> HttpResponse:
+    page["Retry-After"] = str(seconds)
+    return page

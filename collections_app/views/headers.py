@@ -1,10 +1,10 @@
 """Headers that Django has no setting for."""
 
-from collections.abc import Callable
-
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import has_vary_header
+
+from collections_app.observability.requests import GetResponse
 
 _UNUSED = (
     "accelerometer",
@@ -19,8 +19,6 @@ _UNUSED = (
     "usb",
 )
 _PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in _UNUSED)
-
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 def add_headers(get_response: GetResponse) -> GetResponse:

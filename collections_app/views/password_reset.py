@@ -12,6 +12,7 @@ from django.shortcuts import render
 from collections_app.access import public
 from collections_app.accounts import queue_password_link
 from collections_app.addresses import absolute
+from collections_app.models import User
 
 
 class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is not typed
@@ -19,8 +20,7 @@ class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is 
 
     def clean_email(self) -> str:
         """Return the address in the form that accounts use."""
-        email: str = self.cleaned_data["email"]
-        return email.lower()
+        return User.objects.normalize_email(self.cleaned_data["email"])
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
         """Queue the mail, even for an address without an account."""
