@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.db import connections
@@ -25,6 +26,16 @@ class StillWorking(Exception):
     """The work is under way, or waits for its turn."""
 
 
+@dataclass
+class _Work:
+    """A piece of work in progress, or one that failed recently."""
+
+    asker: int | None
+    asked_at: float  # by anyone, most recently
+    future: "Future[Any]" = field(default_factory=Future)
+    failed_at: float | None = None
+
+
 class Background:
     """Pieces of work of this process, each under a name."""
 
@@ -37,10 +48,7 @@ class Background:
     def clear(self) -> None:
         """Forget everything."""
         self._lock = threading.Lock()
-        self._futures: dict[str, Future[Any]] = {}
-        self._askers: dict[str, int | None] = {}  # by the name of work in progress
-        self._failed_at: dict[str, float] = {}
-        self._asked_at: dict[str, float] = {}
+        self._by_name: dict[str, _Work] = {}
 
     def done_within(self, seconds: float, name: str, work: Callable[[], T]) -> T:
         """Return what the work of that name returns, starting it where it isn't under way.
@@ -58,56 +66,55 @@ class Background:
 
     def is_wanted(self, name: str) -> bool:
         """Return whether anyone has asked for the work of that name recently."""
-        return time.monotonic() - self._asked_at.get(name, float("-inf")) < _WANTED_SECONDS
+        known = self._by_name.get(name)
+        return known is not None and time.monotonic() - known.asked_at < _WANTED_SECONDS
 
     def _joined(self, name: str, work: Callable[[], T]) -> "Future[T]":
         with self._lock:
             self._forget_old_failures()
-            if name in self._futures:
-                self._asked_at[name] = time.monotonic()
-                return self._futures[name]
+            if known := self._by_name.get(name):
+                known.asked_at = time.monotonic()
+                return known.future
             self._check_room()
-            future = self._futures[name] = Future()
-            self._asked_at[name] = time.monotonic()
-            self._askers[name] = asker()
+            new = self._by_name[name] = _Work(asker(), time.monotonic())
         try:
-            in_background(lambda: self._do(name, future, work))
+            in_background(lambda: self._do(name, new, work))
         except RuntimeError:  # the machine gives no more threads
-            with self._lock:
-                self._futures.pop(name, None)
-                self._askers.pop(name, None)
-                self._asked_at.pop(name, None)
+            self._forget(name)
             raise StillWorking from None
-        return future
+        return new.future
 
     def _check_room(self) -> None:
         """Raise StillWorking if too much work is in progress, or half of the limit is one person's."""
-        askers = list(self._askers.values())
+        askers = [work.asker for work in self._by_name.values() if not work.future.done()]
         has_share = asker() is not None and askers.count(asker()) >= max(1, self._most // 2)
         if has_share or len(askers) >= self._most:
             raise StillWorking
 
-    def _do(self, name: str, future: "Future[T]", work: Callable[[], T]) -> None:
+    def _do(self, name: str, mine: _Work, work: Callable[[], T]) -> None:
         try:
-            future.set_result(work())
-        except Exception as error:  # noqa: BLE001  # whoever waits for it gets it
+            mine.future.set_result(work())
+        except FileNotFoundError as error:
             # A table that was deleted meanwhile can be made again at once.
-            if not isinstance(error, FileNotFoundError):
-                self._failed_at[name] = time.monotonic()
-            future.set_exception(error)
-        finally:
-            with self._lock:
-                if name not in self._failed_at:
-                    self._futures.pop(name, None)
-                self._askers.pop(name, None)
-                self._asked_at.pop(name, None)
+            self._forget(name)
+            mine.future.set_exception(error)
+        except Exception as error:  # noqa: BLE001  # whoever waits for it gets it
+            mine.failed_at = time.monotonic()
+            mine.future.set_exception(error)
+        else:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._by_name.pop(name, None)
 
     def _forget_old_failures(self) -> None:
         now = time.monotonic()
-        for name in [name for name, at in self._failed_at.items() if now - at > _REST_SECONDS]:
-            del self._failed_at[name]
-            self._futures.pop(name, None)
-            self._asked_at.pop(name, None)
+        self._by_name = {
+            name: work
+            for name, work in self._by_name.items()
+            if work.failed_at is None or now - work.failed_at <= _REST_SECONDS
+        }
 
 
 def in_background(work: Callable[[], None]) -> None:
