@@ -24,7 +24,7 @@ from collections_app.exports.ask import (
     in_address,
     parse_wish,
 )
-from collections_app.exports.make import Turns, make, make_next
+from collections_app.exports.make import Queue, make, make_next
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
 from collections_app.result_sets import storage
@@ -383,16 +383,16 @@ class TestOneAtATime:
         assert len(leases) == 3
 
 
-class TestTurns:
+class TestQueue:
     @pytest.fixture
     def theirs(self, strangers: Team) -> Run:
         """One record of another team."""
         return make_ready_run(Collection.objects.create(team=strangers, name="Others"), records(1))
 
-    def order(self, turns: Turns) -> list[tuple[Run, list[str]]]:
+    def order(self, queue: Queue) -> list[tuple[Run, list[str]]]:
         """Make everything, and return the runs and columns in that order."""
         made = []
-        while export := turns.next():
+        while export := queue.next():
             assert make(export)
             made.append((export.run, export.columns))
         return made
@@ -402,7 +402,7 @@ class TestTurns:
             ask(run, Wish(Format.CSV, (name,)))
         for name in ("asin", "title"):
             ask(theirs, Wish(Format.CSV, (name,)))
-        assert self.order(Turns()) == [
+        assert self.order(Queue()) == [
             (run, ["asin"]),
             (theirs, ["asin"]),
             (run, ["title"]),
@@ -413,12 +413,12 @@ class TestTurns:
     def test_a_team_that_has_just_had_its_turn_lets_a_new_one_go_first(
         self, run: Run, theirs: Run, slowly: None
     ) -> None:
-        turns = Turns()
+        queue = Queue()
         for name in ("asin", "title"):
             ask(run, Wish(Format.CSV, (name,)))
-        assert make_next(turns)
+        assert make_next(queue)
         ask(theirs, CSV)
-        assert self.order(turns) == [(theirs, []), (run, ["title"])]
+        assert self.order(queue) == [(theirs, []), (run, ["title"])]
 
     def test_stored_files_come_before_those_of_an_account(
         self, run: Run, slowly: None, crawlers: Team
@@ -426,15 +426,15 @@ class TestTurns:
         remote = make_remote_run(make_remote_collection(make_account(crawlers)))
         ask(remote, CSV)
         ask(run, CSV)
-        first = Turns().next()
+        first = Queue().next()
         assert first is not None
         assert first.run == run
-        assert [(turns.next() or first).run for turns in (Turns(remote=True), Turns(remote=False))] == [
+        assert [(queue.next() or first).run for queue in (Queue(remote=True), Queue(remote=False))] == [
             remote,
             run,
         ]
         make(first)
-        assert Turns(remote=False).next() is None
+        assert Queue(remote=False).next() is None
 
 
 class TestTime:

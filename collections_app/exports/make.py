@@ -68,8 +68,8 @@ def _never() -> bool:
     return False
 
 
-class Turns:
-    """Lets the teams with waiting exports take turns.
+class Queue:
+    """The exports that wait to be made. Their teams take turns.
 
     `remote` limits it to exports of files that an account has to send, or to those of stored files.
     """
@@ -95,9 +95,9 @@ class Turns:
         return waiting.values_list("is_remote", "run__collection__team", "pk")
 
 
-def make_next(turns: Turns | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
+def make_next(queue: Queue | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
     """Make the export whose turn it is. Return whether there was one. See make()."""
-    export = (turns or Turns()).next()
+    export = (queue or Queue()).next()
     return export is not None and make(export, must_stop=must_stop)
 
 

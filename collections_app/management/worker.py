@@ -15,7 +15,7 @@ from structlog.contextvars import clear_contextvars
 from collections_app import database, outbox
 from collections_app.accounts import compose_mail
 from collections_app.exports import room
-from collections_app.exports.make import Turns, make_next
+from collections_app.exports.make import Queue, make_next
 from collections_app.models import Collection, Run, State
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.mirror import mirror_run
@@ -77,6 +77,7 @@ class Worker:
     def __init__(self, *tasks: "BackgroundTask") -> None:
         self._pauses = Pauses()
         self._tasks = tasks
+        self._tidied_at = float("-inf")
         self.has_failed = False  # anything, so far
 
     def go_on(self) -> None:
@@ -96,9 +97,15 @@ class Worker:
                 self._carefully("refresh", collection, self._refresh)
             # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
             done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
+            self._tidy_exports()
             return any(done_tasks + done)
         self.has_failed = True
         return False
+
+    def _tidy_exports(self) -> None:
+        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            room.tidy()
 
     def _due(self) -> list[Collection]:
         """Return the connected collections whose rows are too old."""
@@ -232,27 +239,18 @@ class Mailer(BackgroundTask):
 
 
 class Exporter(BackgroundTask):
-    """Makes the exports that people wait for, one after the other, and keeps them within bounds.
+    """Makes the exports that people wait for, one after the other.
 
     `remote` limits it to exports of files that an account has to send, or to those of stored files.
     """
 
     def __init__(self, *, remote: bool | None = None) -> None:
         super().__init__()
-        self._turns = Turns(remote=remote)
-        self._tidied_at = float("-inf")
+        self._queue = Queue(remote=remote)
 
     def round(self) -> bool:
         """Make one export, or stop when `over` is set. Returns whether there may be another one."""
-        if make_next(self._turns, must_stop=self.over.is_set):
-            return True
-        self._tidy()
-        return False
-
-    def _tidy(self) -> None:
-        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
-            self._tidied_at = time.monotonic()
-            room.tidy()
+        return make_next(self._queue, must_stop=self.over.is_set)
 
 
 @contextmanager
