@@ -7,10 +7,10 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 _PIECE = 16 * 1024
@@ -151,16 +151,9 @@ class FileServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/v1"
 
-    @contextmanager
-    def running(self) -> Iterator["FileServer"]:
+    def running(self) -> AbstractContextManager["FileServer"]:
         """Listen on a local port until the end of the block."""
-        outer = self
-
-        class Handler(_FileHandler):
-            files = outer
-
-        with listening(self, Handler) as self.port:
-            yield self
+        return running(self, type("Handler", (_FileHandler,), {"files": self}))
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -243,16 +236,9 @@ class EndlessServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/v1"
 
-    @contextmanager
-    def running(self) -> Iterator["EndlessServer"]:
+    def running(self) -> AbstractContextManager["EndlessServer"]:
         """Listen on a local port until the end of the block."""
-        outer = self
-
-        class Handler(_EndlessHandler):
-            endless = outer
-
-        with listening(self, Handler) as self.port:
-            yield self
+        return running(self, type("Handler", (_EndlessHandler,), {"endless": self}))
 
 
 class _EndlessHandler(QuietHandler):
@@ -296,6 +282,20 @@ def listening(counter: Any, handler: type[QuietHandler]) -> Iterator[int]:
             server.close_connections()
             server.shutdown()
             thread.join()
+
+
+class _Local(Protocol):
+    port: int
+
+
+Local = TypeVar("Local", bound=_Local)
+
+
+@contextmanager
+def running(server: Local, handler: type[QuietHandler]) -> Iterator[Local]:
+    """Let a server listen, with its port in `server.port`, until the end of the block."""
+    with listening(server, handler) as server.port:
+        yield server
 
 
 class _Server(ThreadingHTTPServer):

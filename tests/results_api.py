@@ -3,13 +3,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.faults import QuietHandler, listening
+from tests.faults import QuietHandler, running
 
 KEY = "canary-key-0123456789abcdef"
 COLLECTION = 101
@@ -70,16 +70,9 @@ class ResultsApi:
         """Return the requests for a file."""
         return [asked for asked in self.asked if urlsplit(asked.path).path.endswith(ending)]
 
-    @contextmanager
-    def running(self) -> Iterator["ResultsApi"]:
-        """Listen on a port of this machine's until the end of the block."""
-        outer = self
-
-        class Handler(_Handler):
-            api = outer
-
-        with listening(self, Handler) as self.port:
-            yield self
+    def running(self) -> AbstractContextManager["ResultsApi"]:
+        """Listen on a local port until the end of the block."""
+        return running(self, type("Handler", (_Handler,), {"api": self}))
 
     def entry(self, run: ListedRun) -> dict[str, Any]:
         """Return a run as the list has it: links with their spaces, and that misspelt word."""

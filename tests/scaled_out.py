@@ -12,7 +12,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +32,8 @@ _WEED_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
 
 def eventually(true: Callable[[], bool], what: str, seconds: float = tools.PATIENCE) -> None:
     """Return once something is true; fail where it isn't in time."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            pytest.fail(f"Not within {seconds} seconds: {what}")
-        time.sleep(0.05)
+    if not tools.eventually(true, seconds):
+        pytest.fail(f"Not within {seconds} seconds: {what}")
 
 
 def answers(url: str) -> bool:

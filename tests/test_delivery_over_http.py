@@ -10,7 +10,7 @@ import random
 import socket
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -21,6 +21,7 @@ import requests
 from collections_app.database import MOST_CONNECTIONS
 from tests import databases, tools
 from tests.server import environment, free_port, gunicorn, manage, wait_until_it_answers
+from tests.tools import eventually
 
 THREADS = 36  # of which one key may hold twelve
 MEBIBYTE = 2**20
@@ -130,16 +131,6 @@ MAKE_KEY = """
 from collections_app.models import ApiKey, Membership
 print(ApiKey.objects.issue(Membership.objects.filter(team__collections=101).first(), "tests")[1])
 """
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + tools.PATIENCE
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def digest(path: Path) -> str:

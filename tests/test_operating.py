@@ -8,8 +8,7 @@ import re
 import signal
 import socket
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import databases, tools
 from tests.server import SERVE, environment, follow_handbook, free_port, manage, wait_until_it_answers
+from tests.tools import children, eventually
 from tests.upstream import KEY
 
 MEBIBYTE = 2**20
@@ -90,24 +90,6 @@ class Site:
             with connection.getresponse() as answer:
                 assert len(answer.read(MEBIBYTE)) == MEBIBYTE
                 yield answer
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(child) for child in task.read_text().split()]
-    return found
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + tools.PATIENCE
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import shlex
 import signal
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -1020,7 +1019,4 @@ def bytes_asked_for(asked: list[Asked]) -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = tools.PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert tools.eventually(condition, seconds)

@@ -23,7 +23,7 @@ from collections_app.models import Collection, Run, State, User
 from collections_app.observability.processes import has_orphans
 from tests import commands, databases, tools
 from tests.server import SERVE, environment, free_port, manage, wait_until_it_answers
-from tests.test_operating import children, eventually
+from tests.tools import children, eventually
 
 
 class Served(BaseException):

@@ -7,7 +7,7 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import requests
 from tests import databases, tools
 from tests.faults import Fault, FaultProxy
 from tests.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
+from tests.tools import eventually
 
 MEBIBYTE = 2**20
 SPARSE = "sparse.json"
@@ -198,16 +199,6 @@ def member(two: Two) -> Iterator[requests.Session]:
 def stranger(two: Two) -> Iterator[requests.Session]:
     with signed_in(two, STRANGER) as session:
         yield session
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    """Return whether something becomes true within ten seconds."""
-    deadline = time.monotonic() + tools.PATIENCE
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def listed(url: str, key: str, collection: int) -> list[dict[str, Any]]:
