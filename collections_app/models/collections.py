@@ -92,8 +92,9 @@ class Collection(models.Model):
     remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
     # What is known of the account's list of runs: how old it is, why it isn't newer, and whether it goes on.
     refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # In the future if the account asked us to wait until then.
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Until when the account asked us to wait, when it was last tried.
+    retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
     # Runs that the account lists but our rows lack. See sources/unlisted.py for the format.
@@ -134,9 +135,9 @@ class Collection(models.Model):
     @property
     def retry_after(self) -> int | None:
         """How many seconds the account asks us to wait, or None if it doesn't."""
-        if not (self.refresh_problem and self.refresh_tried_at):
+        if self.retry_at is None:
             return None
-        seconds = math.ceil((self.refresh_tried_at - timezone.now()).total_seconds())
+        seconds = math.ceil((self.retry_at - timezone.now()).total_seconds())
         return seconds if 0 < seconds <= Account.LONGEST_RETRY_AFTER else None  # else the clock was set back
 
     @property

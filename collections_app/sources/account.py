@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -34,8 +33,6 @@ _MOST_OF_AN_ACCOUNT = 8
 # What was asked for a moment ago isn't asked for again; an account that fails is left alone for longer.
 _REST = timedelta(seconds=3)
 _REST_AFTER_A_PROBLEM = timedelta(seconds=15)
-# The problem of an account that asked us to wait. Once the wait is over, it is asked again without a rest.
-_ENDS_WITH_A_WAIT = re.compile(r"Try again in [0-9]+ (second|minute)s?\.$")
 
 _SLOW = "MultiCartAPI is slow to answer."
 _BROKEN = "Something went wrong on our side while asking MultiCartAPI. It was logged; try again later."
@@ -53,16 +50,14 @@ class AccountSource:
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring the newest runs; who asks within a few seconds of another gets what that one brought."""
         known = _known(collection)
-        rest = _rest_after(known.problem)
         # Where neither runs nor a problem are known, another process has only just begun to ask.
-        if (known.as_of or known.problem) and _was_tried_within(rest, collection):
+        if (known.as_of or known.problem) and _is_resting(collection):
             return known
         return _done_within(deadline, _refreshes, rows.bring_up_to_date, collection)
 
     def reach_back(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring the next older runs, where the account has more than are known."""
-        problem = collection.refresh_problem
-        failed = problem and _was_tried_within(_rest_after(problem), collection)
+        failed = collection.refresh_problem and _is_resting(collection)
         if failed or not collection.has_older_runs:
             return _known(collection)
         return _done_within(deadline, _reaches_back, rows.reach_back, collection)
@@ -98,16 +93,13 @@ def _is_made(file: ResultFile) -> bool:
     return file.kind == FileKind.CATEGORY_CSV and not file.remote_name
 
 
-def _rest_after(problem: str) -> timedelta:
-    """Return how long to leave an account alone after it was tried, or after the wait that it asked for."""
-    if not problem:
-        return _REST
-    return timedelta(0) if _ENDS_WITH_A_WAIT.search(problem) else _REST_AFTER_A_PROBLEM
-
-
-def _was_tried_within(time_ago: timedelta, collection: Collection) -> bool:
+def _is_resting(collection: Collection) -> bool:
+    """Return whether to leave the account alone: it asked us to wait, or was tried a moment ago."""
+    if collection.retry_at is not None:
+        return collection.retry_after is not None
     tried_at = collection.refresh_tried_at
-    return tried_at is not None and timezone.now() - tried_at < time_ago
+    rest = _REST_AFTER_A_PROBLEM if collection.refresh_problem else _REST
+    return tried_at is not None and timezone.now() - tried_at < rest
 
 
 def _known(collection: Collection) -> Freshness:
@@ -186,7 +178,14 @@ def _done_within(deadline: timedelta, register: _Register, work: _Work, collecti
         known = _known(collection)
         return replace(known, problem=_SLOW, is_late=True)
     collection.refresh_from_db(
-        fields=["refreshed_at", "refresh_tried_at", "refresh_problem", "has_older_runs", "unlisted"]
+        fields=[
+            "refreshed_at",
+            "refresh_tried_at",
+            "retry_at",
+            "refresh_problem",
+            "has_older_runs",
+            "unlisted",
+        ]
     )
     return _known(collection)
 

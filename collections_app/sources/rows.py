@@ -88,8 +88,8 @@ def reach_back(collection: Collection, *, seconds: float) -> None:
 
 def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:
     """Record why the rows are out of date, in a sentence for members, and how many seconds to wait."""
-    tried_at = timezone.now() + timedelta(seconds=retry_after)
-    _note(collection, refresh_problem=problem[:_LONGEST_PROBLEM], refresh_tried_at=tried_at)
+    retry_at = timezone.now() + timedelta(seconds=retry_after) if retry_after else None
+    _note(collection, refresh_problem=problem[:_LONGEST_PROBLEM], retry_at=retry_at)
 
 
 def _note_error(collection: Collection, error: Exception) -> None:
@@ -383,7 +383,7 @@ class _Names:
 
 
 def _note(collection: Collection, **notes: Any) -> None:
-    notes.setdefault("refresh_tried_at", timezone.now())
+    notes = {"refresh_tried_at": timezone.now(), "retry_at": None} | notes
     Collection.objects.filter(pk=collection.pk).update(**notes)
     for name, value in notes.items():
         setattr(collection, name, value)

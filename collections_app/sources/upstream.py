@@ -68,7 +68,6 @@ _NONSENSE = (
     "{who} answered with something that is no list of runs. Check its base address, or try again later."
 )
 _MOVED = "{who} sends us to another address, which we don't follow. Check its base address."
-# account.py recognizes a wait by the end of the sentence.
 _TOO_MANY_REQUESTS = "{who} is receiving too many requests. Try again in {wait}."
 _NOT_AVAILABLE = "{who} is not available at the moment. Try again in {wait}."
 _RETRY_AFTER = 60  # seconds to wait after a 429 without Retry-After

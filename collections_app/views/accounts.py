@@ -61,7 +61,7 @@ def account_change(request: MemberRequest, account_id: int) -> HttpResponse:
             if _is_still_valid(form):
                 saved = form.save()
                 # What was wrong with the old key says nothing of this one: the account is asked at once.
-                saved.collections.update(refresh_tried_at=None, refresh_problem="")
+                saved.collections.update(refresh_tried_at=None, retry_at=None, refresh_problem="")
                 messages.success(request, f"Saved the account “{saved}”.")
                 return redirect("accounts")
     return render(request, "upstream_accounts/change.html", {"form": form, "account": account})
