@@ -10,7 +10,7 @@ from bench.measure import Options, Row, at_least, run
 from bench.pages import compare, running_site
 
 RUNS = """
-from tests.results import make_many_pages
+from tests.support.results import make_many_pages
 make_many_pages(Collection.objects.create(pk=101, team=team, name="AU Laptops"), 50, 20)
 """
 

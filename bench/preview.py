@@ -23,7 +23,7 @@ from bench.measure import (
 )
 from bench.records import Shop, write_page
 from bench.servers import bench_folder, grown_while
-from tests.server import environment
+from tests.support.server import environment
 
 
 def measure(options: Options) -> Iterator[Row]:

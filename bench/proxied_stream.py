@@ -37,7 +37,7 @@ from bench.servers import (
     run_nginx,
     run_site,
 )
-from tests.server import free_port
+from tests.support.server import free_port
 
 NAME = "large.json"
 AT_THE_ACCOUNT = f"/api/v1/results/7001/88/{NAME}"
@@ -60,7 +60,7 @@ PEER = """
   }}
 """
 CONNECT = """
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 collection = make_remote_collection(make_account(team, base_url="ORIGIN/api/v1"))
 make_remote_run(collection).files.filter(kind="page").update(name="NAME", remote_name="NAME")
 print(collection.pk)

@@ -12,7 +12,7 @@ from bench.pages import Site, compare, running_site
 PATHS = {"ours": "/api/v1/schedules/collections/results/download/", "peer": "/run-list"}
 PAGES = (2, 40)
 RUNS = """
-from tests.results import make_many_pages
+from tests.support.results import make_many_pages
 for pages in {pages}:
     make_many_pages(Collection.objects.create(pk=100 + pages, team=team, name="AU Laptops"), 100, pages)
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bench.measure import MEBIBYTE, Row, Target, at_least, program, ratio_row
-from tests.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.support.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"]
 # Somebody with a key. What it prints last is the session and the key.

@@ -36,8 +36,8 @@ SLOW_BYTES, SLOW_SECONDS, SLOW_BUFFER = 16 * 1024, 1.0, 64 * 1024
 MEMORY_TARGETS = {"stored file": at_most(0.1), "file of an account": at_most(0.4)}
 
 PREPARE = """
-from tests.results import make_many_pages
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.results import make_many_pages
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 shown = Collection.objects.create(pk=101, team=team, name="AU Laptops")
 make_many_pages(shown, 50, 20)
 run = Run.objects.create(collection=shown, number=88, state="ready", file_count=1)

@@ -27,7 +27,7 @@ from bench.servers import (
     run_site,
     start_nginx,
 )
-from tests.server import free_port
+from tests.support.server import free_port
 from tests.test_nginx import render
 
 NAME = "large.json"

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.server import DemoServer, make_demo, serving  # noqa: E402
+from tests.support.server import DemoServer, make_demo, serving  # noqa: E402
 
 
 @contextmanager

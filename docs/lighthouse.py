@@ -12,7 +12,7 @@ from typing import Any
 
 from demo import signed_in
 
-from tests.server import free_port
+from tests.support.server import free_port
 
 PAGES = {
     "Collections": "/collections/",

@@ -31,10 +31,10 @@ from pytest_django import DjangoDbBlocker, Settings
 from collections_app.exports import ask as asking
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.result_sets import address
-from tests import databases, tools
-from tests.object_store import ObjectStore, program, running
+from tests.support import databases, tools
+from tests.support.object_store import ObjectStore, program, running
 
-pytest_plugins = ["tests.threads", "tests.scheduling", "tests.server"]
+pytest_plugins = ["tests.support.threads", "tests.support.scheduling", "tests.support.server"]
 
 # "s3": every test that does not ask for the folder keeps its results in a real S3 server.
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"

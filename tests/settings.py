@@ -33,7 +33,7 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 from collections_app import database  # noqa: E402
 from dashboard.settings import *  # noqa: E402, F403
 from dashboard.settings import DATABASES, LOGGING, STORAGES  # noqa: E402
-from tests import databases  # noqa: E402
+from tests.support import databases  # noqa: E402
 
 # Hashing a password well takes a tenth of a second each time.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

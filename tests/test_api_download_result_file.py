@@ -17,7 +17,7 @@ from collections_app.api.documentation import Failure
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
 from collections_app.sources import SourceBusy, SourceTimeout, SourceUnavailable
 from tests.conftest import content
-from tests.results import (
+from tests.support.results import (
     make_failed_run,
     make_processing_run,
     make_ready_run,

@@ -7,7 +7,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Collection, Run
-from tests.results import make_ready_run
+from tests.support.results import make_ready_run
 
 LIST = "/api/v1/schedules/collections/results/download/"
 FILE = "/api/v1/results/101/1/AU%20Laptops_1_Results_Page_1.json"

@@ -24,7 +24,7 @@ from collections_app.models import ApiKey, Collection, Kind, Membership, Team, U
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.rows import LIMIT
 from collections_app.sources.upstream import Listing
-from tests.results import (
+from tests.support.results import (
     in_order,
     make_failed_run,
     make_many_pages,
@@ -33,7 +33,7 @@ from tests.results import (
     make_run_of_pages,
     records,
 )
-from tests.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
+from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 ADDRESS = "/api/v1/schedules/collections/results/download/"
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"

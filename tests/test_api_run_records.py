@@ -17,7 +17,7 @@ from collections_app.exports.make import make_next
 from collections_app.formats.records_file import Format
 from collections_app.models import Collection, Export, Run
 from tests.conftest import content
-from tests.results import make_failed_run, make_processing_run, make_ready_run, records
+from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

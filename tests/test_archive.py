@@ -16,8 +16,8 @@ from collections_app.result_sets import archive, writer
 from collections_app.result_sets.archive import Archive
 from collections_app.result_sets.new_file import NewFile
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import tools
-from tests.results import make_processing_run, make_ready_run, records, stored_bytes
+from tests.support import tools
+from tests.support.results import make_processing_run, make_ready_run, records, stored_bytes
 
 CHECKS = (["unzip", "-tq"], ["7z", "t"], ["python3", "-m", "zipfile", "-t"])
 

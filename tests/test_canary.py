@@ -33,12 +33,12 @@ from collections_app.sources import account as account_source
 from collections_app.sources import http as transport
 from collections_app.sources import upstream
 from collections_app.views import accounts as accounts_view
-from tests import databases, tools
 from tests.conftest import PASSWORD
-from tests.mirrors import zip_of
-from tests.results import records
-from tests.server import environment, free_port, gunicorn, wait_until_it_answers
-from tests.upstream import ask_in_the_same_thread
+from tests.support import databases, tools
+from tests.support.mirrors import zip_of
+from tests.support.results import records
+from tests.support.server import environment, free_port, gunicorn, wait_until_it_answers
+from tests.support.upstream import ask_in_the_same_thread
 
 KEYS = ["canary-one.6f1d0c9be2a7d34e5f60", "canary-two.93b85ce7d1f0a4426c18"]
 LAPTOPS, HEADPHONES = 7001, 7002  # collections at the account
@@ -500,7 +500,7 @@ def served(demo_data: Path, folder: Path, vendor: Vendor) -> Iterator[tuple[str,
     databases.copy(demo_data, data_dir)
     origins = f"{vendor.origin},{vendor.elsewhere}"
     env = environment(data_dir, PORT=str(port), UPSTREAM_ORIGINS=origins, WEB_CONCURRENCY="1")
-    with tools.running(*gunicorn("tests/gunicorn_impatient.py"), log=log, env=env) as process:
+    with tools.running(*gunicorn("tests/support/gunicorn_impatient.py"), log=log, env=env) as process:
         url = f"http://127.0.0.1:{port}"
         wait_until_it_answers(url, process, log)
         yield url, log, process.pid

@@ -16,9 +16,9 @@ from pytest_django import Settings
 from collections_app.models import Account, Team
 from collections_app.result_sets import address
 from tests.conftest import ObjectStore
-from tests.object_store import READER
-from tests.results import stored_keys
-from tests.upstream import make_account
+from tests.support.object_store import READER
+from tests.support.results import stored_keys
+from tests.support.upstream import make_account
 
 pytestmark = pytest.mark.django_db
 

@@ -19,10 +19,10 @@ from collections_app.models import Collection, FileKind, Run, Team
 from collections_app.result_sets.new_file import NewFile
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.http import TOO_LARGE
-from tests.faults import page_bytes
-from tests.mirrors import Files, files_of, pretend
-from tests.results import stored_bytes
-from tests.upstream import (
+from tests.support.faults import page_bytes
+from tests.support.mirrors import Files, files_of, pretend
+from tests.support.results import stored_bytes
+from tests.support.upstream import (
     ListedRuns,
     lists,
     make_account,

@@ -15,11 +15,11 @@ from collections_app import encryption, outbox
 from collections_app.accounts import compose_mail, queue_password_link
 from collections_app.management.commands import rotate_encryption_keys as command
 from collections_app.models import Account, OutgoingMail, Team, User
-from tests import commands, databases
-from tests.meanwhile import ask_meanwhile
-from tests.server import environment, manage
+from tests.support import commands, databases
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.server import environment, manage
+from tests.support.upstream import KEY, make_account
 from tests.test_encryption import new_key
-from tests.upstream import KEY, make_account
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from tests import compose, tools
-from tests.server import ROOT
+from tests.support import compose, tools
+from tests.support.server import ROOT
 
 MAKE_SECRETS = ROOT / "deploy" / "make_secrets.sh"
 COMPOSE = compose.read()

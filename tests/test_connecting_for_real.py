@@ -4,7 +4,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Account, Collection
-from tests.server import DemoServer
+from tests.support.server import DemoServer
 
 
 def test_an_account_of_another_instance_is_connected_and_its_collection_added(

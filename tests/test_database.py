@@ -23,9 +23,9 @@ from collections_app.models import Collection, Run
 from collections_app.result_sets import lease
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import commands, databases, tools
-from tests.results import records, stored_records
-from tests.server import SERVE, DemoServer, environment, free_port, wait_until_it_answers
+from tests.support import commands, databases, tools
+from tests.support.results import records, stored_records
+from tests.support.server import SERVE, DemoServer, environment, free_port, wait_until_it_answers
 
 ADDRESS = "postgres://results:p%40ss%2Fword@db.example.com:5433/scrapes"
 

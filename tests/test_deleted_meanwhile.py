@@ -30,7 +30,7 @@ from collections_app.proof import background
 from collections_app.proof.verify import Verifier
 from collections_app.result_sets.removal import delete_run
 from collections_app.vanished import retry_if_vanished
-from tests.results import make_ready_run
+from tests.support.results import make_ready_run
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]

@@ -19,9 +19,9 @@ import pytest
 import requests
 
 from collections_app.database import MOST_CONNECTIONS
-from tests import databases, tools
-from tests.server import environment, free_port, gunicorn, manage, wait_until_it_answers
-from tests.tools import eventually
+from tests.support import databases, tools
+from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
+from tests.support.tools import eventually
 
 THREADS = 36  # of which one key may hold twelve
 MEBIBYTE = 2**20
@@ -104,7 +104,7 @@ def server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     port = free_port()
     more = {"PORT": str(port), "WEB_CONCURRENCY": "1", "WEB_THREADS": str(THREADS)}
     more["SENDFILE_LOG"] = str(data_dir / "sendfile.log")
-    command = gunicorn("tests/gunicorn_probe.py")
+    command = gunicorn("tests/support/gunicorn_probe.py")
     with tools.running(*command, log=log, env=environment(data_dir, **more)) as process:
         url = f"http://127.0.0.1:{port}"
         wait_until_it_answers(url, process, log)

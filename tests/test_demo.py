@@ -34,9 +34,9 @@ from collections_app.models import (
 )
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import databases, tools
-from tests.results import in_order
-from tests.server import ROOT, environment, manage
+from tests.support import databases, tools
+from tests.support.results import in_order
+from tests.support.server import ROOT, environment, manage
 
 GOLDEN = ROOT / "tests" / "golden" / "list_run_results.json"
 

@@ -21,10 +21,10 @@ from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff, Patience, reading_until
 from collections_app.sources.upstream import UpstreamBody, size_of
-from tests import databases, tools
-from tests.faults import EndlessServer, page_bytes
-from tests.server import environment, free_port, gunicorn, manage, wait_until_it_answers
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support import databases, tools
+from tests.support.faults import EndlessServer, page_bytes
+from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
 SIZE = 5_000_000_000
@@ -264,7 +264,7 @@ def post_worker_init(worker):
 
 CONNECT = f"""
 from collections_app.models import ApiKey, Collection, Membership
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 team = Collection.objects.get(pk=101).team
 collection = make_remote_collection(make_account(team, base_url=BASE_URL), name="Endless")
 for number, size in [(1, None), (2, {SIZE})]:

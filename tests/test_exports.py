@@ -30,10 +30,10 @@ from collections_app.models import Collection, Export, ExportState, FileKind, Ru
 from collections_app.result_sets import storage
 from collections_app.result_sets.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
-from tests.mirrors import Files, files_of
-from tests.results import make_ready_run, make_run_of_pages, records
-from tests.tools import PATIENCE
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.mirrors import Files, files_of
+from tests.support.results import make_ready_run, make_run_of_pages, records
+from tests.support.tools import PATIENCE
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

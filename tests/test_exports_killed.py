@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import databases, tools
-from tests.server import environment, manage
+from tests.support import databases, tools
+from tests.support.server import environment, manage
 
 # It stops when a part is written, and says so.
 MAKE = """

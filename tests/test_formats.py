@@ -23,8 +23,8 @@ from collections_app.formats import parquet, tables, xlsx
 from collections_app.formats.flatten import Columns, flat, json_text
 from collections_app.formats.records_file import Format, Wish, write_records
 from collections_app.formats.tables import NotPossible, TooWide, UnknownColumn
-from tests import tools
-from tests.tools import examples
+from tests.support import tools
+from tests.support.tools import examples
 
 Records = list[dict[str, Any]]
 

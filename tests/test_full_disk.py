@@ -26,7 +26,7 @@ from collections_app.models import Account, ApiKey, Collection, Membership, Role
 from collections_app.proof.verify import Verifier
 from collections_app.views import health
 from tests.conftest import PASSWORD
-from tests.results import make_ready_run
+from tests.support.results import make_ready_run
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = pytest.mark.django_db(transaction=True)

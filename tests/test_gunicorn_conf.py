@@ -24,8 +24,8 @@ from pytest_django import Settings
 
 from collections_app.observability import processes
 from dashboard.gunicorn_worker import Worker
-from tests import tools
-from tests.server import ROOT, environment, free_port, gunicorn
+from tests.support import tools
+from tests.support.server import ROOT, environment, free_port, gunicorn
 
 INFINITE = resource.RLIM_INFINITY
 CONF = Path(__file__).parent.parent / "dashboard" / "gunicorn_conf.py"

@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Collection
-from tests.results import make_ready_run
+from tests.support.results import make_ready_run
 
 FILE = "AU%20Laptops_1_Results_Page_1.json"
 FOR_ONE_PERSON = "private, no-cache"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests import databases
-from tests.hostile import CASES, SIZE, WHERE
-from tests.server import manage
+from tests.support import databases
+from tests.support.hostile import CASES, SIZE, WHERE
+from tests.support.server import manage
 
 LARGEST_ANSWER = 4 * SIZE
 LONGEST_ANSWER = 8  # seconds of CPU time, on a CPU that may be slow
@@ -19,7 +19,9 @@ MOST_MEMORY = 500 * 1024**2  # DuckDB may use 256 MB of it
 def costs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The costs that a separate process has measured, by case."""
     data_dir = databases.copy(demo_data, tmp_path_factory.mktemp("hostile") / "data")
-    printed = manage(data_dir, "shell", "--no-imports", "--command", "from tests.hostile import main; main()")
+    printed = manage(
+        data_dir, "shell", "--no-imports", "--command", "from tests.support.hostile import main; main()"
+    )
     lines = (json.loads(line) for line in printed.splitlines() if line.startswith("["))
     return {case: (memory, answers) for case, memory, answers in lines}
 

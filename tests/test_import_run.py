@@ -19,8 +19,8 @@ from collections_app.models import Collection, FileKind, Run, State
 from collections_app.result_sets import incoming
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests import tools
-from tests.results import make_ready_run, records, stored_bytes, stored_keys, stored_records
+from tests.support import tools
+from tests.support.results import make_ready_run, records, stored_bytes, stored_keys, stored_records
 
 PAGES = {
     "AU Laptops_88_Results_Page_1.json": b'[ {"asin": "B1"} ]\n',

@@ -29,10 +29,10 @@ from collections_app.sources import (
 from collections_app.sources import http as transport
 from collections_app.sources.account import AccountSource
 from collections_app.sources.http import BrokenOff
-from tests.faults import FileServer, page_bytes
-from tests.mirrors import zip_of
-from tests.results import records, store_bytes, stored_bytes
-from tests.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
+from tests.support.faults import FileServer, page_bytes
+from tests.support.mirrors import zip_of
+from tests.support.results import records, store_bytes, stored_bytes
+from tests.support.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,8 @@ from collections_app.models import FileKind
 from collections_app.sources import rows
 from collections_app.sources.upstream import RemoteFile
 from collections_app.views.record_cells import pretty
-from tests.tools import cpu_seconds
-from tests.upstream import remote_run
+from tests.support.tools import cpu_seconds
+from tests.support.upstream import remote_run
 
 Work = Callable[[], object]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import tools
-from tests.server import ROOT
+from tests.support import tools
+from tests.support.server import ROOT
 
 OLD = "#!/bin/bash\nexit 1\n"
 SHIM = "#!/bin/bash\necho 'pyenv: command not found' >&2\nexit 127\n"

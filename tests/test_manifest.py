@@ -10,7 +10,7 @@ from django.test import Client
 from collections_app.models import Collection, FileKind, Run, Team
 from collections_app.sources import rows
 from tests.conftest import Get, content
-from tests.results import (
+from tests.support.results import (
     make_failed_run,
     make_many_pages,
     make_processing_run,
@@ -18,7 +18,7 @@ from tests.results import (
     records,
     stored_bytes,
 )
-from tests.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -23,11 +23,11 @@ from collections_app.preview import background
 from collections_app.sources import NotTheFile, deliverable
 from collections_app.views import metrics as metrics_view
 from collections_app.views.metrics import FreeSpace, FromTheDatabase
-from tests.faults import FileServer
-from tests.results import make_ready_run, records
-from tests.server import ROOT
+from tests.support.faults import FileServer
+from tests.support.results import make_ready_run, records
+from tests.support.server import ROOT
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 from tests.test_streams import close
-from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 TOKEN = "a token for the tests"[:7] + "x" * 16
 SENT = {"Authorization": f"Bearer {TOKEN}"}

@@ -25,9 +25,9 @@ from collections_app.result_sets.new_file import NewFile
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import fail_interrupted_runs, repair_runs
 from collections_app.result_sets.writer import ResultSetWriter, WrongUse
-from tests.mirrors import Down, Files, Gone, csv_of, files_of, zip_of
-from tests.results import make_ready_run, store_bytes, stored_bytes, stored_keys
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.mirrors import Down, Files, Gone, csv_of, files_of, zip_of
+from tests.support.results import make_ready_run, store_bytes, stored_bytes, stored_keys
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 ZIP = "AU Laptops_88_Results_All_Pages.zip"
 PAGE_1 = "AU Laptops_88_Results_Page_1.json"

@@ -10,10 +10,10 @@ from collections_app.models import Collection, Kind, ResultFile, Run, Team
 from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
-from tests.mirrors import Files, Gone, csv_of, files_of
-from tests.results import store_bytes, stored_bytes
+from tests.support.mirrors import Files, Gone, csv_of, files_of
+from tests.support.results import store_bytes, stored_bytes
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 from tests.test_writer_killed import POINTS, expire_leases, kill_at, points_to_be_killed_at, survives, verify
-from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 

@@ -5,8 +5,8 @@ from pytest_django import Settings
 
 from collections_app import encryption
 from collections_app.models import Account, Collection, NotConnected, Team
+from tests.support.upstream import KEY, make_account
 from tests.test_encryption import new_key
-from tests.upstream import KEY, make_account
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ from collections_app.models import (
     State,
     Team,
 )
-from tests.results import make_processing_run, make_ready_run, records
-from tests.tools import examples
+from tests.support.results import make_processing_run, make_ready_run, records
+from tests.support.tools import examples
 
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
 

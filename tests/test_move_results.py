@@ -14,8 +14,8 @@ from collections_app.models import Collection, ResultFile
 from collections_app.result_sets import address, move
 from collections_app.result_sets.removal import delete_run
 from tests.conftest import ObjectStore
-from tests.object_store import SECRET_KEY
-from tests.results import make_ready_run, records, store_bytes, stored_keys
+from tests.support.object_store import SECRET_KEY
+from tests.support.results import make_ready_run, records, store_bytes, stored_keys
 
 
 @pytest.fixture(autouse=True)

@@ -21,9 +21,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from tests import databases, tools
-from tests.object_store import BUCKET, ObjectStore, client_of
-from tests.server import GUNICORN, ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.support import databases, tools
+from tests.support.object_store import BUCKET, ObjectStore, client_of
+from tests.support.server import GUNICORN, ROOT, environment, free_port, manage, wait_until_it_answers
 from tests.test_delivery_over_http import MAKE_KEY, eventually
 
 pytestmark = pytest.mark.scaled_out

@@ -15,8 +15,8 @@ from pytest_django import Settings
 
 from collections_app.models import Collection, FileKind, Run, State, Team, User
 from tests.conftest import PASSWORD, signed_in
-from tests.previews import at_once  # noqa: F401
-from tests.tools import examples
+from tests.support.previews import at_once  # noqa: F401
+from tests.support.tools import examples
 
 SECRET = b"nobody else may read this"
 OURS = b"ours"

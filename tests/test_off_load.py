@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Collection, FileKind, ResultFile
-from tests.results import make_ready_run, stored_bytes
+from tests.support.results import make_ready_run, stored_bytes
 from tests.test_settings import SETTINGS, runpy
 
 

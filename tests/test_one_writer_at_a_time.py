@@ -18,10 +18,10 @@ from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.meanwhile import ask_meanwhile
-from tests.mirrors import Gone, files_of
-from tests.results import make_processing_run, records, stored_records
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.mirrors import Gone, files_of
+from tests.support.results import make_processing_run, records, stored_records
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

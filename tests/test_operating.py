@@ -18,10 +18,10 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import databases, tools
-from tests.server import SERVE, environment, follow_handbook, free_port, manage, wait_until_it_answers
-from tests.tools import children, eventually
-from tests.upstream import KEY
+from tests.support import databases, tools
+from tests.support.server import SERVE, environment, follow_handbook, free_port, manage, wait_until_it_answers
+from tests.support.tools import children, eventually
+from tests.support.upstream import KEY
 
 MEBIBYTE = 2**20
 SIZE = 64 * MEBIBYTE
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="look
 PREPARE = f"""
 from django.utils import timezone
 from collections_app.models import Collection, Run
-from tests.upstream import make_account
+from tests.support.upstream import make_account
 run = Run.objects.get(collection=101, number=88)
 run.files.create(
     kind="page", position=1000, name="large.json", key="large.json", size={SIZE}, modified=timezone.now()

@@ -21,7 +21,7 @@ from collections_app import database, outbox
 from collections_app.accounts import compose_mail, queue_password_link
 from collections_app.management.worker import Mailer, Worker
 from collections_app.models import OutgoingMail, User
-from tests.server import free_port
+from tests.support.server import free_port
 
 SITE = "https://results.example.com"
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from django.test import Client
 
 from collections_app.models import Collection, ResultFile
-from tests.results import make_ready_run, records, stored_bytes
+from tests.support.results import make_ready_run, records, stored_bytes
 
 PACKED = {"Accept-Encoding": "gzip, deflate, br"}
 PAGE = "/collections/101/download"

@@ -14,12 +14,12 @@ from collections_app.preview import background
 from collections_app.result_sets.mirror import mirror_run
 from collections_app.sources import ResultNotFound
 from collections_app.sources import http as transport
-from tests.faults import Fault, FaultProxy, FileServer, random_bytes
-from tests.mirrors import files_of
-from tests.previews import at_once  # noqa: F401
-from tests.results import records
+from tests.support.faults import Fault, FaultProxy, FileServer, random_bytes
+from tests.support.mirrors import files_of
+from tests.support.previews import at_once  # noqa: F401
+from tests.support.results import records
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 from tests.test_view_run import HTMX, address, numbers, page, words
-from tests.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import tools
-from tests.server import ROOT
+from tests.support import tools
+from tests.support.server import ROOT
 
 APP = ROOT / "collections_app"
 
@@ -253,7 +253,7 @@ class TestPrograms:
             if path != Path(tools.__file__)
             for found in other_ways.finditer(path.read_text())
         ]
-        assert not wrong, "Use tests/tools.py, which skips a test if the program is not installed."
+        assert not wrong, "Use tests/support/tools.py, which skips a test if the program is not installed."
 
 
 def project_files() -> list[Path]:

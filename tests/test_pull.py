@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from collections_app.client import pull
-from tests import tools
-from tests.faults import Fault, FaultProxy, random_bytes
-from tests.results_api import COLLECTION, KEY, Asked, ListedRun, ResultsApi, envelope, etag_of
-from tests.server import ROOT, DemoServer
+from tests.support import tools
+from tests.support.faults import Fault, FaultProxy, random_bytes
+from tests.support.results_api import COLLECTION, KEY, Asked, ListedRun, ResultsApi, envelope, etag_of
+from tests.support.server import ROOT, DemoServer
 
 PAGE = "AU Laptops_88_Results_Page_{}.json"
 ZIP = "AU Laptops_88_Results_All_Pages.zip"

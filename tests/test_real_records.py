@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from collections_app.models import Collection
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
 

@@ -15,8 +15,8 @@ from collections_app.formats.recognition import (
     RecordList,
     Zip,
 )
-from tests.faults import page_bytes
-from tests.mirrors import zip_of
+from tests.support.faults import page_bytes
+from tests.support.mirrors import zip_of
 
 PAGE = b'[{"asin": "B1"}, {"asin": "B2", "price": null}]'
 ENVELOPE = b'{"code": 500, "data": "Try again", "status": 0}'

@@ -11,7 +11,7 @@ from collections_app.result_sets.lease import RunIsBeingWritten
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.results import (
+from tests.support.results import (
     make_failed_run,
     make_processing_run,
     make_ready_run,

@@ -12,7 +12,7 @@ from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.result_sets import folder, repair
 from collections_app.result_sets.repair import INTERRUPTED, repair_runs
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.results import (
+from tests.support.results import (
     abandon,
     make_failed_run,
     make_processing_run,

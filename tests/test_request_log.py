@@ -25,8 +25,8 @@ from collections_app.serving import serving
 from collections_app.sources import SourceTimeout
 from dashboard.gunicorn_worker import Logger
 from tests.conftest import PASSWORD
-from tests.results import make_ready_run, records
-from tests.server import ROOT
+from tests.support.results import make_ready_run, records
+from tests.support.server import ROOT
 from tests.test_streams import close
 
 Lines = Callable[[], list[dict[str, Any]]]

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from collections_app.result_sets import s3
 from collections_app.result_sets.storage import WritableFile, results
-from tests.faults import random_bytes
-from tests.results import store_bytes, stored_keys
+from tests.support.faults import random_bytes
+from tests.support.results import store_bytes, stored_keys
 
 KEY = "101/1/0123456789abcdef-page-0001.json"
 MEBIBYTE = 2**20

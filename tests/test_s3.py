@@ -19,9 +19,9 @@ from collections_app.result_sets.storage import results
 from collections_app.result_sets.writer import ResultSetWriter
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, deliverable
 from tests.conftest import ObjectStore
-from tests.faults import random_bytes
-from tests.object_store import BUCKET, SECRET_KEY
-from tests.results import (
+from tests.support.faults import random_bytes
+from tests.support.object_store import BUCKET, SECRET_KEY
+from tests.support.results import (
     abandon,
     make_ready_run,
     records,
@@ -30,7 +30,7 @@ from tests.results import (
     stored_keys,
     stored_records,
 )
-from tests.server import free_port
+from tests.support.server import free_port
 
 KEY = "101/1/0123456789abcdef-page-0001.json"
 CONTENT = random_bytes(400_000)

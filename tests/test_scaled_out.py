@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests import scaled_out
-from tests.scaled_out import Part, ScaledOut, eventually
-from tests.server import follow_handbook
+from tests.support import scaled_out
+from tests.support.scaled_out import Part, ScaledOut, eventually
+from tests.support.server import follow_handbook
 
 pytestmark = [
     pytest.mark.scaled_out,
@@ -115,7 +115,7 @@ class Site:
     def importer(self) -> Part:
         """Return what imports the pages again and again. It isn't started."""
         env = self.out.environment("worker", self.out.folder / "data-of-commands")
-        command = [sys.executable, "-m", "tests.importing", str(COLLECTION), "1"]
+        command = [sys.executable, "-m", "tests.support.importing", str(COLLECTION), "1"]
         command += [str(path) for path in self.pages.values()]
         return Part("importer", command, env, self.out.folder / "importer.log", lambda: True)
 

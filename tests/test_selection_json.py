@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collections_app.models import Collection, ResultFile, Team
-from tests.results import make_ready_run, make_run_of_pages, records, stored_records
-from tests.tools import examples
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.results import make_ready_run, make_run_of_pages, records, stored_records
+from tests.support.tools import examples
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

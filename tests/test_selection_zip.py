@@ -19,9 +19,9 @@ from collections_app.bundles.selection import Selection, Unreadable, files_of, p
 from collections_app.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
-from tests import tools
 from tests.conftest import Get, content
-from tests.results import (
+from tests.support import tools
+from tests.support.results import (
     make_failed_run,
     make_many_pages,
     make_processing_run,
@@ -30,8 +30,8 @@ from tests.results import (
     records,
     stored_bytes,
 )
-from tests.tools import examples
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.tools import examples
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,9 +21,9 @@ from pytest_django import Settings
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
 from collections_app.observability.processes import has_orphans
-from tests import commands, databases, tools
-from tests.server import SERVE, environment, free_port, manage, wait_until_it_answers
-from tests.tools import children, eventually
+from tests.support import commands, databases, tools
+from tests.support.server import SERVE, environment, free_port, manage, wait_until_it_answers
+from tests.support.tools import children, eventually
 
 
 class Served(BaseException):

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from collections_app import data_folder
 from collections_app.models import User
 from tests.conftest import PASSWORD
-from tests.server import ROOT
+from tests.support.server import ROOT
 from tests.test_encryption import new_key
 
 SETTINGS = str(ROOT / "dashboard" / "settings.py")

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from collections_app.models import Account, Collection, FileKind, ResultFile, Team
 from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, rows, source_of
-from tests.upstream import (
+from tests.support.upstream import (
     NOON,
     ListedRuns,
     ask_in_the_same_thread,

@@ -21,8 +21,8 @@ from django.core.files.storage import storages
 from collections_app.serving import ClientDisconnected, serving
 from collections_app.sources import cache
 from collections_app.sources.cache import NotMade, cached
-from tests import tools
-from tests.server import environment
+from tests.support import tools
+from tests.support.server import environment
 
 
 @pytest.fixture

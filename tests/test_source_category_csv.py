@@ -28,8 +28,8 @@ from collections_app.sources import (
 from collections_app.sources import http as transport
 from collections_app.sources.cache import NotMade
 from collections_app.sources.converted import CategoryCsvBody
-from tests.faults import Fault, FaultProxy, FileServer
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.faults import Fault, FaultProxy, FileServer
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 LIST = "category_asins.json"
 RECORDS: list[dict[str, Any]] = [

@@ -20,9 +20,9 @@ from collections_app.result_sets import address
 from collections_app.result_sets.storage import results
 from collections_app.sources import LISTING_DEADLINE, Freshness, ResultNotFound, deliverable, source_of
 from tests.conftest import ObjectStore
-from tests.faults import FileServer, page_bytes
-from tests.results import make_ready_run, store_bytes
-from tests.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
+from tests.support.faults import FileServer, page_bytes
+from tests.support.results import make_ready_run, store_bytes
+from tests.support.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
 
 NAME = "Größe 列😀 50%.json"
 CONTENT = page_bytes(100_001)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from collections_app.models import Collection
 from collections_app.sources import part
 from collections_app.sources.part import Part
-from tests.upstream import NOON, ListedRuns, remote_run
+from tests.support.upstream import NOON, ListedRuns, remote_run
 
 COLLECTION = Collection(pk=101)
 ORDERS = ["descending", "ascending", "mixed", "another each time"]

@@ -30,7 +30,7 @@ from collections_app.sources import SourceTimeout, SourceUnavailable, part, rows
 from collections_app.sources.rows import LIMIT, PAGE, bring_up_to_date, reach_back
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
-from tests.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
+from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 DOWN = SourceUnavailable("MultiCartAPI does not answer.")
 

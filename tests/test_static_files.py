@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from dashboard.static_files import DigestedStaticFiles
-from tests.tools import cpu_seconds
+from tests.support.tools import cpu_seconds
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from collections_app.delivery.streams import Reader, Streams, TooManyStreams, mo
 from collections_app.models import ApiKey, Collection, ResultFile, User
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.sources.local import StoredBody
-from tests.results import make_ready_run, records
+from tests.support.results import make_ready_run, records
 
 BY_PERSON = "/collections/101/runs/1/files/"
 BY_SCRIPT = "/api/v1/results/101/1/"

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from collections_app.models import Team
-from tests.threads import left_open, still_running
+from tests.support.threads import left_open, still_running
 
 
 def test_a_running_thread_is_named() -> None:

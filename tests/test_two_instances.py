@@ -17,10 +17,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from tests import databases, tools
-from tests.faults import Fault, FaultProxy
-from tests.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
-from tests.tools import eventually
+from tests.support import databases, tools
+from tests.support.faults import Fault, FaultProxy
+from tests.support.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
+from tests.support.tools import eventually
 
 MEBIBYTE = 2**20
 SPARSE = "sparse.json"
@@ -119,7 +119,7 @@ Run.objects.get(collection={LAPTOPS}, number={LAPTOPS_RUN}).files.create(
 CONNECT = f"""
 import json
 from collections_app.models import Account, ApiKey, Kind, Membership, Team
-from tests.upstream import make_account, make_remote_collection
+from tests.support.upstream import make_account, make_remote_collection
 team = Team.objects.get(memberships__user__email={MEMBER!r})
 def collection(account, remote_id, name, kind=Kind.AMAZON):
     return make_remote_collection(account, remote_id=remote_id, name=name, kind=kind).pk

@@ -9,7 +9,13 @@ from django.db import connection, connections
 from collections_app.models import Collection, Run, State
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
-from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_records
+from tests.support.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    records,
+    stored_records,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

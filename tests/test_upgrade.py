@@ -17,8 +17,8 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from tests import tools
-from tests.server import environment, free_port, manage, wait_until_it_answers
+from tests.support import tools
+from tests.support.server import environment, free_port, manage, wait_until_it_answers
 
 FIRST = ("collections_app", "0001_initial")
 PASSWORD = "correct horse battery staple"

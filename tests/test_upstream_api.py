@@ -18,7 +18,7 @@ from collections_app.models import Account, Collection, FileKind, Kind, Team
 from collections_app.sources import http, upstream
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, UnreadableRun, list_runs, try_key
-from tests.upstream import KEY
+from tests.support.upstream import KEY
 
 BASE = "https://multicartapi.com/api/v1"
 LIST = f"{BASE}/schedules/collections/results/download/"

@@ -21,8 +21,8 @@ from collections_app.sources.base import (
 )
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, size_of
-from tests.faults import FileServer, page_bytes
-from tests.upstream import KEY, make_account, make_remote_collection, make_remote_run
+from tests.support.faults import FileServer, page_bytes
+from tests.support.upstream import KEY, make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
 URL = f"https://multicartapi.com/api/v1/results/7001/88/{quote(NAME)}"

@@ -22,11 +22,11 @@ from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff
 from collections_app.sources.upstream import UpstreamBody, list_runs, size_of, try_key
-from tests import databases, tools
-from tests.faults import Fault, FaultProxy, FileServer, page_bytes, random_bytes
-from tests.server import SERVE, environment, free_port, manage, wait_until_it_answers
-from tests.tools import in_ci
-from tests.upstream import KEY, make_account, make_remote_collection, make_remote_run
+from tests.support import databases, tools
+from tests.support.faults import Fault, FaultProxy, FileServer, page_bytes, random_bytes
+from tests.support.server import SERVE, environment, free_port, manage, wait_until_it_answers
+from tests.support.tools import in_ci
+from tests.support.upstream import KEY, make_account, make_remote_collection, make_remote_run
 
 NAME = "AU Laptops_88_Results_Page_1.json"
 CONTENT = page_bytes(200_000)
@@ -239,7 +239,7 @@ class Site:
 
 CONNECT = f"""
 from collections_app.models import ApiKey, Collection, Membership
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 team = Collection.objects.get(pk=101).team
 collection = make_remote_collection(make_account(team, base_url=BASE_URL), name="Behind a proxy")
 run = make_remote_run(collection, size={SIZE})

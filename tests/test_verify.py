@@ -19,10 +19,10 @@ from collections_app.proof import background
 from collections_app.proof.verify import BeingVerified, Verifier
 from collections_app.result_sets.mirror import mirror_run
 from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
-from tests.faults import FileServer
-from tests.html import text_of
-from tests.mirrors import Files, Gone, files_of, zip_of
-from tests.results import (
+from tests.support.faults import FileServer
+from tests.support.html import text_of
+from tests.support.mirrors import Files, Gone, files_of, zip_of
+from tests.support.results import (
     make_failed_run,
     make_ready_run,
     records,
@@ -30,7 +30,7 @@ from tests.results import (
     stored_bytes,
     stored_keys,
 )
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from collections_app.models import OutgoingMail, User
 from tests.conftest import PASSWORD
-from tests.html import links
+from tests.support.html import links
 
 LOGIN = "/accounts/login/"
 RESET = "/accounts/password/reset/"

@@ -10,8 +10,8 @@ from django.test import Client
 
 from collections_app.models import ApiKey, Collection, Run, Team, User
 from tests.conftest import PASSWORD
-from tests.meanwhile import ask_meanwhile
-from tests.results import make_ready_run
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.results import make_ready_run
 
 TABLES = ["apikey", "collection", "membership", "resultfile", "run", "team", "user"]
 

@@ -5,9 +5,9 @@ from django.test import Client
 
 from collections_app.models import Collection, ResultFile, Team
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, account
-from tests.html import text_of
-from tests.results import make_processing_run, make_ready_run
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.html import text_of
+from tests.support.results import make_processing_run, make_ready_run
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 
 class Asked:

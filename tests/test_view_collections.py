@@ -5,9 +5,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Kind, Team, User
-from tests.html import columns, links, rows
-from tests.meanwhile import ask_meanwhile
-from tests.results import make_failed_run, make_processing_run, make_ready_run
+from tests.support.html import columns, links, rows
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 
 HTMX = {"HX-Request": "true"}
 

@@ -7,8 +7,8 @@ from django.test import Client
 
 from collections_app.models import Collection, Team
 from collections_app.views import collections
-from tests.html import links, rows
-from tests.results import make_failed_run, make_processing_run, make_ready_run
+from tests.support.html import links, rows
+from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 
 ADDRESS = "/collections/"
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)

@@ -13,9 +13,15 @@ from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Kind, ResultFile, Run, State, Team
 from collections_app.sources import SourceUnavailable
-from tests.html import columns, links, rows, text_of
-from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
-from tests.upstream import (
+from tests.support.html import columns, links, rows, text_of
+from tests.support.results import (
+    make_failed_run,
+    make_many_pages,
+    make_processing_run,
+    make_ready_run,
+    records,
+)
+from tests.support.upstream import (
     ListedRuns,
     lists,
     make_account,

@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collections_app.models import Collection
-from tests.html import links
+from tests.support.html import links
 
 
 def test_an_unknown_address_is_a_page_of_ours_for_everybody(client: Client, as_bob: Client) -> None:

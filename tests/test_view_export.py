@@ -18,10 +18,16 @@ from collections_app.formats.json_records import Record
 from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, Run, Team
 from collections_app.sources import SourceUnavailable, account
-from tests.html import text_of
-from tests.mirrors import Files, files_of
-from tests.results import make_failed_run, make_processing_run, make_ready_run, make_run_of_pages, records
-from tests.upstream import make_account, make_remote_collection, make_remote_run
+from tests.support.html import text_of
+from tests.support.mirrors import Files, files_of
+from tests.support.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    make_run_of_pages,
+    records,
+)
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from collections_app.models import Collection, Run, State, Team
 from collections_app.views import download
-from tests.html import links, rows, text_of
-from tests.results import make_failed_run, make_processing_run, make_ready_run
-from tests.upstream import lists, make_account, make_remote_collection, remote_run
+from tests.support.html import links, rows, text_of
+from tests.support.results import make_failed_run, make_processing_run, make_ready_run
+from tests.support.upstream import lists, make_account, make_remote_collection, remote_run
 
 ADDRESS = "/collections/101/download"
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Account, Collection, Run, Team
-from tests.html import text_of
-from tests.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
+from tests.support.html import text_of
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
 
 
 @pytest.fixture

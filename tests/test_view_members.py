@@ -11,8 +11,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import ApiKey, Membership, Role, Team, User
 from tests.conftest import PASSWORD
-from tests.html import columns, links, rows
-from tests.meanwhile import ask_meanwhile
+from tests.support.html import columns, links, rows
+from tests.support.meanwhile import ask_meanwhile
 
 NEW = {"email": "Dora@Example.com ", "name": "Dora", "role": "member"}
 NEW_PASSWORD = "a violet umbrella in the rain"

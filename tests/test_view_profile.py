@@ -8,10 +8,16 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
-from tests.html import links, rows
-from tests.meanwhile import ask_meanwhile
-from tests.results import make_failed_run, make_processing_run, make_ready_run, make_run_of_pages, records
-from tests.server import ROOT
+from tests.support.html import links, rows
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.results import (
+    make_failed_run,
+    make_processing_run,
+    make_ready_run,
+    make_run_of_pages,
+    records,
+)
+from tests.support.server import ROOT
 
 
 def calls(answer: Any) -> list[str]:

@@ -8,8 +8,8 @@ from django.test import Client
 
 from collections_app.models import Collection, ResultFile
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
-from tests.html import links
-from tests.results import make_failed_run, make_processing_run, make_ready_run, records, stored_bytes
+from tests.support.html import links
+from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records, stored_bytes
 
 FILES = "/collections/101/runs/1/files/"
 

@@ -22,8 +22,8 @@ from collections_app.preview import background, engine, first, table
 from collections_app.preview.engine import QUESTIONS
 from collections_app.preview.turns import MOST_OF_A_PERSON, asked_by
 from collections_app.result_sets.removal import delete_run
-from tests.previews import at_once  # noqa: F401
-from tests.results import (
+from tests.support.previews import at_once  # noqa: F401
+from tests.support.results import (
     make_failed_run,
     make_processing_run,
     make_ready_run,

@@ -5,8 +5,8 @@ from django.test import Client
 
 from collections_app.models import Collection, ResultFile, Run
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.meanwhile import ask_meanwhile
-from tests.results import make_ready_run, records
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.results import make_ready_run, records
 
 ADDRESS = "/collections/101/runs/1/delete"
 

@@ -6,8 +6,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collections_app.models import Collection, ResultFile
-from tests.html import links, text_of
-from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
+from tests.support.html import links, text_of
+from tests.support.results import (
+    make_failed_run,
+    make_many_pages,
+    make_processing_run,
+    make_ready_run,
+    records,
+)
 
 HTMX = {"HX-Request": "true"}
 ADDRESS = "/collections/101/runs/1/pages"

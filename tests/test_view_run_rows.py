@@ -11,9 +11,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from collections_app.models import Collection, Membership, ResultFile, Role, Run, Team, User
-from tests.html import links, rows, text_of
-from tests.results import make_failed_run, make_many_pages, make_processing_run, make_ready_run, records
-from tests.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
+from tests.support.html import links, rows, text_of
+from tests.support.results import (
+    make_failed_run,
+    make_many_pages,
+    make_processing_run,
+    make_ready_run,
+    records,
+)
+from tests.support.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
 
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
 ADDRESS = "/collections/101/download"

@@ -4,8 +4,8 @@ import pytest
 from django.test import Client
 
 from collections_app.models import Collection, Membership, Role, Team, User
-from tests.html import links, rows
-from tests.results import make_ready_run
+from tests.support.html import links, rows
+from tests.support.results import make_ready_run
 
 
 @pytest.fixture

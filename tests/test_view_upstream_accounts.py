@@ -20,9 +20,9 @@ from collections_app.models import Account, Collection, FileKind, Kind, Membersh
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, upstream
 from collections_app.views.account_forms import base_address
 from tests.conftest import PASSWORD
-from tests.html import columns, links, rows, text_of
-from tests.meanwhile import ask_meanwhile
-from tests.upstream import KEY, make_account, make_remote_collection, remote_run
+from tests.support.html import columns, links, rows, text_of
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.upstream import KEY, make_account, make_remote_collection, remote_run
 
 # Like KEY: whatever is said anywhere, this must never be.
 OTHER_KEY = "canary-another.5d8c31"

@@ -32,12 +32,12 @@ from collections_app.result_sets import address
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources import account as account_source
 from dashboard import background
-from tests import databases, tools
-from tests.faults import EndlessServer
-from tests.mirrors import files_of, pretend
-from tests.results import make_ready_run, records
-from tests.server import ROOT, environment, free_port, gunicorn, manage, wait_until_it_answers
-from tests.upstream import (
+from tests.support import databases, tools
+from tests.support.faults import EndlessServer
+from tests.support.mirrors import files_of, pretend
+from tests.support.results import make_ready_run, records
+from tests.support.server import ROOT, environment, free_port, gunicorn, manage, wait_until_it_answers
+from tests.support.upstream import (
     NOON,
     ListedRuns,
     lists,

@@ -18,8 +18,8 @@ from collections_app.result_sets import lease
 from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
 from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.writer import ResultSetWriter, WrongUse
-from tests import tools
-from tests.results import (
+from tests.support import tools
+from tests.support.results import (
     make_failed_run,
     make_processing_run,
     make_ready_run,

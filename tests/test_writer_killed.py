@@ -32,7 +32,7 @@ from collections_app.result_sets.removal import delete_run
 from collections_app.result_sets.repair import repair_runs
 from collections_app.result_sets.s3 import ResultsS3Storage
 from collections_app.result_sets.writer import ResultSetWriter
-from tests.results import (
+from tests.support.results import (
     abandon,
     make_processing_run,
     make_ready_run,
@@ -41,7 +41,7 @@ from tests.results import (
     stored_keys,
     stored_records,
 )
-from tests.tools import in_ci
+from tests.support.tools import in_ci
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

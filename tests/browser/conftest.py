@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, ViewportSize, expect
 
-from tests import tools
-from tests.browser.shell import Shell, running
-from tests.server import DemoServer
+from tests.support import tools
+from tests.support.server import DemoServer
+from tests.support.shell import Shell, running
 
 # The shell is the same browser without what only a screen needs, and quicker by a quarter.
 CHROMIUM = ("chromium-headless-shell", "chromium")

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.accessibility import check_accessibility
+from tests.support.accessibility import check_accessibility
 
 FINE = '<td>{number}</td><td class="name"><a href="/{number}">Run {number}</a></td>'
 BAD = {

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, visit
+from tests.support.shell import Shell
 
 KEY = "canary-4f1d.0c9be2a7"
 # The longest names there are, without a blank; Olivia's team is the first one.

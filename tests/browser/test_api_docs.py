@@ -4,10 +4,10 @@ import json
 
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
-from tests.browser.accessibility import check_accessibility
 from tests.browser.conftest import NARROW, WIDE
-from tests.server import DemoServer
-from tests.tools import in_ci
+from tests.support.accessibility import check_accessibility
+from tests.support.server import DemoServer
+from tests.support.tools import in_ci
 
 LIST, FILE = "#operations-Results-list_run_results", "#operations-Results-download_result_file"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests import tools
 from tests.browser.conftest import NewPage
 from tests.browser.test_every_page import check
-from tests.server import DemoServer
+from tests.support import tools
+from tests.support.server import DemoServer
 
 PAGE = "AU Laptops_88_Results_Page_1.json"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests import databases
 from tests.browser.conftest import NewPage
-from tests.server import DemoServer
+from tests.support import databases
+from tests.support.server import DemoServer
 
 
 def row_of(page: Page, run: int) -> Locator:

@@ -11,13 +11,13 @@ from django.urls import resolve
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
-from tests import databases
-from tests.browser.accessibility import check_accessibility
 from tests.browser.conftest import NARROW, sign_in
-from tests.browser.shell import Shell
-from tests.server import ROOT, DemoServer
+from tests.support import databases
+from tests.support.accessibility import check_accessibility
+from tests.support.server import ROOT, DemoServer
+from tests.support.shell import Shell
+from tests.support.tools import in_ci
 from tests.test_access_of_every_address import TABLE
-from tests.tools import in_ci
 
 NEW_PASSWORD = "a violet umbrella in the rain"
 

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage, hide
-from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, check_ids
+from tests.support.shell import Shell
 
 ADDRESS = "/collections/101/runs/88/export"
 

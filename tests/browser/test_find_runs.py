@@ -4,9 +4,9 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests import databases
 from tests.browser.conftest import NewPage
-from tests.server import DemoServer
+from tests.support import databases
+from tests.support.server import DemoServer
 
 ADDRESS = "/collections/101/download"
 

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import PATIENCE, NewPage, hide
-from tests.browser.shell import Shell
 from tests.browser.test_every_page import check, check_ids
+from tests.support.shell import Shell
 
 BEGIN = """
 from collections_app.models import *

@@ -4,7 +4,7 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.shell import Shell
+from tests.support.shell import Shell
 
 MAKE = """
 from datetime import timedelta

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_in
-from tests.browser.shell import Shell
+from tests.support.shell import Shell
 
 NAME = "x" * 60
 EMAIL = f"{NAME}@example.com"

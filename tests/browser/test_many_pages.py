@@ -6,11 +6,11 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.shell import Shell
 from tests.browser.test_every_page import check
+from tests.support.shell import Shell
 
 MAKE = """
-from tests.results import make_many_pages
+from tests.support.results import make_many_pages
 from collections_app.models import *
 team = Collection.objects.get(pk=101).team
 made = Collection.objects.create(name={name!r}, team=team)

@@ -4,7 +4,7 @@ import urllib.request
 
 from playwright.sync_api import Page, expect
 
-from tests.server import DemoServer
+from tests.support.server import DemoServer
 
 
 def status_of_list_call(server: DemoServer, key: str) -> int:

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.shell import Shell
 from tests.browser.test_every_page import check
+from tests.support.shell import Shell
 
 RUN = "/collections/101/runs/88/"
 

@@ -2,7 +2,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_in
-from tests.server import DemoServer
+from tests.support.server import DemoServer
 
 
 @pytest.mark.parametrize("javascript", [True, False])

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.shell import Shell
+from tests.support.shell import Shell
 
 FILES = "/collections/101/runs/87/"
 DAMAGE = """

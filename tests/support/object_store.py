@@ -19,7 +19,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
-from tests import tools
+from tests.support import tools
 
 ACCESS_KEY = "tests"
 SECRET_KEY = "the/secret+of=tests"
@@ -72,13 +72,13 @@ def running(shared: Path) -> Iterator[ObjectStore]:
 
 
 def _start(folder: Path) -> None:
-    from tests.server import free_port  # noqa: PLC0415
+    from tests.support.server import free_port  # noqa: PLC0415
 
     ports = {name: free_port() for name in _PORTS}
     (folder / "running.json").write_text(json.dumps(ports))
     with (folder / "log").open("ab") as log:
         tools.run(
-            *(sys.executable, "-m", "tests.object_store", folder),
+            *(sys.executable, "-m", "tests.support.object_store", folder),
             stdin=tools.DEVNULL,
             stdout=log,
             stderr=tools.STDOUT,

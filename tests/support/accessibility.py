@@ -3,7 +3,7 @@
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Page
 
-from tests.server import AXE
+from tests.support.server import AXE
 
 # Rows are told apart by their elements' attributes, but for those that say which row, file or time it is.
 CHECK = r"""async (within) => {

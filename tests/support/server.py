@@ -18,8 +18,8 @@ from urllib.error import URLError
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-from tests import commands, databases, tools
-from tests.tools import ROOT, output_of
+from tests.support import commands, databases, tools
+from tests.support.tools import ROOT, output_of
 
 SERVE = [sys.executable, "manage.py", "serve"]
 # Beside the static files, by a name that lets browsers keep what they made of it: it is half a megabyte.
@@ -69,7 +69,7 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
     knobs |= {"RESULTS_STORAGE_URL", "DELIVERY", "HSTS"}
     knobs |= {"PYTHONDONTWRITEBYTECODE"}  # each process would compile the whole site
     inherited = {name: value for name, value in os.environ.items() if name not in knobs}
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "DATA_DIR": str(data_dir)}
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.support.server_settings", "DATA_DIR": str(data_dir)}
     settings["DATABASE_URL"] = more.get("DATABASE_URL") or databases.address_of(data_dir)
     return inherited | settings | more
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from tests import tools
+from tests.support import tools
 
 # The address of the server's own database, for the processes that the first one starts.
 _SERVER = "TEST_POSTGRESQL_SERVER"

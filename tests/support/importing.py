@@ -1,6 +1,6 @@
 """Imports the same pages again and again, a line for each: what the tests of the scaled-out site kill.
 
-python -m tests.importing COLLECTION PAUSE FILE...
+python -m tests.support.importing COLLECTION PAUSE FILE...
 """
 
 import io

@@ -16,8 +16,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from tests import tools
-from tests.tools import Done
+from tests.support import tools
+from tests.support.tools import Done
 
 _TIMEOUT = 120  # seconds
 # What takes the most time of a start, and doesn't ask for settings when it is imported.
@@ -74,7 +74,7 @@ def _status(arguments: list[str], env: dict[str, str], output: str, errors: str)
 def _parent() -> tools.Process:
     """Return the process that is forked, started when it is first asked for."""
     parent = tools.start(
-        *(sys.executable, "-m", "tests.commands"), stdin=tools.PIPE, stdout=tools.PIPE, text=True
+        *(sys.executable, "-m", "tests.support.commands"), stdin=tools.PIPE, stdout=tools.PIPE, text=True
     )
     atexit.register(parent.communicate)  # it ends with its input
     return parent

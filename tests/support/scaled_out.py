@@ -21,10 +21,10 @@ import psycopg
 import pytest
 import requests
 
-from tests import commands, compose, databases, tools
-from tests.object_store import program
-from tests.server import ROOT, environment, free_port
-from tests.tools import output_of
+from tests.support import commands, compose, databases, tools
+from tests.support.object_store import program
+from tests.support.server import ROOT, environment, free_port
+from tests.support.tools import output_of
 
 _WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
 _WEED_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")

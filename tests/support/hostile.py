@@ -16,7 +16,7 @@ from django.test import Client
 from collections_app.models import Collection, Run
 from collections_app.preview import background
 from tests.conftest import signed_in
-from tests.results import make_run_of_pages
+from tests.support.results import make_run_of_pages
 
 SIZE = 1_000_000
 MEMORY = 4 * 1024**3

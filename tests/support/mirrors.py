@@ -13,7 +13,7 @@ from collections_app.management import worker
 from collections_app.management.commands import mirror
 from collections_app.models import FileKind, ResultFile, Run
 from collections_app.sources import ResultNotFound
-from tests.results import records
+from tests.support.results import records
 
 
 class Gone(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.faults import QuietHandler, running
+from tests.support.faults import QuietHandler, running
 
 KEY = "canary-key-0123456789abcdef"
 COLLECTION = 101

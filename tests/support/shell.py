@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import tools
-from tests.server import environment
+from tests.support import tools
+from tests.support.server import environment
 
 Shell = Callable[[str], str]
 

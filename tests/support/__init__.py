@@ -1,0 +1,1 @@
+"""Helpers of the tests: real programs, example data and readers of pages."""
