@@ -12,7 +12,7 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError
 
-    from collections_app import database
+    from collections_app.system import database
 
     try:
         execute_from_command_line(sys.argv)

@@ -61,7 +61,7 @@ def measure(options: Options) -> Iterator[Row]:
 
 def prepare(folder: Path, options: Options) -> list[Path]:
     """Let Django know of nothing but a results storage in the folder, and make the pages there."""
-    storage = "collections_app.result_sets.storage.DurableFileSystemStorage"
+    storage = "collections_app.files.storage.base.DurableFileSystemStorage"
     settings.configure(
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "collections_app"],
         AUTH_USER_MODEL="collections_app.User",
@@ -100,8 +100,8 @@ def pack(pages: list[Path]) -> tuple[list[Any], float]:
     Those are what is left to do after the last page.
     """
     from collections_app.models import ResultFile  # noqa: PLC0415  # once Django is there
-    from collections_app.result_sets.archive import Archive  # noqa: PLC0415
-    from collections_app.result_sets.new_file import NewFile  # noqa: PLC0415
+    from collections_app.runs.archive import Archive  # noqa: PLC0415
+    from collections_app.runs.new_file import NewFile  # noqa: PLC0415
 
     packed = Archive(NewFile("run.zip", lambda: None), MADE_AT)
     rows = [ResultFile(name=page.name, key=page.name, size=page.stat().st_size) for page in pages]

@@ -37,8 +37,8 @@ def measure(options: Options) -> Iterator[Row]:
 
 def joined(folder: Path, rows: list[Any]) -> Made:
     """Put it together; what is left is what comes after its first bytes."""
-    from collections_app.bundles.pieces import Part  # noqa: PLC0415
-    from collections_app.bundles.zips import Member, zip_of  # noqa: PLC0415
+    from collections_app.files.bundles.pieces import Part  # noqa: PLC0415
+    from collections_app.files.bundles.zips import Member, zip_of  # noqa: PLC0415
     from collections_app.sources.local import StoredBody  # noqa: PLC0415
 
     began = time.perf_counter()

@@ -51,7 +51,7 @@ def make_run(folder: Path, name: str, mebibytes: int) -> tuple[list[Any], Path]:
     from django.utils import timezone  # noqa: PLC0415
 
     from collections_app.models import Collection, FileKind, Run, State, Team  # noqa: PLC0415
-    from collections_app.preview.records import files_of_records  # noqa: PLC0415
+    from collections_app.records.preview.records import files_of_records  # noqa: PLC0415
 
     path = folder / "results" / name
     write_page(path, Shop().records(), mebibytes * MEBIBYTE)
@@ -66,9 +66,9 @@ def make_run(folder: Path, name: str, mebibytes: int) -> tuple[list[Any], Path]:
 
 def compare(folder: Path, mebibytes: int, options: Options) -> Iterator[Row]:
     """Let both answer each question."""
-    from collections_app.preview.first import first_records  # noqa: PLC0415
-    from collections_app.preview.questions import Question, answer  # noqa: PLC0415
-    from collections_app.preview.table import table_of  # noqa: PLC0415
+    from collections_app.records.preview.first import first_records  # noqa: PLC0415
+    from collections_app.records.preview.questions import Question, answer  # noqa: PLC0415
+    from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     files, path = make_run(folder, "page.json", mebibytes)
     table = table_of(files, seconds=600)
@@ -114,9 +114,9 @@ def ask_duckdb(statement: str) -> None:
 
 def large(folder: Path, mebibytes: int) -> Iterator[Row]:
     """Say how long the first records of a large run take, and what its table does."""
-    from collections_app.preview.first import first_records  # noqa: PLC0415
-    from collections_app.preview.questions import Question, answer  # noqa: PLC0415
-    from collections_app.preview.table import table_of  # noqa: PLC0415
+    from collections_app.records.preview.first import first_records  # noqa: PLC0415
+    from collections_app.records.preview.questions import Question, answer  # noqa: PLC0415
+    from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     what = f"preview of {mebibytes} MiB"
     files, _ = make_run(folder, "large.json", mebibytes)

@@ -5,9 +5,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from collections_app.access import api_key, collection_of, public
 from collections_app.api.auth import caller
 from collections_app.models import ResultFile
+from collections_app.people.access import api_key, collection_of, public
 from dashboard.urls import urlpatterns as site
 
 

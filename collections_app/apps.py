@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
-from collections_app import database, disk
+from collections_app.system import database, disk
 
 
 class CollectionsConfig(AppConfig):

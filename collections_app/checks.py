@@ -13,10 +13,10 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Caution
 from django.db import connections
 
-from collections_app.encryption import SecretUnreadable, decrypt
+from collections_app.files.storage.base import results, storage_reason
 from collections_app.models import Account
-from collections_app.result_sets.storage import results, storage_reason
 from collections_app.sources.local import try_out
+from collections_app.system.encryption import SecretUnreadable, decrypt
 
 
 def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:

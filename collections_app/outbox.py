@@ -15,8 +15,8 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from collections_app import database, encryption
 from collections_app.models import OutgoingMail
+from collections_app.system import database, encryption
 
 logger = logging.getLogger(__name__)
 

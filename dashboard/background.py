@@ -19,10 +19,11 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from collections_app import database, disk, outbox
-from collections_app.exports import room
+from collections_app import outbox
 from collections_app.models import Account, Export
-from collections_app.result_sets.repair import fail_interrupted_runs
+from collections_app.records.exports import retention
+from collections_app.runs.repair import fail_interrupted_runs
+from collections_app.system import database, disk
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def _go_on() -> None:
             elif time.monotonic() - repaired_at > REPAIR_EVERY_SECONDS:
                 repaired_at = time.monotonic()
                 fail_interrupted_runs()
-                room.tidy()
+                retention.tidy()
         except (DatabaseError, OSError) as error:
             logger.warning("background problem=%s", database.reason(error))
         finally:

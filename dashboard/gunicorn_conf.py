@@ -15,7 +15,7 @@ from gunicorn.http import message
 from gunicorn.sock import TCPSocket
 from gunicorn.workers.base import Worker
 
-from collections_app.observability import processes
+from collections_app.system.observability import processes
 from dashboard.gunicorn_worker import STOPS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -107,7 +107,7 @@ def post_worker_init(worker: Worker) -> None:
     if connection.vendor == "sqlite":
         _keep_open(worker)
     # When this file is read, Django isn't set up yet.
-    from collections_app.observability import metrics  # noqa: PLC0415
+    from collections_app.system.observability import metrics  # noqa: PLC0415
     from dashboard import background  # noqa: PLC0415
 
     metrics.open_files()

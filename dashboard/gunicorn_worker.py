@@ -22,7 +22,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
-from collections_app.serving import serving
+from collections_app.system.serving import serving
 
 # How long a request may take to arrive, head and body. Ours are small: no file is ever sent to us.
 REQUEST_SECONDS = 15

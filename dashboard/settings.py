@@ -14,9 +14,9 @@ from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from collections_app import data_folder, database
-from collections_app.observability import logs
-from collections_app.result_sets import address
+from collections_app.files.storage import address
+from collections_app.system import data_folder, database
+from collections_app.system.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -152,7 +152,7 @@ if METRICS_TOKEN and not re.fullmatch(r"[!-~]{16,}", METRICS_TOKEN):
     )
 
 MIDDLEWARE = [
-    "collections_app.observability.requests.observe",
+    "collections_app.system.observability.requests.observe",
     "collections_app.views.headers.add_headers",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.static_files.StaticFiles",
@@ -169,7 +169,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "collections_app.views.errors.MethodNotAllowedPage",
-    "collections_app.access.DefaultDeny",
+    "collections_app.people.access.DefaultDeny",
 ]
 
 ROOT_URLCONF = "dashboard.urls"
@@ -186,7 +186,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "collections_app.access.context",
+                "collections_app.people.access.context",
             ],
         },
     }
@@ -195,7 +195,7 @@ TEMPLATES = [
 # Such as postgres://user:password@db.example.com:5432/results. Empty: an SQLite file in the data folder.
 DATABASE_URL = env.str("DATABASE_URL", default="")
 _SQLITE = {
-    "ENGINE": "collections_app.sqlite",
+    "ENGINE": "collections_app.system.sqlite",
     "NAME": DATA_DIR / "db.sqlite3",
     "OPTIONS": {
         # Writers queue for the lock instead of failing half-way with "database is locked".
@@ -211,7 +211,7 @@ _SQLITE = {
 DATABASES = {"default": database.postgresql(DATABASE_URL) if DATABASE_URL else _SQLITE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-SESSION_ENGINE = "collections_app.sessions"
+SESSION_ENGINE = "collections_app.people.sessions"
 
 # The first two are database tables, so all processes share them.
 CACHES = {
@@ -251,7 +251,7 @@ STORAGES = {
     "results": _results.entry,
     # What can be made again at any time; never more than collections_app/sources/cache.py says.
     "converted": {
-        "BACKEND": "collections_app.result_sets.storage.DurableFileSystemStorage",
+        "BACKEND": "collections_app.files.storage.base.DurableFileSystemStorage",
         "OPTIONS": {"location": DATA_DIR / "converted"},
     },
 }
@@ -279,12 +279,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-ACCOUNT_ADAPTER = "collections_app.accounts.AccountAdapter"
+ACCOUNT_ADAPTER = "collections_app.people.passwords.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_FORMS = {"reset_password": "collections_app.views.password_reset.PasswordResetForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.accounts.PasswordLinkTokens"  # noqa: S105
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.people.passwords.PasswordLinkTokens"  # noqa: S105
 # views/sign_in.py applies these limits to POST only; allauth would count HEAD and OPTIONS as well.
 # collections_app/attempts.py counts failed sign-ins.
 ACCOUNT_RATE_LIMITS = {

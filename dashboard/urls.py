@@ -4,7 +4,7 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from collections_app.access import public
+from collections_app.people.access import public
 from collections_app.views import sign_in
 from collections_app.views.password_reset import password_reset
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from collections_app import database
+from collections_app.system import database
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 

@@ -28,9 +28,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
-from collections_app.exports import ask as asking
+from collections_app.files.storage import address
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
-from collections_app.result_sets import address
+from collections_app.records.exports import ask as asking
 from tests.support import databases, tools
 from tests.support.object_store import ObjectStore, program, running
 

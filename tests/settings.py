@@ -30,7 +30,7 @@ os.environ["DATA_DIR"] = _folder
 # Playwright keeps an event loop running in the tests' own thread, which Django takes for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
-from collections_app import database  # noqa: E402
+from collections_app.system import database  # noqa: E402
 from dashboard.settings import *  # noqa: E402, F403
 from dashboard.settings import DATABASES, LOGGING, STORAGES  # noqa: E402
 from tests.support import databases  # noqa: E402
@@ -49,4 +49,4 @@ else:
     # Processes are killed here, but the power stays on: what was written is not lost without a sync.
     DATABASES["default"]["OPTIONS"] |= {"init_command": "PRAGMA synchronous = OFF"}
 # A line for each request of every test would bury what a test has to say.
-LOGGING["loggers"]["collections_app.observability.requests"]["level"] = "CRITICAL"
+LOGGING["loggers"]["collections_app.system.observability.requests"]["level"] = "CRITICAL"

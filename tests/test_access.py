@@ -6,9 +6,9 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import Client, RequestFactory
 
-from collections_app import access
-from collections_app.access import Action
 from collections_app.models import Collection, Membership, Role, Team, User
+from collections_app.people import access
+from collections_app.people.access import Action
 
 
 def membership(user: User) -> Membership:

@@ -16,8 +16,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, path
 from django.utils import timezone
 from pytest_django import Settings
 
+from collections_app.files.verification import background
 from collections_app.models import Account, ApiKey, Collection, FileKind, ResultFile, Run, State, User
-from collections_app.proof import background
 from dashboard.urls import urlpatterns as site
 from tests.conftest import signed_in
 

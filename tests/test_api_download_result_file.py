@@ -11,10 +11,10 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.access import NOT_YOURS
 from collections_app.api import files
 from collections_app.api.documentation import Failure
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
+from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceTimeout, SourceUnavailable
 from tests.conftest import content
 from tests.support.results import (

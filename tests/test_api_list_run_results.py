@@ -17,10 +17,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from collections_app.access import NOT_YOURS
 from collections_app.api import runs
 from collections_app.api.documentation import Failure, Runs
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
+from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.rows import LIMIT
 from collections_app.sources.upstream import Listing

@@ -12,10 +12,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.api.documentation import Failure, NotYet
-from collections_app.exports import ask as asking
-from collections_app.exports.make import make_next
-from collections_app.formats.records_file import Format
 from collections_app.models import Collection, Export, Run
+from collections_app.records.exports import ask as asking
+from collections_app.records.exports.make import make_next
+from collections_app.records.formats.records_file import Format
 from tests.conftest import content
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 

@@ -10,12 +10,12 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collections_app.formats.json_records import InvalidRecords
 from collections_app.models import Collection, FileKind, ResultFile, Run
-from collections_app.result_sets import archive, writer
-from collections_app.result_sets.archive import Archive
-from collections_app.result_sets.new_file import NewFile
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.records.formats.json_records import InvalidRecords
+from collections_app.runs import archive, writer
+from collections_app.runs.archive import Archive
+from collections_app.runs.new_file import NewFile
+from collections_app.runs.writer import ResultSetWriter
 from tests.support import tools
 from tests.support.results import make_processing_run, make_ready_run, records, stored_bytes
 

@@ -32,7 +32,7 @@ from collections_app.models import Account, Collection, ResultFile, Run, User
 from collections_app.sources import account as account_source
 from collections_app.sources import http as transport
 from collections_app.sources import upstream
-from collections_app.views import accounts as accounts_view
+from collections_app.views.team import accounts as accounts_view
 from tests.conftest import PASSWORD
 from tests.support import databases, tools
 from tests.support.mirrors import zip_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collections_app.formats.category_csv import COLUMNS, write_category_csv
+from collections_app.records.formats.category_csv import COLUMNS, write_category_csv
 
 WHOLE = {
     "asin": "B0C1",

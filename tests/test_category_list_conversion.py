@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collections_app.formats import json_records
-from collections_app.formats.category_csv import COLUMNS, convert_category_list, write_category_csv
-from collections_app.formats.json_records import InvalidRecords, read_batches, read_records
+from collections_app.records.formats import json_records
+from collections_app.records.formats.category_csv import COLUMNS, convert_category_list, write_category_csv
+from collections_app.records.formats.json_records import InvalidRecords, read_batches, read_records
 
 USUAL = {
     "asin": "B0C1",

@@ -13,8 +13,8 @@ from django.core.management.base import SystemCheckError
 from django.db import connection
 from pytest_django import Settings
 
+from collections_app.files.storage import address
 from collections_app.models import Account, Team
-from collections_app.result_sets import address
 from tests.conftest import ObjectStore
 from tests.support.object_store import READER
 from tests.support.results import stored_keys

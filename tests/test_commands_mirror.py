@@ -13,10 +13,10 @@ from django.db import OperationalError
 from django.utils import timezone
 from tqdm import tqdm
 
-from collections_app.formats.recognition import BEGINNING
 from collections_app.management.commands import mirror as command
 from collections_app.models import Collection, FileKind, Run, Team
-from collections_app.result_sets.new_file import NewFile
+from collections_app.records.formats.recognition import BEGINNING
+from collections_app.runs.new_file import NewFile
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.http import TOO_LARGE
 from tests.support.faults import page_bytes

@@ -11,10 +11,11 @@ from django.db import OperationalError, connections
 from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app import encryption, outbox
-from collections_app.accounts import compose_mail, queue_password_link
+from collections_app import outbox
 from collections_app.management.commands import rotate_encryption_keys as command
 from collections_app.models import Account, OutgoingMail, Team, User
+from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.system import encryption
 from tests.support import commands, databases
 from tests.support.meanwhile import ask_meanwhile
 from tests.support.server import environment, manage

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from collections_app import data_folder
+from collections_app.system import data_folder
 
 
 def mode(path: Path) -> int:

@@ -18,11 +18,11 @@ import time_machine
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, ProgrammingError, connection
 
-from collections_app import database
 from collections_app.models import Collection, Run
-from collections_app.result_sets import lease
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs import lease
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
+from collections_app.system import database
 from tests.support import commands, databases, tools
 from tests.support.results import records, stored_records
 from tests.support.server import SERVE, DemoServer, environment, free_port, wait_until_it_answers

@@ -12,9 +12,8 @@ from django.db import IntegrityError, connection
 from django.db.models import Model
 from django.test import Client
 
-from collections_app.exports import sample
-from collections_app.exports.ask import ask
-from collections_app.formats.records_file import Format, Wish
+from collections_app.files.verification import background
+from collections_app.files.verification.verify import Verifier
 from collections_app.models import (
     Account,
     ApiKey,
@@ -26,10 +25,11 @@ from collections_app.models import (
     User,
     Verification,
 )
-from collections_app.proof import background
-from collections_app.proof.verify import Verifier
-from collections_app.result_sets.removal import delete_run
-from collections_app.vanished import retry_if_vanished
+from collections_app.records.exports import sample
+from collections_app.records.exports.ask import ask
+from collections_app.records.formats.records_file import Format, Wish
+from collections_app.runs.removal import delete_run
+from collections_app.system.vanished import retry_if_vanished
 from tests.support.results import make_ready_run
 from tests.test_access_of_every_address import LIST, TABLE
 

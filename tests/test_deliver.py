@@ -16,10 +16,10 @@ from django.test import RequestFactory
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from collections_app.delivery import deliver
-from collections_app.delivery.body import BoundedStream, IncompleteBody
-from collections_app.delivery.deliver import content_disposition
-from collections_app.delivery.ranges import Unsatisfiable, parse_range
+from collections_app.files.delivery import deliver
+from collections_app.files.delivery.body import BoundedStream, IncompleteBody
+from collections_app.files.delivery.deliver import content_disposition
+from collections_app.files.delivery.ranges import Unsatisfiable, parse_range
 from collections_app.sources import Deliverable, ResultNotFound, SourceTimeout, SourceUnavailable
 
 CONTENT = bytes(range(256)) * 4

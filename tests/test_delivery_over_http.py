@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from collections_app.database import MOST_CONNECTIONS
+from collections_app.system.database import MOST_CONNECTIONS
 from tests.support import databases, tools
 from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
 from tests.support.tools import eventually

@@ -32,8 +32,8 @@ from collections_app.models import (
     Team,
     User,
 )
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
 from tests.support import databases, tools
 from tests.support.results import in_order
 from tests.support.server import ROOT, environment, manage

@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from collections_app import encryption
+from collections_app.system import encryption
 
 SECRET = "canary-4f1d.0c9be2a7"
 

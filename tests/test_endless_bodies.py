@@ -16,11 +16,11 @@ import pytest
 from pytest_django import Settings
 
 from collections_app.models import ResultFile, Team
-from collections_app.serving import serving
 from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
 from collections_app.sources.http import BrokenOff, Patience, reading_until
 from collections_app.sources.upstream import UpstreamBody, size_of
+from collections_app.system.serving import serving
 from tests.support import databases, tools
 from tests.support.faults import EndlessServer, page_bytes
 from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers

@@ -12,11 +12,12 @@ from django.core.files.storage import storages
 from django.db import connection
 from django.utils import timezone
 
-from collections_app.disk import RESERVE
-from collections_app.exports import ask as asking
-from collections_app.exports import make as making
-from collections_app.exports import room
-from collections_app.exports.ask import (
+from collections_app.files.storage import base as storage
+from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
+from collections_app.records.exports import ask as asking
+from collections_app.records.exports import make as making
+from collections_app.records.exports import retention
+from collections_app.records.exports.ask import (
     NotUnderstood,
     TooManyWaiting,
     ask,
@@ -24,12 +25,11 @@ from collections_app.exports.ask import (
     in_address,
     parse_wish,
 )
-from collections_app.exports.make import Queue, make, make_next
-from collections_app.formats.records_file import Format, Wish
-from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
-from collections_app.result_sets import storage
-from collections_app.result_sets.removal import delete_run
+from collections_app.records.exports.make import Queue, make, make_next
+from collections_app.records.formats.records_file import Format, Wish
+from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
+from collections_app.system.disk import RESERVE
 from tests.support.mirrors import Files, files_of
 from tests.support.results import make_ready_run, make_run_of_pages, records
 from tests.support.tools import PATIENCE
@@ -65,7 +65,7 @@ def lines(export: Export) -> list[dict[str, Any]]:
 
 def stored() -> list[str]:
     try:
-        return sorted(storages["results"].listdir(room.FOLDER)[1])
+        return sorted(storages["results"].listdir(retention.FOLDER)[1])
     except FileNotFoundError:
         return []
 
@@ -169,7 +169,7 @@ class TestAsking:
         def full(size: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(room, "check_room", full)
+        monkeypatch.setattr(retention, "check_room", full)
         export = ask(run, CSV)
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
@@ -187,7 +187,7 @@ class TestAsking:
 
     def test_the_disk_fills_up_while_it_is_written(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(making, "_NOTE_AFTER_SECONDS", -1)
-        monkeypatch.setattr(room, "RESERVE", 2**63)
+        monkeypatch.setattr(retention, "RESERVE", 2**63)
         export = ask(run, CSV)
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
         assert stored() == []
@@ -514,7 +514,7 @@ class TestBounds:
     def test_a_run_has_so_many_and_keeps_those_that_are_used(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(room, "MOST_OF_A_RUN", 3)
+        monkeypatch.setattr(retention, "MOST_OF_A_RUN", 3)
         used = ask(run, CSV)
         for name in ("asin", "nothing", "title", "price_cents"):
             Export.objects.exclude(pk=used.pk).update(used_at=timezone.now() - timedelta(hours=1))
@@ -543,7 +543,7 @@ class TestRoom:
         self.use(old, 1)
         self.use(older, 2)
         before = sum(file.size or 0 for file in run.files.filter(kind=FileKind.PAGE))
-        monkeypatch.setattr(room, "MOST_BYTES", old.size + new.size + before - 1)
+        monkeypatch.setattr(retention, "MOST_BYTES", old.size + new.size + before - 1)
         newest = ask(run, JSONL)
         assert set(Export.objects.all()) == {new, newest}
         assert len(stored()) == 2
@@ -556,11 +556,11 @@ class TestRoom:
         monkeypatch.setattr(
             storage, "free_space", lambda: free if Export.objects.filter(pk=old.pk) else free + old.size
         )
-        for size in (room.MOST_BYTES + 1, free - RESERVE + old.size + 1):
+        for size in (retention.MOST_BYTES + 1, free - RESERVE + old.size + 1):
             with pytest.raises(OSError, match=r"disk is nearly full|more than all exports may take up"):
-                room.make_room(size, but=new)
+                retention.make_room(size, but=new)
             assert Export.objects.count() == 2
-        room.make_room(free - RESERVE + 1, but=new)
+        retention.make_room(free - RESERVE + 1, but=new)
         assert list(Export.objects.all()) == [new]
 
     def test_no_more_room_is_made_than_an_export_may_take_up(
@@ -568,7 +568,7 @@ class TestRoom:
     ) -> None:
         old = ask(run, CSV)
         wanted: list[int] = []
-        monkeypatch.setattr(room, "make_room", lambda size, but: wanted.append(size))
+        monkeypatch.setattr(retention, "make_room", lambda size, but: wanted.append(size))
         run.files.filter(kind=FileKind.PAGE).update(size=2**60)
         ask(run, JSONL)
         make_next()
@@ -587,7 +587,7 @@ class TestRoom:
         self.use(unused, 8)
         self.use(used, 6)
         self.use(failed, 2)
-        room.tidy()
+        retention.tidy()
         assert list(Export.objects.all()) == [used]
         assert stored() == [used.key.rpartition("/")[2]]
 
@@ -600,17 +600,17 @@ class TestRoom:
             state=ExportState.RUNNING, attempt=alive, lease_expires_at=soon
         )
         for attempt in (alive, dead):
-            with storages["results"].open(room.key_of(running, attempt), "wb") as file:
+            with storages["results"].open(retention.key_of(running, attempt), "wb") as file:
                 file.write(b"x")
-            room.folder_of(attempt).mkdir(parents=True)
-        room.tidy()
+            retention.folder_of(attempt).mkdir(parents=True)
+        retention.tidy()
         ready.refresh_from_db()
         assert stored() == sorted([ready.key.rpartition("/")[2], f"{running.pk}-{alive}"])
-        assert [room.folder_of(each).exists() for each in (alive, dead)] == [True, False]
+        assert [retention.folder_of(each).exists() for each in (alive, dead)] == [True, False]
 
     def test_nothing_is_left_of_what_is_made_on_the_way(self, run: Run, results_folder: Path) -> None:
         ask(run, Wish(Format.XLSX))
-        assert list(room.folder_of("x").parent.iterdir()) == []
+        assert list(retention.folder_of("x").parent.iterdir()) == []
 
     def test_a_deleted_run_takes_them_along(self, run: Run) -> None:
         ask(run, CSV)
@@ -623,5 +623,5 @@ def test_who_reads_an_export_reads_on_when_it_is_dropped(run: Run) -> None:
     found = deliverable(ask(run, CSV))
     with found.body.open(0, found.size) as stream:
         begun = stream.read(1)
-        room.drop(Export.objects.get())
+        retention.drop(Export.objects.get())
         assert len(begun + stream.read()) == found.size

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collections_app.formats import parquet, tables, xlsx
-from collections_app.formats.flatten import Columns, flat, json_text
-from collections_app.formats.records_file import Format, Wish, write_records
-from collections_app.formats.tables import NotPossible, TooWide, UnknownColumn
+from collections_app.records.formats import parquet, tables, xlsx
+from collections_app.records.formats.flatten import Columns, flat, json_text
+from collections_app.records.formats.records_file import Format, Wish, write_records
+from collections_app.records.formats.tables import NotPossible, TooWide, UnknownColumn
 from tests.support import tools
 from tests.support.tools import examples
 

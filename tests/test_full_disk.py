@@ -19,11 +19,11 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from collections_app import disk
-from collections_app.exports.ask import ask
-from collections_app.formats.records_file import Format, Wish
+from collections_app.files.verification.verify import Verifier
 from collections_app.models import Account, ApiKey, Collection, Membership, Role, Run, Team, User
-from collections_app.proof.verify import Verifier
+from collections_app.records.exports.ask import ask
+from collections_app.records.formats.records_file import Format, Wish
+from collections_app.system import disk
 from collections_app.views import health
 from tests.conftest import PASSWORD
 from tests.support.results import make_ready_run
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_written_is_refused_too(
     def full(*args: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("collections_app.views.collections.with_latest_runs", full)
+    monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", full)
     answer = as_bob.get("/collections/")
     assert answer.status_code == 503
     assert "The disk is full" in answer.content.decode()

@@ -20,10 +20,10 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app import attempts
-from collections_app.accounts import password_path
-from collections_app.exports import sample
 from collections_app.models import Run, User
+from collections_app.people import attempts
+from collections_app.people.passwords import password_path
+from collections_app.records.exports import sample
 from tests.conftest import PASSWORD, signed_in
 
 LOGIN = "/accounts/login/"

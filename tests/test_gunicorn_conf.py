@@ -22,7 +22,7 @@ from gunicorn.config import Config
 from gunicorn.sock import TCPSocket, UnixSocket
 from pytest_django import Settings
 
-from collections_app.observability import processes
+from collections_app.system.observability import processes
 from dashboard.gunicorn_worker import Worker
 from tests.support import tools
 from tests.support.server import ROOT, environment, free_port, gunicorn

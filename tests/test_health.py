@@ -11,7 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.database import NEWER
+from collections_app.system.database import NEWER
 from collections_app.views import health
 
 

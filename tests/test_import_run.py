@@ -16,9 +16,9 @@ from pytest_django import Settings
 
 from collections_app.management.commands import import_run as import_command
 from collections_app.models import Collection, FileKind, Run, State
-from collections_app.result_sets import incoming
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs import incoming
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
 from tests.support import tools
 from tests.support.results import make_ready_run, records, stored_bytes, stored_keys, stored_records
 

@@ -14,9 +14,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
+from collections_app.files.verification.verify import Verifier
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team
-from collections_app.proof.verify import Verifier
-from collections_app.result_sets.mirror import mirror_run
+from collections_app.runs.mirror import mirror_run
 from collections_app.sources import (
     FileUnavailable,
     NotTheFile,

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collections_app.formats import json_records
-from collections_app.formats.json_records import InvalidRecords, read_json_lines, read_records, read_values
+from collections_app.records.formats import json_records
+from collections_app.records.formats.json_records import (
+    InvalidRecords,
+    read_json_lines,
+    read_records,
+    read_values,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

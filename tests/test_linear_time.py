@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from collections_app.bundles.pieces import JoinedBody, Part
 from collections_app.client import pull
-from collections_app.formats.flatten import Columns, flat
+from collections_app.files.bundles.pieces import JoinedBody, Part
 from collections_app.models import FileKind
+from collections_app.records.formats.flatten import Columns, flat
 from collections_app.sources import rows
 from collections_app.sources.upstream import RemoteFile
-from collections_app.views.record_cells import pretty
+from collections_app.views.run.cells import pretty
 from tests.support.tools import cpu_seconds
 from tests.support.upstream import remote_run
 

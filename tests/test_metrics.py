@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import Collection, Run, State, Team
-from collections_app.observability import metrics
-from collections_app.observability.metrics import registry
-from collections_app.preview import background
+from collections_app.records.preview import background
 from collections_app.sources import NotTheFile, deliverable
+from collections_app.system.observability import metrics
+from collections_app.system.observability.metrics import registry
 from collections_app.views import metrics as metrics_view
 from collections_app.views.metrics import FreeSpace, FromTheDatabase
 from tests.support.faults import FileServer

@@ -17,14 +17,15 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
+from collections_app.files.storage import base as storage
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, State, Team
-from collections_app.result_sets import lease, mirror, storage
-from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
-from collections_app.result_sets.mirror import mirror_run
-from collections_app.result_sets.new_file import NewFile
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.repair import fail_interrupted_runs, repair_runs
-from collections_app.result_sets.writer import ResultSetWriter, WrongUse
+from collections_app.runs import lease, mirror
+from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.mirror import mirror_run
+from collections_app.runs.new_file import NewFile
+from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import fail_interrupted_runs, repair_runs
+from collections_app.runs.writer import ResultSetWriter, WrongUse
 from tests.support.mirrors import Down, Files, Gone, csv_of, files_of, zip_of
 from tests.support.results import make_ready_run, store_bytes, stored_bytes, stored_keys
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from collections_app.models import Collection, Kind, ResultFile, Run, Team
-from collections_app.result_sets.mirror import mirror_run
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.repair import repair_runs
+from collections_app.runs.mirror import mirror_run
+from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import repair_runs
 from tests.support.mirrors import Files, Gone, csv_of, files_of
 from tests.support.results import store_bytes, stored_bytes
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run

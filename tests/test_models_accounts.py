@@ -3,8 +3,8 @@ from django.db import IntegrityError, connection
 from django.db.models import ProtectedError
 from pytest_django import Settings
 
-from collections_app import encryption
 from collections_app.models import Account, Collection, NotConnected, Team
+from collections_app.system import encryption
 from tests.support.upstream import KEY, make_account
 from tests.test_encryption import new_key
 

@@ -9,15 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from collections_app.models import (
-    Collection,
-    FileKind,
-    NotDownloadable,
-    ResultFile,
-    Run,
-    State,
-    Team,
-)
+from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run, State, Team
 from tests.support.results import make_processing_run, make_ready_run, records
 from tests.support.tools import examples
 

@@ -9,10 +9,11 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
+from collections_app.files.storage import address
 from collections_app.management.commands import move_results
 from collections_app.models import Collection, ResultFile
-from collections_app.result_sets import address, move
-from collections_app.result_sets.removal import delete_run
+from collections_app.runs import move
+from collections_app.runs.removal import delete_run
 from tests.conftest import ObjectStore
 from tests.support.object_store import SECRET_KEY
 from tests.support.results import make_ready_run, records, store_bytes, stored_keys

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collections_app.result_sets import names
+from collections_app.files import names
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 

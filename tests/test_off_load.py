@@ -46,7 +46,7 @@ def test_nginx_is_told_where_the_file_is_and_what_it_is_called(
 def test_its_line_does_not_say_how_much_nginx_will_have_sent(
     address: str, as_bob: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "collections_app.observability.requests")
+    caplog.set_level(logging.INFO, "collections_app.system.observability.requests")
     as_bob.get(address)
     as_bob.head(address)
     left_to_it, head = caplog.records

@@ -11,13 +11,13 @@ import pytest
 from django.core.files.storage import storages
 from django.db import connections
 
-from collections_app import database
 from collections_app.models import Collection, LastOwner, Membership, ResultFile, Role, Run, State, Team, User
-from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
-from collections_app.result_sets.mirror import mirror_run
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.mirror import mirror_run
+from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
+from collections_app.system import database
 from tests.support.meanwhile import ask_meanwhile
 from tests.support.mirrors import Gone, files_of
 from tests.support.results import make_processing_run, records, stored_records
@@ -156,7 +156,7 @@ def test_a_lease_that_runs_out_during_a_repair_costs_nobody_a_file(
     # Written already, and its row is about to be committed.
     coming = results_folder / f"{laptops.pk}/1/{writer.run.attempt}-page-0002.json"
     coming.write_text("[]\n")
-    monkeypatch.setattr("collections_app.result_sets.repair.fail_interrupted_runs", lambda: lapse() or [])
+    monkeypatch.setattr("collections_app.runs.repair.fail_interrupted_runs", lambda: lapse() or [])
     assert not repair_runs().removed_files
     assert coming.exists()
     writer.discard()

@@ -17,10 +17,11 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import Settings
 
-from collections_app import database, outbox
-from collections_app.accounts import compose_mail, queue_password_link
+from collections_app import outbox
 from collections_app.management.worker import Mailer, Worker
 from collections_app.models import OutgoingMail, User
+from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.system import database
 from tests.support.server import free_port
 
 SITE = "https://results.example.com"

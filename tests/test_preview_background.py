@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from collections_app.preview import background
-from collections_app.preview.background import Background, StillWorking
+from collections_app.records.preview import background
+from collections_app.records.preview.background import Background, StillWorking
 
 
 def test_it_is_done_within_the_time(db: None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collections_app.preview.engine import QUESTIONS, TookTooLong, Unreadable, database
+from collections_app.records.preview.engine import QUESTIONS, TookTooLong, Unreadable, database
 
 FOREVER = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b WHERE a.range + b.range = $n"
 

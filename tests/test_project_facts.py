@@ -14,102 +14,122 @@ from tests.support.server import ROOT
 
 APP = ROOT / "collections_app"
 
+# Folders of the app that only group rooms.
+WINGS = {"files", "records", "system"}
+
 # What each room of the app, and the site's settings and addresses (dashboard), use: these and no others.
 # Data flows one way, and nothing of the app knows the site around it.
-USES = {
-    "encryption": {"data_folder"},
-    "models": {"disk", "encryption"},
-    "access": {"models", "vanished"},
-    "addresses": set(),
+USES: dict[str, set[str]] = {
+    "system.vanished": set(),
+    "system.disk": set(),
+    "records.formats": set(),
+    "system.addresses": set(),
     "client": set(),
-    "data_folder": set(),
-    "disk": set(),
-    "database": {"sqlite"},
-    "sqlite": set(),
-    "accounts": {"attempts", "devices", "models", "outbox"},
-    "outbox": {"database", "encryption", "models"},
-    "attempts": {"devices", "models"},
-    "devices": {"models"},
-    "formats": set(),
-    "observability": {"serving"},
-    "serving": set(),
-    "sources": {"database", "disk", "formats", "models", "observability", "serving"},
-    "delivery": {"database", "observability", "sources"},
-    "preview": {"database", "formats", "models", "sources"},
-    "result_sets": {"database", "disk", "formats", "models"},
-    "proof": {"formats", "models", "sources"},
-    "bundles": {"disk", "formats", "models", "sources"},
-    "exports": {"disk", "formats", "models", "result_sets", "sources"},
-    "api": {
-        "access",
-        "addresses",
-        "bundles",
-        "delivery",
-        "disk",
-        "exports",
-        "formats",
+    "system.data_folder": set(),
+    "files": set(),
+    "files.names": set(),
+    "system.serving": set(),
+    "records": set(),
+    "system": set(),
+    "system.sqlite": set(),
+    "templatetags": set(),
+    "system.encryption": {"system.data_folder"},
+    "files.storage": {"system.disk", "system.serving"},
+    "system.observability": {"system.serving"},
+    "system.database": {"system.sqlite"},
+    "models": {"system.disk", "system.encryption"},
+    "admin": {"models"},
+    "outbox": {"models", "system.database", "system.encryption"},
+    "runs": {"files.names", "files.storage", "models", "records.formats", "system.database"},
+    "sources": {
+        "files.names",
+        "files.storage",
         "models",
-        "proof",
+        "records.formats",
+        "system.database",
+        "system.disk",
+        "system.observability",
+        "system.serving",
+    },
+    "people": {"models", "outbox", "system.disk", "system.vanished"},
+    "demo": {"models", "runs", "system.data_folder"},
+    "checks": {"files.storage", "models", "sources", "system.encryption"},
+    "files.bundles": {"files.names", "models", "sources", "system.disk"},
+    "files.delivery": {"sources", "system.database", "system.observability"},
+    "files.verification": {"files.names", "models", "records.formats", "sources"},
+    "records.exports": {
+        "files.names",
+        "files.storage",
+        "models",
+        "records.formats",
+        "runs",
         "sources",
-        "vanished",
+        "system.disk",
+    },
+    "records.preview": {"files.storage", "models", "records.formats", "sources", "system.database"},
+    "apps": {"checks", "system.database", "system.disk"},
+    "api": {
+        "files.bundles",
+        "files.delivery",
+        "files.verification",
+        "models",
+        "people",
+        "records.exports",
+        "records.formats",
+        "sources",
+        "system.addresses",
+        "system.disk",
+        "system.vanished",
+    },
+    "management": {
+        "demo",
+        "files.names",
+        "files.storage",
+        "files.verification",
+        "models",
+        "outbox",
+        "people",
+        "records.exports",
+        "records.formats",
+        "runs",
+        "sources",
+        "system.database",
+        "system.disk",
+        "system.encryption",
+        "system.observability",
+        "system.vanished",
     },
     "views": {
-        "access",
-        "accounts",
-        "addresses",
-        "bundles",
         "client",
-        "database",
-        "delivery",
-        "devices",
-        "disk",
-        "exports",
-        "formats",
+        "files.bundles",
+        "files.delivery",
+        "files.verification",
         "models",
-        "observability",
-        "proof",
-        "preview",
-        "result_sets",
+        "people",
+        "records.exports",
+        "records.formats",
+        "records.preview",
+        "runs",
         "sources",
+        "system.addresses",
+        "system.database",
+        "system.disk",
+        "system.observability",
     },
-    "sessions": {"disk"},
-    "templatetags": set(),
     "urls": {"api", "views"},
-    "vanished": set(),
-    "admin": {"models"},
-    "apps": {"checks", "database", "disk"},
-    "checks": {"encryption", "models", "result_sets", "sources"},
-    "demo": {"data_folder", "models", "result_sets"},
-    "management": {
-        "accounts",
-        "database",
-        "demo",
-        "disk",
-        "encryption",
-        "exports",
-        "formats",
-        "models",
-        "observability",
-        "outbox",
-        "proof",
-        "result_sets",
-        "sources",
-        "vanished",
-    },
     "dashboard": {
-        "access",
-        "accounts",
-        "data_folder",
-        "database",
-        "disk",
-        "exports",
+        "files.storage",
         "models",
-        "observability",
         "outbox",
-        "result_sets",
-        "serving",
-        "sessions",
-        "sqlite",
+        "people",
+        "records.exports",
+        "runs",
+        "system.data_folder",
+        "system.database",
+        "system.disk",
+        "system.observability",
+        "system.serving",
+        "system.sqlite",
         "templatetags",
         "urls",
         "views",
@@ -139,7 +159,10 @@ def _module(path: Path) -> str:
 
 def _room(module: str) -> str:
     package, _, rest = module.partition(".")
-    return rest.partition(".")[0] if package == APP.name else package
+    if package != APP.name:
+        return package
+    names = rest.split(".")
+    return ".".join(names[: 2 if names[0] in WINGS else 1])
 
 
 SOURCES = {
@@ -200,23 +223,20 @@ class TestImports:
     def test_delivery_knows_only_the_seam(self) -> None:
         from_sources = {
             module
-            for path in python_files(APP / "delivery")
+            for path in python_files(APP / "files" / "delivery")
             for module in imports(path)
             if _room(module) == "sources"
         }
         assert from_sources == {"collections_app.sources.base"}
 
     def test_views_write_no_results(self) -> None:
-        from_result_sets = {
+        from_runs = {
             module
             for path in python_files(APP / "views")
             for module in imports(path)
-            if _room(module) == "result_sets"
+            if _room(module) == "runs"
         }
-        assert from_result_sets <= {
-            "collections_app.result_sets.removal",
-            "collections_app.result_sets.lease",
-        }
+        assert from_runs <= {"collections_app.runs.removal", "collections_app.runs.lease"}
 
 
 class TestSpelling:

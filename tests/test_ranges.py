@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collections_app.delivery.ranges import ByteRange, Unsatisfiable, parse_range
+from collections_app.files.delivery.ranges import ByteRange, Unsatisfiable, parse_range
 
 SIZE = 1000
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from collections_app.formats.recognition import (
+from collections_app.records.formats.recognition import (
     BEGINNING,
     ENDING,
     EnvelopeFound,

@@ -6,11 +6,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run
-from collections_app.result_sets import folder
-from collections_app.result_sets.lease import RunIsBeingWritten
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs import folder
+from collections_app.runs.lease import RunIsBeingWritten
+from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
 from tests.support.results import (
     make_failed_run,
     make_processing_run,

@@ -9,9 +9,9 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from collections_app.models import Collection, ResultFile, Run, State
-from collections_app.result_sets import folder, repair
-from collections_app.result_sets.repair import INTERRUPTED, repair_runs
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs import folder, repair
+from collections_app.runs.repair import INTERRUPTED, repair_runs
+from collections_app.runs.writer import ResultSetWriter
 from tests.support.results import (
     abandon,
     make_failed_run,

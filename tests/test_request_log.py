@@ -17,12 +17,12 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 from structlog.contextvars import clear_contextvars
 
-from collections_app.accounts import password_path
 from collections_app.models import ApiKey, Collection, ResultFile, User
-from collections_app.observability import logs
-from collections_app.observability.logs import CONTEXT_FIELDS, REQUEST_FIELDS
-from collections_app.serving import serving
+from collections_app.people.passwords import password_path
 from collections_app.sources import SourceTimeout
+from collections_app.system.observability import logs
+from collections_app.system.observability.logs import CONTEXT_FIELDS, REQUEST_FIELDS
+from collections_app.system.serving import serving
 from dashboard.gunicorn_worker import Logger
 from tests.conftest import PASSWORD
 from tests.support.results import make_ready_run, records
@@ -35,7 +35,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 @pytest.fixture
 def output(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
     """What a server writes to a file or a collector."""
-    caplog.set_level(logging.INFO, "collections_app.observability.requests")
+    caplog.set_level(logging.INFO, "collections_app.system.observability.requests")
     clear_contextvars()
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(logs._formatter(for_people=False))
@@ -105,7 +105,7 @@ def test_a_page_is_a_line(as_bob: Client, bob: User, laptops: Collection, lines:
     assert without_time(line) == {
         "level": "info",
         "event": "request",
-        "logger": "collections_app.observability.requests",
+        "logger": "collections_app.system.observability.requests",
         "method": "GET",
         "route": "download",
         "status": 200,
@@ -127,7 +127,7 @@ def test_a_download_is_a_line_when_it_ends(
     assert without_time(line) == {
         "level": "info",
         "event": "request",
-        "logger": "collections_app.observability.requests",
+        "logger": "collections_app.system.observability.requests",
         "method": "GET",
         "route": "api:download_result_file",
         "status": 200,
@@ -254,7 +254,7 @@ def test_a_mistake_of_ours_is_a_traceback_for_the_operator(
         password = "-".join(["canary", "in", "a", "variable"])  # noqa: F841
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("collections_app.views.collections.with_latest_runs", broken)
+    monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", broken)
     as_bob.raise_request_exception = False
     answer = as_bob.get("/collections/")
     problem, line = lines()
@@ -354,7 +354,7 @@ def test_no_secret_is_in_any_line(
         def fail(*args: object, **kwargs: object) -> None:
             raise RuntimeError("a mistake of ours")
 
-        broken.setattr("collections_app.accounts.PasswordLinkTokens.check_token", fail)
+        broken.setattr("collections_app.people.passwords.PasswordLinkTokens.check_token", fail)
         assert Client(raise_request_exception=False).get(canaries["path"], **more).status_code == 500
         broken.setattr("collections_app.models.ApiKey.note_use", fail)
         failed = client.get("/api/v1/results/101/1/x", headers={"x-api-key": bobs_key} | more["headers"])

@@ -11,8 +11,8 @@ import pytest
 from django.core.files.storage import storages
 from django.utils import timezone
 
-from collections_app.result_sets import s3
-from collections_app.result_sets.storage import WritableFile, results
+from collections_app.files.storage import bucket as s3
+from collections_app.files.storage.base import WritableFile, results
 from tests.support.faults import random_bytes
 from tests.support.results import store_bytes, stored_keys
 

@@ -11,13 +11,14 @@ from django.core.files.storage import storages
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.disk import free_space
+from collections_app.files.storage import address
+from collections_app.files.storage import bucket as s3
+from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile
-from collections_app.result_sets import address, s3
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.storage import results
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, deliverable
+from collections_app.system.disk import free_space
 from tests.conftest import ObjectStore
 from tests.support.faults import random_bytes
 from tests.support.object_store import BUCKET, SECRET_KEY

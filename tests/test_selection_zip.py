@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.bundles.pieces import JoinedBody, Part
-from collections_app.bundles.selection import Selection, Unreadable, files_of, parse
-from collections_app.bundles.zips import Member, zip_of
+from collections_app.files.bundles.pieces import JoinedBody, Part
+from collections_app.files.bundles.selection import Selection, Unreadable, files_of, parse
+from collections_app.files.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
 from tests.conftest import Get, content

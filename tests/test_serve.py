@@ -20,7 +20,7 @@ from pytest_django import Settings
 
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
-from collections_app.observability.processes import has_orphans
+from collections_app.system.observability.processes import has_orphans
 from tests.support import commands, databases, tools
 from tests.support.server import SERVE, environment, free_port, manage, wait_until_it_answers
 from tests.support.tools import children, eventually

@@ -13,8 +13,8 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
-from collections_app import data_folder
 from collections_app.models import User
+from collections_app.system import data_folder
 from tests.conftest import PASSWORD
 from tests.support.server import ROOT
 from tests.test_encryption import new_key

@@ -18,9 +18,9 @@ from typing import IO, Any
 import pytest
 from django.core.files.storage import storages
 
-from collections_app.serving import ClientDisconnected, serving
-from collections_app.sources import cache
-from collections_app.sources.cache import NotMade, cached
+from collections_app.files.storage import cache
+from collections_app.files.storage.cache import NotMade, cached
+from collections_app.system.serving import ClientDisconnected, serving
 from tests.support import tools
 from tests.support.server import environment
 

@@ -15,8 +15,9 @@ import pytest
 from django.core.files.storage import storages
 from pytest_django import Settings
 
-from collections_app.formats.category_csv import write_category_csv
+from collections_app.files.storage.cache import NotMade
 from collections_app.models import FileKind, Kind, ResultFile, Team
+from collections_app.records.formats.category_csv import write_category_csv
 from collections_app.sources import (
     NotTheFile,
     ResultNotFound,
@@ -26,7 +27,6 @@ from collections_app.sources import (
     deliverable,
 )
 from collections_app.sources import http as transport
-from collections_app.sources.cache import NotMade
 from collections_app.sources.converted import CategoryCsvBody
 from tests.support.faults import Fault, FaultProxy, FileServer
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run

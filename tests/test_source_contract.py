@@ -15,9 +15,9 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 from pytest_django import Settings
 
+from collections_app.files.storage import address
+from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Team
-from collections_app.result_sets import address
-from collections_app.result_sets.storage import results
 from collections_app.sources import LISTING_DEADLINE, Freshness, ResultNotFound, deliverable, source_of
 from tests.conftest import ObjectStore
 from tests.support.faults import FileServer, page_bytes

@@ -9,7 +9,7 @@ from django.db import OperationalError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
-from collections_app.sqlite.base import DatabaseWrapper
+from collections_app.system.sqlite.base import DatabaseWrapper
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,7 @@ def make_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
     monkeypatch.setattr(DatabaseWrapper, "wait_seconds", 0)
     DatabaseWrapper.share(2, 0)
     handler = ConnectionHandler(
-        {"default": {"ENGINE": "collections_app.sqlite", "NAME": tmp_path / "db.sqlite3"}}
+        {"default": {"ENGINE": "collections_app.system.sqlite", "NAME": tmp_path / "db.sqlite3"}}
     )
     made: list[BaseDatabaseWrapper] = []
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import Storage, storages
 
-from collections_app import disk
-from collections_app.disk import free_space
-from collections_app.result_sets.storage import ASIDE
+from collections_app.files.storage.base import ASIDE
+from collections_app.system import disk
+from collections_app.system.disk import free_space
 
 
 def write(key: str, content: bytes) -> None:

@@ -14,8 +14,8 @@ from django.http.response import HttpResponseBase
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.delivery.body import BoundedStream
-from collections_app.delivery.streams import Reader, Streams, TooManyStreams, most
+from collections_app.files.delivery.body import BoundedStream
+from collections_app.files.delivery.streams import Reader, Streams, TooManyStreams, most
 from collections_app.models import ApiKey, Collection, ResultFile, User
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.sources.local import StoredBody
@@ -31,7 +31,7 @@ def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Streams:
     settings.WEB_THREADS = 6
     ours = Streams()
     # By its name the function of the same name would be found.
-    monkeypatch.setattr(import_module("collections_app.delivery.deliver"), "streams", ours)
+    monkeypatch.setattr(import_module("collections_app.files.delivery.deliver"), "streams", ours)
     return ours
 
 

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection, connections
 
 from collections_app.models import Collection, Run, State
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.repair import repair_runs
+from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import repair_runs
 from tests.support.results import (
     make_failed_run,
     make_processing_run,

@@ -14,11 +14,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from collections_app.files.verification import background
+from collections_app.files.verification.verify import BeingVerified, Verifier
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team, Verification
-from collections_app.proof import background
-from collections_app.proof.verify import BeingVerified, Verifier
-from collections_app.result_sets.mirror import mirror_run
-from collections_app.result_sets.writer import RecordsLost, ResultSetWriter
+from collections_app.runs.mirror import mirror_run
+from collections_app.runs.writer import RecordsLost, ResultSetWriter
 from tests.support.faults import FileServer
 from tests.support.html import text_of
 from tests.support.mirrors import Files, Gone, files_of, zip_of

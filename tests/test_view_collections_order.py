@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from collections_app.models import Collection, Team
-from collections_app.views import collections
+from collections_app.views.collections import list as collections
 from tests.support.html import links, rows
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 

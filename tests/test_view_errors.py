@@ -61,7 +61,7 @@ def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pyt
     def broken(*args: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("collections_app.views.collections.with_latest_runs", broken)
+    monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", broken)
     as_bob.raise_request_exception = False
     answer = as_bob.get("/collections/")
     assert answer.status_code == 500
@@ -96,7 +96,7 @@ def test_the_500_page_asks_nothing_where_the_database_answers(
         before.append(len(queries))
         raise RuntimeError
 
-    monkeypatch.setattr("collections_app.views.collections.with_latest_runs", broken)
+    monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", broken)
     as_bob.raise_request_exception = False
     with CaptureQueriesContext(connection) as queries:
         answer = as_bob.get("/collections/")

@@ -10,13 +10,13 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.exports import ask as asking
-from collections_app.exports import sample as sampling
-from collections_app.exports.make import make_next
-from collections_app.exports.sample import sample
-from collections_app.formats.json_records import Record
-from collections_app.formats.records_file import Format, Wish
 from collections_app.models import Collection, Export, ExportState, Run, Team
+from collections_app.records.exports import ask as asking
+from collections_app.records.exports import sample as sampling
+from collections_app.records.exports.make import make_next
+from collections_app.records.exports.sample import sample
+from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.records_file import Format, Wish
 from collections_app.sources import SourceUnavailable, account
 from tests.support.html import text_of
 from tests.support.mirrors import Files, files_of
@@ -198,7 +198,9 @@ class TestAsking:
         self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("collections_app.exports.make.write_records", lambda *args, **options: 1 / 0)
+            patch.setattr(
+                "collections_app.records.exports.make.write_records", lambda *args, **options: 1 / 0
+            )
             as_bob.post(PAGE, {"format": "csv", "excel": "1", "column": "asin"})
         page = html(as_bob.get(PAGE))
         assert "Something went wrong on our side." in page

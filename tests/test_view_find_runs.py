@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collections_app.models import Collection, Run, State, Team
-from collections_app.views import download
+from collections_app.views.download import page as download
 from tests.support.html import links, rows, text_of
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 from tests.support.upstream import lists, make_account, make_remote_collection, remote_run

@@ -11,8 +11,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Account, Collection, Membership, Run, Team, User
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.removal import delete_run
+from collections_app.runs.writer import ResultSetWriter
 from tests.support.html import text_of
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 from tests.support.upstream import (

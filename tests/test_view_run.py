@@ -18,10 +18,10 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, User
-from collections_app.preview import background, engine, first, table
-from collections_app.preview.engine import QUESTIONS
-from collections_app.preview.turns import MOST_OF_A_PERSON, asked_by
-from collections_app.result_sets.removal import delete_run
+from collections_app.records.preview import background, engine, first, table
+from collections_app.records.preview.engine import QUESTIONS
+from collections_app.records.preview.turns import MOST_OF_A_PERSON, asked_by
+from collections_app.runs.removal import delete_run
 from tests.support.previews import at_once  # noqa: F401
 from tests.support.results import (
     make_failed_run,
@@ -759,7 +759,7 @@ def test_nothing_but_the_first_bytes_is_read_for_the_page(
 ) -> None:
     run = make_ready_run(laptops, records(2000), page_size=100)
     opened: list[str] = []
-    monkeypatch.setattr("collections_app.preview.table.opened", lambda file: opened.append(file.name))
+    monkeypatch.setattr("collections_app.records.preview.table.opened", lambda file: opened.append(file.name))
     assert len(rows(page(as_bob, run))) == 100
     assert opened == []
 
@@ -770,7 +770,7 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
     run = make_ready_run(laptops, records(250))
     waiting: list[Any] = []
     monkeypatch.setattr(background, "in_background", waiting.append)
-    monkeypatch.setattr("collections_app.views.run._PATIENCE", 0.01)
+    monkeypatch.setattr("collections_app.views.run.page._PATIENCE", 0.01)
     for query in ("?q=lap", "?after=100"):
         text = page(as_bob, run, query, **HTMX)
         assert re.search(r"Reading the records: 0 bytes of \d+\.\d KB", words(text).replace("\xa0", " "))

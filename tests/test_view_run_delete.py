@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from collections_app.models import Collection, ResultFile, Run
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.writer import ResultSetWriter
 from tests.support.meanwhile import ask_meanwhile
 from tests.support.results import make_ready_run, records
 

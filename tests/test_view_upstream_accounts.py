@@ -15,10 +15,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from collections_app import encryption
 from collections_app.models import Account, Collection, FileKind, Kind, Membership, Role, Team, User
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, upstream
-from collections_app.views.account_forms import base_address
+from collections_app.system import encryption
+from collections_app.views.team.account_forms import base_address
 from tests.conftest import PASSWORD
 from tests.support.html import columns, links, rows, text_of
 from tests.support.meanwhile import ask_meanwhile

@@ -22,13 +22,13 @@ from pytest_django import Settings
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from collections_app import outbox
-from collections_app.accounts import compose_mail, queue_password_link
-from collections_app.exports import ask as asking
-from collections_app.formats.records_file import Format, Wish
+from collections_app.files.storage import address
 from collections_app.management import worker as worker_module
 from collections_app.management.worker import BackgroundTask, Exporter, Pauses, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
-from collections_app.result_sets import address
+from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.records.exports import ask as asking
+from collections_app.records.formats.records_file import Format, Wish
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources import account as account_source
 from dashboard import background

@@ -12,12 +12,12 @@ from django.core.files.storage import storages
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from collections_app.formats.json_records import InvalidRecords
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.result_sets import lease
-from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.writer import ResultSetWriter, WrongUse
+from collections_app.records.formats.json_records import InvalidRecords
+from collections_app.runs import lease
+from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.removal import delete_run
+from collections_app.runs.writer import ResultSetWriter, WrongUse
 from tests.support import tools
 from tests.support.results import (
     make_failed_run,
@@ -312,7 +312,7 @@ class TestBeforeItIsReady:
             raise OSError(28, "No space left on device")
 
         for room in ("Archive.close", "convert_category_list"):
-            monkeypatch.setattr(f"collections_app.result_sets.writer.{room}", full)
+            monkeypatch.setattr(f"collections_app.runs.writer.{room}", full)
         with (
             pytest.raises(OSError, match="No space left"),
             ResultSetWriter.start(request.getfixturevalue(kind)) as writer,

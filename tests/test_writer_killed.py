@@ -26,12 +26,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from collections_app.files.storage.bucket import ResultsS3Storage
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.result_sets.new_file import NewFile
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.s3 import ResultsS3Storage
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.new_file import NewFile
+from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import repair_runs
+from collections_app.runs.writer import ResultSetWriter
 from tests.support.results import (
     abandon,
     make_processing_run,

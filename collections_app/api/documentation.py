@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from ninja import Schema
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from collections_app.access import NOT_YOURS
 from collections_app.api.auth import HEADER
 from collections_app.api.body import MAX_INTEGER
 from collections_app.api.runs import DEFAULT_LIMIT, MAX_LIMIT
-from collections_app.bundles.merged import MOST_MERGED
-from collections_app.bundles.selection import MOST_FILES, MOST_RUNS
-from collections_app.formats.records_file import Format
+from collections_app.files.bundles.merged import MOST_MERGED
+from collections_app.files.bundles.selection import MOST_FILES, MOST_RUNS
+from collections_app.people.access import NOT_YOURS
+from collections_app.records.formats.records_file import Format
 
 TITLE = "Results API"
 DESCRIPTION = f"""Fetch the results of a collection's runs from a script, in two steps: list the runs with

@@ -12,17 +12,11 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from collections_app import disk
-from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
+from collections_app.files.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
-from collections_app.sources import (
-    NotTheFile,
-    ResultNotFound,
-    SourceBusy,
-    SourceTimeout,
-    SourceUnavailable,
-)
-from collections_app.vanished import retry_if_vanished
+from collections_app.sources import NotTheFile, ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.system import disk
+from collections_app.system.vanished import retry_if_vanished
 
 logger = logging.getLogger(__name__)
 

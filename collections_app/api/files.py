@@ -4,11 +4,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Path
 
-from collections_app import access
 from collections_app.api.auth import calling_key
 from collections_app.api.documentation import CollectionId, FileName, RunnerId
-from collections_app.api.found import delivered, in_path, reader_with
+from collections_app.api.lookup import delivered, in_path, reader_with
 from collections_app.models import ResultFile
+from collections_app.people import access
 from collections_app.sources import deliverable
 
 

@@ -6,9 +6,10 @@ from ninja import Path
 
 from collections_app.api.documentation import CollectionId, FormatName, RunnerId
 from collections_app.api.envelope import Refused, accepted
-from collections_app.api.found import COLLECTIONS, delivered, find_latest_run, find_run
-from collections_app.delivery import Reader
-from collections_app.exports.ask import (
+from collections_app.api.lookup import COLLECTIONS, delivered, find_latest_run, find_run
+from collections_app.files.delivery import Reader
+from collections_app.models import Export, ExportState, Run
+from collections_app.records.exports.ask import (
     NotUnderstood,
     TooManyWaiting,
     ask,
@@ -16,8 +17,7 @@ from collections_app.exports.ask import (
     parse_format,
     parse_wish,
 )
-from collections_app.formats.records_file import Format, Wish
-from collections_app.models import Export, ExportState, Run
+from collections_app.records.formats.records_file import Format, Wish
 
 # How long a script waits before it asks again for what is being made.
 RETRY_AFTER_SECONDS = 2

@@ -7,22 +7,17 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Path
 
-from collections_app.addresses import results_of
 from collections_app.api.documentation import CollectionId, RunnerId
 from collections_app.api.envelope import Refused
-from collections_app.api.found import (
-    delivered,
-    delivered_from_latest,
-    find_collection,
-    find_run,
-)
-from collections_app.bundles.archives import ALL, run_archive, selection_archive
-from collections_app.bundles.merged import merged_selection
-from collections_app.bundles.selection import Selection, Unreadable, parse
+from collections_app.api.lookup import delivered, delivered_from_latest, find_collection, find_run
+from collections_app.files.bundles.archives import ALL, run_archive, selection_archive
+from collections_app.files.bundles.merged import merged_selection
+from collections_app.files.bundles.selection import Selection, Unreadable, parse
+from collections_app.files.verification.manifest import NAME as MANIFEST
+from collections_app.files.verification.manifest import manifest
 from collections_app.models import Collection, Run
-from collections_app.proof.manifest import NAME as MANIFEST
-from collections_app.proof.manifest import manifest
 from collections_app.sources import Deliverable
+from collections_app.system.addresses import results_of
 
 
 def run_manifest(

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from collections_app import access
-from collections_app.addresses import results_of
 from collections_app.api.auth import caller
 from collections_app.api.body import integer, parse_object, read_body
 from collections_app.api.envelope import Refused, success
 from collections_app.models import Collection, FileKind, ResultFile, State
 from collections_app.models.runs import FileNames
+from collections_app.people import access
 from collections_app.sources import LISTING_DEADLINE, SourceBusy, source_of
+from collections_app.system.addresses import results_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000

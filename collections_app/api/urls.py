@@ -10,7 +10,6 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from collections_app import access
 from collections_app.api import documentation
 from collections_app.api.envelope import Refused, View, endpoint, failure
 from collections_app.api.files import download_result_file
@@ -24,6 +23,7 @@ from collections_app.api.run_files import (
     selection_zip,
 )
 from collections_app.api.runs import list_run_results
+from collections_app.people import access
 
 
 class _AnyText(StringConverter):

@@ -14,12 +14,12 @@ from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection, transaction
 
-from collections_app import data_folder
 from collections_app.demo.products import SECONDS_PER_RECORD, Record, product_records
 from collections_app.demo.story import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS, Fate, Story
 from collections_app.models import ApiKey, Collection, Membership, Run, Team, User
-from collections_app.result_sets.removal import delete_run
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.removal import delete_run
+from collections_app.runs.writer import ResultSetWriter
+from collections_app.system import data_folder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from collections_app.demo import shelves
 from collections_app.demo.products import Shelf
 from collections_app.models import Kind, Role
-from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE
+from collections_app.runs.writer import DEFAULT_PAGE_SIZE
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from django.core.management.base import CommandError
 from django.db import OperationalError
 from django.db.models import Model
 
-from collections_app import database
+from collections_app.files.names import printable
 from collections_app.models import Collection, Membership, Team, User
-from collections_app.result_sets.names import printable
+from collections_app.system import database
 
 _LARGEST_NUMBER = 2**63 - 1  # more than that makes the database raise
 _LONGEST_SHOWN = 100

@@ -12,16 +12,17 @@ from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 from structlog.contextvars import clear_contextvars
 
-from collections_app import database, outbox
-from collections_app.accounts import compose_mail
-from collections_app.exports import room
-from collections_app.exports.make import Queue, make_next
+from collections_app import outbox
 from collections_app.models import Collection, Run, State
-from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
-from collections_app.result_sets.mirror import mirror_run
-from collections_app.result_sets.repair import fail_interrupted_runs
+from collections_app.people.passwords import compose_mail
+from collections_app.records.exports import retention
+from collections_app.records.exports.make import Queue, make_next
+from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.mirror import mirror_run
+from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
+from collections_app.system import database
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Worker:
     def _tidy_exports(self) -> None:
         if time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidied_at = time.monotonic()
-            room.tidy()
+            retention.tidy()
 
     def _due(self) -> list[Collection]:
         """Return the connected collections whose rows are too old."""

@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app import encryption
 from collections_app.models.teams import Team
+from collections_app.system import encryption
 
 _SHOWN_OF_A_KEY = 4
 

@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app import disk
 from collections_app.models.runs import Run
+from collections_app.system import disk
 
 
 class ExportState(models.TextChoices):

@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from collections_app import disk
+from collections_app.system import disk
 
 
 class UserManager(BaseUserManager["User"]):

@@ -12,7 +12,6 @@ from typing import BinaryIO, Protocol
 from django.db import connections
 from django.utils import timezone
 
-from collections_app import database, disk
 from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import rows
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
@@ -21,6 +20,7 @@ from collections_app.sources.http import MOST_BYTES
 from collections_app.sources.local import LocalSource
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import UpstreamBody, size_of
+from collections_app.system import database, disk
 
 logger = logging.getLogger(__name__)
 

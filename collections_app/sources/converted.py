@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
-from collections_app import disk
-from collections_app.formats.category_csv import convert_category_list
-from collections_app.formats.json_records import InvalidRecords
+from collections_app.files.storage.cache import NotMade, cached
 from collections_app.models import ResultFile
-from collections_app.serving import ClientDisconnected
+from collections_app.records.formats.category_csv import convert_category_list
+from collections_app.records.formats.json_records import InvalidRecords
 from collections_app.sources.base import SourceUnavailable
-from collections_app.sources.cache import NotMade, cached
+from collections_app.system import disk
+from collections_app.system.serving import ClientDisconnected
 
 logger = logging.getLogger(__name__)
 

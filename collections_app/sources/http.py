@@ -28,9 +28,9 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.exceptions import SSLError as TlsError
 
 from collections_app.models import Account
-from collections_app.observability import metrics
-from collections_app.serving import ClientDisconnected, check_client, is_stopping
 from collections_app.sources.base import NotTheFile, SourceTimeout, SourceUnavailable
+from collections_app.system.observability import metrics
+from collections_app.system.serving import ClientDisconnected, check_client, is_stopping
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # for the headers of a response

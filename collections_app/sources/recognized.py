@@ -3,8 +3,8 @@
 import io
 from typing import Any, BinaryIO
 
-from collections_app.formats.recognition import ENDING, NotRecognized, Recognizer, RecordList, Zip
 from collections_app.models import FileKind, ResultFile
+from collections_app.records.formats.recognition import ENDING, NotRecognized, Recognizer, RecordList, Zip
 from collections_app.sources.http import BodyStream
 
 

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app.formats.file_names import CATEGORY_CSV, fitted, kept_name
+from collections_app.files.names import CATEGORY_CSV, fitted, kept_name
 from collections_app.models import Collection, FileKind, NotConnected, ResultFile, Run, State
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.sources.part import MOST_PAGES_OF_A_MOMENT, OVERLAP, Part

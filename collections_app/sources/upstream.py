@@ -14,12 +14,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import requests
 
-from collections_app import disk
-from collections_app.formats.file_names import CATEGORY_LIST
-from collections_app.formats.recognition import BEGINNING, EnvelopeFound, NotRecognized, Recognizer
+from collections_app.files.names import CATEGORY_LIST
 from collections_app.models import Account, Collection, FileKind, NotConnected, ResultFile
-from collections_app.observability import metrics
-from collections_app.serving import ClientDisconnected
+from collections_app.records.formats.recognition import BEGINNING, EnvelopeFound, NotRecognized, Recognizer
 from collections_app.sources.base import (
     NotTheFile,
     ResultNotFound,
@@ -37,6 +34,9 @@ from collections_app.sources.http import (
     retry_after_of,
 )
 from collections_app.sources.recognized import RecognizedStream, recognizer_of
+from collections_app.system import disk
+from collections_app.system.observability import metrics
+from collections_app.system.serving import ClientDisconnected
 
 logger = logging.getLogger(__name__)
 

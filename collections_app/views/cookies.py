@@ -9,7 +9,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from collections_app.observability.requests import GetResponse
+from collections_app.system.observability.requests import GetResponse
 
 _BEGAN_AS = "cookie_name"
 

@@ -5,16 +5,10 @@ from collections.abc import Callable
 from django.http import Http404
 from django.http.response import HttpResponseBase
 
-from collections_app.access import MemberRequest
-from collections_app.delivery import Reader, TooManyStreams, deliver
+from collections_app.files.delivery import Reader, TooManyStreams, deliver
 from collections_app.models import NotDownloadable
-from collections_app.sources import (
-    Deliverable,
-    ResultNotFound,
-    SourceBusy,
-    SourceTimeout,
-    SourceUnavailable,
-)
+from collections_app.people.access import MemberRequest
+from collections_app.sources import Deliverable, ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.views import errors
 
 

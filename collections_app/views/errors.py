@@ -9,10 +9,10 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 
-from collections_app import disk
-from collections_app.access import bring_memberships
-from collections_app.delivery import RETRY_AFTER_SECONDS, TooManyStreams
+from collections_app.files.delivery import RETRY_AFTER_SECONDS, TooManyStreams
+from collections_app.people.access import bring_memberships
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.system import disk
 
 logger = logging.getLogger(__name__)
 

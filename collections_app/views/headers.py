@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import has_vary_header
 
-from collections_app.observability.requests import GetResponse
+from collections_app.system.observability.requests import GetResponse
 
 _UNUSED = (
     "accelerometer",

@@ -10,9 +10,9 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from collections_app import database, disk
-from collections_app.access import public
+from collections_app.people.access import public
 from collections_app.sources.local import try_out
+from collections_app.system import database, disk
 
 logger = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from collections_app.access import NOT_YOURS, Action, MemberRequest, collection_member, team_member
 from collections_app.models import Collection, Run, State
 from collections_app.models.runs import RunQuerySet
+from collections_app.people.access import NOT_YOURS, Action, MemberRequest, collection_member, team_member
 from collections_app.sources import source_of
-from collections_app.views.collections import with_latest_runs
-from collections_app.views.download import RUNS_SHOWN, format_cursor, parse_cursor
-from collections_app.views.run import run_context
-from collections_app.views.run_filter import RunFilter
-from collections_app.views.run_rows import may_delete_runs, run_rows, version
+from collections_app.views.collections.list import with_latest_runs
+from collections_app.views.download.filter import RunFilter
+from collections_app.views.download.page import RUNS_SHOWN, format_cursor, parse_cursor
+from collections_app.views.download.rows import may_delete_runs, run_rows, version
+from collections_app.views.run.page import run_context
 
 # How long an account's list is left alone between two looks that nobody asked for.
 ACCOUNT_REST = timedelta(seconds=15)

@@ -14,12 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from collections_app import disk
-from collections_app.access import public
 from collections_app.models import Collection, Run
-from collections_app.observability.metrics import exposition
-from collections_app.preview.background import Background, StillWorking
-from collections_app.result_sets.lease import abandoned, written
+from collections_app.people.access import public
+from collections_app.records.preview.background import Background, StillWorking
+from collections_app.runs.lease import abandoned, written
+from collections_app.system import disk
+from collections_app.system.observability.metrics import exposition
 from collections_app.views.health import READY_WITHIN_SECONDS
 
 # One of each kind at a time, so that checks that hang don't pile up threads.

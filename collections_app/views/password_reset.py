@@ -9,10 +9,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
-from collections_app.access import public
-from collections_app.accounts import queue_password_link
-from collections_app.addresses import absolute
 from collections_app.models import User
+from collections_app.people.access import public
+from collections_app.people.passwords import queue_password_link
+from collections_app.system.addresses import absolute
 
 
 class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is not typed

@@ -14,10 +14,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
-from collections_app import access
-from collections_app.access import Action, MemberRequest, signed_in, team_member
-from collections_app.addresses import absolute, results_of
 from collections_app.models import KINDS_OF_RECORDS, ApiKey, FileKind, Run, State, Team
+from collections_app.people import access
+from collections_app.people.access import Action, MemberRequest, signed_in, team_member
+from collections_app.system.addresses import absolute, results_of
 from collections_app.views.forms import KeyForm, ProfileForm, posted
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"

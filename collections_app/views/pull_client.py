@@ -10,8 +10,8 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from collections_app import client
-from collections_app.access import signed_in
-from collections_app.delivery import deliver
+from collections_app.files.delivery import deliver
+from collections_app.people.access import signed_in
 from collections_app.sources import Deliverable
 
 CLIENT = Path(client.__file__).with_name("pull.py")

@@ -7,8 +7,8 @@ from allauth.core.ratelimit import consume_or_429
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from collections_app import devices
-from collections_app.access import public, signed_in
+from collections_app.people import devices
+from collections_app.people.access import public, signed_in
 
 
 @public

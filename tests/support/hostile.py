@@ -14,7 +14,7 @@ from django.core.files.storage import storages
 from django.test import Client
 
 from collections_app.models import Collection, Run
-from collections_app.preview import background
+from collections_app.records.preview import background
 from tests.conftest import signed_in
 from tests.support.results import make_run_of_pages
 

@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 import pytest
 
-from collections_app.formats.category_csv import write_category_csv
 from collections_app.management import worker
 from collections_app.management.commands import mirror
 from collections_app.models import FileKind, ResultFile, Run
+from collections_app.records.formats.category_csv import write_category_csv
 from collections_app.sources import ResultNotFound
 from tests.support.results import records
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collections_app.preview import background, facts, first, table
+from collections_app.records.preview import background, facts, first, table
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from typing import Any
 from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
+from collections_app.files.storage.base import DurableFile
+from collections_app.files.storage.bucket import ResultsS3Storage
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.result_sets.s3 import ResultsS3Storage
-from collections_app.result_sets.storage import DurableFile
-from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
+from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
 
 
 def records(count: int, first: int = 1) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from tqdm import tqdm
 from collections_app.demo import build
 from collections_app.demo.story import AU_LAPTOPS
 from collections_app.models import Collection, State
-from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
-from collections_app.result_sets.writer import WrongUse
+from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.writer import WrongUse
 
 SECONDS_PER_PAGE = 3.0
 

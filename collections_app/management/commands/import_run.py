@@ -13,15 +13,15 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from tqdm import tqdm
 
-from collections_app.disk import free_space
-from collections_app.formats.json_records import InvalidRecords, read_json_lines
+from collections_app.files.names import printable
 from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
 from collections_app.models import Collection, Run
-from collections_app.result_sets.incoming import Form, Incoming, Unusable, look_at, shown, why_no_page
-from collections_app.result_sets.lease import WriterLost
-from collections_app.result_sets.names import printable
-from collections_app.result_sets.repair import fail_interrupted_runs
-from collections_app.result_sets.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
+from collections_app.records.formats.json_records import InvalidRecords, read_json_lines
+from collections_app.runs.incoming import Form, Incoming, Unusable, look_at, shown, why_no_page
+from collections_app.runs.lease import WriterLost
+from collections_app.runs.repair import fail_interrupted_runs
+from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
+from collections_app.system.disk import free_space
 
 NOTHING = "Nothing was imported."
 

@@ -19,8 +19,8 @@ from collections_app.management.arguments import (
     text,
 )
 from collections_app.models import Collection, Run
-from collections_app.result_sets.lease import RunIsBeingWritten, WriterLost
-from collections_app.result_sets.mirror import mirror_run
+from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.mirror import mirror_run
 from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 

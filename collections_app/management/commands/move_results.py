@@ -13,11 +13,11 @@ from django.db import OperationalError
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
+from collections_app.files.storage import address
+from collections_app.files.storage.address import StorageAddress
+from collections_app.files.storage.base import ResultsStorage
 from collections_app.management.arguments import database_problem, interrupted, text
-from collections_app.result_sets import address
-from collections_app.result_sets.address import StorageAddress
-from collections_app.result_sets.move import MoveReport, copy_all, total_size
-from collections_app.result_sets.storage import ResultsStorage
+from collections_app.runs.move import MoveReport, copy_all, total_size
 
 GO_ON = "What was copied stays; call move_results again to go on."
 _FOLDER = "folder"

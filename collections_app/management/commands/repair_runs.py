@@ -5,11 +5,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
+from collections_app.files.names import printable
+from collections_app.files.storage.base import storage_reason
 from collections_app.management.arguments import database_problem
 from collections_app.models import Run
-from collections_app.result_sets.names import printable
-from collections_app.result_sets.repair import repair_runs
-from collections_app.result_sets.storage import storage_reason
+from collections_app.runs.repair import repair_runs
 
 
 class Command(BaseCommand):

@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, transaction
 from django.template.defaultfilters import pluralize
 
-from collections_app import encryption
 from collections_app.management.arguments import database_problem, shown
 from collections_app.models import Account, OutgoingMail, Team
+from collections_app.system import encryption
 
 
 class Command(BaseCommand):

@@ -18,10 +18,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
-from collections_app import database
 from collections_app.demo import build
 from collections_app.models import Team, User
-from collections_app.observability.processes import has_orphans
+from collections_app.system import database
+from collections_app.system.observability.processes import has_orphans
 
 # Workers notice within a second that their master process is gone, or later on a busy machine.
 ORPHANS_END_WITHIN_SECONDS = 15

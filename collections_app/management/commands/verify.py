@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from tqdm import tqdm
 
+from collections_app.files.verification.verify import BeingVerified, Verifier
 from collections_app.management.arguments import (
     collection_of,
     count,
@@ -17,8 +18,7 @@ from collections_app.management.arguments import (
     text,
 )
 from collections_app.models import NotDownloadable, Run, State
-from collections_app.proof.verify import BeingVerified, Verifier
-from collections_app.vanished import is_vanished
+from collections_app.system.vanished import is_vanished
 
 
 class Command(BaseCommand):

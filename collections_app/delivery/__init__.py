@@ -1,6 +1,0 @@
-"""Bytes to whoever asked, the same for the dashboard and the API."""
-
-from collections_app.delivery.deliver import deliver
-from collections_app.delivery.streams import RETRY_AFTER_SECONDS, Reader, TooManyStreams
-
-__all__ = ["RETRY_AFTER_SECONDS", "Reader", "TooManyStreams", "deliver"]

@@ -1,0 +1,1 @@
+"""The results storage: a folder or a bucket."""

@@ -1,0 +1,1 @@
+"""People who use the site: who they are and what they may do."""

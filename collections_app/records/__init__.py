@@ -1,0 +1,1 @@
+"""The records in a run's files: their formats, their preview, and their exports."""

@@ -1,0 +1,279 @@
+"""Makes exports: never two at once of one, and none is seen before it is whole.
+
+Whoever makes one holds its lease, as a writer holds a run's. Killed anywhere, the lease runs out, and the
+next one begins anew; retention.tidy() removes what was written. A process that has to stop puts the export
+back into the queue.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, cast
+
+from django.db import connections
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from collections_app.files.storage.base import results
+from collections_app.models import KINDS_OF_RECORDS, Export, ExportState, FileKind, ResultFile
+from collections_app.models.exports import ExportQuerySet
+from collections_app.records.exports import records, retention
+from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.records_file import Format, Wish, write_records
+from collections_app.records.formats.tables import NotPossible
+from collections_app.runs.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
+from collections_app.runs.new_file import NewFile
+from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.http import reading_until
+
+logger = logging.getLogger(__name__)
+
+# How often the progress of an export is saved, and the free disk space checked.
+_NOTE_AFTER_SECONDS = 1.0
+# The maximum size of an export.
+MOST_BYTES = 2 * 1024**3
+# How long one attempt may take.
+_MOST_SECONDS = 600.0
+# How many records to process between two checks of whether to stop.
+_RECORDS_AT_ONCE = 500
+
+_TOO_LARGE = (
+    "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own files."
+)
+
+_TOO_SLOW = "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
+_SLOW_ACCOUNT = (
+    "The account takes more than 10 minutes to send these records. Choose fewer columns, or try again later."
+)
+_NO_ROOM = "It could not be stored, perhaps because the disk is full. Try again later, or tell the operator."
+_TOO_DEEP = "A record of this run is nested too deeply to be turned into this format."
+_BROKEN = "Something went wrong on our side. It was logged; try again later."
+
+
+def due() -> Q:
+    """Return the condition for exports that wait for somebody to make them."""
+    return Q(state=ExportState.QUEUED) | (Q(state=ExportState.RUNNING) & lapsed())
+
+
+def wish_of(export: Export) -> Wish:
+    """Return what was wished for."""
+    return Wish(Format(export.format), tuple(export.columns), export.excel)
+
+
+def _never() -> bool:
+    return False
+
+
+class Queue:
+    """The exports that wait to be made. Their teams take turns.
+
+    `remote` limits it to exports of files that an account has to send, or to those of stored files.
+    """
+
+    def __init__(self, *, remote: bool | None = None) -> None:
+        self._remote = remote
+        self._last: dict[int, float] = {}  # when a team last had its turn
+
+    def next(self) -> Export | None:
+        """Return the oldest export of the team whose last turn was longest ago, stored files first."""
+        first = min(self._waiting(), key=lambda each: (each[0], self._last.get(each[1], 0.0)), default=None)
+        if first is None:
+            return None
+        _, team, pk = first
+        self._last[team] = time.monotonic()
+        return Export.objects.filter(pk=pk).select_related("run__collection__account").first()
+
+    def _waiting(self) -> Iterable[tuple[bool, int, int]]:
+        remote = ResultFile.objects.filter(run=OuterRef("run"), kind__in=KINDS_OF_RECORDS, key="")
+        waiting = Export.objects.under_way().filter(due()).annotate(is_remote=Exists(remote))
+        if self._remote is not None:
+            waiting = waiting.filter(is_remote=self._remote)
+        return waiting.values_list("is_remote", "run__collection__team", "pk")
+
+
+def make_next(queue: Queue | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
+    """Make the export whose turn it is. Return whether there was one. See make()."""
+    export = (queue or Queue()).next()
+    return export is not None and make(export, must_stop=must_stop)
+
+
+def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
+    """Make a queued export. Return whether this process got it; its row has the outcome.
+
+    Once `must_stop` returns true, put it back into the queue; its `attempt` shows that it was tried.
+    """
+    attempt = new_attempt()
+    mine = Export.objects.filter(due(), pk=export.pk)
+    taken = mine.update(
+        state=ExportState.RUNNING, attempt=attempt, lease_expires_at=new_expiry(), done=0, is_final=False
+    )
+    if taken:
+        with suppress(_Stopped):
+            _Making(export, attempt, must_stop).make()
+    return bool(taken)
+
+
+class _Stopped(Exception):
+    """The process has to stop making the export."""
+
+
+class _ExportFile(NewFile):
+    """The file of an export, limited to MOST_BYTES."""
+
+    def write(self, data: bytes) -> int:
+        """Write all of the bytes. Raises NotPossible if the file would be too large."""
+        if self.size + len(data) > MOST_BYTES:
+            raise NotPossible(_TOO_LARGE)
+        return super().write(data)
+
+
+class _Making:
+    """One attempt at an export."""
+
+    def __init__(self, export: Export, attempt: str, must_stop: Callable[[], bool]) -> None:
+        self._export = export
+        self._attempt = attempt
+        self._must_stop = must_stop
+        self._wish = wish_of(export)
+        self._noted_at = time.monotonic()
+        self._ends_at = self._noted_at + _MOST_SECONDS
+        self._passed = 0  # records, in all passes
+        self._is_lost = False
+
+    def make(self) -> None:
+        """Make the export and record the outcome. Raises _Stopped."""
+        try:
+            with self._staying_alive(), reading_until(self._ends_at):
+                self._make()
+        except (_Stopped, KeyboardInterrupt):
+            self._put_back()
+            raise
+        except WriterLost:
+            logger.warning("export=%s problem=it was given to somebody else or deleted", self._export.pk)
+        except NotPossible as error:
+            self._fail(str(error), is_final=True)
+        except RecursionError:
+            self._fail(_TOO_DEEP, is_final=True)
+        except (ResultNotFound, SourceUnavailable) as error:
+            self._fail(_SLOW_ACCOUNT if self._is_late() else str(error))
+        except OSError as error:
+            logger.warning("export=%s problem=%s", self._export.pk, error)
+            self._fail(_NO_ROOM)
+        except Exception:
+            logger.exception("export=%s problem=unexpected", self._export.pk)
+            self._fail(_BROKEN)
+
+    def _make(self) -> None:
+        export = self._export
+        retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
+        key = retention.key_of(export, self._attempt)
+        with self._workshop() as folder, _ExportFile(key, self._alive) as new:
+            write_records(self._read, self._wish, cast(IO[bytes], new), folder=folder)
+        stored = new.row(FileKind.PAGE, 0, "", None)
+        try:
+            self._note(
+                state=ExportState.READY,
+                lease_expires_at=None,
+                done=self._done() if export.total is None else export.total,
+                key=key,
+                size=stored.size,
+                sha256=stored.sha256,
+                modified=stored.modified,
+            )
+        except WriterLost:
+            results().delete(key)
+            raise
+        retention.make_room(0, but=export)
+
+    @contextmanager
+    def _workshop(self) -> Iterator[Path]:
+        folder = retention.folder_of(self._attempt)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _read(self) -> Iterator[list[Record]]:
+        for some in records.read(self._export.run):
+            for begin in range(0, len(some), _RECORDS_AT_ONCE):
+                few = some[begin : begin + _RECORDS_AT_ONCE]
+                yield few
+                self._passed += len(few)
+                self._alive()
+
+    def _alive(self) -> None:
+        """Save the progress at intervals.
+
+        Raises _Stopped, WriterLost, OSError on a nearly full disk, and NotPossible or SourceTimeout if it
+        takes too long.
+        """
+        if self._must_stop():
+            raise _Stopped
+        if self._is_late():
+            raise SourceTimeout(_SLOW_ACCOUNT) if self._is_remote() else NotPossible(_TOO_SLOW)
+        if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
+            self._noted_at = time.monotonic()
+            self._note(done=self._done(), lease_expires_at=new_expiry())
+            retention.check_disks()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+    def _is_remote(self) -> bool:
+        return not all(file.is_stored for file in records.files_of(self._export.run))
+
+    def _done(self) -> int:
+        done, total = self._passed // self._wish.passes, self._export.total
+        return done if total is None else min(done, total)
+
+    def _put_back(self) -> None:
+        self._mine().update(state=ExportState.QUEUED, lease_expires_at=None, done=0)
+
+    def _mine(self) -> ExportQuerySet:
+        running = Export.objects.filter(pk=self._export.pk, state=ExportState.RUNNING)
+        return running.filter(attempt=self._attempt)
+
+    def _note(self, **values: object) -> None:
+        if not self._mine().update(**values):
+            raise WriterLost
+
+    def _fail(self, problem: str, *, is_final: bool = False) -> None:
+        self._mine().update(
+            state=ExportState.FAILED,
+            failure=problem[:1000],
+            failed_at=timezone.now(),
+            is_final=is_final,
+            lease_expires_at=None,
+        )
+
+    @contextmanager
+    def _staying_alive(self) -> Iterator[None]:
+        """Renew the lease from a thread: a library may work for minutes without calling back."""
+        over = threading.Event()
+
+        def renew() -> None:
+            try:
+                while not over.wait(RENEW_AFTER_SECONDS):
+                    self._is_lost = not self._mine().update(lease_expires_at=new_expiry())
+                    connections.close_all()
+            except Exception:
+                # It is renewed by the work itself as well.
+                logger.exception("export=%s problem=the lease could not be renewed", self._export.pk)
+
+        thread = threading.Thread(target=renew, name="export-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _size_of_records(export: Export) -> int:
+    """Return how many bytes the records have as they are; of those at an account what is known of it."""
+    return sum(file.size or 0 for file in records.files_of(export.run))

@@ -1,0 +1,113 @@
+"""A category list as CSV, record by record."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+import msgspec
+
+from collections_app.records.formats.json_records import Readable, read_batches
+
+COLUMNS = (
+    "asin",
+    "parent_asin",
+    "is_variant",
+    "is_brand",
+    "is_store",
+    "is_prime",
+    "seller_name",
+    "price_cents",
+    "in_stock",
+)
+
+
+_COMMAS = len(COLUMNS) - 1
+_SPECIAL = re.compile('[",\r\n]')
+_WORDS = {None: "", True: "true", False: "false"}
+
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A record as the contract has it; any other is written as well, more slowly."""
+
+    asin: str | None = None
+    parent_asin: str | None = None
+    is_variant: bool | None = None
+    is_brand: bool | None = None
+    is_store: bool | None = None
+    is_prime: bool | None = None
+    seller_name: str | None = None
+    price_cents: int | None = None
+    in_stock: bool | None = None
+    title: Any = None
+
+
+def convert_category_list(stream: Readable, out: BinaryIO) -> None:
+    """Write a category list, as read_records() reads it, as CSV (RFC 4180, UTF-8); `out` stays open.
+
+    The nine columns of each record: keys that are no column are left out; a missing one is an empty cell.
+    Raises InvalidRecords.
+    """
+    _write(read_batches(stream, shape=_Row), out)
+
+
+def write_category_csv(records: Iterable[Mapping[str, Any]], out: BinaryIO) -> None:
+    """Write records as convert_category_list() writes those of a list."""
+    _write(([record] for record in records), out)
+
+
+def _write(batches: Iterable[Sequence[Any]], out: BinaryIO) -> None:
+    # Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
+    text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
+    try:
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for some in batches:
+            if isinstance(some[0], _Row):
+                text.write("".join(map(_line, some)))
+            else:
+                writer.writerows(map(_cells, some))
+    finally:
+        text.detach()
+
+
+def _line(row: _Row) -> str:
+    """Return what csv.writer makes of a row, in half of the time."""
+    texts = row.asin or "", row.parent_asin or "", row.seller_name or ""
+    line = _joined(row, *texts)
+    if line.count(",") == _COMMAS and '"' not in line and "\r" not in line and "\n" not in line:
+        return f"{line}\r\n"
+    return f"{_joined(row, *map(_quoted, texts))}\r\n"
+
+
+def _joined(row: _Row, asin: str, parent_asin: str, seller_name: str) -> str:
+    price = "" if row.price_cents is None else row.price_cents
+    return (
+        f"{asin},{parent_asin},"
+        f"{_WORDS[row.is_variant]},{_WORDS[row.is_brand]},{_WORDS[row.is_store]},{_WORDS[row.is_prime]},"
+        f"{seller_name},{price},{_WORDS[row.in_stock]}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
+
+
+def _cells(record: Mapping[str, Any]) -> list[Any]:
+    return [_cell(record.get(column)) for column in COLUMNS]
+
+
+def _cell(value: Any) -> Any:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return int(value)
+        case dict() | list():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return value

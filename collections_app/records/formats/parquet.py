@@ -1,0 +1,165 @@
+"""Tables as Parquet: the rows are written aside as CSV, which DuckDB turns into Parquet.
+
+A column has a type where all of its values agree on one: BOOLEAN, BIGINT (whole numbers of 64 bits), DOUBLE.
+Any other is text, with each value as it is in a CSV.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import duckdb
+
+from collections_app.records.formats.flatten import cells
+from collections_app.records.formats.tables import Table
+
+_TEXT, _BOOLEAN, _WHOLE, _NUMBER = "VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE"
+_LEAST, _MOST = -(2**63), 2**63 - 1
+# Up to here every whole number is a double.
+_EXACT = 2**53
+
+# How much of the rows DuckDB holds at once, in bytes and in rows; 122,880 is what it takes by itself.
+_GROUP_BYTES = 2 * 1024 * 1024
+_LEAST_ROWS, _MOST_ROWS = 2048, 122_880
+# DuckDB holds a CSV in memory while it reads it, hence several, of so many bytes each.
+_PART_BYTES = 4 * 1024 * 1024
+_BUFFER = 1024 * 1024
+_MEMORY = "4GB"  # enough for records of 64 MiB
+
+
+def write(table: Table, path: Path, *, folder: Path) -> None:
+    """Write a Parquet file, for which a table needs a column at least. Raises OSError, KeyboardInterrupt."""
+    types = [_Type() for _ in table.names]
+    rows = _write_rows(table, types, folder)
+    group = _GROUP_BYTES // max(1, rows.size // max(1, rows.count))
+    buffer = max(_BUFFER, 2 * rows.longest)
+    with duckdb.connect(":memory:") as database, _interruptible():
+        _lock_down(database, folder)
+        # The only parts of the statement that aren't ours are the names, and these are quoted.
+        database.execute(
+            f"COPY (SELECT {_names(table)} FROM read_csv({_list(rows.parts)}, columns={_columns(types)}, "  # noqa: S608
+            "auto_detect=false, header=false, parallel=false, new_line='\\n', delim=',', "
+            "quote='\"', escape='\"', nullstr='', allow_quoted_nulls=false, "
+            f"max_line_size={buffer}, buffer_size={buffer})) TO {_quoted(path)} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {min(max(group, _LEAST_ROWS), _MOST_ROWS)})"
+        )
+    for part in rows.parts:
+        part.unlink()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt on an interruption: DuckDB turns it into an error of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise KeyboardInterrupt from error
+
+
+def _lock_down(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    # One thread keeps the order of the rows by itself; asked to keep it, DuckDB holds more of them at once.
+    database.execute("SET threads = 1")
+    database.execute("SET preserve_insertion_order = false")
+    database.execute("SET enable_progress_bar = false")
+    database.execute(f"SET memory_limit = '{_MEMORY}'")
+    database.execute(f"SET temp_directory = {_quoted(folder)}")
+    database.execute(f"SET allowed_directories = [{_quoted(folder)}]")
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+
+
+def _list(paths: list[Path]) -> str:
+    return "[" + ", ".join(map(_quoted, paths)) + "]"
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _names(table: Table) -> str:
+    names = ('"' + name.replace('"', '""') + '"' for name in table.names)
+    return ", ".join(f"c{number} AS {name}" for number, name in enumerate(names))
+
+
+def _columns(types: list["_Type"]) -> str:
+    return "{" + ", ".join(f"c{number}: '{each.name}'" for number, each in enumerate(types)) + "}"
+
+
+@dataclass
+class _Rows:
+    """The rows as they were written aside, in parts."""
+
+    parts: list[Path]
+    count: int = 0
+    size: int = 0
+    longest: int = 0  # in bytes, as is the size
+
+
+def _write_rows(table: Table, types: list["_Type"], folder: Path) -> _Rows:
+    """Write the rows, and learn the columns' types from them."""
+    rows = _Rows([])
+    with ExitStack() as files:
+        out, room = _next_part(rows, folder, files), _PART_BYTES
+        for columns in table.batches():
+            for seen, values in zip(types, columns, strict=True):
+                seen.look_at(values)
+            lines = [
+                ",".join(row).encode("utf-8", "replace") + b"\n"
+                for row in zip(*map(_quoted_cells, columns), strict=True)
+            ]
+            rows.count += len(lines)
+            rows.longest = max(rows.longest, *map(len, lines))
+            if room < 0:
+                out, room = _next_part(rows, folder, files), _PART_BYTES
+            written = out.write(b"".join(lines))
+            rows.size += written
+            room -= written
+    return rows
+
+
+def _next_part(rows: _Rows, folder: Path, files: ExitStack) -> IO[bytes]:
+    files.close()
+    rows.parts.append(folder / f"rows-{len(rows.parts):06}.csv")
+    return files.enter_context(rows.parts[-1].open("wb"))
+
+
+def _quoted_cells(values: list[Any]) -> list[str]:
+    """Return the cells as they stand in the rows: nothing is no value, and "" an empty text."""
+    return ["" if value is None else _quoted_cell(value) for value in cells(values)]
+
+
+def _quoted_cell(value: Any) -> str:
+    return '"' + value.replace('"', '""') + '"' if type(value) is str else repr(value)
+
+
+class _Type:
+    """The type of a column, by the values that were looked at."""
+
+    def __init__(self) -> None:
+        self._kinds: set[type] = set()
+        self._least = self._most = 0
+
+    def look_at(self, values: list[Any]) -> None:
+        """Take in more values."""
+        kinds = set(map(type, values))
+        self._kinds |= kinds
+        if int in kinds:
+            whole = [value for value in values if type(value) is int]
+            self._least, self._most = min(self._least, *whole), max(self._most, *whole)
+
+    @property
+    def name(self) -> str:
+        """DuckDB's name of the type."""
+        kinds = self._kinds - {type(None)}
+        if kinds == {bool}:
+            return _BOOLEAN
+        if kinds == {int}:
+            return _WHOLE if self._is_within(_LEAST, _MOST) else _TEXT
+        if kinds in ({float}, {int, float}):
+            return _NUMBER if self._is_within(-_EXACT, _EXACT) else _TEXT
+        return _TEXT
+
+    def _is_within(self, least: int, most: int) -> bool:
+        return least <= self._least and self._most <= most

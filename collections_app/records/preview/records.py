@@ -1,0 +1,106 @@
+"""A run's records as a table shows them, and where their bytes are."""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Self
+
+from collections_app.models import ResultFile, Run
+from collections_app.sources import SourceUnavailable, deliverable
+from collections_app.system.database import give_back
+
+# A record that is no object is shown as one with this key.
+VALUE = "value"
+
+_BROKE_OFF = "The account broke off in the middle of a file. Try again."
+_STORAGE_BROKE_OFF = "The results storage broke off in the middle of a file. Try again later."
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record and its place in the run, from 1 on."""
+
+    number: int
+    fields: Mapping[str, Any]
+    is_too_large: bool = False  # to be shown: there are no fields then
+
+
+def fields_of(value: object) -> dict[str, Any]:
+    """Return what a record's columns hold; a value that is no object is the only one.
+
+    Their names can be sent: JSON can hold half a surrogate pair also in a key.
+    """
+    if not isinstance(value, dict):
+        return {VALUE: value}
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        return {sendable(key): each for key, each in value.items()}
+    return value
+
+
+def sendable(text: str) -> str:
+    """Return a text without half surrogate pairs, which JSON can hold and UTF-8 can't: "?" in their place."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def columns_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return every key, in the order of first appearance."""
+    columns: dict[str, None] = {}
+    for record in records:
+        columns.update(dict.fromkeys(record))
+    return list(columns)
+
+
+def files_of_records(run: Run) -> list[ResultFile]:
+    """Return the files of a ready run that hold its records, in order. Needs with_files()."""
+    files = [run.category_list] if run.category_list else run.pages
+    for file in files:
+        file.run = run
+    if files and not all(file.is_stored for file in files):
+        # Needed in the background, where an open transaction's rows can't be seen.
+        _ = run.collection.account
+    return files
+
+
+class Bytes:
+    """The bytes of a file from its beginning on, at most so many of them."""
+
+    def __init__(self, file: ResultFile, stream: BinaryIO, most: int) -> None:
+        self._file = file
+        self._stream = stream
+        self._left = most
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` of them; nothing at the end. Raises SourceUnavailable."""
+        try:
+            data = self._stream.read(min(size, self._left))
+        except OSError:
+            raise SourceUnavailable(_STORAGE_BROKE_OFF if self._file.is_stored else _BROKE_OFF) from None
+        self._left -= len(data)
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+def opened(file: ResultFile, most: int = sys.maxsize) -> tuple[Bytes, int]:
+    """Return a file's bytes from the beginning, at most `most` of them, and how many the file has.
+
+    Raises ResultNotFound, SourceUnavailable, SourceTimeout.
+    """
+    found = deliverable(file)
+    if not file.is_stored:
+        give_back()  # an account may take long to answer
+    most = min(most, found.size)
+    return Bytes(file, found.body.open(0, most), most), found.size
+
+
+def identity(*files: ResultFile) -> str:
+    """Return a name for what these files hold: no other files, of anybody's, have the same."""
+    parts = [(file.run.collection_id, file.run.number, file.pk, file.modified.isoformat()) for file in files]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""What the app needs from its machine: database, disk, secrets, logs."""

@@ -1,0 +1,25 @@
+"""The size of a run's ZIP at an account, for its button: learnt after the page, which doesn't wait for it."""
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from collections_app.models import Collection, FileKind, ResultFile, State
+from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.sources import ResultNotFound, SourceUnavailable, source_of
+
+
+@collection_member(Action.SEE)
+@require_safe
+def archive_size(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
+    """Answer with what the button says; with nothing where the size can't be learnt now."""
+    ready = ResultFile.objects.filter(run__collection=collection, run__state=State.READY)
+    archive = ready.filter(run__number=number, kind=FileKind.ARCHIVE).select_related("run").first()
+    if archive is None:
+        raise Http404(f"Run {number} has no ZIP.")
+    if archive.size is None:
+        try:
+            source_of(collection).size(archive)
+        except (ResultNotFound, SourceUnavailable):
+            return HttpResponse(status=204)
+    return render(request, "download/_archive_size.html", {"archive": archive})

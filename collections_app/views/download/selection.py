@@ -1,0 +1,66 @@
+"""Several runs and pages of a collection as one file, and what the bar under the list says of them."""
+
+from collections.abc import Callable
+
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from collections_app.files.bundles.archives import archive_of, selection_archive
+from collections_app.files.bundles.merged import merged_selection
+from collections_app.files.bundles.selection import Selection, Unreadable, files_of, parse
+from collections_app.models import Collection, NotDownloadable
+from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable
+from collections_app.views.delivered import delivered
+
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def selection_zip(request: MemberRequest, collection: Collection) -> HttpResponseBase:
+    """Deliver one ZIP of the runs and pages that the address names."""
+    return _delivered(request, collection, selection_archive)
+
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def selection_json(request: MemberRequest, collection: Collection) -> HttpResponseBase:
+    """Deliver all records of the runs and pages that the address names as one JSON list."""
+    return _delivered(request, collection, merged_selection)
+
+
+def _delivered(
+    request: MemberRequest, collection: Collection, make: Callable[[Collection, Selection], Deliverable]
+) -> HttpResponseBase:
+    def found() -> Deliverable:
+        try:
+            return make(collection, _selected(request))
+        except Unreadable as problem:
+            raise BadRequest(str(problem)) from None
+
+    return delivered(request, found)
+
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def selection(request: MemberRequest, collection: Collection) -> HttpResponse:
+    """Say how much is selected, with the link to its ZIP, or why it can't be downloaded as one."""
+    context: dict[str, object] = {}
+    try:
+        files = files_of(collection, _selected(request))
+        context["size"] = archive_of(collection, files).size
+        context["files"] = len(files)
+        context["runs"] = len({file.run_id for file in files})
+    except (Unreadable, NotDownloadable, ResultNotFound, SourceUnavailable) as problem:
+        context["problem"] = str(problem)
+    query = request.GET.urlencode(safe=",.")
+    for name in ("selection_zip", "selection_json"):
+        context[name] = f"{reverse(name, args=[collection.pk])}?{query}"
+    return render(request, "download/_selected.html", context)
+
+
+def _selected(request: MemberRequest) -> Selection:
+    return parse(request.GET.getlist("runs"), request.GET.getlist("pages"))

@@ -1,0 +1,39 @@
+"""A run's files together: as one ZIP, and the manifest that says of each what proves it."""
+
+from urllib.parse import quote
+
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from collections_app.files.bundles.archives import run_archive
+from collections_app.files.verification.manifest import manifest
+from collections_app.models import Collection, Run, Verification
+from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.system.addresses import absolute
+from collections_app.views.delivered import delivered
+from collections_app.views.download.rows import files_address
+
+
+def verification_of(run: Run) -> Verification | None:
+    """Return when the run's files were last read again, if they ever were."""
+    return Verification.objects.filter(run=run).first()
+
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def run_manifest(request: MemberRequest, collection: Collection, number: int) -> HttpResponseBase:
+    """Deliver a ready run's manifest."""
+    folder = absolute(request, files_address(collection, number))
+    return delivered(
+        request,
+        lambda: manifest(
+            collection.runs.ready_run(number), lambda file: f"{folder}{quote(file.name, safe='')}"
+        ),
+    )
+
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def run_all(request: MemberRequest, collection: Collection, number: int) -> HttpResponseBase:
+    """Deliver a ZIP of all original files of a ready run."""
+    return delivered(request, lambda: run_archive(collection.runs.ready_run(number)))
