@@ -204,7 +204,7 @@ class Run(models.Model):
 
     @cached_property
     def pages(self) -> list["ResultFile"]:
-        """The page files of a ready run, in order. Needs with_files() or bring_first_files()."""
+        """The page files of a ready run, in order. Needs with_files() or prefetch_first_files()."""
         return self._ready_files_of(FileKind.PAGE)
 
     @cached_property
@@ -248,7 +248,7 @@ class FileKind(models.TextChoices):
 KINDS_OF_RECORDS = (FileKind.PAGE, FileKind.CATEGORY_LIST)
 
 
-def bring_first_files(runs: Sequence[Run], pages: int) -> None:
+def prefetch_first_files(runs: Sequence[Run], pages: int) -> None:
     """Give ready runs their `ready_files`, of the pages the first ones alone, in one query for all.
 
     However many pages a run has, the database passes over no more of them than are brought.
@@ -258,7 +258,7 @@ def bring_first_files(runs: Sequence[Run], pages: int) -> None:
     prefetch_related_objects(runs, Prefetch("files", queryset=first, to_attr="ready_files"))
 
 
-def bring_last_pages(runs: Sequence[Run], pages: int) -> None:
+def prefetch_last_pages(runs: Sequence[Run], pages: int) -> None:
     """Give runs their `last_pages` as far as they are written, in order, in two queries for all.
 
     However many pages a run has, the database passes over no more of them than are brought.

@@ -290,11 +290,11 @@ class DefaultDeny:
             raise PermissionDenied
         answer = rule(request)
         if answer is None and rule in (_sign_in_first, _sign_in_for_a_file):
-            bring_memberships(request)
+            prefetch_memberships(request)
         return answer
 
 
-def bring_memberships(request: HttpRequest) -> None:
+def prefetch_memberships(request: HttpRequest) -> None:
     """Give a signed-in request its `memberships` and, where there is one, the current `membership`."""
     assert isinstance(request.user, User)
     memberships = _memberships_of(request.user)
@@ -311,7 +311,7 @@ def bring_memberships(request: HttpRequest) -> None:
 def _reload_memberships(request: HttpRequest) -> None:
     if hasattr(request, "memberships"):
         vars(request).pop("membership", None)
-        bring_memberships(request)
+        prefetch_memberships(request)
 
 
 def _memberships_of(user: User) -> list[Membership]:

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import render
 
 from collections_app.files.delivery import RETRY_AFTER_SECONDS, TooManyStreams
-from collections_app.people.access import bring_memberships
+from collections_app.people.access import prefetch_memberships
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.system import disk
 
@@ -32,7 +32,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """404, also for an address of nobody's, which no view has brought the memberships for."""
     if request.user.is_authenticated and not hasattr(request, "memberships"):
-        bring_memberships(request)
+        prefetch_memberships(request)
     return _error(request, 404, exception, Http404)
 
 

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from collections_app.models import Collection, Membership, Run, State
-from collections_app.models.runs import bring_first_files, bring_last_pages
+from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, may
 from collections_app.views.run.progress import is_idle, progress_of
 
@@ -42,10 +42,10 @@ def run_rows(
     kept = kept_rows.get_many(keys.values())
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in kept]
     if missing:
-        bring_first_files(missing, PAGES_UNFOLDED)
+        prefetch_first_files(missing, PAGES_UNFOLDED)
     unfinished = [run for run in runs if run.state == State.PROCESSING]
     if unfinished:
-        bring_last_pages(unfinished, PAGES_WRITTEN)
+        prefetch_last_pages(unfinished, PAGES_WRITTEN)
     new: dict[str, str] = {}
     rows: list[str] = []
     for run in runs:

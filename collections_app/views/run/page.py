@@ -13,7 +13,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, ResultFile, Run, State
-from collections_app.models.runs import bring_first_files, bring_last_pages
+from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.background import StillWorking
 from collections_app.records.preview.engine import TookTooLong
@@ -92,7 +92,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
         with asked_by(request.user.pk):
             context["view"] = _view(files_of_records(found), wish, context["records_size"])
     elif found.state == State.PROCESSING:
-        bring_last_pages([found], PAGES_WRITTEN)
+        prefetch_last_pages([found], PAGES_WRITTEN)
         context["version"] = version(found)
         context["progress"] = run_progress.progress_of(found)
     return context
@@ -143,7 +143,7 @@ def _run(collection: Collection, number: int, *, first_files_alone: bool = False
     runs = collection.runs.filter(number=number)
     found = (runs if first_files_alone else runs.with_files()).first()
     if found is not None and first_files_alone:
-        bring_first_files([found], PAGES_UNFOLDED)
+        prefetch_first_files([found], PAGES_UNFOLDED)
     # A ready run has files, unless it was deleted before they were read.
     if found is None or (found.is_ready and not found.ready_files):
         raise Http404(f"This collection has no run {number}.")

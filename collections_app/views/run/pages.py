@@ -10,7 +10,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
-from collections_app.models.runs import bring_first_files
+from collections_app.models.runs import prefetch_first_files
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.download.rows import files_address
 
@@ -47,7 +47,7 @@ def _show(request: MemberRequest, collection: Collection, run: Run, wanted: str)
     after = request.GET.get("after", "")
     if after and not _NUMBER.fullmatch(after):
         raise BadRequest("This address is damaged: its “after” part names no page.")
-    bring_first_files([run], 0)  # what is no page, which tells how many pages there are
+    prefetch_first_files([run], 0)  # what is no page, which tells how many pages there are
     found = run.files.filter(kind=FileKind.PAGE, position__gt=_number(after)).order_by("position")
     pages = list(found[:PAGES_SHOWN])
     shown_to = pages[-1].position if pages else _number(after)

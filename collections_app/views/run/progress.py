@@ -31,7 +31,7 @@ class Progress:
 
 
 def progress_of(run: Run) -> Progress:
-    """Return how a run that is being written goes on. Needs bring_last_pages()."""
+    """Return how a run that is being written goes on. Needs prefetch_last_pages()."""
     now = timezone.now()
     idle = is_idle(run)
     pages = [page.position for page in run.last_pages]
