@@ -81,7 +81,7 @@ def key_revoke(request: MemberRequest, key_id: int) -> HttpResponse:
         raise Http404("There is no such key, or it isn't yours. It may have been revoked already.")
     back = "profile" if key.membership_id == request.membership.pk else "members"
     if request.method != "POST":
-        return render(request, "profile/revoke.html", {"key": key, "back": back})
+        return render(request, "profile/revoke_key.html", {"key": key, "back": back})
     key.revoke()
     messages.success(request, f"Revoked the key “{key.name}”. It opens nothing any more.")
     return redirect(back)

@@ -27,7 +27,7 @@ def run_delete(request: MemberRequest, collection: Collection, number: int) -> H
         )
         return redirect("download", collection.pk)
     if request.method != "POST":
-        return render(request, "download/delete.html", {"collection": collection, "run": run})
+        return render(request, "run/delete.html", {"collection": collection, "run": run})
     made = made_of(run)
     try:
         delete_run(run)

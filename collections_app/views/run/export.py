@@ -80,10 +80,10 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
     if request.htmx and not request.htmx.history_restore_request:
         shows_form = "sample" in request.GET
         context = export_context(run, looks=shows_form, before=request.GET.get("before", ""))
-        template = "exports/_export_form.html" if shows_form else "exports/_made.html"
+        template = "run/_export_form.html" if shows_form else "run/_exports.html"
     else:
         context = export_context(run, looks="sample" in request.GET or is_at_hand(run))
-        template = "exports/page.html"
+        template = "run/export.html"
     context |= {"collection": collection, "chosen_format": request.GET.get("format", "")}
     response = render(request, template, context)
     # A fragment and the whole page share an address, and both tell how far things are.
@@ -119,7 +119,7 @@ def _asked(request: MemberRequest, run: Run, wish: Wish, *, anew: bool = False) 
 
 
 def export_context(run: Run, *, looks: bool, before: str = "") -> dict[str, object]:
-    """Return what exports/_export_form.html and exports/_made.html show, for whatever page includes them.
+    """Return what run/_export_form.html and run/_exports.html show, for whatever page includes them.
 
     `looks` is whether the first records are looked at, which takes a moment where they are at an account.
     `before` names the exports that were under way when the reader looked last.

@@ -69,7 +69,7 @@ def _show(request: MemberRequest, collection: Collection, run: Run, wanted: str)
         "wanted": wanted,
         "problem": _problem(run, wanted) if "page" in request.GET else "",
     }
-    response = render(request, "download/_pages.html" if fragment else "download/pages.html", context)
+    response = render(request, "download/_pages.html" if fragment else "run/pages.html", context)
     # A fragment and the whole page share an address.
     patch_vary_headers(response, ["HX-Request"])
     return response

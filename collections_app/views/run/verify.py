@@ -24,7 +24,7 @@ def verify(request: MemberRequest, collection: Collection, number: int) -> HttpR
         _start(request, run)
     elif request.htmx:
         context = {"run": run, "verification": verification_of(run), "is_news": True}
-        return render(request, "proof/_verification.html", context)
+        return render(request, "run/_verification.html", context)
     return redirect("run", collection.pk, number)
 
 

@@ -26,7 +26,7 @@ SECONDS_TO_TRY = 5.0
 def accounts(request: MemberRequest) -> HttpResponse:
     """Show the team's accounts."""
     found = request.membership.team.accounts.annotate(collection_count=Count("collections"))
-    return render(request, "upstream_accounts/list.html", {"accounts": found.order_by("name")})
+    return render(request, "team/accounts.html", {"accounts": found.order_by("name")})
 
 
 @team_member(Action.MANAGE_ACCOUNTS)
@@ -44,7 +44,7 @@ def account_connect(request: MemberRequest) -> HttpResponse:
                     request, f"Connected “{account}”. Now add the collections that you want here."
                 )
                 return redirect("accounts")
-    return render(request, "upstream_accounts/connect.html", {"form": form})
+    return render(request, "team/connect_account.html", {"form": form})
 
 
 @team_member(Action.MANAGE_ACCOUNTS)
@@ -64,7 +64,7 @@ def account_change(request: MemberRequest, account_id: int) -> HttpResponse:
                 saved.collections.update(refresh_tried_at=None, retry_at=None, refresh_problem="")
                 messages.success(request, f"Saved the account “{saved}”.")
                 return redirect("accounts")
-    return render(request, "upstream_accounts/change.html", {"form": form, "account": account})
+    return render(request, "team/change_account.html", {"form": form, "account": account})
 
 
 @team_member(Action.MANAGE_ACCOUNTS)
@@ -76,7 +76,7 @@ def account_disconnect(request: MemberRequest, account_id: int) -> HttpResponse:
     account = _account(request, account_id)
     count = account.collections.count()
     if request.method != "POST":
-        return render(request, "upstream_accounts/disconnect.html", {"account": account, "count": count})
+        return render(request, "team/disconnect_account.html", {"account": account, "count": count})
     if count:
         account.set_key("")
         account.save(update_fields=["encrypted_key", "key_ending"])

@@ -40,7 +40,7 @@ def members(request: MemberRequest) -> HttpResponse:
         ],
         "keys": keys if access.may(request.membership, Action.REVOKE_ANY_KEY) else None,
     }
-    return render(request, "members/list.html", context)
+    return render(request, "team/members.html", context)
 
 
 @team_member(Action.MANAGE_MEMBERS)
@@ -70,7 +70,7 @@ def member_add(request: MemberRequest) -> HttpResponse:
         else:
             messages.success(request, f"Added {member.user.get_full_name()} to {team}.")
             return redirect("members")
-    return render(request, "members/add.html", {"form": form})
+    return render(request, "team/add_member.html", {"form": form})
 
 
 def _join(request: MemberRequest, team: Team, *, email: str, name: str, role: str) -> tuple[Membership, str]:
@@ -118,7 +118,7 @@ def member_role(request: MemberRequest, membership_id: int) -> HttpResponse:
         except LastOwner as error:
             messages.error(request, str(error))
         return redirect("members")
-    return render(request, "members/role.html", {"form": form, "member": member})
+    return render(request, "team/member_role.html", {"form": form, "member": member})
 
 
 @team_member(Action.MANAGE_MEMBERS)
@@ -128,7 +128,7 @@ def member_remove(request: MemberRequest, membership_id: int) -> HttpResponse:
     """Ask, and then take a member out of the team."""
     member = _manageable(request, membership_id)
     if request.method != "POST":
-        return render(request, "members/remove.html", {"member": member})
+        return render(request, "team/remove_member.html", {"member": member})
     try:
         member.remove()
         messages.success(request, f"Removed {member.user.get_full_name()} from {member.team}.")
@@ -150,7 +150,7 @@ def member_password_link(request: MemberRequest, membership_id: int) -> HttpResp
                 "Such a password is changed by its owner alone, or by an operator."
             )
         if request.method != "POST":
-            return render(request, "members/password_link_ask.html", {"member": member})
+            return render(request, "team/confirm_password_link.html", {"member": member})
         link = absolute(request, password_path(member.user))
     return _show_password_link(request, member.user, link, is_new=False)
 
@@ -180,4 +180,4 @@ def _show_password_link(request: MemberRequest, user: User, link: str, *, is_new
         "is_queued": queue_password_link(user.email, link=link),
     }
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    return render(request, "members/password_link.html", context, status=status)
+    return render(request, "team/password_link.html", context, status=status)
