@@ -2,18 +2,20 @@
 
 from django.urls import include, path
 
-from collections_app.views import health, live, metrics, profile, pull_client
+from collections_app.views import health, live, metrics
 from collections_app.views.collections import list as collections
 from collections_app.views.download import archive_size, keep, latest, selection
 from collections_app.views.download import file as result_file
 from collections_app.views.download import page as download
+from collections_app.views.profile import page as profile
+from collections_app.views.profile import pull_client
 from collections_app.views.run import delete as run_delete
 from collections_app.views.run import export, verify
 from collections_app.views.run import files as run_files
 from collections_app.views.run import page as run
 from collections_app.views.run import pages as run_pages
 from collections_app.views.team import accounts, members
-from collections_app.views.team import switch as team
+from collections_app.views.team import switch_team as team
 
 people = [
     path("", collections.home, name="home"),

@@ -5,8 +5,8 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from collections_app.people.access import public
-from collections_app.views import sign_in
-from collections_app.views.password_reset import password_reset
+from collections_app.views.sign_in import sign_in
+from collections_app.views.sign_in.password_reset import password_reset
 
 admin.site.site_header = admin.site.site_title = "Results: operators"
 

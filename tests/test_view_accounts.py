@@ -1,255 +1,823 @@
+"""A team's accounts at MultiCartAPI. The accounts that people sign in with are in test_view_accounts.py."""
+
+import logging
 import re
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from allauth.account.adapter import get_adapter
-from django.core import mail
-from django.core.mail.backends.locmem import EmailBackend
-from django.core.management import call_command
+from django.core.exceptions import ValidationError
 from django.db import connection
-from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
+from django.test import Client
+from django.utils import timezone
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries, Settings
 
-from collections_app.models import OutgoingMail, User
+from collections_app.models import Account, Collection, FileKind, Kind, Membership, Role, Team, User
+from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, upstream
+from collections_app.system import encryption
+from collections_app.views.team.account_forms import base_address
 from tests.conftest import PASSWORD
-from tests.support.html import links
+from tests.support.html import columns, links, rows, text_of
+from tests.support.meanwhile import ask_meanwhile
+from tests.support.upstream import KEY, make_account, make_remote_collection, remote_run
 
-LOGIN = "/accounts/login/"
-RESET = "/accounts/password/reset/"
-CHANGE = "/accounts/password/change/"
-NEW_PASSWORD = "a violet umbrella in the rain"
-
-
-def sign_in(client: Client, email: str, password: str = PASSWORD, **more: str) -> Any:
-    return client.post(LOGIN, {"login": email, "password": password} | more)
-
-
-# --- signing in and out -------------------------------------------------------------------------
+# Like KEY: whatever is said anywhere, this must never be.
+OTHER_KEY = "canary-another.5d8c31"
+BASE = "https://multicartapi.com/api/v1"
+NEW = {"name": "MultiCartAPI", "base_url": BASE, "key": KEY}
+LIST, CONNECT = "/team/accounts/", "/team/accounts/connect"
+REFUSED = "The account doesn't take this key."
 
 
-def test_the_right_password_opens_the_collections(client: Client, bob: User) -> None:
-    assert "Forgot your password?" in client.get(LOGIN).content.decode()
-    answer = sign_in(client, "Bob@Example.com")
-    assert answer["Location"] == "/"
-    page = client.get("/collections/").content.decode()
-    assert "bob@example.com" in page
-    assert 'class="messages"' not in page
+class Vendor:
+    """Stands in for the account: notes what it is asked, and refuses with `problem` where there is one."""
+
+    def __init__(self) -> None:
+        self.tried: list[tuple[str, str]] = []
+        self.listed: list[tuple[int | None, int | None, str]] = []
+        self.runs: list[upstream.RemoteRun] = []
+        self.problem: Exception | None = None
+
+    def try_key(self, base_url: str, key: str, *, seconds: float) -> None:
+        assert 0 < seconds <= 5
+        self.tried.append((base_url, key))
+        self._refuse()
+
+    def list_runs(self, collection: Collection, *, skip: int, limit: int, seconds: float) -> upstream.Listing:
+        assert (skip, limit) == (0, 1)
+        assert 0 < seconds <= 5
+        self.listed.append((collection.account_id, collection.remote_id, collection.kind))
+        self._refuse()
+        return upstream.Listing(self.runs)
+
+    def _refuse(self) -> None:
+        if self.problem:
+            raise self.problem
 
 
-@pytest.mark.parametrize(
-    ("email", "password"), [("bob@example.com", "wrong"), ("nobody@example.com", PASSWORD)]
-)
-def test_a_wrong_password_and_an_unknown_address_look_alike(
-    client: Client, bob: User, email: str, password: str
-) -> None:
-    answer = sign_in(client, email, password)
-    assert answer.status_code == 200
-    assert "Wrong email address or password." in answer.content.decode()
-
-
-@pytest.mark.parametrize(
-    "fields", [{}, {"login": "a\0@example.com", "password": "x"}, {"login": "x" * 10_000}]
-)
-def test_it_survives_what_is_no_sign_in(client: Client, db: None, fields: dict[str, str]) -> None:
-    answer = client.post(LOGIN, fields)
-    assert answer.status_code == 200
-    assert 'class="errorlist"' in answer.content.decode()
-
-
-def test_a_closed_account_is_told_so(client: Client, bob: User) -> None:
-    User.objects.filter(pk=bob.pk).update(is_active=False)
-    answer = sign_in(client, "bob@example.com")
-    assert answer["Location"] == "/accounts/inactive/"
-    assert "This account is closed" in client.get("/accounts/inactive/").content.decode()
-
-
-def test_a_flood_of_sign_ins_gets_a_clear_page(client: Client, db: None) -> None:
-    for number in range(30):
-        sign_in(client, f"user{number}@example.com", "wrong")
-    answer = sign_in(client, "another@example.com")
-    assert answer.status_code == 429
-    assert "Too many attempts" in answer.content.decode()
-
-
-def test_it_goes_on_to_where_the_person_wanted(client: Client, bob: User) -> None:
-    assert 'value="/members/"' in client.get(f"{LOGIN}?next=/members/").content.decode()
-    assert sign_in(client, "bob@example.com", next="/members/")["Location"] == "/members/"
-
-
-@pytest.mark.parametrize(
-    "address", ["https://evil.example", "//evil.example", "javascript:alert(1)", "\\\\evil"]
-)
-def test_it_goes_on_to_no_other_site(client: Client, bob: User, address: str) -> None:
-    assert sign_in(client, "bob@example.com", next=address)["Location"] == "/"
-
-
-def test_somebody_signed_in_is_led_past_the_sign_in_page(as_bob: Client) -> None:
-    assert as_bob.get(LOGIN)["Location"] == "/"
-    assert as_bob.get(f"{LOGIN}?next=/members/")["Location"] == "/members/"
-
-
-def test_signing_out_needs_a_post(as_bob: Client) -> None:
-    assert "Sign out?" in as_bob.get("/accounts/logout/").content.decode()
-    assert as_bob.get("/collections/").status_code == 200
-    answer = as_bob.post("/accounts/logout/", follow=True)
-    assert answer.redirect_chain[-1][0] == LOGIN
-    assert "You are signed out." in answer.content.decode()
-    assert as_bob.get("/collections/").status_code == 302
-
-
-@pytest.mark.parametrize(
-    "address", ["signup/", "email/", "confirm-email/", "password/set/", "3rdparty/", "reauthenticate/"]
-)
-def test_the_rest_of_allauth_has_no_address(client: Client, db: None, address: str) -> None:
-    assert client.get(f"/accounts/{address}").status_code == 404
-
-
-# --- changing the password ----------------------------------------------------------------------
-
-
-def change(client: Client, old: str, new: str, again: str) -> Any:
-    return client.post(CHANGE, {"oldpassword": old, "password1": new, "password2": again}, follow=True)
-
-
-def test_a_person_changes_their_password_and_stays_signed_in(as_bob: Client, bob: User) -> None:
-    assert "Change password" in as_bob.get(CHANGE).content.decode()
-    answer = change(as_bob, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
-    assert answer.redirect_chain[-1][0] == "/profile/"
-    assert "Your password is changed." in answer.content.decode()
-    bob.refresh_from_db()
-    assert bob.check_password(NEW_PASSWORD)
-
-
-@pytest.mark.parametrize(
-    ("passwords", "complaint"),
-    [
-        (("wrong", NEW_PASSWORD, NEW_PASSWORD), "Please type your current password."),
-        ((PASSWORD, NEW_PASSWORD, "other"), "You must type the same password each time."),
-        ((PASSWORD, "short", "short"), "This password is too short."),
-        ((PASSWORD, "bob@example.com", "bob@example.com"), "too similar to the email"),
-        ((PASSWORD, "", ""), "This field is required."),
-    ],
-)
-def test_changing_says_what_is_wrong(
-    as_bob: Client, bob: User, passwords: tuple[str, str, str], complaint: str
-) -> None:
-    assert complaint in change(as_bob, *passwords).content.decode()
-    bob.refresh_from_db()
-    assert bob.check_password(PASSWORD)
-
-
-def test_changing_needs_a_sign_in(client: Client, db: None) -> None:
-    assert client.get(CHANGE).status_code == 302
-
-
-# --- a forgotten password -----------------------------------------------------------------------
-
-
-def test_without_a_mail_server_it_says_whom_to_ask(client: Client, bob: User) -> None:
-    for answer in (client.get(RESET), client.post(RESET, {"email": "bob@example.com"})):
-        page = answer.content.decode()
-        assert "Ask an owner or an admin of your team" in page
-        assert "<form" not in page
-    assert mail.outbox == []
-
-
-def work() -> None:
-    call_command("work", "--once")
+@pytest.fixture(autouse=True)
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Vendor:
+    vendor = Vendor()
+    monkeypatch.setattr(upstream, "try_key", vendor.try_key)
+    monkeypatch.setattr(upstream, "list_runs", vendor.list_runs)
+    return vendor
 
 
 @pytest.fixture
-def mail_server(settings: Settings) -> None:
-    settings.EMAIL_URL = "smtp://mail.example.com"
+def account(crawlers: Team) -> Account:
+    return make_account(crawlers)
 
 
-def test_a_link_by_mail_sets_a_new_password(
-    client: Client, bob: User, mail_server: None, settings: Settings
+@pytest.fixture
+def theirs(strangers: Team) -> Account:
+    """An account of the Strangers."""
+    return make_account(strangers, "Secret source")
+
+
+def address_of(account: Account, what: str = "change") -> str:
+    return f"/team/accounts/{account.pk}/{what}"
+
+
+def errors(answer: Any) -> list[str]:
+    """Return what a form complains of."""
+    html = answer.content.decode()
+    found = re.findall(r'<ul class="errorlist"[^>]*>(.*?)</ul>', html, re.DOTALL)
+    return [text_of(each) for each in found + re.findall(r'role="alert">(.*?)</div>', html, re.DOTALL)]
+
+
+def shown(answer: Any, field: str) -> str | None:
+    """Return what a field of the page's form is filled in with."""
+    tag = re.search(rf'<input[^>]*name="{field}"[^>]*>', answer.content.decode())
+    assert tag
+    value = re.search(r'value="([^"]*)"', tag[0])
+    return value[1] if value else None
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+
+def test_without_an_account_it_says_what_to_do(as_adam: Client) -> None:
+    answer = as_adam.get(LIST)
+    assert "No account yet" in answer.content.decode()
+    assert links(answer)["Connect an account"] == CONNECT
+
+
+def test_it_shows_several_by_name_with_a_masked_key(as_adam: Client, crawlers: Team, theirs: Account) -> None:
+    make_account(crawlers, "Shop B", key="short")
+    account = make_account(crawlers, "Shop A")
+    make_account(crawlers, "Shop C", key="")
+    make_remote_collection(account)
+    make_remote_collection(account, remote_id=8).archive()
+    answer = as_adam.get(LIST)
+    assert columns(answer) == ["Name", "Key", "Added", "Collections", "Actions"]
+    assert [[row[0], row[1], row[3]] for row in rows(answer)] == [
+        [f"Shop A {BASE}", "••••••••cdef", "2"],
+        [f"Shop B {BASE}", "••••••••", "0"],
+        [f"Shop C Disconnected {BASE}", "None", "0"],
+    ]
+    assert account.created_at.strftime("%H:%M UTC") in rows(answer)[0][2]
+    assert KEY not in answer.content.decode()
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_the_number_of_queries_does_not_grow_with_the_list(
+    as_adam: Client, crawlers: Team, count: int, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    settings.PUBLIC_URL = "http://testserver"
-    answer = client.post(RESET, {"email": "BOB@example.com"}, follow=True)
-    assert "Check your email" in answer.content.decode()
-    work()
-    [message] = mail.outbox
-    assert message.to == ["bob@example.com"]
-    assert message.subject == "Set your password for Results"
-    found = re.search(r"http://testserver(/accounts/password/reset/key/\S+)", str(message.body))
-    assert found
-    form = client.get(found[1], follow=True)
-    here = form.redirect_chain[-1][0]
-    assert here.endswith("-set-password/")
-    assert f'action="{here}"' in form.content.decode()
-    wrong = client.post(here, {"password1": NEW_PASSWORD, "password2": "other"})
-    assert "You must type the same password each time." in wrong.content.decode()
-    done = client.post(here, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True)
-    assert "Your password is set" in done.content.decode()
-    assert sign_in(client, "bob@example.com", NEW_PASSWORD)["Location"] == "/"
+    for number in range(count):
+        make_account(crawlers, f"Shop {number}")
+    with django_assert_max_num_queries(4):
+        as_adam.get(LIST)
 
 
-def test_an_unknown_address_looks_like_a_known_one_and_gets_no_mail(
-    client: Client, bob: User, mail_server: None
+def test_the_sidebar_leads_admins_and_owners_there(as_alice: Client, as_adam: Client, as_bob: Client) -> None:
+    found = [links(client.get("/collections/")).get("Accounts") for client in (as_alice, as_adam, as_bob)]
+    assert found == [LIST, LIST, None]
+
+
+# --- who may ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["", "connect", "{}/change", "{}/disconnect"])
+def test_a_member_is_refused_before_anything_is_asked(
+    as_bob: Client, account: Account, vendor: Vendor, what: str
 ) -> None:
-    unknown = client.post(RESET, {"email": "nobody@example.com"}, follow=True)
-    assert "Check your email" in unknown.content.decode()
-    work()
-    assert mail.outbox == []
+    address = LIST + what.format(account.pk)
+    assert as_bob.get(address).status_code == 403
+    assert as_bob.post(address, NEW).status_code == 403
+    assert vendor.tried == []
+    assert Account.objects.get().is_connected
 
 
-def test_a_closed_account_gets_no_mail(client: Client, bob: User, mail_server: None) -> None:
-    User.objects.filter(pk=bob.pk).update(is_active=False)
-    client.post(RESET, {"email": "bob@example.com"})
-    work()
-    assert mail.outbox == []
-
-
-@pytest.mark.parametrize("email", ["bob@example.com", "nobody@example.com", "closed@example.com"])
-def test_a_request_does_the_same_whether_or_not_the_account_exists(
-    client: Client, bob: User, mail_server: None, email: str
+@pytest.mark.parametrize("what", ["change", "disconnect"])
+def test_an_account_of_another_team_is_not_found(
+    as_adam: Client, theirs: Account, vendor: Vendor, what: str
 ) -> None:
-    User.objects.create_user("closed@example.com", PASSWORD, is_active=False)
-    client.get(RESET)
-    done = []
-    # The first request from an address also creates its counter.
-    for address in ("anybody@example.com", email, "somebody@example.com"):
-        with CaptureQueriesContext(connection) as queries:
-            client.post(RESET, {"email": address})
-        done.append([re.sub(r"'.*?'|\d+", "?", query["sql"]) for query in queries])
-    assert done[1] == done[2]
-    assert f'INSERT INTO "{OutgoingMail._meta.db_table}"' in str(done[1])
-    assert User._meta.db_table not in str(done[1])
+    for answer in (as_adam.get(address_of(theirs, what)), as_adam.post(address_of(theirs, what), NEW)):
+        assert answer.status_code == 404
+        assert "There is no such account in this team." in answer.content.decode()
+    assert vendor.tried == []
+    assert Account.objects.get().is_connected
 
 
-def test_a_mail_server_that_refuses_does_not_fail_the_request(
-    client: Client, bob: User, mail_server: None, monkeypatch: pytest.MonkeyPatch
+def test_an_account_of_another_team_of_ones_own_is_not_found_either(
+    as_adam: Client, adam: User, crawlers: Team, theirs: Account
 ) -> None:
-    monkeypatch.setattr(EmailBackend, "send_messages", refuse)
-    answer = client.post(RESET, {"email": "bob@example.com"}, follow=True)
-    assert "Check your email" in answer.content.decode()
+    Membership.objects.create(user=adam, team=theirs.team, role=Role.OWNER)
+    as_adam.post("/team", {"team": crawlers.pk})
+    assert as_adam.get(address_of(theirs)).status_code == 404
 
 
-def refuse(*args: object) -> None:
-    raise ConnectionRefusedError
+def test_a_number_that_no_account_can_have_is_not_found(as_adam: Client) -> None:
+    assert as_adam.get(f"/team/accounts/{10**30}/change").status_code == 404
 
 
-def test_an_address_that_is_none_is_refused(client: Client, db: None, mail_server: None) -> None:
-    assert "Enter a valid email address." in client.post(RESET, {"email": "x"}).content.decode()
+# --- connecting ---------------------------------------------------------------------------------
 
 
-def test_a_flood_of_links_gets_a_clear_page(client: Client, bob: User, mail_server: None) -> None:
-    answers = [client.post(RESET, {"email": "bob@example.com"}) for _ in range(6)]
-    assert answers[-1].status_code == 429
+def test_the_form_is_filled_in_with_what_is_usual(as_adam: Client) -> None:
+    answer = as_adam.get(CONNECT)
+    assert (shown(answer, "name"), shown(answer, "base_url")) == ("MultiCartAPI", BASE)
+    [field] = re.findall(r'<input[^>]*name="key"[^>]*>', answer.content.decode())
+    assert 'type="password"' in field
+    assert 'autocomplete="off"' in field
+
+
+def test_a_further_one_is_given_a_name_that_is_free(as_adam: Client, account: Account) -> None:
+    make_account(account.team, "multicartapi 2")
+    assert shown(as_adam.get(CONNECT), "name") == "MultiCartAPI 3"
+
+
+def test_where_the_vendor_may_not_be_called_another_server_is_filled_in(
+    as_adam: Client, settings: Settings
+) -> None:
+    settings.UPSTREAM_ORIGINS = ["https://results.example.com"]
+    assert shown(as_adam.get(CONNECT), "base_url") == "https://results.example.com/api/v1"
+
+
+@pytest.mark.parametrize("who", ["as_adam", "as_alice"])
+def test_admins_and_owners_connect_one_which_is_tried_first(
+    request: pytest.FixtureRequest, crawlers: Team, vendor: Vendor, who: str
+) -> None:
+    client: Client = request.getfixturevalue(who)
+    answer = client.post(CONNECT, NEW | {"key": f"\t{KEY}\n"}, follow=True)
+    made = Account.objects.get()
+    assert (made.team, made.name, made.base_url, made.key) == (crawlers, "MultiCartAPI", BASE, KEY)
+    assert vendor.tried == [(BASE, KEY)]
+    assert answer.redirect_chain[-1][0] == LIST
+    assert "Connected “MultiCartAPI”." in answer.content.decode()
+
+
+@pytest.mark.parametrize("problem", [SourceUnavailable(REFUSED), SourceTimeout(REFUSED)])
+def test_one_that_fails_the_try_is_not_saved_and_the_key_has_to_be_entered_again(
+    as_adam: Client, vendor: Vendor, problem: Exception
+) -> None:
+    vendor.problem = problem
+    answer = as_adam.post(CONNECT, NEW | {"name": "Shop A"})
+    assert answer.status_code == 200
+    assert errors(answer) == [REFUSED]
+    assert (shown(answer, "name"), shown(answer, "base_url")) == ("Shop A", BASE)
+    assert shown(answer, "key") is None
+    assert not Account.objects.exists()
 
 
 @pytest.mark.parametrize(
-    "key",
-    ["1-abc", "1-set-password", "zzzzzzzzzzzzz-abc", "0-x", "1" * 500 + "-x", "1-%00", "1-" + "x" * 5_000],
+    ("fields", "complaint"),
+    [
+        ({"name": " "}, "Give the account a name."),
+        ({"name": "x" * 101}, "at most 100 characters"),
+        ({"name": "a\nb"}, "control characters"),
+        ({"name": "a\0b"}, "Null characters are not allowed."),
+        ({"name": "\u200b"}, "Give a name that can be seen."),
+        ({"base_url": ""}, "Give the address that the account's calls begin with."),
+        ({"base_url": f"{BASE}/{'x' * 300}"}, "at most 300 characters"),
+        ({"key": ""}, "Give the account's API key."),
+        ({"key": f"{KEY} {KEY}"}, "A key has neither blanks nor accents."),
+        ({"key": f"{KEY}\n{KEY}"}, "A key has neither blanks nor accents."),
+        ({"key": f"{KEY}é"}, "A key has neither blanks nor accents."),
+        ({"key": f"{KEY}\x7f"}, "A key has neither blanks nor accents."),
+        ({"key": f"{KEY}\0"}, "Null characters are not allowed."),
+        ({"key": KEY * 30}, "at most 500 characters"),
+    ],
 )
-def test_a_damaged_link_says_so(client: Client, bob: User, key: str) -> None:
-    answer = client.get(f"{RESET}key/{key}/")
+def test_connecting_says_what_is_wrong_without_a_call(
+    as_adam: Client, vendor: Vendor, fields: dict[str, str], complaint: str
+) -> None:
+    answer = as_adam.post(CONNECT, NEW | fields)
     assert answer.status_code == 200
-    assert "This link doesn't work" in answer.content.decode()
-    assert links(answer)["Sign in"] == LOGIN
+    [error] = errors(answer)
+    assert complaint in error
+    assert KEY not in answer.content.decode()
+    assert vendor.tried == []
+    assert not Account.objects.exists()
 
 
-def test_sign_up_is_closed(rf: RequestFactory) -> None:
-    assert get_adapter().is_open_for_signup(rf.get("/")) is False
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        (f" {BASE}/ ", BASE),
+        (f"{BASE}//", BASE),
+        ("HTTPS://MultiCartAPI.com/api/v1", BASE),
+        ("https://multicartapi.com:443/api/v1", BASE),
+        ("https://multicartapi.com", "https://multicartapi.com"),
+        ("https://multicartapi.com/", "https://multicartapi.com"),
+        ("https://multicartapi.com/my-team/v1.2/~a_b", "https://multicartapi.com/my-team/v1.2/~a_b"),
+        ("http://Lab.example:8080/api", "http://lab.example:8080/api"),
+    ],
+)
+def test_an_address_is_stored_in_one_form(
+    as_adam: Client, settings: Settings, typed: str, stored: str
+) -> None:
+    settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "http://lab.example:8080"]
+    as_adam.post(CONNECT, NEW | {"base_url": typed})
+    assert Account.objects.get().base_url == stored
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "multicartapi.com/api/v1",
+        "//multicartapi.com/api/v1",
+        "ftp://multicartapi.com/api/v1",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "https://me:secret@multicartapi.com/api/v1",
+        "https://multicartapi.com@evil.example/api/v1",
+        "https://multicartapi.com/api/v1?x=1",
+        "https://multicartapi.com/api/v1#x",
+        "https://multicartapi.com/api/../v1",
+        "https://multicartapi.com/./api",
+        "https://multicartapi.com/api//v1",
+        "https://multicartapi.com/api/%2e%2e/v1",
+        "https://multicartapi.com\\@evil.example/",
+        "https://multicartapi.com/a b",
+        "https://multicartapi.com/a\tb",
+        "https://multicartapi.com/ä",
+        "https://multicartapi.com:port/api",
+        "https://[::1]/api/v1",
+        "https://[bad",
+        "https://",
+    ],
+)
+def test_what_is_no_plain_address_is_refused(as_adam: Client, vendor: Vendor, typed: str) -> None:
+    [error] = errors(as_adam.post(CONNECT, NEW | {"base_url": typed}))
+    assert error.startswith(f"Give an address such as {BASE}: a server and a plain path")
+    assert vendor.tried == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "https://multicartapi.com.evil.example/api/v1",
+        "https://evil.example/multicartapi.com",
+        "https://api.multicartapi.com/api/v1",
+        "http://multicartapi.com/api/v1",
+        "https://multicartapi.com:8443/api/v1",
+        "https://multicartapi.com:99999999/api/v1",
+        "http://127.0.0.1:8000/api/v1",
+        "http://169.254.169.254/latest",
+    ],
+)
+def test_a_server_that_the_operator_did_not_allow_is_refused(
+    as_adam: Client, settings: Settings, vendor: Vendor, typed: str
+) -> None:
+    settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example:8443"]
+    [error] = errors(as_adam.post(CONNECT, NEW | {"base_url": typed}))
+    assert error == (
+        "This site calls only https://multicartapi.com and https://lab.example:8443. "
+        "The operator can add other servers with the setting UPSTREAM_ORIGINS."
+    )
+    assert vendor.tried == []
+
+
+pieces = st.sampled_from(
+    [
+        "https",
+        "HTTP",
+        ":",
+        "//",
+        "/",
+        "multicartapi.com",
+        "evil.example",
+        ":443",
+        "@",
+        "?",
+        "#",
+        "\\",
+        "..",
+        "%2e",
+    ]
+)
+
+
+@given(st.lists(pieces | st.text(max_size=3), max_size=9).map("".join))
+@example("https://multicartapi.com/api/v1")
+@example("https://multicartapi.com\n.evil.example")
+def test_whatever_is_typed_no_call_leaves_for_another_server(typed: str) -> None:
+    try:
+        stored = base_address(typed)
+    except ValidationError:
+        return
+    assert re.fullmatch(r"https://multicartapi\.com(/[A-Za-z0-9_.~-]+)*", stored)
+    assert base_address(stored) == stored
+    assert urlsplit(stored).hostname == "multicartapi.com"
+
+
+@pytest.mark.parametrize("key", ["x" * 500, "!~", "a<b>&'\"\\"])
+def test_every_printable_key_is_taken(as_adam: Client, key: str) -> None:
+    as_adam.post(CONNECT, NEW | {"key": key})
+    assert Account.objects.get().key == key
+
+
+def test_a_name_that_another_account_of_the_team_has_is_refused_in_any_case(
+    as_adam: Client, account: Account, vendor: Vendor
+) -> None:
+    answer = as_adam.post(CONNECT, NEW | {"name": "MULTICARTapi"})
+    assert errors(answer) == ["There is an account named “MultiCartAPI” already."]
+    assert vendor.tried == []
+
+
+def test_a_name_is_free_in_another_team(as_adam: Client, theirs: Account) -> None:
+    assert as_adam.post(CONNECT, NEW | {"name": theirs.name}).status_code == 302
+
+
+# --- another name, key or address ---------------------------------------------------------------
+
+
+def test_another_key_replaces_the_old_one_once_it_was_tried(
+    as_adam: Client, account: Account, vendor: Vendor
+) -> None:
+    as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
+    changed = Account.objects.get()
+    assert (changed.key, changed.masked_key) == (OTHER_KEY, "••••••••8c31")
+    assert vendor.tried == [(BASE, OTHER_KEY)]
+
+
+def test_with_another_key_the_account_is_asked_at_once(as_adam: Client, account: Account) -> None:
+    collection = make_remote_collection(account)
+    Collection.objects.update(refresh_tried_at=timezone.now(), refresh_problem="It refuses the key.")
+    as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
+    collection.refresh_from_db()
+    assert (collection.refresh_tried_at, collection.refresh_problem) == (None, "")
+
+
+def test_a_key_that_is_refused_leaves_the_old_one(as_adam: Client, account: Account, vendor: Vendor) -> None:
+    vendor.problem = SourceUnavailable(REFUSED)
+    answer = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": OTHER_KEY})
+    assert errors(answer) == [REFUSED]
+    assert "Change “MultiCartAPI”" in answer.content.decode()
+    assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
+
+
+def test_without_a_key_the_name_alone_is_changed_and_nothing_is_asked(
+    as_adam: Client, account: Account, vendor: Vendor
+) -> None:
+    answer = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": ""}, follow=True)
+    assert "Saved the account “Shop A”." in answer.content.decode()
+    assert (Account.objects.get().name, Account.objects.get().key) == ("Shop A", KEY)
+    assert vendor.tried == []
+
+
+def test_another_address_needs_the_key_again(
+    as_adam: Client, account: Account, settings: Settings, vendor: Vendor
+) -> None:
+    settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example"]
+    fields = NEW | {"base_url": "https://lab.example/api/v1"}
+    answer = as_adam.post(address_of(account), fields | {"key": ""})
+    assert errors(answer) == ["Enter the key as well: a stored key is not sent to another address."]
+    assert Account.objects.get().base_url == BASE
+    assert vendor.tried == []
+    as_adam.post(address_of(account), fields)
+    assert Account.objects.get().base_url == "https://lab.example/api/v1"
+    assert vendor.tried == [("https://lab.example/api/v1", KEY)]
+
+
+def test_the_page_shows_the_masked_key_alone(as_adam: Client, account: Account) -> None:
+    answer = as_adam.get(address_of(account))
+    assert "••••••••cdef" in answer.content.decode()
+    assert shown(answer, "key") is None
+
+
+# --- disconnecting and removing -----------------------------------------------------------------
+
+
+def test_one_that_no_collection_uses_is_removed_after_asking(as_adam: Client, account: Account) -> None:
+    assert links(as_adam.get(LIST))["Remove…"] == address_of(account, "disconnect")
+    assert "Remove “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
+    assert Account.objects.exists()
+    answer = as_adam.post(address_of(account, "disconnect"), follow=True)
+    assert "Removed “MultiCartAPI” and its key." in answer.content.decode()
+    assert not Account.objects.exists()
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_one_with_collections_loses_its_key_and_keeps_them(
+    as_adam: Client, account: Account, *, archived: bool
+) -> None:
+    collection = make_remote_collection(account)
+    if archived:
+        collection.archive()
+    assert links(as_adam.get(LIST))["Disconnect…"] == address_of(account, "disconnect")
+    assert "Disconnect “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
+    assert Account.objects.get().is_connected
+    answer = as_adam.post(address_of(account, "disconnect"), follow=True)
+    assert "Disconnected “MultiCartAPI”. Its key is deleted, its collections stay." in answer.content.decode()
+    kept = Account.objects.get()
+    assert (kept.encrypted_key, kept.key_ending) == ("", "")
+    assert kept.collections.get() == collection
+    assert not {"Disconnect…", "Remove…", "Add a collection"} & set(links(answer))
+
+
+def test_a_disconnected_one_is_connected_again_by_a_new_key(
+    as_adam: Client, crawlers: Team, vendor: Vendor
+) -> None:
+    account = make_account(crawlers, key="")
+    make_remote_collection(account)
+    assert links(as_adam.get(LIST))["Connect again"] == address_of(account)
+    assert "Connect “MultiCartAPI” again" in as_adam.get(address_of(account)).content.decode()
+    assert errors(as_adam.post(address_of(account), NEW | {"key": ""})) == ["Give the account's API key."]
+    as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
+    assert Account.objects.get().key == OTHER_KEY
+    assert vendor.tried == [(BASE, OTHER_KEY)]
+
+
+# --- a collection of an account -----------------------------------------------------------------
+
+ADD = "/collections/connect"
+
+
+def of(account: Account, **fields: object) -> dict[str, Any]:
+    return {"account": account.pk, "remote_id": "7", "name": "Desks", "kind": "officeworks.com.au", **fields}
+
+
+def test_an_admin_adds_one_which_is_asked_for_a_run_first(
+    as_adam: Client, account: Account, vendor: Vendor
+) -> None:
+    answer = as_adam.post(ADD, of(account))
+    made = Collection.objects.get()
+    assert (made.team, made.account, made.remote_id) == (account.team, account, 7)
+    assert (made.name, made.kind) == ("Desks", Kind.OFFICEWORKS)
+    assert vendor.listed == [(account.pk, 7, Kind.OFFICEWORKS)]
+    assert answer["Location"] == f"/collections/{made.pk}/download"
+
+
+def test_the_page_for_adding_a_collection_leads_there(as_adam: Client) -> None:
+    assert links(as_adam.get("/collections/add"))["Add it from your account"] == ADD
+
+
+def test_the_accounts_own_link_chooses_it(as_adam: Client, account: Account) -> None:
+    other = make_account(account.team, "Shop B")
+    assert f"{ADD}?account={other.pk}" in as_adam.get(LIST).content.decode()
+    chosen = re.search(
+        r'<option value="(\d+)" selected>', as_adam.get(f"{ADD}?account={other.pk}").content.decode()
+    )
+    assert chosen
+    assert int(chosen[1]) == other.pk
+
+
+@pytest.mark.parametrize("wish", ["x", "", "\0", "9" * 40, "theirs"])
+def test_a_wish_for_no_account_of_the_team_is_passed_over(
+    as_adam: Client, account: Account, theirs: Account, wish: str
+) -> None:
+    answer = as_adam.get(ADD, {"account": theirs.pk if wish == "theirs" else wish})
+    assert answer.status_code == 200
+    assert theirs.name not in answer.content.decode()
+
+
+def test_without_an_account_it_leads_to_connecting_one(as_adam: Client) -> None:
+    assert links(as_adam.get(ADD))["Connect an account"] == CONNECT
+
+
+@pytest.mark.parametrize(
+    "problem", [SourceUnavailable(REFUSED), SourceTimeout(REFUSED), ResultNotFound(REFUSED)]
+)
+def test_one_that_the_account_does_not_list_is_not_added(
+    as_adam: Client, account: Account, vendor: Vendor, problem: Exception
+) -> None:
+    vendor.problem = problem
+    answer = as_adam.post(ADD, of(account))
+    assert errors(answer) == [REFUSED]
+    assert (shown(answer, "remote_id"), shown(answer, "name")) == ("7", "Desks")
+    assert not Collection.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "complaint"),
+    [
+        (Kind.AMAZON_CATEGORY, (), "Run 88 has no full list of a category. Is the type right?"),
+        (Kind.AMAZON, ("category_asins.json",), "Run 88 is a list of a category. Is the type right?"),
+    ],
+)
+def test_one_of_another_type_than_said_is_not_added(
+    as_adam: Client, account: Account, vendor: Vendor, kind: Kind, files: tuple[str, ...], complaint: str
+) -> None:
+    listed = tuple(upstream.RemoteFile(FileKind.PAGE, 1, name) for name in files)
+    vendor.runs = [replace(remote_run(88), files=listed)]
+    assert errors(as_adam.post(ADD, of(account, kind=kind))) == [complaint]
+    assert not Collection.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"remote_id": ""}, "Give the collection's id at MultiCartAPI."),
+        ({"remote_id": "seven"}, "Give the collection's id at MultiCartAPI: a whole number."),
+        ({"remote_id": "7.5"}, "Give the collection's id at MultiCartAPI: a whole number."),
+        ({"remote_id": "9" * 5000}, "Give the collection's id at MultiCartAPI: a whole number."),
+        ({"remote_id": "0"}, "An id at MultiCartAPI is at least 1."),
+        ({"remote_id": "-7"}, "An id at MultiCartAPI is at least 1."),
+        ({"remote_id": str(2**63)}, "An id at MultiCartAPI is not that large."),
+        ({"account": ""}, "Choose an account."),
+        ({"account": "x"}, "Your team has no such account."),
+        ({"account": 10**30}, "Your team has no such account."),
+        ({"name": " "}, "Give the collection a name."),
+        ({"name": "Au LAPTOPS"}, "There is a collection named “AU Laptops” already."),
+        ({"kind": "ebay"}, "ebay is not one of the available choices."),
+    ],
+)
+def test_adding_says_what_is_wrong_without_a_call(
+    as_adam: Client,
+    laptops: Collection,
+    account: Account,
+    vendor: Vendor,
+    fields: dict[str, object],
+    complaint: str,
+) -> None:
+    [error] = errors(as_adam.post(ADD, of(account) | fields))
+    assert complaint in error
+    assert vendor.listed == []
+    assert Collection.objects.count() == 1
+
+
+def test_the_largest_id_is_taken(as_adam: Client, account: Account) -> None:
+    as_adam.post(ADD, of(account, remote_id=2**63 - 1))
+    assert Collection.objects.get().remote_id == 2**63 - 1
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_one_that_is_there_already_is_named(
+    as_adam: Client, account: Account, vendor: Vendor, *, archived: bool
+) -> None:
+    collection = make_remote_collection(account, remote_id=7)
+    if archived:
+        collection.archive()
+    [error] = errors(as_adam.post(ADD, of(account)))
+    which = "the archived collection" if archived else "the collection"
+    assert error == f"This is {which} “AU Laptops” already."
+    assert vendor.listed == []
+
+
+def test_the_same_id_at_another_account_is_another_collection(as_adam: Client, account: Account) -> None:
+    make_remote_collection(make_account(account.team, "Shop B"), remote_id=7)
+    assert as_adam.post(ADD, of(account, name="Chairs")).status_code == 302
+    assert Collection.objects.filter(remote_id=7).count() == 2
+
+
+def test_a_disconnected_account_is_not_asked(as_adam: Client, crawlers: Team, vendor: Vendor) -> None:
+    account = make_account(crawlers, key="")
+    assert "MultiCartAPI (disconnected)" in as_adam.get(ADD).content.decode()
+    assert errors(as_adam.post(ADD, of(account))) == [
+        "The account “MultiCartAPI” is disconnected. Give it a new key first, under Accounts."
+    ]
+    assert vendor.listed == []
+
+
+def test_an_account_of_another_team_is_not_asked(
+    as_adam: Client, account: Account, theirs: Account, vendor: Vendor
+) -> None:
+    [error] = errors(as_adam.post(ADD, of(theirs)))
+    assert error == "Your team has no such account. It may have been removed."
+    assert vendor.listed == []
+
+
+def test_a_member_adds_none(as_bob: Client, account: Account, vendor: Vendor) -> None:
+    assert as_bob.get(ADD).status_code == 403
+    assert as_bob.post(ADD, of(account)).status_code == 403
+    assert vendor.listed == []
+
+
+# --- the key stays where it belongs -------------------------------------------------------------
+
+
+def test_the_key_is_in_no_answer_no_message_no_log_and_not_in_the_database_in_clear(
+    as_adam: Client, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    vendor.problem = SourceUnavailable(REFUSED)
+    answers = [as_adam.post(CONNECT, NEW), as_adam.post(CONNECT, NEW | {"name": ""})]
+    vendor.problem = None
+    answers.append(as_adam.post(CONNECT, NEW, follow=True))
+    account = Account.objects.get()
+    answers += [as_adam.get(LIST), as_adam.get(address_of(account)), as_adam.get(ADD)]
+    answers += [as_adam.post(address_of(account), NEW | {"base_url": "x"}), as_adam.get("/collections/")]
+    answers += [as_adam.post(ADD, of(account)), as_adam.get(address_of(account, "disconnect"))]
+    answers.append(as_adam.post(address_of(account), NEW | {"key": OTHER_KEY}, follow=True))
+    for answer in answers:
+        said = answer.content.decode() + str(answer.headers) + answer.cookies.output()
+        assert "canary" not in said
+    assert "canary" not in caplog.text
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM collections_app_account")
+        [row] = cursor.fetchall()
+        cursor.execute("SELECT encrypted_key FROM collections_app_account")
+        [(stored,)] = cursor.fetchall()
+    assert "canary" not in repr(row)
+    assert encryption.decrypt(stored) == OTHER_KEY
+
+
+def test_an_error_of_ours_shows_no_key(adam: User, vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(adam)
+    vendor.problem = RuntimeError("a mistake of ours")
+    answer = client.post(CONNECT, NEW)
+    assert answer.status_code == 500
+    assert "a mistake of ours" in caplog.text
+    assert "canary" not in answer.content.decode() + caplog.text
+
+
+@pytest.fixture
+def as_oscar(db: None) -> Client:
+    """Oscar, an operator, who is in no team."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("oscar@example.com", PASSWORD))
+    return client
+
+
+def test_an_operator_sees_accounts_without_their_keys(as_oscar: Client, account: Account) -> None:
+    address = "/admin/collections_app/account/"
+    for where in (address, f"{address}?q=multi", f"{address}{account.pk}/change/"):
+        answer = as_oscar.get(where)
+        assert answer.status_code == 200
+        text = answer.content.decode()
+        assert BASE in text
+        assert not [secret for secret in (KEY, account.encrypted_key, account.key_ending) if secret in text]
+
+
+@pytest.mark.parametrize("what", ["add/", "{}/change/", "{}/delete/"])
+def test_an_operator_changes_no_account(as_oscar: Client, account: Account, what: str) -> None:
+    fields = {"name": "x", "encrypted_key": "x", "post": "yes"}
+    answer = as_oscar.post(f"/admin/collections_app/account/{what.format(account.pk)}", fields)
+    assert answer.status_code == 403
+    assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
+
+
+def test_an_operator_sees_a_collections_account_and_does_not_change_it(
+    as_oscar: Client, account: Account
+) -> None:
+    collection = make_remote_collection(account, remote_id=4711)
+    address = f"/admin/collections_app/collection/{collection.pk}/change/"
+    assert "4711" in as_oscar.get(address).content.decode()
+    as_oscar.post(address, {"name": "Desks", "account": "", "remote_id": "1"})
+    collection.refresh_from_db()
+    assert (collection.account, collection.remote_id) == (account, 4711)
+
+
+# --- two people at the same moment, and what changes while an account answers --------------------
+
+at_once = pytest.mark.django_db(transaction=True)
+
+
+@at_once
+@pytest.mark.parametrize("what", ["connect", "change", "disconnect", "collection"])
+def test_who_is_removed_at_the_same_moment_does_nothing(
+    as_adam: Client, adam: User, account: Account, what: str
+) -> None:
+    address = ADD if what == "collection" else CONNECT if what == "connect" else address_of(account, what)
+    fields = of(account) if what == "collection" else NEW | {"name": "Shop A", "key": OTHER_KEY}
+    answer = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post(address, fields))
+    assert answer.status_code == 403
+    assert "You are not in Crawlers any more." in answer.content.decode()
+    assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
+    assert not Collection.objects.exists()
+
+
+@at_once
+@pytest.mark.parametrize("what", ["connect", "change", "disconnect", "collection"])
+def test_who_becomes_a_member_at_the_same_moment_does_nothing(
+    as_adam: Client, adam: User, account: Account, what: str
+) -> None:
+    address = ADD if what == "collection" else CONNECT if what == "connect" else address_of(account, what)
+    fields = of(account) if what == "collection" else NEW | {"name": "Shop A", "key": OTHER_KEY}
+    membership = adam.memberships.get()
+    answer = ask_meanwhile(lambda: membership.change_role(Role.MEMBER), lambda: as_adam.post(address, fields))
+    assert answer.status_code == 403
+    assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
+    assert not Collection.objects.exists()
+
+
+@at_once
+@pytest.mark.parametrize("what", ["change", "disconnect"])
+def test_one_that_is_removed_at_the_same_moment_is_not_found(
+    as_adam: Client, account: Account, what: str
+) -> None:
+    address = address_of(account, what)
+    answer = ask_meanwhile(account.delete, lambda: as_adam.post(address, NEW | {"key": OTHER_KEY}))
+    assert answer.status_code == 404
+    assert "It may have been removed already." in answer.content.decode()
+    assert not Account.objects.exists()
+
+
+@at_once
+def test_of_two_that_connect_under_one_name_at_the_same_moment_the_first_wins(
+    as_adam: Client, crawlers: Team
+) -> None:
+    answer = ask_meanwhile(lambda: make_account(crawlers, key=OTHER_KEY), lambda: as_adam.post(CONNECT, NEW))
+    assert errors(answer) == ["There is an account named “MultiCartAPI” already."]
+    assert Account.objects.get().key == OTHER_KEY
+
+
+@at_once
+def test_a_new_name_changes_nothing_else_that_changes_at_the_same_moment(
+    as_adam: Client, account: Account
+) -> None:
+    def replace_key() -> None:
+        account.base_url = "https://multicartapi.com/api/v2"
+        account.set_key(OTHER_KEY)
+        account.save()
+
+    fields = NEW | {"name": "Shop A", "key": ""}
+    answer = ask_meanwhile(replace_key, lambda: as_adam.post(address_of(account), fields))
+    assert answer.status_code == 302
+    changed = Account.objects.get()
+    assert (changed.name, changed.key) == ("Shop A", OTHER_KEY)
+    assert changed.base_url == "https://multicartapi.com/api/v2"
+
+
+@at_once
+@pytest.mark.parametrize("change", ["removed", "disconnected", "taken"])
+def test_a_collection_is_checked_again_after_the_account_has_answered(
+    as_adam: Client, account: Account, change: str
+) -> None:
+    def meanwhile() -> None:
+        if change == "removed":
+            account.delete()
+        elif change == "disconnected":
+            Account.objects.update(encrypted_key="")
+        else:
+            make_remote_collection(account, remote_id=7)
+
+    fields = of(account)
+    make_account(account.team, "Shop B")
+    [error] = errors(ask_meanwhile(meanwhile, lambda: as_adam.post(ADD, fields)))
+    complaints = {"removed": "no such account", "disconnected": "is disconnected", "taken": "AU Laptops"}
+    assert complaints[change] in error
+    assert Collection.objects.count() == (change == "taken")
+
+
+@at_once
+def test_an_account_is_asked_outside_a_transaction(
+    as_adam: Client, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[bool] = []
+
+    def note(*args: object, **options: object) -> None:
+        inside.append(connection.in_atomic_block)
+
+    monkeypatch.setattr(upstream, "try_key", note)
+    monkeypatch.setattr(upstream, "try_collection", note)
+    as_adam.post(CONNECT, NEW | {"name": "Shop A"})
+    as_adam.post(address_of(account), NEW)
+    as_adam.post(ADD, of(account))
+    assert inside == [False, False, False]

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import deliverable
-from collections_app.views.delivered import delivered
+from collections_app.views.file_response import delivered
 
 
 @collection_member(Action.SEE, is_file=True)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import latest_run
-from collections_app.views.delivered import answered
+from collections_app.views.file_response import answered
 
 
 @collection_member(Action.SEE, is_file=True)

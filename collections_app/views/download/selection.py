@@ -15,7 +15,7 @@ from collections_app.files.bundles.selection import Selection, Unreadable, files
 from collections_app.models import Collection, NotDownloadable
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable
-from collections_app.views.delivered import delivered
+from collections_app.views.file_response import delivered
 
 
 @collection_member(Action.SEE, is_file=True)

@@ -28,7 +28,7 @@ from collections_app.records.exports.ask import (
 from collections_app.records.exports.make import wish_of
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.records_file import Format, Wish
-from collections_app.views.delivered import delivered
+from collections_app.views.file_response import delivered
 
 _LISTED = 20
 _COLUMNS_NAMED = 3

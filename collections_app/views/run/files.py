@@ -10,8 +10,8 @@ from collections_app.files.verification.manifest import manifest
 from collections_app.models import Collection, Run, Verification
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.system.addresses import absolute
-from collections_app.views.delivered import delivered
 from collections_app.views.download.rows import files_address
+from collections_app.views.file_response import delivered
 
 
 def verification_of(run: Run) -> Verification | None:
