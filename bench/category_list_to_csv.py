@@ -19,7 +19,7 @@ def memory(what):
     return int(open("/proc/self/status").read().split(f"{what}:")[1].split()[0])
 """
 OURS = f"""{HEAD}
-from collections_app.formats.category_csv import convert_category_list
+from collections_app.records.formats.category_csv import convert_category_list
 before, began = memory("VmRSS"), time.perf_counter()
 with open(source, "rb") as stream, open(target, "wb") as out:
     convert_category_list(stream, out)

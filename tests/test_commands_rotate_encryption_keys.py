@@ -183,8 +183,9 @@ def test_stopped_anywhere_it_leaves_everything_readable_and_can_be_run_again(
 KILLED = """
 import os, signal
 from django.core.management import call_command
-from collections_app import encryption, outbox
-from collections_app.accounts import compose_mail, queue_password_link
+from collections_app import outbox
+from collections_app.system import encryption
+from collections_app.people.passwords import compose_mail, queue_password_link
 from collections_app.models import Account
 step = encryption.{where}
 def killed(*args):

@@ -12,8 +12,8 @@ from tests.support.server import environment, manage
 # It stops when a part is written, and says so.
 MAKE = """
 import time
-from collections_app.exports import ask, make
-from collections_app.formats.records_file import Format, Wish
+from collections_app.records.exports import ask, make
+from collections_app.records.formats.records_file import Format, Wish
 from collections_app.models import Run
 ask._QUICK = dict.fromkeys(Format, -1)
 export = ask.ask(Run.objects.get(collection=101, number=88), Wish(Format.CSV))

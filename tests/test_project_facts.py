@@ -229,6 +229,18 @@ class TestImports:
         }
         assert from_sources == {"collections_app.sources.base"}
 
+    def test_programs_within_tests_import_modules_that_exist(self) -> None:
+        # The type checker doesn't read programs in strings.
+        statement = re.compile(rf"^(?:from|import) ({APP.name}\.[\w.]+)", re.MULTILINE)
+        wrong = [
+            f"{path.relative_to(ROOT)}: {name}"
+            for folder in ("tests", "bench")
+            for path in python_files(ROOT / folder)
+            for name in statement.findall(path.read_text())
+            if name not in SOURCES
+        ]
+        assert not wrong
+
     def test_views_write_no_results(self) -> None:
         from_runs = {
             module

@@ -50,7 +50,7 @@ print(ApiKey.objects.issue(membership, "script")[1])
 EVERYTHING = """
 import json
 from collections_app.models import *
-from collections_app.result_sets.storage import results
+from collections_app.files.storage.base import results
 runs = [
     {"number": run.number, "state": run.state, "reason": run.failure_reason,
      "files": {file.name: [file.kind, file.size, file.sha256, file.key] for file in run.files.all()}}

@@ -99,7 +99,7 @@ KILLED = """
 import sys, time
 import django
 django.setup()
-from collections_app.sources.cache import cached
+from collections_app.files.storage.cache import cached
 
 def never_ends(out):
     out.write(b"half")
@@ -164,7 +164,7 @@ SLOW = """
 import os, sys, time
 import django
 django.setup()
-from collections_app.sources.cache import cached
+from collections_app.files.storage.cache import cached
 
 def make(out):
     print("makes it", flush=True)

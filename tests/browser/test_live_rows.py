@@ -14,7 +14,7 @@ from tests.support.shell import Shell
 
 BEGIN = """
 from collections_app.models import *
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.writer import ResultSetWriter
 made = Collection.objects.create(name={name!r}, team=Collection.objects.get(pk=101).team)
 Run.objects.bulk_create(
     Run(collection=made, number=number, state="failed", failure_reason="No answer.")
@@ -30,7 +30,7 @@ print(made.pk)
 """
 GO_ON = """
 from collections_app.models import *
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.writer import ResultSetWriter
 with ResultSetWriter.resume(Run.objects.get(collection={pk}, number=41), page_size=10) as writer:
     for number in range({count}):
         writer.add_record({{"asin": number}})
@@ -38,7 +38,7 @@ with ResultSetWriter.resume(Run.objects.get(collection={pk}, number=41), page_si
 """
 DELETE = """
 from collections_app.models import *
-from collections_app.result_sets.removal import delete_run
+from collections_app.runs.removal import delete_run
 delete_run(Run.objects.get(collection={pk}, number=41))
 """
 START = """

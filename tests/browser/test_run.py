@@ -156,7 +156,7 @@ def test_without_javascript(page_without_javascript: Page) -> None:
 
 MAKE = """
 from collections_app.models import Collection
-from collections_app.result_sets.writer import ResultSetWriter
+from collections_app.runs.writer import ResultSetWriter
 with ResultSetWriter.start(Collection.objects.get(pk=101)) as writer:
     writer.add_record({"<script>alert(1)</script>": "<img src=x onerror=alert(1)>", "long": "e" * 5000})
     writer.add_record({"url": "https://example.com/", "deep": {"a": [{"b": "c"}] * 50}, "e": "\\U0001f600"})

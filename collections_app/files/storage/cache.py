@@ -24,7 +24,7 @@ from collections_app.system.serving import check_client, client_has_disconnected
 MOST_BYTES = 2 * 1024**3
 
 _STALE_SECONDS = 24 * 3600
-_ASIDE = ".part"  # see result_sets/storage.py
+_ASIDE = ".part"  # see base.py
 _LOCK = ".lock"
 _LOCKS = 1024
 _TRY_AGAIN_SECONDS = 0.1
