@@ -69,9 +69,9 @@ def in_front_of(app: Server, folder: Path) -> AbstractContextManager[Server]:
     prefix, port = folder / "front", free_port()
     prefix.mkdir()
     render(prefix, folder / "data", port, int(app.url.rpartition(":")[2]), None)
-    places = prefix / "nginx" / "places.conf"
+    upstreams = prefix / "nginx" / "upstreams.conf"
     own = "".join(f"{kind}_temp_path {prefix}/{kind};\n" for kind in ("client_body", "proxy"))
-    places.write_text(places.read_text() + own)
+    upstreams.write_text(upstreams.read_text() + own)
     options = f"daemon off; pid {prefix}/pid; {'user root;' if IS_ROOT else ''}"
     return start_nginx(
         prefix, "front", port, app.headers, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-g", options

@@ -142,7 +142,7 @@ def test_the_site_is_not_a_database_superuser() -> None:
 
 def test_every_variable_is_documented() -> None:
     found = set(compose.VARIABLE.findall((ROOT / "compose.yaml").read_text()))
-    pages = "".join((ROOT / name).read_text() for name in ("README.md", "docs/operations.md"))
+    pages = "".join((ROOT / name).read_text() for name in ("docs/settings.md", "docs/deployment.md"))
     assert [name for name, _ in found if f"| `{name}` |" not in pages] == []
 
 
@@ -189,9 +189,9 @@ def test_no_secrets_are_written_if_a_program_is_missing(tmp_path: Path, missing:
 
 
 def test_nginx_looks_for_the_others_where_they_are() -> None:
-    places = (ROOT / "deploy" / "nginx" / "places.conf").read_text()
+    upstreams = (ROOT / "deploy" / "nginx" / "upstreams.conf").read_text()
     gate = (ROOT / "deploy" / "gate.conf").read_text()
-    assert re.findall(r"server (\w+):(\d+)", places) == [("web", "8000"), ("gate", "8333")]
+    assert re.findall(r"server (\w+):(\d+)", upstreams) == [("web", "8000"), ("gate", "8333")]
     assert re.findall(r"server (\w+):(\d+)", gate) == [("objects", "8333")]
     assert re.findall(r"listen (\d+)", gate) == ["8333"]
     assert compose.environment("web")["RESULTS_STORAGE_URL"] == "s3+http://objects:8333/results"

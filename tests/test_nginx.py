@@ -148,8 +148,8 @@ def site(
         more["RESULTS_STORAGE_URL"] = store.url(folder.parent.name + folder.name)
     # Its own folders for temporary files are for root alone.
     here = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
-    places = folder / "nginx" / "places.conf"
-    places.write_text(f"{places.read_text()}\n{here}\n")
+    upstreams = folder / "nginx" / "upstreams.conf"
+    upstreams.write_text(f"{upstreams.read_text()}\n{here}\n")
     options = f"daemon off; pid {folder}/pid; error_log {folder}/error.log info;"
     if Path("/proc/self").stat().st_uid == 0:
         options += " user root;"
@@ -562,7 +562,7 @@ def edited(site: Site, name: str, changes: dict[str, str]) -> Iterator[None]:
 def changed(site: Site, upstream: str, port: int) -> contextlib.AbstractContextManager[None]:
     """Have nginx look for the app, or for the object storage, at another port."""
     where = rf"(upstream {upstream} \{{\s+server 127.0.0.1:)\d+"
-    return edited(site, "nginx/places.conf", {where: rf"\g<1>{port}"})
+    return edited(site, "nginx/upstreams.conf", {where: rf"\g<1>{port}"})
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ PAGE = "AU Laptops_88_Results_Page_{}.json"
 ZIP = "AU Laptops_88_Results_All_Pages.zip"
 MIB = 1024 * 1024
 LARGE = random_bytes(3 * MIB)
-README = (ROOT / "README.md").read_text()
+DOCUMENTATION = (ROOT / "docs" / "scripts.md").read_text()
 PULL = ROOT / "collections_app" / "client" / "pull.py"
 
 
@@ -927,8 +927,8 @@ class TestTheCommandLine:
 class TestTheSite:
     """Our own server over the demo."""
 
-    def test_the_commands_of_the_readme(self, demo_server: DemoServer, tmp_path: Path) -> None:
-        (section,) = re.findall(r"^### pull$(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    def test_the_documented_commands(self, demo_server: DemoServer, tmp_path: Path) -> None:
+        section = DOCUMENTATION.partition("\n## pull.py\n")[2]
         commands, cron = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
         for text, here in (
             ("YOUR_API_KEY", demo_server.api_key),
@@ -944,8 +944,8 @@ class TestTheSite:
         arguments = shlex.split(cron.partition("python pull.py ")[2].partition("&&")[0])
         assert pull.options_of(arguments).is_latest
 
-    def test_the_exit_codes_are_those_of_the_readme(self) -> None:
-        told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
+    def test_the_documented_exit_codes_are_those_of_the_help(self) -> None:
+        told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", DOCUMENTATION, re.MULTILINE))
         helped = dict(re.findall(r"^  (\d+)  (.*)$", pull.EXIT_CODES, re.MULTILINE))
         assert {code: text.replace("`", "") for code, text in told.items()} == helped
 

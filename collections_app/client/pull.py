@@ -57,12 +57,12 @@ URL_VARIABLE = "MULTICART_URL"
 DONE, FAILED, REFUSED, NOTHING_NEW, NOT_READY, INTERRUPTED = 0, 1, 2, 3, 4, 130
 EXIT_CODES = """\
 exit codes:
-  0  everything that was asked for is here, and some of it is new
-  1  something failed; the same command tries it again, and resumes
-  2  wrong usage, a wrong key, or not allowed
-  3  nothing new: everything that was asked for was here already
-  4  not ready yet: ask again later, or with --wait
-  130  interrupted; the same command resumes
+  0  everything requested is here, and some of it is new
+  1  something failed; run the same command again to retry and resume
+  2  wrong usage, an invalid key, or no permission
+  3  nothing new: everything requested was here already
+  4  not ready yet: try again later, or use --wait
+  130  interrupted; run the same command again to resume
 
 The API key comes from the environment variable MULTICART_API_KEY, or from a file by --key-file.
 From cron, at ten past every hour, and `load` only when there is something new:

@@ -199,7 +199,7 @@ def check_what_is_left(**_: Any) -> list[CheckMessage]:
         Error(
             f"DATABASE_URL names a PostgreSQL database, but there is {left} as well. The results beside it "
             "are those of the SQLite database; without its rows they would be removed as nobody's.",
-            hint="Move the rows to PostgreSQL and the file away (see the README), or set another DATA_DIR.",
+            hint="Move the rows to PostgreSQL (see docs/deployment.md), or set another DATA_DIR.",
             id="results.E005",
         )
     ]

@@ -329,9 +329,9 @@ def _nginx(site: ScaledOut, static: Path) -> Part:
         for ours, here in other.items():
             text = text.replace(ours, here)
         path.write_text(text)
-    places = folder / "nginx" / "places.conf"
+    upstreams = folder / "nginx" / "upstreams.conf"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy"))
-    places.write_text(f"{places.read_text()}\n{temporary}")
+    upstreams.write_text(f"{upstreams.read_text()}\n{temporary}")
     command = _nginx_command(folder, f" pid {folder}/pid;")
     health = f"{site.url}/healthz"
     return Part("nginx", command, dict(os.environ), site.folder / "nginx.log", lambda: answers(health))
