@@ -16,8 +16,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, path
 from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app.files.verification import background
 from collections_app.models import Account, ApiKey, Collection, FileKind, ResultFile, Run, State, User
+from collections_app.system import background
 from dashboard.urls import urlpatterns as site
 from tests.conftest import signed_in
 
@@ -175,7 +175,7 @@ def without_rate_limits(settings: Settings) -> None:
 @pytest.fixture(autouse=True)
 def verified_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify in the test's own thread: another one would wait for the end of the test's transaction."""
-    monkeypatch.setattr(background, "_in_background", lambda work: work())
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
 
 @pytest.fixture

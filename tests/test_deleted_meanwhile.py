@@ -12,7 +12,6 @@ from django.db import IntegrityError, connection
 from django.db.models import Model
 from django.test import Client
 
-from collections_app.files.verification import background
 from collections_app.files.verification.verify import Verifier
 from collections_app.models import (
     Account,
@@ -29,6 +28,7 @@ from collections_app.records.exports import sample
 from collections_app.records.exports.ask import ask
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.runs.removal import delete_run
+from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
 from tests.support.results import make_ready_run
 from tests.test_access_of_every_address import LIST, TABLE
@@ -116,7 +116,7 @@ class Made:
 
 @pytest.fixture
 def run(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(background, "_in_background", lambda work: work())
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
     # It takes the most time and sends no statements to the database.
     monkeypatch.setattr(sample, "_size_of", lambda records, wanted: 1)
     return make_ready_run(laptops)

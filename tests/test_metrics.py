@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import Collection, Run, State, Team
-from collections_app.records.preview import background
 from collections_app.sources import NotTheFile, deliverable
+from collections_app.system import background
 from collections_app.system.observability import metrics
 from collections_app.system.observability.metrics import registry
 from collections_app.views import metrics as metrics_view
@@ -40,7 +40,7 @@ def read(settings: Settings, db: None, monkeypatch: pytest.MonkeyPatch) -> Calla
     """Read all figures, by name and labels in the order of their names."""
     settings.METRICS_TOKEN = TOKEN
     # In the test's own thread, which sees its rows.
-    monkeypatch.setattr(background, "in_background", lambda work: work())
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
     def read() -> Figures:
         answer = Client().get("/metrics", headers=SENT)
@@ -194,7 +194,7 @@ def test_a_database_that_does_not_answer_is_not_waited_for(
         goes_on.wait(30)
         return []
 
-    def in_a_thread(work: Callable[[], None]) -> None:
+    def in_a_thread(work: Callable[[], None], *, name: str) -> None:
         threads.append(threading.Thread(target=work))
         threads[-1].start()
 

@@ -10,10 +10,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Collection, Kind, ResultFile, Run, Team
-from collections_app.records.preview import background
 from collections_app.runs.mirror import mirror_run
 from collections_app.sources import ResultNotFound
 from collections_app.sources import http as transport
+from collections_app.system import background
 from tests.support.faults import Fault, FaultProxy, FileServer, random_bytes
 from tests.support.mirrors import files_of
 from tests.support.previews import at_once  # noqa: F401
@@ -104,7 +104,7 @@ def test_an_account_that_does_not_answer_leaves_the_page_there(
 
 def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[object] = []
-    monkeypatch.setattr(background, "in_background", waiting.append)
+    monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
     monkeypatch.setattr("collections_app.records.preview.first.SECONDS", 0.01)
     text = page(as_bob, run)
     assert "MultiCartAPI is slow to answer." in words(text)

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from collections_app.records.preview.background import Background, StillWorking
 from collections_app.records.preview.turns import MOST_OF_A_PERSON, TooManyQuestions, Turns, asked_by
 
 ALICE, BOB, CAROL = 1, 2, 3
@@ -72,29 +71,3 @@ def test_a_person_who_asks_too_many_questions_is_refused_but_others_are_not(unde
 def test_background_work_can_use_all_turns(under_way: ExitStack) -> None:
     turns = Turns(2)
     assert [under_way.enter_context(turns.turn(seconds=0)) for _ in range(3)] == [True, True, False]
-
-
-def test_a_person_can_use_half_of_the_background_jobs() -> None:
-    go_on, jobs = threading.Event(), Background(most=4)
-
-    def begin(person: int, name: str) -> list[str]:
-        started: list[str] = []
-
-        def work() -> None:
-            started.append(name)
-            begun.set()
-            go_on.wait(20)
-
-        begun = threading.Event()
-        with asked_by(person), pytest.raises(StillWorking):
-            jobs.done_within(0, name, work)
-        begun.wait(0.2 if person == ALICE and name == "c" else 20)
-        return started
-
-    try:
-        assert begin(ALICE, "a") == ["a"]
-        assert begin(ALICE, "b") == ["b"]
-        assert begin(ALICE, "c") == []
-        assert begin(BOB, "d") == ["d"]
-    finally:
-        go_on.set()

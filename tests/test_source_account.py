@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from collections_app.models import Account, Collection, FileKind, ResultFile, Team
 from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, rows, source_of
+from collections_app.system import background
+from collections_app.system.background import Background
 from tests.support.upstream import (
     NOON,
     ListedRuns,
@@ -181,11 +183,11 @@ def test_what_nobody_foresaw_is_logged_once_and_told_in_general(
 def test_where_no_thread_can_start_the_next_one_may_try_again(
     collection: Collection, listed: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(work: object) -> None:
+    def refuse(work: object, *, name: str) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(account, "_in_background", refuse)
+        patch.setattr(background, "in_background", refuse)
         assert source_of(collection).refresh(collection, deadline=SOON).as_of is None
     assert source_of(collection).refresh(collection, deadline=SOON).as_of is not None
 
@@ -272,7 +274,7 @@ def test_many_who_ask_at_once_make_one_call(collection: Collection, gate: thread
 def test_accounts_that_hang_do_not_fill_the_process_with_threads(
     crawlers: Team, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(account, "_refreshes", Background("list-runs", most=2, most_per_owner=2))
     connected = make_account(crawlers)
     for number in range(4):
         collection = make_remote_collection(connected, remote_id=number)
@@ -284,7 +286,7 @@ def test_accounts_that_hang_do_not_fill_the_process_with_threads(
 def test_an_account_that_hangs_leaves_threads_for_others(
     crawlers: Team, strangers: Team, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "_MOST_OF_AN_ACCOUNT", 2)
+    monkeypatch.setattr(account, "_refreshes", Background("list-runs", most=9, most_per_owner=2))
     hanging, other = make_account(crawlers), make_account(strangers)
     for number in range(4):
         collection = make_remote_collection(hanging, remote_id=number)
@@ -303,5 +305,5 @@ def test_a_forked_process_waits_for_nothing_of_its_parents(
     source_of(collection).refresh(collection, deadline=AT_ONCE)
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if account._refreshes.join(collection)[1] else 1)
+        os._exit(account._refreshes.is_wanted(collection.pk))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

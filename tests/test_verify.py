@@ -14,11 +14,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app.files.verification import background
 from collections_app.files.verification.verify import BeingVerified, Verifier
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team, Verification
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.writer import RecordsLost, ResultSetWriter
+from collections_app.system import background
 from tests.support.faults import FileServer
 from tests.support.html import text_of
 from tests.support.mirrors import Files, Gone, files_of, zip_of
@@ -377,7 +377,7 @@ def test_the_command_says_what_it_can_not_find(
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify before the answer."""
-    monkeypatch.setattr(background, "_in_background", lambda work: work())
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
 
 @pytest.mark.usefixtures("at_once")
@@ -419,7 +419,7 @@ def test_a_process_verifies_two_runs_at_once_and_one_per_person(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waiting: list[Callable[[], None]] = []
-    monkeypatch.setattr(background, "_in_background", waiting.append)
+    monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
     for _ in range(2):
         make_ready_run(laptops)
     as_bob.post("/collections/101/runs/1/verify")

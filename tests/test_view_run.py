@@ -18,10 +18,11 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, User
-from collections_app.records.preview import background, engine, first, table
+from collections_app.records.preview import engine, first, table
 from collections_app.records.preview.engine import QUESTIONS
 from collections_app.records.preview.turns import MOST_OF_A_PERSON, asked_by
 from collections_app.runs.removal import delete_run
+from collections_app.system import background
 from tests.support.previews import at_once  # noqa: F401
 from tests.support.results import (
     make_failed_run,
@@ -769,7 +770,7 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
 ) -> None:
     run = make_ready_run(laptops, records(250))
     waiting: list[Any] = []
-    monkeypatch.setattr(background, "in_background", waiting.append)
+    monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
     monkeypatch.setattr("collections_app.views.run.page._PATIENCE", 0.01)
     for query in ("?q=lap", "?after=100"):
         text = page(as_bob, run, query, **HTMX)

@@ -1,15 +1,10 @@
 """A MultiCartAPI account as a source."""
 
 import logging
-import os
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO, Protocol
 
-from django.db import connections
 from django.utils import timezone
 
 from collections_app.models import Collection, FileKind, ResultFile, Run
@@ -21,6 +16,7 @@ from collections_app.sources.local import LocalSource
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import UpstreamBody, size_of
 from collections_app.system import database, disk
+from collections_app.system.background import Background, StillWorking
 
 logger = logging.getLogger(__name__)
 
@@ -116,67 +112,24 @@ def _known(collection: Collection) -> Freshness:
 # --- in the background --------------------------------------------------------------------------
 
 
-class _UnderWay:
-    """A list that is being asked for, and who wants to know when it is done."""
-
-    def __init__(self, account_id: int | None) -> None:
-        self.account_id = account_id
-        self.since = time.monotonic()
-        self.done = threading.Event()
+_refreshes = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
+_reaches_back = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
 
 
-class _Register:
-    """What is under way in this process: one piece of work at a time for a collection."""
+def _done_within(
+    deadline: timedelta, background: Background, work: _Work, collection: Collection
+) -> Freshness:
+    """Do the work, or join a request that does it already, and return what the rows say then.
 
-    def __init__(self) -> None:
-        self.clear()
-        # Threads don't come along into a forked process.
-        os.register_at_fork(after_in_child=self.clear)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._lock = threading.Lock()
-        self._by_collection: dict[int, _UnderWay] = {}
-
-    def join(self, collection: Collection) -> tuple[_UnderWay | None, bool]:
-        """Return the work under way for a collection, and whether it is the caller who has to start it.
-
-        None where too much is under way already.
-        """
-        with self._lock:
-            under_way = self._by_collection.get(collection.pk)
-            if under_way or not self._has_room(collection.account_id):
-                return under_way, False
-            self._by_collection[collection.pk] = _UnderWay(collection.account_id)
-            return self._by_collection[collection.pk], True
-
-    def _has_room(self, account_id: int | None) -> bool:
-        of_account = sum(each.account_id == account_id for each in self._by_collection.values())
-        return len(self._by_collection) < _MOST_AT_ONCE and of_account < _MOST_OF_AN_ACCOUNT
-
-    def leave(self, collection_id: int) -> None:
-        """End the work for a collection, and tell who waits for it."""
-        with self._lock:
-            self._by_collection.pop(collection_id).done.set()
-
-
-_refreshes = _Register()
-_reaches_back = _Register()
-
-
-def _done_within(deadline: timedelta, register: _Register, work: _Work, collection: Collection) -> Freshness:
-    """Do the work, or join who does it already, and return what it brought.
-
-    Waits until the deadline after its start at most; the work itself goes on.
+    Wait until the deadline after the start of the work at most. The work itself continues.
     """
-    under_way, is_new = register.join(collection)
-    if is_new:
-        _start(register, work, collection.pk)
-    database.give_back()  # for those who don't wait
-    left = deadline.total_seconds() - (time.monotonic() - under_way.since) if under_way else 0
-    if under_way is None or not under_way.done.wait(max(0, left)):
-        known = _known(collection)
-        return replace(known, problem=_SLOW, is_late=True)
+    left = deadline.total_seconds() - background.age(collection.pk)
+    try:
+        background.done_within(
+            max(0, left), collection.pk, lambda: _bring(work, collection.pk), owner=collection.account_id
+        )
+    except StillWorking:
+        return replace(_known(collection), problem=_SLOW, is_late=True)
     collection.refresh_from_db(
         fields=[
             "refreshed_at",
@@ -190,33 +143,13 @@ def _done_within(deadline: timedelta, register: _Register, work: _Work, collecti
     return _known(collection)
 
 
-def _start(register: _Register, work: _Work, collection_id: int) -> None:
+def _bring(work: _Work, collection_id: int) -> None:
     try:
-        _in_background(lambda: _bring(register, work, collection_id))
-    except RuntimeError:
-        logger.exception("upstream rows collection=%s problem=no thread", collection_id)
-        register.leave(collection_id)
-
-
-def _in_background(work: Callable[[], None]) -> None:
-    def worked() -> None:
-        try:
-            work()
-        finally:
-            connections.close_all()
-
-    # It doesn't keep the process from ending: what isn't written by then is listed again.
-    threading.Thread(target=worked, name="list-runs", daemon=True).start()
-
-
-def _bring(register: _Register, work: _Work, collection_id: int) -> None:
-    try:
-        # A row of its own: whoever waits goes on using theirs.
+        # A row of its own: the requests that wait go on using theirs.
         work(Collection.objects.select_related("account").get(pk=collection_id), seconds=_SECONDS)
     except disk.DiskFull as error:
         logger.warning("upstream rows collection=%s problem=%s", collection_id, error)
     except Exception:
         logger.exception("upstream rows collection=%s problem=unexpected", collection_id)
-        rows.note_problem(Collection(pk=collection_id), _BROKEN)
-    finally:
-        register.leave(collection_id)
+        with disk.best_effort(f"the problem of collection {collection_id}"):
+            rows.note_problem(Collection(pk=collection_id), _BROKEN)

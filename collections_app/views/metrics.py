@@ -16,14 +16,14 @@ from prometheus_client.registry import Collector
 
 from collections_app.models import Collection, Run
 from collections_app.people.access import public
-from collections_app.records.preview.background import Background, StillWorking
 from collections_app.runs.lease import abandoned, written
 from collections_app.system import disk
+from collections_app.system.background import Background, StillWorking
 from collections_app.system.observability.metrics import exposition
 from collections_app.views.health import READY_WITHIN_SECONDS
 
 # One of each kind at a time, so that checks that hang don't pile up threads.
-_background = Background(most=2)
+_background = Background("metrics", most=2)
 
 
 @public

@@ -14,7 +14,7 @@ from django.core.files.storage import storages
 from django.test import Client
 
 from collections_app.models import Collection, Run
-from collections_app.records.preview import background
+from collections_app.system import background
 from tests.conftest import signed_in
 from tests.support.results import make_run_of_pages
 
@@ -53,7 +53,7 @@ WHERE += ("records.csv", "records.xlsx", "records.jsonl?columns=0")
 
 def main() -> None:
     """Print a line of JSON for each case: peak memory so far, and the cost of each response."""
-    background.in_background = lambda work: work()
+    background.in_background = lambda work, **_: work()
     collection = Collection.objects.get(pk=101)
     browser = signed_in(
         get_user_model().objects.get(memberships__role="owner", memberships__team=collection.team)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from collections_app.records.preview import background, facts, first, table
+from collections_app.records.preview import facts, first, table
+from collections_app.system import background
 
 
 @pytest.fixture(autouse=True)
@@ -11,6 +12,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Nothing is known of other tests, whose runs have the same ids.
     """
-    monkeypatch.setattr(background, "in_background", lambda work: work())
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
     for module in (first, facts, table):
         module._background.clear()

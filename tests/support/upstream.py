@@ -7,9 +7,9 @@ import pytest
 from django.utils import timezone
 
 from collections_app.models import Account, Collection, FileKind, Kind, ResultFile, Run, State, Team
-from collections_app.sources import account as account_source
 from collections_app.sources import rows
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, UnreadableRun
+from collections_app.system import background
 
 KEY = "canary-key-0123456789abcdef"
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
@@ -169,7 +169,7 @@ def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> Li
 
 def ask_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask accounts in the test's own thread: another thread doesn't see rows of an open transaction."""
-    monkeypatch.setattr(account_source, "_in_background", lambda work: work())
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
 
 def refreshed_just_now(collection: Collection) -> None:

@@ -2,12 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
-
-from django.db import connections
 
 from collections_app.files.verification.verify import BeingVerified, Verifier
 from collections_app.models import Run
+from collections_app.system import background
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ def start_verifying(run: Run, person: int) -> None:
         _askers.add(person)
     try:
         verifier = Verifier(run)
-        _in_background(lambda: _verify(verifier, run, person))
+        background.in_background(lambda: _verify(verifier, run, person), name="verify-run")
     except BaseException:
         _askers.discard(person)
         raise
@@ -40,14 +38,3 @@ def _verify(verifier: Verifier, run: Run, person: int) -> None:
         logger.exception("verify collection=%s run=%s problem=unexpected", run.collection_id, run.number)
     finally:
         _askers.discard(person)
-
-
-def _in_background(work: Callable[[], None]) -> None:
-    def worked() -> None:
-        try:
-            work()
-        finally:
-            connections.close_all()
-
-    # It doesn't keep the process from ending: after a minute the run can be verified anew.
-    threading.Thread(target=worked, name="verify-run", daemon=True).start()

@@ -7,10 +7,11 @@ from typing import IO
 import msgspec
 
 from collections_app.files.storage.cache import NotMade, cached, existing
-from collections_app.records.preview.background import Background
 from collections_app.records.preview.engine import COUNTING, Database, TookTooLong
 from collections_app.records.preview.questions import asked
 from collections_app.records.preview.table import NotPrepared, Table
+from collections_app.records.preview.turns import asker
+from collections_app.system.background import Background
 
 _SECONDS = 60.0
 BARS = 16
@@ -103,7 +104,7 @@ class Facts(msgspec.Struct, frozen=True):
         return any(column.missing for column in self.columns)
 
 
-_background = Background(most=2)
+_background = Background("preview-facts", most=2)
 
 
 def facts_of(table: Table, *, seconds: float) -> Facts:
@@ -111,7 +112,7 @@ def facts_of(table: Table, *, seconds: float) -> Facts:
     name = name_of_facts(table.path.name)
     entry = existing(name)
     if entry is None:
-        return _background.done_within(seconds, name, lambda: _found_out(name, table))
+        return _background.done_within(seconds, name, lambda: _found_out(name, table), owner=asker())
     with entry:
         return msgspec.json.decode(entry.read(), type=Facts)
 

@@ -9,9 +9,10 @@ from typing import IO, Any
 from collections_app.files.storage.cache import NotMade, cached, existing
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
-from collections_app.records.preview.background import Background, StillWorking
 from collections_app.records.preview.records import Bytes, Record, fields_of, identity, opened
+from collections_app.records.preview.turns import asker
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.system.background import Background, StillWorking
 
 COUNT = 100
 # So many bytes are read of each file at most, and so many files: an account is asked for each of them.
@@ -34,7 +35,7 @@ class First:
     is_beyond: bool = False  # the very first one ends beyond what is read
 
 
-_background = Background(most=16)
+_background = Background("preview-first", most=16)
 
 
 def first_records(files: Sequence[ResultFile]) -> First:
@@ -46,7 +47,7 @@ def first_records(files: Sequence[ResultFile]) -> First:
     try:
         if all(_is_at_hand(file) for file in files[:1]):
             return _read(files)
-        return _background.done_within(SECONDS, identity(files[0]), lambda: _read(files))
+        return _background.done_within(SECONDS, identity(files[0]), lambda: _read(files), owner=asker())
     except StillWorking:
         return First([], problem=_SLOW, is_late=True)
     except (ResultNotFound, SourceUnavailable) as problem:

@@ -20,10 +20,11 @@ import msgspec
 from collections_app.files.storage.cache import NotMade, beside, cached, existing
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
-from collections_app.records.preview.background import Background
 from collections_app.records.preview.engine import MAKING, TookTooLong, Unreadable, database
 from collections_app.records.preview.records import columns_of, fields_of, identity, opened
+from collections_app.records.preview.turns import asker
 from collections_app.sources import ResultNotFound, SourceUnavailable
+from collections_app.system.background import Background
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Progress:
     total: int
 
 
-_background = Background(most=4)
+_background = Background("preview-table", most=4)
 
 
 def size_of(files: Iterable[ResultFile]) -> int | None:
@@ -118,7 +119,7 @@ def table_of(files: Sequence[ResultFile], *, seconds: float) -> Table:
     entry = existing(name)
     if entry is not None:
         return _described(entry)
-    return _background.done_within(seconds, name, lambda: _made(name, files))
+    return _background.done_within(seconds, name, lambda: _made(name, files), owner=asker())
 
 
 def progress_of(files: Sequence[ResultFile]) -> Progress:

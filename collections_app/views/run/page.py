@@ -15,7 +15,6 @@ from django.views.decorators.http import require_safe
 from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, ResultFile, Run, State
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.preview.background import StillWorking
 from collections_app.records.preview.engine import TookTooLong
 from collections_app.records.preview.facts import Facts, facts_of
 from collections_app.records.preview.first import first_records
@@ -33,6 +32,7 @@ from collections_app.records.preview.table import (
     table_of,
 )
 from collections_app.records.preview.turns import RETRY_AFTER_SECONDS, TooManyQuestions, asked_by
+from collections_app.system.background import StillWorking
 from collections_app.views.download.rows import (
     PAGES_UNFOLDED,
     PAGES_WHERE_FOLDED,

@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from collections_app.records.preview import background
-from collections_app.records.preview.background import Background, StillWorking
+from collections_app.system import background
+from collections_app.system.background import Background, StillWorking
 
 
 def test_it_is_done_within_the_time(db: None) -> None:
-    assert Background(most=1).done_within(10, "a", lambda: 5) == 5
+    assert Background("test", most=1).done_within(10, "a", lambda: 5) == 5
 
 
 def test_who_can_wait_no_longer_comes_again(db: None) -> None:
-    go_on, jobs, calls = threading.Event(), Background(most=1), []
+    go_on, jobs, calls = threading.Event(), Background("test", most=1), []
 
     def work() -> str:
         calls.append(1)
@@ -34,7 +34,7 @@ def test_who_can_wait_no_longer_comes_again(db: None) -> None:
 
 
 def test_work_is_wanted_as_long_as_someone_asks_for_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on, jobs, now = threading.Event(), Background(most=1), 0.0
+    go_on, jobs, now = threading.Event(), Background("test", most=1), 0.0
     monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now))
     assert not jobs.is_wanted("a")
     with pytest.raises(StillWorking):
@@ -50,7 +50,7 @@ def test_work_is_wanted_as_long_as_someone_asks_for_it(db: None, monkeypatch: py
 
 
 def test_no_more_are_begun_than_may_be_under_way(db: None) -> None:
-    go_on, jobs = threading.Event(), Background(most=1)
+    go_on, jobs = threading.Event(), Background("test", most=1)
     with pytest.raises(StillWorking):
         jobs.done_within(0.01, "a", lambda: go_on.wait(10))
     with pytest.raises(StillWorking):
@@ -59,8 +59,8 @@ def test_no_more_are_begun_than_may_be_under_way(db: None) -> None:
 
 
 def test_a_failure_is_everybodys_for_a_while(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "in_background", lambda work: work())
-    jobs, calls = Background(most=1), []
+    monkeypatch.setattr(background, "in_background", lambda work, **_: work())
+    jobs, calls = Background("test", most=1), []
 
     def fail() -> None:
         calls.append(1)
@@ -77,12 +77,33 @@ def test_a_failure_is_everybodys_for_a_while(db: None, monkeypatch: pytest.Monke
 
 
 def test_a_machine_without_threads_says_to_come_again(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(work: object) -> None:
+    def refuse(work: object, *, name: str) -> None:
         raise RuntimeError("can't start new thread")
 
-    jobs = Background(most=1)
+    jobs = Background("test", most=1)
     with monkeypatch.context() as patched:
         patched.setattr(background, "in_background", refuse)
         with pytest.raises(StillWorking):
             jobs.done_within(1, "a", lambda: 5)
     assert jobs.done_within(10, "a", lambda: 5) == 5
+
+
+def test_an_owner_can_have_half_of_the_jobs() -> None:
+    go_on, jobs = threading.Event(), Background("test", most=4)
+
+    def starts(owner: str, key: str) -> bool:
+        started = threading.Event()
+
+        def work() -> None:
+            started.set()
+            go_on.wait(20)
+
+        with pytest.raises(StillWorking):
+            jobs.done_within(0, key, work, owner=owner)
+        return started.wait(0.2 if key == "c" else 20)
+
+    try:
+        assert [starts("alice", "a"), starts("alice", "b"), starts("alice", "c")] == [True, True, False]
+        assert starts("bob", "d")
+    finally:
+        go_on.set()
