@@ -181,7 +181,7 @@ def verified_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def file(laptops: Collection, results_folder: Path) -> ResultFile:
     """A file of a Completed run of the Crawlers."""
-    run = laptops.next_run()
+    run = Run.objects.create_next(laptops)
     results_folder.mkdir()
     (results_folder / "key").write_bytes(b"[]")
     file: ResultFile = run.files.create(

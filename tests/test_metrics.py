@@ -145,8 +145,8 @@ def test_the_tables_tell_what_is_to_be_done(
     read: Callable[[], Figures], laptops: Collection, settings: Settings
 ) -> None:
     now = timezone.now()
-    laptops.next_run(attempt="dead", lease_expires_at=now - timedelta(seconds=1))
-    laptops.next_run(attempt="alive", lease_expires_at=now + timedelta(seconds=50))
+    Run.objects.create_next(laptops, attempt="dead", lease_expires_at=now - timedelta(seconds=1))
+    Run.objects.create_next(laptops, attempt="alive", lease_expires_at=now + timedelta(seconds=50))
     remote = make_remote_collection(make_account(laptops.team))
     for number in (1, 2):
         make_remote_run(remote, number)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import IntegrityError
 
-from collections_app.models import Collection, Kind, State, Team
+from collections_app.models import Collection, Kind, Run, State, Team
 
 
 def named(team: Team, *names: str) -> list[Collection]:
@@ -71,16 +71,16 @@ class TestQuestions:
 
 class TestRunNumbers:
     def test_they_count_from_one_and_are_never_used_twice(self, laptops: Collection) -> None:
-        first, second = laptops.next_run(), laptops.next_run(total=250)
+        first, second = Run.objects.create_next(laptops), Run.objects.create_next(laptops, total=250)
         assert (first.number, second.number, second.total) == (1, 2, 250)
         assert second.state == State.PROCESSING
         second.delete()
-        assert laptops.next_run().number == 3
+        assert Run.objects.create_next(laptops).number == 3
 
     def test_a_stale_copy_of_the_collection_gets_the_next_one_too(self, laptops: Collection) -> None:
         stale = Collection.objects.get(pk=laptops.pk)
-        laptops.next_run()
-        assert stale.next_run().number == 2
+        Run.objects.create_next(laptops)
+        assert Run.objects.create_next(stale).number == 2
 
     def test_each_collection_counts_for_itself(self, laptops: Collection, headphones: Collection) -> None:
-        assert laptops.next_run().number == headphones.next_run().number == 1
+        assert Run.objects.create_next(laptops).number == Run.objects.create_next(headphones).number == 1

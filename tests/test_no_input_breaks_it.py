@@ -76,8 +76,8 @@ def _store(run: Run, folder: Path, name: str, content: bytes) -> None:
 @pytest.fixture(autouse=True)
 def files(laptops: Collection, secret_plans: Collection, results_folder: Path) -> None:
     """A file of the Crawlers (101/1/a.json) and one of the Strangers."""
-    _store(laptops.next_run(), results_folder, "a.json", OURS)
-    _store(secret_plans.next_run(), results_folder, "secret.json", SECRET)
+    _store(Run.objects.create_next(laptops), results_folder, "a.json", OURS)
+    _store(Run.objects.create_next(secret_plans), results_folder, "secret.json", SECRET)
 
 
 def check(answer: HttpResponse) -> bytes:
@@ -241,7 +241,7 @@ def test_any_query(bobs_browser: Client, address: str, query: dict[str, str], ht
 @pytest.fixture
 def previewed(laptops: Collection, results_folder: Path) -> Run:
     """A run of the Crawlers, whose records are tricky themselves."""
-    run = laptops.next_run()
+    run = Run.objects.create_next(laptops)
     records = [{"'": 1, '"; --': "x", "a/b~": None, "": [1], "\0": "\0"}, {"'": "\ud800"}, 5]
     _store(run, results_folder, "b.json", json.dumps(records).encode())
     return run

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -146,10 +147,6 @@ USES: dict[str, set[str]] = {
     },
 }
 
-# The only circle between modules: Collection.next_run() returns a Run, and a Run has a Collection. The
-# name is for the type checker alone; nothing is imported when the program runs.
-FOR_TYPES_ALONE = {("collections_app.models.collections", "collections_app.models.runs")}
-
 WIRE_SPELLINGS = re.compile(
     r"exacted|is_download_generated|download_links|all_pages|total_results|runner_id|schedules/collections"
 )
@@ -204,31 +201,48 @@ def _ours(name: str) -> str | None:
     return name or None
 
 
+def _arrows() -> list[tuple[str, str]]:
+    return [(room, used) for room in USES for used in USES[room]]
+
+
+def picture() -> str:
+    """Draw the rooms, each below all that use it, with the rooms that it uses itself."""
+    used_by: dict[str, set[str]] = {name: set() for arrow in _arrows() for name in arrow}
+    for room, used in _arrows():
+        used_by[used].add(room)
+    order = TopologicalSorter(used_by)
+    order.prepare()
+    layers: list[str] = []
+    while rooms := sorted(order.get_ready()):
+        layers.append("".join(map(_line, rooms)))
+        order.done(*rooms)
+    return "\n".join(layers)
+
+
+def _line(room: str) -> str:
+    text = f"{room:22}{', '.join(sorted(USES[room]))}".rstrip()
+    return textwrap.fill(text, 100, subsequent_indent=" " * 22, drop_whitespace=True) + "\n"
+
+
 class TestImports:
     @pytest.mark.parametrize("room", sorted({*USES, *map(_room, SOURCES)}))
     def test_a_room_uses_exactly_what_it_may(self, room: str) -> None:
         used = {
             _room(name) for module, path in SOURCES.items() if _room(module) == room for name in imports(path)
         }
-        assert used - {room} == USES[room]
+        assert used - {room} == USES[room], f"{room} uses other rooms than in the picture:\n\n{picture()}"
 
-    def test_there_is_no_circle_between_rooms(self) -> None:
+    def test_rooms_import_in_one_direction(self) -> None:
         TopologicalSorter(USES).prepare()  # raises CycleError
 
-    def test_there_is_no_circle_between_modules(self) -> None:
-        arrows = {(module, name) for module, path in SOURCES.items() for name in imports(path)}
-        assert arrows >= FOR_TYPES_ALONE
-        uses: dict[str, set[str]] = {module: set() for module in SOURCES}
-        for module, name in arrows - FOR_TYPES_ALONE:
-            uses[module].add(name)
+    def test_modules_import_in_one_direction(self) -> None:
+        uses = {module: set(imports(path)) for module, path in SOURCES.items()}
         TopologicalSorter(uses).prepare()  # raises CycleError
 
-    @pytest.mark.parametrize(("module", "name"), FOR_TYPES_ALONE)
-    def test_what_is_imported_for_types_alone(self, module: str, name: str) -> None:
-        blocks = [node for node in ast.parse(SOURCES[module].read_text()).body if isinstance(node, ast.If)]
-        (for_types,) = (node for node in blocks if ast.unparse(node.test) == "TYPE_CHECKING")
-        assert [line for line in for_types.body if f"from {name} import" in ast.unparse(line)]
-        assert SOURCES[module].read_text().count(f"from {name} import") == 1
+    def test_the_picture_shows_every_room_above_those_it_uses(self) -> None:
+        shown = re.findall(r"^\S+", picture(), re.MULTILINE)
+        assert sorted(shown) == sorted(room for room in USES if any(room in pair for pair in _arrows()))
+        assert all(shown.index(room) < shown.index(used) for room, used in _arrows())
 
     def test_delivery_knows_only_the_seam(self) -> None:
         from_sources = {
@@ -390,3 +404,7 @@ class TestLocks:
         assert {name: one[name] for name in one.keys() & other.keys()} == {
             name: other[name] for name in one.keys() & other.keys()
         }
+
+
+if __name__ == "__main__":
+    print(picture())

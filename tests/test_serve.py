@@ -100,12 +100,14 @@ class TestWhatItPrints:
         assert list(serve()) == ["Address"]
 
     def test_a_run_whose_writer_was_killed_is_repaired_first(self, laptops: Collection) -> None:
-        run = laptops.next_run(attempt="killed", lease_expires_at=laptops.created_at)
+        run = Run.objects.create_next(laptops, attempt="killed", lease_expires_at=laptops.created_at)
         assert "Run 1 of AU Laptops was interrupted; it is Failed now." in lines_of()
         assert Run.objects.get(pk=run.pk).state == State.FAILED
 
     def test_a_run_whose_writer_may_be_alive_is_left_and_named(self, laptops: Collection) -> None:
-        laptops.next_run(attempt="alive", lease_expires_at=timezone.now() + timedelta(seconds=30))
+        Run.objects.create_next(
+            laptops, attempt="alive", lease_expires_at=timezone.now() + timedelta(seconds=30)
+        )
         printed = serve()
         assert "call repair_runs again in a minute" in " ".join(printed.values())
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.files.storage import storages
 from django.utils import timezone
 
-from collections_app.models import Collection, FileKind, ResultFile
+from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, deliverable, source_of
 
 CONTENT = b'[{"asin": "B000000001"}]'
@@ -19,7 +19,7 @@ CONTENT = b'[{"asin": "B000000001"}]'
 def file(laptops: Collection, results_folder: Path) -> ResultFile:
     (results_folder / "folder").mkdir(parents=True)
     (results_folder / "folder" / "key").write_bytes(CONTENT)
-    file: ResultFile = laptops.next_run().files.create(
+    file: ResultFile = Run.objects.create_next(laptops).files.create(
         kind=FileKind.PAGE,
         position=1,
         name="a.json",

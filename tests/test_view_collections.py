@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Collection, Kind, Team, User
+from collections_app.models import Collection, Kind, Run, Team, User
 from tests.support.html import columns, links, rows
 from tests.support.meanwhile import ask_meanwhile
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
@@ -264,7 +264,7 @@ def test_renaming_changes_nothing_else_that_changes_at_the_same_moment(
     as_adam: Client, laptops: Collection
 ) -> None:
     def run_and_archive() -> None:
-        laptops.next_run()
+        Run.objects.create_next(laptops)
         laptops.archive()
 
     address, fields = "/collections/101/rename", {"name": "NZ Laptops"}
@@ -299,7 +299,7 @@ def test_archiving_changes_nothing_else_that_changes_at_the_same_moment(
     as_adam: Client, laptops: Collection, what: str
 ) -> None:
     def run_and_rename() -> None:
-        laptops.next_run()
+        Run.objects.create_next(laptops)
         Collection.objects.update(name="NZ Laptops")
 
     answer = ask_meanwhile(run_and_rename, lambda: as_adam.post(f"/collections/101/{what}"))

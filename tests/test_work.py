@@ -355,7 +355,9 @@ def copied(run: Run, source: object, **options: Any) -> list[str]:
 @pytest.mark.django_db
 class TestTheRest:
     def test_runs_whose_writer_was_killed_are_failed(self, laptops: Collection) -> None:
-        laptops.next_run(attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1))
+        Run.objects.create_next(
+            laptops, attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1)
+        )
         work()
         assert Run.objects.get().state == State.FAILED
 
@@ -627,7 +629,9 @@ class TestWhoeverHasTheLock:
         self, laptops: Collection, crawlers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make_account(crawlers, key="")
-        laptops.next_run(attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1))
+        Run.objects.create_next(
+            laptops, attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1)
+        )
         repairs: list[int] = []
         repair = background.fail_interrupted_runs
         monkeypatch.setattr(background, "fail_interrupted_runs", lambda: repairs.append(len(repair())))

@@ -3,18 +3,15 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 from unicodedata import combining, normalize
 
-from django.db import models, transaction
+from django.db import models
 from django.utils import timezone
 from django.utils.functional import cached_property
 
 from collections_app.models.accounts import Account
 from collections_app.models.teams import Team
-
-if TYPE_CHECKING:
-    from collections_app.models.runs import Run
 
 _LONGEST_SEARCH_NAME = 400  # a single character can become several
 
@@ -118,8 +115,8 @@ class Collection(models.Model):
         ]
         indexes = [models.Index(fields=["team", "search_name", "id"], name="collection_by_name")]
 
-    # Of a collection in a list.
-    latest_run: "Run | None"
+    # Set by lists of collections.
+    latest_run: Any  # a Run, or None
     latest: str
 
     def __str__(self) -> str:
@@ -177,10 +174,3 @@ class Collection(models.Model):
         """Bring an archived collection back into the list."""
         self.archived_at = None
         self.save(update_fields=["archived_at"])
-
-    @transaction.atomic
-    def next_run(self, **fields: object) -> "Run":
-        """Make the next run, Processing, under the next free number."""
-        Collection.objects.filter(pk=self.pk).update(last_run_number=models.F("last_run_number") + 1)
-        self.refresh_from_db(fields=["last_run_number"])
-        return self.runs.create(number=self.last_run_number, **fields)

@@ -8,8 +8,8 @@ from functools import reduce
 from operator import or_
 from typing import ClassVar, NamedTuple, Self
 
-from django.db import models
-from django.db.models import OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
+from django.db import models, transaction
+from django.db.models import F, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -46,6 +46,13 @@ class Cursor:
 
 class RunQuerySet(models.QuerySet["Run"]):
     """Questions about runs."""
+
+    @transaction.atomic
+    def create_next(self, collection: Collection, **fields: object) -> "Run":
+        """Create the collection's next run, as Processing, with the next free number."""
+        Collection.objects.filter(pk=collection.pk).update(last_run_number=F("last_run_number") + 1)
+        collection.refresh_from_db(fields=["last_run_number"])
+        return self.create(collection=collection, number=collection.last_run_number, **fields)
 
     def newest_first(self) -> Self:
         """In the order of every list of runs; the number decides between equal times."""

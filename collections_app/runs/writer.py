@@ -87,7 +87,8 @@ class ResultSetWriter:
         _must_be_ours(collection)
         started_at = created_at or timezone.now()
         with transaction.atomic(durable=True):
-            run = collection.next_run(
+            run = Run.objects.create_next(
+                collection,
                 total=total,
                 created_at=started_at,
                 updated_at=started_at,

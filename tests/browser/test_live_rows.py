@@ -44,7 +44,7 @@ delete_run(Run.objects.get(collection={pk}, number=41))
 START = """
 from collections_app.models import *
 for _ in range({count}):
-    Collection.objects.get(pk={pk}).next_run(total=5)
+    Run.objects.create_next(Collection.objects.get(pk={pk}), total=5)
 """
 
 
