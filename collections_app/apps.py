@@ -25,13 +25,13 @@ class CollectionsConfig(AppConfig):
             check_stored_keys,
         )
 
-        checks.register(database.check_what_is_left)
+        checks.register(database.check_leftover_sqlite)
         checks.register(database.check_encoding, checks.Tags.database)
         checks.register(database.check_version, checks.Tags.database)
         for check in (check_results_storage, check_shared_secrets, check_stored_keys):
             checks.register(check, checks.Tags.database)
         post_migrate.connect(_write_ahead, sender=self)
-        connection_created.connect(disk.name_errors)
+        connection_created.connect(disk.install_error_wrapper)
 
 
 def _write_ahead(using: str, **_: Any) -> None:

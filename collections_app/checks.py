@@ -13,9 +13,9 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Caution
 from django.db import connections
 
-from collections_app.files.storage.base import results, storage_reason
+from collections_app.files.storage.base import describe_error, results
 from collections_app.models import Account
-from collections_app.sources.local import try_out
+from collections_app.sources.local import can_write_and_read
 from collections_app.system.encryption import SecretUnreadable, decrypt
 
 
@@ -28,16 +28,16 @@ def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> l
     except OSError as error:
         return [
             Error(
-                f"The results storage can't be used: {storage_reason(error)}.",
+                f"The results storage can't be used: {describe_error(error)}.",
                 hint="Look at RESULTS_STORAGE_URL: its host, its bucket or folder, its key and secret; and "
                 "whether the key may list, read, write and delete.",
                 id="results.E001",
             )
         ]
     try:
-        problem = "" if try_out() else "what is read isn't what was written"
+        problem = "" if can_write_and_read() else "what is read isn't what was written"
     except OSError as error:
-        problem = storage_reason(error)
+        problem = describe_error(error)
     if not problem:
         return []
     return [

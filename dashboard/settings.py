@@ -46,7 +46,7 @@ if DELIVERY not in {"app", "nginx"}:
 # Where the database, the results and the secrets made on first use are kept.
 DATA_DIR = data_folder.prepare(Path(env.str("DATA_DIR", default="") or BASE_DIR / "var").resolve())
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or data_folder.stored_secret(DATA_DIR / "secret_key")
+SECRET_KEY = env.str("SECRET_KEY", default="") or data_folder.get_or_create_secret(DATA_DIR / "secret_key")
 
 # Fernet keys for the secrets in the database, the one that encrypts first. Empty: kept in the data folder.
 ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
@@ -242,7 +242,7 @@ try:
         if RESULTS_STORAGE_URL
         else address.in_folder(DATA_DIR / "results")
     )
-except address.NotAnAddress as _problem:
+except address.InvalidAddress as _problem:
     raise ImproperlyConfigured(f"RESULTS_STORAGE_URL is not understood. {_problem}") from None
 
 STORAGES = {
@@ -251,7 +251,7 @@ STORAGES = {
     "results": _results.entry,
     # What can be made again at any time; never more than collections_app/sources/cache.py says.
     "converted": {
-        "BACKEND": "collections_app.files.storage.base.DurableFileSystemStorage",
+        "BACKEND": "collections_app.files.storage.base.FolderStorage",
         "OPTIONS": {"location": DATA_DIR / "converted"},
     },
 }

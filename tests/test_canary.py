@@ -273,7 +273,7 @@ def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: Vendo
     settings.UPSTREAM_ORIGINS = [vendor.origin, vendor.elsewhere]
     monkeypatch.setattr(transport, "_PAUSES", (0, 0))
     monkeypatch.setattr(transport, "READ_SECONDS", 0.1)
-    monkeypatch.setattr(transport, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.1)
     monkeypatch.setattr(accounts_view, "SECONDS_TO_TRY", 0.1)
     monkeypatch.setattr(account_source, "_SECONDS", 0.1)
     ask_in_the_same_thread(monkeypatch)

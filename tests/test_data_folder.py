@@ -41,13 +41,13 @@ def test_a_file_without_a_secret_is_said_in_one_sentence(tmp_path: Path, content
     path = tmp_path / "secret_key"
     path.write_bytes(content)
     with pytest.raises(ImproperlyConfigured, match=f"^The file {path} holds no secret. Restore it"):
-        data_folder.stored_secret(path)
+        data_folder.get_or_create_secret(path)
     assert path.read_bytes() == content
 
 
 def test_a_secret_that_is_a_folder_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"can't be kept there \(Is a directory\)"):
-        data_folder.stored_secret(tmp_path)
+        data_folder.get_or_create_secret(tmp_path)
 
 
 def test_a_secret_that_cannot_be_written_leaves_nothing(
@@ -58,7 +58,7 @@ def test_a_secret_that_cannot_be_written_leaves_nothing(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ImproperlyConfigured, match="No space left on device"):
-        data_folder.stored_secret(tmp_path / "secret_key")
+        data_folder.get_or_create_secret(tmp_path / "secret_key")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,9 +84,9 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_one_sentence(
 
 def test_a_secret_is_made_once_and_nobody_else_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "secret_key"
-    secret = data_folder.stored_secret(path)
+    secret = data_folder.get_or_create_secret(path)
     assert len(secret) >= 50
-    assert data_folder.stored_secret(path) == secret
+    assert data_folder.get_or_create_secret(path) == secret
     assert mode(path) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
@@ -98,7 +98,7 @@ def test_processes_that_start_at_once_agree_on_the_secret(tmp_path: Path) -> Non
 
     def start() -> None:
         together.wait()
-        secrets.append(data_folder.stored_secret(path))
+        secrets.append(data_folder.get_or_create_secret(path))
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
@@ -114,13 +114,13 @@ def test_a_secret_that_came_first_wins(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "secret_key"
     path.write_text("the first one\n")
     monkeypatch.setattr(Path, "exists", lambda self: False)
-    assert data_folder.stored_secret(path) == "the first one"
+    assert data_folder.get_or_create_secret(path) == "the first one"
 
 
 def test_a_secret_that_is_kept_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "demo.json"
-    data_folder.keep_secret(path, "old")
-    data_folder.keep_secret(path, "new")
+    data_folder.write_secret(path, "old")
+    data_folder.write_secret(path, "new")
     assert path.read_text() == "new"
     assert mode(path) == 0o600
     assert list(tmp_path.iterdir()) == [path]

@@ -239,13 +239,13 @@ class TestConnections:
             answers = list(pool.map(lambda _: listed(demo_server), range(200)))
         assert all(answer == answers[0] for answer in answers)
         # Those of the workers, the one that counts them, and the background's.
-        assert self.of(demo_server) <= 2 * database.MOST_CONNECTIONS + 4
+        assert self.of(demo_server) <= 2 * database.MAX_CONNECTIONS + 4
 
     def test_downloads_hold_none(self, demo_server: DemoServer) -> None:
         ready = next(run for run in listed(demo_server)["data"] if run["is_download_generated"])
         headers = {"x-api-key": demo_server.api_key}
         with ExitStack() as stack:
-            for _ in range(5 * database.MOST_CONNECTIONS):
+            for _ in range(5 * database.MAX_CONNECTIONS):
                 address = ready["download_links"]["all_pages"]
                 stack.enter_context(requests.get(address, headers=headers, stream=True, timeout=30))
             listed(demo_server)
@@ -258,10 +258,10 @@ class TestConnections:
         """
         assert databases.execute(demo_server.data_dir, ended) != [(0,)]
         # Each may fail one request, which closes it; any of the processes answers.
-        for _ in range(10 * database.MOST_CONNECTIONS):
+        for _ in range(10 * database.MAX_CONNECTIONS):
             with suppress(AssertionError):
                 listed(demo_server)
-        for _ in range(2 * database.MOST_CONNECTIONS):
+        for _ in range(2 * database.MAX_CONNECTIONS):
             listed(demo_server)
 
 

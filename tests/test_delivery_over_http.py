@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from collections_app.system.database import MOST_CONNECTIONS
+from collections_app.system.database import MAX_CONNECTIONS
 from tests.support import databases, tools
 from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
 from tests.support.tools import eventually
@@ -370,7 +370,7 @@ def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
 def test_a_download_holds_no_connection_to_the_database(server: Server) -> None:
     # Each connection has it open; the worker keeps one for itself, and those that its threads share.
     log = str(server.data_dir / "db.sqlite3-wal")
-    downloads = MOST_CONNECTIONS + 2
+    downloads = MAX_CONNECTIONS + 2
     with contextlib.ExitStack() as readers:
         for _ in range(downloads):
             readers.enter_context(server.slow_reader(SPARSE))

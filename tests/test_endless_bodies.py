@@ -18,7 +18,7 @@ from pytest_django import Settings
 from collections_app.models import ResultFile, Team
 from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
-from collections_app.sources.http import BrokenOff, Patience, reading_until
+from collections_app.sources.http import IncompleteBody, ReadLimits, read_deadline
 from collections_app.sources.upstream import UpstreamBody, size_of
 from collections_app.system.serving import serving
 from tests.support import databases, tools
@@ -84,11 +84,11 @@ def disconnecting_client(after: float) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("server", "limit", "value"),
     [
-        (EndlessServer(), "SILENT_SECONDS", 0.3),
-        (EndlessServer(piece=CHUNK, first=CHUNK, pause=5), "SILENT_SECONDS", 0.3),
-        (EndlessServer(piece=CHUNK, first=BEGINNING, pause=5), "SILENT_SECONDS", 0.3),
-        (EndlessServer(**DRIBBLE), "SLOW_SECONDS", 0.3),
-        (EndlessServer(first=BEGINNING, **DRIBBLE), "SLOW_SECONDS", 0.3),
+        (EndlessServer(), "MAX_IDLE_SECONDS", 0.3),
+        (EndlessServer(piece=CHUNK, first=CHUNK, pause=5), "MAX_IDLE_SECONDS", 0.3),
+        (EndlessServer(piece=CHUNK, first=BEGINNING, pause=5), "MAX_IDLE_SECONDS", 0.3),
+        (EndlessServer(**DRIBBLE), "MAX_SLOW_SECONDS", 0.3),
+        (EndlessServer(first=BEGINNING, **DRIBBLE), "MAX_SLOW_SECONDS", 0.3),
     ],
     ids=["no byte", "few bytes", "no further byte", "few at a time", "few at a time later"],
 )
@@ -101,7 +101,7 @@ def test_a_stalled_or_slow_body_is_aborted(
     with pytest.raises(SourceTimeout, match="took too long"):
         size_of(file)
     for reading in (read, read_the_end):
-        with pytest.raises(BrokenOff if server.first == BEGINNING else SourceTimeout):
+        with pytest.raises(IncompleteBody if server.first == BEGINNING else SourceTimeout):
             reading(file)
 
 
@@ -110,19 +110,19 @@ def test_a_stalled_or_slow_body_is_aborted(
 def test_a_deadline_ends_all_reading(served: Served, server: EndlessServer) -> None:
     file = served(EndlessServer(server.piece, server.pause, server.first))
     for reading in (size_of, read):
-        with reading_until(time.monotonic() + 0.3), pytest.raises((SourceTimeout, BrokenOff)):
+        with read_deadline(time.monotonic() + 0.3), pytest.raises((SourceTimeout, IncompleteBody)):
             reading(file)
 
 
 @pytest.mark.django_db
 def test_at_most_64_gib_are_read(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert transport.MOST_BYTES == 64 * 1024**3
-    monkeypatch.setattr(transport, "MOST_BYTES", 1024**2)
+    assert transport.MAX_FILE_BYTES == 64 * 1024**3
+    monkeypatch.setattr(transport, "MAX_FILE_BYTES", 1024**2)
     file = served(EndlessServer(CHUNK, first=BEGINNING))
     with pytest.raises(SourceUnavailable, match="exceeds the 64 GiB limit"):
         size_of(file)
     for reading in (read, read_the_end):
-        with pytest.raises(BrokenOff):
+        with pytest.raises(IncompleteBody):
             reading(file)
 
 
@@ -137,7 +137,7 @@ def test_a_file_with_a_larger_declared_size_is_not_started(served: Served) -> No
 def test_a_chunk_with_a_negative_size_is_not_held_in_memory(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "MOST_BYTES", 32 * 1024**2)
+    monkeypatch.setattr(transport, "MAX_FILE_BYTES", 32 * 1024**2)
     file = served(EndlessServer(bytes(64 * 1024), first=b"-1\r\n"))
     tracemalloc.start()
     try:
@@ -153,22 +153,23 @@ class TestPatience:
 
     @pytest.fixture(autouse=True)
     def limits(self) -> None:
-        assert (transport.SILENT_SECONDS, transport.SLOW_SECONDS, transport.LEAST_SPEED) == (60, 600, 1024)
+        limits = transport.MAX_IDLE_SECONDS, transport.MAX_SLOW_SECONDS, transport.MIN_SPEED
+        assert limits == (60, 600, 1024)
 
     def test_a_5_gb_file_gets_enough_time(self) -> None:
-        patience = Patience()
+        patience = ReadLimits()
         for _ in range(SIZE // 1_000_000):
             patience.seconds()
             patience.note(1_000_000, 59)
 
     def test_a_file_at_the_least_speed_gets_enough_time(self) -> None:
-        patience = Patience()
+        patience = ReadLimits()
         for _ in range(1000):
             patience.seconds()
             patience.note(50 * 1024, 50)
 
     def test_a_fast_start_does_not_make_up_for_a_slow_rest(self) -> None:
-        patience = Patience()
+        patience = ReadLimits()
         patience.note(SIZE, 1)
         for _ in range(20):
             patience.note(1000, 30)
@@ -176,7 +177,7 @@ class TestPatience:
             patience.note(1000, 30)
 
     def test_a_minute_without_a_byte_is_too_long(self) -> None:
-        patience = Patience()
+        patience = ReadLimits()
         for _ in range(30):
             patience.seconds()
             patience.note(0, 2)
@@ -188,8 +189,8 @@ class TestPatience:
 def test_a_slow_reader_does_not_use_up_the_servers_time(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(transport, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "MAX_SLOW_SECONDS", 0.3)
     with UpstreamBody(served(EndlessServer(CHUNK, first=BEGINNING))).open(0, SIZE) as stream:
         for _ in range(3):
             assert stream.read(1)
@@ -209,12 +210,12 @@ def test_work_stops_if_the_client_disconnects(
     piece: bytes,
     work: Callable[[ResultFile], object],
 ) -> None:
-    monkeypatch.setattr(transport, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "CLIENT_CHECK_SECONDS", 0.05)
     server = EndlessServer(piece, first=BEGINNING if piece else b"")
     file = served(server)
     with (
         disconnecting_client(after=0.2),
-        pytest.raises((SourceUnavailable, BrokenOff), match="client disconnected"),
+        pytest.raises((SourceUnavailable, IncompleteBody), match="client disconnected"),
     ):
         work(file)
     assert server.left.acquire(timeout=tools.PATIENCE)
@@ -225,8 +226,8 @@ def test_work_stops_if_the_client_disconnects(
 def test_work_continues_while_the_client_is_connected(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(transport, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "CLIENT_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.5)
     with disconnecting_client(after=60), pytest.raises(SourceTimeout):
         size_of(served(EndlessServer()))
 
@@ -235,7 +236,7 @@ def test_work_continues_while_the_client_is_connected(
 def test_a_stopping_site_waits_for_bytes_but_not_for_silence(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "SILENT_SECONDS_WHILE_STOPPING", 1)
+    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS_WHILE_STOPPING", 1)
     ours, theirs = socket.socketpair()
     with ours, theirs, serving(ours, lambda: True):
         server = EndlessServer(CHUNK, pause=0.15, first=BEGINNING)
@@ -259,7 +260,7 @@ begin = post_worker_init
 def post_worker_init(worker):
     begin(worker)
     from collections_app.sources import http
-    http.LOOK_SECONDS, http.SILENT_SECONDS_WHILE_STOPPING = 0.2, 1.0
+    http.CLIENT_CHECK_SECONDS, http.MAX_IDLE_SECONDS_WHILE_STOPPING = 0.2, 1.0
 """
 
 CONNECT = f"""
@@ -319,7 +320,7 @@ def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: 
         site.server.piece, site.server.first = piece, BEGINNING if piece else b""
         for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]:
             site.ask(method, run).close()
-            assert site.server.left.acquire(timeout=transport.SILENT_SECONDS / 2)
+            assert site.server.left.acquire(timeout=transport.MAX_IDLE_SECONDS / 2)
     site.server.piece = site.server.first = b""
     waiting = [site.ask(method, run) for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]]
     site.process.send_signal(signal.SIGTERM)

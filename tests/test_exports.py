@@ -169,7 +169,7 @@ class TestAsking:
         def full(size: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(retention, "check_room", full)
+        monkeypatch.setattr(retention, "check_free_space", full)
         export = ask(run, CSV)
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")

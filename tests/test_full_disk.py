@@ -259,7 +259,7 @@ def test_readiness_reports_a_full_results_storage(client: Client, monkeypatch: p
     def full() -> bool:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(health, "try_out", full)
+    monkeypatch.setattr(health, "can_write_and_read", full)
     assert client.get("/readyz").json()["problem"] == disk.PROBLEM
 
 

@@ -28,7 +28,7 @@ from collections_app.sources import (
 )
 from collections_app.sources import http as transport
 from collections_app.sources.account import AccountSource
-from collections_app.sources.http import BrokenOff
+from collections_app.sources.http import IncompleteBody
 from tests.support.faults import FileServer, page_bytes
 from tests.support.mirrors import zip_of
 from tests.support.results import records, store_bytes, stored_bytes
@@ -267,7 +267,7 @@ def test_a_wrong_end_is_not_delivered(
     found = deliverable(named(run, name))
     for start in (0, 100_000):
         got = io.BytesIO()
-        with found.body.open(start, found.size - start) as stream, pytest.raises(BrokenOff):
+        with found.body.open(start, found.size - start) as stream, pytest.raises(IncompleteBody):
             got.writelines(iter(lambda stream=stream: stream.read(10_000), b""))
         assert content[start:].startswith(got.getvalue())
         assert 0 < len(got.getvalue()) < found.size - start - 60_000

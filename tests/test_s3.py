@@ -275,7 +275,7 @@ class TestAddress:
         ],
     )
     def test_one_that_is_none_is_said_without_its_secret(self, text: str, problem: str) -> None:
-        with pytest.raises(address.NotAnAddress, match=problem) as caught:
+        with pytest.raises(address.InvalidAddress, match=problem) as caught:
             address.parse(text)
         assert "It must look like s3://KEY:SECRET@host/bucket" in str(caught.value)
         assert "hid" not in str(caught.value)

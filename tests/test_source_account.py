@@ -137,10 +137,10 @@ def test_a_busy_account_is_asked_for_older_runs_once_its_time_is_over(
     with time_machine.travel(NOON, tick=False) as clock:
         noted(collection, seconds_ago=60, has_older=True)
         listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
-        source_of(collection).reach_back(collection, deadline=SOON)
+        source_of(collection).load_older(collection, deadline=SOON)
         listed.problem = None
         clock.shift(40)
-        assert source_of(collection).reach_back(collection, deadline=SOON).problem == ""
+        assert source_of(collection).load_older(collection, deadline=SOON).problem == ""
 
 
 def test_a_busy_account_is_not_asked_for_older_runs_either(
@@ -150,7 +150,7 @@ def test_a_busy_account_is_not_asked_for_older_runs_either(
     noted(collection, seconds_ago=60, has_older=True)
     listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
     for _ in range(2):
-        assert source_of(collection).reach_back(collection, deadline=SOON).retry_after in {39, 40}
+        assert source_of(collection).load_older(collection, deadline=SOON).retry_after in {39, 40}
     assert len(listed.calls) == 1
 
 
@@ -158,15 +158,15 @@ def test_older_runs_are_asked_for_only_where_there_are_any(
     collection: Collection, listed: ListedRuns
 ) -> None:
     source = source_of(collection)
-    source.reach_back(collection, deadline=SOON)
+    source.load_older(collection, deadline=SOON)
     assert listed.calls == []
     make_remote_run(collection, 2, at=remote_run(2).created_at)
     noted(collection, seconds_ago=1, has_older=True)
-    assert source.reach_back(collection, deadline=SOON).has_older is False
+    assert source.load_older(collection, deadline=SOON).has_older is False
     assert collection.runs.count() == 2
     calls = len(listed.calls)
     noted(collection, seconds_ago=1, has_older=True, problem="It is down.")
-    assert source.reach_back(collection, deadline=SOON).problem == "It is down."
+    assert source.load_older(collection, deadline=SOON).problem == "It is down."
     assert len(listed.calls) == calls
 
 

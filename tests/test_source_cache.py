@@ -19,7 +19,7 @@ import pytest
 from django.core.files.storage import storages
 
 from collections_app.files.storage import cache
-from collections_app.files.storage.cache import NotMade, cached
+from collections_app.files.storage.cache import BuildFailed, cached
 from collections_app.system.serving import ClientDisconnected, serving
 from tests.support import tools
 from tests.support.server import environment
@@ -211,7 +211,7 @@ def test_those_who_wait_for_one_that_fails_do_not_fail_one_after_the_other(folde
     def outcome(_number: int) -> type[Exception] | None:
         try:
             cached("a.csv", fail).close()
-        except (ValueError, NotMade) as error:
+        except (ValueError, BuildFailed) as error:
             return type(error)
         return None
 
@@ -220,7 +220,7 @@ def test_those_who_wait_for_one_that_fails_do_not_fail_one_after_the_other(folde
         while len(_waiting(folder)) < 3:
             time.sleep(0.01)
         goes_on.set()
-        assert sorted(each.result().__name__ for each in outcomes) == ["NotMade"] * 3 + ["ValueError"]
+        assert sorted(each.result().__name__ for each in outcomes) == ["BuildFailed"] * 3 + ["ValueError"]
     assert tried == [True]
     # Whoever comes later tries again, and another entry under the same lock is none of this.
     assert read("a.csv", writes(b"whole")) == b"whole"

@@ -15,7 +15,7 @@ import pytest
 from django.core.files.storage import storages
 from pytest_django import Settings
 
-from collections_app.files.storage.cache import NotMade
+from collections_app.files.storage.cache import BuildFailed
 from collections_app.models import FileKind, Kind, ResultFile, Team
 from collections_app.records.formats.category_csv import write_category_csv
 from collections_app.sources import (
@@ -311,7 +311,7 @@ def test_whoever_waits_for_one_that_fails_is_told_to_try_again(
     file: ResultFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failed_meanwhile(name: str, make: object) -> None:
-        raise NotMade
+        raise BuildFailed
 
     monkeypatch.setattr(converted, "cached", failed_meanwhile)
     with pytest.raises(SourceUnavailable, match=r"a moment ago\. Try again"):

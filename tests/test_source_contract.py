@@ -313,7 +313,7 @@ def collection(
     return make_remote_collection(make_account(crawlers))
 
 
-@pytest.mark.parametrize("question", ["refresh", "reach_back"])
+@pytest.mark.parametrize("question", ["refresh", "load_older"])
 def test_a_source_says_how_old_its_rows_are(collection: Collection, question: str) -> None:
     source = source_of(collection)
     source.refresh(collection, deadline=LISTING_DEADLINE)

@@ -27,7 +27,7 @@ from collections_app.models import (
     Team,
 )
 from collections_app.sources import SourceTimeout, SourceUnavailable, part, rows, unlisted
-from collections_app.sources.rows import LIMIT, PAGE, bring_up_to_date, reach_back
+from collections_app.sources.rows import LIMIT, PAGE
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
 from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
@@ -55,13 +55,13 @@ def known(collection: Collection) -> list[int]:
 
 
 def refresh(collection: Collection, seconds: float = 5) -> Collection:
-    bring_up_to_date(collection, seconds=seconds)
+    rows.refresh(collection, seconds=seconds)
     collection.refresh_from_db()
     return collection
 
 
 def go_back(collection: Collection, seconds: float = 5) -> Collection:
-    reach_back(collection, seconds=seconds)
+    rows.load_older(collection, seconds=seconds)
     collection.refresh_from_db()
     return collection
 
@@ -895,7 +895,7 @@ def test_many_at_once_bring_every_run_once(collection: Collection, account: List
         try:
             mine = Collection.objects.select_related("account").get(pk=collection.pk)
             start.wait()
-            bring_up_to_date(mine, seconds=20)
+            rows.refresh(mine, seconds=20)
         finally:
             connections.close_all()
 

@@ -19,7 +19,7 @@ from collections_app.sources.base import (
     SourceTimeout,
     SourceUnavailable,
 )
-from collections_app.sources.http import BrokenOff
+from collections_app.sources.http import IncompleteBody
 from collections_app.sources.upstream import UpstreamBody, size_of
 from tests.support.faults import FileServer, page_bytes
 from tests.support.upstream import KEY, make_account, make_remote_collection, make_remote_run
@@ -429,7 +429,7 @@ def test_more_than_the_known_length_is_no_complete_file(
 ) -> None:
     server.has_lengths = False
     server.contents = {NAME: CONTENT + b"x"}
-    with opened(file) as stream, pytest.raises(BrokenOff):
+    with opened(file) as stream, pytest.raises(IncompleteBody):
         stream.read()
     (line,) = caplog.messages
     assert line.startswith("upstream body broke off: account=")
@@ -441,7 +441,7 @@ def test_less_than_the_known_length_is_no_complete_file(
 ) -> None:
     server.has_lengths = False
     server.contents = {NAME: CONTENT[:-1]}
-    with opened(file) as stream, pytest.raises(BrokenOff):
+    with opened(file) as stream, pytest.raises(IncompleteBody):
         stream.read()
     (line,) = caplog.messages
     assert line.endswith("problem=it ended early")

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from collections_app.models import Account, Collection, Kind, Team
 from collections_app.sources import http as transport
 from collections_app.sources.base import SourceTimeout, SourceUnavailable
-from collections_app.sources.http import BrokenOff
+from collections_app.sources.http import IncompleteBody
 from collections_app.sources.upstream import UpstreamBody, list_runs, size_of, try_key
 from tests.support import databases, tools
 from tests.support.faults import Fault, FaultProxy, FileServer, page_bytes, random_bytes
@@ -186,7 +186,7 @@ def test_a_body_that_breaks_off_raises_what_the_server_takes_for_a_reader_who_le
     got = io.BytesIO()
     with UpstreamBody(file).open(0, SIZE) as stream:
         begun.set()
-        with pytest.raises(BrokenOff) as raised:
+        with pytest.raises(IncompleteBody) as raised:
             shutil.copyfileobj(stream, got)
     assert isinstance(raised.value, ConnectionResetError)
     assert CONTENT.startswith(got.getvalue())

@@ -199,14 +199,14 @@ class TestListing:
     ) -> None:
         first = make_remote_collection(account)
         second = make_remote_collection(account, remote_id=7002)
-        bring = rows.bring_up_to_date
+        bring = rows.refresh
 
         def fail(collection: Collection, *, seconds: float) -> None:
             if collection == first:
                 raise ZeroDivisionError
             bring(collection, seconds=seconds)
 
-        monkeypatch.setattr(rows, "bring_up_to_date", fail)
+        monkeypatch.setattr(rows, "refresh", fail)
         work_that_fails()
         assert second.runs.count() == 1
         assert "problem=unexpected" in caplog.text
@@ -381,7 +381,7 @@ class TestTheRest:
         def fail(collection: Collection, *, seconds: float) -> None:
             raise OperationalError("disk I/O error")
 
-        monkeypatch.setattr(rows, "bring_up_to_date", fail)
+        monkeypatch.setattr(rows, "refresh", fail)
         work_that_fails()
         assert "work problem=disk I/O error" in caplog.text
 

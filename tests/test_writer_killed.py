@@ -26,7 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from collections_app.files.storage.bucket import ResultsS3Storage
+from collections_app.files.storage.bucket import BucketStorage
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.runs.new_file import NewFile
 from collections_app.runs.removal import delete_run
@@ -50,7 +50,7 @@ pytestmark = [
 
 POINTS: list[tuple[Any, str]] = [
     (NewFile, "write"),
-    (ResultsS3Storage, "call"),
+    (BucketStorage, "call"),
     (os, "fsync"),
     (os, "remove"),
     (os, "rmdir"),
@@ -63,7 +63,7 @@ POINTS: list[tuple[Any, str]] = [
     (BaseDatabaseWrapper, "_commit"),
 ]
 # A server takes its time, and what it is asked for is all that there is to be killed at.
-POINTS_ON_S3 = [point for point in POINTS if point[0] in {ResultsS3Storage, BaseDatabaseWrapper}]
+POINTS_ON_S3 = [point for point in POINTS if point[0] in {BucketStorage, BaseDatabaseWrapper}]
 HANGS_AFTER_SECONDS = 60
 # Those of an attempt, and of a file that is written aside.
 TOKEN = r"\b([0-9a-f]{16}|[0-9a-f]{8})\b"

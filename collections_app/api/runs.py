@@ -54,7 +54,7 @@ def _bring(collection: Collection, wanted: int) -> None:
         left = timedelta(seconds=until - time.monotonic())
         if left <= timedelta():
             break
-        freshness = source.reach_back(collection, deadline=min(left, LISTING_DEADLINE))
+        freshness = source.load_older(collection, deadline=min(left, LISTING_DEADLINE))
 
 
 def _run_objects(collection: Collection, folder: str, skip: int, limit: int) -> list[dict[str, Any]]:

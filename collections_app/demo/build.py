@@ -216,4 +216,4 @@ def _kept_account() -> Account | None:
 
 
 def _keep(kept: Account) -> None:
-    data_folder.keep_secret(_account_file(), json.dumps(asdict(kept), indent=2) + "\n")
+    data_folder.write_secret(_account_file(), json.dumps(asdict(kept), indent=2) + "\n")

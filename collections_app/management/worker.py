@@ -165,7 +165,7 @@ class Worker:
         tried_at = collection.refresh_tried_at
         mine = Collection.objects.filter(pk=collection.pk, refresh_tried_at=tried_at)
         if mine.update(refresh_tried_at=timezone.now()):
-            rows.bring_up_to_date(collection, seconds=LIST_SECONDS)
+            rows.refresh(collection, seconds=LIST_SECONDS)
             self._note_how_it_went("refresh", collection)
         return True
 
@@ -180,7 +180,7 @@ class Worker:
     def _keep(self, collection: Collection) -> bool:
         """Bring the next older runs or, where all are known, copy the oldest one that isn't kept."""
         if collection.has_older_runs and collection.pk not in self._pauses.now("reach back"):
-            rows.reach_back(collection, seconds=LIST_SECONDS)
+            rows.load_older(collection, seconds=LIST_SECONDS)
             return self._note_how_it_went("reach back", collection)
         paused = self._pauses.now("run")
         run = collection.runs.to_keep().exclude(pk__in=paused).select_related("collection__account").first()

@@ -23,7 +23,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from collections_app.files.names import printable
-from collections_app.files.storage.base import check_room, results
+from collections_app.files.storage.base import check_free_space, results
 from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.records.formats.category_csv import convert_category_list
@@ -175,7 +175,7 @@ class _Mirror:
         if file.is_damaged:
             file.size = None  # it was the size of the copy
         size = self._origin.size(file)
-        check_room(size)
+        check_free_space(size)
         self._alive()
         with self._origin.body(file).open(0, size) as stream, self._new_file(_what(file)) as new:
             coming = _Coming(stream, size, new, self._progress)

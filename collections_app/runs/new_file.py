@@ -4,11 +4,11 @@ import hashlib
 import zlib
 from collections.abc import Callable
 
-from collections_app.files.storage.base import KeptIfWhole, WritableFile, results
+from collections_app.files.storage.base import DiscardedOnError, WritableFile, results
 from collections_app.models import FileKind, ResultFile
 
 
-class NewFile(KeptIfWhole):
+class NewFile(DiscardedOnError):
     """A file being written: counted and hashed on the way, so that it is never read again.
 
     It can't be rewound, which suits `zipfile` as well as a storage that is no disk. It appears in the

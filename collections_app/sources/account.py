@@ -11,7 +11,7 @@ from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import rows
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
 from collections_app.sources.converted import CategoryCsvBody
-from collections_app.sources.http import MOST_BYTES
+from collections_app.sources.http import MAX_FILE_BYTES
 from collections_app.sources.local import LocalSource
 from collections_app.sources.unlisted import Unlisted
 from collections_app.sources.upstream import UpstreamBody, size_of
@@ -35,7 +35,7 @@ _BROKEN = "Something went wrong on our side while asking MultiCartAPI. It was lo
 
 
 class _Work(Protocol):
-    """What brings rows: rows.bring_up_to_date and rows.reach_back."""
+    """What brings rows: rows.refresh and rows.load_older."""
 
     def __call__(self, collection: Collection, *, seconds: float) -> None: ...
 
@@ -49,20 +49,20 @@ class AccountSource:
         # Where neither runs nor a problem are known, another process has only just begun to ask.
         if (known.as_of or known.problem) and _is_resting(collection):
             return known
-        return _done_within(deadline, _refreshes, rows.bring_up_to_date, collection)
+        return _done_within(deadline, _refreshes, rows.refresh, collection)
 
-    def reach_back(self, collection: Collection, *, deadline: timedelta) -> Freshness:
+    def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring the next older runs, where the account has more than are known."""
         failed = collection.refresh_problem and _is_resting(collection)
         if failed or not collection.has_older_runs:
             return _known(collection)
-        return _done_within(deadline, _reaches_back, rows.reach_back, collection)
+        return _done_within(deadline, _loads_older, rows.load_older, collection)
 
     def size(self, file: ResultFile) -> int:
         """Return the file's size, asking the account once: a ready file never changes."""
         known = file.size
-        if known is None or known > MOST_BYTES:
-            database.give_back()  # it may take long
+        if known is None or known > MAX_FILE_BYTES:
+            database.release_connections()  # it may take long
             size = self._csv(file).size if _is_made(file) else size_of(file)
             with disk.best_effort(f"the size of file {file.pk}"):
                 ResultFile.objects.filter(pk=file.pk, size=known).update(size=size)
@@ -113,7 +113,7 @@ def _known(collection: Collection) -> Freshness:
 
 
 _refreshes = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
-_reaches_back = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
+_loads_older = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
 
 
 def _done_within(

@@ -66,7 +66,7 @@ class BytesBody:
 
 
 @dataclass(frozen=True)
-class Place:
+class FileLocation:
     """Where a server in front of us finds the bytes by itself."""
 
     path: str  # in the results folder; of an object storage, what it is asked for
@@ -76,10 +76,10 @@ class Place:
 
 
 @runtime_checkable
-class Placed(Protocol):
+class Located(Protocol):
     """A body whose bytes others can read without us."""
 
-    def place(self) -> Place:
+    def location(self) -> FileLocation:
         """Return where they are. Raises SourceUnavailable."""
         ...
 
@@ -124,7 +124,7 @@ class ResultSource(Protocol):
         """Bring the collection's Run and ResultFile rows up to date, within the deadline."""
         ...
 
-    def reach_back(self, collection: Collection, *, deadline: timedelta) -> Freshness:
+    def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Bring rows of runs that are older than those known, where there are such runs."""
         ...
 

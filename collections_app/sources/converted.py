@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
-from collections_app.files.storage.cache import NotMade, cached
+from collections_app.files.storage.cache import BuildFailed, cached
 from collections_app.models import ResultFile
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import InvalidRecords
@@ -50,7 +50,7 @@ class CategoryCsvBody:
             raise SourceUnavailable("The list at the account is damaged; no CSV can be made of it.") from None
         except ClientDisconnected:
             raise SourceUnavailable("The client disconnected.") from None
-        except NotMade:
+        except BuildFailed:
             raise SourceUnavailable("The CSV could not be made a moment ago. Try again.") from None
         except ConnectionError as error:
             self._log(str(error))

@@ -35,12 +35,12 @@ from collections_app.system.serving import ClientDisconnected, check_client, is_
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # for the headers of a response
 # Limits for a body: time without a byte, time below the least speed, and size.
-SILENT_SECONDS = 60.0
-SILENT_SECONDS_WHILE_STOPPING = 20.0
-SLOW_SECONDS = 600.0
-LEAST_SPEED = 1024  # bytes per second
-MOST_BYTES = 64 * 1024**3
-LOOK_SECONDS = 2.0  # between two checks whether the client is still connected
+MAX_IDLE_SECONDS = 60.0
+MAX_IDLE_SECONDS_WHILE_STOPPING = 20.0
+MAX_SLOW_SECONDS = 600.0
+MIN_SPEED = 1024  # bytes per second
+MAX_FILE_BYTES = 64 * 1024**3
+CLIENT_CHECK_SECONDS = 2.0  # between two checks whether the client is still connected
 TOO_LARGE = "This file exceeds the 64 GiB limit. Download it directly from the account."
 USER_AGENT = "scrape-results-dashboard"
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -73,21 +73,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoint:
     """Where an address leads: a server, and a path on it, as it is written."""
 
     origin: str
     path: str
 
 
-def place_of(url: str) -> Place | None:
+def endpoint_of(url: str) -> Endpoint | None:
     """Return where an address leads; None where it is none, or more: a user, a query, a fragment."""
     match = _ADDRESS.fullmatch(url)
     if match is None:
         return None
     scheme, host, port, path = match.groups()
     scheme = scheme.lower()
-    return Place(f"{scheme}://{host.lower()}:{int(port or _USUAL_PORTS[scheme])}", path or "/")
+    return Endpoint(f"{scheme}://{host.lower()}:{int(port or _USUAL_PORTS[scheme])}", path or "/")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def retry_after_of(headers: Mapping[str, str]) -> int | None:
 Answer = TypeVar("Answer", Reply, requests.Response)
 
 
-class BrokenOff(ConnectionResetError):
+class IncompleteBody(ConnectionResetError):
     """A body ended before its end. The server takes it for a reader who left, which needs no traceback."""
 
     def __init__(self, reason: str) -> None:
@@ -138,7 +138,7 @@ class Server:
         deadline = time.monotonic() + seconds
 
         def post() -> Reply:
-            with reading_until(deadline):
+            with read_deadline(deadline):
                 return self._tried(lambda: self._whole_answer(request), deadline)
 
         with metrics.upstream_call("list", _KINDS):
@@ -151,7 +151,7 @@ class Server:
         """
         request = self._request(method, path, {"Accept-Encoding": "identity", **headers})
         deadline = time.monotonic() + READ_SECONDS
-        with metrics.upstream_call("file", _KINDS), self.troubles(), reading_until(deadline):
+        with metrics.upstream_call("file", _KINDS), self.troubles(), read_deadline(deadline):
             return self._tried(lambda: _send(request), deadline)
 
     @contextmanager
@@ -171,9 +171,9 @@ class Server:
     def _request(
         self, method: str, path: str, headers: Mapping[str, str], payload: object = None
     ) -> requests.PreparedRequest:
-        base, url = place_of(self.base_url), self.base_url.rstrip("/") + path
-        allowed = {place_of(origin) for origin in settings.UPSTREAM_ORIGINS}
-        if base is None or Place(base.origin, "/") not in allowed:
+        base, url = endpoint_of(self.base_url), self.base_url.rstrip("/") + path
+        allowed = {endpoint_of(origin) for origin in settings.UPSTREAM_ORIGINS}
+        if base is None or Endpoint(base.origin, "/") not in allowed:
             raise SourceUnavailable(
                 f"{self.name} is at a server that this site may not call. "
                 "The operator can allow it by UPSTREAM_ORIGINS."
@@ -186,7 +186,7 @@ class Server:
                 json=payload,
             ).prepare()
         # What the library made of it, dots and all, is what counts.
-        if place_of(request.url or "") != Place(base.origin, base.path.rstrip("/") + path):
+        if endpoint_of(request.url or "") != Endpoint(base.origin, base.path.rstrip("/") + path):
             raise SourceUnavailable(f"{self.name} has an address that can't be called.")
         return request
 
@@ -245,7 +245,7 @@ def _is_passing(answer: Reply | requests.Response) -> bool:
 class BodyStream(io.RawIOBase):
     """The next `length` bytes of an answer's body, in chunks that grow with the reader's speed.
 
-    Ends after exactly that many bytes or raises BrokenOff, with a line for the operator.
+    Ends after exactly that many bytes or raises IncompleteBody, with a line for the operator.
     """
 
     def __init__(
@@ -336,14 +336,14 @@ class BodyStream(io.RawIOBase):
         try:
             return bytes(self._answer.raw.read1(size, decode_content=False))
         except ClientDisconnected:
-            raise BrokenOff("The client disconnected.") from None
+            raise IncompleteBody("The client disconnected.") from None
         except (SourceUnavailable, HTTPError, http.client.HTTPException, OSError) as error:
             self._break_off(type(error).__name__)
 
     def _break_off(self, problem: str) -> NoReturn:
         metrics.UPSTREAM_ERRORS.labels("file", "broken off").inc()
         logger.warning("upstream body broke off: %s problem=%s", self._place, problem)
-        raise BrokenOff(f"The file broke off: {problem}.") from None
+        raise IncompleteBody(f"The file broke off: {problem}.") from None
 
 
 def _send(request: requests.PreparedRequest) -> requests.Response:
@@ -366,7 +366,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=_NO_DEADLINE)
 
 
 @contextmanager
-def reading_until(deadline: float) -> Iterator[None]:
+def read_deadline(deadline: float) -> Iterator[None]:
     """Let this thread's reading from servers end at a deadline, or at an earlier one that is set."""
     token = _deadline.set(min(deadline, _deadline.get()))
     try:
@@ -375,49 +375,49 @@ def reading_until(deadline: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-class Patience:
+class ReadLimits:
     """How long to wait for one response. Only time spent waiting for the server counts."""
 
     def __init__(self) -> None:
         self._size = 0
         self._waited = 0.0  # seconds
         self._silent = 0.0  # seconds since the last byte
-        self._fast_enough = (0.0, 0)  # the wait in seconds and the size when LEAST_SPEED was last reached
+        self._fast_enough = (0.0, 0)  # the wait in seconds and the size when MIN_SPEED was last reached
         self._look_at = 0.0
 
     def seconds(self) -> float:
         """Return how long to wait for more bytes. Raises TimeoutError, ClientDisconnected."""
         now = time.monotonic()
         if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
+            self._look_at = now + CLIENT_CHECK_SECONDS
             check_client()
-        silence = SILENT_SECONDS_WHILE_STOPPING if is_stopping() else SILENT_SECONDS
+        silence = MAX_IDLE_SECONDS_WHILE_STOPPING if is_stopping() else MAX_IDLE_SECONDS
         left = min(_deadline.get() - now, silence - self._silent)
         if left <= 0:
             raise TimeoutError
-        return min(left, LOOK_SECONDS)
+        return min(left, CLIENT_CHECK_SECONDS)
 
     def note(self, size: int, seconds: float) -> None:
         """Record that `size` bytes arrived after `seconds`. Raises TimeoutError, SourceUnavailable."""
         self._size += size
         self._waited += seconds
         self._silent = 0.0 if size else self._silent + seconds
-        if self._size > MOST_BYTES:
+        if self._size > MAX_FILE_BYTES:
             raise NotTheFile(TOO_LARGE)
         waited, so_far = self._fast_enough
-        if self._size - so_far >= LEAST_SPEED * (self._waited - waited):
+        if self._size - so_far >= MIN_SPEED * (self._waited - waited):
             self._fast_enough = self._waited, self._size
-        elif self._waited - waited > SLOW_SECONDS:
+        elif self._waited - waited > MAX_SLOW_SECONDS:
             raise TimeoutError
 
 
 class _PatientFile(io.RawIOBase):
-    """The data from a connection, read as long as Patience allows."""
+    """The data from a connection, read as long as ReadLimits allows."""
 
     def __init__(self, connection: socket.socket, file: io.RawIOBase) -> None:
         self._connection = connection
         self._file = file  # keeps the connection open
-        self._patience = Patience()
+        self._patience = ReadLimits()
 
     def readable(self) -> bool:
         return True

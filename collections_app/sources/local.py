@@ -12,9 +12,9 @@ from django.utils import timezone
 from collections_app.models import Collection, ResultFile
 from collections_app.sources.base import (
     Body,
+    FileLocation,
     Freshness,
     NotTheFile,
-    Place,
     ResultNotFound,
     SourceTimeout,
     SourceUnavailable,
@@ -71,17 +71,17 @@ class StoredBody:
             raise ResultNotFound("The file in the results storage is damaged. Tell the operator.")
         return file
 
-    def place(self) -> Place:
+    def location(self) -> FileLocation:
         """Return where the file is. Raises SourceUnavailable."""
         try:
             signed = cast(_Storage, storages["results"]).signed_request(self.key)
         except OSError as error:
             logger.error("The results storage can't sign for %s: %s", self.key, error.strerror)  # noqa: TRY400
             raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
-        return Place(self.key) if signed is None else Place(*signed)
+        return FileLocation(self.key) if signed is None else FileLocation(*signed)
 
 
-def try_out() -> bool:
+def can_write_and_read() -> bool:
     """Write a small file beside the results, read it and remove it; returns whether it came back the same.
 
     Raises OSError.
@@ -103,7 +103,7 @@ class LocalSource:
         """Do nothing: whoever writes a run writes its rows."""
         return Freshness(as_of=timezone.now())
 
-    def reach_back(self, collection: Collection, *, deadline: timedelta) -> Freshness:
+    def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Do nothing: all runs have rows."""
         return Freshness(as_of=timezone.now())
 

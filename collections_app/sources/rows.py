@@ -46,7 +46,7 @@ _LONGEST_PROBLEM = 300
 _MOST_FILES_AT_ONCE = 5_000
 
 
-def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
+def refresh(collection: Collection, *, seconds: float) -> None:
     """List the newest runs at the account, until they join those known, and write their rows.
 
     Notes on the collection how old the rows are and what went wrong; raises nothing of a source's.
@@ -70,7 +70,7 @@ def bring_up_to_date(collection: Collection, *, seconds: float) -> None:
         _note_error(collection, error)
 
 
-def reach_back(collection: Collection, *, seconds: float) -> None:
+def load_older(collection: Collection, *, seconds: float) -> None:
     """The same for the next runs beyond the oldest that is known."""
     block = _Block.of(collection)
     if block is None:

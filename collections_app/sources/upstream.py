@@ -25,12 +25,12 @@ from collections_app.sources.base import (
     SourceUnavailable,
 )
 from collections_app.sources.http import (
-    MOST_BYTES,
+    MAX_FILE_BYTES,
     TOO_LARGE,
     BodyStream,
     Reply,
     Server,
-    place_of,
+    endpoint_of,
     retry_after_of,
 )
 from collections_app.sources.recognized import RecognizedStream, recognizer_of
@@ -147,9 +147,9 @@ def try_key(base_url: str, key: str, *, seconds: float) -> None:
 
     Raises SourceUnavailable, SourceTimeout; their message is for whoever connects the account.
     """
-    place = place_of(base_url)
-    host = urlsplit(base_url).hostname if place else ""
-    with _told_to_the_operator("key", f"server={place.origin if place else None}"):
+    endpoint = endpoint_of(base_url)
+    host = urlsplit(base_url).hostname if endpoint else ""
+    with _told_to_the_operator("key", f"server={endpoint.origin if endpoint else None}"):
         server = _server_with(key, f"The server {host}".strip(), base_url)
         # Any collection will do: whether it may be seen, a server says only to a key that it knows.
         reply = _ask_for_runs(server, 1, skip=0, limit=1, seconds=seconds)
@@ -319,15 +319,15 @@ def _files_of(links: object, collection: Collection, number: int) -> tuple[tuple
 def _name_in(link: object, collection: Collection, number: int) -> str | None:
     """Return the file's name in a link; None unless it leads to this very run at the account."""
     account, _ = _at_account(collection)
-    base = place_of(account.base_url)
-    place = place_of(link) if isinstance(link, str) else None
-    if base is None or place is None or place.origin != base.origin:
+    base = endpoint_of(account.base_url)
+    endpoint = endpoint_of(link) if isinstance(link, str) else None
+    if base is None or endpoint is None or endpoint.origin != base.origin:
         return None
     folder = base.path.rstrip("/") + _folder(collection, number)
-    if not place.path.startswith(folder):
+    if not endpoint.path.startswith(folder):
         return None
     try:
-        name = unquote(place.path.removeprefix(folder), errors="strict")
+        name = unquote(endpoint.path.removeprefix(folder), errors="strict")
     except UnicodeDecodeError:
         return None
     fits = 0 < len(name) <= _LONGEST_NAME and name not in {".", ".."} and not _UNSPEAKABLE.search(name)
@@ -573,7 +573,7 @@ class _RemoteBytes:
 
 def _checked_size(size: int) -> int:
     """Return the size. Raises NotTheFile if it is over the limit."""
-    if size > MOST_BYTES:
+    if size > MAX_FILE_BYTES:
         raise NotTheFile(TOO_LARGE)
     return size
 

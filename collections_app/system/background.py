@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import connections
 
-from collections_app.system.database import give_back
+from collections_app.system.database import release_connections
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Background:
         """
         future = self._join(key, work, owner)
         if not future.done():
-            give_back()
+            release_connections()
             wait([future], timeout=seconds)
         if not future.done():
             raise StillWorking

@@ -38,7 +38,7 @@ def _random_text() -> str:
     return secrets.token_urlsafe(50)
 
 
-def stored_secret(path: Path, make: Callable[[], str] = _random_text) -> str:
+def get_or_create_secret(path: Path, make: Callable[[], str] = _random_text) -> str:
     """Return the secret kept in a file of mode 600, making it on first use.
 
     Safe when several processes start at once: the first one to link its file into place wins,
@@ -71,7 +71,7 @@ def _make_secret(path: Path, text: str) -> None:
         aside.unlink()
 
 
-def keep_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
     """Write a file of mode 600; a kill leaves the one that was there or the new one, whole."""
     _written_aside(path, text).replace(path)
 

@@ -22,7 +22,7 @@ from collections_app.system.sqlite.base import DatabaseWrapper
 
 # How many connections the threads of a web process share. Python runs one of them at a time, so more would
 # not be quicker; 8 processes of 10 stay below the 100 that a PostgreSQL server allows by default.
-MOST_CONNECTIONS = 10
+MAX_CONNECTIONS = 10
 # How long a request waits for one of them.
 WAIT_SECONDS = 5.0
 
@@ -73,13 +73,13 @@ def share_connections() -> None:
     and all requests wait.
     """
     if connection.vendor == "sqlite":
-        DatabaseWrapper.share(MOST_CONNECTIONS, WAIT_SECONDS)
+        DatabaseWrapper.share(MAX_CONNECTIONS, WAIT_SECONDS)
     else:
         # The connections of all threads have the same object for their settings.
         options: dict[str, Any] = connection.settings_dict["OPTIONS"]
         options["pool"] = {
             "min_size": 1,
-            "max_size": MOST_CONNECTIONS,
+            "max_size": MAX_CONNECTIONS,
             "timeout": WAIT_SECONDS,
             "max_idle": 60,
             # A server that was away is asked again by the next request, not after an ever longer rest.
@@ -108,7 +108,7 @@ def _noticing(execute: Callable[..., Any], statement: str, values: Any, many: bo
         raise
 
 
-def give_back() -> None:
+def release_connections() -> None:
     """Let others have this thread's connections, unless it is in a transaction: before what may take long.
 
     The next query takes one again.
@@ -129,7 +129,7 @@ def now() -> datetime:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def exclusive_lock() -> Iterator[None]:
     """Let one process of all machines into the block at a time. On SQLite, which has one machine, any."""
     if connection.vendor != "postgresql":
         yield
@@ -142,7 +142,7 @@ def alone() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
 
-def place() -> str:
+def describe() -> str:
     """Return where the database is, for the operator."""
     if connection.vendor != "postgresql":
         return f"The database in {settings.DATA_DIR}"
@@ -190,7 +190,7 @@ def check_version(*, databases: Sequence[str] | None = None, **_: Any) -> list[C
     return [Error(NEWER, id="results.E006") for _ in newer]
 
 
-def check_what_is_left(**_: Any) -> list[CheckMessage]:
+def check_leftover_sqlite(**_: Any) -> list[CheckMessage]:
     """Return an error for a data folder that has the results of an SQLite database: a system check."""
     left = Path(settings.DATA_DIR) / "db.sqlite3"
     if connection.vendor != "postgresql" or not left.exists():

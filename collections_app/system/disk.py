@@ -78,7 +78,7 @@ def best_effort(what: str) -> Iterator[None]:
 # --- database errors ----------------------------------------------------------------------------
 
 
-def name_errors(connection: BaseDatabaseWrapper, **_: object) -> None:
+def install_error_wrapper(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Make a connection raise DiskFull. This is a receiver of connection_created."""
     connection.wrap_database_errors = _Errors(connection)
 

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from collections_app.system.data_folder import keep_secret, stored_secret
+from collections_app.system.data_folder import get_or_create_secret, write_secret
 
 
 class SecretUnreadable(Exception):
@@ -42,7 +42,7 @@ def keys() -> list[str]:
     """Return the keys, the one that encrypts first. Raises ImproperlyConfigured, in one sentence."""
     if settings.ENCRYPTION_KEYS:
         return list(settings.ENCRYPTION_KEYS)
-    stored = stored_secret(_file(), _new_key).split()
+    stored = get_or_create_secret(_file(), _new_key).split()
     try:
         _fernet(stored)
     except ValueError:
@@ -55,13 +55,13 @@ def keys() -> list[str]:
 def add_key() -> None:
     """Put a new key before those in the data folder; the operator changes those of ENCRYPTION_KEYS."""
     if not settings.ENCRYPTION_KEYS:
-        keep_secret(_file(), "\n".join([_new_key(), *keys()]))
+        write_secret(_file(), "\n".join([_new_key(), *keys()]))
 
 
 def drop_old_keys() -> None:
     """Keep only the first of the keys in the data folder."""
     if not settings.ENCRYPTION_KEYS:
-        keep_secret(_file(), keys()[0])
+        write_secret(_file(), keys()[0])
         # What a kill left of writing the file holds the old keys too.
         for left in _file().parent.glob(f"{_file().name}.{'[0-9a-f]' * 16}"):
             left.unlink()

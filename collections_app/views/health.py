@@ -11,7 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from collections_app.people.access import public
-from collections_app.sources.local import try_out
+from collections_app.sources.local import can_write_and_read
 from collections_app.system import database, disk
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def _database() -> str:
 
 def _storage() -> str:
     try:
-        is_same = try_out()
+        is_same = can_write_and_read()
     except Exception as error:  # noqa: BLE001  # each kind of storage has errors of its own
         return disk.PROBLEM if disk.is_full(error) else "Results can't be written."
     return "" if is_same else "Results can't be read."

@@ -12,7 +12,7 @@ from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
 from collections_app.files.storage.base import DurableFile
-from collections_app.files.storage.bucket import ResultsS3Storage
+from collections_app.files.storage.bucket import BucketStorage
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
 
@@ -107,7 +107,7 @@ def in_order(value: object) -> object:
 def stored_keys() -> list[str]:
     """Return the keys of all that the results storage holds, also of what is still being written."""
     storage = storages["results"]
-    if isinstance(storage, ResultsS3Storage):
+    if isinstance(storage, BucketStorage):
         return sorted(_etags(storage))
     return sorted(str(path.relative_to(storage.path(""))) for path in _files(storage))
 
@@ -115,7 +115,7 @@ def stored_keys() -> list[str]:
 def stored_digests() -> dict[str, str]:
     """Return a digest of each thing that the results storage holds, by its key; see stored_keys()."""
     storage = storages["results"]
-    if isinstance(storage, ResultsS3Storage):
+    if isinstance(storage, BucketStorage):
         return _etags(storage)
     return {
         str(path.relative_to(storage.path(""))): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -123,7 +123,7 @@ def stored_digests() -> dict[str, str]:
     }
 
 
-def _etags(storage: ResultsS3Storage) -> dict[str, str]:
+def _etags(storage: BucketStorage) -> dict[str, str]:
     client, bucket = storage.connection.meta.client, storage.bucket_name
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{storage.location}/")
     uploads = client.list_multipart_uploads(Bucket=bucket, Prefix=f"{storage.location}/")

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import BinaryIO, cast
 
 from collections_app.sources.base import Body, ResultNotFound, SourceUnavailable
-from collections_app.sources.http import BrokenOff
+from collections_app.sources.http import IncompleteBody
 
 # What is given to a reader at once, at most.
 _BLOCK = 256 * 1024
@@ -88,7 +88,7 @@ class _JoinedStream(io.RawIOBase):
             left, within = left - (len(piece) - within), 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes; nothing once all are read. Raises BrokenOff."""
+        """Return at most `size` bytes; nothing once all are read. Raises IncompleteBody."""
         wanted = min(self._left, _BLOCK if size < 0 else min(size, _BLOCK))
         data = bytearray()
         while len(data) < wanted:
@@ -117,10 +117,10 @@ class _JoinedStream(io.RawIOBase):
         try:
             stream = self._stream_at(part, part.start + self._within)
         except (ResultNotFound, SourceUnavailable) as problem:
-            raise BrokenOff(str(problem)) from None
+            raise IncompleteBody(str(problem)) from None
         data = stream.read(size)
         if not data:
-            raise BrokenOff("A stored file ended early.")
+            raise IncompleteBody("A stored file ended early.")
         self._at += len(data)
         return data
 
@@ -131,7 +131,7 @@ class _JoinedStream(io.RawIOBase):
         while self._at < position:
             skipped = self._stream.read(position - self._at)
             if not skipped:
-                raise BrokenOff("A stored file ended early.")
+                raise IncompleteBody("A stored file ended early.")
             self._at += len(skipped)
         return self._stream
 

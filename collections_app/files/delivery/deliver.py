@@ -131,7 +131,7 @@ def _stream(
 ) -> _Stream:
     slot = streams.begin(reader)
     try:
-        database.give_back()  # an account may take long to answer
+        database.release_connections()  # an account may take long to answer
         stream = deliverable.body.open(part.start, part.length)
     except BaseException:
         slot.end()
@@ -142,7 +142,7 @@ def _stream(
     if body.is_file():
         _fill_packets(request, yes=True)
     # A slow download must not hold a database connection for hours.
-    database.give_back()
+    database.release_connections()
     return _Stream(body, lambda: _break_off(request), status)
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from collections_app.files.delivery.ranges import ByteRange
-from collections_app.sources.base import Deliverable, Placed
+from collections_app.sources.base import Deliverable, Located
 
 _FOLDER = "/_delivered/results/"
 _BUCKET = "/_delivered/objects/"
@@ -39,19 +39,19 @@ def off_loaded(
     None where it has to be sent by us. Raises what the body raises when it is opened: nginx is given nothing
     that isn't there.
     """
-    if settings.DELIVERY != "nginx" or not isinstance(deliverable.body, Placed):
+    if settings.DELIVERY != "nginx" or not isinstance(deliverable.body, Located):
         return None
     is_part = "Content-Range" in headers
     if not _nginx_would_do_the_same(request, is_part=is_part):
         return None
     with deliverable.body.open(part.start, part.length) as stream:
-        place = deliverable.body.place()
-        if place.headers is None and not _has_our_time(stream, deliverable):
+        location = deliverable.body.location()
+        if location.headers is None and not _has_our_time(stream, deliverable):
             return None
-    where = _FOLDER if place.headers is None else _BUCKET
+    where = _FOLDER if location.headers is None else _BUCKET
     # Under names of their own: nginx would give some of ours to whatever it answers in the end, an error too.
     told = {
-        "X-Accel-Redirect": where + quote(place.path),
+        "X-Accel-Redirect": where + quote(location.path),
         "X-Delivery-Disposition": headers["Content-Disposition"],
         "X-Delivery-ETag": headers["ETag"],
         "X-Delivery-Modified": headers["Last-Modified"],
@@ -61,7 +61,7 @@ def off_loaded(
     if is_part:
         told["X-Delivery-Range"] = part.header
     signed = {
-        f"X-Object-{name.removeprefix('X-Amz-')}": value for name, value in (place.headers or {}).items()
+        f"X-Object-{name.removeprefix('X-Amz-')}": value for name, value in (location.headers or {}).items()
     }
     return HttpResponse(headers=told | signed, content_type=headers["Content-Type"])
 

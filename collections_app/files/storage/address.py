@@ -18,7 +18,7 @@ _REGION = re.compile(r"[a-z0-9-]+", re.ASCII)
 _DEFAULT_REGION = "us-east-1"
 
 
-class NotAnAddress(ValueError):
+class InvalidAddress(ValueError):
     """The text is no address of a results storage; the message says why, and never holds the secret."""
 
 
@@ -32,20 +32,20 @@ class StorageAddress:
 
 def in_folder(folder: Path) -> StorageAddress:
     """Return the address of a folder on this machine."""
-    backend = "collections_app.files.storage.base.DurableFileSystemStorage"
+    backend = "collections_app.files.storage.base.FolderStorage"
     return StorageAddress({"BACKEND": backend, "OPTIONS": {"location": folder}}, f"the folder {folder}")
 
 
 def parse(text: str, *, connections: int = 10) -> StorageAddress:
     """Return what an address says. `connections`: how many are kept to an object storage.
 
-    Raises NotAnAddress.
+    Raises InvalidAddress.
     """
     try:
         parts = urlsplit(text)
         if parts.scheme in _SCHEMES:
             return _in_bucket(parts, connections)
-    except NotAnAddress:
+    except InvalidAddress:
         raise
     except ValueError:  # no port, or no host
         raise _no_address("It is no address") from None
@@ -77,7 +77,7 @@ def _in_bucket(parts: SplitResult, connections: int) -> StorageAddress:
     }
     if parts.username and parts.password:
         options |= {"access_key": unquote(parts.username), "secret_key": unquote(parts.password)}
-    backend = "collections_app.files.storage.bucket.ResultsS3Storage"
+    backend = "collections_app.files.storage.bucket.BucketStorage"
     place = "/".join(filter(None, (bucket, folder)))
     return StorageAddress({"BACKEND": backend, "OPTIONS": options}, f"the bucket {place} at {host}")
 
@@ -94,5 +94,5 @@ def _check(condition: object, problem: str) -> None:
         raise _no_address(problem)
 
 
-def _no_address(problem: str) -> NotAnAddress:
-    return NotAnAddress(f"{problem}. It must look like {_FORM}.")
+def _no_address(problem: str) -> InvalidAddress:
+    return InvalidAddress(f"{problem}. It must look like {_FORM}.")

@@ -110,12 +110,12 @@ def results() -> ResultsStorage:
     return cast(ResultsStorage, storages["results"])
 
 
-def storage_reason(error: OSError) -> str:
+def describe_error(error: OSError) -> str:
     """Return what a results storage says is wrong, and where: no sentence yet."""
     return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
 
 
-class KeptIfWhole(ABC):
+class DiscardedOnError(ABC):
     """Lets a WritableFile be used in a `with` block, which keeps the file where it was written to the end."""
 
     def __enter__(self) -> Self:
@@ -139,7 +139,7 @@ class KeptIfWhole(ABC):
         """Forget what was written; see WritableFile."""
 
 
-class DurableFile(KeptIfWhole, _BytesFile):
+class DurableFile(DiscardedOnError, _BytesFile):
     """A file that appears under its name only once it is whole and on the disk.
 
     Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
@@ -180,7 +180,7 @@ class DurableFile(KeptIfWhole, _BytesFile):
             self._aside.unlink(missing_ok=True)
 
 
-class DurableFileSystemStorage(FileSystemStorage):
+class FolderStorage(FileSystemStorage):
     """Django's storage in a folder, whose files opened for writing are DurableFiles."""
 
     def _open(self, name: str, mode: str = "rb") -> "File[Any]":
@@ -243,7 +243,7 @@ def _make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def check_room(size: int) -> None:
+def check_free_space(size: int) -> None:
     """Raise OSError where a file has no room in the results storage, or would leave too little of it."""
     free = free_space()
     if free is not None and size + RESERVE > free:

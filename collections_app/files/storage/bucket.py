@@ -32,7 +32,7 @@ from botocore.exceptions import (
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
-from collections_app.files.storage.base import ASIDE, KeptIfWhole
+from collections_app.files.storage.base import ASIDE, DiscardedOnError
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ _NO_KEY = (
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
 
 
-class ResultsS3Storage(S3Storage):  # type: ignore[misc]
+class BucketStorage(S3Storage):  # type: ignore[misc]
     """django-storages' S3 storage, whose files truly stream; see ResultsStorage in storage.py.
 
     There are no folders: what stands before a slash in a key is shown as one. A file that is being written is
@@ -242,9 +242,7 @@ class StoredObject(io.RawIOBase):
     is asked for again from there, as long as it is still the same object.
     """
 
-    def __init__(
-        self, storage: ResultsS3Storage, key: str, start: int = 0, length: int | None = None
-    ) -> None:
+    def __init__(self, storage: BucketStorage, key: str, start: int = 0, length: int | None = None) -> None:
         """Ask for the object's size. Raises FileNotFoundError, OSError."""
         self._storage = storage
         self._key = key
@@ -348,7 +346,7 @@ class StoredObject(io.RawIOBase):
             self._body = None
 
 
-class NewObject(KeptIfWhole):
+class NewObject(DiscardedOnError):
     """A WritableFile in a bucket: it is sent in parts, and nobody sees it before it is closed.
 
     Each part is checked by the server, by its MD5; the whole by its size and ETag when it is there.
@@ -356,7 +354,7 @@ class NewObject(KeptIfWhole):
 
     modified: datetime | None = None  # the server says its own time
 
-    def __init__(self, storage: ResultsS3Storage, key: str) -> None:
+    def __init__(self, storage: BucketStorage, key: str) -> None:
         self._storage = storage
         self._key = key
         self._buffer = bytearray()

@@ -30,14 +30,14 @@ _LOCKS = 1024
 _TRY_AGAIN_SECONDS = 0.1
 
 
-class NotMade(Exception):
+class BuildFailed(Exception):
     """Somebody else has just tried to make this entry, and failed."""
 
 
 def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
     """Return the entry of that name, opened; where there is none, `make` writes it first.
 
-    Raises what `make` raises, and keeps nothing then; NotMade for threads that waited for it;
+    Raises what `make` raises, and keeps nothing then; BuildFailed for threads that waited for it;
     ClientDisconnected for threads whose client disconnects while they wait; and OSError, for example on a
     full disk. A thread that has the entry open can still read it after it is dropped.
     """
@@ -62,7 +62,7 @@ def drop(name: str) -> None:
     _path(name).unlink(missing_ok=True)
 
 
-def beside(name: str, what: str) -> Path:
+def scratch_path(name: str, what: str) -> Path:
     """Return where whoever makes an entry may keep something meanwhile.
 
     It is theirs alone for as long as `make` runs. What they leave there is removed as an unfinished entry is.
@@ -150,11 +150,11 @@ def _note_failure(lock: IO[str], name: str) -> None:
 
 
 def _check_nobody_failed(lock: IO[str], name: str, asked_at: int) -> None:
-    """Raise NotMade where it was tried since then: many who wait are not to fail one after the other."""
+    """Raise BuildFailed where it was tried since then: many who wait are not to fail one after the other."""
     lock.seek(0)
     tried, _, failed_at = lock.read().rpartition(" ")
     if tried == name and failed_at.isdecimal() and int(failed_at) > asked_at:
-        raise NotMade
+        raise BuildFailed
 
 
 def _path(name: str) -> Path:

@@ -101,7 +101,7 @@ def _plain(size: str) -> str:
 
 def _list_runs(collection: Collection, number: int | None) -> None:
     """Bring the rows of all runs, or of those down to the one of this number. Raises CommandError."""
-    list_part: Callable[..., None] = rows.bring_up_to_date
+    list_part: Callable[..., None] = rows.refresh
     while True:
         list_part(collection, seconds=LIST_SECONDS)
         collection.refresh_from_db()
@@ -110,7 +110,7 @@ def _list_runs(collection: Collection, number: int | None) -> None:
         is_known = number is not None and collection.runs.filter(number=number).exists()
         if is_known or not collection.has_older_runs:
             return
-        list_part = rows.reach_back
+        list_part = rows.load_older
 
 
 def _to_copy(collection: Collection, number: int | None) -> list[Run]:

@@ -93,7 +93,7 @@ def _parsed(url: str) -> StorageAddress:
         return address.in_folder(Path(settings.DATA_DIR) / "results")
     try:
         return address.parse(url)
-    except address.NotAnAddress as problem:
+    except address.InvalidAddress as problem:
         raise CommandError(str(problem)) from None
 
 

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from collections_app.files.names import printable
-from collections_app.files.storage.base import storage_reason
+from collections_app.files.storage.base import describe_error
 from collections_app.management.arguments import database_problem
 from collections_app.models import Run
 from collections_app.runs.repair import repair_runs
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             raise CommandError(f"{database_problem(error)} Repair again once it can.") from None
         except OSError as error:
             raise CommandError(
-                f"The results storage can't be used: {storage_reason(error)}. Repair again once it can."
+                f"The results storage can't be used: {describe_error(error)}. Repair again once it can."
             ) from None
         for run in report.failed_runs:
             self.stdout.write(f"Run {_named(run)} was interrupted; it is Failed now.")

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         self._wait_until_it_is_free(host, port)
         _check_static_files()
         # Machines that share a database are often started at the same moment.
-        with _data_that_can_be_used(), database.alone():
+        with _data_that_can_be_used(), database.exclusive_lock():
             self._say("Bringing the database up to date")
             _bring_up_to_date()
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
@@ -140,7 +140,8 @@ def _data_that_can_be_used() -> Iterator[None]:
     except DatabaseError as error:
         # What a command is told to do about an SQLite database is what this one does.
         advice = f" {database.advice(error)}" if connection.vendor == "postgresql" else ""
-        raise CommandError(f"{database.place()} can't be used: {database.reason(error)}.{advice}") from error
+        problem = f"{database.describe()} can't be used: {database.reason(error)}."
+        raise CommandError(problem + advice) from error
     except OSError as error:
         place = error.filename or settings.DATA_DIR
         raise CommandError(f"The data folder can't be used: {place}: {error.strerror}.") from error

@@ -28,7 +28,7 @@ from collections_app.records.formats.tables import NotPossible
 from collections_app.runs.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
-from collections_app.sources.http import reading_until
+from collections_app.sources.http import read_deadline
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class _Making:
     def make(self) -> None:
         """Make the export and record the outcome. Raises _Stopped."""
         try:
-            with self._staying_alive(), reading_until(self._ends_at):
+            with self._staying_alive(), read_deadline(self._ends_at):
                 self._make()
         except (_Stopped, KeyboardInterrupt):
             self._put_back()

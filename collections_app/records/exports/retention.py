@@ -9,7 +9,7 @@ from django.core.files.storage import storages
 from django.db.models import Sum
 from django.utils import timezone
 
-from collections_app.files.storage.base import check_room, results
+from collections_app.files.storage.base import check_free_space, results
 from collections_app.models import Export, ExportState, Run
 from collections_app.runs.lease import is_alive
 from collections_app.system.disk import RESERVE
@@ -54,25 +54,25 @@ def make_room(size: int, *, but: Export) -> None:
             return
         drop(other)
         left -= other.size
-    check_room(size)
+    check_free_space(size)
 
 
 def _check_fits(size: int, droppable: int) -> None:
     if size > MOST_BYTES:
         raise OSError(errno.ENOSPC, "This is more than all exports may take up")
-    check_room(size - droppable)
+    check_free_space(size - droppable)
 
 
 def check_disks() -> None:
     """Raise OSError if too little space is left on any disk that exports are written to."""
-    check_room(0)
+    check_free_space(0)
     if shutil.disk_usage(_workshop()).free < RESERVE:
         raise OSError(errno.ENOSPC, "The disk is nearly full")
 
 
 def _has_room(size: int) -> bool:
     try:
-        check_room(size)
+        check_free_space(size)
     except OSError:
         return False
     return True

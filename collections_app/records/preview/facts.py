@@ -6,7 +6,7 @@ from typing import IO
 
 import msgspec
 
-from collections_app.files.storage.cache import NotMade, cached, existing
+from collections_app.files.storage.cache import BuildFailed, cached, existing
 from collections_app.records.preview.engine import COUNTING, Database, TookTooLong
 from collections_app.records.preview.questions import asked
 from collections_app.records.preview.table import NotPrepared, Table
@@ -126,7 +126,7 @@ def _found_out(name: str, table: Table) -> Facts:
     try:
         with cached(name, lambda out: _write(table, out)) as entry:
             return msgspec.json.decode(entry.read(), type=Facts)
-    except (NotMade, OSError):
+    except (BuildFailed, OSError):
         raise NotPrepared("These facts could not be found out a moment ago. Try again.") from None
     except TookTooLong:
         raise NotPrepared("It takes too long to find these facts out.") from None

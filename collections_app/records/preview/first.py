@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
 
-from collections_app.files.storage.cache import NotMade, cached, existing
+from collections_app.files.storage.cache import BuildFailed, cached, existing
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
 from collections_app.records.preview.records import Bytes, Record, fields_of, identity, opened
@@ -105,7 +105,7 @@ def _window(file: ResultFile) -> tuple[Bytes, int]:
 
     try:
         entry = cached(_name(file), fetch)
-    except NotMade:
+    except BuildFailed:
         raise SourceUnavailable("The account could not be asked a moment ago. Try again.") from None
     except OSError:
         raise SourceUnavailable(

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Self
 
 from collections_app.models import ResultFile, Run
 from collections_app.sources import SourceUnavailable, deliverable
-from collections_app.system.database import give_back
+from collections_app.system.database import release_connections
 
 # A record that is no object is shown as one with this key.
 VALUE = "value"
@@ -95,7 +95,7 @@ def opened(file: ResultFile, most: int = sys.maxsize) -> tuple[Bytes, int]:
     """
     found = deliverable(file)
     if not file.is_stored:
-        give_back()  # an account may take long to answer
+        release_connections()  # an account may take long to answer
     most = min(most, found.size)
     return Bytes(file, found.body.open(0, most), most), found.size
 

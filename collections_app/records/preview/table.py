@@ -17,7 +17,7 @@ from typing import IO, Any, BinaryIO
 
 import msgspec
 
-from collections_app.files.storage.cache import NotMade, beside, cached, existing
+from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
 from collections_app.records.preview.engine import MAKING, TookTooLong, Unreadable, database
@@ -127,7 +127,7 @@ def progress_of(files: Sequence[ResultFile]) -> Progress:
     total = min(size_of(files) or MOST_BYTES, MOST_BYTES)
     if is_made(files):
         return Progress(total, total)
-    lines = beside(name_of_table(files), "lines")
+    lines = scratch_path(name_of_table(files), "lines")
     with suppress(FileNotFoundError):  # it hasn't begun, or is done at this moment
         return Progress(min(lines.stat().st_size, total), total)
     return Progress(0, total)
@@ -136,7 +136,7 @@ def progress_of(files: Sequence[ResultFile]) -> Progress:
 def _made(name: str, files: Sequence[ResultFile]) -> Table:
     try:
         return _described(cached(name, lambda out: _write(name, files, out)))
-    except NotMade:
+    except BuildFailed:
         raise NotPrepared("The records could not be read a moment ago. Try again.") from None
     except TookTooLong:
         raise NotPrepared("It takes too long to read these records. Try again later.") from None
@@ -176,7 +176,7 @@ def name_of_table(files: Sequence[ResultFile]) -> str:
 
 
 def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
-    lines, parquet = beside(name, "lines"), beside(name, "parquet")
+    lines, parquet = scratch_path(name, "lines"), scratch_path(name, "parquet")
     is_wanted = partial(_background.is_wanted, name)
     try:
         written = _Lines(is_wanted)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from collections_app.system.database import give_back
+from collections_app.system.database import release_connections
 
 # How many questions one person may have running or waiting. A page asks two, so this allows a few tabs.
 MOST_OF_A_PERSON = 8
@@ -75,7 +75,7 @@ class Turns:
         until = time.monotonic() + seconds
         if self._try_to_take(person):
             return True
-        give_back()
+        release_connections()
         with self._changed:
             return self._changed.wait_for(lambda: self._try_to_take(person), until - time.monotonic())
 

@@ -109,7 +109,7 @@ def _runs(collection: Collection, wanted: RunFilter, cursor: Cursor | None) -> t
     runs = list(found)
     if len(runs) > RUNS_SHOWN or not collection.has_older_runs:
         return runs, Freshness(as_of=collection.refreshed_at, has_older=collection.has_older_runs)
-    freshness = source.reach_back(collection, deadline=LISTING_DEADLINE)
+    freshness = source.load_older(collection, deadline=LISTING_DEADLINE)
     return list(found.all()), freshness
 
 
