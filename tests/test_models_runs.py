@@ -141,6 +141,24 @@ class TestFilesOfTheListsRuns:
         assert processing.ready_files == []
         assert (processing.pages, processing.archive) == ([], None)
 
+    def test_the_files_with_records_are_the_same_with_and_without_prefetching(
+        self, laptops: Collection, headphones: Collection
+    ) -> None:
+        make_ready_run(laptops, records(5), page_size=2)
+        make_ready_run(headphones, records(2))
+        plain = Run.objects.newest_first()  # type: ignore[attr-defined]
+        found = [[file.name for file in run.record_files()] for run in plain]
+        assert sorted(map(len, found)) == [1, 3]
+        assert [[file.name for file in run.record_files()] for run in plain.with_files()] == found
+
+    def test_files_know_their_run_and_collection_without_a_query(self, laptops: Collection) -> None:
+        make_ready_run(laptops, records(5), page_size=2)
+        for run in (laptops.runs.get(), laptops.runs.with_files().get()):  # type: ignore[attr-defined]
+            files = run.record_files()
+            with CaptureQueriesContext(connection) as queries:
+                assert all(file.run is run and file.run.collection is laptops for file in files)
+            assert len(queries) == 0
+
     def test_a_category_run_has_a_list_and_a_csv(self, headphones: Collection) -> None:
         make_ready_run(headphones, records(2))
         run = headphones.runs.newest_first().with_files().get()  # type: ignore[attr-defined]

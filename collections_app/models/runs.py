@@ -202,6 +202,12 @@ class Run(models.Model):
         """The run's place in the list."""
         return Cursor(self.created_at, self.number)
 
+    def record_files(self) -> list["ResultFile"]:
+        """Return the files that contain the run's records, in order. Use prefetched files if possible."""
+        if "ready_files" in vars(self):
+            return [file for file in self.ready_files if file.has_records] if self.is_ready else []
+        return list(self.files.with_records())
+
     def all_files(self) -> list["ResultFile"]:
         """Return the files of a ready run. Raises ResultFile.DoesNotExist if the run has been deleted."""
         files = list(self.files.order_by("position", "name"))
@@ -290,8 +296,12 @@ class FileNames(NamedTuple):
     others: dict[str, str]  # by their kinds
 
 
-class ResultFileManager(models.Manager["ResultFile"]):
-    """Finds files the only way they are found: by run and name, in the database."""
+class ResultFileQuerySet(models.QuerySet["ResultFile"]):
+    """Queries for result files."""
+
+    def with_records(self) -> Self:
+        """Return the files that contain records, in order. The other files are derived from them."""
+        return self.filter(kind__in=KINDS_OF_RECORDS).order_by("position")
 
     def names_of(self, run_ids: Iterable[int]) -> dict[int, FileNames]:
         """Return the names of the files of runs, by the runs' ids, in one query.
@@ -316,8 +326,6 @@ class ResultFileManager(models.Manager["ResultFile"]):
         file = None if "\0" in name else run.files.filter(name=name).first()
         if file is None:
             raise NotDownloadable(f"Run {number} has no file of that name.")
-        run.collection = collection
-        file.run = run
         return file
 
 
@@ -357,7 +365,7 @@ class ResultFile(models.Model):
     list_start = models.PositiveBigIntegerField(null=True)
     list_end = models.PositiveBigIntegerField(null=True)
 
-    objects: ClassVar[ResultFileManager] = ResultFileManager()
+    objects: ClassVar[models.Manager["ResultFile"]] = ResultFileQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -376,6 +384,11 @@ class ResultFile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def has_records(self) -> bool:
+        """Whether the file contains records. The other files are derived from those that do."""
+        return self.kind in KINDS_OF_RECORDS
 
     @property
     def is_stored(self) -> bool:

@@ -24,7 +24,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from collections_app.files.names import printable
 from collections_app.files.storage.base import check_free_space, results
-from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, State
+from collections_app.models import FileKind, ResultFile, Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import InvalidRecords
@@ -259,7 +259,7 @@ class _Mirror:
             if not there.update(**{name: getattr(row, name) for name in _KEPT}):
                 raise WriterLost(f"{printable(file.name)} was kept by somebody else.")
             ResultFile.objects.bulk_update(pages, ["archive_offset", "archive_size", "crc32"], 100)
-            if replaced and file.kind in KINDS_OF_RECORDS and file.sha256 != row.sha256:
+            if replaced and file.has_records and file.sha256 != row.sha256:
                 self._discard_derived_files()
         for name in _KEPT:
             setattr(file, name, getattr(row, name))

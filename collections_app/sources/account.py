@@ -80,7 +80,6 @@ class AccountSource:
         full_list = run.files.filter(kind=FileKind.CATEGORY_LIST).first()
         if full_list is None:
             raise ResultNotFound("The run has no list that a CSV could be made of.")
-        full_list.run = run
         source: ResultSource = LocalSource() if full_list.is_stored else self
         return source.body(full_list).open(0, source.size(full_list))
 

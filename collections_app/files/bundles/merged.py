@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from collections_app.files.bundles.archives import name_of
 from collections_app.files.bundles.pieces import JoinedBody, Part, Piece
 from collections_app.files.bundles.selection import Selection, Unreadable, files_of
-from collections_app.models import KINDS_OF_RECORDS, Collection, NotDownloadable, ResultFile
+from collections_app.models import Collection, NotDownloadable, ResultFile
 from collections_app.sources import Deliverable, deliverable
 from collections_app.sources.base import Body
 from collections_app.system import disk
@@ -26,7 +26,7 @@ def merged_selection(collection: Collection, selection: Selection) -> Deliverabl
 
     Raises NotDownloadable and Unreadable, ResultNotFound, SourceUnavailable and SourceTimeout.
     """
-    files = [file for file in files_of(collection, selection) if file.kind in KINDS_OF_RECORDS]
+    files = [file for file in files_of(collection, selection) if file.has_records]
     if len(files) > MOST_MERGED:
         raise Unreadable(f"These are more than {MOST_MERGED:,} files to be merged. Select fewer at once.")
     body = JoinedBody(list(_pieces(files)))

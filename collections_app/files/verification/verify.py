@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from collections_app.files.names import printable
 from collections_app.files.verification.manifest import files_in_order
-from collections_app.models import KINDS_OF_RECORDS, FileKind, ResultFile, Run, Verification
+from collections_app.models import FileKind, ResultFile, Run, Verification
 from collections_app.records.formats.recognition import BEGINNING, ENDING, NotRecognized, RecordList, Zip
 from collections_app.sources import REPLACEMENT_HINT, ResultNotFound, SourceUnavailable, deliverable
 from collections_app.sources.local import StoredBody
@@ -32,8 +32,6 @@ class Verifier:
         """Take the run. Raises BeingVerified."""
         self._run = run
         self._files = files_in_order(run)
-        for file in self._files:
-            file.run = run
         self.total = sum(file.size or 0 for file in self._files if file.is_stored)
         verification = Verification.objects.begin(run, self.total)
         if verification is None:
@@ -140,7 +138,7 @@ class _Reading:
 def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
     """Read a file to its end. Return a problem if its content isn't the expected kind of file."""
     try:
-        if file.remote_name and file.kind in KINDS_OF_RECORDS:
+        if file.remote_name and file.has_records:
             RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST).count(reading)
         reading.read_rest()
         if file.remote_name and file.kind == FileKind.ARCHIVE:

@@ -12,7 +12,7 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from collections_app.files.names import fitted, safe
-from collections_app.models import KINDS_OF_RECORDS, Export, ExportState, Run
+from collections_app.models import Export, ExportState, Run
 from collections_app.models.exports import export_digest
 from collections_app.records.exports import retention
 from collections_app.records.exports.make import make, wish_of
@@ -175,7 +175,7 @@ def _try_again(export: Export, wish: Wish, *, at_once: bool) -> None:
 
 
 def _is_quick(run: Run, wish: Wish) -> bool:
-    files = run.files.filter(kind__in=KINDS_OF_RECORDS).aggregate(
+    files = run.files.with_records().aggregate(
         count=Count("pk"), away=Count("pk", filter=Q(key="")), size=Sum("size", default=0)
     )
     # How quickly an account gives its files nobody knows.

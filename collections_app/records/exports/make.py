@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from collections_app.files.storage.base import results
-from collections_app.models import KINDS_OF_RECORDS, Export, ExportState, FileKind, ResultFile
+from collections_app.models import Export, ExportState, FileKind, ResultFile
 from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
 from collections_app.records.formats.json_records import Record
@@ -88,7 +88,7 @@ class Queue:
         return Export.objects.filter(pk=pk).select_related("run__collection__account").first()
 
     def _waiting(self) -> Iterable[tuple[bool, int, int]]:
-        remote = ResultFile.objects.filter(run=OuterRef("run"), kind__in=KINDS_OF_RECORDS, key="")
+        remote = ResultFile.objects.with_records().filter(run=OuterRef("run"), key="")
         waiting = Export.objects.under_way().filter(due()).annotate(is_remote=Exists(remote))
         if self._remote is not None:
             waiting = waiting.filter(is_remote=self._remote)
@@ -225,7 +225,7 @@ class _Making:
         return time.monotonic() > self._ends_at
 
     def _is_remote(self) -> bool:
-        return not all(file.is_stored for file in records.files_of(self._export.run))
+        return not all(file.is_stored for file in self._export.run.record_files())
 
     def _done(self) -> int:
         done, total = self._passed // self._wish.passes, self._export.total
@@ -276,4 +276,4 @@ class _Making:
 
 def _size_of_records(export: Export) -> int:
     """Return how many bytes the records have as they are; of those at an account what is known of it."""
-    return sum(file.size or 0 for file in records.files_of(export.run))
+    return sum(file.size or 0 for file in export.run.record_files())

@@ -2,17 +2,9 @@
 
 from collections.abc import Iterator
 
-from collections_app.models import KINDS_OF_RECORDS, ResultFile, Run
+from collections_app.models import Run
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_batches
 from collections_app.sources import SourceUnavailable, deliverable
-
-
-def files_of(run: Run) -> list[ResultFile]:
-    """Return the files that hold the run's records, in order."""
-    files = list(run.files.filter(kind__in=KINDS_OF_RECORDS).order_by("position"))
-    for file in files:
-        file.run = run
-    return files
 
 
 def read(run: Run) -> Iterator[list[Record]]:
@@ -20,7 +12,7 @@ def read(run: Run) -> Iterator[list[Record]]:
 
     Raises ResultNotFound, SourceUnavailable (also where a file is damaged, or breaks off), SourceTimeout.
     """
-    for file in files_of(run):
+    for file in run.record_files():
         found = deliverable(file)
         try:
             with found.body.open(0, found.size) as stream:

@@ -10,7 +10,6 @@ from typing import BinaryIO
 from django.core.cache import caches
 
 from collections_app.models import ResultFile, Run
-from collections_app.records.exports.records import files_of
 from collections_app.records.formats.flatten import Columns, flat
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_batches
 from collections_app.records.formats.records_file import Format, Wish, write_records
@@ -40,7 +39,7 @@ class Sample:
 
 def is_at_hand(run: Run) -> bool:
     """Whether sample() has nobody to ask who may be slow."""
-    return all(file.is_stored for file in files_of(run)[:1]) or _key(run) in caches[_CACHE]
+    return all(file.is_stored for file in run.record_files()[:1]) or _key(run) in caches[_CACHE]
 
 
 def sample(run: Run) -> Sample:
@@ -62,7 +61,7 @@ def _key(run: Run) -> str:
 
 
 def _look_at(run: Run) -> Sample:
-    files = files_of(run)
+    files = run.record_files()
     if not files:
         return Sample()
     records, size = _first_records(files[0])

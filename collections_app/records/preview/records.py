@@ -55,9 +55,7 @@ def columns_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def files_of_records(run: Run) -> list[ResultFile]:
     """Return the files of a ready run that hold its records, in order. Needs with_files()."""
-    files = [run.category_list] if run.category_list else run.pages
-    for file in files:
-        file.run = run
+    files = run.record_files()
     if files and not all(file.is_stored for file in files):
         # Needed in the background, where an open transaction's rows can't be seen.
         _ = run.collection.account

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
-from collections_app.models import KINDS_OF_RECORDS, ApiKey, FileKind, Run, State, Team
+from collections_app.models import ApiKey, FileKind, Run, State, Team
 from collections_app.people import access
 from collections_app.people.access import Action, MemberRequest, signed_in, team_member
 from collections_app.system.addresses import absolute, results_of
@@ -127,7 +127,7 @@ def _example(request: MemberRequest, team: Team, key: str) -> Example | None:
         address=absolute(request, reverse("api:api-root")).rstrip("/"), key=key, collection_id=collection.pk
     )
     run = collection.runs.filter(state=State.READY).newest_first().first()
-    file = run.files.filter(kind__in=KINDS_OF_RECORDS).order_by("position").first() if run else None
+    file = run.files.with_records().first() if run else None
     if run is None or file is None:
         return Example(list_call, pull_call)
     saved_as = f"page_{file.position}.json" if file.kind == FileKind.PAGE else file.name

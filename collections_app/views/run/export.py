@@ -170,11 +170,9 @@ def _records_address(run: Run, wish: Wish) -> str:
 
 def _ready_run(collection: Collection, number: int) -> Run:
     try:
-        run = collection.runs.ready_run(number)
+        return collection.runs.ready_run(number)
     except NotDownloadable as error:
         raise Http404(str(error)) from None
-    run.collection = collection
-    return run
 
 
 def _posted(request: MemberRequest) -> Wish:

@@ -147,7 +147,6 @@ def _run(collection: Collection, number: int, *, first_files_alone: bool = False
     # A ready run has files, unless it was deleted before they were read.
     if found is None or (found.is_ready and not found.ready_files):
         raise Http404(f"This collection has no run {number}.")
-    found.collection = collection
     return found
 
 
@@ -159,8 +158,6 @@ def _files(found: Run) -> dict[str, object]:
     shown = sorted(
         (file for file in found.ready_files if file.position <= most), key=lambda file: file.position
     )
-    for file in shown:
-        file.run = found
     return {
         "folder": files_address(found.collection, found.number),
         "files": shown,
