@@ -61,7 +61,7 @@ def measure(options: Options) -> Iterator[Row]:
 
 def prepare(folder: Path, options: Options) -> list[Path]:
     """Let Django know of nothing but a results storage in the folder, and make the pages there."""
-    storage = "collections_app.files.storage.base.FolderStorage"
+    storage = "collections_app.files.storage.folder.FolderStorage"
     settings.configure(
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "collections_app"],
         AUTH_USER_MODEL="collections_app.User",

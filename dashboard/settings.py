@@ -249,9 +249,9 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "dashboard.static_files.DigestedStaticFiles"},
     "results": _results.entry,
-    # What can be made again at any time; never more than collections_app/sources/cache.py says.
+    # What can be made again at any time; never more than collections_app/files/storage/cache.py allows.
     "converted": {
-        "BACKEND": "collections_app.files.storage.base.FolderStorage",
+        "BACKEND": "collections_app.files.storage.folder.FolderStorage",
         "OPTIONS": {"location": DATA_DIR / "converted"},
     },
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import Storage, storages
 
-from collections_app.files.storage.base import ASIDE
+from collections_app.files.storage.base import PART_SUFFIX
 from collections_app.system import disk
 from collections_app.system.disk import free_space
 
@@ -23,7 +23,7 @@ def test_a_file_appears_only_once_it_is_whole(results_folder: Path) -> None:
     with storages["results"].open("101/1/page.json", "wb") as file:
         file.write(b"[")
         assert not storages["results"].exists("101/1/page.json")
-        assert [name.endswith(ASIDE) for name in files_in(results_folder)] == [True]
+        assert [name.endswith(PART_SUFFIX) for name in files_in(results_folder)] == [True]
         file.write(b"]")
     assert files_in(results_folder) == ["101/1/page.json"]
     with storages["results"].open("101/1/page.json") as file:

@@ -4,11 +4,11 @@ import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO
 
-from django.core.files.storage import storages
 from django.utils import timezone
 
+from collections_app.files.storage.base import results
 from collections_app.models import Collection, ResultFile
 from collections_app.sources.base import (
     Body,
@@ -27,18 +27,6 @@ REPLACEMENT_HINT = "It is replaced automatically while “Keep results here” i
 _TRIED = b"ready"
 
 
-class _Storage(Protocol):
-    """What a results storage does for readers."""
-
-    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
-        """Return a file that stands at byte `start` and will be read for `length` bytes. Raises OSError."""
-        ...
-
-    def signed_request(self, key: str) -> tuple[str, dict[str, str]] | None:
-        """Return the path and headers that an object storage answers; None for a folder. Raises OSError."""
-        ...
-
-
 @dataclass(frozen=True)
 class StoredBody:
     """The bytes that the results storage keeps under a key."""
@@ -52,9 +40,8 @@ class StoredBody:
         Raises ResultNotFound where it is missing or damaged, SourceUnavailable or SourceTimeout where it
         can't be opened now.
         """
-        storage = cast(_Storage, storages["results"])
         try:
-            file = storage.open_part(self.key, start, length)
+            file = results().open_part(self.key, start, length)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             logger.error("The results storage can't give %s: %s", self.key, error.strerror)  # noqa: TRY400
             raise ResultNotFound("The file is missing from the results storage. Tell the operator.") from None
@@ -74,7 +61,7 @@ class StoredBody:
     def location(self) -> FileLocation:
         """Return where the file is. Raises SourceUnavailable."""
         try:
-            signed = cast(_Storage, storages["results"]).signed_request(self.key)
+            signed = results().signed_request(self.key)
         except OSError as error:
             logger.error("The results storage can't sign for %s: %s", self.key, error.strerror)  # noqa: TRY400
             raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
@@ -86,7 +73,7 @@ def can_write_and_read() -> bool:
 
     Raises OSError.
     """
-    storage, name = storages["results"], f".ready-{secrets.token_hex(8)}"
+    storage, name = results(), f".ready-{secrets.token_hex(8)}"
     with storage.open(name, "wb") as file:
         file.write(_TRIED)
     try:

@@ -11,8 +11,8 @@ from typing import Any
 from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
-from collections_app.files.storage.base import DurableFile
 from collections_app.files.storage.bucket import BucketStorage
+from collections_app.files.storage.folder import DurableFile
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
 

@@ -32,7 +32,7 @@ class StorageAddress:
 
 def in_folder(folder: Path) -> StorageAddress:
     """Return the address of a folder on this machine."""
-    backend = "collections_app.files.storage.base.FolderStorage"
+    backend = "collections_app.files.storage.folder.FolderStorage"
     return StorageAddress({"BACKEND": backend, "OPTIONS": {"location": folder}}, f"the folder {folder}")
 
 

@@ -32,7 +32,7 @@ from botocore.exceptions import (
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
-from collections_app.files.storage.base import ASIDE, DiscardedOnError
+from collections_app.files.storage.base import PART_SUFFIX, DiscardedOnError
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         key, is_upload, upload = name.partition(_UPLOAD)
         with suppress(FileNotFoundError):
             if is_upload:
-                self.call("abort_multipart_upload", key, UploadId=upload.removesuffix(ASIDE))
+                self.call("abort_multipart_upload", key, UploadId=upload.removesuffix(PART_SUFFIX))
             else:
                 self.call("delete_object", name)
 
@@ -207,7 +207,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
     def _uploads_below(self, prefix: str) -> Iterator[str]:
         for page in self._pages("list_multipart_uploads", Prefix=prefix):
             for each in page.get("Uploads", ()):
-                yield f"{each['Key'].removeprefix(prefix)}{_UPLOAD}{each['UploadId']}{ASIDE}"
+                yield f"{each['Key'].removeprefix(prefix)}{_UPLOAD}{each['UploadId']}{PART_SUFFIX}"
 
     def signed_request(self, key: str) -> tuple[str, dict[str, str]]:
         """Return a request's path and headers that the server answers with an object, or a part of it.

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from django.core.files.storage import storages
 
+from collections_app.files.storage.base import PART_SUFFIX
 from collections_app.system.disk import RESERVE
 from collections_app.system.serving import check_client, client_has_disconnected, has_client
 
@@ -24,7 +25,6 @@ from collections_app.system.serving import check_client, client_has_disconnected
 MOST_BYTES = 2 * 1024**3
 
 _STALE_SECONDS = 24 * 3600
-_ASIDE = ".part"  # see base.py
 _LOCK = ".lock"
 _LOCKS = 1024
 _TRY_AGAIN_SECONDS = 0.1
@@ -67,7 +67,7 @@ def scratch_path(name: str, what: str) -> Path:
 
     It is theirs alone for as long as `make` runs. What they leave there is removed as an unfinished entry is.
     """
-    return _path(f"{name}.{what}{_ASIDE}")
+    return _path(f"{name}.{what}{PART_SUFFIX}")
 
 
 def _opened(name: str) -> BinaryIO | None:
@@ -81,7 +81,7 @@ def _opened(name: str) -> BinaryIO | None:
 
 
 def _made(name: str, make: Callable[[IO[bytes]], None], lock: IO[str]) -> BinaryIO:
-    for leftover in _path("").glob(f"{name}.*{_ASIDE}"):
+    for leftover in _path("").glob(f"{name}.*{PART_SUFFIX}"):
         leftover.unlink(missing_ok=True)
     _make_room(but=name)
     try:
@@ -102,8 +102,8 @@ def _make_room(*, but: str) -> None:
     left = sum(stat.st_size for _, stat in found)
     most = min(MOST_BYTES, left + shutil.disk_usage(_path("")).free - RESERVE)
     for path, stat in sorted(found, key=lambda each: each[1].st_mtime):
-        is_stale_aside = path.suffix == _ASIDE and time.time() - stat.st_mtime > _STALE_SECONDS
-        is_droppable = path.suffix != _ASIDE and path.name != but and left > most
+        is_stale_aside = path.suffix == PART_SUFFIX and time.time() - stat.st_mtime > _STALE_SECONDS
+        is_droppable = path.suffix != PART_SUFFIX and path.name != but and left > most
         if is_stale_aside or is_droppable:
             path.unlink(missing_ok=True)
             left -= stat.st_size

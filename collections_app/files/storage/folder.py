@@ -1,0 +1,135 @@
+"""The results storage in a folder.
+
+What it holds is whole, and still there after a power cut.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage
+
+from collections_app.files.storage.base import PART_SUFFIX, DiscardedOnError
+
+if TYPE_CHECKING:
+    _BytesFile = File[bytes]
+else:
+    _BytesFile = File  # generic for the type checker alone
+
+
+class DurableFile(DiscardedOnError, _BytesFile):
+    """A file that appears under its name only once it is whole and on the disk.
+
+    Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
+    discard(), leaves nothing behind.
+    """
+
+    modified: datetime | None = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+        super().__init__(self._aside.open("xb"), name=str(path))
+
+    def close(self) -> None:
+        """Sync the bytes, give the file its name, sync the name. A second call does nothing.
+
+        Raises OSError, on a full disk for one; then nothing is left behind.
+        """
+        if self.file is None or self.file.closed:
+            return
+        try:
+            self.file.flush()
+            if self.modified is not None:
+                os.utime(self.file.fileno(), (self.modified.timestamp(),) * 2)
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._aside.replace(self._path)
+        except BaseException:
+            self.discard()
+            raise
+        sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        """Forget what was written."""
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # the rest of what was written, on a full disk
+                self.file.close()
+            self._aside.unlink(missing_ok=True)
+
+
+class FolderStorage(FileSystemStorage):
+    """Django's storage in a folder, whose files opened for writing are DurableFiles."""
+
+    def _open(self, name: str, mode: str = "rb") -> "File[Any]":
+        if mode == "rb":
+            return File(Path(self.path(name)).open("rb"))
+        if mode != "wb":
+            raise ValueError(f"Results are opened with 'rb' or 'wb', not {mode!r}.")
+        path = Path(self.path(name))
+        _make_folder(path.parent)
+        return DurableFile(path)
+
+    def open_part(self, key: str, start: int, length: int) -> BinaryIO:
+        """Return the file itself, for sendfile; see ResultsStorage."""
+        file = self._open(key)
+        file.seek(start)
+        return cast(BinaryIO, file)
+
+    def contents(self, folder: str) -> dict[str, dict[str, int]]:
+        """Return what lies in the folders of a folder; see ResultsStorage."""
+        inner: list[Path] = []
+        with contextlib.suppress(FileNotFoundError):
+            inner = [path for path in Path(self.path(folder)).iterdir() if path.is_dir()]
+        return {path.name: _sizes_in(path) for path in inner}
+
+    def check(self) -> None:
+        """Raise OSError where the folder can't be made or written to."""
+        folder = Path(self.path(""))
+        _make_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    def signed_request(self, key: str) -> None:
+        """Return None: a file is read from the folder; see ResultsStorage."""
+
+    def remove_folder(self, folder: str) -> bool:
+        """Remove an empty folder; see ResultsStorage."""
+        try:
+            Path(self.path(folder)).rmdir()
+        except OSError:
+            # Something that isn't ours; or a writer that has lost the run is about to remove its file.
+            return False
+        return True
+
+
+def _sizes_in(folder: Path) -> dict[str, int]:
+    sizes = {}
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it has got its name, or is gone
+                if path.is_file():
+                    sizes[path.name] = path.stat().st_size
+    return sizes
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
