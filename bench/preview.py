@@ -66,8 +66,8 @@ def make_run(folder: Path, name: str, mebibytes: int) -> tuple[list[Any], Path]:
 
 def compare(folder: Path, mebibytes: int, options: Options) -> Iterator[Row]:
     """Let both answer each question."""
-    from collections_app.records.preview.first import first_records  # noqa: PLC0415
-    from collections_app.records.preview.questions import Question, answer  # noqa: PLC0415
+    from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
+    from collections_app.records.preview.queries import Question, answer  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     files, path = make_run(folder, "page.json", mebibytes)
@@ -114,8 +114,8 @@ def ask_duckdb(statement: str) -> None:
 
 def large(folder: Path, mebibytes: int) -> Iterator[Row]:
     """Say how long the first records of a large run take, and what its table does."""
-    from collections_app.records.preview.first import first_records  # noqa: PLC0415
-    from collections_app.records.preview.questions import Question, answer  # noqa: PLC0415
+    from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
+    from collections_app.records.preview.queries import Question, answer  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     what = f"preview of {mebibytes} MiB"

@@ -30,7 +30,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from collections_app.files.storage import address
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
-from collections_app.records.exports import ask as asking
+from collections_app.records.exports import create
 from tests.support import databases, tools
 from tests.support.object_store import ObjectStore, program, running
 
@@ -157,7 +157,7 @@ def rendered_as_in_earnest(django_test_environment: None) -> Iterator[None]:
 def patient_requests() -> Iterator[None]:
     """Let a request finish a quick export even if the machine is busy."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asking, "_PATIENCE", tools.PATIENCE)
+        patch.setattr(create, "_PATIENCE", tools.PATIENCE)
         yield
 
 

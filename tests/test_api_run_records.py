@@ -13,8 +13,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from collections_app.api.documentation import Failure, NotYet
 from collections_app.models import Collection, Export, Run
-from collections_app.records.exports import ask as asking
-from collections_app.records.exports.make import make_next
+from collections_app.records.exports import create
+from collections_app.records.exports.build import make_next
 from collections_app.records.formats.records_file import Format
 from tests.conftest import content
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
@@ -48,7 +48,7 @@ def fetch(client: Client, bobs_key: str, laptops: Collection) -> Iterator[Fetch]
 
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
+    monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
 def refused(answer: HttpResponse) -> tuple[int, str]:
@@ -96,7 +96,7 @@ def test_what_is_not_made_yet(run: Run, fetch: Fetch, slowly: None) -> None:
 def test_too_many_are_waited_for(
     run: Run, fetch: Fetch, slowly: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "MOST_WAITING", 1)
+    monkeypatch.setattr(create, "MOST_WAITING", 1)
     assert fetch("records.csv").status_code == 202
     answer = fetch("records.xlsx")
     assert (refused(answer)[0], answer.headers["Retry-After"]) == (429, "2")

@@ -25,7 +25,7 @@ from collections_app.models import (
     Verification,
 )
 from collections_app.records.exports import sample
-from collections_app.records.exports.ask import ask
+from collections_app.records.exports.create import ask
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.runs.removal import delete_run
 from collections_app.system import background

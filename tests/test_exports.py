@@ -14,10 +14,9 @@ from django.utils import timezone
 
 from collections_app.files.storage import base as storage
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
-from collections_app.records.exports import ask as asking
-from collections_app.records.exports import make as making
-from collections_app.records.exports import retention
-from collections_app.records.exports.ask import (
+from collections_app.records.exports import build, create, retention
+from collections_app.records.exports.build import Queue, make, make_next
+from collections_app.records.exports.create import (
     NotUnderstood,
     TooManyWaiting,
     ask,
@@ -25,7 +24,6 @@ from collections_app.records.exports.ask import (
     in_address,
     parse_wish,
 )
-from collections_app.records.exports.make import Queue, make, make_next
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
@@ -50,7 +48,7 @@ def run(laptops: Collection) -> Run:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing pass for quick."""
-    monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
+    monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
 def content(export: Export) -> bytes:
@@ -129,24 +127,24 @@ class TestAsking:
     def test_an_export_that_takes_too_long_is_left_to_the_background(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asking, "_PATIENCE", -1)
+        monkeypatch.setattr(create, "_PATIENCE", -1)
         export = ask(run, CSV)
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
-        monkeypatch.setattr(asking, "_PATIENCE", 60)
-        assert ask(run, CSV).state == ExportState.QUEUED  # asking again doesn't restart it
+        monkeypatch.setattr(create, "_PATIENCE", 60)
+        assert ask(run, CSV).state == ExportState.QUEUED  # a second request doesn't restart it
         assert make_next()
         assert ask(run, CSV).is_ready
 
     def test_requests_make_two_at_once_and_leave_others_to_the_background(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asking, "_AT_ONCE", threading.BoundedSemaphore(1))
-        with asking._AT_ONCE:
+        monkeypatch.setattr(create, "_AT_ONCE", threading.BoundedSemaphore(1))
+        with create._AT_ONCE:
             assert ask(run, CSV).state == ExportState.QUEUED
         assert ask(run, CSV).is_ready
 
     def test_many_small_pages_wait(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(asking, "_QUICK_FILES", 3)
+        monkeypatch.setattr(create, "_QUICK_FILES", 3)
         assert ask(make_ready_run(laptops, records(3), page_size=1), CSV).is_ready
         assert ask(make_ready_run(laptops, records(4), page_size=1), CSV).state == ExportState.QUEUED
 
@@ -186,7 +184,7 @@ class TestAsking:
         assert len(lines(ask(run, JSONL))) == 6_000
 
     def test_the_disk_fills_up_while_it_is_written(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(making, "_NOTE_AFTER_SECONDS", -1)
+        monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
         monkeypatch.setattr(retention, "RESERVE", 2**63)
         export = ask(run, CSV)
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
@@ -196,7 +194,7 @@ class TestAsking:
     def test_a_file_that_is_too_large(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, wanted: Format
     ) -> None:
-        monkeypatch.setattr(making, "MOST_BYTES", 100)
+        monkeypatch.setattr(build, "MOST_BYTES", 100)
         export = ask(run, Wish(wanted))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
         assert export.failure == (
@@ -208,7 +206,7 @@ class TestAsking:
     def test_what_nobody_foresaw_is_logged(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(making, "write_records", lambda *args, **options: 1 / 0)
+        monkeypatch.setattr(build, "write_records", lambda *args, **options: 1 / 0)
         assert ask(run, CSV).failure == "Something went wrong on our side. It was logged; try again later."
         assert "ZeroDivisionError" in caplog.text
         assert stored() == []
@@ -328,7 +326,7 @@ class TestOneAtATime:
             raise KeyboardInterrupt
 
         export = ask(run, CSV)
-        monkeypatch.setattr(making, "write_records", interrupted)
+        monkeypatch.setattr(build, "write_records", interrupted)
         with pytest.raises(KeyboardInterrupt):
             make_next()
         export.refresh_from_db()
@@ -338,28 +336,28 @@ class TestOneAtATime:
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         export = ask(run, CSV)
-        write = making.write_records
+        write = build.write_records
 
         def write_and_lose(*args: Any, **options: Any) -> None:
             write(*args, **options)
             Export.objects.update(attempt="another")
 
-        monkeypatch.setattr(making, "write_records", write_and_lose)
+        monkeypatch.setattr(build, "write_records", write_and_lose)
         assert make(export)
         export.refresh_from_db()
         assert (export.state, export.attempt) == (ExportState.RUNNING, "another")
         assert stored() == []
 
     def test_it_says_how_far_it_is(self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(making, "_NOTE_AFTER_SECONDS", -1)
+        monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
         seen: list[tuple[int, str]] = []
-        note = making._Making._note
+        note = build._Making._note
 
-        def noted(self: making._Making, **values: Any) -> None:
+        def noted(self: build._Making, **values: Any) -> None:
             note(self, **values)
             seen.append((values["done"], values.get("state", "running")))
 
-        monkeypatch.setattr(making._Making, "_note", noted)
+        monkeypatch.setattr(build._Making, "_note", noted)
         ask(run, CSV)
         make_next()
         assert seen == sorted(seen, key=lambda each: each[0])
@@ -369,7 +367,7 @@ class TestOneAtATime:
     def test_the_lease_is_renewed_while_nothing_is_read(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(making, "RENEW_AFTER_SECONDS", 0.01)
+        monkeypatch.setattr(build, "RENEW_AFTER_SECONDS", 0.01)
         export = ask(run, CSV)
         leases = set()
 
@@ -378,7 +376,7 @@ class TestOneAtATime:
             while len(leases) < 3 and time.monotonic() < until:
                 leases.add(Export.objects.get().lease_expires_at)
 
-        monkeypatch.setattr(making, "write_records", wait_for_two)
+        monkeypatch.setattr(build, "write_records", wait_for_two)
         make(export)
         assert len(leases) == 3
 
@@ -441,7 +439,7 @@ class TestTime:
     @pytest.fixture(autouse=True)
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let every attempt take too long."""
-        monkeypatch.setattr(making, "_MOST_SECONDS", -1.0)
+        monkeypatch.setattr(build, "_MOST_SECONDS", -1.0)
 
     @pytest.mark.parametrize("wanted", Format)
     def test_an_export_that_takes_more_than_ten_minutes_fails(
@@ -476,7 +474,7 @@ class TestBounds:
     def test_a_team_waits_for_so_many_at_once(
         self, run: Run, slowly: None, strangers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asking, "MOST_WAITING", 2)
+        monkeypatch.setattr(create, "MOST_WAITING", 2)
         first, _ = (ask(run, Wish(Format.CSV, (name,))) for name in ("asin", "title"))
         with pytest.raises(TooManyWaiting, match="Your team waits for 2 files already"):
             ask(run, CSV)
@@ -489,8 +487,8 @@ class TestBounds:
     def test_an_export_that_takes_too_long_counts_towards_the_limit(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asking, "MOST_WAITING", 1)
-        monkeypatch.setattr(asking, "_PATIENCE", -1)
+        monkeypatch.setattr(create, "MOST_WAITING", 1)
+        monkeypatch.setattr(create, "_PATIENCE", -1)
         first = ask(run, CSV)
         with pytest.raises(TooManyWaiting):
             ask(run, JSONL)
@@ -499,7 +497,7 @@ class TestBounds:
     def test_what_failed_is_not_tried_again_beyond_that(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asking, "MOST_WAITING", 1)
+        monkeypatch.setattr(create, "MOST_WAITING", 1)
         failed = ask(run, CSV)
         Export.objects.update(state=ExportState.FAILED, failure="The disk is full.", failed_at=timezone.now())
         ask(run, JSONL)
@@ -572,7 +570,7 @@ class TestRoom:
         run.files.filter(kind=FileKind.PAGE).update(size=2**60)
         ask(run, JSONL)
         make_next()
-        assert wanted[0] == making.MOST_BYTES
+        assert wanted[0] == build.MOST_BYTES
         assert old in Export.objects.all()
 
     def test_what_is_asked_for_is_used(self, run: Run) -> None:

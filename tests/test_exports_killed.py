@@ -12,11 +12,11 @@ from tests.support.server import environment, manage
 # It stops when a part is written, and says so.
 MAKE = """
 import time
-from collections_app.records.exports import ask, make
+from collections_app.records.exports import build, create
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.models import Run
-ask._QUICK = dict.fromkeys(Format, -1)
-export = ask.ask(Run.objects.get(collection=101, number=88), Wish(Format.CSV))
+create._QUICK = dict.fromkeys(Format, -1)
+export = create.ask(Run.objects.get(collection=101, number=88), Wish(Format.CSV))
 
 def write_a_part(read, wish, out, *, folder):
     out.write(b"asin")
@@ -24,8 +24,8 @@ def write_a_part(read, wish, out, *, folder):
     print("half", flush=True)
     time.sleep(600)
 
-make.write_records = write_a_part
-make.make(export)
+build.write_records = write_a_part
+build.make(export)
 """
 LAPSED = """
 from datetime import timedelta

@@ -21,7 +21,7 @@ from pytest_django import Settings
 
 from collections_app.files.verification.verify import Verifier
 from collections_app.models import Account, ApiKey, Collection, Membership, Role, Run, Team, User
-from collections_app.records.exports.ask import ask
+from collections_app.records.exports.create import ask
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.system import disk
 from collections_app.views import health

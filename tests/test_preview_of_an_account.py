@@ -105,7 +105,7 @@ def test_an_account_that_does_not_answer_leaves_the_page_there(
 def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[object] = []
     monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
-    monkeypatch.setattr("collections_app.records.preview.first.SECONDS", 0.01)
+    monkeypatch.setattr("collections_app.records.preview.first_records.SECONDS", 0.01)
     text = page(as_bob, run)
     assert "MultiCartAPI is slow to answer." in words(text)
     assert 'hx-trigger="load delay:3s"' in text

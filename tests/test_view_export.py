@@ -11,9 +11,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Export, ExportState, Run, Team
-from collections_app.records.exports import ask as asking
+from collections_app.records.exports import create
 from collections_app.records.exports import sample as sampling
-from collections_app.records.exports.make import make_next
+from collections_app.records.exports.build import make_next
 from collections_app.records.exports.sample import sample
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.records_file import Format, Wish
@@ -47,7 +47,7 @@ def run(laptops: Collection) -> Run:
 
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
+    monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
 def html(answer: HttpResponse) -> str:
@@ -170,7 +170,7 @@ class TestAsking:
     def test_too_many_are_waited_for(
         self, as_bob: Client, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asking, "MOST_WAITING", 1)
+        monkeypatch.setattr(create, "MOST_WAITING", 1)
         as_bob.post(PAGE, {"format": "xlsx"})
         for ask in (
             lambda: as_bob.post(PAGE, {"format": "csv"}),
@@ -199,7 +199,7 @@ class TestAsking:
     ) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(
-                "collections_app.records.exports.make.write_records", lambda *args, **options: 1 / 0
+                "collections_app.records.exports.build.write_records", lambda *args, **options: 1 / 0
             )
             as_bob.post(PAGE, {"format": "csv", "excel": "1", "column": "asin"})
         page = html(as_bob.get(PAGE))
@@ -250,7 +250,7 @@ class TestTheEstimate:
         run = make_ready_run(laptops, records(20_000), page_size=5000)
         estimated = sample(run).sizes
         for wanted in Format:
-            assert 0.5 < estimated[wanted] / asking.ask(run, Wish(wanted)).size < 2, wanted
+            assert 0.5 < estimated[wanted] / create.ask(run, Wish(wanted)).size < 2, wanted
 
     def test_columns_are_those_of_the_first_records(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, [{"a": {"b": 1}}, {"c": [1]}])

@@ -18,9 +18,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, User
-from collections_app.records.preview import engine, first, table
+from collections_app.records.preview import engine, first_records, table
+from collections_app.records.preview.concurrency import MOST_OF_A_PERSON, asked_by
 from collections_app.records.preview.engine import QUESTIONS
-from collections_app.records.preview.turns import MOST_OF_A_PERSON, asked_by
 from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from tests.support.previews import at_once  # noqa: F401
@@ -658,7 +658,7 @@ def test_facts_leave_a_record_out_that_is_too_large(as_bob: Client, fat: Run) ->
     assert "price 2 0 1 3" in text
 
 
-@pytest.mark.parametrize(("size", "is_shown"), [(first.WINDOW, True), (table.LARGEST_RECORD, False)])
+@pytest.mark.parametrize(("size", "is_shown"), [(first_records.WINDOW, True), (table.LARGEST_RECORD, False)])
 def test_a_first_record_that_is_large_hides_no_others(
     as_bob: Client, laptops: Collection, size: int, *, is_shown: bool
 ) -> None:
@@ -672,7 +672,9 @@ def test_a_first_record_that_is_large_hides_no_others(
 def test_a_first_record_that_is_large_hides_no_other_of_many_files(
     as_bob: Client, laptops: Collection
 ) -> None:
-    run = make_ready_run(laptops, [{"a": "x" * first.WINDOW}, *({"a": n} for n in range(29))], page_size=1)
+    run = make_ready_run(
+        laptops, [{"a": "x" * first_records.WINDOW}, *({"a": n} for n in range(29))], page_size=1
+    )
     assert numbers(page(as_bob, run)) == list(range(1, 31))
 
 

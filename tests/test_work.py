@@ -27,7 +27,7 @@ from collections_app.management import worker as worker_module
 from collections_app.management.worker import BackgroundTask, Exporter, Pauses, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.people.passwords import compose_mail, queue_password_link
-from collections_app.records.exports import ask as asking
+from collections_app.records.exports import create
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources import account as account_source
@@ -526,8 +526,8 @@ class TestExports:
     @pytest.fixture
     def export(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Export:
         """One that waits for the background."""
-        monkeypatch.setattr(asking, "_QUICK", dict.fromkeys(Format, -1))
-        return asking.ask(make_ready_run(laptops, records(3)), Wish(Format.CSV))
+        monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
+        return create.ask(make_ready_run(laptops, records(3)), Wish(Format.CSV))
 
     def test_what_is_asked_for_is_made(self, export: Export) -> None:
         work()
@@ -556,11 +556,11 @@ class TestExports:
         files.on_read = read_slowly
         monkeypatch.setattr(account_source, "UpstreamBody", files.body)
         monkeypatch.setattr(account_source, "size_of", files.size)
-        slow = asking.ask(run, Wish(Format.JSONL))
+        slow = create.ask(run, Wish(Format.JSONL))
 
         def until_both_are_made(worker: Worker) -> None:
             assert is_reading.wait(tools.PATIENCE)
-            quick = asking.ask(export.run, Wish(Format.JSONL))
+            quick = create.ask(export.run, Wish(Format.JSONL))
             until(lambda: Export.objects.get(pk=quick.pk).is_ready)
             assert Export.objects.get(pk=slow.pk).is_under_way
             may_go_on.set()

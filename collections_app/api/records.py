@@ -9,7 +9,7 @@ from collections_app.api.envelope import Refused, accepted
 from collections_app.api.lookup import COLLECTIONS, delivered, find_latest_run, find_run
 from collections_app.files.delivery import Reader
 from collections_app.models import Export, ExportState, Run
-from collections_app.records.exports.ask import (
+from collections_app.records.exports.create import (
     NotUnderstood,
     TooManyWaiting,
     ask,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collections_app.records.preview import facts, first, table
+from collections_app.records.preview import facts, first_records, table
 from collections_app.system import background
 
 
@@ -13,5 +13,5 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     Nothing is known of other tests, whose runs have the same ids.
     """
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
-    for module in (first, facts, table):
+    for module in (first_records, facts, table):
         module._background.clear()

@@ -14,7 +14,7 @@ Shell = Callable[[str], str]
 # Each piece of code runs in a fork of a process that has set up Django, which takes half a second.
 _FORK_FOR_EACH = """
 import contextlib, io, json, os, sys, traceback
-import collections_app.records.exports.make, collections_app.runs.removal, collections_app.runs.writer
+import collections_app.records.exports.build, collections_app.runs.removal, collections_app.runs.writer
 
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # whatever else is said

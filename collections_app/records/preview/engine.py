@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from collections_app.records.preview.turns import Turns
+from collections_app.records.preview.concurrency import Turns
 
 # Of each connection, of which there are in each web process as many as these say: questions don't wait for
 # tables to be made, or for facts to be computed.

@@ -7,10 +7,10 @@ from typing import IO
 import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing
+from collections_app.records.preview.concurrency import asker
 from collections_app.records.preview.engine import COUNTING, Database, TookTooLong
-from collections_app.records.preview.questions import asked
+from collections_app.records.preview.queries import asked
 from collections_app.records.preview.table import NotPrepared, Table
-from collections_app.records.preview.turns import asker
 from collections_app.system.background import Background
 
 _SECONDS = 60.0

@@ -20,9 +20,9 @@ import msgspec
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
+from collections_app.records.preview.concurrency import asker
 from collections_app.records.preview.engine import MAKING, TookTooLong, Unreadable, database
 from collections_app.records.preview.records import columns_of, fields_of, identity, opened
-from collections_app.records.preview.turns import asker
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
 

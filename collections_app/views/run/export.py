@@ -16,7 +16,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app.models import Collection, Export, NotDownloadable, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.exports.ask import (
+from collections_app.records.exports.build import wish_of
+from collections_app.records.exports.create import (
     NotUnderstood,
     TooManyWaiting,
     ask,
@@ -25,7 +26,6 @@ from collections_app.records.exports.ask import (
     parse_format,
     parse_wish,
 )
-from collections_app.records.exports.make import wish_of
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.views.file_response import delivered

@@ -15,10 +15,11 @@ from django.views.decorators.http import require_safe
 from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, ResultFile, Run, State
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.records.preview.concurrency import RETRY_AFTER_SECONDS, TooManyQuestions, asked_by
 from collections_app.records.preview.engine import TookTooLong
 from collections_app.records.preview.facts import Facts, facts_of
-from collections_app.records.preview.first import first_records
-from collections_app.records.preview.questions import MOST_SORTED, Question, answer, around, record_of
+from collections_app.records.preview.first_records import first_records
+from collections_app.records.preview.queries import MOST_SORTED, Question, answer, around, record_of
 from collections_app.records.preview.records import Record, columns_of, files_of_records
 from collections_app.records.preview.table import (
     MOST_COLUMNS,
@@ -31,7 +32,6 @@ from collections_app.records.preview.table import (
     progress_of,
     table_of,
 )
-from collections_app.records.preview.turns import RETRY_AFTER_SECONDS, TooManyQuestions, asked_by
 from collections_app.system.background import StillWorking
 from collections_app.views.download.rows import (
     PAGES_UNFOLDED,

@@ -9,8 +9,8 @@ from typing import IO, Any
 from collections_app.files.storage.cache import BuildFailed, cached, existing
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
+from collections_app.records.preview.concurrency import asker
 from collections_app.records.preview.records import Bytes, Record, fields_of, identity, opened
-from collections_app.records.preview.turns import asker
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
 from collections_app.system.background import Background, StillWorking
 

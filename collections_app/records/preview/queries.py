@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from collections_app.records.preview.concurrency import Turns
 from collections_app.records.preview.engine import QUESTIONS, Database, Unreadable, database
 from collections_app.records.preview.records import Record
 from collections_app.records.preview.table import NotPrepared, Table
-from collections_app.records.preview.turns import Turns
 
 COUNT = 100
 # Each next hundred of found or sorted records costs all those before it; nobody looks at so many.

@@ -15,7 +15,7 @@ from collections_app.files.names import fitted, safe
 from collections_app.models import Export, ExportState, Run
 from collections_app.models.exports import export_digest
 from collections_app.records.exports import retention
-from collections_app.records.exports.make import make, wish_of
+from collections_app.records.exports.build import make, wish_of
 from collections_app.records.formats.records_file import Format, Wish
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody

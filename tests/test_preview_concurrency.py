@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from collections_app.records.preview.turns import MOST_OF_A_PERSON, TooManyQuestions, Turns, asked_by
+from collections_app.records.preview.concurrency import MOST_OF_A_PERSON, TooManyQuestions, Turns, asked_by
 
 ALICE, BOB, CAROL = 1, 2, 3
 
