@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from collections_app.api.documentation import Failure, NotYet
 from collections_app.models import Collection, Export, Run
 from collections_app.records.exports import create
-from collections_app.records.exports.build import make_next
+from collections_app.records.exports.build import build_next
 from collections_app.records.formats.records_file import Format
 from tests.conftest import content
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
@@ -89,14 +89,14 @@ def test_what_is_not_made_yet(run: Run, fetch: Fetch, slowly: None) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
     state = NotYet.model_validate_json(answer.content).data
     assert (state.state, state.done, state.total) == ("queued", 0, 3)
-    assert make_next()
+    assert build_next()
     assert fetch("records.xlsx").status_code == 200
 
 
 def test_too_many_are_waited_for(
     run: Run, fetch: Fetch, slowly: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(create, "MOST_WAITING", 1)
+    monkeypatch.setattr(create, "MOST_QUEUED", 1)
     assert fetch("records.csv").status_code == 202
     answer = fetch("records.xlsx")
     assert (refused(answer)[0], answer.headers["Retry-After"]) == (429, "2")

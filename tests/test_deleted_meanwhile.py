@@ -25,8 +25,8 @@ from collections_app.models import (
     Verification,
 )
 from collections_app.records.exports import sample
-from collections_app.records.exports.create import ask
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.exports.create import create_export
+from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
@@ -157,7 +157,7 @@ def test_a_run_deleted_during_a_request_is_not_found(
     tmp_path: Path,
 ) -> None:
     if is_known:
-        ask(run, Wish(Format.CSV))
+        create_export(run, ExportSpec(Format.CSV))
         Verifier(run).verify()
     made = Made.of_the_team(results_folder, tmp_path / "saved")
     where, methods, _ = TABLE[name]

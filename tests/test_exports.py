@@ -15,16 +15,16 @@ from django.utils import timezone
 from collections_app.files.storage import base as storage
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
 from collections_app.records.exports import build, create, retention
-from collections_app.records.exports.build import Queue, make, make_next
+from collections_app.records.exports.build import Queue, build_export, build_next
 from collections_app.records.exports.create import (
-    NotUnderstood,
-    TooManyWaiting,
-    ask,
+    InvalidSpec,
+    TooManyQueued,
+    create_export,
     deliverable,
-    in_address,
-    parse_wish,
+    encode_columns,
+    parse_spec,
 )
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from collections_app.system.disk import RESERVE
@@ -35,8 +35,8 @@ from tests.support.upstream import make_account, make_remote_collection, make_re
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-JSONL = Wish(Format.JSONL)
-CSV = Wish(Format.CSV)
+JSONL = ExportSpec(Format.JSONL)
+CSV = ExportSpec(Format.CSV)
 
 
 @pytest.fixture
@@ -68,16 +68,20 @@ def stored() -> list[str]:
         return []
 
 
-class TestWishing:
+class TestSpec:
+    def test_the_digest_is_that_of_release_0_1(self) -> None:
+        spec = ExportSpec(Format.CSV, ("asin", "a\ud800"), excel=True)
+        assert spec.digest == "3c1afbe070e69435695a90f381399b027ffea37c6d8e8db4dee42155aa3afd9b"
+
     def test_names_of_columns(self) -> None:
-        wish = parse_wish(Format.CSV, ['a,"b,c"', "a,d"], "1")
-        assert wish == Wish(Format.CSV, ("a", "b,c", "d"), excel=True)
+        spec = parse_spec(Format.CSV, ['a,"b,c"', "a,d"], "1")
+        assert spec == ExportSpec(Format.CSV, ("a", "b,c", "d"), excel=True)
         names = ('x"', "y,z", " ", "two\nlines", "two\r\nlines", "\r")
-        assert parse_wish(Format.CSV, [in_address(names)], "").columns == names
-        assert parse_wish(Format.CSV, [in_address([name]) for name in names], "").columns == names
+        assert parse_spec(Format.CSV, [encode_columns(names)], "").columns == names
+        assert parse_spec(Format.CSV, [encode_columns([name]) for name in names], "").columns == names
 
     def test_the_option_for_spreadsheets_is_nothing_to_other_formats(self) -> None:
-        assert parse_wish(Format.JSON, [], "1") == Wish(Format.JSON)
+        assert parse_spec(Format.JSON, [], "1") == ExportSpec(Format.JSON)
 
     @pytest.mark.parametrize(
         ("columns", "excel", "problem"),
@@ -92,13 +96,13 @@ class TestWishing:
         ],
     )
     def test_what_is_not_understood(self, columns: list[str], excel: str, problem: str) -> None:
-        with pytest.raises(NotUnderstood, match=problem):
-            parse_wish(Format.CSV, columns, excel)
+        with pytest.raises(InvalidSpec, match=problem):
+            parse_spec(Format.CSV, columns, excel)
 
 
 class TestAsking:
     def test_what_is_quick_is_made_at_once(self, run: Run) -> None:
-        export = ask(run, JSONL)
+        export = create_export(run, JSONL)
         assert export.is_ready
         assert lines(export) == records(5)
         assert (export.done, export.total, export.size) == (5, 5, len(content(export)))
@@ -106,61 +110,63 @@ class TestAsking:
 
     @pytest.mark.parametrize("wanted", Format)
     def test_every_format(self, run: Run, wanted: Format) -> None:
-        export = ask(run, Wish(wanted))
+        export = create_export(run, ExportSpec(wanted))
         assert export.is_ready, export.failure
         assert export.size > 0
 
     def test_it_is_made_once_for_however_many_ask(self, run: Run) -> None:
-        first = ask(run, CSV)
-        second = ask(run, CSV)
+        first = create_export(run, CSV)
+        second = create_export(run, CSV)
         assert (first.pk, first.key) == (second.pk, second.key)
-        assert ask(run, Wish(Format.CSV, ("asin",))).pk != first.pk
+        assert create_export(run, ExportSpec(Format.CSV, ("asin",))).pk != first.pk
         assert len(stored()) == 2
 
     def test_what_takes_longer_waits(self, run: Run, slowly: None) -> None:
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         assert (export.state, export.done, export.total) == (ExportState.QUEUED, 0, 5)
-        assert make_next()
-        assert not make_next()
-        assert ask(run, CSV).is_ready
+        assert build_next()
+        assert not build_next()
+        assert create_export(run, CSV).is_ready
 
     def test_an_export_that_takes_too_long_is_left_to_the_background(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(create, "_PATIENCE", -1)
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
         monkeypatch.setattr(create, "_PATIENCE", 60)
-        assert ask(run, CSV).state == ExportState.QUEUED  # a second request doesn't restart it
-        assert make_next()
-        assert ask(run, CSV).is_ready
+        assert create_export(run, CSV).state == ExportState.QUEUED  # a second request doesn't restart it
+        assert build_next()
+        assert create_export(run, CSV).is_ready
 
     def test_requests_make_two_at_once_and_leave_others_to_the_background(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(create, "_AT_ONCE", threading.BoundedSemaphore(1))
         with create._AT_ONCE:
-            assert ask(run, CSV).state == ExportState.QUEUED
-        assert ask(run, CSV).is_ready
+            assert create_export(run, CSV).state == ExportState.QUEUED
+        assert create_export(run, CSV).is_ready
 
     def test_many_small_pages_wait(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(create, "_QUICK_FILES", 3)
-        assert ask(make_ready_run(laptops, records(3), page_size=1), CSV).is_ready
-        assert ask(make_ready_run(laptops, records(4), page_size=1), CSV).state == ExportState.QUEUED
+        assert create_export(make_ready_run(laptops, records(3), page_size=1), CSV).is_ready
+        assert (
+            create_export(make_ready_run(laptops, records(4), page_size=1), CSV).state == ExportState.QUEUED
+        )
 
     def test_a_column_that_no_record_has(self, run: Run) -> None:
-        export = ask(run, Wish(Format.CSV, ("asn",)))
+        export = create_export(run, ExportSpec(Format.CSV, ("asn",)))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
         assert export.failure == "No record has a column “asn”. The columns are: asin, title, price_cents."
         assert stored() == []
 
     def test_a_run_without_records(self, laptops: Collection) -> None:
         run = make_run_of_pages(laptops, {"a.json": b"[]"})
-        assert all(ask(run, Wish(wanted)).is_ready for wanted in Format)
-        assert content(ask(run, Wish(Format.CSV, ("a",)))) == b"a\r\n"
+        assert all(create_export(run, ExportSpec(wanted)).is_ready for wanted in Format)
+        assert content(create_export(run, ExportSpec(Format.CSV, ("a",)))) == b"a\r\n"
 
     def test_a_category(self, headphones: Collection) -> None:
-        export = ask(make_ready_run(headphones, records(3)), CSV)
+        export = create_export(make_ready_run(headphones, records(3)), CSV)
         assert content(export).splitlines()[0] == b"asin,title,price_cents"
 
     def test_the_disk_is_full(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,25 +174,25 @@ class TestAsking:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(retention, "check_free_space", full)
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
 
     def test_records_with_too_many_different_keys_are_refused(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, ({f"key{number}": number} for number in range(6_000)))
         for wanted in (Format.CSV, Format.XLSX, Format.PARQUET):
-            export = ask(run, Wish(wanted))
+            export = create_export(run, ExportSpec(wanted))
             assert (export.state, export.is_final) == (ExportState.FAILED, True)
             assert export.failure == (
                 "This run has more than 5,000 columns. Choose the columns you need, or export JSON Lines."
             )
-        assert content(ask(run, Wish(Format.CSV, ("key5999",)))).endswith(b"5999\r\n")
-        assert len(lines(ask(run, JSONL))) == 6_000
+        assert content(create_export(run, ExportSpec(Format.CSV, ("key5999",)))).endswith(b"5999\r\n")
+        assert len(lines(create_export(run, JSONL))) == 6_000
 
     def test_the_disk_fills_up_while_it_is_written(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
         monkeypatch.setattr(retention, "RESERVE", 2**63)
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
         assert stored() == []
 
@@ -195,7 +201,7 @@ class TestAsking:
         self, run: Run, monkeypatch: pytest.MonkeyPatch, wanted: Format
     ) -> None:
         monkeypatch.setattr(build, "MOST_BYTES", 100)
-        export = ask(run, Wish(wanted))
+        export = create_export(run, ExportSpec(wanted))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
         assert export.failure == (
             "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own "
@@ -207,16 +213,19 @@ class TestAsking:
         self, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(build, "write_records", lambda *args, **options: 1 / 0)
-        assert ask(run, CSV).failure == "Something went wrong on our side. It was logged; try again later."
+        assert (
+            create_export(run, CSV).failure
+            == "Something went wrong on our side. It was logged; try again later."
+        )
         assert "ZeroDivisionError" in caplog.text
         assert stored() == []
 
     def test_bytes_that_are_gone_are_made_anew(self, run: Run) -> None:
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         storages["results"].delete(export.key)
         with pytest.raises(Exception, match="Ask for it again"):
             content(export)
-        assert content(ask(run, CSV)).startswith(b"asin")
+        assert content(create_export(run, CSV)).startswith(b"asin")
 
 
 class TestAnAccount:
@@ -232,17 +241,17 @@ class TestAnAccount:
 
     def test_its_records_are_fetched_in_the_background(self, files: Files) -> None:
         run = Run.objects.get()
-        assert ask(run, JSONL).state == ExportState.QUEUED
-        assert make_next()
-        assert len(lines(ask(run, JSONL))) == 6
+        assert create_export(run, JSONL).state == ExportState.QUEUED
+        assert build_next()
+        assert len(lines(create_export(run, JSONL))) == 6
 
     def test_the_number_of_records_can_be_unknown(self, files: Files) -> None:
         Run.objects.update(extracted=None)
         run = Run.objects.get()
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         assert (export.done, export.total) == (0, None)
-        assert make_next()
-        export = ask(run, CSV)
+        assert build_next()
+        export = create_export(run, CSV)
         assert (export.state, export.done, export.total) == (ExportState.READY, 6, None)
 
     def test_what_breaks_off_can_be_asked_for_again(
@@ -254,40 +263,40 @@ class TestAnAccount:
             raise ConnectionError
 
         files.on_read = cut
-        ask(run, JSONL)
-        make_next()
-        failed = ask(run, JSONL)
+        create_export(run, JSONL)
+        build_next()
+        failed = create_export(run, JSONL)
         assert failed.state == ExportState.FAILED
         assert failed.failure.startswith("The account broke off in the middle of “")
         assert stored() == []
 
         files.on_read = lambda: None
-        assert ask(run, JSONL).state == ExportState.FAILED  # a moment ago
-        assert ask(run, JSONL, anew=True).state == ExportState.QUEUED
-        make_next()
-        assert len(lines(ask(run, JSONL))) == 6
+        assert create_export(run, JSONL).state == ExportState.FAILED  # a moment ago
+        assert create_export(run, JSONL, again=True).state == ExportState.QUEUED
+        build_next()
+        assert len(lines(create_export(run, JSONL))) == 6
 
     def test_after_a_rest_it_is_tried_again_for_whoever_asks(self, files: Files) -> None:
         run = Run.objects.get()
         name = next(name for name in files.contents if name.endswith("json"))
         files.contents[name] = b'[{"a": 1'
-        ask(run, JSONL)
-        make_next()
-        assert "is damaged: line 1, column" in ask(run, JSONL).failure
+        create_export(run, JSONL)
+        build_next()
+        assert "is damaged: line 1, column" in create_export(run, JSONL).failure
         Export.objects.update(failed_at=timezone.now() - timedelta(seconds=11))
-        assert ask(run, JSONL).state == ExportState.QUEUED
+        assert create_export(run, JSONL).state == ExportState.QUEUED
 
 
 class TestOneAtATime:
     def test_two_never_make_the_same(self, run: Run, slowly: None) -> None:
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         begun = threading.Barrier(3)
         made: list[bool] = []
 
         def one() -> None:
             begun.wait()
             try:
-                made.append(make(Export.objects.select_related("run__collection").get(pk=export.pk)))
+                made.append(build_export(Export.objects.select_related("run__collection").get(pk=export.pk)))
             finally:
                 connection.close()
 
@@ -298,26 +307,26 @@ class TestOneAtATime:
         for thread in threads:
             thread.join()
         assert sorted(made) == [False, True]
-        assert ask(run, CSV).is_ready
+        assert create_export(run, CSV).is_ready
         assert len(stored()) == 1
 
     def test_what_somebody_makes_is_left_alone_until_the_lease_runs_out(self, run: Run, slowly: None) -> None:
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         soon = timezone.now() + timedelta(seconds=30)
         Export.objects.update(state=ExportState.RUNNING, attempt="killed", lease_expires_at=soon)
-        assert not make(export)
-        assert not make_next()
+        assert not build_export(export)
+        assert not build_next()
         Export.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-        assert make_next()
-        assert ask(run, CSV).is_ready
+        assert build_next()
+        assert create_export(run, CSV).is_ready
 
     def test_an_export_that_has_to_stop_returns_to_the_queue(self, run: Run, slowly: None) -> None:
-        export = ask(run, CSV)
-        assert make_next(must_stop=lambda: True)
+        export = create_export(run, CSV)
+        assert build_next(must_stop=lambda: True)
         export.refresh_from_db()
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
-        assert make_next()
-        assert ask(run, CSV).is_ready
+        assert build_next()
+        assert create_export(run, CSV).is_ready
 
     def test_an_interrupted_export_returns_to_the_queue(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
@@ -325,17 +334,17 @@ class TestOneAtATime:
         def interrupted(*args: Any, **options: Any) -> None:
             raise KeyboardInterrupt
 
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         monkeypatch.setattr(build, "write_records", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            make_next()
+            build_next()
         export.refresh_from_db()
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
 
     def test_whoever_has_lost_it_leaves_nothing(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         write = build.write_records
 
         def write_and_lose(*args: Any, **options: Any) -> None:
@@ -343,7 +352,7 @@ class TestOneAtATime:
             Export.objects.update(attempt="another")
 
         monkeypatch.setattr(build, "write_records", write_and_lose)
-        assert make(export)
+        assert build_export(export)
         export.refresh_from_db()
         assert (export.state, export.attempt) == (ExportState.RUNNING, "another")
         assert stored() == []
@@ -351,15 +360,15 @@ class TestOneAtATime:
     def test_it_says_how_far_it_is(self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
         seen: list[tuple[int, str]] = []
-        note = build._Making._note
+        note = build._Build._note
 
-        def noted(self: build._Making, **values: Any) -> None:
+        def noted(self: build._Build, **values: Any) -> None:
             note(self, **values)
             seen.append((values["done"], values.get("state", "running")))
 
-        monkeypatch.setattr(build._Making, "_note", noted)
-        ask(run, CSV)
-        make_next()
+        monkeypatch.setattr(build._Build, "_note", noted)
+        create_export(run, CSV)
+        build_next()
         assert seen == sorted(seen, key=lambda each: each[0])
         assert {done for done, _ in seen} == {0, 1, 2, 3, 4, 5}  # both passes count
         assert seen[-1] == (5, "ready")
@@ -368,7 +377,7 @@ class TestOneAtATime:
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(build, "RENEW_AFTER_SECONDS", 0.01)
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         leases = set()
 
         def wait_for_two(*args: Any, **options: Any) -> None:
@@ -377,7 +386,7 @@ class TestOneAtATime:
                 leases.add(Export.objects.get().lease_expires_at)
 
         monkeypatch.setattr(build, "write_records", wait_for_two)
-        make(export)
+        build_export(export)
         assert len(leases) == 3
 
 
@@ -391,15 +400,15 @@ class TestQueue:
         """Make everything, and return the runs and columns in that order."""
         made = []
         while export := queue.next():
-            assert make(export)
+            assert build_export(export)
             made.append((export.run, export.columns))
         return made
 
     def test_teams_take_turns(self, run: Run, theirs: Run, slowly: None) -> None:
         for name in ("asin", "title", "price_cents"):
-            ask(run, Wish(Format.CSV, (name,)))
+            create_export(run, ExportSpec(Format.CSV, (name,)))
         for name in ("asin", "title"):
-            ask(theirs, Wish(Format.CSV, (name,)))
+            create_export(theirs, ExportSpec(Format.CSV, (name,)))
         assert self.order(Queue()) == [
             (run, ["asin"]),
             (theirs, ["asin"]),
@@ -413,17 +422,17 @@ class TestQueue:
     ) -> None:
         queue = Queue()
         for name in ("asin", "title"):
-            ask(run, Wish(Format.CSV, (name,)))
-        assert make_next(queue)
-        ask(theirs, CSV)
+            create_export(run, ExportSpec(Format.CSV, (name,)))
+        assert build_next(queue)
+        create_export(theirs, CSV)
         assert self.order(queue) == [(theirs, []), (run, ["title"])]
 
     def test_stored_files_come_before_those_of_an_account(
         self, run: Run, slowly: None, crawlers: Team
     ) -> None:
         remote = make_remote_run(make_remote_collection(make_account(crawlers)))
-        ask(remote, CSV)
-        ask(run, CSV)
+        create_export(remote, CSV)
+        create_export(run, CSV)
         first = Queue().next()
         assert first is not None
         assert first.run == run
@@ -431,7 +440,7 @@ class TestQueue:
             remote,
             run,
         ]
-        make(first)
+        build_export(first)
         assert Queue(remote=False).next() is None
 
 
@@ -445,9 +454,9 @@ class TestTime:
     def test_an_export_that_takes_more_than_ten_minutes_fails(
         self, run: Run, slowly: None, wanted: Format
     ) -> None:
-        ask(run, Wish(wanted))
-        make_next()
-        export = ask(run, Wish(wanted))
+        create_export(run, ExportSpec(wanted))
+        build_next()
+        export = create_export(run, ExportSpec(wanted))
         assert (export.state, export.is_final, stored()) == (ExportState.FAILED, True, [])
         assert export.failure == (
             "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
@@ -460,9 +469,9 @@ class TestTime:
         files = files_of(run)
         monkeypatch.setattr(account, "UpstreamBody", files.body)
         monkeypatch.setattr(account, "size_of", files.size)
-        ask(run, JSONL)
-        make_next()
-        export = ask(run, JSONL)
+        create_export(run, JSONL)
+        build_next()
+        export = create_export(run, JSONL)
         assert (export.state, export.is_final, stored()) == (ExportState.FAILED, False, [])
         assert export.failure == (
             "The account takes more than 10 minutes to send these records. "
@@ -474,62 +483,65 @@ class TestBounds:
     def test_a_team_waits_for_so_many_at_once(
         self, run: Run, slowly: None, strangers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(create, "MOST_WAITING", 2)
-        first, _ = (ask(run, Wish(Format.CSV, (name,))) for name in ("asin", "title"))
-        with pytest.raises(TooManyWaiting, match="Your team waits for 2 files already"):
-            ask(run, CSV)
-        assert ask(run, Wish(Format.CSV, ("asin",))).pk == first.pk
+        monkeypatch.setattr(create, "MOST_QUEUED", 2)
+        first, _ = (create_export(run, ExportSpec(Format.CSV, (name,))) for name in ("asin", "title"))
+        with pytest.raises(TooManyQueued, match="Your team waits for 2 files already"):
+            create_export(run, CSV)
+        assert create_export(run, ExportSpec(Format.CSV, ("asin",))).pk == first.pk
         others = make_ready_run(Collection.objects.create(team=strangers, name="Others"), records(1))
-        assert ask(others, CSV).is_under_way
-        make_next()
-        assert ask(run, CSV).is_under_way
+        assert create_export(others, CSV).is_under_way
+        build_next()
+        assert create_export(run, CSV).is_under_way
 
     def test_an_export_that_takes_too_long_counts_towards_the_limit(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(create, "MOST_WAITING", 1)
+        monkeypatch.setattr(create, "MOST_QUEUED", 1)
         monkeypatch.setattr(create, "_PATIENCE", -1)
-        first = ask(run, CSV)
-        with pytest.raises(TooManyWaiting):
-            ask(run, JSONL)
+        first = create_export(run, CSV)
+        with pytest.raises(TooManyQueued):
+            create_export(run, JSONL)
         assert [export.pk for export in Export.objects.all()] == [first.pk]
 
     def test_what_failed_is_not_tried_again_beyond_that(
         self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(create, "MOST_WAITING", 1)
-        failed = ask(run, CSV)
+        monkeypatch.setattr(create, "MOST_QUEUED", 1)
+        failed = create_export(run, CSV)
         Export.objects.update(state=ExportState.FAILED, failure="The disk is full.", failed_at=timezone.now())
-        ask(run, JSONL)
-        assert ask(run, CSV).failure == "The disk is full."
-        with pytest.raises(TooManyWaiting):
-            ask(run, CSV, anew=True)
+        create_export(run, JSONL)
+        assert create_export(run, CSV).failure == "The disk is full."
+        with pytest.raises(TooManyQueued):
+            create_export(run, CSV, again=True)
         failed.refresh_from_db()
         assert failed.state == ExportState.FAILED
         Export.objects.filter(format=Format.JSONL).delete()
-        assert ask(run, CSV, anew=True).state == ExportState.QUEUED
+        assert create_export(run, CSV, again=True).state == ExportState.QUEUED
 
     def test_a_run_has_so_many_and_keeps_those_that_are_used(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(retention, "MOST_OF_A_RUN", 3)
-        used = ask(run, CSV)
+        used = create_export(run, CSV)
         for name in ("asin", "nothing", "title", "price_cents"):
             Export.objects.exclude(pk=used.pk).update(used_at=timezone.now() - timedelta(hours=1))
-            ask(run, Wish(Format.CSV, (name,)))
+            create_export(run, ExportSpec(Format.CSV, (name,)))
         columns = [export.columns for export in Export.objects.newest_first()]
         assert columns == [["price_cents"], ["title"], []]
         assert len(stored()) == 3
 
     def test_what_is_asked_for_anew_comes_first(self, run: Run) -> None:
-        first, second = (ask(run, wish) for wish in (CSV, JSONL))
-        ask(run, CSV)
+        first, second = (create_export(run, spec) for spec in (CSV, JSONL))
+        create_export(run, CSV)
         assert list(run.exports.newest_first()) == [second, first]
-        ask(run, CSV, anew=True)
+        create_export(run, CSV, again=True)
         assert list(run.exports.newest_first()) == [first, second]
 
     def test_a_long_name_that_is_wrong_is_cut(self, run: Run) -> None:
-        assert f"“{'x' * 100}…”. The columns" in ask(run, Wish(Format.CSV, ("x" * 3000,))).failure
+        assert (
+            f"“{'x' * 100}…”. The columns"
+            in create_export(run, ExportSpec(Format.CSV, ("x" * 3000,))).failure
+        )
 
 
 class TestRoom:
@@ -537,19 +549,21 @@ class TestRoom:
         Export.objects.filter(pk=export.pk).update(used_at=timezone.now() - timedelta(days=days_ago))
 
     def test_what_was_used_least_recently_makes_room(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        old, older, new = (ask(run, Wish(Format.JSONL, (name,))) for name in ("asin", "title", "price_cents"))
+        old, older, new = (
+            create_export(run, ExportSpec(Format.JSONL, (name,))) for name in ("asin", "title", "price_cents")
+        )
         self.use(old, 1)
         self.use(older, 2)
         before = sum(file.size or 0 for file in run.files.filter(kind=FileKind.PAGE))
         monkeypatch.setattr(retention, "MOST_BYTES", old.size + new.size + before - 1)
-        newest = ask(run, JSONL)
+        newest = create_export(run, JSONL)
         assert set(Export.objects.all()) == {new, newest}
         assert len(stored()) == 2
 
     def test_nothing_is_dropped_for_what_would_not_fit_anyway(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        old, new = ask(run, CSV), ask(run, JSONL)
+        old, new = create_export(run, CSV), create_export(run, JSONL)
         free = 10**9
         monkeypatch.setattr(
             storage, "free_space", lambda: free if Export.objects.filter(pk=old.pk) else free + old.size
@@ -564,24 +578,24 @@ class TestRoom:
     def test_no_more_room_is_made_than_an_export_may_take_up(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        old = ask(run, CSV)
+        old = create_export(run, CSV)
         wanted: list[int] = []
         monkeypatch.setattr(retention, "make_room", lambda size, but: wanted.append(size))
         run.files.filter(kind=FileKind.PAGE).update(size=2**60)
-        ask(run, JSONL)
-        make_next()
+        create_export(run, JSONL)
+        build_next()
         assert wanted[0] == build.MOST_BYTES
         assert old in Export.objects.all()
 
     def test_what_is_asked_for_is_used(self, run: Run) -> None:
-        export = ask(run, CSV)
+        export = create_export(run, CSV)
         self.use(export, 5)
-        ask(run, CSV)
+        create_export(run, CSV)
         assert timezone.now() - Export.objects.get().used_at < timedelta(minutes=1)
 
     def test_what_nobody_wants_goes_after_a_week(self, run: Run) -> None:
-        unused, used = ask(run, CSV), ask(run, JSONL)
-        failed = ask(run, Wish(Format.CSV, ("no such",)))
+        unused, used = create_export(run, CSV), create_export(run, JSONL)
+        failed = create_export(run, ExportSpec(Format.CSV, ("no such",)))
         self.use(unused, 8)
         self.use(used, 6)
         self.use(failed, 2)
@@ -590,8 +604,8 @@ class TestRoom:
         assert stored() == [used.key.rpartition("/")[2]]
 
     def test_what_a_killed_process_left_is_removed(self, run: Run, slowly: None) -> None:
-        ready, running = ask(run, CSV), ask(run, JSONL)
-        make_next()
+        ready, running = create_export(run, CSV), create_export(run, JSONL)
+        build_next()
         soon = timezone.now() + timedelta(seconds=30)
         alive, dead = "a" * 16, "d" * 16
         running.__class__.objects.filter(pk=running.pk).update(
@@ -607,18 +621,18 @@ class TestRoom:
         assert [retention.folder_of(each).exists() for each in (alive, dead)] == [True, False]
 
     def test_nothing_is_left_of_what_is_made_on_the_way(self, run: Run, results_folder: Path) -> None:
-        ask(run, Wish(Format.XLSX))
+        create_export(run, ExportSpec(Format.XLSX))
         assert list(retention.folder_of("x").parent.iterdir()) == []
 
     def test_a_deleted_run_takes_them_along(self, run: Run) -> None:
-        ask(run, CSV)
+        create_export(run, CSV)
         delete_run(run)
         assert not Export.objects.exists()
         assert stored() == []
 
 
 def test_who_reads_an_export_reads_on_when_it_is_dropped(run: Run) -> None:
-    found = deliverable(ask(run, CSV))
+    found = deliverable(create_export(run, CSV))
     with found.body.open(0, found.size) as stream:
         begun = stream.read(1)
         retention.drop(Export.objects.get())

@@ -13,19 +13,19 @@ from tests.support.server import environment, manage
 MAKE = """
 import time
 from collections_app.records.exports import build, create
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import Format, ExportSpec
 from collections_app.models import Run
 create._QUICK = dict.fromkeys(Format, -1)
-export = create.ask(Run.objects.get(collection=101, number=88), Wish(Format.CSV))
+export = create.create_export(Run.objects.get(collection=101, number=88), ExportSpec(Format.CSV))
 
-def write_a_part(read, wish, out, *, folder):
+def write_a_part(read, spec, out, *, folder):
     out.write(b"asin")
     (folder / "rows.csv").write_text("a")
     print("half", flush=True)
     time.sleep(600)
 
 build.write_records = write_a_part
-build.make(export)
+build.build_export(export)
 """
 LAPSED = """
 from datetime import timedelta

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from collections_app.records.formats import parquet, tables, xlsx
 from collections_app.records.formats.flatten import Columns, flat, json_text
-from collections_app.records.formats.records_file import Format, Wish, write_records
+from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import NotPossible, TooWide, UnknownColumn
 from tests.support import tools
 from tests.support.tools import examples
@@ -57,7 +57,7 @@ def made(records: Records, kind: Format, folder: Path, *, batch: int = 2, **opti
     folder = folder / "work"
     folder.mkdir()
     try:
-        write_records(read, Wish(kind, **options), out, folder=folder)
+        write_records(read, ExportSpec(kind, **options), out, folder=folder)
     finally:
         shutil.rmtree(folder)
     return out.getvalue()

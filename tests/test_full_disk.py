@@ -21,8 +21,8 @@ from pytest_django import Settings
 
 from collections_app.files.verification.verify import Verifier
 from collections_app.models import Account, ApiKey, Collection, Membership, Role, Run, Team, User
-from collections_app.records.exports.create import ask
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.exports.create import create_export
+from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.system import disk
 from collections_app.views import health
 from tests.conftest import PASSWORD
@@ -77,7 +77,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(laptops: Collection) -> Run:
     """A run that was exported and verified."""
     run = make_ready_run(laptops)
-    ask(run, Wish(Format.CSV))
+    create_export(run, ExportSpec(Format.CSV))
     Verifier(run).verify()
     return run
 

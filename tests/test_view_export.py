@@ -13,10 +13,10 @@ from pytest_django import DjangoAssertNumQueries
 from collections_app.models import Collection, Export, ExportState, Run, Team
 from collections_app.records.exports import create
 from collections_app.records.exports import sample as sampling
-from collections_app.records.exports.build import make_next
+from collections_app.records.exports.build import build_next
 from collections_app.records.exports.sample import sample
 from collections_app.records.formats.json_records import Record
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.sources import SourceUnavailable, account
 from tests.support.html import text_of
 from tests.support.mirrors import Files, files_of
@@ -162,7 +162,7 @@ class TestAsking:
         Export.objects.update(state=ExportState.RUNNING, done=3)
         assert '<progress value="3" max="5"' in html(as_bob.get(PAGE))
         Export.objects.update(state=ExportState.QUEUED)
-        make_next()
+        build_next()
         page = html(as_bob.get(PAGE))
         assert "hx-trigger" not in page
         assert "/collections/101/runs/1/records.xlsx" in addresses(page)
@@ -170,13 +170,13 @@ class TestAsking:
     def test_too_many_are_waited_for(
         self, as_bob: Client, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(create, "MOST_WAITING", 1)
+        monkeypatch.setattr(create, "MOST_QUEUED", 1)
         as_bob.post(PAGE, {"format": "xlsx"})
-        for ask in (
+        for request in (
             lambda: as_bob.post(PAGE, {"format": "csv"}),
             lambda: as_bob.get("/collections/101/runs/1/records.csv"),
         ):
-            assert ask().headers["Location"] == f"{PAGE}#made"
+            assert request().headers["Location"] == f"{PAGE}#made"
             assert "Your team waits for 1 files already" in text_of(html(as_bob.get(PAGE)))
 
     def test_the_poll_brings_the_list_alone_and_says_what_has_ended(
@@ -188,7 +188,7 @@ class TestAsking:
         assert "<html" not in fragment
         assert f'hx-get="{PAGE}?before={export.pk}"' in fragment
         assert "data-announce" not in fragment
-        make_next()
+        build_next()
         fragment = html(as_bob.get(f"{PAGE}?before={export.pk}", headers=HTMX))
         assert 'data-announce="JSON Lines is ready."' in fragment
         assert "hx-get" not in fragment
@@ -250,7 +250,7 @@ class TestTheEstimate:
         run = make_ready_run(laptops, records(20_000), page_size=5000)
         estimated = sample(run).sizes
         for wanted in Format:
-            assert 0.5 < estimated[wanted] / create.ask(run, Wish(wanted)).size < 2, wanted
+            assert 0.5 < estimated[wanted] / create.create_export(run, ExportSpec(wanted)).size < 2, wanted
 
     def test_columns_are_those_of_the_first_records(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, [{"a": {"b": 1}}, {"c": [1]}])
@@ -321,5 +321,5 @@ class TestAnAccount:
         page = html(as_bob.get(f"{address}?sample"))
         assert "The columns can't be listed now. The account has this file no longer." in page
         as_bob.post(address, {"format": "json"})
-        make_next()
+        build_next()
         assert "The account has this file no longer." in html(as_bob.get(address))

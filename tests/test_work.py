@@ -28,7 +28,7 @@ from collections_app.management.worker import BackgroundTask, Exporter, Pauses, 
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.people.passwords import compose_mail, queue_password_link
 from collections_app.records.exports import create
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources import account as account_source
 from dashboard import background
@@ -527,7 +527,7 @@ class TestExports:
     def export(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Export:
         """One that waits for the background."""
         monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
-        return create.ask(make_ready_run(laptops, records(3)), Wish(Format.CSV))
+        return create.create_export(make_ready_run(laptops, records(3)), ExportSpec(Format.CSV))
 
     def test_what_is_asked_for_is_made(self, export: Export) -> None:
         work()
@@ -556,11 +556,11 @@ class TestExports:
         files.on_read = read_slowly
         monkeypatch.setattr(account_source, "UpstreamBody", files.body)
         monkeypatch.setattr(account_source, "size_of", files.size)
-        slow = create.ask(run, Wish(Format.JSONL))
+        slow = create.create_export(run, ExportSpec(Format.JSONL))
 
         def until_both_are_made(worker: Worker) -> None:
             assert is_reading.wait(tools.PATIENCE)
-            quick = create.ask(export.run, Wish(Format.JSONL))
+            quick = create.create_export(export.run, ExportSpec(Format.JSONL))
             until(lambda: Export.objects.get(pk=quick.pk).is_ready)
             assert Export.objects.get(pk=slow.pk).is_under_way
             may_go_on.set()
@@ -599,7 +599,7 @@ class TestExports:
         def fail(*args: object, **options: object) -> bool:
             raise error
 
-        monkeypatch.setattr(worker_module, "make_next", fail)
+        monkeypatch.setattr(worker_module, "build_next", fail)
         work_that_fails()
         assert "work problem=" in caplog.text
         assert str(error) in caplog.text

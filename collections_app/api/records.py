@@ -10,14 +10,14 @@ from collections_app.api.lookup import COLLECTIONS, delivered, find_latest_run, 
 from collections_app.files.delivery import Reader
 from collections_app.models import Export, ExportState, Run
 from collections_app.records.exports.create import (
-    NotUnderstood,
-    TooManyWaiting,
-    ask,
+    InvalidSpec,
+    TooManyQueued,
+    create_export,
     deliverable,
     parse_format,
-    parse_wish,
+    parse_spec,
 )
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import ExportSpec, Format
 
 # How long a script waits before it asks again for what is being made.
 RETRY_AFTER_SECONDS = 2
@@ -50,24 +50,24 @@ def latest_records(
 
 
 def _answer(request: HttpRequest, run: Run, file_format: str, reader: Reader) -> HttpResponseBase:
-    export = _asked(run, _wish(request, file_format))
+    export = _asked(run, _spec(request, file_format))
     return delivered(request, deliverable(export), reader) if export.is_ready else _not_yet(export)
 
 
-def _asked(run: Run, wish: Wish) -> Export:
+def _asked(run: Run, spec: ExportSpec) -> Export:
     try:
-        return ask(run, wish)
-    except TooManyWaiting as error:
+        return create_export(run, spec)
+    except TooManyQueued as error:
         raise Refused(429, str(error), {"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
 
 
-def _wish(request: HttpRequest, name: str) -> Wish:
+def _spec(request: HttpRequest, name: str) -> ExportSpec:
     wanted = parse_format(name)
     if wanted is None:
         raise Refused(404, f"There is nothing at this address: the formats are {', '.join(Format)}.")
     try:
-        return parse_wish(wanted, request.GET.getlist("columns"), request.GET.get("excel", ""))
-    except NotUnderstood as error:
+        return parse_spec(wanted, request.GET.getlist("columns"), request.GET.get("excel", ""))
+    except InvalidSpec as error:
         raise Refused(400, str(error)) from None
 
 

@@ -16,7 +16,7 @@ from collections_app import outbox
 from collections_app.models import Collection, Run, State
 from collections_app.people.passwords import compose_mail
 from collections_app.records.exports import retention
-from collections_app.records.exports.build import Queue, make_next
+from collections_app.records.exports.build import Queue, build_next
 from collections_app.runs.lease import RunIsBeingWritten, WriterLost
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import fail_interrupted_runs
@@ -251,7 +251,7 @@ class Exporter(BackgroundTask):
 
     def round(self) -> bool:
         """Make one export, or stop when `over` is set. Returns whether there may be another one."""
-        return make_next(self._queue, must_stop=self.over.is_set)
+        return build_next(self._queue, must_stop=self.over.is_set)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Exports: every record of a run as one file, in a format that somebody asked for."""
 
-import hashlib
 from datetime import datetime
 from typing import ClassVar, Self
 
@@ -115,8 +114,3 @@ class Export(models.Model):
 
 
 _USE_IS_NOTED_AFTER_SECONDS = 60
-
-
-def export_digest(wish: object) -> str:
-    """Return what stands for a wish, which prints all of itself."""
-    return hashlib.sha256(repr(wish).encode("utf-8", "surrogatepass")).hexdigest()

@@ -17,19 +17,19 @@ ADDRESS = "/collections/101/runs/88/export"
 # As if another machine made it, so that the site doesn't.
 QUEUE = """
 from collections_app.records.exports import create
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import Format, ExportSpec
 from collections_app.models import Export, Run
 from collections_app.runs.lease import new_expiry
 create._QUICK = dict.fromkeys(Format, -1)
-export = create.ask(Run.objects.get(collection=101, number=87), Wish(Format.{format}))
+export = create.create_export(Run.objects.get(collection=101, number=87), ExportSpec(Format.{format}))
 mine = Export.objects.filter(pk=export.pk)
 mine.update(state="running", attempt="another's", lease_expires_at=new_expiry())
 """
 MAKE = """
-from collections_app.records.exports.build import make_next
+from collections_app.records.exports.build import build_next
 from collections_app.models import Export
 Export.objects.filter(state="running").update(state="queued", lease_expires_at=None)
-make_next()
+build_next()
 """
 
 

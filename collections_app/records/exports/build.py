@@ -23,7 +23,7 @@ from collections_app.models import Export, ExportState, FileKind, ResultFile
 from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
 from collections_app.records.formats.json_records import Record
-from collections_app.records.formats.records_file import Format, Wish, write_records
+from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import NotPossible
 from collections_app.runs.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
@@ -59,9 +59,9 @@ def due() -> Q:
     return Q(state=ExportState.QUEUED) | (Q(state=ExportState.RUNNING) & lapsed())
 
 
-def wish_of(export: Export) -> Wish:
+def spec_of(export: Export) -> ExportSpec:
     """Return what was wished for."""
-    return Wish(Format(export.format), tuple(export.columns), export.excel)
+    return ExportSpec(Format(export.format), tuple(export.columns), export.excel)
 
 
 def _never() -> bool:
@@ -95,13 +95,13 @@ class Queue:
         return waiting.values_list("is_remote", "run__collection__team", "pk")
 
 
-def make_next(queue: Queue | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
-    """Make the export whose turn it is. Return whether there was one. See make()."""
+def build_next(queue: Queue | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
+    """Make the export whose turn it is. Return whether there was one. See build_export()."""
     export = (queue or Queue()).next()
-    return export is not None and make(export, must_stop=must_stop)
+    return export is not None and build_export(export, must_stop=must_stop)
 
 
-def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
+def build_export(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
     """Make a queued export. Return whether this process got it; its row has the outcome.
 
     Once `must_stop` returns true, put it back into the queue; its `attempt` shows that it was tried.
@@ -113,7 +113,7 @@ def make(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
     )
     if taken:
         with suppress(_Stopped):
-            _Making(export, attempt, must_stop).make()
+            _Build(export, attempt, must_stop).run()
     return bool(taken)
 
 
@@ -131,24 +131,24 @@ class _ExportFile(NewFile):
         return super().write(data)
 
 
-class _Making:
+class _Build:
     """One attempt at an export."""
 
     def __init__(self, export: Export, attempt: str, must_stop: Callable[[], bool]) -> None:
         self._export = export
         self._attempt = attempt
         self._must_stop = must_stop
-        self._wish = wish_of(export)
+        self._spec = spec_of(export)
         self._noted_at = time.monotonic()
         self._ends_at = self._noted_at + _MOST_SECONDS
         self._passed = 0  # records, in all passes
         self._is_lost = False
 
-    def make(self) -> None:
+    def run(self) -> None:
         """Make the export and record the outcome. Raises _Stopped."""
         try:
             with self._staying_alive(), read_deadline(self._ends_at):
-                self._make()
+                self._build()
         except (_Stopped, KeyboardInterrupt):
             self._put_back()
             raise
@@ -167,12 +167,12 @@ class _Making:
             logger.exception("export=%s problem=unexpected", self._export.pk)
             self._fail(_BROKEN)
 
-    def _make(self) -> None:
+    def _build(self) -> None:
         export = self._export
         retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
         key = retention.key_of(export, self._attempt)
         with self._workshop() as folder, _ExportFile(key, self._alive) as new:
-            write_records(self._read, self._wish, cast(IO[bytes], new), folder=folder)
+            write_records(self._read, self._spec, cast(IO[bytes], new), folder=folder)
         stored = new.row(FileKind.PAGE, 0, "", None)
         try:
             self._note(
@@ -228,7 +228,7 @@ class _Making:
         return not all(file.is_stored for file in self._export.run.record_files())
 
     def _done(self) -> int:
-        done, total = self._passed // self._wish.passes, self._export.total
+        done, total = self._passed // self._spec.passes, self._export.total
         return done if total is None else min(done, total)
 
     def _put_back(self) -> None:

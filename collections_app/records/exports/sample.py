@@ -12,7 +12,7 @@ from django.core.cache import caches
 from collections_app.models import ResultFile, Run
 from collections_app.records.formats.flatten import Columns, flat
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_batches
-from collections_app.records.formats.records_file import Format, Wish, write_records
+from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import NotPossible, TooWide
 from collections_app.sources import ResultNotFound, SourceUnavailable, deliverable
 
@@ -91,7 +91,7 @@ def _scaled(wanted: Format, size: int, times: float) -> int:
 def _size_of(records: list[Record], wanted: Format) -> int:
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, suppress(NotPossible):
-        write_records(lambda: iter([records]), Wish(wanted), out, folder=Path(folder))
+        write_records(lambda: iter([records]), ExportSpec(wanted), out, folder=Path(folder))
     return len(out.getvalue())
 
 

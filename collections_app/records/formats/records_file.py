@@ -2,6 +2,7 @@
 
 import csv
 import enum
+import hashlib
 import io
 import json
 import re
@@ -38,12 +39,19 @@ class Format(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What somebody wants the records as."""
+class ExportSpec:
+    """What an export contains, and its format."""
 
     format: Format
     columns: tuple[str, ...] = ()  # the chosen ones, in this order; none: all
     excel: bool = False  # a CSV that spreadsheets open without harm
+
+    @property
+    def digest(self) -> str:
+        """A digest of all fields, under which an export is stored."""
+        # Release 0.1 stored the digest of this text, so it must not change.
+        text = f"Wish(format={self.format!r}, columns={self.columns!r}, excel={self.excel!r})"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def passes(self) -> int:
@@ -51,28 +59,28 @@ class Wish:
         return 1 if self.columns or self.format in {Format.JSON, Format.JSONL} else 2
 
 
-def write_records(read: Read, wish: Wish, out: IO[bytes], *, folder: Path) -> None:
+def write_records(read: Read, spec: ExportSpec, out: IO[bytes], *, folder: Path) -> None:
     """Write the records; `out` stays open. What is made on the way lies in `folder`, an empty one of ours.
 
     Memory is bounded by the largest records, not by how many there are. Raises NotPossible where the records
     can't be had in this form, what `read` raises, and OSError.
     """
-    _WRITERS[wish.format](read, wish, out, folder)
+    _WRITERS[spec.format](read, spec, out, folder)
 
 
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-def _write_json(read: Read, wish: Wish, out: IO[bytes], folder: Path) -> None:
+def _write_json(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
     before = b"["
-    for some in _chosen(read, wish):
+    for some in _chosen(read, spec):
         out.write(before + _json_list(some)[1:-1])
         before = b",\n"
     out.write(b"]\n" if before != b"[" else b"[]\n")
 
 
-def _write_json_lines(read: Read, wish: Wish, out: IO[bytes], folder: Path) -> None:
-    for some in _chosen(read, wish):
+def _write_json_lines(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
+    for some in _chosen(read, spec):
         try:
             out.write(_encoder.encode_lines(some))
         except (UnicodeEncodeError, OverflowError):
@@ -94,13 +102,13 @@ def _json_line(record: Record) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-def _chosen(read: Read, wish: Wish) -> Iterator[list[Record]]:
+def _chosen(read: Read, spec: ExportSpec) -> Iterator[list[Record]]:
     """Yield the records: as they are, or with the chosen columns alone, whose lists stay lists."""
-    if not wish.columns:
+    if not spec.columns:
         yield from read()
         return
-    for records, places in _placed(read, wish.columns):
-        pairs = [(name, place) for name, place in zip(wish.columns, places, strict=True) if place is not None]
+    for records, places in _placed(read, spec.columns):
+        pairs = [(name, place) for name, place in zip(spec.columns, places, strict=True) if place is not None]
         yield [{name: each[place] for name, place in pairs if place in each} for each in records]
 
 
@@ -139,10 +147,10 @@ def _shown(name: str) -> str:
     return name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
 
 
-def _table(read: Read, wish: Wish) -> Table:
+def _table(read: Read, spec: ExportSpec) -> Table:
     """Return the records as a table; reads them once where the columns have to be found out."""
-    if wish.columns:
-        return Table(wish.columns, lambda: _chosen_cells(read, wish.columns))
+    if spec.columns:
+        return Table(spec.columns, lambda: _chosen_cells(read, spec.columns))
     columns, rows = Columns(), 0
     for some in read():
         columns.look_at(map(flat, some))
@@ -162,15 +170,15 @@ def _chosen_cells(read: Read, names: Sequence[str]) -> Iterator[list[list[Any]]]
         yield columns_of(records, places)
 
 
-def _write_csv(read: Read, wish: Wish, out: IO[bytes], folder: Path) -> None:
-    table = _table(read, wish)
+def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
+    table = _table(read, spec)
     # Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
     try:
         writer = csv.writer(text)
-        if wish.excel:
+        if spec.excel:
             text.write("\ufeff")
-        prepare: Callable[[list[Any]], list[Any]] = _harmless if wish.excel else cells
+        prepare: Callable[[list[Any]], list[Any]] = _harmless if spec.excel else cells
         if table.names:
             writer.writerow(prepare(list(table.names)))
         for columns in table.batches():
@@ -189,15 +197,15 @@ def _harmless(values: list[Any]) -> list[Any]:
     return [f"'{value}" if type(value) is str and _FORMULA.match(value) else value for value in cells(values)]
 
 
-def _write_xlsx(read: Read, wish: Wish, out: IO[bytes], folder: Path) -> None:
+def _write_xlsx(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
     path = folder / "records.xlsx"
-    xlsx.write(_table(read, wish), path, folder=folder)
+    xlsx.write(_table(read, spec), path, folder=folder)
     _copy(path, out)
 
 
-def _write_parquet(read: Read, wish: Wish, out: IO[bytes], folder: Path) -> None:
+def _write_parquet(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
     path = folder / "records.parquet"
-    table = _table(read, wish)
+    table = _table(read, spec)
     if not table.names:
         # Parquet needs a column, and as many rows as there are records.
         table = Table((_NO_COLUMNS,), lambda: ([[None] * len(some)] for some in read()))
@@ -213,7 +221,7 @@ def _copy(path: Path, out: IO[bytes]) -> None:
         shutil.copyfileobj(made, out, 1024 * 1024)
 
 
-_WRITERS: dict[Format, Callable[[Read, Wish, IO[bytes], Path], None]] = {
+_WRITERS: dict[Format, Callable[[Read, ExportSpec, IO[bytes], Path], None]] = {
     Format.JSON: _write_json,
     Format.JSONL: _write_json_lines,
     Format.CSV: _write_csv,

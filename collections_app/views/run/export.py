@@ -16,18 +16,18 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app.models import Collection, Export, NotDownloadable, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.exports.build import wish_of
+from collections_app.records.exports.build import spec_of
 from collections_app.records.exports.create import (
-    NotUnderstood,
-    TooManyWaiting,
-    ask,
+    InvalidSpec,
+    TooManyQueued,
+    create_export,
     deliverable,
-    in_address,
+    encode_columns,
     parse_format,
-    parse_wish,
+    parse_spec,
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
-from collections_app.records.formats.records_file import Format, Wish
+from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.views.file_response import delivered
 
 _LISTED = 20
@@ -75,7 +75,7 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
     """
     run = _ready_run(collection, number)
     if request.method == "POST":
-        _asked(request, run, _posted(request), anew=True)
+        _asked(request, run, _posted(request), again=True)
         return redirect(f"{reverse('run_export', args=[collection.pk, number])}#made")
     if request.htmx and not request.htmx.history_restore_request:
         shows_form = "sample" in request.GET
@@ -102,18 +102,18 @@ def run_records(
     if wanted is None:
         raise Http404(f"There is no format “{file_format}”. The formats are {', '.join(Format)}.")
     run = _ready_run(collection, number)
-    wish = _wish(wanted, request.GET.getlist("columns"), request.GET.get("excel", ""))
-    export = _asked(request, run, wish)
+    spec = _spec(wanted, request.GET.getlist("columns"), request.GET.get("excel", ""))
+    export = _asked(request, run, spec)
     if export is None or not export.is_ready:
         return redirect(f"{reverse('run_export', args=[collection.pk, number])}#made")
     return delivered(request, lambda: deliverable(export))
 
 
-def _asked(request: MemberRequest, run: Run, wish: Wish, *, anew: bool = False) -> Export | None:
+def _asked(request: MemberRequest, run: Run, spec: ExportSpec, *, again: bool = False) -> Export | None:
     """Ask for an export; None where too many are waited for, which the next page says."""
     try:
-        return ask(run, wish, anew=anew)
-    except TooManyWaiting as problem:
+        return create_export(run, spec, again=again)
+    except TooManyQueued as problem:
         messages.error(request, str(problem))
         return None
 
@@ -150,21 +150,21 @@ def _news(made: list[_Listed], before: str) -> str:
 
 
 def _listed(run: Run, export: Export) -> _Listed:
-    wish = wish_of(export)
-    label = _FORMATS[wish.format][0] + (" for spreadsheets" if wish.excel else "")
-    more = len(wish.columns) - _COLUMNS_NAMED
-    named = (Truncator(name).chars(_NAME_SHOWN) for name in wish.columns[:_COLUMNS_NAMED])
+    spec = spec_of(export)
+    label = _FORMATS[spec.format][0] + (" for spreadsheets" if spec.excel else "")
+    more = len(spec.columns) - _COLUMNS_NAMED
+    named = (Truncator(name).chars(_NAME_SHOWN) for name in spec.columns[:_COLUMNS_NAMED])
     columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
-    return _Listed(export, label, columns or "All columns", _records_address(run, wish), wish.columns)
+    return _Listed(export, label, columns or "All columns", _records_address(run, spec), spec.columns)
 
 
-def _records_address(run: Run, wish: Wish) -> str:
+def _records_address(run: Run, spec: ExportSpec) -> str:
     query = {}
-    if wish.columns:
-        query["columns"] = in_address(wish.columns)
-    if wish.excel:
+    if spec.columns:
+        query["columns"] = encode_columns(spec.columns)
+    if spec.excel:
         query["excel"] = "1"
-    address = reverse("run_records", args=[run.collection_id, run.number, wish.format.value])
+    address = reverse("run_records", args=[run.collection_id, run.number, spec.format.value])
     return f"{address}?{urlencode(query)}" if query else address
 
 
@@ -175,17 +175,17 @@ def _ready_run(collection: Collection, number: int) -> Run:
         raise Http404(str(error)) from None
 
 
-def _posted(request: MemberRequest) -> Wish:
+def _posted(request: MemberRequest) -> ExportSpec:
     wanted = parse_format(request.POST.get("format", ""))
     if wanted is None:
         raise BadRequest("Choose one of the formats.")
     # Each of them is one name, whatever it has in it.
-    columns = [in_address([name]) for name in request.POST.getlist("column")]
-    return _wish(wanted, columns, request.POST.get("excel", ""))
+    columns = [encode_columns([name]) for name in request.POST.getlist("column")]
+    return _spec(wanted, columns, request.POST.get("excel", ""))
 
 
-def _wish(wanted: Format, columns: list[str], excel: str) -> Wish:
+def _spec(wanted: Format, columns: list[str], excel: str) -> ExportSpec:
     try:
-        return parse_wish(wanted, columns, excel)
-    except NotUnderstood as error:
+        return parse_spec(wanted, columns, excel)
+    except InvalidSpec as error:
         raise BadRequest(str(error)) from None
