@@ -115,7 +115,7 @@ class TestWhatItCopies:
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lists(monkeypatch, [remote_run(number) for number in range(1, 121)])
-        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, lacking, progress: [])
+        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, progress: [])
         assert mirror("AU Laptops").startswith("Copied 120 runs (")
         assert remote.runs.count() == 120
 
@@ -123,7 +123,7 @@ class TestWhatItCopies:
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         listed = lists(monkeypatch, [remote_run(number) for number in range(1, 500)])
-        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, lacking, progress: [])
+        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, progress: [])
         mirror("AU Laptops", "--run", "400")
         assert 51 <= remote.runs.count() < 200
         assert len(listed.calls) < 5

@@ -18,7 +18,6 @@ from collections_app.files.verification.verify import Verifier
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team
 from collections_app.runs.mirror import mirror_run
 from collections_app.sources import (
-    FileUnavailable,
     NotTheFile,
     ResultNotFound,
     SourceBusy,
@@ -104,7 +103,7 @@ def address(run: Run, name: str) -> str:
 
 def mirror(run: Run) -> list[str]:
     run = Run.objects.select_related("collection__account").get(pk=run.pk)
-    return mirror_run(run, AccountSource(), lacking=FileUnavailable)
+    return mirror_run(run, AccountSource())
 
 
 # --- a page -------------------------------------------------------------------------------------

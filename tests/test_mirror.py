@@ -26,7 +26,8 @@ from collections_app.runs.new_file import NewFile
 from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import fail_interrupted_runs, repair_runs
 from collections_app.runs.writer import ResultSetWriter, WrongUse
-from tests.support.mirrors import Down, Files, Gone, csv_of, files_of, zip_of
+from collections_app.sources import SourceUnavailable
+from tests.support.mirrors import Files, csv_of, files_of, zip_of
 from tests.support.results import make_ready_run, store_bytes, stored_bytes, stored_keys
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
@@ -55,7 +56,7 @@ def category_run(crawlers: Team) -> Run:
 
 
 def copy(run: Run, files: Files, progress: mirror.Progress = lambda size: None) -> list[str]:
-    return mirror_run(Run.objects.get(pk=run.pk), files, lacking=Gone, progress=progress)
+    return mirror_run(Run.objects.get(pk=run.pk), files, progress=progress)
 
 
 def kept(run: Run) -> dict[str, bytes]:
@@ -178,10 +179,10 @@ class TestWhatIsWrong:
 
         def refuse(name: str) -> None:
             if name == PAGE_2:
-                raise Down
+                raise SourceUnavailable
 
         files.on_open = refuse
-        with pytest.raises(Down):
+        with pytest.raises(SourceUnavailable):
             copy(run, files)
         assert set(kept(run)) == {PAGE_1}
         assert set(stored_keys()) == keys()
@@ -443,7 +444,7 @@ class TestTwoAtOnce:
         there = Run.objects.get(pk=run.pk)
         run.delete()
         with pytest.raises(WriterLost, match="It was deleted"):
-            mirror_run(there, Files({}), lacking=Gone)
+            mirror_run(there, Files({}))
 
 
 class TestWhatAKilledOneLeaves:

@@ -10,7 +10,7 @@ from collections_app.models import Collection, Kind, ResultFile, Run, Team
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import repair_runs
-from tests.support.mirrors import Files, Gone, csv_of, files_of
+from tests.support.mirrors import Files, csv_of, files_of
 from tests.support.results import store_bytes, stored_bytes
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 from tests.test_writer_killed import POINTS, expire_leases, kill_at, points_to_be_killed_at, survives, verify
@@ -86,7 +86,7 @@ def begin_anew(collection: Collection) -> Run:
 
 def copy(run: Run, files: Files) -> None:
     there = Run.objects.select_related("collection").get(pk=run.pk)
-    assert mirror_run(there, files, lacking=Gone) == []
+    assert mirror_run(there, files) == []
 
 
 def check(run: Run, files: Files, results_folder: Path) -> None:

@@ -19,7 +19,7 @@ from collections_app.runs.repair import repair_runs
 from collections_app.runs.writer import ResultSetWriter
 from collections_app.system import database
 from tests.support.meanwhile import ask_meanwhile
-from tests.support.mirrors import Gone, files_of
+from tests.support.mirrors import files_of
 from tests.support.results import make_processing_run, records, stored_records
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
@@ -58,7 +58,7 @@ def test_of_many_who_resume_a_run_one_gets_it(laptops: Collection) -> None:
 def test_of_many_who_copy_a_run_one_does(crawlers: Team, results_folder: Path) -> None:
     run = make_remote_run(make_remote_collection(make_account(crawlers)))
     files = files_of(run)
-    got = at_once(*[lambda: mirror_run(run, files, lacking=Gone)] * THREADS)
+    got = at_once(*[lambda: mirror_run(run, files)] * THREADS)
     assert sorted(files.opened) == sorted(run.files.values_list("remote_name", flat=True))
     # Who came later found nothing left to copy.
     assert all(each == [] or isinstance(each, RunIsBeingWritten) for each in got)

@@ -42,7 +42,7 @@ USES: dict[str, set[str]] = {
     "models": {"system.disk", "system.encryption"},
     "admin": {"models"},
     "outbox": {"models", "system.database", "system.encryption"},
-    "runs": {"files.names", "files.storage", "models", "records.formats", "system.database"},
+    "runs": {"files.names", "files.storage", "models", "records.formats", "sources", "system.database"},
     "sources": {
         "files.names",
         "files.storage",

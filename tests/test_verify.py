@@ -21,7 +21,7 @@ from collections_app.runs.writer import RecordsLost, ResultSetWriter
 from collections_app.system import background
 from tests.support.faults import FileServer
 from tests.support.html import text_of
-from tests.support.mirrors import Files, Gone, files_of, zip_of
+from tests.support.mirrors import Files, files_of, zip_of
 from tests.support.results import (
     make_failed_run,
     make_ready_run,
@@ -131,7 +131,7 @@ def copied(crawlers: Team) -> Run:
 
 def again(run: Run, files: Files, *problems: str) -> Run:
     """Mirror the run again and expect these problems."""
-    assert mirror_run(Run.objects.get(pk=run.pk), files, lacking=Gone) == list(problems)
+    assert mirror_run(Run.objects.get(pk=run.pk), files) == list(problems)
     return Run.objects.get(pk=run.pk)
 
 
@@ -236,7 +236,7 @@ def test_a_damaged_copy_stays_if_the_account_has_no_valid_file(copied: Run) -> N
     del files.contents[PAGE_2]
     again(copied, files, f"{PAGE_2}: The account has this file no longer.")
     files.contents[PAGE_2] = b"<html>"
-    (problem,) = mirror_run(copied, files, lacking=Gone)
+    (problem,) = mirror_run(copied, files)
     assert problem.startswith(f"{PAGE_2}: The account sent something that is not a list of records")
     assert kept(copied) == before
 

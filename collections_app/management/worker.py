@@ -20,7 +20,7 @@ from collections_app.records.exports.build import Queue, build_next
 from collections_app.runs.lease import RunIsBeingWritten, WriterLost
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import fail_interrupted_runs
-from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 from collections_app.system import database
 
@@ -188,7 +188,7 @@ class Worker:
 
     def _copy(self, run: Run) -> bool:
         try:
-            problems = mirror_run(run, AccountSource(), lacking=FileUnavailable)
+            problems = mirror_run(run, AccountSource())
             self.has_failed |= bool(problems)
         except (RunIsBeingWritten, WriterLost) as error:
             problems = [str(error)]  # it is in good hands

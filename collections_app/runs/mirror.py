@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import IO, BinaryIO, Protocol, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -32,6 +32,7 @@ from collections_app.records.formats.recognition import BEGINNING, ENDING, NotRe
 from collections_app.runs import folder
 from collections_app.runs.lease import Pulse, RunIsBeingWritten, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
+from collections_app.sources.base import FileUnavailable, NotTheFile, ResultSource
 
 _BLOCK = 256 * 1024
 # The CSV is made from the list, and the ZIP is compared with the pages.
@@ -50,47 +51,21 @@ _KEPT = ["key", "size", "sha256", "crc32", "records", "modified", "list_start", 
 Progress = Callable[[int], object]  # told how many bytes have come, each time that some have
 
 
-class Body(Protocol):
-    """The bytes of a file, wherever they are."""
-
-    def open(self, start: int, length: int) -> BinaryIO:
-        """Return a stream of `length` bytes from `start` on. The caller closes it."""
-        ...
-
-
-class Origin(Protocol):
-    """Where files come from; raises what it likes."""
-
-    def size(self, file: ResultFile) -> int:
-        """Return how many bytes a file has."""
-        ...
-
-    def body(self, file: ResultFile) -> Body:
-        """Return a file's bytes."""
-        ...
-
-
-class NotTheSame(Exception):
-    """What came can't be the run's file; the message says why, in plain English."""
-
-
-def mirror_run(
-    run: Run, origin: Origin, *, lacking: type[Exception], progress: Progress = lambda size: None
-) -> list[str]:
+def mirror_run(run: Run, source: ResultSource, *, progress: Progress = lambda size: None) -> list[str]:
     """Copy the files of a ready run that are missing or damaged in the results storage.
 
-    Returns why files could not be kept, in a sentence each: the origin doesn't have them (then it raises
-    `lacking`), or what came can't be right. Whatever else it raises ends the copying; what was copied by then
-    stays. Raises RunIsBeingWritten, WriterLost, OSError (a full disk). Can't be used inside a transaction.
+    Return a sentence for each file that the source doesn't have or sends wrongly. Raises RunIsBeingWritten,
+    WriterLost, SourceUnavailable, OSError (such as a full disk); the files that were copied before stay.
+    Can't be used inside a transaction.
     """
     problems: list[str] = []
-    with _Mirror(run, origin, progress) as mirror:
+    with _Mirror(run, source, progress) as mirror:
         for file in mirror.missing():
             if file.kind in _CANNOT_BE_MADE_ALONE and problems:
                 break
             try:
                 mirror.copy(file)
-            except (NotTheSame, lacking) as error:
+            except FileUnavailable as error:
                 problems.append(f"{printable(file.name)}: {error}")
     return problems
 
@@ -98,9 +73,9 @@ def mirror_run(
 class _Mirror:
     """The one that copies a run's files, for as long as the `with` block lasts."""
 
-    def __init__(self, run: Run, origin: Origin, progress: Progress) -> None:
+    def __init__(self, run: Run, source: ResultSource, progress: Progress) -> None:
         self._run = run
-        self._origin = origin
+        self._source = source
         self._progress = progress
         self._attempt = new_attempt()
         self._pulse = Pulse()
@@ -133,7 +108,7 @@ class _Mirror:
         return (file for file in self._files if not file.is_stored or file.is_damaged)
 
     def copy(self, file: ResultFile) -> None:
-        """Copy a file. Raises NotTheSame, WriterLost, OSError, and whatever its origin does."""
+        """Copy a file. Raises WriterLost, OSError, and what its source raises."""
         with self._noticing_loss():
             if file.kind == FileKind.CATEGORY_CSV:
                 new, records = self._made_csv()
@@ -174,10 +149,10 @@ class _Mirror:
     def _copied(self, file: ResultFile) -> tuple[NewFile, int | None]:
         if file.is_damaged:
             file.size = None  # it was the size of the copy
-        size = self._origin.size(file)
+        size = self._source.size(file)
         check_free_space(size)
         self._alive()
-        with self._origin.body(file).open(0, size) as stream, self._new_file(_what(file)) as new:
+        with self._source.body(file).open(0, size) as stream, self._new_file(_what(file)) as new:
             coming = _Coming(stream, size, new, self._progress)
             records = None if file.kind == FileKind.ARCHIVE else self._count(file, coming)
             coming.finish()
@@ -190,7 +165,7 @@ class _Mirror:
         except NotRecognized as problem:
             # Where it came short, that is what is wrong with it.
             coming.finish()
-            raise NotTheSame(f"The account sent {problem} in place of this file.") from None
+            raise NotTheFile(f"The account sent {problem} in place of this file.") from None
 
     def _made_csv(self) -> tuple[NewFile, int | None]:
         full_list = next(file for file in self._files if file.kind == FileKind.CATEGORY_LIST)
@@ -198,13 +173,13 @@ class _Mirror:
             with results().open(full_list.key) as stored, self._new_file("list.csv") as new:
                 convert_category_list(stored, cast(BinaryIO, new))
         except InvalidRecords as error:
-            raise NotTheSame(f"It can't be made, as the list is damaged ({error}).") from None
+            raise NotTheFile(f"It can't be made, as the list is damaged ({error}).") from None
         return new, full_list.records
 
     def _check_what_is_stored(self, new: NewFile) -> None:
         with results().open(new.key) as stored:
             if self._digest(stored, new.size) != new.sha256:
-                raise NotTheSame("What was stored reads differently. Is the disk damaged?")
+                raise NotTheFile("What was stored reads differently. Is the disk damaged?")
 
     def _digest(self, stream: IO[bytes], size: int) -> str:
         """Return the SHA-256 of a stream of that size, or "" for one that is longer."""
@@ -227,21 +202,21 @@ class _Mirror:
                 _check_names(members, pages)
                 for member in members:
                     self._place(pages[member.filename], member, archive, stored)
-        except (NotTheSame, WriterLost, OSError):
+        except (NotTheFile, WriterLost, OSError):
             raise
         except Exception as error:  # noqa: BLE001  # zipfile raises anything for bytes that are damaged
             reason = printable(str(error)).rstrip(".") or type(error).__name__
-            raise NotTheSame(f"The ZIP is damaged ({reason}).") from None
+            raise NotTheFile(f"The ZIP is damaged ({reason}).") from None
         return list(pages.values())
 
     def _place(
         self, page: ResultFile, member: zipfile.ZipInfo, archive: zipfile.ZipFile, stored: IO[bytes]
     ) -> None:
         if member.flag_bits & _ENCRYPTED or member.compress_type not in _BOUNDED:
-            raise NotTheSame("The ZIP is of an unknown kind.")
+            raise NotTheFile("The ZIP is of an unknown kind.")
         with archive.open(member) as unpacked:
             if self._digest(unpacked, page.size or 0) != page.sha256:
-                raise NotTheSame(
+                raise NotTheFile(
                     f"The ZIP holds another {printable(page.name)} than the page that was copied."
                 )
         if member.compress_type == zipfile.ZIP_DEFLATED:
@@ -291,12 +266,12 @@ def _check_ends(stored: IO[bytes], size: int) -> None:
     try:
         Zip().check_ends(beginning, stored.read())
     except NotRecognized as problem:
-        raise NotTheSame(f"The account sent {problem} in place of this file.") from None
+        raise NotTheFile(f"The account sent {problem} in place of this file.") from None
 
 
 def _check_names(members: list[zipfile.ZipInfo], pages: Iterable[str]) -> None:
     if sorted(member.filename for member in members) != sorted(pages):
-        raise NotTheSame("The ZIP doesn't hold the pages of the run.")
+        raise NotTheFile("The ZIP doesn't hold the pages of the run.")
 
 
 def _what(file: ResultFile) -> str:
@@ -328,20 +303,20 @@ class _Coming:
         return data
 
     def finish(self) -> None:
-        """Take what is left. Raises NotTheSame where the stream ends early or goes on."""
+        """Take what is left. Raises NotTheFile where the stream ends early or goes on."""
         while self.read(_BLOCK):
             pass
         if self._left:
-            raise NotTheSame(self._so_far())
+            raise NotTheFile(self._so_far())
         if self._take(1):
-            raise NotTheSame(f"More came than the {self._size:,} bytes that were announced.")
+            raise NotTheFile(f"More came than the {self._size:,} bytes that were announced.")
 
     def _take(self, size: int) -> bytes:
         # Of what can go wrong here, only the network raises this; the disk is written to elsewhere.
         try:
             return self._stream.read(size)
         except OSError:
-            raise NotTheSame(self._so_far()) from None
+            raise NotTheFile(self._so_far()) from None
 
     def _so_far(self) -> str:
         return f"Only {self._size - self._left:,} of {self._size:,} bytes came."

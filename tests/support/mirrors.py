@@ -13,24 +13,17 @@ from collections_app.management.commands import mirror
 from collections_app.models import FileKind, ResultFile, Run
 from collections_app.records.formats.category_csv import write_category_csv
 from collections_app.sources import ResultNotFound
+from collections_app.sources.local import LocalSource
 from tests.support.results import records
 
 
-class Gone(Exception):
-    """The account doesn't have the file."""
-
-
-class Down(Exception):
-    """The account doesn't answer."""
-
-
-class Files:
+class Files(LocalSource):
     """Stands in for an account: the bytes of a run's files by their names there, and what is asked for."""
 
     def __init__(self, contents: dict[str, bytes]) -> None:
         self.contents = contents
         self.announced: dict[str, int] = {}  # other sizes than the true ones
-        self.missing: type[Exception] = Gone  # raised for a file that isn't there
+        self.missing: type[Exception] = ResultNotFound  # raised for a file that isn't there
         self.opened: list[str] = []
         self.on_open: Callable[[str], object] = lambda name: None
         self.on_read: Callable[[], object] = lambda: None
@@ -110,7 +103,6 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> Files:
     for run in runs:
         contents |= files_of(run).contents
     files = Files(contents)
-    files.missing = ResultNotFound
     monkeypatch.setattr(mirror, "AccountSource", lambda: files)
     monkeypatch.setattr(worker, "AccountSource", lambda: files)
     return files

@@ -21,7 +21,7 @@ from collections_app.management.arguments import (
 from collections_app.models import Collection, Run
 from collections_app.runs.lease import RunIsBeingWritten, WriterLost
 from collections_app.runs.mirror import mirror_run
-from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 
 GO_ON = "What was copied stays; call mirror again to go on."
@@ -133,7 +133,7 @@ def _copy_run(run: Run, came: Callable[[int], object]) -> tuple[list[str], int]:
     if current is None:
         return ["It was deleted."], 0
     try:
-        return mirror_run(current, AccountSource(), lacking=FileUnavailable, progress=came), 0
+        return mirror_run(current, AccountSource(), progress=came), 0
     except (RunIsBeingWritten, WriterLost) as error:
         return [str(error)], 0
     except SourceBusy as error:
