@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from collections_app.api.auth import caller
-from collections_app.models import ResultFile
+from collections_app.api.authentication import authenticate
+from collections_app.models import ApiKey, ResultFile
 from collections_app.people.access import api_key, collection_of, public
 from dashboard.urls import urlpatterns as site
 
@@ -17,12 +17,12 @@ def bare(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.user.get_username())
 
 
-@api_key
 @csrf_exempt
-def run_list(request: HttpRequest) -> HttpResponse:
+@api_key(authenticate)
+def run_list(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Answer with the newest runs that the body asks for, with what the API's own answer has, by orjson."""
     asked = orjson.loads(request.body)
-    collection, _ = collection_of([caller(request)], asked["collection_id"])
+    collection, _ = collection_of([key.membership], asked["collection_id"])
     rows = collection.runs.newest_first().values_list(
         "pk", "number", "extracted", "total", "created_at", "updated_at"
     )[: asked["limit"]]

@@ -140,7 +140,6 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "heroicons",
-    "ninja",
 ]
 
 # Whoever knows it may read /metrics. Empty: nobody may.

@@ -11,12 +11,12 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.api import files
-from collections_app.api.documentation import Failure
+from collections_app.api import download_file
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
 from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceTimeout, SourceUnavailable
 from tests.conftest import content
+from tests.support.openapi import api_error
 from tests.support.results import (
     make_failed_run,
     make_processing_run,
@@ -51,13 +51,6 @@ def fetch(client: Client, bobs_key: str) -> Iterator[Fetch]:
     yield fetched
     for answer in answers:
         answer.close()
-
-
-def refused(answer: HttpResponse) -> tuple[int, str]:
-    assert answer.headers["Content-Type"] == "application/json"
-    envelope = Failure.model_validate_json(answer.content)
-    assert envelope.code == answer.status_code
-    return envelope.code, envelope.data
 
 
 # --- the bytes ----------------------------------------------------------------------------------
@@ -133,18 +126,18 @@ def test_the_dashboard_answers_just_so(
 @pytest.mark.parametrize("key", ["", "nonsense", "a.b", "ä" * 20, "k" * 5000])
 def test_it_rejects_a_call_without_a_known_key(fetch: Fetch, run: Run, key: str) -> None:
     answer = fetch(f"101/1/{PAGE}", key=key)
-    assert refused(answer)[0] == 401
+    assert api_error(answer)[0] == 401
     assert answer.headers["WWW-Authenticate"] == 'ApiKey header="x-api-key"'
 
 
 def test_it_rejects_a_revoked_key(fetch: Fetch, run: Run) -> None:
     ApiKey.objects.get().revoke()
-    assert refused(fetch(f"101/1/{PAGE}"))[0] == 401
+    assert api_error(fetch(f"101/1/{PAGE}"))[0] == 401
 
 
 def test_it_rejects_a_removed_members_key(fetch: Fetch, run: Run, bob: User) -> None:
     bob.memberships.get().remove()
-    assert refused(fetch(f"101/1/{PAGE}"))[0] == 401
+    assert api_error(fetch(f"101/1/{PAGE}"))[0] == 401
 
 
 def test_a_session_is_no_key(as_alice: Client, run: Run) -> None:
@@ -156,9 +149,9 @@ def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_no
 ) -> None:
     secret = make_ready_run(secret_plans)
     name = secret.files.get(kind=FileKind.PAGE).name
-    assert refused(fetch(f"{secret_plans.pk}/{secret.number}/{name}")) == (403, NOT_YOURS)
-    assert refused(fetch(f"999999/1/{PAGE}")) == (403, NOT_YOURS)
-    assert refused(fetch(f"{2**63 - 1}/1/{PAGE}")) == (403, NOT_YOURS)
+    assert api_error(fetch(f"{secret_plans.pk}/{secret.number}/{name}")) == (403, NOT_YOURS)
+    assert api_error(fetch(f"999999/1/{PAGE}")) == (403, NOT_YOURS)
+    assert api_error(fetch(f"{2**63 - 1}/1/{PAGE}")) == (403, NOT_YOURS)
 
 
 # --- what is not there --------------------------------------------------------------------------
@@ -169,17 +162,17 @@ def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_no
 )
 @pytest.mark.parametrize("path", ["{}/1/x.json", "101/{}/x.json"])
 def test_what_is_no_integer_is_not_found(fetch: Fetch, run: Run, path: str, number: str) -> None:
-    assert refused(fetch(path.format(number)))[0] == 404
-    assert refused(fetch(path.format(number), key="wrong"))[0] == 401
+    assert api_error(fetch(path.format(number)))[0] == 404
+    assert api_error(fetch(path.format(number), key="wrong"))[0] == 401
 
 
 def test_an_unknown_run_is_not_found(fetch: Fetch, run: Run) -> None:
-    assert refused(fetch(f"101/2/{PAGE}")) == (404, "This collection has no run 2.")
-    assert refused(fetch(f"101/{2**63 - 1}/{PAGE}"))[0] == 404
+    assert api_error(fetch(f"101/2/{PAGE}")) == (404, "This collection has no run 2.")
+    assert api_error(fetch(f"101/{2**63 - 1}/{PAGE}"))[0] == 404
 
 
 def test_a_run_of_another_collection_is_not_found(fetch: Fetch, run: Run, headphones: Collection) -> None:
-    assert refused(fetch(f"{headphones.pk}/1/{PAGE}"))[0] == 404
+    assert api_error(fetch(f"{headphones.pk}/1/{PAGE}"))[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -210,20 +203,20 @@ def test_a_run_of_another_collection_is_not_found(fetch: Fetch, run: Run, headph
     ids=lambda name: name[:40],
 )
 def test_an_unknown_name_is_not_found(fetch: Fetch, run: Run, name: str) -> None:
-    assert refused(fetch(f"101/1/{name}"))[0] == 404
+    assert api_error(fetch(f"101/1/{name}"))[0] == 404
 
 
 def test_a_processing_runs_pages_are_not_there_yet(fetch: Fetch, laptops: Collection) -> None:
     run = make_processing_run(laptops, records(2), page_size=1)
     assert run.files.exists()
-    code, reason = refused(fetch(f"101/1/{PAGE}"))
+    code, reason = api_error(fetch(f"101/1/{PAGE}"))
     assert code == 404
     assert "still processing" in reason
 
 
 def test_a_failed_run_has_no_files(fetch: Fetch, laptops: Collection) -> None:
     make_failed_run(laptops)
-    assert refused(fetch(f"101/1/{PAGE}")) == (404, "Run 1 failed, so it has no files.")
+    assert api_error(fetch(f"101/1/{PAGE}")) == (404, "Run 1 failed, so it has no files.")
 
 
 # --- what else can go wrong ---------------------------------------------------------------------
@@ -234,7 +227,7 @@ def test_a_file_that_the_storage_lost_is_not_found_and_the_operator_is_told(
 ) -> None:
     file = run.files.get(kind=FileKind.ARCHIVE)
     (results_folder / file.key).unlink()
-    code, reason = refused(fetch(f"101/1/{ARCHIVE}"))
+    code, reason = api_error(fetch(f"101/1/{ARCHIVE}"))
     assert code == 404
     assert str(results_folder) not in reason
     assert file.key not in reason
@@ -262,9 +255,9 @@ def test_a_failure_on_our_side_is_told_without_details(
     def broken(file: ResultFile) -> None:
         raise error
 
-    monkeypatch.setattr(files, "deliverable", broken)
+    monkeypatch.setattr(download_file, "deliverable", broken)
     with caplog.at_level(logging.ERROR):
-        answer = refused(fetch(f"101/1/{PAGE}"))
+        answer = api_error(fetch(f"101/1/{PAGE}"))
     assert answer[0] == code
     assert "socket 7" not in answer[1]
     assert ("socket 7" in caplog.text) == (code in {500, 503})
@@ -276,18 +269,18 @@ def test_a_busy_account_is_a_503_with_retry_after(
     def busy(file: ResultFile) -> None:
         raise SourceBusy("It is busy. Try again in 30 seconds.", 30)
 
-    monkeypatch.setattr(files, "deliverable", busy)
+    monkeypatch.setattr(download_file, "deliverable", busy)
     for method in ("GET", "HEAD"):
         answer = fetch(f"101/1/{PAGE}", method=method)
         assert answer.headers["Retry-After"] == "30"
         assert answer.status_code == 503
-    assert refused(fetch(f"101/1/{PAGE}")) == (503, "It is busy. Try again in 30 seconds.")
+    assert api_error(fetch(f"101/1/{PAGE}")) == (503, "It is busy. Try again in 30 seconds.")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
 def test_it_is_called_by_get_and_head_alone(fetch: Fetch, run: Run, method: str) -> None:
     answer = fetch(f"101/1/{PAGE}", method=method, key="wrong")
-    assert refused(answer) == (405, "Call this address by GET or HEAD.")
+    assert api_error(answer) == (405, "This method is not allowed here. Use GET or HEAD.")
     assert answer.headers["Allow"] == "GET, HEAD"
 
 
@@ -321,7 +314,7 @@ def test_an_unknown_address_is_answered_in_the_envelope(client: Client, path: st
     assert answer.status_code == 404
     assert json.loads(answer.content) == {
         "code": 404,
-        "data": "There is nothing at this address.",
+        "data": "This address doesn't exist. The API documentation lists all addresses.",
         "status": 0,
     }
 
@@ -331,14 +324,14 @@ def test_an_unknown_address_is_answered_in_the_envelope(client: Client, path: st
 
 def test_a_range_outside_the_file_is_refused_in_the_envelope(fetch: Fetch, run: Run) -> None:
     answer = fetch(f"101/1/{PAGE}", Range="bytes=1000000-")
-    assert refused(answer) == (416, "The range lies outside the file.")
+    assert api_error(answer) == (416, "The range is outside the file. Request its size with HEAD.")
     size = run.files.get(kind=FileKind.PAGE, position=1).size
     assert answer.headers["Content-Range"] == f"bytes */{size}"
 
 
 def test_a_condition_that_fails_is_refused_in_the_envelope(fetch: Fetch, run: Run) -> None:
     answer = fetch(f"101/1/{PAGE}", **{"If-Match": '"another"'})
-    assert refused(answer)[0] == 412
+    assert api_error(answer)[0] == 412
     assert answer.headers["ETag"] == run.files.get(kind=FileKind.PAGE, position=1).etag
 
 
@@ -349,4 +342,4 @@ def test_a_name_with_line_breaks_or_none_at_all_goes_through_the_same_checks(
     assert fetch(f"101/1/{name}", method="POST").status_code == 405
     assert fetch(f"101/1/{name}", key="wrong").status_code == 401
     assert fetch(f"{secret_plans.pk}/1/{name}").status_code == 403
-    assert refused(fetch(f"101/1/{name}")) == (404, "Run 1 has no file of that name.")
+    assert api_error(fetch(f"101/1/{name}")) == (404, "Run 1 has no file of that name.")

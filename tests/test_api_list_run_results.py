@@ -17,13 +17,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from collections_app.api import runs
-from collections_app.api.documentation import Failure, Runs
+from collections_app.api import list_runs
 from collections_app.models import ApiKey, Collection, Kind, Membership, Run, Team, User
 from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.rows import LIMIT
 from collections_app.sources.upstream import Listing
+from tests.support.openapi import check_schema
 from tests.support.results import (
     in_order,
     make_failed_run,
@@ -37,6 +37,7 @@ from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_r
 
 ADDRESS = "/api/v1/schedules/collections/results/download/"
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
+NOT_JSON = (400, 'The request body is not valid JSON. Send an object such as {"collection_id": 101}.')
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,7 +56,7 @@ def call(client: Client, bobs_key: str) -> Call:
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == "application/json"
         envelope: dict[str, Any] = json.loads(answer.content)
-        (Runs if envelope["code"] == 200 else Failure).model_validate(envelope)
+        check_schema("RunList" if envelope["code"] == 200 else "Error", envelope)
         return envelope
 
     return called
@@ -360,7 +361,7 @@ def test_where_it_is_late_for_the_first_list_the_caller_is_told(
         return Listing([])
 
     monkeypatch.setattr(rows, "list_runs", late)
-    monkeypatch.setattr(runs, "LISTING_DEADLINE", timedelta())
+    monkeypatch.setattr(list_runs, "LISTING_DEADLINE", timedelta())
     assert refused(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to answer.")
     answered.set()
     for thread in threading.enumerate():
@@ -372,7 +373,7 @@ def test_reaching_back_ends_with_the_time_for_it(
     call: Call, connected: Collection, listed_there: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed_there.runs = [remote_run(number) for number in range(1, 201)]
-    monkeypatch.setattr(runs, "LISTING_DEADLINE", timedelta())
+    monkeypatch.setattr(list_runs, "LISTING_DEADLINE", timedelta())
     assert len(listed(call({"collection_id": connected.pk, "limit": 1000}))) == LIMIT - 1
 
 
@@ -394,7 +395,11 @@ def test_it_rejects_a_call_without_a_known_key(call: Call, laptops: Collection, 
 
 def test_it_rejects_a_call_without_the_header(client: Client, laptops: Collection) -> None:
     answer = client.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
-    assert answer.json() == {"code": 401, "data": "Send your API key in the header x-api-key.", "status": 0}
+    assert answer.json() == {
+        "code": 401,
+        "data": "The API key is missing. Send it in the header x-api-key.",
+        "status": 0,
+    }
 
 
 def test_it_rejects_a_revoked_key(call: Call, laptops: Collection) -> None:
@@ -483,7 +488,7 @@ def test_it_rejects_a_number_out_of_bounds(call: Call, laptops: Collection, fiel
 
 
 def test_it_says_which_field_is_missing(call: Call) -> None:
-    assert refused(call({"skip": 0})) == (400, "collection_id is required.")
+    assert refused(call({"skip": 0})) == (400, "collection_id is required. Send it in the request body.")
 
 
 @pytest.mark.parametrize(
@@ -509,14 +514,14 @@ def test_it_says_which_field_is_missing(call: Call) -> None:
     ids=lambda body: repr(body[:20]),
 )
 def test_it_rejects_what_is_not_json(call: Call, body: bytes) -> None:
-    assert refused(call(body)) == (400, "The body is not valid JSON.")
+    assert refused(call(body)) == NOT_JSON
 
 
 @pytest.mark.parametrize("body", [b"[]", b"101", b"null", b'"collection_id"', b"true", b"[[[{}]]]", b"1e400"])
 def test_it_rejects_what_is_not_an_object(call: Call, body: bytes) -> None:
     code, reason = refused(call(body))
     assert code == 400
-    assert reason.startswith("The body must be a JSON object")
+    assert reason.startswith("The request body is not a JSON object.")
 
 
 def test_it_rejects_a_field_that_is_there_twice(call: Call) -> None:
@@ -530,7 +535,10 @@ def test_half_of_a_surrogate_pair_does_no_harm(call: Call, laptops: Collection) 
 def test_a_body_of_64_kib_is_read_and_a_larger_one_is_not(call: Call, laptops: Collection) -> None:
     body = b'{"collection_id": 101}'
     assert listed(call(body.ljust(64 * 1024))) == []
-    assert refused(call(body.ljust(64 * 1024 + 1))) == (413, "The body is larger than 64 KiB.")
+    assert refused(call(body.ljust(64 * 1024 + 1))) == (
+        413,
+        "The request body is too large. Send at most 64 KiB.",
+    )
 
 
 def test_a_body_is_read_to_where_the_server_says_that_it_ends(call: Call, laptops: Collection) -> None:
@@ -547,13 +555,13 @@ class _Garbled(io.BytesIO):
 
 def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(call: Call, laptops: Collection) -> None:
     body = b'{"collection_id": 101}'
-    assert refused(call(body, CONTENT_LENGTH="100")) == (400, "The body is not valid JSON.")
+    assert refused(call(body, CONTENT_LENGTH="100")) == NOT_JSON
 
 
 def test_the_key_is_checked_before_a_garbled_body(call: Call, laptops: Collection) -> None:
     garbled = {"wsgi.input": _Garbled(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
     assert refused(call(b"x", key="wrong", **garbled))[0] == 401
-    assert refused(call(b"x", **garbled)) == (400, "The body is not valid JSON.")
+    assert refused(call(b"x", **garbled)) == NOT_JSON
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options", "trace"])
@@ -562,7 +570,11 @@ def test_it_is_called_by_post_alone(client: Client, method: str) -> None:
     assert answer.status_code == 200
     assert answer.headers["Allow"] == "POST"
     if method != "head":
-        assert answer.json() == {"code": 405, "data": "Call this address by POST.", "status": 0}
+        assert answer.json() == {
+            "code": 405,
+            "data": "This method is not allowed here. Use POST.",
+            "status": 0,
+        }
 
 
 def test_the_checks_come_in_their_order(call: Call, client: Client, secret_plans: Collection) -> None:
@@ -583,7 +595,7 @@ def test_a_failure_of_ours_is_logged_and_told_without_details(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a secret of ours")
 
-    monkeypatch.setattr(runs, "_run_objects", broken)
+    monkeypatch.setattr(list_runs, "_run_objects", broken)
     with caplog.at_level(logging.ERROR):
         code, reason = refused(call({"collection_id": 101}))
     assert (code, reason) == (500, "Something went wrong on our side. It was logged; try again later.")
@@ -594,7 +606,7 @@ def test_a_failure_of_ours_is_told_without_details_even_in_debug(
     call: Call, laptops: Collection, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.DEBUG = True
-    monkeypatch.setattr(runs, "_run_objects", None)
+    monkeypatch.setattr(list_runs, "_run_objects", None)
     assert refused(call({"collection_id": 101}))[0] == 500
 
 

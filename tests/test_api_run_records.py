@@ -1,5 +1,6 @@
 """GET and HEAD /api/v1/collections/{collection_id}/runs/{runner_id}/records.{file_format}."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -11,12 +12,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.api.documentation import Failure, NotYet
 from collections_app.models import Collection, Export, Run
 from collections_app.records.exports import create
 from collections_app.records.exports.build import build_next
 from collections_app.records.formats.records_file import Format
 from tests.conftest import content
+from tests.support.openapi import api_error, check_schema
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,12 +52,6 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
-def refused(answer: HttpResponse) -> tuple[int, str]:
-    envelope = Failure.model_validate_json(answer.content)
-    assert answer.status_code == envelope.code
-    return envelope.code, envelope.data
-
-
 def test_the_records_in_one_file(run: Run, fetch: Fetch) -> None:
     answer = fetch("records.csv")
     assert answer.status_code == 200
@@ -79,16 +74,17 @@ def test_it_is_a_file_like_any_other(run: Run, fetch: Fetch) -> None:
     assert part.status_code == 206
     assert content(part) == content(whole)[10:]
     assert fetch("records.jsonl", If_None_Match=etag).status_code == 304
-    code, reason = refused(fetch("records.jsonl", Range=f"bytes={size}-"))
-    assert (code, reason) == (416, "The range lies outside the file.")
+    code, reason = api_error(fetch("records.jsonl", Range=f"bytes={size}-"))
+    assert (code, reason) == (416, "The range is outside the file. Request its size with HEAD.")
 
 
 def test_what_is_not_made_yet(run: Run, fetch: Fetch, slowly: None) -> None:
     answer = fetch("records.xlsx")
     assert (answer.status_code, answer.headers["Retry-After"]) == (202, "2")
     assert answer.headers["Cache-Control"] == "no-store"
-    state = NotYet.model_validate_json(answer.content).data
-    assert (state.state, state.done, state.total) == ("queued", 0, 3)
+    envelope = json.loads(answer.content)
+    check_schema("BuildStatus", envelope)
+    assert envelope["data"] == {"state": "queued", "done": 0, "total": 3}
     assert build_next()
     assert fetch("records.xlsx").status_code == 200
 
@@ -99,7 +95,7 @@ def test_too_many_are_waited_for(
     monkeypatch.setattr(create, "MOST_QUEUED", 1)
     assert fetch("records.csv").status_code == 202
     answer = fetch("records.xlsx")
-    assert (refused(answer)[0], answer.headers["Retry-After"]) == (429, "2")
+    assert (api_error(answer)[0], answer.headers["Retry-After"]) == (429, "2")
 
 
 def test_what_failed_is_an_error_and_is_tried_again_after_a_while(run: Run, fetch: Fetch) -> None:
@@ -110,7 +106,7 @@ def test_what_failed_is_an_error_and_is_tried_again_after_a_while(run: Run, fetc
     storage.delete(file.key)
     for _ in range(2):
         failed = fetch("records.csv")
-        assert refused(failed) == (500, "The file is missing from the results storage. Tell the operator.")
+        assert api_error(failed) == (500, "The file is missing from the results storage. Tell the operator.")
         assert "Retry-After" not in failed.headers
     storage.save(file.key, ContentFile(whole))
     assert fetch("records.csv").status_code == 500
@@ -131,20 +127,20 @@ def test_what_failed_is_an_error_and_is_tried_again_after_a_while(run: Run, fetc
         ),
         (
             "records.xml",
-            (404, "There is nothing at this address: the formats are json, jsonl, csv, xlsx, parquet."),
+            (404, "Unknown format. The formats are json, jsonl, csv, xlsx, parquet."),
         ),
     ],
 )
 def test_what_can_not_be_had(run: Run, fetch: Fetch, path: str, expected: tuple[int, str]) -> None:
-    assert refused(fetch(path)) == expected
+    assert api_error(fetch(path)) == expected
 
 
 def test_a_run_that_is_not_ready(laptops: Collection, fetch: Fetch) -> None:
     make_processing_run(laptops, records(1))
     make_failed_run(laptops)
-    assert refused(fetch("records.csv", number=1))[0] == 404
-    assert refused(fetch("records.csv", number=2)) == (409, "Run 2 failed, so it has no files.")
-    assert refused(fetch("records.csv", number=3)) == (404, "This collection has no run 3.")
+    assert api_error(fetch("records.csv", number=1))[0] == 404
+    assert api_error(fetch("records.csv", number=2)) == (409, "Run 2 failed, so it has no files.")
+    assert api_error(fetch("records.csv", number=3)) == (404, "This collection has no run 3.")
 
 
 def test_queries_do_not_grow_with_the_run(

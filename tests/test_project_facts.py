@@ -89,7 +89,6 @@ USES: dict[str, set[str]] = {
         "sources",
         "system.addresses",
         "system.disk",
-        "system.vanished",
     },
     "management": {
         "demo",
@@ -317,7 +316,10 @@ def project_files() -> list[Path]:
     folders = (".ci", "collections_app", "dashboard", "docs", "static", "templates", "tests")
     endings = {"", ".css", ".html", ".js", ".md", ".py", ".toml", ".yaml"}
     inside = (
-        path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if not {"__pycache__", "vendor"} & set(path.parts)
     )
     return [path for path in [*inside, *ROOT.iterdir()] if path.is_file() and path.suffix in endings]
 

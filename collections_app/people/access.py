@@ -19,7 +19,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 from structlog.contextvars import bind_contextvars
 
-from collections_app.models import Collection, Membership, Role, Team, User
+from collections_app.models import ApiKey, Collection, Membership, Role, Team, User
 from collections_app.system.vanished import retry_if_vanished
 
 if TYPE_CHECKING:
@@ -191,9 +191,17 @@ def public(view: View) -> View:
     return _stating(_allow, view)
 
 
-def api_key(view: View) -> View:
-    """The view checks the caller's API key itself."""
-    return _stating(_allow, view)
+def api_key(authenticate: Callable[[HttpRequest], ApiKey]) -> Callable[[View], View]:
+    """Scripts with an API key may call this view, which gets the key that `authenticate` returns."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return view(request, authenticate(request), *args, **kwargs)
+
+        return _stating(_allow, checked)
+
+    return decorate
 
 
 def signed_in(view: View) -> View:

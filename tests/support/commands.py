@@ -41,7 +41,6 @@ _BEFOREHAND = [
     "http.client",
     "msgspec",
     "psycopg_pool",
-    "pydantic",
     "requests",
     "sqlparse",
     "structlog",

@@ -1,4 +1,4 @@
-"""List run results: what a collection's runs look like to a script."""
+"""List the runs of a collection."""
 
 import time
 from datetime import timedelta
@@ -6,42 +6,37 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from collections_app.api.auth import caller
-from collections_app.api.body import integer, parse_object, read_body
-from collections_app.api.envelope import Refused, success
-from collections_app.models import Collection, FileKind, ResultFile, State
+from collections_app.api.endpoint import endpoint
+from collections_app.api.errors import ApiError
+from collections_app.api.limits import DEFAULT_LIMIT, MAX_LIMIT
+from collections_app.api.request_body import integer, parse_object
+from collections_app.api.responses import success
+from collections_app.models import ApiKey, Collection, FileKind, ResultFile, State
 from collections_app.models.runs import FileNames
 from collections_app.people import access
 from collections_app.sources import LISTING_DEADLINE, SourceBusy, source_of
 from collections_app.system.addresses import results_of
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 1000
-
 _LISTED = ("pk", "number", "state", "extracted", "total", "created_at", "updated_at")
 
 
-def list_run_results(request: HttpRequest) -> HttpResponse:
-    """Return part of a collection's runs, newest first.
-
-    Raises Refused, PermissionDenied, SourceBusy.
-    """
-    body = read_body(request)
-    member = caller(request)
+@endpoint("POST", always_200=True)
+def list_run_results(request: HttpRequest, key: ApiKey, body: bytes) -> HttpResponse:
+    """Return part of a collection's runs, newest first."""
     fields = parse_object(body)
     collection_id = integer(fields, "collection_id", least=0)
     skip = integer(fields, "skip", least=0, default=0)
     limit = integer(fields, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
-    collection, _ = access.collection_of([member], collection_id)
-    _bring(collection, skip + limit)
+    collection, _ = access.collection_of([key.membership], collection_id)
+    _refresh(collection, skip + limit)
     return success(_run_objects(collection, results_of(request, collection.pk), skip, limit))
 
 
-def _bring(collection: Collection, wanted: int) -> None:
-    """Have the newest runs brought up to date, and older ones brought until there are as many as wanted.
+def _refresh(collection: Collection, count: int) -> None:
+    """Refresh the newest runs, and load older ones until `count` runs are known.
 
-    Take at most twice the time for a list, then use the rows that exist. Raises Refused and SourceBusy if
-    there are none, and it isn't known whether there should be.
+    Stop after twice the time limit of a list, and use the runs that are known by then. If none are known,
+    and they should be, raise ApiError or SourceBusy.
     """
     until = time.monotonic() + 2 * LISTING_DEADLINE.total_seconds()
     source = source_of(collection)
@@ -49,8 +44,8 @@ def _bring(collection: Collection, wanted: int) -> None:
     if isinstance(freshness.error, SourceBusy):
         raise freshness.error
     if freshness.error:
-        raise Refused(504 if freshness.is_late else 502, freshness.problem)
-    while freshness.has_older and not freshness.problem and collection.runs.count() < wanted:
+        raise ApiError(504 if freshness.is_late else 502, freshness.problem)
+    while freshness.has_older and not freshness.problem and collection.runs.count() < count:
         left = timedelta(seconds=until - time.monotonic())
         if left <= timedelta():
             break
@@ -58,7 +53,7 @@ def _bring(collection: Collection, wanted: int) -> None:
 
 
 def _run_objects(collection: Collection, folder: str, skip: int, limit: int) -> list[dict[str, Any]]:
-    # What is listed is read and nothing else: to make a Run of each row would take half of the time.
+    # Read only the listed columns. Creating a Run for each row would take half of the time.
     rows = collection.runs.newest_first().values_list(*_LISTED, named=True)
     runs = list(rows[skip : skip + limit])
     names = ResultFile.objects.names_of(run.pk for run in runs if run.state == State.READY)
@@ -70,7 +65,6 @@ def _run_objects(collection: Collection, folder: str, skip: int, limit: int) -> 
             "download_links": _links(names.get(run.pk), collection, f"{folder}/{run.number}/"),
             "total_exacted_result": run.extracted,
             "total_results": run.total,
-            # In UTC, in whole seconds.
             "created_at": run.created_at.replace(microsecond=0),
             "updated_at": run.updated_at.replace(microsecond=0),
         }
@@ -79,12 +73,11 @@ def _run_objects(collection: Collection, folder: str, skip: int, limit: int) -> 
 
 
 def _links(names: FileNames | None, collection: Collection, folder: str) -> dict[str, Any]:
-    # A run that is not ready has no files to link to. Nor has one that is deleted at this very moment,
-    # between the query for it and its files'.
+    # A run has no names if it isn't ready, or if it was deleted between the two queries.
     if names is None or not collection.is_category:
         pages, others = names or ([], {})
         return {
-            "pages": [folder + _in_address(name) for name in pages],
+            "pages": [folder + _escape(name) for name in pages],
             "all_pages": _link(folder, others.get(FileKind.ARCHIVE)),
         }
     full_list = _link(folder, names.others.get(FileKind.CATEGORY_LIST))
@@ -96,9 +89,9 @@ def _links(names: FileNames | None, collection: Collection, folder: str) -> dict
 
 
 def _link(folder: str, name: str | None) -> str | None:
-    return folder + _in_address(name) if name is not None else None
+    return folder + _escape(name) if name is not None else None
 
 
-def _in_address(name: str) -> str:
-    # Spaces and accents stay, as the vendor prints them. These three would end the path or change it.
+def _escape(name: str) -> str:
+    # Keep spaces and accents as the vendor does. Only these three would end or change the path.
     return name.replace("%", "%25").replace("#", "%23").replace("?", "%3F")

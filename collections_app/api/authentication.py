@@ -1,0 +1,39 @@
+"""Identify the caller by the API key in the request's headers."""
+
+from django.conf import settings
+from django.http import HttpRequest
+from structlog.contextvars import bind_contextvars
+
+from collections_app.api.errors import ApiError
+from collections_app.models import ApiKey
+
+HEADER = "x-api-key"
+
+_USE_HTTPS = (
+    "Use https:// for this address. If you sent an API key over http://, revoke it and create a new one."
+)
+
+
+def authenticate(request: HttpRequest) -> ApiKey:
+    """Return the API key that the request carries, its membership loaded. Raises ApiError (401, 403)."""
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        raise ApiError(403, _USE_HTTPS)
+    text = _sent_key(request)
+    if not text:
+        raise _unauthorized(f"The API key is missing. Send it in the header {HEADER}.")
+    key = ApiKey.objects.recognise(text) if text.isascii() and text.isprintable() else None
+    if key is None:
+        raise _unauthorized("This API key is unknown or was revoked. Create a new one on your profile page.")
+    bind_contextvars(key=key.prefix, user=key.membership.user_id, team=key.membership.team_id)
+    key.note_use()
+    return key
+
+
+def _sent_key(request: HttpRequest) -> str:
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    in_authorization = credentials.strip() if scheme.lower() in {"bearer", "token"} else ""
+    return request.headers.get(HEADER, "") or in_authorization
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, message, {"WWW-Authenticate": f'ApiKey header="{HEADER}"'})
