@@ -1,11 +1,11 @@
-"""What goes on in the background of a served site, without another service: `manage.py work`.
+"""Run `manage.py work` beside the web workers, so that background work needs no other service.
 
-Each web worker has a thread that waits for a lock. Whoever gets it starts the command as a process of its
-own, so that copying and counting don't slow the pages, and starts it anew when it ends. When that web worker
-ends, however it does, so does the process, and the kernel gives the lock to another worker.
+Each web worker has a thread that waits for a lock. The one that gets it starts the command as a child
+process, so that background work doesn't slow down pages, and restarts it when it exits. When that web
+worker exits, for any reason, so does the child, and the kernel gives the lock to another web worker.
 
-The lock is in the data folder: of several machines on one PostgreSQL each has its own such process. They
-share the work, since each piece of it is claimed in the tables.
+The lock is in the data folder, so each of several machines has its own background process. They claim work
+in the database.
 """
 
 import fcntl
@@ -28,37 +28,37 @@ from collections_app.system import database, disk
 logger = logging.getLogger(__name__)
 
 # How often to look for work. Someone may be waiting for an export or a mail.
-LOOK_EVERY_SECONDS = 2
-# Before a process that ended is started anew.
-REST_SECONDS = 10
+POLL_SECONDS = 2
+# How long to wait before restarting a process that has exited.
+RESTART_SECONDS = 10
 REPAIR_EVERY_SECONDS = 60
 
 
 def start() -> None:
-    """Begin in a thread that doesn't keep the web worker from ending."""
-    threading.Thread(target=_wait_for_the_lock, name="background", daemon=True).start()
+    """Start in a daemon thread, which doesn't keep the web worker from exiting."""
+    threading.Thread(target=_wait_for_lock, name="background", daemon=True).start()
 
 
-def _wait_for_the_lock() -> None:
+def _wait_for_lock() -> None:
     try:
         with (Path(settings.DATA_DIR) / "work.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             threading.Thread(target=disk.watch, name="disk", daemon=True).start()
-            _go_on()
+            _run()
     except OSError as error:
-        logger.warning("background problem=nothing goes on: %s", error)
+        logger.warning("background problem=can't start: %s", error)
 
 
-def _go_on() -> None:
+def _run() -> None:
     repaired_at = float("-inf")
     while True:
-        rest = LOOK_EVERY_SECONDS
+        pause = POLL_SECONDS
         try:
-            if _is_needed():
-                _work()
-                rest = REST_SECONDS
+            if _has_accounts():
+                _run_worker()
+                pause = RESTART_SECONDS
             elif Export.objects.under_way().exists() or outbox.has_due():
-                _work("--once")
+                _run_worker("--once")
             elif time.monotonic() - repaired_at > REPAIR_EVERY_SECONDS:
                 repaired_at = time.monotonic()
                 fail_interrupted_runs()
@@ -67,22 +67,23 @@ def _go_on() -> None:
             logger.warning("background problem=%s", database.reason(error))
         finally:
             connections.close_all()
-        time.sleep(rest)
+        time.sleep(pause)
 
 
-def _is_needed() -> bool:
-    """Whether there is always something to do: a process costs memory."""
+def _has_accounts() -> bool:
+    """Return whether an account is connected. Without one, a permanent process would only use memory."""
     return Account.objects.exclude(encrypted_key="").exists()
 
 
-def _work(*options: str) -> None:
-    """Start the command, and return when it ends."""
+def _run_worker(*options: str) -> None:
+    """Run the command until it exits."""
     connections.close_all()
     command = [sys.executable, "manage.py", "work", "--with-parent", *options]
-    # Nothing is written to its input, which ends with this process. Ctrl-C is not for it.
+    # The child exits when its input ends, which is when this process exits. In a session of its own, it
+    # doesn't receive Ctrl+C.
     with subprocess.Popen(  # noqa: S603
         command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, start_new_session=True
     ) as process:
         status = process.wait()
     if status or not options:
-        logger.warning("background problem=the worker ended with status %s and is started anew", status)
+        logger.warning("background problem=the worker exited with status %s and will be restarted", status)

@@ -411,7 +411,7 @@ def keep(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
             assert_clean(told("mirror", str(collection.pk)), "mirror")
             watched(as_adam, f"/collections/{collection.pk}/keep", {"keep": "on"}, follow=True)
         Collection.objects.update(refresh_tried_at=None)
-        Worker().round()
+        Worker().run_once()
     assert Run.objects.filter(number=88, files__key__gt="").exists()
 
 

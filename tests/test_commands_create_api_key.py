@@ -26,7 +26,7 @@ def test_somebody_in_several_teams_says_which_one(bob: User, crawlers: Team, str
     with pytest.raises(CommandError) as error:
         create_api_key("bob@example.com")
     assert str(error.value) == (
-        'bob@example.com is in several teams ("Crawlers", "Strangers"); say which one with --team.'
+        'bob@example.com is in several teams ("Crawlers", "Strangers"). Choose one with --team.'
     )
     key = ApiKey.objects.recognise(create_api_key("bob@example.com", "--team", "Strangers"))
     assert key is not None
@@ -36,9 +36,9 @@ def test_somebody_in_several_teams_says_which_one(bob: User, crawlers: Team, str
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["nobody@example.com"], "There is no user nobody@example.com; create_user makes one."),
-        (["eve@example.com"], "eve@example.com is in no team."),
-        (["bob@example.com", "--team", "Strangers"], "bob@example.com is not in Strangers."),
+        (["nobody@example.com"], "User nobody@example.com doesn't exist. Create the user with create_user."),
+        (["eve@example.com"], "eve@example.com isn't in a team."),
+        (["bob@example.com", "--team", "Strangers"], "bob@example.com isn't a member of Strangers."),
         (["bob@example.com", "--name", " "], "name: This field cannot be blank."),
     ],
 )

@@ -28,7 +28,7 @@ def test_it_makes_collections_of_every_kind(crawlers: Team, kind: str) -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["Nobodies", "AU Laptops"], 'There is no team of the id or name "Nobodies".'),
+        (["Nobodies", "AU Laptops"], 'No team has the id or name "Nobodies".'),
         (["Crawlers", " "], "name: This field cannot be blank."),
         (["Crawlers", "x" * 201], "name: Ensure this value has at most 200 characters (it has 201)."),
     ],

@@ -68,7 +68,7 @@ class TestOnATerminal:
     @pytest.mark.parametrize(
         ("answers", "problem"),
         [
-            (["a good long one", "another one"], "The two passwords differ."),
+            (["a good long one", "another one"], "The passwords don't match."),
             (["short"], "This password is too short. It must contain at least 8 characters."),
         ],
     )

@@ -46,9 +46,9 @@ def test_it_makes_an_operator() -> None:
     [
         (["ALICE@example.com"], "email: Somebody with this e-mail address exists already."),
         (["dora"], "email: Enter a valid email address."),
-        (["dora@example.com", "--role", "owner"], "A role is a role in a team: say which one with --team."),
-        (["dora@example.com", "--team", "Nobodies"], 'There is no team of the id or name "Nobodies".'),
-        (["dora@example.com", "--team", "9" * 30], f'There is no team of the id or name "{"9" * 30}".'),
+        (["dora@example.com", "--role", "owner"], "--role needs a team. Choose one with --team."),
+        (["dora@example.com", "--team", "Nobodies"], 'No team has the id or name "Nobodies".'),
+        (["dora@example.com", "--team", "9" * 30], f'No team has the id or name "{"9" * 30}".'),
     ],
 )
 def test_it_says_what_is_wrong_and_makes_nobody(alice: User, args: list[str], problem: str) -> None:
@@ -76,7 +76,7 @@ def test_a_name_that_several_teams_have_is_not_guessed_at(crawlers: Team) -> Non
     with pytest.raises(CommandError) as error:
         create_user("dora@example.com", "--team", "Crawlers")
     assert str(error.value) == (
-        f'Several teams are named "Crawlers"; give the id of one of them: {crawlers.pk}, {other.pk}.'
+        f'Several teams are named "Crawlers". Use an id instead: {crawlers.pk}, {other.pk}.'
     )
 
 

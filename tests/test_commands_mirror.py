@@ -76,7 +76,7 @@ class TestWhatItCopies:
     def test_all_completed_runs_the_oldest_first(self, runs: list[Run], files: Files) -> None:
         size = sum(map(len, files.contents.values()))
         assert mirror("AU Laptops") == (
-            f"Copied 3 runs ({size / 1024:.1f} KB).\nAll completed runs of AU Laptops are kept here.\n"
+            f"Copied 3 runs ({size / 1024:.1f} KB).\nAll completed runs of AU Laptops are kept.\n"
         )
         assert [name.split("_")[1] for name in files.opened] == ["1", "1", "2", "2", "3", "3"]
         for run in runs:
@@ -87,7 +87,7 @@ class TestWhatItCopies:
     def test_a_second_time_copies_nothing(self, files: Files) -> None:
         mirror("AU Laptops")
         files.opened.clear()
-        assert mirror("AU Laptops") == "All completed runs of AU Laptops are kept here.\n"
+        assert mirror("AU Laptops") == "All completed runs of AU Laptops are kept.\n"
         assert files.opened == []
 
     def test_on_a_terminal_a_bar_shows_how_far_it_is(
@@ -109,7 +109,7 @@ class TestWhatItCopies:
         out = mirror("AU Laptops", "--run", "2")
         assert kept() == {2}
         assert out.startswith("Copied 1 run (")
-        assert out.endswith("2 completed runs of AU Laptops not kept here yet.\n")
+        assert out.endswith("2 completed runs of AU Laptops still to copy.\n")
 
     def test_runs_that_nobody_has_listed_so_far(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +131,9 @@ class TestWhatItCopies:
 
 class TestWhatItRefuses:
     def test_a_collection_of_our_own(self, laptops: Collection) -> None:
-        assert refused("101") == "AU Laptops is connected with no account; all of its results are here."
+        assert (
+            refused("101") == "AU Laptops isn't connected to an account. Its results are stored on this site."
+        )
 
     def test_a_run_that_is_not_there(self, files: Files) -> None:
         assert refused("AU Laptops", "--run", "9") == "AU Laptops has no run 9."
@@ -140,11 +142,14 @@ class TestWhatItRefuses:
         self, remote: Collection, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lists(monkeypatch, [remote_run(4, ready=False), *(remote_run(number) for number in (3, 2, 1))])
-        assert refused("AU Laptops", "--run", "4") == "Run 4 is not completed: it is Processing."
+        assert (
+            refused("AU Laptops", "--run", "4")
+            == "Run 4 can't be copied because it is Processing, not Completed."
+        )
 
     @pytest.mark.parametrize("number", ["-1", "9" * 20, "x"])
     def test_what_is_no_number(self, files: Files, number: str) -> None:
-        with pytest.raises(CommandError, match="argument --run: a run has a number, such as 88"):
+        with pytest.raises(CommandError, match="argument --run: not a run number; use a number such as 88"):
             mirror("AU Laptops", f"--run={number}")
 
     def test_an_account_that_does_not_list_its_runs(
@@ -152,9 +157,7 @@ class TestWhatItRefuses:
     ) -> None:
         listed: ListedRuns = lists(monkeypatch)
         listed.problem = SourceUnavailable("The account does not answer.")
-        assert refused("AU Laptops") == (
-            "The list of runs can't be brought up to date: The account does not answer."
-        )
+        assert refused("AU Laptops") == ("The list of runs can't be updated: The account does not answer.")
 
 
 class TestWhatGoesWrong:
@@ -162,9 +165,7 @@ class TestWhatGoesWrong:
         self, files: Files, capsys: pytest.CaptureFixture[str]
     ) -> None:
         del files.contents["AU Laptops_2_Results_Page_1.json"]
-        assert refused("AU Laptops") == (
-            "Not everything could be kept. Call mirror again to try the rest again."
-        )
+        assert refused("AU Laptops") == ("Some files could not be copied. To try again, run mirror again.")
         assert kept() == {1, 3}
         assert capsys.readouterr().err == (
             "Run 2: AU Laptops_2_Results_Page_1.json: The account has this file no longer.\n"
@@ -182,7 +183,7 @@ class TestWhatGoesWrong:
             vendor.get(_url(runs[0], page.remote_name), status=206, body=beginning, headers=declared)
             for name, content in files_of(runs[1]).contents.items():
                 vendor.get(_url(runs[1], name), body=content, headers={"Content-Length": str(len(content))})
-            assert "Not everything could be kept" in refused("AU Laptops")
+            assert "Some files could not be copied" in refused("AU Laptops")
         assert capsys.readouterr().err == f"Run 1: {page.name}: {TOO_LARGE}\n"
         assert kept() == {2}
         page.refresh_from_db()
@@ -257,7 +258,7 @@ class TestWhatGoesWrong:
         with pytest.raises(CommandError) as caught:
             mirror("AU Laptops")
         monkeypatch.setattr(NewFile, "write", write)
-        assert str(caught.value) == f"{said} What was copied stays; call mirror again to go on."
+        assert str(caught.value) == f"{said} Completed copies are kept. To continue, run mirror again."
         assert caught.value.returncode == code
         assert kept() == {1}
         mirror("AU Laptops")

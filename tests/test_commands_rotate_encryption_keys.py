@@ -56,7 +56,7 @@ def tokens() -> list[str]:
 
 def test_all_keys_are_encrypted_with_a_new_one_and_the_old_ones_are_dropped(accounts: list[Account]) -> None:
     before, [old] = tokens(), encryption.keys()
-    assert rotate() == "Encrypted the keys of 2 accounts anew.\nDropped the old encryption keys.\n"
+    assert rotate() == "Re-encrypted the keys of 2 accounts.\nRemoved the old encryption keys.\n"
     [new] = encryption.keys()
     assert new != old
     assert readable() == [f"{KEY}-a", f"{KEY}-b"]
@@ -74,7 +74,7 @@ def test_it_can_be_run_again_and_again(accounts: list[Account]) -> None:
 @pytest.mark.django_db
 def test_without_accounts_the_key_alone_is_changed() -> None:
     before = encryption.keys()
-    assert "Encrypted the keys of 0 accounts anew." in rotate()
+    assert "Re-encrypted the keys of 0 accounts." in rotate()
     assert encryption.keys() != before
 
 
@@ -86,7 +86,7 @@ def test_with_the_setting_everything_is_encrypted_with_the_first_one(
     make_account(crawlers, "Shop A", key=KEY)
     settings.ENCRYPTION_KEYS = [new, old]
     assert rotate() == (
-        "Encrypted the key of 1 account anew.\nAll but the first of ENCRYPTION_KEYS may be removed now.\n"
+        "Re-encrypted the key of 1 account.\nYou can now remove all but the first key from ENCRYPTION_KEYS.\n"
     )
     settings.ENCRYPTION_KEYS = [new]
     assert readable() == [KEY]
@@ -104,8 +104,8 @@ def test_an_account_that_cannot_be_read_is_named_and_left_and_the_old_keys_stay(
     with pytest.raises(CommandError) as error:
         rotate()
     assert str(error.value).startswith(
-        "None of the encryption keys reads what is stored for: Shop A of Crawlers. It was left as it is, "
-        "and the old encryption keys stay."
+        "No encryption key can decrypt the keys of these accounts: Shop A of Crawlers. They were not "
+        "changed, and the old encryption keys are kept."
     )
     assert tokens()[0] == lost
     assert accounts[1].key == f"{KEY}-b"
@@ -152,7 +152,7 @@ def test_mail_queued_with_the_old_key_during_the_rotation_is_still_sent(
 def test_mail_that_no_key_can_decrypt_does_not_prevent_the_rotation(accounts: list[Account]) -> None:
     now = timezone.now()
     OutgoingMail.objects.create(encrypted_data="x", due_at=now, expires_at=now)
-    assert "Dropped the old encryption keys." in rotate()
+    assert "Removed the old encryption keys." in rotate()
 
 
 # --- stopped on the way -------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(
         done = commands.run(["shell", "--no-imports", "-c", script], environment(data))
         assert done.returncode == -signal.SIGKILL
         assert manage(data, "shell", "--no-imports", "-c", READ) == everything
-    assert "Encrypted the keys of 3 accounts anew." in manage(data, "rotate_encryption_keys")
+    assert "Re-encrypted the keys of 3 accounts." in manage(data, "rotate_encryption_keys")
     assert manage(data, "shell", "--no-imports", "-c", READ) == everything
     assert len((data / "encryption_keys").read_text().split()) == 1
 
@@ -266,7 +266,7 @@ def test_a_key_that_comes_in_at_the_same_moment_is_encrypted_anew_as_well(accoun
         accounts[0].save()
 
     said = ask_meanwhile(replace, rotate)
-    assert "Encrypted the keys of 2 accounts anew." in said
+    assert "Re-encrypted the keys of 2 accounts." in said
     assert len(encryption.keys()) == 1
     assert readable() == ["another", f"{KEY}-b"]
 
@@ -281,6 +281,6 @@ def test_several_at_once_leave_everything_readable(accounts: list[Account]) -> N
 
     with ThreadPoolExecutor(4) as pool:
         done = [pool.submit(rotated) for _ in range(8)]
-    assert all("Dropped the old encryption keys." in each.result() for each in done)
+    assert all("Removed the old encryption keys." in each.result() for each in done)
     assert len(encryption.keys()) == 1
     assert readable() == [f"{KEY}-a", f"{KEY}-b"]

@@ -335,7 +335,7 @@ class TestLive:
     def test_it_says_so_where_the_collection_is_gone(self, short_story: Path) -> None:
         demo()
         Collection.objects.filter(pk=101).delete()
-        with pytest.raises(CommandError, match="AU Laptops is gone"):
+        with pytest.raises(CommandError, match="AU Laptops no longer exists"):
             demo("--live")
 
     def test_it_leaves_a_run_alone_that_somebody_else_writes(self, short_story: Path) -> None:

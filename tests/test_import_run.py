@@ -283,11 +283,11 @@ class TestZip:
         monkeypatch.setattr(import_command, "free_space", lambda: 5 * 1024 * 1024)
         path = put_zip(tmp_path, {"a.json": b" " * 6 * 1024 * 1024 + b"[{}]"})
         assert refused(101, path) == (
-            f"{path}: a.json takes 6.0\xa0MB, and the results storage has 5.0\xa0MB left. "
+            f"{path}: a.json needs 6.0\xa0MB, but the results storage has only 5.0\xa0MB free. "
             "Nothing was imported."
         )
         path = put_zip(tmp_path, dict.fromkeys(("a.json", "b.json"), b" " * 3 * 1024 * 1024 + b"[{}]"))
-        assert "a.json and the others take 6.0\xa0MB" in refused(101, path)
+        assert "a.json and the other files need 6.0\xa0MB" in refused(101, path)
 
     def test_a_storage_that_does_not_know_its_room(
         self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -313,7 +313,7 @@ class TestZip:
     ) -> None:
         path = put_zip(tmp_path, PAGES)
         assert refused("Headphones", path) == (
-            "Headphones scrapes a category; a run of it has one list, not 3 files. Nothing was imported."
+            "Headphones is a category collection, so a run has one list, not 3 files. Nothing was imported."
         )
 
 
@@ -352,7 +352,7 @@ class TestJsonLines:
     def test_they_do_not_mix_with_pages(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, lines = put(tmp_path, "a.json", "[]"), put_lines(tmp_path, records(1))
         assert refused(101, page, lines) == (
-            f"{lines} is JSON Lines and others are not; a run is made of one kind of file. "
+            f"{lines} is JSON Lines, but other files aren't. All files of a run must have the same type. "
             "Nothing was imported."
         )
 
@@ -417,7 +417,7 @@ class TestWhatCanNotBe:
 
     def test_an_unknown_collection(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = put(tmp_path, "a.json", "[]")
-        assert 'There is no collection of the id or name "No such"' in refused("No such", page)
+        assert 'No collection has the id or name "No such"' in refused("No such", page)
 
     @pytest.mark.parametrize(
         ("name", "shown"),
@@ -426,7 +426,7 @@ class TestWhatCanNotBe:
     @pytest.mark.usefixtures("laptops")
     def test_a_name_that_is_hostile(self, tmp_path: Path, refused: Any, name: str, shown: str) -> None:
         assert refused(name, put(tmp_path, "a.json", "[]")) == (
-            f'There is no collection of the id or name "{shown}".'
+            f'No collection has the id or name "{shown}".'
         )
 
     def test_a_collection_that_is_no_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:

@@ -303,7 +303,7 @@ def test_the_command_copies_the_rest_fails_and_retries_next_time(
     }
     page = "AU Laptops_89_Results_Page_1.json"
     server.contents[ZIP.replace("_88_", "_89_")] = zip_of({page: server.contents[page]})
-    with pytest.raises(CommandError, match=r"^Not everything could be kept\. Call mirror again"):
+    with pytest.raises(CommandError, match=r"^Some files could not be copied\. To try again"):
         call_command("mirror", "AU Laptops", stdout=io.StringIO())
     assert capsys.readouterr().err == (
         f"Run 88: {PAGE_1}: The account “Main” sent an error (code 500) in place of this file. "

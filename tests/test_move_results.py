@@ -57,7 +57,7 @@ def test_every_file_is_copied_checked_and_served_after_the_switch(
     before = {file.pk: file.etag for file in ResultFile.objects.all()}
     said = move_to(other)
     assert "Copied: 6 (" in said
-    assert "As a backup this is complete. To have the site use it, set RESULTS_STORAGE_URL" in said
+    assert "This is a complete backup. To use the new storage, set RESULTS_STORAGE_URL" in said
     assert SECRET_KEY not in said
     # The old storage is as it was, and in use.
     assert stored_keys() == keys()
@@ -74,15 +74,15 @@ def test_nothing_is_copied_twice_and_what_came_in_between_follows(
 ) -> None:
     make_ready_run(laptops, records(3))
     move_to(other)
-    assert "Copied: 0 (0 bytes). Were there already: 2." in move_to(other)
+    assert "Copied: 0 (0 bytes). Already there: 2." in move_to(other)
     make_ready_run(laptops, records(3))
     switch(settings, other)
     out = io.StringIO()
     call_command("move_results", origin="folder", stdout=out)
     assert "Copied: 2 (" in out.getvalue()
-    assert "Were there already: 2." in out.getvalue()
+    assert "Already there: 2." in out.getvalue()
     assert "All results are in " in out.getvalue()
-    assert "Nothing was removed: the folder " in out.getvalue()
+    assert "Nothing was deleted from the folder " in out.getvalue()
     assert stored_keys() == keys()
 
 
@@ -100,7 +100,7 @@ def test_it_goes_on_where_it_was_interrupted(
 
     with monkeypatch.context() as patch:
         patch.setattr(move, "_copy", interrupted)
-        with pytest.raises(CommandError, match=r"Interrupted\. What was copied stays"):
+        with pytest.raises(CommandError, match=r"Interrupted\. Completed copies are kept"):
             move_to(other)
     assert "Copied: 4 (" in move_to(other)
 
@@ -126,7 +126,7 @@ def test_a_file_that_is_not_what_it_was_is_named_and_the_others_are_copied(
         storages["results"].delete(broken.key)
     else:
         store_bytes(broken.key, content)
-    with pytest.raises(CommandError, match=r"Not copied: 1\. The others are in the "):
+    with pytest.raises(CommandError, match=r"Not copied: 1\. All other files are in the "):
         move_to(other)
     assert f"{broken.name} ({broken.key}): it is " in capsys.readouterr().err
     switch(settings, other)
@@ -176,7 +176,7 @@ def test_a_storage_that_can_not_be_used(laptops: Collection, object_store: Objec
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("folder", "keeps its results in the folder .* already"), ("nowhere", "no address of a known kind")],
+    [("folder", "already stores its results in the folder"), ("nowhere", "no address of a known kind")],
 )
 def test_what_is_no_other_storage_is_refused(db: None, url: str, said: str) -> None:
     with pytest.raises(CommandError, match=said):

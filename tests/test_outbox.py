@@ -330,8 +330,8 @@ def test_an_error_with_a_mail_does_not_stop_the_worker(
         raise ValueError("odd")
 
     mailer = Mailer()
-    monkeypatch.setattr(mailer, "round", fail)
-    assert not Worker(mailer).round()
+    monkeypatch.setattr(mailer, "run_once", fail)
+    assert not Worker(mailer).run_once()
     assert "work problem=unexpected" in caplog.text
 
 
@@ -354,6 +354,6 @@ def test_mail_has_a_thread_of_its_own(bob: User, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(EmailBackend, "send_messages", lambda self, messages: sent.set())
     queue(bob)
     # The other work takes longer.
-    monkeypatch.setattr(Worker, "go_on", lambda self: sent.wait(20))
+    monkeypatch.setattr(Worker, "run_forever", lambda self: sent.wait(20))
     call_command("work")
     assert sent.is_set()

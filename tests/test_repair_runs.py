@@ -168,9 +168,9 @@ def test_the_command_says_what_it_did(laptops: Collection, results_folder: Path)
     out = StringIO()
     call_command("repair_runs", stdout=out)
     assert out.getvalue().splitlines() == [
-        "Run 1 of AU Laptops was interrupted; it is Failed now.",
-        "Removed files that belong to no run: 1.",
-        "Removed empty folders: 2.",
+        "Run 1 of AU Laptops was interrupted. It is now Failed.",
+        "Deleted files that belong to no run: 1.",
+        "Deleted empty folders: 2.",
     ]
     out = StringIO()
     call_command("repair_runs", stdout=out)
@@ -182,7 +182,7 @@ def test_a_name_can_not_write_to_the_terminal(laptops: Collection) -> None:
     dead_run(laptops)
     out = StringIO()
     call_command("repair_runs", stdout=out)
-    assert out.getvalue() == "Run 1 of Red\ufffd[31m was interrupted; it is Failed now.\n"
+    assert out.getvalue() == "Run 1 of Red\ufffd[31m was interrupted. It is now Failed.\n"
 
 
 def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch:
     with pytest.raises(CommandError) as caught:
         call_command("repair_runs")
     assert str(caught.value) == (
-        "The database can't be used: disk I/O error. Is the disk full? Repair again once it can."
+        "The database can't be used: disk I/O error. Is the disk full? Run repair_runs again when it works."
     )
 
 
@@ -207,7 +207,7 @@ def test_a_storage_that_refuses(laptops: Collection, monkeypatch: pytest.MonkeyP
         call_command("repair_runs")
     assert str(caught.value) == (
         "The results storage can't be used: The object storage refuses: AccessDenied (results). "
-        "Repair again once it can."
+        "Run repair_runs again when it works."
     )
 
 
@@ -216,6 +216,6 @@ def test_the_command_says_which_runs_it_left_alone(laptops: Collection) -> None:
     with ResultSetWriter.start(laptops):
         call_command("repair_runs", stdout=out)
     assert out.getvalue() == (
-        "Left alone, because they are being written or were interrupted less than a minute ago: "
-        "run 1 of AU Laptops. Where nobody writes them, call repair_runs again in a minute.\n"
+        "Not repaired, because they are being written or were interrupted less than a minute ago: "
+        "run 1 of AU Laptops. If they were interrupted, run repair_runs again in a minute.\n"
     )

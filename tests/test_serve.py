@@ -101,7 +101,7 @@ class TestWhatItPrints:
 
     def test_a_run_whose_writer_was_killed_is_repaired_first(self, laptops: Collection) -> None:
         run = Run.objects.create_next(laptops, attempt="killed", lease_expires_at=laptops.created_at)
-        assert "Run 1 of AU Laptops was interrupted; it is Failed now." in lines_of()
+        assert "Run 1 of AU Laptops was interrupted. It is now Failed." in lines_of()
         assert Run.objects.get(pk=run.pk).state == State.FAILED
 
     def test_a_run_whose_writer_may_be_alive_is_left_and_named(self, laptops: Collection) -> None:
@@ -109,7 +109,7 @@ class TestWhatItPrints:
             laptops, attempt="alive", lease_expires_at=timezone.now() + timedelta(seconds=30)
         )
         printed = serve()
-        assert "call repair_runs again in a minute" in " ".join(printed.values())
+        assert "run repair_runs again in a minute" in " ".join(printed.values())
 
 
 @pytest.mark.django_db
@@ -119,7 +119,7 @@ class TestWithTheDemo:
         monkeypatch.setattr("collections_app.demo.build.COLLECTIONS", [])
 
     def test_it_reports_progress_and_says_how_to_stop_it(self) -> None:
-        steps = ["Bringing the database up to date", "Creating the demo"]
+        steps = ["Updating the database", "Creating the demo"]
         first, second, *account, last = lines_of("--demo")
         assert [first, second] == steps
         assert account[0].startswith("Address: ")
@@ -154,7 +154,7 @@ class TestWhatIsWrong:
         with listening(port), pytest.raises(CommandError) as error:
             serve()
         assert str(error.value) == (
-            f"Port {port} is taken by another program. Stop it, or choose another one: PORT={port + 1}."
+            f"Port {port} is used by another program. Stop it, or choose another port: PORT={port + 1}."
         )
 
     def test_static_files_that_are_missing(self, tmp_path: Path) -> None:
@@ -168,7 +168,9 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
     def test_a_host_that_is_not_this_machine(self, settings: Settings, port: int, host: str) -> None:
         settings.HOST = host
-        with pytest.raises(CommandError, match=f"Can't listen on port {port} of {host} .*HOST and PORT"):
+        with pytest.raises(
+            CommandError, match=f"Can't listen on port {port} of {host} .*Change HOST or PORT"
+        ):
             serve()
 
 
@@ -298,7 +300,7 @@ class TestARealProcess:
         # On PostgreSQL, what is said of secrets comes before it.
         assert self.error(data_dir, PORT=str(port)).endswith(
             f"CommandError: The results storage can't be used: Not a directory ({data_dir}/results). "
-            "Repair again once it can.\n"
+            "Run repair_runs again when it works.\n"
         )
 
     # A limit on the size of files stands for the disk: it takes no rights, and writes fail as they do there.

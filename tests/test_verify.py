@@ -328,15 +328,15 @@ def verify(*args: object) -> tuple[str, str, str]:
 def test_the_command_verifies_everything(run: Run, headphones: Collection, laptops: Collection) -> None:
     make_ready_run(headphones)
     make_failed_run(laptops)
-    assert verify() == ("2 runs verified and whole.\n", "", "")
+    assert verify() == ("2 runs verified and intact.\n", "", "")
     assert Verification.objects.count() == 2
 
 
 def test_the_command_verifies_what_it_is_told(run: Run, laptops: Collection) -> None:
     for _ in range(2):
         make_ready_run(laptops)
-    assert verify("AU Laptops")[0] == "3 runs verified and whole.\n"
-    assert verify(101, 1, 3)[0] == "2 runs verified and whole.\n"
+    assert verify("AU Laptops")[0] == "3 runs verified and intact.\n"
+    assert verify(101, 1, 3)[0] == "2 runs verified and intact.\n"
 
 
 def test_the_command_skips_a_run_that_is_deleted_meanwhile(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,16 +347,16 @@ def test_the_command_skips_a_run_that_is_deleted_meanwhile(run: Run, monkeypatch
         return begin(run, total)
 
     monkeypatch.setattr(Verification.objects, "begin", deleted_first)
-    assert verify()[0] == "0 runs verified and whole.\n"
+    assert verify()[0] == "0 runs verified and intact.\n"
 
 
 def test_the_command_names_what_is_damaged_and_fails(run: Run, laptops: Collection) -> None:
     make_ready_run(laptops)
     change_a_byte(page(run, 1))
     out, err, failure = verify(101)
-    assert out == "1 run verified and whole.\n"
+    assert out == "1 run verified and intact.\n"
     assert err.startswith("Run 1 of AU Laptops: AU Laptops_1_Results_Page_1.json: Its bytes are not those")
-    assert failure == "In 1 run files are damaged, missing, or could not be verified; see above."
+    assert failure == "1 run with files that are damaged, missing, or could not be verified; see above."
 
 
 @pytest.mark.parametrize(

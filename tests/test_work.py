@@ -24,7 +24,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 from collections_app import outbox
 from collections_app.files.storage import address
 from collections_app.management import worker as worker_module
-from collections_app.management.worker import BackgroundTask, Exporter, Pauses, Worker
+from collections_app.management.worker import BackgroundTask, Backoff, Exporter, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.people.passwords import compose_mail, queue_password_link
 from collections_app.records.exports import create
@@ -85,7 +85,7 @@ def work() -> None:
 
 
 def work_that_fails() -> None:
-    with pytest.raises(CommandError, match=r"^Some of the work failed; what was logged says why\."):
+    with pytest.raises(CommandError, match=r"^Some of the work failed; the log says why\."):
         work()
 
 
@@ -138,7 +138,7 @@ class TestListing:
 
     def test_what_another_one_lists_is_left_to_it(self, remote: Collection, listed: ListedRuns) -> None:
         worker = Worker()
-        due = worker._due()
+        due = worker._due_for_refresh()
         Collection.objects.update(refresh_tried_at=timezone.now())
         for collection in due:
             worker._refresh(collection)
@@ -153,7 +153,7 @@ class TestListing:
         for _ in range(40):
             before = len(listed.calls)
             Collection.objects.update(refresh_tried_at=timezone.now() - OLD)
-            worker.round()
+            worker.run_once()
             if len(listed.calls) > before:
                 asked_at.append(clock.now)
             clock.now += 30
@@ -176,18 +176,18 @@ class TestListing:
         make_remote_run(collections[0], 1, ready=False)  # otherwise it would be listed again after a minute
         worker = Worker()
         with time_machine.travel(NOON, tick=False) as today:
-            worker.round()
+            worker.run_once()
             assert len(listed.calls) == 1
             for passed in (61, 238):
                 clock.now += passed
                 today.shift(passed)
-                worker.round()
-                assert collections[0] not in Worker()._due()
+                worker.run_once()
+                assert collections[0] not in Worker()._due_for_refresh()
             assert len(listed.calls) == 1
             clock.now += 400
             today.shift(400)
             listed.problem = None
-            worker.round()
+            worker.run_once()
         assert len(listed.calls) == 3
 
     def test_one_that_fails_does_not_keep_the_others_from_being_listed(
@@ -267,7 +267,7 @@ class TestKeeping:
         there = files.contents.pop("AU Laptops_1_Results_Page_1.json")
         keep(remote)
         worker = Worker()
-        while worker.round():
+        while worker.run_once():
             pass
         assert kept() == {2}
         assert (
@@ -275,9 +275,9 @@ class TestKeeping:
             in caplog.text
         )
         files.contents["AU Laptops_1_Results_Page_1.json"] = there
-        assert not worker.round()
+        assert not worker.run_once()
         clock.now += 61
-        assert worker.round()
+        assert worker.run_once()
         assert kept() == {1, 2}
 
     def test_no_file_is_copied_from_a_busy_account_before_its_time(
@@ -293,12 +293,12 @@ class TestKeeping:
         keep(one, other)
         worker = Worker()
         for _ in range(3):
-            assert not worker.round()
+            assert not worker.run_once()
             clock.now += 99
         assert len(files.opened) == 1
         files.on_open = lambda name: None
         clock.now += 300
-        while worker.round():
+        while worker.run_once():
             pass
         assert kept() == {1, 2}
 
@@ -314,14 +314,14 @@ class TestKeeping:
         files.on_open = refuse
         keep(remote)
         worker = Worker()
-        assert not worker.round()
+        assert not worker.run_once()
         clock.now += 61
-        while worker.round():
+        while worker.run_once():
             pass
         assert kept() == {2, 3}
         files.on_open = lambda name: None
         clock.now += 300
-        assert worker.round()
+        assert worker.run_once()
         assert kept() == {1, 2, 3}
 
     def test_an_account_that_is_down_is_asked_once_a_round(
@@ -392,7 +392,7 @@ class TestTheRest:
         settings.RESULTS_STORAGE_URL = f"file://{tmp_path}/file/results"
         entry = address.parse(settings.RESULTS_STORAGE_URL).entry
         settings.STORAGES = settings.STORAGES | {"results": entry}
-        monkeypatch.setattr(Worker, "round", lambda self: pytest.fail("It began."))
+        monkeypatch.setattr(Worker, "run_once", lambda self: pytest.fail("It began."))
         with pytest.raises(SystemCheckError, match="Look at RESULTS_STORAGE_URL"):
             call_command("work", "--once", skip_checks=False)
 
@@ -408,13 +408,15 @@ class TestTheRest:
         monkeypatch.setattr(worker_module, "close_old_connections", lambda: None)
         before = signal.getsignal(signal.SIGTERM)
         call_command("work")
-        assert rests == [worker_module.ROUND_SECONDS] * 3
+        assert rests == [worker_module.IDLE_SECONDS] * 3
         assert signal.getsignal(signal.SIGTERM) == before
 
     def test_sigterm_stops_it_while_an_account_sends_nothing(
         self, crawlers: Team, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(BackgroundTask, "go_on", lambda self: None)  # they would share the connection
+        monkeypatch.setattr(
+            BackgroundTask, "run_forever", lambda self: None
+        )  # they would share the connection
         with EndlessServer().running() as server, ThreadPoolExecutor(1) as threads:
             settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
             collection = make_remote_collection(make_account(crawlers, base_url=server.base_url))
@@ -434,16 +436,16 @@ class TestTheRest:
             assert server.left.acquire(timeout=tools.PATIENCE)
 
     def test_a_pause_grows_to_an_hour_and_ends_with_success(self, clock: Clock) -> None:
-        pauses = Pauses()
+        backoff = Backoff()
         for _ in range(100):
-            pauses.failed("run", 1)
-        assert pauses.now("run") == {1}
-        assert pauses.now("refresh") == set()
+            backoff.failed("run", 1)
+        assert backoff.paused("run") == {1}
+        assert backoff.paused("refresh") == set()
         clock.now += 3601
-        assert pauses.now("run") == set()
-        pauses.failed("run", 1)
-        pauses.worked("run", 1)
-        assert pauses.now("run") == set()
+        assert backoff.paused("run") == set()
+        backoff.failed("run", 1)
+        backoff.succeeded("run", 1)
+        assert backoff.paused("run") == set()
 
 
 def children(pid: int) -> dict[int, str]:
@@ -474,7 +476,7 @@ workers = 2
 
 def post_worker_init(worker):
     from dashboard import background
-    background.LOOK_EVERY_SECONDS = 0.05
+    background.POLL_SECONDS = 0.05
     gunicorn_conf.post_worker_init(worker)
 """
 
@@ -539,7 +541,7 @@ class TestExports:
         def until_it_is_made(worker: Worker) -> None:
             until(lambda: Export.objects.get().is_ready)
 
-        monkeypatch.setattr(Worker, "go_on", until_it_is_made)
+        monkeypatch.setattr(Worker, "run_forever", until_it_is_made)
         call_command("work")
 
     def test_an_account_that_sends_slowly_holds_up_no_export_of_stored_files(
@@ -566,7 +568,7 @@ class TestExports:
             may_go_on.set()
             until(lambda: Export.objects.get(pk=slow.pk).is_ready)
 
-        monkeypatch.setattr(Worker, "go_on", until_both_are_made)
+        monkeypatch.setattr(Worker, "run_forever", until_both_are_made)
         call_command("work")
 
     def test_what_nobody_wants_any_more_goes(self, export: Export) -> None:
@@ -586,10 +588,10 @@ class TestExports:
 
         monkeypatch.setattr(worker_module, "fail_interrupted_runs", fail)
         worker = Worker(Exporter())
-        assert not worker.round()
+        assert not worker.run_once()
         assert Export.objects.get().is_ready
         bind_contextvars(run=1, file=105369)
-        assert not worker.round()
+        assert not worker.run_once()
         assert said == [{}, {}]
 
     @pytest.mark.parametrize("error", [OperationalError("disk I/O error"), ValueError("odd")])
@@ -636,7 +638,7 @@ class TestWhoeverHasTheLock:
         repair = background.fail_interrupted_runs
         monkeypatch.setattr(background, "fail_interrupted_runs", lambda: repairs.append(len(repair())))
         with pytest.raises(Enough):
-            background._go_on()
+            background._run()
         assert repairs == [1]
         assert Run.objects.get().state == State.FAILED
 
@@ -655,7 +657,7 @@ class TestWhoeverHasTheLock:
 
         monkeypatch.setattr(background.subprocess, "Popen", start)
         with pytest.raises(Enough):
-            background._go_on()
+            background._run()
         assert started == [["work", "--with-parent", "--once"]]
         assert caplog.text == ""
 
@@ -674,7 +676,7 @@ class TestWhoeverHasTheLock:
 
         monkeypatch.setattr(background.subprocess, "Popen", start)
         with pytest.raises(Enough):
-            background._go_on()
+            background._run()
         assert started == [["work", "--with-parent", "--once"]]
 
     def test_with_one_it_starts_the_work_anew_whenever_it_ends(
@@ -682,8 +684,8 @@ class TestWhoeverHasTheLock:
     ) -> None:
         monkeypatch.setattr(background.sys, "executable", tools.needs("false"))
         with pytest.raises(Enough):
-            background._go_on()
-        assert caplog.text.count("the worker ended with status 1 and is started anew") == 3
+            background._run()
+        assert caplog.text.count("the worker exited with status 1 and will be restarted") == 3
 
     def test_a_database_that_fails_is_one_line(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -691,15 +693,15 @@ class TestWhoeverHasTheLock:
         def fail() -> bool:
             raise OperationalError("disk I/O error")
 
-        monkeypatch.setattr(background, "_is_needed", fail)
+        monkeypatch.setattr(background, "_has_accounts", fail)
         with pytest.raises(Enough):
-            background._go_on()
+            background._run()
         assert [record.getMessage() for record in caplog.records] == ["background problem=disk I/O error"] * 3
 
     def test_a_lock_that_can_not_be_made_is_one_line(
         self, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.DATA_DIR = tmp_path / "nowhere"
-        background._wait_for_the_lock()
+        background._wait_for_lock()
         (record,) = caplog.records
-        assert record.getMessage().startswith("background problem=nothing goes on: ")
+        assert record.getMessage().startswith("background problem=can't start: ")

@@ -1,1 +1,1 @@
-"""The app's commands."""
+"""The management commands and the background worker."""

@@ -1,4 +1,4 @@
-"""What commands are given, by the words that a person types, and how they say what is wrong."""
+"""Arguments and error messages that the commands share."""
 
 import argparse
 from typing import TypeVar
@@ -14,13 +14,13 @@ from collections_app.system import database
 
 _LARGEST_NUMBER = 2**63 - 1  # more than that makes the database raise
 _LONGEST_SHOWN = 100
-_INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
+_INTERRUPTED = 130  # a shell's exit code for Ctrl+C
 
 Named = TypeVar("Named", Team, Collection)
 
 
 def text(argument: str) -> str:
-    """Return an argument that is text: the `type` of all that are no paths. Raises ArgumentTypeError."""
+    """Return a text argument; used as `type`. Raise ArgumentTypeError if it isn't valid UTF-8."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -29,71 +29,73 @@ def text(argument: str) -> str:
 
 
 def run_number(argument: str) -> int:
-    """Return an argument that is a run's number: a `type`. Raises ArgumentTypeError."""
+    """Return a run number; used as `type`. Raise ArgumentTypeError if it isn't one."""
     try:
         number = int(argument)
     except ValueError:
         number = -1
     if not 0 <= number <= _LARGEST_NUMBER:
-        raise argparse.ArgumentTypeError("a run has a number, such as 88")
+        raise argparse.ArgumentTypeError("not a run number; use a number such as 88")
     return number
 
 
 def shown(name: str) -> str:
-    """Return a name as a message can hold it: printable, and not too long."""
+    """Return a name for a message: printable and not too long."""
     return printable(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")
 
 
 def count(number: int, noun: str) -> str:
-    """Say how many there are: "1 run", "1,000 runs"."""
+    """Return a number with its noun: "1 run", "1,000 runs"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def interrupted(hint: str) -> CommandError:
-    """Return what a command raises that is ended by Ctrl-C: what comes of that, and the exit code."""
+    """Return the error of a command that was stopped with Ctrl+C."""
     return CommandError(f"Interrupted. {hint}", returncode=_INTERRUPTED)
 
 
 def database_problem(error: OperationalError) -> str:
-    """Say that the database can't be used, and why."""
-    # What SQLite says of a full disk, among other things.
+    """Return an error message: the database can't be used, and why."""
+    # SQLite reports a full disk as an I/O error.
     hint = " Is the disk full?" if "I/O" in str(error) else ""
     return f"The database can't be used: {database.reason(error)}.{hint}"
 
 
 def team_of(name: str) -> Team:
-    """Return the team of this id or exact name. Raises CommandError."""
+    """Return the team with this id or exact name. Raise CommandError if there isn't exactly one."""
     return _one(Team, name)
 
 
 def collection_of(name: str) -> Collection:
-    """Return the collection of this id or exact name. Raises CommandError."""
+    """Return the collection with this id or exact name. Raise CommandError if there isn't exactly one."""
     return _one(Collection, name)
 
 
 def user_of(email: str) -> User:
-    """Return the user of this e-mail address, in any case. Raises CommandError."""
+    """Return the user with this e-mail address, ignoring case. Raise CommandError if none exists."""
     try:
         return User.objects.get_by_natural_key(email)
     except User.DoesNotExist:
-        raise CommandError(f"There is no user {shown(email)}; create_user makes one.") from None
+        raise CommandError(f"User {shown(email)} doesn't exist. Create the user with create_user.") from None
 
 
 def membership_of(user: User, team: Team | None) -> Membership:
-    """Return a person's membership of a team, or of their only one. Raises CommandError."""
+    """Return a user's membership of a team, or of their only team. Raise CommandError if it isn't clear."""
     memberships = list(Membership.objects.filter(user=user).select_related("team"))
     if team is not None:
         memberships = [membership for membership in memberships if membership.team == team]
     if not memberships:
-        raise CommandError(f"{user} is not in {shown(team.name)}." if team else f"{user} is in no team.")
+        raise CommandError(
+            f"{user} isn't a member of {shown(team.name)}." if team else f"{user} isn't in a team."
+        )
     if len(memberships) > 1:
         names = ", ".join(f'"{shown(membership.team.name)}"' for membership in memberships)
-        raise CommandError(f"{user} is in several teams ({names}); say which one with --team.")
+        raise CommandError(f"{user} is in several teams ({names}). Choose one with --team.")
     return memberships[0]
 
 
 def check(row: Model) -> None:
-    """Check a row that is about to be saved. Raises CommandError, naming what is wrong with which field."""
+    """Validate a row before it is saved. Raise CommandError with the invalid fields."""
     try:
         row.full_clean()
     except ValidationError as error:
@@ -110,8 +112,8 @@ def _one(model: type[Named], name: str) -> Named:
             return by_id
     named = list(model.objects.filter(name=name).order_by("pk")[:10])
     if not named:
-        raise CommandError(f'There is no {what} of the id or name "{shown(name)}".')
+        raise CommandError(f'No {what} has the id or name "{shown(name)}".')
     if len(named) > 1:
         ids = ", ".join(str(row.pk) for row in named)
-        raise CommandError(f'Several {what}s are named "{shown(name)}"; give the id of one of them: {ids}.')
+        raise CommandError(f'Several {what}s are named "{shown(name)}". Use an id instead: {ids}.')
     return named[0]

@@ -1,4 +1,4 @@
-"""Making people and their passwords from the command line."""
+"""Create users and their passwords from the command line."""
 
 import getpass
 import secrets
@@ -14,33 +14,33 @@ from collections_app.models.teams import UserManager
 
 
 def new_user(email: str, name: str = "") -> User:
-    """Return a user who is not saved yet. Raises CommandError for a bad or a known address."""
+    """Return a new, unsaved user. Raise CommandError if the address is invalid or already used."""
     user = User(email=UserManager.normalize_email(email), name=name)
     user.set_unusable_password()
     check(user)
     return user
 
 
-def give_password(user: User) -> str | None:
-    """Give a user who is not saved yet a password: asked for on a terminal, else made up.
+def set_password(user: User) -> str | None:
+    """Set the password of an unsaved user: prompt for it on a terminal, otherwise generate one.
 
-    Returns the one that was made up, so that it can be told once. Raises CommandError.
+    Return a generated password, so that it can be printed once. Raise CommandError if a password is invalid.
     """
     if not sys.stdin.isatty():
         password = secrets.token_urlsafe(12)
         user.set_password(password)
         return password
-    password = _ask(user)
+    password = _prompt(user)
     user.set_password(password)
     return None
 
 
-def _ask(user: User) -> str:
+def _prompt(user: User) -> str:
     password = getpass.getpass(f"Password for {user}: ")
     try:
         validate_password(password, user)
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from None
-    if getpass.getpass("The same again: ") != password:
-        raise CommandError("The two passwords differ.")
+    if getpass.getpass("Password (again): ") != password:
+        raise CommandError("The passwords don't match.")
     return password

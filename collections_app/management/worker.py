@@ -1,4 +1,4 @@
-"""What has to be done time and again without anybody asking: the rounds of the `work` command."""
+"""The background worker: what the `work` command does."""
 
 import logging
 import threading
@@ -26,78 +26,78 @@ from collections_app.system import database
 
 logger = logging.getLogger(__name__)
 
-ROUND_SECONDS = 5.0
+IDLE_SECONDS = 5.0
 # Someone is watching the progress of an export, or waiting for a mail.
-TASK_SECONDS = 1.0
+TASK_IDLE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
-# How old rows become before they are brought up to date; earlier where a run is Processing.
+# How old the rows of a collection may become, in general and if a run is Processing.
 REFRESH_AFTER = timedelta(minutes=5)
 REFRESH_SOON_AFTER = timedelta(minutes=1)
 LIST_SECONDS = 60.0
 
-# What fails is left alone for this long, for twice as long the next time, and so on.
+# The pause after the first failure. It doubles with each further one.
 _FIRST_PAUSE_SECONDS = 60.0
 _FIRST_PAUSE_OF_A_RUN_SECONDS = 300.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 
 
-class Pauses:
-    """Which things are left alone for now because they failed."""
+class Backoff:
+    """What failed, and when to try it again."""
 
     def __init__(self) -> None:
         self._failures: dict[tuple[str, int], int] = {}
         self._until: dict[tuple[str, int], float] = {}
 
     def failed(self, what: str, pk: int, *, first_pause: float = _FIRST_PAUSE_SECONDS) -> None:
-        """Leave it alone for a time, in seconds at first, and for longer each time."""
+        """Pause it, twice as long as the last time."""
         failures = self._failures[what, pk] = self._failures.get((what, pk), 0) + 1
         pause = min(first_pause * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
-        self.leave_alone(what, pk, pause)
+        self.pause(what, pk, pause)
 
-    def leave_alone(self, what: str, pk: int, seconds: float) -> None:
-        """Leave it alone for this many seconds, whether or not it failed."""
+    def pause(self, what: str, pk: int, seconds: float) -> None:
+        """Pause it for this many seconds."""
         self._until[what, pk] = time.monotonic() + seconds
 
-    def worked(self, what: str, pk: int) -> None:
-        """Forget that it ever failed."""
+    def succeeded(self, what: str, pk: int) -> None:
+        """Forget its failures."""
         self._failures.pop((what, pk), None)
         self._until.pop((what, pk), None)
 
-    def now(self, what: str) -> set[int]:
-        """Return the keys of what is left alone now."""
+    def paused(self, what: str) -> set[int]:
+        """Return the primary keys of what is paused now."""
         now = time.monotonic()
         return {pk for (kind, pk), until in self._until.items() if kind == what and now < until}
 
 
 class Worker:
-    """Does what is due, by what stands in the tables. Several of them may work beside each other.
+    """Do what is due according to the database, and these tasks.
 
-    It also does the tasks that it is given. Other workers do tasks that aren't given to this one.
+    Several workers can run at the same time.
     """
 
     def __init__(self, *tasks: "BackgroundTask") -> None:
-        self._pauses = Pauses()
+        self._backoff = Backoff()
         self._tasks = tasks
         self._tidied_at = float("-inf")
-        self.has_failed = False  # anything, so far
+        self.has_failed = False
 
-    def go_on(self) -> None:
-        """Work until the process is ended. Nothing that fails ends it."""
+    def run_forever(self) -> None:
+        """Work until the process stops, whatever fails."""
         while True:
-            if not self.round():
-                close_old_connections()  # a database that went away is found again
-                time.sleep(ROUND_SECONDS)
+            if not self.run_once():
+                close_old_connections()  # to reconnect if the database was restarted
+                time.sleep(IDLE_SECONDS)
 
-    def round(self) -> bool:
-        """Do what is due, of each collection at most one run. Returns whether there may be more at once."""
-        with _nothing_ends_it():
-            done_tasks = [task.round() for task in self._tasks]
+    def run_once(self) -> bool:
+        """Do what is due, and copy at most one run per collection. Return whether more may be due."""
+        with _errors_logged():
+            done_tasks = [task.run_once() for task in self._tasks]
             clear_contextvars()
             fail_interrupted_runs()
-            for collection in self._due():
-                self._carefully("refresh", collection, self._refresh)
-            # Each in its turn: a collection of a thousand runs doesn't keep the others waiting.
-            done = [self._carefully("keep", collection, self._keep) for collection in self._keeping()]
+            for collection in self._due_for_refresh():
+                self._try("refresh", collection, self._refresh)
+            # One run each, so that a collection of a thousand runs doesn't delay the others.
+            done = [self._try("keep", collection, self._keep) for collection in self._due_for_copying()]
             self._tidy_exports()
             return any(done_tasks + done)
         self.has_failed = True
@@ -108,32 +108,32 @@ class Worker:
             self._tidied_at = time.monotonic()
             retention.tidy()
 
-    def _due(self) -> list[Collection]:
+    def _due_for_refresh(self) -> list[Collection]:
         """Return the connected collections whose rows are too old."""
         now = timezone.now()
-        # By the index of the runs that nobody here writes.
+        # This condition matches an index.
         processing = Run.objects.filter(state=State.PROCESSING, lease_expires_at=None)
         soon = set(processing.values_list("collection", flat=True).distinct())
 
         def is_due(collection: Collection) -> bool:
             tried_at = collection.refresh_tried_at
             after = REFRESH_SOON_AFTER if collection.pk in soon else REFRESH_AFTER
-            # A time to come is from before the clock was put back.
+            # A time in the future was stored before the clock was set back.
             is_old = tried_at is None or not timedelta(0) <= now - tried_at < after
             return is_old and collection.retry_after is None
 
-        paused = self._pauses.now("refresh")
+        paused = self._backoff.paused("refresh")
         return [each for each in _connected() if each.pk not in paused and is_due(each)]
 
-    def _keeping(self) -> list[Collection]:
-        """Return the connected collections that are copied."""
-        paused = self._pauses.now("keep")
+    def _due_for_copying(self) -> list[Collection]:
+        """Return the connected collections whose results are kept."""
+        paused = self._backoff.paused("keep")
         return [each for each in _connected() if each.keeps_results and each.pk not in paused]
 
-    def _carefully(self, what: str, collection: Collection, work: Callable[[Collection], bool]) -> bool:
-        """Work for a collection. What fails is logged, and the collection left alone for a time."""
+    def _try(self, what: str, collection: Collection, work: Callable[[Collection], bool]) -> bool:
+        """Work on a collection. Log errors, and pause the collection after them."""
         clear_contextvars()
-        if collection.account_id in self._pauses.now("account"):
+        if collection.account_id in self._backoff.paused("account"):
             return False
         try:
             return work(collection)
@@ -146,7 +146,7 @@ class Worker:
         except Exception:
             logger.exception("work %s collection=%s problem=unexpected", what, collection.pk)
             self.has_failed = True
-            self._pauses.failed(what, collection.pk)
+            self._backoff.failed(what, collection.pk)
         return False
 
     def _failed(
@@ -157,32 +157,32 @@ class Worker:
             *(what, collection.account_id, collection.pk, problem),
         )
         self.has_failed = True
-        self._pauses.failed(what, collection.pk)
+        self._backoff.failed(what, collection.pk)
         if retry_after is not None and collection.account_id is not None:
-            self._pauses.leave_alone("account", collection.account_id, retry_after)
+            self._backoff.pause("account", collection.account_id, retry_after)
 
     def _refresh(self, collection: Collection) -> bool:
         tried_at = collection.refresh_tried_at
         mine = Collection.objects.filter(pk=collection.pk, refresh_tried_at=tried_at)
         if mine.update(refresh_tried_at=timezone.now()):
             rows.refresh(collection, seconds=LIST_SECONDS)
-            self._note_how_it_went("refresh", collection)
+            self._check_refresh("refresh", collection)
         return True
 
-    def _note_how_it_went(self, what: str, collection: Collection) -> bool:
+    def _check_refresh(self, what: str, collection: Collection) -> bool:
         collection.refresh_from_db()
         if collection.refresh_problem:
             self._failed(what, collection, collection.refresh_problem, collection.retry_after)
             return False
-        self._pauses.worked(what, collection.pk)
+        self._backoff.succeeded(what, collection.pk)
         return True
 
     def _keep(self, collection: Collection) -> bool:
-        """Bring the next older runs or, where all are known, copy the oldest one that isn't kept."""
-        if collection.has_older_runs and collection.pk not in self._pauses.now("reach back"):
+        """List older runs or, if all are known, copy the oldest run that isn't kept."""
+        if collection.has_older_runs and collection.pk not in self._backoff.paused("reach back"):
             rows.load_older(collection, seconds=LIST_SECONDS)
-            return self._note_how_it_went("reach back", collection)
-        paused = self._pauses.now("run")
+            return self._check_refresh("reach back", collection)
+        paused = self._backoff.paused("run")
         run = collection.runs.to_keep().exclude(pk__in=paused).select_related("collection__account").first()
         return run is not None and self._copy(run)
 
@@ -191,72 +191,73 @@ class Worker:
             problems = mirror_run(run, AccountSource())
             self.has_failed |= bool(problems)
         except (RunIsBeingWritten, WriterLost) as error:
-            problems = [str(error)]  # it is in good hands
+            problems = [str(error)]  # another process copies it
         except (SourceUnavailable, OSError):
-            # That may be about this run alone: after its collection's pause another one comes first.
-            self._pauses.failed("run", run.pk, first_pause=_FIRST_PAUSE_OF_A_RUN_SECONDS)
+            # Maybe only this run fails. Pause it longer than its collection, so that others are tried first.
+            self._backoff.failed("run", run.pk, first_pause=_FIRST_PAUSE_OF_A_RUN_SECONDS)
             raise
         if problems:
-            self._pauses.failed("run", run.pk)
+            self._backoff.failed("run", run.pk)
             problem = " ".join(problems)
             logger.warning(
                 "work keep collection=%s run=%s problem=%s", run.collection_id, run.number, problem
             )
         else:
-            self._pauses.worked("run", run.pk)
-            self._pauses.worked("keep", run.collection_id)
+            self._backoff.succeeded("run", run.pk)
+            self._backoff.succeeded("keep", run.collection_id)
             logger.info("work kept collection=%s run=%s", run.collection_id, run.number)
         return True
 
 
 class BackgroundTask(ABC):
-    """A task that someone is waiting for. It can run in its own thread, as other work may take long."""
+    """A task that someone is waiting for. It can run in its own thread, because other work may take long."""
 
     def __init__(self) -> None:
-        self.over = threading.Event()
+        self.stop = threading.Event()
 
-    def go_on(self) -> None:
-        """Work until `over` is set."""
-        while not self.over.is_set():
+    def run_forever(self) -> None:
+        """Work until `stop` is set."""
+        while not self.stop.is_set():
             done = False
-            with _nothing_ends_it():
-                done = self.round()
+            with _errors_logged():
+                done = self.run_once()
             if not done:
                 close_old_connections()
-                self.over.wait(TASK_SECONDS)
+                self.stop.wait(TASK_IDLE_SECONDS)
         connections.close_all()
 
     @abstractmethod
-    def round(self) -> bool:
-        """Do one piece of work. Returns whether there may be another one."""
+    def run_once(self) -> bool:
+        """Do one piece of work. Return whether there may be more."""
 
 
 class Mailer(BackgroundTask):
     """Send due mail, one message at a time."""
 
-    def round(self) -> bool:
-        """Send one mail. Returns whether there may be another one."""
+    def run_once(self) -> bool:
+        """Send one mail. Return whether there may be another one."""
         return outbox.send_next(compose_mail)
 
 
 class Exporter(BackgroundTask):
-    """Makes the exports that people wait for, one after the other.
+    """Create queued exports, one at a time.
 
-    `remote` limits it to exports of files that an account has to send, or to those of stored files.
+    If `remote` is true, create only exports of files that an account has to send; if it is false, only
+    exports of stored files.
     """
 
     def __init__(self, *, remote: bool | None = None) -> None:
         super().__init__()
         self._queue = Queue(remote=remote)
 
-    def round(self) -> bool:
-        """Make one export, or stop when `over` is set. Returns whether there may be another one."""
-        return build_next(self._queue, must_stop=self.over.is_set)
+    def run_once(self) -> bool:
+        """Create one export, or put it back when `stop` is set. Return whether there may be more."""
+        return build_next(self._queue, must_stop=self.stop.is_set)
 
 
 @contextmanager
-def _nothing_ends_it() -> Iterator[None]:
-    """Let what fails be logged, in lines that say nothing of what was done before."""
+def _errors_logged() -> Iterator[None]:
+    """Log errors, without the log context of earlier work."""
     clear_contextvars()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Make an API key."""
+"""Create an API key."""
 
 from typing import Any
 
@@ -9,25 +9,25 @@ from collections_app.models import ApiKey
 
 
 class Command(BaseCommand):
-    """Makes an API key for a member of a team."""
+    """Creates an API key for a member of a team."""
 
-    help = "Make an API key and print it. Only a digest is kept, so it can't be printed again."
+    help = "Create an API key and print it. Only its digest is stored, so the key can't be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the person, the team and a name for the key."""
-        parser.add_argument("email", metavar="EMAIL", type=text, help="whose key it is")
+        """Define the arguments."""
+        parser.add_argument("email", metavar="EMAIL", type=text, help="the e-mail address of the key's owner")
         parser.add_argument(
-            "--team", type=text, help="the id or exact name of the team that the key opens (if in several)"
+            "--team", type=text, help="the id or exact name of the team; needed if the owner is in several"
         )
         parser.add_argument(
             "--name",
             type=text,
             default="Command line",
-            help="a name to know the key by (default: %(default)s)",
+            help="the name of the key (default: %(default)s)",
         )
 
     def handle(self, *args: Any, email: str, team: str | None, name: str, **options: Any) -> None:
-        """Make the key and print it."""
+        """Create the key and print it."""
         membership = membership_of(user_of(email), team_of(team) if team else None)
         check(ApiKey(membership=membership, name=name.strip(), prefix="-", digest="-"))
         _, text = ApiKey.objects.issue(membership, name.strip())

@@ -1,4 +1,4 @@
-"""Make a collection."""
+"""Create a collection."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from collections_app.models import Collection, Kind
 
 
 class Command(BaseCommand):
-    """Makes a collection, which is empty until import_run brings its first run."""
+    """Creates a collection without runs."""
 
-    help = "Make a collection of a team. import_run fills it with runs."
+    help = "Create a collection in a team. Add runs with import_run."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the team, the name and the type."""
+        """Define the arguments."""
         parser.add_argument("team", metavar="TEAM", type=text, help="the team's id or exact name")
         parser.add_argument("name", metavar="NAME", type=text, help="the collection's name")
         parser.add_argument(
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, team: str, name: str, kind: str, **options: Any) -> None:
-        """Make the collection and print its id."""
+        """Create the collection and print its id."""
         collection = Collection(team=team_of(team), name=name.strip(), kind=kind)
         check(collection)
         collection.save()

@@ -1,4 +1,4 @@
-"""Make a team and its first owner."""
+"""Create a team and its first owner."""
 
 from typing import Any
 
@@ -6,34 +6,34 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
 from collections_app.management.arguments import check, shown, text
-from collections_app.management.people import give_password, new_user
+from collections_app.management.people import new_user, set_password
 from collections_app.models import Membership, Role, Team, User
 
 
 class Command(BaseCommand):
-    """Makes a team; its owner can do everything else in the browser."""
+    """Creates a team and its owner, who can do everything else in the browser."""
 
     help = (
-        "Make a team and its owner. Where nobody has that e-mail address yet, a user is made: the password "
-        "is asked for on a terminal; elsewhere one is made up and printed, once."
+        "Create a team and its owner. If no user has the e-mail address, create one: prompt for a password "
+        "on a terminal, otherwise generate one and print it once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the team's name and its owner's address."""
+        """Define the arguments."""
         parser.add_argument("name", metavar="NAME", type=text, help="the team's name")
         parser.add_argument(
             "--owner", metavar="EMAIL", type=text, required=True, help="the owner's e-mail address"
         )
 
     def handle(self, *args: Any, name: str, owner: str, **options: Any) -> None:
-        """Make the team, and print the password that was made up for a new owner."""
+        """Create the team, and print a generated password."""
         team = Team(name=name.strip())
         check(team)
         password = None
         user = User.objects.filter(email__iexact=owner.strip()).first()
         if user is None:
             user = new_user(owner)
-            password = give_password(user)
+            password = set_password(user)
         with transaction.atomic():
             user.save()
             team.save()

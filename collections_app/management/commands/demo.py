@@ -16,25 +16,24 @@ SECONDS_PER_PAGE = 3.0
 
 
 class Command(BaseCommand):
-    """Fills an empty database with the demo, or prints the account of the demo that is there."""
+    """Fills an empty database with the demo, or prints how to sign in to an existing demo."""
 
     help = (
-        "Fill an empty database with made-up teams, collections and runs, and print the account to sign in "
-        "with. Where the demo is there already, only the account is printed; a database that holds anything "
-        "else is left alone."
+        "Fill an empty database with example teams, collections and runs, and print how to sign in. If the "
+        "demo already exists, only print how to sign in. Databases with other data are not changed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --live."""
+        """Define the arguments."""
         parser.add_argument(
             "--live",
             action="store_true",
-            help=f"then let the run of {AU_LAPTOPS.name} that is processing go on and complete, "
-            f"a page every {SECONDS_PER_PAGE:.0f} seconds, and start the next one",
+            help=f"then continue the processing run of {AU_LAPTOPS.name} until it completes, one page every "
+            f"{SECONDS_PER_PAGE:.0f} seconds, and start the next run",
         )
 
     def handle(self, *args: Any, live: bool, **options: Any) -> None:
-        """Build the demo where it is missing, print its account, and let it live if asked to."""
+        """Create the demo if it doesn't exist, print how to sign in, and continue its run with --live."""
         account = build.account()
         if account is None:
             try:
@@ -47,17 +46,19 @@ class Command(BaseCommand):
             f"E-mail: {account.email}\nPassword: {account.password}\nAPI key: {account.api_key}"
         )
         if live:
-            self._go_on()
+            self._continue_run()
 
     def _build(self) -> None:
-        bar = tqdm(build.build(), desc="Making the demo", total=build.run_count(), unit=" runs", disable=None)
+        bar = tqdm(
+            build.build(), desc="Creating the demo", total=build.run_count(), unit=" runs", disable=None
+        )
         for _ in bar:
             pass
 
-    def _go_on(self) -> None:
+    def _continue_run(self) -> None:
         collection = Collection.objects.filter(pk=AU_LAPTOPS.id).first()
         if collection is None:
-            raise CommandError(f"The demo's collection {AU_LAPTOPS.name} is gone.")
+            raise CommandError(f"The demo's collection {AU_LAPTOPS.name} no longer exists.")
         run = collection.runs.filter(state=State.PROCESSING).newest_first().first()
         run = run or build.start_next(collection)
         with tqdm(
@@ -70,4 +71,4 @@ class Command(BaseCommand):
             except (RunIsBeingWritten, WriterLost, WrongUse) as error:
                 raise CommandError(str(error)) from None
         following = build.start_next(collection)
-        self.stdout.write(f"Run {run.number} is completed; run {following.number} is processing now.")
+        self.stdout.write(f"Run {run.number} is completed. Run {following.number} is processing.")

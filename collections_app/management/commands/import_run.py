@@ -1,4 +1,4 @@
-"""`import_run`: make a run from files that a person has from the vendor."""
+"""Create a run from files."""
 
 import argparse
 from collections.abc import Iterator
@@ -30,18 +30,17 @@ class Command(BaseCommand):
     """Imports result files as one new run."""
 
     help = (
-        "Import result files as one new run of a collection. The files may be pages (JSON lists of "
-        "records; kept byte for byte), the ZIP of all pages, JSON Lines (.jsonl, .ndjson; cut into pages), "
-        "or, for a category collection, the full list "
-        '(a JSON list, {"asins": [...]}, or JSON Lines). '
-        "Files whose names contain Page_1, Page_2 and so on are put in that order. Where anything is wrong "
-        "with a file, nothing is imported."
+        "Import result files as one new run of a collection. The files can be pages (JSON lists of records, "
+        "stored unchanged), the ZIP file of all pages, JSON Lines (.jsonl, .ndjson, split into pages) or, "
+        'for a category collection, the complete list (a JSON list, {"asins": [...]}, or JSON Lines). '
+        "Files with Page_1, Page_2 and so on in their names are imported in that order. If a file has an "
+        "error, nothing is imported."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Describe the command line."""
+        """Define the arguments."""
         parser.add_argument(
-            "collection", metavar="COLLECTION", type=text, help="the collection's id, or its name"
+            "collection", metavar="COLLECTION", type=text, help="the id or exact name of the collection"
         )
         parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a file to import")
         parser.add_argument(
@@ -49,11 +48,11 @@ class Command(BaseCommand):
             metavar="N",
             type=_at_least_one,
             default=DEFAULT_PAGE_SIZE,
-            help="how many records of JSON Lines go into a page (default: %(default)s)",
+            help="the number of records per page, for JSON Lines (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Import, and say what came of it."""
+        """Import the files and print the result."""
         try:
             collection = collection_of(options["collection"])
             with ExitStack() as stack:
@@ -67,35 +66,36 @@ class Command(BaseCommand):
             what = f"{shown(error.filename)}: " if error.filename else ""
             raise CommandError(f"{what}{error.strerror or error}. {NOTHING}") from None
         except OperationalError as error:
-            # Where even undoing failed, a Processing run is left, which the next import or repair ends.
+            # If the cleanup failed too, the next import or repair fails the Processing run that is left.
             raise CommandError(f"{database_problem(error)} {NOTHING}") from None
         except RecursionError:
-            # Just not too deep to be read, but to be written.
+            # Reading has a higher limit than writing.
             raise CommandError(f"A record is nested too deeply. {NOTHING}") from None
         except KeyboardInterrupt:
             raise interrupted(NOTHING) from None
-        records, files_made = count(run.extracted or 0, "record"), count(run.file_count, "file")
-        self.stdout.write(f"Run {run.number} of {printable(collection.name)}: {records} in {files_made}.")
+        records, result_files = count(run.extracted or 0, "record"), count(run.file_count, "file")
+        self.stdout.write(f"Run {run.number} of {printable(collection.name)}: {records} in {result_files}.")
         self.stdout.write(settings.PUBLIC_URL + reverse("download", args=[collection.pk]))
 
 
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("a page holds at least one record")
+        raise argparse.ArgumentTypeError("a page has at least one record")
     return number
 
 
 def _check(collection: Collection, files: list[Incoming]) -> None:
-    """Refuse files that can't be a run of this collection. Raises Unusable."""
+    """Raise Unusable if the files can't be a run of this collection."""
     lines = [file for file in files if file.form is Form.LINES]
     if lines and len(lines) < len(files):
         raise Unusable(
-            f"{lines[0].label} is JSON Lines and others are not; a run is made of one kind of file."
+            f"{lines[0].label} is JSON Lines, but other files aren't. All files of a run must have the same "
+            "type."
         )
     if collection.is_category and len(files) > 1:
         name = printable(collection.name)
-        raise Unusable(f"{name} scrapes a category; a run of it has one list, not {len(files)} files.")
+        raise Unusable(f"{name} is a category collection, so a run has one list, not {len(files)} files.")
     for file in files:
         if file.form is Form.OBJECT and not collection.is_category:
             raise Unusable(why_no_page(file))
@@ -103,19 +103,19 @@ def _check(collection: Collection, files: list[Incoming]) -> None:
 
 
 def _check_room(files: list[Incoming]) -> None:
-    """Refuse pages that have no room, such as those of a ZIP that was made to fill the disk."""
+    """Raise Unusable if the files don't fit, such as those of a ZIP bomb."""
     size = sum(file.size for file in files if file.form is not Form.LINES)
     free = free_space()
     if free is not None and size > free:
         raise Unusable(
-            f"{files[0].label}{' and the others take' if len(files) > 1 else ' takes'} "
-            f"{filesizeformat(size)}, and the results storage has {filesizeformat(free)} left."
+            f"{files[0].label}{' and the other files need' if len(files) > 1 else ' needs'} "
+            f"{filesizeformat(size)}, but the results storage has only {filesizeformat(free)} free."
         )
 
 
 def _import(collection: Collection, files: list[Incoming], page_size: int) -> Run:
     total = sum(file.size for file in files)
-    # On a terminal only.
+    # Only shown on a terminal.
     progress = tqdm(total=total, unit="B", unit_scale=True, desc="Importing", disable=None, leave=False)
     with progress, ResultSetWriter.start(collection, page_size=page_size) as writer:
         for file in files:
@@ -130,7 +130,7 @@ def _import(collection: Collection, files: list[Incoming], page_size: int) -> Ru
 
 @contextmanager
 def _naming(file: Incoming) -> Iterator[None]:
-    """Say of which file it is when something is wrong with its content."""
+    """Add the file's name to errors in its content."""
     try:
         yield
     except InvalidRecords as error:

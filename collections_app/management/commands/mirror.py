@@ -1,4 +1,4 @@
-"""`mirror`: copy the results of an account's collection into our own storage."""
+"""Copy the results of an account's collection to our storage."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,65 +24,66 @@ from collections_app.runs.mirror import mirror_run
 from collections_app.sources import SourceBusy, SourceUnavailable, rows
 from collections_app.sources.account import AccountSource
 
-GO_ON = "What was copied stays; call mirror again to go on."
-# How long the account may take for a part of its list.
+RESUME_HINT = "Completed copies are kept. To continue, run mirror again."
+# The time limit for one part of the account's list.
 LIST_SECONDS = 60.0
-# Stop after this many runs in a row for which the account didn't answer, or at once if it asks us to wait.
-_PATIENCE = 3
+# Stop after this many consecutive failures of the account, or at once if it asks us to wait.
+_MOST_FAILURES = 3
 
 
 class Command(BaseCommand):
-    """Copies what isn't copied yet."""
+    """Copies runs that aren't kept yet."""
 
     help = (
-        "Copy the results of a collection of a MultiCartAPI account here, byte for byte, so that they stay "
-        "whatever becomes of them there. First the account's whole list of runs is brought up to date; then "
-        "the files of all completed runs that are not kept here yet are copied, the oldest run first, and "
-        "checked. Nothing is copied twice: where it was interrupted, call it again."
+        "Copy the results of a MultiCartAPI account's collection to this site, so that they remain available "
+        "if the account deletes them. First, update the list of runs. Then copy and verify the files of all "
+        "completed runs that aren't kept yet, oldest first. Nothing is copied twice: after an interruption, "
+        "run the command again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Describe the command line."""
+        """Define the arguments."""
         parser.add_argument(
-            "collection", metavar="COLLECTION", type=text, help="the collection's id, or its name"
+            "collection", metavar="COLLECTION", type=text, help="the id or exact name of the collection"
         )
-        parser.add_argument("--run", metavar="N", type=run_number, help="copy the run of this number alone")
+        parser.add_argument("--run", metavar="N", type=run_number, help="copy only the run with this number")
 
     def handle(self, *args: Any, run: int | None, **options: Any) -> None:
-        """Copy, and say what came of it."""
+        """Copy the runs and print the result."""
         collection = collection_of(options["collection"])
         if collection.account is None:
             raise CommandError(
-                f"{shown(collection.name)} is connected with no account; all of its results are here."
+                f"{shown(collection.name)} isn't connected to an account. Its results are stored on this "
+                "site."
             )
-        with _saying_what_is_wrong():
+        with _errors_as_messages():
             _list_runs(collection, run)
             self._copy(collection, _to_copy(collection, run))
 
     def _copy(self, collection: Collection, runs: list[Run]) -> None:
-        copied, size, misses, problems = 0, 0, 0, 0
-        # On a terminal only.
+        copied, size, failures, problems = 0, 0, 0, 0
+        # Only shown on a terminal.
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
 
-            def came(more: int) -> None:
+            def count_bytes(more: int) -> None:
                 nonlocal size
                 size += more
                 progress.update(more)
 
-            for place, run in enumerate(runs, 1):
-                progress.set_description(f"Run {run.number} ({place} of {len(runs)})")
-                found, missed = _copy_run(run, came)
+            for index, run in enumerate(runs, 1):
+                progress.set_description(f"Run {run.number} ({index} of {len(runs)})")
+                found, failed = _copy_run(run, count_bytes)
                 with tqdm.external_write_mode():
                     for problem in found:
                         self.stderr.write(f"Run {run.number}: {problem}")
                 problems += bool(found)
                 copied += not found
-                misses = misses + missed if missed else 0
-                if misses >= _PATIENCE:
+                failures = failures + failed if failed else 0
+                if failures >= _MOST_FAILURES:
                     break
         self._sum_up(collection, copied, size)
         if problems:
-            raise CommandError("Not everything could be kept. Call mirror again to try the rest again.")
+            raise CommandError("Some files could not be copied. To try again, run mirror again.")
 
     def _sum_up(self, collection: Collection, copied: int, size: int) -> None:
         name = shown(collection.name)
@@ -90,9 +91,9 @@ class Command(BaseCommand):
             self.stdout.write(f"Copied {count(copied, 'run')} ({_plain(filesizeformat(size))}).")
         left = collection.runs.to_keep().count()
         if left:
-            self.stdout.write(f"{count(left, 'completed run')} of {name} not kept here yet.")
+            self.stdout.write(f"{count(left, 'completed run')} of {name} still to copy.")
         else:
-            self.stdout.write(f"All completed runs of {name} are kept here.")
+            self.stdout.write(f"All completed runs of {name} are kept.")
 
 
 def _plain(size: str) -> str:
@@ -100,13 +101,13 @@ def _plain(size: str) -> str:
 
 
 def _list_runs(collection: Collection, number: int | None) -> None:
-    """Bring the rows of all runs, or of those down to the one of this number. Raises CommandError."""
+    """List all runs, or those down to this number. Raise CommandError if the account fails."""
     list_part: Callable[..., None] = rows.refresh
     while True:
         list_part(collection, seconds=LIST_SECONDS)
         collection.refresh_from_db()
         if collection.refresh_problem:
-            raise CommandError(f"The list of runs can't be brought up to date: {collection.refresh_problem}")
+            raise CommandError(f"The list of runs can't be updated: {collection.refresh_problem}")
         is_known = number is not None and collection.runs.filter(number=number).exists()
         if is_known or not collection.has_older_runs:
             return
@@ -114,7 +115,7 @@ def _list_runs(collection: Collection, number: int | None) -> None:
 
 
 def _to_copy(collection: Collection, number: int | None) -> list[Run]:
-    """Return the runs that are to be copied, their rows alone. Raises CommandError."""
+    """Return the runs to copy. Raise CommandError if the run with this number can't be copied."""
     runs = list(collection.runs.to_keep())
     if number is None:
         return runs
@@ -122,35 +123,37 @@ def _to_copy(collection: Collection, number: int | None) -> list[Run]:
     if run is None:
         raise CommandError(f"{shown(collection.name)} has no run {number}.")
     if not run.is_ready:
-        raise CommandError(f"Run {number} is not completed: it is {run.get_state_display()}.")
+        raise CommandError(
+            f"Run {number} can't be copied because it is {run.get_state_display()}, not Completed."
+        )
     return [each for each in runs if each.number == number]
 
 
-def _copy_run(run: Run, came: Callable[[int], object]) -> tuple[list[str], int]:
-    """Copy a run. Return the problems, in sentences, and how many account failures to count."""
-    # The account may have been given another key since the list was made.
+def _copy_run(run: Run, progress: Callable[[int], object]) -> tuple[list[str], int]:
+    """Copy a run. Return its problems, and how many account failures to count."""
+    # The account's key may have changed since the runs were listed.
     current = Run.objects.select_related("collection__account").filter(pk=run.pk).first()
     if current is None:
         return ["It was deleted."], 0
     try:
-        return mirror_run(current, AccountSource(), progress=came), 0
+        return mirror_run(current, AccountSource(), progress=progress), 0
     except (RunIsBeingWritten, WriterLost) as error:
         return [str(error)], 0
     except SourceBusy as error:
-        return [str(error)], _PATIENCE
+        return [str(error)], _MOST_FAILURES
     except SourceUnavailable as error:
         return [str(error)], 1
 
 
 @contextmanager
-def _saying_what_is_wrong() -> Iterator[None]:
-    """Raise CommandError, in one sentence, for what keeps the rest from being copied."""
+def _errors_as_messages() -> Iterator[None]:
+    """Turn errors that stop all copying into CommandErrors."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CommandError(f"The results storage can't be used: {reason}. {GO_ON}") from None
+        raise CommandError(f"The results storage can't be used: {reason}. {RESUME_HINT}") from None
     except OperationalError as error:
-        raise CommandError(f"{database_problem(error)} {GO_ON}") from None
+        raise CommandError(f"{database_problem(error)} {RESUME_HINT}") from None
     except KeyboardInterrupt:
-        raise interrupted(GO_ON) from None
+        raise interrupted(RESUME_HINT) from None

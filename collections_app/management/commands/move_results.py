@@ -1,4 +1,4 @@
-"""`move_results`: copy all result files from one storage to another."""
+"""Copy all result files from one storage to another."""
 
 import sys
 from collections.abc import Iterator
@@ -19,47 +19,47 @@ from collections_app.files.storage.base import ResultsStorage
 from collections_app.management.arguments import database_problem, interrupted, text
 from collections_app.runs.move import MoveReport, copy_all, total_size
 
-GO_ON = "What was copied stays; call move_results again to go on."
+RESUME_HINT = "Completed copies are kept. To continue, run move_results again."
 _FOLDER = "folder"
-_FROM_INPUT = "-"
+_STDIN = "-"
 
 
 class Command(BaseCommand):
-    """Copies what isn't at the other place yet."""
+    """Copies files that the other storage doesn't have yet."""
 
     help = (
-        "Copy the result files to another storage, while the site goes on. Before you set "
-        "RESULTS_STORAGE_URL: move_results --to NEW, which copies from the storage in use. Once it is set, "
-        "and every process was restarted: move_results --from OLD, which copies what was written in "
-        "between. Each file is compared with its size and SHA-256, and read back. Nothing is copied twice, "
-        "and nothing is removed."
+        "Copy the result files to another storage while the site runs. First run move_results --to NEW, "
+        "which copies from the current storage. Then set RESULTS_STORAGE_URL to NEW, restart all processes, "
+        "and run move_results --from OLD, which copies the files written in the meantime. Each copy is read "
+        "back and compared with the size and SHA-256 of its file. Nothing is copied twice, and nothing is "
+        "deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Describe the command line."""
-        way = parser.add_mutually_exclusive_group(required=True)
-        what = (
-            'as RESULTS_STORAGE_URL says it; "folder" for the one in the data folder; "-" to be asked for it'
+        """Define the arguments."""
+        group = parser.add_mutually_exclusive_group(required=True)
+        values = (
+            'a URL as for RESULTS_STORAGE_URL, "folder" for the data folder, or "-" to read standard input'
         )
-        way.add_argument("--to", metavar="URL", type=text, help=f"the storage to copy to: {what}")
-        way.add_argument(
-            "--from", metavar="URL", type=text, dest="origin", help=f"the one to copy from: {what}"
+        group.add_argument("--to", metavar="URL", type=text, help=f"the storage to copy to: {values}")
+        group.add_argument(
+            "--from", metavar="URL", type=text, dest="origin", help=f"the storage to copy from: {values}"
         )
 
     def handle(self, *args: Any, to: str | None, origin: str | None, **options: Any) -> None:
-        """Copy, and say what came of it."""
+        """Copy the files and print the result."""
         in_use = _parsed(settings.RESULTS_STORAGE_URL or _FOLDER)
         other = _parsed(to or origin or "")
         if other.entry == in_use.entry:
-            raise CommandError(f"The site keeps its results in {in_use.shown} already.")
+            raise CommandError(f"The site already stores its results in {in_use.shown}.")
         source, target = (in_use, other) if to else (other, in_use)
         self.stdout.write(f"Copying from {source.shown} to {target.shown}.")
-        with _saying_what_is_wrong():
+        with _errors_as_messages():
             report = self._copy(_opened(source), _opened(target))
         self._sum_up(report, source, target, is_before=to is not None)
 
     def _copy(self, source: ResultsStorage, target: ResultsStorage) -> MoveReport:
-        # On a terminal only.
+        # Only shown on a terminal.
         with tqdm(total=total_size(), unit="B", unit_scale=True, disable=None, leave=False) as bar:
             return copy_all(source, target, bar.update)
 
@@ -67,27 +67,27 @@ class Command(BaseCommand):
         self, report: MoveReport, source: StorageAddress, target: StorageAddress, *, is_before: bool
     ) -> None:
         size = filesizeformat(report.copied_bytes).replace("\xa0", " ")
-        self.stdout.write(f"Copied: {report.copied:,} ({size}). Were there already: {report.were_there:,}.")
+        self.stdout.write(f"Copied: {report.copied:,} ({size}). Already there: {report.were_there:,}.")
         for problem in report.problems:
             self.stderr.write(problem)
         if report.problems:
-            raise CommandError(f"Not copied: {len(report.problems):,}. The others are in {target.shown}.")
+            raise CommandError(
+                f"Not copied: {len(report.problems):,}. All other files are in {target.shown}."
+            )
         if is_before:
             self.stdout.write(
-                f"All results are in {target.shown} as well. As a backup this is complete. To have the site "
-                "use it, set RESULTS_STORAGE_URL to its address, restart every process, and call "
-                "move_results --from with the address of the old one, for what was written in between."
+                f"All results are now also in {target.shown}. This is a complete backup. To use the new "
+                "storage, set RESULTS_STORAGE_URL to it and restart all processes. Then run move_results "
+                "--from with the old storage to copy the files written in the meantime."
             )
         else:
-            self.stdout.write(
-                f"All results are in {target.shown}. Nothing was removed: {source.shown} holds what it held."
-            )
+            self.stdout.write(f"All results are in {target.shown}. Nothing was deleted from {source.shown}.")
 
 
 def _parsed(url: str) -> StorageAddress:
-    """Return what an address says. Raises CommandError."""
-    if url == _FROM_INPUT:
-        # An address in the command line can be read by everybody on the machine.
+    """Parse the URL of a storage. Raise CommandError if it is invalid."""
+    if url == _STDIN:
+        # Other users of the machine can see command-line arguments.
         url = sys.stdin.readline().strip()
     if url == _FOLDER:
         return address.in_folder(Path(settings.DATA_DIR) / "results")
@@ -97,21 +97,21 @@ def _parsed(url: str) -> StorageAddress:
         raise CommandError(str(problem)) from None
 
 
-def _opened(place: StorageAddress) -> ResultsStorage:
+def _opened(storage: StorageAddress) -> ResultsStorage:
     try:
-        return cast(ResultsStorage, storages.create_storage(place.entry))
+        return cast(ResultsStorage, storages.create_storage(storage.entry))
     except InvalidStorageError as error:
         raise CommandError(str(error)) from None
 
 
 @contextmanager
-def _saying_what_is_wrong() -> Iterator[None]:
-    """Raise CommandError, in one sentence, for what keeps the rest from being copied."""
+def _errors_as_messages() -> Iterator[None]:
+    """Turn errors that stop all copying into CommandErrors."""
     try:
         yield
     except OSError as error:
-        raise CommandError(f"A storage can't be used: {error.strerror or error}. {GO_ON}") from None
+        raise CommandError(f"A storage can't be used: {error.strerror or error}. {RESUME_HINT}") from None
     except OperationalError as error:
-        raise CommandError(f"{database_problem(error)} {GO_ON}") from None
+        raise CommandError(f"{database_problem(error)} {RESUME_HINT}") from None
     except KeyboardInterrupt:
-        raise interrupted(GO_ON) from None
+        raise interrupted(RESUME_HINT) from None

@@ -1,4 +1,4 @@
-"""`repair_runs`: clean up after writers that were killed."""
+"""Clean up after interrupted writers."""
 
 from typing import Any
 
@@ -13,35 +13,36 @@ from collections_app.runs.repair import repair_runs
 
 
 class Command(BaseCommand):
-    """Fails interrupted runs and removes files that belong to no run."""
+    """Fails interrupted runs and deletes files that belong to no run."""
 
     help = (
-        "Clean up after runs whose writing was interrupted, by a crash or a power cut: they are shown as "
-        "Failed, and what is left of their files is removed. Safe at any time; runs that are being written "
-        "are left alone."
+        "Clean up after runs that were interrupted, for example by a crash or a power failure: mark them as "
+        "Failed and delete their files. You can run this command at any time; it doesn't change runs that "
+        "are being written."
     )
 
     def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
-        """Repair, and say what was done."""
+        """Repair the runs and print what was done."""
         try:
             report = repair_runs()
         except OperationalError as error:
-            raise CommandError(f"{database_problem(error)} Repair again once it can.") from None
+            raise CommandError(f"{database_problem(error)} Run repair_runs again when it works.") from None
         except OSError as error:
             raise CommandError(
-                f"The results storage can't be used: {describe_error(error)}. Repair again once it can."
+                f"The results storage can't be used: {describe_error(error)}. Run repair_runs again when it "
+                "works."
             ) from None
         for run in report.failed_runs:
-            self.stdout.write(f"Run {_named(run)} was interrupted; it is Failed now.")
+            self.stdout.write(f"Run {_named(run)} was interrupted. It is now Failed.")
         if report.removed_files:
-            self.stdout.write(f"Removed files that belong to no run: {len(report.removed_files)}.")
+            self.stdout.write(f"Deleted files that belong to no run: {len(report.removed_files)}.")
         if report.removed_folders:
-            self.stdout.write(f"Removed empty folders: {len(report.removed_folders)}.")
+            self.stdout.write(f"Deleted empty folders: {len(report.removed_folders)}.")
         if report.living_runs:
             self.stdout.write(
-                "Left alone, because they are being written or were interrupted less than a minute ago: "
+                "Not repaired, because they are being written or were interrupted less than a minute ago: "
                 f"{', '.join(f'run {_named(run)}' for run in report.living_runs)}. "
-                "Where nobody writes them, call repair_runs again in a minute."
+                "If they were interrupted, run repair_runs again in a minute."
             )
         elif not report.was_needed and verbosity:
             self.stdout.write("Nothing to repair.")

@@ -1,4 +1,4 @@
-"""`rotate_encryption_keys`: encrypt the secrets in the database with a new key."""
+"""Encrypt the secrets in the database with a new key."""
 
 from contextlib import suppress
 from typing import Any
@@ -19,63 +19,64 @@ class Command(BaseCommand):
 
     help = (
         "Re-encrypt the API keys of all accounts and all queued mail with a new encryption key. Without "
-        "ENCRYPTION_KEYS, the new key is created in the data folder, and old keys are removed from there "
-        "once nothing needs them. With ENCRYPTION_KEYS, everything is encrypted with the first of them: put "
-        "the new one in front, restart the site, run this, then remove the others. The site can keep "
-        "running. If the command is interrupted, run it again."
+        "ENCRYPTION_KEYS, create the new key in the data folder, and remove the old ones when nothing needs "
+        "them. With ENCRYPTION_KEYS, use its first key: add a new key in front, restart the site, run this "
+        "command, then remove the other keys. The site can keep running. If the command is interrupted, run "
+        "it again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Rotate, and say what was done."""
+        """Rotate the keys and print what was done."""
         try:
             self._rotate()
         except OperationalError as error:
             raise CommandError(
-                f"{database_problem(error)} Nothing is lost; rotate again once it can."
+                f"{database_problem(error)} Nothing is lost. Try again when it works."
             ) from None
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(
-                f"The keys can't be written ({error.strerror}). Nothing is lost; rotate again once they can."
+                f"The keys can't be written ({error.strerror}). Nothing is lost. Fix the problem and try "
+                "again."
             ) from None
 
     def _rotate(self) -> None:
-        # The new key is there before anything needs it, and the old ones are until nothing does: at every
-        # moment each secret can be read. Whoever reads one has the list of keys read anew.
+        # The new key exists before anything needs it, and the old ones until nothing does, so every secret
+        # can be decrypted at any time. Each decryption reads the list of keys again.
         with transaction.atomic():
-            _keep_others_out()
+            _lock_teams()
             encryption.add_key()
             done, unreadable = _reencrypt()
             _reencrypt_mail()
-        self.stdout.write(f"Encrypted the key{pluralize(done)} of {done} account{pluralize(done)} anew.")
+        self.stdout.write(f"Re-encrypted the key{pluralize(done)} of {done} account{pluralize(done)}.")
         if unreadable:
             raise CommandError(
-                "None of the encryption keys reads what is stored for: "
+                "No encryption key can decrypt the keys of these accounts: "
                 + ", ".join(f"{shown(each.name)} of {shown(each.team.name)}" for each in unreadable)
-                + ". It was left as it is, and the old encryption keys stay. Bring back the one that is "
-                "missing, or have an admin of the team enter the account's key again or disconnect it. "
-                "Then rotate again."
+                + ". They were not changed, and the old encryption keys are kept. Restore the missing "
+                "encryption key, or ask an admin of the team to enter the account's key again or "
+                "disconnect the account. Then run rotate_encryption_keys again."
             )
         if settings.ENCRYPTION_KEYS:
-            self.stdout.write("All but the first of ENCRYPTION_KEYS may be removed now.")
+            self.stdout.write("You can now remove all but the first key from ENCRYPTION_KEYS.")
         else:
             with transaction.atomic():
-                _keep_others_out()
+                _lock_teams()
                 # Mail may have been encrypted with the old key and queued since then.
                 _reencrypt_mail()
                 encryption.drop_old_keys()
-            self.stdout.write("Dropped the old encryption keys.")
+            self.stdout.write("Removed the old encryption keys.")
 
 
-def _keep_others_out() -> None:
-    """Let nobody give an account a key, and no other rotation run, until the transaction ends."""
-    # SQLite has one writer anyway; elsewhere this waits for whoever holds a team, as access.confirm does.
+def _lock_teams() -> None:
+    """Block changes to account keys and other rotations until the transaction ends."""
+    # SQLite has only one writer. Elsewhere, changes to account keys lock the team too (access.confirm).
     list(Team.objects.select_for_update().order_by("pk").values_list("pk"))
 
 
 def _reencrypt() -> tuple[int, list[Account]]:
-    """Return how many accounts' keys were encrypted with the first key, and whose couldn't be read."""
+    """Return the number of re-encrypted keys, and the accounts whose keys can't be decrypted."""
     done, unreadable = 0, []
     accounts = Account.objects.exclude(encrypted_key="").select_for_update(of=["self"])
     for account in accounts.select_related("team").order_by("pk"):

@@ -1,4 +1,4 @@
-"""Bring the data up to date and serve the site."""
+"""Update the database and serve the site."""
 
 import contextlib
 import errno
@@ -24,35 +24,35 @@ from collections_app.system import database
 from collections_app.system.observability.processes import has_orphans
 
 # Workers notice within a second that their master process is gone, or later on a busy machine.
-ORPHANS_END_WITHIN_SECONDS = 15
-LOOK_EVERY_SECONDS = 0.1
+ORPHANS_STOP_WITHIN_SECONDS = 15
+POLL_SECONDS = 0.1
 
 
 class Command(BaseCommand):
-    """Everything between a fresh data folder and a running site."""
+    """Prepares the data folder and replaces itself with gunicorn."""
 
     help = (
-        "Bring the database up to date, clean up after interrupted runs, and serve the site by gunicorn. "
-        "Where it listens, HOST and PORT, comes from the environment."
+        "Update the database, clean up after interrupted runs, and serve the site with gunicorn. The "
+        "environment variables HOST and PORT set where it listens."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --demo."""
+        """Define the arguments."""
         parser.add_argument(
             "--demo",
             action="store_true",
-            help="fill an empty database with the demo, and print the account to sign in with",
+            help="fill an empty database with the demo, and print how to sign in",
         )
 
     def handle(self, *args: Any, demo: bool, **options: Any) -> None:
-        """Check, prepare, print where the site is, and become gunicorn."""
+        """Check and prepare everything, print the address, and become gunicorn."""
         host, port = settings.HOST, settings.PORT
-        self._wait_until_it_is_free(host, port)
+        self._wait_for_port(host, port)
         _check_static_files()
-        # Machines that share a database are often started at the same moment.
-        with _data_that_can_be_used(), database.exclusive_lock():
-            self._say("Bringing the database up to date")
-            _bring_up_to_date()
+        # Machines that share a database are often started at the same time.
+        with _data_errors_as_messages(), database.exclusive_lock():
+            self._say("Updating the database")
+            _update_database()
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
             if demo and build.has_room():
                 self._say("Creating the demo")
@@ -61,19 +61,19 @@ class Command(BaseCommand):
         self._say("Press Ctrl+C to stop.")
         sys.stderr.flush()
         os.chdir(settings.BASE_DIR)
-        # gunicorn reads this one too, and an empty one is a mistake to it.
+        # gunicorn reads this variable too, and rejects an empty value.
         os.environ["WEB_CONCURRENCY"] = str(settings.WEB_CONCURRENCY)
         os.execv(  # noqa: S606  # no shell is wanted
             sys.executable,
             [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"],
         )
 
-    def _wait_until_it_is_free(self, host: str, port: int) -> None:
+    def _wait_for_port(self, host: str, port: int) -> None:
         """Wait for the workers of a killed server. Raises CommandError if another program uses the port."""
         if has_orphans(port) and not _is_free(host, port):
-            self._say(f"Waiting for port {port}. Its server was killed, and its workers are stopping.")
+            self._say(f"Waiting for port {port}. Its server was killed, and its workers are still stopping.")
             _wait_for_orphans(host, port)
-        _check_that_it_is_free(host, port)
+        _check_port(host, port)
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
@@ -88,7 +88,7 @@ class Command(BaseCommand):
             )
         elif not (User.objects.exists() or Team.objects.exists()):
             self.stdout.write(
-                "Nobody can sign in yet. Make the first team and its owner with: "
+                "No one can sign in yet. Create the first team and its owner with: "
                 f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))} {shlex.quote(sys.executable)} manage.py "
                 'create_team "My team" --owner me@example.com'
             )
@@ -98,15 +98,15 @@ def _try_to_listen(host: str, port: int) -> None:
     """Raise OSError if gunicorn couldn't listen on this host and port."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
-        # As gunicorn does: connections that have just ended don't count.
+        # gunicorn sets this too, so that connections that have just ended don't block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
 
 
 def _wait_for_orphans(host: str, port: int) -> None:
-    until = time.monotonic() + ORPHANS_END_WITHIN_SECONDS
+    until = time.monotonic() + ORPHANS_STOP_WITHIN_SECONDS
     while not _is_free(host, port) and has_orphans(port) and time.monotonic() < until:
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -116,38 +116,36 @@ def _is_free(host: str, port: int) -> bool:
     return False
 
 
-def _check_that_it_is_free(host: str, port: int) -> None:
-    """Raise CommandError where gunicorn couldn't listen on this host and port."""
+def _check_port(host: str, port: int) -> None:
+    """Raise CommandError if gunicorn couldn't listen on this host and port."""
     try:
         _try_to_listen(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = (
-                f"Port {port} is taken by another program. Stop it, or choose another one: PORT={port + 1}."
+                f"Port {port} is used by another program. Stop it, or choose another port: PORT={port + 1}."
             )
         else:
-            reason = (
-                f"Can't listen on port {port} of {host} ({error.strerror}). Choose others with HOST and PORT."
-            )
+            reason = f"Can't listen on port {port} of {host} ({error.strerror}). Change HOST or PORT."
         raise CommandError(reason) from None
 
 
 @contextlib.contextmanager
-def _data_that_can_be_used() -> Iterator[None]:
-    """Raise CommandError where the disk is full or what lies in the data folder isn't ours."""
+def _data_errors_as_messages() -> Iterator[None]:
+    """Turn errors of the database and the data folder into CommandErrors."""
     try:
         yield
     except DatabaseError as error:
-        # What a command is told to do about an SQLite database is what this one does.
+        # For SQLite, the advice is to run this command.
         advice = f" {database.advice(error)}" if connection.vendor == "postgresql" else ""
         problem = f"{database.describe()} can't be used: {database.reason(error)}."
         raise CommandError(problem + advice) from error
     except OSError as error:
-        place = error.filename or settings.DATA_DIR
-        raise CommandError(f"The data folder can't be used: {place}: {error.strerror}.") from error
+        path = error.filename or settings.DATA_DIR
+        raise CommandError(f"The data folder can't be used: {path}: {error.strerror}.") from error
 
 
-def _bring_up_to_date() -> None:
+def _update_database() -> None:
     if database.is_newer(MigrationLoader(connection)):
         raise CommandError(database.NEWER)
     call_command("migrate", interactive=False, verbosity=0, skip_checks=False)
@@ -155,7 +153,7 @@ def _bring_up_to_date() -> None:
 
 
 def _check_static_files() -> None:
-    """Raise CommandError where every page would fail for want of the style sheet."""
+    """Raise CommandError if the static files are missing; every page would fail without them."""
     if not (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
         raise CommandError(
             f"The static files are missing. Run: {sys.executable} manage.py collectstatic --noinput"
@@ -163,7 +161,7 @@ def _check_static_files() -> None:
 
 
 def _in_url(host: str) -> str:
-    # Listening on every address means: also on this machine's own.
+    # A server that listens on all addresses also listens on localhost.
     if host in {"0.0.0.0", "::"}:  # noqa: S104
         return "localhost"
     return f"[{host}]" if ":" in host else host

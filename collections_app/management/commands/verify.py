@@ -1,4 +1,4 @@
-"""`verify`: read the files of runs again."""
+"""Verify the files of runs."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,40 +22,41 @@ from collections_app.system.vanished import is_vanished
 
 
 class Command(BaseCommand):
-    """Reads files again, and says which are not what they should be."""
+    """Reads stored files again and reports those that are damaged or missing."""
 
     help = (
-        "Read the files of completed runs and compare them with the SHA-256 recorded when they were written. "
-        "Copies of an account's files must also be valid lists of records or ZIPs; run mirror to replace "
-        "damaged copies. For files that are only at an account, read just the beginning. Name each damaged "
-        "or missing file and what to do about it. Exit with 0 if all files are intact, or with 1 if not."
+        "Read the files of completed runs and compare them with the SHA-256 recorded when they were written."
+        " Copies of an account's files must also be valid lists of records or ZIP files; run mirror to "
+        "replace damaged copies. For files that are only at an account, read just the beginning. Name each "
+        "damaged or missing file and what to do about it. Exit with 0 if all files are intact, otherwise "
+        "with 1."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Describe the command line."""
+        """Define the arguments."""
         parser.add_argument(
             "collection",
             metavar="COLLECTION",
             type=text,
             nargs="?",
-            help="the collection's id, or its name; by default all",
+            help="the id or exact name of the collection (default: all)",
         )
         parser.add_argument(
-            "runs", metavar="RUN", type=run_number, nargs="*", help="numbers of its runs; by default all"
+            "runs", metavar="RUN", type=run_number, nargs="*", help="the number of a run (default: all)"
         )
 
     def handle(self, *args: Any, collection: str | None, runs: list[int], **options: Any) -> None:
-        """Verify, and say what came of it."""
+        """Verify the runs and print the result."""
         try:
             self._verify(_wanted(collection, runs))
         except OperationalError as error:
-            raise CommandError(f"{database_problem(error)} Verify again once it can.") from None
+            raise CommandError(f"{database_problem(error)} Run verify again when it works.") from None
         except KeyboardInterrupt:
-            raise interrupted("What was verified so far is noted.") from None
+            raise interrupted("The results so far are stored.") from None
 
     def _verify(self, wanted: Iterable[Run]) -> None:
-        whole = damaged = 0
-        # On a terminal only.
+        intact = damaged = 0
+        # Only shown on a terminal.
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
             for run in wanted:
                 name = f"Run {run.number} of {shown(run.collection.name)}"
@@ -68,19 +69,20 @@ class Command(BaseCommand):
                     if is_vanished(error) and not Run.objects.filter(pk=run.pk).exists():
                         continue
                     raise
-                whole, damaged = whole + (not problems), damaged + bool(problems)
+                intact, damaged = intact + (not problems), damaged + bool(problems)
                 with tqdm.external_write_mode():
                     for problem in problems:
                         self.stderr.write(f"{name}: {problem}")
-        self.stdout.write(f"{count(whole, 'run')} verified and whole.")
+        self.stdout.write(f"{count(intact, 'run')} verified and intact.")
         if damaged:
             raise CommandError(
-                f"In {count(damaged, 'run')} files are damaged, missing, or could not be verified; see above."
+                f"{count(damaged, 'run')} with files that are damaged, missing, or could not be verified; "
+                "see above."
             )
 
 
 def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:
-    """Return the runs that are to be verified, the oldest first. Raises CommandError."""
+    """Yield the runs to verify, oldest first. Raise CommandError if one can't be verified."""
     ready = Run.objects.filter(state=State.READY).order_by("collection", "number")
     if collection is not None:
         chosen = collection_of(collection)
@@ -91,6 +93,6 @@ def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:
             )
         except NotDownloadable as problem:
             raise CommandError(str(problem)) from None
-    # Read one by one: it may take hours, and no query stays open that long.
+    # One query per run, because verification may take hours and a query shouldn't stay open that long.
     for key in list(ready.values_list("pk", flat=True)):
         yield from Run.objects.filter(pk=key).select_related("collection__account")

@@ -1,4 +1,4 @@
-"""`work`: what goes on in the background."""
+"""Do the site's background work."""
 
 import os
 import signal
@@ -12,85 +12,83 @@ from django.db import DEFAULT_DB_ALIAS
 
 from collections_app.management.worker import Exporter, Mailer, Worker
 
-# So much more willing to wait for a processor than whoever answers people.
+# Background work yields the CPU to requests.
 _NICENESS = 10
 # How long to wait for the current export to return to the queue, and for the current mail to be sent.
-_STOPS_WITHIN_SECONDS = 5.0
+_STOP_SECONDS = 5.0
 
 
 class Command(BaseCommand):
-    """Works until it is ended."""
+    """Runs the background worker."""
 
     help = (
-        "Do the site's background work until stopped: make large exports, send mail, list the runs of "
-        "connected collections every few minutes, copy results that are to be kept here, and fail runs whose "
-        "writer was killed. The site does this automatically; run this command if you don't start it with "
-        "serve. You can run several workers at once and stop them at any time."
+        "Do the site's background work until stopped: create large exports, send mail, list the runs of "
+        "connected collections every few minutes, copy results that should be kept, and fail runs whose "
+        "writer was killed. The site does this automatically; run this command only if you don't start the "
+        "site with serve. You can run several workers at once and stop them at any time."
     )
 
-    # They are made below, as they ask other machines, and not again for the site's own worker.
+    # handle() runs the checks, which call other machines, except for the site's own worker.
     requires_system_checks: list[str] = []  # as Django types it
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Describe the command line."""
+        """Define the arguments."""
         parser.add_argument(
             "--once",
             action="store_true",
-            help="do what is due now and end, with 1 where some of it failed; such as for cron",
+            help="do what is due now and exit, with 1 if something failed; for cron",
         )
-        parser.add_argument(
-            "--skip-checks", action="store_true", help="begin without looking at the settings"
-        )
+        parser.add_argument("--skip-checks", action="store_true", help="start without checking the settings")
         parser.add_argument(
             "--with-parent",
             action="store_true",
-            help="end when the standard input does; so the site starts it",
+            help="exit when standard input ends; used by the site",
         )
 
     def handle(self, *args: Any, once: bool, with_parent: bool, skip_checks: bool, **options: Any) -> None:
-        """Work; SIGTERM and Ctrl-C end it at once, since what is interrupted goes on the next time."""
-        if not (with_parent or skip_checks):  # the site has been checked when it started
+        """Work until SIGTERM or Ctrl+C. Interrupted work continues the next time."""
+        if not (with_parent or skip_checks):  # the site has been checked at startup
             self.check(databases=[DEFAULT_DB_ALIAS])
         has_failed = False
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             if with_parent:
                 os.nice(_NICENESS)
-                threading.Thread(target=_end_with_the_input, daemon=True).start()
+                threading.Thread(target=_exit_with_stdin, daemon=True).start()
             with suppress(KeyboardInterrupt):
                 has_failed = _work(once=once)
         finally:
             signal.signal(signal.SIGTERM, before)
         if has_failed and not with_parent:
             raise CommandError(
-                "Some of the work failed; what was logged says why. The next time it is tried again."
+                "Some of the work failed; the log says why. It will be tried again the next time."
             )
 
 
 def _work(*, once: bool) -> bool:
-    """Do what is due, or all there ever is. Returns whether some of it failed."""
+    """Do what is due once, or work forever. Return whether something failed."""
     if once:
         worker = Worker(Mailer(), Exporter())
-        while worker.round():
+        while worker.run_once():
             pass
         return worker.has_failed
     threads = {
-        task: threading.Thread(target=task.go_on, name=type(task).__name__.lower(), daemon=True)
+        task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)
         for task in (Exporter(remote=False), Exporter(remote=True), Mailer())
     }
     for thread in threads.values():
         thread.start()
     try:
-        Worker().go_on()
+        Worker().run_forever()
     finally:
         for task in threads:
-            task.over.set()
+            task.stop.set()
         for thread in threads.values():
-            thread.join(_STOPS_WITHIN_SECONDS)
+            thread.join(_STOP_SECONDS)
     return False
 
 
-def _end_with_the_input() -> None:
+def _exit_with_stdin() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
