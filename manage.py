@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command named on the command line; a wrong setting or Ctrl-C ends it without a traceback."""
+    """Run a command. Report invalid settings, and stop on Ctrl+C, without a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -23,7 +23,7 @@ def main() -> None:
             raise
         sys.exit(f"Error: the database can't be used ({database.reason(error)}). {database.advice(error)}")
     except KeyboardInterrupt:
-        sys.exit(130)  # what a shell says of a program that was ended by Ctrl-C
+        sys.exit(130)  # a shell's exit code for Ctrl+C
 
 
 if __name__ == "__main__":

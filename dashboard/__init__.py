@@ -1,1 +1,1 @@
-"""The site: settings, addresses, the WSGI application."""
+"""The Django project: settings, URLs and the WSGI application."""

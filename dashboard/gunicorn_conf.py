@@ -1,4 +1,4 @@
-"""How gunicorn serves the site: the settings, by the names that gunicorn gives them."""
+"""The gunicorn settings."""
 
 import logging
 import os
@@ -16,81 +16,81 @@ from gunicorn.sock import TCPSocket
 from gunicorn.workers.base import Worker
 
 from collections_app.system.observability import processes
-from dashboard.gunicorn_worker import STOPS
+from dashboard.gunicorn_worker import STOP_SIGNALS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 
-# A download holds a thread until it ends, and costs nearly nothing while its reader is slow. With
-# 2 workers of 300 threads, 500 slow readers leave the dashboard as quick as it is alone.
+# A download uses a thread until it ends, which costs almost nothing while its client is slow. With 2 workers
+# of 300 threads, 500 slow downloads don't slow down the dashboard.
 worker_class = "dashboard.gunicorn_worker.Worker"
 workers = settings.WEB_CONCURRENCY
 threads = settings.WEB_THREADS
-worker_connections = threads + 1000  # those above `threads` are kept alive between requests
+worker_connections = threads + 1000  # the additional ones are idle keep-alive connections
 keepalive = 15
-preload_app = True  # what is wrong is said once, not by each worker
-# A worker shows that it is alive by touching a file, which on a slow disk could take too long.
+preload_app = True  # reports errors once instead of once per worker
+# Workers touch a file as a heartbeat, which could take too long on a slow disk.
 worker_tmp_dir = processes.MEMORY
-# The folder where the workers combine the metrics. Other processes of this server find it by this variable.
+# The folder where the workers combine their metrics. Other processes of this server read this variable.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 _metrics_folder = Path(os.environ.get(_METRICS, ""))
-if not _metrics_folder.name.startswith(f"metrics-{os.getpid()}-"):  # else it's a reload, by this very process
+if not _metrics_folder.name.startswith(f"metrics-{os.getpid()}-"):  # otherwise, this process is reloading
     _metrics_folder = processes.new_folder(settings.PORT)
     os.environ[_METRICS] = str(_metrics_folder)
 control_socket_disable = True
 
-# A stopping or reloading server lets the downloads finish for so long. Ctrl+C doesn't wait.
+# How long a server that stops or reloads waits for downloads. Ctrl+C doesn't wait.
 graceful_timeout = 600
 
-# How long a reader may take no byte at all before the connection is closed; a stalled reader would
-# hold its thread for ever, and gunicorn's `timeout` doesn't end it.
+# How long a client may read nothing before its connection is closed. A stalled client would block its
+# thread forever; gunicorn's `timeout` doesn't apply.
 STALL_SECONDS = 60
 
-# A file name of 10,000 characters, however they are encoded, is to reach the app, which knows how
-# to say that there is no such file. gunicorn caps its own setting at 8,190.
+# Requests for file names of 10,000 characters must reach the app, which responds with a proper 404. gunicorn
+# limits its own setting to 8,190.
 limit_request_line = message.MAX_REQUEST_LINE = 128 * 1024
 
-# No request may say where the app lies or that it came by HTTPS; by default gunicorn believes those from
-# this machine. Whether a proxy is believed, Django's settings say.
+# Don't let requests set SCRIPT_NAME or the scheme. By default, gunicorn trusts requests from this machine.
+# Django's settings decide whether to trust a proxy.
 forwarded_allow_ips = ""
 
 loglevel = "warning"
 logger_class = "dashboard.gunicorn_worker.Logger"
-# HEAD is answered as GET would be; that gunicorn leaves the body out needs no warning.
+# Views respond to HEAD as to GET. gunicorn drops the body, and would log a warning each time.
 logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)
 
 
 def on_starting(_server: Arbiter) -> None:
-    """Let no worker miss that it is to stop.
+    """Block signals in new workers until they handle them.
 
-    A signal that reaches a new worker before it listens would be lost, and the server would wait for that
-    worker for all of `graceful_timeout`. It is held back until the worker's `init_signals`.
+    A signal that arrives before a worker's `init_signals` would be lost, and the server would wait for that
+    worker for the entire `graceful_timeout`.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # whoever started this server may hold them back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the parent process may have blocked them
     os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPS),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS),
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS),
     )
 
 
 def on_exit(_server: Arbiter) -> None:
-    """Leave no figures behind."""
+    """Delete the metrics."""
     shutil.rmtree(_metrics_folder, ignore_errors=True)
 
 
 def child_exit(_server: Arbiter, worker: Worker) -> None:
-    """Forget the downloads of a worker that is gone; what it counted stays."""
+    """Remove the running downloads of a dead worker from the metrics, but keep its counters."""
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def when_ready(server: Arbiter) -> None:
-    """Let the kernel close the connections of readers that stall, and the workers open enough files."""
-    # Each connection is one, and may have a result file and the database open. At its limit, often 1,024,
-    # a worker would end, with all its downloads.
+    """Raise the limit of open files, and let the kernel close stalled connections."""
+    # A connection may also have a result file and the database open. A worker that reached the limit, often
+    # 1,024, would exit and interrupt all its downloads.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * worker_connections
     if resource.RLIM_INFINITY != soft < wanted:
@@ -98,15 +98,15 @@ def when_ready(server: Arbiter) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     for listener in server.LISTENERS:
         if isinstance(listener, TCPSocket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # In milliseconds. Every accepted connection inherits it.
+            # In milliseconds. All accepted connections inherit it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep SQLite open for as long as the worker lives, and have the background's work done."""
+    """Keep SQLite open, and start the background work."""
     if connection.vendor == "sqlite":
         _keep_open(worker)
-    # When this file is read, Django isn't set up yet.
+    # Django isn't set up yet when gunicorn reads this file.
     from collections_app.system.observability import metrics  # noqa: PLC0415
     from dashboard import background  # noqa: PLC0415
 
@@ -115,8 +115,8 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def _keep_open(worker: Worker) -> None:
-    # Whoever opens it first makes a file beside it, for which a full disk has no room; while somebody has
-    # it open, it can be read.
+    # The first process that opens the database creates a file, which fails on a full disk. While one process
+    # keeps it open, others can read the database.
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM sqlite_master")

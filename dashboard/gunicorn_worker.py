@@ -1,7 +1,9 @@
-"""gunicorn's threaded worker, with an end to clients that hold it up.
+"""gunicorn's threaded worker (gthread) with timeouts for slow clients.
 
-By itself gthread waits for the bytes of a request for ever, with a thread for each: as many clients
-as there are threads, each sending one byte, would be the end of the site.
+gthread waits forever for the bytes of a request, in a thread. A few hundred clients that send one byte each
+would block the site.
+
+This overrides private parts of gunicorn, as read in version 27.0.1.
 """
 
 import contextlib
@@ -24,35 +26,35 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from collections_app.system.serving import serving
 
-# How long a request may take to arrive, head and body. Ours are small: no file is ever sent to us.
+# How long a request may take to arrive, including its body. Requests are small, since no one uploads files.
 REQUEST_SECONDS = 15
 
-# With so many of its threads in use, a process lets the others take a new connection first, for so long.
-# From here on it refuses downloads (collections_app/delivery/streams.py), while another may have room.
-CROWDED = 9 / 10
-COURTESY_SECONDS = 0.05
+# A process that uses this part of its threads waits before it accepts a connection, so that another process
+# can. From here on, it rejects downloads (collections_app/files/delivery/streams.py).
+BUSY = 9 / 10
+YIELD_SECONDS = 0.05
 
-# How long requests may take to finish after Ctrl+C.
+# How long running requests may take after Ctrl+C.
 QUIT_SECONDS = 2.0
 
-# The signals that end a worker.
-STOPS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+# The signals that stop a worker.
+STOP_SIGNALS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """gthread, whose threads are free again when a client stalls or dribbles."""
+    """gthread that disconnects clients that stall or send too slowly."""
 
     alive: bool
 
     def init_signals(self) -> None:
-        """Listen to signals, also to those that were held back until now (gunicorn_conf.py)."""
+        """Handle signals, including those that were blocked until now (gunicorn_conf.py)."""
         super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  # gunicorn calls it so
-        """Take new connections or not. Those that come to a server that is stopping are refused.
+        """Start or stop accepting connections. While the server is stopping, refuse new ones.
 
-        gunicorn would let them wait in a queue until the last download has ended.
+        gunicorn would leave them in a queue until the last download has ended.
         """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
@@ -73,56 +75,56 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def is_parent_alive(self) -> bool:
         """Return whether the master process is alive. Without it, the worker stops and releases the port.
 
-        gunicorn's own worker would keep the port until the last connection ends.
+        gunicorn's worker would keep the port until the last connection ends.
         """
         self.alive = self.alive and super().is_parent_alive()
         return self.alive
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a new connection, unless another process does while this one is crowded.
+        """Accept a new connection; if this process is busy, let another process accept it first.
 
-        All processes listen at one door. In a rush of 500 downloads it was seen that one took 377 of them.
+        All processes share one socket. When 500 downloads started at once, one process got 377 of them.
         """
-        if self.nr_conns >= CROWDED * self.cfg.threads:
-            time.sleep(COURTESY_SECONDS)
+        if self.nr_conns >= BUSY * self.cfg.threads:
+            time.sleep(YIELD_SECONDS)
         super().accept(listener)
 
     def handle(self, conn: Any) -> Any:
-        """Answer one request; returns what gunicorn makes of the connection, false for its end."""
+        """Handle one request. Return whether to keep the connection alive."""
         if conn.parser is None:
             conn.parser = RequestParser(self.cfg, conn.sock, conn.client)
-            conn.parser.unreader = PunctualUnreader(conn.sock)
+            conn.parser.unreader = DeadlineUnreader(conn.sock)
         conn.parser.unreader.deadline = time.monotonic() + REQUEST_SECONDS
         with serving(conn.sock, lambda: not self.alive):
-            goes_on = super().handle(conn)
-        if not goes_on:
-            # gunicorn gives a client two seconds to hang up, and spends them in the thread that all
-            # connections share. They are spent here instead; nothing is left to wait for there.
+            keep_alive = super().handle(conn)
+        if not keep_alive:
+            # gunicorn gives a client two seconds to disconnect, and waits in the thread that all connections
+            # share. Wait here instead, so that nothing is left to wait for there.
             with contextlib.suppress(OSError):
                 util.close_graceful(conn.sock.dup())
                 conn.sock.shutdown(socket.SHUT_RD)
-        return goes_on
+        return keep_alive
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
-    """gunicorn's log, whose lines take the way of all others."""
+    """Send gunicorn's log through the site's logging."""
 
     def setup(self, cfg: Config) -> None:
-        """Keep the levels, and leave the form and the place to the site's settings."""
+        """Keep gunicorn's levels, but use the site's handlers."""
         super().setup(cfg)
-        logging.config.dictConfig(settings.LOGGING)  # Django itself would do it a little later
+        logging.config.dictConfig(settings.LOGGING)  # Django would do this later
         for handler in list(self.error_log.handlers):
             self.error_log.removeHandler(handler)
         self.error_log.propagate = True
 
 
-class PunctualUnreader(SocketUnreader):  # type: ignore[misc]
-    """Reads a request from its connection until the deadline."""
+class DeadlineUnreader(SocketUnreader):  # type: ignore[misc]
+    """Reads a request until its deadline."""
 
     deadline: float
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Return the next bytes. Raises ConnectionResetError, which gunicorn passes over, when time is up."""
+        """Return the next bytes. After the deadline, raise ConnectionResetError, which gunicorn ignores."""
         left = self.deadline - time.monotonic()
         if left > 0:
             self.sock.settimeout(left)
@@ -133,9 +135,9 @@ class PunctualUnreader(SocketUnreader):  # type: ignore[misc]
             else:
                 return data
             finally:
-                # An answer may take as long as its reader does.
+                # Sending the response has no deadline.
                 self.sock.settimeout(None)
-        # Nothing more is read, while an answer may still be sent.
+        # Stop reading; a response can still be sent.
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RD)
         raise ConnectionResetError(errno.ECONNRESET, "The request took too long to arrive.")

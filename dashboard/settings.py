@@ -1,6 +1,6 @@
-"""The site's settings: one file, every knob from the environment.
+"""The settings, which come from environment variables.
 
-The README lists every knob; a test holds the list to this file.
+docs/settings.md lists them; a test compares it with this file.
 """
 
 import os
@@ -32,51 +32,51 @@ def _env_number(name: str, default: int, *, most: int) -> int:
 
 DEBUG = env.bool("DEBUG", default=False)
 
-# Where gunicorn listens, and how much it does at once.
+# Where gunicorn listens, and its processes and threads.
 HOST = env.str("HOST", default="") or "127.0.0.1"
 PORT = _env_number("PORT", 8000, most=65535)
 WEB_CONCURRENCY = _env_number("WEB_CONCURRENCY", min(os.cpu_count() or 1, 8), most=1000)
 WEB_THREADS = _env_number("WEB_THREADS", 300, most=10_000)
 
-# Who sends the bytes of our own files: this site itself, or nginx in front of it (deploy/nginx.conf).
+# What sends stored files: the site, or nginx in front of it (deploy/nginx.conf).
 DELIVERY = env.str("DELIVERY", default="") or "app"
 if DELIVERY not in {"app", "nginx"}:
     raise ImproperlyConfigured(f"DELIVERY is {DELIVERY!r}; it must be app or nginx.")
 
-# Where the database, the results and the secrets made on first use are kept.
+# The folder of the database, the results and the generated secrets.
 DATA_DIR = data_folder.prepare(Path(env.str("DATA_DIR", default="") or BASE_DIR / "var").resolve())
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or data_folder.get_or_create_secret(DATA_DIR / "secret_key")
 
-# Fernet keys for the secrets in the database, the one that encrypts first. Empty: kept in the data folder.
+# Fernet keys for the secrets in the database; the first one encrypts. Empty: stored in the data folder.
 ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
 for _key in ENCRYPTION_KEYS:
     try:
         Fernet(_key)
     except ValueError:
         raise ImproperlyConfigured(
-            "ENCRYPTION_KEYS must be Fernet keys with commas between them. Make one with: "
+            "ENCRYPTION_KEYS must be Fernet keys, separated by commas. Generate one with: "
             'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
         ) from None
 
-# The servers that teams may connect accounts of: nobody makes this site call any other address.
+# The servers whose accounts teams may connect. The site calls no other servers for them.
 UPSTREAM_ORIGINS = [
     origin.rstrip("/") for origin in env.list("UPSTREAM_ORIGINS", default=[]) or ["https://multicartapi.com"]
 ]
 for _origin in UPSTREAM_ORIGINS:
     if not re.fullmatch(r"(?a)https?://\w[\w.-]*(:\d+)?", _origin):
         raise ImproperlyConfigured(
-            f"UPSTREAM_ORIGINS has {_origin!r}; each must be a scheme and a host, with a port or without, "
-            "such as https://multicartapi.com, with commas between them."
+            f"UPSTREAM_ORIGINS has {_origin!r}. Use a scheme, a host and an optional port, such as "
+            "https://multicartapi.com, and separate several with commas."
         )
 
 # The address that people and scripts reach this site at, such as https://results.example.com.
-# Empty: links are made from the address of each request, and only this machine is answered.
+# Empty: links use the host of each request, and only this machine can use the site.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 if not re.fullmatch(r"(?a)(https?://\w[\w.-]*(:\d+)?)?", PUBLIC_URL):
     raise ImproperlyConfigured(
-        f"PUBLIC_URL is {PUBLIC_URL!r}; it must be a scheme and a host, with a port or without, "
-        "and nothing else, such as https://results.example.com."
+        f"PUBLIC_URL is {PUBLIC_URL!r}. Use only a scheme, a host and an optional port, such as "
+        "https://results.example.com."
     )
 _public = urlsplit(PUBLIC_URL)
 
@@ -86,16 +86,16 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 # A Secure cookie is not sent back over plain HTTP, so these follow the scheme of PUBLIC_URL.
 _https = _public.scheme == "https"
 SECURE_SSL_REDIRECT = _https
-# TLS ends at a proxy in front of us, which says so; without this, every request would be redirected.
+# A proxy in front of us terminates TLS. Without this header, every request would be redirected.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
-# It also gives requests their ids, which are not believed of anybody else.
+# The proxy also sets request ids, which are not accepted from clients.
 IS_BEHIND_A_PROXY = _https or DELIVERY == "nginx"
-# The proxy's own address is everybody's; allauth counts sign-ins by the one that the proxy adds last.
+# All requests come from the proxy's address. allauth counts sign-ins by the address that it adds last.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if IS_BEHIND_A_PROXY else 0
 # The API refuses plain HTTP instead: after a redirect, a script would keep sending its key unencrypted.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^api/"]
 
-# What browsers must open over HTTPS for a year: the host of PUBLIC_URL on every port, or more.
+# What browsers must open over HTTPS for a year: the host of PUBLIC_URL, on every port, or more.
 HSTS = env.str("HSTS", default="") or "host"
 if HSTS not in {"off", "host", "subdomains", "preload"}:
     raise ImproperlyConfigured(f"HSTS is {HSTS!r}; it must be off, host, subdomains or preload.")
@@ -142,12 +142,12 @@ INSTALLED_APPS = [
     "heroicons",
 ]
 
-# Whoever knows it may read /metrics. Empty: nobody may.
+# The token that allows reading /metrics. Empty: no one may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 if METRICS_TOKEN and not re.fullmatch(r"[!-~]{16,}", METRICS_TOKEN):
     raise ImproperlyConfigured(
-        "METRICS_TOKEN must be 16 or more letters, digits and signs, without spaces. "
-        'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        "METRICS_TOKEN must have at least 16 letters, digits and symbols, and no spaces. "
+        'Generate one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
     )
 
 MIDDLEWARE = [
@@ -197,14 +197,14 @@ _SQLITE = {
     "ENGINE": "collections_app.system.sqlite",
     "NAME": DATA_DIR / "db.sqlite3",
     "OPTIONS": {
-        # Writers queue for the lock instead of failing half-way with "database is locked".
+        # Writers wait for the lock at the start instead of failing later with "database is locked".
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
-        # FULL: a run that was told to be complete is still complete after a power cut.
-        # That the journal is written ahead (WAL) is kept in the file; see collections_app/apps.py.
+        # FULL: a run that was reported as complete is still complete after a power failure.
+        # The write-ahead log is a property of the file; see collections_app/apps.py.
         "init_command": "PRAGMA synchronous = FULL",
     },
-    # A file, not memory: the tests write from several threads and processes.
+    # In a file, because tests write from several threads and processes.
     "TEST": {"NAME": DATA_DIR / "test.sqlite3"},
 }
 DATABASES = {"default": database.postgresql(DATABASE_URL) if DATABASE_URL else _SQLITE}
@@ -214,7 +214,7 @@ SESSION_ENGINE = "collections_app.people.sessions"
 
 # The first two are database tables, so all processes share them.
 CACHES = {
-    # Only for counting sign-in attempts: filling it would make the site forget who is guessing.
+    # Only for sign-in counters: if other data could fill this cache, password guessing would be forgotten.
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
@@ -224,7 +224,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "export_samples",
     },
-    # In the memory of each process: the rows of completed runs, of a few kilobytes each.
+    # In the memory of each process: the rendered rows of completed runs, a few kilobytes each.
     "run_rows": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "run_rows",
@@ -233,7 +233,7 @@ CACHES = {
     },
 }
 
-# Where the files of runs are kept, such as s3://KEY:SECRET@s3.example.com/bucket. Empty: in the data folder.
+# The storage of runs' files, such as s3://KEY:SECRET@s3.example.com/bucket. Empty: in the data folder.
 RESULTS_STORAGE_URL = env.str("RESULTS_STORAGE_URL", default="")
 try:
     _results = (
@@ -242,13 +242,13 @@ try:
         else address.in_folder(DATA_DIR / "results")
     )
 except address.InvalidAddress as _problem:
-    raise ImproperlyConfigured(f"RESULTS_STORAGE_URL is not understood. {_problem}") from None
+    raise ImproperlyConfigured(f"RESULTS_STORAGE_URL is invalid. {_problem}") from None
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "dashboard.static_files.DigestedStaticFiles"},
     "results": _results.entry,
-    # What can be made again at any time; never more than collections_app/files/storage/cache.py allows.
+    # Files that can be created again at any time. files/storage/cache.py limits their size.
     "converted": {
         "BACKEND": "collections_app.files.storage.folder.FolderStorage",
         "OPTIONS": {"location": DATA_DIR / "converted"},
@@ -257,12 +257,12 @@ STORAGES = {
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Only the names that carry a digest are ever asked for, and source maps never: that is three quarters
-# of the work of collectstatic.
+# Browsers request only names with digests, and no source maps. Skipping the rest saves collectstatic three
+# quarters of its time.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
 
-# Nobody sends us files. What is too large for memory passes by, and nothing is written to the disk.
+# No form uploads files. Without this, large uploads would be written to the disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 AUTH_USER_MODEL = "collections_app.User"
@@ -299,15 +299,15 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 
-# Such as smtp+tls://user:password@mail.example.com:587. Empty: nothing is sent, and the password
-# reset page says whom to ask.
+# Such as smtp+tls://user:password@mail.example.com:587. Empty: no mail is sent, and the password reset
+# page says whom to ask.
 EMAIL_URL = env.str("EMAIL_URL", default="")
 if EMAIL_URL:
     try:
         _email = env.email_url_config(EMAIL_URL)
     except (ImproperlyConfigured, ValueError):
         raise ImproperlyConfigured(
-            "EMAIL_URL is not understood; it must look like smtp+tls://user:password@mail.example.com:587."
+            "EMAIL_URL is invalid. Use a URL such as smtp+tls://user:password@mail.example.com:587."
         ) from None
     EMAIL_BACKEND = _email["EMAIL_BACKEND"]
     EMAIL_HOST = _email.get("EMAIL_HOST") or "localhost"
@@ -318,7 +318,7 @@ if EMAIL_URL:
     EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_SSL"))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-EMAIL_TIMEOUT = 30  # seconds, for each step of sending a mail
+EMAIL_TIMEOUT = 30  # seconds for each step of sending a mail
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="") or f"results@{_public.hostname or 'localhost'}"
 
 LANGUAGE_CODE = "en-us"
@@ -326,8 +326,8 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# W005 and W021 ask for HSTS on all subdomains and for preloading. Only the owner of the domain knows whether
-# all of its hosts use HTTPS, and sets HSTS accordingly.
+# W005 and W021 recommend HSTS for all subdomains and preloading. Only the owner of the domain knows whether
+# all of its hosts use HTTPS.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 LOGGING = logs.config(for_people=DEBUG or sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""The site's addresses: the operators' admin, signing in, and everything else from the app."""
+"""The URLs: the operators' admin, sign-in, and everything else from the app."""
 
 from allauth.account import views as account
 from django.contrib import admin
@@ -10,7 +10,7 @@ from collections_app.views.sign_in.password_reset import password_reset
 
 admin.site.site_header = admin.site.site_title = "Results: operators"
 
-# The part of allauth that we use; sign-up and e-mail changes have no address at all.
+# The part of allauth that we use. There is no sign-up and no change of the e-mail address.
 accounts = [
     path("login/", sign_in.sign_in, name="account_login"),
     path("logout/", public(account.logout), name="account_logout"),

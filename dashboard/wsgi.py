@@ -11,7 +11,7 @@ from collections_app.system import database
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
 application = get_wsgi_application()
-# All views: once, before the worker processes are forked, and in memory that they share. Django would load
-# them in each by its first request, which is a second's work.
+# Import all views before gunicorn forks, so that workers share the memory. Otherwise the first request of
+# each worker would take a second longer.
 import_module(settings.ROOT_URLCONF)
 database.share_connections()

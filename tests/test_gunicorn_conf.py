@@ -1,4 +1,4 @@
-"""How gunicorn serves the site; what it does is in test_delivery_over_http."""
+"""The settings and the worker of gunicorn; test_delivery_over_http has their effects."""
 
 import contextlib
 import fcntl
@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from gunicorn.sock import TCPSocket, UnixSocket
 from pytest_django import Settings
 
 from collections_app.system.observability import processes
+from dashboard import gunicorn_worker
 from dashboard.gunicorn_worker import Worker
 from tests.support import tools
 from tests.support.server import ROOT, environment, free_port, gunicorn
@@ -31,6 +33,11 @@ INFINITE = resource.RLIM_INFINITY
 CONF = Path(__file__).parent.parent / "dashboard" / "gunicorn_conf.py"
 
 Conf = Callable[..., dict[str, Any]]
+
+
+def test_the_worker_is_written_for_the_installed_version() -> None:
+    """If this fails, compare what the worker overrides with the new version, then name that in its file."""
+    assert f"as read in version {version('gunicorn')}." in str(gunicorn_worker.__doc__)
 
 
 @pytest.fixture

@@ -286,7 +286,7 @@ def test_the_settings_say_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("RESULTS_STORAGE_URL", f"s3://K:{SECRET_KEY}@host")
-    with pytest.raises(ImproperlyConfigured, match="RESULTS_STORAGE_URL is not understood") as caught:
+    with pytest.raises(ImproperlyConfigured, match="RESULTS_STORAGE_URL is invalid") as caught:
         runpy.run_path(SETTINGS)
     assert SECRET_KEY not in str(caught.value)
     monkeypatch.setenv("RESULTS_STORAGE_URL", f"s3://K:s@host/{BUCKET}")
