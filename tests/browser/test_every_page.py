@@ -143,22 +143,30 @@ def test_every_page_of_an_error_is_seen() -> None:
 
 
 def check(page: Page, within: str | None = None) -> None:
-    """Check a page, wide and in light colours, then narrow and in dark ones; leave it as it was.
+    """Check a page in a wide window with light colors, then in a narrow one with dark colors.
 
-    Where only a part of a page differs from one that is visited here, it is enough to look `within` that.
-    Outside CI axe sees the narrow and dark page alone.
+    Where only a part of a page differs from a page that is visited here, check `within` that part.
+    Outside CI, axe checks the narrow window only. Afterwards the window is as it was before.
     """
     size = page.viewport_size
     assert size
     if in_ci():
         check_accessibility(page, within)
-    page.set_viewport_size(NARROW)
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= NARROW["width"], f"The page is {wide} px wide."
-    page.emulate_media(color_scheme="dark")
-    check_accessibility(page, within)
+    make_narrow(page)
+    check_narrow(page, within)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
+
+
+def make_narrow(page: Page) -> None:
+    page.set_viewport_size(NARROW)
+    page.emulate_media(color_scheme="dark")
+
+
+def check_narrow(page: Page, within: str | None = None, *, contrast: bool = False) -> None:
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= NARROW["width"], f"The page is {wide} px wide."
+    check_accessibility(page, within, contrast=contrast)
 
 
 def check_ids(page: Page) -> None:
@@ -168,11 +176,16 @@ def check_ids(page: Page) -> None:
 
 
 def visit(page: Page, address: str, status: int = 200) -> None:
+    if not in_ci():
+        make_narrow(page)  # before the page is drawn, so that it is drawn once
     answer = page.goto(address)
     assert answer
     assert answer.status == status, address
     assert page.evaluate("document.styleSheets[1].cssRules.length") > 50
-    check(page)
+    if in_ci():
+        check(page)
+    else:
+        check_narrow(page, contrast="?" not in address)  # a query doesn't change a page's colors
     check_ids(page)
 
 

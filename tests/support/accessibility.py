@@ -4,9 +4,10 @@ from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Page
 
 from tests.support.server import AXE
+from tests.support.tools import in_ci
 
 # Rows are told apart by their elements' attributes, but for those that say which row, file or time it is.
-CHECK = r"""async (within) => {
+CHECK = r"""async ([within, rules]) => {
     const individual =
         /^(id|name|href|download|title|datetime|value|max|for|form|hx-.*|data-(?!label$).*|aria-(label|labelledby|describedby|controls))$/;
 
@@ -41,7 +42,7 @@ CHECK = r"""async (within) => {
 
     for (const row of hidden) row.style.setProperty("visibility", "hidden", "important");
     // The full report lists violations alone, which is much faster where a page has many rows.
-    const { violations } = await axe.run(part, { resultTypes: ["violations"] });
+    const { violations } = await axe.run(part, { resultTypes: ["violations"], rules });
     for (const row of hidden) {
         row.style.removeProperty("visibility");
         if (!row.style.length) row.removeAttribute("style");
@@ -57,8 +58,11 @@ LOAD = """async (address) => {
 }"""
 
 
-def check_accessibility(page: Page, within: str | None = None) -> None:
-    """Check a page as it stands, or what a selector finds in it; a violation fails the test.
+def check_accessibility(page: Page, within: str | None = None, *, contrast: bool = False) -> None:
+    """Check the current state of a page, or of the element that a selector finds; a violation fails the test.
+
+    The contrast of colors takes as long as all other rules together. CI always checks it; outside CI it is
+    checked on request.
 
     Most rows of a long table come of one template, and axe takes its time with each. So it sees each kind of
     element that is in a row of a table (or an item of a list) in two rows; of those that have no other kind
@@ -72,5 +76,6 @@ def check_accessibility(page: Page, within: str | None = None) -> None:
             page.evaluate(LOAD, f"/static/{AXE}")
         else:
             page.evaluate(AXE_SCRIPT)
-    found = AxeResults(page.evaluate(CHECK, within))
+    rules = {"color-contrast": {"enabled": contrast or in_ci()}}
+    found = AxeResults(page.evaluate(CHECK, [within, rules]))
     assert found.violations_count == 0, found.generate_report()
