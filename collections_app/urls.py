@@ -1,84 +1,102 @@
-"""Every address of the app, in two groups: views for people, the API for scripts."""
+"""The URLs of the app: the views for people, and the API for scripts."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
-from collections_app.views import health, live, metrics
-from collections_app.views.collections import list as collections
-from collections_app.views.download import archive_size, keep, latest, selection
-from collections_app.views.download import file as result_file
-from collections_app.views.download import page as download
-from collections_app.views.profile import page as profile
-from collections_app.views.profile import pull_client
-from collections_app.views.run import delete as run_delete
-from collections_app.views.run import export, verify
-from collections_app.views.run import files as run_files
-from collections_app.views.run import page as run
-from collections_app.views.run import pages as run_pages
-from collections_app.views.team import accounts, members
-from collections_app.views.team import switch_team as team
+from collections_app.views.collections.add import collection_add
+from collections_app.views.collections.archive import collection_archive, collection_restore
+from collections_app.views.collections.connect import collection_connect
+from collections_app.views.collections.list import collections, home
+from collections_app.views.collections.live import collections_live
+from collections_app.views.collections.rename import collection_rename
+from collections_app.views.download.archive_size import archive_size
+from collections_app.views.download.file import result_file
+from collections_app.views.download.keep import keep
+from collections_app.views.download.latest import latest
+from collections_app.views.download.live import live
+from collections_app.views.download.page import collection_home, download
+from collections_app.views.download.selection import selection, selection_json, selection_zip
+from collections_app.views.health import healthz, readyz
+from collections_app.views.metrics import metrics
+from collections_app.views.profile.keys import key_create, key_revoke
+from collections_app.views.profile.page import profile
+from collections_app.views.profile.pull_client import pull_client
+from collections_app.views.run.delete import run_delete
+from collections_app.views.run.export import run_export, run_records
+from collections_app.views.run.facts import run_facts
+from collections_app.views.run.files import run_all, run_manifest
+from collections_app.views.run.live import run_live
+from collections_app.views.run.page import run
+from collections_app.views.run.pages import run_pages
+from collections_app.views.run.record import record
+from collections_app.views.run.verify import verify
+from collections_app.views.team.accounts import accounts
+from collections_app.views.team.add_member import member_add
+from collections_app.views.team.change_account import account_change
+from collections_app.views.team.connect_account import account_connect
+from collections_app.views.team.disconnect_account import account_disconnect
+from collections_app.views.team.member_role import member_role
+from collections_app.views.team.members import members
+from collections_app.views.team.password_link import member_password_link
+from collections_app.views.team.remove_member import member_remove
+from collections_app.views.team.switch_team import team_switch
+
+of_a_run = [
+    path("", run, name="run"),
+    path("live", run_live, name="run_live"),
+    path("facts", run_facts, name="run_facts"),
+    path("records/<int:position>", record, name="record"),
+    path("records.<slug:file_format>", run_records, name="run_records"),
+    path("export", run_export, name="run_export"),
+    path("verify", verify, name="verify"),
+    path("all.zip", run_all, name="run_all"),
+    path("manifest.json", run_manifest, name="run_manifest"),
+    path("archive-size", archive_size, name="archive_size"),
+    path("pages", run_pages, name="run_pages"),
+    path("files/<path:name>", result_file, name="result_file"),
+    path("delete", run_delete, name="run_delete"),
+]
+
+of_a_collection: list[URLPattern | URLResolver] = [
+    path("", collection_home, name="collection"),
+    path("rename", collection_rename, name="collection_rename"),
+    path("archive", collection_archive, name="collection_archive"),
+    path("restore", collection_restore, name="collection_restore"),
+    path("download", download, name="download"),
+    path("live", live, name="live"),
+    path("keep", keep, name="keep"),
+    path("latest/", latest, name="latest"),
+    path("latest/<path:rest>", latest, name="latest_rest"),
+    path("selection", selection, name="selection"),
+    path("selection.json", selection_json, name="selection_json"),
+    path("selection.zip", selection_zip, name="selection_zip"),
+    path("runs/<int:number>/", include(of_a_run)),
+]
 
 people = [
-    path("", collections.home, name="home"),
-    path("collections/", collections.collections, name="collections"),
-    path("collections/live", live.collections_live, name="collections_live"),
-    path("collections/add", collections.collection_add, name="collection_add"),
-    path("collections/connect", accounts.collection_connect, name="collection_connect"),
-    path(
-        "collections/<int:collection_id>/",
-        include(
-            [
-                path("", download.collection_home, name="collection"),
-                path("rename", collections.collection_rename, name="collection_rename"),
-                path("archive", collections.collection_archive, name="collection_archive"),
-                path("restore", collections.collection_restore, name="collection_restore"),
-                path("download", download.download, name="download"),
-                path("live", live.live, name="live"),
-                path("keep", keep.keep, name="keep"),
-                path("latest/", latest.latest, name="latest"),
-                path("latest/<path:rest>", latest.latest, name="latest_rest"),
-                path("selection", selection.selection, name="selection"),
-                path("selection.json", selection.selection_json, name="selection_json"),
-                path("selection.zip", selection.selection_zip, name="selection_zip"),
-                path("runs/<int:number>/verify", verify.verify, name="verify"),
-                path("runs/<int:number>/all.zip", run_files.run_all, name="run_all"),
-                path("runs/<int:number>/manifest.json", run_files.run_manifest, name="run_manifest"),
-                path("runs/<int:number>/", run.run, name="run"),
-                path("runs/<int:number>/live", live.run_live, name="run_live"),
-                path("runs/<int:number>/facts", run.run_facts, name="run_facts"),
-                path("runs/<int:number>/records/<int:place>", run.record, name="record"),
-                path("runs/<int:number>/archive-size", archive_size.archive_size, name="archive_size"),
-                path("runs/<int:number>/pages", run_pages.run_pages, name="run_pages"),
-                path("runs/<int:number>/export", export.run_export, name="run_export"),
-                path("runs/<int:number>/records.<slug:file_format>", export.run_records, name="run_records"),
-                path("runs/<int:number>/delete", run_delete.run_delete, name="run_delete"),
-                path("runs/<int:number>/files/<path:name>", result_file.result_file, name="result_file"),
-            ]
-        ),
-    ),
-    path("members/", members.members, name="members"),
-    path("members/add", members.member_add, name="member_add"),
-    path("members/<int:membership_id>/role", members.member_role, name="member_role"),
-    path("members/<int:membership_id>/remove", members.member_remove, name="member_remove"),
-    path(
-        "members/<int:membership_id>/password-link", members.member_password_link, name="member_password_link"
-    ),
-    # Not accounts/: there people sign in.
-    path("team/accounts/", accounts.accounts, name="accounts"),
-    path("team/accounts/connect", accounts.account_connect, name="account_connect"),
-    path("team/accounts/<int:account_id>/change", accounts.account_change, name="account_change"),
-    path("team/accounts/<int:account_id>/disconnect", accounts.account_disconnect, name="account_disconnect"),
-    path("profile/", profile.profile, name="profile"),
-    path("profile/pull.py", pull_client.pull_client, name="pull_client"),
-    path("profile/keys", profile.key_create, name="key_create"),
-    path("keys/<int:key_id>/revoke", profile.key_revoke, name="key_revoke"),
-    path("team", team.team_switch, name="team_switch"),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
-    path("metrics", metrics.metrics, name="metrics"),
+    path("", home, name="home"),
+    path("collections/", collections, name="collections"),
+    path("collections/live", collections_live, name="collections_live"),
+    path("collections/add", collection_add, name="collection_add"),
+    path("collections/connect", collection_connect, name="collection_connect"),
+    path("collections/<int:collection_id>/", include(of_a_collection)),
+    path("members/", members, name="members"),
+    path("members/add", member_add, name="member_add"),
+    path("members/<int:membership_id>/role", member_role, name="member_role"),
+    path("members/<int:membership_id>/remove", member_remove, name="member_remove"),
+    path("members/<int:membership_id>/password-link", member_password_link, name="member_password_link"),
+    # Not accounts/, which is where users sign in.
+    path("team/accounts/", accounts, name="accounts"),
+    path("team/accounts/connect", account_connect, name="account_connect"),
+    path("team/accounts/<int:account_id>/change", account_change, name="account_change"),
+    path("team/accounts/<int:account_id>/disconnect", account_disconnect, name="account_disconnect"),
+    path("profile/", profile, name="profile"),
+    path("profile/pull.py", pull_client, name="pull_client"),
+    path("profile/keys", key_create, name="key_create"),
+    path("keys/<int:key_id>/revoke", key_revoke, name="key_revoke"),
+    path("team", team_switch, name="team_switch"),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]
 
-scripts = [
-    path("api/", include("collections_app.api.urls")),
-]
-
-urlpatterns = [*people, *scripts]
+urlpatterns = [*people, path("api/", include("collections_app.api.urls"))]

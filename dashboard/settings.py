@@ -152,14 +152,14 @@ if METRICS_TOKEN and not re.fullmatch(r"[!-~]{16,}", METRICS_TOKEN):
 
 MIDDLEWARE = [
     "collections_app.system.observability.requests.observe",
-    "collections_app.views.headers.add_headers",
+    "collections_app.views.middleware.add_headers",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.static_files.StaticFiles",
-    "collections_app.views.packed.PackedPages",
+    "collections_app.views.middleware.CompressPages",
     "csp.middleware.CSPMiddleware",
-    "collections_app.views.errors.DiskFullPage",
+    "collections_app.views.middleware.DiskFullPage",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "collections_app.views.cookies.accept_old_names",
+    "collections_app.views.middleware.accept_old_cookie_names",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -167,7 +167,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "collections_app.views.errors.MethodNotAllowedPage",
+    "collections_app.views.middleware.MethodNotAllowedPage",
     "collections_app.people.access.DefaultDeny",
 ]
 

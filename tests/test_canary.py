@@ -32,7 +32,7 @@ from collections_app.models import Account, Collection, ResultFile, Run, User
 from collections_app.sources import account as account_source
 from collections_app.sources import http as transport
 from collections_app.sources import upstream
-from collections_app.views.team import accounts as accounts_view
+from collections_app.views.team import account_checks
 from tests.conftest import PASSWORD
 from tests.support import databases, tools
 from tests.support.mirrors import zip_of
@@ -274,7 +274,7 @@ def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: Vendo
     monkeypatch.setattr(transport, "_PAUSES", (0, 0))
     monkeypatch.setattr(transport, "READ_SECONDS", 0.1)
     monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(accounts_view, "SECONDS_TO_TRY", 0.1)
+    monkeypatch.setattr(account_checks, "SECONDS_TO_TRY", 0.1)
     monkeypatch.setattr(account_source, "_SECONDS", 0.1)
     ask_in_the_same_thread(monkeypatch)
 

@@ -773,7 +773,7 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
     run = make_ready_run(laptops, records(250))
     waiting: list[Any] = []
     monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
-    monkeypatch.setattr("collections_app.views.run.page._PATIENCE", 0.01)
+    monkeypatch.setattr("collections_app.views.run.table.PATIENCE", 0.01)
     for query in ("?q=lap", "?after=100"):
         text = page(as_bob, run, query, **HTMX)
         assert re.search(r"Reading the records: 0 bytes of \d+\.\d KB", words(text).replace("\xa0", " "))

@@ -1,4 +1,4 @@
-"""Whatever is downloaded, to a person who is signed in: delivered, or a page that says why it can't be."""
+"""Send a file to a user, or an error page if there is no such file."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ from collections_app.sources import Deliverable, ResultNotFound, SourceBusy, Sou
 from collections_app.views import errors
 
 
-def delivered(request: MemberRequest, find: Callable[[], Deliverable]) -> HttpResponseBase:
-    """Deliver what `find` returns; what it raises where there is nothing becomes a page."""
-    return answered(request, lambda: deliver(request, find(), Reader(request.user.pk)))
+def file_response(request: MemberRequest, find: Callable[[], Deliverable]) -> HttpResponseBase:
+    """Send the file that `find` returns, or an error page if it raises."""
+    return response_or_error(request, lambda: deliver(request, find(), Reader(request.user.pk)))
 
 
-def answered(request: MemberRequest, answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-    """Return the answer, or a page for what it raises where there is nothing to download."""
+def response_or_error(request: MemberRequest, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    """Return the response, or an error page if there is nothing to download."""
     try:
-        return answer()
+        return respond()
     except (NotDownloadable, ResultNotFound) as error:
         raise Http404(str(error)) from None
     except TooManyStreams as error:

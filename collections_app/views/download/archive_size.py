@@ -1,4 +1,4 @@
-"""The size of a run's ZIP at an account, for its button: learnt after the page, which doesn't wait for it."""
+"""The size of an account's ZIP, which the download page loads for its button."""
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -12,7 +12,7 @@ from collections_app.sources import ResultNotFound, SourceUnavailable, source_of
 @collection_member(Action.SEE)
 @require_safe
 def archive_size(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
-    """Answer with what the button says; with nothing where the size can't be learnt now."""
+    """Return the text of the button, or 204 if the size isn't available."""
     ready = ResultFile.objects.filter(run__collection=collection, run__state=State.READY)
     archive = ready.filter(run__number=number, kind=FileKind.ARCHIVE).select_related("run").first()
     if archive is None:

@@ -1,4 +1,4 @@
-"""A result file, to a person who is signed in."""
+"""A single result file."""
 
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
@@ -6,11 +6,13 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import deliverable
-from collections_app.views.file_response import delivered
+from collections_app.views.file_response import file_response
 
 
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def result_file(request: MemberRequest, collection: Collection, number: int, name: str) -> HttpResponseBase:
-    """Deliver a ready run's file."""
-    return delivered(request, lambda: deliverable(ResultFile.objects.downloadable(collection, number, name)))
+    """Send a file of a completed run."""
+    return file_response(
+        request, lambda: deliverable(ResultFile.objects.downloadable(collection, number, name))
+    )

@@ -1,4 +1,4 @@
-"""Which runs somebody looks for: those in a state, those of some days, which begin where the reader is."""
+"""The filter of the list of runs: by status, and by day in the user's time zone."""
 
 import re
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from collections_app.models import State
 from collections_app.models.runs import Cursor, RunQuerySet
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-# No run is of a day before or after; of these, every time zone knows when they begin and end.
+# All runs are between these days, and every time zone can convert them.
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(8999, 12, 31)
 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """What is asked for; what isn't named is left open."""
+    """Which runs to list. Empty fields match every run."""
 
     state: str = ""
     first: date | None = None
@@ -29,95 +29,105 @@ class RunFilter:
     zone: str = "UTC"
 
     @classmethod
-    def of(cls, asked: QueryDict) -> "RunFilter":
-        """Return the filter of an address: `state`, `from`, `to`, `zone`. Raises BadRequest.
+    def from_query(cls, query: QueryDict) -> "RunFilter":
+        """Return the filter for the parameters `state`, `from`, `to` and `zone`. Raises BadRequest.
 
-        A zone that isn't known is read as UTC, which the page then says.
+        An unknown time zone is replaced by UTC, which the page then shows.
         """
-        state = asked.get("state", "")
+        state = query.get("state", "")
         if state and state not in State.values:
-            raise BadRequest(f"This address asks for runs in a state that there is none of. {_states()}")
-        zone = asked.get("zone", "")
+            raise BadRequest(f"Unknown run status. Use one of: {', '.join(State.values)}.")
+        zone = query.get("zone", "")
         return cls(
             state=state,
-            first=parse_day(asked.get("from", "")),
-            last=parse_day(asked.get("to", "")),
+            first=parse_day(query.get("from", "")),
+            last=parse_day(query.get("to", "")),
             zone=zone if zone in _zones() else "UTC",
         )
 
     @property
     def is_on(self) -> bool:
-        """Whether it leaves out any run."""
+        """Whether it excludes any run."""
         return bool(self.state or self.first or self.last)
 
     @cached_property
-    def asked(self) -> dict[str, str]:
-        """The parts of an address that ask for this."""
-        parts = {"state": self.state, "from": _text(self.first), "to": _text(self.last)}
+    def parameters(self) -> dict[str, str]:
+        """The query parameters of the filter."""
+        parts = {"state": self.state, "from": _iso(self.first), "to": _iso(self.last)}
         if self.first or self.last:
             parts["zone"] = self.zone
         return {name: text for name, text in parts.items() if text}
 
-    def address(self, **more: str) -> str:
-        """Return what follows an address's "?" to ask for this, and for more."""
-        return urlencode(self.asked | more)
+    def query_with(self, **more: str) -> str:
+        """Return the query string of the filter with more parameters."""
+        return urlencode(self.parameters | more)
 
     @property
     def query(self) -> str:
-        """What follows an address's "?" to ask for this."""
-        return self.address()
+        """The query string of the filter."""
+        return self.query_with()
 
     @property
-    def words(self) -> str:
-        """What is shown, such as "Only failed runs since 1 May 2026, UTC time."."""
-        said = ["Only", State(self.state).label.lower(), "runs"] if self.state else ["Only runs"]
-        if self.first and self.first == self.last:
-            said.append(f"of {_in_words(self.first)}")
-        else:
-            said += [f"since {_in_words(self.first)}"] if self.first else []
-            said += [f"until {_in_words(self.last)}"] if self.last else []
-        return " ".join(said) + (f", {self.zone} time." if self.first or self.last else ".")
+    def description(self) -> str:
+        """What the page shows, such as "Failed, 1-2 May 2026 (UTC)"."""
+        parts = [State(self.state).label] if self.state else []
+        if self.first or self.last:
+            parts.append(f"{_days(self.first, self.last)} ({self.zone})")
+        text = ", ".join(parts)
+        return text[:1].upper() + text[1:]
 
-    def runs(self, runs: RunQuerySet) -> RunQuerySet:
-        """Return those of the runs that are asked for."""
+    def apply(self, runs: RunQuerySet) -> RunQuerySet:
+        """Return the runs that match."""
         if self.state:
             runs = runs.filter(state=self.state)
         if self.first:
-            runs = runs.filter(created_at__gte=self._begin(self.first))
+            runs = runs.filter(created_at__gte=self._start_of(self.first))
         if self.last:
-            runs = runs.filter(created_at__lt=self._begin(self.last + timedelta(days=1)))
+            runs = runs.filter(created_at__lt=self._start_of(self.last + timedelta(days=1)))
         return runs
 
     def end_of(self, day: date) -> Cursor:
-        """Return the place in the list where the runs of a day begin, the newest first."""
-        return Cursor(self._begin(day + timedelta(days=1)), 0)
+        """Return the position in the list of runs at which a day's newest run comes next."""
+        return Cursor(self._start_of(day + timedelta(days=1)), 0)
 
-    def _begin(self, day: date) -> datetime:
+    def _start_of(self, day: date) -> datetime:
         return datetime.combine(day, time(), ZoneInfo(self.zone)).astimezone(UTC)
 
 
 def parse_day(text: str) -> date | None:
-    """Return an address's day, or the nearest that a run can be of; None for "". Raises BadRequest."""
+    """Return the day of a query parameter, or None for "". Raises BadRequest.
+
+    A day outside the supported range is replaced by the nearest one in it.
+    """
     if not text:
         return None
     try:
         if _DAY.fullmatch(text):
             return min(max(date.fromisoformat(text), _FIRST_DAY), _LAST_DAY)
     except ValueError:
-        pass  # It looks like a day, but there is none such.
-    raise BadRequest("This address names no day that there is. A day looks like this: 2026-06-20.")
+        pass  # an impossible day, such as 2026-02-30
+    raise BadRequest("Invalid date. Use YYYY-MM-DD, for example 2026-06-20.")
 
 
-def _text(day: date | None) -> str:
+def _iso(day: date | None) -> str:
     return day.isoformat() if day else ""
 
 
-def _in_words(day: date) -> str:
+def _days(first: date | None, last: date | None) -> str:
+    """Return a range of days in words, such as "1-2 May 2026" or "since 1 May 2026"."""
+    if not first or not last:
+        return f"since {_long(first)}" if first else f"until {_long(last)}" if last else ""
+    if first == last:
+        return _long(last)
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}-{_long(last)}"
+    if first.year == last.year:
+        return f"{first.day} {first:%b} - {_long(last)}"
+    return f"{_long(first)} - {_long(last)}"
+
+
+def _long(day: date) -> str:
     return f"{day.day} {day:%b %Y}"
-
-
-def _states() -> str:
-    return f"There are these: {', '.join(State.values)}."
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Whether the results of an account's collection are copied into our own storage by themselves."""
+"""Switch the copying of an account's results to our storage on or off."""
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
@@ -12,19 +12,16 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 @collection_member(Action.MANAGE_COLLECTIONS)
 @require_POST
 def keep(request: MemberRequest, collection: Collection) -> HttpResponse:
-    """Turn the copying on (`keep` is "on") or off; what was copied stays either way."""
+    """Start copying if `keep` is "on", otherwise stop. Existing copies stay either way."""
     if not collection.is_remote:
-        raise Http404("The runs of this collection don't come from an account.")
+        raise Http404("This collection isn't connected to an account.")
     collection.keeps_results = request.POST.get("keep") == "on"
     collection.save(update_fields=["keeps_results"])
     if collection.keeps_results:
         messages.success(
             request,
-            f"The results of “{collection}” are being copied here and stay, whatever becomes of them at "
-            "the account.",
+            f"Copying the results of “{collection}”. The copies stay here, whatever happens at the account.",
         )
     else:
-        messages.success(
-            request, f"No further results of “{collection}” are copied here. Those that were stay."
-        )
+        messages.success(request, f"Stopped copying results of “{collection}”. Existing copies stay.")
     return redirect("download", collection.pk)

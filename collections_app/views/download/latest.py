@@ -1,4 +1,4 @@
-"""The newest completed run of a collection, at an address that stays the same."""
+"""A permanent address for the newest completed run of a collection."""
 
 from urllib.parse import quote
 
@@ -11,20 +11,20 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import latest_run
-from collections_app.views.file_response import answered
+from collections_app.views.file_response import response_or_error
 
 
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def latest(request: MemberRequest, collection: Collection, rest: str = "") -> HttpResponseBase:
-    """Lead from `latest/<rest>` to the same place of the newest completed run, with the query."""
-    return answered(request, lambda: _run_address(request, collection, rest))
+    """Redirect `latest/<rest>` to `<rest>` of the newest completed run, with the query string."""
+    return response_or_error(request, lambda: _redirect(request, collection, rest))
 
 
-def _run_address(request: MemberRequest, collection: Collection, rest: str) -> HttpResponseRedirect:
+def _redirect(request: MemberRequest, collection: Collection, rest: str) -> HttpResponseRedirect:
     address = reverse("run", args=[collection.pk, latest_run(collection).number])
     query = request.META.get("QUERY_STRING", "")
-    answer = redirect(f"{address}{quote(rest)}{'?' if query else ''}{query}")
-    # Another run may be the newest one at any moment.
-    answer["Cache-Control"] = "no-store"
-    return answer
+    response = redirect(f"{address}{quote(rest)}{'?' if query else ''}{query}")
+    # The next request may lead to a newer run.
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,4 +1,4 @@
-"""Several runs and pages of a collection as one file, and what the bar under the list says of them."""
+"""Selected runs and pages as one file, and the bar that shows their size."""
 
 from collections.abc import Callable
 
@@ -15,39 +15,39 @@ from collections_app.files.bundles.selection import Selection, Unreadable, files
 from collections_app.models import Collection, NotDownloadable
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable
-from collections_app.views.file_response import delivered
+from collections_app.views.file_response import file_response
 
 
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def selection_zip(request: MemberRequest, collection: Collection) -> HttpResponseBase:
-    """Deliver one ZIP of the runs and pages that the address names."""
-    return _delivered(request, collection, selection_archive)
+    """Send a ZIP of the selected runs and pages."""
+    return _bundle_response(request, collection, selection_archive)
 
 
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def selection_json(request: MemberRequest, collection: Collection) -> HttpResponseBase:
-    """Deliver all records of the runs and pages that the address names as one JSON list."""
-    return _delivered(request, collection, merged_selection)
+    """Send all records of the selected runs and pages as one JSON list."""
+    return _bundle_response(request, collection, merged_selection)
 
 
-def _delivered(
-    request: MemberRequest, collection: Collection, make: Callable[[Collection, Selection], Deliverable]
+def _bundle_response(
+    request: MemberRequest, collection: Collection, bundle: Callable[[Collection, Selection], Deliverable]
 ) -> HttpResponseBase:
-    def found() -> Deliverable:
+    def find() -> Deliverable:
         try:
-            return make(collection, _selected(request))
+            return bundle(collection, _selected(request))
         except Unreadable as problem:
             raise BadRequest(str(problem)) from None
 
-    return delivered(request, found)
+    return file_response(request, find)
 
 
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def selection(request: MemberRequest, collection: Collection) -> HttpResponse:
-    """Say how much is selected, with the link to its ZIP, or why it can't be downloaded as one."""
+    """Show the size of the selection and the links to download it, or why it can't be downloaded."""
     context: dict[str, object] = {}
     try:
         files = files_of(collection, _selected(request))

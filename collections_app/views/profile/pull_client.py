@@ -1,4 +1,4 @@
-"""The client for scripts, as a file to download."""
+"""Download pull.py, the client for scripts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ CLIENT = Path(client.__file__).with_name("pull.py")
 
 
 @dataclass(frozen=True)
-class _FileOfOurs:
-    """A file that comes with the site, as a Body."""
+class _PathBody:
+    """The Body of a file on disk."""
 
     path: Path
 
@@ -33,15 +33,15 @@ class _FileOfOurs:
 @signed_in
 @require_safe
 def pull_client(request: HttpRequest) -> HttpResponseBase:
-    """Deliver the client."""
-    facts = CLIENT.stat()
+    """Send the client."""
+    stat = CLIENT.stat()
     return deliver(
         request,
         Deliverable(
             name=CLIENT.name,
-            size=facts.st_size,
-            etag=f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"',
-            modified=datetime.fromtimestamp(facts.st_mtime, UTC),
-            body=_FileOfOurs(CLIENT),
+            size=stat.st_size,
+            etag=f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"',
+            modified=datetime.fromtimestamp(stat.st_mtime, UTC),
+            body=_PathBody(CLIENT),
         ),
     )

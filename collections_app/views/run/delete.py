@@ -1,4 +1,4 @@
-"""Deleting a run, which asks first."""
+"""Delete a run."""
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
@@ -15,23 +15,23 @@ from collections_app.runs.removal import delete_run
 @collection_member(Action.MANAGE_COLLECTIONS)
 @require_http_methods(["GET", "HEAD", "POST"])
 def run_delete(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
-    """Ask, and then delete the run with its files."""
+    """Ask for confirmation. On POST, delete the run and its files."""
     run = collection.runs.filter(number=number).with_files().first()
     if run is None:
-        raise Http404(f"This collection has no run {number}. It may have been deleted already.")
+        raise Http404(f"This collection has no run {number}. It may have been deleted.")
     if collection.is_remote:
         messages.error(
             request,
-            f"Run {number} comes from the account “{collection.account}”, which would list it again. "
-            "Runs of an account can't be deleted here.",
+            f"Run {number} can't be deleted here. It belongs to the account “{collection.account}”, which "
+            "would list it again.",
         )
         return redirect("download", collection.pk)
     if request.method != "POST":
         return render(request, "run/delete.html", {"collection": collection, "run": run})
-    made = made_of(run)
+    previews = made_of(run)
     try:
         delete_run(run)
-        forget(made)
+        forget(previews)
         messages.success(request, f"Deleted run {number} of “{collection}” and its files.")
     except RunIsBeingWritten as error:
         messages.error(request, str(error))

@@ -1,4 +1,4 @@
-"""A run's records in another format: the page where it is asked for, and the file."""
+"""Exports of a run's records to other formats: their page, and their files."""
 
 import re
 from dataclasses import dataclass
@@ -8,13 +8,12 @@ from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.utils.text import Truncator
 from django.views.decorators.http import require_http_methods, require_safe
 
-from collections_app.models import Collection, Export, NotDownloadable, Run
+from collections_app.models import Collection, Export, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.exports.build import spec_of
 from collections_app.records.exports.create import (
@@ -28,25 +27,27 @@ from collections_app.records.exports.create import (
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.records_file import ExportSpec, Format
-from collections_app.views.file_response import delivered
+from collections_app.views.file_response import file_response
+from collections_app.views.fragments import render_fragment, wants_fragment
+from collections_app.views.run.lookup import find_ready_run
 
-_LISTED = 20
+_EXPORTS_SHOWN = 20
 _COLUMNS_NAMED = 3
-_NAME_SHOWN = 60
+_LONGEST_COLUMN = 60
 _IDS = re.compile(r"\d{1,18}(-\d{1,18}){0,99}", re.ASCII)
 
 _FORMATS = {
-    Format.CSV: ("CSV", "A table for nearly every program."),
+    Format.CSV: ("CSV", "A table that almost every program can open."),
     Format.XLSX: ("Excel", "A workbook (XLSX)."),
-    Format.JSON: ("JSON", "One array with the records as they were scraped."),
-    Format.JSONL: ("JSON Lines", "The same with one record on each line."),
-    Format.PARQUET: ("Parquet", "Columns with types, for data tools."),
+    Format.JSON: ("JSON", "A list of the records exactly as they were scraped."),
+    Format.JSONL: ("JSON Lines", "The same records, one per line."),
+    Format.PARQUET: ("Parquet", "Typed columns, for data tools."),
 }
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """A format as the form offers it."""
+    """A format in the form."""
 
     value: str
     label: str
@@ -57,7 +58,7 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Listed:
-    """An export as the page lists it."""
+    """An export in the list."""
 
     export: Export
     label: str
@@ -69,25 +70,21 @@ class _Listed:
 @collection_member(Action.SEE)
 @require_http_methods(["GET", "HEAD", "POST"])
 def run_export(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
-    """Show what the run's records can be had as and what was made already; POST asks for one.
+    """Show the run's exports and the form. On POST, create an export.
 
-    htmx gets the list of what was made alone, and with `sample` the form.
+    htmx gets the list of exports only, or with `sample` the form only.
     """
-    run = _ready_run(collection, number)
+    run = find_ready_run(collection, number)
     if request.method == "POST":
-        _asked(request, run, _posted(request), again=True)
-        return redirect(f"{reverse('run_export', args=[collection.pk, number])}#made")
-    if request.htmx and not request.htmx.history_restore_request:
-        shows_form = "sample" in request.GET
-        context = export_context(run, looks=shows_form, before=request.GET.get("before", ""))
-        template = "run/_export_form.html" if shows_form else "run/_exports.html"
-    else:
-        context = export_context(run, looks="sample" in request.GET or is_at_hand(run))
-        template = "run/export.html"
+        _create(request, run, _posted_spec(request), again=True)
+        return redirect(f"{reverse('run_export', args=[collection.pk, number])}#exports")
+    shows_form = "sample" in request.GET
+    takes_sample = shows_form or (not wants_fragment(request) and is_at_hand(run))
+    context = export_context(run, takes_sample=takes_sample, before=request.GET.get("before", ""))
     context |= {"collection": collection, "chosen_format": request.GET.get("format", "")}
-    response = render(request, template, context)
-    # A fragment and the whole page share an address, and both tell how far things are.
-    patch_vary_headers(response, ["HX-Request"])
+    fragment = "run/_export_form.html" if shows_form else "run/_exports.html"
+    response = render_fragment(request, "run/export.html", fragment, context)
+    # Both show progress.
     response["Cache-Control"] = "no-store"
     return response
 
@@ -97,20 +94,20 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
 def run_records(
     request: MemberRequest, collection: Collection, number: int, file_format: str
 ) -> HttpResponseBase:
-    """Deliver a run's records in a format, or lead to the page that shows how far they are."""
-    wanted = parse_format(file_format)
-    if wanted is None:
-        raise Http404(f"There is no format “{file_format}”. The formats are {', '.join(Format)}.")
-    run = _ready_run(collection, number)
-    spec = _spec(wanted, request.GET.getlist("columns"), request.GET.get("excel", ""))
-    export = _asked(request, run, spec)
+    """Send a run's records in a format, or redirect to the page that shows the progress of the export."""
+    parsed_format = parse_format(file_format)
+    if parsed_format is None:
+        raise Http404(f"Unknown format “{file_format}”. Use one of: {', '.join(Format)}.")
+    run = find_ready_run(collection, number)
+    spec = _parse(parsed_format, request.GET.getlist("columns"), request.GET.get("excel", ""))
+    export = _create(request, run, spec)
     if export is None or not export.is_ready:
-        return redirect(f"{reverse('run_export', args=[collection.pk, number])}#made")
-    return delivered(request, lambda: deliverable(export))
+        return redirect(f"{reverse('run_export', args=[collection.pk, number])}#exports")
+    return file_response(request, lambda: deliverable(export))
 
 
-def _asked(request: MemberRequest, run: Run, spec: ExportSpec, *, again: bool = False) -> Export | None:
-    """Ask for an export; None where too many are waited for, which the next page says."""
+def _create(request: MemberRequest, run: Run, spec: ExportSpec, *, again: bool = False) -> Export | None:
+    """Create an export. If the team has too many in the queue, add a message and return None."""
     try:
         return create_export(run, spec, again=again)
     except TooManyQueued as problem:
@@ -118,42 +115,42 @@ def _asked(request: MemberRequest, run: Run, spec: ExportSpec, *, again: bool = 
         return None
 
 
-def export_context(run: Run, *, looks: bool, before: str = "") -> dict[str, object]:
-    """Return what run/_export_form.html and run/_exports.html show, for whatever page includes them.
+def export_context(run: Run, *, takes_sample: bool, before: str = "") -> dict[str, object]:
+    """Return the context of run/_export_form.html and run/_exports.html.
 
-    `looks` is whether the first records are looked at, which takes a moment where they are at an account.
-    `before` names the exports that were under way when the reader looked last.
+    `takes_sample` is whether to read the first records for their columns and sizes, which takes a moment if
+    they're at an account. `before` names the exports that were in progress when the page was last updated.
     """
-    found = sample(run) if looks else Sample()
-    made = [_listed(run, export) for export in run.exports.newest_first()[:_LISTED]]
-    under_way = [each.export.pk for each in made if each.export.is_under_way]
+    listed = [_listed(run, export) for export in run.exports.newest_first()[:_EXPORTS_SHOWN]]
+    under_way = [each.export.pk for each in listed if each.export.is_under_way]
+    found = sample(run) if takes_sample else Sample()
     return {
         "run": run,
         "export_address": reverse("run_export", args=[run.collection_id, run.number]),
-        "looks": looks,
+        "takes_sample": takes_sample,
         "sample": found,
         "choices": [
             _Choice(each.value, *_FORMATS[each], found.sizes.get(each), is_chosen=each == Format.CSV)
             for each in _FORMATS
         ],
-        "made": made,
+        "exports": listed,
         "under_way": "-".join(map(str, under_way)),
-        "news": _news(made, before),
+        "news": _news(listed, before),
     }
 
 
-def _news(made: list[_Listed], before: str) -> str:
-    """Return in words what has ended since the reader looked last."""
-    waited_for = set(map(int, before.split("-"))) if _IDS.fullmatch(before) else set()
-    ended = [each for each in made if each.export.pk in waited_for and not each.export.is_under_way]
-    return " ".join(f"{each.label} {'is ready' if each.export.is_ready else 'failed'}." for each in ended)
+def _news(listed: list[_Listed], before: str) -> str:
+    """Return what a screen reader announces: the exports that have finished since the last update."""
+    pending = set(map(int, before.split("-"))) if _IDS.fullmatch(before) else set()
+    finished = [each for each in listed if each.export.pk in pending and not each.export.is_under_way]
+    return " ".join(f"{each.label} {'is ready' if each.export.is_ready else 'failed'}." for each in finished)
 
 
 def _listed(run: Run, export: Export) -> _Listed:
     spec = spec_of(export)
     label = _FORMATS[spec.format][0] + (" for spreadsheets" if spec.excel else "")
     more = len(spec.columns) - _COLUMNS_NAMED
-    named = (Truncator(name).chars(_NAME_SHOWN) for name in spec.columns[:_COLUMNS_NAMED])
+    named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
     columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
     return _Listed(export, label, columns or "All columns", _records_address(run, spec), spec.columns)
 
@@ -168,24 +165,17 @@ def _records_address(run: Run, spec: ExportSpec) -> str:
     return f"{address}?{urlencode(query)}" if query else address
 
 
-def _ready_run(collection: Collection, number: int) -> Run:
-    try:
-        return collection.runs.ready_run(number)
-    except NotDownloadable as error:
-        raise Http404(str(error)) from None
-
-
-def _posted(request: MemberRequest) -> ExportSpec:
-    wanted = parse_format(request.POST.get("format", ""))
-    if wanted is None:
-        raise BadRequest("Choose one of the formats.")
-    # Each of them is one name, whatever it has in it.
+def _posted_spec(request: MemberRequest) -> ExportSpec:
+    posted_format = parse_format(request.POST.get("format", ""))
+    if posted_format is None:
+        raise BadRequest("Choose a format.")
+    # Each value is a single name, even if it contains a comma.
     columns = [encode_columns([name]) for name in request.POST.getlist("column")]
-    return _spec(wanted, columns, request.POST.get("excel", ""))
+    return _parse(posted_format, columns, request.POST.get("excel", ""))
 
 
-def _spec(wanted: Format, columns: list[str], excel: str) -> ExportSpec:
+def _parse(file_format: Format, columns: list[str], excel: str) -> ExportSpec:
     try:
-        return parse_spec(wanted, columns, excel)
+        return parse_spec(file_format, columns, excel)
     except InvalidSpec as error:
         raise BadRequest(str(error)) from None

@@ -1,4 +1,4 @@
-"""A run's files together: as one ZIP, and the manifest that says of each what proves it."""
+"""All files of a run as one ZIP, and the manifest with their digests."""
 
 from urllib.parse import quote
 
@@ -11,20 +11,20 @@ from collections_app.models import Collection, Run, Verification
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.system.addresses import absolute
 from collections_app.views.download.rows import files_address
-from collections_app.views.file_response import delivered
+from collections_app.views.file_response import file_response
 
 
 def verification_of(run: Run) -> Verification | None:
-    """Return when the run's files were last read again, if they ever were."""
+    """Return the run's last verification, or None if it was never verified."""
     return Verification.objects.filter(run=run).first()
 
 
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def run_manifest(request: MemberRequest, collection: Collection, number: int) -> HttpResponseBase:
-    """Deliver a ready run's manifest."""
+    """Send the manifest of a completed run."""
     folder = absolute(request, files_address(collection, number))
-    return delivered(
+    return file_response(
         request,
         lambda: manifest(
             collection.runs.ready_run(number), lambda file: f"{folder}{quote(file.name, safe='')}"
@@ -35,5 +35,5 @@ def run_manifest(request: MemberRequest, collection: Collection, number: int) ->
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def run_all(request: MemberRequest, collection: Collection, number: int) -> HttpResponseBase:
-    """Deliver a ZIP of all original files of a ready run."""
-    return delivered(request, lambda: run_archive(collection.runs.ready_run(number)))
+    """Send a ZIP of all original files of a completed run."""
+    return file_response(request, lambda: run_archive(collection.runs.ready_run(number)))

@@ -1,78 +1,71 @@
-"""All pages of a run: those that its row on the download page has no room for."""
+"""All pages of a run, for runs whose row has no room for them."""
 
 import re
 
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
+from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.models.runs import prefetch_first_files
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.download.rows import files_address
+from collections_app.views.fragments import render_fragment, wants_fragment
+from collections_app.views.run.lookup import find_ready_run
 
 PAGES_SHOWN = 500
 
-# What the database holds of a position, and more pages than any run has.
+# More digits than the number of any page, and few enough for the database.
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 @collection_member(Action.SEE)
 @require_safe
 def run_pages(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
-    """Show the run's first pages, or those `after` a page; htmx gets the pills alone.
+    """Show the run's first pages, or those `after` a page. htmx gets the links only.
 
-    On the page they can be selected; htmx says by `select` whether it asks for that page, or for a run's row.
-
-    `page` leads to the file of the page of that number; where there is none, the page says so.
+    `page` redirects to the file of that page. With `select`, htmx also gets checkboxes.
     """
-    try:
-        run = collection.runs.ready_run(number)
-    except NotDownloadable as error:
-        raise Http404(str(error)) from None
+    run = find_ready_run(collection, number)
     if collection.is_category:
-        raise Http404("The runs of a category have a list and a CSV, but no pages.")
-    wanted = request.GET.get("page", "").strip()[:20]
+        raise Http404("Category runs have a list and a CSV file, but no pages.")
+    requested = request.GET.get("page", "").strip()[:20]
     if "page" in request.GET:
-        file = run.files.filter(kind=FileKind.PAGE, position=_number(wanted)).first()
+        file = run.files.filter(kind=FileKind.PAGE, position=_number(requested)).first()
         if file is not None:
             return redirect("result_file", collection.pk, number, file.name)
-    return _show(request, collection, run, wanted)
+    return _render(request, collection, run, requested)
 
 
-def _show(request: MemberRequest, collection: Collection, run: Run, wanted: str) -> HttpResponse:
+def _render(request: MemberRequest, collection: Collection, run: Run, requested: str) -> HttpResponse:
     after = request.GET.get("after", "")
     if after and not _NUMBER.fullmatch(after):
-        raise BadRequest("This address is damaged: its “after” part names no page.")
-    prefetch_first_files([run], 0)  # what is no page, which tells how many pages there are
+        raise BadRequest("Invalid value of “after”. It must be the number of a page.")
+    prefetch_first_files([run], 0)  # the files that aren't pages, for the number of pages
     found = run.files.filter(kind=FileKind.PAGE, position__gt=_number(after)).order_by("position")
     pages = list(found[:PAGES_SHOWN])
-    shown_to = pages[-1].position if pages else _number(after)
+    last = pages[-1].position if pages else _number(after)
     address = reverse("run_pages", args=[collection.pk, run.number])
-    fragment = request.htmx and not request.htmx.history_restore_request
+    is_fragment = wants_fragment(request)
     context = {
         "collection": collection,
         "run": run,
         "pages": pages,
         "page_count": run.page_count,
-        "more": max(0, run.page_count - shown_to),
-        "after": shown_to,
+        "more": max(0, run.page_count - last),
+        "after": last,
         "after_page": _number(after),
         "files": files_address(collection, run.number),
         "pages_address": address,
-        "more_address": f"{address}?after={shown_to}",
-        "selectable": any(page.is_stored for page in pages) and (not fragment or "select" in request.GET),
-        "announced": _announcement(pages, run) if fragment else "",
-        "wanted": wanted,
-        "problem": _problem(run, wanted) if "page" in request.GET else "",
+        "more_address": f"{address}?after={last}",
+        "selectable": any(page.is_stored for page in pages) and (not is_fragment or "select" in request.GET),
+        "announced": _announcement(pages, run) if is_fragment else "",
+        "requested": requested,
+        "problem": _problem(run, requested) if "page" in request.GET else "",
     }
-    response = render(request, "download/_pages.html" if fragment else "run/pages.html", context)
-    # A fragment and the whole page share an address.
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return render_fragment(request, "run/pages.html", "download/_pages.html", context)
 
 
 def _announcement(pages: list[ResultFile], run: Run) -> str:
@@ -82,14 +75,14 @@ def _announcement(pages: list[ResultFile], run: Run) -> str:
     return f"Pages {first:,} to {last:,} of {run.page_count:,} shown"
 
 
-def _problem(run: Run, wanted: str) -> str:
-    number = int(wanted) if _NUMBER.fullmatch(wanted) else None
-    there = "It has one page." if run.page_count == 1 else f"Its pages are 1 to {run.page_count:,}."
+def _problem(run: Run, requested: str) -> str:
+    number = int(requested) if _NUMBER.fullmatch(requested) else None
+    hint = "It has one page." if run.page_count == 1 else f"Its pages are 1 to {run.page_count:,}."
     if number is None:
-        return f"Give the number of a page of run {run.number}. {there}"
-    return f"Run {run.number} has no page {number:,}. {there}"
+        return f"Enter a page number of run {run.number}. {hint}"
+    return f"Run {run.number} has no page {number:,}. {hint}"
 
 
 def _number(text: str) -> int:
-    """Return the number, or 0, which is no page's."""
+    """Return the number, or 0, which isn't the number of a page."""
     return int(text) if _NUMBER.fullmatch(text) else 0

@@ -1,4 +1,4 @@
-"""Switching between a person's teams."""
+"""Switch to another team."""
 
 import re
 
@@ -14,7 +14,7 @@ _ID = re.compile(r"\d{1,18}", re.ASCII)
 @signed_in
 @require_POST
 def team_switch(request: MemberRequest) -> HttpResponseRedirect:
-    """Make another of the person's teams the current one."""
+    """Make another of the user's teams the current one."""
     team = request.POST.get("team", "")
     choose_team(request, int(team) if _ID.fullmatch(team) else 0)
     return redirect("collections")

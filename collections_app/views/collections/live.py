@@ -1,0 +1,53 @@
+"""Updates of the list of collections."""
+
+import re
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from collections_app.models import Collection, Run, State
+from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team_member
+from collections_app.views.collections.list import with_latest_runs
+from collections_app.views.polling import news_of, parse_versions
+
+_SEEN = re.compile(rf"(\d{{1,18}})\.(none|\d{{1,18}}\.(?:{'|'.join(State.values)}))", re.ASCII)
+
+
+@team_member(Action.SEE)
+@require_safe
+@never_cache
+def collections_live(request: MemberRequest) -> HttpResponse:
+    """Return the collections whose latest run differs from the one that was `seen`, or 204 if none does."""
+    seen = parse_versions(_SEEN, request, "seen")
+    # In all teams: the user may have switched teams since the page was loaded.
+    teams = [membership.team_id for membership in request.memberships]
+    found = with_latest_runs(Collection.objects.filter(team__in=teams, pk__in=seen).by_name())
+    if len(found) < len(seen):
+        raise PermissionDenied(NOT_YOURS)
+    changed = [each for each in found if each.latest != seen[each.pk]]
+    if not changed:
+        return HttpResponse(status=204)
+    return JsonResponse(
+        [
+            {
+                "id": each.pk,
+                "html": render_to_string("collections/_latest.html", {"collection": each}),
+                "news": f"{each}: {_news(each.latest_run, seen[each.pk])}",
+            }
+            for each in changed
+        ],
+        safe=False,
+    )
+
+
+def _news(run: Run | None, seen: str) -> str:
+    """Return what a screen reader announces about a collection whose latest run has changed."""
+    if run is None:
+        return "No runs left."
+    number = seen.partition(".")[0]
+    if number.isdecimal() and int(number) > run.number:
+        return f"Run {run.number} is now the latest."
+    return news_of(run) or f"Run {run.number} started."

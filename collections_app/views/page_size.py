@@ -1,0 +1,5 @@
+"""How many rows a list has."""
+
+# Runs or collections on a page, and the number that "Load more" adds. The API's default limit is part of its
+# contract, so it's separate.
+PAGE_SIZE = 50

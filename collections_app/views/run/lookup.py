@@ -1,0 +1,27 @@
+"""Find the run that an address names."""
+
+from django.http import Http404
+
+from collections_app.models import Collection, NotDownloadable, Run
+from collections_app.models.runs import prefetch_first_files
+from collections_app.views.download.rows import PAGES_UNFOLDED
+
+
+def find_run(collection: Collection, number: int, *, first_files_only: bool = False) -> Run:
+    """Return a run in any state, with its files. Raises Http404."""
+    runs = collection.runs.filter(number=number)
+    run = (runs if first_files_only else runs.with_files()).first()
+    if run is not None and first_files_only:
+        prefetch_first_files([run], PAGES_UNFOLDED)
+    # A completed run without files was deleted while we read them.
+    if run is None or (run.is_ready and not run.ready_files):
+        raise Http404(f"This collection has no run {number}.")
+    return run
+
+
+def find_ready_run(collection: Collection, number: int) -> Run:
+    """Return a completed run. Raises Http404."""
+    try:
+        return collection.runs.ready_run(number)
+    except NotDownloadable as error:
+        raise Http404(str(error)) from None

@@ -1,0 +1,72 @@
+"""The query of a run's page: which records it shows, and which of their columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.core.exceptions import BadRequest
+
+from collections_app.people.access import MemberRequest
+from collections_app.records.preview.queries import Question
+
+# Every column header and every row repeats the query in its links.
+_LONGEST_ADDRESS = 8_000
+_LONGEST_SEARCH = 200
+_MOST_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class RecordQuery:
+    """Which records to show, in which order, and which of their columns."""
+
+    question: Question
+    columns: Sequence[str]
+
+    def address(self, **changes: str) -> str:
+        """Return the query string with some parameters changed. Empty ones are left out."""
+        question = self.question
+        parts = {"q": question.search, "sort": question.sort, "dir": "desc" if question.descending else ""}
+        pairs = [(name, value) for name, value in (parts | changes).items() if value]
+        return "?" + urlencode([*pairs, *(("column", column) for column in self.columns)])
+
+    @property
+    def is_first_records(self) -> bool:
+        """Whether it asks for the first records in file order, which needs no table."""
+        return self.question.is_of_the_file and not self.question.after
+
+    @property
+    def again(self) -> str:
+        """The query string that repeats this query."""
+        return self.address(after=str(self.question.after or ""))
+
+    @property
+    def from_start(self) -> str:
+        """The query string for the first records."""
+        return self.address()
+
+    @property
+    def in_order(self) -> str:
+        """The prefix of a record's query string, to which its index in the results is appended.
+
+        It makes Previous and Next on the record's page follow these results.
+        """
+        return "" if self.question.is_of_the_file else f"{self.from_start}&after="
+
+    @property
+    def all(self) -> str:
+        """The query string without the search, in the same order."""
+        return self.address(q="")
+
+
+def parse_query(request: MemberRequest) -> RecordQuery:
+    """Return the query of the request. Raises BadRequest."""
+    values = request.GET
+    search = values.get("q", "").replace("\0", "").strip()[:_LONGEST_SEARCH]
+    after = values.get("after", "0")
+    if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
+        raise BadRequest("Invalid value of “after”. It must be a number of records.")
+    question = Question(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
+    query = RecordQuery(question, list(dict.fromkeys(values.getlist("column"))))
+    if len(query.again) > _LONGEST_ADDRESS:
+        raise BadRequest("The address is too long. Choose fewer columns.")
+    return query

@@ -1,0 +1,171 @@
+"""The list of records on a run's page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from collections_app.models import ResultFile
+from collections_app.records.preview.first_records import first_records
+from collections_app.records.preview.queries import MOST_SORTED, answer
+from collections_app.records.preview.records import Record, columns_of, files_of_records
+from collections_app.records.preview.table import MOST_COLUMNS, Progress, Table, is_little
+from collections_app.views.run.cells import Cell, cells
+from collections_app.views.run.lookup import find_run
+from collections_app.views.run.query import RecordQuery
+from collections_app.views.run.table import read_table
+
+_COLUMNS_SHOWN = 12
+_MORE_COLUMNS = (
+    f"These records have more than {MOST_COLUMNS} columns. Only the first {MOST_COLUMNS} can be chosen. "
+    "Search covers all of them."
+)
+
+
+@dataclass(frozen=True)
+class ColumnHeader:
+    """The header of a column. Its link sorts by the column."""
+
+    name: str
+    address: str  # "" if the records can't be sorted by this column
+    order: str  # the value of aria-sort; "" if they aren't sorted by it
+    is_numeric: bool
+
+
+@dataclass(frozen=True)
+class RecordList:
+    """The records to show, or why there are none."""
+
+    rows: Sequence[tuple[Record, Sequence[Cell]]] = ()
+    headers: Sequence[ColumnHeader] = ()
+    choices: Sequence[tuple[str, bool]] = ()  # every column, and whether it's shown
+    has_more_columns: bool = False  # than the choices
+    total: int | None = None  # the number of matching records, or None if unknown
+    next: str = ""  # the query string for the next records
+    loads_on_scroll: bool = True
+    notes: Sequence[str] = field(default_factory=tuple)
+    problem: str = ""
+    is_late: bool = False  # the account is slow, so a retry may succeed
+    is_refused: bool = False  # the user has too many queries running
+    progress: Progress | None = None
+    is_end_of_sorted: bool = False
+
+
+def record_list(files: Sequence[ResultFile], query: RecordQuery, size: int | None) -> RecordList:
+    """Return the records that the query asks for. `size` is that of all records, if known."""
+    return _first_records(files, query, size) if query.is_first_records else _from_table(files, query)
+
+
+def _from_table(files: Sequence[ResultFile], query: RecordQuery) -> RecordList:
+    return RecordList(**read_table(files, lambda table: _matching_records(table, query)))
+
+
+def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
+    found = answer(table, query.question)
+    shown, choices = _columns(table.columns, query.columns)
+    rows = _rows(found.records, shown)
+    following = str(query.question.after + len(found.records))
+    return {
+        "rows": rows,
+        "headers": _headers(shown, rows, query, table.columns),
+        "choices": choices,
+        "has_more_columns": table.has_more_columns,
+        "total": found.total,
+        "next": query.address(after=following) if found.has_more else "",
+        "notes": [*table_notes(table), *_unknown_columns(query, table.columns, found.records)],
+        "is_end_of_sorted": not found.has_more and found.total > MOST_SORTED,
+    }
+
+
+def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | None) -> RecordList:
+    """Return the records at the start of the first files."""
+    first = first_records(files)
+    if first.is_beyond:
+        run = files[0].run
+        return _from_table(files_of_records(find_run(run.collection, run.number)), query)
+    columns = columns_of(each.fields for each in first.records)
+    known, has_more = columns[:MOST_COLUMNS], len(columns) > MOST_COLUMNS
+    shown, choices = _columns(known, query.columns)
+    rows = _rows(first.records, shown)
+    # Later records may have other columns, but they're added to the same table.
+    following = query if len(shown) >= _COLUMNS_SHOWN else replace(query, columns=shown)
+    return RecordList(
+        rows=rows,
+        headers=_headers(shown, rows, query, known),
+        choices=choices,
+        has_more_columns=has_more,
+        total=len(first.records) if first.is_all else None,
+        next="" if first.is_all or not first.records else following.address(after=str(len(first.records))),
+        loads_on_scroll=is_little(size),
+        notes=[
+            *([first.problem] if first.problem and first.records else []),
+            *([_MORE_COLUMNS] if has_more else []),
+            *_unknown_columns(query, known, first.records),
+        ],
+        problem="" if first.records else first.problem,
+        is_late=first.is_late,
+    )
+
+
+def _columns(known: Sequence[str], chosen: Sequence[str]) -> tuple[list[str], list[tuple[str, bool]]]:
+    """Return the columns to show, and every column that can be chosen."""
+    wanted = set(chosen or known[:_COLUMNS_SHOWN])
+    choices = [(column, column in wanted) for column in dict.fromkeys([*known, *chosen])]
+    return [column for column, is_shown in choices if is_shown], choices
+
+
+def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[tuple[Record, list[Cell]]]:
+    return [(each, cells(each.fields, columns)) for each in records]
+
+
+def _headers(
+    columns: Sequence[str],
+    rows: Sequence[tuple[Record, Sequence[Cell]]],
+    query: RecordQuery,
+    sortable: Sequence[str],
+) -> list[ColumnHeader]:
+    headers = []
+    for index, column in enumerate(columns):
+        kinds = {row[index].kind for _, row in rows} - {"nothing"}
+        address, order = _next_order(column, query) if column in sortable else ("", "")
+        headers.append(ColumnHeader(column, address, order, is_numeric=kinds == {"number"}))
+    return headers
+
+
+def _next_order(column: str, query: RecordQuery) -> tuple[str, str]:
+    """Return the link of a column header and the current order. It cycles: ascending, descending, none."""
+    if column != query.question.sort:
+        return query.address(sort=column, dir=""), ""
+    if query.question.descending:
+        return query.address(sort="", dir=""), "descending"
+    return query.address(dir="desc"), "ascending"
+
+
+def table_notes(table: Table) -> list[str]:
+    """Return what the table of a run leaves out, one sentence each."""
+    notes = [f"{problem} Records after this point are not shown." for problem in table.problems]
+    if not table.is_whole:
+        notes.append(
+            f"This run is large. Search, sorting and facts cover its first {table.records:,} records."
+        )
+    if table.too_large:
+        which = "One record is" if table.too_large == 1 else f"{table.too_large:,} records are"
+        notes.append(
+            f"{which} too large for this page. Search, sorting and facts leave out "
+            f"{'it' if table.too_large == 1 else 'them'}; the files contain everything."
+        )
+    if table.has_more_columns:
+        notes.append(_MORE_COLUMNS)
+    return notes
+
+
+def _unknown_columns(query: RecordQuery, known: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Return which columns of the query these records don't have, one sentence each."""
+    notes = []
+    if query.question.sort and query.question.sort not in known:
+        which = f"first {MOST_COLUMNS} columns" if len(known) == MOST_COLUMNS else "columns"
+        notes.append(f"Can't sort by “{query.question.sort}”. It isn't one of the {which} of these records.")
+    existing = set(known).union(*(record.fields for record in records))
+    missing = [f"“{column}”" for column in query.columns if column not in existing]
+    if missing and records:
+        notes.append(f"None of these records has the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
+    return notes

@@ -1,0 +1,45 @@
+"""Read from the table of a run's records, or say why that isn't possible yet."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.http import HttpResponse
+
+from collections_app.models import ResultFile
+from collections_app.people.access import MemberRequest
+from collections_app.records.preview.concurrency import RETRY_AFTER_SECONDS, TooManyQuestions
+from collections_app.records.preview.engine import TookTooLong
+from collections_app.records.preview.table import NotPrepared, Table, progress_of, table_of
+from collections_app.system.background import StillWorking
+from collections_app.views.fragments import render_fragment
+
+# How many seconds a request waits for work in the background.
+PATIENCE = 0.8
+
+
+def read_table(files: Sequence[ResultFile], read: Callable[[Table], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `read` finds in the table of the files.
+
+    Without a table, return `progress`, or a `problem` and whether the query `is_refused`.
+    """
+    try:
+        return read(table_of(files, seconds=PATIENCE))
+    except StillWorking:
+        return {"progress": progress_of(files)}
+    except NotPrepared as problem:
+        return {"problem": str(problem)}
+    except TookTooLong:
+        return {"problem": "This query took too long. Use fewer search words, or don't sort."}
+    except TooManyQuestions as problem:
+        return {"problem": str(problem), "is_refused": True}
+
+
+def render_result(
+    request: MemberRequest, page: str, fragment: str, context: Mapping[str, Any], *, is_refused: bool
+) -> HttpResponse:
+    """Render a page or a fragment, with status 429 if the user has too many queries running."""
+    response = render_fragment(request, page, fragment, context)
+    if is_refused:
+        response.status_code = 429
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
