@@ -157,7 +157,7 @@ def test_an_account_of_another_team_is_not_found(
 ) -> None:
     for answer in (as_adam.get(address_of(theirs, what)), as_adam.post(address_of(theirs, what), NEW)):
         assert answer.status_code == 404
-        assert "There is no such account in this team." in answer.content.decode()
+        assert "This team has no such account." in answer.content.decode()
     assert vendor.tried == []
     assert Account.objects.get().is_connected
 
@@ -226,18 +226,18 @@ def test_one_that_fails_the_try_is_not_saved_and_the_key_has_to_be_entered_again
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"name": " "}, "Give the account a name."),
+        ({"name": " "}, "Enter a name for the account."),
         ({"name": "x" * 101}, "at most 100 characters"),
         ({"name": "a\nb"}, "control characters"),
         ({"name": "a\0b"}, "Null characters are not allowed."),
-        ({"name": "\u200b"}, "Give a name that can be seen."),
-        ({"base_url": ""}, "Give the address that the account's calls begin with."),
+        ({"name": "\u200b"}, "Enter a name with at least one visible character."),
+        ({"base_url": ""}, "Enter the account's base address."),
         ({"base_url": f"{BASE}/{'x' * 300}"}, "at most 300 characters"),
-        ({"key": ""}, "Give the account's API key."),
-        ({"key": f"{KEY} {KEY}"}, "A key has neither blanks nor accents."),
-        ({"key": f"{KEY}\n{KEY}"}, "A key has neither blanks nor accents."),
-        ({"key": f"{KEY}é"}, "A key has neither blanks nor accents."),
-        ({"key": f"{KEY}\x7f"}, "A key has neither blanks nor accents."),
+        ({"key": ""}, "Enter the account's API key."),
+        ({"key": f"{KEY} {KEY}"}, "That isn't a valid API key."),
+        ({"key": f"{KEY}\n{KEY}"}, "That isn't a valid API key."),
+        ({"key": f"{KEY}é"}, "That isn't a valid API key."),
+        ({"key": f"{KEY}\x7f"}, "That isn't a valid API key."),
         ({"key": f"{KEY}\0"}, "Null characters are not allowed."),
         ({"key": KEY * 30}, "at most 500 characters"),
     ],
@@ -303,7 +303,7 @@ def test_an_address_is_stored_in_one_form(
 )
 def test_what_is_no_plain_address_is_refused(as_adam: Client, vendor: Vendor, typed: str) -> None:
     [error] = errors(as_adam.post(CONNECT, NEW | {"base_url": typed}))
-    assert error.startswith(f"Give an address such as {BASE}: a server and a plain path")
+    assert error.startswith("That isn't a valid base address. Enter a server and a path")
     assert vendor.tried == []
 
 
@@ -326,8 +326,8 @@ def test_a_server_that_the_operator_did_not_allow_is_refused(
     settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example:8443"]
     [error] = errors(as_adam.post(CONNECT, NEW | {"base_url": typed}))
     assert error == (
-        "This site calls only https://multicartapi.com and https://lab.example:8443. "
-        "The operator can add other servers with the setting UPSTREAM_ORIGINS."
+        "This site only calls https://multicartapi.com and https://lab.example:8443. "
+        "The operator can add servers with the setting UPSTREAM_ORIGINS."
     )
     assert vendor.tried == []
 
@@ -375,7 +375,7 @@ def test_a_name_that_another_account_of_the_team_has_is_refused_in_any_case(
     as_adam: Client, account: Account, vendor: Vendor
 ) -> None:
     answer = as_adam.post(CONNECT, NEW | {"name": "MULTICARTapi"})
-    assert errors(answer) == ["There is an account named “MultiCartAPI” already."]
+    assert errors(answer) == ["Your team already has an account named “MultiCartAPI”."]
     assert vendor.tried == []
 
 
@@ -426,7 +426,7 @@ def test_another_address_needs_the_key_again(
     settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example"]
     fields = NEW | {"base_url": "https://lab.example/api/v1"}
     answer = as_adam.post(address_of(account), fields | {"key": ""})
-    assert errors(answer) == ["Enter the key as well: a stored key is not sent to another address."]
+    assert errors(answer) == ["Enter the key as well. The stored key is not sent to a new address."]
     assert Account.objects.get().base_url == BASE
     assert vendor.tried == []
     as_adam.post(address_of(account), fields)
@@ -463,7 +463,7 @@ def test_one_with_collections_loses_its_key_and_keeps_them(
     assert "Disconnect “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
     assert Account.objects.get().is_connected
     answer = as_adam.post(address_of(account, "disconnect"), follow=True)
-    assert "Disconnected “MultiCartAPI”. Its key is deleted, its collections stay." in answer.content.decode()
+    assert "Disconnected “MultiCartAPI” and deleted its key. Its collections stay." in answer.content.decode()
     kept = Account.objects.get()
     assert (kept.encrypted_key, kept.key_ending) == ("", "")
     assert kept.collections.get() == collection
@@ -477,7 +477,7 @@ def test_a_disconnected_one_is_connected_again_by_a_new_key(
     make_remote_collection(account)
     assert links(as_adam.get(LIST))["Connect again"] == address_of(account)
     assert "Connect “MultiCartAPI” again" in as_adam.get(address_of(account)).content.decode()
-    assert errors(as_adam.post(address_of(account), NEW | {"key": ""})) == ["Give the account's API key."]
+    assert errors(as_adam.post(address_of(account), NEW | {"key": ""})) == ["Enter the account's API key."]
     as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
     assert Account.objects.get().key == OTHER_KEY
     assert vendor.tried == [(BASE, OTHER_KEY)]
@@ -562,18 +562,18 @@ def test_one_of_another_type_than_said_is_not_added(
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"remote_id": ""}, "Give the collection's id at MultiCartAPI."),
-        ({"remote_id": "seven"}, "Give the collection's id at MultiCartAPI: a whole number."),
-        ({"remote_id": "7.5"}, "Give the collection's id at MultiCartAPI: a whole number."),
-        ({"remote_id": "9" * 5000}, "Give the collection's id at MultiCartAPI: a whole number."),
-        ({"remote_id": "0"}, "An id at MultiCartAPI is at least 1."),
-        ({"remote_id": "-7"}, "An id at MultiCartAPI is at least 1."),
-        ({"remote_id": str(2**63)}, "An id at MultiCartAPI is not that large."),
+        ({"remote_id": ""}, "Enter the collection's ID at MultiCartAPI."),
+        ({"remote_id": "seven"}, "Enter the collection's ID at MultiCartAPI, a whole number."),
+        ({"remote_id": "7.5"}, "Enter the collection's ID at MultiCartAPI, a whole number."),
+        ({"remote_id": "9" * 5000}, "Enter the collection's ID at MultiCartAPI, a whole number."),
+        ({"remote_id": "0"}, "IDs at MultiCartAPI start at 1."),
+        ({"remote_id": "-7"}, "IDs at MultiCartAPI start at 1."),
+        ({"remote_id": str(2**63)}, "IDs at MultiCartAPI aren't that large."),
         ({"account": ""}, "Choose an account."),
         ({"account": "x"}, "Your team has no such account."),
         ({"account": 10**30}, "Your team has no such account."),
-        ({"name": " "}, "Give the collection a name."),
-        ({"name": "Au LAPTOPS"}, "There is a collection named “AU Laptops” already."),
+        ({"name": " "}, "Enter a name for the collection."),
+        ({"name": "Au LAPTOPS"}, "Your team already has a collection named “AU Laptops”."),
         ({"kind": "ebay"}, "ebay is not one of the available choices."),
     ],
 )
@@ -605,7 +605,7 @@ def test_one_that_is_there_already_is_named(
         collection.archive()
     [error] = errors(as_adam.post(ADD, of(account)))
     which = "the archived collection" if archived else "the collection"
-    assert error == f"This is {which} “AU Laptops” already."
+    assert error == f"Your team already has it: {which} “AU Laptops”."
     assert vendor.listed == []
 
 
@@ -619,7 +619,7 @@ def test_a_disconnected_account_is_not_asked(as_adam: Client, crawlers: Team, ve
     account = make_account(crawlers, key="")
     assert "MultiCartAPI (disconnected)" in as_adam.get(ADD).content.decode()
     assert errors(as_adam.post(ADD, of(account))) == [
-        "The account “MultiCartAPI” is disconnected. Give it a new key first, under Accounts."
+        "The account “MultiCartAPI” is disconnected. Enter a new key for it under Accounts."
     ]
     assert vendor.listed == []
 
@@ -755,7 +755,7 @@ def test_one_that_is_removed_at_the_same_moment_is_not_found(
     address = address_of(account, what)
     answer = ask_meanwhile(account.delete, lambda: as_adam.post(address, NEW | {"key": OTHER_KEY}))
     assert answer.status_code == 404
-    assert "It may have been removed already." in answer.content.decode()
+    assert "It may have been removed." in answer.content.decode()
     assert not Account.objects.exists()
 
 
@@ -764,7 +764,7 @@ def test_of_two_that_connect_under_one_name_at_the_same_moment_the_first_wins(
     as_adam: Client, crawlers: Team
 ) -> None:
     answer = ask_meanwhile(lambda: make_account(crawlers, key=OTHER_KEY), lambda: as_adam.post(CONNECT, NEW))
-    assert errors(answer) == ["There is an account named “MultiCartAPI” already."]
+    assert errors(answer) == ["Your team already has an account named “MultiCartAPI”."]
     assert Account.objects.get().key == OTHER_KEY
 
 

@@ -153,7 +153,7 @@ def test_a_place_behind_the_last_one_is_an_empty_list(as_bob: Client, laptops: C
 def test_it_refuses_a_damaged_place(as_bob: Client, place: str) -> None:
     answer = as_bob.get("/collections/", {"after": place})
     assert answer.status_code == 400
-    assert "This address is damaged" in answer.content.decode()
+    assert "Invalid value of “after”" in answer.content.decode()
 
 
 def test_it_answers_only_get(as_bob: Client) -> None:
@@ -176,14 +176,14 @@ def test_an_admin_adds_one_to_the_current_team(as_adam: Client, crawlers: Team) 
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"name": "  ", "kind": "amazon"}, "Give the collection a name."),
-        ({"kind": "amazon"}, "Give the collection a name."),
+        ({"name": "  ", "kind": "amazon"}, "Enter a name for the collection."),
+        ({"kind": "amazon"}, "Enter a name for the collection."),
         ({"name": "x" * 201, "kind": "amazon"}, "at most 200 characters (it has 201)"),
         ({"name": "a\0b", "kind": "amazon"}, "Null characters are not allowed."),
-        ({"name": "a\nb", "kind": "amazon"}, "Leave out line breaks and other control characters."),
-        ({"name": "a\x85b", "kind": "amazon"}, "Leave out line breaks and other control characters."),
-        ({"name": "a\u202eb", "kind": "amazon"}, "Leave out line breaks and other control characters."),
-        ({"name": "\u200b\u2060", "kind": "amazon"}, "Give a name that can be seen."),
+        ({"name": "a\nb", "kind": "amazon"}, "Remove line breaks and other control characters."),
+        ({"name": "a\x85b", "kind": "amazon"}, "Remove line breaks and other control characters."),
+        ({"name": "a\u202eb", "kind": "amazon"}, "Remove line breaks and other control characters."),
+        ({"name": "\u200b\u2060", "kind": "amazon"}, "Enter a name with at least one visible character."),
         ({"name": "Desks", "kind": "ebay"}, "ebay is not one of the available choices."),
         ({"name": "Desks"}, "This field is required."),
     ],
@@ -198,8 +198,8 @@ def test_adding_says_what_is_wrong(as_adam: Client, fields: dict[str, str], comp
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("au LAPTOPS", "There is a collection named “AU Laptops” already."),
-        ("CAFÉ", "There is an archived collection named “Café” already."),
+        ("au LAPTOPS", "Your team already has a collection named “AU Laptops”."),
+        ("CAFÉ", "Your team already has an archived collection named “Café”."),
     ],
 )
 def test_a_name_that_another_one_has_is_refused(
@@ -255,7 +255,7 @@ def test_renaming_never_changes_the_type(as_adam: Client, laptops: Collection) -
 
 def test_a_refused_name_leaves_the_old_one_standing(as_adam: Client, laptops: Collection) -> None:
     answer = as_adam.post("/collections/101/rename", {"name": ""})
-    assert "Give the collection a name." in answer.content.decode()
+    assert "Enter a name for the collection." in answer.content.decode()
     assert "Rename “AU Laptops”" in answer.content.decode()
 
 

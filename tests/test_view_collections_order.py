@@ -49,7 +49,7 @@ def test_loading_more_goes_on_in_that_order(
     as_bob: Client, order: str, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = names(as_bob, sort=order)
-    monkeypatch.setattr(collections, "COLLECTIONS_SHOWN", shown)
+    monkeypatch.setattr(collections, "PAGE_SIZE", shown)
     seen, address = [], f"{ADDRESS}?sort={order}"
     while address:
         answer = as_bob.get(address)
@@ -60,7 +60,7 @@ def test_loading_more_goes_on_in_that_order(
 
 @pytest.mark.parametrize("order", ["recent", "state"])
 def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collections, "COLLECTIONS_SHOWN", 1)
+    monkeypatch.setattr(collections, "PAGE_SIZE", 1)
     Collection.objects.create(team=Team.objects.get(), name="Another A")
     answer = as_bob.get(ADDRESS, {"q": "a", "sort": order})
     assert [row[0] for row in rows(answer)] == ["A"]

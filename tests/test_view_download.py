@@ -237,7 +237,7 @@ def test_a_place_before_the_first_run_says_so(as_bob: Client, laptops: Collectio
 def test_it_refuses_a_damaged_cursor(as_bob: Client, laptops: Collection, cursor: str) -> None:
     answer = as_bob.get(ADDRESS, {"before": cursor})
     assert answer.status_code == 400
-    assert "This address is damaged" in answer.content.decode()
+    assert "Invalid position in the list of runs" in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class TestThePage:
 class TestAsking:
     def test_what_is_quick_can_be_downloaded_at_once(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.post(PAGE, {"format": "csv", "column": ["title", "asin"], "excel": "1"})
-        assert (answer.status_code, answer.headers["Location"]) == (302, f"{PAGE}#made")
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"{PAGE}#exports")
         page = html(as_bob.get(PAGE))
         assert "CSV for spreadsheets" in text_of(page)
         assert "title, asin" in text_of(page)
@@ -158,7 +158,7 @@ class TestAsking:
         page = html(as_bob.get(PAGE))
         assert "Waits for its turn." in page
         assert 'hx-trigger="every 2s"' in page
-        assert f'href="{PAGE}#made">Refresh</a>' in page
+        assert f'href="{PAGE}#exports">Refresh</a>' in page
         Export.objects.update(state=ExportState.RUNNING, done=3)
         assert '<progress value="3" max="5"' in html(as_bob.get(PAGE))
         Export.objects.update(state=ExportState.QUEUED)
@@ -176,7 +176,7 @@ class TestAsking:
             lambda: as_bob.post(PAGE, {"format": "csv"}),
             lambda: as_bob.get("/collections/101/runs/1/records.csv"),
         ):
-            assert request().headers["Location"] == f"{PAGE}#made"
+            assert request().headers["Location"] == f"{PAGE}#exports"
             assert "Your team waits for 1 files already" in text_of(html(as_bob.get(PAGE)))
 
     def test_the_poll_brings_the_list_alone_and_says_what_has_ended(
@@ -210,7 +210,7 @@ class TestAsking:
 
     def test_what_can_never_be_made_says_why(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asn")
-        assert answer.headers["Location"] == f"{PAGE}#made"
+        assert answer.headers["Location"] == f"{PAGE}#exports"
         page = html(as_bob.get(PAGE))
         assert "No record has a column “asn”" in page
         assert "Try again" not in page
@@ -235,13 +235,13 @@ class TestTheFile:
 
     def test_until_it_is_made_it_leads_to_the_page(self, as_bob: Client, run: Run, slowly: None) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asin")
-        assert answer.headers["Location"] == f"{PAGE}#made"
+        assert answer.headers["Location"] == f"{PAGE}#exports"
         assert Export.objects.get().state == ExportState.QUEUED
 
     def test_a_format_that_there_is_not(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.xml")
         assert answer.status_code == 404
-        assert "The formats are json, jsonl, csv, xlsx, parquet." in answer.content.decode()
+        assert "Use one of: json, jsonl, csv, xlsx, parquet." in answer.content.decode()
         assert as_bob.get("/collections/101/runs/1/records.csv?excel=x").status_code == 400
 
 

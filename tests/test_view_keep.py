@@ -43,8 +43,8 @@ def progress(answer: HttpResponse) -> list[str]:
 class TestTurningItOnAndOff:
     def test_an_admin_does_both(self, as_adam: Client, remote: Collection) -> None:
         for value, is_on, said in (
-            ("on", True, "The results of “AU Laptops” are being copied here and stay"),
-            ("off", False, "No further results of “AU Laptops” are copied here. Those that were stay."),
+            ("on", True, "Copying the results of “AU Laptops”."),
+            ("off", False, "Stopped copying results of “AU Laptops”. Existing copies stay."),
         ):
             answer = as_adam.post(f"/collections/{remote.pk}/keep", {"keep": value}, follow=True)
             assert answer.redirect_chain == [(f"/collections/{remote.pk}/download", 302)]
@@ -148,8 +148,8 @@ class TestDeletingARun:
         make_remote_run(remote)
         answer = getattr(as_adam, method)(f"/collections/{remote.pk}/runs/88/delete", follow=True)
         assert (
-            "Run 88 comes from the account “MultiCartAPI”, which would list it again. "
-            "Runs of an account can&#x27;t be deleted here."
+            "Run 88 can&#x27;t be deleted here. "
+            "It belongs to the account “MultiCartAPI”, which would list it again."
         ) in answer.content.decode()
         assert Run.objects.exists()
 

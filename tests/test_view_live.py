@@ -415,12 +415,12 @@ class TestAtTheListOfCollections:
         asked = self.looked_at(as_bob)
         delete_run(run)
         (news,) = self.news(as_bob, asked)
-        assert news["news"] == "AU Laptops: Run 1 is the latest now."
+        assert news["news"] == "AU Laptops: Run 1 is now the latest."
         asked = self.looked_at(as_bob)
         delete_run(laptops.runs.get())
         (news,) = self.news(as_bob, asked)
         assert "No run yet" in text_of(news["html"])
-        assert news["news"] == "AU Laptops: No run is left."
+        assert news["news"] == "AU Laptops: No runs left."
 
     def test_it_is_about_the_page_whichever_team_is_the_current_one(
         self, bob: User, as_bob: Client, laptops: Collection
@@ -444,7 +444,7 @@ class TestAtTheListOfCollections:
     def test_an_address_that_is_damaged_is_told_so(self, as_bob: Client, seen: str) -> None:
         answer = as_bob.get(self.LIVE, {"seen": seen})
         assert answer.status_code == 400
-        assert "This address is damaged" in answer.content.decode()
+        assert "Invalid " in answer.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_an_address_that_is_damaged_is_told_so(
 ) -> None:
     answer = as_bob.get(LIVE, asked)
     assert answer.status_code == 400
-    assert "This address is damaged" in answer.content.decode()
+    assert "Invalid " in answer.content.decode()
 
 
 def test_somebody_who_is_signed_out_is_sent_to_sign_in(client: Client, laptops: Collection) -> None:

@@ -289,7 +289,7 @@ def test_a_head_says_its_order_and_leads_to_the_next(as_bob: Client, shop: Run) 
 def test_chosen_columns_stay_in_every_address(as_bob: Client, shop: Run) -> None:
     text = page(as_bob, shop, "?column=price&column=name&column=unknown&q=a")
     assert heads(text) == ["name", "price"]
-    assert "None of these records has a column “unknown”." in words(text)
+    assert "None of these records has the column “unknown”." in words(text)
     assert len(re.findall(r'name="column" value="(?:name|price)" checked', text)) == 2
     assert 'name="column" value="note" >' in text
     head = html.unescape(re.findall(r'href="([^"]*)" id="sort-1"', text)[0])
@@ -584,7 +584,7 @@ def test_an_address_too_long_to_repeat_in_every_link_is_refused(
     run = make_ready_run(laptops, records(1))
     answer = as_bob.get(address(run), query)
     assert answer.status_code == 400
-    assert "This address is too long. Choose fewer columns." in words(answer.content.decode())
+    assert "The address is too long. Choose fewer columns." in words(answer.content.decode())
 
 
 def test_beyond_the_last_that_was_found_is_nothing_more(as_bob: Client, laptops: Collection) -> None:
@@ -641,7 +641,7 @@ def test_a_record_that_is_too_large_spoils_no_other(
     text = page(as_bob, fat, query)
     assert numbers(text) == found
     assert [row[1] == TOO_LARGE for row in rows(text)] == [number == 2 for number in found]
-    assert "One record is too large for this page: left out of search" in words(text)
+    assert "One record is too large for this page. Search, sorting and facts skip it" in words(text)
 
 
 def test_a_record_that_is_too_large_says_so_on_its_own_page(as_bob: Client, fat: Run) -> None:
@@ -681,8 +681,7 @@ def test_a_first_record_that_is_large_hides_no_other_of_many_files(
 # --- many columns -------------------------------------------------------------------------------
 
 MORE_COLUMNS = (
-    "These records have more than 200 columns: the first 200 can be chosen, sorted by and counted. "
-    "Search looks into all of them."
+    "These records have more than 200 columns. Only the first 200 can be chosen. Search covers all of them."
 )
 
 
@@ -729,7 +728,7 @@ def test_a_column_beyond_those_is_shown_to_whoever_asks_for_it(as_bob: Client, w
         assert rows(text)[0][1] == value, query
         assert 'name="column" value="col299" checked' in text, query
         assert heads(text) == []  # none that sorts
-        said = "These records can't be sorted by “col299”: it is none of their first 200."
+        said = "Can't sort by “col299”. It isn't one of the first 200 columns of these records."
         assert (said in words(text)) == ("sort" in query), query
 
 
@@ -754,7 +753,7 @@ def test_of_a_very_large_run_the_beginning_is_searched_and_that_is_said(
     monkeypatch.setattr(table, "MOST_BYTES", 60_000)
     run = make_ready_run(laptops, records(5000), page_size=100)
     text = words(page(as_bob, run, "?q=laptop"))
-    assert "searching, sorting and facts are about its first 1,000 records" in text
+    assert "Search, sorting and facts cover its first 1,000 records" in text
 
 
 def test_nothing_but_the_first_bytes_is_read_for_the_page(

@@ -46,7 +46,7 @@ def test_a_run_that_is_gone_is_not_found(as_adam: Client, run: Run) -> None:
     as_adam.post(ADDRESS)
     answer = as_adam.post(ADDRESS)
     assert answer.status_code == 404
-    assert "It may have been deleted already." in answer.content.decode()
+    assert "It may have been deleted." in answer.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -95,13 +95,13 @@ def test_a_number_leads_to_that_pages_file(as_bob: Client, laptops: Collection) 
         ("4", "Run 1 has no page 4. Its pages are 1 to 3."),
         ("0", "Run 1 has no page 0. Its pages are 1 to 3."),
         ("999999999", "Run 1 has no page 999,999,999. Its pages are 1 to 3."),
-        ("", "Give the number of a page of run 1. Its pages are 1 to 3."),
-        ("-1", "Give the number of a page of run 1. Its pages are 1 to 3."),
-        ("1e3", "Give the number of a page of run 1. Its pages are 1 to 3."),
-        ("\u0663", "Give the number of a page of run 1. Its pages are 1 to 3."),
-        ("9" * 5_000, "Give the number of a page of run 1. Its pages are 1 to 3."),
-        ("3\0", "Give the number of a page of run 1. Its pages are 1 to 3."),
-        ("<b>", "Give the number of a page of run 1. Its pages are 1 to 3."),
+        ("", "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("-1", "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("1e3", "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("\u0663", "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("9" * 5_000, "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("3\0", "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("<b>", "Enter a page number of run 1. Its pages are 1 to 3."),
     ],
 )
 def test_a_number_that_no_page_has_is_answered_in_words(
@@ -130,7 +130,7 @@ def test_it_refuses_a_damaged_place(as_bob: Client, laptops: Collection, after: 
     make_ready_run(laptops)
     answer = as_bob.get(ADDRESS, {"after": after})
     assert answer.status_code == 400
-    assert "This address is damaged" in answer.content.decode()
+    assert "Invalid value of “after”" in answer.content.decode()
 
 
 def test_what_has_no_pages_says_why(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
@@ -141,7 +141,7 @@ def test_what_has_no_pages_says_why(as_bob: Client, laptops: Collection, headpho
         (ADDRESS, "Run 1 is still processing."),
         ("/collections/101/runs/2/pages", "Run 2 failed, so it has no files."),
         ("/collections/101/runs/3/pages", "This collection has no run 3."),
-        (f"/collections/{headphones.pk}/runs/1/pages", "have a list and a CSV, but no pages"),
+        (f"/collections/{headphones.pk}/runs/1/pages", "have a list and a CSV file, but no pages"),
     ):
         answer = as_bob.get(address)
         assert answer.status_code == 404

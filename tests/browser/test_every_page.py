@@ -288,7 +288,7 @@ def test_with_an_open_menu(page: Page) -> None:
 
 def test_with_a_key_that_was_just_made(page: Page) -> None:
     page.goto("/profile/")
-    page.get_by_label("What the key is for").fill("x")
+    page.get_by_label("Key name").fill("x")
     page.get_by_role("button", name="Make a key").click()
     expect(page.get_by_role("textbox", name="API key")).to_be_visible()
     check(page)
@@ -307,7 +307,7 @@ def test_with_a_form_that_is_refused(page: Page) -> None:
     page.evaluate("document.querySelector('main input[name=name]').value = '\\t'")
     page.evaluate("document.querySelector('main form').noValidate = true")
     page.get_by_role("button", name="Add collection").click()
-    page.get_by_text("Give the collection a name.").wait_for()
+    page.get_by_text("Enter a name for the collection.").wait_for()
     check(page)
 
 

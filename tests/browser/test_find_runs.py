@@ -20,7 +20,7 @@ def test_runs_of_a_status_and_of_the_readers_day(open_page: NewPage) -> None:
     filtering.get_by_label("Status").select_option("Failed")
     filtering.get_by_label("To").fill("2026-06-20")
     filtering.get_by_role("button", name="Filter").click()
-    expect(page.get_by_text("Only failed runs until 20 Jun 2026, Australia/Sydney time.")).to_be_visible()
+    expect(page.get_by_text("Failed, until 20 Jun 2026 (Australia/Sydney)")).to_be_visible()
     expect(page.locator("tbody tr")).to_have_count(4)
     expect(filtering.get_by_label("Status")).to_have_value("failed")
     page.get_by_role("link", name="Show all runs").click()

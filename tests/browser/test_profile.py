@@ -21,7 +21,7 @@ def status_of_list_call(server: DemoServer, key: str) -> int:
 def test_a_key_is_made_copied_used_and_revoked(page: Page, demo_server: DemoServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/profile/")
-    page.get_by_label("What the key is for").fill("browser test")
+    page.get_by_label("Key name").fill("browser test")
     page.get_by_role("button", name="Make a key").click()
     page.get_by_role("button", name="Copy: API key").click()
     expect(page.get_by_role("status").last).to_have_text("Copied")

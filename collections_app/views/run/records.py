@@ -150,7 +150,7 @@ def table_notes(table: Table) -> list[str]:
     if table.too_large:
         which = "One record is" if table.too_large == 1 else f"{table.too_large:,} records are"
         notes.append(
-            f"{which} too large for this page. Search, sorting and facts leave out "
+            f"{which} too large for this page. Search, sorting and facts skip "
             f"{'it' if table.too_large == 1 else 'them'}; the files contain everything."
         )
     if table.has_more_columns:
