@@ -1,11 +1,11 @@
-# The tools that build are left behind in this stage.
+# Build tools stay in this stage.
 FROM python:3.13.9-slim-trixie AS build
 WORKDIR /app
 COPY requirements.txt .
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 COPY . .
-# The settings want a data folder; this one goes with the stage.
+# The settings need a data folder; this one stays in this stage.
 RUN DATA_DIR=/tmp/data /venv/bin/python manage.py collectstatic --noinput --verbosity 0
 
 FROM python:3.13.9-slim-trixie

@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
-# Each stamp is the last thing that its step writes: a step that was interrupted is done again.
+# Each step writes its stamp last, so an interrupted step is repeated.
 INSTALLED := .venv/.installed
 TOOLS := .venv/.installed-tools
 STATIC := staticfiles/.collected
@@ -18,27 +18,27 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run serve test test-scaled-out bench lint format lock screenshot lighthouse
 
-help:  ## Show this list
+help:  ## Show this help
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
-run: $(INSTALLED) $(STATIC)  ## Set up and serve the dashboard, with a demo in an empty database
+run: $(INSTALLED) $(STATIC)  ## Set up and serve the site, with a demo if the database is empty
 	@exec $(PYTHON) manage.py serve --demo
 
-serve: $(INSTALLED) $(STATIC)  ## The same without the demo, for data of your own (DATA_DIR=/srv/results)
+serve: $(INSTALLED) $(STATIC)  ## Set up and serve the site without the demo (DATA_DIR=/srv/results)
 	@exec $(PYTHON) manage.py serve
 
-test: lint  ## Run every check, and every test but those that are about several machines
+test: lint  ## Run the checks, and the tests that need only one machine
 	@$(PYTHON) -m pytest -n auto --dist loadfile -m "not scaled_out" $(PYTEST_ARGS)
 
-test-scaled-out: $(INSTALLED) $(TOOLS)  ## Run every test, on a PostgreSQL and an S3 server that are started for them
+test-scaled-out: $(INSTALLED) $(TOOLS)  ## Run all tests on a PostgreSQL and an S3 server that this starts
 	@TEST_DATABASE=postgresql TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-bench: $(INSTALLED) $(TOOLS)  ## Measure the site beside the best there is (QUICK=1: the short form)
+bench: $(INSTALLED) $(TOOLS)  ## Compare the site with the best tools (QUICK=1: less data)
 	@$(PYTHON) -m bench $(if $(QUICK),--quick)
 
-# The checks work on a data folder of their own.
+# The checks use a separate data folder.
 lint: export DATA_DIR := .venv/data-of-checks
-lint: $(INSTALLED) $(TOOLS)  ## Run every check but the tests
+lint: $(INSTALLED) $(TOOLS)  ## Run the checks without the tests
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --check --quiet .
 	@$(PYTHON) -m mypy --no-error-summary
@@ -48,11 +48,11 @@ lint: $(INSTALLED) $(TOOLS)  ## Run every check but the tests
 	@.venv/bin/shellcheck .ci/run .ci/image deploy/make_secrets.sh
 	@.venv/bin/hadolint Dockerfile
 
-format: $(TOOLS)  ## Put the code into its form
+format: $(TOOLS)  ## Format the code
 	@$(PYTHON) -m ruff check --fix --quiet .
 	@$(PYTHON) -m ruff format .
 
-lock: $(INSTALLED)  ## Compile the dependencies of pyproject.toml into the two locks (UPGRADE=1: newest versions)
+lock: $(INSTALLED)  ## Lock the dependencies of pyproject.toml (UPGRADE=1: newest versions)
 	@$(PYTHON) -m pip --disable-pip-version-check install -qq 'uv>=0.9'
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) --group dev --constraint requirements.txt --output-file tests/requirements.txt
@@ -60,21 +60,21 @@ lock: $(INSTALLED)  ## Compile the dependencies of pyproject.toml into the two l
 COMPILE = $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate $(if $(UPGRADE),--upgrade)
 
-screenshot: $(INSTALLED) $(TOOLS)  ## Take the README's picture anew
+screenshot: $(INSTALLED) $(TOOLS)  ## Update the screenshot in the README
 	@$(PYTHON) docs/screenshot.py
 
-lighthouse: $(INSTALLED) $(TOOLS)  ## Measure the pages with Lighthouse, which npm installs
+lighthouse: $(INSTALLED) $(TOOLS)  ## Measure the pages with Lighthouse (npm install --global lighthouse)
 	@$(PYTHON) docs/lighthouse.py
 
-# A venv needs Python 3.11 or newer. Each candidate is tried, as a name on the PATH may run nothing (a
-# pyenv shim) or lack venv (Debian's python3 alone). A .venv without its stamp was interrupted.
+# Try each candidate, because a name on the PATH may be a pyenv shim that runs nothing, or lack venv (Debian's
+# python3). A .venv without its stamp is incomplete.
 $(INSTALLED): requirements.txt
 	@if [ ! -e $@ ]; then \
 	  for python in python3 python3.14 python3.13 python3.12 python3.11 ""; do \
 	    if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
 	  done; \
 	  if [ -z "$$python" ]; then \
-	    echo "Error: no Python 3.11 or newer with venv is on the PATH; install one (Debian: python3-venv)." >&2; \
+	    echo "Error: Python 3.11 or newer with venv was not found. Install it (Debian: python3-venv)." >&2; \
 	    exit 1; \
 	  fi; \
 	  echo "Setting up .venv with $$("$$python" --version)"; \
@@ -85,7 +85,7 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 $(TOOLS): tests/requirements.txt $(INSTALLED)
-	@echo "Installing what the tests need"
+	@echo "Installing the packages for the tests"
 	@$(INSTALL) -r tests/requirements.txt
 	@touch $@
 

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Make the secrets of the scaled-out site (compose.yaml) where there are none yet, in files that their owner alone can
-# read: deploy/secrets, or the folder that is named. Keep a copy of them: without ENCRYPTION_KEYS the keys of accounts in
-# a backup can't be read.
+# Generate the secrets of the scaled-out site (compose.yaml) if they don't exist, in deploy/secrets or the given folder.
+# Only their owner can read the files. Keep a copy: without ENCRYPTION_KEYS, the account keys in a backup can't be
+# decrypted.
 set -eu
 umask 077
 folder=${1:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
 if [ -e "$folder/app.env" ]; then
-  echo "There are secrets in $folder already; they stay."
+  echo "The secrets already exist in $folder. They were not changed."
   exit
 fi
 
@@ -29,7 +29,7 @@ key="AWS_ACCESS_KEY_ID=$access_key
 AWS_SECRET_ACCESS_KEY=$(secret)"
 printf '%s\n' "POSTGRES_PASSWORD=$superuser" "RESULTS_PASSWORD=$password" >"$folder/postgresql.env"
 printf '%s\n' "$key" >"$folder/objects.env"
-# Last, as it says that all of them are there.
+# Written last, because its existence means that all secrets exist.
 printf '%s\n' "SECRET_KEY=$secret_key" "ENCRYPTION_KEYS=$encryption_key" "PGPASSWORD=$password" "$key" >"$folder/.app.env"
 mv "$folder/.app.env" "$folder/app.env"
-echo "Made the secrets in $folder."
+echo "Generated the secrets in $folder."

@@ -64,7 +64,7 @@ def test_without_a_new_enough_python_it_says_one_sentence(checkout: Path) -> Non
     assert code != 0
     sentence, makes_own = printed.splitlines()
     assert sentence == (
-        "Error: no Python 3.11 or newer with venv is on the PATH; install one (Debian: python3-venv)."
+        "Error: Python 3.11 or newer with venv was not found. Install it (Debian: python3-venv)."
     )
     assert makes_own.startswith("make: ***")
     assert not (checkout / ".venv").exists()

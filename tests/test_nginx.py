@@ -506,7 +506,7 @@ def test_who_opens_too_many_connections_is_told_so_in_our_words(site: Site) -> N
         script = site.get(ODD)
     for answer in (page, script):
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
-        assert "600 requests under way" in answer.text
+        assert "600 requests running" in answer.text
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert (script.json()["code"], script.json()["status"]) == (429, 0)
     assert eventually(lambda: requests.get(f"{site.url}/healthz").status_code == 200)
