@@ -1,4 +1,4 @@
-"""The client: over real HTTP, against a server that speaks the vendor's two calls, and against the site."""
+"""pull.py over real HTTP, against a fake of the vendor's API and against the site."""
 
 import ast
 import base64
@@ -40,11 +40,11 @@ def page(number: int) -> bytes:
 
 
 def zip_of(pages: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in pages.items():
             archive.writestr(name, content)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def run_88() -> ListedRun:
@@ -58,7 +58,7 @@ def run_of(number: int, content: bytes, name: str = "large.bin") -> ListedRun:
 
 @pytest.fixture
 def api() -> Iterator[ResultsApi]:
-    """The vendor: run 89 is being scraped, run 88 is ready, run 87 is of the day before."""
+    """The vendor's API: run 89 is processing, run 88 is ready, run 87 is from the day before."""
     older = ListedRun(87, {"AU Laptops_87_Results_Page_1.json": page(3)}, created_at="2026-06-19T12:00:00Z")
     with ResultsApi([ListedRun(89, is_ready=False), run_88(), older]).running() as api:
         yield api
@@ -66,13 +66,13 @@ def api() -> Iterator[ResultsApi]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a pull wait for next to nothing, note every piece, and take a small file for a large one."""
+    """Wait only briefly, save the state after each piece, and split small files too."""
     monkeypatch.setenv(pull.KEY_VARIABLE, KEY)
     monkeypatch.delenv(pull.URL_VARIABLE, raising=False)
-    monkeypatch.setattr(pull, "PAUSES", (0.01,) * 5)
-    monkeypatch.setattr(pull, "POLL", 0.01)
-    monkeypatch.setattr(pull, "NOTED_EVERY", (0.0, 0))
-    monkeypatch.setattr(pull, "LEAST_PART", MIB)
+    monkeypatch.setattr(pull, "RETRY_DELAYS", (0.01,) * 5)
+    monkeypatch.setattr(pull, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pull, "SAVE_EVERY", (0.0, 0))
+    monkeypatch.setattr(pull, "MIN_PART_SIZE", MIB)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ Pull = Callable[..., int]
 
 
 def pulled(output: Path) -> dict[str, bytes]:
-    """Return every file that was pulled; what the client keeps for itself is left out."""
+    """Return all downloaded files, without those that pull.py itself uses."""
     folder = output / str(COLLECTION)
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -108,27 +108,23 @@ def files_of(run: ListedRun) -> dict[str, bytes]:
     return {f"{run.number}/{name}": content for name, content in run.pages.items()}
 
 
-class TestWhichRuns:
-    def test_the_latest_is_the_newest_that_is_ready(
-        self, api: ResultsApi, do_pull: Pull, output: Path
-    ) -> None:
+class TestSelection:
+    def test_latest_is_the_newest_completed_run(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull() == 0
         assert pulled(output) == files_of(api.runs[1])
         assert api.asked[0].body == {"collection_id": 101, "skip": 0, "limit": 50}
 
-    def test_one_by_its_number(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_a_run_by_its_number(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull("--run", 87) == 0
         assert pulled(output) == files_of(api.runs[2])
 
-    def test_since_a_date(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_runs_since_a_date(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull("--since", "2026-06-20") == 0
         assert pulled(output) == files_of(api.runs[1])
         assert do_pull("--since", "2026-06-19T12:00:00Z") == 0
         assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
 
-    def test_all_of_a_long_list_though_newer_runs_arrive_meanwhile(
-        self, api: ResultsApi, do_pull: Pull, output: Path
-    ) -> None:
+    def test_all_runs_while_newer_ones_arrive(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.runs = [run_of(number, b"[]", f"{number}.json") for number in range(120, 0, -1)]
 
         def arrive(asked: Asked) -> None:
@@ -139,7 +135,7 @@ class TestWhichRuns:
         assert do_pull("--all") == 0
         assert set(pulled(output)) == {f"{number}/{number}.json" for number in range(1, 121)}
 
-    def test_a_server_that_says_404_beyond_the_end(
+    def test_a_server_that_sends_404_after_the_last_run(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
         refusal = (200, {}, envelope(404, "No more."))
@@ -147,9 +143,7 @@ class TestWhichRuns:
         assert do_pull("--all") == 0
         assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
 
-    def test_a_run_that_is_not_there(
-        self, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_an_unknown_run(self, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert do_pull("--run", 999) == 2
         assert capsys.readouterr().err == "pull: Collection 101 has no run 999.\n"
         assert not output.exists()
@@ -158,7 +152,7 @@ class TestWhichRuns:
         assert do_pull("--run", 89) == 4
         assert capsys.readouterr().out == "Run 89 of collection 101 is not ready yet.\n"
 
-    def test_a_run_that_failed_is_not_waited_for(
+    def test_wait_stops_if_the_run_failed(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
         failed = (409, {}, envelope(409, "Run 89 failed, so it has no files."))
@@ -166,12 +160,12 @@ class TestWhichRuns:
         assert do_pull("--run", 89, "--wait") == 1
         assert capsys.readouterr().err == "pull: Run 89 of collection 101 failed, so it has no files.\n"
 
-    def test_none_that_began_since(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_no_run_since_a_date(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
         assert do_pull("--since", "2027-01-01") == 4
-        assert capsys.readouterr().out == "No run of collection 101 has begun since 2027-01-01 00:00 UTC.\n"
+        assert capsys.readouterr().out == "No run of collection 101 has started since 2027-01-01 00:00 UTC.\n"
 
     @pytest.mark.parametrize("which", [["--run", 89], ["--latest"], ["--all"]])
-    def test_it_waits_for_a_run_to_be_ready(
+    def test_wait_until_a_run_is_ready(
         self, api: ResultsApi, do_pull: Pull, output: Path, which: list[object]
     ) -> None:
         api.runs = [ListedRun(89, is_ready=False)]
@@ -184,13 +178,13 @@ class TestWhichRuns:
         assert do_pull(*which, "--wait", 60) == 0
         assert pulled(output) == {"89/new.json": b"[]"}
 
-    def test_it_waits_no_longer_than_it_was_told(self, do_pull: Pull, output: Path) -> None:
+    def test_wait_has_a_limit(self, do_pull: Pull, output: Path) -> None:
         assert do_pull("--run", 89, "--wait", "0.05") == 4
         assert not output.exists()
 
 
-class TestNothingTwice:
-    def test_what_is_here_is_left_alone(
+class TestExistingFiles:
+    def test_existing_files_are_not_downloaded_again(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], output: Path
     ) -> None:
         assert do_pull() == 0
@@ -201,46 +195,45 @@ class TestNothingTwice:
         assert do_pull() == 3
         assert [asked.method for asked in api.asked] == ["POST"]
         assert capsys.readouterr().out == (
-            f"Collection 101, run 88: nothing new, 2 here already, in {output}/101/88\n"
+            f"Collection 101, run 88: nothing new, 2 already here, in {output}/101/88\n"
         )
 
-    def test_a_file_that_was_cut_here_is_pulled_again(
-        self, api: ResultsApi, do_pull: Pull, output: Path
-    ) -> None:
+    def test_a_truncated_file_is_downloaded_again(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         do_pull()
         (output / "101/88" / PAGE.format(1)).write_bytes(b"[")
         assert do_pull() == 0
         assert pulled(output) == files_of(api.runs[1])
 
-    def test_a_run_that_was_made_anew_is_pulled_again(
-        self, api: ResultsApi, do_pull: Pull, output: Path
-    ) -> None:
+    def test_an_updated_run_is_downloaded_again(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         do_pull()
         api.runs[1] = ListedRun(88, {PAGE.format(1): page(9)}, updated_at="2026-06-21T00:00:00Z")
         assert do_pull() == 0
         assert pulled(output)[f"88/{PAGE.format(1)}"] == page(9)
 
-    def test_two_pulls_at_once_do_not_meet(
+    def test_only_one_pull_of_a_collection_runs_at_a_time(
         self, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pull.alone(output, COLLECTION):
+        with pull.lock_collection(output, COLLECTION):
             assert do_pull() == 1
-        assert capsys.readouterr().err == "pull: Another pull of collection 101 is at work here.\n"
+        assert (
+            capsys.readouterr().err
+            == "pull: Another pull of collection 101 is using this folder. Try again later.\n"
+        )
         assert do_pull() == 0
 
 
-class TestProof:
-    def test_by_the_sha_256_of_the_manifest(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+class TestVerification:
+    def test_by_the_sha_256_in_the_manifest(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.is_dashboard = True
         assert do_pull("--verify") == 0
         assert do_pull("--verify") == 3
         damaged = output / "101/88" / PAGE.format(1)
         damaged.write_bytes(damaged.read_bytes().replace(b"1", b"2"))
-        assert do_pull() == 3  # its size is right, and nobody looks closer without --verify
+        assert do_pull() == 3  # only --verify reads the content
         assert do_pull("--verify") == 0
         assert pulled(output) == files_of(api.runs[1])
 
-    def test_what_comes_damaged_every_time_is_not_kept(
+    def test_a_file_that_is_always_damaged_is_discarded(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         api.is_dashboard = True
@@ -251,11 +244,11 @@ class TestProof:
         api.instead = damage
         assert do_pull("--verify") == 1
         assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
-        assert "its SHA-256 is not the one that the server states" in capsys.readouterr().err
+        assert "the SHA-256 doesn't match the server's" in capsys.readouterr().err
         api.instead = lambda asked: None
         assert do_pull("--verify") == 0
 
-    def test_a_size_that_is_not_the_manifests(
+    def test_a_size_that_differs_from_the_manifest(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         files = [{"name": PAGE.format(1), "size": 1, "sha256": None}, {"name": None}, "x"]
@@ -263,10 +256,12 @@ class TestProof:
         api.instead = lambda asked: manifest if asked.path.endswith("manifest.json") else None
         assert do_pull("--verify") == 1
         assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
-        assert "it has 54 bytes, not the 1 that the server states" in capsys.readouterr().err
+        assert "the file has 54 bytes instead of 1" in capsys.readouterr().err
 
     @pytest.mark.parametrize("form", ["pages", "zip"])
-    def test_at_the_vendor_by_its_form(self, api: ResultsApi, do_pull: Pull, output: Path, form: str) -> None:
+    def test_by_the_format_without_a_manifest(
+        self, api: ResultsApi, do_pull: Pull, output: Path, form: str
+    ) -> None:
         assert do_pull("--verify", "--format", form) == 0
         name, content = next(iter((api.runs[1].pages if form == "pages" else api.runs[1].archive).items()))
         broken = content[:45] + b"\xff" + content[46:]
@@ -274,7 +269,7 @@ class TestProof:
         assert do_pull("--verify", "--format", form) == 1
         assert pulled(output)[f"88/{name}"] == content
 
-    def test_by_the_digest_of_the_answer(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_by_the_repr_digest_header(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         right, digest = LARGE[:5000], hashlib.sha256(LARGE[:5000]).digest()
         headers = {"Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:"}
         answers = iter([LARGE[1:5001], right])
@@ -286,7 +281,7 @@ class TestProof:
 
 class TestFormats:
     @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "xlsx", "parquet"])
-    def test_the_dashboard_makes_it_and_is_waited_for(
+    def test_wait_until_a_converted_file_is_built(
         self, api: ResultsApi, do_pull: Pull, output: Path, form: str
     ) -> None:
         api.is_dashboard = True
@@ -295,25 +290,25 @@ class TestFormats:
         assert do_pull("--format", form) == 4
         assert pulled(output) == {}
 
-        made = {"json": b"[]", "xlsx": b"PK\x05\x06" + bytes(18)}.get(form, b"made")
+        built = {"json": b"[]", "xlsx": b"PK\x05\x06" + bytes(18)}.get(form, b"built")
 
-        def make(asked: Asked) -> None:
+        def build(asked: Asked) -> None:
             if len(api.asked_for(name)) == 4:
-                api.converted = {name: made}
+                api.converted = {name: built}
 
-        api.instead = make
+        api.instead = build
         assert do_pull("--format", form, "--wait") == 0
-        assert pulled(output) == {f"88/{name}": made}
+        assert pulled(output) == {f"88/{name}": built}
 
-    def test_of_the_columns_that_were_asked_for(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_selected_columns(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.is_dashboard = True
         api.converted = {"records.csv": b"asin\n"}
         assert do_pull("--format", "csv", "--columns", "asin,a b") == 0
         assert api.asked[-1].path.endswith("/records.csv?columns=asin,a%20b")
         assert do_pull("--format", "csv", "--columns", "asin,a b") == 3
-        assert do_pull("--format", "csv") == 0  # other columns are another file
+        assert do_pull("--format", "csv") == 0  # a file with other columns
 
-    def test_a_run_that_has_no_such_column_keeps_nobody_from_the_others(
+    def test_a_run_without_the_column_does_not_stop_the_others(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         api.is_dashboard = True
@@ -322,14 +317,14 @@ class TestFormats:
         api.instead = lambda asked: refusal if "/runs/88/records" in asked.path else None
         assert do_pull("--all", "--format", "csv", "--columns", "asin") == 1
         assert pulled(output) == {"87/records.csv": b"asin\n"}
-        said = capsys.readouterr()
-        assert said.err == (
-            "pull: Run 88, records.csv: The server refuses this (code 400). "
+        printed = capsys.readouterr()
+        assert printed.err == (
+            "pull: Run 88, records.csv: The server rejected the request (code 400). "
             "It says: No record has a column “asin”.\n"
         )
-        assert said.out.startswith("Collection 101, 2 runs: 1 new file (5 bytes), 1 failed, in ")
+        assert printed.out.startswith("Collection 101, 2 runs: 1 new file (5 bytes), 1 failed, in ")
 
-    def test_one_that_can_not_be_made(
+    def test_a_build_that_fails(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
         api.is_dashboard = True
@@ -342,42 +337,42 @@ class TestFormats:
         )
 
     @pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
-    def test_the_vendor_has_none_of_them(
+    def test_the_vendor_does_not_convert(
         self, do_pull: Pull, capsys: pytest.CaptureFixture[str], form: str
     ) -> None:
         assert do_pull("--format", form) == 2
         assert capsys.readouterr().err == (
-            f"pull: Only the results dashboard makes {form} of run 88; this server isn't one, "
-            "so use --format pages.\n"
+            f"pull: This server can't convert run 88 to {form}. "
+            "Use the results dashboard, or --format pages.\n"
         )
 
 
 class TestResuming:
     @pytest.mark.parametrize("connections", [1, 4])
     @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-    def test_a_pull_that_was_killed_goes_on_to_the_same_bytes(
+    def test_a_killed_pull_resumes(
         self, api: ResultsApi, do_pull: Pull, output: Path, connections: int, end: signal.Signals
     ) -> None:
         api.runs = [run_of(88, LARGE)]
         go_on = threading.Event()
 
         def hold(asked: Asked, position: int) -> None:
-            # Every connection gets half of a part.
+            # Send each connection half of a part.
             if position % MIB >= MIB // 2:
                 go_on.wait(30)
 
         api.before_piece = hold
-        impatient = "pull.NOTED_EVERY = (0, 0); pull.LEAST_PART = 1024 * 1024; pull.command()"
+        impatient = "pull.SAVE_EVERY = (0, 0); pull.MIN_PART_SIZE = 1024 * 1024; pull.command()"
         arguments = ["101", "--parallel", str(connections), "--output", str(output)]
         code = f"from collections_app.client import pull; {impatient}"
         command = [sys.executable, "-c", code, *arguments, "--base-url", api.base_url]
         with tools.start(*command, stderr=tools.PIPE) as process:
             half = 512 * 1024 if connections == 1 else 3 * 512 * 1024
-            wait_until(lambda: noted(output) >= half)
+            wait_until(lambda: saved_bytes(output) >= half)
             process.send_signal(end)
-            _, said = process.communicate(timeout=tools.PATIENCE)
+            _, printed = process.communicate(timeout=tools.PATIENCE)
         assert process.returncode == (-end if end == signal.SIGKILL else 130)
-        assert end == signal.SIGKILL or b"The same command goes on from here." in said
+        assert end == signal.SIGKILL or b"Run the same command again to resume." in printed
         assert not (output / "101/88/large.bin").exists()
         go_on.set()
         api.asked.clear()
@@ -385,15 +380,15 @@ class TestResuming:
         assert pulled(output) == {"88/large.bin": LARGE}
         again = api.asked_for("large.bin")
         assert all(asked.range and asked.if_range == etag_of(LARGE) for asked in again)
-        assert bytes_asked_for(again) == len(LARGE) - half
+        assert requested_bytes(again) == len(LARGE) - half
 
-    def test_without_resume_it_begins_anew(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_no_resume_restarts_the_download(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         leave_a_part(api, do_pull, output)
         assert do_pull("--no-resume") == 0
         assert api.asked_for("large.bin")[0].range is None
         assert pulled(output) == {"88/large.bin": LARGE}
 
-    def test_a_file_that_changed_meanwhile_begins_anew(
+    def test_a_changed_file_is_downloaded_from_the_start(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
         leave_a_part(api, do_pull, output)
@@ -403,9 +398,7 @@ class TestResuming:
         assert [asked.range is None for asked in api.asked_for("large.bin")][:2] == [False, True]
         assert pulled(output) == {"88/large.bin": changed}
 
-    def test_a_run_that_was_made_anew_is_not_resumed(
-        self, api: ResultsApi, do_pull: Pull, output: Path
-    ) -> None:
+    def test_an_updated_run_is_not_resumed(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         leave_a_part(api, do_pull, output)
         api.runs = [replace(run_of(88, LARGE), updated_at="2026-07-01T00:00:00Z")]
         assert do_pull() == 0
@@ -413,7 +406,7 @@ class TestResuming:
         assert pulled(output) == {"88/large.bin": LARGE}
 
     @pytest.mark.parametrize("damage", ["", "[]", '{"size": 5}', '{"missing": [[5, 1]]}'])
-    def test_a_damaged_note_begins_anew(
+    def test_an_invalid_state_file_restarts_the_download(
         self, api: ResultsApi, do_pull: Pull, output: Path, damage: str
     ) -> None:
         leave_a_part(api, do_pull, output)
@@ -423,20 +416,20 @@ class TestResuming:
 
 
 class TestParallel:
-    def test_ranges_make_the_same_file(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_a_large_file_is_downloaded_in_parts(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.runs = [run_of(88, LARGE + b"end")]
         assert do_pull("--parallel", 3) == 0
         assert pulled(output) == {"88/large.bin": LARGE + b"end"}
         ranges = [asked.range for asked in api.asked_for("large.bin")]
         assert sorted(filter(None, ranges)) == ["bytes=1048577-2097153", "bytes=2097154-3145730"]
-        assert ranges.count(None) == 1  # which brings the first part
+        assert ranges.count(None) == 1  # for the first part
 
     def test_a_small_file_is_one_request(self, api: ResultsApi, do_pull: Pull) -> None:
         do_pull("--parallel", 16)
         assert [asked.range for asked in api.asked_for(".json")] == [None, None]
         assert api.connections == 1
 
-    def test_a_file_that_changes_on_the_way_is_never_a_mixture(
+    def test_parts_of_different_versions_are_never_mixed(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
         changed = random_bytes(3 * MIB, seed=2)
@@ -451,7 +444,7 @@ class TestParallel:
         assert pulled(output) == {"88/large.bin": changed}
 
     @pytest.mark.parametrize("what", ["has_ranges", "has_etags"])
-    def test_a_server_that_can_not_do_it(
+    def test_a_server_without_ranges_or_etags(
         self, api: ResultsApi, do_pull: Pull, output: Path, what: str
     ) -> None:
         setattr(api, what, False)
@@ -461,7 +454,7 @@ class TestParallel:
 
 
 class TestNetworks:
-    def test_connections_that_break_are_resumed(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    def test_interrupted_connections_are_resumed(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.runs = [run_of(88, LARGE)]
         cuts = iter([Fault(cut_after=MIB), Fault(cut_after=MIB, is_reset=True), Fault(cut_after=100)])
         with FaultProxy(api.port, lambda: next(cuts, Fault())).running() as proxy:
@@ -470,18 +463,16 @@ class TestNetworks:
         assert [asked.range is None for asked in api.asked_for("large.bin")] == [True, False, False, False]
         assert pulled(output) == {"88/large.bin": LARGE}
 
-    def test_one_that_breaks_every_time_fails_and_leaves_what_came(
+    def test_the_received_part_stays_if_the_download_fails(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         leave_a_part(api, do_pull, output)
-        assert "Run 88, large.bin: The server can't answer now (code 503)." in capsys.readouterr().err
-        assert noted(output) == 2 * MIB
+        assert "Run 88, large.bin: The server is busy or unavailable (code 503)." in capsys.readouterr().err
+        assert saved_bytes(output) == 2 * MIB
 
     @pytest.mark.parametrize("status", [429, 502, 503, 504])
     @pytest.mark.parametrize("what", ["download/", "Page_1.json"])
-    def test_a_server_that_is_busy_is_asked_again(
-        self, api: ResultsApi, do_pull: Pull, status: int, what: str
-    ) -> None:
+    def test_busy_servers_are_retried(self, api: ResultsApi, do_pull: Pull, status: int, what: str) -> None:
         left = [1, 1]
 
         def busy(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
@@ -491,7 +482,7 @@ class TestNetworks:
         api.instead = lambda asked: busy(asked) if left else None
         assert do_pull() == 0
 
-    def test_it_waits_as_long_as_the_server_asks(
+    def test_retry_after_is_respected(
         self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waited: list[float] = []
@@ -510,7 +501,7 @@ class TestNetworks:
         assert waited == [5, 7, 120, 120]
 
     @pytest.mark.parametrize("what", ["has_lengths", "has_etags", "has_ranges"])
-    def test_where_nothing_can_be_resumed_a_broken_connection_begins_anew(
+    def test_a_server_that_can_not_resume_restarts_the_download(
         self, api: ResultsApi, do_pull: Pull, output: Path, what: str
     ) -> None:
         setattr(api, what, False)
@@ -521,7 +512,7 @@ class TestNetworks:
         assert pulled(output) == {"88/large.bin": LARGE}
 
     @pytest.mark.parametrize(("scheme", "exit_code"), [("https://127.0.0.1", 1), ("http://a..b", 2)])
-    def test_an_address_that_is_none(
+    def test_an_invalid_address(
         self,
         api: ResultsApi,
         do_pull: Pull,
@@ -532,7 +523,7 @@ class TestNetworks:
         assert do_pull(base_url=f"{scheme}:{api.port}/api/v1") == exit_code
         assert len(capsys.readouterr().err.splitlines()) == 1
 
-    def test_an_address_without_the_path_of_the_api(
+    def test_an_address_without_the_api_path(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
         site = api.base_url.removesuffix("/api/v1")
@@ -540,15 +531,19 @@ class TestNetworks:
         api.instead = lambda asked: page
         assert do_pull(base_url=site) == 1
         assert capsys.readouterr().err == (
-            f"pull: There is no API at {site}. Is --base-url right? It usually ends in /api/v1.\n"
+            f"pull: There is no API at {site}. Check --base-url, which usually ends in /api/v1.\n"
         )
 
-    def test_nobody_answers(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_server_that_can_not_be_reached(
+        self, do_pull: Pull, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert do_pull(base_url="http://127.0.0.1:1/api/v1") == 1
-        assert capsys.readouterr().err == "pull: http://127.0.0.1:1/api/v1 can't be reached.\n"
+        assert capsys.readouterr().err == (
+            "pull: Can't connect to http://127.0.0.1:1/api/v1. Check it, or try again later.\n"
+        )
 
 
-class TestRefusals:
+class TestErrorResponses:
     def test_a_wrong_key(
         self,
         do_pull: Pull,
@@ -558,13 +553,11 @@ class TestRefusals:
     ) -> None:
         monkeypatch.setenv(pull.KEY_VARIABLE, "wrong-key")
         assert do_pull() == 2
-        assert capsys.readouterr().err == (
-            "pull: The server doesn't accept the API key. It says: Unknown key.\n"
-        )
+        assert capsys.readouterr().err == ("pull: The server rejected the API key. It says: Unknown key.\n")
         assert not output.exists()
 
     @pytest.mark.parametrize("key", ["", "two words", "sécret", "a\tb"])
-    def test_a_key_that_is_none(
+    def test_an_invalid_key(
         self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch, key: str
     ) -> None:
         monkeypatch.setenv(pull.KEY_VARIABLE, key)
@@ -580,7 +573,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("code", "exit_code"), [(400, 2), (402, 2), (403, 2), (404, 2), (409, 2), (500, 1), (418, 2)]
     )
-    def test_the_list_is_refused_with_http_200(
+    def test_errors_of_the_list_with_http_200(
         self,
         api: ResultsApi,
         do_pull: Pull,
@@ -592,7 +585,7 @@ class TestRefusals:
         assert do_pull() == exit_code
         assert "Because.?[31m" in capsys.readouterr().err
 
-    def test_a_file_is_refused_with_http_200(
+    def test_errors_of_a_file_with_http_200(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         refusal = (200, {"Content-Type": "application/json"}, envelope(404, "Gone."))
@@ -611,7 +604,7 @@ class TestRefusals:
             (500, {}, b"Traceback"),
         ],
     )
-    def test_nonsense_is_one_sentence(
+    def test_invalid_responses_are_reported_in_one_line(
         self,
         api: ResultsApi,
         do_pull: Pull,
@@ -620,15 +613,15 @@ class TestRefusals:
     ) -> None:
         api.instead = lambda asked: answer
         assert do_pull() == 1
-        said = capsys.readouterr().err
-        assert said.startswith("pull: The server")
-        assert len(said.splitlines()) == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("pull: The server")
+        assert len(printed.splitlines()) == 1
 
     @pytest.mark.parametrize(
         ("headers", "body"),
         [({"Content-Type": "text/html; charset=utf-8"}, b"Sign in"), ({"Content-Encoding": "gzip"}, b"x")],
     )
-    def test_something_else_than_the_file(
+    def test_a_response_that_is_not_the_file(
         self, api: ResultsApi, do_pull: Pull, output: Path, headers: dict[str, str], body: bytes
     ) -> None:
         api.instead = lambda asked: (200, headers, body) if asked.path.endswith(".json") else None
@@ -637,7 +630,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("form", ["pages", "zip"])
     @pytest.mark.parametrize("body", [b"", b"<!doctype html>", b'[{"asin": "B1"}, {"asi', b"PK\x03\x04cut"])
-    def test_wrong_content_in_place_of_a_file_is_not_kept(
+    def test_wrong_content_is_discarded(
         self, api: ResultsApi, do_pull: Pull, output: Path, form: str, body: bytes
     ) -> None:
         instead = (200, {"Content-Type": "application/octet-stream"}, body)
@@ -646,45 +639,43 @@ class TestRefusals:
         assert pulled(output) == {}
 
     @pytest.mark.parametrize("status", [206, 416])
-    def test_a_part_that_nobody_asked_for(
-        self, api: ResultsApi, do_pull: Pull, output: Path, status: int
-    ) -> None:
+    def test_an_unrequested_part(self, api: ResultsApi, do_pull: Pull, output: Path, status: int) -> None:
         api.instead = lambda asked: (status, {}, b"[]") if asked.path.endswith(".json") else None
         assert do_pull("--wait") == 1
         assert pulled(output) == {}
 
     @pytest.mark.parametrize("what", ["download/", "Page_1.json"])
-    def test_the_key_follows_no_redirect(
+    def test_the_key_is_not_sent_to_redirects(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], what: str
     ) -> None:
         with ResultsApi([]).running() as elsewhere:
             headers = {"Location": f"{elsewhere.base_url}/x"}
             api.instead = lambda asked: (302, headers, b"") if asked.path.endswith(what) else None
             assert do_pull() == 2
-        assert "which is not followed" in capsys.readouterr().err
+        assert "Redirects are not followed" in capsys.readouterr().err
         assert not elsewhere.asked
 
-    def test_the_key_is_never_shown(
+    def test_the_key_is_never_printed(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], output: Path
     ) -> None:
         api.instead = lambda asked: (200, {}, envelope(403, f"Not with {KEY}!"))
         assert do_pull() == 2
-        said = capsys.readouterr()
-        assert KEY not in said.out + said.err
-        assert "Not with (the API key)!" in said.err
+        printed = capsys.readouterr()
+        assert KEY not in printed.out + printed.err
+        assert "Not with (the API key)!" in printed.err
 
-    def test_a_netrc_is_not_sent(
+    def test_netrc_credentials_are_not_sent(
         self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login bob password secret\n")
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-        with contextlib.closing(pull.Server(api.base_url, KEY)) as server, server.ask("/x") as answer:
+        with contextlib.closing(pull.Server(api.base_url, KEY)) as server, server.request("/x") as answer:
             assert "Authorization" not in answer.request.headers
 
 
-class TestTheDisk:
+class TestDisk:
     @pytest.mark.parametrize("connections", [1, 3])
-    def test_one_that_is_too_small_says_so_at_once(
+    def test_a_disk_that_is_too_small_fails_at_once(
         self, api: ResultsApi, output: Path, connections: int
     ) -> None:
         api.runs = [run_of(88, LARGE)]
@@ -697,11 +688,11 @@ class TestTheDisk:
         assert done.stderr == f"pull: {output}: File too large.\n"
         assert pulled(output) == {}
 
-    def test_one_that_fills_up_on_the_way_leaves_what_came(
+    def test_a_download_resumes_after_the_disk_was_full(
         self, api: ResultsApi, do_pull: Pull, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         api.runs = [run_of(88, LARGE)]
-        opened = pull.opened
+        open_file = pull.open_file
 
         class Full(io.FileIO):
             def write(self, data: object) -> int:
@@ -711,23 +702,23 @@ class TestTheDisk:
 
         monkeypatch.setattr(
             pull,
-            "opened",
+            "open_file",
             lambda path, mode="rb": (
-                Full(path, "r+") if mode == "r+b" and path.suffix == ".part" else opened(path, mode)
+                Full(path, "r+") if mode == "r+b" and path.suffix == ".part" else open_file(path, mode)
             ),
         )
         assert do_pull("--parallel", 1) == 1
-        assert 0 < noted(output) < 3 * MIB
+        assert 0 < saved_bytes(output) < 3 * MIB
         monkeypatch.undo()
         monkeypatch.setenv(pull.KEY_VARIABLE, KEY)
         assert do_pull() == 0
         assert pulled(output) == {"88/large.bin": LARGE}
 
-    def test_a_folder_that_can_not_be_written(self, do_pull: Pull, output: Path) -> None:
+    def test_an_output_folder_that_is_not_writable(self, do_pull: Pull, output: Path) -> None:
         output.write_text("a file")
         assert do_pull() == 1
 
-    def test_a_symbolic_link_in_the_way_leads_nowhere(
+    def test_symbolic_links_are_not_followed(
         self, api: ResultsApi, do_pull: Pull, output: Path, tmp_path: Path
     ) -> None:
         precious = tmp_path / "precious"
@@ -746,7 +737,7 @@ class TestTheDisk:
         assert pulled(output) == files_of(api.runs[1])
         assert not any(path.is_symlink() for path in folder.iterdir())
 
-    def test_a_folder_that_leads_elsewhere_is_refused(
+    def test_a_folder_that_is_a_symbolic_link_is_rejected(
         self, do_pull: Pull, output: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "elsewhere").mkdir()
@@ -782,12 +773,12 @@ class TestHostileNames:
             assert safe == HOSTILE[name]
 
     @pytest.mark.parametrize("name", ["x" * 1000 + ".json", "日" * 500, "." + "y" * 500])
-    def test_a_long_name_fits_a_disk(self, name: str, tmp_path: Path) -> None:
+    def test_long_names_are_shortened(self, name: str, tmp_path: Path) -> None:
         safe = pull.safe_name(name)
         (tmp_path / f"{safe}.part.json.new").touch()
         assert safe.endswith(".json") == name.endswith(".json")
 
-    def test_they_stay_in_the_runs_folder_and_apart(
+    def test_files_stay_in_the_run_folder_under_unique_names(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
         names = [
@@ -819,7 +810,7 @@ class TestHostileNames:
             7,
         ],
     )
-    def test_a_link_to_elsewhere_is_not_called(
+    def test_a_foreign_link_is_not_requested(
         self, api: ResultsApi, do_pull: Pull, output: Path, link: object
     ) -> None:
         entry = api.entry(api.runs[1])
@@ -829,7 +820,7 @@ class TestHostileNames:
         assert {asked.method for asked in api.asked} == {"POST"}
 
 
-class TestTheCommandLine:
+class TestCommandLine:
     @pytest.mark.parametrize(
         "arguments",
         [
@@ -852,14 +843,14 @@ class TestTheCommandLine:
         with pytest.raises(SystemExit) as ended:
             pull.main(arguments)
         assert ended.value.code == 2
-        said = capsys.readouterr()
-        assert "usage: pull" in said.err
-        assert "Traceback" not in said.err
+        printed = capsys.readouterr()
+        assert "usage: pull" in printed.err
+        assert "Traceback" not in printed.err
 
-    def test_help_tells_the_exit_codes(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_help_lists_the_exit_codes(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             pull.main(["--help"])
-        said = capsys.readouterr().out
+        printed = capsys.readouterr().out
         for code in (
             pull.DONE,
             pull.FAILED,
@@ -868,32 +859,32 @@ class TestTheCommandLine:
             pull.NOT_READY,
             pull.INTERRUPTED,
         ):
-            assert re.search(rf"^  {code}  \w", said, re.MULTILINE)
+            assert re.search(rf"^  {code}  \w", printed, re.MULTILINE)
 
-    def test_quiet_says_nothing(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_quiet_prints_nothing(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
         assert do_pull("--quiet") == 0
         assert do_pull("--quiet") == 3
         assert do_pull("--quiet", "--run", 89) == 4
-        said = capsys.readouterr()
-        assert said.out + said.err == ""
+        printed = capsys.readouterr()
+        assert printed.out + printed.err == ""
 
-    def test_a_terminal_gets_a_bar(
+    def test_a_terminal_shows_a_progress_bar(
         self,
         api: ResultsApi,
         do_pull: Pull,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(pull, "DRAWN_EVERY", 0)
+        monkeypatch.setattr(pull, "REDRAW_SECONDS", 0)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         api.runs = [run_of(88, LARGE)]
         assert do_pull("--verify") == 0
-        said = capsys.readouterr().err
-        assert re.search(r"\rlarge\.bin  \[#+ *\] +\d+%  [\d.]+ MB  [\d.]+ MB/s  0:00 left", said)
-        assert "\rlarge.bin  [####################] 100%  3.0 MB" in said
-        assert "\n" not in said
+        printed = capsys.readouterr().err
+        assert re.search(r"\rlarge\.bin  \[#+ *\] +\d+%  [\d.]+ MB  [\d.]+ MB/s  0:00 left", printed)
+        assert "\rlarge.bin  [####################] 100%  3.0 MB" in printed
+        assert "\n" not in printed
 
-    def test_the_address_comes_from_the_environment(
+    def test_the_base_url_from_the_environment(
         self, api: ResultsApi, monkeypatch: pytest.MonkeyPatch, output: Path
     ) -> None:
         monkeypatch.setenv(pull.URL_VARIABLE, f"{api.base_url}/")
@@ -903,7 +894,7 @@ class TestTheCommandLine:
             pull.main(["101"])
 
     @pytest.mark.parametrize("how", [[str(PULL)], ["-m", "collections_app.client.pull"]])
-    def test_it_runs_as_a_program_without_django(self, api: ResultsApi, output: Path, how: list[str]) -> None:
+    def test_it_runs_without_django(self, api: ResultsApi, output: Path, how: list[str]) -> None:
         done = tools.run(
             *(sys.executable, *how, "101", "--output", output, "--base-url", api.base_url),
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "nowhere"},
@@ -911,7 +902,7 @@ class TestTheCommandLine:
         assert done.stderr == ""
         assert pulled(output) == files_of(api.runs[1])
 
-    def test_it_needs_nothing_but_requests_and_an_old_python(self) -> None:
+    def test_it_needs_only_requests_and_python_39(self) -> None:
         text = PULL.read_text()
         tree = ast.parse(text, feature_version=(3, 9))
         names = {
@@ -924,8 +915,8 @@ class TestTheCommandLine:
         assert re.search(r'# /// script\n# requires-python = ">=3.9"\n# dependencies = \["requests', text)
 
 
-class TestTheSite:
-    """Our own server over the demo."""
+class TestSite:
+    """pull.py against the demo site."""
 
     def test_the_documented_commands(self, demo_server: DemoServer, tmp_path: Path) -> None:
         section = DOCUMENTATION.partition("\n## pull.py\n")[2]
@@ -942,7 +933,7 @@ class TestTheSite:
         assert re.match(r"Collection 101, run 90: 1 new file \(", done.stdout)
         assert list((tmp_path / "results" / "101").glob("*/*.zip"))
         arguments = shlex.split(cron.partition("python pull.py ")[2].partition("&&")[0])
-        assert pull.options_of(arguments).is_latest
+        assert pull.parse_options(arguments).is_latest
 
     def test_the_documented_exit_codes_are_those_of_the_help(self) -> None:
         told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", DOCUMENTATION, re.MULTILINE))
@@ -953,9 +944,7 @@ class TestTheSite:
     def site(self, demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(pull.KEY_VARIABLE, demo_server.api_key)
 
-    def test_pages_and_zip_are_the_same_records(
-        self, demo_server: DemoServer, do_pull: Pull, output: Path
-    ) -> None:
+    def test_the_zip_contains_the_pages(self, demo_server: DemoServer, do_pull: Pull, output: Path) -> None:
         url = f"{demo_server.url}/api/v1"
         assert do_pull("--run", 88, "--verify", base_url=url) == 0
         assert do_pull("--run", 88, "--verify", "--format", "zip", base_url=url) == 0
@@ -965,16 +954,14 @@ class TestTheSite:
         assert members == pages
         assert do_pull("--run", 88, "--verify", base_url=url) == 3
 
-    def test_all_runs_of_a_collection_and_their_states(
-        self, demo_server: DemoServer, do_pull: Pull, output: Path
-    ) -> None:
+    def test_all_runs_and_their_states(self, demo_server: DemoServer, do_pull: Pull, output: Path) -> None:
         url = f"{demo_server.url}/api/v1"
         assert do_pull("--all", base_url=url) == 0
         assert len({name.partition("/")[0] for name in pulled(output)}) > 50
         assert do_pull("--run", 91, base_url=url) == 4
         assert do_pull("--run", 89, base_url=url) == 1
 
-    def test_over_a_network_that_cuts_every_connection(
+    def test_a_network_that_interrupts_every_connection(
         self, demo_server: DemoServer, do_pull: Pull, output: Path
     ) -> None:
         port = int(demo_server.url.rpartition(":")[2])
@@ -984,19 +971,19 @@ class TestTheSite:
             assert proxy.connections == 5
         assert do_pull("--run", 88, "--verify", base_url=f"{demo_server.url}/api/v1") == 3
 
-    def test_a_strangers_collection(self, demo_server: DemoServer, output: Path) -> None:
+    def test_a_collection_of_another_team(self, demo_server: DemoServer, output: Path) -> None:
         arguments = ["999", "--base-url", f"{demo_server.url}/api/v1", "--output", str(output)]
         assert pull.main(arguments) == 2
 
 
 def leave_a_part(api: ResultsApi, do_pull: Pull, output: Path) -> None:
-    """Pull two of three parts of a file; the last one fails."""
+    """Pull two of three parts of a file. The last one fails."""
     api.runs = [run_of(88, LARGE)]
 
     def fail(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
         if not (asked.range and asked.range.startswith("bytes=2097152-")):
             return None
-        wait_until(lambda: noted(output) == 2 * MIB)  # the other parts are whole
+        wait_until(lambda: saved_bytes(output) == 2 * MIB)  # the other parts are complete
         return 503, {}, b""
 
     api.instead = fail
@@ -1005,15 +992,15 @@ def leave_a_part(api: ResultsApi, do_pull: Pull, output: Path) -> None:
     api.asked.clear()
 
 
-def noted(output: Path) -> int:
-    """Return how many bytes of a file are noted to be here."""
+def saved_bytes(output: Path) -> int:
+    """Return how many bytes of a file are saved according to its state."""
     with contextlib.suppress(OSError, ValueError):
         plan = json.loads((output / "101/88/large.bin.part.json").read_text())
         return int(plan["size"] - sum(end - first for first, end in plan["missing"]))
     return 0
 
 
-def bytes_asked_for(asked: list[Asked]) -> int:
+def requested_bytes(asked: list[Asked]) -> int:
     ranges = [re.fullmatch(r"bytes=(\d+)-(\d+)", each.range or "") for each in asked]
     return sum(int(found[2]) + 1 - int(found[1]) for found in ranges if found)
 
