@@ -123,7 +123,7 @@ def test_what_failed_is_an_error_and_is_tried_again_after_a_while(run: Run, fetc
         ),
         (
             "records.csv?excel=maybe",
-            (400, "“excel” is 1 for a CSV that spreadsheets open without harm, or 0."),
+            (400, "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, or 0."),
         ),
         (
             "records.xml",

@@ -86,13 +86,13 @@ class TestSpec:
     @pytest.mark.parametrize(
         ("columns", "excel", "problem"),
         [
-            ([], "yes", "“excel” is 1"),
-            (["a\0b"], "", "a zero byte"),
-            (["a\nb"], "", "is put in quotation marks"),
-            (["\r\nX: 1"], "", "is put in quotation marks"),
-            (["x" * 140_000], "", "At most 1,000 columns"),
-            ([",".join(map(str, range(1001)))], "", "At most 1,000 columns"),
-            (["x" * 70_000], "", "At most 1,000 columns"),
+            ([], "yes", "Invalid “excel” parameter"),
+            (["a\0b"], "", "null bytes"),
+            (["a\nb"], "", "quote names that contain a line break"),
+            (["\r\nX: 1"], "", "quote names that contain a line break"),
+            (["x" * 140_000], "", "Choose at most 1,000 columns"),
+            ([",".join(map(str, range(1001)))], "", "Choose at most 1,000 columns"),
+            (["x" * 70_000], "", "Choose at most 1,000 columns"),
         ],
     )
     def test_what_is_not_understood(self, columns: list[str], excel: str, problem: str) -> None:
@@ -176,7 +176,7 @@ class TestAsking:
         monkeypatch.setattr(retention, "check_free_space", full)
         export = create_export(run, CSV)
         assert export.state == ExportState.FAILED
-        assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
+        assert export.failure.startswith("The export can't be stored, perhaps because the disk is full.")
 
     def test_records_with_too_many_different_keys_are_refused(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, ({f"key{number}": number} for number in range(6_000)))
@@ -193,7 +193,7 @@ class TestAsking:
         monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
         monkeypatch.setattr(retention, "RESERVE", 2**63)
         export = create_export(run, CSV)
-        assert export.failure.startswith("It could not be stored, perhaps because the disk is full.")
+        assert export.failure.startswith("The export can't be stored, perhaps because the disk is full.")
         assert stored() == []
 
     @pytest.mark.parametrize("wanted", Format)
@@ -204,8 +204,8 @@ class TestAsking:
         export = create_export(run, ExportSpec(wanted))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
         assert export.failure == (
-            "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own "
-            "files."
+            "This export would be larger than 2 GiB. Choose the columns you need, or download the files "
+            "of the run."
         )
         assert stored() == []
 
@@ -215,7 +215,7 @@ class TestAsking:
         monkeypatch.setattr(build, "write_records", lambda *args, **options: 1 / 0)
         assert (
             create_export(run, CSV).failure
-            == "Something went wrong on our side. It was logged; try again later."
+            == "Something went wrong on our side. The error has been logged. Try again later."
         )
         assert "ZeroDivisionError" in caplog.text
         assert stored() == []
@@ -267,7 +267,7 @@ class TestAnAccount:
         build_next()
         failed = create_export(run, JSONL)
         assert failed.state == ExportState.FAILED
-        assert failed.failure.startswith("The account broke off in the middle of “")
+        assert failed.failure.startswith("The account stopped in the middle of “")
         assert stored() == []
 
         files.on_read = lambda: None
@@ -485,7 +485,7 @@ class TestBounds:
     ) -> None:
         monkeypatch.setattr(create, "MOST_QUEUED", 2)
         first, _ = (create_export(run, ExportSpec(Format.CSV, (name,))) for name in ("asin", "title"))
-        with pytest.raises(TooManyQueued, match="Your team waits for 2 files already"):
+        with pytest.raises(TooManyQueued, match="Your team has 2 exports in the queue"):
             create_export(run, CSV)
         assert create_export(run, ExportSpec(Format.CSV, ("asin",))).pk == first.pk
         others = make_ready_run(Collection.objects.create(team=strangers, name="Others"), records(1))
@@ -635,5 +635,5 @@ def test_who_reads_an_export_reads_on_when_it_is_dropped(run: Run) -> None:
     found = deliverable(create_export(run, CSV))
     with found.body.open(0, found.size) as stream:
         begun = stream.read(1)
-        retention.drop(Export.objects.get())
+        retention.delete(Export.objects.get())
         assert len(begun + stream.read()) == found.size

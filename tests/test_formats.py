@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collections_app.records.formats import parquet, tables, xlsx
-from collections_app.records.formats.flatten import Columns, flat, json_text
+from collections_app.records.formats.flatten import Columns, flatten, json_text
 from collections_app.records.formats.records_file import ExportSpec, Format, write_records
-from collections_app.records.formats.tables import NotPossible, TooWide, UnknownColumn
+from collections_app.records.formats.tables import ConversionError, TooWide, UnknownColumn
 from tests.support import tools
 from tests.support.tools import examples
 
@@ -116,27 +116,27 @@ ALIKE = [
 class TestFlattening:
     def test_objects_become_columns_with_dotted_names(self) -> None:
         columns = Columns()
-        columns.look_at(map(flat, LAPTOPS))
+        columns.add(map(flatten, LAPTOPS))
         assert columns.names == [
             *("asin", "title", "price.cents", "price.currency", "tags", "in_stock", "rating", "note")
         ]
 
     def test_names_that_would_be_the_same_get_a_number(self) -> None:
         columns = Columns()
-        columns.look_at([flat({"a": {"b": 1}, "a.b": 2, "A.B": 3}), flat({"a.b (2)": 4})])
+        columns.add([flatten({"a": {"b": 1}, "a.b": 2, "A.B": 3}), flatten({"a.b (2)": 4})])
         assert columns.names == ["a.b", "a.b (2)", "A.B (3)", "a.b (2) (2)"]
-        assert [columns.place_of(name) for name in columns.names] == [("a", "b"), "a.b", "A.B", "a.b (2)"]
+        assert [columns.path_of(name) for name in columns.names] == [("a", "b"), "a.b", "A.B", "a.b (2)"]
 
     def test_names_that_no_program_can_take(self) -> None:
         columns = Columns()
-        columns.look_at([flat({"": 1, "a\0b": 2, "\ud800": 3})])
+        columns.add([flatten({"": 1, "a\0b": 2, "\ud800": 3})])
         assert columns.names == ["(no name)", "a\ufffdb", "?"]
 
     def test_a_record_as_deep_as_can_be_read(self) -> None:
         record: dict[str, Any] = {"x": 1}
         for _ in range(5000):
             record = {"x": record}
-        assert list(flat(record).values()) == [1]
+        assert list(flatten(record).values()) == [1]
 
     def test_many_deeply_nested_values_are_refused(self) -> None:
         """The places of such a record are a hundred times as large as the record."""
@@ -144,22 +144,22 @@ class TestFlattening:
         for _ in range(500):
             record = {"value": 1, "inner": record}
         with pytest.raises(TooWide, match="nested too deeply for a table"):
-            flat(record)
+            flatten(record)
 
     def test_an_empty_object_is_a_value(self) -> None:
-        assert flat({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
+        assert flatten({"a": {}, "b": {"c": {}}}) == {"a": {}, ("b", "c"): {}}
 
     @given(st.lists(st.sampled_from(ALIKE), max_size=12), st.sampled_from(ALIKE))
     def test_chosen_names_mean_the_same_as_among_all_names(self, keys: list[str], chosen: str) -> None:
         every, few = Columns(), Columns([chosen])
         for columns in (every, few):
-            columns.look_at([{key: 1} for key in keys])
-        assert few.place_of(chosen) == every.place_of(chosen)
+            columns.add([{key: 1} for key in keys])
+        assert few.path_of(chosen) == every.path_of(chosen)
 
     @given(st.lists(st.sampled_from(ALIKE), max_size=12, unique=True))
     def test_each_name_gets_the_first_free_number(self, keys: list[str]) -> None:
         columns = Columns()
-        columns.look_at([dict.fromkeys(keys)])
+        columns.add([dict.fromkeys(keys)])
         taken: list[str] = []
         for key in keys:
             free = (f"{key} ({number})" if number > 1 else key for number in count(1))
@@ -169,7 +169,7 @@ class TestFlattening:
     def test_column_names_that_are_too_long_in_total_are_refused(self) -> None:
         record = {"x" * 10_000: {str(number): 1 for number in range(101)}}
         with pytest.raises(TooWide, match=r"total more than 1,000,000 characters. Choose the columns"):
-            Columns().look_at([flat(record)])
+            Columns().add([flatten(record)])
 
 
 class TestLimits:
@@ -193,7 +193,7 @@ class TestLimits:
         monkeypatch.setattr(tables, "MOST_CELLS", 10)
         for options in ({}, {"columns": ("a", "b")}):
             assert made([{"a": 1, "b": 2}] * 5, kind, tmp_path, **options)
-            with pytest.raises(NotPossible, match=r"more than 10 cells. Choose the columns you need"):
+            with pytest.raises(ConversionError, match=r"more than 10 cells. Choose the columns you need"):
                 made([{"a": 1, "b": 2}] * 6, kind, tmp_path, **options)
 
     @pytest.mark.parametrize("kind", Format)
@@ -439,9 +439,9 @@ RECORDS = st.lists(
 def expected_table(records: Records) -> tuple[list[str], list[list[Any]]]:
     """Return the names of the columns and the rows, with nothing where a record has no value."""
     columns = Columns()
-    flats = [flat(record) for record in records]
-    columns.look_at(flats)
-    return columns.names, [[each.get(place) for place in columns.places] for each in flats]
+    flats = [flatten(record) for record in records]
+    columns.add(flats)
+    return columns.names, [[each.get(path) for path in columns.paths] for each in flats]
 
 
 def as_text(value: Any) -> str:

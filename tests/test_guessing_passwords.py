@@ -351,7 +351,7 @@ def test_a_flood_of_posts_gets_a_clear_page(bob: User, address: str) -> None:
 def test_viewing_many_runs_does_not_make_the_site_forget_guessers(monkeypatch: pytest.MonkeyPatch) -> None:
     mallory = at("198.51.100.7")
     guess(mallory, 5)
-    monkeypatch.setattr(sample, "_look_at", lambda run: sample.Sample())
+    monkeypatch.setattr(sample, "_sample", lambda run: sample.Sample())
     for number in range(400):
         sample.sample(Run(pk=number, updated_at=timezone.now()))
     assert refusal(sign_in(mallory))

@@ -12,7 +12,7 @@ import pytest
 from collections_app.client import pull
 from collections_app.files.bundles.pieces import JoinedBody, Part
 from collections_app.models import FileKind
-from collections_app.records.formats.flatten import Columns, flat
+from collections_app.records.formats.flatten import Columns, flatten
 from collections_app.sources import rows
 from collections_app.sources.upstream import RemoteFile
 from collections_app.views.run.cells import pretty
@@ -25,12 +25,12 @@ Work = Callable[[], object]
 def names_that_differ_in_case_alone(size: int) -> Work:
     letters = product(*((letter, letter.upper()) for letter in "abcdefghijklmnopq"))
     record: dict[Any, Any] = dict.fromkeys(map("".join, islice(letters, size)))
-    return lambda: Columns().look_at([record])
+    return lambda: Columns().add([record])
 
 
 def chosen_columns_beside_a_long_key(size: int) -> Work:
     record = {"x" * 20 * size: {str(number): 1 for number in range(size)}}
-    return lambda: Columns(["a"]).look_at([flat(record)])
+    return lambda: Columns(["a"]).add([flatten(record)])
 
 
 def an_accounts_files_of_the_same_name(size: int) -> Work:

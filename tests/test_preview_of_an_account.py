@@ -120,9 +120,9 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
     [
         (Fault(cut_after=50), "Main"),
         (Fault(cut_after=3000), "Main"),
-        (Fault(cut_after=100_000), "broke off"),
+        (Fault(cut_after=100_000), "stopped"),
         # Bytes sent before a reset may be lost.
-        (Fault(cut_after=100_000, is_reset=True), "broke off|does not answer"),
+        (Fault(cut_after=100_000, is_reset=True), "stopped|does not answer"),
     ],
 )
 def test_an_account_that_breaks_off_is_said(

@@ -177,7 +177,7 @@ class TestAsking:
             lambda: as_bob.get("/collections/101/runs/1/records.csv"),
         ):
             assert request().headers["Location"] == f"{PAGE}#exports"
-            assert "Your team waits for 1 files already" in text_of(html(as_bob.get(PAGE)))
+            assert "Your team has 1 exports in the queue" in text_of(html(as_bob.get(PAGE)))
 
     def test_the_poll_brings_the_list_alone_and_says_what_has_ended(
         self, as_bob: Client, run: Run, slowly: None
@@ -288,7 +288,7 @@ class TestTheEstimate:
         def fail(run: Run) -> None:
             raise SourceUnavailable("The results storage can't be read now. Try again later.")
 
-        monkeypatch.setattr(sampling, "_look_at", fail)
+        monkeypatch.setattr(sampling, "_sample", fail)
         assert "The columns can't be listed now." in html(as_bob.get(PAGE))
 
 

@@ -619,7 +619,7 @@ def test_a_storage_that_breaks_off_is_said(
     run = make_ready_run(laptops, records(3))
     monkeypatch.setattr("collections_app.sources.local.StoredBody.open", lambda *_: Broken())
     for query in ("", "?q=laptop"):
-        assert "The results storage broke off in the middle of a file." in words(page(as_bob, run, query))
+        assert "The results storage stopped in the middle of “" in words(page(as_bob, run, query))
 
 
 # --- records that are too large -----------------------------------------------------------------
@@ -761,7 +761,9 @@ def test_nothing_but_the_first_bytes_is_read_for_the_page(
 ) -> None:
     run = make_ready_run(laptops, records(2000), page_size=100)
     opened: list[str] = []
-    monkeypatch.setattr("collections_app.records.preview.table.opened", lambda file: opened.append(file.name))
+    monkeypatch.setattr(
+        "collections_app.records.preview.table.open_file", lambda file: opened.append(file.name)
+    )
     assert len(rows(page(as_bob, run))) == 100
     assert opened == []
 

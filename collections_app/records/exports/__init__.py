@@ -1,1 +1,1 @@
-"""A run's records as one file in any format: asked for, made once, kept within bounds."""
+"""Exports: all records of a run as one file in any format, built once and stored within limits."""

@@ -1,8 +1,8 @@
-"""Makes exports: never two at once of one, and none is seen before it is whole.
+"""Build exports: one process at a time builds an export, which appears only when it is complete.
 
-Whoever makes one holds its lease, as a writer holds a run's. Killed anywhere, the lease runs out, and the
-next one begins anew; retention.tidy() removes what was written. A process that has to stop puts the export
-back into the queue.
+The process holds a lease, as the writer of a run does. If it is killed, the lease expires and another process
+starts again; retention.tidy() removes the unfinished file. A process that has to stop puts the export back
+into the queue.
 """
 
 import logging
@@ -24,7 +24,7 @@ from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.records_file import ExportSpec, Format, write_records
-from collections_app.records.formats.tables import NotPossible
+from collections_app.records.formats.tables import ConversionError
 from collections_app.runs.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
@@ -42,25 +42,27 @@ _MOST_SECONDS = 600.0
 _RECORDS_AT_ONCE = 500
 
 _TOO_LARGE = (
-    "This file would be larger than 2 GiB. Choose the columns you need, or download the run's own files."
+    "This export would be larger than 2 GiB. Choose the columns you need, or download the files of the run."
 )
 
 _TOO_SLOW = "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
 _SLOW_ACCOUNT = (
     "The account takes more than 10 minutes to send these records. Choose fewer columns, or try again later."
 )
-_NO_ROOM = "It could not be stored, perhaps because the disk is full. Try again later, or tell the operator."
-_TOO_DEEP = "A record of this run is nested too deeply to be turned into this format."
-_BROKEN = "Something went wrong on our side. It was logged; try again later."
+_NO_SPACE = (
+    "The export can't be stored, perhaps because the disk is full. Try again later, or tell the operator."
+)
+_TOO_DEEP = "A record in this run is nested too deeply for this format. Choose another format."
+_BROKEN = "Something went wrong on our side. The error has been logged. Try again later."
 
 
 def due() -> Q:
-    """Return the condition for exports that wait for somebody to make them."""
+    """Return the condition for exports that need to be built."""
     return Q(state=ExportState.QUEUED) | (Q(state=ExportState.RUNNING) & lapsed())
 
 
 def spec_of(export: Export) -> ExportSpec:
-    """Return what was wished for."""
+    """Return the spec of an export."""
     return ExportSpec(Format(export.format), tuple(export.columns), export.excel)
 
 
@@ -69,9 +71,9 @@ def _never() -> bool:
 
 
 class Queue:
-    """The exports that wait to be made. Their teams take turns.
+    """The exports that need to be built. Teams take turns.
 
-    `remote` limits it to exports of files that an account has to send, or to those of stored files.
+    `remote` limits the queue to exports whose files are at an account, or to those whose files are stored.
     """
 
     def __init__(self, *, remote: bool | None = None) -> None:
@@ -96,15 +98,15 @@ class Queue:
 
 
 def build_next(queue: Queue | None = None, *, must_stop: Callable[[], bool] = _never) -> bool:
-    """Make the export whose turn it is. Return whether there was one. See build_export()."""
+    """Build the next export of the queue. Return whether one was built. See build_export()."""
     export = (queue or Queue()).next()
     return export is not None and build_export(export, must_stop=must_stop)
 
 
 def build_export(export: Export, *, must_stop: Callable[[], bool] = _never) -> bool:
-    """Make a queued export. Return whether this process got it; its row has the outcome.
+    """Build a queued export. Return whether this process did; its row has the outcome.
 
-    Once `must_stop` returns true, put it back into the queue; its `attempt` shows that it was tried.
+    When `must_stop` returns true, put it back into the queue. Its `attempt` shows that it was tried.
     """
     attempt = new_attempt()
     mine = Export.objects.filter(due(), pk=export.pk)
@@ -118,16 +120,16 @@ def build_export(export: Export, *, must_stop: Callable[[], bool] = _never) -> b
 
 
 class _Stopped(Exception):
-    """The process has to stop making the export."""
+    """The process has to stop building the export."""
 
 
 class _ExportFile(NewFile):
-    """The file of an export, limited to MOST_BYTES."""
+    """The file of an export, at most MOST_BYTES."""
 
     def write(self, data: bytes) -> int:
-        """Write all of the bytes. Raises NotPossible if the file would be too large."""
+        """Write all bytes. Raises ConversionError if the file would be too large."""
         if self.size + len(data) > MOST_BYTES:
-            raise NotPossible(_TOO_LARGE)
+            raise ConversionError(_TOO_LARGE)
         return super().write(data)
 
 
@@ -141,20 +143,20 @@ class _Build:
         self._spec = spec_of(export)
         self._noted_at = time.monotonic()
         self._ends_at = self._noted_at + _MOST_SECONDS
-        self._passed = 0  # records, in all passes
+        self._records_read = 0  # in all passes
         self._is_lost = False
 
     def run(self) -> None:
-        """Make the export and record the outcome. Raises _Stopped."""
+        """Build the export and record the outcome. Raises _Stopped."""
         try:
-            with self._staying_alive(), read_deadline(self._ends_at):
+            with self._lease_renewed(), read_deadline(self._ends_at):
                 self._build()
         except (_Stopped, KeyboardInterrupt):
             self._put_back()
             raise
         except WriterLost:
-            logger.warning("export=%s problem=it was given to somebody else or deleted", self._export.pk)
-        except NotPossible as error:
+            logger.warning("export=%s problem=deleted, or taken over by another process", self._export.pk)
+        except ConversionError as error:
             self._fail(str(error), is_final=True)
         except RecursionError:
             self._fail(_TOO_DEEP, is_final=True)
@@ -162,7 +164,7 @@ class _Build:
             self._fail(_SLOW_ACCOUNT if self._is_late() else str(error))
         except OSError as error:
             logger.warning("export=%s problem=%s", self._export.pk, error)
-            self._fail(_NO_ROOM)
+            self._fail(_NO_SPACE)
         except Exception:
             logger.exception("export=%s problem=unexpected", self._export.pk)
             self._fail(_BROKEN)
@@ -171,7 +173,7 @@ class _Build:
         export = self._export
         retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
         key = retention.key_of(export, self._attempt)
-        with self._workshop() as folder, _ExportFile(key, self._alive) as new:
+        with self._temporary_folder() as folder, _ExportFile(key, self._alive) as new:
             write_records(self._read, self._spec, cast(IO[bytes], new), folder=folder)
         stored = new.row(FileKind.PAGE, 0, "", None)
         try:
@@ -190,7 +192,7 @@ class _Build:
         retention.make_room(0, but=export)
 
     @contextmanager
-    def _workshop(self) -> Iterator[Path]:
+    def _temporary_folder(self) -> Iterator[Path]:
         folder = retention.folder_of(self._attempt)
         folder.mkdir(parents=True)
         try:
@@ -200,22 +202,22 @@ class _Build:
 
     def _read(self) -> Iterator[list[Record]]:
         for some in records.read(self._export.run):
-            for begin in range(0, len(some), _RECORDS_AT_ONCE):
-                few = some[begin : begin + _RECORDS_AT_ONCE]
+            for start in range(0, len(some), _RECORDS_AT_ONCE):
+                few = some[start : start + _RECORDS_AT_ONCE]
                 yield few
-                self._passed += len(few)
+                self._records_read += len(few)
                 self._alive()
 
     def _alive(self) -> None:
         """Save the progress at intervals.
 
-        Raises _Stopped, WriterLost, OSError on a nearly full disk, and NotPossible or SourceTimeout if it
+        Raises _Stopped, WriterLost, OSError on a nearly full disk, and ConversionError or SourceTimeout if it
         takes too long.
         """
         if self._must_stop():
             raise _Stopped
         if self._is_late():
-            raise SourceTimeout(_SLOW_ACCOUNT) if self._is_remote() else NotPossible(_TOO_SLOW)
+            raise SourceTimeout(_SLOW_ACCOUNT) if self._is_remote() else ConversionError(_TOO_SLOW)
         if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
             self._noted_at = time.monotonic()
             self._note(done=self._done(), lease_expires_at=new_expiry())
@@ -228,7 +230,7 @@ class _Build:
         return not all(file.is_stored for file in self._export.run.record_files())
 
     def _done(self) -> int:
-        done, total = self._passed // self._spec.passes, self._export.total
+        done, total = self._records_read // self._spec.passes, self._export.total
         return done if total is None else min(done, total)
 
     def _put_back(self) -> None:
@@ -252,8 +254,8 @@ class _Build:
         )
 
     @contextmanager
-    def _staying_alive(self) -> Iterator[None]:
-        """Renew the lease from a thread: a library may work for minutes without calling back."""
+    def _lease_renewed(self) -> Iterator[None]:
+        """Renew the lease in a thread, because libraries may work for minutes without calling back."""
         over = threading.Event()
 
         def renew() -> None:
@@ -262,8 +264,8 @@ class _Build:
                     self._is_lost = not self._mine().update(lease_expires_at=new_expiry())
                     connections.close_all()
             except Exception:
-                # It is renewed by the work itself as well.
-                logger.exception("export=%s problem=the lease could not be renewed", self._export.pk)
+                # _alive() also renews it.
+                logger.exception("export=%s problem=can't renew the lease", self._export.pk)
 
         thread = threading.Thread(target=renew, name="export-lease", daemon=True)
         thread.start()
@@ -275,5 +277,5 @@ class _Build:
 
 
 def _size_of_records(export: Export) -> int:
-    """Return how many bytes the records have as they are; of those at an account what is known of it."""
+    """Return the total size of the files with the records, as far as it is known."""
     return sum(file.size or 0 for file in export.run.record_files())

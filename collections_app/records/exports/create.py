@@ -1,4 +1,4 @@
-"""Asking for an export: what is there is given, what is quick is made at once, the rest has to wait."""
+"""Create exports: reuse a stored one, build a small one within the request, or queue it."""
 
 import csv
 import io
@@ -19,11 +19,11 @@ from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 
-# How long a request makes an export that is likely to be quick. After that, the background makes it.
+# How long a request builds a small export. After that, the background worker builds it.
 _PATIENCE = 3.0  # seconds
-# How many requests of a process make exports at once. The background makes the others, so pages stay fast.
+# How many requests of a process build exports at a time. The worker builds the others, so pages stay fast.
 _AT_ONCE = threading.BoundedSemaphore(2)
-# How many bytes of records are turned into a format in some 3 seconds at most, on a machine that is busy.
+# How many bytes of records a busy machine can convert in about 3 seconds.
 _QUICK = {
     Format.JSON: 50_000_000,
     Format.JSONL: 50_000_000,
@@ -31,74 +31,73 @@ _QUICK = {
     Format.XLSX: 2_000_000,
     Format.PARQUET: 20_000_000,
 }
-# From so many files on, finding and opening each takes longer than that: S3 is asked twice about each.
+# Opening more files than this takes longer than that: S3 needs two requests for each.
 _QUICK_FILES = 100
-# What failed a moment ago isn't tried again for everybody who asks.
+# How long a failed export isn't built again, unless a user presses the button.
 _REST = timedelta(seconds=10)
 
 MOST_COLUMNS = 1000
 _LONGEST_NAMES = 64_000
-_TOO_MANY_COLUMNS = f"At most {MOST_COLUMNS:,} columns can be chosen; leave them out to have all."
+_TOO_MANY_COLUMNS = f"Choose at most {MOST_COLUMNS:,} columns, or none to export all columns."
 
-
-# So many a team may wait for at once.
+# How many exports a team can have in the queue.
 MOST_QUEUED = 50
 
 
 class TooManyQueued(Exception):
-    """The team waits for as many exports as it may; the message says so, in plain English."""
+    """The team has the maximum number of exports in the queue. The message is for users."""
 
 
 class InvalidSpec(Exception):
-    """Nobody can say what is wished for; the message says why, in plain English."""
+    """The parameters of an export are invalid. The message is for users."""
 
 
 def parse_format(text: str) -> Format | None:
-    """Return the format of that name, if there is one."""
+    """Return the format with this name, or None."""
     return Format(text) if text in set(Format) else None
 
 
 def parse_spec(wanted: Format, columns: Sequence[str], excel: str) -> ExportSpec:
-    """Return what the parts of an address, or the fields of a form, spec for. Raises InvalidSpec.
+    """Return the spec for URL parameters or form fields. Raises InvalidSpec.
 
-    Each of `columns` is a list such as `a,b`; a name with a comma or a line break is in quotation marks, as
-    in a CSV. `excel` is "1" for a CSV for spreadsheets, and nothing to other formats.
+    Each of `columns` is a list such as `a,b`. Names with a comma or a line break are quoted, as in a CSV.
+    `excel` is "1" for a CSV for spreadsheets. Other formats ignore it.
     """
     if excel not in {"", "0", "1"}:
-        raise InvalidSpec("“excel” is 1 for a CSV that spreadsheets open without harm, or 0.")
+        raise InvalidSpec("Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, or 0.")
     names = _names(columns)
     if len(names) > MOST_COLUMNS or sum(map(len, names)) > _LONGEST_NAMES:
         raise InvalidSpec(_TOO_MANY_COLUMNS)
     if any("\0" in name for name in names):
-        raise InvalidSpec("A name of a column can't be right: there is a zero byte in it.")
+        raise InvalidSpec("Invalid column name. Names can't contain null bytes.")
     chosen = tuple(dict.fromkeys(filter(None, names)))
     return ExportSpec(wanted, chosen, excel=excel == "1" and wanted == Format.CSV)
 
 
 def _names(columns: Sequence[str]) -> list[str]:
-    # Within quotation marks each character may stand twice; of longer texts csv wants nothing to know.
+    # Quoting can double the length. The csv module refuses longer texts with an error of its own.
     if sum(map(len, columns)) > 2 * _LONGEST_NAMES:
         raise InvalidSpec(_TOO_MANY_COLUMNS)
     try:
         return [name for text in columns for name in next(csv.reader([text]), [])]
     except csv.Error:
         raise InvalidSpec(
-            "“columns” is a list such as a,b. A name with a line break in it is put in quotation marks."
+            "Invalid “columns” parameter. Use a list such as a,b, and quote names that contain a line break."
         ) from None
 
 
 def encode_columns(columns: Sequence[str]) -> str:
-    """Return the columns as an address has them, and parse_spec() reads them."""
+    """Return the columns as a URL parameter, which parse_spec() reads."""
     out = io.StringIO()
-    # What the lines end with is what the writer puts names in quotation marks for.
+    # With this line terminator the writer quotes names that contain "\r" or "\n".
     csv.writer(out, lineterminator="\r\n").writerow(columns)
     return out.getvalue().removesuffix("\r\n")
 
 
 def create_export(run: Run, spec: ExportSpec, *, again: bool = False) -> Export:
-    """Return the export, which may be ready, or under way, or may have failed a moment ago.
+    """Return the export with this spec, which may be ready, queued, running or failed.
 
-    With `again` what failed is tried again at once, and what is there comes first in the run's list again.
+    With `again`, retry a failed export at once, and move a ready one to the top of the run's list.
     Raises TooManyQueued.
     """
     export = _found_or_new(run, spec)
@@ -114,7 +113,7 @@ def create_export(run: Run, spec: ExportSpec, *, again: bool = False) -> Export:
 
 
 def _build_quickly(export: Export) -> None:
-    """Make the export unless that takes too long. Raises TooManyQueued if it can't be queued."""
+    """Build the export unless that takes too long. Raises TooManyQueued if it can't be queued."""
     run, until = export.run, time.monotonic() + _PATIENCE
     if _AT_ONCE.acquire(blocking=False):
         try:
@@ -127,7 +126,7 @@ def _build_quickly(export: Export) -> None:
         try:
             _check_queue(run, but=export)
         except TooManyQueued:
-            retention.drop(export)
+            retention.delete(export)
             raise
 
 
@@ -149,7 +148,7 @@ def _found_or_new(run: Run, spec: ExportSpec) -> Export:
         },
     )
     if is_new:
-        retention.drop_oldest_of(run)
+        retention.delete_oldest_of(run)
     return export
 
 
@@ -159,7 +158,7 @@ def _check_queue(run: Run, *, but: Export | None = None) -> None:
         waiting = waiting.exclude(pk=but.pk)
     if waiting.count() >= MOST_QUEUED:
         raise TooManyQueued(
-            f"Your team waits for {MOST_QUEUED} files already. Ask for this one once some of them are ready."
+            f"Your team has {MOST_QUEUED} exports in the queue, the maximum. Wait for one to finish."
         )
 
 
@@ -177,13 +176,13 @@ def _is_quick(run: Run, spec: ExportSpec) -> bool:
     files = run.files.with_records().aggregate(
         count=Count("pk"), away=Count("pk", filter=Q(key="")), size=Sum("size", default=0)
     )
-    # How quickly an account gives its files nobody knows.
+    # Files at an account may take any time to download.
     is_small: bool = files["count"] <= _QUICK_FILES and files["size"] <= _QUICK[spec.format]
     return is_small and not files["away"]
 
 
 def deliverable(export: Export) -> Deliverable:
-    """Return a ready export as something that can be delivered, under a name that tells what it is."""
+    """Return a ready export as a deliverable."""
     assert export.modified is not None
     run = export.run
     return Deliverable(
@@ -197,7 +196,7 @@ def deliverable(export: Export) -> Deliverable:
 
 
 class _ExportBody(StoredBody):
-    """The bytes of an export. Where they are gone they are made again for who asks next."""
+    """The bytes of an export. If they have been deleted, the next request builds the export again."""
 
     def open(self, start: int, length: int) -> BinaryIO:
         """Open the stored file; see StoredBody."""
@@ -205,10 +204,10 @@ class _ExportBody(StoredBody):
             return super().open(start, length)
         except ResultNotFound:
             Export.objects.filter(key=self.key).delete()
-            raise ResultNotFound("This file was dropped. Ask for it again, and it is made anew.") from None
+            raise ResultNotFound("This export has been deleted. Export the records again.") from None
 
 
 def file_name(run: Run, spec: ExportSpec) -> str:
-    """Return what a download is called."""
+    """Return the file name for a download."""
     what = "_chosen_columns" if spec.columns else ""
     return fitted(safe(run.collection.name), f"_{run.number}_Records{what}.{spec.format}")

@@ -1,25 +1,22 @@
-"""All records of a run, wherever its files are."""
+"""Read all records of a run."""
 
 from collections.abc import Iterator
 
 from collections_app.models import Run
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_batches
-from collections_app.sources import SourceUnavailable, deliverable
+from collections_app.records.reading import open_file
+from collections_app.sources import SourceUnavailable
 
 
 def read(run: Run) -> Iterator[list[Record]]:
-    """Yield the run's records from the first one on, many at once.
+    """Yield the records of a run in batches.
 
-    Raises ResultNotFound, SourceUnavailable (also where a file is damaged, or breaks off), SourceTimeout.
+    Raises ResultNotFound, SourceTimeout, and SourceUnavailable, also if a file is damaged or ends early.
     """
     for file in run.record_files():
-        found = deliverable(file)
+        stream, _ = open_file(file)
         try:
-            with found.body.open(0, found.size) as stream:
+            with stream:
                 yield from read_batches(stream)
         except InvalidRecords as error:
             raise SourceUnavailable(f"“{file.name}” is damaged: {error}.") from None
-        except ConnectionError:
-            raise SourceUnavailable(
-                f"The account broke off in the middle of “{file.name}”. Try again."
-            ) from None

@@ -1,27 +1,27 @@
-"""What can be said of a run's records before all are read: the columns, and the size in each format."""
+"""Estimate the columns and the size of a run's exports from its first records."""
 
 import io
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from django.core.cache import caches
 
 from collections_app.models import ResultFile, Run
-from collections_app.records.formats.flatten import Columns, flat
+from collections_app.records.formats.flatten import Columns, flatten
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_batches
 from collections_app.records.formats.records_file import ExportSpec, Format, write_records
-from collections_app.records.formats.tables import NotPossible, TooWide
-from collections_app.sources import ResultNotFound, SourceUnavailable, deliverable
+from collections_app.records.formats.tables import ConversionError, TooWide
+from collections_app.records.reading import open_file
+from collections_app.sources import ResultNotFound, SourceUnavailable
 
-# So much of the first file is read.
+# How many bytes of the first file are read.
 _WINDOW = 128 * 1024
 _MOST_COLUMNS = 500
-# Limits the records that sizes are estimated from: each record may add columns of its own.
+# Sizes are estimated from at most this many cells, because each record may add columns.
 _MOST_CELLS = 100_000
-# What a file has in any case, in bytes.
+# The size of a file without records, in bytes.
 _BASE = {Format.XLSX: 5500, Format.PARQUET: 500}
 _CACHE = "export_samples"
 _KEPT_SECONDS = 24 * 3600
@@ -29,29 +29,29 @@ _KEPT_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class Sample:
-    """The columns of the first records, and about how many bytes a run has in each format."""
+    """The columns of the first records, and the estimated size of an export in each format."""
 
     columns: list[str] = field(default_factory=list)
     sizes: dict[Format, int] = field(default_factory=dict)
-    more_columns: int = 0  # how many more the first records have
+    more_columns: int = 0  # how many other columns the first records have
     problem: str = ""  # why nothing is known
 
 
 def is_at_hand(run: Run) -> bool:
-    """Whether sample() has nobody to ask who may be slow."""
+    """Whether sample() is fast, because it needs no request to an account."""
     return all(file.is_stored for file in run.record_files()[:1]) or _key(run) in caches[_CACHE]
 
 
 def sample(run: Run) -> Sample:
-    """Look at a run's first records; what was found is remembered, as a run's files never change."""
+    """Return a sample of a run's first records. It is cached, because the files of a run never change."""
     found: Sample | None = caches[_CACHE].get(_key(run))
     if found is None:
         try:
-            found = _look_at(run)
+            found = _sample(run)
         except (ResultNotFound, SourceUnavailable) as error:
             return Sample(problem=str(error))
         except OSError:
-            return Sample(problem="The first records could not be read just now.")
+            return Sample(problem="The first records can't be read. Try again.")
         caches[_CACHE].set(_key(run), found, _KEPT_SECONDS)
     return found
 
@@ -60,7 +60,7 @@ def _key(run: Run) -> str:
     return f"export-sample-{run.pk}-{run.updated_at.timestamp()}-{run.is_kept:d}"
 
 
-def _look_at(run: Run) -> Sample:
+def _sample(run: Run) -> Sample:
     files = run.record_files()
     if not files:
         return Sample()
@@ -69,13 +69,13 @@ def _look_at(run: Run) -> Sample:
         return Sample()
     columns = Columns()
     with suppress(TooWide):
-        columns.look_at(map(flat, records))
+        columns.add(map(flatten, records))
     if all(file.size is not None for file in files):
-        times = sum(file.size or 0 for file in files) / min(size, _WINDOW)
+        factor = sum(file.size or 0 for file in files) / min(size, _WINDOW)
     else:
-        times = (run.extracted or 0) / len(records)
+        factor = (run.extracted or 0) / len(records)
     few = records[: _MOST_CELLS // len(columns)] if columns else records
-    sizes = {each: _scaled(each, _size_of(few, each), times * len(records) / len(few)) for each in Format}
+    sizes = {each: _scaled(each, _size_of(few, each), factor * len(records) / len(few)) for each in Format}
     return Sample(
         columns.names[:_MOST_COLUMNS],
         {each: size for each, size in sizes.items() if size},
@@ -83,42 +83,23 @@ def _look_at(run: Run) -> Sample:
     )
 
 
-def _scaled(wanted: Format, size: int, times: float) -> int:
+def _scaled(wanted: Format, size: int, factor: float) -> int:
     base = min(size, _BASE.get(wanted, 0))
-    return round(base + (size - base) * times)
+    return round(base + (size - base) * factor)
 
 
 def _size_of(records: list[Record], wanted: Format) -> int:
     out = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder, suppress(NotPossible):
+    with tempfile.TemporaryDirectory() as folder, suppress(ConversionError):
         write_records(lambda: iter([records]), ExportSpec(wanted), out, folder=Path(folder))
     return len(out.getvalue())
 
 
 def _first_records(file: ResultFile) -> tuple[list[Record], int]:
-    """Return a file's first records, and how many bytes it has."""
-    found = deliverable(file)
+    """Return the first records of a file, and its size."""
     records: list[Record] = []
-    try:
-        with found.body.open(0, min(found.size, _WINDOW)) as stream:
-            for some in read_batches(_Beginning(stream)):
-                records += some
-    except InvalidRecords:
-        pass  # The last one is cut.
-    except ConnectionError:
-        raise SourceUnavailable("The account broke off in the middle of the first records.") from None
-    return records, found.size
-
-
-class _Beginning:
-    """The first bytes of a stream that may go on."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._left = _WINDOW
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most `size` of them; nothing at the end."""
-        data = self._stream.read(min(size, self._left))
-        self._left -= len(data)
-        return data
+    stream, size = open_file(file, _WINDOW)
+    with stream, suppress(InvalidRecords):  # the last record is incomplete
+        for some in read_batches(stream):
+            records += some
+    return records, size

@@ -1,1 +1,1 @@
-"""Records read from and turned into file formats, one record at a time, and the names of files."""
+"""Read and write records in file formats, within a bounded amount of memory."""

@@ -1,4 +1,4 @@
-"""A category list as CSV, record by record."""
+"""Convert a category list to CSV."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ _WORDS = {None: "", True: "true", False: "false"}
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A record as the contract has it; any other is written as well, more slowly."""
+    """A record with the usual fields. Other records are converted too, but more slowly."""
 
     asin: str | None = None
     parent_asin: str | None = None
@@ -45,21 +45,21 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 def convert_category_list(stream: Readable, out: BinaryIO) -> None:
-    """Write a category list, as read_records() reads it, as CSV (RFC 4180, UTF-8); `out` stays open.
+    """Convert a category list, as read_records() reads it, to CSV (RFC 4180, UTF-8). `out` stays open.
 
-    The nine columns of each record: keys that are no column are left out; a missing one is an empty cell.
+    The CSV has nine columns. Other keys are ignored, and missing keys become empty cells.
     Raises InvalidRecords.
     """
     _write(read_batches(stream, shape=_Row), out)
 
 
 def write_category_csv(records: Iterable[Mapping[str, Any]], out: BinaryIO) -> None:
-    """Write records as convert_category_list() writes those of a list."""
+    """Write records in the format of convert_category_list()."""
     _write(([record] for record in records), out)
 
 
 def _write(batches: Iterable[Sequence[Any]], out: BinaryIO) -> None:
-    # Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
+    # A lone surrogate, which JSON allows and UTF-8 doesn't, becomes a question mark.
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
     try:
         writer = csv.writer(text)
@@ -74,7 +74,7 @@ def _write(batches: Iterable[Sequence[Any]], out: BinaryIO) -> None:
 
 
 def _line(row: _Row) -> str:
-    """Return what csv.writer makes of a row, in half of the time."""
+    """Return the same line as csv.writer, in half the time."""
     texts = row.asin or "", row.parent_asin or "", row.seller_name or ""
     line = _joined(row, *texts)
     if line.count(",") == _COMMAS and '"' not in line and "\r" not in line and "\n" not in line:

@@ -1,8 +1,8 @@
-"""Records of any form as rows of a table: what docs/formats.md promises.
+"""Flatten records into rows of a table, as docs/formats.md describes.
 
 An object within a record becomes columns with dotted names: `{"price": {"cents": 5}}` is 5 in `price.cents`.
-Whatever else is no single value, a list or an empty object, is one cell: its JSON as text. Columns stand in
-the order in which they first appear in the whole file.
+A list or an empty object becomes one cell with its JSON. Columns are in the order in which they first appear
+in the run.
 """
 
 import json
@@ -14,23 +14,23 @@ import msgspec
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.tables import TooWide, check_columns
 
-# Where a value stands in a record: the key, or the keys from the outermost to the innermost object.
-Place = str | tuple[str, ...]
-Flat = dict[Place, Any]
+# The path of a value in a record: its key, or the keys from the outermost to the innermost object.
+KeyPath = str | tuple[str, ...]
+FlatRecord = dict[KeyPath, Any]
 
 _SIMPLE = frozenset({str, int, float, type(None)})
 _encode = msgspec.json.Encoder().encode
 
 
-def flat(record: Record) -> Flat:
-    """Return a record's values by their places. Objects have become places; lists are as they were.
+def flatten(record: Record) -> FlatRecord:
+    """Return the values of a record by their paths. Lists are unchanged.
 
-    Raises TooWide if many deeply nested values would make the places far larger than the record itself.
+    Raises TooWide if many deeply nested values would make the paths far larger than the record itself.
     """
     if dict not in map(type, record.values()):
-        return record  # type: ignore[return-value]  # a key is a place
-    values: Flat = {}
-    # Not by recursion: a record may be nested as deeply as can be read.
+        return record  # type: ignore[return-value]  # a key is a path
+    values: FlatRecord = {}
+    # A record may be nested too deeply for recursion.
     path: list[str] = []
     inside = [iter(record.items())]
     keys = 0
@@ -44,7 +44,7 @@ def flat(record: Record) -> Flat:
             if depth:
                 values[*path, key] = value
                 keys += depth
-                if keys > _MOST_KEYS_OF_PLACES:
+                if keys > _MOST_KEYS_IN_PATHS:
                     raise TooWide(_TOO_DEEP)
             else:
                 values[key] = value
@@ -57,24 +57,24 @@ def flat(record: Record) -> Flat:
 
 _TOO_DEEP = "A record in this run is nested too deeply for a table. Export JSON Lines instead."
 # The limit for one record: for example, a thousand values, each nested in a hundred objects.
-_MOST_KEYS_OF_PLACES = 100_000
+_MOST_KEYS_IN_PATHS = 100_000
 
 
 class Columns:
-    """The columns of the records that were looked at, in the order of their first appearance.
+    """The columns of the records that were added, in the order of their first appearance.
 
-    Where two places would have the same name (`{"a.b": 1}` and `{"a": {"b": 1}}`), or names that differ in
-    case alone, which many programs take for the same, the later one gets a number: `a.b (2)`.
+    If two paths have the same name (`{"a.b": 1}` and `{"a": {"b": 1}}`), the later one gets a number:
+    `a.b (2)`. The same goes for names that differ only in case, because many programs ignore case.
 
-    With `chosen` names, remember only the columns that affect which places these names refer to.
+    With `chosen` names, remember only the columns that affect which paths these names refer to.
     """
 
     def __init__(self, chosen: Iterable[str] = ()) -> None:
         folded = [name.casefold() for name in chosen]
         self._families = set(map(_family, folded))
         self._longest = max(map(len, folded), default=0)
-        self._names: dict[Place, str] = {}
-        self._places: dict[str, Place] = {}
+        self._names: dict[KeyPath, str] = {}
+        self._paths: dict[str, KeyPath] = {}
         self._characters = 0
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}  # the last number given to each name
@@ -85,32 +85,32 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """The names of all columns so far."""
-        return list(self._places)
+        """The names of all columns."""
+        return list(self._paths)
 
     @property
-    def places(self) -> list[Place]:
-        """The places of all columns so far, in the order of their names."""
+    def paths(self) -> list[KeyPath]:
+        """The paths of all columns, in the order of `names`."""
         return list(self._names)
 
-    def look_at(self, records: Iterable[Flat]) -> None:
+    def add(self, records: Iterable[FlatRecord]) -> None:
         """Add the columns of more records. Raises TooWide if there are too many."""
         for record in records:
             shape = tuple(record)
             if self._shapes.is_new(shape):
-                for place in shape:
-                    if place not in self._names:
-                        self._name(place)
+                for path in shape:
+                    if path not in self._names:
+                        self._name(path)
 
-    def place_of(self, name: str) -> Place | None:
-        """Return where the values of a column stand; None for a name that no column has so far."""
-        return self._places.get(name)
+    def path_of(self, name: str) -> KeyPath | None:
+        """Return the path of a column's values, or None if there is no such column."""
+        return self._paths.get(name)
 
-    def _name(self, place: Place) -> None:
+    def _name(self, path: KeyPath) -> None:
         # A longer name can't clash with a chosen one.
-        if self._families and _length(place) > self._longest:
+        if self._families and _length(path) > self._longest:
             return
-        plain = _printed(place if isinstance(place, str) else ".".join(place))
+        plain = _valid_name(path if isinstance(path, str) else ".".join(path))
         folded = plain.casefold()
         if self._families and _family(folded) not in self._families:
             return
@@ -121,14 +121,14 @@ class Columns:
         self._numbers[folded] = number
         name = _numbered(plain, number)
         self._taken.add(_numbered(folded, number))
-        self._names[place] = name
-        self._places[name] = place
+        self._names[path] = name
+        self._paths[name] = path
         self._characters += len(name)
         check_columns(len(self._names), self._characters)
 
 
-def _length(place: Place) -> int:
-    return len(place) if isinstance(place, str) else sum(map(len, place)) + len(place) - 1
+def _length(path: KeyPath) -> int:
+    return len(path) if isinstance(path, str) else sum(map(len, path)) + len(path) - 1
 
 
 def _numbered(name: str, number: int) -> str:
@@ -147,13 +147,13 @@ def _family(folded: str) -> str:
 
 
 class _Shapes:
-    """The sets of keys seen recently. Most records share a few. The total number of keys is limited."""
+    """The sets of keys seen recently. Most records share a few of them."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[Place, ...]] = set()
+        self._seen: set[tuple[KeyPath, ...]] = set()
         self._keys = 0
 
-    def is_new(self, shape: tuple[Place, ...]) -> bool:
+    def is_new(self, shape: tuple[KeyPath, ...]) -> bool:
         """Return whether the shape is new, and remember it."""
         if shape in self._seen:
             return False
@@ -165,25 +165,24 @@ class _Shapes:
         return True
 
 
-# Every record may have keys of its own.
+# Each record may have different keys.
 _MOST_KEYS = 500_000
 
 
-def _printed(name: str) -> str:
-    """Return the name as every format can hold it."""
+def _valid_name(name: str) -> str:
+    """Return a name that is valid in every format."""
     return utf8(name).replace("\0", "\ufffd") or "(no name)"
 
 
-def columns_of(records: Sequence[Flat], places: Sequence[Place | None]) -> list[list[Any]]:
-    """Return the values of each place, by columns; None where a record has none."""
+def columns_of(records: Sequence[FlatRecord], paths: Sequence[KeyPath | None]) -> list[list[Any]]:
+    """Return the values as columns, one per path. Missing values are None."""
     return [
-        [None] * len(records) if place is None else [record.get(place) for record in records]
-        for place in places
+        [None] * len(records) if path is None else [record.get(path) for record in records] for path in paths
     ]
 
 
 def cells(values: list[Any]) -> list[Any]:
-    """Return a column's values as texts, numbers and None: words for true and false, JSON for the rest."""
+    """Return a column's values as text, numbers and None. Booleans become words, and lists become JSON."""
     if _SIMPLE.issuperset(map(type, values)):
         return values
     return [value if type(value) in _SIMPLE else json_text(value) for value in values]
@@ -194,10 +193,10 @@ def json_text(value: Any) -> str:
     try:
         return _encode(value).decode()
     except (UnicodeEncodeError, OverflowError):
-        # Half a surrogate pair, or a number of more than 64 bits.
+        # A lone surrogate, or an integer of more than 64 bits.
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def utf8(text: str) -> str:
-    """Return a text as UTF-8 can hold it: half a surrogate pair, which JSON allows, becomes "?"."""
+    """Replace lone surrogates, which JSON allows and UTF-8 doesn't, with "?"."""
     return text.encode(errors="replace").decode()

@@ -1,8 +1,8 @@
-"""Records read from JSON: memory is bounded by the largest record, not by the file.
+"""Read records from JSON. The amount of memory depends on the largest record, not on the file.
 
-A list is read in pieces of many records, which msgspec decodes in a third of the time that `json` takes.
-Where a piece does not fit, for whatever reason, its records are taken one by one by `json`: that is what is
-exact, says what is wrong and where, and reads what msgspec refuses, such as half a surrogate pair.
+A list is read in chunks of many records, which msgspec decodes in a third of the time that `json` takes. If
+msgspec refuses a chunk, `json` reads its records one by one: it reports errors with their position, and
+accepts what msgspec doesn't, such as a lone surrogate.
 """
 
 import codecs
@@ -16,26 +16,26 @@ from typing import Any, NoReturn, Protocol
 
 import msgspec
 
-# The object that the vendor puts around a category's list.
+# The key of the list in the object that the vendor wraps category lists in.
 WRAPPER = "asins"
-# An object with these keys is an API response, often an error, and never a list, whatever else it contains.
+# An object with these keys is an API response, often an error. It is never treated as a list.
 ENVELOPE_KEYS = {"code", "status"}
 
-# A larger record is a mistake in the file, such as a quotation mark that nobody closed.
+# A larger record is an error in the file, such as a missing quotation mark.
 MAX_RECORD = 64 * 1024 * 1024
 _CHUNK = 256 * 1024
-# A piece of fewer bytes is not worth the trouble.
+# Smaller pieces aren't worth decoding separately.
 _SMALLEST_PIECE = 4 * 1024
 _LARGEST_CHUNK = 8 * 1024 * 1024
 
-# How close to the end of the text an error may come from the text ending too early: a literal
-# (-Infinity), an escape (\u0000) or a number (1e-) that goes on in the next chunk.
+# An error this close to the end may disappear with the next chunk, because the text may have ended within
+# a literal (-Infinity), an escape (\u0000) or a number (1e-).
 _UNSURE = 16
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
-# What stands between two records: it is the same throughout a file, and seldom the same within a record.
-_JOINT = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
-# So many places are tried where a piece might end.
+# The text between two records, up to the first key: the same throughout a file, and rare within a record.
+_SEPARATOR = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
+# How many possible ends of a piece are tried.
 _TRIES = 3
 
 Record = dict[str, Any]
@@ -43,7 +43,7 @@ _Decode = Callable[[bytes], list[Any]]
 
 
 class InvalidRecords(Exception):
-    """The text is not what it should be; says what is wrong and where (both counted from 1)."""
+    """The text is invalid. Says what is wrong, and in which line and column, counted from 1."""
 
     def __init__(self, problem: str, line: int, column: int) -> None:
         super().__init__(problem, line, column)
@@ -56,42 +56,41 @@ class InvalidRecords(Exception):
 
 
 class Readable(Protocol):
-    """Anything bytes are read from."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; nothing at the end."""
+        """Return at most `size` bytes, or nothing at the end."""
         ...
 
 
 class ReadableLines(Protocol):
-    """Anything lines of bytes are read from."""
+    """A stream of lines of bytes."""
 
     def readline(self, size: int, /) -> bytes:
-        """Return the next line, at most `size` bytes of it; nothing at the end."""
+        """Return the next line, at most `size` bytes of it, or nothing at the end."""
         ...
 
 
 def read_records(stream: Readable, *, wrapped: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSON array of objects, and with `wrapped` also of `{"asins": [...]}`.
+    """Yield the records of a JSON list of objects, and with `wrapped` also of `{"asins": [...]}`.
 
-    Whatever else the object around the list holds is skipped. UTF-8, with or without a byte order
-    mark. Raises InvalidRecords.
+    Other keys of the wrapper are ignored. The text is UTF-8, with or without a byte order mark. Raises
+    InvalidRecords.
     """
     for some in read_batches(stream, wrapped=wrapped):
         yield from some
 
 
 def count_records(stream: Readable, *, wrapped: bool = True) -> int:
-    """Read a list to its end, as read_records() does, and return how many records there are."""
+    """Read a list as read_records() does, and return the number of records."""
     return sum(map(len, read_batches(stream, wrapped=wrapped)))
 
 
 def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None = None) -> Iterator[list[Any]]:
-    """Yield the records as read_records() does, but many at once, which is quicker; never an empty list.
+    """Yield the records in batches, which is faster than read_records(). A batch is never empty.
 
-    `shape` is a msgspec.Struct that most records are expected to be. It has to forbid unknown fields: what it
-    doesn't name would not be looked at. A batch whose records all fit comes as instances of it, any other as
-    dicts.
+    `shape` is a msgspec.Struct that most records are expected to match. It must forbid unknown fields, which
+    would otherwise be lost. A batch contains instances of it if all its records match, and dicts otherwise.
     """
     yield from _all_batches(_Text(stream, _decoders(shape)), wrapped=wrapped)
 
@@ -104,10 +103,10 @@ def check_beginning(data: bytes, *, wrapped: bool = True) -> None:
 
 
 def read_values(stream: Readable) -> Iterator[Any]:
-    """Yield what a JSON array holds, whatever it is; of a wrapped list its items; anything else itself.
+    """Yield the items of a JSON list or wrapped list, whatever they are, or else the value itself.
 
-    For those who show what a file holds, also where that is not what it should be. Raises InvalidRecords,
-    after the values that could be read.
+    Use it to show the content of a file that may not be a list of records. Raises InvalidRecords after the
+    values that can be read.
     """
     text = _Text(stream, _decoders(None))
     match text.peek():
@@ -124,7 +123,7 @@ def read_values(stream: Readable) -> Iterator[Any]:
 
 
 def read_keys(stream: Readable) -> Iterator[str]:
-    """Yield the keys of a JSON object, whose values are skipped. Raises InvalidRecords."""
+    """Yield the keys of a JSON object, and skip their values. Raises InvalidRecords."""
     text = _Text(stream)
     for key in _keys(text):
         yield key
@@ -132,15 +131,15 @@ def read_keys(stream: Readable) -> Iterator[str]:
 
 
 def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
-    """Yield the records of JSON Lines: one object on each line; blank lines are skipped.
+    """Yield the records of JSON Lines: one object per line. Blank lines are skipped.
 
-    UTF-8, with or without a byte order mark. Raises InvalidRecords, also where there is no record.
+    The text is UTF-8, with or without a byte order mark. Raises InvalidRecords, also if there are no records.
     """
     number = 0
     found = False
     while line := stream.readline(MAX_RECORD + 1):
         number += 1
-        record = _whole_line(line)
+        record = _fast_line(line)
         if record is not None:
             found = True
             yield record
@@ -156,8 +155,8 @@ def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
         _Text(io.BytesIO()).fail("The file is empty")
 
 
-def _whole_line(line: bytes) -> Record | None:
-    """Return the record that a line is; None for whatever has to be looked at more closely."""
+def _fast_line(line: bytes) -> Record | None:
+    """Return the record on a line, or None if msgspec can't decode it."""
     if len(line) > MAX_RECORD:
         return None
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -183,7 +182,7 @@ def _batches(text: "_Text", *, of_anything: bool = False) -> Iterator[list[Any]]
         return
     while True:
         is_value = of_anything and text.peek() != "{"
-        yield text.take_some() or [text.take_value() if is_value else text.take_object()]
+        yield text.take_many() or [text.take_value() if is_value else text.take_object()]
         if text.peek() == "]":
             text.expect("]", "")
             return
@@ -227,7 +226,7 @@ def _wrapped_batches(text: "_Text") -> Iterator[list[Any]]:
 
 
 def _keys(text: "_Text") -> Iterator[str]:
-    """Yield the keys of the object that must come next; whoever takes a key takes its value as well."""
+    """Yield the keys of the object that comes next. The caller takes the value after each key."""
     text.expect("{", "Expected an object, in { and }")
     if text.peek() == "}":
         text.expect("}", "")
@@ -245,23 +244,23 @@ def _keys(text: "_Text") -> Iterator[str]:
 
 
 class _Text:
-    """JSON text of any length: decoded as it comes, forgotten as it is taken."""
+    """JSON text of any length. It is decoded as needed, and what was taken is forgotten."""
 
     def __init__(self, stream: Readable, decoders: tuple[_Decode, ...] = (), *, line: int = 1) -> None:
         self._stream = stream
-        self._decoders = decoders  # of lists of records, to be tried in this order
-        self._joint = b""  # what stands between records; not known before the first
-        self._is_slow = False  # whether what is at hand has to be taken record by record
-        self._raw = b""  # read from the stream, and not decoded yet
+        self._decoders = decoders  # for lists of records, in the order in which they are tried
+        self._separator = b""  # the text between records; empty until the first one was taken
+        self._is_slow = False  # the records in this chunk have to be taken one by one
+        self._raw = b""  # bytes that aren't decoded yet
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
-        self._at = 0  # where in the text we stand
-        self._line = line  # where the text starts
+        self._at = 0  # the current position in the text
+        self._line = line  # the position of the text in the file
         self._column = 1
         self._ended = False
 
     def peek(self) -> str:
-        """Skip blanks and return the next character; nothing at the end of the file."""
+        """Skip blanks and return the next character, or "" at the end of the file."""
         while True:
             self._skip_blanks()
             if self._at < len(self._text):
@@ -271,48 +270,45 @@ class _Text:
             self._read_more(_CHUNK)
 
     def expect(self, character: str, problem: str) -> None:
-        """Take the character, which is what must come next."""
+        """Take a character. Fail with the problem if it doesn't come next."""
         if self.peek() != character:
             self.fail(problem)
         self._at += 1
 
     def take_object(self) -> dict[str, Any]:
-        """Take the object that must come next."""
+        """Take the object that comes next."""
         if self.peek() != "{":
             self.fail("Expected a record, in { and }")
         record = self.take_value()
         assert isinstance(record, dict)
-        joint = _JOINT.match(self._text, self._at - 1)
-        self._joint = joint[0].encode() if joint else b""
+        separator = _SEPARATOR.match(self._text, self._at - 1)
+        self._separator = separator[0].encode() if separator else b""
         return record
 
-    def take_some(self) -> list[Any]:
-        """Take as many records as can be taken at once, with what is between them.
-
-        None at all where that can't be done; the records have to be taken one by one then.
-        """
-        if self._is_slow or not self._joint:
+    def take_many(self) -> list[Any]:
+        """Take many records at once. Return none if the next ones have to be taken one by one."""
+        if self._is_slow or not self._separator:
             return []
-        self._put_back()
-        for end in self._places_to_cut():
+        self._undecode()
+        for end in self._possible_ends():
             piece = self._raw[:end]
             for decode in self._decoders:
-                # A cut in the middle of something leaves a piece that is no list.
+                # The end may be within a record; then the piece isn't valid JSON.
                 with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     records = decode(b"[%b]" % piece)
                     self._raw = self._raw[end:]
-                    self._pass_over(piece)
+                    self._advance(piece)
                     return records
         self._is_slow = True
         return []
 
-    def _put_back(self) -> None:
-        """Turn the text at hand into bytes again, and add to them."""
-        self._line, self._column = self._place_after(self._text[: self._at])
+    def _undecode(self) -> None:
+        """Turn the remaining text into bytes again, and read more of them."""
+        self._line, self._column = self._position_after(self._text[: self._at])
         undecoded, _ = self._decoder.getstate()
         self._raw = self._text[self._at :].encode() + undecoded + self._raw
         self._text, self._at = "", 0
-        # Not the one that skips a byte order mark: that is for the beginning of the file.
+        # A byte order mark is skipped only at the beginning of the file.
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._top_up()
 
@@ -320,23 +316,23 @@ class _Text:
         if len(self._raw) < _CHUNK:
             self._raw += self._read(_CHUNK)
 
-    def _places_to_cut(self) -> Iterator[int]:
-        """Yield where a record may end in the bytes at hand, from behind."""
-        last = min(len(self._raw), MAX_RECORD)  # so that no record is too large
+    def _possible_ends(self) -> Iterator[int]:
+        """Yield where a record may end in the available bytes, last one first."""
+        last = min(len(self._raw), MAX_RECORD)  # no record can be too large then
         for _ in range(_TRIES):
-            last = self._raw.rfind(self._joint, 0, last)
+            last = self._raw.rfind(self._separator, 0, last)
             if last < _SMALLEST_PIECE:
                 return
             yield last + 1
 
-    def _pass_over(self, piece: bytes) -> None:
+    def _advance(self, piece: bytes) -> None:
         lines = piece.count(b"\n")
         self._line += lines
         length = len(piece[piece.rfind(b"\n") + 1 :].decode())
         self._column = length + 1 if lines else self._column + length
 
     def take_value(self) -> Any:
-        """Take the object, list, text, number or word that must come next."""
+        """Take the JSON value that comes next."""
         self.peek()
         while True:
             try:
@@ -346,20 +342,20 @@ class _Text:
                     self.fail(error.msg, error.pos)
             except RecursionError:
                 self.fail("The record is nested too deeply")
-            except ValueError as error:  # a number that can't be held
+            except ValueError as error:  # a number that Python can't represent
                 self.fail(str(error))
             else:
                 self.check_size(end - self._at)
-                if self._is_whole(value, end):
+                if self._is_complete(value, end):
                     self._at = end
                     return value
-            # Twice as much each time: the record is not parsed again for every chunk of it.
+            # Double the amount each time, so that a large record isn't parsed again for every chunk.
             self._read_more(min(max(_CHUNK, len(self._text) - self._at), _LARGEST_CHUNK))
 
     def fail(self, problem: str, at: int | None = None) -> NoReturn:
-        """Raise InvalidRecords for a place in the text, by default where we stand."""
+        """Raise InvalidRecords for a position in the text, by default the current one."""
         before = self._text[: self._at if at is None else at]
-        line, column = self._place_after(before)
+        line, column = self._position_after(before)
         raise InvalidRecords(problem.removesuffix("."), line, column) from None
 
     def _skip_blanks(self) -> None:
@@ -373,17 +369,17 @@ class _Text:
         self.check_size(len(self._text) - self._at)
         return error.msg.startswith("Unterminated string") or error.pos + _UNSURE > len(self._text)
 
-    def _is_whole(self, value: Any, end: int) -> bool:
-        # A number may go on in the next chunk; everything else has an end that can be seen.
+    def _is_complete(self, value: Any, end: int) -> bool:
+        # A number may continue in the next chunk. Other values have a visible end.
         return self._ended or not isinstance(value, int | float) or end + _UNSURE <= len(self._text)
 
     def check_size(self, size: int) -> None:
-        """Refuse a record of a size that can't be right."""
+        """Fail if a record is too large to be valid."""
         if size > MAX_RECORD:
             self.fail(f"The record is larger than {MAX_RECORD // (1024 * 1024)} MiB")
 
     def _read_more(self, size: int) -> None:
-        self._line, self._column = self._place_after(self._text[: self._at])
+        self._line, self._column = self._position_after(self._text[: self._at])
         rest, self._at = self._text[self._at :], 0
         data, self._raw = self._raw, b""
         if not data:
@@ -397,14 +393,14 @@ class _Text:
             self.fail("The text is not UTF-8", len(self._text))
 
     def _read(self, size: int) -> bytes:
-        """Return about `size` bytes, fewer at the end alone: a connection gives small pieces of what came."""
+        """Return `size` bytes, or fewer at the end. A connection may return them in small pieces."""
         pieces = []
         while size > 0 and (piece := self._stream.read(size)):
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
 
-    def _place_after(self, before: str) -> tuple[int, int]:
+    def _position_after(self, before: str) -> tuple[int, int]:
         lines = before.count("\n")
         if lines:
             return self._line + lines, len(before) - before.rfind("\n")
@@ -422,7 +418,7 @@ class _Beginning(_Text):
         super().__init__(io.BytesIO(data), _decoders(None))
 
     def _top_up(self) -> None:
-        pass  # There is nothing to add, and the available text still has to be parsed.
+        pass  # There is nothing more to read, and the available text still has to be parsed.
 
     def _read(self, size: int) -> bytes:
         data = super()._read(size)

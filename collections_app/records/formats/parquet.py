@@ -1,7 +1,7 @@
-"""Tables as Parquet: the rows are written aside as CSV, which DuckDB turns into Parquet.
+"""Write a table as Parquet. DuckDB converts it from temporary CSV files.
 
-A column has a type where all of its values agree on one: BOOLEAN, BIGINT (whole numbers of 64 bits), DOUBLE.
-Any other is text, with each value as it is in a CSV.
+A column has the type BOOLEAN, BIGINT (64-bit integers) or DOUBLE if all its values have that type. Otherwise
+it is text, with the same values as in a CSV.
 """
 
 from collections.abc import Iterator
@@ -15,29 +15,29 @@ import duckdb
 from collections_app.records.formats.flatten import cells
 from collections_app.records.formats.tables import Table
 
-_TEXT, _BOOLEAN, _WHOLE, _NUMBER = "VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE"
+_TEXT, _BOOLEAN, _INTEGER, _NUMBER = "VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE"
 _LEAST, _MOST = -(2**63), 2**63 - 1
-# Up to here every whole number is a double.
+# Up to here a double can represent every integer.
 _EXACT = 2**53
 
-# How much of the rows DuckDB holds at once, in bytes and in rows; 122,880 is what it takes by itself.
+# How many bytes and rows DuckDB keeps in memory. Its default is 122,880 rows.
 _GROUP_BYTES = 2 * 1024 * 1024
 _LEAST_ROWS, _MOST_ROWS = 2048, 122_880
-# DuckDB holds a CSV in memory while it reads it, hence several, of so many bytes each.
+# DuckDB keeps a CSV file in memory while it reads it, so the rows are split into files of this size.
 _PART_BYTES = 4 * 1024 * 1024
 _BUFFER = 1024 * 1024
 _MEMORY = "4GB"  # enough for records of 64 MiB
 
 
 def write(table: Table, path: Path, *, folder: Path) -> None:
-    """Write a Parquet file, for which a table needs a column at least. Raises OSError, KeyboardInterrupt."""
+    """Write a Parquet file. The table needs at least one column. Raises OSError, KeyboardInterrupt."""
     types = [_Type() for _ in table.names]
     rows = _write_rows(table, types, folder)
     group = _GROUP_BYTES // max(1, rows.size // max(1, rows.count))
     buffer = max(_BUFFER, 2 * rows.longest)
     with duckdb.connect(":memory:") as database, _interruptible():
         _lock_down(database, folder)
-        # The only parts of the statement that aren't ours are the names, and these are quoted.
+        # Only the column names come from records, and they are quoted.
         database.execute(
             f"COPY (SELECT {_names(table)} FROM read_csv({_list(rows.parts)}, columns={_columns(types)}, "  # noqa: S608
             "auto_detect=false, header=false, parallel=false, new_line='\\n', delim=',', "
@@ -51,7 +51,7 @@ def write(table: Table, path: Path, *, folder: Path) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt on an interruption: DuckDB turns it into an error of its own."""
+    """Raise KeyboardInterrupt again, which DuckDB turns into a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -59,7 +59,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _lock_down(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    # One thread keeps the order of the rows by itself; asked to keep it, DuckDB holds more of them at once.
+    # One thread keeps the order of the rows. Without this setting DuckDB would need more memory for it.
     database.execute("SET threads = 1")
     database.execute("SET preserve_insertion_order = false")
     database.execute("SET enable_progress_bar = false")
@@ -89,33 +89,33 @@ def _columns(types: list["_Type"]) -> str:
 
 @dataclass
 class _Rows:
-    """The rows as they were written aside, in parts."""
+    """The rows in temporary CSV files."""
 
     parts: list[Path]
     count: int = 0
     size: int = 0
-    longest: int = 0  # in bytes, as is the size
+    longest: int = 0  # the longest row, in bytes
 
 
 def _write_rows(table: Table, types: list["_Type"], folder: Path) -> _Rows:
-    """Write the rows, and learn the columns' types from them."""
+    """Write the rows to CSV files, and determine the types of the columns."""
     rows = _Rows([])
     with ExitStack() as files:
-        out, room = _next_part(rows, folder, files), _PART_BYTES
+        out, left = _next_part(rows, folder, files), _PART_BYTES
         for columns in table.batches():
-            for seen, values in zip(types, columns, strict=True):
-                seen.look_at(values)
+            for column_type, values in zip(types, columns, strict=True):
+                column_type.add(values)
             lines = [
                 ",".join(row).encode("utf-8", "replace") + b"\n"
                 for row in zip(*map(_quoted_cells, columns), strict=True)
             ]
             rows.count += len(lines)
             rows.longest = max(rows.longest, *map(len, lines))
-            if room < 0:
-                out, room = _next_part(rows, folder, files), _PART_BYTES
+            if left < 0:
+                out, left = _next_part(rows, folder, files), _PART_BYTES
             written = out.write(b"".join(lines))
             rows.size += written
-            room -= written
+            left -= written
     return rows
 
 
@@ -126,7 +126,7 @@ def _next_part(rows: _Rows, folder: Path, files: ExitStack) -> IO[bytes]:
 
 
 def _quoted_cells(values: list[Any]) -> list[str]:
-    """Return the cells as they stand in the rows: nothing is no value, and "" an empty text."""
+    """Return the cells for a CSV file, in which an empty cell is NULL and "" is an empty text."""
     return ["" if value is None else _quoted_cell(value) for value in cells(values)]
 
 
@@ -135,28 +135,28 @@ def _quoted_cell(value: Any) -> str:
 
 
 class _Type:
-    """The type of a column, by the values that were looked at."""
+    """The type of a column, which depends on the values that were added."""
 
     def __init__(self) -> None:
         self._kinds: set[type] = set()
         self._least = self._most = 0
 
-    def look_at(self, values: list[Any]) -> None:
-        """Take in more values."""
+    def add(self, values: list[Any]) -> None:
+        """Add values of the column."""
         kinds = set(map(type, values))
         self._kinds |= kinds
         if int in kinds:
-            whole = [value for value in values if type(value) is int]
-            self._least, self._most = min(self._least, *whole), max(self._most, *whole)
+            integers = [value for value in values if type(value) is int]
+            self._least, self._most = min(self._least, *integers), max(self._most, *integers)
 
     @property
     def name(self) -> str:
-        """DuckDB's name of the type."""
+        """The name of the type in DuckDB."""
         kinds = self._kinds - {type(None)}
         if kinds == {bool}:
             return _BOOLEAN
         if kinds == {int}:
-            return _WHOLE if self._is_within(_LEAST, _MOST) else _TEXT
+            return _INTEGER if self._is_within(_LEAST, _MOST) else _TEXT
         if kinds in ({float}, {int, float}):
             return _NUMBER if self._is_within(-_EXACT, _EXACT) else _TEXT
         return _TEXT

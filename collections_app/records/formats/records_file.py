@@ -1,4 +1,4 @@
-"""Every record of a run as one file, in the format that is asked for."""
+"""Write all records of a run to one file, in any format."""
 
 import csv
 import enum
@@ -16,20 +16,20 @@ from typing import IO, Any
 import msgspec
 
 from collections_app.records.formats import parquet, xlsx
-from collections_app.records.formats.flatten import Columns, Flat, Place, cells, columns_of, flat
+from collections_app.records.formats.flatten import Columns, FlatRecord, KeyPath, cells, columns_of, flatten
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.tables import Table, TooWide, UnknownColumn, check_cells
 
-# How many columns an error names.
+# How many columns an error lists, and how many characters of each name.
 _NAMED = 50
 _NAME_SHOWN = 100
 
-# Gives the records from the first one on, many at once, each time that it is called.
+# Each call yields all records, in batches.
 Read = Callable[[], Iterable[list[Record]]]
 
 
 class Format(enum.StrEnum):
-    """What the records can be turned into. The values end the names of the files."""
+    """The formats for exports. The values are the file extensions."""
 
     JSON = "json"
     JSONL = "jsonl"
@@ -43,8 +43,8 @@ class ExportSpec:
     """What an export contains, and its format."""
 
     format: Format
-    columns: tuple[str, ...] = ()  # the chosen ones, in this order; none: all
-    excel: bool = False  # a CSV that spreadsheets open without harm
+    columns: tuple[str, ...] = ()  # in this order; empty for all columns
+    excel: bool = False  # a CSV that is safe to open in a spreadsheet
 
     @property
     def digest(self) -> str:
@@ -55,15 +55,15 @@ class ExportSpec:
 
     @property
     def passes(self) -> int:
-        """How often the records are read."""
+        """How many times the records are read."""
         return 1 if self.columns or self.format in {Format.JSON, Format.JSONL} else 2
 
 
 def write_records(read: Read, spec: ExportSpec, out: IO[bytes], *, folder: Path) -> None:
-    """Write the records; `out` stays open. What is made on the way lies in `folder`, an empty one of ours.
+    """Write the records to `out`, which stays open. Temporary files are written to `folder`.
 
-    Memory is bounded by the largest records, not by how many there are. Raises NotPossible where the records
-    can't be had in this form, what `read` raises, and OSError.
+    The amount of memory depends on the largest records, not on their number. Raises ConversionError, OSError,
+    and what `read` raises.
     """
     _WRITERS[spec.format](read, spec, out, folder)
 
@@ -94,7 +94,7 @@ def _json_list(records: list[Record]) -> bytes:
     try:
         return _encoder.encode(records)
     except (UnicodeEncodeError, OverflowError):
-        # Half a surrogate pair, or a number of more than 64 bits.
+        # A lone surrogate, or an integer of more than 64 bits.
         return b"[%b]" % b",".join(_json_line(record).rstrip() for record in records)
 
 
@@ -103,39 +103,39 @@ def _json_line(record: Record) -> bytes:
 
 
 def _chosen(read: Read, spec: ExportSpec) -> Iterator[list[Record]]:
-    """Yield the records: as they are, or with the chosen columns alone, whose lists stay lists."""
+    """Yield the records, with only the chosen columns if there are any."""
     if not spec.columns:
         yield from read()
         return
-    for records, places in _placed(read, spec.columns):
-        pairs = [(name, place) for name, place in zip(spec.columns, places, strict=True) if place is not None]
-        yield [{name: each[place] for name, place in pairs if place in each} for each in records]
+    for records, paths in _flattened(read, spec.columns):
+        pairs = [(name, path) for name, path in zip(spec.columns, paths, strict=True) if path is not None]
+        yield [{name: each[path] for name, path in pairs if path in each} for each in records]
 
 
 # --- tables -----------------------------------------------------------------------------------------
 
 
-def _placed(read: Read, names: Sequence[str]) -> Iterator[tuple[list[Flat], list[Place | None]]]:
-    """Yield the flat records, and where the columns of these names stand in them.
+def _flattened(read: Read, names: Sequence[str]) -> Iterator[tuple[list[FlatRecord], list[KeyPath | None]]]:
+    """Yield flat records, and the paths of the columns with these names.
 
-    Raises NotPossible at the end, where no record has a column of one of the names.
+    Raises UnknownColumn at the end if no record has one of the columns.
     """
     columns = Columns(names)
     for some in read():
-        records = [flat(record) for record in some]
-        columns.look_at(records)
-        yield records, [columns.place_of(name) for name in names]
-    missing = next((name for name in names if columns.place_of(name) is None), None)
+        records = [flatten(record) for record in some]
+        columns.add(records)
+        yield records, [columns.path_of(name) for name in names]
+    missing = next((name for name in names if columns.path_of(name) is None), None)
     if missing is not None:
         _check_empty(read, missing)
 
 
 def _check_empty(read: Read, missing: str) -> None:
-    """Raise UnknownColumn unless the run has no columns at all, which makes a table without rows."""
+    """Raise UnknownColumn unless the records have no columns at all."""
     columns = Columns()
     with suppress(TooWide):
         for some in read():
-            columns.look_at(map(flat, some))
+            columns.add(map(flatten, some))
             if len(columns) > _NAMED:
                 break
     if known := columns.names:
@@ -148,37 +148,37 @@ def _shown(name: str) -> str:
 
 
 def _table(read: Read, spec: ExportSpec) -> Table:
-    """Return the records as a table; reads them once where the columns have to be found out."""
+    """Return the records as a table. Read them once to find the columns, unless they are given."""
     if spec.columns:
         return Table(spec.columns, lambda: _chosen_cells(read, spec.columns))
     columns, rows = Columns(), 0
     for some in read():
-        columns.look_at(map(flat, some))
+        columns.add(map(flatten, some))
         rows += len(some)
         check_cells(len(columns), rows)
-    names, places = columns.names, [*columns.places]
+    names, paths = columns.names, [*columns.paths]
     return Table(
-        tuple(names), lambda: (columns_of([flat(record) for record in some], places) for some in read())
+        tuple(names), lambda: (columns_of([flatten(record) for record in some], paths) for some in read())
     )
 
 
 def _chosen_cells(read: Read, names: Sequence[str]) -> Iterator[list[list[Any]]]:
     rows = 0
-    for records, places in _placed(read, names):
+    for records, paths in _flattened(read, names):
         rows += len(records)
         check_cells(len(names), rows)
-        yield columns_of(records, places)
+        yield columns_of(records, paths)
 
 
 def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
     table = _table(read, spec)
-    # Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes a question mark.
+    # A lone surrogate, which JSON allows and UTF-8 doesn't, becomes a question mark.
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
     try:
         writer = csv.writer(text)
         if spec.excel:
             text.write("\ufeff")
-        prepare: Callable[[list[Any]], list[Any]] = _harmless if spec.excel else cells
+        prepare: Callable[[list[Any]], list[Any]] = _without_formulas if spec.excel else cells
         if table.names:
             writer.writerow(prepare(list(table.names)))
         for columns in table.batches():
@@ -187,13 +187,13 @@ def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> No
         text.detach()
 
 
-# What makes a spreadsheet take a text for a formula (owasp.org, "CSV Injection"), also as East Asian
-# keyboards have it.
+# A spreadsheet treats text that starts with one of these as a formula (owasp.org, "CSV Injection"). The last
+# four are the full-width forms.
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
-def _harmless(values: list[Any]) -> list[Any]:
-    """Return the cells of a column, none of which a spreadsheet takes for a formula."""
+def _without_formulas(values: list[Any]) -> list[Any]:
+    """Return the cells of a column. Text that looks like a formula gets a leading quote."""
     return [f"'{value}" if type(value) is str and _FORMULA.match(value) else value for value in cells(values)]
 
 
@@ -207,7 +207,7 @@ def _write_parquet(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -
     path = folder / "records.parquet"
     table = _table(read, spec)
     if not table.names:
-        # Parquet needs a column, and as many rows as there are records.
+        # A Parquet file needs at least one column.
         table = Table((_NO_COLUMNS,), lambda: ([[None] * len(some)] for some in read()))
     parquet.write(table, path, folder=folder)
     _copy(path, out)
@@ -217,8 +217,8 @@ _NO_COLUMNS = "(no columns)"
 
 
 def _copy(path: Path, out: IO[bytes]) -> None:
-    with path.open("rb") as made:
-        shutil.copyfileobj(made, out, 1024 * 1024)
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, out, 1024 * 1024)
 
 
 _WRITERS: dict[Format, Callable[[Read, ExportSpec, IO[bytes], Path], None]] = {

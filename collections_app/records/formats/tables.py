@@ -1,10 +1,10 @@
-"""A table of records on its way into a file."""
+"""A table of records that is written to a file, and its limits."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# Tables have limits, as a few hundred KB of records can produce a table of any size.
+# A few hundred KB of records can produce a table of any size.
 MOST_COLUMNS = 5_000
 MOST_CELLS = 50_000_000
 # The total length of all column names: a long key adds its length to every key nested in it.
@@ -13,11 +13,11 @@ LONGEST_NAMES = 1_000_000
 _INSTEAD = "Choose the columns you need, or export JSON Lines."
 
 
-class NotPossible(Exception):
-    """The records can't be had in this form; the message says why, in plain English."""
+class ConversionError(Exception):
+    """The records can't be converted to this format. The message is for users."""
 
 
-class TooWide(NotPossible):
+class TooWide(ConversionError):
     """The records have too many columns, too long names, or are nested too deeply for a table."""
 
 
@@ -30,18 +30,18 @@ def check_columns(columns: int, characters: int) -> None:
 
 
 def check_cells(columns: int, rows: int) -> None:
-    """Raise NotPossible if a table would have too many cells."""
+    """Raise ConversionError if a table would have too many cells."""
     if columns * rows > MOST_CELLS:
-        raise NotPossible(f"This table would have more than {MOST_CELLS:,} cells. {_INSTEAD}")
+        raise ConversionError(f"This table would have more than {MOST_CELLS:,} cells. {_INSTEAD}")
 
 
-class UnknownColumn(NotPossible):
-    """A column was chosen that no record has."""
+class UnknownColumn(ConversionError):
+    """No record has a column that was chosen."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """The names of columns, and what gives the rows from the first one on: many at once, by columns."""
+    """The names of the columns, and a function that yields the rows in batches, each as a list of columns."""
 
     names: tuple[str, ...]
     batches: Callable[[], Iterable[list[list[Any]]]]

@@ -1,4 +1,4 @@
-"""Tables as XLSX, row by row through XlsxWriter, within what Excel can hold."""
+"""Write a table as XLSX, within the limits of Excel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,10 @@ from xlsxwriter.worksheet import Worksheet
 from collections_app.records.formats.flatten import cells, utf8
 from collections_app.records.formats.tables import Table
 
-# Excel's own limits (support.microsoft.com, "Excel specifications and limits").
+# Limits of Excel (support.microsoft.com, "Excel specifications and limits").
 MOST_ROWS = 1_048_576
 LONGEST_CELL = 32_767
-# Excel holds 15 digits of a number; an id of more would come out as another one.
+# Excel keeps 15 digits of a number, so a longer ID would change.
 _LARGEST_NUMBER = 10**15
 
 _OPTIONS = {
@@ -26,16 +26,16 @@ _OPTIONS = {
 
 
 def write(table: Table, path: Path, *, folder: Path) -> None:
-    """Write a workbook: as many sheets as its rows need, each with the names of the columns on top.
+    """Write a workbook with as many sheets as the rows need. Each has a header row. Raises OSError.
 
-    A sheet holds 16,384 columns, more than a table may have. Raises OSError.
+    A sheet can have 16,384 columns, more than a table can.
     """
     workbook = xlsxwriter.Workbook(str(path), _OPTIONS | {"tmpdir": str(folder)})
     try:
         _write_rows(workbook, table)
         workbook.close()
     except BaseException:
-        # Its temporary files go with the folder; their handles have to be closed here.
+        # The caller deletes the temporary files. XlsxWriter 3.3 has no public method that closes them.
         for sheet in workbook.worksheets():
             sheet._opt_close()
         raise
@@ -68,7 +68,7 @@ def _rows(table: Table) -> Iterator[tuple[Any, ...]]:
 
 
 def _cells(values: list[Any]) -> list[Any]:
-    # true and false are values of Excel's own.
+    # Excel has booleans.
     if bool in map(type, values):
         return [value if type(value) is bool else cells([value])[0] for value in values]
     return cells(values)
@@ -77,7 +77,7 @@ def _cells(values: list[Any]) -> list[Any]:
 def _write_cell(sheet: Worksheet, row: int, column: int, value: Any) -> None:
     kind = type(value)
     if kind is str:
-        if value:  # an empty text and no text are the same to a sheet
+        if value:  # Excel has no empty text
             sheet.write_string(row, column, _text(value))
     elif kind is bool:
         sheet.write_boolean(row, column, value)
@@ -89,11 +89,11 @@ def _write_cell(sheet: Worksheet, row: int, column: int, value: Any) -> None:
 
 def _text(value: str) -> str:
     text = value if value.isascii() else utf8(value)
-    # Excel counts in UTF-16, in which a character beyond the first 65,536 is two.
+    # Excel counts UTF-16 code units.
     length = len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
     if length > LONGEST_CELL:
         note = f"… (cut; {length:,} characters)"
-        room = LONGEST_CELL - len(note)
-        text = text.encode("utf-16-le")[: 2 * room].decode("utf-16-le", "ignore") + note
-    # XlsxWriter would take such a text for its own formatting.
+        kept = LONGEST_CELL - len(note)
+        text = text.encode("utf-16-le")[: 2 * kept].decode("utf-16-le", "ignore") + note
+    # Without the space XlsxWriter would treat the text as its own markup.
     return f" {text}" if text.startswith("<r>") and text.endswith("</r>") else text

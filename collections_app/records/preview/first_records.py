@@ -10,7 +10,8 @@ from collections_app.files.storage.cache import BuildFailed, cached, existing
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
 from collections_app.records.preview.concurrency import asker
-from collections_app.records.preview.records import Bytes, Record, fields_of, identity, opened
+from collections_app.records.preview.records import Record, fields_of, identity
+from collections_app.records.reading import FileStream, open_file
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
 from collections_app.system.background import Background, StillWorking
 
@@ -82,7 +83,7 @@ def _numbered(values: Sequence[Any]) -> list[Record]:
     return [Record(number, fields_of(value)) for number, value in enumerate(values[:COUNT], 1)]
 
 
-def _take(window: Bytes, values: list[Any], *, is_cut: bool) -> str:
+def _take(window: FileStream, values: list[Any], *, is_cut: bool) -> str:
     """Add a file's values to those before it, and return why there are not more of them."""
     try:
         # One more than is shown: that tells whether there are more.
@@ -93,13 +94,13 @@ def _take(window: Bytes, values: list[Any], *, is_cut: bool) -> str:
     return ""
 
 
-def _window(file: ResultFile) -> tuple[Bytes, int]:
+def _window(file: ResultFile) -> tuple[FileStream, int]:
     """Return a file's first bytes, and how many it has, or at least has where that is more than these."""
     if file.is_stored:
-        return opened(file, WINDOW)
+        return open_file(file, WINDOW)
 
     def fetch(out: IO[bytes]) -> None:
-        stream, _ = opened(file, WINDOW)
+        stream, _ = open_file(file, WINDOW)
         with stream:
             out.writelines(iter(lambda: stream.read(WINDOW), b""))
 
@@ -112,7 +113,7 @@ def _window(file: ResultFile) -> tuple[Bytes, int]:
             "The records can't be stored here, perhaps because the disk is full."
         ) from None
     size = os.fstat(entry.fileno()).st_size
-    return Bytes(file, entry, WINDOW), size if size < WINDOW else WINDOW + 1
+    return FileStream(file, entry, WINDOW), size if size < WINDOW else WINDOW + 1
 
 
 def _name(file: ResultFile) -> str:

@@ -1,20 +1,14 @@
 """A run's records as a table shows them, and where their bytes are."""
 
 import hashlib
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Self
+from typing import Any
 
 from collections_app.models import ResultFile, Run
-from collections_app.sources import SourceUnavailable, deliverable
-from collections_app.system.database import release_connections
 
 # A record that is no object is shown as one with this key.
 VALUE = "value"
-
-_BROKE_OFF = "The account broke off in the middle of a file. Try again."
-_STORAGE_BROKE_OFF = "The results storage broke off in the middle of a file. Try again later."
 
 
 @dataclass(frozen=True)
@@ -60,42 +54,6 @@ def files_of_records(run: Run) -> list[ResultFile]:
         # Needed in the background, where an open transaction's rows can't be seen.
         _ = run.collection.account
     return files
-
-
-class Bytes:
-    """The bytes of a file from its beginning on, at most so many of them."""
-
-    def __init__(self, file: ResultFile, stream: BinaryIO, most: int) -> None:
-        self._file = file
-        self._stream = stream
-        self._left = most
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most `size` of them; nothing at the end. Raises SourceUnavailable."""
-        try:
-            data = self._stream.read(min(size, self._left))
-        except OSError:
-            raise SourceUnavailable(_STORAGE_BROKE_OFF if self._file.is_stored else _BROKE_OFF) from None
-        self._left -= len(data)
-        return data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-
-def opened(file: ResultFile, most: int = sys.maxsize) -> tuple[Bytes, int]:
-    """Return a file's bytes from the beginning, at most `most` of them, and how many the file has.
-
-    Raises ResultNotFound, SourceUnavailable, SourceTimeout.
-    """
-    found = deliverable(file)
-    if not file.is_stored:
-        release_connections()  # an account may take long to answer
-    most = min(most, found.size)
-    return Bytes(file, found.body.open(0, most), most), found.size
 
 
 def identity(*files: ResultFile) -> str:

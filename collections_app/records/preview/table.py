@@ -22,7 +22,8 @@ from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
 from collections_app.records.preview.concurrency import asker
 from collections_app.records.preview.engine import MAKING, TookTooLong, Unreadable, database
-from collections_app.records.preview.records import columns_of, fields_of, identity, opened
+from collections_app.records.preview.records import columns_of, fields_of, identity
+from collections_app.records.reading import open_file
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
 
@@ -254,7 +255,7 @@ class _Lines:
         Raises TookTooLong once they are no longer wanted.
         """
         for file in files:
-            stream, _ = opened(file)
+            stream, _ = open_file(file)
             with stream:
                 try:
                     for some in _batches(read_values(stream)):
