@@ -382,7 +382,7 @@ def test_the_file_is_closed_when_the_reader_leaves_early(ask: Ask, body: FileBod
 
 def test_a_source_that_ends_early_raises_instead_of_ending(ask: Ask) -> None:
     answer = ask(size=2000)
-    with pytest.raises(IncompleteBody, match="976 bytes early"):
+    with pytest.raises(IncompleteBody, match="976 bytes too early"):
         content(answer)
 
 

@@ -1,4 +1,4 @@
-"""Exports: made once, by one at a time, never seen in part, kept within bounds, gone with their run."""
+"""Exports: built once by one process, complete when they appear, limited, and deleted with their run."""
 
 import json
 import threading
@@ -46,8 +46,8 @@ def run(laptops: Collection) -> Run:
 
 
 @pytest.fixture
-def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing pass for quick."""
+def queue_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queue every export."""
     monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
@@ -80,7 +80,7 @@ class TestSpec:
         assert parse_spec(Format.CSV, [encode_columns(names)], "").columns == names
         assert parse_spec(Format.CSV, [encode_columns([name]) for name in names], "").columns == names
 
-    def test_the_option_for_spreadsheets_is_nothing_to_other_formats(self) -> None:
+    def test_other_formats_ignore_the_spreadsheet_option(self) -> None:
         assert parse_spec(Format.JSON, [], "1") == ExportSpec(Format.JSON)
 
     @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ class TestSpec:
             (["x" * 70_000], "", "Choose at most 1,000 columns"),
         ],
     )
-    def test_what_is_not_understood(self, columns: list[str], excel: str, problem: str) -> None:
+    def test_invalid_parameters(self, columns: list[str], excel: str, problem: str) -> None:
         with pytest.raises(InvalidSpec, match=problem):
             parse_spec(Format.CSV, columns, excel)
 
 
-class TestAsking:
-    def test_what_is_quick_is_made_at_once(self, run: Run) -> None:
+class TestCreate:
+    def test_a_small_export_is_built_within_the_request(self, run: Run) -> None:
         export = create_export(run, JSONL)
         assert export.is_ready
         assert lines(export) == records(5)
@@ -114,14 +114,14 @@ class TestAsking:
         assert export.is_ready, export.failure
         assert export.size > 0
 
-    def test_it_is_made_once_for_however_many_ask(self, run: Run) -> None:
+    def test_an_export_is_built_once(self, run: Run) -> None:
         first = create_export(run, CSV)
         second = create_export(run, CSV)
         assert (first.pk, first.key) == (second.pk, second.key)
         assert create_export(run, ExportSpec(Format.CSV, ("asin",))).pk != first.pk
         assert len(stored()) == 2
 
-    def test_what_takes_longer_waits(self, run: Run, slowly: None) -> None:
+    def test_a_large_export_is_queued(self, run: Run, queue_all: None) -> None:
         export = create_export(run, CSV)
         assert (export.state, export.done, export.total) == (ExportState.QUEUED, 0, 5)
         assert build_next()
@@ -139,7 +139,7 @@ class TestAsking:
         assert build_next()
         assert create_export(run, CSV).is_ready
 
-    def test_requests_make_two_at_once_and_leave_others_to_the_background(
+    def test_requests_build_two_exports_at_a_time_and_queue_the_others(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(create, "_AT_ONCE", threading.BoundedSemaphore(1))
@@ -147,14 +147,16 @@ class TestAsking:
             assert create_export(run, CSV).state == ExportState.QUEUED
         assert create_export(run, CSV).is_ready
 
-    def test_many_small_pages_wait(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_export_of_many_small_pages_is_queued(
+        self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(create, "_QUICK_FILES", 3)
         assert create_export(make_ready_run(laptops, records(3), page_size=1), CSV).is_ready
         assert (
             create_export(make_ready_run(laptops, records(4), page_size=1), CSV).state == ExportState.QUEUED
         )
 
-    def test_a_column_that_no_record_has(self, run: Run) -> None:
+    def test_a_missing_column(self, run: Run) -> None:
         export = create_export(run, ExportSpec(Format.CSV, ("asn",)))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
         assert export.failure == "No record has a column “asn”. The columns are: asin, title, price_cents."
@@ -178,7 +180,7 @@ class TestAsking:
         assert export.state == ExportState.FAILED
         assert export.failure.startswith("The export can't be stored, perhaps because the disk is full.")
 
-    def test_records_with_too_many_different_keys_are_refused(self, laptops: Collection) -> None:
+    def test_a_run_with_too_many_columns_fails(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, ({f"key{number}": number} for number in range(6_000)))
         for wanted in (Format.CSV, Format.XLSX, Format.PARQUET):
             export = create_export(run, ExportSpec(wanted))
@@ -197,7 +199,7 @@ class TestAsking:
         assert stored() == []
 
     @pytest.mark.parametrize("wanted", Format)
-    def test_a_file_that_is_too_large(
+    def test_an_export_that_is_too_large_fails(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, wanted: Format
     ) -> None:
         monkeypatch.setattr(build, "MOST_BYTES", 100)
@@ -209,7 +211,7 @@ class TestAsking:
         )
         assert stored() == []
 
-    def test_what_nobody_foresaw_is_logged(
+    def test_an_unexpected_error_is_logged(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(build, "write_records", lambda *args, **options: 1 / 0)
@@ -220,10 +222,10 @@ class TestAsking:
         assert "ZeroDivisionError" in caplog.text
         assert stored() == []
 
-    def test_bytes_that_are_gone_are_made_anew(self, run: Run) -> None:
+    def test_an_export_whose_bytes_are_missing_is_built_again(self, run: Run) -> None:
         export = create_export(run, CSV)
         storages["results"].delete(export.key)
-        with pytest.raises(Exception, match="Ask for it again"):
+        with pytest.raises(Exception, match="Export the records again"):
             content(export)
         assert content(create_export(run, CSV)).startswith(b"asin")
 
@@ -239,7 +241,7 @@ class TestAnAccount:
         monkeypatch.setattr(account, "size_of", files.size)
         return files
 
-    def test_its_records_are_fetched_in_the_background(self, files: Files) -> None:
+    def test_records_are_downloaded_in_the_background(self, files: Files) -> None:
         run = Run.objects.get()
         assert create_export(run, JSONL).state == ExportState.QUEUED
         assert build_next()
@@ -254,7 +256,7 @@ class TestAnAccount:
         export = create_export(run, CSV)
         assert (export.state, export.done, export.total) == (ExportState.READY, 6, None)
 
-    def test_what_breaks_off_can_be_asked_for_again(
+    def test_an_interrupted_download_can_be_retried(
         self, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = Run.objects.get()
@@ -276,7 +278,7 @@ class TestAnAccount:
         build_next()
         assert len(lines(create_export(run, JSONL))) == 6
 
-    def test_after_a_rest_it_is_tried_again_for_whoever_asks(self, files: Files) -> None:
+    def test_a_failed_export_is_retried_after_a_pause(self, files: Files) -> None:
         run = Run.objects.get()
         name = next(name for name in files.contents if name.endswith("json"))
         files.contents[name] = b'[{"a": 1'
@@ -288,15 +290,15 @@ class TestAnAccount:
 
 
 class TestOneAtATime:
-    def test_two_never_make_the_same(self, run: Run, slowly: None) -> None:
+    def test_only_one_process_builds_an_export(self, run: Run, queue_all: None) -> None:
         export = create_export(run, CSV)
         begun = threading.Barrier(3)
-        made: list[bool] = []
+        built: list[bool] = []
 
         def one() -> None:
             begun.wait()
             try:
-                made.append(build_export(Export.objects.select_related("run__collection").get(pk=export.pk)))
+                built.append(build_export(Export.objects.select_related("run__collection").get(pk=export.pk)))
             finally:
                 connection.close()
 
@@ -306,11 +308,11 @@ class TestOneAtATime:
         begun.wait()
         for thread in threads:
             thread.join()
-        assert sorted(made) == [False, True]
+        assert sorted(built) == [False, True]
         assert create_export(run, CSV).is_ready
         assert len(stored()) == 1
 
-    def test_what_somebody_makes_is_left_alone_until_the_lease_runs_out(self, run: Run, slowly: None) -> None:
+    def test_a_running_export_is_left_alone_until_its_lease_expires(self, run: Run, queue_all: None) -> None:
         export = create_export(run, CSV)
         soon = timezone.now() + timedelta(seconds=30)
         Export.objects.update(state=ExportState.RUNNING, attempt="killed", lease_expires_at=soon)
@@ -320,7 +322,7 @@ class TestOneAtATime:
         assert build_next()
         assert create_export(run, CSV).is_ready
 
-    def test_an_export_that_has_to_stop_returns_to_the_queue(self, run: Run, slowly: None) -> None:
+    def test_an_export_that_has_to_stop_returns_to_the_queue(self, run: Run, queue_all: None) -> None:
         export = create_export(run, CSV)
         assert build_next(must_stop=lambda: True)
         export.refresh_from_db()
@@ -329,7 +331,7 @@ class TestOneAtATime:
         assert create_export(run, CSV).is_ready
 
     def test_an_interrupted_export_returns_to_the_queue(
-        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*args: Any, **options: Any) -> None:
             raise KeyboardInterrupt
@@ -341,8 +343,8 @@ class TestOneAtATime:
         export.refresh_from_db()
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
 
-    def test_whoever_has_lost_it_leaves_nothing(
-        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    def test_a_process_that_lost_the_lease_leaves_no_file(
+        self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         export = create_export(run, CSV)
         write = build.write_records
@@ -357,7 +359,7 @@ class TestOneAtATime:
         assert (export.state, export.attempt) == (ExportState.RUNNING, "another")
         assert stored() == []
 
-    def test_it_says_how_far_it_is(self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_progress_is_saved(self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
         seen: list[tuple[int, str]] = []
         note = build._Build._note
@@ -373,8 +375,8 @@ class TestOneAtATime:
         assert {done for done, _ in seen} == {0, 1, 2, 3, 4, 5}  # both passes count
         assert seen[-1] == (5, "ready")
 
-    def test_the_lease_is_renewed_while_nothing_is_read(
-        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    def test_the_lease_is_renewed_during_long_library_calls(
+        self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(build, "RENEW_AFTER_SECONDS", 0.01)
         export = create_export(run, CSV)
@@ -397,14 +399,14 @@ class TestQueue:
         return make_ready_run(Collection.objects.create(team=strangers, name="Others"), records(1))
 
     def order(self, queue: Queue) -> list[tuple[Run, list[str]]]:
-        """Make everything, and return the runs and columns in that order."""
-        made = []
+        """Build all exports, and return the runs and columns in that order."""
+        built = []
         while export := queue.next():
             assert build_export(export)
-            made.append((export.run, export.columns))
-        return made
+            built.append((export.run, export.columns))
+        return built
 
-    def test_teams_take_turns(self, run: Run, theirs: Run, slowly: None) -> None:
+    def test_teams_take_turns(self, run: Run, theirs: Run, queue_all: None) -> None:
         for name in ("asin", "title", "price_cents"):
             create_export(run, ExportSpec(Format.CSV, (name,)))
         for name in ("asin", "title"):
@@ -417,9 +419,7 @@ class TestQueue:
             (run, ["price_cents"]),
         ]
 
-    def test_a_team_that_has_just_had_its_turn_lets_a_new_one_go_first(
-        self, run: Run, theirs: Run, slowly: None
-    ) -> None:
+    def test_a_team_without_a_turn_goes_first(self, run: Run, theirs: Run, queue_all: None) -> None:
         queue = Queue()
         for name in ("asin", "title"):
             create_export(run, ExportSpec(Format.CSV, (name,)))
@@ -427,8 +427,8 @@ class TestQueue:
         create_export(theirs, CSV)
         assert self.order(queue) == [(theirs, []), (run, ["title"])]
 
-    def test_stored_files_come_before_those_of_an_account(
-        self, run: Run, slowly: None, crawlers: Team
+    def test_stored_files_come_before_files_at_an_account(
+        self, run: Run, queue_all: None, crawlers: Team
     ) -> None:
         remote = make_remote_run(make_remote_collection(make_account(crawlers)))
         create_export(remote, CSV)
@@ -447,12 +447,12 @@ class TestQueue:
 class TestTime:
     @pytest.fixture(autouse=True)
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let every attempt take too long."""
+        """Let each attempt exceed the time limit."""
         monkeypatch.setattr(build, "_MOST_SECONDS", -1.0)
 
     @pytest.mark.parametrize("wanted", Format)
     def test_an_export_that_takes_more_than_ten_minutes_fails(
-        self, run: Run, slowly: None, wanted: Format
+        self, run: Run, queue_all: None, wanted: Format
     ) -> None:
         create_export(run, ExportSpec(wanted))
         build_next()
@@ -462,7 +462,7 @@ class TestTime:
             "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
         )
 
-    def test_one_that_an_account_has_to_send_can_be_tried_again(
+    def test_an_export_from_a_slow_account_can_be_retried(
         self, crawlers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = make_remote_run(make_remote_collection(make_account(crawlers)))
@@ -479,9 +479,9 @@ class TestTime:
         )
 
 
-class TestBounds:
-    def test_a_team_waits_for_so_many_at_once(
-        self, run: Run, slowly: None, strangers: Team, monkeypatch: pytest.MonkeyPatch
+class TestLimits:
+    def test_a_team_can_queue_a_limited_number(
+        self, run: Run, queue_all: None, strangers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(create, "MOST_QUEUED", 2)
         first, _ = (create_export(run, ExportSpec(Format.CSV, (name,))) for name in ("asin", "title"))
@@ -503,8 +503,8 @@ class TestBounds:
             create_export(run, JSONL)
         assert [export.pk for export in Export.objects.all()] == [first.pk]
 
-    def test_what_failed_is_not_tried_again_beyond_that(
-        self, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
+    def test_a_retry_counts_towards_the_limit(
+        self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(create, "MOST_QUEUED", 1)
         failed = create_export(run, CSV)
@@ -518,7 +518,7 @@ class TestBounds:
         Export.objects.filter(format=Format.JSONL).delete()
         assert create_export(run, CSV, again=True).state == ExportState.QUEUED
 
-    def test_a_run_has_so_many_and_keeps_those_that_are_used(
+    def test_a_run_keeps_a_limited_number_of_recently_used_exports(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(retention, "MOST_OF_A_RUN", 3)
@@ -530,14 +530,14 @@ class TestBounds:
         assert columns == [["price_cents"], ["title"], []]
         assert len(stored()) == 3
 
-    def test_what_is_asked_for_anew_comes_first(self, run: Run) -> None:
+    def test_an_export_that_is_created_again_moves_to_the_top(self, run: Run) -> None:
         first, second = (create_export(run, spec) for spec in (CSV, JSONL))
         create_export(run, CSV)
         assert list(run.exports.newest_first()) == [second, first]
         create_export(run, CSV, again=True)
         assert list(run.exports.newest_first()) == [first, second]
 
-    def test_a_long_name_that_is_wrong_is_cut(self, run: Run) -> None:
+    def test_a_long_unknown_name_is_truncated(self, run: Run) -> None:
         assert (
             f"“{'x' * 100}…”. The columns"
             in create_export(run, ExportSpec(Format.CSV, ("x" * 3000,))).failure
@@ -548,7 +548,9 @@ class TestRoom:
     def use(self, export: Export, days_ago: int) -> None:
         Export.objects.filter(pk=export.pk).update(used_at=timezone.now() - timedelta(days=days_ago))
 
-    def test_what_was_used_least_recently_makes_room(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_least_recently_used_exports_are_deleted_first(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         old, older, new = (
             create_export(run, ExportSpec(Format.JSONL, (name,))) for name in ("asin", "title", "price_cents")
         )
@@ -560,7 +562,7 @@ class TestRoom:
         assert set(Export.objects.all()) == {new, newest}
         assert len(stored()) == 2
 
-    def test_nothing_is_dropped_for_what_would_not_fit_anyway(
+    def test_nothing_is_deleted_if_the_export_would_not_fit_anyway(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         old, new = create_export(run, CSV), create_export(run, JSONL)
@@ -569,13 +571,13 @@ class TestRoom:
             storage, "free_space", lambda: free if Export.objects.filter(pk=old.pk) else free + old.size
         )
         for size in (retention.MOST_BYTES + 1, free - RESERVE + old.size + 1):
-            with pytest.raises(OSError, match=r"disk is nearly full|more than all exports may take up"):
+            with pytest.raises(OSError, match=r"disk is nearly full|larger than the limit for all exports"):
                 retention.make_room(size, but=new)
             assert Export.objects.count() == 2
         retention.make_room(free - RESERVE + 1, but=new)
         assert list(Export.objects.all()) == [new]
 
-    def test_no_more_room_is_made_than_an_export_may_take_up(
+    def test_no_more_space_is_freed_than_an_export_can_use(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         old = create_export(run, CSV)
@@ -587,13 +589,13 @@ class TestRoom:
         assert wanted[0] == build.MOST_BYTES
         assert old in Export.objects.all()
 
-    def test_what_is_asked_for_is_used(self, run: Run) -> None:
+    def test_a_request_counts_as_use(self, run: Run) -> None:
         export = create_export(run, CSV)
         self.use(export, 5)
         create_export(run, CSV)
         assert timezone.now() - Export.objects.get().used_at < timedelta(minutes=1)
 
-    def test_what_nobody_wants_goes_after_a_week(self, run: Run) -> None:
+    def test_unused_exports_are_deleted_after_a_week(self, run: Run) -> None:
         unused, used = create_export(run, CSV), create_export(run, JSONL)
         failed = create_export(run, ExportSpec(Format.CSV, ("no such",)))
         self.use(unused, 8)
@@ -603,7 +605,7 @@ class TestRoom:
         assert list(Export.objects.all()) == [used]
         assert stored() == [used.key.rpartition("/")[2]]
 
-    def test_what_a_killed_process_left_is_removed(self, run: Run, slowly: None) -> None:
+    def test_files_of_killed_processes_are_removed(self, run: Run, queue_all: None) -> None:
         ready, running = create_export(run, CSV), create_export(run, JSONL)
         build_next()
         soon = timezone.now() + timedelta(seconds=30)
@@ -620,18 +622,18 @@ class TestRoom:
         assert stored() == sorted([ready.key.rpartition("/")[2], f"{running.pk}-{alive}"])
         assert [retention.folder_of(each).exists() for each in (alive, dead)] == [True, False]
 
-    def test_nothing_is_left_of_what_is_made_on_the_way(self, run: Run, results_folder: Path) -> None:
+    def test_temporary_files_are_removed(self, run: Run, results_folder: Path) -> None:
         create_export(run, ExportSpec(Format.XLSX))
         assert list(retention.folder_of("x").parent.iterdir()) == []
 
-    def test_a_deleted_run_takes_them_along(self, run: Run) -> None:
+    def test_deleting_a_run_deletes_its_exports(self, run: Run) -> None:
         create_export(run, CSV)
         delete_run(run)
         assert not Export.objects.exists()
         assert stored() == []
 
 
-def test_who_reads_an_export_reads_on_when_it_is_dropped(run: Run) -> None:
+def test_a_download_continues_when_its_export_is_deleted(run: Run) -> None:
     found = deliverable(create_export(run, CSV))
     with found.body.open(0, found.size) as stream:
         begun = stream.read(1)

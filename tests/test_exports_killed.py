@@ -1,4 +1,4 @@
-"""A process is killed while it makes an export: nobody sees a partial file, and the next one starts over."""
+"""A process that is killed while it builds an export leaves no partial file, and another one starts again."""
 
 import signal
 import sys
@@ -9,7 +9,7 @@ import pytest
 from tests.support import databases, tools
 from tests.support.server import environment, manage
 
-# It stops when a part is written, and says so.
+# It stops after writing a part, and prints a line.
 MAKE = """
 import time
 from collections_app.records.exports import build, create
@@ -61,7 +61,7 @@ def end_in_the_middle(demo_data: Path, data_dir: Path, how: signal.Signals) -> N
 
 
 @pytest.mark.no_cover
-def test_an_interruption_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_export_returns_to_the_queue(demo_data: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     end_in_the_middle(demo_data, data_dir, signal.SIGINT)
     assert shell(data_dir, STATE).split() == ["queued", "0"]
@@ -71,7 +71,7 @@ def test_an_interruption_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.no_cover
-def test_a_kill_in_the_middle(demo_data: Path, tmp_path: Path) -> None:
+def test_another_process_starts_a_killed_export_again(demo_data: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     end_in_the_middle(demo_data, data_dir, signal.SIGKILL)
     (aside,) = files_in(data_dir / "results" / "exports")

@@ -1,4 +1,4 @@
-"""Records as JSON, JSON Lines, CSV, XLSX and Parquet: whatever they are, what comes out is what went in."""
+"""Records as JSON, JSON Lines, CSV, XLSX and Parquet."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ LAPTOPS: Records = [
 ]
 
 
-def made(records: Records, kind: Format, folder: Path, *, batch: int = 2, **options: Any) -> bytes:
+def written(records: Records, kind: Format, folder: Path, *, batch: int = 2, **options: Any) -> bytes:
     """Return the records as a file, read in batches of a few."""
 
     def read() -> Iterator[Records]:
@@ -71,7 +71,7 @@ SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
 def rows_of_xlsx(content: bytes, sheet: int = 1) -> list[dict[str, Any]]:
-    """Return the rows of a sheet: by the letters of a column the text, number or truth of its cell."""
+    """Return the rows of a sheet: the value of each cell by its column letters."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         tree = ElementTree.fromstring(archive.read(f"xl/worksheets/sheet{sheet}.xml"))
     return [
@@ -121,25 +121,25 @@ class TestFlattening:
             *("asin", "title", "price.cents", "price.currency", "tags", "in_stock", "rating", "note")
         ]
 
-    def test_names_that_would_be_the_same_get_a_number(self) -> None:
+    def test_duplicate_names_get_a_number(self) -> None:
         columns = Columns()
         columns.add([flatten({"a": {"b": 1}, "a.b": 2, "A.B": 3}), flatten({"a.b (2)": 4})])
         assert columns.names == ["a.b", "a.b (2)", "A.B (3)", "a.b (2) (2)"]
         assert [columns.path_of(name) for name in columns.names] == [("a", "b"), "a.b", "A.B", "a.b (2)"]
 
-    def test_names_that_no_program_can_take(self) -> None:
+    def test_invalid_names(self) -> None:
         columns = Columns()
         columns.add([flatten({"": 1, "a\0b": 2, "\ud800": 3})])
         assert columns.names == ["(no name)", "a\ufffdb", "?"]
 
-    def test_a_record_as_deep_as_can_be_read(self) -> None:
+    def test_the_deepest_readable_record(self) -> None:
         record: dict[str, Any] = {"x": 1}
         for _ in range(5000):
             record = {"x": record}
         assert list(flatten(record).values()) == [1]
 
     def test_many_deeply_nested_values_are_refused(self) -> None:
-        """The places of such a record are a hundred times as large as the record."""
+        """The paths of such a record are a hundred times as large as the record."""
         record: dict[str, Any] = {}
         for _ in range(500):
             record = {"value": 1, "inner": record}
@@ -181,7 +181,7 @@ class TestLimits:
     def test_more_than_5000_columns_are_refused(self, tmp_path: Path, kind: Format) -> None:
         records: Records = [{f"key{number}": number} for number in range(5_001)]
         with pytest.raises(TooWide) as error:
-            made(records, kind, tmp_path)
+            written(records, kind, tmp_path)
         assert str(error.value) == (
             "This run has more than 5,000 columns. Choose the columns you need, or export JSON Lines."
         )
@@ -192,106 +192,106 @@ class TestLimits:
     ) -> None:
         monkeypatch.setattr(tables, "MOST_CELLS", 10)
         for options in ({}, {"columns": ("a", "b")}):
-            assert made([{"a": 1, "b": 2}] * 5, kind, tmp_path, **options)
+            assert written([{"a": 1, "b": 2}] * 5, kind, tmp_path, **options)
             with pytest.raises(ConversionError, match=r"more than 10 cells. Choose the columns you need"):
-                made([{"a": 1, "b": 2}] * 6, kind, tmp_path, **options)
+                written([{"a": 1, "b": 2}] * 6, kind, tmp_path, **options)
 
     @pytest.mark.parametrize("kind", Format)
     def test_columns_can_be_chosen_from_any_number(self, tmp_path: Path, kind: Format) -> None:
         records: Records = [{f"key{number}": number} for number in range(6_000)]
-        assert made(records, kind, tmp_path, batch=500, columns=("key0", "key5999"))
+        assert written(records, kind, tmp_path, batch=500, columns=("key0", "key5999"))
         with pytest.raises(UnknownColumn, match=r"The columns are: key0, key1, .*key49, ….$"):
-            made(records, kind, tmp_path, batch=500, columns=("key6000",))
+            written(records, kind, tmp_path, batch=500, columns=("key6000",))
 
     def test_json_has_no_column_limit(self, tmp_path: Path) -> None:
         records: Records = [{f"key{number}": number} for number in range(6_000)]
-        assert json.loads(made(records, Format.JSON, tmp_path, batch=500)) == records
+        assert json.loads(written(records, Format.JSON, tmp_path, batch=500)) == records
 
 
 class TestJson:
-    def test_records_are_as_they_were(self, tmp_path: Path) -> None:
-        assert json.loads(made(LAPTOPS, Format.JSON, tmp_path, batch=1)) == LAPTOPS
-        lines = made(LAPTOPS, Format.JSONL, tmp_path, batch=1).decode().splitlines()
+    def test_records_are_unchanged(self, tmp_path: Path) -> None:
+        assert json.loads(written(LAPTOPS, Format.JSON, tmp_path, batch=1)) == LAPTOPS
+        lines = written(LAPTOPS, Format.JSONL, tmp_path, batch=1).decode().splitlines()
         assert [json.loads(line) for line in lines] == LAPTOPS
 
-    def test_chosen_columns_come_in_their_order_and_lists_stay_lists(self, tmp_path: Path) -> None:
-        content = made(LAPTOPS, Format.JSON, tmp_path, columns=("tags", "price.cents", "rating"))
+    def test_chosen_columns_keep_their_order_and_lists(self, tmp_path: Path) -> None:
+        content = written(LAPTOPS, Format.JSON, tmp_path, columns=("tags", "price.cents", "rating"))
         assert [list(each.items()) for each in json.loads(content)] == [
             [("tags", ["a", "b"]), ("price.cents", 129900)],
             [("price.cents", 5), ("rating", 4.5)],
         ]
 
     @pytest.mark.parametrize("kind", [Format.JSON, Format.JSONL])
-    def test_what_is_hard_to_write(self, tmp_path: Path, kind: Format) -> None:
+    def test_values_that_are_hard_to_encode(self, tmp_path: Path, kind: Format) -> None:
         records = [{"half": "\ud83d", "large": 10**30, "line": "a\nb\u2028c", "é": "ü"}]
-        content = made(records, kind, tmp_path)
+        content = written(records, kind, tmp_path)
         assert (json.loads(content)[0] if kind == Format.JSON else json.loads(content)) == records[0]
 
     def test_no_records(self, tmp_path: Path) -> None:
-        assert json.loads(made([], Format.JSON, tmp_path)) == []
-        assert made([], Format.JSONL, tmp_path) == b""
+        assert json.loads(written([], Format.JSON, tmp_path)) == []
+        assert written([], Format.JSONL, tmp_path) == b""
 
 
 class TestCsv:
     def test_a_table(self, tmp_path: Path) -> None:
-        content = made(LAPTOPS, Format.CSV, tmp_path)
+        content = written(LAPTOPS, Format.CSV, tmp_path)
         assert content.decode() == (
             "asin,title,price.cents,price.currency,tags,in_stock,rating,note\r\n"
             'B1,"A 14"" laptop, new",129900,AUD,"[""a"",""b""]",,,\r\n'
             "B2,Zürich ノート,5,,,true,4.5,\r\n"
         )
 
-    def test_columns_that_come_late_are_columns_of_all(self, tmp_path: Path) -> None:
+    def test_a_column_of_the_last_record_is_a_column_of_all(self, tmp_path: Path) -> None:
         records: Records = [{"a": 1}] * 5 + [{"b": 2}]
-        assert rows_of_csv(made(records, Format.CSV, tmp_path))[:2] == [["a", "b"], ["1", ""]]
+        assert rows_of_csv(written(records, Format.CSV, tmp_path))[:2] == [["a", "b"], ["1", ""]]
 
     def test_chosen_columns(self, tmp_path: Path) -> None:
-        content = made(LAPTOPS, Format.CSV, tmp_path, columns=("price.cents", "asin"))
+        content = written(LAPTOPS, Format.CSV, tmp_path, columns=("price.cents", "asin"))
         assert content == b"price.cents,asin\r\n129900,B1\r\n5,B2\r\n"
 
-    def test_a_column_that_no_record_has(self, tmp_path: Path) -> None:
+    def test_a_missing_column(self, tmp_path: Path) -> None:
         with pytest.raises(UnknownColumn, match=r"column “asn”. The columns are: asin, title, price.cents"):
-            made(LAPTOPS, Format.CSV, tmp_path, columns=("asin", "asn"))
+            written(LAPTOPS, Format.CSV, tmp_path, columns=("asin", "asn"))
 
     def test_no_records(self, tmp_path: Path) -> None:
-        assert made([], Format.CSV, tmp_path) == b""
-        assert made([], Format.CSV, tmp_path, columns=("a", "b")) == b"a,b\r\n"
+        assert written([], Format.CSV, tmp_path) == b""
+        assert written([], Format.CSV, tmp_path, columns=("a", "b")) == b"a,b\r\n"
 
     @pytest.mark.parametrize(
         "evil", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\uff1d1", '=cmd|"/c calc"!A1']
     )
-    def test_no_text_is_a_formula_where_spreadsheets_open_it(self, tmp_path: Path, evil: str) -> None:
+    def test_the_spreadsheet_option_escapes_formulas(self, tmp_path: Path, evil: str) -> None:
         records: Records = [{evil: evil, "number": -5, "list": [evil], "plain": "a=b"}]
-        content = made(records, Format.CSV, tmp_path, excel=True)
+        content = written(records, Format.CSV, tmp_path, excel=True)
         assert content.startswith(b"\xef\xbb\xbf")
         header, row = rows_of_csv(content, "utf-8-sig")
         assert (header[0], row[0]) == (f"'{evil}", f"'{evil}")
         assert row[1:] == ["-5", json.dumps([evil], ensure_ascii=False), "a=b"]
 
-    def test_without_that_option_texts_are_as_they_were(self, tmp_path: Path) -> None:
-        assert rows_of_csv(made([{"a": "=1"}], Format.CSV, tmp_path)) == [["a"], ["=1"]]
+    def test_without_the_option_text_is_unchanged(self, tmp_path: Path) -> None:
+        assert rows_of_csv(written([{"a": "=1"}], Format.CSV, tmp_path)) == [["a"], ["=1"]]
 
 
 class TestXlsx:
     def test_a_sheet(self, tmp_path: Path) -> None:
-        header, first, second = rows_of_xlsx(made(LAPTOPS, Format.XLSX, tmp_path))
+        header, first, second = rows_of_xlsx(written(LAPTOPS, Format.XLSX, tmp_path))
         assert list(header.values())[:3] == ["asin", "title", "price.cents"]
         assert first == {"A": "B1", "B": 'A 14" laptop, new', "C": 129900, "D": "AUD", "E": '["a","b"]'}
         assert second == {"A": "B2", "B": "Zürich ノート", "C": 5, "F": True, "G": 4.5}
 
     def test_nothing_becomes_a_formula_or_a_link(self, tmp_path: Path) -> None:
         evil = ["=1+1", "https://example.com/", "{=1}", "+1", "007"]
-        content = made([{"a": each} for each in evil], Format.XLSX, tmp_path)
+        content = written([{"a": each} for each in evil], Format.XLSX, tmp_path)
         assert [row["A"] for row in rows_of_xlsx(content)] == ["a", *evil]
 
-    def test_numbers_that_excel_would_change_are_texts(self, tmp_path: Path) -> None:
+    def test_numbers_that_excel_would_change_become_text(self, tmp_path: Path) -> None:
         records: Records = [{"n": 10**15 - 1}, {"n": 10**15}, {"n": -(10**30)}]
-        rows = rows_of_xlsx(made(records, Format.XLSX, tmp_path))
+        rows = rows_of_xlsx(written(records, Format.XLSX, tmp_path))
         assert [row["A"] for row in rows[1:]] == [10**15 - 1, str(10**15), str(-(10**30))]
 
     def test_characters_that_xml_refuses(self, tmp_path: Path) -> None:
         texts = ["a\x00b\x1f", "_x0041_", "<r>no markup</r>", "\ud800", "\uffff", "<a&b>", " a ", "\r\n"]
-        rows = rows_of_xlsx(made([{"t": each} for each in texts], Format.XLSX, tmp_path))
+        rows = rows_of_xlsx(written([{"t": each} for each in texts], Format.XLSX, tmp_path))
         assert [row["A"] for row in rows[1:]] == [
             "a_x0000_b_x001F_",
             "_x005F_x0041_",
@@ -304,15 +304,15 @@ class TestXlsx:
         ]
 
     @pytest.mark.parametrize("letter", ["x", "😀"])
-    def test_a_text_that_is_too_long_says_that_it_was_cut(self, tmp_path: Path, letter: str) -> None:
+    def test_long_text_is_truncated_with_a_note(self, tmp_path: Path, letter: str) -> None:
         text = letter * 40_000
-        (row,) = rows_of_xlsx(made([{"t": text}], Format.XLSX, tmp_path))[1:]
+        (row,) = rows_of_xlsx(written([{"t": text}], Format.XLSX, tmp_path))[1:]
         assert len(row["A"].encode("utf-16-le")) // 2 in {32_766, 32_767}
         assert row["A"].endswith(f"… (cut; {len(text.encode('utf-16-le')) // 2:,} characters)")
 
-    def test_more_rows_than_a_sheet_holds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_more_rows_than_fit_on_a_sheet(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(xlsx, "MOST_ROWS", 4)
-        content = made([{"n": n} for n in range(7)], Format.XLSX, tmp_path)
+        content = written([{"n": n} for n in range(7)], Format.XLSX, tmp_path)
         sheets = [[row["A"] for row in rows_of_xlsx(content, number)] for number in (1, 2, 3)]
         assert sheets == [["n", 0, 1, 2], ["n", 3, 4, 5], ["n", 6]]
         names = zipfile.ZipFile(io.BytesIO(content)).read("xl/workbook.xml").decode()
@@ -320,12 +320,12 @@ class TestXlsx:
         assert 'name="Records 3"' in names
 
     def test_no_records(self, tmp_path: Path) -> None:
-        assert rows_of_xlsx(made([], Format.XLSX, tmp_path)) == []
+        assert rows_of_xlsx(written([], Format.XLSX, tmp_path)) == []
 
 
 class TestParquet:
     def test_columns_have_types(self, tmp_path: Path) -> None:
-        content = made(LAPTOPS, Format.PARQUET, tmp_path)
+        content = written(LAPTOPS, Format.PARQUET, tmp_path)
         assert {name: str(kind) for name, kind in zip(*_schema(content), strict=True)} == {
             "asin": "string",
             "title": "string",
@@ -363,28 +363,30 @@ class TestParquet:
         ],
     )
     def test_values(self, tmp_path: Path, values: list[Any], kind: str, expected: list[Any]) -> None:
-        content = made([{"v": value} for value in values], Format.PARQUET, tmp_path)
+        content = written([{"v": value} for value in values], Format.PARQUET, tmp_path)
         assert str(_schema(content)[1][0]) == kind
         assert [row["v"] for row in rows_of_parquet(content)] == expected
 
-    def test_many_rows_stay_in_their_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_rows_keep_their_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(parquet, "_PART_BYTES", 10_000)
         monkeypatch.setattr(parquet, "_GROUP_BYTES", 10_000)
         records: Records = [{"n": n, "t": str(n)} for n in range(30_000)]
-        assert rows_of_parquet(made(records, Format.PARQUET, tmp_path, batch=700)) == records
+        assert rows_of_parquet(written(records, Format.PARQUET, tmp_path, batch=700)) == records
 
-    def test_names_that_would_break_out_of_the_statement(self, tmp_path: Path) -> None:
+    def test_names_cannot_inject_sql(self, tmp_path: Path) -> None:
         evil = """a" FROM read_csv('/etc/passwd'); --'"""
-        assert rows_of_parquet(made([{evil: 1, "b'": 2}], Format.PARQUET, tmp_path)) == [{evil: 1, "b'": 2}]
+        assert rows_of_parquet(written([{evil: 1, "b'": 2}], Format.PARQUET, tmp_path)) == [
+            {evil: 1, "b'": 2}
+        ]
 
     def test_a_folder_with_a_quotation_mark(self, tmp_path: Path) -> None:
         folder = tmp_path / "it's"
         folder.mkdir()
-        assert rows_of_parquet(made([{"a": 1}], Format.PARQUET, folder)) == [{"a": 1}]
+        assert rows_of_parquet(written([{"a": 1}], Format.PARQUET, folder)) == [{"a": 1}]
 
     def test_a_very_long_text(self, tmp_path: Path) -> None:
         text = "ü" * 3_000_000
-        assert rows_of_parquet(made([{"t": text}], Format.PARQUET, tmp_path)) == [{"t": text}]
+        assert rows_of_parquet(written([{"t": text}], Format.PARQUET, tmp_path)) == [{"t": text}]
 
     def test_an_interruption_stops_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lock_down = parquet._lock_down
@@ -397,14 +399,14 @@ class TestParquet:
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
-                made([{"n": n} for n in range(60_000)], Format.PARQUET, tmp_path, batch=60_000)
+                written([{"n": n} for n in range(60_000)], Format.PARQUET, tmp_path, batch=60_000)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
     def test_duckdb_reads_it_too(self, tmp_path: Path) -> None:
         path = tmp_path / "a.parquet"
-        path.write_bytes(made(LAPTOPS, Format.PARQUET, tmp_path))
+        path.write_bytes(written(LAPTOPS, Format.PARQUET, tmp_path))
         found = (
             duckdb.connect()
             .sql(f"SELECT sum(\"price.cents\"), count(*) FROM read_parquet('{path}')")
@@ -412,9 +414,9 @@ class TestParquet:
         )
         assert found == [(129905, 2)]
 
-    def test_without_columns_there_are_as_many_rows(self, tmp_path: Path) -> None:
-        assert pq.read_table(io.BytesIO(made([], Format.PARQUET, tmp_path))).num_rows == 0
-        assert pq.read_table(io.BytesIO(made([{}, {}, {}], Format.PARQUET, tmp_path))).num_rows == 3
+    def test_records_without_columns_become_rows(self, tmp_path: Path) -> None:
+        assert pq.read_table(io.BytesIO(written([], Format.PARQUET, tmp_path))).num_rows == 0
+        assert pq.read_table(io.BytesIO(written([{}, {}, {}], Format.PARQUET, tmp_path))).num_rows == 3
 
 
 def _schema(content: bytes) -> tuple[list[str], list[Any]]:
@@ -437,7 +439,7 @@ RECORDS = st.lists(
 
 
 def expected_table(records: Records) -> tuple[list[str], list[list[Any]]]:
-    """Return the names of the columns and the rows, with nothing where a record has no value."""
+    """Return the column names and the rows, with None for missing values."""
     columns = Columns()
     flats = [flatten(record) for record in records]
     columns.add(flats)
@@ -454,26 +456,26 @@ def as_text(value: Any) -> str:
 
 
 @given(RECORDS)
-def test_json_gives_back_any_records(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
+def test_json_round_trips_any_records(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
     folder = tmp_path_factory.mktemp("json")
-    assert json.loads(made(records, Format.JSON, folder)) == records
-    lines = made(records, Format.JSONL, folder).split(b"\n")[:-1]
+    assert json.loads(written(records, Format.JSON, folder)) == records
+    lines = written(records, Format.JSONL, folder).split(b"\n")[:-1]
     assert [json.loads(line) for line in lines] == records
 
 
 @given(RECORDS)
-def test_csv_gives_back_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
+def test_csv_round_trips_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
     names, rows = expected_table(records)
-    found = rows_of_csv(made(records, Format.CSV, tmp_path_factory.mktemp("csv")))
+    found = rows_of_csv(written(records, Format.CSV, tmp_path_factory.mktemp("csv")))
     assert found[:1] == ([names] if names else [])
     assert found[1:] == [list(map(as_text, row)) for row in rows if names]
 
 
 @settings(max_examples=examples(30))  # each takes DuckDB a moment
 @given(RECORDS)
-def test_parquet_gives_back_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
+def test_parquet_round_trips_any_table(tmp_path_factory: pytest.TempPathFactory, records: Records) -> None:
     names, rows = expected_table(records)
-    found = rows_of_parquet(made(records, Format.PARQUET, tmp_path_factory.mktemp("parquet")))
+    found = rows_of_parquet(written(records, Format.PARQUET, tmp_path_factory.mktemp("parquet")))
     assert len(found) == len(records)
     for column, name in enumerate(names):
         for row, expected in zip(found, rows, strict=True):
@@ -489,16 +491,16 @@ def test_xlsx_is_well_formed_for_any_records(
     tmp_path_factory: pytest.TempPathFactory, records: Records
 ) -> None:
     names, rows = expected_table(records)
-    found = rows_of_xlsx(made(records, Format.XLSX, tmp_path_factory.mktemp("xlsx")))
+    found = rows_of_xlsx(written(records, Format.XLSX, tmp_path_factory.mktemp("xlsx")))
     filled = sum(value is not None and value != "" for row in rows for value in row)
     assert sum(map(len, found)) == filled + len(names)
 
 
-def test_records_without_any_column_are_no_rows_of_csv_and_xlsx(tmp_path: Path) -> None:
+def test_records_without_columns_are_omitted_from_csv_and_xlsx(tmp_path: Path) -> None:
     records: Records = [{}, {}, {}]
-    assert made(records, Format.CSV, tmp_path) == b""
-    assert rows_of_xlsx(made(records, Format.XLSX, tmp_path)) == []
-    assert json.loads(made(records, Format.JSON, tmp_path)) == records
+    assert written(records, Format.CSV, tmp_path) == b""
+    assert rows_of_xlsx(written(records, Format.XLSX, tmp_path)) == []
+    assert json.loads(written(records, Format.JSON, tmp_path)) == records
 
 
 # --- LibreOffice ------------------------------------------------------------------------------------
@@ -507,8 +509,8 @@ def test_records_without_any_column_are_no_rows_of_csv_and_xlsx(tmp_path: Path) 
 def test_libreoffice_reads_the_same_records(tmp_path: Path) -> None:
     office = tools.needs("soffice")
     records = [*LAPTOPS, {"asin": "=1+1", "title": "+A1\nsecond line", "price": {"cents": -7}, "tags": []}]
-    (tmp_path / "text.csv").write_bytes(made(records, Format.CSV, tmp_path, excel=True))
-    (tmp_path / "book.xlsx").write_bytes(made(records, Format.XLSX, tmp_path))
+    (tmp_path / "text.csv").write_bytes(written(records, Format.CSV, tmp_path, excel=True))
+    (tmp_path / "book.xlsx").write_bytes(written(records, Format.XLSX, tmp_path))
     out = tmp_path / "out"
     # Once for both, as starting it is what takes long; the filter is that of the CSV alone.
     tools.run(

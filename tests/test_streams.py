@@ -115,7 +115,7 @@ def test_a_person_who_has_enough_is_told_so_on_a_page_of_ours(as_a_person: Begin
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
     page = refused.content.decode()
     assert "Too many downloads at once" in page
-    assert "You are being sent 3 files" in page
+    assert "You have 3 downloads running" in page
     assert "Go to the collections" in page
 
 
@@ -125,7 +125,7 @@ def test_a_key_that_has_enough_is_told_so_in_the_envelope(as_a_script: Begin) ->
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
     assert refused.json() == {
         "code": 429,
-        "data": "This API key is being sent 2 files, the most at once for one. Wait until one has ended.",
+        "data": "This API key has 2 downloads running, the maximum per key. Wait for one to finish.",
         "status": 0,
     }
 
@@ -141,7 +141,7 @@ def test_another_key_gives_a_person_no_more(as_a_script: Callable[..., Any], bob
     keys = [ApiKey.objects.issue(bob.memberships.get(), "many")[1] for _ in range(4)]
     answers = [as_a_script(key) for key in keys]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert "You are being sent 3 files" in answers[-1].json()["data"]
+    assert "You have 3 downloads running" in answers[-1].json()["data"]
 
 
 def test_others_are_not_counted_with_them(
@@ -158,7 +158,7 @@ def test_all_together_leave_threads_for_pages(
     slots = [streams.begin(Reader(user_id)) for user_id in range(1001, 1006)]
     refused = as_a_person()
     assert refused.status_code == 429
-    assert "no room for another" in refused.content.decode()
+    assert "Too many downloads are running" in refused.content.decode()
     assert as_alice.get("/collections/101/download").status_code == 200
     slots[0].end()
     assert as_a_person().status_code == 200

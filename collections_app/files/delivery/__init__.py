@@ -1,4 +1,4 @@
-"""Bytes to whoever asked, the same for the dashboard and the API."""
+"""Deliver files over HTTP, for the dashboard and the API."""
 
 from collections_app.files.delivery.deliver import deliver
 from collections_app.files.delivery.streams import RETRY_AFTER_SECONDS, Reader, TooManyStreams

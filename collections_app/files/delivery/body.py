@@ -1,4 +1,4 @@
-"""A part of a file as a response body."""
+"""A range of a file as a response body."""
 
 import io
 from collections.abc import Callable
@@ -10,10 +10,10 @@ class IncompleteBody(OSError):
 
 
 class BoundedStream(io.RawIOBase):
-    """The `length` bytes of a stream from byte `start` on, where it stands.
+    """`length` bytes of a stream, whose position is byte `start` of the file.
 
-    Passes the file number on, so that gunicorn sends a real file by sendfile: it takes the length
-    from Content-Length and the start from the file's position. `when_closed` is called once.
+    It has the file descriptor of a real file, so that gunicorn sends it by sendfile. gunicorn takes the
+    length from Content-Length and the start from the position of the file. `when_closed` is called once.
     """
 
     def __init__(
@@ -26,15 +26,15 @@ class BoundedStream(io.RawIOBase):
         self.remaining = length
 
     def begin(self, size: int) -> None:
-        """Read at most `size` bytes ahead, except from a real file. Raises OSError.
+        """Read the first bytes, at most `size`, unless this is a real file. Raises OSError.
 
-        Before an answer has begun, what goes wrong can still be said.
+        Before the response starts, an error can still be reported.
         """
         if self.remaining and not self.is_file():
             self._first = self._stream.read(min(size, self.remaining))
 
     def is_file(self) -> bool:
-        """Whether a real file is underneath."""
+        """Whether the stream is a real file."""
         try:
             self.fileno()
         except io.UnsupportedOperation:
@@ -42,32 +42,32 @@ class BoundedStream(io.RawIOBase):
         return True
 
     def readable(self) -> bool:
-        """Say that the stream can be read."""
+        """Return true: the stream can be read."""
         return True
 
     def fileno(self) -> int:
-        """Return the number of the file underneath. Raises UnsupportedOperation where there is none."""
+        """Return the file descriptor of a real file. Raises UnsupportedOperation for other streams."""
         return self._stream.fileno()
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte of the whole file; socket.sendfile() says in this way how far it came."""
+        """Move to a position in the file, with which socket.sendfile() reports how much it has sent."""
         self.remaining = self._end - self._stream.seek(position, whence)
         return position
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes; nothing once all are read. Raises IncompleteBody."""
+        """Return at most `size` bytes, or nothing at the end. Raises IncompleteBody."""
         wanted = self.remaining if size < 0 else min(size, self.remaining)
         if not wanted:
             return b""
         data, self._first = self._first[:wanted], self._first[wanted:]
         data = data or self._stream.read(wanted)
         if not data:
-            raise IncompleteBody(f"The file ended {self.remaining} bytes early.")
+            raise IncompleteBody(f"The file ended {self.remaining} bytes too early.")
         self.remaining -= len(data)
         return data
 
     def close(self) -> None:
-        """Close the stream underneath as well."""
+        """Close the stream too."""
         if not self.closed:
             super().close()
             try:

@@ -1,4 +1,4 @@
-"""The answer to a request for a file: status, headers, body."""
+"""Respond to a request for a file."""
 
 import contextlib
 import socket
@@ -13,56 +13,55 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 
 from collections_app.files.delivery.body import BoundedStream
-from collections_app.files.delivery.off_load import off_loaded
+from collections_app.files.delivery.offload import offload
 from collections_app.files.delivery.ranges import ByteRange, Unsatisfiable, parse_range
 from collections_app.files.delivery.streams import Reader, Slot, streams
 from collections_app.sources.base import Deliverable, SourceTimeout, SourceUnavailable
 from collections_app.system import database
 from collections_app.system.observability import metrics
 
-# The most that is read at once of what isn't sent by sendfile; a body from elsewhere gives less to a slow
-# reader. Measured: 64 KiB gives 0.5 - 0.9 of nginx, 1 MiB about 1.
+# How much is read at a time if a file isn't sent by sendfile. With 64 KiB it reaches 0.5 to 0.9 of the speed
+# of nginx, with 1 MiB about the same speed.
 BLOCK_SIZE = 1024 * 1024
 _FIRST_BYTES = 64 * 1024
 
 
 class _Stream(FileResponse):
-    """A streamed body whose headers are ours: Django's own would guess them from the file.
+    """A streamed body without the headers that Django would guess from the file.
 
-    Where the body was not sent to its end, `break_off` is called: sendfile says nothing about a file
-    that is shorter than promised, and on a connection that stays open the next answer would pass for
-    the rest of this one.
+    If the body wasn't sent to its end, `disconnect` is called. sendfile doesn't report a file that is shorter
+    than promised, and on a connection that stays open the client would take the next response for the rest.
     """
 
     block_size = BLOCK_SIZE
 
-    def __init__(self, body: BoundedStream, break_off: Callable[[], None], status: int) -> None:
+    def __init__(self, body: BoundedStream, disconnect: Callable[[], None], status: int) -> None:
         self._body = body
-        self._break_off = break_off
+        self._disconnect = disconnect
         self.bytes_promised = body.remaining
         super().__init__(body, status=status)
 
     @property
     def bytes_sent(self) -> int:
-        """How many bytes of the body were handed to the connection so far."""
+        """How many bytes of the body were sent to the connection."""
         return self.bytes_promised - self._body.remaining
 
     def set_headers(self, filelike: object) -> None:
-        """Set nothing; deliver() knows every header."""
+        """Set no headers: deliver() sets them all."""
 
     def close(self) -> None:
-        """Close the file, and the connection where a part of the file is missing."""
+        """Close the file, and the connection if a part of the file is missing."""
         if self._body.remaining:
-            self._break_off()
+            self._disconnect()
         super().close()
 
 
 def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | None = None) -> HttpResponseBase:
-    """Answer a GET or HEAD request for a file.
+    """Respond to a GET or HEAD request for a file.
 
-    200, 206 for one range, 304 and 412 for conditions, 416 for a range outside the file; all
-    answered from our own size and ETag. HEAD ignores Range. Raises TooManyStreams where the reader, if
-    there is one to be counted, is sent enough already; and what the body raises when it is opened.
+    The status is 200, 206 for one range, 304 or 412 for conditions, or 416 for a range outside the file. It
+    is determined from the stored size and ETag. HEAD ignores Range. Raises TooManyStreams if the reader has
+    too many downloads running, and what opening the body raises.
     """
     modified = int(deliverable.modified.timestamp())
     headers = {
@@ -75,51 +74,50 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
     not_needed = get_conditional_response(request, deliverable.etag, modified)
     if not_needed is not None:
         if not_needed.status_code == 304:  # noqa: PLR2004
-            # That of the file, or none (RFC 9110, section 8.6); Django would say 0.
+            # The size of the file (RFC 9110, section 8.6). Django would set 0.
             headers["Content-Length"] = str(deliverable.size)
         return _with(not_needed, headers)
 
     try:
-        part = _wanted_part(request, deliverable.size, headers)
+        part = _requested_range(request, deliverable.size, headers)
     except Unsatisfiable:
         return _with(HttpResponse(status=416), headers | {"Content-Range": f"bytes */{deliverable.size}"})
     headers["Content-Type"] = "application/octet-stream"
     headers["Content-Disposition"] = content_disposition(deliverable.name)
     if deliverable.sha256:
-        # RFC 9530: of the whole file, also where a part of it is sent.
+        # RFC 9530: the digest of the entire file, also in a response with a range.
         headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(deliverable.sha256)).decode()}:"
     if part is None:
         part, status = ByteRange(0, deliverable.size), 200
     else:
         headers["Content-Range"], status = part.content_range(deliverable.size), 206
     headers["Content-Length"] = str(part.length)
-    # A proxy that buffers for a slow reader fills its disk and then stops reading, which looks like a stall.
+    # A proxy that buffers for a slow client fills its disk and then stops reading, which looks like a stall.
     headers["X-Accel-Buffering"] = "no"
     if request.method == "HEAD":
-        # Opened as well, so that it answers just as GET would.
+        # Open the body, so that the response is the same as to a GET.
         deliverable.body.open(part.start, part.length).close()
         return _with(HttpResponse(status=status), headers)
-    if answer := off_loaded(request, deliverable, part, headers):
-        return answer
+    if response := offload(request, deliverable, part, headers):
+        return response
     return _with(_stream(request, deliverable, part, status, reader), headers)
 
 
 def content_disposition(name: str) -> str:
-    """Return the header that saves a download under its own name, whatever characters it has.
+    """Return the header with the name of a download, which can contain any characters.
 
-    RFC 6266: the exact name as `filename*`, and an ASCII one for clients that know only `filename`
-    (curl -OJ is one).
+    RFC 6266: `filename*` has the exact name, and `filename` an ASCII name for clients such as curl -OJ.
     """
     plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
     header = f'attachment; filename="{plain}"'
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
-def _wanted_part(request: HttpRequest, size: int, headers: dict[str, str]) -> ByteRange | None:
+def _requested_range(request: HttpRequest, size: int, headers: dict[str, str]) -> ByteRange | None:
     if request.method != "GET":  # RFC 9110, section 14.2
         return None
-    # If-Range: the part is wanted only if the file is still the one that the reader has the rest of.
-    # A weak ETag never matches, since ours is strong.
+    # If-Range: send the range only if the file hasn't changed. A weak ETag never matches, because ours is
+    # strong.
     condition = request.headers.get("If-Range")
     if condition is not None and condition.strip() not in {headers["ETag"], headers["Last-Modified"]}:
         return None
@@ -131,7 +129,7 @@ def _stream(
 ) -> _Stream:
     slot = streams.begin(reader)
     try:
-        database.release_connections()  # an account may take long to answer
+        database.release_connections()  # an account may be slow
         stream = deliverable.body.open(part.start, part.length)
     except BaseException:
         slot.end()
@@ -143,7 +141,7 @@ def _stream(
         _fill_packets(request, yes=True)
     # A slow download must not hold a database connection for hours.
     database.release_connections()
-    return _Stream(body, lambda: _break_off(request), status)
+    return _Stream(body, lambda: _disconnect(request), status)
 
 
 def _begin(body: BoundedStream) -> None:
@@ -152,10 +150,8 @@ def _begin(body: BoundedStream) -> None:
     except OSError as error:
         body.close()
         if isinstance(error, TimeoutError):
-            raise SourceTimeout(
-                "The place of the results takes too long to answer. Try again later."
-            ) from error
-        raise SourceUnavailable("The place of the results can't be read now. Try again later.") from error
+            raise SourceTimeout("It takes too long to read the results. Try again later.") from error
+        raise SourceUnavailable("The results can't be read now. Try again later.") from error
     except BaseException:
         body.close()
         raise
@@ -174,25 +170,25 @@ def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBa
 
 
 def _fill_packets(request: HttpRequest, *, yes: bool) -> None:
-    """Have the kernel send full packets alone, as nginx's tcp_nopush does; at the end, what is left.
+    """Let the kernel send only full packets, as nginx's tcp_nopush does, or send the rest at the end.
 
-    Without it, sendfile sends each piece of 64 KiB by itself: 0.73 of the speed to a reader on the same
-    machine, at 1.3 times the processor time. What comes from elsewhere leaves at once instead.
+    Without it, sendfile sends each piece of 64 KiB separately. To a client on the same machine that has 0.73
+    of the speed, and takes 1.3 times the CPU time. Bytes from an account are sent at once instead.
     """
     connection = _connection(request)
     if sys.platform == "linux" and connection is not None and connection.family != socket.AF_UNIX:
-        with contextlib.suppress(OSError):  # the reader has left already
+        with contextlib.suppress(OSError):  # the client has disconnected
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, yes)
 
 
 def _connection(request: HttpRequest) -> socket.socket | None:
-    """Return the connection that the answer goes to; None where the server isn't gunicorn."""
+    """Return the client's connection, or None if the server isn't gunicorn."""
     found: socket.socket | None = request.META.get("gunicorn.socket")
     return found
 
 
-def _break_off(request: HttpRequest) -> None:
+def _disconnect(request: HttpRequest) -> None:
     connection = _connection(request)
     if connection is not None:
-        with contextlib.suppress(OSError):  # the reader has left already
+        with contextlib.suppress(OSError):  # the client has disconnected
             connection.shutdown(socket.SHUT_RDWR)

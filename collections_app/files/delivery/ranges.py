@@ -1,10 +1,9 @@
-"""The Range header: which bytes somebody asks for (RFC 9110, section 14)."""
+"""Parse the Range header (RFC 9110, section 14)."""
 
 import re
 from dataclasses import dataclass
 
-# One range only. Several ranges in one request are answered with the whole file, which the RFC
-# allows and every client understands.
+# A request for several ranges gets the entire file, which the RFC allows and every client understands.
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)", re.ASCII | re.IGNORECASE)
 
 
@@ -17,28 +16,28 @@ class ByteRange:
 
     @property
     def header(self) -> str:
-        """The Range header that asks for this part."""
+        """The Range header that requests this range."""
         return f"bytes={self.start}-{self.start + self.length - 1}"
 
     def content_range(self, size: int) -> str:
-        """Return the Content-Range header of this part of a file of `size` bytes."""
+        """Return the Content-Range header for this range of a file of `size` bytes."""
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
 
 
 class Unsatisfiable(Exception):
-    """The range lies outside the file."""
+    """The range is outside the file."""
 
 
 def parse_range(header: str, size: int) -> ByteRange | None:
-    """Return the bytes that a Range header asks for of a file of `size` bytes.
+    """Return the range that a Range header requests from a file of `size` bytes. Raises Unsatisfiable.
 
-    None where the whole file is to be sent: no header, several ranges, another unit, or a header
-    that is malformed (which the RFC says to ignore). Raises Unsatisfiable.
+    Return None to send the entire file: there is no header, or it has several ranges or another unit, or it
+    is malformed, which the RFC says to ignore.
     """
     match = _ONE_RANGE.fullmatch(header.strip(" \t"))
     if match is None:
         return None
-    # The capped length keeps a number of thousands of digits from being computed with.
+    # Avoid computing with numbers of thousands of digits.
     first, last = (text.lstrip("0")[:20] or "0" if text else "" for text in match.groups())
     if not first and not last:
         return None

@@ -1,7 +1,6 @@
-"""How many files one caller is sent at once, so that the others find a thread that is free.
+"""Limit the number of simultaneous downloads per client, so that there are free threads for others.
 
-Each file that Python sends holds a thread of its worker process until it ends, so that is what is counted,
-by each process for itself.
+Each file that Python sends occupies a thread until the download ends. Each process counts its own threads.
 """
 
 import threading
@@ -12,50 +11,50 @@ from django.conf import settings
 
 from collections_app.system.observability import metrics
 
-# The parts of a process's threads that one person, one API key, and everybody together may hold with
-# downloads. With the usual 300 threads these are 150, 100 and 270: `aria2c -x16` fetches five files at once,
-# over 80 connections, a browser six or, over HTTP/2, some 100. No one person can hold all threads, nor a
-# person's script those of its owner; and for pages there is always one.
-_PARTS = {"person": 1 / 2, "key": 1 / 3, "everybody": 9 / 10}
+# The shares of a process's threads that one person, one API key, and all clients together can occupy with
+# downloads. With the default of 300 threads these are 150, 100 and 270. `aria2c -x16` downloads five files
+# over 80 connections; a browser uses six connections, or about 100 streams over HTTP/2. No person can occupy
+# all threads, no script can occupy all of its owner's, and some are always left for pages.
+_SHARES = {"person": 1 / 2, "key": 1 / 3, "everybody": 9 / 10}
 
-# When to come again: files end all the time, and to ask costs us nothing.
+# Downloads end all the time, and a retry costs little.
 RETRY_AFTER_SECONDS = 10
 
 
 class TooManyStreams(Exception):
-    """The caller is sent as many files as one caller may be. Answered with 429."""
+    """The client has the maximum number of downloads running. The response has the status 429."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Whom a file is sent to: a person, and the API key where it is a script that asks."""
+    """Who downloads a file: a user, and the API key if it is a script."""
 
     user_id: int
     key_id: int | None = None
 
 
 class Slot:
-    """The place of one stream; end() gives it back, once."""
+    """A download that counts towards the limits until end() is called."""
 
     def __init__(self, streams: "Streams", limited: list[tuple[str, int]]) -> None:
         self._streams = streams
         self._limited = limited
 
     def end(self) -> None:
-        """Give the place back. A second call does nothing."""
+        """Stop counting the download. A second call does nothing."""
         limited, self._limited = self._limited, []
         self._streams.leave(limited)
 
 
 class Streams:
-    """The streams of this process, by whom they are for."""
+    """The running downloads of this process, by client."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: Counter[tuple[str, int]] = Counter()
 
     def begin(self, reader: Reader | None) -> Slot:
-        """Take a place for one more stream. Raises TooManyStreams."""
+        """Count another download. Raises TooManyStreams."""
         limited = _limited(reader)
         with self._lock:
             for who in limited:
@@ -66,7 +65,7 @@ class Streams:
         return Slot(self, limited)
 
     def leave(self, limited: list[tuple[str, int]]) -> None:
-        """Give places back."""
+        """Stop counting a download."""
         with self._lock:
             self._running.subtract(limited)
             for who in limited:
@@ -74,21 +73,21 @@ class Streams:
                     del self._running[who]
 
     def running(self) -> int:
-        """Return how many streams there are of readers that are counted."""
+        """Return how many downloads are counted."""
         with self._lock:
             return self._running["everybody", 0]
 
 
 _REASONS = {
-    "person": "You are being sent {most} files, the most at once for one person. Wait until one has ended.",
-    "key": "This API key is being sent {most} files, the most at once for one. Wait until one has ended.",
-    "everybody": "So many files are being sent that there is no room for another. Try again in a moment.",
+    "person": "You have {most} downloads running, the maximum per person. Wait for one to finish.",
+    "key": "This API key has {most} downloads running, the maximum per key. Wait for one to finish.",
+    "everybody": "Too many downloads are running. Try again in a moment.",
 }
 
 
 def most(kind: str) -> int:
-    """Return how many streams one "person", one "key", or "everybody" may have in a process."""
-    return max(1, int(settings.WEB_THREADS * _PARTS[kind]))
+    """Return the maximum number of downloads in a process for a "person", a "key" or "everybody"."""
+    return max(1, int(settings.WEB_THREADS * _SHARES[kind]))
 
 
 def _limited(reader: Reader | None) -> list[tuple[str, int]]:
