@@ -159,7 +159,7 @@ def test_invalid_pages_are_reported_everywhere_on_the_runs_page(
         assert shown.status_code == 200
         assert said in shown.content.decode()
     (problem,) = Verifier(named(run, PAGE_1).run).verify()
-    assert problem.startswith(f"{PAGE_1}: It can't be read now. {said}")
+    assert problem.startswith(f"{PAGE_1}: The file can't be read now. {said}")
     answer = as_bob.get(
         f"/api/v1/results/{run.collection_id}/88/{quote(PAGE_1)}", headers={"x-api-key": bobs_key}
     )

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from collections_app.files.verification.verify import BeingVerified, Verifier
+from collections_app.files.verification.verify import VerificationBusy, Verifier
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, Team, Verification
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.writer import RecordsLost, ResultSetWriter
@@ -70,7 +70,7 @@ def test_a_run_that_is_whole_has_no_problems(run: Run) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (change_a_byte, "Its bytes are not those that were written. Restore it from a backup."),
+        (change_a_byte, "The content has changed since the file was written. Restore it from a backup."),
         (lose, "The file is missing from the results storage."),
         (lambda file: store_bytes(file.key, b"short"), "The file in the results storage is damaged."),
     ],
@@ -256,7 +256,7 @@ def test_our_own_runs_are_restored_from_a_backup(run: Run) -> None:
     keep_instead(page(run, 1), ENVELOPE)
     change_a_byte(page(run, 2))
     (problem,) = Verifier(run).verify()
-    assert problem.endswith("Its bytes are not those that were written. Restore it from a backup.")
+    assert problem.endswith("The content has changed since the file was written. Restore it from a backup.")
     assert not run.files.filter(is_damaged=True).exists()
     assert Run.objects.get(pk=run.pk).is_kept
 
@@ -293,7 +293,7 @@ def test_a_copy_replaced_during_verification_is_not_marked_as_damaged(copied: Ru
 
 def test_a_run_is_verified_by_one_at_a_time(run: Run) -> None:
     first = Verifier(run)
-    with pytest.raises(BeingVerified):
+    with pytest.raises(VerificationBusy):
         Verifier(run)
     first.verify()
     assert Verifier(run).verify() == []
@@ -355,7 +355,7 @@ def test_the_command_names_what_is_damaged_and_fails(run: Run, laptops: Collecti
     change_a_byte(page(run, 1))
     out, err, failure = verify(101)
     assert out == "1 run verified and intact.\n"
-    assert err.startswith("Run 1 of AU Laptops: AU Laptops_1_Results_Page_1.json: Its bytes are not those")
+    assert "AU Laptops_1_Results_Page_1.json: The content has changed since" in err
     assert failure == "1 run with files that are damaged, missing, or could not be verified; see above."
 
 
@@ -391,7 +391,7 @@ def test_a_member_verifies_and_sees_the_result(as_bob: Client, run: Run) -> None
     as_bob.post("/collections/101/runs/1/verify")
     shown = as_bob.get(address).content.decode()
     assert "1 file is not as it should be" in shown
-    assert "AU Laptops_1_Results_Page_2.json: Its bytes are not those" in shown
+    assert "AU Laptops_1_Results_Page_2.json: The content has changed since" in shown
 
 
 def test_while_it_is_under_way_htmx_asks_how_far_it_is(as_bob: Client, run: Run) -> None:
@@ -407,7 +407,7 @@ def test_while_it_is_under_way_htmx_asks_how_far_it_is(as_bob: Client, run: Run)
 def test_who_asks_again_meanwhile_is_told(as_bob: Client, run: Run) -> None:
     Verifier(run)
     answer = as_bob.post("/collections/101/runs/1/verify", follow=True)
-    assert "Run 1 is being verified just now." in answer.content.decode()
+    assert "Run 1 is already being verified." in answer.content.decode()
 
 
 def test_a_process_verifies_two_runs_at_once_and_one_per_person(
@@ -427,7 +427,7 @@ def test_a_process_verifies_two_runs_at_once_and_one_per_person(
     assert "One of your runs is being verified. Wait for it to finish." in text_of(answer.content.decode())
     as_adam.post("/collections/101/runs/2/verify")
     answer = as_alice.post("/collections/101/runs/3/verify", follow=True)
-    assert "Other runs are being verified just now." in answer.content.decode()
+    assert "Too many runs are being verified." in answer.content.decode()
     for work in waiting:
         work()
     as_bob.post("/collections/101/runs/3/verify")

@@ -1,1 +1,1 @@
-"""What shows that a run's files are whole: their list with sizes and digests, and reading them again."""
+"""Verify that the files of a run are complete: a manifest with digests, and reading the files again."""

@@ -1,40 +1,40 @@
-"""Verifies runs in a thread of their own, for pages that don't wait for it."""
+"""Verify runs in the background, for pages that don't wait for it."""
 
 import logging
 import threading
 
-from collections_app.files.verification.verify import BeingVerified, Verifier
+from collections_app.files.verification.verify import VerificationBusy, Verifier
 from collections_app.models import Run
 from collections_app.system import background
 
 logger = logging.getLogger(__name__)
 
-# In a process: reading is work for the disk, and downloads go first.
+# Per process. Verification reads a lot from the disk, which downloads need more.
 _MOST_AT_ONCE = 2
 _lock = threading.Lock()
-_askers: set[int] = set()  # people who are verifying a run, one each
+_users: set[int] = set()  # who is verifying a run; one each
 
 
-def start_verifying(run: Run, person: int) -> None:
-    """Begin to read a ready run's files again. Raises BeingVerified, also where too much is read already."""
+def start_verifying(run: Run, user_id: int) -> None:
+    """Start to verify a ready run. Raises VerificationBusy, also if too many runs are being verified."""
     with _lock:
-        if person in _askers:
-            raise BeingVerified("One of your runs is being verified. Wait for it to finish.")
-        if len(_askers) >= _MOST_AT_ONCE:
-            raise BeingVerified("Other runs are being verified just now. Try again in a moment.")
-        _askers.add(person)
+        if user_id in _users:
+            raise VerificationBusy("One of your runs is being verified. Wait for it to finish.")
+        if len(_users) >= _MOST_AT_ONCE:
+            raise VerificationBusy("Too many runs are being verified. Try again in a moment.")
+        _users.add(user_id)
     try:
         verifier = Verifier(run)
-        background.in_background(lambda: _verify(verifier, run, person), name="verify-run")
+        background.in_background(lambda: _verify(verifier, run, user_id), name="verify-run")
     except BaseException:
-        _askers.discard(person)
+        _users.discard(user_id)
         raise
 
 
-def _verify(verifier: Verifier, run: Run, person: int) -> None:
+def _verify(verifier: Verifier, run: Run, user_id: int) -> None:
     try:
         verifier.verify()
     except Exception:
         logger.exception("verify collection=%s run=%s problem=unexpected", run.collection_id, run.number)
     finally:
-        _askers.discard(person)
+        _users.discard(user_id)

@@ -1,6 +1,6 @@
-"""A run's manifest: its facts, and every file with its size, SHA-256 and number of records.
+"""The manifest of a run: every file with its size, SHA-256 and number of records.
 
-It is made from the rows as it is asked for, so that it is there for every run, however old.
+It is generated from the database for each request, so even the oldest run has one.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ NAME = "manifest.json"
 
 _ORDER = [FileKind.PAGE, FileKind.CATEGORY_LIST, FileKind.CATEGORY_CSV, FileKind.ARCHIVE]
 
-AddressOf = Callable[[ResultFile], str]  # the absolute address of a file
+AddressOf = Callable[[ResultFile], str]  # the absolute URL of a file
 
 
 def manifest(run: Run, address_of: AddressOf) -> Deliverable:
-    """Return the manifest of a ready run. What isn't known of an account's files is null."""
+    """Return the manifest of a ready run. Unknown facts about files at an account are null."""
     files = files_in_order(run)
     content = json.dumps(_facts(run, files, address_of), ensure_ascii=False, indent=1).encode() + b"\n"
     sha256 = hashlib.sha256(content).hexdigest()
@@ -34,7 +34,10 @@ def manifest(run: Run, address_of: AddressOf) -> Deliverable:
 
 
 def files_in_order(run: Run) -> list[ResultFile]:
-    """Return a run's files: the pages or list, then those made from them. Raises what all_files() raises."""
+    """Return the files of a run: the pages or list, then those derived from them.
+
+    Raises what all_files() raises.
+    """
     return sorted(run.all_files(), key=lambda file: _ORDER.index(FileKind(file.kind)))
 
 

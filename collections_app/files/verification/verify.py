@@ -1,4 +1,4 @@
-"""Reads a run's files again: whether each of them is there, with the bytes that were written."""
+"""Read the files of a run again, and check that each has the bytes that were written."""
 
 import hashlib
 import time
@@ -15,37 +15,37 @@ from collections_app.sources.local import StoredBody
 
 _BLOCK = 1024 * 1024
 _NOTE_AFTER_SECONDS = 1.0
-# A run of thousands of pages may have lost them all.
+# A run may have lost thousands of pages.
 _MOST_NAMED = 50
 
-Progress = Callable[[int], object]  # told how many bytes were read, each time that some were
+Progress = Callable[[int], object]  # called with the number of bytes that were read
 
 
-class BeingVerified(Exception):
-    """Somebody verifies this run just now; the message says so, in plain English."""
+class VerificationBusy(Exception):
+    """The run is already being verified. The message is for users."""
 
 
 class Verifier:
-    """The one that verifies a ready run, from when it is made."""
+    """Verify a ready run. Only one verifier at a time can exist for a run."""
 
     def __init__(self, run: Run) -> None:
-        """Take the run. Raises BeingVerified."""
+        """Claim the run. Raises VerificationBusy."""
         self._run = run
         self._files = files_in_order(run)
         self.total = sum(file.size or 0 for file in self._files if file.is_stored)
         verification = Verification.objects.begin(run, self.total)
         if verification is None:
-            raise BeingVerified(f"Run {run.number} is being verified just now.")
+            raise VerificationBusy(f"Run {run.number} is already being verified.")
         self._verification = verification
         self._done = 0
         self._noted_at = time.monotonic()
 
     def verify(self, progress: Progress = lambda size: None) -> list[str]:
-        """Read everything, and note the result. Returns what is wrong and what to do, in sentences."""
+        """Read all files and save the result. Return the problems, in sentences."""
         try:
             problems = list(self._problems(progress))
             if problems and not Run.objects.filter(pk=self._run.pk).exists():
-                problems = []  # It was deleted meanwhile, and its files with it.
+                problems = []  # The run and its files have been deleted meanwhile.
         except BaseException:
             self._verification.give_up()
             raise
@@ -60,16 +60,17 @@ class Verifier:
 
     def _problem(self, file: ResultFile, progress: Progress) -> str:
         try:
-            return self._problem_of_copy(file, progress) if file.is_stored else _look(file)
+            return self._problem_of_copy(file, progress) if file.is_stored else _check_remote(file)
         except ResultNotFound as problem:
             return str(problem)
         except SourceUnavailable as problem:
-            return f"It can't be read now. {problem}"
+            return f"The file can't be read now. {problem}"
         except OSError as problem:
-            return f"It can't be read ({problem.strerror or type(problem).__name__}). Is the disk damaged?"
+            reason = problem.strerror or type(problem).__name__
+            return f"The file can't be read ({reason}). The disk may be damaged."
 
     def _problem_of_copy(self, file: ResultFile, progress: Progress) -> str:
-        """Read a stored file. Mark it as damaged or not if the account has another copy."""
+        """Read a stored file. If the account has another copy, record whether this one is damaged."""
         try:
             problem = self._read(file, progress)
         except ResultNotFound as missing:
@@ -89,9 +90,9 @@ class Verifier:
             reading = _Reading(stream, size, lambda more: self._read_so_far(more, progress))
             problem = _problem_of_content(file, reading)
         if reading.left or (file.sha256 and reading.digest.hexdigest() != file.sha256):
-            return "Its bytes are not those that were written."
+            return "The content has changed since the file was written."
         if not problem and file.crc32 is None:
-            # It was written before this was noted; ZIPs of several runs need it.
+            # Early releases didn't record it. ZIPs of several runs need it.
             ResultFile.objects.filter(pk=file.pk, crc32=None).update(crc32=reading.crc32)
         return problem
 
@@ -107,7 +108,7 @@ class Verifier:
 
 
 class _Reading:
-    """A stored file while it is read. It stops at the file's size and digests the bytes."""
+    """A stored file that is being read to its recorded size, and hashed."""
 
     def __init__(self, stream: BinaryIO, size: int, progress: Progress) -> None:
         self._stream = stream
@@ -119,7 +120,7 @@ class _Reading:
         self.ending = b""
 
     def read(self, size: int, /) -> bytes:
-        """Return the next bytes, at most `size`; nothing at the end."""
+        """Return the next bytes, at most `size`, or nothing at the end."""
         data = self._stream.read(min(size, self.left))
         self.left -= len(data)
         self.digest.update(data)
@@ -136,7 +137,7 @@ class _Reading:
 
 
 def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
-    """Read a file to its end. Return a problem if its content isn't the expected kind of file."""
+    """Read a file to its end. Return a problem if it isn't the expected kind of file."""
     try:
         if file.remote_name and file.has_records:
             RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST).count(reading)
@@ -149,10 +150,10 @@ def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
     return ""
 
 
-def _look(file: ResultFile) -> str:
-    """Ask the account for the first bytes of a file, and for its size, without fetching the rest."""
+def _check_remote(file: ResultFile) -> str:
+    """Request the size and the first bytes of a file at an account, without downloading the rest."""
     if not file.remote_name:
-        return ""  # It is made here whenever it is asked for.
-    there = deliverable(file)
-    there.body.open(0, min(BEGINNING, there.size)).close()
+        return ""  # We generate this file for each request.
+    remote = deliverable(file)
+    remote.body.open(0, min(BEGINNING, remote.size)).close()
     return ""

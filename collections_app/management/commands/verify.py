@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from tqdm import tqdm
 
-from collections_app.files.verification.verify import BeingVerified, Verifier
+from collections_app.files.verification.verify import VerificationBusy, Verifier
 from collections_app.management.arguments import (
     collection_of,
     count,
@@ -63,7 +63,7 @@ class Command(BaseCommand):
                 progress.set_description(name)
                 try:
                     problems = Verifier(run).verify(progress.update)
-                except BeingVerified as refusal:
+                except VerificationBusy as refusal:
                     problems = [str(refusal)]
                 except Exception as error:
                     if is_vanished(error) and not Run.objects.filter(pk=run.pk).exists():

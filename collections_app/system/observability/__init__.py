@@ -1,1 +1,1 @@
-"""What operators see of the running site: a line for each request, and figures for Prometheus."""
+"""What operators see: a log line for each request, and metrics for Prometheus."""

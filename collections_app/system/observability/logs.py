@@ -1,7 +1,7 @@
-"""How log lines look: JSON where they go to a file or a collector, readable where somebody watches.
+"""Format log lines: as JSON for files and collectors, or as text for people.
 
-Everything is logged by the standard library; structlog gives the lines their form. What is bound by
-`structlog.contextvars` (the request's id, who asks, for what) stands in every line of the request.
+The code logs with the standard library, and structlog formats the lines. Each line of a request contains what
+is bound by `structlog.contextvars`: the request ID, the user, and the objects that the request is about.
 """
 
 import logging
@@ -11,14 +11,14 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# The fields that a line may have beside the time, the level and the words; no others get into one.
-# docs/operations.md says what each is.
+# Besides the time, the level and the message, a line can have only these fields. docs/operations.md lists
+# them.
 REQUEST_FIELDS = ("method", "route", "status", "bytes", "seconds", "complete")
 CONTEXT_FIELDS = ("request_id", "user", "team", "key", "collection", "run", "file")
 
 
 def config(*, for_people: bool) -> dict[str, Any]:
-    """Return the site's LOGGING: one handler, on stderr, for all that is worth an operator's time."""
+    """Return the LOGGING setting: one handler, on stderr, for what an operator should know."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -27,10 +27,9 @@ def config(*, for_people: bool) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
-            # A line for each request.
             "collections_app.system.observability.requests": {"level": "INFO"},
-            # An answer of 4xx is the caller's mistake, not an event for the operator.
-            # Django logs some of them as security errors with a traceback, such as a Host that isn't ours.
+            # A response of 4xx is the client's error, and no event for the operator. Django logs some of them
+            # as security errors with a traceback, for example an unknown Host.
             "django.request": {"level": "ERROR", "filters": ["no_path"]},
             "django.security": {"level": "CRITICAL"},
         },
@@ -38,10 +37,10 @@ def config(*, for_people: bool) -> dict[str, Any]:
 
 
 class WithoutPath(logging.Filter):
-    """Takes the path out of Django's own lines of failed requests: that of a password link is a secret."""
+    """Remove the path from Django's log lines, because the path of a password link is a secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Leave what went wrong; the line of the request says where."""
+        """Keep only the error. The log line of the request has the route."""
         if isinstance(record.args, tuple) and record.args:
             record.msg, record.args = "%s", record.args[:1]
         vars(record).pop("request", None)
@@ -66,7 +65,7 @@ def _formatter(*, for_people: bool) -> logging.Formatter:
 
 
 def _last(*, for_people: bool) -> list[Processor]:
-    # Tracebacks come without the values of variables, which may be secrets.
+    # Tracebacks don't contain the values of variables, which may be secrets.
     if for_people:
         plain, colors = structlog.dev.plain_traceback, sys.stderr.isatty()
         return [structlog.dev.ConsoleRenderer(timestamp_key="time", exception_formatter=plain, colors=colors)]

@@ -1,9 +1,9 @@
-"""The figures that the processes of this site count; docs/operations.md says what each one tells.
+"""Metrics of the processes of this site. docs/operations.md describes each one.
 
-Labels come from short lists of ours, route names for one, never from what a caller sends.
+Label values come from short lists, such as the names of routes, and never from a request.
 
-The worker processes of a server put theirs together through files in a folder (PROMETHEUS_MULTIPROC_DIR, see
-dashboard/gunicorn_conf.py). Where there is none, a process counts for itself.
+The worker processes of a server combine their metrics in the folder PROMETHEUS_MULTIPROC_DIR, which
+dashboard/gunicorn_conf.py sets. Without it, each process has its own metrics.
 """
 
 import os
@@ -18,44 +18,44 @@ from prometheus_client.registry import Collector
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"}
 
-# What is counted here; nothing that the library would add of its own.
+# It lacks the default metrics of the library.
 registry = CollectorRegistry()
 
 REQUESTS = Counter(
-    "results_http_requests", "Requests answered.", ["route", "method", "status"], registry=registry
+    "results_http_requests", "HTTP requests.", ["route", "method", "status"], registry=registry
 )
 REQUEST_SECONDS = Histogram(
     "results_http_request_seconds",
-    "From a request until its answer begins.",
+    "Time from a request to the start of its response.",
     ["route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=registry,
 )
 STREAMS = Gauge(
     "results_file_streams",
-    "Files being sent by Python now.",
+    "Downloads that Python is sending.",
     multiprocess_mode="livesum",
     registry=registry,
 )
-STREAMS_ENDED = Counter("results_file_streams_ended", "Files sent.", ["outcome"], registry=registry)
+STREAMS_ENDED = Counter("results_file_streams_ended", "Downloads that ended.", ["outcome"], registry=registry)
 STREAMS_REFUSED = Counter(
-    "results_file_streams_refused", "Files refused (429).", ["limit"], registry=registry
+    "results_file_streams_refused", "Downloads refused (429).", ["limit"], registry=registry
 )
-BYTES = Counter("results_file_bytes", "Bytes of files sent.", registry=registry)
+BYTES = Counter("results_file_bytes", "Bytes sent in downloads.", registry=registry)
 UPSTREAM_SECONDS = Histogram(
     "results_upstream_seconds",
-    "From a question to an account until its answer.",
+    "Time from a request to an account to its response.",
     ["call"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=registry,
 )
 UPSTREAM_ERRORS = Counter(
-    "results_upstream_errors", "Failures of accounts.", ["call", "kind"], registry=registry
+    "results_upstream_errors", "Failed requests to accounts.", ["call", "kind"], registry=registry
 )
 
 
 def open_files() -> None:
-    """Make this process's files now; on a full disk that would be too late."""
+    """Create the files of this process now, because it can't create them on a full disk."""
     for outcome in ("complete", "broken off"):
         STREAMS_ENDED.labels(outcome)
     for call in ("list", "file"):
@@ -65,21 +65,21 @@ def open_files() -> None:
 
 
 def note_request(*, route: str, method: str, status: int, seconds: float) -> None:
-    """Count an answer."""
+    """Count a request."""
     REQUESTS.labels(route, method if method in _METHODS else "other", f"{status // 100}xx").inc()
     REQUEST_SECONDS.labels(route).observe(seconds)
 
 
 def note_stream(sent: int, *, complete: bool) -> None:
-    """Count a file that was sent, or a part of it."""
+    """Count a download that ended, and the bytes that were sent."""
     BYTES.inc(sent)
     STREAMS_ENDED.labels("complete" if complete else "broken off").inc()
 
 
 @contextmanager
 def upstream_call(call: str, kinds: dict[type[Exception], str]) -> Iterator[None]:
-    """Time a question to an account, and count it as an error of the first of the `kinds` that it raises."""
-    begun = time.perf_counter()
+    """Time a request to an account. If it raises one of the `kinds`, count it as an error of that kind."""
+    started = time.perf_counter()
     try:
         yield
     except tuple(kinds) as error:
@@ -87,11 +87,11 @@ def upstream_call(call: str, kinds: dict[type[Exception], str]) -> Iterator[None
         UPSTREAM_ERRORS.labels(call, kind).inc()
         raise
     finally:
-        UPSTREAM_SECONDS.labels(call).observe(time.perf_counter() - begun)
+        UPSTREAM_SECONDS.labels(call).observe(time.perf_counter() - started)
 
 
 def exposition(*more: Collector) -> bytes:
-    """Return everything that is counted, by all processes, in Prometheus' text format."""
+    """Return the metrics of all processes in the text format of Prometheus."""
     everything = CollectorRegistry()
     if os.environ.get(_FOLDER):
         MultiProcessCollector(everything)  # type: ignore[no-untyped-call]

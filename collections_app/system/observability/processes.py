@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# None stands for Python's default folder for temporary files.
+# None means the default folder for temporary files.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
 def new_folder(port: int) -> Path:
-    """Make a folder for this server's metrics. Remove those of servers that have no process left."""
+    """Create a folder for the metrics of this server. Remove the folders of servers without processes."""
     folder = Path(tempfile.mkdtemp(prefix=f"metrics-{os.getpid()}-{port}-", dir=MEMORY))
     _lock(folder)
     for other in _folders_of_killed_servers():
@@ -48,7 +48,7 @@ def _is_locked(folder: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # it has just been removed
+        return False  # it has been removed meanwhile
     return False
 
 

@@ -1,4 +1,4 @@
-"""Middleware, the outermost: gives each request an id, and notes how it went when its answer has ended."""
+"""The outermost middleware: give each request an ID, and log the request when its response has ended."""
 
 import logging
 import re
@@ -19,61 +19,61 @@ logger = logging.getLogger(__name__)
 HEADER = "X-Request-ID"
 _ID = re.compile(r"[\w.-]{8,64}", re.ASCII)
 
-# What monitors ask for, by whatever name they know this machine: answered with nothing that depends on it.
+# Monitors may use any host name for this machine. These responses don't depend on it.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-# Worth a line only when they fail: what is asked for all day long.
+# These frequent requests are logged only if they fail.
 _QUIET = frozenset({"healthz", "readyz", "metrics", "static"})
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 def observe(get_response: GetResponse) -> GetResponse:
-    """Return the middleware. It asks the database nothing."""
+    """Return the middleware. It doesn't use the database."""
 
     def observed(request: HttpRequest) -> HttpResponseBase:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         request_id = _request_id(request)
-        # This thread has answered other requests.
+        # An earlier request in this thread may have bound some.
         clear_contextvars()
         bind_contextvars(request_id=request_id)
         if request.path_info in PROBES:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0]
-        answer = get_response(request)
-        answer.headers[HEADER] = request_id
-        route, status = _route(request), _status(answer)
+        response = get_response(request)
+        response.headers[HEADER] = request_id
+        route, status = _route(request), _status(response)
         metrics.note_request(
             route=route,
             method=request.method or "",
             status=status,
-            seconds=time.perf_counter() - begun,
+            seconds=time.perf_counter() - started,
         )
-        _when_closed(answer, lambda: _note(request, route, status, answer, begun))
-        return answer
+        _when_closed(response, lambda: _log(request, route, status, response, started))
+        return response
 
     return observed
 
 
 def _request_id(request: HttpRequest) -> str:
-    """Return the id that our proxy gave the request, or a new one."""
+    """Return the ID that our proxy set, or a new one."""
     given = request.headers.get(HEADER, "") if settings.IS_BEHIND_A_PROXY else ""
     return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _route(request: HttpRequest) -> str:
-    """Return the name of the address, never the address: some hold a secret, and there is no end of them."""
+    """Return the name of the route. Paths are neither logged nor counted, because some contain secrets."""
     if request.resolver_match:
         return request.resolver_match.view_name
     return "static" if request.path_info.startswith(settings.STATIC_URL) else "none"
 
 
-def _status(answer: HttpResponseBase) -> int:
+def _status(response: HttpResponseBase) -> int:
     """Return the status, or nginx's 499 if the client disconnected while we waited for a source."""
-    return 499 if answer.status_code in {502, 504} and client_has_disconnected() else answer.status_code
+    return 499 if response.status_code in {502, 504} and client_has_disconnected() else response.status_code
 
 
-def _when_closed(answer: HttpResponseBase, then: Callable[[], None]) -> None:
-    """Have something done once the server has closed the answer, in whatever way it ended."""
-    close, done = answer.close, False
+def _when_closed(response: HttpResponseBase, then: Callable[[], None]) -> None:
+    """Call `then` once the server has closed the response, however it ended."""
+    close, done = response.close, False
 
     def closing() -> None:
         nonlocal done
@@ -84,18 +84,18 @@ def _when_closed(answer: HttpResponseBase, then: Callable[[], None]) -> None:
                 done = True
                 then()
 
-    answer.close = closing  # type: ignore[method-assign]
+    response.close = closing  # type: ignore[method-assign]
 
 
-def _note(request: HttpRequest, route: str, status: int, answer: HttpResponseBase, begun: float) -> None:
-    sent, promised = _sent(request, answer), getattr(answer, "bytes_promised", None)
+def _log(request: HttpRequest, route: str, status: int, response: HttpResponseBase, started: float) -> None:
+    sent, promised = _sent(request, response), getattr(response, "bytes_promised", None)
     fields = {
         "method": request.method,
         "route": route,
         "status": status,
-        "seconds": round(time.perf_counter() - begun, 4),
+        "seconds": round(time.perf_counter() - started, 4),
     }
-    if "X-Accel-Redirect" not in answer.headers:  # else nginx sends it, and its own log has how much
+    if "X-Accel-Redirect" not in response.headers:  # nginx sends these, and logs how much
         fields["bytes"] = sent
     if promised is not None:
         fields["complete"] = sent == promised
@@ -105,10 +105,10 @@ def _note(request: HttpRequest, route: str, status: int, answer: HttpResponseBas
     clear_contextvars()
 
 
-def _sent(request: HttpRequest, answer: HttpResponseBase) -> int:
-    """Return how many bytes of the body were handed to the connection."""
+def _sent(request: HttpRequest, response: HttpResponseBase) -> int:
+    """Return how many bytes of the body were sent to the connection."""
     if request.method == "HEAD":
         return 0
-    if answer.streaming:
-        return int(getattr(answer, "bytes_sent", 0))
-    return len(getattr(answer, "content", b""))
+    if response.streaming:
+        return int(getattr(response, "bytes_sent", 0))
+    return len(getattr(response, "content", b""))

@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from collections_app.files.verification.background import start_verifying
-from collections_app.files.verification.verify import BeingVerified
+from collections_app.files.verification.verify import VerificationBusy
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.run.files import verification_of
@@ -21,7 +21,7 @@ def verify(request: MemberRequest, collection: Collection, number: int) -> HttpR
     if request.method == "POST":
         try:
             start_verifying(run, request.user.pk)
-        except BeingVerified as problem:
+        except VerificationBusy as problem:
             messages.info(request, str(problem))
     elif request.htmx:
         context = {"run": run, "verification": verification_of(run), "is_news": True}
