@@ -1,4 +1,4 @@
-"""The answer to a request for a file, the same for the dashboard and the API."""
+"""The response to a request for a file, for the dashboard and the API."""
 
 import io
 import socket
@@ -32,7 +32,7 @@ AFTER = "Sat, 20 Jun 2026 12:05:01 GMT"
 
 @dataclass
 class FileBody:
-    """A body that remembers what was opened."""
+    """A body that records what was opened."""
 
     path: Path
 
@@ -65,7 +65,7 @@ Ask = Callable[..., HttpResponseBase]
 
 @pytest.fixture
 def ask(body: FileBody) -> Iterator[Ask]:
-    """Ask for the file by a method and headers (If_Range is If-Range)."""
+    """Request the file with a method and headers (If_Range is If-Range)."""
     answers: list[HttpResponseBase] = []
 
     def asked(
@@ -89,7 +89,7 @@ def content(answer: HttpResponseBase) -> bytes:
 # --- the whole file -----------------------------------------------------------------------------
 
 
-def test_the_whole_file_comes_with_every_header(ask: Ask) -> None:
+def test_the_entire_file_has_every_header(ask: Ask) -> None:
     answer = ask()
     assert answer.status_code == 200
     assert dict(answer.items()) == {
@@ -140,7 +140,7 @@ def test_an_empty_file_has_an_empty_body(ask: Ask, body: FileBody) -> None:
     assert content(answer) == b""
 
 
-def test_what_the_body_raises_is_raised_before_anything_is_sent() -> None:
+def test_an_error_on_opening_is_raised_before_the_response() -> None:
     class NoBody:
         def open(self, start: int, length: int) -> BinaryIO:
             raise ResultNotFound("It is gone.")
@@ -154,7 +154,7 @@ def test_what_the_body_raises_is_raised_before_anything_is_sent() -> None:
     ("error", "raised"),
     [(TimeoutError(), SourceTimeout), (OSError("socket 7"), SourceUnavailable), (KeyError(), KeyError)],
 )
-def test_what_fails_with_the_first_bytes_is_raised_before_anything_is_sent(
+def test_an_error_in_the_first_bytes_is_raised_before_the_response(
     error: Exception, raised: type[Exception]
 ) -> None:
     class Failing(io.BytesIO):
@@ -173,7 +173,7 @@ def test_what_fails_with_the_first_bytes_is_raised_before_anything_is_sent(
     assert stream.closed
 
 
-def test_a_body_without_a_file_number_is_delivered_as_well() -> None:
+def test_a_body_without_a_file_descriptor_is_delivered() -> None:
     deliverable = Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody())
     answer = deliver(RequestFactory().get("/", headers={"Range": "bytes=10-19"}), deliverable)
     assert content(answer) == CONTENT[10:20]
@@ -193,7 +193,7 @@ def test_a_body_without_a_file_number_is_delivered_as_well() -> None:
         ("bytes=1020-9999", "bytes 1020-1023/1024", CONTENT[1020:]),
     ],
 )
-def test_one_range_is_answered_with_that_part(ask: Ask, header: str, content_range: str, part: bytes) -> None:
+def test_one_range(ask: Ask, header: str, content_range: str, part: bytes) -> None:
     answer = ask(Range=header)
     assert answer.status_code == 206
     assert answer.headers["Content-Range"] == content_range
@@ -202,7 +202,7 @@ def test_one_range_is_answered_with_that_part(ask: Ask, header: str, content_ran
 
 
 @pytest.mark.parametrize("header", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
-def test_a_range_outside_the_file_is_answered_with_416(ask: Ask, body: FileBody, header: str) -> None:
+def test_a_range_outside_the_file_gets_416(ask: Ask, body: FileBody, header: str) -> None:
     answer = ask(Range=header)
     assert answer.status_code == 416
     assert answer.headers["Content-Range"] == "bytes */1024"
@@ -211,14 +211,14 @@ def test_a_range_outside_the_file_is_answered_with_416(ask: Ask, body: FileBody,
 
 
 @pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=x", "lines=0-1", "bytes=9-1"])
-def test_other_ranges_are_answered_with_the_whole_file(ask: Ask, header: str) -> None:
+def test_other_ranges_get_the_entire_file(ask: Ask, header: str) -> None:
     answer = ask(Range=header)
     assert answer.status_code == 200
     assert "Content-Range" not in answer.headers
     assert content(answer) == CONTENT
 
 
-def test_ranges_lie_beyond_four_gibibytes_too(ask: Ask, body: FileBody) -> None:
+def test_ranges_beyond_4_gib(ask: Ask, body: FileBody) -> None:
     size = 5 * 2**30
     with body.path.open("r+b") as stored:
         stored.seek(2**32 + 5)
@@ -231,7 +231,7 @@ def test_ranges_lie_beyond_four_gibibytes_too(ask: Ask, body: FileBody) -> None:
 
 
 @pytest.mark.parametrize("condition", [ETAG, LAST_MODIFIED, f" {ETAG} "])
-def test_if_range_gives_the_part_of_the_same_file(ask: Ask, condition: str) -> None:
+def test_if_range_of_the_same_file_gets_the_range(ask: Ask, condition: str) -> None:
     assert ask(Range="bytes=0-9", If_Range=condition).status_code == 206
     assert ask(Range="bytes=5000-", If_Range=condition).status_code == 416
 
@@ -240,12 +240,12 @@ def test_if_range_gives_the_part_of_the_same_file(ask: Ask, condition: str) -> N
     "condition",
     [f"W/{ETAG}", '"other"', ETAG.strip('"'), f'{ETAG}, "other"', "*", "", BEFORE, AFTER, "nonsense"],
 )
-def test_if_range_gives_all_of_another_file(ask: Ask, condition: str) -> None:
+def test_if_range_of_another_file_gets_the_entire_file(ask: Ask, condition: str) -> None:
     assert ask(Range="bytes=0-9", If_Range=condition).status_code == 200
     assert ask(Range="bytes=5000-", If_Range=condition).status_code == 200
 
 
-def test_if_range_alone_means_nothing(ask: Ask) -> None:
+def test_if_range_without_range_is_ignored(ask: Ask) -> None:
     assert ask(If_Range=ETAG).status_code == 200
 
 
@@ -254,7 +254,7 @@ def test_if_range_alone_means_nothing(ask: Ask) -> None:
     | st.from_regex(r"bytes=[0-9]{0,5}-[0-9]{0,5}", fullmatch=True)
 )
 @example("bytes=1023-1023")
-def test_any_range_header_gives_what_it_asks_for_or_the_whole_file(header: str) -> None:
+def test_any_range_header_gets_its_range_or_the_entire_file(header: str) -> None:
     request = RequestFactory().get("/", headers={"Range": header})
     answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody()))
     try:
@@ -288,7 +288,7 @@ def test_any_range_header_gives_what_it_asks_for_or_the_whole_file(header: str) 
     ],
     ids=str,
 )
-def test_who_has_the_file_gets_304(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
+def test_an_unchanged_file_gets_304(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
     answer = ask(**headers)
     assert answer.status_code == 304
     assert answer.headers["ETag"] == ETAG
@@ -317,7 +317,7 @@ def test_who_has_the_file_gets_304(ask: Ask, body: FileBody, headers: dict[str, 
     ],
     ids=str,
 )
-def test_a_condition_that_holds_gives_the_file(ask: Ask, headers: dict[str, str]) -> None:
+def test_a_true_condition_gets_the_file(ask: Ask, headers: dict[str, str]) -> None:
     assert ask(**headers).status_code == 200
 
 
@@ -332,7 +332,7 @@ def test_a_condition_that_holds_gives_the_file(ask: Ask, headers: dict[str, str]
     ],
     ids=str,
 )
-def test_a_condition_that_fails_gives_412(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
+def test_a_false_condition_gets_412(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
     assert ask(**headers).status_code == 412
     assert body.opened == []
 
@@ -352,12 +352,12 @@ def test_a_condition_that_fails_gives_412(ask: Ask, body: FileBody, headers: dic
         ("a\r\nSet-Cookie: b", "filename=\"a__Set-Cookie: b\"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20b"),
     ],
 )
-def test_the_name_is_told_in_both_forms(name: str, header: str) -> None:
+def test_the_name_has_both_forms(name: str, header: str) -> None:
     assert content_disposition(name) == f"attachment; {header}"
 
 
 @given(name=st.text(st.characters(exclude_categories=["Cs"])))
-def test_every_name_survives(name: str) -> None:
+def test_any_name_is_preserved(name: str) -> None:
     header = content_disposition(name)
     assert header.isascii()
     assert header.isprintable()
@@ -365,14 +365,14 @@ def test_every_name_survives(name: str) -> None:
     assert (unquote(exact) if exact else header.removeprefix('attachment; filename="')[:-1]) == name
 
 
-def test_half_of_a_surrogate_pair_breaks_nothing() -> None:
+def test_a_name_with_a_lone_surrogate() -> None:
     assert content_disposition("\ud800.json") == "attachment; filename=\"_.json\"; filename*=UTF-8''%3F.json"
 
 
 # --- the stream ---------------------------------------------------------------------------------
 
 
-def test_the_file_is_closed_when_the_reader_leaves_early(ask: Ask, body: FileBody) -> None:
+def test_the_file_is_closed_if_the_client_disconnects(ask: Ask, body: FileBody) -> None:
     answer = ask()
     next(iter(answer))  # type: ignore[call-overload]
     assert not body.opened[0].closed
@@ -380,13 +380,13 @@ def test_the_file_is_closed_when_the_reader_leaves_early(ask: Ask, body: FileBod
     assert body.opened[0].closed
 
 
-def test_a_source_that_ends_early_raises_instead_of_ending(ask: Ask) -> None:
+def test_a_source_that_ends_early_raises_an_error(ask: Ask) -> None:
     answer = ask(size=2000)
     with pytest.raises(IncompleteBody, match="976 bytes too early"):
         content(answer)
 
 
-def test_the_stream_ends_where_the_part_ends() -> None:
+def test_the_stream_ends_where_the_range_ends() -> None:
     stream = BoundedStream(io.BytesIO(CONTENT), 0, 10)
     assert stream.readable()
     assert stream.read(4) == CONTENT[:4]
@@ -397,7 +397,7 @@ def test_the_stream_ends_where_the_part_ends() -> None:
 
 
 class Socket:
-    """What deliver() needs of a connection."""
+    """The part of a connection that deliver() uses."""
 
     def __init__(self, *, gone: bool = False, family: socket.AddressFamily = socket.AF_INET) -> None:
         self.gone = gone
@@ -418,7 +418,7 @@ class Socket:
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_the_connection_is_broken_off_where_a_part_was_not_sent(body: FileBody, gone: bool) -> None:  # noqa: FBT001
+def test_the_connection_is_closed_if_a_part_was_not_sent(body: FileBody, gone: bool) -> None:  # noqa: FBT001
     request = RequestFactory().get("/")
     request.META["gunicorn.socket"] = connection = Socket(gone=gone)
     answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
@@ -426,7 +426,7 @@ def test_the_connection_is_broken_off_where_a_part_was_not_sent(body: FileBody, 
     assert connection.shut
 
 
-def test_the_connection_stays_where_all_was_sent(body: FileBody) -> None:
+def test_the_connection_stays_open_if_everything_was_sent(body: FileBody) -> None:
     request = RequestFactory().get("/")
     request.META["gunicorn.socket"] = connection = Socket()
     answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
@@ -435,7 +435,7 @@ def test_the_connection_stays_where_all_was_sent(body: FileBody) -> None:
     assert not connection.shut
 
 
-def test_a_real_file_leaves_in_full_packets_to_its_end(body: FileBody) -> None:
+def test_a_real_file_is_sent_in_full_packets(body: FileBody) -> None:
     for opens, family, said in (
         (body, socket.AF_INET, [[True], [True, False]]),
         (body, socket.AF_UNIX, [[], []]),
@@ -451,7 +451,7 @@ def test_a_real_file_leaves_in_full_packets_to_its_end(body: FileBody) -> None:
 
 
 @pytest.mark.parametrize(("sent", "broken"), [(1024, False), (1023, True), (0, True)])
-def test_sendfile_says_how_far_it_came(body: FileBody, sent: int, broken: bool) -> None:  # noqa: FBT001
+def test_sendfile_reports_how_much_it_sent(body: FileBody, sent: int, broken: bool) -> None:  # noqa: FBT001
     request = RequestFactory().get("/")
     request.META["gunicorn.socket"] = connection = Socket()
     answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
@@ -464,14 +464,14 @@ def test_sendfile_says_how_far_it_came(body: FileBody, sent: int, broken: bool) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_database_is_given_back_before_the_body_is_sent(ask: Ask) -> None:
+def test_database_connections_are_released_before_the_body_is_sent(ask: Ask) -> None:
     connection.ensure_connection()
     ask()
     assert connection.connection is None
 
 
 @pytest.mark.django_db
-def test_a_transaction_is_not_broken_off(ask: Ask) -> None:
+def test_a_transaction_keeps_its_connection(ask: Ask) -> None:
     connection.ensure_connection()
     ask()
     assert connection.connection is not None

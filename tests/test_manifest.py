@@ -1,4 +1,4 @@
-"""manifest.json of a run, to people and scripts, and the newest run at an address that stays."""
+"""The manifest of a run, for people and scripts, and the stable URLs of the latest run."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ def digest(data: bytes) -> str:
 # --- the manifest -------------------------------------------------------------------------------
 
 
-def test_it_says_what_each_file_must_be(get: Get, run: Run, bobs_key: str, client: Client) -> None:
+def test_it_lists_each_file_with_its_digest(get: Get, run: Run, bobs_key: str, client: Client) -> None:
     manifest = json.loads(content(get("101/runs/1/manifest.json")))
     files = manifest.pop("files")
     assert manifest == {
@@ -57,7 +57,7 @@ def test_it_says_what_each_file_must_be(get: Get, run: Run, bobs_key: str, clien
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
 
 
-def test_a_category_has_its_list_and_csv_in_it(get: Get, headphones: Collection) -> None:
+def test_a_category_has_its_list_and_csv(get: Get, headphones: Collection) -> None:
     make_ready_run(headphones, records(3))
     files = json.loads(content(get(f"{headphones.pk}/runs/1/manifest.json")))["files"]
     assert [(file["name"], file["kind"], file["records"]) for file in files] == [
@@ -66,7 +66,7 @@ def test_a_category_has_its_list_and_csv_in_it(get: Get, headphones: Collection)
     ]
 
 
-def test_a_person_gets_it_with_addresses_of_the_dashboard(as_bob: Client, run: Run) -> None:
+def test_a_person_gets_urls_of_the_dashboard(as_bob: Client, run: Run) -> None:
     answer = as_bob.get("/collections/101/runs/1/manifest.json")
     assert answer["Content-Disposition"] == 'attachment; filename="manifest.json"'
     urls = [file["url"] for file in json.loads(answer.getvalue())["files"]]
@@ -74,7 +74,7 @@ def test_a_person_gets_it_with_addresses_of_the_dashboard(as_bob: Client, run: R
     assert [as_bob.head(url).status_code for url in urls] == [200] * 4
 
 
-def test_it_is_delivered_as_a_file_is(get: Get, run: Run) -> None:
+def test_it_is_delivered_like_a_file(get: Get, run: Run) -> None:
     whole = get("101/runs/1/manifest.json")
     body = content(whole)
     assert whole["Content-Length"] == str(len(body))
@@ -86,7 +86,7 @@ def test_it_is_delivered_as_a_file_is(get: Get, run: Run) -> None:
     assert (outside.status_code, outside.json()["code"]) == (416, 416)
 
 
-def test_what_is_not_known_of_an_accounts_file_is_null(get: Get, crawlers: Team) -> None:
+def test_unknown_facts_about_a_file_at_an_account_are_null(get: Get, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     make_remote_run(collection, 7)
     Run.objects.update(extracted=None, total=None)
@@ -99,7 +99,7 @@ def test_what_is_not_known_of_an_accounts_file_is_null(get: Get, crawlers: Team)
 @pytest.mark.parametrize(
     ("group", "of_one_that_failed"), [("/collections", 404), ("/api/v1/collections", 409)]
 )
-def test_a_run_that_is_not_ready_has_none(
+def test_a_run_that_is_not_ready_has_no_manifest(
     as_bob: Client, bobs_key: str, laptops: Collection, group: str, of_one_that_failed: int
 ) -> None:
     make_processing_run(laptops)
@@ -116,9 +116,7 @@ def test_a_run_that_is_not_ready_has_none(
 # --- Repr-Digest --------------------------------------------------------------------------------
 
 
-def test_a_file_tells_its_digest_whole_in_part_and_without_its_body(
-    client: Client, bobs_key: str, run: Run
-) -> None:
+def test_every_response_with_a_file_has_its_digest(client: Client, bobs_key: str, run: Run) -> None:
     file = run.files.get(kind=FileKind.ARCHIVE)
     address = "/api/v1/results/101/1/AU%20Laptops_1_Results_All_Pages.zip"
     key = {"x-api-key": bobs_key}
@@ -142,7 +140,7 @@ def test_the_page_shows_every_file_with_its_digest(as_bob: Client, run: Run) -> 
         assert file.sha256 in page
 
 
-def test_very_many_pages_are_folded(as_bob: Client, laptops: Collection) -> None:
+def test_many_pages_are_folded(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, pages=520)
     page = as_bob.get("/collections/101/runs/1/").content.decode()
     assert page[page.index('id="files"') :].count("<tr") == 14  # the heads, the ZIP and twelve pages
@@ -152,7 +150,7 @@ def test_very_many_pages_are_folded(as_bob: Client, laptops: Collection) -> None
 # --- latest -------------------------------------------------------------------------------------
 
 
-def test_latest_leads_to_the_newest_completed_run(as_bob: Client, laptops: Collection, run: Run) -> None:
+def test_latest_redirects_to_the_newest_completed_run(as_bob: Client, laptops: Collection, run: Run) -> None:
     make_ready_run(laptops)
     make_failed_run(laptops)
     make_processing_run(laptops)
@@ -161,9 +159,7 @@ def test_latest_leads_to_the_newest_completed_run(as_bob: Client, laptops: Colle
         assert (answer.status_code, answer["Location"]) == (302, f"/collections/101/runs/2/{rest}")
 
 
-def test_a_script_gets_the_latest_directly_and_is_told_where_it_is(
-    get: Get, laptops: Collection, run: Run
-) -> None:
+def test_a_script_gets_the_latest_run_and_its_location(get: Get, laptops: Collection, run: Run) -> None:
     answer = get("101/latest/manifest.json")
     assert json.loads(content(answer))["run"] == 1
     assert answer["Content-Location"] == "/api/v1/collections/101/runs/1/manifest.json"
@@ -173,7 +169,7 @@ def test_a_script_gets_the_latest_directly_and_is_told_where_it_is(
     assert json.loads(content(resumed))["run"] == 2
 
 
-def test_where_no_run_is_completed_there_is_no_latest(as_bob: Client, get: Get, laptops: Collection) -> None:
+def test_without_a_completed_run_there_is_no_latest(as_bob: Client, get: Get, laptops: Collection) -> None:
     make_processing_run(laptops)
     answer = as_bob.get("/collections/101/latest/")
     assert answer.status_code == 404
@@ -185,7 +181,7 @@ def test_where_no_run_is_completed_there_is_no_latest(as_bob: Client, get: Get, 
     }
 
 
-def test_the_latest_of_an_account_that_never_answered_is_not_known(
+def test_the_latest_run_of_an_account_that_never_responded_is_unknown(
     as_bob: Client, get: Get, crawlers: Team
 ) -> None:
     collection = make_remote_collection(make_account(crawlers))

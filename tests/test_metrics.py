@@ -1,4 +1,4 @@
-"""/metrics: who may read it, and what it tells."""
+"""/metrics: who can read it, and what it contains."""
 
 import re
 import threading
@@ -37,7 +37,7 @@ Figures = dict[tuple[str, ...], float]
 
 @pytest.fixture
 def read(settings: Settings, db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Figures]:
-    """Read all figures, by name and labels in the order of their names."""
+    """Read all metrics, by name and sorted labels."""
     settings.METRICS_TOKEN = TOKEN
     # In the test's own thread, which sees its rows.
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
@@ -55,7 +55,7 @@ def read(settings: Settings, db: None, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 
 def grown(before: Figures, after: Figures) -> Figures:
-    """Return what was counted in between, but for how long things took."""
+    """Return the difference of the counters, without durations."""
     return {
         key: value - before.get(key, 0)
         for key, value in after.items()
@@ -66,7 +66,7 @@ def grown(before: Figures, after: Figures) -> Figures:
 # --- who may read it ----------------------------------------------------------------------------
 
 
-def test_without_a_token_nothing_is_there(as_alice: Client) -> None:
+def test_without_a_token_there_are_no_metrics(as_alice: Client) -> None:
     for sent in ({}, SENT, {"Authorization": "Bearer "}):
         assert as_alice.get("/metrics", headers=sent).status_code == 404
 
@@ -74,14 +74,14 @@ def test_without_a_token_nothing_is_there(as_alice: Client) -> None:
 @pytest.mark.parametrize(
     "sent", ["", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN, "Bearer é" * 9]
 )
-def test_without_the_right_token_it_is_refused(settings: Settings, as_alice: Client, sent: str) -> None:
+def test_a_wrong_token_is_refused(settings: Settings, as_alice: Client, sent: str) -> None:
     settings.METRICS_TOKEN = TOKEN
     answer = as_alice.get("/metrics", headers={"Authorization": sent})
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="metrics"')
     assert "results_" not in answer.content.decode()
 
 
-def test_it_is_only_read(settings: Settings, client: Client) -> None:
+def test_it_can_only_be_read(settings: Settings, client: Client) -> None:
     settings.METRICS_TOKEN = TOKEN
     assert client.post("/metrics", headers=SENT).status_code == 405
 
@@ -89,7 +89,7 @@ def test_it_is_only_read(settings: Settings, client: Client) -> None:
 # --- what it tells ------------------------------------------------------------------------------
 
 
-def test_requests_are_counted_by_route_and_never_by_address(
+def test_requests_are_counted_by_route_not_by_path(
     read: Callable[[], Figures], as_bob: Client, laptops: Collection
 ) -> None:
     before = read()
@@ -111,7 +111,7 @@ def test_requests_are_counted_by_route_and_never_by_address(
     }
 
 
-def test_files_are_counted_while_they_are_sent_and_when_they_have_ended(
+def test_downloads_are_counted_while_they_run_and_when_they_end(
     read: Callable[[], Figures], as_bob: Client, laptops: Collection
 ) -> None:
     file = make_ready_run(laptops, records(3)).files.get(kind="page")
@@ -129,7 +129,7 @@ def test_files_are_counted_while_they_are_sent_and_when_they_have_ended(
     assert ("results_file_streams",) not in after
 
 
-def test_a_refusal_is_counted(
+def test_a_refused_download_is_counted(
     read: Callable[[], Figures], settings: Settings, as_bob: Client, laptops: Collection
 ) -> None:
     file = make_ready_run(laptops, records(3)).files.get(kind="page")
@@ -141,7 +141,7 @@ def test_a_refusal_is_counted(
     assert running.getvalue()  # type: ignore[attr-defined]
 
 
-def test_the_tables_tell_what_is_to_be_done(
+def test_the_database_has_the_pending_work(
     read: Callable[[], Figures], laptops: Collection, settings: Settings
 ) -> None:
     now = timezone.now()
@@ -173,7 +173,7 @@ def test_it_takes_few_queries(
         read()
 
 
-def test_without_the_database_it_says_so_and_the_rest(read: Callable[[], Figures]) -> None:
+def test_other_metrics_are_available_without_the_database(read: Callable[[], Figures]) -> None:
     def gone(*args: object) -> None:
         raise OperationalError("The database is gone.")
 
@@ -184,7 +184,7 @@ def test_without_the_database_it_says_so_and_the_rest(read: Callable[[], Figures
     assert ("results_file_streams",) in after
 
 
-def test_a_database_that_does_not_answer_is_not_waited_for(
+def test_metrics_do_not_wait_for_a_database_that_hangs(
     read: Callable[[], Figures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on, asked = threading.Event(), []
@@ -227,9 +227,7 @@ def test_upstream_calls_are_timed_and_their_failures_counted(read: Callable[[], 
     assert after["results_upstream_errors_total", "list", "wide"] == 1
 
 
-def test_wrong_content_in_place_of_a_file_is_counted(
-    read: Callable[[], Figures], settings: Settings, crawlers: Team
-) -> None:
+def test_wrong_content_is_counted(read: Callable[[], Figures], settings: Settings, crawlers: Team) -> None:
     with FileServer({"AU Laptops_88_Results_Page_1.json": b"<html></html>"}).running() as server:
         settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
         run = make_remote_run(make_remote_collection(make_account(crawlers, base_url=server.base_url)))
@@ -240,7 +238,7 @@ def test_wrong_content_in_place_of_a_file_is_counted(
 
 
 @pytest.mark.django_db
-def test_every_figure_is_in_the_operators_handbook_and_no_other() -> None:
+def test_the_documentation_lists_every_metric() -> None:
     ours = {
         metric.name + ("_total" if metric.type == "counter" else "")
         for collector in (registry, FromTheDatabase(), FreeSpace())

@@ -1,4 +1,4 @@
-"""Which files are left to nginx; that it sends them well is in test_nginx.py."""
+"""Which files nginx sends. tests/test_nginx.py checks that it sends them correctly."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ def address(page: ResultFile) -> str:
     return f"/collections/101/runs/1/files/{quote(page.name)}"
 
 
-def test_nginx_is_told_where_the_file_is_and_what_it_is_called(
+def test_nginx_gets_the_location_and_name_of_the_file(
     page: ResultFile, address: str, as_bob: Client, results_folder: Path
 ) -> None:
     answer = as_bob.get(address)
@@ -43,9 +43,7 @@ def test_nginx_is_told_where_the_file_is_and_what_it_is_called(
     assert not {"Cache-Control", "Content-Disposition"} & set(answer.headers)
 
 
-def test_its_line_does_not_say_how_much_nginx_will_have_sent(
-    address: str, as_bob: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_line_has_no_bytes(address: str, as_bob: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "collections_app.system.observability.requests")
     as_bob.get(address)
     as_bob.head(address)
@@ -55,7 +53,7 @@ def test_its_line_does_not_say_how_much_nginx_will_have_sent(
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=1-", "bytes=-1", "bytes=0-999"])
-def test_a_part_is_left_to_it(address: str, as_bob: Client, asked: str) -> None:
+def test_nginx_sends_a_range(address: str, as_bob: Client, asked: str) -> None:
     assert "X-Accel-Redirect" in as_bob.get(address, headers={"Range": asked}).headers
 
 
@@ -71,7 +69,7 @@ def test_a_part_is_left_to_it(address: str, as_bob: Client, asked: str) -> None:
     ],
     ids=str,
 )
-def test_what_it_might_understand_otherwise_is_sent_from_here(
+def test_we_send_what_nginx_might_interpret_differently(
     page: ResultFile, address: str, as_bob: Client, headers: dict[str, str]
 ) -> None:
     answer = as_bob.get(address, headers=headers)
@@ -80,7 +78,7 @@ def test_what_it_might_understand_otherwise_is_sent_from_here(
     assert answer.headers["Content-Disposition"]
 
 
-def test_head_and_refusals_are_answered_from_here(page: ResultFile, address: str, as_bob: Client) -> None:
+def test_we_respond_to_head_and_refused_requests(page: ResultFile, address: str, as_bob: Client) -> None:
     head = as_bob.head(address)
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(page.size))
     outside = as_bob.get(address, headers={"Range": "bytes=999-"})
@@ -91,7 +89,7 @@ def test_head_and_refusals_are_answered_from_here(page: ResultFile, address: str
         assert "X-Accel-Redirect" not in answer.headers
 
 
-def test_a_file_of_another_time_would_have_another_etag(
+def test_we_send_a_file_whose_time_has_changed(
     page: ResultFile, address: str, as_bob: Client, results_folder: Path
 ) -> None:
     os.utime(results_folder / page.key, (1, 1))
@@ -100,27 +98,25 @@ def test_a_file_of_another_time_would_have_another_etag(
     assert answer.headers["ETag"] == page.etag
 
 
-def test_what_is_not_there_is_not_left_to_it(page: ResultFile, address: str, as_bob: Client) -> None:
+def test_a_missing_file_is_not_left_to_nginx(page: ResultFile, address: str, as_bob: Client) -> None:
     storages["results"].delete(page.key)
     assert as_bob.get(address).status_code == 404
 
 
-def test_nobody_else_is_told_anything(address: str, as_carol: Client) -> None:
+def test_a_stranger_gets_no_instructions_for_nginx(address: str, as_carol: Client) -> None:
     answer = as_carol.get(address)
     assert answer.status_code == 403
     assert "X-Accel-Redirect" not in answer.headers
 
 
-def test_without_nginx_nothing_is_left_to_it(address: str, as_bob: Client, settings: Settings) -> None:
+def test_without_nginx_we_send_every_file(address: str, as_bob: Client, settings: Settings) -> None:
     settings.DELIVERY = "app"
     answer = as_bob.get(address)
     assert "X-Accel-Redirect" not in answer.headers
     assert answer.getvalue()
 
 
-def test_a_delivery_that_is_none_is_said_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_unknown_delivery_setting_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     for text, found in (("", "app"), ("nginx", "nginx")):
         monkeypatch.setenv("DELIVERY", text)

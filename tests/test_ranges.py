@@ -1,4 +1,4 @@
-"""Which bytes a Range header asks for."""
+"""Parsing the Range header."""
 
 import pytest
 from hypothesis import given
@@ -32,7 +32,7 @@ SIZE = 1000
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_one_range_is_a_start_and_a_length(header: str, start: int, length: int) -> None:
+def test_one_range_has_a_start_and_a_length(header: str, start: int, length: int) -> None:
     assert parse_range(header, SIZE) == ByteRange(start, length)
 
 
@@ -62,7 +62,7 @@ def test_one_range_is_a_start_and_a_length(header: str, start: int, length: int)
     ],
     ids=ascii,
 )
-def test_what_is_not_one_range_asks_for_the_whole_file(header: str) -> None:
+def test_other_headers_request_the_entire_file(header: str) -> None:
     assert parse_range(header, SIZE) is None
 
 
@@ -78,14 +78,14 @@ def test_an_empty_file_has_no_ranges(header: str) -> None:
         parse_range(header, 0)
 
 
-def test_a_part_knows_its_content_range() -> None:
+def test_content_range() -> None:
     assert ByteRange(2**32, 10).content_range(5 * 2**30) == "bytes 4294967296-4294967305/5368709120"
 
 
 @given(
     first=st.integers(0, 2000) | st.none(), last=st.integers(0, 2000) | st.none(), size=st.integers(0, 1500)
 )
-def test_it_agrees_with_a_list_of_all_positions(first: int | None, last: int | None, size: int) -> None:
+def test_a_range_matches_slicing(first: int | None, last: int | None, size: int) -> None:
     everything = range(size)
     if first is None:
         wanted = everything[max(size - (last or 0), 0) :]
@@ -105,7 +105,7 @@ def test_it_agrees_with_a_list_of_all_positions(first: int | None, last: int | N
 
 
 @given(header=st.text() | st.from_regex(r"bytes=[0-9]{0,30}-[0-9]{0,30}(,.*)?"), size=st.integers(0, 2**63))
-def test_any_header_is_ignored_or_a_part_of_the_file(header: str, size: int) -> None:
+def test_any_header_is_ignored_or_a_range_of_the_file(header: str, size: int) -> None:
     try:
         part = parse_range(header, size)
     except Unsatisfiable:

@@ -1,4 +1,4 @@
-"""The log: a line for each request when its answer has ended, in JSON or for people, and no secret in it."""
+"""The log: a line for each request when its response has ended, in JSON or for people, without secrets."""
 
 import io
 import json
@@ -34,7 +34,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def output(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
-    """What a server writes to a file or a collector."""
+    """Log as a server does to a file or a collector."""
     caplog.set_level(logging.INFO, "collections_app.system.observability.requests")
     clear_contextvars()
     handler = logging.StreamHandler(io.StringIO())
@@ -46,7 +46,7 @@ def output(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
 
 @pytest.fixture
 def lines(output: io.StringIO) -> Lines:
-    """Return the lines since the last time."""
+    """Return the lines since the last call."""
 
     def lines() -> list[dict[str, Any]]:
         text = output.getvalue()
@@ -63,7 +63,7 @@ def file(laptops: Collection) -> ResultFile:
 
 
 def without_time(line: dict[str, Any]) -> dict[str, Any]:
-    """Check what differs each time, and return the rest."""
+    """Check the values that vary, and return the others."""
     line = dict(line)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("time"))
     assert re.fullmatch(r"[0-9a-f]{16}", line.pop("request_id"))
@@ -96,7 +96,7 @@ def test_a_client_that_disconnects_while_we_wait_for_an_account_is_a_499(
     assert lines()[-1]["status"] == status
 
 
-def test_a_page_is_a_line(as_bob: Client, bob: User, laptops: Collection, lines: Lines) -> None:
+def test_a_page_has_a_line(as_bob: Client, bob: User, laptops: Collection, lines: Lines) -> None:
     answer = as_bob.get("/collections/101/download?before=secret")
     answer = as_bob.get("/collections/101/download?q=secret")
     (_, line) = lines()
@@ -116,7 +116,7 @@ def test_a_page_is_a_line(as_bob: Client, bob: User, laptops: Collection, lines:
     }
 
 
-def test_a_download_is_a_line_when_it_ends(
+def test_a_download_has_a_line_when_it_ends(
     client: Client, bob: User, bobs_key: str, file: ResultFile, lines: Lines
 ) -> None:
     address = f"/api/v1/results/101/1/{quote(file.name)}"
@@ -144,7 +144,7 @@ def test_a_download_is_a_line_when_it_ends(
     assert lines() == []
 
 
-def test_a_download_that_broke_off_says_how_far_it_came(
+def test_an_interrupted_download_logs_how_much_was_sent(
     as_bob: Client, file: ResultFile, lines: Lines
 ) -> None:
     answer: Any = as_bob.get(f"/collections/101/runs/1/files/{quote(file.name)}")
@@ -163,7 +163,7 @@ def test_a_download_that_broke_off_says_how_far_it_came(
         ("GET", {"Range": "bytes=2-5"}, (206, 4)),
     ],
 )
-def test_the_bytes_are_those_that_were_sent(
+def test_the_bytes_that_were_sent_are_logged(
     as_bob: Client,
     file: ResultFile,
     lines: Lines,
@@ -177,14 +177,14 @@ def test_the_bytes_are_those_that_were_sent(
     assert (line["status"], line["bytes"]) == said
 
 
-def test_nothing_of_a_request_is_left_for_the_next(as_bob: Client, file: ResultFile, lines: Lines) -> None:
+def test_no_context_is_left_for_the_next_request(as_bob: Client, file: ResultFile, lines: Lines) -> None:
     as_bob.head(f"/collections/101/runs/1/files/{quote(file.name)}")
     Client().get("/accounts/login/")
     _, line = lines()
     assert not line.keys() & {"user", "team", "key", "collection", "run", "file"}
 
 
-def test_other_lines_of_a_request_carry_its_id(
+def test_other_lines_of_a_request_have_its_id(
     as_bob: Client, bob: User, file: ResultFile, results_folder: Any, lines: Lines
 ) -> None:
     (results_folder / file.key).unlink()
@@ -197,19 +197,19 @@ def test_other_lines_of_a_request_carry_its_id(
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/static/css/site.css"])
-def test_what_is_asked_for_all_day_long_has_no_line(client: Client, lines: Lines, address: str) -> None:
+def test_frequent_requests_have_no_line(client: Client, lines: Lines, address: str) -> None:
     client.get(address)
     assert [line["status"] for line in lines()] in ([], [404])  # no static files were collected
 
 
-def test_an_address_that_nobody_has_is_a_line_without_it(client: Client, db: None, lines: Lines) -> None:
+def test_an_unknown_path_is_not_logged(client: Client, db: None, lines: Lines) -> None:
     client.get("/canary/canary")
     (line,) = lines()
     assert (line["route"], line["status"]) == ("none", 404)
     assert "canary" not in json.dumps(line)
 
 
-def test_it_asks_the_database_nothing(
+def test_it_does_not_use_the_database(
     client: Client, db: None, lines: Lines, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(0):
@@ -232,7 +232,7 @@ def test_it_asks_the_database_nothing(
         (False, "4bf92f3577b34da6a3ce929d0e0e4736", False),
     ],
 )
-def test_the_proxys_id_is_taken_where_it_is_one(
+def test_a_valid_id_from_the_proxy_is_used(
     client: Client,
     settings: Settings,
     behind: bool,  # noqa: FBT001
@@ -247,7 +247,7 @@ def test_the_proxys_id_is_taken_where_it_is_one(
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-def test_a_mistake_of_ours_is_a_traceback_for_the_operator(
+def test_an_error_has_a_traceback(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
     def broken(*args: object) -> None:
@@ -267,7 +267,7 @@ def test_a_mistake_of_ours_is_a_traceback_for_the_operator(
     assert b"a mistake" not in answer.content
 
 
-def test_for_people_it_is_readable() -> None:
+def test_the_format_for_people() -> None:
     clear_contextvars()
     record = logging.LogRecord("x", logging.WARNING, "", 0, "It %s.", ("broke",), None)
     record.route = "download"
@@ -275,7 +275,7 @@ def test_for_people_it_is_readable() -> None:
     assert re.search(r"\[warning +\] It broke\. +\[x\] +route=download$", said)
 
 
-def test_a_traceback_for_people_shows_no_variables() -> None:
+def test_a_traceback_for_people_has_no_variables() -> None:
     try:
         password = "-".join(["canary", "in", "a", "variable"])  # noqa: F841
         raise RuntimeError("a mistake")  # noqa: TRY301
@@ -287,7 +287,7 @@ def test_a_traceback_for_people_shows_no_variables() -> None:
     assert "canary-in" not in said
 
 
-def test_the_lines_of_gunicorn_take_the_same_way(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_lines_of_gunicorn_have_the_same_format(capfd: pytest.CaptureFixture[str]) -> None:
     from gunicorn.config import Config  # noqa: PLC0415
 
     error_log = logging.getLogger("gunicorn.error")
@@ -369,7 +369,7 @@ def test_no_secret_is_in_any_line(
 # --- the handbook -------------------------------------------------------------------------------
 
 
-def test_every_field_is_in_the_operators_handbook_and_no_other() -> None:
+def test_the_documentation_lists_every_field() -> None:
     ours = {"time", "level", "event", "logger", "exception", *REQUEST_FIELDS, *CONTEXT_FIELDS}
     handbook = (ROOT / "docs" / "operations.md").read_text().partition("## Logs")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", handbook, re.MULTILINE)) == ours

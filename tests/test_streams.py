@@ -1,4 +1,4 @@
-"""How many files one person, and one API key, may be sent at once by a process."""
+"""Limits for the simultaneous downloads of a person and an API key in a process."""
 
 import gc
 import io
@@ -27,7 +27,7 @@ BY_SCRIPT = "/api/v1/results/101/1/"
 
 @pytest.fixture(autouse=True)
 def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Streams:
-    """Six threads: three files for a person, two for a key; and nothing under way."""
+    """Allow three downloads per person and two per key, with none running."""
     settings.WEB_THREADS = 6
     ours = Streams()
     # By its name the function of the same name would be found.
@@ -41,7 +41,7 @@ def file(laptops: Collection) -> ResultFile:
 
 
 def close(answer: Any) -> None:
-    """Close an answer as the server does, but for the database, which is the test's."""
+    """Close a response as the server does, but keep the database connection of the test."""
     request_finished.disconnect(close_old_connections)
     try:
         answer.close()
@@ -51,7 +51,7 @@ def close(answer: Any) -> None:
 
 @pytest.fixture
 def running() -> Iterator[list[Any]]:
-    """What was asked for; whatever is still open is closed in the end."""
+    """Collect responses, and close the open ones at the end."""
     answers: list[Any] = []
     yield answers
     for answer in answers:
@@ -63,7 +63,7 @@ Begin = Callable[[], Any]
 
 @pytest.fixture
 def as_a_person(as_bob: Client, file: ResultFile, running: list[HttpResponseBase]) -> Begin:
-    """Ask for the file as Bob, and read nothing of it yet."""
+    """Request the file as Bob, and read nothing of it yet."""
 
     def begin() -> HttpResponseBase:
         running.append(as_bob.get(BY_PERSON + quote(file.name)))
@@ -76,7 +76,7 @@ def as_a_person(as_bob: Client, file: ResultFile, running: list[HttpResponseBase
 def as_a_script(
     client: Client, file: ResultFile, bobs_key: str, running: list[HttpResponseBase]
 ) -> Callable[..., Any]:
-    """Ask for the file with a key of Bob's, and read nothing of it yet."""
+    """Request the file with one of Bob's keys, and read nothing of it yet."""
 
     def begin(key: str = bobs_key) -> HttpResponseBase:
         running.append(client.get(BY_SCRIPT + quote(file.name), headers={"x-api-key": key}))
@@ -88,14 +88,14 @@ def as_a_script(
 # --- the limits ---------------------------------------------------------------------------------
 
 
-def test_honest_use_never_meets_them(settings: Settings) -> None:
+def test_normal_use_stays_below_the_limits(settings: Settings) -> None:
     settings.WEB_THREADS = 300  # as by default
     assert most("key") > 5 * 16  # aria2c -x16, which fetches five files at once
     assert most("person") > most("key") + 40  # and a browser that is sent 40 pages meanwhile
 
 
 @pytest.mark.parametrize("threads", [2, 3, 20, 300])
-def test_nobody_may_hold_all_threads(settings: Settings, threads: int) -> None:
+def test_no_one_can_occupy_all_threads(settings: Settings, threads: int) -> None:
     settings.WEB_THREADS = threads
     assert 1 <= most("key") <= most("person") <= most("everybody") < threads
 
@@ -109,7 +109,7 @@ def statuses(begin: Callable[[], Any], count: int) -> list[int]:
     return [begin().status_code for _ in range(count)]
 
 
-def test_a_person_who_has_enough_is_told_so_on_a_page_of_ours(as_a_person: Begin) -> None:
+def test_a_person_over_the_limit_gets_an_error_page(as_a_person: Begin) -> None:
     assert statuses(as_a_person, 3) == [200] * 3
     refused = as_a_person()
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
@@ -119,7 +119,7 @@ def test_a_person_who_has_enough_is_told_so_on_a_page_of_ours(as_a_person: Begin
     assert "Go to the collections" in page
 
 
-def test_a_key_that_has_enough_is_told_so_in_the_envelope(as_a_script: Begin) -> None:
+def test_a_key_over_the_limit_gets_an_envelope(as_a_script: Begin) -> None:
     assert statuses(as_a_script, 2) == [200] * 2
     refused = as_a_script()
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
@@ -130,21 +130,19 @@ def test_a_key_that_has_enough_is_told_so_in_the_envelope(as_a_script: Begin) ->
     }
 
 
-def test_a_script_leaves_room_for_its_owner_and_counts_as_theirs(
-    as_a_person: Begin, as_a_script: Begin
-) -> None:
+def test_a_script_counts_towards_the_limit_of_its_owner(as_a_person: Begin, as_a_script: Begin) -> None:
     assert statuses(as_a_script, 2) == [200] * 2
     assert statuses(as_a_person, 2) == [200, 429]
 
 
-def test_another_key_gives_a_person_no_more(as_a_script: Callable[..., Any], bob: User) -> None:
+def test_another_key_does_not_raise_the_limit_of_a_person(as_a_script: Callable[..., Any], bob: User) -> None:
     keys = [ApiKey.objects.issue(bob.memberships.get(), "many")[1] for _ in range(4)]
     answers = [as_a_script(key) for key in keys]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert "You have 3 downloads running" in answers[-1].json()["data"]
 
 
-def test_others_are_not_counted_with_them(
+def test_other_people_have_limits_of_their_own(
     as_a_person: Begin, as_adam: Client, file: ResultFile, running: list[Any]
 ) -> None:
     assert statuses(as_a_person, 3) == [200] * 3
@@ -152,7 +150,7 @@ def test_others_are_not_counted_with_them(
     assert running[-1].status_code == 200
 
 
-def test_all_together_leave_threads_for_pages(
+def test_all_downloads_together_leave_threads_for_pages(
     as_a_person: Begin, as_alice: Client, streams: Streams, laptops: Collection
 ) -> None:
     slots = [streams.begin(Reader(user_id)) for user_id in range(1001, 1006)]
@@ -164,7 +162,7 @@ def test_all_together_leave_threads_for_pages(
     assert as_a_person().status_code == 200
 
 
-def test_who_may_not_see_a_file_hears_that_first(
+def test_access_is_checked_before_the_limits(
     as_a_script: Callable[..., Any], carol: User, carols_key: str, streams: Streams
 ) -> None:
     key = ApiKey.objects.get(membership__user=carol)
@@ -177,9 +175,7 @@ def test_who_may_not_see_a_file_hears_that_first(
 # --- what counts, and when it ends --------------------------------------------------------------
 
 
-def test_a_place_is_free_again_when_the_answer_is_closed_and_no_sooner(
-    as_a_person: Begin, running: list[Any]
-) -> None:
+def test_a_download_counts_until_its_response_is_closed(as_a_person: Begin, running: list[Any]) -> None:
     assert statuses(as_a_person, 3) == [200] * 3
     assert running[0].getvalue()
     close(running[0])
@@ -200,7 +196,7 @@ def test_a_place_is_free_again_when_the_answer_is_closed_and_no_sooner(
         ("GET", {"Range": "bytes=99999999-"}, 416),
     ],
 )
-def test_what_sends_no_file_needs_no_place(
+def test_a_response_without_a_file_does_not_count(
     as_a_person: Begin,
     as_bob: Client,
     file: ResultFile,
@@ -217,7 +213,7 @@ def test_what_sends_no_file_needs_no_place(
 
 
 @pytest.mark.parametrize("problem", [ResultNotFound("gone"), SourceUnavailable("down"), RuntimeError("bug")])
-def test_a_file_that_cannot_be_opened_holds_no_place(
+def test_a_file_that_cannot_be_opened_does_not_count(
     as_bob: Client, file: ResultFile, monkeypatch: pytest.MonkeyPatch, streams: Streams, problem: Exception
 ) -> None:
     def fail(self: StoredBody, start: int, length: int) -> BinaryIO:
@@ -230,7 +226,7 @@ def test_a_file_that_cannot_be_opened_holds_no_place(
     assert streams.running() == 0
 
 
-def test_a_file_that_cannot_be_closed_gives_its_place_back(
+def test_a_file_that_cannot_be_closed_stops_counting(
     as_a_person: Begin, monkeypatch: pytest.MonkeyPatch, streams: Streams
 ) -> None:
     class Stubborn(io.BytesIO):
@@ -245,8 +241,8 @@ def test_a_file_that_cannot_be_closed_gives_its_place_back(
     assert streams.running() == 0
 
 
-def test_an_answer_that_nobody_closes_gives_its_place_back(streams: Streams) -> None:
-    """As when a middleware fails afterwards."""
+def test_a_response_that_is_never_closed_stops_counting(streams: Streams) -> None:
+    """This happens if a middleware fails afterwards."""
     slot = streams.begin(Reader(7))
     body = BoundedStream(io.BytesIO(b"abc"), 0, 3, slot.end)
     assert streams.running() == 1
@@ -255,7 +251,7 @@ def test_an_answer_that_nobody_closes_gives_its_place_back(streams: Streams) -> 
     assert streams.running() == 0
 
 
-def test_a_place_is_given_back_once(streams: Streams) -> None:
+def test_a_slot_ends_once(streams: Streams) -> None:
     reader = Reader(7, 8)
     first, second = streams.begin(reader), streams.begin(reader)
     with pytest.raises(TooManyStreams):

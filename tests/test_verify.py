@@ -1,4 +1,4 @@
-"""Reading a run's files again: by `verify`, and by the button on the page of its files."""
+"""Verifying the files of a run: with the command and with the button on its page."""
 
 import hashlib
 import io
@@ -57,7 +57,7 @@ def lose(file: ResultFile) -> None:
 # --- what is found ------------------------------------------------------------------------------
 
 
-def test_a_run_that_is_whole_has_no_problems(run: Run) -> None:
+def test_an_intact_run_has_no_problems(run: Run) -> None:
     read: list[int] = []
     verifier = Verifier(run)
     assert verifier.verify(read.append) == []
@@ -76,9 +76,7 @@ def test_a_run_that_is_whole_has_no_problems(run: Run) -> None:
     ],
     ids=["changed", "missing", "short"],
 )
-def test_each_file_that_is_not_as_it_was_is_named(
-    run: Run, damage: Callable[[ResultFile], Any], said: str
-) -> None:
+def test_each_changed_file_is_reported(run: Run, damage: Callable[[ResultFile], Any], said: str) -> None:
     damage(page(run, 2))
     (problem,) = Verifier(run).verify()
     assert problem.startswith(f"AU Laptops_1_Results_Page_2.json: {said}")
@@ -86,14 +84,14 @@ def test_each_file_that_is_not_as_it_was_is_named(
     assert Verification.objects.get().problems == [problem]
 
 
-def test_a_crc_that_was_not_noted_yet_is_noted(run: Run) -> None:
+def test_a_missing_crc_is_recorded(run: Run) -> None:
     run.files.filter(kind=FileKind.ARCHIVE).update(crc32=None)
     Verifier(run).verify()
     archive = run.files.get(kind=FileKind.ARCHIVE)
     assert archive.crc32 == zlib.crc32(stored_bytes(archive))
 
 
-def test_of_an_accounts_files_it_is_asked_whether_they_are_there(crawlers: Team, settings: Settings) -> None:
+def test_files_at_an_account_are_checked_without_downloading_them(crawlers: Team, settings: Settings) -> None:
     pages = {"AU Laptops_7_Results_Page_1.json": b"[{}]"}
     contents = {**pages, "AU Laptops_7_Results_All_Pages.zip": zip_of(pages)}
     with FileServer(contents).running() as server:
@@ -136,7 +134,7 @@ def again(run: Run, files: Files, *problems: str) -> Run:
 
 
 def keep_instead(file: ResultFile, content: bytes) -> None:
-    """Keep wrong content in place of a file, as earlier versions of mirror did."""
+    """Store wrong content instead of a file, as earlier versions of mirror did."""
     store_bytes(file.key, content)
     digest, crc32 = hashlib.sha256(content).hexdigest(), zlib.crc32(content)
     ResultFile.objects.filter(pk=file.pk).update(
@@ -291,7 +289,7 @@ def test_a_copy_replaced_during_verification_is_not_marked_as_damaged(copied: Ru
 # --- one at a time ------------------------------------------------------------------------------
 
 
-def test_a_run_is_verified_by_one_at_a_time(run: Run) -> None:
+def test_a_run_has_one_verifier_at_a_time(run: Run) -> None:
     first = Verifier(run)
     with pytest.raises(VerificationBusy):
         Verifier(run)
@@ -302,7 +300,7 @@ def test_a_run_is_verified_by_one_at_a_time(run: Run) -> None:
 @pytest.mark.parametrize(
     "shift", [timedelta(seconds=-1), timedelta(hours=2)], ids=["killed", "clock put back"]
 )
-def test_one_that_was_killed_is_in_nobodys_way_for_long(run: Run, shift: timedelta) -> None:
+def test_the_lease_of_a_killed_verifier_expires(run: Run, shift: timedelta) -> None:
     killed = Verifier(run)
     Verification.objects.update(lease_expires_at=timezone.now() + shift)
     assert not Verification.objects.get().is_under_way
@@ -316,7 +314,7 @@ def test_one_that_was_killed_is_in_nobodys_way_for_long(run: Run, shift: timedel
 
 
 def verify(*args: object) -> tuple[str, str, str]:
-    """Call the command; return what it prints, what it complains of, and why it fails."""
+    """Call the command. Return its output, its errors, and why it failed."""
     out, err, failure = io.StringIO(), io.StringIO(), ""
     try:
         call_command("verify", *map(str, args), stdout=out, stderr=err, no_color=True)
@@ -332,7 +330,7 @@ def test_the_command_verifies_everything(run: Run, headphones: Collection, lapto
     assert Verification.objects.count() == 2
 
 
-def test_the_command_verifies_what_it_is_told(run: Run, laptops: Collection) -> None:
+def test_the_command_verifies_one_collection_or_run(run: Run, laptops: Collection) -> None:
     for _ in range(2):
         make_ready_run(laptops)
     assert verify("AU Laptops")[0] == "3 runs verified and intact.\n"
@@ -350,7 +348,7 @@ def test_the_command_skips_a_run_that_is_deleted_meanwhile(run: Run, monkeypatch
     assert verify()[0] == "0 runs verified and intact.\n"
 
 
-def test_the_command_names_what_is_damaged_and_fails(run: Run, laptops: Collection) -> None:
+def test_the_command_reports_damaged_files_and_fails(run: Run, laptops: Collection) -> None:
     make_ready_run(laptops)
     change_a_byte(page(run, 1))
     out, err, failure = verify(101)
@@ -364,7 +362,7 @@ def test_the_command_names_what_is_damaged_and_fails(run: Run, laptops: Collecti
     [(["Nothing"], "Nothing"), ([101, 9], "no run 9"), ([101, 2], "Run 2 failed"), ([101, "x"], "number")],
     ids=str,
 )
-def test_the_command_says_what_it_can_not_find(
+def test_the_command_reports_unknown_arguments(
     run: Run, laptops: Collection, args: list[object], said: str
 ) -> None:
     make_failed_run(laptops)
@@ -376,7 +374,7 @@ def test_the_command_says_what_it_can_not_find(
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verify before the answer."""
+    """Verify within the request."""
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
 
@@ -394,7 +392,7 @@ def test_a_member_verifies_and_sees_the_result(as_bob: Client, run: Run) -> None
     assert "AU Laptops_1_Results_Page_2.json: The content has changed since" in shown
 
 
-def test_while_it_is_under_way_htmx_asks_how_far_it_is(as_bob: Client, run: Run) -> None:
+def test_htmx_polls_the_progress(as_bob: Client, run: Run) -> None:
     verifier = Verifier(run)
     part = as_bob.get("/collections/101/runs/1/verify", headers={"HX-Request": "true"}).content.decode()
     assert 'hx-trigger="every 1s"' in part
@@ -404,7 +402,7 @@ def test_while_it_is_under_way_htmx_asks_how_far_it_is(as_bob: Client, run: Run)
     assert 'data-announce="Run 1 is verified"' in part
 
 
-def test_who_asks_again_meanwhile_is_told(as_bob: Client, run: Run) -> None:
+def test_a_second_request_meanwhile_is_refused(as_bob: Client, run: Run) -> None:
     Verifier(run)
     answer = as_bob.post("/collections/101/runs/1/verify", follow=True)
     assert "Run 1 is already being verified." in answer.content.decode()
@@ -443,7 +441,7 @@ def test_a_run_that_is_not_ready_can_not_be_verified(as_bob: Client, laptops: Co
 # --- at write time ------------------------------------------------------------------------------
 
 
-def test_a_run_does_not_turn_ready_with_fewer_records_than_were_added(laptops: Collection) -> None:
+def test_a_run_that_lost_records_does_not_become_ready(laptops: Collection) -> None:
     writer = ResultSetWriter.start(laptops, page_size=2)
     for record in records(5):
         writer.add_record(record)
@@ -453,7 +451,7 @@ def test_a_run_does_not_turn_ready_with_fewer_records_than_were_added(laptops: C
     assert not Run.objects.exists()
 
 
-def test_a_run_with_fewer_records_than_were_asked_for_is_partial(as_bob: Client, laptops: Collection) -> None:
+def test_a_run_with_fewer_records_than_requested_is_partial(as_bob: Client, laptops: Collection) -> None:
     with ResultSetWriter.start(laptops, total=250) as writer:
         writer.add_record({"asin": "B1"})
     assert Run.objects.get().is_partial
