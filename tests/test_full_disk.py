@@ -223,8 +223,8 @@ def test_errors_that_mean_a_full_disk(
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[[int], None]]:
     """Return a function that sets the free bytes of the disk."""
-    monkeypatch.setattr(health, "_look", health._Look())
-    monkeypatch.setattr(health, "LOOK_EVERY_SECONDS", 0)
+    monkeypatch.setattr(health, "_readiness", health._Readiness())
+    monkeypatch.setattr(health, "CACHE_SECONDS", 0)
 
     def leave(size: int) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size))

@@ -33,8 +33,8 @@ def test_monitors_may_call_us_by_any_name(client: Client, address: str) -> None:
 class TestReady:
     @pytest.fixture(autouse=True)
     def anew(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(health, "_look", health._Look())
-        monkeypatch.setattr(health, "LOOK_EVERY_SECONDS", 0)
+        monkeypatch.setattr(health, "_readiness", health._Readiness())
+        monkeypatch.setattr(health, "CACHE_SECONDS", 0)
         yield
         for thread in threading.enumerate():
             if thread.name == "readyz":
@@ -58,16 +58,14 @@ class TestReady:
             raise DatabaseError("connection to server at 10.0.0.1 failed: password of results")
 
         monkeypatch.setattr(health.MigrationExecutor, "migration_plan", gone)
-        assert self.problem() == "The database can't be used."
+        assert self.problem() == "The database is unavailable."
 
     def test_a_database_of_an_older_version(self) -> None:
         recorder = MigrationRecorder(connection)
         (newest,) = MigrationLoader(connection).graph.leaf_nodes("collections_app")
         recorder.record_unapplied(*newest)
         try:
-            assert self.problem() == (
-                "The database is of an older version. Bring it up to date: manage.py migrate."
-            )
+            assert self.problem() == ("The database isn't up to date. Run manage.py migrate.")
         finally:
             recorder.record_applied(*newest)
         assert self.ask()[0] == 200
@@ -101,7 +99,7 @@ class TestReady:
 
     @pytest.mark.parametrize(
         ("hanging", "said"),
-        [(0, "The database doesn't answer."), (1, "The place where results are kept doesn't answer.")],
+        [(0, "The database doesn't respond."), (1, "The results storage doesn't respond.")],
     )
     def test_what_hangs_is_named_in_time_and_asked_once(
         self, monkeypatch: pytest.MonkeyPatch, hanging: int, said: str
@@ -136,7 +134,7 @@ class TestReady:
         assert "a secret of ours" in caplog.text
 
     def test_who_asks_all_the_time_is_told_what_was_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(health, "LOOK_EVERY_SECONDS", 60)
+        monkeypatch.setattr(health, "CACHE_SECONDS", 60)
         assert self.ask()[0] == 200
         monkeypatch.setattr(health, "_CHECKS", [("", lambda: "Never asked.")])
         assert self.ask()[0] == 200

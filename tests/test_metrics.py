@@ -22,7 +22,7 @@ from collections_app.system import background
 from collections_app.system.observability import metrics
 from collections_app.system.observability.metrics import registry
 from collections_app.views import metrics as metrics_view
-from collections_app.views.metrics import FreeSpace, FromTheDatabase
+from collections_app.views.metrics import DatabaseMetrics, FreeSpace
 from tests.support.faults import FileServer
 from tests.support.results import make_ready_run, records
 from tests.support.server import ROOT
@@ -200,7 +200,7 @@ def test_metrics_do_not_wait_for_a_database_that_hangs(
 
     threads: list[threading.Thread] = []
     monkeypatch.setattr(background, "in_background", in_a_thread)
-    monkeypatch.setattr(metrics_view, "_counted_now", hang)
+    monkeypatch.setattr(metrics_view, "_query", hang)
     monkeypatch.setattr(metrics_view, "READY_WITHIN_SECONDS", 0.1)
     try:
         for _ in range(2):
@@ -241,7 +241,7 @@ def test_wrong_content_is_counted(read: Callable[[], Figures], settings: Setting
 def test_the_documentation_lists_every_metric() -> None:
     ours = {
         metric.name + ("_total" if metric.type == "counter" else "")
-        for collector in (registry, FromTheDatabase(), FreeSpace())
+        for collector in (registry, DatabaseMetrics(), FreeSpace())
         for metric in collector.collect()
     }
     handbook = (Path(ROOT) / "docs" / "operations.md").read_text()

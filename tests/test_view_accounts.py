@@ -563,9 +563,9 @@ def test_one_of_another_type_than_said_is_not_added(
     ("fields", "complaint"),
     [
         ({"remote_id": ""}, "Enter the collection's ID at MultiCartAPI."),
-        ({"remote_id": "seven"}, "Enter the collection's ID at MultiCartAPI, a whole number."),
-        ({"remote_id": "7.5"}, "Enter the collection's ID at MultiCartAPI, a whole number."),
-        ({"remote_id": "9" * 5000}, "Enter the collection's ID at MultiCartAPI, a whole number."),
+        ({"remote_id": "seven"}, "Enter the collection's ID at MultiCartAPI. It is a number."),
+        ({"remote_id": "7.5"}, "Enter the collection's ID at MultiCartAPI. It is a number."),
+        ({"remote_id": "9" * 5000}, "Enter the collection's ID at MultiCartAPI. It is a number."),
         ({"remote_id": "0"}, "IDs at MultiCartAPI start at 1."),
         ({"remote_id": "-7"}, "IDs at MultiCartAPI start at 1."),
         ({"remote_id": str(2**63)}, "IDs at MultiCartAPI aren't that large."),

@@ -195,7 +195,7 @@ class TestProgress:
             extracted=40,
             total=50,
         )
-        assert "Being written for 10 minutes, about 2 minutes left." in shown
+        assert "Being written for 10 min, about 2 min left." in shown
 
     def test_what_is_left_goes_by_the_last_pages(self, as_bob: Client, processing: Run) -> None:
         now = timezone.now()
@@ -203,7 +203,7 @@ class TestProgress:
             page.modified = now - timedelta(minutes=10 * (2 - page.position))
             page.save()
         shown = self.at(as_bob, processing, created_at=now - timedelta(days=90), updated_at=now)
-        assert "Being written for 90 days, about 30 minutes left." in shown
+        assert "Being written for 90 days, about 30 min left." in shown
 
     def test_nobody_can_tell_what_is_left_where_no_number_was_asked_for(
         self, as_bob: Client, processing: Run
@@ -212,7 +212,7 @@ class TestProgress:
 
     def test_a_run_that_brings_nothing_says_so(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, updated_at=timezone.now() - timedelta(hours=3, minutes=5))
-        assert "Nothing new for 3 hours; the run isn't completed." in shown
+        assert "Nothing new for 3 h; the run isn't completed." in shown
         assert "left" not in shown
 
     def test_that_it_brings_nothing_any_more_is_a_change(self, as_bob: Client, processing: Run) -> None:
@@ -221,7 +221,7 @@ class TestProgress:
         asked = looked_at(as_bob)
         assert news(as_bob, asked) == NOBODY
         Run.objects.update(updated_at=recently - timedelta(minutes=2))
-        assert "Nothing new for 3 minutes" in text_of(news(as_bob, asked)["rows"][0]["html"])
+        assert "Nothing new for 3 min" in text_of(news(as_bob, asked)["rows"][0]["html"])
 
     def test_all_records_but_no_files_yet(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, extracted=50)

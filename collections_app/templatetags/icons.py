@@ -1,4 +1,4 @@
-"""The tags for icons, each of which is drawn once: the package draws it anew each time it is shown."""
+"""The template tags for icons, with a cache, because heroicons serializes an icon each time it is used."""
 
 from functools import cache
 

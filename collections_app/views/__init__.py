@@ -1,1 +1,1 @@
-"""What a person sees, one file per screen."""
+"""The views for people: one folder per area, one module per screen."""

@@ -1,4 +1,4 @@
-"""What forms share. Text fields reject control characters, which nobody types on purpose."""
+"""What forms share. Text fields reject control characters, which are never typed on purpose."""
 
 import unicodedata
 from typing import Any

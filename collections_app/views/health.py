@@ -1,10 +1,9 @@
-"""Whether the process is alive, and whether it can do its work."""
+"""Health checks: whether the process is alive, and whether it can serve requests."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -13,31 +12,32 @@ from django.http import HttpRequest, JsonResponse
 from collections_app.people.access import public
 from collections_app.sources.local import can_write_and_read
 from collections_app.system import database, disk
+from collections_app.system.background import Background, StillWorking
 
 logger = logging.getLogger(__name__)
 
-# Whoever asks waits for so long at most; monitors give up after a few seconds.
+# Monitors give up after a few seconds.
 READY_WITHIN_SECONDS = 1.5
-# What was found is said again for so long: anybody may ask, as often as they like.
-LOOK_EVERY_SECONDS = 1.0
+# Anyone can call readyz as often as they like, so the result is cached.
+CACHE_SECONDS = 1.0
 
 
 @public
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 as long as the process answers at all."""
+    """Return 200 as long as the process responds."""
     return JsonResponse({"status": "ok"})
 
 
 @public
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 if the database is up to date and results can be written and read, else 503.
+    """Return 200 if the database is migrated and results can be written and read, or else 503.
 
-    Low disk space is reported as a `warning`; a full disk is a problem.
+    Low disk space is a `warning`, a full disk a `problem`.
     """
-    problem = _look.problem()
+    problem = _readiness.problem()
     if problem:
         return JsonResponse({"status": "not ready", "problem": problem}, status=503)
-    warning = {"warning": _look.warning} if _look.warning else {}
+    warning = {"warning": _readiness.warning} if _readiness.warning else {}
     return JsonResponse({"status": "ready"} | warning)
 
 
@@ -50,9 +50,9 @@ def _database() -> str:
         if database.is_newer(executor.loader):
             return database.NEWER
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            return "The database is of an older version. Bring it up to date: manage.py migrate."
+            return "The database isn't up to date. Run manage.py migrate."
     except DatabaseError:
-        return "The database can't be used."
+        return "The database is unavailable."
     return ""
 
 
@@ -65,49 +65,45 @@ def _storage() -> str:
 
 
 _CHECKS: list[tuple[str, Callable[[], str]]] = [
-    ("The database doesn't answer.", _database),
-    ("The place where results are kept doesn't answer.", _storage),
-    ("The data folder doesn't answer.", disk.problem),
+    ("The database doesn't respond.", _database),
+    ("The results storage doesn't respond.", _storage),
+    ("The data folder doesn't respond.", disk.problem),
 ]
 
 
-class _Look:
-    """One look at a time, in a thread: what hangs must not take more and more threads with it."""
+class _Readiness:
+    """The result of the checks, which run in the background: checks that hang must not pile up threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self.warning = ""
-        self._waits_for = ""
+        self._background = Background("readyz", most=1)
+        self._lock = threading.Lock()
+        self._timeout_problem = "The checks can't be run."
         self._problem = ""
-        self._looked_at = float("-inf")
-        self._done: threading.Event | None = None
+        self._checked_at = float("-inf")
 
     def problem(self) -> str:
-        """Return what is wrong, or "", in time: where a check takes too long, that is what's wrong."""
+        """Return what is wrong, or "". If a check takes too long, this is what is wrong."""
         with self._lock:
-            if time.monotonic() - self._looked_at < LOOK_EVERY_SECONDS:
+            if time.monotonic() - self._checked_at < CACHE_SECONDS:
                 return self._problem
-            if self._done is None:
-                self._done = threading.Event()
-                threading.Thread(target=self._look, args=[self._done], name="readyz", daemon=True).start()
-            done = self._done
-        return self._problem if done.wait(READY_WITHIN_SECONDS) else self._waits_for
+        try:
+            return self._background.done_within(READY_WITHIN_SECONDS, "readyz", self._check)
+        except StillWorking:
+            return self._timeout_problem
 
-    def _look(self, done: threading.Event) -> None:
+    def _check(self) -> str:
         problem = ""
         try:
-            for self._waits_for, check in _CHECKS:
+            for self._timeout_problem, check in _CHECKS:
                 problem = problem or check()
             self.warning = disk.warning()
         except Exception:
             problem = "Something went wrong on our side. It was logged."
             logger.exception("readyz problem=unexpected")
-        finally:
-            with suppress(DatabaseError):
-                connections.close_all()
-            with self._lock:
-                self._problem, self._done, self._looked_at = problem, None, time.monotonic()
-            done.set()
+        with self._lock:
+            self._problem, self._checked_at = problem, time.monotonic()
+        return problem
 
 
-_look = _Look()
+_readiness = _Readiness()

@@ -1,4 +1,4 @@
-"""The figures for Prometheus, to whoever knows the token."""
+"""The metrics for Prometheus."""
 
 import secrets
 from collections.abc import Iterator
@@ -22,38 +22,38 @@ from collections_app.system.background import Background, StillWorking
 from collections_app.system.observability.metrics import exposition
 from collections_app.views.health import READY_WITHIN_SECONDS
 
-# One of each kind at a time, so that checks that hang don't pile up threads.
+# One job of each kind at a time, so that checks that hang don't pile up threads.
 _background = Background("metrics", most=2)
 
 
 @public
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer with all figures; where no token is set, nothing is here."""
+    """Return the metrics, or 404 if METRICS_TOKEN is not set."""
     if not settings.METRICS_TOKEN:
         raise Http404
-    return _figures(request)
+    return _metrics(request)
 
 
 @require_safe
-def _figures(request: HttpRequest) -> HttpResponse:
-    given = request.headers.get("Authorization", "").encode()
-    if not secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
+def _metrics(request: HttpRequest) -> HttpResponse:
+    credentials = request.headers.get("Authorization", "").encode()
+    if not secrets.compare_digest(credentials, f"Bearer {settings.METRICS_TOKEN}".encode()):
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
         return HttpResponse("Send the token.\n", status=401, content_type="text/plain", headers=challenge)
-    return HttpResponse(exposition(FromTheDatabase(), FreeSpace()), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(exposition(DatabaseMetrics(), FreeSpace()), content_type=CONTENT_TYPE_LATEST)
 
 
-class FromTheDatabase(Collector):
-    """What stands in the tables: the same whichever process is asked."""
+class DatabaseMetrics(Collector):
+    """Metrics from the database. They are the same in every process."""
 
     def collect(self) -> Iterator[Metric]:
-        """Count anew. Without the database, or where it doesn't answer in time, one figure says so."""
+        """Query the database. If it doesn't respond in time, only `results_database_up` is returned."""
         try:
-            figures = _background.done_within(READY_WITHIN_SECONDS, "figures", _counted_now)
+            found = _background.done_within(READY_WITHIN_SECONDS, "figures", _query)
         except StillWorking:
-            figures = []
-        yield GaugeMetricFamily("results_database_up", "Whether the database answers.", bool(figures))
-        yield from figures
+            found = []
+        yield GaugeMetricFamily("results_database_up", "Whether the database responds.", bool(found))
+        yield from found
 
 
 class FreeSpace(Collector):
@@ -65,38 +65,38 @@ class FreeSpace(Collector):
             "results_free_bytes", "Free space on the disk of a folder.", labels=["folder"]
         )
         with suppress(StillWorking):
-            for folder, left in _background.done_within(READY_WITHIN_SECONDS, "space", disk.free).items():
-                family.add_metric([folder], left)
+            for folder, free in _background.done_within(READY_WITHIN_SECONDS, "space", disk.free).items():
+                family.add_metric([folder], free)
         yield family
 
 
-def _counted_now() -> list[Metric]:
+def _query() -> list[Metric]:
     try:
-        return list(_counted())
+        return list(_counts())
     except DatabaseError:
         return []
 
 
-def _counted() -> Iterator[Metric]:
-    """Each by an index of few rows, never by counting all runs. Raises DatabaseError."""
+def _counts() -> Iterator[Metric]:
+    """Yield counts that use an index with few rows. None of them counts all runs."""
     yield GaugeMetricFamily(
         "results_runs_being_written", "Runs with a writer.", Run.objects.filter(written()).count()
     )
     yield GaugeMetricFamily(
         "results_runs_interrupted",
-        "Runs whose writer was killed, not failed yet.",
+        "Runs whose writer was killed and that have not been marked as failed yet.",
         Run.objects.filter(abandoned()).count(),
     )
     connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
     keeping = connected.filter(keeps_results=True)
     yield GaugeMetricFamily(
         "results_runs_to_keep",
-        "Runs at accounts that are still to be copied here.",
+        "Runs of accounts that have not been copied yet.",
         Run.objects.to_keep().filter(collection__in=keeping).count(),
     )
     oldest = connected.aggregate(oldest=Min("refresh_tried_at"))["oldest"]
     yield GaugeMetricFamily(
         "results_refresh_age_seconds",
-        "Since the collection at an account that waits the longest was last listed.",
+        "Time since the connected collection that has waited longest was last listed.",
         max(0.0, (timezone.now() - oldest).total_seconds()) if oldest else 0.0,
     )

@@ -2,9 +2,9 @@
 // without JavaScript, stays as the title. And for how long something goes on already.
 
 const UNITS = [
-  [86_400, "day"],
-  [3_600, "hour"],
-  [60, "minute"],
+  [86_400, "day", "days"],
+  [3_600, "h", "h"],
+  [60, "min", "min"],
 ];
 const readable = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -26,10 +26,10 @@ export function showElapsed() {
 }
 
 function lasting(seconds) {
-  const [length, unit] = UNITS.find(([least]) => seconds >= least) ?? [];
+  const [length, one, many] = UNITS.find(([least]) => seconds >= least) ?? [];
   if (!length) return "less than a minute";
   const count = Math.floor(seconds / length);
-  return `${count.toLocaleString("en")} ${unit}${count > 1 ? "s" : ""}`;
+  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
 
 // Forms that ask for days mean the reader's.

@@ -1,1 +1,1 @@
-"""The list of collections."""
+"""The list of collections, and the pages that change a collection."""

@@ -71,7 +71,7 @@ class ConnectForm(CollectionNameForm):
         help_text="The ID of the collection at MultiCartAPI.",
         error_messages={
             "required": "Enter the collection's ID at MultiCartAPI.",
-            "invalid": "Enter the collection's ID at MultiCartAPI, a whole number.",
+            "invalid": "Enter the collection's ID at MultiCartAPI. It is a number.",
             "min_value": "IDs at MultiCartAPI start at 1.",
             "max_value": "IDs at MultiCartAPI aren't that large.",
         },

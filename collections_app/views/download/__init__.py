@@ -1,1 +1,1 @@
-"""The download page of a collection."""
+"""The download page of a collection, and what can be downloaded there."""

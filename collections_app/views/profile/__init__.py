@@ -1,1 +1,1 @@
-"""The page on which users see their name and their API keys."""
+"""The profile page, with API keys."""

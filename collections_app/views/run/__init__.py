@@ -1,1 +1,1 @@
-"""The page of a run."""
+"""The pages of a run."""

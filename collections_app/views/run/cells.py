@@ -1,4 +1,4 @@
-"""Values of a record as a table and a page show them: short, and never as anything but text."""
+"""How a table and a page show the values of a record: short, and always as text."""
 
 import json
 import re
@@ -8,18 +8,19 @@ from typing import Any
 
 from collections_app.records.preview.records import sendable
 
-# What doesn't fit into a cell anyway is not sent.
-_LONGEST = 160
+# Longer values wouldn't fit into a cell.
+_LONGEST_TEXT = 160
 _LONGEST_ADDRESS = 2000
-# A record's JSON on a page; there are records of megabytes.
+# Records can have megabytes of JSON.
 LONGEST_JSON = 200_000
 
 _ADDRESS = re.compile(r"https?://[^\s\"<>\\^`{|}]+", re.IGNORECASE)
+_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A value: its text, what kind it is, and where it leads to where it is an address."""
+    """A value: its text, its kind, and a link if it is a web address."""
 
     text: str
     kind: str
@@ -40,27 +41,24 @@ def _cell(value: object) -> Cell:
         case int() | float():
             return Cell(_short(json.dumps(value)), "number")
         case str():
-            fits = len(value) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(value)
-            return Cell(_short(value), "text", value if fits else "")
+            is_address = len(value) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(value)
+            return Cell(_short(value), "text", value if is_address else "")
     return Cell(_short(json.dumps(value, ensure_ascii=False)), "nested")
 
 
 def _short(text: str) -> str:
     text = sendable(text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 def pretty(fields: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return a record's indented JSON, and whether its end is cut off."""
+    """Return a record's indented JSON, and whether it was truncated."""
     pieces: list[str] = []
     left = LONGEST_JSON
-    # Nested lists indent every line, so the text can be a thousand times as long as the record.
+    # Encode piecewise: the indentation of nested lists can make the text a thousand times as long.
     for piece in _INDENTED.iterencode(fields):
         pieces.append(piece)
         left -= len(piece)
         if left < 0:
             break
     return sendable("".join(pieces)[:LONGEST_JSON]), left < 0
-
-
-_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)

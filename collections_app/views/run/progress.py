@@ -1,4 +1,4 @@
-"""How a run that is being written goes on, in words: for how long, what is left, which pages there are."""
+"""The progress of a run that is being written, in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from django.utils import timezone
 
 from collections_app.models import ResultFile, Run
 
-# A run that brought nothing for so long says so, instead of how long it may still take.
+# After this time without progress, a run shows that it's stalled instead of an estimate.
 IDLE_AFTER = timedelta(minutes=2)
 
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+_UNITS = ((86_400, "day", "days"), (3_600, "h", "h"), (60, "min", "min"))
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What the row of a run that is being written says."""
+class RunProgress:
+    """What the row of a run that is being written shows."""
 
     since: datetime
-    lasting: str  # for how long already, such as "3 minutes"
-    left: str  # such as "about 2 minutes left"; "" where nobody can tell
+    lasting: str  # how long it has been running, such as "3 min"
+    left: str  # such as "about 2 min left"; "" if unknown
     is_idle: bool
-    idle: str  # for how long nothing came
-    is_finishing: bool  # all records are there, the files aren't
-    pages: list[int]  # the numbers of the last pages that are written
-    earlier: int  # how many pages there are before those
+    idle: str  # how long there has been no progress
+    is_finishing: bool  # all records are scraped, but the files aren't complete
+    pages: list[int]  # the numbers of the last pages
+    earlier: int  # the number of pages before them
 
 
-def progress_of(run: Run) -> Progress:
-    """Return how a run that is being written goes on. Needs prefetch_last_pages()."""
+def progress_of(run: Run) -> RunProgress:
+    """Return the progress of a run. Needs prefetch_last_pages()."""
     now = timezone.now()
     idle = is_idle(run)
     pages = [page.position for page in run.last_pages]
-    return Progress(
+    return RunProgress(
         since=run.created_at,
         lasting=lasting(now - run.created_at),
         left="" if idle else _left(run),
@@ -48,38 +48,38 @@ def progress_of(run: Run) -> Progress:
 
 
 def is_idle(run: Run) -> bool:
-    """Whether nothing has come for a while."""
+    """Whether there has been no progress for a while."""
     return timezone.now() - run.updated_at > IDLE_AFTER
 
 
 def lasting(time: timedelta) -> str:
-    """Return a length of time in words; static/js/times.js has the same ones."""
+    """Return a duration in words, as static/js/times.js does."""
     seconds = time.total_seconds()
-    for length, unit in _UNITS:
+    for length, one, many in _UNITS:
         if seconds >= length:
             count = int(seconds // length)
-            return f"{count:,} {unit}" + "s" * (count > 1)
+            return f"{count:,} {one if count == 1 else many}"
     return "less than a minute"
 
 
 def _left(run: Run) -> str:
     pace = _seconds_per_record(run.last_pages)
     if pace is None:
-        pace = _pace_so_far(run)
+        pace = _average_pace(run)
     if pace is None or not run.unscraped:
         return ""
     left = timedelta(seconds=pace * run.unscraped)
     return ("" if left < timedelta(minutes=1) else "about ") + f"{lasting(left)} left"
 
 
-def _pace_so_far(run: Run) -> float | None:
+def _average_pace(run: Run) -> float | None:
     return (run.updated_at - run.created_at).total_seconds() / run.extracted if run.extracted else None
 
 
 def _seconds_per_record(pages: Sequence[ResultFile]) -> float | None:
-    """Return the pace of the last pages; None where it isn't known.
+    """Return the pace of the last pages, or None if unknown.
 
-    The median: a run that was paused meanwhile is not slow.
+    The median ignores a pause between two pages.
     """
     paces = [
         (page.modified - before.modified).total_seconds() / page.records

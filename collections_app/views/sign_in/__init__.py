@@ -1,1 +1,1 @@
-"""The pages for signing in and for passwords."""
+"""Signing in, and passwords."""

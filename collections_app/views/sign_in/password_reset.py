@@ -1,8 +1,8 @@
-"""A forgotten password."""
+"""Reset a forgotten password."""
 
 from typing import Any
 
-from allauth.account import views as account
+from allauth.account import views as allauth_views
 from allauth.account.forms import ResetPasswordForm
 from django.conf import settings
 from django.http import HttpRequest
@@ -16,14 +16,14 @@ from collections_app.system.addresses import absolute
 
 
 class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is not typed
-    """Request a link by email. It looks up no user, so its duration doesn't reveal who has an account."""
+    """Request a link by email. It looks up no user, so its duration doesn't reveal who is registered."""
 
     def clean_email(self) -> str:
-        """Return the address in the form that accounts use."""
+        """Return the address in its stored form."""
         return User.objects.normalize_email(self.cleaned_data["email"])
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Queue the mail, even for an address without an account."""
+        """Queue the email, even for an unknown address."""
         email: str = self.cleaned_data["email"]
         queue_password_link(email, site=absolute(request, ""))
         return email
@@ -31,8 +31,8 @@ class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]  # allauth is 
 
 @public
 def password_reset(request: HttpRequest) -> HttpResponseBase:
-    """Offer a reset link by mail; without a mail server, say whom to ask and do nothing."""
+    """Send a link by email. Without a mail server, say whom to ask for one."""
     if not settings.EMAIL_URL:
         return render(request, "account/password_reset_without_mail.html")
-    answer: HttpResponseBase = account.password_reset(request)
-    return answer
+    response: HttpResponseBase = allauth_views.password_reset(request)
+    return response

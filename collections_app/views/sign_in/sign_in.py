@@ -1,8 +1,11 @@
-"""Sign in and set passwords, with allauth's views. Its own limits would count every method but GET."""
+"""Sign in and set passwords, with allauth's views.
+
+allauth would apply its rate limits to HEAD and OPTIONS too, so these views apply them instead.
+"""
 
 from typing import Any
 
-from allauth.account import views as account
+from allauth.account import views as allauth_views
 from allauth.core.ratelimit import consume_or_429
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -13,24 +16,24 @@ from collections_app.people.access import public, signed_in
 
 @public
 def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """Sign in. Other people at the same address can't lock out a known browser."""
+    """Sign in. Other users at the same IP address can't lock out a known browser."""
     if devices.recognize(request, request.POST.get("login", "")):
-        return _remembered(request, account.login(request))
-    return _limited(request, "post_login") or _remembered(request, account.login(request))
+        return _remembered(request, allauth_views.login(request))
+    return _limited(request, "post_login") or _remembered(request, allauth_views.login(request))
 
 
 @signed_in
 def password_change(request: HttpRequest) -> HttpResponseBase:
     """Change your own password."""
     limited = _limited(request, "post_password_change")
-    return limited or _remembered(request, account.password_change(request))
+    return limited or _remembered(request, allauth_views.password_change(request))
 
 
 @public
 def password_set(request: HttpRequest, **key: Any) -> HttpResponseBase:
     """Set a new password, using a link."""
     limited = _limited(request, "post_password_set")
-    return limited or _remembered(request, account.password_reset_from_key(request, **key))
+    return limited or _remembered(request, allauth_views.password_reset_from_key(request, **key))
 
 
 def _limited(request: HttpRequest, action: str) -> HttpResponseBase | None:

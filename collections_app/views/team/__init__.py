@@ -1,1 +1,1 @@
-"""The pages of a team."""
+"""The pages of a team: its members and its accounts."""

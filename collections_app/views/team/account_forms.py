@@ -21,7 +21,7 @@ _BASE_URL = re.compile(r"(?ai)(?P<origin>https?://[\w.-]+(:\d+)?)(?P<path>(/[\w.
 
 
 def base_address(text: str) -> str:
-    """Return a base address as it is stored.
+    """Return a base address in its stored form.
 
     Raises ValidationError for an invalid address, and for a server that this site must not call.
     """
@@ -108,7 +108,7 @@ class AccountForm(NameForm):
         return name
 
     def clean_base_url(self) -> str:
-        """Return the address as it is stored."""
+        """Return the address in its stored form."""
         return base_address(self.cleaned_data["base_url"])
 
     def clean(self) -> dict[str, Any]:

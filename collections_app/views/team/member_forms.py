@@ -40,5 +40,5 @@ class AddMemberForm(RoleForm):
             self.fields[field].widget.attrs["autocomplete"] = "off"
 
     def clean_email(self) -> str:
-        """Return the address as it is stored."""
+        """Return the address in its stored form."""
         return User.objects.normalize_email(self.cleaned_data["email"])
