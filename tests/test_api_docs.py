@@ -44,7 +44,7 @@ def address_of(name: str, query: str = "", **values: object) -> str:
     return path.format_map(given | values) + query
 
 
-# --- the document -------------------------------------------------------------------------------
+# --- the document ---------------------------------------------------------------------------------
 
 
 def test_it_is_served_as_json(as_bob: Client) -> None:
@@ -79,7 +79,7 @@ def test_every_operation_needs_the_api_key() -> None:
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", HEADER)
 
 
-# --- addresses, methods and parameters ----------------------------------------------------------
+# --- addresses, methods and parameters ------------------------------------------------------------
 
 
 def test_every_address_of_the_api_is_documented() -> None:
@@ -143,7 +143,7 @@ def test_the_fields_of_the_list_request_are_those_of_the_code(
     assert schema["required"] == [name for name, limits in fields.items() if "default" not in limits]
 
 
-# --- responses ----------------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ def test_the_codes_of_the_list_are_exactly_those_documented(
         assert re.search(rf"\b{envelope['code']}\b", LIST[2]["description"])
 
 
-# --- examples -----------------------------------------------------------------------------------
+# --- examples -------------------------------------------------------------------------------------
 
 
 def test_the_example_of_the_list_is_the_vendors() -> None:

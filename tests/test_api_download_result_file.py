@@ -1,4 +1,4 @@
-"""GET and HEAD /api/v1/results/{collection_id}/{runner_id}/{file_name}: the raw bytes of a file."""
+"""Download a result file: /api/v1/results/{collection_id}/{runner_id}/{file_name}."""
 
 import json
 import logging
@@ -39,32 +39,32 @@ def run(laptops: Collection) -> Run:
 
 @pytest.fixture
 def fetch(client: Client, bobs_key: str) -> Iterator[Fetch]:
-    """Fetch what is below /api/v1/results/ with Bob's key."""
-    answers = []
+    """Fetch a path below /api/v1/results/ with Bob's key."""
+    responses = []
 
     def fetched(path: str, key: str = bobs_key, method: str = "GET", **headers: str) -> HttpResponse:
         headers = {"x-api-key": key, **headers}
-        answer: HttpResponse = client.generic(method, f"/api/v1/results/{path}", headers=headers)
-        answers.append(answer)
-        return answer
+        response: HttpResponse = client.generic(method, f"/api/v1/results/{path}", headers=headers)
+        responses.append(response)
+        return response
 
     yield fetched
-    for answer in answers:
-        answer.close()
+    for response in responses:
+        response.close()
 
 
-# --- the bytes ----------------------------------------------------------------------------------
+# --- the bytes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "name"), [(FileKind.PAGE, PAGE), (FileKind.ARCHIVE, ARCHIVE)])
-def test_it_answers_with_the_raw_bytes(fetch: Fetch, run: Run, kind: FileKind, name: str) -> None:
+def test_the_raw_bytes_are_sent(fetch: Fetch, run: Run, kind: FileKind, name: str) -> None:
     file = run.files.filter(kind=kind).order_by("position").first()
     assert file
-    answer = fetch(f"101/1/{name}")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/octet-stream"
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="{file.name}"'
-    assert content(answer) == stored_bytes(file)
+    response = fetch(f"101/1/{name}")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{file.name}"'
+    assert content(response) == stored_bytes(file)
 
 
 @pytest.mark.parametrize("name", ["category_asins.json", "category_asins.csv"])
@@ -73,34 +73,32 @@ def test_a_category_run_has_a_list_and_a_csv(fetch: Fetch, headphones: Collectio
     assert content(fetch(f"{headphones.pk}/1/{name}")) == stored_bytes(run.files.get(name=name))
 
 
-def test_head_tells_the_size_alone(fetch: Fetch, run: Run) -> None:
-    answer = fetch(f"101/1/{PAGE}", method="HEAD")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Length"] == str(run.files.get(kind=FileKind.PAGE, position=1).size)
-    assert content(answer) == b""
+def test_head_sends_only_the_headers(fetch: Fetch, run: Run) -> None:
+    response = fetch(f"101/1/{PAGE}", method="HEAD")
+    assert response.status_code == 200
+    assert response.headers["Content-Length"] == str(run.files.get(kind=FileKind.PAGE, position=1).size)
+    assert content(response) == b""
 
 
-def test_a_file_keeps_its_name_when_the_collection_is_renamed(
-    fetch: Fetch, run: Run, laptops: Collection
-) -> None:
+def test_renaming_the_collection_keeps_the_file_name(fetch: Fetch, run: Run, laptops: Collection) -> None:
     laptops.name = "Other laptops"
     laptops.save()
     assert fetch(f"101/1/{PAGE}").status_code == 200
 
 
-def test_an_archived_collections_files_stay(fetch: Fetch, run: Run, laptops: Collection) -> None:
+def test_files_of_an_archived_collection_are_sent(fetch: Fetch, run: Run, laptops: Collection) -> None:
     laptops.archive()
     assert fetch(f"101/1/{PAGE}").status_code == 200
 
 
-def test_leading_zeros_are_the_same_number(fetch: Fetch, run: Run) -> None:
+def test_leading_zeros_are_ignored(fetch: Fetch, run: Run) -> None:
     assert fetch(f"{'0' * 5000}101/01/{PAGE}").status_code == 200
 
 
 def test_it_takes_four_queries(
     fetch: Fetch, run: Run, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    fetch(f"101/1/{PAGE}")  # notes the key's use
+    fetch(f"101/1/{PAGE}")  # updates the key's last use
     with django_assert_num_queries(4):
         fetch(f"101/1/{PAGE}", method="HEAD")
 
@@ -110,7 +108,7 @@ def test_it_takes_four_queries(
     [{}, {"Range": "bytes=1-2"}, {"If-None-Match": "*"}],
     ids=str,
 )
-def test_the_dashboard_answers_just_so(
+def test_the_dashboard_sends_the_same_response(
     as_bob: Client, run: Run, bobs_key: str, headers: dict[str, str]
 ) -> None:
     ours = as_bob.get(f"/api/v1/results/101/1/{PAGE}", headers={"x-api-key": bobs_key, **headers})
@@ -120,31 +118,31 @@ def test_the_dashboard_answers_just_so(
     assert (theirs.status_code, content(theirs)) == (ours.status_code, content(ours))
 
 
-# --- who may ask --------------------------------------------------------------------------------
+# --- permissions ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", "a.b", "ä" * 20, "k" * 5000])
-def test_it_rejects_a_call_without_a_known_key(fetch: Fetch, run: Run, key: str) -> None:
-    answer = fetch(f"101/1/{PAGE}", key=key)
-    assert api_error(answer)[0] == 401
-    assert answer.headers["WWW-Authenticate"] == 'ApiKey header="x-api-key"'
+def test_an_unknown_key_is_rejected(fetch: Fetch, run: Run, key: str) -> None:
+    response = fetch(f"101/1/{PAGE}", key=key)
+    assert api_error(response)[0] == 401
+    assert response.headers["WWW-Authenticate"] == 'ApiKey header="x-api-key"'
 
 
-def test_it_rejects_a_revoked_key(fetch: Fetch, run: Run) -> None:
+def test_a_revoked_key_is_rejected(fetch: Fetch, run: Run) -> None:
     ApiKey.objects.get().revoke()
     assert api_error(fetch(f"101/1/{PAGE}"))[0] == 401
 
 
-def test_it_rejects_a_removed_members_key(fetch: Fetch, run: Run, bob: User) -> None:
+def test_the_key_of_a_removed_member_is_rejected(fetch: Fetch, run: Run, bob: User) -> None:
     bob.memberships.get().remove()
     assert api_error(fetch(f"101/1/{PAGE}"))[0] == 401
 
 
-def test_a_session_is_no_key(as_alice: Client, run: Run) -> None:
+def test_a_session_does_not_replace_the_key(as_alice: Client, run: Run) -> None:
     assert as_alice.get(f"/api/v1/results/101/1/{PAGE}").status_code == 401
 
 
-def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_not_exist(
+def test_collections_of_other_teams_look_like_unknown_ones(
     fetch: Fetch, run: Run, secret_plans: Collection
 ) -> None:
     secret = make_ready_run(secret_plans)
@@ -154,14 +152,14 @@ def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_no
     assert api_error(fetch(f"{2**63 - 1}/1/{PAGE}")) == (403, NOT_YOURS)
 
 
-# --- what is not there --------------------------------------------------------------------------
+# --- not found ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "number", ["x", "-1", "+1", "1.0", "1e2", " 1", "0x1", "\uff11", "\u0661", "%00", str(2**63), "9" * 5000]
 )
 @pytest.mark.parametrize("path", ["{}/1/x.json", "101/{}/x.json"])
-def test_what_is_no_integer_is_not_found(fetch: Fetch, run: Run, path: str, number: str) -> None:
+def test_ids_that_are_not_integers_are_not_found(fetch: Fetch, run: Run, path: str, number: str) -> None:
     assert api_error(fetch(path.format(number)))[0] == 404
     assert api_error(fetch(path.format(number), key="wrong"))[0] == 401
 
@@ -206,7 +204,7 @@ def test_an_unknown_name_is_not_found(fetch: Fetch, run: Run, name: str) -> None
     assert api_error(fetch(f"101/1/{name}"))[0] == 404
 
 
-def test_a_processing_runs_pages_are_not_there_yet(fetch: Fetch, laptops: Collection) -> None:
+def test_pages_of_a_processing_run_are_not_found(fetch: Fetch, laptops: Collection) -> None:
     run = make_processing_run(laptops, records(2), page_size=1)
     assert run.files.exists()
     code, reason = api_error(fetch(f"101/1/{PAGE}"))
@@ -219,10 +217,10 @@ def test_a_failed_run_has_no_files(fetch: Fetch, laptops: Collection) -> None:
     assert api_error(fetch(f"101/1/{PAGE}")) == (404, "Run 1 failed, so it has no files.")
 
 
-# --- what else can go wrong ---------------------------------------------------------------------
+# --- other errors ---------------------------------------------------------------------------------
 
 
-def test_a_file_that_the_storage_lost_is_not_found_and_the_operator_is_told(
+def test_a_file_missing_from_the_storage_is_not_found_and_logged(
     fetch: Fetch, run: Run, results_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = run.files.get(kind=FileKind.ARCHIVE)
@@ -243,7 +241,7 @@ def test_a_file_that_the_storage_lost_is_not_found_and_the_operator_is_told(
         (ZeroDivisionError("socket 7"), 500),
     ],
 )
-def test_a_failure_on_our_side_is_told_without_details(
+def test_errors_on_our_side_are_reported_without_details(
     *,
     fetch: Fetch,
     run: Run,
@@ -257,13 +255,13 @@ def test_a_failure_on_our_side_is_told_without_details(
 
     monkeypatch.setattr(download_file, "deliverable", broken)
     with caplog.at_level(logging.ERROR):
-        answer = api_error(fetch(f"101/1/{PAGE}"))
-    assert answer[0] == code
-    assert "socket 7" not in answer[1]
+        response = api_error(fetch(f"101/1/{PAGE}"))
+    assert response[0] == code
+    assert "socket 7" not in response[1]
     assert ("socket 7" in caplog.text) == (code in {500, 503})
 
 
-def test_a_busy_account_is_a_503_with_retry_after(
+def test_a_busy_account_is_503_with_retry_after(
     fetch: Fetch, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(file: ResultFile) -> None:
@@ -271,25 +269,25 @@ def test_a_busy_account_is_a_503_with_retry_after(
 
     monkeypatch.setattr(download_file, "deliverable", busy)
     for method in ("GET", "HEAD"):
-        answer = fetch(f"101/1/{PAGE}", method=method)
-        assert answer.headers["Retry-After"] == "30"
-        assert answer.status_code == 503
+        response = fetch(f"101/1/{PAGE}", method=method)
+        assert response.headers["Retry-After"] == "30"
+        assert response.status_code == 503
     assert api_error(fetch(f"101/1/{PAGE}")) == (503, "It is busy. Try again in 30 seconds.")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
-def test_it_is_called_by_get_and_head_alone(fetch: Fetch, run: Run, method: str) -> None:
-    answer = fetch(f"101/1/{PAGE}", method=method, key="wrong")
-    assert api_error(answer) == (405, "This method is not allowed here. Use GET or HEAD.")
-    assert answer.headers["Allow"] == "GET, HEAD"
+def test_only_get_and_head_are_allowed(fetch: Fetch, run: Run, method: str) -> None:
+    response = fetch(f"101/1/{PAGE}", method=method, key="wrong")
+    assert api_error(response) == (405, "This method is not allowed here. Use GET or HEAD.")
+    assert response.headers["Allow"] == "GET, HEAD"
 
 
-def test_what_is_refused_may_not_be_kept_by_a_cache(fetch: Fetch, laptops: Collection) -> None:
+def test_caches_must_not_store_errors(fetch: Fetch, laptops: Collection) -> None:
     make_processing_run(laptops)
     assert fetch(f"101/1/{PAGE}").headers["Cache-Control"] == "no-store"
 
 
-# --- addresses that are none --------------------------------------------------------------------
+# --- unknown addresses ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -308,35 +306,35 @@ def test_what_is_refused_may_not_be_kept_by_a_cache(fetch: Fetch, laptops: Colle
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
-def test_an_unknown_address_is_answered_in_the_envelope(client: Client, path: str, method: str) -> None:
+def test_unknown_addresses_are_404_in_the_envelope(client: Client, path: str, method: str) -> None:
     client = Client(enforce_csrf_checks=True)
-    answer = client.generic(method, path)
-    assert answer.status_code == 404
-    assert json.loads(answer.content) == {
+    response = client.generic(method, path)
+    assert response.status_code == 404
+    assert json.loads(response.content) == {
         "code": 404,
         "data": "This address doesn't exist. The API documentation lists all addresses.",
         "status": 0,
     }
 
 
-# --- refusals of the bytes themselves -----------------------------------------------------------
+# --- ranges and conditions ------------------------------------------------------------------------
 
 
-def test_a_range_outside_the_file_is_refused_in_the_envelope(fetch: Fetch, run: Run) -> None:
-    answer = fetch(f"101/1/{PAGE}", Range="bytes=1000000-")
-    assert api_error(answer) == (416, "The range is outside the file. Request its size with HEAD.")
+def test_a_range_outside_the_file_is_an_error_in_the_envelope(fetch: Fetch, run: Run) -> None:
+    response = fetch(f"101/1/{PAGE}", Range="bytes=1000000-")
+    assert api_error(response) == (416, "The range is outside the file. Request its size with HEAD.")
     size = run.files.get(kind=FileKind.PAGE, position=1).size
-    assert answer.headers["Content-Range"] == f"bytes */{size}"
+    assert response.headers["Content-Range"] == f"bytes */{size}"
 
 
-def test_a_condition_that_fails_is_refused_in_the_envelope(fetch: Fetch, run: Run) -> None:
-    answer = fetch(f"101/1/{PAGE}", **{"If-Match": '"another"'})
-    assert api_error(answer)[0] == 412
-    assert answer.headers["ETag"] == run.files.get(kind=FileKind.PAGE, position=1).etag
+def test_a_failed_condition_is_an_error_in_the_envelope(fetch: Fetch, run: Run) -> None:
+    response = fetch(f"101/1/{PAGE}", **{"If-Match": '"another"'})
+    assert api_error(response)[0] == 412
+    assert response.headers["ETag"] == run.files.get(kind=FileKind.PAGE, position=1).etag
 
 
 @pytest.mark.parametrize("name", ["", "a%0Ab", "a%0D%0Ab", "%0A"])
-def test_a_name_with_line_breaks_or_none_at_all_goes_through_the_same_checks(
+def test_empty_names_and_names_with_line_breaks_get_the_same_checks(
     fetch: Fetch, run: Run, secret_plans: Collection, name: str
 ) -> None:
     assert fetch(f"101/1/{name}", method="POST").status_code == 405

@@ -1,4 +1,4 @@
-"""POST /api/v1/schedules/collections/results/download/: the runs of a collection, with their links."""
+"""List the runs of a collection: POST /api/v1/schedules/collections/results/download/."""
 
 import io
 import json
@@ -46,16 +46,16 @@ Call = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def call(client: Client, bobs_key: str) -> Call:
-    """Call as Bob, and return the envelope; every answer is HTTP 200, and is as documented."""
+    """Call as Bob and return the envelope. Check that the response is HTTP 200 and as documented."""
 
     def called(body: object, key: str = bobs_key, **options: Any) -> dict[str, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answer = client.post(
+        response = client.post(
             ADDRESS, data, content_type="application/json", headers={"x-api-key": key}, **options
         )
-        assert answer.status_code == 200
-        assert answer.headers["Content-Type"] == "application/json"
-        envelope: dict[str, Any] = json.loads(answer.content)
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/json"
+        envelope: dict[str, Any] = json.loads(response.content)
         check_schema("RunList" if envelope["code"] == 200 else "Error", envelope)
         return envelope
 
@@ -68,17 +68,17 @@ def listed(envelope: dict[str, Any]) -> list[dict[str, Any]]:
     return runs
 
 
-def refused(envelope: dict[str, Any]) -> tuple[int, str]:
+def error(envelope: dict[str, Any]) -> tuple[int, str]:
     assert list(envelope) == ["code", "data", "status"]
     assert envelope["status"] == 0
     return envelope["code"], envelope["data"]
 
 
-# --- what is listed -----------------------------------------------------------------------------
+# --- the list -------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("results_folder")  # an S3 server refuses what is signed at another time
-def test_run_88_is_the_vendors_example_key_by_key_in_order(call: Call, laptops: Collection) -> None:
+def test_run_88_is_the_vendors_example(call: Call, laptops: Collection) -> None:
     laptops.last_run_number = 87
     laptops.save()
     with time_machine.travel(datetime(2026, 6, 20, 12, 5, tzinfo=UTC), tick=False):
@@ -86,8 +86,8 @@ def test_run_88_is_the_vendors_example_key_by_key_in_order(call: Call, laptops: 
         run.created_at = datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
         run.save()
     expected = GOLDEN.read_text().replace("https://multicartapi.com", "http://testserver")
-    answer = call({"collection_id": 101, "skip": 0, "limit": 5})
-    assert in_order(answer) == in_order(json.loads(expected))
+    response = call({"collection_id": 101, "skip": 0, "limit": 5})
+    assert in_order(response) == in_order(json.loads(expected))
 
 
 def test_the_newest_run_comes_first(call: Call, laptops: Collection) -> None:
@@ -95,35 +95,35 @@ def test_the_newest_run_comes_first(call: Call, laptops: Collection) -> None:
     assert [run["id"] for run in listed(call({"collection_id": 101}))] == numbers[::-1]
 
 
-def test_skip_leaves_out_the_newest_and_limit_ends_the_list(call: Call, laptops: Collection) -> None:
+def test_skip_and_limit(call: Call, laptops: Collection) -> None:
     for _ in range(5):
         make_processing_run(laptops)
     assert [run["id"] for run in listed(call({"collection_id": 101, "skip": 1, "limit": 2}))] == [4, 3]
 
 
-def test_fifty_runs_are_listed_without_a_limit(call: Call, laptops: Collection) -> None:
+def test_the_default_limit_is_50(call: Call, laptops: Collection) -> None:
     for _ in range(51):
         Run.objects.create_next(laptops)
     assert [run["id"] for run in listed(call({"collection_id": 101}))] == list(range(51, 1, -1))
 
 
 @pytest.mark.parametrize("skip", [2, 2**31, 2**63 - 1])
-def test_nothing_lies_beyond_the_last_run(call: Call, laptops: Collection, skip: int) -> None:
+def test_skipping_all_runs_returns_an_empty_list(call: Call, laptops: Collection, skip: int) -> None:
     make_ready_run(laptops)
     assert listed(call({"collection_id": 101, "skip": skip, "limit": 1000})) == []
 
 
-def test_a_collection_without_runs_has_an_empty_list(call: Call, laptops: Collection) -> None:
+def test_a_collection_without_runs_returns_an_empty_list(call: Call, laptops: Collection) -> None:
     assert listed(call({"collection_id": 101})) == []
 
 
-def test_an_archived_collection_keeps_its_runs(call: Call, laptops: Collection) -> None:
+def test_runs_of_an_archived_collection_are_listed(call: Call, laptops: Collection) -> None:
     make_ready_run(laptops)
     laptops.archive()
     assert len(listed(call({"collection_id": 101}))) == 1
 
 
-def test_a_processing_run_has_no_links_yet(call: Call, laptops: Collection) -> None:
+def test_a_processing_run_has_no_links(call: Call, laptops: Collection) -> None:
     make_processing_run(laptops, records(3), page_size=2)
     (run,) = listed(call({"collection_id": 101}))
     assert run["is_download_generated"] is False
@@ -140,7 +140,7 @@ def test_a_failed_run_has_no_links(call: Call, laptops: Collection, kind: Kind) 
     assert run["download_links"] == {"pages": [], "all_pages": None}
 
 
-def test_a_run_of_many_pages_links_them_in_order(call: Call, laptops: Collection) -> None:
+def test_pages_are_linked_in_order(call: Call, laptops: Collection) -> None:
     make_ready_run(laptops, records(12), page_size=1)
     (run,) = listed(call({"collection_id": 101}))
     assert run["download_links"]["pages"] == [
@@ -149,14 +149,14 @@ def test_a_run_of_many_pages_links_them_in_order(call: Call, laptops: Collection
     ]
 
 
-def test_a_run_of_no_records_has_one_page(call: Call, laptops: Collection) -> None:
+def test_a_run_without_records_has_one_page(call: Call, laptops: Collection) -> None:
     make_ready_run(laptops, [])
     (run,) = listed(call({"collection_id": 101}))
     assert run["total_exacted_result"] == 0
     assert len(run["download_links"]["pages"]) == 1
 
 
-def test_a_category_run_links_the_list_and_the_csv(call: Call, headphones: Collection) -> None:
+def test_a_category_run_has_links_to_the_list_and_the_csv(call: Call, headphones: Collection) -> None:
     make_ready_run(headphones)
     (run,) = listed(call({"collection_id": headphones.pk}))
     folder = f"http://testserver/api/v1/results/{headphones.pk}/1"
@@ -167,30 +167,30 @@ def test_a_category_run_links_the_list_and_the_csv(call: Call, headphones: Colle
     ]
 
 
-def test_names_read_as_they_are_stored(client: Client, bobs_key: str, laptops: Collection) -> None:
+def test_file_names_are_not_encoded(client: Client, bobs_key: str, laptops: Collection) -> None:
     make_run_of_pages(laptops, {"Größe 😀 列.json": b"[]"})
-    answer = client.post(
+    response = client.post(
         ADDRESS, b'{"collection_id": 101}', content_type="application/json", headers={"x-api-key": bobs_key}
     )
-    assert "/1/Größe 😀 列.json" in answer.content.decode()
+    assert "/1/Größe 😀 列.json" in response.content.decode()
 
 
-def test_the_text_is_that_of_the_standard_library_whatever_a_name_has(
+def test_the_json_equals_that_of_the_standard_library(
     client: Client, laptops: Collection, bobs_key: str
 ) -> None:
     run = make_run_of_pages(laptops, {f"{number}.json": b"[]" for number in range(3)})
     letters = "".join(map(chr, range(1, 0x250))) + "\u2028\u2029\u202e\ufeff\ufffe\U0001f600\U0010ffff"
-    for place, page in enumerate(run.files.filter(kind="page").order_by("position")):
-        run.files.filter(pk=page.pk).update(name=letters[place * 250 :][:250])
+    for index, page in enumerate(run.files.filter(kind="page").order_by("position")):
+        run.files.filter(pk=page.pk).update(name=letters[index * 250 :][:250])
     assert len(letters) < 3 * 250
-    answer = client.post(
+    response = client.post(
         ADDRESS, b'{"collection_id": 101}', content_type="application/json", headers={"x-api-key": bobs_key}
     )
-    text = json.dumps(answer.json(), ensure_ascii=False, separators=(",", ":"))
-    assert answer.content == text.encode()
+    text = json.dumps(response.json(), ensure_ascii=False, separators=(",", ":"))
+    assert response.content == text.encode()
 
 
-def test_the_queries_are_as_many_for_one_run_as_for_thirty_with_many_pages(
+def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(
     client: Client, laptops: Collection, bobs_key: str
 ) -> None:
     make_many_pages(laptops, 30)
@@ -198,15 +198,15 @@ def test_the_queries_are_as_many_for_one_run_as_for_thirty_with_many_pages(
         call = {"collection_id": 101, "limit": limit}
         client.post(ADDRESS, call, content_type="application/json", headers={"x-api-key": bobs_key})
         with CaptureQueriesContext(connection) as queries:
-            answer = client.post(
+            response = client.post(
                 ADDRESS, call, content_type="application/json", headers={"x-api-key": bobs_key}
             )
-        assert [len(run["download_links"]["pages"]) for run in answer.json()["data"]] == [40] * limit
+        assert [len(run["download_links"]["pages"]) for run in response.json()["data"]] == [40] * limit
         assert len(queries) == 4
         assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
 
 
-def test_a_link_leads_to_its_file_whatever_the_name(
+def test_links_work_for_all_file_names(
     client: Client, call: Call, laptops: Collection, bobs_key: str
 ) -> None:
     make_run_of_pages(laptops, {"100% of #1, 50%25 & more; a+b=c.json": b"[]"})
@@ -214,11 +214,11 @@ def test_a_link_leads_to_its_file_whatever_the_name(
     assert run["download_links"]["pages"] == [
         "http://testserver/api/v1/results/101/1/100%25 of %231, 50%2525 & more; a+b=c.json"
     ]
-    answer = client.get(run["download_links"]["pages"][0], headers={"x-api-key": bobs_key})
-    assert b"".join(answer.streaming_content) == b"[]"  # type: ignore[attr-defined]
+    response = client.get(run["download_links"]["pages"][0], headers={"x-api-key": bobs_key})
+    assert b"".join(response.streaming_content) == b"[]"  # type: ignore[attr-defined]
 
 
-def test_links_start_with_the_public_address(call: Call, laptops: Collection, settings: Settings) -> None:
+def test_links_start_with_the_public_url(call: Call, laptops: Collection, settings: Settings) -> None:
     settings.PUBLIC_URL = "https://results.example.com"
     make_ready_run(laptops)
     (run,) = listed(call({"collection_id": 101}))
@@ -228,31 +228,31 @@ def test_links_start_with_the_public_address(call: Call, laptops: Collection, se
 
 
 @pytest.mark.parametrize("count", [10, 50])
-def test_10_and_50_ready_runs_take_the_same_4_queries(
+def test_10_and_50_runs_take_4_queries(
     call: Call, laptops: Collection, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_many_pages(laptops, count, pages=7)
-    call({"collection_id": 101})  # notes the key's use
+    call({"collection_id": 101})  # updates the key's last use
     with django_assert_num_queries(4):
         runs = listed(call({"collection_id": 101, "limit": 1000}))
     assert [len(run["download_links"]["pages"]) for run in runs] == [7] * count
 
 
-def test_unknown_keys_of_the_body_are_ignored(call: Call, laptops: Collection) -> None:
+def test_unknown_fields_are_ignored(call: Call, laptops: Collection) -> None:
     assert listed(call({"collection_id": 101, "verbose": {"yes": [None]}})) == []
 
 
-def test_the_content_type_does_not_matter(client: Client, laptops: Collection, bobs_key: str) -> None:
-    answer = client.post(
+def test_the_content_type_is_ignored(client: Client, laptops: Collection, bobs_key: str) -> None:
+    response = client.post(
         ADDRESS,
         b'{"collection_id": 101}',
         content_type="application/x-www-form-urlencoded",
         headers={"x-api-key": bobs_key},
     )
-    assert answer.json() == {"code": 200, "data": [], "status": 1}
+    assert response.json() == {"code": 200, "data": [], "status": 1}
 
 
-# --- runs at an account -------------------------------------------------------------------------
+# --- runs of a MultiCartAPI account ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -262,11 +262,11 @@ def connected(crawlers: Team) -> Collection:
 
 @pytest.fixture
 def listed_there(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
-    """What the account lists."""
+    """The runs that the account lists."""
     return lists(monkeypatch)
 
 
-def test_a_run_at_an_account_is_the_vendors_example_with_links_to_this_site(
+def test_a_run_of_an_account_is_the_vendors_example_with_links_to_this_site(
     call: Call, crawlers: Team, listed_there: ListedRuns
 ) -> None:
     collection = make_remote_collection(make_account(crawlers))
@@ -277,19 +277,17 @@ def test_a_run_at_an_account_is_the_vendors_example_with_links_to_this_site(
         .replace("/101/", f"/{collection.pk}/")
         .replace(": 101", f": {collection.pk}")
     )
-    answer = call({"collection_id": collection.pk, "skip": 0, "limit": 5})
-    assert in_order(answer) == in_order(json.loads(expected))
+    response = call({"collection_id": collection.pk, "skip": 0, "limit": 5})
+    assert in_order(response) == in_order(json.loads(expected))
 
 
-def test_counts_that_the_account_does_not_report_are_null(
-    call: Call, connected: Collection, listed_there: ListedRuns
-) -> None:
+def test_unreported_counts_are_null(call: Call, connected: Collection, listed_there: ListedRuns) -> None:
     listed_there.runs = [replace(remote_run(1), extracted=None, total=None)]
     (run,) = listed(call({"collection_id": connected.pk}))
     assert (run["total_exacted_result"], run["total_results"]) == (None, None)
 
 
-def test_a_category_run_at_an_account_links_the_list_and_the_csv(
+def test_a_category_run_of_an_account_has_links_to_the_list_and_the_csv(
     call: Call, crawlers: Team, listed_there: ListedRuns
 ) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
@@ -304,7 +302,7 @@ def test_a_category_run_at_an_account_links_the_list_and_the_csv(
 
 
 @pytest.mark.parametrize(("skip", "limit"), [(0, 50), (0, 200), (60, 10), (190, 50), (300, 5)])
-def test_any_part_of_the_accounts_list_can_be_had(
+def test_skip_and_limit_reach_all_runs_of_an_account(
     call: Call, connected: Collection, listed_there: ListedRuns, skip: int, limit: int
 ) -> None:
     listed_there.runs = [remote_run(number) for number in range(1, 201)]
@@ -312,7 +310,7 @@ def test_any_part_of_the_accounts_list_can_be_had(
     assert [run["id"] for run in found] == list(range(200, 0, -1))[skip : skip + limit]
 
 
-def test_where_the_account_does_not_answer_the_known_runs_are_listed(
+def test_known_runs_are_listed_if_the_account_does_not_respond(
     call: Call, connected: Collection, listed_there: ListedRuns
 ) -> None:
     listed_there.runs = [remote_run(1)]
@@ -322,20 +320,20 @@ def test_where_the_account_does_not_answer_the_known_runs_are_listed(
     assert [run["id"] for run in listed(call({"collection_id": connected.pk}))] == [1]
 
 
-def test_where_it_never_answered_the_caller_is_told(
+def test_an_account_that_never_responded_is_an_error(
     call: Call, connected: Collection, listed_there: ListedRuns
 ) -> None:
     listed_there.problem = SourceUnavailable("MultiCartAPI does not answer.")
-    assert refused(call({"collection_id": connected.pk})) == (502, "MultiCartAPI does not answer.")
+    assert error(call({"collection_id": connected.pk})) == (502, "MultiCartAPI does not answer.")
 
 
-def test_a_busy_account_is_a_503_with_retry_after(
+def test_a_busy_account_is_503_with_retry_after(
     client: Client, bobs_key: str, connected: Collection, listed_there: ListedRuns
 ) -> None:
     reason = "The account “Main” is receiving too many requests. Try again in 30 seconds."
     listed_there.problem = SourceBusy(reason, 30)
     with time_machine.travel(NOON, tick=False):
-        answers = [
+        responses = [
             client.post(
                 ADDRESS,
                 json.dumps({"collection_id": connected.pk}),
@@ -344,14 +342,14 @@ def test_a_busy_account_is_a_503_with_retry_after(
             )
             for _ in range(2)
         ]
-    for answer in answers:
-        assert answer.status_code == 200
-        assert refused(answer.json()) == (503, reason)
-        assert answer.headers["Retry-After"] == "30"
+    for response in responses:
+        assert response.status_code == 200
+        assert error(response.json()) == (503, reason)
+        assert response.headers["Retry-After"] == "30"
     assert len(listed_there.calls) == 1
 
 
-def test_where_it_is_late_for_the_first_list_the_caller_is_told(
+def test_an_account_that_is_slow_to_send_the_first_list_is_504(
     call: Call, connected: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = threading.Event()
@@ -362,14 +360,14 @@ def test_where_it_is_late_for_the_first_list_the_caller_is_told(
 
     monkeypatch.setattr(rows, "list_runs", late)
     monkeypatch.setattr(list_runs, "LISTING_DEADLINE", timedelta())
-    assert refused(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to answer.")
+    assert error(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to answer.")
     answered.set()
     for thread in threading.enumerate():
         if thread.name == "list-runs":
             thread.join(20)
 
 
-def test_reaching_back_ends_with_the_time_for_it(
+def test_loading_older_runs_has_a_time_limit(
     call: Call, connected: Collection, listed_there: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed_there.runs = [remote_run(number) for number in range(1, 201)]
@@ -377,70 +375,68 @@ def test_reaching_back_ends_with_the_time_for_it(
     assert len(listed(call({"collection_id": connected.pk, "limit": 1000}))) == LIMIT - 1
 
 
-def test_a_strangers_call_leads_to_none_of_ours(
+def test_invalid_calls_do_not_reach_the_account(
     call: Call, connected: Collection, listed_there: ListedRuns, carols_key: str
 ) -> None:
-    assert refused(call({"collection_id": connected.pk}, key=carols_key)) == (403, NOT_YOURS)
-    assert refused(call({"collection_id": connected.pk, "skip": -1}))[0] == 400
+    assert error(call({"collection_id": connected.pk}, key=carols_key)) == (403, NOT_YOURS)
+    assert error(call({"collection_id": connected.pk, "skip": -1}))[0] == 400
     assert listed_there.calls == []
 
 
-# --- who may ask --------------------------------------------------------------------------------
+# --- permissions ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", "a.b", "ä" * 20, "k" * 5000, "\0", "a,b"])
-def test_it_rejects_a_call_without_a_known_key(call: Call, laptops: Collection, key: str) -> None:
-    assert refused(call({"collection_id": 101}, key=key))[0] == 401
+def test_an_unknown_key_is_rejected(call: Call, laptops: Collection, key: str) -> None:
+    assert error(call({"collection_id": 101}, key=key))[0] == 401
 
 
-def test_it_rejects_a_call_without_the_header(client: Client, laptops: Collection) -> None:
-    answer = client.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
-    assert answer.json() == {
+def test_a_missing_key_is_rejected(client: Client, laptops: Collection) -> None:
+    response = client.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
+    assert response.json() == {
         "code": 401,
         "data": "The API key is missing. Send it in the header x-api-key.",
         "status": 0,
     }
 
 
-def test_it_rejects_a_revoked_key(call: Call, laptops: Collection) -> None:
+def test_a_revoked_key_is_rejected(call: Call, laptops: Collection) -> None:
     ApiKey.objects.get().revoke()
-    assert refused(call({"collection_id": 101}))[0] == 401
+    assert error(call({"collection_id": 101}))[0] == 401
 
 
-def test_it_rejects_a_removed_members_key(call: Call, laptops: Collection, bob: User) -> None:
+def test_the_key_of_a_removed_member_is_rejected(call: Call, laptops: Collection, bob: User) -> None:
     bob.memberships.get().remove()
-    assert refused(call({"collection_id": 101}))[0] == 401
+    assert error(call({"collection_id": 101}))[0] == 401
 
 
-def test_it_rejects_the_key_of_somebody_who_may_no_longer_sign_in(
-    call: Call, laptops: Collection, bob: User
-) -> None:
+def test_the_key_of_an_inactive_user_is_rejected(call: Call, laptops: Collection, bob: User) -> None:
     bob.is_active = False
     bob.save()
-    assert refused(call({"collection_id": 101}))[0] == 401
+    assert error(call({"collection_id": 101}))[0] == 401
 
 
-def test_a_key_opens_its_own_team_alone(
+def test_a_key_is_valid_for_one_team(
     call: Call, laptops: Collection, secret_plans: Collection, bob: User, strangers: Team
 ) -> None:
     Membership.objects.create(user=bob, team=strangers)
-    assert refused(call({"collection_id": secret_plans.pk}))[0] == 403
+    assert error(call({"collection_id": secret_plans.pk}))[0] == 403
 
 
-def test_it_rejects_a_strangers_collection_in_the_same_words_as_one_that_does_not_exist(
+def test_collections_of_other_teams_look_like_unknown_ones(
     call: Call, laptops: Collection, secret_plans: Collection
 ) -> None:
-    assert refused(call({"collection_id": secret_plans.pk})) == (403, NOT_YOURS)
-    assert refused(call({"collection_id": 999_999})) == (403, NOT_YOURS)
-    assert refused(call({"collection_id": 2**63 - 1})) == (403, NOT_YOURS)
+    assert error(call({"collection_id": secret_plans.pk})) == (403, NOT_YOURS)
+    assert error(call({"collection_id": 999_999})) == (403, NOT_YOURS)
+    assert error(call({"collection_id": 2**63 - 1})) == (403, NOT_YOURS)
 
 
-def test_a_session_is_no_key(as_alice: Client, laptops: Collection) -> None:
-    answer = as_alice.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
-    assert answer.json()["code"] == 401
+def test_a_session_does_not_replace_the_key(as_alice: Client, laptops: Collection) -> None:
+    response = as_alice.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
+    assert response.json()["code"] == 401
 
 
-def test_the_use_of_a_key_is_noted_once_in_five_minutes(call: Call, laptops: Collection) -> None:
+def test_the_last_use_of_a_key_is_saved_every_five_minutes(call: Call, laptops: Collection) -> None:
     with time_machine.travel(datetime(2026, 6, 20, tzinfo=UTC), tick=False) as now:
         call({"collection_id": 101})
         first = ApiKey.objects.get().last_used_at
@@ -453,16 +449,16 @@ def test_the_use_of_a_key_is_noted_once_in_five_minutes(call: Call, laptops: Col
         assert ApiKey.objects.get().last_used_at == datetime(2026, 6, 20, 0, 5, tzinfo=UTC)
 
 
-# --- what is asked ------------------------------------------------------------------------------
+# --- the body -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "value", [None, True, False, "101", 101.0, 1e400, [101], {"id": 101}, "", "\u0661"], ids=ascii
 )
 @pytest.mark.parametrize("field", ["collection_id", "skip", "limit"])
-def test_it_rejects_what_is_no_integer(call: Call, laptops: Collection, field: str, value: object) -> None:
+def test_fields_must_be_integers(call: Call, laptops: Collection, field: str, value: object) -> None:
     body = json.dumps({"collection_id": 101} | {field: value}).replace("Infinity", "1e400")
-    assert refused(call(body.encode())) == (400, f"{field} must be an integer.")
+    assert error(call(body.encode())) == (400, f"{field} must be an integer.")
 
 
 @pytest.mark.parametrize(
@@ -480,15 +476,15 @@ def test_it_rejects_what_is_no_integer(call: Call, laptops: Collection, field: s
     ],
     ids=lambda text: text[:20],
 )
-def test_it_rejects_a_number_out_of_bounds(call: Call, laptops: Collection, field: str, number: str) -> None:
+def test_numbers_out_of_bounds_are_rejected(call: Call, laptops: Collection, field: str, number: str) -> None:
     others = "" if field == "collection_id" else '"collection_id": 101, '
-    code, reason = refused(call(f'{{{others}"{field}": {number}}}'.encode()))
+    code, reason = error(call(f'{{{others}"{field}": {number}}}'.encode()))
     assert code == 400
     assert reason.startswith(f"{field} must be between ")
 
 
-def test_it_says_which_field_is_missing(call: Call) -> None:
-    assert refused(call({"skip": 0})) == (400, "collection_id is required. Send it in the request body.")
+def test_a_missing_field_is_named(call: Call) -> None:
+    assert error(call({"skip": 0})) == (400, "collection_id is required. Send it in the request body.")
 
 
 @pytest.mark.parametrize(
@@ -513,110 +509,110 @@ def test_it_says_which_field_is_missing(call: Call) -> None:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_it_rejects_what_is_not_json(call: Call, body: bytes) -> None:
-    assert refused(call(body)) == NOT_JSON
+def test_invalid_json_is_rejected(call: Call, body: bytes) -> None:
+    assert error(call(body)) == NOT_JSON
 
 
 @pytest.mark.parametrize("body", [b"[]", b"101", b"null", b'"collection_id"', b"true", b"[[[{}]]]", b"1e400"])
-def test_it_rejects_what_is_not_an_object(call: Call, body: bytes) -> None:
-    code, reason = refused(call(body))
+def test_json_that_is_not_an_object_is_rejected(call: Call, body: bytes) -> None:
+    code, reason = error(call(body))
     assert code == 400
     assert reason.startswith("The request body is not a JSON object.")
 
 
-def test_it_rejects_a_field_that_is_there_twice(call: Call) -> None:
-    assert refused(call(b'{"collection_id": 101, "collection_id": 102}'))[0] == 400
+def test_duplicate_fields_are_rejected(call: Call) -> None:
+    assert error(call(b'{"collection_id": 101, "collection_id": 102}'))[0] == 400
 
 
-def test_half_of_a_surrogate_pair_does_no_harm(call: Call, laptops: Collection) -> None:
+def test_half_of_a_surrogate_pair_is_accepted(call: Call, laptops: Collection) -> None:
     assert listed(call(b'{"collection_id": 101, "note": "\\ud800", "\\udfff": 1}')) == []
 
 
-def test_a_body_of_64_kib_is_read_and_a_larger_one_is_not(call: Call, laptops: Collection) -> None:
+def test_the_body_may_have_64_kib(call: Call, laptops: Collection) -> None:
     body = b'{"collection_id": 101}'
     assert listed(call(body.ljust(64 * 1024))) == []
-    assert refused(call(body.ljust(64 * 1024 + 1))) == (
+    assert error(call(body.ljust(64 * 1024 + 1))) == (
         413,
         "The request body is too large. Send at most 64 KiB.",
     )
 
 
-def test_a_body_is_read_to_where_the_server_says_that_it_ends(call: Call, laptops: Collection) -> None:
-    # In chunks there is no Content-Length, and Django would read nothing.
+def test_a_chunked_body_is_read(call: Call, laptops: Collection) -> None:
+    # A chunked body has no Content-Length, so Django would read nothing.
     body = b'{"collection_id": 101}'
     ends = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
     assert listed(call(body, **ends)) == []
 
 
-class _Garbled(io.BytesIO):
+class _BrokenBody(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:
-        raise OSError("This is no chunk.")
+        raise OSError("This is not a chunk.")
 
 
-def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(call: Call, laptops: Collection) -> None:
+def test_an_incomplete_body_is_rejected(call: Call, laptops: Collection) -> None:
     body = b'{"collection_id": 101}'
-    assert refused(call(body, CONTENT_LENGTH="100")) == NOT_JSON
+    assert error(call(body, CONTENT_LENGTH="100")) == NOT_JSON
 
 
-def test_the_key_is_checked_before_a_garbled_body(call: Call, laptops: Collection) -> None:
-    garbled = {"wsgi.input": _Garbled(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
-    assert refused(call(b"x", key="wrong", **garbled))[0] == 401
-    assert refused(call(b"x", **garbled)) == NOT_JSON
+def test_the_key_is_checked_before_a_broken_body(call: Call, laptops: Collection) -> None:
+    broken = {"wsgi.input": _BrokenBody(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    assert error(call(b"x", key="wrong", **broken))[0] == 401
+    assert error(call(b"x", **broken)) == NOT_JSON
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options", "trace"])
-def test_it_is_called_by_post_alone(client: Client, method: str) -> None:
-    answer = getattr(client, method)(ADDRESS)
-    assert answer.status_code == 200
-    assert answer.headers["Allow"] == "POST"
+def test_only_post_is_allowed(client: Client, method: str) -> None:
+    response = getattr(client, method)(ADDRESS)
+    assert response.status_code == 200
+    assert response.headers["Allow"] == "POST"
     if method != "head":
-        assert answer.json() == {
+        assert response.json() == {
             "code": 405,
             "data": "This method is not allowed here. Use POST.",
             "status": 0,
         }
 
 
-def test_the_checks_come_in_their_order(call: Call, client: Client, secret_plans: Collection) -> None:
+def test_the_order_of_the_checks(call: Call, client: Client, secret_plans: Collection) -> None:
     too_large = b"x" * 70_000
     assert client.put(ADDRESS, too_large).json()["code"] == 405
-    assert refused(call(too_large, key="wrong"))[0] == 413
-    assert refused(call(b"no json", key="wrong"))[0] == 401
-    assert refused(call({"collection_id": secret_plans.pk, "skip": -1}))[0] == 400
-    assert refused(call({"collection_id": secret_plans.pk, "skip": 0}))[0] == 403
+    assert error(call(too_large, key="wrong"))[0] == 413
+    assert error(call(b"no json", key="wrong"))[0] == 401
+    assert error(call({"collection_id": secret_plans.pk, "skip": -1}))[0] == 400
+    assert error(call({"collection_id": secret_plans.pk, "skip": 0}))[0] == 403
 
 
-# --- when we fail -------------------------------------------------------------------------------
+# --- errors on our side ---------------------------------------------------------------------------
 
 
-def test_a_failure_of_ours_is_logged_and_told_without_details(
+def test_unexpected_errors_are_logged_and_reported_without_details(
     call: Call, laptops: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
-        raise ZeroDivisionError("a secret of ours")
+        raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(list_runs, "_run_objects", broken)
     with caplog.at_level(logging.ERROR):
-        code, reason = refused(call({"collection_id": 101}))
+        code, reason = error(call({"collection_id": 101}))
     assert (code, reason) == (500, "Something went wrong on our side. It was logged; try again later.")
-    assert "ZeroDivisionError: a secret of ours" in caplog.text
+    assert "ZeroDivisionError: a secret" in caplog.text
 
 
-def test_a_failure_of_ours_is_told_without_details_even_in_debug(
+def test_debug_does_not_reveal_details(
     call: Call, laptops: Collection, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.DEBUG = True
     monkeypatch.setattr(list_runs, "_run_objects", None)
-    assert refused(call({"collection_id": 101}))[0] == 500
+    assert error(call({"collection_id": 101}))[0] == 500
 
 
-def test_no_answer_may_be_kept_by_a_cache(client: Client) -> None:
+def test_caches_must_not_store_responses(client: Client) -> None:
     assert client.post(ADDRESS).headers["Cache-Control"] == "no-store"
 
 
-def test_a_category_run_that_is_deleted_meanwhile_has_no_links(call: Call, headphones: Collection) -> None:
+def test_a_category_run_deleted_meanwhile_has_no_links(call: Call, headphones: Collection) -> None:
     run = make_ready_run(headphones)
-    # What it looks like to be deleted between the query for the runs and the one for their files.
+    # As if the run were deleted between the query for the runs and the one for their files.
     run.files.all().delete()
     links = listed(call({"collection_id": headphones.pk}))[0]["download_links"]
     assert links == {"pages": [], "all_pages": None, "csv": None}

@@ -1,8 +1,7 @@
-// Swagger UI draws the page; this gives it the reader's colours, light or dark, and names what it leaves
-// without a name, for people who don't see the page or don't use a mouse. The names are given again whenever
-// Swagger UI has drawn something.
+// Improves the page that Swagger UI draws: sets the color scheme, and adds what screen readers and keyboards
+// need. Repeats this each time Swagger UI draws something.
 
-const NAMES = {
+const LABELS = {
   "select.examples-select-element": "Example",
   "select[data-variable]": "Server",
   ".parameters select": "Value",
@@ -13,26 +12,26 @@ const NAMES = {
   ".copy-to-clipboard button": "Copy",
 };
 
-const dark = matchMedia("screen and (prefers-color-scheme: dark)"); // paper is light
+const dark = matchMedia("screen and (prefers-color-scheme: dark)"); // print light pages
 const page = document.getElementById("swagger-ui");
 
-function chooseColours() {
+function setColorScheme() {
   document.documentElement.classList.toggle("dark-mode", dark.matches);
 }
 
-function giveNames() {
-  for (const [selector, name] of Object.entries(NAMES)) {
+function addLabels() {
+  for (const [selector, label] of Object.entries(LABELS)) {
     for (const element of page.querySelectorAll(`${selector}:not([aria-label])`)) {
-      element.setAttribute("aria-label", name);
+      element.setAttribute("aria-label", label);
     }
   }
-  // The field of a parameter has its name as the placeholder.
+  // The placeholder of a parameter's field is its name.
   for (const field of page.querySelectorAll("input[placeholder]:not([aria-label])")) {
     field.setAttribute("aria-label", field.placeholder);
   }
 }
 
-// A heading is at most one level below the one before it.
+// Skip no heading level.
 function orderHeadings() {
   let level = 0;
   for (const heading of page.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
@@ -42,16 +41,16 @@ function orderHeadings() {
 }
 
 function improve() {
-  giveNames();
+  addLabels();
   orderHeadings();
-  // A table is a table, not a landmark of the page.
+  // Tables must not be landmarks.
   page.querySelectorAll("table[role=region]").forEach((table) => table.removeAttribute("role"));
   page.querySelectorAll(".modal-ux").forEach((dialog) => dialog.setAttribute("role", "dialog"));
-  // What can be scrolled can be scrolled by keyboard.
+  // Make scrollable code focusable.
   page.querySelectorAll("pre:not([tabindex])").forEach((code) => code.setAttribute("tabindex", "0"));
 }
 
-dark.addEventListener("change", chooseColours);
-chooseColours();
+dark.addEventListener("change", setColorScheme);
+setColorScheme();
 new MutationObserver(improve).observe(page, { childList: true, subtree: true });
 improve();

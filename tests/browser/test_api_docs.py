@@ -1,4 +1,4 @@
-"""The API's documentation, from which a call can be tried out."""
+"""The page with the API documentation."""
 
 import json
 
@@ -13,24 +13,24 @@ LIST, FILE = "#operations-Results-list_run_results", "#operations-Results-downlo
 
 
 def open_docs(page: Page) -> None:
-    """Open the documentation of two calls: to draw each takes a browser's processor a quarter of a second."""
+    """Open the page with only two operations, because drawing each one takes a quarter of a second."""
 
-    def leave_out_others(route: Route) -> None:
+    def keep_two_operations(route: Route) -> None:
         document = route.fetch().json()
         paths = document["paths"].items()
         document["paths"] = {path: calls for path, calls in paths if "/results/" in path}
         route.fulfill(json=document)
 
-    page.route("**/openapi.json", leave_out_others)
+    page.route("**/openapi.json", keep_two_operations)
     page.goto("/api/v1/docs")
     expect(page.locator(".opblock")).to_have_count(2)
 
 
 def check(page: Page, within: str | None = None) -> None:
-    """Check a page as it stands, wide and in light colours, then narrow and in dark ones.
+    """Check the page wide and light, then narrow and dark.
 
-    It is long: once it was checked as a whole, what has changed `within` a part of it is enough.
-    Outside CI axe sees the narrow and dark page alone.
+    The page is long, so tests that change a part of it check only `within` that part. Outside CI, axe
+    checks only the narrow and dark page.
     """
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light")
@@ -50,7 +50,7 @@ def _check_width(page: Page, size: ViewportSize) -> None:
     assert wide <= size["width"], f"The page is {wide} px wide."
 
 
-def test_it_describes_every_call(page: Page) -> None:
+def test_it_lists_all_operations(page: Page) -> None:
     page.goto("/api/v1/docs")
     expect(page.locator(".opblock-summary-description")).to_have_text(
         [
@@ -71,13 +71,13 @@ def test_it_describes_every_call(page: Page) -> None:
         check(page)
 
 
-def test_it_leads_back_to_the_dashboard(page: Page) -> None:
+def test_it_links_to_the_dashboard(page: Page) -> None:
     open_docs(page)
     page.get_by_role("link", name="Back to the dashboard").click()
     page.wait_for_url("**/collections/")
 
 
-def test_a_call_can_be_tried_out_with_a_key(page: Page, demo_server: DemoServer) -> None:
+def test_an_operation_can_be_tried_out(page: Page, demo_server: DemoServer) -> None:
     open_docs(page)
     page.get_by_role("button", name="Authorize").click()
     check(page, ".dialog-ux")
@@ -87,15 +87,15 @@ def test_a_call_can_be_tried_out_with_a_key(page: Page, demo_server: DemoServer)
 
     call = page.locator(LIST)
     call.get_by_role("button", name="Try it out").click()
-    with page.expect_response("**/results/download/") as answered:
+    with page.expect_response("**/results/download/") as response_info:
         call.get_by_role("button", name="Execute").click()
-    assert len(answered.value.json()["data"]) == 5
+    assert len(response_info.value.json()["data"]) == 5
     expect(call.locator(".live-responses-table").first).to_contain_text('"is_download_generated"')
     check(page, LIST)
     assert json.loads(call.get_by_label("Request body").input_value())["collection_id"] == 101
 
 
-def test_what_a_call_lacks_is_marked(page: Page) -> None:
+def test_missing_values_are_marked(page: Page) -> None:
     open_docs(page)
     call = page.locator(FILE)
     call.get_by_role("button", name="Try it out").click()
@@ -106,7 +106,7 @@ def test_what_a_call_lacks_is_marked(page: Page) -> None:
     check(page, FILE)
 
 
-def test_a_schema_can_be_unfolded(page: Page) -> None:
+def test_a_schema_can_be_expanded(page: Page) -> None:
     open_docs(page)
     call = page.locator(LIST)
     call.get_by_role("tab", name="Schema").first.click()
@@ -115,20 +115,20 @@ def test_a_schema_can_be_unfolded(page: Page) -> None:
     check(page, LIST)
 
 
-def test_it_follows_the_readers_colours(page: Page) -> None:
+def test_it_follows_the_color_scheme(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     open_docs(page)
-    its_colours = page.locator("html")
-    expect(its_colours).to_have_css("color-scheme", "dark")
+    html = page.locator("html")
+    expect(html).to_have_css("color-scheme", "dark")
     page.emulate_media(media="print")
-    expect(its_colours).to_have_css("color-scheme", "light")
+    expect(html).to_have_css("color-scheme", "light")
     page.emulate_media(media="screen")
-    expect(its_colours).to_have_css("color-scheme", "dark")
+    expect(html).to_have_css("color-scheme", "dark")
     page.emulate_media(color_scheme="light")
-    expect(its_colours).to_have_css("color-scheme", "light")
+    expect(html).to_have_css("color-scheme", "light")
 
 
-def test_it_can_be_used_by_keyboard(page: Page) -> None:
+def test_it_works_with_the_keyboard(page: Page) -> None:
     open_docs(page)
     operation = page.locator(".opblock-summary-control").first
     expect(operation).to_have_attribute("aria-expanded", "true")
@@ -137,7 +137,7 @@ def test_it_can_be_used_by_keyboard(page: Page) -> None:
     expect(operation).to_have_attribute("aria-expanded", "false")
 
 
-def test_it_says_where_the_document_is_without_javascript(page_without_javascript: Page) -> None:
+def test_without_javascript_it_links_to_the_document(page_without_javascript: Page) -> None:
     page_without_javascript.goto("/api/v1/docs")
     link = page_without_javascript.get_by_role("link", name="the OpenAPI document")
     assert link.get_attribute("href") == "/api/v1/openapi.json"
