@@ -1,1 +1,1 @@
-"""Measurements that are run by hand: `make bench`."""
+"""Benchmarks, which you run with `make bench`."""

@@ -1,4 +1,4 @@
-"""Runs the measurements one after the other and prints one table: `python -m bench`, or `make bench`."""
+"""Run the benchmarks and print one table: `python -m bench`, or `make bench`."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.measure import HEAD, Options, Row, add_options, machine, options_of
 from tests.support.server import ROOT
 
-QUESTIONS = (
+BENCHMARKS = (
     "stored_file",
     "proxied_stream",
     "slow_readers",
@@ -27,44 +27,46 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def main() -> int:
-    """Measure what the command line asks for; return 1 where a measurement broke off."""
+    """Run the selected benchmarks. Return 1 if one failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure this site beside its peers."
+        prog="python -m bench", description="Compare this site with other tools."
     )
     parser.add_argument(
-        "questions",
+        "benchmarks",
         nargs="*",
-        metavar="QUESTION",
-        help=f"what to measure, all by default: {', '.join(QUESTIONS)}",
+        metavar="BENCHMARK",
+        help=f"the benchmarks to run (default: all): {', '.join(BENCHMARKS)}",
     )
     add_options(parser)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the file's markers")
-    asked = parser.parse_args()
-    if unknown := set(asked.questions) - set(QUESTIONS):
-        parser.error(f"there is no question {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}")
-    if asked.write and not has_markers(asked.write):
-        parser.error(f"{asked.write} has no lines {BEGIN} and {END} to put the table between")
-    options, before = options_of(asked), machine()
-    rows = [row for name in asked.questions or QUESTIONS for row in answered(name, options)]
-    table = f"{before}. {form_of(options)}\n\n{HEAD}\n" + "\n".join(map(str, rows))
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the table between the file's markers"
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.benchmarks) - set(BENCHMARKS):
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; choose from {', '.join(BENCHMARKS)}")
+    if arguments.write and not has_markers(arguments.write):
+        parser.error(f"{arguments.write} has no lines {BEGIN} and {END} for the table")
+    options, before = options_of(arguments), machine()
+    rows = [row for name in arguments.benchmarks or BENCHMARKS for row in run_benchmark(name, options)]
+    table = f"{before}. {method_of(options)}\n\n{HEAD}\n" + "\n".join(map(str, rows))
     print(f"\n{table}")
-    if asked.write:
-        write(asked.write, table)
+    if arguments.write:
+        write(arguments.write, table)
     return int(any(row.met.startswith("failed") for row in rows))
 
 
-def form_of(options: Options) -> str:
-    """Say how much was measured."""
+def method_of(options: Options) -> str:
+    """Describe how much was measured."""
     pairs = f"Medians of {options.pairs} pairs; ± is the spread of the peer against itself."
     return (
-        f"{pairs} Short form, with less data: it shows that all runs, not what is met."
+        f"{pairs} Quick, with less data: it shows that everything runs, not that targets are met."
         if options.is_quick
         else pairs
     )
 
 
-def answered(name: str, options: Options) -> list[Row]:
-    """Run a measurement in a process of its own, which prints its rows as they come; return them."""
+def run_benchmark(name: str, options: Options) -> list[Row]:
+    """Run a benchmark in a new process, which prints its rows. Return the rows."""
     print(f"\n{name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-rows-") as folder:
         written = Path(folder, "rows.json")
@@ -85,12 +87,12 @@ def answered(name: str, options: Options) -> list[Row]:
 
 
 def has_markers(path: Path) -> bool:
-    """Whether there is a place for the table."""
+    """Return whether the file has the markers of the table."""
     return path.is_file() and re.search(f"{BEGIN}.*{END}", path.read_text(), re.DOTALL) is not None
 
 
 def write(path: Path, table: str) -> None:
-    """Put the table into the place of the last one."""
+    """Replace the table between the markers."""
     head, _, rest = path.read_text().partition(BEGIN)
     path.write_text(f"{head}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
 

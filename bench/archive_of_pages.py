@@ -1,8 +1,7 @@
-"""Measures the ZIP of a run's pages beside `zip -6`: what is left to do after the last page, and all of it.
+"""Compares the ZIP file of a run's pages with `zip -6`: the time after the last page, and in total.
 
-The pages are made up as bench/records.py says, so that deflate makes of them what it makes of real ones.
-Both read and write files of the same folder. What a run's ZIP costs while its pages are written is about
-what all of it costs from stored pages.
+bench/records.py generates pages that compress like real ones. Both tools use files in the same folder.
+Building a run's ZIP file while its pages are written takes about as long as building it from stored pages.
 """
 
 import subprocess
@@ -30,11 +29,11 @@ from bench.measure import (
 from bench.records import Shop, write_page
 from bench.servers import bench_folder, grown_while
 
-MADE_AT = datetime(2026, 6, 20, 12, tzinfo=UTC)
+CREATED_AT = datetime(2026, 6, 20, 12, tzinfo=UTC)
 
 
-class Made(NamedTuple):
-    """What it took to make a ZIP."""
+class Result(NamedTuple):
+    """The cost of building a ZIP file."""
 
     seconds: float
     left: float  # seconds after the last page
@@ -42,25 +41,25 @@ class Made(NamedTuple):
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Make the ZIP by both."""
+    """Build the ZIP file with both."""
     peer = program("zip", "zip")
     with bench_folder() as folder:
         pages = prepare(folder, options)
         ours, theirs = partial(archive, folder, pages), partial(zip_6, peer, folder, pages)
         _, grown = grown_while(lambda: archive(folder, pages))
-        made = in_turn(ours, theirs, options.pairs)
-    what = f"ZIP of {described(options)}"
-    left = [(mine.left, other.seconds) for mine, other in made]
+        results = in_turn(ours, theirs, options.pairs)
+    what = f"ZIP of {describe(options)}"
+    left = [(mine.left, other.seconds) for mine, other in results]
     yield ratio_row(f"{what}, seconds after the last page", left, at_most(0.15), form="{:.3f}")
-    whole = [(mine.seconds, other.seconds) for mine, other in made]
+    total = [(mine.seconds, other.seconds) for mine, other in results]
     memory = f"{grown:.1f} MiB"
-    yield ratio_row(f"{what}, seconds of all of it", whole, at_most(0.15), memory=memory)
-    sizes = [(mine.size / 1e6, other.size / 1e6) for mine, other in made]
+    yield ratio_row(f"{what}, seconds in total", total, at_most(0.15), memory=memory)
+    sizes = [(mine.size / 1e6, other.size / 1e6) for mine, other in results]
     yield ratio_row(f"{what}, MB", sizes, at_most(1.15), form="{:.1f}")
 
 
 def prepare(folder: Path, options: Options) -> list[Path]:
-    """Let Django know of nothing but a results storage in the folder, and make the pages there."""
+    """Configure Django with a results storage in the folder, and create the pages there."""
     storage = "collections_app.files.storage.folder.FolderStorage"
     settings.configure(
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "collections_app"],
@@ -77,8 +76,8 @@ def prepare(folder: Path, options: Options) -> list[Path]:
     return pages
 
 
-def described(options: Options) -> str:
-    """Say how many pages there are, and how large."""
+def describe(options: Options) -> str:
+    """Describe the number and size of the pages."""
     count, size = _sizes(options)
     return f"{count} x {size} MiB"
 
@@ -87,36 +86,33 @@ def _sizes(options: Options) -> tuple[int, int]:
     return options.either(20, 4), options.either(5, 1)
 
 
-def archive(folder: Path, pages: list[Path]) -> Made:
-    """Make the run's own ZIP from stored pages."""
+def archive(folder: Path, pages: list[Path]) -> Result:
+    """Build the run's ZIP file from stored pages."""
     began = time.perf_counter()
-    _, left = pack(pages)
-    return Made(time.perf_counter() - began, left, (folder / "run.zip").stat().st_size)
+    _, left = write_archive(pages)
+    return Result(time.perf_counter() - began, left, (folder / "run.zip").stat().st_size)
 
 
-def pack(pages: list[Path]) -> tuple[list[Any], float]:
-    """Write the run's own ZIP; return the pages' rows, which say where they are in it, and its last seconds.
-
-    Those are what is left to do after the last page.
-    """
-    from collections_app.models import ResultFile  # noqa: PLC0415  # once Django is there
+def write_archive(pages: list[Path]) -> tuple[list[Any], float]:
+    """Write the run's ZIP file. Return the rows of the pages, and the seconds after the last page."""
+    from collections_app.models import ResultFile  # noqa: PLC0415  # needs django.setup()
     from collections_app.runs.archive import Archive  # noqa: PLC0415
     from collections_app.runs.new_file import NewFile  # noqa: PLC0415
 
-    packed = Archive(NewFile("run.zip", lambda: None), MADE_AT)
+    packed = Archive(NewFile("run.zip", lambda: None), CREATED_AT)
     rows = [ResultFile(name=page.name, key=page.name, size=page.stat().st_size) for page in pages]
     for row in rows:
         packed.add_stored(row)
     return rows, seconds_of(packed.close)
 
 
-def zip_6(peer: str, folder: Path, pages: list[Path]) -> Made:
-    """Let zip make it."""
-    made = folder / "theirs.zip"
-    made.unlink(missing_ok=True)
-    command = [peer, "-6", "-q", "-j", *map(str, (made, *pages))]
+def zip_6(peer: str, folder: Path, pages: list[Path]) -> Result:
+    """Build the ZIP file with zip."""
+    target = folder / "theirs.zip"
+    target.unlink(missing_ok=True)
+    command = [peer, "-6", "-q", "-j", *map(str, (target, *pages))]
     seconds = seconds_of(lambda: subprocess.run(command, check=True))  # noqa: S603
-    return Made(seconds, seconds, made.stat().st_size)
+    return Result(seconds, seconds, target.stat().st_size)
 
 
 if __name__ == "__main__":

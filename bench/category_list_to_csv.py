@@ -1,4 +1,4 @@
-"""Measures the CSV of a long category list beside DuckDB, which does the same in its own process."""
+"""Compares the conversion of a long category list to CSV with DuckDB."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bench.measure import Options, Row, at_most, in_turn, ratio_row, run, value_row
 from bench.servers import bench_folder
 
-# Each prints its seconds and by how many KiB its process grew at most.
+# Both print their seconds and by how many KiB their process grew.
 HEAD = """
 import sys, time
 source, target = sys.argv[1:]
@@ -39,14 +39,14 @@ print(time.perf_counter() - began, memory("VmHWM") - before)
 
 
 class Conversion(NamedTuple):
-    """What one conversion took."""
+    """The cost of a conversion."""
 
     seconds: float
     mib_grown: float
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Convert the list by both, each in a process of its own."""
+    """Convert the list with both, each in a new process."""
     count = options.either(1_000_000, 50_000)
     with bench_folder() as folder:
         write_list(folder / "list.json", count)
@@ -56,12 +56,12 @@ def measure(options: Options) -> Iterator[Row]:
     seconds = [(mine.seconds, other.seconds) for mine, other in pairs]
     yield ratio_row(f"{what}, seconds", seconds, at_most(1.5))
     mine, theirs = (max(each.mib_grown for each in side) for side in zip(*pairs, strict=True))
-    row = value_row(f"{what}, memory at most, MiB", mine, at_most(64), form="{:.1f}")
+    row = value_row(f"{what}, maximum memory, MiB", mine, at_most(64), form="{:.1f}")
     yield row._replace(peer=f"{theirs:.1f}")
 
 
 def write_list(path: Path, count: int) -> None:
-    """Write a list of the contract's form."""
+    """Write a category list as MultiCartAPI sends it."""
     with path.open("w") as out:
         for number in range(count):
             record = {

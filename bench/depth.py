@@ -1,7 +1,7 @@
-"""Measures pages far down and wide teams, beside the same pages where there is little.
+"""Compares deep pages and large teams with first pages and small teams.
 
-The page of runs 900,000 runs below the newest of a million, beside the first page; the pages of a team with
-10,000 collections, beside those of a team with as many as the list shows.
+Deep: the page of runs after the 900,000 newest of a million. Large: a team with 10,000 collections. Small: a
+team with one page of collections.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ RUNS = 1_000_000
 MANY, FEW = 10_000, 51  # of both, the list shows 50
 TARGET = at_most(2)
 
-# Failed runs: of these a page costs the database the most in relation to all else. One is made, and copied by
-# the database itself, a minute from one to the next.
+# Failed runs, because their pages cost the database the most compared with the rest. The database copies one
+# run, one minute apart.
 MAKE_RUNS = """
 from django.db import connection
 deep = Collection.objects.create(pk=101, team=team, name="Deep")
@@ -38,13 +38,13 @@ from collections_app.models.collections import search_form
 from django.utils import timezone
 account = Account.objects.create(team=team, name="Account")
 names = [f"Laptops {number:05}" for number in range(COUNT)]
-made = Collection.objects.bulk_create(
+created = Collection.objects.bulk_create(
     Collection(team=team, name=name, search_name=search_form(name), account=account, remote_id=number)
     for number, name in enumerate(names, 1)
 )
 Run.objects.bulk_create(
     Run(collection=collection, number=number, state="failed", failure_reason="No answer.")
-    for collection in made for number in range(1, 4)
+    for collection in created for number in range(1, 4)
 )
 """
 PATHS = {
@@ -58,19 +58,19 @@ PATHS = {
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Ask for pages with much, and with little."""
+    """Load large and small pages."""
     runs, many = options.either(RUNS, RUNS // 10), options.either(MANY, MANY // 10)
     depth = runs // 10 * 9
     with running_site(options) as deep:
-        deep.make(MAKE_RUNS.replace("COUNT", str(runs)))
+        deep.run_code(MAKE_RUNS.replace("COUNT", str(runs)))
         newest = "/collections/101/download"
-        place = datetime(2026, 1, 1) + timedelta(minutes=runs - depth)  # noqa: DTZ001
-        far_down = f"{newest}?before={place.isoformat()}.000000Z_{runs - depth}"
+        time = datetime(2026, 1, 1) + timedelta(minutes=runs - depth)  # noqa: DTZ001
+        far_down = f"{newest}?before={time.isoformat()}.000000Z_{runs - depth}"
         what = f"page of runs at depth {depth:,} of {runs:,}"
         yield from compare(what, partial(deep.load, far_down), partial(deep.load, newest), TARGET, options)
     with running_site(options) as wide, running_site(options) as narrow:
-        wide.make(MAKE_COLLECTIONS.replace("COUNT", str(many)))
-        narrow.make(MAKE_COLLECTIONS.replace("COUNT", str(FEW)))
+        wide.run_code(MAKE_COLLECTIONS.replace("COUNT", str(many)))
+        narrow.run_code(MAKE_COLLECTIONS.replace("COUNT", str(FEW)))
         for page, path in PATHS.items():
             what = f"{page}, a team of {many:,} collections"
             yield from compare(what, partial(wide.load, path), partial(narrow.load, path), TARGET, options)

@@ -1,6 +1,6 @@
-"""Measures the download page of 50 runs with 20 pages each, beside a bare view of the same site.
+"""Compares the download page of 50 runs with 20 pages each with a bare view of the same site.
 
-The bare view loads a session and a user and answers with one line: the least that anybody signed in costs.
+The bare view loads a session and a user and sends one line: the minimum for a signed-in user.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ make_many_pages(Collection.objects.create(pk=101, team=team, name="AU Laptops"),
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Ask for both."""
+    """Load both pages."""
     with running_site(options) as site:
-        site.make(RUNS)
+        site.run_code(RUNS)
         page, bare = partial(site.load, "/collections/101/download"), partial(site.load, "/bare")
         yield from compare("download page, 50 runs x 20 pages", page, bare, at_least(0.25), options)
 

@@ -1,6 +1,6 @@
-"""Measures a ZIP that is put together from pages that are deflated already, beside `zip -6` of them.
+"""Compares a ZIP file assembled from compressed pages with `zip -6`.
 
-The pages are those of bench/archive_of_pages.py, in a run's own ZIP. Both write a file of the same folder.
+The pages are those of bench/archive_of_pages.py, in a run's ZIP file. Both tools write to the same folder.
 """
 
 import time
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.archive_of_pages import MADE_AT, Made, described, pack, prepare, zip_6
+from bench.archive_of_pages import CREATED_AT, Result, describe, prepare, write_archive, zip_6
 from bench.measure import Options, Row, at_most, in_turn, program, ratio_row, run
 from bench.servers import bench_folder, grown_while
 
@@ -18,35 +18,35 @@ BLOCK = 256 * 1024
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Make the ZIP by both."""
+    """Build the ZIP file with both."""
     peer = program("zip", "zip")
     with bench_folder() as folder:
         pages = prepare(folder, options)
-        rows, _ = pack(pages)
+        rows, _ = write_archive(pages)
         _, grown = grown_while(lambda: joined(folder, rows))
-        made = in_turn(partial(joined, folder, rows), partial(zip_6, peer, folder, pages), options.pairs)
+        results = in_turn(partial(joined, folder, rows), partial(zip_6, peer, folder, pages), options.pairs)
         with zipfile.ZipFile(folder / "joined.zip") as archive:
             assert archive.testzip() is None
             assert len(archive.namelist()) == len(pages)
-    what = f"further ZIP of the same {described(options)}"
-    first = [(mine.seconds - mine.left, other.seconds) for mine, other in made]
+    what = f"further ZIP of the same {describe(options)}"
+    first = [(mine.seconds - mine.left, other.seconds) for mine, other in results]
     yield ratio_row(f"{what}, seconds to its exact length and first bytes", first, None, form="{:.4f}")
-    whole = [(mine.seconds, other.seconds) for mine, other in made]
-    yield ratio_row(f"{what}, seconds", whole, at_most(0.15), form="{:.3f}", memory=f"{grown:.1f} MiB")
+    total = [(mine.seconds, other.seconds) for mine, other in results]
+    yield ratio_row(f"{what}, seconds", total, at_most(0.15), form="{:.3f}", memory=f"{grown:.1f} MiB")
 
 
-def joined(folder: Path, rows: list[Any]) -> Made:
-    """Put it together; what is left is what comes after its first bytes."""
+def joined(folder: Path, rows: list[Any]) -> Result:
+    """Assemble the ZIP file. The first bytes count as its start, the others as left."""
     from collections_app.files.bundles.pieces import Part  # noqa: PLC0415
     from collections_app.files.bundles.zips import Member, zip_of  # noqa: PLC0415
     from collections_app.sources.local import StoredBody  # noqa: PLC0415
 
     began = time.perf_counter()
     run_zip = StoredBody("run.zip", (folder / "run.zip").stat().st_size)
-    made = zip_of(
+    deliverable = zip_of(
         Member(
             name=row.name,
-            at=MADE_AT,
+            at=CREATED_AT,
             size=row.size,
             crc32=row.crc32,
             packed=Part(run_zip, row.archive_offset, row.archive_size),
@@ -54,14 +54,14 @@ def joined(folder: Path, rows: list[Any]) -> Made:
         )
         for row in rows
     )
-    with made.body.open(0, made.body.size) as stream, (folder / "joined.zip").open("wb") as out:
+    with deliverable.body.open(0, deliverable.body.size) as stream, (folder / "joined.zip").open("wb") as out:
         data = stream.read(BLOCK)
         first = time.perf_counter() - began
         while data:
             out.write(data)
             data = stream.read(BLOCK)
     seconds = time.perf_counter() - began
-    return Made(seconds, seconds - first, made.body.size)
+    return Result(seconds, seconds - first, deliverable.body.size)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What all measurements share: their options, pairs, spread, and the rows of the one table.
+"""The options, statistics and table rows of all benchmarks.
 
-A measurement is a function that yields rows. Ours and a peer are measured in turn, A B A B, so that what else
-the machine does meets both; what counts is the median of the pairs' ratios.
+A measurement is a function that yields rows. Ours and a peer are measured alternately, so that other work on
+the machine affects both. The result is the median of the pairs' ratios.
 """
 
 import argparse
@@ -26,22 +26,22 @@ T = TypeVar("T")
 
 
 class Missing(Exception):
-    """A program that this is compared with isn't installed; the text names it and its Debian package."""
+    """A program of the comparison isn't installed. The message names it and its Debian package."""
 
 
 class Options(NamedTuple):
-    """How much is measured."""
+    """How much to measure."""
 
     pairs: int
     is_quick: bool
 
-    def either(self, usual: int, quick: int) -> int:
-        """Return one size or the other."""
-        return quick if self.is_quick else usual
+    def either(self, normal: int, quick: int) -> int:
+        """Return the size for the chosen mode."""
+        return quick if self.is_quick else normal
 
 
 class Row(NamedTuple):
-    """A line of the table, each part as it is printed."""
+    """A row of the table, formatted."""
 
     what: str
     ours: str
@@ -56,72 +56,76 @@ class Row(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is to be reached."""
+    """A limit for a result."""
 
     limit: float
-    is_least: bool = False  # larger is better
+    is_minimum: bool = False  # larger is better
     unit: str = ""
 
     def __str__(self) -> str:
-        return f"{'>=' if self.is_least else '<='} {self.limit:g}{self.unit}"
+        return f"{'>=' if self.is_minimum else '<='} {self.limit:g}{self.unit}"
 
     def met(self, value: float, spread: float = 0) -> str:
-        """Say whether it is reached: also by the value less the spread, by the value, or not.
+        """Return "yes" if the value meets the target by more than the spread, "no" if it misses it by more.
 
-        Where the target lies inside the spread the run can't tell.
+        Within the spread, the result is uncertain.
         """
-        over = value - self.limit if self.is_least else self.limit - value
+        over = value - self.limit if self.is_minimum else self.limit - value
         if over >= spread:
             return "yes"
         return "within the spread" if over >= -spread else "no"
 
 
 def at_most(limit: float, unit: str = "") -> Target:
-    """Return the target of what should be small."""
+    """Return a target for a value that should be small."""
     return Target(limit, unit=unit)
 
 
 def at_least(limit: float) -> Target:
-    """Return the target of what should be large."""
-    return Target(limit, is_least=True)
+    """Return a target for a value that should be large."""
+    return Target(limit, is_minimum=True)
 
 
 Measurement = Callable[[Options], Iterator[Row]]
 
 
 def run(measurement: Measurement, description: str | None) -> None:
-    """Be the program of one measurement: print its rows as they come, and write them where that is asked."""
+    """Run one benchmark as a program: print its rows, and write them to a file with --rows."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
     add_options(parser)
-    parser.add_argument("--rows", type=Path, help="also write the rows there, as JSON")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends what it started
+    parser.add_argument("--rows", type=Path, help="also write the rows to this file, as JSON")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleans up
     print(f"{machine()}\n\n{HEAD}", flush=True)
     rows = []
     try:
-        for row in measurement(options_of(asked)):
+        for row in measurement(options_of(arguments)):
             rows.append(row)
             print(row, flush=True)
     except Missing as missing:
         rows.append(Row((description or "").split(".")[0], "", met=f"not measured: {missing}"))
         print(rows[-1])
-    if asked.rows:
-        asked.rows.write_text(json.dumps(rows))
+    if arguments.rows:
+        arguments.rows.write_text(json.dumps(rows))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how much is measured."""
-    parser.add_argument("--pairs", type=int, help="how often both are measured (11, or 3 with --quick)")
-    parser.add_argument("--quick", action="store_true", help="smaller data, fewer pairs: does it run?")
+    """Add the options that set how much to measure."""
+    parser.add_argument(
+        "--pairs", type=int, help="the number of pairs to measure (default: 11, or 3 with --quick)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="less data and fewer pairs, to check that everything runs"
+    )
 
 
-def options_of(asked: argparse.Namespace) -> Options:
+def options_of(arguments: argparse.Namespace) -> Options:
     """Return how much the command line asks for."""
-    return Options(asked.pairs or (3 if asked.quick else 11), asked.quick)
+    return Options(arguments.pairs or (3 if arguments.quick else 11), arguments.quick)
 
 
 def program(name: str, package: str) -> str:
-    """Return where a program is. Raises Missing."""
+    """Return the path of a program. Raise Missing if it isn't installed."""
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         raise Missing(f"{name} is not installed (Debian: {package})")
@@ -129,7 +133,7 @@ def program(name: str, package: str) -> str:
 
 
 def in_turn(ours: Callable[[], T], peer: Callable[[], T], pairs: int) -> list[tuple[T, T]]:
-    """Measure both in turn, after one of each that only warms up."""
+    """Measure both alternately, after a warm-up."""
     ours(), peer()
     return [(ours(), peer()) for _ in range(pairs)]
 
@@ -142,16 +146,16 @@ def ratio_row(
     form: str = "{:.2f}",
     memory: str = "",
 ) -> Row:
-    """Return the row of pairs of ours and the peer's, which are both small, or both large, where good."""
+    """Return the row of pairs of our value and the peer's."""
     mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(ours / peer for ours, peer in pairs)
     spread = ratio * spread_of([peer for _, peer in pairs])
-    told = (str(target), target.met(ratio, spread)) if target else ("", "")
-    return Row(what, form.format(mine), form.format(theirs), compared(ratio, spread), *told, memory)
+    result = (str(target), target.met(ratio, spread)) if target else ("", "")
+    return Row(what, form.format(mine), form.format(theirs), compared(ratio, spread), *result, memory)
 
 
 def compared(ratio: float, spread: float) -> str:
-    """Return a ratio as it is printed, with what the spread makes of it."""
+    """Format a ratio with its spread."""
     form = "{:.4f} ± {:.4f}" if ratio < 0.1 else "{:.2f} ± {:.2f}"  # noqa: PLR2004
     return form.format(ratio, spread)
 
@@ -159,13 +163,13 @@ def compared(ratio: float, spread: float) -> str:
 def value_row(
     what: str, value: float, target: Target | None = None, *, form: str = "{:.2f}", memory: str = ""
 ) -> Row:
-    """Return the row of a figure that stands alone."""
-    told = (str(target), target.met(value)) if target else ("", "")
-    return Row(what, form.format(value), "", "", *told, memory)
+    """Return the row of a value without a peer."""
+    result = (str(target), target.met(value)) if target else ("", "")
+    return Row(what, form.format(value), "", "", *result, memory)
 
 
 def spread_of(values: list[float]) -> float:
-    """Return half of what lies between the quarters of each value's ratio to the one before."""
+    """Return half of the interquartile range of the ratios of consecutive values."""
     ratios = [before / after for before, after in pairwise(values)]
     if len(ratios) < 2:  # noqa: PLR2004
         return 0
@@ -174,19 +178,19 @@ def spread_of(values: list[float]) -> float:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Return how long it takes."""
+    """Return how many seconds the work takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def machine() -> str:
-    """Return the day, what is measured on, and what else it does."""
+    """Return the date, the machine and its load."""
     release = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, "
-        f"{release}, Python {platform.python_version()}; load before it began {os.getloadavg()[0]:.1f}"
+        f"{release}, Python {platform.python_version()}; load before the start {os.getloadavg()[0]:.1f}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the measurements of pages share: a site of one process over rows of its own, and how fast it is."""
+"""The benchmarks of pages: a site with one process, and its speed under wrk."""
 
 import contextlib
 import re
@@ -14,26 +14,26 @@ from bench.servers import Server, bench_folder, make_member, make_site, run_code
 
 
 class Load(NamedTuple):
-    """What a page takes while it is asked for again and again."""
+    """The cost of one response under continuous load."""
 
-    milliseconds: float  # from one answer to the next
-    cpu_milliseconds: float  # of the server, for an answer; what else the machine does hardly matters
-    mib: float  # what the server holds by then
+    milliseconds: float  # from one response to the next
+    cpu_milliseconds: float  # of the server, hardly affected by other work on the machine
+    mib: float  # memory of the server afterwards
 
 
 class Site:
-    """A running site of one process, and somebody who is signed in there."""
+    """A running site with one process, and a signed-in user."""
 
     def __init__(self, server: Server, data_dir: Path, options: Options) -> None:
         self.server, self.data_dir, self.url = server, data_dir, server.url
         self._wrk, self._seconds = program("wrk", "wrk"), options.either(2, 1)
 
-    def make(self, code: str) -> None:
-        """Make rows by code that knows the models, and `team`."""
+    def run_code(self, code: str) -> None:
+        """Run code with the models and `team`."""
         run_code(self.data_dir, code)
 
     def load(self, path: str, *, script: Path | None = None, connections: int = 4) -> Load:
-        """Have wrk ask for a page for a while. Each answer must be a 200."""
+        """Load a page with wrk for a while. Exit if a response isn't 200."""
         headers = [
             option for name, value in self.server.headers.items() for option in ("-H", f"{name}: {value}")
         ]
@@ -43,14 +43,14 @@ class Site:
         cpu = 1000 * (self.server.cpu_seconds - cpu_before)
         if "Non-2xx" in printed or "Socket errors" in printed:
             sys.exit(f"Error: {path} fails.\n{printed}")
-        (answers,) = re.findall(r"(\d+) requests in", printed)
+        (responses,) = re.findall(r"(\d+) requests in", printed)
         (per_second,) = re.findall(r"Requests/sec:\s+([\d.]+)", printed)
-        return Load(1000 / float(per_second), cpu / int(answers), self.server.memory("VmRSS"))
+        return Load(1000 / float(per_second), cpu / int(responses), self.server.memory("VmRSS"))
 
 
 @contextlib.contextmanager
 def running_site(options: Options) -> Iterator[Site]:
-    """Run this site with one process, over an empty team of one member. Raises Missing."""
+    """Run this site with one process and an empty team with one member. Raise Missing without wrk."""
     program("wrk", "wrk")
     with bench_folder() as folder:
         data_dir = folder / "data"
@@ -67,15 +67,15 @@ def compare(
     target: Target,
     options: Options,
 ) -> Iterator[Row]:
-    """Yield two rows: by the clock, and by the processor's time alone.
+    """Yield two rows: by elapsed time and by CPU time.
 
-    They are times, or where the target is a least the answers a second.
+    The values are times or, if the target is a minimum, responses per second.
     """
     loads = in_turn(ours, peer, options.pairs)
-    units = ("requests/s", "requests per CPU second") if target.is_least else ("ms", "CPU ms")
-    memory = f"{max(mine.mib for mine, _ in loads):.0f} MiB in all"
-    for place, unit in enumerate(units):
-        pairs = [(mine[place], other[place]) for mine, other in loads]
-        if target.is_least:
+    units = ("requests/s", "requests per CPU second") if target.is_minimum else ("ms", "CPU ms")
+    memory = f"{max(mine.mib for mine, _ in loads):.0f} MiB in total"
+    for index, unit in enumerate(units):
+        pairs = [(mine[index], other[index]) for mine, other in loads]
+        if target.is_minimum:
             pairs = [(1000 / mine, 1000 / other) for mine, other in pairs]
-        yield ratio_row(f"{what}, {unit}", pairs, target, form="{:.1f}", memory="" if place else memory)
+        yield ratio_row(f"{what}, {unit}", pairs, target, form="{:.1f}", memory="" if index else memory)

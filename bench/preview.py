@@ -1,7 +1,7 @@
-"""Measures the preview of a run beside DuckDB asked directly, on the same records in the same process.
+"""Compares the preview of a run with DuckDB on the same records in the same process.
 
-DuckDB reads the JSON for each question, as its command line does; the preview reads it once, into its table,
-whose making is given too. The records are made up as bench/records.py says.
+DuckDB reads the JSON for each query, as its command line does. The preview reads it once, into a table, whose
+creation is measured too. bench/records.py generates the records.
 """
 
 import os
@@ -27,7 +27,7 @@ from tests.support.server import environment
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Ask about a page, then about a large run."""
+    """Query a page, then a large run."""
     with bench_folder() as folder:
         os.environ.update(environment(folder))
         set_up(folder)
@@ -36,8 +36,8 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 def set_up(folder: Path) -> None:
-    """Make a database."""
-    import django  # noqa: PLC0415  # the settings read the environment that was set just now
+    """Create a database."""
+    import django  # noqa: PLC0415  # the settings read the environment
 
     django.setup()
     from django.core.management import call_command  # noqa: PLC0415
@@ -47,7 +47,7 @@ def set_up(folder: Path) -> None:
 
 
 def make_run(folder: Path, name: str, mebibytes: int) -> tuple[list[Any], Path]:
-    """Make a completed run of one page; return its files as the page of a run has them, and its path."""
+    """Create a completed run with one page. Return its files with records, and its path."""
     from django.utils import timezone  # noqa: PLC0415
 
     from collections_app.models import Collection, FileKind, Run, State, Team  # noqa: PLC0415
@@ -57,22 +57,24 @@ def make_run(folder: Path, name: str, mebibytes: int) -> tuple[list[Any], Path]:
     write_page(path, Shop().records(), mebibytes * MEBIBYTE)
     team, _ = Team.objects.get_or_create(name="Bench")
     collection, _ = Collection.objects.get_or_create(team=team, name="Bench")
-    made = Run.objects.create_next(collection)
+    created = Run.objects.create_next(collection)
     size = path.stat().st_size
-    made.files.create(kind=FileKind.PAGE, position=1, name=name, key=name, size=size, modified=timezone.now())
-    Run.objects.filter(pk=made.pk).update(state=State.READY, file_count=1)
-    return list(files_of_records(Run.objects.with_files().get(pk=made.pk))), path
+    created.files.create(
+        kind=FileKind.PAGE, position=1, name=name, key=name, size=size, modified=timezone.now()
+    )
+    Run.objects.filter(pk=created.pk).update(state=State.READY, file_count=1)
+    return list(files_of_records(Run.objects.with_files().get(pk=created.pk))), path
 
 
 def compare(folder: Path, mebibytes: int, options: Options) -> Iterator[Row]:
-    """Let both answer each question."""
+    """Run each query with both."""
     from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
     from collections_app.records.preview.queries import Question, answer  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     files, path = make_run(folder, "page.json", mebibytes)
     table = table_of(files, seconds=600)
-    source, words = f"read_json('{path}')", a_few_words()
+    source, words = f"read_json('{path}')", some_words()
     questions: list[tuple[str, Callable[[], object], str]] = [
         ("the first 100 records", partial(first_records, files), f"FROM {source} LIMIT 100"),
         (
@@ -93,27 +95,27 @@ def compare(folder: Path, mebibytes: int, options: Options) -> Iterator[Row]:
     ]
     for name, ours, theirs in questions:
         pairs = in_turn(
-            partial(seconds_of, ours), partial(seconds_of, partial(ask_duckdb, theirs)), options.pairs
+            partial(seconds_of, ours), partial(seconds_of, partial(query_duckdb, theirs)), options.pairs
         )
         yield ratio_row(f"preview of {mebibytes} MiB, {name}, seconds", pairs, at_most(1.2), form="{:.3f}")
 
 
-def a_few_words() -> str:
-    """Return words that stand in some record's title."""
+def some_words() -> str:
+    """Return words from a record's title."""
     records = Shop().records()
     title: str = [next(records)["title"] for _ in range(200)][-1]
     return " ".join(title.split()[:3])
 
 
-def ask_duckdb(statement: str) -> None:
-    """Let DuckDB answer by itself."""
-    import duckdb  # noqa: PLC0415  # Django's settings come first
+def query_duckdb(statement: str) -> None:
+    """Run a query in DuckDB."""
+    import duckdb  # noqa: PLC0415  # after Django's settings
 
     duckdb.execute(statement).fetchall()
 
 
 def large(folder: Path, mebibytes: int) -> Iterator[Row]:
-    """Say how long the first records of a large run take, and what its table does."""
+    """Measure the first records of a large run, its table and its queries."""
     from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
     from collections_app.records.preview.queries import Question, answer  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
@@ -126,10 +128,10 @@ def large(folder: Path, mebibytes: int) -> Iterator[Row]:
         return value_row(f"{what}, {name}, seconds", seconds, memory=f"{grown:.1f} MiB", **more)
 
     yield row("the first 100 records", lambda: first_records(files), target=at_most(1), form="{:.3f}")
-    yield row("its table, made once in the background", lambda: table_of(files, seconds=1200))
+    yield row("its table, created once in the background", lambda: table_of(files, seconds=1200))
     table = table_of(files, seconds=1)
     for name, question in (
-        ("search", Question(a_few_words())),
+        ("search", Question(some_words())),
         ("sort by a number", Question(sort="price_cents", descending=True)),
         ("sort by a text", Question(sort="title")),
         ("records from the middle on", Question(after=table.records // 2)),

@@ -1,7 +1,7 @@
-"""Measures a file of an account's that is read through this site, beside nginx before the same server.
+"""Compares downloads of an account's file through this site with nginx as a proxy for the same server.
 
-One reader reads the same file through each in turn; each of the two has one process that serves. Then many
-slow readers, for what each of them costs.
+One client downloads the file through each of them alternately, with one server process. Then many slow
+clients download it, to measure the memory for each.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from bench.servers import (
     STATIC,
     Server,
     bench_folder,
+    download,
+    download_rows,
     make_file,
     make_keys,
     make_member,
     make_site,
-    read,
-    reading_rows,
     run_code,
     run_nginx,
     run_site,
@@ -40,10 +40,10 @@ from bench.servers import (
 from tests.support.server import free_port
 
 NAME = "large.json"
-AT_THE_ACCOUNT = f"/api/v1/results/7001/88/{NAME}"
-# A slow reader takes so much in each turn, and there are so many turns a second.
+REMOTE_PATH = f"/api/v1/results/7001/88/{NAME}"
+# How much a slow client reads at a time, how often per second, and for how long.
 SLOW_BYTES, SLOW_TURNS, SLOW_SECONDS = 16 * 1024, 10, 6
-# The buffers that were the fastest of those tried, from nginx's own 8 x 4 KiB up to 16 MiB.
+# The fastest buffers of those tested, from nginx's default of 8 x 4 KiB up to 16 MiB.
 PEER = """
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 16; }}
   server {{
@@ -68,7 +68,7 @@ print(collection.pk)
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Read the file from both."""
+    """Download the file from both."""
     size = options.either(1024, 256) * MEBIBYTE
     with bench_folder() as folder, contextlib.ExitStack() as stack:
         data_dir = folder / "data"
@@ -83,20 +83,20 @@ def measure(options: Options) -> Iterator[Row]:
         ours = stack.enter_context(run_site(data_dir, headers, **more))
         path = f"/api/v1/results/{collection}/88/{NAME}"
         yield from compare(ours, path, peer, size, options)
-        yield slow_readers(ours, path, make_keys(data_dir, 5), options.either(200, 20))
+        yield slow_clients(ours, path, make_keys(data_dir, 5), options.either(200, 20))
 
 
 @contextlib.contextmanager
 def run_origin(folder: Path, mebibytes: int) -> Iterator[Server]:
-    """Run the account's server, an nginx with one large file. Raises Missing."""
+    """Run the account's server: nginx with one large file. Raise Missing if it isn't installed."""
     port = free_port()
-    _make_page(folder / "files" / AT_THE_ACCOUNT.lstrip("/"), mebibytes)
+    _make_page(folder / "files" / REMOTE_PATH.lstrip("/"), mebibytes)
     with run_nginx(folder, "origin", STATIC.format(port=port, root=folder / "files"), port) as origin:
         yield origin
 
 
 def _make_page(path: Path, mebibytes: int) -> None:
-    """Write a file that begins and ends like a page; nothing else is checked."""
+    """Write a file that starts and ends like a page; the site checks nothing else."""
     make_file(path, mebibytes)
     with path.open("r+b") as file:
         file.write(b"[" + b'{"asin": "B000000001", "title": "Laptop"},' * 2048)
@@ -105,47 +105,47 @@ def _make_page(path: Path, mebibytes: int) -> None:
 
 
 def compare(ours: Server, path: str, peer: Server, size: int, options: Options) -> Iterator[Row]:
-    """Let both be read in turn."""
-    readings = in_turn(
-        partial(read, ours, path, size), partial(read, peer, AT_THE_ACCOUNT, size), options.pairs
+    """Download from both alternately."""
+    downloads = in_turn(
+        partial(download, ours, path, size), partial(download, peer, REMOTE_PATH, size), options.pairs
     )
-    what = f"file of an account, {size // MEBIBYTE} MiB, 1 reader"
-    yield from reading_rows(what, readings, None)
+    what = f"file of an account, {size // MEBIBYTE} MiB, 1 client"
+    yield from download_rows(what, downloads, None)
 
 
-def slow_readers(server: Server, path: str, keys: list[str], readers: int) -> Row:
-    """Return what each of many slow readers costs."""
+def slow_clients(server: Server, path: str, keys: list[str], clients: int) -> Row:
+    """Return the memory for each of many slow clients."""
     address = urlsplit(server.url)
     before = server.memory("VmRSS")
-    server.forget_the_most()
+    server.reset_peak_memory()
     with contextlib.ExitStack() as stack:
         connections = []
-        for number in range(readers):
+        for number in range(clients):
             connection = stack.enter_context(
                 socket.create_connection((address.hostname or "", address.port or 0))
             )
-            question = (
+            request = (
                 f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: {keys[number % len(keys)]}\r\n\r\n"
             )
-            connection.sendall(question.encode())
+            connection.sendall(request.encode())
             if not connection.recv(SLOW_BYTES).startswith(b"HTTP/1.1 200"):
-                sys.exit(f"Error: slow reader {number} is refused.")
+                sys.exit(f"Error: slow client {number} was rejected.")
             connections.append(connection)
         read_slowly(connections)
-        each = (server.memory("VmHWM") - before) / readers
+        each = (server.memory("VmHWM") - before) / clients
     speed = SLOW_BYTES * SLOW_TURNS // 1024
-    what = f"file of an account, {readers} readers of {speed} KiB/s, memory of each, MiB"
+    what = f"file of an account, {clients} clients of {speed} KiB/s, memory per client, MiB"
     return value_row(what, each, at_most(0.4))
 
 
 def read_slowly(connections: list[socket.socket]) -> None:
-    """Take a little of each connection, again and again."""
+    """Read a little from each connection repeatedly."""
     for turn in range(SLOW_SECONDS * SLOW_TURNS):
         until = time.monotonic() + 1 / SLOW_TURNS
         for connection in connections:
             connection.settimeout(10)
             if not connection.recv(SLOW_BYTES):
-                sys.exit(f"Error: a slow reader was left alone in turn {turn}.")
+                sys.exit(f"Error: a slow client was disconnected in turn {turn}.")
         time.sleep(max(0, until - time.monotonic()))
 
 

@@ -1,10 +1,9 @@
-"""Records such as scrapers bring, of which deflate makes as much as of real ones.
+"""Random records that compress as well as real ones.
 
-Real pages of two shops (1,000 records each, 2.7 KB a record) deflate to 0.19 - 0.20 of their size by zip, and
-by isal's level 3 to 1.10 - 1.12 times that; the demo's products repeat themselves more. So each of these has
-a description of its own, of words of which a few are frequent and most are rare; addresses of pages and
-pictures that hold numbers and digests of chance; and the same keys and a few values over and over: 0.19, and
-1.12 times that.
+Real pages of two shops (1,000 records each, 2.7 KB per record) compress to 0.19 - 0.20 of their size with
+zip, and to 1.10 - 1.12 times that with isal's level 3. The demo's products are more repetitive. Each of these
+records has a description with a few frequent and many rare words, URLs with random numbers and digests, and
+the same keys and a few repeated values. They compress to 0.19, and 1.12 times that.
 """
 
 import json
@@ -45,40 +44,40 @@ _SPECIFICATIONS = 25
 
 
 class Shop:
-    """Where records come from: the same ones for the same seed."""
+    """Generates records, the same ones for the same seed."""
 
     def __init__(self, seed: int = 1) -> None:
-        self._chance = Random(seed)  # noqa: S311  # no secrets
+        self._random = Random(seed)  # noqa: S311  # no secrets
         self._words = [
-            "".join(self._chance.choices(_SYLLABLES, k=self._chance.randint(1, 4))) for _ in range(_WORDS)
+            "".join(self._random.choices(_SYLLABLES, k=self._random.randint(1, 4))) for _ in range(_WORDS)
         ]
-        # As in any language, the n-th most frequent word is used 1/n as often as the first (Zipf).
-        self._weights = list(accumulate(1 / place for place in range(1, _WORDS + 1)))
+        # As in natural languages, the n-th most frequent word occurs 1/n as often as the first (Zipf).
+        self._weights = list(accumulate(1 / rank for rank in range(1, _WORDS + 1)))
         self._brands = [self._text(1).title() for _ in range(_BRANDS)]
         self._categories = [[self._text(2).title() for _ in range(3)] for _ in range(_CATEGORIES)]
         self._specifications = [self._text(2).capitalize() for _ in range(_SPECIFICATIONS)]
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield records without end, of about 2.5 KB each."""
-        chance = self._chance
+        """Yield records of about 2.5 KB, endlessly."""
+        random = self._random
         while True:
-            number, title = chance.randrange(10**9, 10**10), self._text(12).title()
+            number, title = random.randrange(10**9, 10**10), self._text(12).title()
             slug = title.lower().replace(" ", "-")
-            digests = [f"{chance.getrandbits(128):032x}" for _ in range(3)]
+            digests = [f"{random.getrandbits(128):032x}" for _ in range(3)]
             pictures = [f"https://img.shop.example.com/g/p/{digest}.jpg" for digest in digests]
-            price = chance.randrange(500, 500_000)
+            price = random.randrange(500, 500_000)
             yield {
                 "url": f"https://www.shop.example.com/products/{slug}-i{number}.html",
                 "product_id": str(number),
                 "title": title,
-                "brand": chance.choice(self._brands),
-                "initial_price": str(price + chance.choice((0, 0, 1000))),
+                "brand": random.choice(self._brands),
+                "initial_price": str(price + random.choice((0, 0, 1000))),
                 "final_price": str(price),
                 "price_cents": price,
                 "currency": "AUD",
-                "in_stock": chance.random() < 0.9,  # noqa: PLR2004
-                "rating": round(chance.uniform(1, 5), 1),
-                "reviews_count": chance.randrange(2000),
+                "in_stock": random.random() < 0.9,  # noqa: PLR2004
+                "rating": round(random.uniform(1, 5), 1),
+                "reviews_count": random.randrange(2000),
                 "main_image": f"{pictures[0]}_720x720q80.jpg_.webp",
                 "image_urls": [
                     f"{picture}_{size}q80.jpg_.webp"
@@ -87,10 +86,10 @@ class Shop:
                 ],
                 "category_tree": [
                     {"name": name, "url": f"https://www.shop.example.com/{name.replace(' ', '-')}-c.html"}
-                    for name in chance.choice(self._categories)
+                    for name in random.choice(self._categories)
                 ],
                 "product_specifications": [
-                    {"name": name, "value": self._text(2)} for name in chance.sample(self._specifications, 6)
+                    {"name": name, "value": self._text(2)} for name in random.sample(self._specifications, 6)
                 ],
                 "description": f"{title}. {self._text(50).capitalize()}.",
                 "returns_and_warranty": ["Change of mind", "Free returns for 7 days", "No warranty"],
@@ -101,11 +100,11 @@ class Shop:
             }
 
     def _text(self, words: int) -> str:
-        return " ".join(self._chance.choices(self._words, cum_weights=self._weights, k=words))
+        return " ".join(self._random.choices(self._words, cum_weights=self._weights, k=words))
 
 
 def write_page(path: Path, records: Iterator[dict[str, Any]], size: int) -> None:
-    """Write a list of so many bytes, or a record more."""
+    """Write a list of at least this size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as page:
         page.write(b"[\n")

@@ -1,4 +1,4 @@
-"""Measures the API's list of 100 completed runs, beside a view that dumps the same rows by orjson."""
+"""Compares the API's list of 100 completed runs with a view that dumps the same rows with orjson."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from tests.support.results import make_many_pages
 for pages in {pages}:
     make_many_pages(Collection.objects.create(pk=100 + pages, team=team, name="AU Laptops"), 100, pages)
 """
-# How wrk posts.
+# Makes wrk send POST requests.
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -25,24 +25,24 @@ wrk.body = '{}'
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Ask for both."""
+    """Request both lists."""
     with running_site(options) as site:
-        site.make(RUNS.format(pages=PAGES))
+        site.run_code(RUNS.format(pages=PAGES))
         for pages in PAGES:
             body = json.dumps({"collection_id": 100 + pages, "skip": 0, "limit": 100})
-            if _answer(site, PATHS["ours"], body) != _answer(site, PATHS["peer"], body):
-                sys.exit("Error: the two answers differ.")
+            if _response(site, PATHS["ours"], body) != _response(site, PATHS["peer"], body):
+                sys.exit("Error: the two responses differ.")
             script = site.data_dir / "post.lua"
             script.write_text(SCRIPT.format(body))
             ours, peer = (partial(site.load, path, script=script) for path in PATHS.values())
             yield from compare(f"API list, 100 runs of {pages} pages", ours, peer, at_most(1.1), options)
 
 
-def _answer(site: Site, path: str, body: str) -> bytes:
+def _response(site: Site, path: str, body: str) -> bytes:
     headers = site.server.headers | {"Content-Type": "application/json"}
     request = urllib.request.Request(site.url + path, body.encode(), headers)  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
-        content: bytes = answer.read()
+    with urllib.request.urlopen(request) as response:  # noqa: S310
+        content: bytes = response.read()
     return content
 
 

@@ -1,4 +1,4 @@
-"""The servers that are measured: this site under gunicorn, nginx, and what their processes take."""
+"""The servers: this site with gunicorn, and nginx; their CPU time and memory."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ from bench.measure import MEBIBYTE, Row, Target, at_least, program, ratio_row
 from tests.support.server import ROOT, environment, free_port, manage, wait_until_it_answers
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"]
-# Somebody with a key. What it prints last is the session and the key.
+# A user with an API key. Prints the session and the key at the end.
 MEMBER = """
 from django.test import Client
 from django.utils import timezone
@@ -32,7 +32,7 @@ client = Client()
 client.force_login(user)
 print(client.cookies["sessionid"].value, ApiKey.objects.issue(member, "bench")[1])
 """
-# Others, with a key each.
+# More users, each with an API key.
 PEOPLE = """
 for number in range(PEOPLE):
     user = User.objects.create_user(f"bench{number}@example.com")
@@ -59,7 +59,7 @@ http {{
   {server}
 }}
 """
-# Files as they lie in a folder.
+# Serves the files of a folder.
 STATIC = """
   server {{
     listen 127.0.0.1:{port} backlog=1024;
@@ -74,7 +74,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Server:
-    """A server by its address, and the processes that serve, with their children."""
+    """A server: its URL and its processes."""
 
     name: str
     url: str
@@ -83,41 +83,41 @@ class Server:
 
     @property
     def processes(self) -> list[Path]:
-        """The processes and their children, in /proc."""
+        """The folders of the processes and their children in /proc."""
         children = [Path(f"/proc/{pid}/task/{pid}/children").read_text().split() for pid in self.pids]
         return [Path(f"/proc/{pid}") for pid in (*self.pids, *chain.from_iterable(children))]
 
     @property
     def cpu_seconds(self) -> float:
-        """What their threads, which stay, have used of the processors."""
+        """The CPU time of their threads, none of which exits."""
         threads = [thread for process in self.processes for thread in process.glob("task/*/schedstat")]
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def memory(self, what: str) -> float:
-        """Return their VmRSS or VmHWM (the most so far), in MiB."""
+        """Return their VmRSS or VmHWM (peak) in MiB."""
         return sum(memory_of(process, what) for process in self.processes)
 
-    def forget_the_most(self) -> None:
-        """Let VmHWM begin anew."""
+    def reset_peak_memory(self) -> None:
+        """Reset VmHWM."""
         for process in self.processes:
             (process / "clear_refs").write_text("5")
 
 
-class Reading(NamedTuple):
-    """What it took to read a file once, by however many readers at once."""
+class Download(NamedTuple):
+    """The cost of downloading a file with one or more clients."""
 
     bytes_per_second: float
-    cpu_seconds: float  # for each GB
+    cpu_seconds: float  # per GB
     mib_grown: float
 
 
 def memory_of(process: Path, what: str) -> float:
-    """Return a process's VmRSS or VmHWM in MiB, by its folder in /proc."""
+    """Return the VmRSS or VmHWM in MiB of a process, given its folder in /proc."""
     return int((process / "status").read_text().split(f"{what}:")[1].split()[0]) / 1024
 
 
 def grown_while(work: Callable[[], T]) -> tuple[T, float]:
-    """Do some work; return what it returns, and by how many MiB this process grew at most."""
+    """Return the result of the work, and by how many MiB this process grew."""
     myself = Path("/proc/self")
     (myself / "clear_refs").write_text("5")
     before = memory_of(myself, "VmRSS")
@@ -127,14 +127,14 @@ def grown_while(work: Callable[[], T]) -> tuple[T, float]:
 
 @contextlib.contextmanager
 def bench_folder(where: str | None = None) -> Iterator[Path]:
-    """Make a folder that goes away afterwards, and that nginx's workers may read."""
+    """Create a temporary folder that nginx's workers can read."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=where) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def make_site(data_dir: Path, *more: str) -> None:
-    """Make a site's data folder, its database, and what `more` commands make."""
+    """Create a site's data folder and database, and run more commands."""
     (data_dir / "static").mkdir(parents=True)
     (data_dir / "results").mkdir()
     for command in ("migrate -v0", "createcachetable", "collectstatic -v0 --noinput", *more):
@@ -142,28 +142,28 @@ def make_site(data_dir: Path, *more: str) -> None:
 
 
 def make_member(data_dir: Path) -> dict[str, str]:
-    """Make a team `Bench` with one owner; return the headers by which they are known."""
+    """Create a team with one owner. Return the headers that authenticate the owner."""
     session, key = manage(data_dir, "shell", "--no-imports", "--command", MEMBER).split()[-2:]
     return {"Cookie": f"sessionid={session}", "x-api-key": key}
 
 
 def run_code(data_dir: Path, code: str) -> list[str]:
-    """Run code that knows the models, and `team`, the newest one; return the words that it prints."""
+    """Run code with the models and `team`, the newest one. Return the words that it prints."""
     names = "from collections_app.models import *\nteam = Team.objects.last()\n"
     return manage(data_dir, "shell", "--no-imports", "--command", names + code).split()
 
 
 def make_keys(data_dir: Path, people: int) -> list[str]:
-    """Return the keys of so many new members: one person may not be sent hundreds of files at once."""
+    """Create members and return their API keys. One user can't run hundreds of downloads."""
     return run_code(data_dir, PEOPLE.replace("PEOPLE", str(people)))
 
 
 @contextlib.contextmanager
 def run_site(data_dir: Path, headers: dict[str, str], **more: str) -> Iterator[Server]:
-    """Serve a data folder by gunicorn, as it is served by default; `more` is its environment."""
+    """Serve a data folder with gunicorn; `more` are environment variables."""
     log, port = data_dir.with_suffix(".log"), free_port()
     url = f"http://127.0.0.1:{port}"
-    # With this lock taken, nothing is listed in the background.
+    # Take this lock, so that no background work starts.
     with (data_dir / "work.lock").open("w") as lock, log.open("wb") as output:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with subprocess.Popen(  # noqa: S603
@@ -183,9 +183,9 @@ def run_site(data_dir: Path, headers: dict[str, str], **more: str) -> Iterator[S
 
 @contextlib.contextmanager
 def run_nginx(folder: Path, name: str, server: str, port: int, workers: int = 1) -> Iterator[Server]:
-    """Run an nginx with a `server` block that listens on the port. Raises Missing."""
+    """Run nginx with a `server` block that listens on the port. Raise Missing if it isn't installed."""
     config = folder / f"{name}.conf"
-    user = "user root;" if IS_ROOT else ""  # its workers read what is ours
+    user = "user root;" if IS_ROOT else ""  # its workers must read our files
     config.write_text(NGINX.format(folder=folder, name=name, server=server, workers=workers, user=user))
     with start_nginx(folder, name, port, {}, "-c", str(config)) as running:
         yield running
@@ -195,7 +195,7 @@ def run_nginx(folder: Path, name: str, server: str, port: int, workers: int = 1)
 def start_nginx(
     folder: Path, name: str, port: int, headers: dict[str, str], *options: str
 ) -> Iterator[Server]:
-    """Run nginx with options of its own; `headers` are what it is asked with. Raises Missing."""
+    """Run nginx with these options. `headers` are for its clients. Raise Missing if it isn't installed."""
     nginx = program("nginx", "nginx-light")
     with (
         (folder / f"{name}.out").open("wb") as output,
@@ -211,7 +211,7 @@ def start_nginx(
 
 
 def wait_for(port: int) -> None:
-    """Return once somebody listens on a port of this machine's."""
+    """Wait until a server listens on the port."""
     deadline = time.monotonic() + 10
     while True:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
@@ -222,39 +222,39 @@ def wait_for(port: int) -> None:
 
 
 def make_file(path: Path, mebibytes: int) -> None:
-    """Write a file of so many MiB that no disk and no cache has to hold: all of it is a hole."""
+    """Create a sparse file of this size, which uses no disk and no cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.truncate(mebibytes * MEBIBYTE)
     path.chmod(0o644)
 
 
-def read(server: Server, path: str, size: int, readers: int = 1, asked: str = "") -> Reading:
-    """Let curl read a file, by so many readers at once, or the range that is asked; check its size."""
+def download(server: Server, path: str, size: int, clients: int = 1, range_: str = "") -> Download:
+    """Download a file, or a range of it, with curl and this many clients. Check its size."""
     before, cpu_before = server.memory("VmRSS"), server.cpu_seconds
-    server.forget_the_most()
+    server.reset_peak_memory()
     command = ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null"]
     for name, value in server.headers.items():
         command += ["--header", f"{name}: {value}"]
-    command += ["--range", asked] if asked else []
+    command += ["--range", range_] if range_ else []
     command += ["--write-out", '{"seconds": %{time_total}, "size": %{size_download}}', server.url + path]
     began = time.perf_counter()
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(readers)]  # noqa: S603
-    answers = [json.loads(each.communicate()[0] or "{}") for each in running]
-    seconds = answers[0]["seconds"] if readers == 1 else time.perf_counter() - began
-    if any(answer["size"] != size for answer in answers):
-        sys.exit(f"Error: {server.name} gave {answers} instead of {size} bytes.")
-    total = size * readers
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(clients)]  # noqa: S603
+    responses = [json.loads(each.communicate()[0] or "{}") for each in running]
+    seconds = responses[0]["seconds"] if clients == 1 else time.perf_counter() - began
+    if any(response["size"] != size for response in responses):
+        sys.exit(f"Error: {server.name} sent {responses} instead of {size} bytes.")
+    total = size * clients
     cpu = (server.cpu_seconds - cpu_before) / (total / 1e9)
-    return Reading(total / seconds, cpu, server.memory("VmHWM") - before)
+    return Download(total / seconds, cpu, server.memory("VmHWM") - before)
 
 
-def reading_rows(
-    what: str, readings: list[tuple[Reading, Reading]], cpu_target: Target | None
+def download_rows(
+    what: str, downloads: list[tuple[Download, Download]], cpu_target: Target | None
 ) -> Iterator[Row]:
-    """Yield the rows of a file that was read from this site and from a peer."""
-    speeds = [(mine.bytes_per_second / 1e9, other.bytes_per_second / 1e9) for mine, other in readings]
-    cpu = [(mine.cpu_seconds, other.cpu_seconds) for mine, other in readings]
-    grown = max(mine.mib_grown for mine, _ in readings)
+    """Yield the rows of downloads from this site and from a peer."""
+    speeds = [(mine.bytes_per_second / 1e9, other.bytes_per_second / 1e9) for mine, other in downloads]
+    cpu = [(mine.cpu_seconds, other.cpu_seconds) for mine, other in downloads]
+    grown = max(mine.mib_grown for mine, _ in downloads)
     yield ratio_row(f"{what}, GB/s", speeds, at_least(0.95), memory=f"{grown:.1f} MiB")
     yield ratio_row(f"{what}, CPU seconds per GB", cpu, cpu_target, form="{:.3f}")

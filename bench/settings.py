@@ -1,4 +1,4 @@
-"""The site's own settings, with the addresses that it is compared with."""
+"""The site's settings, with the views for comparison."""
 
 from tests.support.server_settings import *  # noqa: F403
 

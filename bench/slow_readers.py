@@ -1,8 +1,8 @@
-"""Measures how quick the dashboard stays while hundreds of slow readers download.
+"""Measures how fast the dashboard is during hundreds of slow downloads.
 
-One site as it is served by default (WEB_CONCURRENCY and WEB_THREADS, where they are set): a person's pages
-are asked for with nobody else there, and while the readers take a stored file, then a file of an account's.
-Each is compared with the idle state just before and after.
+The site runs with its default settings (or WEB_CONCURRENCY and WEB_THREADS). A user's pages are loaded on the
+idle site, during slow downloads of a stored file, and during those of an account's file. Each measurement is
+compared with the idle site just before and after it.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from bench.servers import (
     run_site,
 )
 
-FILE_MIB = 1024  # no reader gets to its end
-# A slow reader takes so much, so often; its buffer is small, so that the server has to wait for it.
+FILE_MIB = 1024  # no client reaches its end
+# How much a slow client reads, and how often. Its buffer is small, so that the server has to wait for it.
 SLOW_BYTES, SLOW_SECONDS, SLOW_BUFFER = 16 * 1024, 1.0, 64 * 1024
 MEMORY_TARGETS = {"stored file": at_most(0.1), "file of an account": at_most(0.4)}
 
@@ -51,29 +51,29 @@ print(collection.pk)
 
 
 @dataclass
-class Answered:
-    """How long pages took, in seconds, and how many failed."""
+class PageLoads:
+    """How long pages took, and how many failed."""
 
     seconds: list[float]
     failed: int
 
     @property
     def p95(self) -> float:
-        """What 95 of 100 pages took at most, in milliseconds."""
+        """The 95th percentile in milliseconds."""
         return 1000 * statistics.quantiles(self.seconds, n=20)[-1]
 
 
-class Beside(NamedTuple):
-    """How pages went while readers read."""
+class UnderLoad(NamedTuple):
+    """The pages during slow downloads."""
 
-    pages: Answered
+    pages: PageLoads
     mib_each: float
-    refused: int
+    rejected: int
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Ask for pages with nobody there, then beside each kind of readers, then with nobody there."""
-    readers, pages = options.either(500, 40), options.either(300, 60)
+    """Load pages on the idle site, during each kind of slow downloads, and on the idle site again."""
+    clients, pages = options.either(500, 40), options.either(300, 60)
     with bench_folder() as folder, contextlib.ExitStack() as stack:
         data_dir = folder / "data"
         origin = stack.enter_context(run_origin(folder, FILE_MIB))
@@ -84,41 +84,41 @@ def measure(options: Options) -> Iterator[Row]:
         (collection,) = run_code(data_dir, code.replace("ORIGIN", origin.url))
         keys = make_keys(data_dir, 10)
         site = stack.enter_context(run_site(data_dir, headers, UPSTREAM_ORIGINS=origin.url))
-        ask_for_pages(site, pages)  # warms up
+        load_pages(site, pages)  # warm-up
         for what, number in zip(MEMORY_TARGETS, (101, collection), strict=True):
             path = f"/api/v1/results/{number}/88/{NAME}"
-            before = ask_for_pages(site, pages)
-            beside = asyncio.run(beside_readers(site, path, keys, readers, pages))
-            after = ask_for_pages(site, pages)
-            yield from rows(f"{readers} slow readers of a {what}", before, beside, after)
+            before = load_pages(site, pages)
+            loaded = asyncio.run(load_pages_with_clients(site, path, keys, clients, pages))
+            after = load_pages(site, pages)
+            yield from rows(f"{clients} slow clients of a {what}", before, loaded, after)
 
 
-def rows(what: str, before: Answered, beside: Beside, after: Answered) -> Iterator[Row]:
-    """Yield what the readers did to the pages, and what each of them costs."""
+def rows(what: str, before: PageLoads, loaded: UnderLoad, after: PageLoads) -> Iterator[Row]:
+    """Yield the effect on pages, and the memory for each client."""
     target, idle = at_most(1.5), statistics.mean([before.p95, after.p95])
-    ratio = beside.pages.p95 / idle
+    ratio = loaded.pages.p95 / idle
     spread = ratio * abs(before.p95 - after.p95) / idle / 2
     yield Row(
-        f"{what}: the dashboard's p95 beside it idle, ms",
-        f"{beside.pages.p95:.1f}",
+        f"{what}: p95 of the dashboard compared with idle, ms",
+        f"{loaded.pages.p95:.1f}",
         f"{idle:.1f}",
         compared(ratio, spread),
         str(target),
         target.met(ratio, spread),
     )
-    failed = beside.pages.failed + before.failed + after.failed + beside.refused
-    yield value_row(f"{what}: pages and readers that failed", failed, at_most(0), form="{:.0f}")
+    failed = loaded.pages.failed + before.failed + after.failed + loaded.rejected
+    yield value_row(f"{what}: failed pages and clients", failed, at_most(0), form="{:.0f}")
     yield value_row(
-        f"{what}: memory of each, MiB",
-        beside.mib_each,
+        f"{what}: memory per client, MiB",
+        loaded.mib_each,
         MEMORY_TARGETS[what.partition(" of a ")[2]],
         form="{:.3f}",
     )
 
 
-def ask_for_pages(site: Server, count: int) -> Answered:
-    """Ask for the page of a collection's runs again and again, half of the times on a new connection."""
-    answered = Answered([], 0)
+def load_pages(site: Server, count: int) -> PageLoads:
+    """Load the download page repeatedly, half of the time on a new connection."""
+    answered = PageLoads([], 0)
     with requests.Session() as person:
         person.headers["Cookie"] = site.headers["Cookie"]
         for number in range(count):
@@ -134,37 +134,39 @@ def ask_for_pages(site: Server, count: int) -> Answered:
     return answered
 
 
-async def beside_readers(site: Server, path: str, keys: list[str], readers: int, pages: int) -> Beside:
-    """Ask for pages while readers read."""
+async def load_pages_with_clients(
+    site: Server, path: str, keys: list[str], clients: int, pages: int
+) -> UnderLoad:
+    """Load pages while clients download slowly."""
     before, stop = site.memory("VmRSS"), asyncio.Event()
     begun: list[int] = []
     reading = [
         asyncio.create_task(read_slowly(site, path, keys[number % len(keys)], begun, stop))
-        for number in range(readers)
+        for number in range(clients)
     ]
     deadline = time.monotonic() + 60
-    while len(begun) < readers and time.monotonic() < deadline:
+    while len(begun) < clients and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
     await asyncio.sleep(3 * SLOW_SECONDS)
-    grown = site.memory("VmRSS") - before  # what pages leave behind, another 10 MiB, isn't the readers'
-    answered = await asyncio.to_thread(ask_for_pages, site, pages)
+    grown = site.memory("VmRSS") - before  # before the pages, which use another 10 MiB
+    answered = await asyncio.to_thread(load_pages, site, pages)
     sent = begun.count(requests.codes.ok)
     stop.set()
     await asyncio.gather(*reading)
-    await asyncio.sleep(5)  # what was theirs is given back
-    return Beside(answered, grown / max(1, sent), readers - sent)
+    await asyncio.sleep(5)  # until their memory is free
+    return UnderLoad(answered, grown / max(1, sent), clients - sent)
 
 
 async def read_slowly(site: Server, path: str, key: str, begun: list[int], stop: asyncio.Event) -> None:
-    """Take a little of a file each second, until told to stop; note the status of the answer."""
+    """Read a little of a file each second until stopped. Append the status of the response."""
     parts = urlsplit(site.url)
     loop = asyncio.get_running_loop()
     with contextlib.closing(socket.socket()) as connection:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
         await loop.sock_connect(connection, (parts.hostname, parts.port))
-        question = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: {key}\r\n\r\n"
-        await loop.sock_sendall(connection, question.encode())
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: {key}\r\n\r\n"
+        await loop.sock_sendall(connection, request.encode())
         received = await loop.sock_recv(connection, SLOW_BYTES)
         begun.append(int(received.split()[1]) if received else 0)
         while received and not stop.is_set():

@@ -1,6 +1,6 @@
-"""Measures a stored file that this site sends, by itself or through nginx, beside nginx on its folder.
+"""Compares downloads of a stored file from this site, directly or with X-Accel-Redirect, with nginx.
 
-One reader, eight at once, and a range; the site as it is served by default, and nginx with as many workers.
+One client, eight at once, and a range. The site has its default settings, and nginx as many workers.
 """
 
 import os
@@ -17,11 +17,11 @@ from bench.servers import (
     STATIC,
     Server,
     bench_folder,
+    download,
+    download_rows,
     make_file,
     make_member,
     make_site,
-    read,
-    reading_rows,
     run_code,
     run_nginx,
     run_site,
@@ -41,7 +41,7 @@ OURS, THEIRS = f"/api/v1/results/101/88/{NAME}", f"/{NAME}"
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Read the file from all three."""
+    """Download the file from all three."""
     size = options.either(1024, 256) * MEBIBYTE
     with bench_folder() as folder:
         data_dir, port = folder / "data", free_port()
@@ -65,13 +65,13 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 def in_front_of(app: Server, folder: Path) -> AbstractContextManager[Server]:
-    """Run nginx by our own configuration, deploy/nginx.conf."""
+    """Run nginx with deploy/nginx.conf."""
     prefix, port = folder / "front", free_port()
     prefix.mkdir()
     render(prefix, folder / "data", port, int(app.url.rpartition(":")[2]), None)
     upstreams = prefix / "nginx" / "upstreams.conf"
-    own = "".join(f"{kind}_temp_path {prefix}/{kind};\n" for kind in ("client_body", "proxy"))
-    upstreams.write_text(upstreams.read_text() + own)
+    temp_paths = "".join(f"{kind}_temp_path {prefix}/{kind};\n" for kind in ("client_body", "proxy"))
+    upstreams.write_text(upstreams.read_text() + temp_paths)
     options = f"daemon off; pid {prefix}/pid; {'user root;' if IS_ROOT else ''}"
     return start_nginx(
         prefix, "front", port, app.headers, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-g", options
@@ -79,19 +79,19 @@ def in_front_of(app: Server, folder: Path) -> AbstractContextManager[Server]:
 
 
 def compare(what: str, ours: Server, peer: Server, size: int, options: Options) -> Iterator[Row]:
-    """Read it in every way."""
+    """Download it in each mode."""
     half = size // 2
-    for how, readers, asked, expected in (
-        (f"{size // MEBIBYTE} MiB, 1 reader", 1, "", size),
-        (f"{size // MEBIBYTE} MiB, 8 readers", 8, "", size),
-        ("a range of half of it, 1 reader", 1, f"{half // 2}-{half // 2 + half - 1}", half),
+    for mode, clients, range_, expected in (
+        (f"{size // MEBIBYTE} MiB, 1 client", 1, "", size),
+        (f"{size // MEBIBYTE} MiB, 8 clients", 8, "", size),
+        ("a range of half of it, 1 client", 1, f"{half // 2}-{half // 2 + half - 1}", half),
     ):
-        readings = in_turn(
-            partial(read, ours, OURS, expected, readers, asked),
-            partial(read, peer, THEIRS, expected, readers, asked),
+        downloads = in_turn(
+            partial(download, ours, OURS, expected, clients, range_),
+            partial(download, peer, THEIRS, expected, clients, range_),
             options.pairs,
         )
-        yield from reading_rows(f"{what}, {how}", readings, at_most(1.2))
+        yield from download_rows(f"{what}, {mode}", downloads, at_most(1.2))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The site's addresses, and beside them the least that each could be."""
+"""The site's URLs, and minimal views for comparison."""
 
 import orjson
 from django.http import HttpRequest, HttpResponse
@@ -13,19 +13,19 @@ from dashboard.urls import urlpatterns as site
 
 @public
 def bare(request: HttpRequest) -> HttpResponse:
-    """Answer with who is signed in: a session, a user, and nothing else."""
+    """Send the user's name: a session, a user and nothing else."""
     return HttpResponse(request.user.get_username())
 
 
 @csrf_exempt
 @api_key(authenticate)
 def run_list(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Answer with the newest runs that the body asks for, with what the API's own answer has, by orjson."""
-    asked = orjson.loads(request.body)
-    collection, _ = collection_of([key.membership], asked["collection_id"])
+    """Send the same list of runs as the API, with orjson."""
+    query = orjson.loads(request.body)
+    collection, _ = collection_of([key.membership], query["collection_id"])
     rows = collection.runs.newest_first().values_list(
         "pk", "number", "extracted", "total", "created_at", "updated_at"
-    )[: asked["limit"]]
+    )[: query["limit"]]
     runs = list(rows)
     files: dict[int, list[tuple[str, str]]] = {run[0]: [] for run in runs}
     found = ResultFile.objects.filter(run__in=files).order_by("run", "kind", "position")

@@ -1,4 +1,4 @@
-"""The measurements run, and say what they found; how fast anything is they aren't asked here."""
+"""The benchmarks run and print their results; these tests don't check the speed."""
 
 import json
 import re
@@ -21,27 +21,27 @@ def run(*arguments: str) -> tools.Done:
     return tools.run(sys.executable, "-m", *arguments, check=False)
 
 
-def test_every_script_is_a_question() -> None:
+def test_every_script_is_listed() -> None:
     scripts = {
         path.stem for path in (ROOT / "bench").glob("*.py") if "run(measure, __doc__)" in path.read_text()
     }
-    assert scripts == set(bench.QUESTIONS)
+    assert scripts == set(bench.BENCHMARKS)
 
 
-@pytest.mark.parametrize("question", bench.QUESTIONS)
-def test_every_question_can_be_asked_by_itself(
-    question: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", bench.BENCHMARKS)
+def test_every_benchmark_runs_as_a_program(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [question, "--help"])
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit, match=r"^0$"):
-        runpy.run_path(str(ROOT / "bench" / f"{question}.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "bench" / f"{name}.py"), run_name="__main__")
     assert "--quick" in capsys.readouterr().out
 
 
-def test_one_table_of_the_questions_that_are_chosen(tmp_path: Path) -> None:
+def test_it_writes_one_table_of_the_selected_benchmarks(tmp_path: Path) -> None:
     tools.needs("zip")
     page = tmp_path / "page.md"
-    page.write_text(f"Before.\n{bench.BEGIN}\nthe last one\n{bench.END}\nAfter.\n")
+    page.write_text(f"Before.\n{bench.BEGIN}\nthe old table\n{bench.END}\nAfter.\n")
     done = run("bench", "joined_zip", "category_list_to_csv", "--quick", "--pairs", "2", "--write", str(page))
     assert done.returncode == 0, done.stderr
     before, table, after = re.split(f"{bench.BEGIN}\n|{bench.END}\n", page.read_text())
@@ -53,10 +53,10 @@ def test_one_table_of_the_questions_that_are_chosen(tmp_path: Path) -> None:
     assert any("CSV of" in cells[1] for cells in rows)
 
 
-def test_what_breaks_off_has_a_row_and_the_rest_goes_on(
+def test_a_failed_benchmark_has_a_row_and_the_others_still_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "QUESTIONS", ("nothing", "category_list_to_csv"))
+    monkeypatch.setattr(bench, "BENCHMARKS", ("nothing", "category_list_to_csv"))
     monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--pairs", "1"])
     assert bench.main() == 1
     table = capfd.readouterr().out
@@ -65,32 +65,32 @@ def test_what_breaks_off_has_a_row_and_the_rest_goes_on(
     assert "CSV of" in table
 
 
-def test_a_peer_that_is_missing_is_said_in_the_row(tmp_path: Path) -> None:
+def test_a_missing_program_is_named_in_the_row(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
-    question = ("-m", "bench.joined_zip", "--quick", "--rows", rows)
-    tools.run(sys.executable, *question, env={"PATH": str(tmp_path)})
+    benchmark = ("-m", "bench.joined_zip", "--quick", "--rows", rows)
+    tools.run(sys.executable, *benchmark, env={"PATH": str(tmp_path)})
     ((what, *_, met, _),) = json.loads(rows.read_text())
-    assert what.startswith("Measures a ZIP")
+    assert what.startswith("Compares a ZIP file")
     assert met == "not measured: zip is not installed (Debian: zip)"
 
 
-def test_an_unknown_question_is_told_the_others() -> None:
+def test_an_unknown_benchmark_is_rejected_with_the_known_ones() -> None:
     done = run("bench", "dept")
     assert done.returncode == 2
-    assert "there is no question dept; there are stored_file," in done.stderr
+    assert "unknown benchmark dept; choose from stored_file," in done.stderr
 
 
-def test_a_page_without_a_place_for_the_table_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+def test_a_page_without_markers_is_rejected_before_the_benchmarks_run(tmp_path: Path) -> None:
     done = run("bench", "--write", str(tmp_path / "page.md"))
     assert done.returncode == 2
     assert "has no lines <!-- bench: begin -->" in done.stderr
 
 
-def test_the_page_in_the_docs_has_a_place_for_the_table() -> None:
+def test_the_performance_page_has_the_markers() -> None:
     assert bench.has_markers(ROOT / "docs" / "performance.md")
 
 
-def test_a_target_is_met_by_more_than_the_spread_or_within_it_or_not() -> None:
+def test_a_target_is_met_within_the_spread_or_missed() -> None:
     assert [at_least(0.95).met(value, 0.1) for value in (1.06, 1.0, 0.9, 0.8)] == [
         "yes",
         "within the spread",
@@ -100,7 +100,7 @@ def test_a_target_is_met_by_more_than_the_spread_or_within_it_or_not() -> None:
     assert [at_most(1.5).met(value, 0.1) for value in (1.3, 1.45, 1.7)] == ["yes", "within the spread", "no"]
 
 
-def test_a_row_gives_medians_of_pairs_and_the_spread_of_the_peer_alone() -> None:
+def test_a_row_has_the_medians_of_pairs_and_the_spread_of_the_peer() -> None:
     row = ratio_row("what", [(1.0, 2.0), (3.0, 4.0), (100.0, 2.0)], at_most(1))
     assert row == Row("what", "3.00", "2.00", "0.75 ± 0.84", "<= 1", "within the spread", "")
     assert spread_of([2.0, 2.0, 2.0]) == 0
@@ -111,7 +111,7 @@ def test_a_missing_program_is_named_with_its_package() -> None:
         program("nothing-of-the-sort", "a-package")
 
 
-def test_the_records_are_the_same_each_time_and_compress_as_real_ones_do(tmp_path: Path) -> None:
+def test_the_records_are_reproducible_and_compress_like_real_ones(tmp_path: Path) -> None:
     pages = [tmp_path / "one.json", tmp_path / "two.json"]
     for page in pages:
         write_page(page, Shop().records(), 1_000_000)
