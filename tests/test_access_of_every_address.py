@@ -20,9 +20,11 @@ from collections_app.models import Account, ApiKey, Collection, FileKind, Result
 from collections_app.system import background
 from dashboard.urls import urlpatterns as site
 from tests.conftest import signed_in
+from tests.support.tools import in_ci
 
 PEOPLE = ("anonymous", "teamless", "stranger", "member", "admin", "owner")
-METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "POST")
+# No view has its own reply to the last three, so CI alone tries them.
+METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "POST", *(("TRACE", "PATCH", "DELETE") if in_ci() else ()))
 FORM = "GET HEAD POST"
 CLASSIC = "GET HEAD OPTIONS"  # what Django's own views know
 CLASSIC_FORM = "GET HEAD OPTIONS PUT POST"

@@ -3,6 +3,9 @@
 import gc
 import os
 from collections import Counter
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
 import pytest
 from django.contrib.contenttypes.management import create_contenttypes
@@ -13,6 +16,27 @@ from xdist.scheduler import LoadFileScheduling
 # The files whose tests start programs, from the one that takes longest.
 _LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve", "view_run", "canary"]
 _LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import a share of the test modules before the collection imports the others.
+
+    Each test process imports all modules. pytest rewrites their assertions and stores the result, which takes
+    as long as the rest of the collection. With different shares, each process finds most modules rewritten.
+    """
+    worker: dict[str, Any] = getattr(session.config, "workerinput", {})
+    if worker:
+        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        for name in _modules(session.config)[number::count]:
+            with suppress(Exception):  # the collection reports it
+                import_module(name)
+
+
+def _modules(config: pytest.Config) -> list[str]:
+    """Return the names of the modules that the command line selects."""
+    selected = [config.rootpath / argument.partition("::")[0] for argument in config.args]
+    files = {file for path in selected for file in ([path] if path.is_file() else path.rglob("test_*.py"))}
+    return sorted(".".join(file.relative_to(config.rootpath).with_suffix("").parts) for file in files)
 
 
 @pytest.hookimpl(optionalhook=True)
