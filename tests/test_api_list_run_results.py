@@ -20,9 +20,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from collections_app.api import list_runs
 from collections_app.models import ApiKey, Collection, Kind, Membership, Run, Team, User
 from collections_app.people.access import NOT_YOURS
-from collections_app.sources import SourceBusy, SourceUnavailable, rows
-from collections_app.sources.rows import LIMIT
-from collections_app.sources.upstream import Listing
+from collections_app.sources import SourceBusy, SourceUnavailable, sync
+from collections_app.sources.sync import LIMIT
+from collections_app.sources.upstream.runs import Listing
 from tests.support.openapi import check_schema
 from tests.support.results import (
     in_order,
@@ -316,15 +316,15 @@ def test_known_runs_are_listed_if_the_account_does_not_respond(
     listed_there.runs = [remote_run(1)]
     listed(call({"collection_id": connected.pk}))
     Collection.objects.update(refresh_tried_at=None)
-    listed_there.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    listed_there.problem = SourceUnavailable("MultiCartAPI is not responding.")
     assert [run["id"] for run in listed(call({"collection_id": connected.pk}))] == [1]
 
 
 def test_an_account_that_never_responded_is_an_error(
     call: Call, connected: Collection, listed_there: ListedRuns
 ) -> None:
-    listed_there.problem = SourceUnavailable("MultiCartAPI does not answer.")
-    assert error(call({"collection_id": connected.pk})) == (502, "MultiCartAPI does not answer.")
+    listed_there.problem = SourceUnavailable("MultiCartAPI is not responding.")
+    assert error(call({"collection_id": connected.pk})) == (502, "MultiCartAPI is not responding.")
 
 
 def test_a_busy_account_is_503_with_retry_after(
@@ -358,9 +358,9 @@ def test_an_account_that_is_slow_to_send_the_first_list_is_504(
         assert answered.wait(20)
         return Listing([])
 
-    monkeypatch.setattr(rows, "list_runs", late)
+    monkeypatch.setattr(sync, "list_runs", late)
     monkeypatch.setattr(list_runs, "LISTING_DEADLINE", timedelta())
-    assert error(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to answer.")
+    assert error(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to respond.")
     answered.set()
     for thread in threading.enumerate():
         if thread.name == "list-runs":

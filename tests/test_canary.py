@@ -30,8 +30,9 @@ from pytest_django import Settings
 from collections_app.management.worker import Worker
 from collections_app.models import Account, Collection, ResultFile, Run, User
 from collections_app.sources import account as account_source
-from collections_app.sources import http as transport
-from collections_app.sources import upstream
+from collections_app.sources.upstream import connection as upstream_connection
+from collections_app.sources.upstream import http as transport
+from collections_app.sources.upstream.server import server_of
 from collections_app.views.team import account_checks
 from tests.conftest import PASSWORD
 from tests.support import databases, tools
@@ -273,7 +274,7 @@ def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: Vendo
     settings.UPSTREAM_ORIGINS = [vendor.origin, vendor.elsewhere]
     monkeypatch.setattr(transport, "_PAUSES", (0, 0))
     monkeypatch.setattr(transport, "READ_SECONDS", 0.1)
-    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(upstream_connection, "MAX_IDLE_SECONDS", 0.1)
     monkeypatch.setattr(account_checks, "SECONDS_TO_TRY", 0.1)
     monkeypatch.setattr(account_source, "_SECONDS", 0.1)
     ask_in_the_same_thread(monkeypatch)
@@ -468,7 +469,7 @@ def test_a_key_is_nowhere(
     assert vendor.keys == set(KEYS)  # they were really used
     account = Account.objects.get()
     assert account.key == KEYS[1]
-    for thing in (account, upstream._server(account), vars(account)):
+    for thing in (account, server_of(account), vars(account)):
         assert_clean(repr(thing), "repr")
 
     # The database as it lies on the disk, what was kept and what was converted.

@@ -17,8 +17,8 @@ from collections_app.management.commands import mirror as command
 from collections_app.models import Collection, FileKind, Run, Team
 from collections_app.records.formats.recognition import BEGINNING
 from collections_app.runs.new_file import NewFile
-from collections_app.sources import SourceBusy, SourceUnavailable, rows
-from collections_app.sources.http import TOO_LARGE
+from collections_app.sources import SourceBusy, SourceUnavailable, sync
+from collections_app.sources.upstream.connection import TOO_LARGE
 from tests.support.faults import page_bytes
 from tests.support.mirrors import Files, files_of, pretend
 from tests.support.results import stored_bytes
@@ -156,8 +156,8 @@ class TestWhatItRefuses:
         self, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         listed: ListedRuns = lists(monkeypatch)
-        listed.problem = SourceUnavailable("The account does not answer.")
-        assert refused("AU Laptops") == ("The list of runs can't be updated: The account does not answer.")
+        listed.problem = SourceUnavailable("The account is not responding.")
+        assert refused("AU Laptops") == ("The list of runs can't be updated: The account is not responding.")
 
 
 class TestWhatGoesWrong:
@@ -168,7 +168,7 @@ class TestWhatGoesWrong:
         assert refused("AU Laptops") == ("Some files could not be copied. To try again, run mirror again.")
         assert kept() == {1, 3}
         assert capsys.readouterr().err == (
-            "Run 2: AU Laptops_2_Results_Page_1.json: The account has this file no longer.\n"
+            "Run 2: AU Laptops_2_Results_Page_1.json: The account no longer has this file.\n"
         )
 
     def test_a_file_of_an_impossible_size_is_named_and_the_rest_is_copied(
@@ -270,5 +270,5 @@ class TestWhatGoesWrong:
         assert remote.account
         remote.account.set_key("")
         remote.account.save()
-        monkeypatch.setattr(rows, "list_runs", lambda collection, **_: collection.account.key)
+        monkeypatch.setattr(sync, "list_runs", lambda collection, **_: collection.account.key)
         assert "The account “MultiCartAPI” is disconnected." in refused("AU Laptops")

@@ -13,7 +13,7 @@ def test_an_account_of_another_instance_is_connected_and_its_collection_added(
     settings.UPSTREAM_ORIGINS = [demo_server.url]
     account = {"name": "Next door", "base_url": f"{demo_server.url}/api/v1"}
     refused = as_adam.post("/team/accounts/connect", account | {"key": "a.wrong.key"})
-    assert "refuses the key" in refused.content.decode()
+    assert "rejected the API key" in refused.content.decode()
     assert not Account.objects.exists()
 
     connected = as_adam.post("/team/accounts/connect", account | {"key": demo_server.api_key}, follow=True)

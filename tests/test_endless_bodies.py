@@ -16,10 +16,10 @@ import pytest
 from pytest_django import Settings
 
 from collections_app.models import ResultFile, Team
-from collections_app.sources import http as transport
-from collections_app.sources.base import SourceTimeout, SourceUnavailable
-from collections_app.sources.http import IncompleteBody, ReadLimits, read_deadline
-from collections_app.sources.upstream import UpstreamBody, size_of
+from collections_app.sources.base import IncompleteBody, SourceTimeout, SourceUnavailable
+from collections_app.sources.upstream import connection
+from collections_app.sources.upstream.connection import ReadLimits, read_deadline
+from collections_app.sources.upstream.files import UpstreamBody, size_of
 from collections_app.system.serving import serving
 from tests.support import databases, tools
 from tests.support.faults import EndlessServer, page_bytes
@@ -96,7 +96,7 @@ def disconnecting_client(after: float) -> Iterator[None]:
 def test_a_stalled_or_slow_body_is_aborted(
     served: Served, monkeypatch: pytest.MonkeyPatch, server: EndlessServer, limit: str, value: float
 ) -> None:
-    monkeypatch.setattr(transport, limit, value)
+    monkeypatch.setattr(connection, limit, value)
     file = served(EndlessServer(server.piece, server.pause, server.first))
     with pytest.raises(SourceTimeout, match="took too long"):
         size_of(file)
@@ -116,8 +116,8 @@ def test_a_deadline_ends_all_reading(served: Served, server: EndlessServer) -> N
 
 @pytest.mark.django_db
 def test_at_most_64_gib_are_read(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert transport.MAX_FILE_BYTES == 64 * 1024**3
-    monkeypatch.setattr(transport, "MAX_FILE_BYTES", 1024**2)
+    assert connection.MAX_FILE_BYTES == 64 * 1024**3
+    monkeypatch.setattr(connection, "MAX_FILE_BYTES", 1024**2)
     file = served(EndlessServer(CHUNK, first=BEGINNING))
     with pytest.raises(SourceUnavailable, match="exceeds the 64 GiB limit"):
         size_of(file)
@@ -137,7 +137,7 @@ def test_a_file_with_a_larger_declared_size_is_not_started(served: Served) -> No
 def test_a_chunk_with_a_negative_size_is_not_held_in_memory(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "MAX_FILE_BYTES", 32 * 1024**2)
+    monkeypatch.setattr(connection, "MAX_FILE_BYTES", 32 * 1024**2)
     file = served(EndlessServer(bytes(64 * 1024), first=b"-1\r\n"))
     tracemalloc.start()
     try:
@@ -153,7 +153,7 @@ class TestPatience:
 
     @pytest.fixture(autouse=True)
     def limits(self) -> None:
-        limits = transport.MAX_IDLE_SECONDS, transport.MAX_SLOW_SECONDS, transport.MIN_SPEED
+        limits = connection.MAX_IDLE_SECONDS, connection.MAX_SLOW_SECONDS, connection.MIN_SPEED
         assert limits == (60, 600, 1024)
 
     def test_a_5_gb_file_gets_enough_time(self) -> None:
@@ -189,8 +189,8 @@ class TestPatience:
 def test_a_slow_reader_does_not_use_up_the_servers_time(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.3)
-    monkeypatch.setattr(transport, "MAX_SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "MAX_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "MAX_SLOW_SECONDS", 0.3)
     with UpstreamBody(served(EndlessServer(CHUNK, first=BEGINNING))).open(0, SIZE) as stream:
         for _ in range(3):
             assert stream.read(1)
@@ -210,7 +210,7 @@ def test_work_stops_if_the_client_disconnects(
     piece: bytes,
     work: Callable[[ResultFile], object],
 ) -> None:
-    monkeypatch.setattr(transport, "CLIENT_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "CLIENT_CHECK_SECONDS", 0.05)
     server = EndlessServer(piece, first=BEGINNING if piece else b"")
     file = served(server)
     with (
@@ -226,8 +226,8 @@ def test_work_stops_if_the_client_disconnects(
 def test_work_continues_while_the_client_is_connected(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "CLIENT_CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "CLIENT_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "MAX_IDLE_SECONDS", 0.5)
     with disconnecting_client(after=60), pytest.raises(SourceTimeout):
         size_of(served(EndlessServer()))
 
@@ -236,7 +236,7 @@ def test_work_continues_while_the_client_is_connected(
 def test_a_stopping_site_waits_for_bytes_but_not_for_silence(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS_WHILE_STOPPING", 1)
+    monkeypatch.setattr(connection, "MAX_IDLE_SECONDS_WHILE_STOPPING", 1)
     ours, theirs = socket.socketpair()
     with ours, theirs, serving(ours, lambda: True):
         server = EndlessServer(CHUNK, pause=0.15, first=BEGINNING)
@@ -259,8 +259,8 @@ begin = post_worker_init
 
 def post_worker_init(worker):
     begin(worker)
-    from collections_app.sources import http
-    http.CLIENT_CHECK_SECONDS, http.MAX_IDLE_SECONDS_WHILE_STOPPING = 0.2, 1.0
+    from collections_app.sources.upstream import connection
+    connection.CLIENT_CHECK_SECONDS, connection.MAX_IDLE_SECONDS_WHILE_STOPPING = 0.2, 1.0
 """
 
 CONNECT = f"""
@@ -312,7 +312,7 @@ def site(demo_data: Path, tmp_path: Path) -> Iterator[Site]:
             yield Site(process, port, key, collection, server)
     said = log.read_text()
     assert "Traceback" not in said
-    assert "upstream body broke off" not in said
+    assert "upstream body incomplete" not in said
 
 
 def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: Site) -> None:
@@ -320,7 +320,7 @@ def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: 
         site.server.piece, site.server.first = piece, BEGINNING if piece else b""
         for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]:
             site.ask(method, run).close()
-            assert site.server.left.acquire(timeout=transport.MAX_IDLE_SECONDS / 2)
+            assert site.server.left.acquire(timeout=connection.MAX_IDLE_SECONDS / 2)
     site.server.piece = site.server.first = b""
     waiting = [site.ask(method, run) for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]]
     site.process.send_signal(signal.SIGTERM)

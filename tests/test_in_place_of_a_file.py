@@ -25,9 +25,9 @@ from collections_app.sources import (
     SourceUnavailable,
     deliverable,
 )
-from collections_app.sources import http as transport
 from collections_app.sources.account import AccountSource
-from collections_app.sources.http import IncompleteBody
+from collections_app.sources.base import IncompleteBody
+from collections_app.sources.upstream import http as transport
 from tests.support.faults import FileServer, page_bytes
 from tests.support.mirrors import zip_of
 from tests.support.results import records, store_bytes, stored_bytes
@@ -306,7 +306,7 @@ def test_the_command_copies_the_rest_fails_and_retries_next_time(
     with pytest.raises(CommandError, match=r"^Some files could not be copied\. To try again"):
         call_command("mirror", "AU Laptops", stdout=io.StringIO())
     assert capsys.readouterr().err == (
-        f"Run 88: {PAGE_1}: The account “Main” sent an error (code 500) in place of this file. "
+        f"Run 88: {PAGE_1}: The account “Main” sent an error (code 500) instead of this file. "
         "Try again later.\n"
     )
     assert list(Run.objects.filter(is_kept=True).values_list("number", flat=True)) == [89]

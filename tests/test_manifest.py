@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from collections_app.models import Collection, FileKind, Run, Team
-from collections_app.sources import rows
+from collections_app.sources import sync
 from tests.conftest import Get, content
 from tests.support.results import (
     make_failed_run,
@@ -186,7 +186,7 @@ def test_the_latest_run_of_an_account_that_never_responded_is_unknown(
 ) -> None:
     collection = make_remote_collection(make_account(crawlers))
     refreshed_just_now(collection)
-    Collection.objects.update(refreshed_at=None, refresh_problem="The account does not answer.")
+    Collection.objects.update(refreshed_at=None, refresh_problem="The account is not responding.")
     assert as_bob.get(f"/collections/{collection.pk}/latest/").status_code == 502
     assert get(f"{collection.pk}/latest/manifest.json").json()["code"] == 502
 
@@ -195,7 +195,7 @@ def test_the_latest_run_of_a_busy_account_is_a_503_with_retry_after(
     as_bob: Client, get: Get, crawlers: Team
 ) -> None:
     collection = make_remote_collection(make_account(crawlers))
-    rows.note_problem(collection, "It is busy. Try again in 30 seconds.", retry_after=30)
+    sync.note_problem(collection, "It is busy. Try again in 30 seconds.", retry_after=30)
     for answer in (
         as_bob.get(f"/collections/{collection.pk}/latest/"),
         get(f"{collection.pk}/latest/manifest.json"),

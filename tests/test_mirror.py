@@ -167,7 +167,7 @@ class TestWhatIsWrong:
     def test_the_next_time_goes_on_with_what_is_missing(self, run: Run) -> None:
         files = files_of(run)
         there = files.contents.pop(PAGE_2)
-        assert copy(run, files) == [f"{PAGE_2}: The account has this file no longer."]
+        assert copy(run, files) == [f"{PAGE_2}: The account no longer has this file."]
         files.contents[PAGE_2] = there
         files.opened.clear()
         assert copy(run, files) == []
@@ -306,11 +306,11 @@ class TestTheZip:
             (lambda pages: zip_of(pages)[:-5], "The ZIP is damaged (File is not a zip file)."),
             (
                 lambda pages: b"rubbish" + zip_of(pages),
-                "The account sent something that is not a ZIP in place of this file.",
+                "The account sent something that is not a ZIP instead of this file.",
             ),
             (
                 lambda pages: zip_of(pages) + b"rubbish",
-                "The account sent a damaged ZIP in place of this file.",
+                "The account sent a damaged ZIP instead of this file.",
             ),
             (lambda pages: pages[PAGE_1], "The ZIP is damaged (File is not a zip file)."),
             (lambda pages: zip_of({}), "The ZIP doesn't hold the pages of the run."),

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from collections_app.models import Collection, Kind, ResultFile, Run, Team
 from collections_app.runs.mirror import mirror_run
-from collections_app.sources import http as transport
+from collections_app.sources.upstream import http as transport
 from collections_app.system import background
 from tests.support.faults import Fault, FaultProxy, FileServer, random_bytes
 from tests.support.mirrors import files_of
@@ -106,7 +106,7 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
     monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
     monkeypatch.setattr("collections_app.records.preview.first_records.SECONDS", 0.01)
     text = page(as_bob, run)
-    assert "MultiCartAPI is slow to answer." in words(text)
+    assert "MultiCartAPI is slow to respond." in words(text)
     assert 'hx-trigger="load delay:3s"' in text
     page(as_bob, run, **HTMX)
     (work,) = waiting
@@ -122,7 +122,7 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
         (Fault(cut_after=3000), "Main"),
         (Fault(cut_after=100_000), "stopped"),
         # Bytes sent before a reset may be lost.
-        (Fault(cut_after=100_000, is_reset=True), "stopped|does not answer"),
+        (Fault(cut_after=100_000, is_reset=True), "stopped|is not responding"),
     ],
 )
 def test_an_account_that_breaks_off_is_said(
@@ -148,7 +148,7 @@ def test_what_is_no_json_is_said(as_bob: Client, remote: Collection, server: Fil
 def test_a_file_that_the_account_no_longer_has(as_bob: Client, run: Run, server: FileServer) -> None:
     server.contents.clear()
     for query in ("", "?q=laptop"):
-        assert "The account has this file no longer." in words(page(as_bob, run, query))
+        assert "The account no longer has this file." in words(page(as_bob, run, query))
 
 
 def test_a_disconnected_account(as_bob: Client, run: Run) -> None:

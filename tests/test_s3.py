@@ -69,7 +69,7 @@ def test_a_secret_that_is_wrong_is_no_file_that_is_missing(
     use: Callable[..., str], page: ResultFile, as_bob: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     use(secret="wrong/secret")
-    with pytest.raises(SourceUnavailable, match="can't be read now"):
+    with pytest.raises(SourceUnavailable, match="is not available"):
         deliverable(page).body.open(0, 1)
     answer = as_bob.get(f"/collections/101/runs/1/files/{page.name}")
     assert answer.status_code == 502

@@ -12,7 +12,7 @@ import time_machine
 from django.utils import timezone
 
 from collections_app.models import Account, Collection, FileKind, ResultFile, Team
-from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, rows, source_of
+from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, source_of, sync
 from collections_app.system import background
 from collections_app.system.background import Background
 from tests.support.upstream import (
@@ -28,7 +28,7 @@ from tests.support.upstream import (
 
 SOON = timedelta(seconds=20)  # nobody waits that long where all is well
 AT_ONCE = timedelta()
-DOWN = SourceUnavailable("MultiCartAPI does not answer.")
+DOWN = SourceUnavailable("MultiCartAPI is not responding.")
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_what_nobody_foresaw_is_logged_once_and_told_in_general(
 ) -> None:
     listed.problem = ZeroDivisionError("a detail")
     freshness = source_of(collection).refresh(collection, deadline=SOON)
-    assert freshness.problem.startswith("Something went wrong on our side")
+    assert freshness.problem.startswith("The update failed because of an internal error")
     assert "a detail" not in freshness.problem
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
@@ -236,7 +236,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         assert gate.wait(20)
 
     listed.before_each = wait
-    monkeypatch.setattr(rows, "list_runs", listed)
+    monkeypatch.setattr(sync, "list_runs", listed)
     yield gate
     gate.set()
     for thread in threading.enumerate():
@@ -254,7 +254,7 @@ def test_nobody_waits_longer_than_the_deadline_and_the_list_comes_all_the_same(
     source = source_of(collection)
     freshness = source.refresh(collection, deadline=AT_ONCE)
     assert (freshness.as_of, freshness.is_late) == (None, True)
-    assert freshness.problem == "MultiCartAPI is slow to answer."
+    assert freshness.problem == "MultiCartAPI is slow to respond."
     gate.set()
     freshness = source.refresh(collection, deadline=SOON)
     assert freshness.as_of is not None

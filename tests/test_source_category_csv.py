@@ -26,8 +26,8 @@ from collections_app.sources import (
     converted,
     deliverable,
 )
-from collections_app.sources import http as transport
-from collections_app.sources.converted import CategoryCsvBody
+from collections_app.sources.category_csv import CategoryCsvBody
+from collections_app.sources.upstream import http as transport
 from tests.support.faults import Fault, FaultProxy, FileServer
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
@@ -177,7 +177,7 @@ def test_where_it_then_has_another_size_that_is_learnt_anew(
     # The list's own size differs as well, and is found out first.
     with pytest.raises(SourceUnavailable, match="not the one"):
         content_of(file)
-    with pytest.raises(SourceUnavailable, match="not the one that it was"):
+    with pytest.raises(SourceUnavailable, match="category list at the account has changed"):
         content_of(file)
     assert "problem=the CSV has" in caplog.text
     assert content_of(file) == csv_of(RECORDS[:1])
@@ -224,7 +224,7 @@ def test_an_invalid_list_is_reported_in_one_sentence_and_one_log_line(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
     server.contents[LIST] = damage
-    with pytest.raises(NotTheFile, match=r"^The account “Main” sent .* in place of this file\."):
+    with pytest.raises(NotTheFile, match=r"^The account “Main” sent .* instead of this file\."):
         deliverable(file)
     (line,) = caplog.messages
     assert line.startswith(f"upstream size failed: account={file.run.collection.account_id} collection=")
@@ -238,7 +238,7 @@ def test_a_list_damaged_far_into_it_is_reported_in_one_sentence_and_one_log_line
 ) -> None:
     # Its last byte is right, so only reading the entire list reveals the damage.
     server.contents[LIST] = json.dumps(RECORDS * 2000).encode()[:-1] + b"," + damage[1:] + b" ]"
-    with pytest.raises(SourceUnavailable, match=r"^The list at the account is damaged; no CSV can be made"):
+    with pytest.raises(SourceUnavailable, match=r"^The category list at the account is damaged"):
         deliverable(file)
     (line,) = caplog.messages
     collection = file.run.collection
@@ -263,7 +263,7 @@ def test_a_list_that_breaks_off_leaves_nothing(
     # At the end of a record as well, which nobody could tell from the end of a shorter list but by its `]`.
     proxy.fault = lambda: Fault(cut_after=500_000, is_reset=is_reset)
     # Bytes sent before a reset may be lost.
-    with pytest.raises(SourceUnavailable, match=r"broke off in the middle of the list|does not answer"):
+    with pytest.raises(SourceUnavailable, match=r"connection to the account was lost|is not responding"):
         deliverable(again(file))
     assert entries() == []
     proxy.fault = Fault
@@ -298,9 +298,7 @@ def test_a_full_disk_is_one_sentence_and_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_room)
-    with pytest.raises(
-        SourceUnavailable, match=r"^The CSV can't be stored here, perhaps because the disk is"
-    ):
+    with pytest.raises(SourceUnavailable, match=r"^The CSV can't be stored, perhaps because the disk is"):
         deliverable(file)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert caplog.messages[0].endswith("problem=No space left on device")

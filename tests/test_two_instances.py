@@ -379,7 +379,7 @@ PAGES = ["/collections/", "/members/", "/profile/", "/collections/{}/download"]
 
 def test_with_the_vendor_down_every_page_comes_and_says_so(two: Two, member: requests.Session) -> None:
     pages = [within_two_seconds(two, member, path.format(two.dead), two.dead) for path in PAGES]
-    assert "does not answer" in pages[-1]
+    assert "is not responding" in pages[-1]
     listing = requests.post(
         f"{two.front.url}/api/v1/schedules/collections/results/download/",
         json={"collection_id": two.dead},
@@ -387,7 +387,7 @@ def test_with_the_vendor_down_every_page_comes_and_says_so(two: Two, member: req
     )
     assert listing.elapsed.total_seconds() < 10
     assert listing.json()["status"] == 0
-    assert "does not answer" in listing.json()["data"]
+    assert "is not responding" in listing.json()["data"]
 
 
 def test_with_a_vendor_that_answers_after_30_seconds_every_page_comes_with_the_rows_there_are(
@@ -399,7 +399,7 @@ def test_with_a_vendor_that_answers_after_30_seconds_every_page_comes_with_the_r
     # What is open already has no fault: it is used up by a request that is under way.
     two.proxy.close_connections()
     pages = [within_two_seconds(two, member, path.format(two.by_proxy), two.by_proxy) for path in PAGES]
-    assert "MultiCartAPI is slow to answer." in pages[-1]
+    assert "MultiCartAPI is slow to respond." in pages[-1]
     assert "The runs below are as they were" in pages[-1]
     assert f"/collections/{two.by_proxy}/runs/{LAPTOPS_RUN}/files/" in pages[-1]
 
@@ -411,11 +411,11 @@ def test_a_file_of_a_vendor_that_is_down_is_one_sentence(two: Two, member: reque
     two.proxy.close_connections()
     page = member.get(two.front.url + file)
     assert page.status_code == 502
-    assert "does not answer. Try again later." in page.text
+    assert "is not responding. Try again later." in page.text
     name = requests.utils.unquote(file.rpartition("/")[2])
     answer = requests.get(two.api_file(two.by_proxy, LAPTOPS_RUN, name), headers=two.as_member)
     assert answer.status_code == 502
-    assert "does not answer" in answer.json()["data"]
+    assert "is not responding" in answer.json()["data"]
 
 
 # --- large files --------------------------------------------------------------------------------------------

@@ -15,9 +15,16 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from collections_app.models import Account, Collection, FileKind, Kind, Team
-from collections_app.sources import http, upstream
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
-from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, UnreadableRun, list_runs, try_key
+from collections_app.sources.upstream import http, runs
+from collections_app.sources.upstream.runs import (
+    Listing,
+    RemoteFile,
+    RemoteRun,
+    UnreadableRun,
+    list_runs,
+    try_key,
+)
 from tests.support.upstream import KEY
 
 BASE = "https://multicartapi.com/api/v1"
@@ -142,7 +149,7 @@ def test_a_disconnected_account_is_not_called(vendor: responses.RequestsMock) ->
 
 @pytest.mark.parametrize("key", ["two\nlines", " spaced", "Schlüssel", ""])
 def test_what_can_be_no_key_is_not_sent(vendor: responses.RequestsMock, key: str) -> None:
-    with pytest.raises(SourceUnavailable, match="key can't be one"):
+    with pytest.raises(SourceUnavailable, match="isn't a valid API key"):
         try_key(BASE, key, seconds=5)
     assert len(vendor.calls) == 0
 
@@ -228,7 +235,7 @@ def test_ready_without_a_usable_file_is_said_to_be_ready_all_the_same(
     assert (run.is_ready, run.files) == (True, ())
     (line,) = caplog.messages
     assert "run=88 problem=said to be ready; " in line
-    assert line.endswith(" links refused, 0 usable")
+    assert line.endswith(" links are invalid, 0 valid")
 
 
 @pytest.mark.parametrize(
@@ -283,12 +290,12 @@ def test_one_time_stands_in_for_the_other(vendor: responses.RequestsMock, nothin
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        (None, "it is no object"),
-        ("88", "it is no object"),
-        ([RUN], "it is no object"),
-        *((changed(id=number), "it has no id") for number in (None, MISSING, "x", True, -1, 2**63, 1.5)),
+        (None, "it isn't an object"),
+        ("88", "it isn't an object"),
+        ([RUN], "it isn't an object"),
+        *((changed(id=number), "it has no ID") for number in (None, MISSING, "x", True, -1, 2**63, 1.5)),
         *((changed(created_at=no, updated_at=no), "it has no time") for no in NO_TIMES),
-        (changed(collection=102), "it is of collection 102"),
+        (changed(collection=102), "it belongs to collection 102"),
         (changed(download_links={"pages": ["1.json"] * 10_001}), "it has 10001 pages"),
     ],
 )
@@ -306,7 +313,7 @@ def test_a_run_that_cant_be_understood_is_left_out_and_the_others_stay(
 def test_a_run_may_have_as_many_pages_as_the_limit(
     vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "MOST_PAGES", 3)
+    monkeypatch.setattr(runs, "MAX_PAGES", 3)
     links = {"pages": [f"{FOLDER}{page}.json" for page in range(1, 5)]}
     (run,) = runs_of(vendor, changed(download_links={"pages": links["pages"][:3]}))
     assert len(run.files) == 3
@@ -337,7 +344,7 @@ def test_no_more_runs_are_taken_than_were_asked_for(
     vendor.post(LIST, json=envelope(*(changed(id=number) for number in range(9, 0, -1))))
     listing = list_runs(collection(), skip=0, limit=2, seconds=5)
     assert [run.number for run in listing.runs] == [9, 8]
-    assert "9 runs listed where 2 were asked for" in caplog.text
+    assert "9 runs were sent, 2 were requested" in caplog.text
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -419,7 +426,7 @@ def test_any_other_link_is_refused_with_a_line_for_the_operator(
     (run,) = runs_of(vendor, changed(download_links=links))
     assert run.files == (RemoteFile(FileKind.PAGE, 1, "good.json"),)
     (line,) = caplog.messages
-    assert line.endswith("run=88 problem=said to be ready; 1 links refused, 1 usable")
+    assert line.endswith("run=88 problem=it is ready, but 1 links are invalid, 1 valid")
 
 
 @pytest.mark.parametrize("link", [None, 7, "https://evil.example/1.json", f"{FOLDER}b/a.json"])
@@ -430,7 +437,7 @@ def test_where_one_page_is_refused_the_others_do_not_pass_for_the_whole_run(
     (run,) = runs_of(vendor, changed(download_links=links))
     assert (run.is_ready, run.files) == (True, ())
     (line,) = caplog.messages
-    assert line.endswith("run=88 problem=said to be ready; 1 links refused, 0 usable")
+    assert line.endswith("run=88 problem=said to be ready; 1 links are invalid, 0 valid")
 
 
 @pytest.mark.parametrize(
@@ -454,19 +461,19 @@ def test_a_page_of_products_does_not_pass_for_the_list_of_a_category(
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (400, "did not understand the question"),
-        (401, "refuses the key"),
-        (402, "plan is used up or a payment is due"),
-        (403, "may not see this collection"),
-        (404, "has no such collection"),
-        (409, "no list of runs"),
+        (400, "didn't understand the request"),
+        (401, "rejected the API key"),
+        (402, "used up its plan, or a payment is due"),
+        (403, "has no access to this collection"),
+        (404, "doesn't have this collection"),
+        (409, "didn't send a list of runs"),
         (429, "too many requests"),
-        (500, "trouble of its own (code 500)"),
-        (599, "trouble of its own (code 599)"),
-        ("401", "refuses the key"),
-        (None, "no list of runs"),
-        (True, "no list of runs"),
-        ("secret words of the vendor", "no list of runs"),
+        (500, "reports an internal error (code 500)"),
+        (599, "reports an internal error (code 599)"),
+        ("401", "rejected the API key"),
+        (None, "didn't send a list of runs"),
+        (True, "didn't send a list of runs"),
+        ("secret words of the vendor", "didn't send a list of runs"),
     ],
 )
 def test_a_refusal_under_http_200_has_a_sentence_of_ours(
@@ -486,15 +493,15 @@ def test_a_refusal_under_http_200_has_a_sentence_of_ours(
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (400, "did not understand"),
-        (401, "refuses the key"),
-        (403, "may not see"),
+        (400, "didn't understand"),
+        (401, "rejected the API key"),
+        (403, "has no access"),
         (404, "Check its base address"),
         (429, "too many requests"),
-        (500, "trouble of its own"),
-        (503, "trouble of its own"),
-        (301, "another address"),
-        (307, "another address"),
+        (500, "reports an internal error"),
+        (503, "reports an internal error"),
+        (301, "redirects to another address"),
+        (307, "redirects to another address"),
     ],
 )
 def test_an_http_error_has_a_sentence_with_or_without_an_envelope(
@@ -530,14 +537,14 @@ def test_an_http_error_has_a_sentence_with_or_without_an_envelope(
     ],
 )
 def test_nonsense_under_http_200_is_called_so(vendor: responses.RequestsMock, body: str | bytes) -> None:
-    assert "no list of runs" in problem_of(vendor, body=body)
+    assert "didn't send a list of runs" in problem_of(vendor, body=body)
 
 
 def test_an_answer_is_not_read_beyond_its_cap(
     vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "MAX_JSON_BYTES", 1000)
-    assert "too much" in problem_of(vendor, json=envelope("x" * 1000))
+    assert "too much data" in problem_of(vendor, json=envelope("x" * 1000))
 
 
 @pytest.mark.parametrize(
@@ -560,8 +567,8 @@ def test_an_answer_is_not_read_beyond_its_cap(
     [
         ({"status": 429}, "is receiving too many requests"),
         ({"json": {"code": 429, "data": "slow down", "status": 0}}, "is receiving too many requests"),
-        ({"status": 503}, "is not available at the moment"),
-        ({"json": {"code": 503, "data": "later", "status": 0}}, "is not available at the moment"),
+        ({"status": 503}, "is unavailable"),
+        ({"json": {"code": 503, "data": "later", "status": 0}}, "is unavailable"),
     ],
     ids=str,
 )
@@ -596,7 +603,7 @@ def test_without_a_valid_time_429_waits_a_minute_and_503_is_an_error(
         list_runs(collection(), skip=0, limit=5, seconds=5)
     assert raised.value.retry_after == 60
     vendor.reset()
-    assert "trouble of its own" in problem_of(vendor, status=503, headers=headers)
+    assert "reports an internal error" in problem_of(vendor, status=503, headers=headers)
     assert len(vendor.calls) == 3
 
 
@@ -606,7 +613,7 @@ def test_without_a_valid_time_429_waits_a_minute_and_503_is_an_error(
 def test_an_account_that_fails_is_called_once(
     vendor: responses.RequestsMock, trouble: dict[str, Any]
 ) -> None:
-    assert "trouble of its own (code 500)" in problem_of(vendor, **trouble)
+    assert "reports an internal error (code 500)" in problem_of(vendor, **trouble)
     assert len(vendor.calls) == 1
 
 
@@ -621,15 +628,15 @@ def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> N
 @pytest.mark.parametrize(
     ("error", "sentence", "tries"),
     [
-        (requests.ConnectionError(KEY), "The account “Main” does not answer. Try again later.", 3),
+        (requests.ConnectionError(KEY), "The account “Main” is not responding. Try again later.", 3),
         (
             requests.exceptions.SSLError(KEY),
-            "The account “Main” can't be reached safely: its server has no valid certificate.",
+            "The account “Main” can't be reached securely: its certificate isn't valid. Check its base address.",
             1,
         ),
-        (requests.ReadTimeout(KEY), "The account “Main” took too long to answer. Try again later.", 1),
-        (requests.ConnectTimeout(KEY), "The account “Main” took too long to answer. Try again later.", 1),
-        (OSError(KEY), "The account “Main” does not answer. Try again later.", 1),
+        (requests.ReadTimeout(KEY), "The account “Main” took too long to respond. Try again later.", 1),
+        (requests.ConnectTimeout(KEY), "The account “Main” took too long to respond. Try again later.", 1),
+        (OSError(KEY), "The account “Main” is not responding. Try again later.", 1),
     ],
 )
 def test_what_happens_on_the_way_has_a_sentence_without_the_key(
@@ -699,19 +706,19 @@ def test_a_key_is_taken_by_a_server_that_knows_whose_it_is(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"json": {"code": 401, "data": "no", "status": 0}}, "refuses the key"),
+        ({"json": {"code": 401, "data": "no", "status": 0}}, "rejected the API key"),
         ({"json": {"code": 402, "data": "no", "status": 0}}, "payment is due"),
         ({"json": {"code": 429, "data": "no", "status": 0}}, "too many requests"),
-        ({"json": {"code": 500, "data": "no", "status": 0}}, "trouble of its own"),
-        ({"json": {"data": "no", "status": 0}}, "no list of runs"),
-        ({"status": 401, "body": "no"}, "refuses the key"),
-        ({"status": 403, "json": {"code": 403, "data": "no", "status": 0}}, "refuses the key"),
+        ({"json": {"code": 500, "data": "no", "status": 0}}, "reports an internal error"),
+        ({"json": {"data": "no", "status": 0}}, "didn't send a list of runs"),
+        ({"status": 401, "body": "no"}, "rejected the API key"),
+        ({"status": 403, "json": {"code": 403, "data": "no", "status": 0}}, "rejected the API key"),
         ({"status": 404, "body": "no"}, "Check its base address"),
-        ({"body": "<html>"}, "no list of runs"),
-        ({"json": []}, "no list of runs"),
-        ({"status": 302, "headers": {"Location": LIST}}, "another address"),
+        ({"body": "<html>"}, "didn't send a list of runs"),
+        ({"json": []}, "didn't send a list of runs"),
+        ({"status": 302, "headers": {"Location": LIST}}, "redirects to another address"),
         ({"body": requests.ReadTimeout()}, "took too long"),
-        ({"body": requests.ConnectionError()}, "does not answer"),
+        ({"body": requests.ConnectionError()}, "is not responding"),
     ],
     ids=str,
 )

@@ -11,16 +11,16 @@ import responses
 from pytest_django import Settings
 
 from collections_app.models import Account, ResultFile, Team
-from collections_app.sources import http
 from collections_app.sources.base import (
+    IncompleteBody,
     NotTheFile,
     ResultNotFound,
     SourceBusy,
     SourceTimeout,
     SourceUnavailable,
 )
-from collections_app.sources.http import IncompleteBody
-from collections_app.sources.upstream import UpstreamBody, size_of
+from collections_app.sources.upstream import http
+from collections_app.sources.upstream.files import UpstreamBody, size_of
 from tests.support.faults import FileServer, page_bytes
 from tests.support.upstream import KEY, make_account, make_remote_collection, make_remote_run
 
@@ -123,7 +123,7 @@ def test_a_name_that_would_change_the_path_is_not_asked_for(
 ) -> None:
     file.remote_name = name
     for ask in (size_of, opened):
-        with pytest.raises(SourceUnavailable, match="address that can't be called"):
+        with pytest.raises(SourceUnavailable, match="invalid address"):
             ask(file)
     assert len(vendor.calls) == 0
 
@@ -288,7 +288,7 @@ def test_a_file_of_another_size_is_refused_and_its_size_is_learnt_anew(
     vendor: responses.RequestsMock, file: ResultFile, other: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     vendor.get(URL, **other)
-    with pytest.raises(SourceUnavailable, match="not the one that was listed"):
+    with pytest.raises(SourceUnavailable, match="has changed at the account"):
         opened(file, 10, 20)
     file.refresh_from_db()
     assert file.size is None
@@ -432,8 +432,8 @@ def test_more_than_the_known_length_is_no_complete_file(
     with opened(file) as stream, pytest.raises(IncompleteBody):
         stream.read()
     (line,) = caplog.messages
-    assert line.startswith("upstream body broke off: account=")
-    assert line.endswith("problem=it goes on beyond its length")
+    assert line.startswith("upstream body incomplete: account=")
+    assert line.endswith("problem=it is too long")
 
 
 def test_less_than_the_known_length_is_no_complete_file(

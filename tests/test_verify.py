@@ -101,7 +101,7 @@ def test_files_at_an_account_are_checked_without_downloading_them(crawlers: Team
         assert Verifier(run).verify() == []
         contents.popitem()
         (problem,) = Verifier(Run.objects.get()).verify()
-    assert problem == "AU Laptops_7_Results_All_Pages.zip: The account has this file no longer."
+    assert problem == "AU Laptops_7_Results_All_Pages.zip: The account no longer has this file."
 
 
 def test_a_run_that_is_deleted_meanwhile_is_not_damaged(run: Run) -> None:
@@ -177,7 +177,7 @@ def test_replacing_a_page_also_replaces_the_zip(copied: Run) -> None:
     Verifier(copied).verify()
     files = files_of(copied)
     archive = files.contents.pop(ZIP)
-    again(copied, files, f"{ZIP}: The account has this file no longer.")
+    again(copied, files, f"{ZIP}: The account no longer has this file.")
     assert kept(copied) == files.contents
     files.contents[ZIP] = archive
     assert again(copied, files).is_kept
@@ -232,7 +232,7 @@ def test_a_damaged_copy_stays_if_the_account_has_no_valid_file(copied: Run) -> N
     Verifier(copied).verify()
     before, files = kept(copied), files_of(copied)
     del files.contents[PAGE_2]
-    again(copied, files, f"{PAGE_2}: The account has this file no longer.")
+    again(copied, files, f"{PAGE_2}: The account no longer has this file.")
     files.contents[PAGE_2] = b"<html>"
     (problem,) = mirror_run(copied, files)
     assert problem.startswith(f"{PAGE_2}: The account sent something that is not a list of records")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import Account, Collection, FileKind, Kind, Membership, Role, Team, User
-from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, upstream
+from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.upstream import runs as upstream_runs
 from collections_app.system import encryption
 from collections_app.views.team.account_forms import base_address
 from tests.conftest import PASSWORD
@@ -61,8 +62,8 @@ class Vendor:
 @pytest.fixture(autouse=True)
 def vendor(monkeypatch: pytest.MonkeyPatch) -> Vendor:
     vendor = Vendor()
-    monkeypatch.setattr(upstream, "try_key", vendor.try_key)
-    monkeypatch.setattr(upstream, "list_runs", vendor.list_runs)
+    monkeypatch.setattr(upstream_runs, "try_key", vendor.try_key)
+    monkeypatch.setattr(upstream_runs, "list_runs", vendor.list_runs)
     return vendor
 
 
@@ -397,7 +398,7 @@ def test_another_key_replaces_the_old_one_once_it_was_tried(
 
 def test_with_another_key_the_account_is_asked_at_once(as_adam: Client, account: Account) -> None:
     collection = make_remote_collection(account)
-    Collection.objects.update(refresh_tried_at=timezone.now(), refresh_problem="It refuses the key.")
+    Collection.objects.update(refresh_tried_at=timezone.now(), refresh_problem="It rejected the API key.")
     as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
     collection.refresh_from_db()
     assert (collection.refresh_tried_at, collection.refresh_problem) == (None, "")
@@ -546,8 +547,8 @@ def test_one_that_the_account_does_not_list_is_not_added(
 @pytest.mark.parametrize(
     ("kind", "files", "complaint"),
     [
-        (Kind.AMAZON_CATEGORY, (), "Run 88 has no full list of a category. Is the type right?"),
-        (Kind.AMAZON, ("category_asins.json",), "Run 88 is a list of a category. Is the type right?"),
+        (Kind.AMAZON_CATEGORY, (), "Run 88 has no category list. Check the collection's type."),
+        (Kind.AMAZON, ("category_asins.json",), "Run 88 has a category list. Check the collection's type."),
     ],
 )
 def test_one_of_another_type_than_said_is_not_added(
@@ -815,8 +816,8 @@ def test_an_account_is_asked_outside_a_transaction(
     def note(*args: object, **options: object) -> None:
         inside.append(connection.in_atomic_block)
 
-    monkeypatch.setattr(upstream, "try_key", note)
-    monkeypatch.setattr(upstream, "try_collection", note)
+    monkeypatch.setattr(upstream_runs, "try_key", note)
+    monkeypatch.setattr(upstream_runs, "try_collection", note)
     as_adam.post(CONNECT, NEW | {"name": "Shop A"})
     as_adam.post(address_of(account), NEW)
     as_adam.post(ADD, of(account))

@@ -333,14 +333,14 @@ def test_where_the_account_does_not_answer_the_known_runs_are_shown_with_their_a
     make_remote_run(connected, 1)
     as_of = timezone.now() - timedelta(seconds=seconds)
     Collection.objects.filter(pk=connected.pk).update(refreshed_at=as_of)
-    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     for _ in range(2):  # the second time without a call
         answer = as_bob.get(page_of(connected))
         (notice,) = re.findall(
             r'<div class="notice" role="status">.*?</div>', answer.content.decode(), re.DOTALL
         )
         assert text_of(notice) == (
-            f"MultiCartAPI does not answer. The runs below are as they were {age} ago."
+            f"MultiCartAPI is not responding. The runs below are as they were {age} ago."
         )
         assert len(rows(answer)) == 1
         assert "Up to date" not in answer.content.decode()
@@ -351,7 +351,7 @@ def test_an_account_that_does_not_answer_is_not_asked_for_sizes(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     make_remote_run(connected, 1)
-    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     answer = as_bob.get(page_of(connected))
     assert rows(answer)[0][4] == "ZIP of run 1"
     assert "archive-size" not in answer.content.decode()
@@ -360,9 +360,9 @@ def test_an_account_that_does_not_answer_is_not_asked_for_sizes(
 def test_where_nothing_is_known_yet_it_says_so(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
-    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     answer = text_of(as_bob.get(page_of(connected)).content.decode())
-    assert "MultiCartAPI does not answer." in answer
+    assert "MultiCartAPI is not responding." in answer
     assert "Not listed yet" in answer
     assert "The runs below" not in answer
     assert "import_run" not in answer
@@ -469,14 +469,14 @@ def test_where_older_runs_can_not_be_had_it_says_so_and_can_be_tried_again(
     for number in (1, 2):
         make_remote_run(connected, number, at=NOON + timedelta(hours=number))
     Collection.objects.filter(pk=connected.pk).update(has_older_runs=True, refreshed_at=NOON)
-    listed.problem = SourceUnavailable("MultiCartAPI does not answer.")
+    listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     last = f"?before={quote(f'{NOON + timedelta(hours=1):%Y-%m-%dT%H:%M:%S.000000Z}_1', safe='')}"
     answer = as_bob.get(page_of(connected), {"before": "2026-06-20T14:00:00.000000Z_2"}, headers=headers)
     assert numbers(answer) == [1]
-    assert "MultiCartAPI does not answer." in answer.content.decode()
+    assert "MultiCartAPI is not responding." in answer.content.decode()
     assert links(answer)["Load more"] == last
     answer = as_bob.get(page_of(connected) + last, headers=headers)
-    assert "MultiCartAPI does not answer." in answer.content.decode()
+    assert "MultiCartAPI is not responding." in answer.content.decode()
     assert last in links(answer).values()
     assert "No older runs" not in answer.content.decode()
 

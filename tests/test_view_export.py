@@ -286,7 +286,7 @@ class TestTheEstimate:
 
     def test_the_files_are_missing(self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(run: Run) -> None:
-            raise SourceUnavailable("The results storage can't be read now. Try again later.")
+            raise SourceUnavailable("The results storage is not available. Try again later.")
 
         monkeypatch.setattr(sampling, "_sample", fail)
         assert "The columns can't be listed now." in html(as_bob.get(PAGE))
@@ -319,7 +319,7 @@ class TestAnAccount:
     def test_one_that_is_down(self, as_bob: Client, files: Files, address: str) -> None:
         files.contents.clear()
         page = html(as_bob.get(f"{address}?sample"))
-        assert "The columns can't be listed now. The account has this file no longer." in page
+        assert "The columns can't be listed now. The account no longer has this file." in page
         as_bob.post(address, {"format": "json"})
         build_next()
-        assert "The account has this file no longer." in html(as_bob.get(address))
+        assert "The account no longer has this file." in html(as_bob.get(address))

@@ -29,7 +29,7 @@ from collections_app.models import Account, Collection, Export, Run, State, Team
 from collections_app.people.passwords import compose_mail, queue_password_link
 from collections_app.records.exports import create
 from collections_app.records.formats.records_file import ExportSpec, Format
-from collections_app.sources import SourceBusy, SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources import account as account_source
 from dashboard import background
 from tests.support import databases, tools
@@ -199,14 +199,14 @@ class TestListing:
     ) -> None:
         first = make_remote_collection(account)
         second = make_remote_collection(account, remote_id=7002)
-        bring = rows.refresh
+        bring = sync.refresh
 
         def fail(collection: Collection, *, seconds: float) -> None:
             if collection == first:
                 raise ZeroDivisionError
             bring(collection, seconds=seconds)
 
-        monkeypatch.setattr(rows, "refresh", fail)
+        monkeypatch.setattr(sync, "refresh", fail)
         work_that_fails()
         assert second.runs.count() == 1
         assert "problem=unexpected" in caplog.text
@@ -381,7 +381,7 @@ class TestTheRest:
         def fail(collection: Collection, *, seconds: float) -> None:
             raise OperationalError("disk I/O error")
 
-        monkeypatch.setattr(rows, "refresh", fail)
+        monkeypatch.setattr(sync, "refresh", fail)
         work_that_fails()
         assert "work problem=disk I/O error" in caplog.text
 

@@ -20,7 +20,7 @@ from collections_app.records.exports.build import Queue, build_next
 from collections_app.runs.lease import RunIsBeingWritten, WriterLost
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import fail_interrupted_runs
-from collections_app.sources import SourceBusy, SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources.account import AccountSource
 from collections_app.system import database
 
@@ -165,7 +165,7 @@ class Worker:
         tried_at = collection.refresh_tried_at
         mine = Collection.objects.filter(pk=collection.pk, refresh_tried_at=tried_at)
         if mine.update(refresh_tried_at=timezone.now()):
-            rows.refresh(collection, seconds=LIST_SECONDS)
+            sync.refresh(collection, seconds=LIST_SECONDS)
             self._check_refresh("refresh", collection)
         return True
 
@@ -180,7 +180,7 @@ class Worker:
     def _keep(self, collection: Collection) -> bool:
         """List older runs or, if all are known, copy the oldest run that isn't kept."""
         if collection.has_older_runs and collection.pk not in self._backoff.paused("reach back"):
-            rows.load_older(collection, seconds=LIST_SECONDS)
+            sync.load_older(collection, seconds=LIST_SECONDS)
             return self._check_refresh("reach back", collection)
         paused = self._backoff.paused("run")
         run = collection.runs.to_keep().exclude(pk__in=paused).select_related("collection__account").first()

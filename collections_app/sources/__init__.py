@@ -1,4 +1,4 @@
-"""Where results come from: one protocol (base), one implementation per place."""
+"""Where results come from: our own storage (local), or an account at MultiCartAPI (account, upstream)."""
 
 from structlog.contextvars import bind_contextvars
 
@@ -37,23 +37,23 @@ __all__ = [
 
 
 def source_of(collection: Collection) -> ResultSource:
-    """Return the source that tells which runs a collection has."""
+    """Return the source of a collection's runs."""
     return AccountSource() if collection.is_remote else LocalSource()
 
 
-def _holder_of(file: ResultFile) -> ResultSource:
-    # A run of an account's that was copied into our storage is served from there.
+def _source_of_file(file: ResultFile) -> ResultSource:
+    # Copies of an account's files are served from our storage.
     return LocalSource() if file.is_stored else source_of(file.run.collection)
 
 
 def deliverable(file: ResultFile) -> Deliverable:
-    """Return a ready run's file as something that can be delivered.
+    """Return a ready run's file with everything needed to deliver it.
 
-    Raises ResultNotFound, SourceUnavailable, SourceTimeout if its size isn't known yet, and NotTheFile if a
-    copy is known to be damaged.
+    Raises ResultNotFound, SourceUnavailable and SourceTimeout if its size has to be requested, and NotTheFile
+    if it is known to be damaged.
     """
     bind_contextvars(run=file.run.number, file=file.pk)
-    source = _holder_of(file)
+    source = _source_of_file(file)
     size = source.size(file)
     return Deliverable(
         name=file.name,
@@ -66,9 +66,9 @@ def deliverable(file: ResultFile) -> Deliverable:
 
 
 def latest_run(collection: Collection) -> Run:
-    """Return the newest completed run, asking the source first whether there is a newer one.
+    """Refresh the collection, and return its newest completed run.
 
-    Raises NotDownloadable where there is none, SourceUnavailable and SourceTimeout where nobody knows.
+    Raises NotDownloadable if it has no such run, SourceUnavailable and SourceTimeout if that isn't known.
     """
     freshness = source_of(collection).refresh(collection, deadline=LISTING_DEADLINE)
     if freshness.error:

@@ -8,70 +8,70 @@ from typing import BinaryIO, Protocol
 from django.utils import timezone
 
 from collections_app.models import Collection, FileKind, ResultFile, Run
-from collections_app.sources import rows
+from collections_app.sources import sync
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
-from collections_app.sources.converted import CategoryCsvBody
-from collections_app.sources.http import MAX_FILE_BYTES
+from collections_app.sources.category_csv import CategoryCsvBody
 from collections_app.sources.local import LocalSource
-from collections_app.sources.unlisted import Unlisted
-from collections_app.sources.upstream import UpstreamBody, size_of
+from collections_app.sources.missing_runs import MissingRuns
+from collections_app.sources.upstream.connection import MAX_FILE_BYTES
+from collections_app.sources.upstream.files import UpstreamBody, size_of
 from collections_app.system import database, disk
 from collections_app.system.background import Background, StillWorking
 
 logger = logging.getLogger(__name__)
 
-# How long an account is listed at most. Nobody waits for that: it goes on in the background.
+# How long to read an account's list. It continues in the background when no request waits for it.
 _SECONDS = 30.0
 # How many lists a process requests at once, in total and from one account: accounts that hang must not fill
 # the process with threads, or block the lists of other accounts.
-_MOST_AT_ONCE = 32
-_MOST_OF_AN_ACCOUNT = 8
-# What was asked for a moment ago isn't asked for again; an account that fails is left alone for longer.
+_MAX_AT_ONCE = 32
+_MAX_PER_ACCOUNT = 8
+# How long not to request a list again, and how long after a problem.
 _REST = timedelta(seconds=3)
 _REST_AFTER_A_PROBLEM = timedelta(seconds=15)
 
-_SLOW = "MultiCartAPI is slow to answer."
-_BROKEN = "Something went wrong on our side while asking MultiCartAPI. It was logged; try again later."
+_SLOW = "MultiCartAPI is slow to respond."
+_BROKEN = "The update failed because of an internal error, which was logged. Try again later."
 
 
 class _Work(Protocol):
-    """What brings rows: rows.refresh and rows.load_older."""
+    """A function of sync: refresh or load_older."""
 
     def __call__(self, collection: Collection, *, seconds: float) -> None: ...
 
 
 class AccountSource:
-    """Results at an account: rows are copies of what it lists, bytes are asked of it when they are read."""
+    """Results at an account. Rows are copies of its list; bytes are requested when they are read."""
 
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Bring the newest runs; who asks within a few seconds of another gets what that one brought."""
+        """Load the newest runs, unless this was done within the last few seconds."""
         known = _known(collection)
-        # Where neither runs nor a problem are known, another process has only just begun to ask.
+        # If neither runs nor a problem are known, another process has just started the first request.
         if (known.as_of or known.problem) and _is_resting(collection):
             return known
-        return _done_within(deadline, _refreshes, rows.refresh, collection)
+        return _done_within(deadline, _refreshes, sync.refresh, collection)
 
     def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Bring the next older runs, where the account has more than are known."""
+        """Load the next older runs, if the account has more."""
         failed = collection.refresh_problem and _is_resting(collection)
         if failed or not collection.has_older_runs:
             return _known(collection)
-        return _done_within(deadline, _loads_older, rows.load_older, collection)
+        return _done_within(deadline, _loads_older, sync.load_older, collection)
 
     def size(self, file: ResultFile) -> int:
-        """Return the file's size, asking the account once: a ready file never changes."""
+        """Return the file's size. It is requested only once, because a ready file never changes."""
         known = file.size
         if known is None or known > MAX_FILE_BYTES:
             database.release_connections()  # it may take long
-            size = self._csv(file).size if _is_made(file) else size_of(file)
+            size = self._csv(file).size if _is_converted(file) else size_of(file)
             with disk.best_effort(f"the size of file {file.pk}"):
                 ResultFile.objects.filter(pk=file.pk, size=known).update(size=size)
             file.size = known = size
         return known
 
     def body(self, file: ResultFile) -> Body:
-        """Return the bytes at the account, or what is made from them."""
-        return self._csv(file) if _is_made(file) else UpstreamBody(file)
+        """Return the file at the account, or the CSV created from it."""
+        return self._csv(file) if _is_converted(file) else UpstreamBody(file)
 
     def _csv(self, file: ResultFile) -> CategoryCsvBody:
         return CategoryCsvBody(file, lambda: self._open_list(file.run))
@@ -79,12 +79,12 @@ class AccountSource:
     def _open_list(self, run: Run) -> BinaryIO:
         full_list = run.files.filter(kind=FileKind.CATEGORY_LIST).first()
         if full_list is None:
-            raise ResultNotFound("The run has no list that a CSV could be made of.")
+            raise ResultNotFound("This run has no category list to convert to CSV.")
         source: ResultSource = LocalSource() if full_list.is_stored else self
         return source.body(full_list).open(0, source.size(full_list))
 
 
-def _is_made(file: ResultFile) -> bool:
+def _is_converted(file: ResultFile) -> bool:
     return file.kind == FileKind.CATEGORY_CSV and not file.remote_name
 
 
@@ -104,15 +104,15 @@ def _known(collection: Collection) -> Freshness:
         problem=collection.refresh_problem,
         has_older=collection.has_older_runs,
         retry_after=collection.retry_after,
-        unlisted=Unlisted.of(collection).sentences(),
+        unlisted=MissingRuns.of(collection).sentences(),
     )
 
 
 # --- in the background --------------------------------------------------------------------------
 
 
-_refreshes = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
-_loads_older = Background("list-runs", most=_MOST_AT_ONCE, most_per_owner=_MOST_OF_AN_ACCOUNT)
+_refreshes = Background("list-runs", most=_MAX_AT_ONCE, most_per_owner=_MAX_PER_ACCOUNT)
+_loads_older = Background("list-runs", most=_MAX_AT_ONCE, most_per_owner=_MAX_PER_ACCOUNT)
 
 
 def _done_within(
@@ -125,7 +125,7 @@ def _done_within(
     left = deadline.total_seconds() - background.age(collection.pk)
     try:
         background.done_within(
-            max(0, left), collection.pk, lambda: _bring(work, collection.pk), owner=collection.account_id
+            max(0, left), collection.pk, lambda: _run(work, collection.pk), owner=collection.account_id
         )
     except StillWorking:
         return replace(_known(collection), problem=_SLOW, is_late=True)
@@ -142,7 +142,7 @@ def _done_within(
     return _known(collection)
 
 
-def _bring(work: _Work, collection_id: int) -> None:
+def _run(work: _Work, collection_id: int) -> None:
     try:
         # A row of its own: the requests that wait go on using theirs.
         work(Collection.objects.select_related("account").get(pk=collection_id), seconds=_SECONDS)
@@ -151,4 +151,4 @@ def _bring(work: _Work, collection_id: int) -> None:
     except Exception:
         logger.exception("upstream rows collection=%s problem=unexpected", collection_id)
         with disk.best_effort(f"the problem of collection {collection_id}"):
-            rows.note_problem(Collection(pk=collection_id), _BROKEN)
+            sync.note_problem(Collection(pk=collection_id), _BROKEN)

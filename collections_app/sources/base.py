@@ -1,5 +1,6 @@
-"""The seam between what is shown and where it comes from: the protocols, what passes through, the errors."""
+"""The interface between sources of results and everything that shows them."""
 
+import errno
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from collections_app.models import Collection, ResultFile
 
-# How long a person or a script that asks for a list waits for its source at most.
+# How long a request for a list waits for its source.
 LISTING_DEADLINE = timedelta(seconds=1.5)
 
 
@@ -17,49 +18,56 @@ class FileUnavailable(Exception):
 
 
 class ResultNotFound(FileUnavailable):
-    """The bytes are not there. Answered with 404."""
+    """The bytes don't exist. The response is a 404."""
 
 
 class SourceUnavailable(Exception):
-    """The source doesn't answer or answers nonsense. Answered with 502."""
+    """The source isn't responding, or its response isn't valid. Our response is a 502."""
 
 
 class NotTheFile(FileUnavailable, SourceUnavailable):
-    """The source sends something else in place of the file, or one that is too large. Answered with 502."""
+    """The source sent something else, or a file that is too large. Our response is a 502."""
 
 
 class SourceTimeout(SourceUnavailable):
-    """The source took too long. Answered with 504."""
+    """The source took too long. Our response is a 504."""
 
 
 class SourceBusy(SourceUnavailable):
-    """The source asks us to wait before the next request. Answered with 503 and Retry-After."""
+    """The source asks us to wait. Our response is a 503 with Retry-After."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
+class IncompleteBody(ConnectionResetError):
+    """A body ended early. As a ConnectionResetError, it is logged by the server without a traceback."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.ECONNRESET, reason)
+
+
 class Body(Protocol):
-    """The bytes of a file, wherever they are."""
+    """The bytes of a file."""
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Return a stream that stands at byte `start` and will be read for `length` bytes.
+        """Return a stream at byte `start`, from which the caller reads `length` bytes.
 
-        A real file where there is one, so that the server can send it by sendfile; it may go on
-        beyond `length`. The caller closes it. Raises ResultNotFound, SourceUnavailable, SourceTimeout.
+        It is a real file if possible, which the server can send with sendfile(), and may be longer than
+        `length`. The caller closes it. Raises ResultNotFound, SourceUnavailable, SourceTimeout.
         """
         ...
 
 
 @dataclass(frozen=True)
 class BytesBody:
-    """A body that is made as it is asked for, small enough to be held in memory."""
+    """A small body in memory."""
 
     content: bytes
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Return a stream at byte `start`; see Body."""
+        """Return a stream at byte `start`. See Body."""
         stream = io.BytesIO(self.content)
         stream.seek(start)
         return stream
@@ -67,43 +75,41 @@ class BytesBody:
 
 @dataclass(frozen=True)
 class FileLocation:
-    """Where a server in front of us finds the bytes by itself."""
+    """Where a server in front of us finds the bytes."""
 
-    path: str  # in the results folder; of an object storage, what it is asked for
-    headers: Mapping[str, str] | None = (
-        None  # what opens it there, for some minutes; None: it is in the folder
-    )
+    path: str  # in the folder of results, or in the object storage
+    headers: Mapping[str, str] | None = None  # for the object storage; valid for some minutes
 
 
 @runtime_checkable
 class Located(Protocol):
-    """A body whose bytes others can read without us."""
+    """A body that a server in front of us can send."""
 
     def location(self) -> FileLocation:
-        """Return where they are. Raises SourceUnavailable."""
+        """Return where the bytes are. Raises SourceUnavailable."""
         ...
 
 
 @dataclass(frozen=True)
 class Deliverable:
-    """What can be handed to a reader: everything an answer's headers say, and the body."""
+    """A file that can be delivered: the values for the headers, and the body."""
 
     name: str
     size: int
     etag: str
     modified: datetime
     body: Body
-    sha256: str = ""  # of the whole, in hexadecimal; empty where it isn't known
+    sha256: str = ""  # of the entire file, in hexadecimal; empty if unknown
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old the rows are that a source brought up to date, and whether they are all there are."""
+    """How current a collection's rows are, and whether they are complete."""
 
-    as_of: datetime | None  # None: never yet
-    problem: str = ""  # why they are not newer, in one plain sentence
-    has_older: bool = False  # the source has runs that are older than all rows
-    is_late: bool = False  # the problem is that the source took too long
+    as_of: datetime | None  # None: never refreshed
+    problem: str = ""  # why they aren't newer, in a sentence for users
+    has_older: bool = False  # the source has runs that are older than the rows
+    is_late: bool = False  # the source took too long
     retry_after: int | None = None  # how many seconds the source asks us to wait
     unlisted: Sequence[str] = ()  # sentences about runs that the rows lack
 
@@ -121,20 +127,20 @@ class ResultSource(Protocol):
     """Where the results of a collection come from."""
 
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Bring the collection's Run and ResultFile rows up to date, within the deadline."""
+        """Refresh the collection's Run and ResultFile rows. Waits until the deadline at most."""
         ...
 
     def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Bring rows of runs that are older than those known, where there are such runs."""
+        """Load the next runs that are older than the rows. Waits until the deadline at most."""
         ...
 
     def size(self, file: ResultFile) -> int:
-        """Return how many bytes a ready run's file has, finding it out where it isn't known yet.
+        """Return the size of a ready run's file in bytes. It is requested from the source if unknown.
 
         Raises ResultNotFound, SourceUnavailable, SourceTimeout.
         """
         ...
 
     def body(self, file: ResultFile) -> Body:
-        """Return the body of a ready run's file, without opening it yet."""
+        """Return the body of a ready run's file, without opening it."""
         ...

@@ -24,37 +24,37 @@ logger = logging.getLogger(__name__)
 
 REPLACEMENT_HINT = "It is replaced automatically while “Keep results here” is on. Otherwise, run `mirror`."
 
-_TRIED = b"ready"
+_TEST_CONTENT = b"ready"
 
 
 @dataclass(frozen=True)
 class StoredBody:
-    """The bytes that the results storage keeps under a key."""
+    """A file in the results storage."""
 
     key: str
     size: int
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Open the stored file at `start`.
+        """Open the file at `start`.
 
-        Raises ResultNotFound where it is missing or damaged, SourceUnavailable or SourceTimeout where it
-        can't be opened now.
+        Raises ResultNotFound if the file is missing or damaged, SourceUnavailable or SourceTimeout if the
+        storage can't be read.
         """
         try:
             file = results().open_part(self.key, start, length)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            logger.error("The results storage can't give %s: %s", self.key, error.strerror)  # noqa: TRY400
+            logger.error("Can't open %s in the results storage: %s", self.key, error.strerror)  # noqa: TRY400
             raise ResultNotFound("The file is missing from the results storage. Tell the operator.") from None
         except TimeoutError:
-            logger.error("The results storage can't give %s in time", self.key)  # noqa: TRY400
-            raise SourceTimeout("The results storage takes too long to answer. Try again later.") from None
+            logger.error("Can't open %s in the results storage: timeout", self.key)  # noqa: TRY400
+            raise SourceTimeout("The results storage took too long to respond. Try again later.") from None
         except OSError as error:
-            logger.error("The results storage can't give %s now: %s", self.key, error.strerror)  # noqa: TRY400
-            raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
+            logger.error("Can't open %s in the results storage: %s", self.key, error.strerror)  # noqa: TRY400
+            raise SourceUnavailable("The results storage is not available. Try again later.") from error
         size: int = file.size  # type: ignore[attr-defined]
         if size != self.size:
             file.close()
-            logger.error("%s has %d bytes, not %d; restore it from a backup", self.key, size, self.size)
+            logger.error("%s has %d bytes, not %d. Restore it from a backup.", self.key, size, self.size)
             raise ResultNotFound("The file in the results storage is damaged. Tell the operator.")
         return file
 
@@ -63,31 +63,31 @@ class StoredBody:
         try:
             signed = results().signed_request(self.key)
         except OSError as error:
-            logger.error("The results storage can't sign for %s: %s", self.key, error.strerror)  # noqa: TRY400
-            raise SourceUnavailable("The results storage can't be read now. Try again later.") from error
+            logger.error("Can't sign a request for %s: %s", self.key, error.strerror)  # noqa: TRY400
+            raise SourceUnavailable("The results storage is not available. Try again later.") from error
         return FileLocation(self.key) if signed is None else FileLocation(*signed)
 
 
 def can_write_and_read() -> bool:
-    """Write a small file beside the results, read it and remove it; returns whether it came back the same.
+    """Return whether a small file that is written to the results storage has the same content when read.
 
     Raises OSError.
     """
     storage, name = results(), f".ready-{secrets.token_hex(8)}"
     with storage.open(name, "wb") as file:
-        file.write(_TRIED)
+        file.write(_TEST_CONTENT)
     try:
         with storage.open(name, "rb") as file:
-            return bool(file.read() == _TRIED)
+            return bool(file.read() == _TEST_CONTENT)
     finally:
         storage.delete(name)
 
 
 class LocalSource:
-    """Results that we wrote ourselves: the rows are always up to date."""
+    """Results that this site wrote. Their rows are always current."""
 
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Do nothing: whoever writes a run writes its rows."""
+        """Do nothing: each run is written along with its rows."""
         return Freshness(as_of=timezone.now())
 
     def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
@@ -95,12 +95,12 @@ class LocalSource:
         return Freshness(as_of=timezone.now())
 
     def size(self, file: ResultFile) -> int:
-        """Return the size that was written."""
+        """Return the size in the row."""
         assert file.size is not None
         return file.size
 
     def body(self, file: ResultFile) -> Body:
-        """Return the stored bytes of the file. Raises NotTheFile if they are known to be damaged."""
+        """Return the stored file. Raises NotTheFile if it is known to be damaged."""
         if file.is_damaged:
             raise NotTheFile(f"The copy of this file is damaged. {REPLACEMENT_HINT}")
         return StoredBody(file.key, self.size(file))

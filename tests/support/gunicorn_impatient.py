@@ -10,6 +10,6 @@ def post_worker_init(worker: Worker) -> None:
     """Do as the site does, and shorten the patience."""
     gunicorn_conf.post_worker_init(worker)
     # Before the workers are there, Django isn't set up.
-    from collections_app.sources import http  # noqa: PLC0415
+    from collections_app.sources.upstream import http  # noqa: PLC0415
 
     http.READ_SECONDS = 2

@@ -31,7 +31,7 @@ class Files(LocalSource):
     def size(self, file: ResultFile) -> int:
         """Return how many bytes a file is said to have."""
         if file.remote_name not in self.contents:
-            raise self.missing("The account has this file no longer.")
+            raise self.missing("The account no longer has this file.")
         return self.announced.get(file.remote_name, len(self.contents[file.remote_name]))
 
     def body(self, file: ResultFile) -> "FileThere":

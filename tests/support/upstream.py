@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from collections_app.models import Account, Collection, FileKind, Kind, ResultFile, Run, State, Team
-from collections_app.sources import rows
-from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, UnreadableRun
+from collections_app.sources import sync
+from collections_app.sources.upstream.runs import Listing, RemoteFile, RemoteRun, UnreadableRun
 from collections_app.system import background
 
 KEY = "canary-key-0123456789abcdef"
@@ -162,7 +162,7 @@ class ListedRuns:
 def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> ListedRuns:
     """Let every account list these runs, and ask it in the test's own thread, which sees its rows."""
     listed = ListedRuns(runs)
-    monkeypatch.setattr(rows, "list_runs", listed)
+    monkeypatch.setattr(sync, "list_runs", listed)
     ask_in_the_same_thread(monkeypatch)
     return listed
 

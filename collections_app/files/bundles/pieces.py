@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, cast
 
-from collections_app.sources.base import Body, ResultNotFound, SourceUnavailable
-from collections_app.sources.http import IncompleteBody
+from collections_app.sources.base import Body, IncompleteBody, ResultNotFound, SourceUnavailable
 
 # What is given to a reader at once, at most.
 _BLOCK = 256 * 1024

@@ -21,7 +21,7 @@ from collections_app.management.arguments import (
 from collections_app.models import Collection, Run
 from collections_app.runs.lease import RunIsBeingWritten, WriterLost
 from collections_app.runs.mirror import mirror_run
-from collections_app.sources import SourceBusy, SourceUnavailable, rows
+from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources.account import AccountSource
 
 RESUME_HINT = "Completed copies are kept. To continue, run mirror again."
@@ -102,7 +102,7 @@ def _plain(size: str) -> str:
 
 def _list_runs(collection: Collection, number: int | None) -> None:
     """List all runs, or those down to this number. Raise CommandError if the account fails."""
-    list_part: Callable[..., None] = rows.refresh
+    list_part: Callable[..., None] = sync.refresh
     while True:
         list_part(collection, seconds=LIST_SECONDS)
         collection.refresh_from_db()
@@ -111,7 +111,7 @@ def _list_runs(collection: Collection, number: int | None) -> None:
         is_known = number is not None and collection.runs.filter(number=number).exists()
         if is_known or not collection.has_older_runs:
             return
-        list_part = rows.load_older
+        list_part = sync.load_older
 
 
 def _to_copy(collection: Collection, number: int | None) -> list[Run]:

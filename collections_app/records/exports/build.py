@@ -28,7 +28,7 @@ from collections_app.records.formats.tables import ConversionError
 from collections_app.runs.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
-from collections_app.sources.http import read_deadline
+from collections_app.sources.upstream.connection import read_deadline
 
 logger = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from itertools import groupby
 from typing import Any, Self
 
 from collections_app.models import Collection
-from collections_app.sources.part import Part, Unreadable
+from collections_app.sources.run_list import RunListPart, Unreadable
 
-# A limit is needed because an account may list nothing else.
-MOST_KEPT = 500
-_NUMBERS_SHOWN = 20
+# A limit is needed because an account may list only unreadable runs.
+MAX_KEPT = 500
+_MAX_NUMBERS_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Unlisted:
+class MissingRuns:
     """The runs that a collection's rows lack."""
 
     unreadable: Sequence[Unreadable] = ()
@@ -27,10 +27,13 @@ class Unlisted:
     @classmethod
     def of(cls, collection: Collection) -> Self:
         """Return the record on the collection."""
-        noted = collection.unlisted
+        stored = collection.unlisted
         return cls(
-            [Unreadable(number, reason, _time(near)) for number, reason, near in noted.get("unreadable", [])],
-            frozenset(map(datetime.fromisoformat, noted.get("doubtful", []))),
+            [
+                Unreadable(number, reason, _time(near))
+                for number, reason, near in stored.get("unreadable", [])
+            ],
+            frozenset(map(datetime.fromisoformat, stored.get("doubtful", []))),
         )
 
     @property
@@ -38,7 +41,7 @@ class Unlisted:
         """The numbers of the unreadable runs that have one."""
         return {run.number for run in self.unreadable if run.number is not None}
 
-    def after(self, part: Part) -> "Unlisted":
+    def after(self, part: RunListPart) -> "MissingRuns":
         """Return the updated record after reading a part of the list. The part's runs come last."""
         seen = {run.key for run in part.unreadable}
         kept = [
@@ -47,7 +50,7 @@ class Unlisted:
             if not (part.has_all_of(run.near) or run.number in part.numbers or run.key in seen)
         ]
         doubtful = {moment for moment in self.doubtful if not part.has_all_of(moment)} | part.doubtful
-        return Unlisted([*kept, *part.unreadable][-MOST_KEPT:], frozenset(doubtful))
+        return MissingRuns([*kept, *part.unreadable][-MAX_KEPT:], frozenset(doubtful))
 
     def as_json(self) -> dict[str, list[Any]]:
         """Return the record as it is stored on the collection."""
@@ -73,7 +76,7 @@ def _of_unreadable(runs: Sequence[Unreadable]) -> list[str]:
     by_reason = groupby(sorted(runs, key=lambda run: run.reason), key=lambda run: run.reason)
     which = "; ".join(_named(reason, [run.number for run in some]) for reason, some in by_reason)
     count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
-    if len(runs) >= MOST_KEPT:
+    if len(runs) >= MAX_KEPT:
         count = f"At least {count}"
     return [f"{count} at MultiCartAPI can't be shown: {which}."]
 
@@ -81,7 +84,7 @@ def _of_unreadable(runs: Sequence[Unreadable]) -> list[str]:
 def _named(reason: str, numbers: Iterable[int | None]) -> str:
     all_numbers = list(numbers)
     known = sorted(number for number in all_numbers if number is not None)
-    shown = [str(number) for number in known[:_NUMBERS_SHOWN]]
+    shown = [str(number) for number in known[:_MAX_NUMBERS_SHOWN]]
     others = len(all_numbers) - len(shown)
     if others:
         shown.append(f"{others} more" if shown else f"{others} without a number")

@@ -1,9 +1,10 @@
-"""Our rows of an account's runs: brought up to date from what the account lists.
+"""Synchronize a collection's rows with the account's list of runs.
 
-A collection's rows are one gapless block of the account's list, from its newest run down. That is what lets
-every page be made from the rows alone. So newer runs are written only once they join the block, all of them
-in one transaction, and older ones only from its end on, all of the same time at once. If the runs have very
-many files, some are written as Processing first. Each turns ready in the transaction that writes its files.
+A collection's rows are one gapless block of the account's list that begins with its newest run, so every page
+can be shown from the rows alone. Newer runs are written only when they join the block, all in one
+transaction. Older runs are written only from the end of the block, all those with the same time at once. If
+the runs have very many files, some are written as Processing first. Each becomes ready in the transaction
+that writes its files.
 """
 
 import time
@@ -22,62 +23,67 @@ from django.utils import timezone
 from collections_app.files.names import CATEGORY_CSV, fitted, kept_name
 from collections_app.models import Collection, FileKind, NotConnected, ResultFile, Run, State
 from collections_app.sources.base import SourceBusy, SourceTimeout, SourceUnavailable
-from collections_app.sources.part import MOST_PAGES_OF_A_MOMENT, OVERLAP, Part
-from collections_app.sources.unlisted import Unlisted
-from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun, list_runs
+from collections_app.sources.missing_runs import MissingRuns
+from collections_app.sources.run_list import MAX_PAGES_PER_TIME, OVERLAP, RunListPart
+from collections_app.sources.upstream.runs import Listing, RemoteFile, RemoteRun, list_runs
 
 # The minimum number of runs to fetch. One more than a page shows, to tell whether there are more.
 PAGE = 51
 # How many runs to request at once. Only the next page shows whether the last run shares its time.
 LIMIT = PAGE + OVERLAP + 1
-# How many parts of the list are asked for in search of runs that were Processing when last seen.
+# How many parts of the list to search for runs that were Processing when last seen.
 _SEARCHES = 3
 
-_SLOW = "MultiCartAPI took too long to list its runs."
-_NOT_LISTED = "MultiCartAPI doesn't list this run any more."
+_SLOW = "MultiCartAPI took too long to list its runs. Try again later."
+_NOT_LISTED = "MultiCartAPI no longer lists this run."
 _NO_FILES = (
+    "MultiCartAPI reports this run as complete, but lists no files that can be downloaded. "
+    "An admin can check the account's base address and this collection's type."
+)
+# The wording in rows that were written before release 0.2.0.
+_NO_FILES_IN_0_1 = (
     "MultiCartAPI says that this run is complete, but names no files of it that can be fetched. "
     "An admin can check the account's base address and this collection's type."
 )
 
-_LONGEST_PROBLEM = 300
+_MAX_PROBLEM_LENGTH = 300
 # How many files to write in one transaction, unless a single run has more. SQLite has no other writers
 # during a transaction.
-_MOST_FILES_AT_ONCE = 5_000
+_MAX_FILES_AT_ONCE = 5_000
 
 
 def refresh(collection: Collection, *, seconds: float) -> None:
-    """List the newest runs at the account, until they join those known, and write their rows.
+    """List the account's newest runs until they join the known ones, and write their rows.
 
-    Notes on the collection how old the rows are and what went wrong; raises nothing of a source's.
+    Records the rows' age and any problem on the collection. Doesn't raise the source's errors.
     """
-    asked_at = timezone.now()
-    ask = _Asking(collection, seconds)
+    requested_at = timezone.now()
+    fetch = _Pages(collection, seconds)
     sought = _unfinished(collection)
-    unreadable = Unlisted.of(collection).numbers
+    unreadable = MissingRuns.of(collection).numbers
     try:
-        part, block = _newest(collection, ask)
+        part, block = _newest(collection, fetch)
         passed = {number for number, moment in sought.items() if part.has_all_of(moment)}
-        notes: dict[str, Any] = {"refreshed_at": asked_at, "refresh_problem": ""}
+        notes: dict[str, Any] = {"refreshed_at": requested_at, "refresh_problem": ""}
         if (has_older := _has_older(part, block)) is not None:
             notes["has_older_runs"] = has_older
         _write(collection, part, _belonging(part, block), not_listed=passed - part.numbers, **notes)
         deeper = sought.keys() - passed - part.numbers
         deeper_ones = {number: sought[number] for number in deeper}
-        _search(collection, ask, block, deeper_ones | _unreadable_below(collection, part))
-        _find_moved(collection, ask, block, unreadable - Unlisted.of(collection).numbers)
+        _search(collection, fetch, block, deeper_ones | _unreadable_below(collection, part))
+        _find_moved(collection, fetch, block, unreadable - MissingRuns.of(collection).numbers)
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
 
 
 def load_older(collection: Collection, *, seconds: float) -> None:
-    """The same for the next runs beyond the oldest that is known."""
+    """List the account's next runs that are older than the known ones, and write their rows."""
     block = _Block.of(collection)
     if block is None:
         _note(collection, has_older_runs=False, refresh_problem="")
         return
     try:
-        part = _older(collection, _Asking(collection, seconds), block)
+        part = _older(collection, _Pages(collection, seconds), block)
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
     else:
@@ -89,7 +95,7 @@ def load_older(collection: Collection, *, seconds: float) -> None:
 def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:
     """Record why the rows are out of date, in a sentence for members, and how many seconds to wait."""
     retry_at = timezone.now() + timedelta(seconds=retry_after) if retry_after else None
-    _note(collection, refresh_problem=problem[:_LONGEST_PROBLEM], retry_at=retry_at)
+    _note(collection, refresh_problem=problem[:_MAX_PROBLEM_LENGTH], retry_at=retry_at)
 
 
 def _note_error(collection: Collection, error: Exception) -> None:
@@ -97,8 +103,8 @@ def _note_error(collection: Collection, error: Exception) -> None:
     note_problem(collection, str(error), retry_after=retry_after)
 
 
-class _Asking:
-    """Asks for parts of a collection's list until the time is over."""
+class _Pages:
+    """Fetches pages of a collection's list until the time is over."""
 
     def __init__(self, collection: Collection, seconds: float) -> None:
         self._collection = collection
@@ -129,7 +135,7 @@ class _Block:
         return cls(newest, oldest if collection.has_older_runs else datetime.min.replace(tzinfo=UTC))
 
 
-def _belonging(part: Part, block: _Block | None) -> list[RemoteRun]:
+def _belonging(part: RunListPart, block: _Block | None) -> list[RemoteRun]:
     """Return the runs that may be written: their time is read completely, or lies within the block."""
     return [
         run
@@ -140,14 +146,14 @@ def _belonging(part: Part, block: _Block | None) -> list[RemoteRun]:
 
 def _unfinished(collection: Collection) -> dict[int, datetime]:
     """Return the times of the runs that may still get their files, by their numbers."""
-    without_files = Q(state=State.FAILED, failure_reason=_NO_FILES)
+    without_files = Q(state=State.FAILED, failure_reason__in=[_NO_FILES, _NO_FILES_IN_0_1])
     runs = collection.runs.filter(Q(state=State.PROCESSING) | without_files)
     return dict(runs.values_list("number", "created_at"))
 
 
-def _unreadable_below(collection: Collection, part: Part) -> dict[int, datetime]:
+def _unreadable_below(collection: Collection, part: RunListPart) -> dict[int, datetime]:
     """Return an unreadable run below the part, a different one each time. It may be readable now."""
-    noted = Unlisted.of(collection).unreadable
+    noted = MissingRuns.of(collection).unreadable
     deeper = (
         (run.number, run.near)
         for run in noted
@@ -156,16 +162,16 @@ def _unreadable_below(collection: Collection, part: Part) -> dict[int, datetime]
     return dict(islice(deeper, 1))
 
 
-# --- what is asked for --------------------------------------------------------------------------
+# --- reading the list ---------------------------------------------------------------------------
 
 
-def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
+def _newest(collection: Collection, fetch: _Pages) -> tuple[RunListPart, _Block | None]:
     """List from the newest run down to the known block, or one page if nothing is known."""
     block = _Block.of(collection)
-    known_to_be_doubtful = Unlisted.of(collection).doubtful
-    part = Part(ask)
+    known_to_be_doubtful = MissingRuns.of(collection).doubtful
+    part = RunListPart(fetch)
     while not part.is_end:
-        part.read_on()
+        part.read_page()
         if block is None:
             if part.is_stuck or (len(_belonging(part, None)) >= PAGE and not part.doubtful):
                 break
@@ -177,34 +183,34 @@ def _newest(collection: Collection, ask: _Asking) -> tuple[Part, _Block | None]:
     return part, block
 
 
-def _has_older(part: Part, block: _Block | None) -> bool | None:
+def _has_older(part: RunListPart, block: _Block | None) -> bool | None:
     """Return whether the account has older runs, or None if this part doesn't tell."""
     if part.is_end or block is None:
         return not part.is_end
     return True if part.is_past(block.oldest) else None
 
 
-def _older(collection: Collection, ask: _Asking, block: _Block) -> Part:
+def _older(collection: Collection, fetch: _Pages, block: _Block) -> RunListPart:
     """List from the oldest known run downwards, for one page or to the end of the list."""
     skip = max(0, collection.runs.count() - OVERLAP)
-    part = Part(ask, skip)
-    part.read_on()
+    part = RunListPart(fetch, skip)
+    part.read_page()
     while skip and (part.begins is None or part.begins < block.oldest):
         # Runs have left the list, so this is too far down. There may be others in between.
         skip = max(0, skip - PAGE)
-        part = Part(ask, skip)
-        part.read_on()
+        part = RunListPart(fetch, skip)
+        part.read_page()
     while not (part.is_end or part.is_stuck or _reaches_far(part, block)):
-        part.read_on()
+        part.read_page()
     return part
 
 
-def _reaches_far(part: Part, block: _Block) -> bool:
+def _reaches_far(part: RunListPart, block: _Block) -> bool:
     older = [run for run in part.runs.values() if run.created_at < block.oldest]
     return not part.doubtful and sum(part.has_all_of(run.created_at) for run in older) >= PAGE
 
 
-def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: dict[int, datetime]) -> None:
+def _search(collection: Collection, fetch: _Pages, block: _Block | None, sought: dict[int, datetime]) -> None:
     """Look for runs deeper in the list, newest first, and write their state."""
     for _ in range(_SEARCHES):
         if not sought or block is None:
@@ -212,10 +218,10 @@ def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: 
         moment = max(sought.values())
         these = {number for number, its_moment in sought.items() if its_moment == moment}
         newer = collection.runs.filter(created_at__gt=moment).count()
-        part = Part(ask, max(0, newer - OVERLAP))
-        part.read_on()
+        part = RunListPart(fetch, max(0, newer - OVERLAP))
+        part.read_page()
         while not (part.is_end or part.is_stuck or part.is_past(moment) or these <= part.numbers):
-            part.read_on()
+            part.read_page()
         found = [run for run in part.runs.values() if run.created_at >= block.oldest]
         not_listed = these - part.numbers if part.has_all_of(moment) else set()
         _write(collection, part, found, not_listed=not_listed)
@@ -223,28 +229,28 @@ def _search(collection: Collection, ask: _Asking, block: _Block | None, sought: 
             sought.pop(number, None)
 
 
-def _find_moved(collection: Collection, ask: _Asking, block: _Block | None, moved: set[int]) -> None:
+def _find_moved(collection: Collection, fetch: _Pages, block: _Block | None, moved: set[int]) -> None:
     """Look for unreadable runs that have moved: they may have a valid time now."""
     moved -= (
         set(collection.runs.filter(number__in=moved).values_list("number", flat=True)) if moved else set()
     )
     if not moved or block is None:
         return
-    part = Part(ask)
-    for _ in range(MOST_PAGES_OF_A_MOMENT):
-        part.read_on()
+    part = RunListPart(fetch)
+    for _ in range(MAX_PAGES_PER_TIME):
+        part.read_page()
         if part.is_end or part.is_past(block.oldest) or moved <= part.numbers:
             break
     found = [run for run in part.runs.values() if run.number in moved and run.created_at >= block.oldest]
     _write(collection, part, found)
 
 
-# --- what is written ----------------------------------------------------------------------------
+# --- writing the rows ----------------------------------------------------------------------------
 
 
 def _write(
     collection: Collection,
-    part: Part,
+    part: RunListPart,
     listed: Iterable[RemoteRun],
     *,
     not_listed: Several[int] = (),
@@ -277,7 +283,7 @@ def _batches(runs: Iterable[RemoteRun]) -> list[list[RemoteRun]]:
     for run in runs:
         if len(run.files) > room or not batches:
             batches.append([])
-            room = _MOST_FILES_AT_ONCE
+            room = _MAX_FILES_AT_ONCE
         batches[-1].append(run)
         room -= len(run.files)
     return batches
@@ -287,11 +293,11 @@ def _write_batch(
     collection: Collection,
     listed: Several[RemoteRun],
     *,
-    part: Part | None = None,
+    part: RunListPart | None = None,
     not_listed: Several[int] = (),
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    # Made before the transaction, because it takes long.
+    # Built before the transaction, because it takes long.
     files_of = {remote.number: _files(remote) for remote in listed}
     with transaction.atomic():
         # One writer at a time: another process may have listed the same new runs.
@@ -302,7 +308,7 @@ def _write_batch(
                 state=State.FAILED, failure_reason=_NOT_LISTED
             )
         if part is not None:
-            _note(collection, unlisted=Unlisted.of(current).after(part).as_json(), **(notes or {}))
+            _note(collection, unlisted=MissingRuns.of(current).after(part).as_json(), **(notes or {}))
 
 
 def _write_runs(
@@ -317,18 +323,18 @@ def _write_runs(
         run = known.get(number) or Run(collection=collection, number=number)
         if run.is_ready:
             continue
-        files += _take(run, remote, files_of[number])
+        files += _update(run, remote, files_of[number])
         (changed if number in known else new).append(run)
     Run.objects.bulk_create(new)
-    Run.objects.bulk_update(changed, _TAKEN)
+    Run.objects.bulk_update(changed, _UPDATED_FIELDS)
     ResultFile.objects.bulk_create(files)
 
 
-_TAKEN = ["state", "failure_reason", "created_at", "updated_at", "extracted", "total", "file_count"]
+_UPDATED_FIELDS = ["state", "failure_reason", "created_at", "updated_at", "extracted", "total", "file_count"]
 
 
-def _take(run: Run, remote: RemoteRun, files: list[ResultFile]) -> list[ResultFile]:
-    """Bring a run's row to what is listed, and return the rows of its files. Saves nothing."""
+def _update(run: Run, remote: RemoteRun, files: list[ResultFile]) -> list[ResultFile]:
+    """Update a run from the list, and return its files. Saves nothing."""
     for file in files:
         file.run = run
     run.state = State.READY if files else State.FAILED if remote.is_ready else State.PROCESSING
@@ -345,7 +351,7 @@ def _files(remote: RemoteRun) -> list[ResultFile]:
         return []
     listed = [file for file in remote.files if file.kind != FileKind.CATEGORY_CSV]
     if any(file.kind == FileKind.CATEGORY_LIST for file in listed):
-        # We make it from the list, whether or not the account has one.
+        # We create it from the list, whether or not the account has one.
         listed.append(RemoteFile(FileKind.CATEGORY_CSV, 0, ""))
     names = _Names()
     return [
@@ -365,7 +371,7 @@ class _Names:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}  # the last number used, by the name with the first number
+        self._numbers: dict[str, int] = {}  # the last number used, by the name with number 2
 
     def free(self, name: str) -> str:
         """Reserve and return the name, or a similar one if it is taken."""

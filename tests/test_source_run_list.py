@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collections_app.models import Collection
-from collections_app.sources import part
-from collections_app.sources.part import Part
+from collections_app.sources import run_list
+from collections_app.sources.run_list import RunListPart
 from tests.support.upstream import NOON, ListedRuns, remote_run
 
 COLLECTION = Collection(pk=101)
@@ -17,7 +17,7 @@ ORDERS = ["descending", "ascending", "mixed", "another each time"]
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part, "OVERLAP", 3)
+    monkeypatch.setattr(run_list, "OVERLAP", 3)
 
 
 def listing(sizes: list[int], order: str, most: int, chance: random.Random) -> ListedRuns:
@@ -31,11 +31,11 @@ def listing(sizes: list[int], order: str, most: int, chance: random.Random) -> L
     return listed
 
 
-def read(listed: ListedRuns) -> Part:
+def read(listed: ListedRuns) -> RunListPart:
     """Read the entire list."""
-    found = Part(lambda skip: listed(COLLECTION, skip=skip, limit=10, seconds=1))
+    found = RunListPart(lambda skip: listed(COLLECTION, skip=skip, limit=10, seconds=1))
     while not found.is_end:
-        found.read_on()
+        found.read_page()
         assert len(listed.calls) < 300
     return found
 
@@ -85,7 +85,7 @@ def test_the_same_holds_while_new_runs_arrive(
 
 def test_reading_ends_if_a_server_always_sends_the_same_page() -> None:
     listed = listing([1] * 8, "descending", 5, random.Random(0))
-    found = Part(lambda skip: listed(COLLECTION, skip=0, limit=10, seconds=1))
+    found = RunListPart(lambda skip: listed(COLLECTION, skip=0, limit=10, seconds=1))
     while not found.is_end:
-        found.read_on()
+        found.read_page()
     assert len(listed.calls) == 1 + 3

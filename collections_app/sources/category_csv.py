@@ -1,4 +1,4 @@
-"""What is made from an account's files: kept in a bounded cache, and delivered from there as a file."""
+"""The CSV of a category run at an account: converted from the category list, and kept in a bounded cache."""
 
 import hashlib
 import logging
@@ -20,19 +20,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CategoryCsvBody:
-    """The CSV of a category run at an account, made from the run's list."""
+    """The CSV of a category run at an account, converted from the run's category list."""
 
     file: ResultFile
-    open_list: Callable[[], BinaryIO]  # the whole list, from its beginning
+    open_list: Callable[[], BinaryIO]  # returns the list from its beginning
 
     @property
     def size(self) -> int:
-        """How many bytes the CSV has; makes it where it isn't in the cache. Raises as open() does."""
+        """The size in bytes. The CSV is created unless it is in the cache. Raises what open() raises."""
         with self._entry() as entry:
             return os.fstat(entry.fileno()).st_size
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Open the CSV, making it where it isn't in the cache; see Body."""
+        """Open the CSV. It is created unless it is in the cache. See Body."""
         entry = self._entry()
         size = os.fstat(entry.fileno()).st_size
         if size != self.file.size:
@@ -42,23 +42,25 @@ class CategoryCsvBody:
         return entry
 
     def _entry(self) -> BinaryIO:
-        """Return the whole CSV. Raises ResultNotFound, SourceUnavailable, SourceTimeout."""
+        """Return the complete CSV. Raises ResultNotFound, SourceUnavailable, SourceTimeout."""
         try:
             return cached(self._name, self._write)
         except InvalidRecords as error:
             self._log(f"the list is damaged: {error}")
-            raise SourceUnavailable("The list at the account is damaged; no CSV can be made of it.") from None
+            raise SourceUnavailable(
+                "The category list at the account is damaged. It can't be converted to CSV."
+            ) from None
         except ClientDisconnected:
             raise SourceUnavailable("The client disconnected.") from None
         except BuildFailed:
-            raise SourceUnavailable("The CSV could not be made a moment ago. Try again.") from None
+            raise SourceUnavailable("Creating the CSV failed a moment ago. Try again.") from None
         except ConnectionError as error:
             self._log(str(error))
-            raise SourceUnavailable("The account broke off in the middle of the list. Try again.") from None
+            raise SourceUnavailable("The connection to the account was lost. Try again.") from None
         except OSError as error:
             self._log(str(error.strerror))
             raise SourceUnavailable(
-                "The CSV can't be stored here, perhaps because the disk is full. Tell the operator."
+                "The CSV can't be stored, perhaps because the disk is full. Tell the operator."
             ) from None
 
     def _write(self, out: IO[bytes]) -> None:
@@ -67,18 +69,18 @@ class CategoryCsvBody:
 
     @property
     def _name(self) -> str:
-        """The entry's name: another list has another one, so that no old CSV is given for a new list."""
+        """The name in the cache. Another list has another name, so its CSV is created again."""
         run = self.file.run
         account = run.collection.account_id
         identity = (account, run.collection_id, run.number, self.file.pk, self.file.modified.isoformat())
         return f"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.csv"
 
     def _forget_size(self, size: int) -> None:
-        """Let the size be learnt anew by whoever asks next: the list has changed since it was."""
+        """Delete the stored size, because the list has changed."""
         self._log(f"the CSV has {size} bytes, not {self.file.size}")
         with disk.best_effort(f"that the size of file {self.file.pk} has changed"):
             ResultFile.objects.filter(pk=self.file.pk, key="").update(size=None)
-        raise SourceUnavailable("The list at the account is not the one that it was. Try again.")
+        raise SourceUnavailable("The category list at the account has changed. Try again.")
 
     def _log(self, problem: str) -> None:
         run = self.file.run

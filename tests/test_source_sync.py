@@ -26,13 +26,13 @@ from collections_app.models import (
     State,
     Team,
 )
-from collections_app.sources import SourceTimeout, SourceUnavailable, part, rows, unlisted
-from collections_app.sources.rows import LIMIT, PAGE
-from collections_app.sources.unlisted import Unlisted
-from collections_app.sources.upstream import Listing, RemoteFile, RemoteRun
+from collections_app.sources import SourceTimeout, SourceUnavailable, missing_runs, run_list, sync
+from collections_app.sources.missing_runs import MissingRuns
+from collections_app.sources.sync import LIMIT, PAGE
+from collections_app.sources.upstream.runs import Listing, RemoteFile, RemoteRun
 from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
-DOWN = SourceUnavailable("MultiCartAPI does not answer.")
+DOWN = SourceUnavailable("MultiCartAPI is not responding.")
 
 
 @pytest.fixture
@@ -55,13 +55,13 @@ def known(collection: Collection) -> list[int]:
 
 
 def refresh(collection: Collection, seconds: float = 5) -> Collection:
-    rows.refresh(collection, seconds=seconds)
+    sync.refresh(collection, seconds=seconds)
     collection.refresh_from_db()
     return collection
 
 
 def go_back(collection: Collection, seconds: float = 5) -> Collection:
-    rows.load_older(collection, seconds=seconds)
+    sync.load_older(collection, seconds=seconds)
     collection.refresh_from_db()
     return collection
 
@@ -268,7 +268,7 @@ def test_a_server_that_gives_less_than_asked_for_is_listed_all_the_same(
     def few(collection: Collection, *, skip: int, limit: int, seconds: float) -> Listing:
         return account(collection, skip=skip, limit=min(limit, 20), seconds=seconds)
 
-    monkeypatch.setattr(rows, "list_runs", few)
+    monkeypatch.setattr(sync, "list_runs", few)
     account.runs = runs(70)
     refresh(collection)
     assert known(collection)[:PAGE] == list(range(70, 70 - PAGE, -1))
@@ -332,7 +332,7 @@ class Interrupted(Exception):
 @pytest.fixture
 def six_files_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write at most six rows of files in one transaction: those of three runs."""
-    monkeypatch.setattr(rows, "_MOST_FILES_AT_ONCE", 6)
+    monkeypatch.setattr(sync, "_MAX_FILES_AT_ONCE", 6)
 
 
 def after_each_transaction(observe: Callable[[], object]) -> AbstractContextManager[None]:
@@ -391,13 +391,13 @@ def test_files_are_named_before_the_transaction(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named_in: list[int] = []
-    kept_name = rows.kept_name
+    kept_name = sync.kept_name
 
     def kept(name: str) -> str:
         named_in.append(len(connection.savepoint_ids))
         return kept_name(name)
 
-    monkeypatch.setattr(rows, "kept_name", kept)
+    monkeypatch.setattr(sync, "kept_name", kept)
     account.runs = runs(1)
     outside = len(connection.savepoint_ids)
     refresh(collection)
@@ -434,7 +434,7 @@ def test_all_runs_with_the_same_time_are_listed(
     account.runs, account.order = simultaneous(count), ORDERS[order]
     assert known_to_the_end(collection) == list(range(count, 0, -1))
     assert len(account.calls) <= 2 + count / (PAGE + 1)
-    assert Unlisted.of(collection).sentences() == []
+    assert MissingRuns.of(collection).sentences() == []
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -474,12 +474,12 @@ def test_a_processing_run_is_found_anywhere_among_runs_with_its_time(
 def test_if_too_many_runs_have_the_same_time_the_rest_comes_later_and_is_reported(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part, "MOST_PAGES_OF_A_MOMENT", 3)
+    monkeypatch.setattr(run_list, "MAX_PAGES_PER_TIME", 3)
     account.runs, account.order = simultaneous(500), ORDERS["ascending"]
     refresh(collection)
     assert len(account.calls) == 4
     assert len(known(collection)) == 218
-    [doubt] = Unlisted.of(collection).sentences()
+    [doubt] = MissingRuns.of(collection).sentences()
     assert doubt.startswith("Some runs created at 12:00:00 UTC on 20 June 2026 may be missing:")
     assert known_to_the_end(collection) == list(range(500, 0, -1))
     account.calls.clear()
@@ -490,10 +490,10 @@ def test_if_too_many_runs_have_the_same_time_the_rest_comes_later_and_is_reporte
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use pages of ten runs that overlap by three, so that few rows make many pages."""
-    monkeypatch.setattr(rows, "PAGE", 6)
-    monkeypatch.setattr(rows, "OVERLAP", 3)
-    monkeypatch.setattr(part, "OVERLAP", 3)
-    monkeypatch.setattr(rows, "LIMIT", 10)
+    monkeypatch.setattr(sync, "PAGE", 6)
+    monkeypatch.setattr(sync, "OVERLAP", 3)
+    monkeypatch.setattr(run_list, "OVERLAP", 3)
+    monkeypatch.setattr(sync, "LIMIT", 10)
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -508,7 +508,7 @@ def test_the_first_listing_reads_runs_again_that_moved_meanwhile(
 
     account.before_each = come
     refresh(collection)
-    assert not Unlisted.of(collection).doubtful
+    assert not MissingRuns.of(collection).doubtful
     assert {*known(collection)} >= set(range(5, 30))
 
 
@@ -558,14 +558,14 @@ def test_in_any_order_every_run_is_listed_or_reported_as_missing(
         refresh(collection)
         go_back(collection)
         assert len(account.calls) < 500
-        assert not lacking(collection, account.runs[: sum(sizes)]) or Unlisted.of(collection).doubtful
+        assert not lacking(collection, account.runs[: sum(sizes)]) or MissingRuns.of(collection).doubtful
     account.before_each = lambda: None
     refresh(collection)
     assert collection.refresh_problem == ""
     # Pages of five runs are too small to read 25 runs of one time again when others arrive meanwhile.
     if order in ORDERS and (most > 5 or not comings):
-        assert not Unlisted.of(collection).doubtful
-    if not Unlisted.of(collection).doubtful:
+        assert not MissingRuns.of(collection).doubtful
+    if not MissingRuns.of(collection).doubtful:
         assert {*known(collection)} == {run.number for run in account.runs}
 
 
@@ -586,7 +586,7 @@ def lacking(collection: Collection, listed: list[RemoteRun]) -> set[int]:
 
 def sentences(collection: Collection) -> list[str]:
     collection.refresh_from_db()
-    return Unlisted.of(collection).sentences()
+    return MissingRuns.of(collection).sentences()
 
 
 def test_runs_that_cannot_be_read_are_counted_and_named(collection: Collection, account: ListedRuns) -> None:
@@ -619,7 +619,7 @@ def test_only_the_first_of_many_numbers_are_shown(collection: Collection, accoun
 def test_the_number_of_recorded_runs_is_limited(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlisted, "MOST_KEPT", 5)
+    monkeypatch.setattr(missing_runs, "MAX_KEPT", 5)
     account.runs, account.not_understood = runs(80), set(range(10, 40))
     known_to_the_end(collection)
     [sentence] = sentences(collection)
@@ -713,7 +713,7 @@ def test_a_run_that_is_not_listed_any_more_has_failed(collection: Collection, ac
     account.runs = [remote_run(1), remote_run(3)]
     refresh(collection)
     run = collection.runs.get(number=2)
-    assert (run.state, run.failure_reason) == (State.FAILED, "MultiCartAPI doesn't list this run any more.")
+    assert (run.state, run.failure_reason) == (State.FAILED, "MultiCartAPI no longer lists this run.")
     account.runs = [remote_run(1), remote_run(2), remote_run(3)]
     refresh(collection)
     assert collection.runs.get(number=2).state == State.READY
@@ -895,7 +895,7 @@ def test_many_at_once_bring_every_run_once(collection: Collection, account: List
         try:
             mine = Collection.objects.select_related("account").get(pk=collection.pk)
             start.wait()
-            rows.refresh(mine, seconds=20)
+            sync.refresh(mine, seconds=20)
         finally:
             connections.close_all()
 

@@ -1,20 +1,20 @@
-"""Read part of an account's list of runs, page by page, without missing a run."""
+"""Read an account's list of runs page by page, without missing a run."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from collections_app.sources.upstream import Listing, RemoteRun
+from collections_app.sources.upstream.runs import Listing, RemoteRun
 
 # How many runs can leave the list between two calls without any being missed.
 OVERLAP = 10
 # How many pages of runs with the same time to read before leaving the rest for later.
-MOST_PAGES_OF_A_MOMENT = 30
+MAX_PAGES_PER_TIME = 30
 # After this many repetitions of a page in a row, assume the end of the list.
-_MOST_REPETITIONS = 3
+_MAX_REPETITIONS = 3
 
-Ask = Callable[[int], Listing]  # returns the page of the list that begins at an offset
+FetchPage = Callable[[int], Listing]  # returns the page of the list that begins at an offset
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Unreadable:
         return self.near if self.number is None else self.number
 
 
-class Part:
+class RunListPart:
     """A part of the account's list, read from newest to oldest, one page at a time.
 
     The list is sorted by time. The account decides the order of runs with the same time, and may change it
@@ -39,22 +39,22 @@ class Part:
     if there are more positions than runs, some runs were missed, and those pages are read again.
     """
 
-    def __init__(self, ask: Ask, skip: int = 0) -> None:
+    def __init__(self, fetch: FetchPage, skip: int = 0) -> None:
         self.runs: dict[int, RemoteRun] = {}
         self.numbers: set[int] = set()  # of all runs that were read, including those that can't be shown
         self.unreadable: list[Unreadable] = []
         self.is_end = False
         self.begins: datetime | None = None  # None if the part begins where the list begins
         self.lowest: datetime | None = None
-        self._ask, self._begin, self._skip = ask, skip, skip
+        self._fetch, self._begin, self._skip = fetch, skip, skip
         self._deepest = skip - 1  # where the deepest page begins,
         self._read_to = skip  # and where it ends
-        self._places: defaultdict[datetime, set[int]] = defaultdict(set)
+        self._positions: defaultdict[datetime, set[int]] = defaultdict(set)
         self._at: defaultdict[datetime, set[int]] = defaultdict(set)  # the runs with each time
         self._divided: set[datetime] = set()  # times whose runs didn't fit on a page,
         self._missed: set[datetime] = set()  # and those with runs that are still missed
-        self._pages_left = MOST_PAGES_OF_A_MOMENT
-        self._named: set[int] = set()  # the runs on the previous page,
+        self._pages_left = MAX_PAGES_PER_TIME
+        self._previous: set[int] = set()  # the runs on the previous page,
         self._repetitions = 0  # and how many pages in a row had the same runs
 
     @property
@@ -69,7 +69,7 @@ class Part:
         return self._missed | unread
 
     def has_all_of(self, moment: datetime | None) -> bool:
-        """Return whether every run of that time was read. None stands for the beginning of the list."""
+        """Return whether every run of that time was read. None means the beginning of the list."""
         if moment is None or moment in self.doubtful:
             return moment is None and self._begin == 0
         begins = self.begins is None or moment < self.begins
@@ -79,16 +79,16 @@ class Part:
         """Return whether the part extends to runs older than that time."""
         return self.lowest is not None and self.lowest < moment
 
-    def read_on(self) -> None:
+    def read_page(self) -> None:
         """Read the next page."""
-        page = self._ask(self._skip)
+        page = self._fetch(self._skip)
         moments = [run.created_at for run in page.runs]
         if not self.runs and self._begin and moments:
             self.begins = moments[0]
         is_within = self._is_within(moments)
         self._pages_left -= is_within
         is_end = self._is_end(page, is_within=is_within)
-        self._take(page)
+        self._add(page)
         again = self._to_read_again(moments[-1] if moments and not is_end else None)
         self.is_end = is_end and again is None
         self._deepest = max(self._deepest, self._skip)
@@ -107,26 +107,26 @@ class Part:
         # A short page isn't the end: a server may return fewer runs than requested.
         if self._skip <= self._deepest:
             return False
-        named = {entry.number for entry in page.entries if entry.number is not None}
-        self._repetitions = self._repetitions + 1 if named == self._named else 0
-        self._named = named
+        numbers = {entry.number for entry in page.entries if entry.number is not None}
+        self._repetitions = self._repetitions + 1 if numbers == self._previous else 0
+        self._previous = numbers
         # If nothing on a page can be read, there may be readable runs after it.
-        if named - self.numbers or (page.entries and not named):
+        if numbers - self.numbers or (page.entries and not numbers):
             return False
         is_at_end = self._skip + len(page.entries) <= self._read_to
         # Otherwise, a full page of new runs has arrived, or the server always sends the same page.
-        return is_at_end or (self._repetitions >= _MOST_REPETITIONS and not is_within)
+        return is_at_end or (self._repetitions >= _MAX_REPETITIONS and not is_within)
 
-    def _take(self, page: Listing) -> None:
+    def _add(self, page: Listing) -> None:
         near = page.runs[0].created_at if page.runs else self.lowest
-        for place, entry in enumerate(page.entries, self._skip):
+        for position, entry in enumerate(page.entries, self._skip):
             if isinstance(entry, RemoteRun):
                 near = entry.created_at
                 self.runs[entry.number] = entry
-                self._places[near].add(place)
+                self._positions[near].add(position)
                 self._at[near].add(entry.number)
                 self.lowest = min(self.lowest or near, near)
-            elif place >= self._read_to if entry.number is None else entry.number not in self.numbers:
+            elif position >= self._read_to if entry.number is None else entry.number not in self.numbers:
                 self.unreadable.append(Unreadable(entry.number, entry.reason, near))
             if entry.number is not None:
                 self.numbers.add(entry.number)
@@ -134,9 +134,9 @@ class Part:
     def _to_read_again(self, last: datetime | None) -> int | None:
         """Return where to read again for missed runs above `last` (None: the list's end), if anywhere."""
         passed = {moment for moment in self._divided if last is None or last < moment}
-        missed = {moment for moment in passed if len(self._places[moment]) > len(self._at[moment])}
+        missed = {moment for moment in passed if len(self._positions[moment]) > len(self._at[moment])}
         self._missed = (self._missed - passed) | missed
         if self.is_stuck or not missed:
             return None
         # Runs that arrive or leave meanwhile shift the positions.
-        return min(self._places.pop(max(missed)))
+        return min(self._positions.pop(max(missed)))

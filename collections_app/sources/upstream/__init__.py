@@ -1,0 +1,1 @@
+"""MultiCartAPI's API: the lists of runs that it sends, and the files."""
