@@ -53,7 +53,10 @@ def test_a_bucket_that_can_not_be_used_is_said_with_what_to_do(
     with pytest.raises(SystemCheckError) as caught:
         call_command("check", databases=["default"])
     said = str(caught.value)
-    assert "The results storage can't be used: The object storage refuses: SignatureDoesNotMatch" in said
+    assert (
+        "The results storage can't be used: The object storage refused the request: SignatureDoesNotMatch"
+        in said
+    )
     assert "HINT: Look at RESULTS_STORAGE_URL" in said
     assert "hidden" not in said
     # Other machines are asked at the start alone, not by each command.
@@ -66,7 +69,10 @@ def test_a_key_that_may_not_write_is_said_at_the_start(settings: Settings, objec
     with pytest.raises(SystemCheckError) as caught:
         call_command("check", databases=["default"])
     said = str(caught.value)
-    assert "Results can't be written to the results storage: The object storage refuses: AccessDenied" in said
+    assert (
+        "Results can't be written to the results storage: The object storage refused the request: AccessDenied"
+        in said
+    )
     assert "HINT: Let the key of RESULTS_STORAGE_URL read, write and delete" in said
 
 
@@ -91,7 +97,7 @@ def test_a_server_that_is_no_object_storage(settings: Settings) -> None:
         (error,) = run_checks(databases=["default"])
         server.shutdown()
     assert error.msg == (
-        "The results storage can't be used: What answers at this address is no object storage "
+        "The results storage can't be used: The server at this address isn't an object storage "
         f"(http://{here})."
     )
 
@@ -104,7 +110,7 @@ def test_a_bucket_without_a_key(settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     settings.STORAGES = settings.STORAGES | {"results": address.parse("s3+http://127.0.0.1:9/results").entry}
     (error,) = run_checks(databases=["default"])
-    assert "There is no key for the object storage; RESULTS_STORAGE_URL has it before the host" in error.msg
+    assert "No key for the object storage is set. Add KEY:SECRET@ before the host" in error.msg
 
 
 def test_a_folder_that_can_not_be_used(settings: Settings, tmp_path: Path) -> None:

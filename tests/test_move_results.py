@@ -169,14 +169,16 @@ def test_a_copy_that_reads_differently_does_not_stay(
 
 def test_a_storage_that_can_not_be_used(laptops: Collection, object_store: ObjectStore) -> None:
     make_ready_run(laptops)
-    with pytest.raises(CommandError, match="A storage can't be used: The object storage refuses") as caught:
+    with pytest.raises(
+        CommandError, match="A storage can't be used: The object storage refused the request"
+    ) as caught:
         move_to(object_store.url("x", secret="wrong"))
     assert "wrong" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("folder", "already stores its results in the folder"), ("nowhere", "no address of a known kind")],
+    [("folder", "already stores its results in the folder"), ("nowhere", "scheme isn't known")],
 )
 def test_what_is_no_other_storage_is_refused(db: None, url: str, said: str) -> None:
     with pytest.raises(CommandError, match=said):

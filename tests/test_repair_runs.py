@@ -200,13 +200,13 @@ def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch:
 
 def test_a_storage_that_refuses(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> list[int]:
-        raise OSError(errno.EIO, "The object storage refuses: AccessDenied", "results")
+        raise OSError(errno.EIO, "The object storage refused the request: AccessDenied", "results")
 
     monkeypatch.setattr(repair, "_collections_stored", refuse)
     with pytest.raises(CommandError) as caught:
         call_command("repair_runs")
     assert str(caught.value) == (
-        "The results storage can't be used: The object storage refuses: AccessDenied (results). "
+        "The results storage can't be used: The object storage refused the request: AccessDenied (results). "
         "Run repair_runs again when it works."
     )
 

@@ -289,7 +289,7 @@ def used(folder: Path, name: str, seconds_ago: float) -> None:
 
 
 def test_what_was_used_least_recently_makes_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOST_BYTES", 250)
+    monkeypatch.setattr(cache, "MAX_BYTES", 250)
     read("a.csv", writes(bytes(100)))
     read("b.csv", writes(bytes(100)))
     used(folder, "a.csv", 20)
@@ -302,7 +302,7 @@ def test_what_was_used_least_recently_makes_room(folder: Path, monkeypatch: pyte
 def test_the_one_that_was_made_last_stays_however_large(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MOST_BYTES", 250)
+    monkeypatch.setattr(cache, "MAX_BYTES", 250)
     read("a.csv", writes(bytes(100)))
     assert read("b.csv", writes(bytes(300))) == bytes(300)
     assert entries(folder) == ["b.csv"]
@@ -311,7 +311,7 @@ def test_the_one_that_was_made_last_stays_however_large(
 def test_an_entry_that_is_read_stays_readable_when_it_is_dropped(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MOST_BYTES", 0)
+    monkeypatch.setattr(cache, "MAX_BYTES", 0)
     with cached("a.csv", writes(b"whole")) as entry:
         read("b.csv", writes(b"another"))
         assert entries(folder) == ["b.csv"]
@@ -319,7 +319,7 @@ def test_an_entry_that_is_read_stays_readable_when_it_is_dropped(
 
 
 def test_one_that_is_being_written_is_not_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOST_BYTES", 0)
+    monkeypatch.setattr(cache, "MAX_BYTES", 0)
 
     def make_while_another_is_made(out: IO[bytes]) -> None:
         out.write(b"first half, ")

@@ -23,7 +23,7 @@ from collections_app.sources import (
     ResultNotFound,
     SourceTimeout,
     SourceUnavailable,
-    converted,
+    category_csv,
     deliverable,
 )
 from collections_app.sources.category_csv import CategoryCsvBody
@@ -311,6 +311,6 @@ def test_whoever_waits_for_one_that_fails_is_told_to_try_again(
     def failed_meanwhile(name: str, make: object) -> None:
         raise BuildFailed
 
-    monkeypatch.setattr(converted, "cached", failed_meanwhile)
+    monkeypatch.setattr(category_csv, "cached", failed_meanwhile)
     with pytest.raises(SourceUnavailable, match=r"a moment ago\. Try again"):
         deliverable(file)

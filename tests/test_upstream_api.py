@@ -234,8 +234,8 @@ def test_ready_without_a_usable_file_is_said_to_be_ready_all_the_same(
     (run,) = runs_of(vendor, changed(download_links=links))
     assert (run.is_ready, run.files) == (True, ())
     (line,) = caplog.messages
-    assert "run=88 problem=said to be ready; " in line
-    assert line.endswith(" links are invalid, 0 valid")
+    assert "run=88 problem=ready with 0 valid and " in line
+    assert line.endswith(" invalid links")
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_any_other_link_is_refused_with_a_line_for_the_operator(
     (run,) = runs_of(vendor, changed(download_links=links))
     assert run.files == (RemoteFile(FileKind.PAGE, 1, "good.json"),)
     (line,) = caplog.messages
-    assert line.endswith("run=88 problem=it is ready, but 1 links are invalid, 1 valid")
+    assert line.endswith("run=88 problem=ready with 1 valid and 1 invalid links")
 
 
 @pytest.mark.parametrize("link", [None, 7, "https://evil.example/1.json", f"{FOLDER}b/a.json"])
@@ -437,7 +437,7 @@ def test_where_one_page_is_refused_the_others_do_not_pass_for_the_whole_run(
     (run,) = runs_of(vendor, changed(download_links=links))
     assert (run.is_ready, run.files) == (True, ())
     (line,) = caplog.messages
-    assert line.endswith("run=88 problem=said to be ready; 1 links are invalid, 0 valid")
+    assert line.endswith("run=88 problem=ready with 0 valid and 1 invalid links")
 
 
 @pytest.mark.parametrize(
@@ -631,7 +631,8 @@ def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> N
         (requests.ConnectionError(KEY), "The account “Main” is not responding. Try again later.", 3),
         (
             requests.exceptions.SSLError(KEY),
-            "The account “Main” can't be reached securely: its certificate isn't valid. Check its base address.",
+            "The account “Main” can't be reached securely: its certificate isn't valid. "
+            "Check its base address.",
             1,
         ),
         (requests.ReadTimeout(KEY), "The account “Main” took too long to respond. Try again later.", 1),

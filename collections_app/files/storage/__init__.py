@@ -1,1 +1,1 @@
-"""The results storage: a folder or a bucket."""
+"""The results storage, a folder or a bucket, and a cache on this machine."""

@@ -1,4 +1,4 @@
-"""What RESULTS_STORAGE_URL says: where the files of runs are kept."""
+"""Parse RESULTS_STORAGE_URL, which says where the files of runs are stored."""
 
 import re
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _FORM = (
-    "s3://KEY:SECRET@host/bucket or s3://KEY:SECRET@host:port/bucket/folder?region=name over HTTPS, the same "
-    "with s3+http:// over plain HTTP, or file:///folder; in KEY and SECRET write / as %2F, + as %2B, @ as %40"
+    "s3://KEY:SECRET@host/bucket or s3://KEY:SECRET@host:port/bucket/folder?region=name for HTTPS, the same "
+    "with s3+http:// for plain HTTP, or file:///folder. In KEY and SECRET, write / as %2F, + as %2B, @ as %40"
 )
 _SCHEMES = {"s3": "https", "s3+http": "http"}
 _HOST = re.compile(r"(?a)[\w.-]+|\[[0-9a-fA-F:.]+\]")
@@ -19,15 +19,15 @@ _DEFAULT_REGION = "us-east-1"
 
 
 class InvalidAddress(ValueError):
-    """The text is no address of a results storage; the message says why, and never holds the secret."""
+    """The address of a results storage isn't valid. The message says why, without the secret."""
 
 
 @dataclass(frozen=True)
 class StorageAddress:
-    """Where files are kept: the entry in STORAGES, and how it is called in messages."""
+    """Where files are stored: the entry in STORAGES, and its name in messages."""
 
     entry: dict[str, Any]
-    shown: str
+    name: str
 
 
 def in_folder(folder: Path) -> StorageAddress:
@@ -37,7 +37,7 @@ def in_folder(folder: Path) -> StorageAddress:
 
 
 def parse(text: str, *, connections: int = 10) -> StorageAddress:
-    """Return what an address says. `connections`: how many are kept to an object storage.
+    """Parse an address. `connections` is the size of the connection pool for an object storage.
 
     Raises InvalidAddress.
     """
@@ -47,11 +47,11 @@ def parse(text: str, *, connections: int = 10) -> StorageAddress:
             return _in_bucket(parts, connections)
     except InvalidAddress:
         raise
-    except ValueError:  # no port, or no host
-        raise _no_address("It is no address") from None
+    except ValueError:  # an invalid port or host
+        raise _invalid("Its host or port isn't valid") from None
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return in_folder(Path(unquote(parts.path)))
-    raise _no_address("It is no address of a known kind")
+    raise _invalid("Its scheme isn't known")
 
 
 def _in_bucket(parts: SplitResult, connections: int) -> StorageAddress:
@@ -60,14 +60,12 @@ def _in_bucket(parts: SplitResult, connections: int) -> StorageAddress:
     bucket, _, folder = parts.path.removeprefix("/").partition("/")
     folder = folder.rstrip("/")
     region = _region(parts.query)
-    _check(_HOST.fullmatch(name) and parts.port != 0, "It names no host")
-    _check(_BUCKET.fullmatch(bucket), "It names no bucket")
-    _check(_FOLDER.fullmatch(folder) and not {".", ".."} & {*folder.split("/")}, "Its folder can't be one")
-    _check(region and _REGION.fullmatch(region), "After the ? only region=name may stand")
-    _check(not parts.fragment, "Nothing may stand after a #")
-    _check(
-        bool(parts.username) == bool(parts.password), "It has a key without a secret, or the other way round"
-    )
+    _check(_HOST.fullmatch(name) and parts.port != 0, "It has no valid host")
+    _check(_BUCKET.fullmatch(bucket), "It has no valid bucket")
+    _check(_FOLDER.fullmatch(folder) and not {".", ".."} & {*folder.split("/")}, "Its folder isn't valid")
+    _check(region and _REGION.fullmatch(region), "Only region=name can follow the ?")
+    _check(not parts.fragment, "It can't contain a #")
+    _check(bool(parts.username) == bool(parts.password), "It needs both a key and a secret, or neither")
     options = {
         "endpoint_url": f"{_SCHEMES[parts.scheme]}://{host}",
         "bucket_name": bucket,
@@ -78,8 +76,8 @@ def _in_bucket(parts: SplitResult, connections: int) -> StorageAddress:
     if parts.username and parts.password:
         options |= {"access_key": unquote(parts.username), "secret_key": unquote(parts.password)}
     backend = "collections_app.files.storage.bucket.BucketStorage"
-    place = "/".join(filter(None, (bucket, folder)))
-    return StorageAddress({"BACKEND": backend, "OPTIONS": options}, f"the bucket {place} at {host}")
+    path = "/".join(filter(None, (bucket, folder)))
+    return StorageAddress({"BACKEND": backend, "OPTIONS": options}, f"the bucket {path} at {host}")
 
 
 def _region(query: str) -> str:
@@ -91,8 +89,8 @@ def _region(query: str) -> str:
 
 def _check(condition: object, problem: str) -> None:
     if not condition:
-        raise _no_address(problem)
+        raise _invalid(problem)
 
 
-def _no_address(problem: str) -> InvalidAddress:
-    return InvalidAddress(f"{problem}. It must look like {_FORM}.")
+def _invalid(problem: str) -> InvalidAddress:
+    return InvalidAddress(f"{problem}. Use {_FORM}.")

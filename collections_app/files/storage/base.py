@@ -10,16 +10,15 @@ from django.core.files.storage import storages
 
 from collections_app.system.disk import RESERVE, free_space
 
-# A file that is being written is listed with this ending until it is whole. Deleting it under that name
-# ends the writing.
+# A file is listed with this suffix until it is complete. Deleting it under that name stops the writing.
 PART_SUFFIX = ".part"
 
 
 class WritableFile(Protocol):
-    """A file that appears in the storage when it is closed, whole.
+    """A file that appears in the storage when it is closed.
 
-    Leaving a `with` block by an exception, or discard(), leaves nothing behind. A storage that keeps a
-    file's own time takes `modified` for it.
+    If a `with` block raises an exception, or after discard(), nothing is stored. A storage that can set a
+    file's modification time sets it to `modified`.
     """
 
     modified: datetime | None
@@ -30,15 +29,15 @@ class WritableFile(Protocol):
         ...
 
     def write(self, data: bytes, /) -> Any:
-        """Write the bytes; all of them, or it raises OSError."""
+        """Write all the bytes. Raises OSError."""
         ...
 
     def close(self) -> None:
-        """Let the file appear. A second call does nothing. Raises OSError; then nothing is left behind."""
+        """Store the file. A second call does nothing. Raises OSError, and then nothing is stored."""
         ...
 
     def discard(self) -> None:
-        """Forget what was written."""
+        """Delete what was written."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -49,34 +48,34 @@ class WritableFile(Protocol):
 
 
 class ResultsStorage(Protocol):
-    """What the files of runs are kept in, by keys such as `101/88/4f2a...-page-0001.json`.
+    """Storage for the files of runs, by keys such as `101/88/4f2a...-page-0001.json`.
 
-    Each method raises OSError for what keeps it from its work: FileNotFoundError where there is no such
-    file, TimeoutError, or another one whose `strerror` says what is wrong.
+    All methods raise OSError: FileNotFoundError if the file doesn't exist, TimeoutError, or another one with
+    the reason in `strerror`.
     """
 
     def open(self, key: str, mode: str = "rb", /) -> Any:
-        """Return a file to read from and seek in ("rb"), or a WritableFile ("wb")."""
+        """Return a file to read and seek in ("rb"), or a WritableFile ("wb")."""
         ...
 
     def open_part(self, key: str, start: int, length: int) -> BinaryIO:
-        """Return a file at byte `start`, to be read for `length` bytes; its `size` is that of the whole."""
+        """Return a file at byte `start`, to read `length` bytes. Its `size` is that of the entire file."""
         ...
 
     def delete(self, key: str, /) -> None:
-        """Remove a file; one that is gone already is fine."""
+        """Delete a file if it exists."""
         ...
 
     def listdir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """Return the names of the folders and of the files in a folder, also of those being written."""
+        """Return the names of the folders and files in a folder, including files being written."""
         ...
 
     def contents(self, folder: str) -> dict[str, dict[str, int]]:
-        """Return what lies in the folders of a folder: for each of these, its files with their sizes."""
+        """Return the names and sizes of the files in each subfolder of a folder."""
         ...
 
     def remove_folder(self, folder: str) -> bool:
-        """Remove a folder in which nothing lies. Returns whether there was one and it is gone."""
+        """Remove a folder if it is empty. Return whether it was removed."""
         ...
 
     def get_modified_time(self, key: str, /) -> datetime:
@@ -84,11 +83,11 @@ class ResultsStorage(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise OSError where the storage can't be used."""
+        """Raise OSError if the storage can't be used."""
         ...
 
     def signed_request(self, key: str) -> tuple[str, dict[str, str]] | None:
-        """Return the path and headers that an object storage answers; None for a folder."""
+        """Return the path and headers of a signed request to an object storage, or None for a folder."""
         ...
 
 
@@ -98,12 +97,12 @@ def results() -> ResultsStorage:
 
 
 def describe_error(error: OSError) -> str:
-    """Return what a results storage says is wrong, and where: no sentence yet."""
+    """Return the reason for a storage's error and the file, as part of a sentence."""
     return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
 
 
 class DiscardedOnError(ABC):
-    """Lets a WritableFile be used in a `with` block, which keeps the file where it was written to the end."""
+    """A WritableFile that is stored at the end of its `with` block, or discarded after an exception."""
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +110,7 @@ class DiscardedOnError(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Keep the file, or discard it where the block was left by an exception."""
+        """Store the file, or discard it after an exception."""
         if kind is None:
             self.close()
         else:
@@ -119,15 +118,15 @@ class DiscardedOnError(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let the file appear; see WritableFile."""
+        """Store the file. See WritableFile."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Forget what was written; see WritableFile."""
+        """Delete what was written. See WritableFile."""
 
 
 def check_free_space(size: int) -> None:
-    """Raise OSError where a file has no room in the results storage, or would leave too little of it."""
+    """Raise OSError if a file of this size would leave too little free space in the results storage."""
     free = free_space()
     if free is not None and size + RESERVE > free:
         raise OSError(errno.ENOSPC, "The disk is nearly full")

@@ -1,7 +1,7 @@
-"""The results storage in a bucket of any server that speaks S3.
+"""The results storage in a bucket of a server with the S3 API.
 
-Bytes stream in both directions: a file is sent in parts as it is written and appears when the last one has
-arrived, and a reader gets the part that it asks for as it comes. Whoever calls sees OSErrors alone.
+Bytes stream in both directions: a file is uploaded in parts while it is written, and appears after the last
+one. A part of a file is downloaded while it is read. All errors are OSErrors.
 """
 
 import base64
@@ -38,52 +38,52 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/octet-stream"
 
-# S3 takes 10,000 parts of at least 5 MiB. They begin at 8 MiB and grow by that every thousand parts: 440 GB.
+# S3 allows 10,000 parts of at least 5 MiB. They grow by 8 MiB every thousand parts, so a file can have 440 GB.
 PART_SIZE = 8 * 1024**2
-_PARTS_OF_A_SIZE = 1000
+_PARTS_PER_SIZE = 1000
 
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 _ATTEMPTS = 3
-# How often in a row a body that breaks off is asked for again, from where it broke off.
-_RESUMED = 3
+# How often in a row an interrupted download is resumed.
+_MAX_RESUMES = 3
 
-# What is read at once: little for a slow reader, so that many of them need little memory.
-_PIECE = 64 * 1024
-_LARGEST_PIECE = 1024 * 1024
+# How much is read at once: little for a slow client, so that many of them need little memory.
+_SMALLEST_CHUNK = 64 * 1024
+_LARGEST_CHUNK = 1024 * 1024
 _SLOW_SECONDS = 0.5
 _BUFFER = 256 * 1024
 
-# Between the key of a file that is being written and its upload. No key of ours has this.
+# Between the key and the upload ID of a file that is being written. Our keys don't contain it.
 _UPLOAD = "#"
 
-_NO_STORAGE = "What answers at this address is no object storage"
+_NO_STORAGE = "The server at this address isn't an object storage"
 _NO_KEY = (
-    "There is no key for the object storage; RESULTS_STORAGE_URL has it before the host, as KEY:SECRET@, or "
-    "the environment, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    "No key for the object storage is set. Add KEY:SECRET@ before the host in RESULTS_STORAGE_URL, or set "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
 
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
 
 
 class BucketStorage(S3Storage):  # type: ignore[misc]
-    """django-storages' S3 storage, whose files truly stream; see ResultsStorage in storage.py.
+    """The S3 storage of django-storages, with files that stream. See ResultsStorage.
 
-    There are no folders: what stands before a slash in a key is shown as one. A file that is being written is
-    listed as `name#upload.part`; deleting it under that name ends its upload.
+    The part of a key before a slash is treated as a folder. A file that is being written is listed as
+    `name#upload.part`. Deleting it under that name aborts its upload.
     """
 
     def __init__(self, *, connections: int = 10, **options: Any) -> None:
-        """Take django-storages' options, and how many connections are kept for further use."""
+        """Take the options of django-storages, and the size of the connection pool."""
         config = Config(
-            # Any server understands an address such as this, whatever it is called itself.
+            # Path-style addresses work for any host name.
             s3={"addressing_style": "path"},
             signature_version="s3v4",
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             max_pool_connections=connections,
-            # Checksums that not every server knows; we send Content-MD5, which each checks.
+            # Not every server supports newer checksums. All check the Content-MD5 header that we send.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -93,16 +93,16 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
 
     @property
     def connection(self) -> Any:
-        """One for all threads: django-storages makes one for each, which takes megabytes and time.
+        """One connection for all threads. A connection per thread, as in django-storages, needs megabytes.
 
-        Only its client is used, which threads may share.
+        Only its client is used, which is thread-safe.
         """
         return self._session_and_connection()[1]
 
     def _session_and_connection(self) -> tuple[Any, Any]:
         with self._lock:
             process, session, connection = self._shared
-            # Connections must not be shared with a process that was forked off.
+            # A forked process must not share connections.
             if process != os.getpid():
                 session = self._create_session()
                 connection = session.resource(
@@ -116,7 +116,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
             return session, connection
 
     def call(self, operation: str, key: str = "", **arguments: Any) -> dict[str, Any]:
-        """Call the server about a key of ours. Raises OSError."""
+        """Call an operation of the server, for a key if one is given. Raises OSError."""
         if key:
             arguments["Key"] = self._normalize_name(key)
         with _translated(key or self.bucket_name):
@@ -134,11 +134,11 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         return file
 
     def open_part(self, key: str, start: int, length: int) -> BinaryIO:
-        """Return a part of an object, asked for when it is read; see ResultsStorage."""
+        """Return a part of an object, which is requested when it is read. See ResultsStorage."""
         return cast(BinaryIO, StoredObject(self, key, start, length))
 
     def delete(self, name: str) -> None:
-        """Remove an object, or end an upload; see ResultsStorage."""
+        """Delete an object, or abort an upload. See ResultsStorage."""
         key, is_upload, upload = name.partition(_UPLOAD)
         with suppress(FileNotFoundError):
             if is_upload:
@@ -147,7 +147,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
                 self.call("delete_object", name)
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether an object exists."""
         try:
             self.call("head_object", name)
         except FileNotFoundError:
@@ -155,7 +155,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         return True
 
     def size(self, name: str) -> int:
-        """Return how many bytes an object has."""
+        """Return the size of an object in bytes."""
         return int(self.call("head_object", name)["ContentLength"])
 
     def get_modified_time(self, name: str) -> datetime:
@@ -163,7 +163,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         return cast(datetime, self.call("head_object", name)["LastModified"])
 
     def listdir(self, name: str) -> tuple[list[str], list[str]]:
-        """Return the names in a folder; see ResultsStorage."""
+        """Return the names in a folder. See ResultsStorage."""
         prefix = self._prefix(name)
         folders: set[str] = set()
         files: list[str] = []
@@ -181,7 +181,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         return sorted(folders), [file for file in files if file]
 
     def contents(self, folder: str) -> dict[str, dict[str, int]]:
-        """Return what lies in the folders of a folder, in as few calls as can be; see ResultsStorage."""
+        """Return the files in each subfolder, in as few calls as possible. See ResultsStorage."""
         prefix = self._prefix(folder)
         found: dict[str, dict[str, int]] = {}
         for page in self._pages("list_objects_v2", Prefix=prefix):
@@ -192,7 +192,7 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         return found
 
     def remove_folder(self, folder: str) -> bool:
-        """Do nothing: a folder is gone with what lay in it."""
+        """Do nothing: a folder without files doesn't exist."""
         return False
 
     def _prefix(self, folder: str) -> str:
@@ -210,9 +210,9 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
                 yield f"{each['Key'].removeprefix(prefix)}{_UPLOAD}{each['UploadId']}{PART_SUFFIX}"
 
     def signed_request(self, key: str) -> tuple[str, dict[str, str]]:
-        """Return a request's path and headers that the server answers with an object, or a part of it.
+        """Return the path and headers of a request for an object, or a part of it.
 
-        For some minutes they do so whoever sends them: they must not be logged or shown. Raises OSError.
+        For some minutes, anyone can use them, so they must not be logged or shown. Raises OSError.
         """
         path = f"{self.bucket_name}/{self._normalize_name(key)}"
         request = AWSRequest("GET", f"{self.endpoint_url}/{path}")
@@ -222,10 +222,10 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
         return path, {"Host": urlsplit(request.url).netloc, **request.headers}
 
     def check(self) -> None:
-        """Raise OSError where the bucket can't be read, whose `strerror` says why in plain English."""
+        """Raise OSError if the bucket can't be read."""
         try:
             self.call("list_objects_v2", MaxKeys=1)
-        except FileNotFoundError:  # a bucket that isn't there has a code of its own
+        except FileNotFoundError:  # for a missing bucket, the code is NoSuchBucket
             raise OSError(errno.EIO, _NO_STORAGE, self.endpoint_url) from None
 
 
@@ -236,14 +236,13 @@ def _put(found: dict[str, dict[str, int]], rest: str, size: int) -> None:
 
 
 class StoredObject(io.RawIOBase):
-    """An object, or `length` bytes of it from `start` on, read as it comes.
+    """An object, or `length` bytes of it from `start`, downloaded while it is read.
 
-    That it is there, and its size, are asked for at once; the bytes when they are read. One that breaks off
-    is asked for again from there, as long as it is still the same object.
+    An interrupted download is resumed if the object hasn't changed.
     """
 
     def __init__(self, storage: BucketStorage, key: str, start: int = 0, length: int | None = None) -> None:
-        """Ask for the object's size. Raises FileNotFoundError, OSError."""
+        """Request the object's size. Raises FileNotFoundError, OSError."""
         self._storage = storage
         self._key = key
         head = storage.call("head_object", key)
@@ -252,107 +251,107 @@ class StoredObject(io.RawIOBase):
         self._at = start
         self._end = self.size if length is None else min(start + length, self.size)
         self._body: Any = None
-        self._piece = _PIECE
-        self._given_at = time.monotonic()
+        self._chunk = _SMALLEST_CHUNK
+        self._returned_at = time.monotonic()
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that one can go to any byte."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Return at which byte it stands."""
+        """Return the current position."""
         return self._at
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte; the next read asks for it."""
+        """Change the position. The next read requests the bytes there."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         position += base
         if position < 0:
-            # As a file says it, which who looks for the end of a ZIP relies on.
-            raise OSError(errno.EINVAL, "There is nothing before the beginning", self._key)
+            # The same error as for a file. zipfile relies on it.
+            raise OSError(errno.EINVAL, "The position is before the beginning", self._key)
         if position != self._at:
-            self._leave()
+            self._release()
             self._at = position
         return position
 
     def readinto(self, buffer: Any) -> int:
-        """Read some bytes, none at the end. Raises OSError."""
+        """Read some bytes into a buffer, none at the end. Raises OSError."""
         with memoryview(buffer).cast("B") as view:
             data = self.read(len(view))
             view[: len(data)] = data
         return len(data)
 
     def read(self, size: int = -1) -> bytes:
-        """Return some bytes, at most `size`; nothing at the end. Raises OSError."""
+        """Return at most `size` bytes, none at the end. Raises OSError."""
         if size < 0:
             return self.readall()
-        size = min(size, self._end - self._at, self._piece_for_this_reader())
+        size = min(size, self._end - self._at, self._chunk_for_this_client())
         if size <= 0:
             return b""
         data = self._next(size)
         self._at += len(data)
-        self._given_at = time.monotonic()
+        self._returned_at = time.monotonic()
         return data
 
     def close(self) -> None:
-        """Leave the connection; it can be used again where the part was read to its end."""
-        self._leave()
+        """Release the connection. It is closed unless the part was read to its end."""
+        self._release()
         super().close()
 
-    def _piece_for_this_reader(self) -> int:
-        is_slow = time.monotonic() - self._given_at > _SLOW_SECONDS
-        piece = self._piece
-        self._piece = _PIECE if is_slow else min(2 * piece, _LARGEST_PIECE)
-        return min(piece, self._piece)
+    def _chunk_for_this_client(self) -> int:
+        is_slow = time.monotonic() - self._returned_at > _SLOW_SECONDS
+        chunk = self._chunk
+        self._chunk = _SMALLEST_CHUNK if is_slow else min(2 * chunk, _LARGEST_CHUNK)
+        return min(chunk, self._chunk)
 
     def _next(self, size: int) -> bytes:
-        for attempt in range(_RESUMED + 1):
+        for attempt in range(_MAX_RESUMES + 1):
             try:
                 with _translated(self._key):
-                    data = cast(bytes, self._asked().read(size))
+                    data = cast(bytes, self._opened().read(size))
                 if data:
                     return data
             except FileNotFoundError:
                 raise
             except OSError as error:
-                self._leave()
-                if attempt == _RESUMED:
+                self._release()
+                if attempt == _MAX_RESUMES:
                     raise
-                logger.warning("The results storage broke off in %s: %s", self._key, error.strerror)
+                logger.warning(
+                    "Interrupted while reading %s from the results storage: %s", self._key, error.strerror
+                )
             else:
-                self._leave()
-        raise OSError(errno.EIO, "The object storage gave less than it said", self._key)
+                self._release()
+        raise OSError(errno.EIO, "The object storage sent too few bytes", self._key)
 
-    def _asked(self) -> Any:
+    def _opened(self) -> Any:
         if self._body is None:
             part = f"bytes={self._at}-{self._end - 1}"
-            # Another object under the same key is refused: it would be mixed up with this one.
-            answer = self._storage.call("get_object", self._key, Range=part, IfMatch=self._etag)
-            self._body = answer["Body"]
+            # The server must not send parts of a newer object.
+            response = self._storage.call("get_object", self._key, Range=part, IfMatch=self._etag)
+            self._body = response["Body"]
             expected = f"bytes {self._at}-{self._end - 1}/{self.size}"
-            if answer.get("ContentRange") != expected:
-                raise OSError(
-                    errno.EIO, "The object storage sent another part than it was asked for", self._key
-                )
+            if response.get("ContentRange") != expected:
+                raise OSError(errno.EIO, "The object storage sent the wrong part", self._key)
         return self._body
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         if self._body is not None:
             self._body.close()
             self._body = None
 
 
 class NewObject(DiscardedOnError):
-    """A WritableFile in a bucket: it is sent in parts, and nobody sees it before it is closed.
+    """A WritableFile in a bucket. It is uploaded in parts, and appears when it is closed.
 
-    Each part is checked by the server, by its MD5; the whole by its size and ETag when it is there.
+    The server checks the MD5 of each part. After the upload, size and ETag of the object are checked.
     """
 
-    modified: datetime | None = None  # the server says its own time
+    modified: datetime | None = None  # the server sets the time
 
     def __init__(self, storage: BucketStorage, key: str) -> None:
         self._storage = storage
@@ -364,19 +363,19 @@ class NewObject(DiscardedOnError):
         self.closed = False
 
     def write(self, data: bytes, /) -> int:
-        """Take the bytes, and send a part where there is one. Raises OSError."""
+        """Add the bytes, and upload a part if one is complete. Raises OSError."""
         if self.closed:
             raise ValueError("The file is closed.")
         self._buffer += data
         self._size += len(data)
-        part = PART_SIZE * (1 + len(self._parts) // _PARTS_OF_A_SIZE)
+        part = PART_SIZE * (1 + len(self._parts) // _PARTS_PER_SIZE)
         while len(self._buffer) >= part:
             self._send_part(bytes(self._buffer[:part]))
             del self._buffer[:part]
         return len(data)
 
     def close(self) -> None:
-        """Let the object appear, and check it; see WritableFile."""
+        """Store the object, and check it. See WritableFile."""
         if self.closed:
             return
         try:
@@ -387,7 +386,7 @@ class NewObject(DiscardedOnError):
         self.closed = True
 
     def discard(self) -> None:
-        """Forget what was written; see WritableFile."""
+        """Delete what was written. See WritableFile."""
         if self.closed:
             return
         self.closed = True
@@ -395,15 +394,15 @@ class NewObject(DiscardedOnError):
         if self._upload:
             try:
                 self._storage.call("abort_multipart_upload", self._key, UploadId=self._upload)
-            except OSError as error:  # a repair finds what is left
-                logger.warning("The upload of %s can't be ended: %s", self._key, error.strerror)
+            except OSError as error:  # repair_runs aborts it later
+                logger.warning("Can't abort the upload of %s: %s", self._key, error.strerror)
 
     def _send_part(self, data: bytes) -> None:
         if not self._upload:
-            answer = self._storage.call("create_multipart_upload", self._key, ContentType=CONTENT_TYPE)
-            self._upload = answer["UploadId"]
+            response = self._storage.call("create_multipart_upload", self._key, ContentType=CONTENT_TYPE)
+            self._upload = response["UploadId"]
         number = len(self._parts) + 1
-        answer = self._storage.call(
+        response = self._storage.call(
             "upload_part",
             self._key,
             UploadId=self._upload,
@@ -411,31 +410,31 @@ class NewObject(DiscardedOnError):
             Body=data,
             ContentMD5=_md5(data),
         )
-        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        self._parts.append({"PartNumber": number, "ETag": response["ETag"]})
 
     def _complete(self) -> str:
         if self._buffer:
             self._send_part(bytes(self._buffer))
-        answer = self._storage.call(
+        response = self._storage.call(
             "complete_multipart_upload",
             self._key,
             UploadId=self._upload,
             MultipartUpload={"Parts": self._parts},
         )
-        return str(answer["ETag"])
+        return str(response["ETag"])
 
     def _put(self) -> str:
         data = bytes(self._buffer)
-        answer = self._storage.call(
+        response = self._storage.call(
             "put_object", self._key, Body=data, ContentType=CONTENT_TYPE, ContentMD5=_md5(data)
         )
-        return str(answer["ETag"])
+        return str(response["ETag"])
 
     def _check(self, etag: str) -> None:
         stored = self._storage.call("head_object", self._key)
         if (stored["ContentLength"], stored["ETag"]) != (self._size, etag):
             self._storage.delete(self._key)
-            raise OSError(errno.EIO, "The object storage keeps something else than it was sent", self._key)
+            raise OSError(errno.EIO, "The object storage stored something else than was sent", self._key)
 
 
 def _md5(data: bytes) -> str:
@@ -444,16 +443,16 @@ def _md5(data: bytes) -> str:
 
 @contextmanager
 def _translated(name: str) -> Iterator[None]:
-    """Raise OSError for what botocore raises. Nothing but the name of a key or bucket is told."""
+    """Raise OSErrors instead of botocore's errors. They contain only the name of a key or bucket."""
     try:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         if code in _MISSING:
             raise FileNotFoundError(errno.ENOENT, "No such object", name) from None
-        raise OSError(errno.EIO, f"The object storage refuses: {code}", name) from None
+        raise OSError(errno.EIO, f"The object storage refused the request: {code}", name) from None
     except (ConnectTimeoutError, ReadTimeoutError):
-        raise TimeoutError(errno.ETIMEDOUT, "The object storage takes too long to answer", name) from None
+        raise TimeoutError(errno.ETIMEDOUT, "The object storage took too long to respond", name) from None
     except (NoCredentialsError, PartialCredentialsError):
         raise OSError(errno.EIO, _NO_KEY, name) from None
     except BotoCoreError as error:

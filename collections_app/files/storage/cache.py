@@ -1,7 +1,7 @@
-"""Files that can be made again: kept on this machine, up to a size, and made once however many ask for them.
+"""A cache of files on this machine, with a maximum size. Each file is built once for all who need it.
 
-An entry is written aside, synced and renamed, so that it is whole or not there. What a killed process leaves
-behind is removed by the next one that makes that entry, or after a day.
+An entry is written under another name, synced and renamed, so it is always complete. If a process is killed,
+its unfinished files are deleted by the next one that builds the entry, or after a day.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from collections_app.files.storage.base import PART_SUFFIX
 from collections_app.system.disk import RESERVE
 from collections_app.system.serving import check_client, client_has_disconnected, has_client
 
-# All entries together, in bytes; the one that was made last stays, however large it is.
-MOST_BYTES = 2 * 1024**3
+# The size of all entries in bytes. The newest one stays, whatever its size.
+MAX_BYTES = 2 * 1024**3
 
 _STALE_SECONDS = 24 * 3600
 _LOCK = ".lock"
@@ -31,43 +31,43 @@ _TRY_AGAIN_SECONDS = 0.1
 
 
 class BuildFailed(Exception):
-    """Somebody else has just tried to make this entry, and failed."""
+    """Another caller has just tried to build this entry, and failed."""
 
 
-def cached(name: str, make: Callable[[IO[bytes]], None]) -> BinaryIO:
-    """Return the entry of that name, opened; where there is none, `make` writes it first.
+def cached(name: str, build: Callable[[IO[bytes]], None]) -> BinaryIO:
+    """Open and return an entry. If it doesn't exist, `build` writes it first.
 
-    Raises what `make` raises, and keeps nothing then; BuildFailed for threads that waited for it;
-    ClientDisconnected for threads whose client disconnects while they wait; and OSError, for example on a
-    full disk. A thread that has the entry open can still read it after it is dropped.
+    Raises what `build` raises, without storing anything; BuildFailed in threads that waited for it;
+    ClientDisconnected in threads whose client disconnects while they wait; and OSError, for example on a
+    full disk. A thread that has the entry open can still read it after it is deleted.
     """
     entry = _opened(name)
     if entry is None:
-        asked_at = time.time_ns()
-        with _alone(name) as lock:
+        requested_at = time.time_ns()
+        with _locked(name) as lock:
             entry = _opened(name)
             if entry is None:
-                _check_nobody_failed(lock, name, asked_at)
-                entry = _made(name, make, lock)
+                _check_recent_failure(lock, name, requested_at)
+                entry = _built(name, build, lock)
     return entry
 
 
 def existing(name: str) -> BinaryIO | None:
-    """Return the entry of that name, opened; None where there is none."""
+    """Open and return an entry, or return None if it doesn't exist."""
     return _opened(name)
 
 
 def drop(name: str) -> None:
-    """Remove the entry of that name, where there is one."""
+    """Delete an entry if it exists."""
     _path(name).unlink(missing_ok=True)
 
 
-def scratch_path(name: str, what: str) -> Path:
-    """Return where whoever makes an entry may keep something meanwhile.
+def scratch_path(name: str, purpose: str) -> Path:
+    """Return a path for temporary data of an entry. Only `build` uses it while it runs.
 
-    It is theirs alone for as long as `make` runs. What they leave there is removed as an unfinished entry is.
+    Files that remain there are deleted in the same way as unfinished entries.
     """
-    return _path(f"{name}.{what}{PART_SUFFIX}")
+    return _path(f"{name}.{purpose}{PART_SUFFIX}")
 
 
 def _opened(name: str) -> BinaryIO | None:
@@ -75,57 +75,57 @@ def _opened(name: str) -> BinaryIO | None:
         entry = _path(name).open("rb")
     except FileNotFoundError:
         return None
-    with contextlib.suppress(OSError):  # a disk that can be read alone
-        os.utime(entry.fileno())  # it was used just now
+    with contextlib.suppress(OSError):  # on a read-only disk
+        os.utime(entry.fileno())  # record that it was used
     return entry
 
 
-def _made(name: str, make: Callable[[IO[bytes]], None], lock: IO[str]) -> BinaryIO:
+def _built(name: str, build: Callable[[IO[bytes]], None], lock: IO[str]) -> BinaryIO:
     for leftover in _path("").glob(f"{name}.*{PART_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    _make_room(but=name)
+    _free_space(but=name)
     try:
         with storages["converted"].open(name, "wb") as file:
-            make(cast(IO[bytes], file))
+            build(cast(IO[bytes], file))
     except BaseException:
-        if not client_has_disconnected():  # otherwise, waiting threads can still make it
-            _note_failure(lock, name)
+        if not client_has_disconnected():  # otherwise, waiting threads can still build it
+            _record_failure(lock, name)
         raise
     entry = _path(name).open("rb")
-    _make_room(but=name)
+    _free_space(but=name)
     return entry
 
 
-def _make_room(*, but: str) -> None:
-    """Drop what was used least recently until the rest fits."""
+def _free_space(*, but: str) -> None:
+    """Delete the least recently used entries until the others fit."""
     found = list(_files())
     left = sum(stat.st_size for _, stat in found)
-    most = min(MOST_BYTES, left + shutil.disk_usage(_path("")).free - RESERVE)
+    most = min(MAX_BYTES, left + shutil.disk_usage(_path("")).free - RESERVE)
     for path, stat in sorted(found, key=lambda each: each[1].st_mtime):
-        is_stale_aside = path.suffix == PART_SUFFIX and time.time() - stat.st_mtime > _STALE_SECONDS
-        is_droppable = path.suffix != PART_SUFFIX and path.name != but and left > most
-        if is_stale_aside or is_droppable:
+        is_stale = path.suffix == PART_SUFFIX and time.time() - stat.st_mtime > _STALE_SECONDS
+        is_excess = path.suffix != PART_SUFFIX and path.name != but and left > most
+        if is_stale or is_excess:
             path.unlink(missing_ok=True)
             left -= stat.st_size
 
 
 def _files() -> Iterator[tuple[Path, os.stat_result]]:
     for path in _path("").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process makes or drops it at this moment
+        with contextlib.suppress(FileNotFoundError):  # another process renames or deletes it
             if path.suffix != _LOCK:
                 yield path, path.stat()
 
 
-# --- one at a time ------------------------------------------------------------------------------------------
+# --- one build at a time -----------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[IO[str]]:
-    """Let others wait, in this process and in others. Two names may share a lock, which does no harm."""
+def _locked(name: str) -> Iterator[IO[str]]:
+    """Make other threads and processes wait. Two names may share a lock, which is harmless."""
     folder = _path("")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{crc32(name.encode()) % _LOCKS:04}{_LOCK}").open("a+") as lock:
-        _wait_for(lock)  # given back when the file is closed, or the process dies
+        _wait_for(lock)  # released when the file is closed or the process ends
         yield lock
 
 
@@ -142,18 +142,18 @@ def _wait_for(lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _note_failure(lock: IO[str], name: str) -> None:
-    with contextlib.suppress(OSError):  # on a full disk each finds out for themselves
+def _record_failure(lock: IO[str], name: str) -> None:
+    with contextlib.suppress(OSError):  # on a full disk, each waiting thread tries to build it
         lock.truncate(0)
         lock.write(f"{name} {time.time_ns()}")
         lock.flush()
 
 
-def _check_nobody_failed(lock: IO[str], name: str, asked_at: int) -> None:
-    """Raise BuildFailed where it was tried since then: many who wait are not to fail one after the other."""
+def _check_recent_failure(lock: IO[str], name: str, requested_at: int) -> None:
+    """Raise BuildFailed if it was tried since then, so that waiting threads don't all repeat it."""
     lock.seek(0)
     tried, _, failed_at = lock.read().rpartition(" ")
-    if tried == name and failed_at.isdecimal() and int(failed_at) > asked_at:
+    if tried == name and failed_at.isdecimal() and int(failed_at) > requested_at:
         raise BuildFailed
 
 

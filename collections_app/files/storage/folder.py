@@ -1,7 +1,4 @@
-"""The results storage in a folder.
-
-What it holds is whole, and still there after a power cut.
-"""
+"""The results storage in a folder. Its files are always complete, and survive a power failure."""
 
 import contextlib
 import errno
@@ -19,27 +16,23 @@ from collections_app.files.storage.base import PART_SUFFIX, DiscardedOnError
 if TYPE_CHECKING:
     _BytesFile = File[bytes]
 else:
-    _BytesFile = File  # generic for the type checker alone
+    _BytesFile = File  # generic only for the type checker
 
 
 class DurableFile(DiscardedOnError, _BytesFile):
-    """A file that appears under its name only once it is whole and on the disk.
-
-    Written aside; close() syncs it and renames it. Leaving a `with` block by an exception, or
-    discard(), leaves nothing behind.
-    """
+    """A file that gets its name only when it is complete and on the disk. See WritableFile."""
 
     modified: datetime | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
-        super().__init__(self._aside.open("xb"), name=str(path))
+        self._temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+        super().__init__(self._temporary.open("xb"), name=str(path))
 
     def close(self) -> None:
-        """Sync the bytes, give the file its name, sync the name. A second call does nothing.
+        """Sync the bytes, rename the file, and sync the name. A second call does nothing.
 
-        Raises OSError, on a full disk for one; then nothing is left behind.
+        Raises OSError, for example on a full disk, and then nothing is stored.
         """
         if self.file is None or self.file.closed:
             return
@@ -49,22 +42,22 @@ class DurableFile(DiscardedOnError, _BytesFile):
                 os.utime(self.file.fileno(), (self.modified.timestamp(),) * 2)
             os.fsync(self.file.fileno())
             self.file.close()
-            self._aside.replace(self._path)
+            self._temporary.replace(self._path)
         except BaseException:
             self.discard()
             raise
         sync_folder(self._path.parent)
 
     def discard(self) -> None:
-        """Forget what was written."""
+        """Delete what was written."""
         if self.file is not None:
-            with contextlib.suppress(OSError):  # the rest of what was written, on a full disk
+            with contextlib.suppress(OSError):  # flushing fails on a full disk
                 self.file.close()
-            self._aside.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
 
 
 class FolderStorage(FileSystemStorage):
-    """Django's storage in a folder, whose files opened for writing are DurableFiles."""
+    """Django's storage in a folder, with DurableFiles for writing. See ResultsStorage."""
 
     def _open(self, name: str, mode: str = "rb") -> "File[Any]":
         if mode == "rb":
@@ -76,34 +69,34 @@ class FolderStorage(FileSystemStorage):
         return DurableFile(path)
 
     def open_part(self, key: str, start: int, length: int) -> BinaryIO:
-        """Return the file itself, for sendfile; see ResultsStorage."""
+        """Return the file itself, for sendfile(). See ResultsStorage."""
         file = self._open(key)
         file.seek(start)
         return cast(BinaryIO, file)
 
     def contents(self, folder: str) -> dict[str, dict[str, int]]:
-        """Return what lies in the folders of a folder; see ResultsStorage."""
+        """Return the files in each subfolder. See ResultsStorage."""
         inner: list[Path] = []
         with contextlib.suppress(FileNotFoundError):
             inner = [path for path in Path(self.path(folder)).iterdir() if path.is_dir()]
         return {path.name: _sizes_in(path) for path in inner}
 
     def check(self) -> None:
-        """Raise OSError where the folder can't be made or written to."""
+        """Raise OSError if the folder can't be created or isn't writable."""
         folder = Path(self.path(""))
         _make_folder(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
     def signed_request(self, key: str) -> None:
-        """Return None: a file is read from the folder; see ResultsStorage."""
+        """Return None: files are read from the folder. See ResultsStorage."""
 
     def remove_folder(self, folder: str) -> bool:
-        """Remove an empty folder; see ResultsStorage."""
+        """Remove an empty folder. See ResultsStorage."""
         try:
             Path(self.path(folder)).rmdir()
         except OSError:
-            # Something that isn't ours; or a writer that has lost the run is about to remove its file.
+            # It contains files of someone else, or of a writer that is about to delete them.
             return False
         return True
 
@@ -112,7 +105,7 @@ def _sizes_in(folder: Path) -> dict[str, int]:
     sizes = {}
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # it has got its name, or is gone
+            with contextlib.suppress(FileNotFoundError):  # it was renamed or deleted meanwhile
                 if path.is_file():
                     sizes[path.name] = path.stat().st_size
     return sizes
@@ -127,7 +120,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Make the names in a folder survive a power failure."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)

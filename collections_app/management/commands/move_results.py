@@ -51,9 +51,9 @@ class Command(BaseCommand):
         in_use = _parsed(settings.RESULTS_STORAGE_URL or _FOLDER)
         other = _parsed(to or origin or "")
         if other.entry == in_use.entry:
-            raise CommandError(f"The site already stores its results in {in_use.shown}.")
+            raise CommandError(f"The site already stores its results in {in_use.name}.")
         source, target = (in_use, other) if to else (other, in_use)
-        self.stdout.write(f"Copying from {source.shown} to {target.shown}.")
+        self.stdout.write(f"Copying from {source.name} to {target.name}.")
         with _errors_as_messages():
             report = self._copy(_opened(source), _opened(target))
         self._sum_up(report, source, target, is_before=to is not None)
@@ -72,16 +72,16 @@ class Command(BaseCommand):
             self.stderr.write(problem)
         if report.problems:
             raise CommandError(
-                f"Not copied: {len(report.problems):,}. All other files are in {target.shown}."
+                f"Not copied: {len(report.problems):,}. All other files are in {target.name}."
             )
         if is_before:
             self.stdout.write(
-                f"All results are now also in {target.shown}. This is a complete backup. To use the new "
+                f"All results are now also in {target.name}. This is a complete backup. To use the new "
                 "storage, set RESULTS_STORAGE_URL to it and restart all processes. Then run move_results "
                 "--from with the old storage to copy the files written in the meantime."
             )
         else:
-            self.stdout.write(f"All results are in {target.shown}. Nothing was deleted from {source.shown}.")
+            self.stdout.write(f"All results are in {target.name}. Nothing was deleted from {source.name}.")
 
 
 def _parsed(url: str) -> StorageAddress:

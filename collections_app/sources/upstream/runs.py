@@ -222,7 +222,7 @@ def _run_of(entry: object, collection: Collection) -> RemoteRun:
     is_ready = _is_true(entry.get("is_download_generated"))
     files, rejected = _files_of(entry.get("download_links"), collection, number) if is_ready else ((), 0)
     if is_ready and (rejected or not files):
-        _log_problem(collection, number, f"it is ready, but {rejected} links are invalid, {len(files)} valid")
+        _log_problem(collection, number, f"ready with {len(files)} valid and {rejected} invalid links")
     return RemoteRun(
         number=number,
         is_ready=is_ready,
