@@ -69,10 +69,8 @@ def test_a_key_that_may_not_write_is_said_at_the_start(settings: Settings, objec
     with pytest.raises(SystemCheckError) as caught:
         call_command("check", databases=["default"])
     said = str(caught.value)
-    assert (
-        "Results can't be written to the results storage: The object storage refused the request: AccessDenied"
-        in said
-    )
+    assert "Results can't be written to the results storage: The object storage refused the request" in said
+    assert "AccessDenied" in said
     assert "HINT: Let the key of RESULTS_STORAGE_URL read, write and delete" in said
 
 

@@ -237,7 +237,7 @@ def test_a_full_disk_is_said_in_one_sentence(
 
 def test_a_damaged_file_is_said_in_one_sentence(accounts: list[Account], data_dir: Path) -> None:
     (data_dir / "encryption_keys").write_text("damaged")
-    with pytest.raises(CommandError, match="holds something that is no encryption key"):
+    with pytest.raises(CommandError, match="contains an invalid encryption key"):
         rotate()
     assert (data_dir / "encryption_keys").read_text() == "damaged"
 

@@ -40,13 +40,13 @@ def test_somebody_elses_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytes
 def test_a_file_without_a_secret_is_said_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret_key"
     path.write_bytes(content)
-    with pytest.raises(ImproperlyConfigured, match=f"^The file {path} holds no secret. Restore it"):
+    with pytest.raises(ImproperlyConfigured, match=f"^The file {path} contains no secret. Restore it"):
         data_folder.get_or_create_secret(path)
     assert path.read_bytes() == content
 
 
 def test_a_secret_that_is_a_folder_is_said_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"can't be kept there \(Is a directory\)"):
+    with pytest.raises(ImproperlyConfigured, match=r"can't be created or read \(Is a directory\)"):
         data_folder.get_or_create_secret(tmp_path)
 
 
@@ -67,8 +67,8 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) ->
     with pytest.raises(ImproperlyConfigured) as error:
         data_folder.prepare(tmp_path / "file" / "data")
     assert str(error.value) == (
-        f"The data folder {tmp_path}/file/data can't be made (Not a directory). "
-        "Point DATA_DIR at a folder that this user may write to."
+        f"The data folder {tmp_path}/file/data can't be created (Not a directory). "
+        "Set DATA_DIR to a folder that this user can write to."
     )
 
 
@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_one_sentence(
 ) -> None:
     # root may write anywhere, so the answer is made up.
     monkeypatch.setattr("os.access", lambda path, how: False)
-    with pytest.raises(ImproperlyConfigured, match="can't be written to") as error:
+    with pytest.raises(ImproperlyConfigured, match="isn't writable") as error:
         data_folder.prepare(tmp_path)
     assert "DATA_DIR" in str(error.value)
 

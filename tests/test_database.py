@@ -62,7 +62,7 @@ class TestTheAddress:
         ],
     )
     def test_one_that_is_none_is_said_in_one_sentence_without_it(self, address: str) -> None:
-        with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL is not understood; it must ") as error:
+        with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL is not understood\. Use ") as error:
             database.postgresql(address)
         assert "canary" not in str(error.value)
         assert error.value.__cause__ is None
@@ -97,7 +97,7 @@ class TestAServerThatIsAway:
         place = f"127.0.0.1:{address.rsplit(':', maxsplit=1)[-1].split('/', maxsplit=1)[0]}"
         assert said.startswith(f"CommandError: The PostgreSQL database scrapes at {place} can't be used: ")
         assert "Connection refused" in said
-        assert said.endswith(" Check DATABASE_URL, and that the server runs and can be reached.\n")
+        assert said.endswith(" Check DATABASE_URL, and that the server is running and reachable.\n")
         assert said.count("\n") == 1
 
     @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ class TestAServerThatIsAway:
 
     def test_an_address_that_is_none_is_one_sentence(self, data_dir: Path) -> None:
         said = run(data_dir, "serve", DATABASE_URL="mysql://results:canary@db/scrapes")
-        assert said.startswith("Error: DATABASE_URL is not understood; it must be the address of a Post")
+        assert said.startswith("Error: DATABASE_URL is not understood. Use the URL of a Post")
         assert said.count("\n") == 1
 
 
@@ -179,7 +179,7 @@ def test_a_database_that_cannot_keep_every_name_is_said_with_what_to_do(data_dir
         )
     address = databases.start_server().replace("/postgres?", "/latin?")
     said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
-    assert "keeps text as LATIN1" in said
+    assert "uses the encoding LATIN1" in said
     assert "createdb --encoding=UTF8" in said
 
 

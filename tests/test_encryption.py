@@ -101,7 +101,7 @@ def test_a_damaged_file_is_said_in_one_sentence_and_left_alone(file: Path, conte
     with pytest.raises(ImproperlyConfigured) as error:
         encryption.encrypt(SECRET)
     assert str(error.value) == (
-        f"The file {file} holds something that is no encryption key. Restore it from a backup."
+        f"The file {file} contains an invalid encryption key. Restore it from a backup."
     )
     assert file.read_text() == content
 

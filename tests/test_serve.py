@@ -255,7 +255,7 @@ class TestARealProcess:
         (tmp_path / "file").touch()
         said = self.error(tmp_path / "file" / "data")
         assert said.count("\n") == 1
-        assert said.startswith(f"Error: The data folder {tmp_path}/file/data can't be made")
+        assert said.startswith(f"Error: The data folder {tmp_path}/file/data can't be created")
 
     @pytest.mark.parametrize(
         ("knobs", "said"),
@@ -307,7 +307,7 @@ class TestARealProcess:
     @pytest.mark.parametrize(
         ("kibibytes", "said"),
         [
-            (0, "Error: The secret in {}/secret_key can't be kept there"),
+            (0, "Error: The file {}/secret_key can't be created or read"),
             pytest.param(100, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
             pytest.param(1000, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
         ],
@@ -351,5 +351,5 @@ def test_a_command_on_a_data_folder_without_a_database_says_what_to_do(tmp_path:
     }
     assert done.stderr == (
         f"Error: the database can't be used ({said[connection.vendor]}). "
-        "`make serve` makes it and brings it up to date.\n"
+        "`make serve` creates and migrates it.\n"
     )

@@ -631,8 +631,10 @@ def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> N
         (requests.ConnectionError(KEY), "The account “Main” is not responding. Try again later.", 3),
         (
             requests.exceptions.SSLError(KEY),
-            "The account “Main” can't be reached securely: its certificate isn't valid. "
-            "Check its base address.",
+            (
+                "The account “Main” can't be reached securely: its certificate isn't valid. "
+                "Check its base address."
+            ),
             1,
         ),
         (requests.ReadTimeout(KEY), "The account “Main” took too long to respond. Try again later.", 1),

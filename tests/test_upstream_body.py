@@ -372,7 +372,7 @@ def test_a_body_that_ends_with_its_connection_is_not_counted(
 ) -> None:
     unknown = {"status": 200, "body": CONTENT, "content_type": "application/octet-stream"}
     vendor.get(URL, **unknown)
-    with pytest.raises(SourceUnavailable, match="doesn't say how long"):
+    with pytest.raises(SourceUnavailable, match="doesn't report the size"):
         size_of(file)
 
 
@@ -457,8 +457,8 @@ def test_the_chunk_grows_while_the_reader_is_quick_and_shrinks_when_it_is_slow(
         assert quick[:16] == [2**16] * 16
         assert quick == sorted(quick)
         assert quick[-1] == 2**20
-        stream._given_at -= 0.1
+        stream._returned_at -= 0.1
         assert len(stream.read(2**20)) == 2**20
-        stream._given_at -= 1
+        stream._returned_at -= 1
         assert len(stream.read(2**20)) == 2**16
         assert len(stream.read(1000)) == 1000

@@ -102,7 +102,7 @@ def test_a_broken_answer_is_one_sentence_and_one_line(
         ask_for_runs(proxy)
     (line,) = caplog.messages
     assert line.startswith(
-        "upstream list failed: account=None collection=None problem=The account “Main” does"
+        "upstream list failed: account=None collection=None problem=The account “Main” is not"
     )
     assert KEY not in caplog.text
 

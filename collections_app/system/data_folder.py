@@ -1,4 +1,4 @@
-"""The data folder: where the embedded database, the results and the secrets made on first use live."""
+"""The data folder, which contains the embedded database, the results, and generated secrets."""
 
 import os
 import secrets
@@ -10,27 +10,27 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def prepare(folder: Path) -> Path:
-    """Make the data folder, readable by its owner alone, and return it.
+    """Create the data folder, which only its owner can read, and return it.
 
-    From one that is there already the rights of others are taken away; its group keeps its own.
-    Raises ImproperlyConfigured, in one sentence, when it can't be made or written to.
+    If it exists, remove the permissions of others, but not those of its group. Raises ImproperlyConfigured if
+    it can't be created or isn't writable.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ImproperlyConfigured(
-            f"The data folder {folder} can't be made ({error.strerror}). "
-            "Point DATA_DIR at a folder that this user may write to."
+            f"The data folder {folder} can't be created ({error.strerror}). "
+            "Set DATA_DIR to a folder that this user can write to."
         ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ImproperlyConfigured(
-            f"The data folder {folder} can't be written to. "
-            "Change its owner, or point DATA_DIR at a folder that this user may write to."
+            f"The data folder {folder} isn't writable. "
+            "Change its owner, or set DATA_DIR to a folder that this user can write to."
         )
-    there = folder.stat()
-    # Somebody else's folder can't be changed, and one that all users share, such as /tmp, must not be.
-    if there.st_uid == os.geteuid() and there.st_mode & stat.S_IRWXO and not there.st_mode & stat.S_ISVTX:
-        folder.chmod(stat.S_IMODE(there.st_mode) & ~stat.S_IRWXO)
+    found = folder.stat()
+    # Only the owner can change permissions, and a folder that all users share, such as /tmp, must keep them.
+    if found.st_uid == os.geteuid() and found.st_mode & stat.S_IRWXO and not found.st_mode & stat.S_ISVTX:
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~stat.S_IRWXO)
     return folder
 
 
@@ -38,53 +38,54 @@ def _random_text() -> str:
     return secrets.token_urlsafe(50)
 
 
-def get_or_create_secret(path: Path, make: Callable[[], str] = _random_text) -> str:
-    """Return the secret kept in a file of mode 600, making it on first use.
+def get_or_create_secret(path: Path, create: Callable[[], str] = _random_text) -> str:
+    """Return the secret in a file with mode 600. Create it on first use.
 
-    Safe when several processes start at once: the first one to link its file into place wins,
-    and all of them return the same secret. Raises ImproperlyConfigured, in one sentence, when it
-    can't be made or read, or is none.
+    If several processes start at once, all of them return the secret of the one that links its file first.
+    Raises ImproperlyConfigured if the file can't be created or read, or is empty.
     """
     try:
         if not path.exists():
-            _make_secret(path, make())
+            _create_secret(path, create())
         secret = path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise ImproperlyConfigured(f"The secret in {path} can't be kept there ({error.strerror}).") from None
+        raise ImproperlyConfigured(
+            f"The file {path} can't be created or read ({error.strerror}). Check its owner and the disk."
+        ) from None
     except UnicodeDecodeError:
         secret = ""
     if not secret:
         raise ImproperlyConfigured(
-            f"The file {path} holds no secret. Restore it, or delete it: then a new one is made, "
-            "and everybody signs in anew."
+            f"The file {path} contains no secret. Restore it. If you delete it, a new secret is created, "
+            "and all users have to sign in again."
         )
     return secret
 
 
-def _make_secret(path: Path, text: str) -> None:
-    aside = _written_aside(path, text)
+def _create_secret(path: Path, text: str) -> None:
+    temporary = _temporary_file(path, text)
     try:
-        os.link(aside, path)
+        os.link(temporary, path)
     except FileExistsError:
-        pass  # Another process was first; its secret is the one that counts.
+        pass  # another process was first
     finally:
-        aside.unlink()
+        temporary.unlink()
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file of mode 600; a kill leaves the one that was there or the new one, whole."""
-    _written_aside(path, text).replace(path)
+    """Replace a file with mode 600. If the process is killed, the old or the new file remains."""
+    _temporary_file(path, text).replace(path)
 
 
-def _written_aside(path: Path, text: str) -> Path:
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    number = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _temporary_file(path: Path, text: str) -> Path:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(number, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
     except OSError:
-        aside.unlink()
+        temporary.unlink()
         raise
-    return aside
+    return temporary

@@ -1,4 +1,4 @@
-"""Which database: the embedded SQLite file, or a PostgreSQL server that any number of machines share."""
+"""The database: an SQLite file, or a PostgreSQL server that several machines can share."""
 
 import re
 import threading
@@ -20,14 +20,14 @@ from django.utils import timezone
 
 from collections_app.system.sqlite.base import DatabaseWrapper
 
-# How many connections the threads of a web process share. Python runs one of them at a time, so more would
-# not be quicker; 8 processes of 10 stay below the 100 that a PostgreSQL server allows by default.
+# How many connections the threads of a web process share. More aren't faster, because Python runs one thread
+# at a time. 8 processes stay below the 100 connections that a PostgreSQL server allows by default.
 MAX_CONNECTIONS = 10
-# How long a request waits for one of them.
+# How long a request waits for a connection.
 WAIT_SECONDS = 5.0
 
-# What a machine that vanished held is free again after about a minute, and nobody waits longer for a server
-# that did. In libpq's words, and in those of the server.
+# Detect within about a minute that the server has disappeared (options of libpq), or that a client has, so
+# that its locks are released (settings of the server).
 _CLIENT_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -40,14 +40,14 @@ _CLIENT_OPTIONS = {
 
 _APP = "collections_app"
 
-# Any number will do that nothing else in the database takes for an advisory lock.
+# The number of an advisory lock that nothing else in the database uses.
 _LOCK = 0x72657375_6C7473
 
 
 def postgresql(url: str) -> dict[str, Any]:
-    """Return Django's settings of a PostgreSQL database, by its address; what follows "?" goes to libpq.
+    """Return Django's settings for a PostgreSQL URL. Its query parameters are options of libpq.
 
-    Raises ImproperlyConfigured, in one sentence that doesn't hold the address: it has the password.
+    Raises ImproperlyConfigured with a message that doesn't contain the URL, because of its password.
     """
     try:
         found = environ.Env.db_url_config(url) if re.match("postgres(ql)?://", url) else {}
@@ -55,61 +55,60 @@ def postgresql(url: str) -> dict[str, Any]:
         found = {}
     if not found.get("NAME"):
         raise ImproperlyConfigured(
-            "DATABASE_URL is not understood; it must be the address of a PostgreSQL database, such as "
-            "postgres://user:password@db.example.com:5432/results, with the special characters of the "
-            "password percent-encoded, or be empty for the embedded SQLite."
+            "DATABASE_URL is not understood. Use the URL of a PostgreSQL database, for example "
+            "postgres://user:password@db.example.com:5432/results, with special characters in the password "
+            "percent-encoded. Leave it empty for the embedded SQLite database."
         )
-    # A connection is given back before a download begins and kept by nobody: see share_connections().
+    # Connections are shared instead of kept by threads: see share_connections().
     found |= {"CONN_MAX_AGE": 0}
     return found | {"OPTIONS": _CLIENT_OPTIONS | found.get("OPTIONS", {})}
 
 
 def share_connections() -> None:
-    """Have the threads of this process share a few connections, from the next query on.
+    """Make the threads of this process share a few connections, beginning with the next query.
 
-    For the web processes: they have hundreds of threads, far more than a PostgreSQL server takes connections,
-    and than there is memory for with SQLite. One that the server has closed is noticed, and replaced, by the
-    request that uses it: when each is tried first, the pool rests ever longer between two that are closed,
-    and all requests wait.
+    A web process has hundreds of threads: too many connections for a PostgreSQL server, and too much memory
+    with SQLite. Connections aren't tested before each use, because the pool waits longer after each broken
+    one, and all requests with it. Instead, a request that fails has the others tested.
     """
     if connection.vendor == "sqlite":
         DatabaseWrapper.share(MAX_CONNECTIONS, WAIT_SECONDS)
     else:
-        # The connections of all threads have the same object for their settings.
+        # The connections of all threads share one settings object.
         options: dict[str, Any] = connection.settings_dict["OPTIONS"]
         options["pool"] = {
             "min_size": 1,
             "max_size": MAX_CONNECTIONS,
             "timeout": WAIT_SECONDS,
             "max_idle": 60,
-            # A server that was away is asked again by the next request, not after an ever longer rest.
+            # Try again soon if the server is down, instead of after ever longer pauses.
             "reconnect_timeout": 1,
         }
-        connection_created.connect(_watch)
+        connection_created.connect(_add_wrapper)
 
 
-def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    if _noticing not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_noticing)
+def _add_wrapper(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if _report_broken not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_report_broken)
 
 
-def _noticing(execute: Callable[..., Any], statement: str, values: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
-    """Execute a statement. Where its connection turns out to be broken, have the pool try all others.
+def _report_broken(execute: Callable[..., Any], statement: str, values: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+    """Execute a statement. If the connection is broken, have the pool test all others.
 
-    Otherwise each of them would cost a request, also when the server is long back.
+    Otherwise, each broken connection would make a request fail, even after the server is back.
     """
     try:
         return execute(statement, values, many, context)
     except OperationalError:
         used = context["connection"]
         if used.connection is not None and used.connection.closed:
-            # It may wait for a server that says nothing.
+            # In a thread, because the server may not respond. `pool` is private (Django 5.2.19 was read).
             threading.Thread(target=used.pool.check, name="pool check", daemon=True).start()
         raise
 
 
 def release_connections() -> None:
-    """Let others have this thread's connections, unless it is in a transaction: before what may take long.
+    """Release this thread's connections before slow work, unless it is in a transaction.
 
     The next query takes one again.
     """
@@ -119,7 +118,7 @@ def release_connections() -> None:
 
 
 def now() -> datetime:
-    """Return the time by the one clock that all who use the database share; costs a query on PostgreSQL."""
+    """Return the time of the clock that all machines share. On PostgreSQL, this is a query."""
     if connection.vendor != "postgresql":
         return timezone.now()
     with connection.cursor() as cursor:
@@ -130,7 +129,7 @@ def now() -> datetime:
 
 @contextmanager
 def exclusive_lock() -> Iterator[None]:
-    """Let one process of all machines into the block at a time. On SQLite, which has one machine, any."""
+    """Let one process on all machines run the block at a time. On SQLite, do nothing."""
     if connection.vendor != "postgresql":
         yield
         return
@@ -143,7 +142,7 @@ def exclusive_lock() -> Iterator[None]:
 
 
 def describe() -> str:
-    """Return where the database is, for the operator."""
+    """Return the name of the database, for operators."""
     if connection.vendor != "postgresql":
         return f"The database in {settings.DATA_DIR}"
     found = connection.settings_dict
@@ -153,22 +152,22 @@ def describe() -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what the database says is wrong: one line, without the password whatever it says."""
+    """Return the first line of a database error, without the password."""
     first = next(iter(str(error).splitlines()), "").strip().rstrip(".")
     if first.count("(") > first.count(")"):
-        first += ")"  # it was closed on a line that is left out
+        first += ")"  # it is closed on another line
     password = connection.settings_dict["PASSWORD"]
     return first.replace(str(password), "***") if password else first
 
 
 def advice(error: DatabaseError) -> str:
-    """Return what to do about a database that can't be used by a command."""
+    """Return what to do if a command can't use the database."""
     if connection.vendor == "postgresql" and isinstance(error, OperationalError):
-        return "Check DATABASE_URL, and that the server runs and can be reached."
+        return "Check DATABASE_URL, and that the server is running and reachable."
     if "permission denied" in str(error):
-        return "The user of DATABASE_URL must be allowed to make tables there; best it owns the database."
-    # A database that was never made, or is of an older version, is the usual reason.
-    return "`make serve` makes it and brings it up to date."
+        return "The user in DATABASE_URL needs permission to create tables. Ideally, it owns the database."
+    # Usually, the database doesn't exist yet or has an older version.
+    return "`make serve` creates and migrates it."
 
 
 NEWER = (
@@ -191,14 +190,14 @@ def check_version(*, databases: Sequence[str] | None = None, **_: Any) -> list[C
 
 
 def check_leftover_sqlite(**_: Any) -> list[CheckMessage]:
-    """Return an error for a data folder that has the results of an SQLite database: a system check."""
+    """Report an SQLite database that is still in the data folder. This is a system check."""
     left = Path(settings.DATA_DIR) / "db.sqlite3"
     if connection.vendor != "postgresql" or not left.exists():
         return []
     return [
         Error(
-            f"DATABASE_URL names a PostgreSQL database, but there is {left} as well. The results beside it "
-            "are those of the SQLite database; without its rows they would be removed as nobody's.",
+            f"DATABASE_URL is set to a PostgreSQL database, but {left} also exists. The results in this "
+            "folder belong to the SQLite database. Without its rows, they would be deleted.",
             hint="Move the rows to PostgreSQL (see docs/deployment.md), or set another DATA_DIR.",
             id="results.E005",
         )
@@ -206,7 +205,7 @@ def check_leftover_sqlite(**_: Any) -> list[CheckMessage]:
 
 
 def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Return an error for a PostgreSQL database that can't keep every name: a system check."""
+    """Report a PostgreSQL database with an encoding other than UTF-8. This is a system check."""
     wrong: list[CheckMessage] = []
     for alias in databases or ():
         if connections[alias].vendor != "postgresql":
@@ -217,8 +216,8 @@ def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[
         if encoding != "UTF8":
             wrong.append(
                 Error(
-                    f"The PostgreSQL database keeps text as {encoding}, which hasn't every character.",
-                    hint="Make another one, with: createdb --encoding=UTF8 --template=template0 NAME",
+                    f"The PostgreSQL database uses the encoding {encoding}, which lacks many characters.",
+                    hint="Create another one with: createdb --encoding=UTF8 --template=template0 NAME",
                     id="results.E004",
                 )
             )

@@ -33,7 +33,7 @@ RESERVE = 256 * 1024**2
 FULL = 1024**2
 # How often the log repeats the warning while space is low.
 WARN_EVERY_SECONDS = 3600
-LOOK_EVERY_SECONDS = 60
+CHECK_EVERY_SECONDS = 60
 
 PROBLEM = "The disk is full. Nothing can be saved until an operator frees up space."
 
@@ -67,7 +67,7 @@ def forget_failure() -> None:
 def best_effort(what: str) -> Iterator[None]:
     """Allow a write to fail if the response doesn't depend on it."""
     try:
-        # Outside a transaction one statement needs none, and beginning one would fail before the block.
+        # Outside of a transaction, don't begin one: that would fail before the block.
         with transaction.atomic() if connection.in_atomic_block else nullcontext():
             yield
     except DatabaseError as error:
@@ -79,7 +79,10 @@ def best_effort(what: str) -> Iterator[None]:
 
 
 def install_error_wrapper(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Make a connection raise DiskFull. This is a receiver of connection_created."""
+    """Make a connection raise DiskFull. This is a receiver of connection_created.
+
+    It replaces a private part of Django (5.2.19 was read). A test checks that Django still uses it.
+    """
     connection.wrap_database_errors = _Errors(connection)
 
 
@@ -148,7 +151,7 @@ def watch() -> None:
     warned_at = NEVER
     while True:
         warned_at = warn(warned_at)
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(CHECK_EVERY_SECONDS)
 
 
 NEVER = float("-inf")

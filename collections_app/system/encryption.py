@@ -1,7 +1,7 @@
-"""Secrets at rest: encrypted with the first of a list of keys, readable with any of them.
+"""Encryption of stored secrets, with the first of a list of keys. Any key of the list can decrypt them.
 
-The list is ENCRYPTION_KEYS or, without that, a file in the data folder that is made on first use. It is
-read each time, so that a rotation needs no restart.
+The list is in ENCRYPTION_KEYS or else in a file in the data folder, which is created on first use. The file
+is read each time, so a rotation needs no restart.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from collections_app.system.data_folder import get_or_create_secret, write_secre
 
 
 class SecretUnreadable(Exception):
-    """A secret was encrypted with a key that is not in the list (any more)."""
+    """A secret was encrypted with a key that isn't in the list."""
 
 
 def encrypt(text: str) -> str:
@@ -31,7 +31,7 @@ def decrypt(token: str) -> str:
 
 
 def reencrypt(token: str) -> str:
-    """Return the same secret encrypted with the first key. Raises SecretUnreadable."""
+    """Return the token encrypted again, with the first key. Raises SecretUnreadable."""
     try:
         return _fernet(keys()).rotate(token).decode()
     except InvalidToken:
@@ -39,7 +39,7 @@ def reencrypt(token: str) -> str:
 
 
 def keys() -> list[str]:
-    """Return the keys, the one that encrypts first. Raises ImproperlyConfigured, in one sentence."""
+    """Return the keys, beginning with the one that encrypts. Raises ImproperlyConfigured."""
     if settings.ENCRYPTION_KEYS:
         return list(settings.ENCRYPTION_KEYS)
     stored = get_or_create_secret(_file(), _new_key).split()
@@ -47,22 +47,22 @@ def keys() -> list[str]:
         _fernet(stored)
     except ValueError:
         raise ImproperlyConfigured(
-            f"The file {_file()} holds something that is no encryption key. Restore it from a backup."
+            f"The file {_file()} contains an invalid encryption key. Restore it from a backup."
         ) from None
     return stored
 
 
 def add_key() -> None:
-    """Put a new key before those in the data folder; the operator changes those of ENCRYPTION_KEYS."""
+    """Add a new first key to the data folder. Operators change ENCRYPTION_KEYS themselves."""
     if not settings.ENCRYPTION_KEYS:
         write_secret(_file(), "\n".join([_new_key(), *keys()]))
 
 
 def drop_old_keys() -> None:
-    """Keep only the first of the keys in the data folder."""
+    """Delete all keys in the data folder except for the first."""
     if not settings.ENCRYPTION_KEYS:
         write_secret(_file(), keys()[0])
-        # What a kill left of writing the file holds the old keys too.
+        # Unfinished files of a killed process contain old keys too.
         for left in _file().parent.glob(f"{_file().name}.{'[0-9a-f]' * 16}"):
             left.unlink()
 

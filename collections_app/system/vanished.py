@@ -24,13 +24,13 @@ def is_vanished(error: Exception) -> bool:
     return isinstance(error, _VANISHED) or type(error) is DatabaseError
 
 
-def retry_if_vanished(answer: Callable[[], T], prepare: Callable[[], object] = lambda: None) -> T:
-    """Return what `answer` returns. If it fails because something was deleted, prepare and call it again."""
+def retry_if_vanished(respond: Callable[[], T], prepare: Callable[[], object] = lambda: None) -> T:
+    """Return what `respond` returns. If it fails because something was deleted, prepare and call it again."""
     try:
-        return answer()
+        return respond()
     except Exception as error:
         if not is_vanished(error):
             raise
         logger.warning("Something was deleted during a request; retrying: %r", error)
     prepare()
-    return answer()
+    return respond()

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/octet-stream"
 
-# S3 allows 10,000 parts of at least 5 MiB. They grow by 8 MiB every thousand parts, so a file can have 440 GB.
+# S3 allows 10,000 parts of at least 5 MiB. They grow by 8 MiB every thousand parts: 440 GB are possible.
 PART_SIZE = 8 * 1024**2
 _PARTS_PER_SIZE = 1000
 
@@ -321,9 +321,7 @@ class StoredObject(io.RawIOBase):
                 self._release()
                 if attempt == _MAX_RESUMES:
                     raise
-                logger.warning(
-                    "Interrupted while reading %s from the results storage: %s", self._key, error.strerror
-                )
+                logger.warning("Interrupted while reading %s from the bucket: %s", self._key, error.strerror)
             else:
                 self._release()
         raise OSError(errno.EIO, "The object storage sent too few bytes", self._key)

@@ -116,7 +116,7 @@ def _files() -> Iterator[tuple[Path, os.stat_result]]:
                 yield path, path.stat()
 
 
-# --- one build at a time -----------------------------------------------------------------------------------------
+# --- one build at a time ------------------------------------------------------------------------
 
 
 @contextmanager

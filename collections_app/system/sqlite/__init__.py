@@ -1,1 +1,1 @@
-"""The embedded database: Django's SQLite, with a few connections for all threads of a web process."""
+"""Django's SQLite backend, with a few connections that all threads of a web process share."""
