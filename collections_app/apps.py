@@ -1,4 +1,4 @@
-"""The app's registration."""
+"""The configuration of the app."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ class CollectionsConfig(AppConfig):
     verbose_name = "Collections"
 
     def ready(self) -> None:
-        """Have database and storage checked, and the former prepared whenever it is brought up to date."""
-        from collections_app.checks import (  # noqa: PLC0415  # they need the models
+        """Register the system checks and the signal receivers."""
+        from collections_app.checks import (  # noqa: PLC0415  # needs the models
             check_results_storage,
             check_shared_secrets,
             check_stored_keys,
@@ -30,13 +30,13 @@ class CollectionsConfig(AppConfig):
         checks.register(database.check_version, checks.Tags.database)
         for check in (check_results_storage, check_shared_secrets, check_stored_keys):
             checks.register(check, checks.Tags.database)
-        post_migrate.connect(_write_ahead, sender=self)
+        post_migrate.connect(_enable_wal, sender=self)
         connection_created.connect(disk.install_error_wrapper)
 
 
-def _write_ahead(using: str, **_: Any) -> None:
-    # SQLite's way to let readers and a writer not wait for each other. The file remembers it; a connection
-    # that said it again would want to write, which a full disk refuses.
+def _enable_wal(using: str, **_: Any) -> None:
+    # Let readers and the writer of SQLite work at the same time. The file stores this mode. Setting it again
+    # for each connection would be a write, which fails on a full disk.
     if connections[using].vendor != "sqlite":
         return
     with connections[using].cursor() as cursor:

@@ -1,7 +1,7 @@
-"""What is looked at when the site starts: whether its settings lead to something that works.
+"""System checks of the storage and the secrets that the settings name.
 
-It takes a look at other machines, so it runs where Django looks at the database as well: in `serve` and
-`migrate`, and in `check --database default`.
+They call other machines, so they run with Django's checks of the database: in `serve`, in `migrate`, and in
+`check --database default`.
 """
 
 import os
@@ -20,7 +20,7 @@ from collections_app.system.encryption import SecretUnreadable, decrypt
 
 
 def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Say where the results storage that the settings name can't be used."""
+    """Report a results storage that can't be read or written to."""
     if not (databases and settings.RESULTS_STORAGE_URL):
         return []
     try:
@@ -29,13 +29,13 @@ def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> l
         return [
             Error(
                 f"The results storage can't be used: {describe_error(error)}.",
-                hint="Look at RESULTS_STORAGE_URL: its host, its bucket or folder, its key and secret; and "
-                "whether the key may list, read, write and delete.",
+                hint="Check the host, bucket, folder, key and secret in RESULTS_STORAGE_URL. The key needs "
+                "permission to list, read, write and delete objects.",
                 id="results.E001",
             )
         ]
     try:
-        problem = "" if can_write_and_read() else "what is read isn't what was written"
+        problem = "" if can_write_and_read() else "the content read isn't the content written"
     except OSError as error:
         problem = describe_error(error)
     if not problem:
@@ -43,15 +43,15 @@ def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> l
     return [
         Error(
             f"Results can't be written to the results storage: {problem}.",
-            hint="Let the key of RESULTS_STORAGE_URL read, write and delete objects, or give another key. "
-            "Of a folder, look at its owner and whether the disk is full.",
+            hint="The key in RESULTS_STORAGE_URL needs permission to read, write and delete objects. For a "
+            "folder, check its owner and the free disk space.",
             id="results.E002",
         )
     ]
 
 
 def check_shared_secrets(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Say where machines that share a database would each make secrets of their own."""
+    """Warn if machines that share a database could each create their own secrets."""
     if not any(connections[alias].vendor == "postgresql" for alias in databases or ()):
         return []
     given = {"SECRET_KEY": os.environ.get("SECRET_KEY"), "ENCRYPTION_KEYS": settings.ENCRYPTION_KEYS}
@@ -60,17 +60,17 @@ def check_shared_secrets(databases: Sequence[str] | None = None, **_: Any) -> li
         return []
     return [
         Caution(
-            f"{missing} not set: this machine uses what lies in its own data folder, {settings.DATA_DIR}.",
-            hint="One machine alone needs no more. Where several share the database, give all of them the "
-            "same SECRET_KEY and ENCRYPTION_KEYS, such as those in the files secret_key and encryption_keys "
-            "of the first one's data folder.",
+            f"{missing} not set: this machine uses the files in its data folder, {settings.DATA_DIR}.",
+            hint="For a single machine, this is fine. If several share the database, set the same "
+            "SECRET_KEY and ENCRYPTION_KEYS on all of them, for example those in the files secret_key and "
+            "encryption_keys of the first machine's data folder.",
             id="results.W001",
         )
     ]
 
 
 def check_stored_keys(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Say where the keys of accounts were encrypted with another key than this machine's."""
+    """Report API keys of accounts that this machine can't decrypt."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]
@@ -80,7 +80,7 @@ def check_stored_keys(databases: Sequence[str] | None = None, **_: Any) -> list[
         tokens = list(stored.values_list("encrypted_key", flat=True))
         unreadable = sum(not _is_readable(token) for token in tokens)
         if unreadable:
-            # One machine's own is lost, then; with several, this one would be the one that is wrong.
+            # On SQLite, the only machine lost its keys. On PostgreSQL, this machine may have the wrong ones.
             is_fatal = unreadable == len(tokens) and connection.vendor == "postgresql"
             found.append(_unreadable(unreadable, len(tokens), is_fatal=is_fatal))
     return found
@@ -95,14 +95,14 @@ def _is_readable(token: str) -> bool:
 
 
 def _unreadable(count: int, of: int, *, is_fatal: bool) -> CheckMessage:
-    start_anew = (
-        "If they are lost, disconnect all accounts and have their admins enter the keys again: manage.py "
+    start_over = (
+        "If they are lost, disconnect all accounts, so that admins can enter the API keys again: manage.py "
         "shell -c \"from collections_app.models import Account; Account.objects.update(encrypted_key='')\""
     )
     return (Error if is_fatal else Caution)(
-        f"This machine's encryption keys can't read the keys of {count:,} of {of:,} connected accounts.",
-        hint="Give it those of the machine that the accounts were connected at: the same ENCRYPTION_KEYS, or "
-        "its file encryption_keys in the data folder. "
-        + (start_anew if is_fatal else "If they are lost, admins enter the accounts' keys again."),
+        f"This machine can't decrypt the API keys of {count:,} of {of:,} connected accounts.",
+        hint="Use the encryption keys of the machine where the accounts were connected: the same "
+        "ENCRYPTION_KEYS, or the file encryption_keys from its data folder. "
+        + (start_over if is_fatal else "If they are lost, admins have to enter the API keys again."),
         id="results.E003" if is_fatal else "results.W002",
     )

@@ -57,7 +57,7 @@ def test_a_bucket_that_can_not_be_used_is_said_with_what_to_do(
         "The results storage can't be used: The object storage refused the request: SignatureDoesNotMatch"
         in said
     )
-    assert "HINT: Look at RESULTS_STORAGE_URL" in said
+    assert "HINT: Check the host, bucket, folder, key and secret" in said
     assert "hidden" not in said
     # Other machines are asked at the start alone, not by each command.
     assert run_checks() == []
@@ -71,7 +71,7 @@ def test_a_key_that_may_not_write_is_said_at_the_start(settings: Settings, objec
     said = str(caught.value)
     assert "Results can't be written to the results storage: The object storage refused the request" in said
     assert "AccessDenied" in said
-    assert "HINT: Let the key of RESULTS_STORAGE_URL read, write and delete" in said
+    assert "HINT: The key in RESULTS_STORAGE_URL needs permission to read, write and delete" in said
 
 
 def test_a_trial_leaves_nothing_behind(results_storage: str) -> None:
@@ -147,7 +147,7 @@ def test_keys_of_accounts_that_this_machine_can_not_read(crawlers: Team, setting
     assert found() == []
     settings.ENCRYPTION_KEYS = KEYS[1:]
     (problem,) = run_checks(databases=["default"])
-    assert problem.msg == ("This machine's encryption keys can't read the keys of 1 of 1 connected accounts.")
+    assert problem.msg == "This machine can't decrypt the API keys of 1 of 1 connected accounts."
     assert "the same ENCRYPTION_KEYS" in str(problem.hint)
     if connection.vendor == "postgresql":
         assert (problem.id, problem.level) == ("results.E003", checks.ERROR)

@@ -266,7 +266,7 @@ class TestConnections:
 
 
 class Connection:
-    """What _noticing() looks at of a connection of Django's."""
+    """The part of Django's connection that _report_broken() uses."""
 
     def __init__(self, *, closed: bool) -> None:
         self.connection = SimpleNamespace(closed=closed)
@@ -281,7 +281,7 @@ def test_one_broken_connection_has_all_others_tried(*, closed: bool) -> None:
 
     used = Connection(closed=closed)
     with pytest.raises(OperationalError):
-        database._noticing(execute, "SELECT 1", None, False, {"connection": used})
+        database._report_broken(execute, "SELECT 1", None, False, {"connection": used})
     assert used.checked.wait(timeout=10 if closed else 0.1) is closed
 
 

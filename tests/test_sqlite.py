@@ -19,7 +19,7 @@ MakeAccess = Callable[[], BaseDatabaseWrapper]
 @pytest.fixture
 def make_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeAccess]:
     """Return what makes one more thread's access; two connections are shared, for which nobody waits."""
-    monkeypatch.setattr(DatabaseWrapper, "places", None)  # put back afterwards
+    monkeypatch.setattr(DatabaseWrapper, "slots", None)  # put back afterwards
     monkeypatch.setattr(DatabaseWrapper, "wait_seconds", 0)
     DatabaseWrapper.share(2, 0)
     handler = ConnectionHandler(
@@ -34,14 +34,14 @@ def make_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
     yield make
     for access in made:
         access.close()
-    while not places().empty():
-        if resting := places().get():
+    while not slots().empty():
+        if resting := slots().get():
             resting.close()
 
 
-def places() -> LifoQueue:  # type: ignore[type-arg]
-    assert DatabaseWrapper.places is not None
-    return DatabaseWrapper.places
+def slots() -> LifoQueue:  # type: ignore[type-arg]
+    assert DatabaseWrapper.slots is not None
+    return DatabaseWrapper.slots
 
 
 def ask(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
@@ -71,7 +71,7 @@ def test_who_waited_in_vain_opens_another_which_is_closed_afterwards(make_access
     with pytest.raises(Exception, match="closed"):
         more.execute("SELECT 1")  # type: ignore[attr-defined]
     one.close()
-    assert places().qsize() == 1
+    assert slots().qsize() == 1
 
 
 def test_one_in_a_transaction_is_nobodys_afterwards(make_access: MakeAccess) -> None:
@@ -93,7 +93,7 @@ def test_one_that_failed_is_nobodys_afterwards(make_access: MakeAccess) -> None:
         ask(one, "SELECT * FROM nowhere")
     one.close()
     assert ask(make_access()) is not used
-    assert places().qsize() == 1
+    assert slots().qsize() == 1
 
 
 def test_a_database_that_cannot_be_opened_costs_no_place(make_access: MakeAccess, tmp_path: Path) -> None:
@@ -101,4 +101,4 @@ def test_a_database_that_cannot_be_opened_costs_no_place(make_access: MakeAccess
     for _ in range(5):
         with pytest.raises(OperationalError):
             ask(make_access())
-    assert places().qsize() == 2
+    assert slots().qsize() == 2

@@ -71,6 +71,8 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
 
     The part of a key before a slash is treated as a folder. A file that is being written is listed as
     `name#upload.part`. Deleting it under that name aborts its upload.
+
+    It uses private parts of django-storages (1.14.6 was read), which a test checks.
     """
 
     def __init__(self, *, connections: int = 10, **options: Any) -> None:
