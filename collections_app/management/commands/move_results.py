@@ -71,9 +71,7 @@ class Command(BaseCommand):
         for problem in report.problems:
             self.stderr.write(problem)
         if report.problems:
-            raise CommandError(
-                f"Not copied: {len(report.problems):,}. All other files are in {target.name}."
-            )
+            raise CommandError(f"Not copied: {len(report.problems):,}. All other files are in {target.name}.")
         if is_before:
             self.stdout.write(
                 f"All results are now also in {target.name}. This is a complete backup. To use the new "

@@ -22,7 +22,7 @@ _MOST_FILES = 4
 # How long a page waits for an account. What comes later is there at the next look.
 SECONDS = 1.5
 
-_SLOW = "MultiCartAPI is slow to answer."
+_SLOW = "MultiCartAPI is slow to respond."
 
 
 @dataclass(frozen=True)
