@@ -175,7 +175,7 @@ def test_where_it_then_has_another_size_that_is_learnt_anew(
     drop_the_entry()
     server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
     # The list's own size differs as well, and is found out first.
-    with pytest.raises(SourceUnavailable, match="not the one"):
+    with pytest.raises(SourceUnavailable, match="has changed"):
         content_of(file)
     with pytest.raises(SourceUnavailable, match="category list at the account has changed"):
         content_of(file)

@@ -175,7 +175,7 @@ def test_a_complete_run_without_files_has_failed_until_it_has_some(
     refresh(collection)
     run = collection.runs.get()
     assert run.state == State.FAILED
-    assert "names no files" in run.failure_reason
+    assert "lists no files" in run.failure_reason
     account.runs = [remote_run(1)]
     refresh(collection)
     run = collection.runs.get()

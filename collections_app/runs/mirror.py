@@ -165,7 +165,7 @@ class _Mirror:
         except NotRecognized as problem:
             # Where it came short, that is what is wrong with it.
             coming.finish()
-            raise NotTheFile(f"The account sent {problem} in place of this file.") from None
+            raise NotTheFile(f"The account sent {problem} instead of this file.") from None
 
     def _made_csv(self) -> tuple[NewFile, int | None]:
         full_list = next(file for file in self._files if file.kind == FileKind.CATEGORY_LIST)
@@ -266,7 +266,7 @@ def _check_ends(stored: IO[bytes], size: int) -> None:
     try:
         Zip().check_ends(beginning, stored.read())
     except NotRecognized as problem:
-        raise NotTheFile(f"The account sent {problem} in place of this file.") from None
+        raise NotTheFile(f"The account sent {problem} instead of this file.") from None
 
 
 def _check_names(members: list[zipfile.ZipInfo], pages: Iterable[str]) -> None:

@@ -146,7 +146,7 @@ def _problem_of_content(file: ResultFile, reading: _Reading) -> str:
             Zip().check_ends(reading.beginning, reading.ending)
     except NotRecognized as found:
         reading.read_rest()
-        return f"The account sent {found} in place of this file."
+        return f"The account sent {found} instead of this file."
     return ""
 
 
