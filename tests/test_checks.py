@@ -45,9 +45,7 @@ def test_a_storage_that_works(results_storage: str) -> None:
     assert found() == []
 
 
-def test_a_bucket_that_can_not_be_used_is_said_with_what_to_do(
-    settings: Settings, object_store: ObjectStore
-) -> None:
+def test_an_unusable_bucket_is_reported_with_a_hint(settings: Settings, object_store: ObjectStore) -> None:
     entry = address.parse(object_store.url("x", secret="hidden")).entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
     with pytest.raises(SystemCheckError) as caught:
@@ -63,7 +61,7 @@ def test_a_bucket_that_can_not_be_used_is_said_with_what_to_do(
     assert run_checks() == []
 
 
-def test_a_key_that_may_not_write_is_said_at_the_start(settings: Settings, object_store: ObjectStore) -> None:
+def test_a_read_only_key_is_reported(settings: Settings, object_store: ObjectStore) -> None:
     entry = address.parse(object_store.url("x", key=READER)).entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
     with pytest.raises(SystemCheckError) as caught:
@@ -74,12 +72,12 @@ def test_a_key_that_may_not_write_is_said_at_the_start(settings: Settings, objec
     assert "HINT: The key in RESULTS_STORAGE_URL needs permission to read, write and delete" in said
 
 
-def test_a_trial_leaves_nothing_behind(results_storage: str) -> None:
+def test_the_check_leaves_nothing_behind(results_storage: str) -> None:
     assert found() == []
     assert stored_keys() == []
 
 
-def test_a_server_that_is_no_object_storage(settings: Settings) -> None:
+def test_a_server_that_is_not_an_object_storage(settings: Settings) -> None:
     class Nowhere(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(404)
@@ -111,7 +109,7 @@ def test_a_bucket_without_a_key(settings: Settings, monkeypatch: pytest.MonkeyPa
     assert "No key for the object storage is set. Add KEY:SECRET@ before the host" in error.msg
 
 
-def test_a_folder_that_can_not_be_used(settings: Settings, tmp_path: Path) -> None:
+def test_an_unusable_folder(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     entry = address.parse(f"file://{tmp_path}/file/results").entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
@@ -119,9 +117,7 @@ def test_a_folder_that_can_not_be_used(settings: Settings, tmp_path: Path) -> No
 
 
 @pytest.mark.postgresql(reason="only such a database is shared")
-def test_secrets_that_each_machine_would_make_for_itself(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_that_each_machine_would_create(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ENCRYPTION_KEYS = []
     (warning,) = run_checks(databases=["default"])
     assert (warning.id, warning.level) == ("results.W001", checks.WARNING)
@@ -141,7 +137,7 @@ def test_an_embedded_database_needs_no_shared_secrets(
     assert found() == []
 
 
-def test_keys_of_accounts_that_this_machine_can_not_read(crawlers: Team, settings: Settings) -> None:
+def test_api_keys_that_this_machine_cannot_decrypt(crawlers: Team, settings: Settings) -> None:
     make_account(crawlers)
     make_account(crawlers, "Disconnected", key="")
     assert found() == []
@@ -158,7 +154,7 @@ def test_keys_of_accounts_that_this_machine_can_not_read(crawlers: Team, setting
     assert run_checks() == []
 
 
-def test_before_there_are_tables_nothing_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tables_there_is_nothing_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection.introspection, "table_names", lambda cursor=None: [])
     monkeypatch.setattr(Account.objects, "using", lambda alias: pytest.fail("There is no table."))
     assert found() == []

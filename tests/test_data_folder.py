@@ -13,7 +13,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     folder = data_folder.prepare(tmp_path / "new" / "data")
     assert mode(folder) == 0o700
     assert data_folder.prepare(folder) == folder
@@ -22,14 +22,14 @@ def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [(0o755, 0o750), (0o777, 0o770), (0o750, 0o750), (0o700, 0o700), (0o1777, 0o1777)]
 )
-def test_others_lose_their_rights_to_one_that_is_there(tmp_path: Path, before: int, after: int) -> None:
+def test_others_lose_their_permissions(tmp_path: Path, before: int, after: int) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(before)
     data_folder.prepare(tmp_path / "data")
     assert mode(tmp_path / "data") == after
 
 
-def test_somebody_elses_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_owner_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o777)
     monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
     data_folder.prepare(tmp_path)
@@ -37,7 +37,7 @@ def test_somebody_elses_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\x00\xfe"])
-def test_a_file_without_a_secret_is_said_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_secret_is_reported_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret_key"
     path.write_bytes(content)
     with pytest.raises(ImproperlyConfigured, match=f"^The file {path} contains no secret. Restore it"):
@@ -45,7 +45,7 @@ def test_a_file_without_a_secret_is_said_in_one_sentence(tmp_path: Path, content
     assert path.read_bytes() == content
 
 
-def test_a_secret_that_is_a_folder_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_secret_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"can't be created or read \(Is a directory\)"):
         data_folder.get_or_create_secret(tmp_path)
 
@@ -62,7 +62,7 @@ def test_a_secret_that_cannot_be_written_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured) as error:
         data_folder.prepare(tmp_path / "file" / "data")
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) ->
     )
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_in_one_sentence(
+def test_a_read_only_folder_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # root may write anywhere, so the answer is made up.
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_one_sentence(
     assert "DATA_DIR" in str(error.value)
 
 
-def test_a_secret_is_made_once_and_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_a_secret_is_created_once_with_mode_600(tmp_path: Path) -> None:
     path = tmp_path / "secret_key"
     secret = data_folder.get_or_create_secret(path)
     assert len(secret) >= 50
@@ -91,7 +91,7 @@ def test_a_secret_is_made_once_and_nobody_else_may_read_it(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_processes_that_start_at_once_agree_on_the_secret(tmp_path: Path) -> None:
+def test_processes_that_start_together_use_the_same_secret(tmp_path: Path) -> None:
     path = tmp_path / "secret_key"
     secrets: list[str] = []
     together = threading.Barrier(8)
@@ -110,14 +110,14 @@ def test_processes_that_start_at_once_agree_on_the_secret(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_secret_that_came_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_secret_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "secret_key"
     path.write_text("the first one\n")
     monkeypatch.setattr(Path, "exists", lambda self: False)
     assert data_folder.get_or_create_secret(path) == "the first one"
 
 
-def test_a_secret_that_is_kept_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_write_secret_replaces_the_old_secret(tmp_path: Path) -> None:
     path = tmp_path / "demo.json"
     data_folder.write_secret(path, "old")
     data_folder.write_secret(path, "new")

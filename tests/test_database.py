@@ -30,19 +30,19 @@ from tests.support.server import SERVE, DemoServer, environment, free_port, wait
 ADDRESS = "postgres://results:p%40ss%2Fword@db.example.com:5433/scrapes"
 
 
-class TestTheAddress:
-    def test_it_says_all_there_is_to_know(self) -> None:
+class TestUrl:
+    def test_all_parts_of_the_url_are_used(self) -> None:
         found = database.postgresql(ADDRESS)
         assert found["ENGINE"] == "django.db.backends.postgresql"
         assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example.com", 5433, "scrapes")
         assert (found["USER"], found["PASSWORD"]) == ("results", "p@ss/word")
 
-    def test_nobody_waits_long_for_a_server_that_is_away(self) -> None:
+    def test_the_connect_timeout_is_short(self) -> None:
         options = database.postgresql(ADDRESS)["OPTIONS"]
         assert options["connect_timeout"] == 5
         assert {"keepalives_idle", "tcp_user_timeout"} <= options.keys()
 
-    def test_what_follows_the_question_mark_goes_to_libpq(self) -> None:
+    def test_query_parameters_are_options_of_libpq(self) -> None:
         options = database.postgresql(f"{ADDRESS}?sslmode=verify-full&connect_timeout=60")["OPTIONS"]
         assert (options["sslmode"], options["connect_timeout"]) == ("verify-full", 60)
 
@@ -61,7 +61,7 @@ class TestTheAddress:
             "postgis://u:canary@db.example.com/results",
         ],
     )
-    def test_one_that_is_none_is_said_in_one_sentence_without_it(self, address: str) -> None:
+    def test_an_invalid_url_is_reported_without_the_url(self, address: str) -> None:
         with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL is not understood\. Use ") as error:
             database.postgresql(address)
         assert "canary" not in str(error.value)
@@ -85,14 +85,14 @@ def data_dir(demo_data: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-class TestAServerThatIsAway:
+class TestUnreachableServer:
     """Nothing listens there; it takes no PostgreSQL to find out."""
 
     @pytest.fixture
     def address(self) -> str:
         return f"postgres://results:canary@127.0.0.1:{free_port()}/scrapes"
 
-    def test_serve_says_one_sentence(self, data_dir: Path, address: str) -> None:
+    def test_serve_reports_it_in_one_sentence(self, data_dir: Path, address: str) -> None:
         said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
         place = f"127.0.0.1:{address.rsplit(':', maxsplit=1)[-1].split('/', maxsplit=1)[0]}"
         assert said.startswith(f"CommandError: The PostgreSQL database scrapes at {place} can't be used: ")
@@ -104,19 +104,21 @@ class TestAServerThatIsAway:
         "command",
         [["create_api_key", "a@example.com"], ["work", "--once"], ["repair_runs"], ["migrate"]],
     )
-    def test_so_does_a_command(self, data_dir: Path, address: str, command: list[str]) -> None:
+    def test_other_commands_report_it_in_one_sentence(
+        self, data_dir: Path, address: str, command: list[str]
+    ) -> None:
         done = commands.run(command, environment(data_dir, DATABASE_URL=address))
         assert "Connection refused" in done.stderr
         assert done.stderr.count("\n") == 1
         assert "canary" not in done.stderr
 
-    def test_an_address_that_is_none_is_one_sentence(self, data_dir: Path) -> None:
+    def test_an_invalid_url_is_reported_in_one_sentence(self, data_dir: Path) -> None:
         said = run(data_dir, "serve", DATABASE_URL="mysql://results:canary@db/scrapes")
         assert said.startswith("Error: DATABASE_URL is not understood. Use the URL of a Post")
         assert said.count("\n") == 1
 
 
-def test_a_data_folder_with_an_sqlite_database_is_not_taken_for_postgresqls(data_dir: Path) -> None:
+def test_a_leftover_sqlite_database_is_an_error(data_dir: Path) -> None:
     (data_dir / "db.sqlite3").touch()
     address = f"postgres://results:canary@127.0.0.1:{free_port()}/scrapes"
     said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
@@ -124,22 +126,22 @@ def test_a_data_folder_with_an_sqlite_database_is_not_taken_for_postgresqls(data
     assert "Move" in said
 
 
-class TestWhatIsSaid:
+class TestMessages:
     @pytest.fixture(autouse=True)
     def server(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connection, "vendor", "postgresql")
         monkeypatch.setitem(connection.settings_dict, "PASSWORD", "canary")
 
-    def test_a_password_is_shown_to_nobody(self) -> None:
+    def test_the_password_is_never_shown(self) -> None:
         said = database.reason(OperationalError("The password canary\nis wrong.\n"))
         assert said == "The password ***"
 
-    def test_the_advice_is_about_what_is_wrong(self) -> None:
+    def test_the_advice_fits_the_error(self) -> None:
         assert "DATABASE_URL" in database.advice(OperationalError("connection refused"))
         assert "make serve" in database.advice(ProgrammingError("no such relation"))
         assert "make tables" in database.advice(ProgrammingError("permission denied for schema public"))
 
-    def test_what_is_cut_ends_in_order(self) -> None:
+    def test_a_shortened_message_ends_correctly(self) -> None:
         error = ProgrammingError(
             "Unable to create a table (permission denied for schema public\nLINE 1: ...)"
         )
@@ -152,7 +154,7 @@ class TestWhatIsSaid:
 @pytest.mark.postgresql(reason="the server's own clock")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("results_folder")  # an S3 server refuses what is signed at another time
-class TestMachinesWhoseClocksDiffer:
+class TestDifferingClocks:
     @pytest.mark.parametrize("hours", [-5, 5])
     def test_a_writer_keeps_its_run(self, laptops: Collection, hours: int) -> None:
         with time_machine.travel(database.now() + timedelta(hours=hours)):
@@ -164,7 +166,7 @@ class TestMachinesWhoseClocksDiffer:
             run = writer.finish()
         assert stored_records(run) == records(1)
 
-    def test_a_dead_one_loses_it(self, laptops: Collection) -> None:
+    def test_a_dead_writer_loses_its_run(self, laptops: Collection) -> None:
         ResultSetWriter.start(laptops)
         Run.objects.update(lease_expires_at=database.now() - timedelta(seconds=1))
         with time_machine.travel(database.now() - timedelta(hours=5)):
@@ -172,7 +174,7 @@ class TestMachinesWhoseClocksDiffer:
 
 
 @pytest.mark.postgresql(reason="its encodings")
-def test_a_database_that_cannot_keep_every_name_is_said_with_what_to_do(data_dir: Path) -> None:
+def test_an_encoding_other_than_utf8_is_an_error(data_dir: Path) -> None:
     with psycopg.connect(databases.start_server(), autocommit=True) as server:
         server.execute(
             "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
@@ -195,7 +197,7 @@ def served(data_dir: Path, address: str = "", **knobs: str) -> Iterator[str]:
 
 
 @pytest.mark.postgresql(reason="several machines")
-def test_machines_that_are_started_at_the_same_moment_make_one_database(
+def test_machines_started_at_the_same_time_create_one_database(
     data_dir: Path, demo_data: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -234,14 +236,14 @@ class TestConnections:
         ((count,),) = databases.execute(server.data_dir, counted)
         return int(count)
 
-    def test_hundreds_who_ask_at_once_share_a_few(self, demo_server: DemoServer) -> None:
+    def test_hundreds_of_requests_share_a_few_connections(self, demo_server: DemoServer) -> None:
         with ThreadPoolExecutor(100) as pool:
             answers = list(pool.map(lambda _: listed(demo_server), range(200)))
         assert all(answer == answers[0] for answer in answers)
         # Those of the workers, the one that counts them, and the background's.
         assert self.of(demo_server) <= 2 * database.MAX_CONNECTIONS + 4
 
-    def test_downloads_hold_none(self, demo_server: DemoServer) -> None:
+    def test_downloads_hold_no_connection(self, demo_server: DemoServer) -> None:
         ready = next(run for run in listed(demo_server)["data"] if run["is_download_generated"])
         headers = {"x-api-key": demo_server.api_key}
         with ExitStack() as stack:
@@ -250,7 +252,7 @@ class TestConnections:
                 stack.enter_context(requests.get(address, headers=headers, stream=True, timeout=30))
             listed(demo_server)
 
-    def test_those_that_the_server_ended_are_replaced(self, demo_server: DemoServer) -> None:
+    def test_connections_closed_by_the_server_are_replaced(self, demo_server: DemoServer) -> None:
         listed(demo_server)
         ended = """
             SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -275,7 +277,7 @@ class Connection:
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_one_broken_connection_has_all_others_tried(*, closed: bool) -> None:
+def test_a_broken_connection_has_all_others_tested(*, closed: bool) -> None:
     def execute(*args: object) -> None:
         raise OperationalError("The server closed the connection.")
 
@@ -286,7 +288,7 @@ def test_one_broken_connection_has_all_others_tried(*, closed: bool) -> None:
 
 
 @pytest.mark.postgresql(reason="a server that goes away and comes back")
-def test_a_site_goes_on_once_the_database_is_back(demo_data: Path, tmp_path: Path) -> None:
+def test_a_site_recovers_when_the_database_is_back(demo_data: Path, tmp_path: Path) -> None:
     data_dir = databases.copy(demo_data, tmp_path / "data")
     name = databases.address_of(data_dir).split("?")[0].rpartition("/")[2]
     account = json.loads((data_dir / "demo.json").read_text())

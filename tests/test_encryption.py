@@ -22,7 +22,7 @@ def file(settings: Settings, tmp_path: Path) -> Path:
     return tmp_path / "encryption_keys"
 
 
-def test_a_secret_comes_back_and_is_not_in_its_token() -> None:
+def test_a_token_can_be_decrypted_and_does_not_contain_the_secret() -> None:
     token = encryption.encrypt(SECRET)
     assert SECRET not in token
     assert encryption.decrypt(token) == SECRET
@@ -32,7 +32,7 @@ def test_the_same_secret_looks_different_each_time() -> None:
     assert encryption.encrypt(SECRET) != encryption.encrypt(SECRET)
 
 
-def test_the_key_is_made_on_first_use_for_its_owner_alone_and_stays(file: Path) -> None:
+def test_the_key_is_created_on_first_use_with_mode_600(file: Path) -> None:
     token = encryption.encrypt(SECRET)
     made = file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -40,13 +40,13 @@ def test_the_key_is_made_on_first_use_for_its_owner_alone_and_stays(file: Path) 
     assert file.read_text() == made
 
 
-def test_the_setting_comes_before_the_file(settings: Settings, file: Path) -> None:
+def test_the_setting_has_precedence_over_the_file(settings: Settings, file: Path) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
     assert encryption.decrypt(encryption.encrypt(SECRET)) == SECRET
     assert not file.exists()
 
 
-def test_the_first_key_encrypts_and_each_of_them_reads(settings: Settings) -> None:
+def test_the_first_key_encrypts_and_all_keys_decrypt(settings: Settings) -> None:
     old, new = new_key(), new_key()
     settings.ENCRYPTION_KEYS = [old]
     token = encryption.encrypt(SECRET)
@@ -58,13 +58,13 @@ def test_the_first_key_encrypts_and_each_of_them_reads(settings: Settings) -> No
 
 
 @pytest.mark.parametrize("token", ["", "x", "gAAAAA==", "\0"])
-def test_what_is_no_token_is_unreadable(token: str) -> None:
+def test_an_invalid_token_is_unreadable(token: str) -> None:
     for read in (encryption.decrypt, encryption.reencrypt):
         with pytest.raises(encryption.SecretUnreadable):
             read(token)
 
 
-def test_encrypting_anew_needs_the_old_key_until_it_is_done(settings: Settings) -> None:
+def test_reencrypting_needs_the_old_key(settings: Settings) -> None:
     old, new = new_key(), new_key()
     settings.ENCRYPTION_KEYS = [old]
     token = encryption.encrypt(SECRET)
@@ -74,7 +74,7 @@ def test_encrypting_anew_needs_the_old_key_until_it_is_done(settings: Settings) 
     assert encryption.decrypt(token) == SECRET
 
 
-def test_a_key_is_added_in_front_and_the_old_ones_are_dropped(file: Path) -> None:
+def test_a_key_is_added_first_and_old_keys_are_dropped(file: Path) -> None:
     [old] = encryption.keys()
     encryption.add_key()
     new, *others = encryption.keys()
@@ -86,7 +86,7 @@ def test_a_key_is_added_in_front_and_the_old_ones_are_dropped(file: Path) -> Non
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_what_a_kill_left_of_the_old_keys_is_dropped_as_well(file: Path) -> None:
+def test_unfinished_files_with_old_keys_are_deleted(file: Path) -> None:
     encryption.add_key()
     kept = file.with_name("encryption_keys.bak")
     for path in (kept, file.with_name("encryption_keys.0123456789abcdef")):
@@ -96,7 +96,7 @@ def test_what_a_kill_left_of_the_old_keys_is_dropped_as_well(file: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["canary", "canary==", f"{'A' * 43}=\ncanary"])
-def test_a_damaged_file_is_said_in_one_sentence_and_left_alone(file: Path, content: str) -> None:
+def test_a_damaged_file_is_reported_and_not_changed(file: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(ImproperlyConfigured) as error:
         encryption.encrypt(SECRET)
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_said_in_one_sentence_and_left_alone(file: Path, conte
     assert file.read_text() == content
 
 
-def test_keys_of_the_setting_are_the_operators_to_change(settings: Settings, file: Path) -> None:
+def test_keys_in_the_setting_are_not_changed(settings: Settings, file: Path) -> None:
     settings.ENCRYPTION_KEYS = [new_key(), new_key()]
     before = encryption.keys()
     encryption.add_key()
@@ -115,9 +115,7 @@ def test_keys_of_the_setting_are_the_operators_to_change(settings: Settings, fil
     assert not file.exists()
 
 
-def test_a_key_that_cannot_be_written_leaves_those_that_are_there(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_if_a_key_cannot_be_written_the_old_ones_stay(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = encryption.keys()
 
     def full(number: int) -> None:

@@ -148,7 +148,7 @@ def test_a_chunk_with_a_negative_size_is_not_held_in_memory(
         tracemalloc.stop()
 
 
-class TestPatience:
+class TestReadLimits:
     """How long to wait for a response, by a clock that the tests set."""
 
     @pytest.fixture(autouse=True)
@@ -162,7 +162,7 @@ class TestPatience:
             patience.seconds()
             patience.note(1_000_000, 59)
 
-    def test_a_file_at_the_least_speed_gets_enough_time(self) -> None:
+    def test_a_file_at_the_minimum_speed_gets_enough_time(self) -> None:
         patience = ReadLimits()
         for _ in range(1000):
             patience.seconds()
@@ -186,7 +186,7 @@ class TestPatience:
 
 
 @pytest.mark.django_db
-def test_a_slow_reader_does_not_use_up_the_servers_time(
+def test_a_slow_client_does_not_use_up_the_servers_time(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "MAX_IDLE_SECONDS", 0.3)

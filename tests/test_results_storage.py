@@ -52,7 +52,7 @@ def part(key: str, start: int, length: int) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", random_bytes(100_001)], ids=len)
-def test_what_was_written_is_read(content: bytes) -> None:
+def test_files_contain_what_was_written(content: bytes) -> None:
     store_bytes(KEY, content)
     assert read(KEY) == content
     assert stored_keys() == [KEY]
@@ -60,7 +60,7 @@ def test_what_was_written_is_read(content: bytes) -> None:
         assert stored.size == len(content)
 
 
-def test_a_large_file_is_seen_only_once_it_is_whole(large: bytes) -> None:
+def test_a_large_file_appears_only_when_it_is_complete(large: bytes) -> None:
     with results().open(KEY, "wb") as file:
         for piece in pieces(large):
             file.write(piece)
@@ -92,7 +92,7 @@ def test_a_discarded_file_leaves_nothing_behind(large: bytes) -> None:
     assert stored_keys() == []
 
 
-def test_who_deletes_what_is_being_written_ends_it(large: bytes) -> None:
+def test_deleting_an_unfinished_file_stops_the_writing(large: bytes) -> None:
     file = results().open(KEY, "wb")
     file.write(large)
     (name,) = results().listdir("101/1")[1]
@@ -108,14 +108,14 @@ def test_who_deletes_what_is_being_written_ends_it(large: bytes) -> None:
     ("start", "length"),
     [(0, 1), (0, LARGE), (1, 1), (LARGE - 1, 1), (MEBIBYTE - 1, 2), (70_000, 5 * MEBIBYTE)],
 )
-def test_a_part_is_read_alone(large: bytes, start: int, length: int) -> None:
+def test_a_part_is_read(large: bytes, start: int, length: int) -> None:
     store_bytes(KEY, large)
     assert part(KEY, start, length) == large[start : start + length]
     with results().open_part(KEY, start, length) as stream:
         assert stream.size == LARGE  # type: ignore[attr-defined]
 
 
-def test_one_can_go_anywhere_in_a_file(large: bytes) -> None:
+def test_files_are_seekable(large: bytes) -> None:
     store_bytes(KEY, large)
     with results().open(KEY) as stored:
         for position, whence in ((5, io.SEEK_SET), (100, io.SEEK_CUR), (-7, io.SEEK_END), (0, io.SEEK_SET)):
@@ -134,7 +134,7 @@ def test_a_zip_is_read_from_its_end() -> None:
         assert archive.read("two.json") == b"[]"
 
 
-def test_reading_takes_no_memory() -> None:
+def test_reading_needs_little_memory() -> None:
     size = 3 * LARGE
     store_bytes(KEY, bytes(size))
     tracemalloc.start()
@@ -148,7 +148,7 @@ def test_reading_takes_no_memory() -> None:
     assert peak < 4 * MEBIBYTE
 
 
-def test_a_file_that_is_not_there() -> None:
+def test_a_missing_file() -> None:
     for opened in (lambda: results().open(KEY), lambda: results().open_part(KEY, 0, 1)):
         with pytest.raises(FileNotFoundError):
             opened()
@@ -159,7 +159,7 @@ def test_a_file_that_is_not_there() -> None:
     assert results().contents("101") == {}
 
 
-def test_a_file_is_replaced_at_once() -> None:
+def test_a_file_is_replaced_atomically() -> None:
     store_bytes(KEY, b"old")
     with results().open(KEY, "wb") as file:
         file.write(b"new")
@@ -169,13 +169,13 @@ def test_a_file_is_replaced_at_once() -> None:
     assert stored_keys() == []
 
 
-def test_it_knows_when_a_file_was_written() -> None:
+def test_files_have_a_modification_time() -> None:
     before = timezone.now() - timedelta(seconds=2)
     store_bytes(KEY, b"[]")
     assert before < results().get_modified_time(KEY) < timezone.now() + timedelta(seconds=2)
 
 
-def test_what_lies_in_a_folder_is_listed_by_name() -> None:
+def test_folders_are_listed_by_name() -> None:
     keys = ["101/1/a", "101/1/b c ä", "101/2/a", "102/1/a", "notes.txt", "101/notes.txt", "101/1/deep/file"]
     for key in keys:
         store_bytes(key, b"[]")
@@ -202,7 +202,7 @@ def test_more_files_than_a_server_lists_at_once(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("mode", ["rb", "wb"])
-def test_a_key_can_not_lead_out_of_the_storage(mode: str) -> None:
+def test_a_key_cannot_lead_out_of_the_storage(mode: str) -> None:
     def write() -> None:
         file: Any = results().open("../secret", mode)
         if mode == "wb":
@@ -212,6 +212,6 @@ def test_a_key_can_not_lead_out_of_the_storage(mode: str) -> None:
         write()
 
 
-def test_only_reading_and_writing() -> None:
+def test_other_modes_are_rejected() -> None:
     with pytest.raises(ValueError, match="'rb' or 'wb', not 'ab'"):
         results().open("a.json", "ab")

@@ -61,11 +61,11 @@ def page(bucket: str, laptops: Collection) -> ResultFile:
     return run.files.select_related("run__collection").get(kind=FileKind.PAGE)
 
 
-def test_it_has_no_room_that_could_end(bucket: str) -> None:
+def test_a_bucket_has_no_limit(bucket: str) -> None:
     assert free_space() is None
 
 
-def test_a_secret_that_is_wrong_is_no_file_that_is_missing(
+def test_a_wrong_secret_is_not_a_missing_file(
     use: Callable[..., str], page: ResultFile, as_bob: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     use(secret="wrong/secret")
@@ -97,21 +97,21 @@ def test_a_server_that_takes_too_long(page: ResultFile, monkeypatch: pytest.Monk
         deliverable(page).body.open(0, 1)
 
 
-def test_a_file_that_was_deleted_is_not_found(page: ResultFile, as_bob: Client) -> None:
+def test_a_deleted_file_is_not_found(page: ResultFile, as_bob: Client) -> None:
     results().delete(page.key)
     with pytest.raises(ResultNotFound):
         deliverable(page).body.open(0, 1)
     assert as_bob.get(f"/collections/101/runs/1/files/{page.name}").status_code == 404
 
 
-def test_a_file_that_is_deleted_meanwhile_breaks_off(page: ResultFile) -> None:
+def test_a_file_deleted_during_a_download_interrupts_it(page: ResultFile) -> None:
     with deliverable(page).body.open(0, page.size or 0) as stream:
         results().delete(page.key)
         with pytest.raises(OSError, match="No such object"):
             stream.read(10)
 
 
-def test_another_file_under_the_same_key_is_not_mixed_with_it(bucket: str) -> None:
+def test_parts_of_a_replaced_file_are_not_mixed(bucket: str) -> None:
     store_bytes(KEY, b"a" * 400_000)
     with results().open_part(KEY, 0, 400_000) as stream:
         assert stream.read(10) == b"a" * 10
@@ -152,7 +152,7 @@ def break_off(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
     return asked
 
 
-def test_a_body_that_breaks_off_goes_on_from_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_body_is_resumed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store_bytes(KEY, CONTENT)
     asked = break_off(monkeypatch, 150_000)
     with results().open(KEY) as stored:
@@ -160,7 +160,7 @@ def test_a_body_that_breaks_off_goes_on_from_there(bucket: str, monkeypatch: pyt
     assert asked == ["bytes=0-399999", "bytes=150000-399999", "bytes=300000-399999"]
 
 
-def test_a_body_that_gives_nothing_is_given_up(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_without_progress_is_given_up(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store_bytes(KEY, CONTENT)
     asked = break_off(monkeypatch, 0)
     with pytest.raises(TimeoutError), results().open_part(KEY, 0, 10) as stream:
@@ -168,16 +168,14 @@ def test_a_body_that_gives_nothing_is_given_up(bucket: str, monkeypatch: pytest.
     assert asked == ["bytes=0-9"] * 4
 
 
-def test_what_arrives_differently_is_refused_by_the_server(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_rejects_a_corrupted_upload(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "_md5", lambda data: "AAAAAAAAAAAAAAAAAAAAAA==")
     with pytest.raises(OSError, match="The object storage refused the request: BadDigest"):
         store_bytes(KEY, CONTENT)
     assert stored_keys() == []
 
 
-def test_what_is_kept_differently_does_not_stay(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupted_object_is_deleted(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put = s3.NewObject._put
     monkeypatch.setattr(s3.NewObject, "_put", lambda file: put(file).replace('"', '"0', 1))
     with pytest.raises(OSError, match="stored something else than was sent"):
@@ -185,7 +183,7 @@ def test_what_is_kept_differently_does_not_stay(bucket: str, monkeypatch: pytest
     assert stored_keys() == []
 
 
-def test_a_killed_writers_upload_is_ended_by_a_repair(bucket: str, laptops: Collection) -> None:
+def test_the_upload_of_a_killed_writer_is_aborted_by_a_repair(bucket: str, laptops: Collection) -> None:
     kept = [file.key for file in make_ready_run(laptops).files.order_by("key")]
     writer = ResultSetWriter.start(laptops)
     writer.add_record({"text": "x" * s3.PART_SIZE})
@@ -211,14 +209,14 @@ def test_a_run_is_written_and_downloaded(bucket: str, laptops: Collection, as_bo
         assert head.headers["Content-Length"] == str(file.size)
 
 
-def test_the_bucket_is_looked_at_when_asked(use: Callable[..., str], bucket: str) -> None:
+def test_check_reports_an_unusable_bucket(use: Callable[..., str], bucket: str) -> None:
     storages["results"].check()
     use(secret="wrong")
     with pytest.raises(OSError, match="The object storage refused the request"):
         storages["results"].check()
 
 
-def test_one_connection_is_for_all_threads_and_none_for_a_forked_process(
+def test_threads_share_a_connection_but_a_forked_process_does_not(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = storages["results"]
@@ -245,7 +243,7 @@ class TestAddress:
         }
         assert found.name == "the bucket results/team-1/x at s3.example.com"
 
-    def test_a_bucket_over_http_whose_keys_come_from_elsewhere(self) -> None:
+    def test_a_bucket_over_http_without_a_key(self) -> None:
         options = address.parse("s3+http://127.0.0.1:8333/results").entry["OPTIONS"]
         assert options["endpoint_url"] == "http://127.0.0.1:8333"
         assert not {"access_key", "secret_key"} & options.keys()
@@ -281,7 +279,7 @@ class TestAddress:
         assert "hid" not in str(caught.value)
 
 
-def test_the_settings_say_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_the_settings_report_an_invalid_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     from tests.test_settings import SETTINGS, runpy  # noqa: PLC0415
 
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
@@ -293,7 +291,7 @@ def test_the_settings_say_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch,
     assert runpy.run_path(SETTINGS)["STORAGES"]["results"]["OPTIONS"]["connections"] == 300
 
 
-def test_before_its_beginning_there_is_nothing_in_a_folder_and_in_a_bucket() -> None:
+def test_seeking_before_the_beginning_is_an_os_error() -> None:
     storage = results()
     with storage.open(KEY, "wb") as file:
         file.write(b"short")

@@ -58,7 +58,7 @@ def noted(collection: Collection, *, seconds_ago: float, problem: str = "", has_
     collection.save()
 
 
-def test_it_brings_the_runs_and_says_how_old_they_are(collection: Collection, listed: ListedRuns) -> None:
+def test_refresh_loads_the_runs_and_returns_their_age(collection: Collection, listed: ListedRuns) -> None:
     before = timezone.now()
     freshness = source_of(collection).refresh(collection, deadline=SOON)
     assert before <= freshness.as_of <= timezone.now()
@@ -70,7 +70,7 @@ def test_it_brings_the_runs_and_says_how_old_they_are(collection: Collection, li
     ("seconds_ago", "problem", "asked"),
     [(2, "", False), (4, "", True), (14, "It is down.", False), (16, "It is down.", True)],
 )
-def test_what_was_asked_for_a_moment_ago_is_not_asked_for_again(
+def test_a_recent_list_is_not_requested_again(
     collection: Collection, listed: ListedRuns, seconds_ago: float, problem: str, *, asked: bool
 ) -> None:
     noted(collection, seconds_ago=seconds_ago, problem=problem)
@@ -80,14 +80,14 @@ def test_what_was_asked_for_a_moment_ago_is_not_asked_for_again(
     assert freshness.as_of == collection.refreshed_at
 
 
-def test_where_nothing_is_known_it_asks_though_another_process_has_begun_to(
+def test_the_first_list_is_requested_even_if_another_process_requests_it(
     collection: Collection, listed: ListedRuns
 ) -> None:
     collection.refresh_tried_at = timezone.now()
     assert source_of(collection).refresh(collection, deadline=SOON).as_of is not None
 
 
-def test_a_problem_is_told_with_the_age_of_what_is_known(collection: Collection, listed: ListedRuns) -> None:
+def test_a_problem_is_returned_with_the_age_of_the_rows(collection: Collection, listed: ListedRuns) -> None:
     noted(collection, seconds_ago=60)
     known_as_of = collection.refreshed_at
     listed.problem = DOWN
@@ -95,9 +95,7 @@ def test_a_problem_is_told_with_the_age_of_what_is_known(collection: Collection,
     assert (freshness.as_of, freshness.problem) == (known_as_of, str(DOWN))
 
 
-def test_a_busy_account_is_not_called_again_before_its_time(
-    collection: Collection, listed: ListedRuns
-) -> None:
+def test_a_busy_account_is_not_called_before_retry_after(collection: Collection, listed: ListedRuns) -> None:
     source = source_of(collection)
     with time_machine.travel(NOON, tick=False) as clock:
         listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
@@ -113,7 +111,7 @@ def test_a_busy_account_is_not_called_again_before_its_time(
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(429, 5), (503, 1), (503, 300), (429, None)])
-def test_a_busy_account_is_called_again_once_its_time_is_over(
+def test_a_busy_account_is_called_after_retry_after(
     collection: Collection, vendor: responses.RequestsMock, status: int, seconds: int | None
 ) -> None:
     source = source_of(collection)
@@ -130,9 +128,7 @@ def test_a_busy_account_is_called_again_once_its_time_is_over(
         assert len(vendor.calls) == 2
 
 
-def test_a_busy_account_is_asked_for_older_runs_once_its_time_is_over(
-    collection: Collection, listed: ListedRuns
-) -> None:
+def test_older_runs_are_requested_after_retry_after(collection: Collection, listed: ListedRuns) -> None:
     make_remote_run(collection, 2)
     with time_machine.travel(NOON, tick=False) as clock:
         noted(collection, seconds_ago=60, has_older=True)
@@ -143,9 +139,7 @@ def test_a_busy_account_is_asked_for_older_runs_once_its_time_is_over(
         assert source_of(collection).load_older(collection, deadline=SOON).problem == ""
 
 
-def test_a_busy_account_is_not_asked_for_older_runs_either(
-    collection: Collection, listed: ListedRuns
-) -> None:
+def test_older_runs_are_not_requested_before_retry_after(collection: Collection, listed: ListedRuns) -> None:
     make_remote_run(collection, 2)
     noted(collection, seconds_ago=60, has_older=True)
     listed.problem = SourceBusy("It is busy. Try again in 40 seconds.", 40)
@@ -154,9 +148,7 @@ def test_a_busy_account_is_not_asked_for_older_runs_either(
     assert len(listed.calls) == 1
 
 
-def test_older_runs_are_asked_for_only_where_there_are_any(
-    collection: Collection, listed: ListedRuns
-) -> None:
+def test_older_runs_are_requested_only_if_there_are_any(collection: Collection, listed: ListedRuns) -> None:
     source = source_of(collection)
     source.load_older(collection, deadline=SOON)
     assert listed.calls == []
@@ -170,7 +162,7 @@ def test_older_runs_are_asked_for_only_where_there_are_any(
     assert len(listed.calls) == calls
 
 
-def test_what_nobody_foresaw_is_logged_once_and_told_in_general(
+def test_an_unexpected_error_is_logged_once_and_reported_without_details(
     collection: Collection, listed: ListedRuns, caplog: pytest.LogCaptureFixture
 ) -> None:
     listed.problem = ZeroDivisionError("a detail")
@@ -180,7 +172,7 @@ def test_what_nobody_foresaw_is_logged_once_and_told_in_general(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_where_no_thread_can_start_the_next_one_may_try_again(
+def test_if_no_thread_can_start_the_next_request_tries_again(
     collection: Collection, listed: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(work: object, *, name: str) -> None:
@@ -192,9 +184,7 @@ def test_where_no_thread_can_start_the_next_one_may_try_again(
     assert source_of(collection).refresh(collection, deadline=SOON).as_of is not None
 
 
-def test_a_size_is_asked_for_once_and_remembered(
-    collection: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_size_is_requested_once_and_stored(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def size_of(file: ResultFile) -> int:
@@ -208,7 +198,7 @@ def test_a_size_is_asked_for_once_and_remembered(
     assert asked == [page.name]
 
 
-def test_a_remembered_size_over_the_limit_is_asked_for_again(
+def test_a_stored_size_over_the_limit_is_requested_again(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "size_of", lambda file: 17)
@@ -248,7 +238,7 @@ in_threads = pytest.mark.django_db(transaction=True)
 
 
 @in_threads
-def test_nobody_waits_longer_than_the_deadline_and_the_list_comes_all_the_same(
+def test_requests_wait_until_the_deadline_and_the_list_is_still_read(
     collection: Collection, gate: threading.Event
 ) -> None:
     source = source_of(collection)
@@ -263,7 +253,7 @@ def test_nobody_waits_longer_than_the_deadline_and_the_list_comes_all_the_same(
 
 
 @in_threads
-def test_many_who_ask_at_once_make_one_call(collection: Collection, gate: threading.Event) -> None:
+def test_many_requests_at_once_cause_one_call(collection: Collection, gate: threading.Event) -> None:
     for _ in range(8):
         mine = Collection.objects.get(pk=collection.pk)
         assert source_of(mine).refresh(mine, deadline=AT_ONCE).is_late
@@ -271,7 +261,7 @@ def test_many_who_ask_at_once_make_one_call(collection: Collection, gate: thread
 
 
 @in_threads
-def test_accounts_that_hang_do_not_fill_the_process_with_threads(
+def test_accounts_that_hang_use_a_limited_number_of_threads(
     crawlers: Team, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "_refreshes", Background("list-runs", most=2, most_per_owner=2))
@@ -299,7 +289,7 @@ def test_an_account_that_hangs_leaves_threads_for_others(
 
 @in_threads
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_waits_for_nothing_of_its_parents(
+def test_a_forked_process_does_not_wait_for_its_parents_work(
     collection: Collection, gate: threading.Event
 ) -> None:
     source_of(collection).refresh(collection, deadline=AT_ONCE)

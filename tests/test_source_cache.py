@@ -47,7 +47,7 @@ def read(name: str, make: Callable[[IO[bytes]], Any]) -> bytes:
         return entry.read()
 
 
-def test_an_entry_is_made_once_and_is_a_real_file(folder: Path) -> None:
+def test_an_entry_is_built_once_and_is_a_real_file(folder: Path) -> None:
     with cached("a.csv", writes(b"first")) as entry:
         assert os.fstat(entry.fileno()).st_size == 5
         assert entry.read() == b"first"
@@ -64,7 +64,7 @@ def test_another_name_is_another_entry() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no list"), ConnectionResetError("gone"), KeyboardInterrupt()])
-def test_what_is_not_whole_is_not_kept(folder: Path, error: BaseException) -> None:
+def test_an_incomplete_entry_is_not_kept(folder: Path, error: BaseException) -> None:
     def break_off(out: IO[bytes]) -> None:
         out.write(b"half")
         raise error
@@ -85,7 +85,7 @@ def test_on_a_full_disk_nothing_is_kept(folder: Path, monkeypatch: pytest.Monkey
     assert entries(folder) == []
 
 
-def test_a_folder_that_can_only_be_read_still_gives_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_in_a_read_only_folder_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read("a.csv", writes(b"whole"))
 
     def refuse(*_args: object) -> None:
@@ -111,9 +111,7 @@ cached("a.csv", never_ends)
 """
 
 
-def test_what_a_killed_process_leaves_is_removed_by_the_next_that_makes_the_entry(
-    tmp_path: Path, settings: Any
-) -> None:
+def test_files_of_a_killed_process_are_deleted_by_the_next_build(tmp_path: Path, settings: Any) -> None:
     command = [sys.executable, "-c", KILLED]
     with tools.start(*command, env=environment(tmp_path), stdout=tools.PIPE) as process:
         assert process.stdout
@@ -128,7 +126,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_that_makes_the_entr
     assert entries(folder) == ["a.csv"]
 
 
-def test_what_was_left_for_a_day_is_removed_by_whoever_makes_an_entry(folder: Path) -> None:
+def test_unfinished_files_are_deleted_after_a_day(folder: Path) -> None:
     folder.mkdir()
     for name, hours in (("old.csv.1.part", 25), ("young.csv.1.part", 23)):
         (folder / name).touch()
@@ -146,7 +144,7 @@ def slowly(out: IO[bytes]) -> None:
     out.write(b"%d" % os.getpid())
 
 
-def test_many_who_ask_at_once_get_the_one_that_is_made(folder: Path) -> None:
+def test_many_requests_at_once_get_the_same_entry(folder: Path) -> None:
     made = []
 
     def make(out: IO[bytes]) -> None:
@@ -176,7 +174,7 @@ with cached("a.csv", make) as entry:
 """
 
 
-def test_processes_wait_for_each_other_too(tmp_path: Path) -> None:
+def test_processes_wait_for_each_other(tmp_path: Path) -> None:
     maker, waiter = (
         tools.start(
             *(sys.executable, "-c", SLOW),
@@ -199,7 +197,7 @@ def test_processes_wait_for_each_other_too(tmp_path: Path) -> None:
     assert found == f"made by {maker.pid}\n"
 
 
-def test_those_who_wait_for_one_that_fails_do_not_fail_one_after_the_other(folder: Path) -> None:
+def test_threads_that_wait_for_a_failing_build_do_not_repeat_it(folder: Path) -> None:
     tried = []
     goes_on = threading.Event()
 
@@ -266,7 +264,9 @@ def _waiting(folder: Path) -> list[str]:
     return [line for line in lines if "->" in line and line.split()[6].rpartition(":")[2] in numbers]
 
 
-def test_another_entry_under_the_same_lock_is_tried(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_a_failure_does_not_affect_another_entry_with_the_same_lock(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     monkeypatch.setattr(cache, "_LOCKS", 1)
     folder.mkdir()
     # Somebody has the lock while another begins to wait, and fails.
@@ -288,7 +288,7 @@ def used(folder: Path, name: str, seconds_ago: float) -> None:
     os.utime(folder / name, (time.time() - seconds_ago,) * 2)
 
 
-def test_what_was_used_least_recently_makes_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_entries_are_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 250)
     read("a.csv", writes(bytes(100)))
     read("b.csv", writes(bytes(100)))
@@ -299,16 +299,14 @@ def test_what_was_used_least_recently_makes_room(folder: Path, monkeypatch: pyte
     assert entries(folder) == ["a.csv", "c.csv"]
 
 
-def test_the_one_that_was_made_last_stays_however_large(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_newest_entry_stays_whatever_its_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 250)
     read("a.csv", writes(bytes(100)))
     assert read("b.csv", writes(bytes(300))) == bytes(300)
     assert entries(folder) == ["b.csv"]
 
 
-def test_an_entry_that_is_read_stays_readable_when_it_is_dropped(
+def test_an_open_entry_stays_readable_after_it_is_deleted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 0)
@@ -318,7 +316,7 @@ def test_an_entry_that_is_read_stays_readable_when_it_is_dropped(
         assert entry.read() == b"whole"
 
 
-def test_one_that_is_being_written_is_not_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_being_written_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 0)
 
     def make_while_another_is_made(out: IO[bytes]) -> None:
@@ -330,7 +328,7 @@ def test_one_that_is_being_written_is_not_dropped(folder: Path, monkeypatch: pyt
     assert read("a.csv", make_while_another_is_made) == b"first half, second half"
 
 
-def test_the_last_of_the_disk_is_left_to_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_free_space_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read("a.csv", writes(bytes(100)))
     used(folder, "a.csv", 10)
     free = cache.RESERVE - 50
@@ -339,9 +337,7 @@ def test_the_last_of_the_disk_is_left_to_others(folder: Path, monkeypatch: pytes
     assert entries(folder) == ["b.csv"]
 
 
-def test_what_vanishes_while_room_is_made_is_passed_over(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_vanish_during_cleanup_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read("a.csv", writes(b"whole"))
     (folder / "gone.csv").symlink_to(folder / "nowhere")
     assert read("b.csv", writes(b"another")) == b"another"

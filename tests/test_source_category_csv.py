@@ -91,19 +91,19 @@ def drop_the_entry() -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda records: records, lambda records: {"asins": records, "page": 1}])
-def test_it_is_the_list_in_nine_columns(
+def test_the_csv_has_the_list_in_nine_columns(
     server: FileServer, file: ResultFile, wrap: Callable[[Any], Any]
 ) -> None:
     server.contents[LIST] = json.dumps(wrap(RECORDS)).encode()
     assert content_of(file) == csv_of(RECORDS)
 
 
-def test_an_empty_list_is_a_line_of_columns(server: FileServer, file: ResultFile) -> None:
+def test_the_csv_of_an_empty_list_has_only_a_header(server: FileServer, file: ResultFile) -> None:
     server.contents[LIST] = b"[]"
     assert content_of(file) == csv_of([])
 
 
-def test_it_is_a_real_file_that_stands_at_the_byte_asked_for(file: ResultFile) -> None:
+def test_the_body_is_a_real_file_at_the_requested_byte(file: ResultFile) -> None:
     whole = csv_of(RECORDS)
     found = deliverable(file)
     assert (found.name, found.size) == ("category_asins.csv", len(whole))
@@ -113,14 +113,14 @@ def test_it_is_a_real_file_that_stands_at_the_byte_asked_for(file: ResultFile) -
         assert stream.read(5) == whole[20:25]
 
 
-def test_the_account_is_asked_for_its_list_once(server: FileServer, file: ResultFile) -> None:
+def test_the_list_is_requested_once(server: FileServer, file: ResultFile) -> None:
     for start in (0, 5, 0):
         content_of(file, start)
     assert [asked for _, _, asked in server.asked] == ["bytes=0-65535", None]
     assert again(file).size == len(csv_of(RECORDS))
 
 
-def test_it_is_made_of_the_list_in_our_storage_where_that_was_copied(
+def test_a_list_that_was_copied_is_read_from_our_storage(
     server: FileServer, file: ResultFile, results_folder: Path
 ) -> None:
     results_folder.mkdir()
@@ -147,28 +147,28 @@ def test_memory_does_not_grow_with_the_list(file: ResultFile, tmp_path: Path) ->
 # --- which list it is of ------------------------------------------------------------------------------------
 
 
-def test_another_list_never_gives_an_old_csv(server: FileServer, file: ResultFile) -> None:
+def test_a_new_list_has_a_new_csv(server: FileServer, file: ResultFile) -> None:
     content_of(file)
     server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
     ResultFile.objects.filter(run=file.run).update(size=None, modified=file.modified + timedelta(seconds=1))
     assert content_of(file) == csv_of(RECORDS[:1])
 
 
-def test_each_runs_csv_is_its_own(server: FileServer, file: ResultFile) -> None:
+def test_each_run_has_its_own_csv(server: FileServer, file: ResultFile) -> None:
     content_of(file)
     server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
     other = make_remote_run(file.run.collection, 89).files.get(kind=FileKind.CATEGORY_CSV)
     assert content_of(other) == csv_of(RECORDS[:1])
 
 
-def test_one_that_was_dropped_is_made_again(server: FileServer, file: ResultFile) -> None:
+def test_a_deleted_csv_is_created_again(server: FileServer, file: ResultFile) -> None:
     etag = deliverable(file).etag
     drop_the_entry()
     assert content_of(file) == csv_of(RECORDS)
     assert deliverable(again(file)).etag == etag
 
 
-def test_where_it_then_has_another_size_that_is_learnt_anew(
+def test_if_its_size_has_changed_the_new_size_is_stored(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     etag = deliverable(file).etag
@@ -184,7 +184,7 @@ def test_where_it_then_has_another_size_that_is_learnt_anew(
     assert deliverable(again(file)).etag != etag
 
 
-def test_the_size_of_one_that_we_keep_is_not_forgotten(file: ResultFile) -> None:
+def test_the_size_of_a_copied_csv_is_kept(file: ResultFile) -> None:
     content_of(file)
     found = again(file)
     found.size = 1
@@ -233,7 +233,7 @@ def test_an_invalid_list_is_reported_in_one_sentence_and_one_log_line(
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: repr(damage[:40]))
-def test_a_list_damaged_far_into_it_is_reported_in_one_sentence_and_one_log_line(
+def test_a_list_damaged_near_its_end_is_reported_in_one_sentence_and_one_log_line(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
     # Its last byte is right, so only reading the entire list reveals the damage.
@@ -250,7 +250,7 @@ def test_a_list_damaged_far_into_it_is_reported_in_one_sentence_and_one_log_line
 
 @pytest.mark.parametrize("is_reset", [True, False])
 @pytest.mark.parametrize("has_lengths", [True, False])
-def test_a_list_that_breaks_off_leaves_nothing(
+def test_an_interrupted_list_leaves_nothing_behind(
     server: FileServer,
     proxy: FaultProxy,
     file: ResultFile,
@@ -270,7 +270,7 @@ def test_a_list_that_breaks_off_leaves_nothing(
     assert content_of(file) == csv_of(RECORDS * 5000)
 
 
-def test_a_list_that_is_gone_is_not_found(server: FileServer, file: ResultFile) -> None:
+def test_a_missing_list_is_not_found(server: FileServer, file: ResultFile) -> None:
     del server.contents[LIST]
     with pytest.raises(ResultNotFound):
         deliverable(file)
@@ -282,7 +282,7 @@ def test_a_run_without_a_list_has_no_csv(file: ResultFile) -> None:
         deliverable(file)
 
 
-def test_an_account_that_does_not_answer_is_a_time_out(
+def test_an_account_that_does_not_respond_is_a_timeout(
     proxy: FaultProxy, file: ResultFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "READ_SECONDS", 0.2)
@@ -291,7 +291,7 @@ def test_an_account_that_does_not_answer_is_a_time_out(
         deliverable(file)
 
 
-def test_a_full_disk_is_one_sentence_and_one_line(
+def test_a_full_disk_is_reported_in_one_sentence_and_one_log_line(
     file: ResultFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_room(_number: int) -> None:
@@ -305,7 +305,7 @@ def test_a_full_disk_is_one_sentence_and_one_line(
     assert entries() == []
 
 
-def test_whoever_waits_for_one_that_fails_is_told_to_try_again(
+def test_threads_that_wait_for_a_failing_csv_are_told_to_try_again(
     file: ResultFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failed_meanwhile(name: str, make: object) -> None:

@@ -145,12 +145,12 @@ def case(request: pytest.FixtureRequest, crawlers: Team, settings: Settings) -> 
 # --- the body -----------------------------------------------------------------------------------------------
 
 
-def test_the_size_is_exact_and_remembered(case: Case) -> None:
+def test_the_size_is_exact_and_stored(case: Case) -> None:
     assert deliverable(case.file).size == len(case.content)
     assert case.file.size == len(case.content)
 
 
-def test_the_etag_is_the_same_however_often_the_size_is_learnt(case: Case) -> None:
+def test_the_etag_does_not_depend_on_the_stored_size(case: Case) -> None:
     first = deliverable(case.file).etag
     if not case.file.is_stored:
         ResultFile.objects.filter(pk=case.pk).update(size=None)
@@ -159,7 +159,7 @@ def test_the_etag_is_the_same_however_often_the_size_is_learnt(case: Case) -> No
     assert first.endswith('"')
 
 
-def test_a_body_opens_at_any_byte_and_gives_what_is_there(case: Case) -> None:
+def test_a_body_opens_at_any_byte(case: Case) -> None:
     size = len(case.content)
     for start, length in (
         (0, size),
@@ -186,14 +186,14 @@ def test_a_body_ends_with_its_file(case: Case) -> None:
         assert stream.read(10) == b""
 
 
-def test_a_body_is_opened_as_often_as_one_likes_and_closed_before_its_end(case: Case) -> None:
+def test_a_body_can_be_opened_again_and_closed_early(case: Case) -> None:
     found = deliverable(case.file)
     with found.body.open(0, found.size) as one, found.body.open(5, 100) as other:
         assert other.read(10) == case.content[5:15]
         assert one.read(10) == case.content[:10]
 
 
-def test_what_is_missing_is_not_found(case: Case) -> None:
+def test_a_missing_file_is_not_found(case: Case) -> None:
     body = deliverable(case.file).body
     case.lose()
     with pytest.raises(ResultNotFound):
@@ -224,7 +224,7 @@ def ask(as_bob: Client, case: Case) -> Callable[..., Answer]:
     return asked
 
 
-def test_the_whole_file_comes_with_its_headers(case: Case, ask: Callable[..., Answer]) -> None:
+def test_the_entire_file_is_sent_with_its_headers(case: Case, ask: Callable[..., Answer]) -> None:
     answer = ask()
     assert (answer.status, answer.body) == (200, case.content)
     assert answer.headers["Content-Length"] == str(len(case.content))
@@ -240,7 +240,7 @@ def test_the_whole_file_comes_with_its_headers(case: Case, ask: Callable[..., An
         assert disposition.endswith(f"; filename*=UTF-8''{quote(NAME, safe='')}")
 
 
-def test_a_part_comes_alone(case: Case, ask: Callable[..., Answer]) -> None:
+def test_a_range_is_sent(case: Case, ask: Callable[..., Answer]) -> None:
     size = len(case.content)
     for asked, start, end in (
         ("bytes=0-0", 0, 1),
@@ -255,19 +255,19 @@ def test_a_part_comes_alone(case: Case, ask: Callable[..., Answer]) -> None:
         assert answer.headers["Content-Length"] == str(end - start), asked
 
 
-def test_a_part_outside_the_file_is_refused(case: Case, ask: Callable[..., Answer]) -> None:
+def test_a_range_outside_of_the_file_is_refused(case: Case, ask: Callable[..., Answer]) -> None:
     answer = ask(Range=f"bytes={len(case.content)}-")
     assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(case.content)}")
 
 
-def test_a_part_is_given_only_of_the_file_that_the_reader_has(case: Case, ask: Callable[..., Answer]) -> None:
+def test_if_range_must_match_the_file(case: Case, ask: Callable[..., Answer]) -> None:
     same = ask(Range="bytes=5-9", If_Range=ask("HEAD").headers["ETag"])
     assert (same.status, same.body) == (206, case.content[5:10])
     another = ask(Range="bytes=5-9", If_Range='"another"')
     assert (another.status, another.body) == (200, case.content)
 
 
-def test_what_the_reader_has_is_not_sent_again(case: Case, ask: Callable[..., Answer]) -> None:
+def test_a_file_that_the_client_has_is_not_sent_again(case: Case, ask: Callable[..., Answer]) -> None:
     head = ask("HEAD").headers
     for condition in ({"If_None_Match": head["ETag"]}, {"If_Modified_Since": head["Last-Modified"]}):
         answer = ask(**condition)
@@ -286,14 +286,14 @@ def test_head_is_get_without_the_body(case: Case, ask: Callable[..., Answer]) ->
         }, headers
 
 
-def test_what_is_missing_is_answered_with_404(case: Case, ask: Callable[..., Answer]) -> None:
+def test_the_response_for_a_missing_file_is_a_404(case: Case, ask: Callable[..., Answer]) -> None:
     assert ask("HEAD").status == 200
     case.lose()
     assert ask().status == 404
     assert ask("HEAD").status == 404
 
 
-def test_the_bytes_are_those_whoever_asks(case: Case, client: Client, bobs_key: str) -> None:
+def test_all_clients_get_the_same_bytes(case: Case, client: Client, bobs_key: str) -> None:
     file = case.file
     address = f"/api/v1/results/{file.run.collection_id}/{file.run.number}/{quote(file.name, safe='')}"
     response = client.get(address, headers={"x-api-key": bobs_key})
@@ -314,7 +314,7 @@ def collection(
 
 
 @pytest.mark.parametrize("question", ["refresh", "load_older"])
-def test_a_source_says_how_old_its_rows_are(collection: Collection, question: str) -> None:
+def test_a_source_returns_the_age_of_its_rows(collection: Collection, question: str) -> None:
     source = source_of(collection)
     source.refresh(collection, deadline=LISTING_DEADLINE)
     freshness = getattr(source, question)(collection, deadline=LISTING_DEADLINE)

@@ -1,4 +1,4 @@
-"""Read part of an account's list, compared with a model of the account. See also test_source_rows.py."""
+"""Read part of an account's list, compared with a model of the account. See also test_source_sync.py."""
 
 import random
 

@@ -73,7 +73,7 @@ def replaced(account: ListedRuns, run: RemoteRun) -> None:
 # --- a run --------------------------------------------------------------------------------------
 
 
-def test_a_ready_run_gets_its_row_and_those_of_its_files(collection: Collection, account: ListedRuns) -> None:
+def test_a_ready_run_is_written_with_its_files(collection: Collection, account: ListedRuns) -> None:
     account.runs = [remote_run(88, pages=2, at=datetime(2026, 6, 20, 12, 0, 0, 123456, tzinfo=UTC))]
     refresh(collection)
     run = collection.runs.get()
@@ -105,7 +105,7 @@ def test_a_ready_run_gets_its_row_and_those_of_its_files(collection: Collection,
     ],
     ids=["alone", "with a CSV"],
 )
-def test_the_csv_of_a_category_run_is_made_by_us(
+def test_a_category_run_gets_a_row_for_its_csv(
     crawlers: Team, account: ListedRuns, listed: tuple[RemoteFile, ...]
 ) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
@@ -118,7 +118,7 @@ def test_the_csv_of_a_category_run_is_made_by_us(
     }
 
 
-def test_names_are_made_safe_and_told_apart(collection: Collection, account: ListedRuns) -> None:
+def test_names_are_safe_and_unique(collection: Collection, account: ListedRuns) -> None:
     names = ["a/b.json", "a:b.json", "a_b (2).json", "a?b.json", "x" * 300 + "1.json", "x" * 300 + "2.json"]
     files = tuple(RemoteFile(FileKind.PAGE, page, name) for page, name in enumerate(names, 1))
     account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": files}))]
@@ -135,7 +135,7 @@ def test_names_are_made_safe_and_told_apart(collection: Collection, account: Lis
     ]
 
 
-def test_a_processing_run_shows_how_far_it_is_and_turns_ready_with_its_files(
+def test_a_processing_run_shows_its_progress_and_becomes_ready_with_its_files(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = [remote_run(1, ready=False, extracted=7)]
@@ -168,7 +168,7 @@ def test_a_ready_run_never_changes_again(collection: Collection, account: Listed
         assert [list(collection.runs.values()), list(collection.runs.get().files.values())] == before
 
 
-def test_a_complete_run_without_files_has_failed_until_it_has_some(
+def test_a_complete_run_without_files_is_failed_until_it_has_some(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": ()}))]
@@ -182,7 +182,7 @@ def test_a_complete_run_without_files_has_failed_until_it_has_some(
     assert (run.state, run.failure_reason) == ("ready", "")
 
 
-def test_one_whose_files_are_at_another_server_has_failed_and_says_what_to_do(collection: Collection) -> None:
+def test_a_run_with_files_at_another_server_is_failed_and_says_what_to_do(collection: Collection) -> None:
     links = {"pages": ["https://elsewhere.example/api/v1/results/7001/88/1.json"], "all_pages": None}
     run = {"id": 88, "created_at": "2026-06-20T12:00:00Z", "is_download_generated": True}
     with responses.RequestsMock() as vendor:
@@ -196,7 +196,9 @@ def test_one_whose_files_are_at_another_server_has_failed_and_says_what_to_do(co
     assert "check the account's base address" in row.failure_reason
 
 
-def test_so_has_one_in_the_depth(collection: Collection, account: ListedRuns) -> None:
+def test_a_run_without_files_is_found_again_deep_in_the_list(
+    collection: Collection, account: ListedRuns
+) -> None:
     account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": ()})), *runs(150, 2)]
     collection.runs.create(number=1, created_at=account.runs[0].created_at)
     refresh(collection)
@@ -210,7 +212,7 @@ def test_so_has_one_in_the_depth(collection: Collection, account: ListedRuns) ->
 
 
 @pytest.mark.parametrize(("count", "more"), [(0, False), (1, False), (50, False), (51, False), (120, True)])
-def test_at_first_one_page_is_brought_and_whether_there_is_more(
+def test_the_first_refresh_loads_one_page(
     collection: Collection, account: ListedRuns, count: int, *, more: bool
 ) -> None:
     account.runs = runs(count)
@@ -220,7 +222,7 @@ def test_at_first_one_page_is_brought_and_whether_there_is_more(
     assert collection.has_older_runs is more
 
 
-def test_a_page_that_holds_what_is_known_is_enough(collection: Collection, account: ListedRuns) -> None:
+def test_a_page_with_a_known_run_is_enough(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(120)
     refresh(collection)
     account.calls.clear()
@@ -231,7 +233,7 @@ def test_a_page_that_holds_what_is_known_is_enough(collection: Collection, accou
     assert collection.has_older_runs
 
 
-def test_it_lists_on_until_it_joins_what_is_known(collection: Collection, account: ListedRuns) -> None:
+def test_pages_are_read_until_they_join_the_known_runs(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(3)
     refresh(collection)
     account.runs = runs(303)
@@ -240,7 +242,7 @@ def test_it_lists_on_until_it_joins_what_is_known(collection: Collection, accoun
     assert not collection.has_older_runs
 
 
-def test_runs_that_arrive_while_it_lists_leave_no_gap(collection: Collection, account: ListedRuns) -> None:
+def test_runs_that_arrive_during_a_refresh_leave_no_gap(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(3)
     refresh(collection)
     account.runs = runs(200)
@@ -253,7 +255,7 @@ def test_runs_that_arrive_while_it_lists_leave_no_gap(collection: Collection, ac
     assert known(collection) == list(range(207, 0, -1))
 
 
-def test_runs_that_leave_while_it_lists_leave_no_gap(collection: Collection, account: ListedRuns) -> None:
+def test_runs_that_leave_during_a_refresh_leave_no_gap(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(3)
     refresh(collection)
     account.runs = runs(200)
@@ -262,7 +264,7 @@ def test_runs_that_leave_while_it_lists_leave_no_gap(collection: Collection, acc
     assert set(known(collection)) >= set(range(1, len(account.runs) + 1))
 
 
-def test_a_server_that_gives_less_than_asked_for_is_listed_all_the_same(
+def test_a_server_may_return_fewer_runs_than_requested(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def few(collection: Collection, *, skip: int, limit: int, seconds: float) -> Listing:
@@ -281,7 +283,7 @@ def test_a_server_that_gives_less_than_asked_for_is_listed_all_the_same(
     assert known(collection) == list(range(150, 0, -1))
 
 
-def test_where_it_breaks_off_before_it_joins_nothing_is_written(
+def test_if_it_fails_before_it_joins_the_known_runs_nothing_is_written(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = runs(3)
@@ -299,9 +301,7 @@ def test_where_it_breaks_off_before_it_joins_nothing_is_written(
     assert (collection.refresh_problem, collection.refreshed_at) == (str(DOWN), refreshed_at)
 
 
-def test_where_the_time_is_over_nothing_is_asked_and_it_says_so(
-    collection: Collection, account: ListedRuns
-) -> None:
+def test_no_page_is_requested_after_the_time_is_over(collection: Collection, account: ListedRuns) -> None:
     refresh(collection, seconds=0)
     assert account.calls == []
     assert "took too long" in collection.refresh_problem
@@ -372,7 +372,7 @@ def test_very_many_files_are_written_in_several_transactions(
 
 
 @pytest.mark.usefixtures("six_files_at_once")
-def test_if_it_is_interrupted_the_other_runs_turn_ready_next_time(
+def test_if_it_is_interrupted_the_next_refresh_completes_it(
     collection: Collection, account: ListedRuns
 ) -> None:
     def fail() -> None:
@@ -742,7 +742,7 @@ def test_runs_that_cannot_be_understood_do_not_end_the_list(
 
 
 @pytest.mark.parametrize("count", [0, 150])
-def test_so_has_one_that_is_gone_from_the_depth(
+def test_a_run_missing_deep_in_the_list_is_failed(
     collection: Collection, account: ListedRuns, count: int
 ) -> None:
     account.runs = [*runs(count), remote_run(count + 1, ready=False), *runs(150, count + 2)]
@@ -754,7 +754,7 @@ def test_so_has_one_that_is_gone_from_the_depth(
     assert collection.runs.get(number=count + 1).state == State.FAILED
 
 
-def test_a_run_that_another_process_brought_meanwhile_has_not_failed(
+def test_a_run_written_by_another_process_meanwhile_is_not_failed(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = runs(3)
@@ -767,7 +767,7 @@ def test_a_run_that_another_process_brought_meanwhile_has_not_failed(
 # --- older runs ---------------------------------------------------------------------------------
 
 
-def test_reaching_back_brings_page_after_page_to_the_end(collection: Collection, account: ListedRuns) -> None:
+def test_load_older_loads_page_after_page_to_the_end(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(120)
     refresh(collection)
     go_back(collection)
@@ -778,7 +778,7 @@ def test_reaching_back_brings_page_after_page_to_the_end(collection: Collection,
     assert not collection.has_older_runs
 
 
-def test_it_finds_its_place_where_many_runs_arrived_meanwhile(
+def test_load_older_continues_correctly_after_many_runs_arrived(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = runs(120)
@@ -791,7 +791,7 @@ def test_it_finds_its_place_where_many_runs_arrived_meanwhile(
     assert found == list(range(120, 120 - len(found), -1))
 
 
-def test_it_finds_its_place_where_known_runs_left_the_list(
+def test_load_older_continues_correctly_after_known_runs_left(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = runs(300)
@@ -831,7 +831,7 @@ def test_runs_that_arrive_faster_than_the_list_is_read_do_not_end_it(
     assert known(collection) == list(range(30, 0, -1))
 
 
-def test_where_the_account_forgot_what_is_older_there_is_no_more(
+def test_if_the_account_has_deleted_older_runs_there_are_no_more(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = runs(120)
@@ -842,7 +842,7 @@ def test_where_the_account_forgot_what_is_older_there_is_no_more(
     assert not collection.has_older_runs
 
 
-def test_where_it_fails_there_is_still_more(collection: Collection, account: ListedRuns) -> None:
+def test_after_a_failure_there_are_still_more_runs(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(120)
     refresh(collection)
     account.problem = DOWN
@@ -859,7 +859,7 @@ def test_where_it_fails_there_is_still_more(collection: Collection, account: Lis
     [DOWN, SourceTimeout("MultiCartAPI took too long."), NotConnected("The account is disconnected.")],
     ids=lambda problem: type(problem).__name__,
 )
-def test_a_problem_is_noted_and_cleared(
+def test_a_problem_is_stored_and_cleared(
     collection: Collection, account: ListedRuns, problem: Exception
 ) -> None:
     account.runs = runs(2)
@@ -887,7 +887,7 @@ def test_a_long_problem_is_cut(collection: Collection, account: ListedRuns) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_bring_every_run_once(collection: Collection, account: ListedRuns) -> None:
+def test_concurrent_refreshes_write_every_run_once(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(40) + runs(10, 41, ready=False)
     start = threading.Barrier(6, timeout=20)
 
@@ -907,7 +907,7 @@ def test_many_at_once_bring_every_run_once(collection: Collection, account: List
     assert [run.files.count() for run in collection.runs.newest_first()] == [0] * 10 + [2] * 40
 
 
-def test_two_collections_of_the_same_runs_do_not_meet(crawlers: Team, account: ListedRuns) -> None:
+def test_two_collections_with_the_same_runs_are_independent(crawlers: Team, account: ListedRuns) -> None:
     one = make_remote_collection(make_account(crawlers), remote_id=1)
     other = make_remote_collection(one.account, remote_id=2)  # type: ignore[arg-type]
     account.runs = runs(3)

@@ -65,7 +65,7 @@ def replace_the_folder_by_a_file(stored: Path) -> None:
     [lose, lose_the_folder, replace_by_a_folder, replace_the_folder_by_a_file],
     ids=lambda damage: damage.__name__,
 )
-def test_a_file_that_is_gone_is_not_found_and_the_operator_is_told(
+def test_a_missing_file_is_not_found_and_logged(
     file: ResultFile, stored: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(stored)
@@ -77,7 +77,7 @@ def test_a_file_that_is_gone_is_not_found_and_the_operator_is_told(
 
 
 @pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b" "], ids=["empty", "shorter", "longer"])
-def test_a_file_of_another_size_is_not_found_and_the_operator_is_told(
+def test_a_file_with_another_size_is_not_found_and_logged(
     file: ResultFile, stored: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored.write_bytes(content)
@@ -95,7 +95,7 @@ def test_a_file_of_another_size_is_not_found_and_the_operator_is_told(
     ],
     ids=["unreadable", "too many open files", "broken disk"],
 )
-def test_what_may_pass_is_told_from_what_will_not(
+def test_temporary_and_permanent_errors_differ(
     file: ResultFile,
     number: int,
     raised: type[Exception],
@@ -112,12 +112,12 @@ def test_what_may_pass_is_told_from_what_will_not(
     assert "Traceback" not in caplog.text
 
 
-def test_our_own_rows_are_always_up_to_date(laptops: Collection) -> None:
+def test_our_own_rows_are_always_current(laptops: Collection) -> None:
     before = timezone.now()
     freshness = source_of(laptops).refresh(laptops, deadline=timedelta(seconds=1))
     assert before <= freshness.as_of <= timezone.now()
     assert freshness.problem == ""
 
 
-def test_a_timeout_is_a_source_that_does_not_answer() -> None:
+def test_a_timeout_is_an_unavailable_source() -> None:
     assert issubclass(SourceTimeout, SourceUnavailable)

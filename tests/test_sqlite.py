@@ -51,7 +51,7 @@ def ask(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
     return access.connection
 
 
-def test_the_next_thread_has_the_connection_that_one_closed(make_access: MakeAccess) -> None:
+def test_a_closed_connection_is_reused_by_the_next_thread(make_access: MakeAccess) -> None:
     one, other = make_access(), make_access()
     used = ask(one)
     one.close()
@@ -59,11 +59,11 @@ def test_the_next_thread_has_the_connection_that_one_closed(make_access: MakeAcc
     assert ask(other) is used
 
 
-def test_two_at_once_have_one_each(make_access: MakeAccess) -> None:
+def test_two_threads_use_two_connections(make_access: MakeAccess) -> None:
     assert ask(make_access()) is not ask(make_access())
 
 
-def test_who_waited_in_vain_opens_another_which_is_closed_afterwards(make_access: MakeAccess) -> None:
+def test_after_waiting_a_thread_opens_a_temporary_connection(make_access: MakeAccess) -> None:
     one, other, third = make_access(), make_access(), make_access()
     ask(one), ask(other)
     more = ask(third)
@@ -74,7 +74,7 @@ def test_who_waited_in_vain_opens_another_which_is_closed_afterwards(make_access
     assert slots().qsize() == 1
 
 
-def test_one_in_a_transaction_is_nobodys_afterwards(make_access: MakeAccess) -> None:
+def test_a_connection_closed_in_a_transaction_is_not_reused(make_access: MakeAccess) -> None:
     one = make_access()
     ask(one, "CREATE TABLE seen (number)")
     used = ask(one, "BEGIN")
@@ -86,7 +86,7 @@ def test_one_in_a_transaction_is_nobodys_afterwards(make_access: MakeAccess) -> 
         assert cursor.execute("SELECT count(*) FROM seen").fetchone() == (0,)
 
 
-def test_one_that_failed_is_nobodys_afterwards(make_access: MakeAccess) -> None:
+def test_a_connection_with_an_error_is_not_reused(make_access: MakeAccess) -> None:
     one = make_access()
     used = ask(one)
     with pytest.raises((OperationalError, ProgrammingError)):
@@ -96,7 +96,7 @@ def test_one_that_failed_is_nobodys_afterwards(make_access: MakeAccess) -> None:
     assert slots().qsize() == 1
 
 
-def test_a_database_that_cannot_be_opened_costs_no_place(make_access: MakeAccess, tmp_path: Path) -> None:
+def test_a_failed_connection_frees_its_slot(make_access: MakeAccess, tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").mkdir()
     for _ in range(5):
         with pytest.raises(OperationalError):

@@ -19,7 +19,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_file_appears_only_once_it_is_whole(results_folder: Path) -> None:
+def test_a_file_appears_only_when_it_is_complete(results_folder: Path) -> None:
     with storages["results"].open("101/1/page.json", "wb") as file:
         file.write(b"[")
         assert not storages["results"].exists("101/1/page.json")
@@ -30,7 +30,7 @@ def test_a_file_appears_only_once_it_is_whole(results_folder: Path) -> None:
         assert file.read() == b"[]"
 
 
-def test_a_file_is_replaced_at_once(results_folder: Path) -> None:
+def test_a_file_is_replaced_atomically(results_folder: Path) -> None:
     write("a.json", b"old")
     with storages["results"].open("a.json", "wb") as file:
         file.write(b"new")
@@ -53,9 +53,7 @@ def test_a_discarded_file_leaves_nothing_behind(results_folder: Path) -> None:
     assert files_in(results_folder) == []
 
 
-def test_a_disk_that_is_full_leaves_nothing_behind(
-    results_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_behind(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -68,9 +66,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
     assert files_in(results_folder) == []
 
 
-def test_it_is_on_the_disk_before_it_has_its_name(
-    results_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_synced_before_it_is_renamed(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order = []
     replace, fsync = Path.replace, os.fsync
     monkeypatch.setattr(os, "fsync", lambda number: (order.append("fsync"), fsync(number))[1])
@@ -82,7 +78,7 @@ def test_it_is_on_the_disk_before_it_has_its_name(
     assert order == ["fsync", "rename", "fsync"]
 
 
-def test_new_folders_are_on_the_disk_as_well(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_folders_are_synced(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     fsync = os.fsync
     monkeypatch.setattr(
@@ -101,24 +97,24 @@ def test_new_folders_are_on_the_disk_as_well(results_folder: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("results_folder")
-def test_a_key_can_not_lead_out_of_the_folder() -> None:
+def test_a_key_cannot_lead_out_of_the_folder() -> None:
     for mode in ("rb", "wb"):
         with pytest.raises(Exception, match="outside of the base path"):
             storages["results"].open("../secret", mode)
 
 
-def test_only_reading_and_writing() -> None:
+def test_other_modes_are_rejected() -> None:
     with pytest.raises(ValueError, match="'rb' or 'wb', not 'ab'"):
         storages["results"].open("a.json", "ab")
 
 
-def test_it_knows_its_room_before_there_is_a_folder(results_folder: Path) -> None:
+def test_free_space_is_known_before_the_folder_exists(results_folder: Path) -> None:
     assert not results_folder.exists()
     free = free_space()
     assert free is not None
     assert 0 < free <= shutil.disk_usage(results_folder.parent).total
 
 
-def test_a_storage_that_is_no_disk_knows_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_has_no_known_free_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "storages", {"results": Storage()})
     assert free_space() is None

@@ -91,7 +91,7 @@ def problem_of(vendor: responses.RequestsMock, **answer: Any) -> str:
 # --- the call -----------------------------------------------------------------------------------------------
 
 
-def test_the_call_is_the_one_of_the_guide(vendor: responses.RequestsMock) -> None:
+def test_the_request_is_the_documented_one(vendor: responses.RequestsMock) -> None:
     vendor.post(LIST, json=envelope())
     assert list_runs(collection(), skip=50, limit=5, seconds=5) == Listing([])
     (call,) = vendor.calls
@@ -101,7 +101,7 @@ def test_the_call_is_the_one_of_the_guide(vendor: responses.RequestsMock) -> Non
     assert call.request.headers["User-Agent"] == "scrape-results-dashboard"
 
 
-def test_a_base_address_may_end_with_a_slash(vendor: responses.RequestsMock) -> None:
+def test_a_base_url_may_end_with_a_slash(vendor: responses.RequestsMock) -> None:
     vendor.post(LIST, json=envelope(RUN))
     (run,) = list_runs(collection(base_url=f"{BASE}/"), skip=0, limit=5, seconds=5).runs
     assert run.files == (PAGE, ARCHIVE)
@@ -134,7 +134,7 @@ def test_no_other_server_is_ever_called(vendor: responses.RequestsMock, base_url
 
 
 @pytest.mark.parametrize("origin", ["https://MultiCartAPI.com", "https://multicartapi.com:443"])
-def test_the_same_server_may_be_written_in_other_ways(
+def test_the_same_origin_can_be_spelled_differently(
     vendor: responses.RequestsMock, settings: Settings, origin: str
 ) -> None:
     settings.UPSTREAM_ORIGINS = [origin]
@@ -148,7 +148,7 @@ def test_a_disconnected_account_is_not_called(vendor: responses.RequestsMock) ->
 
 
 @pytest.mark.parametrize("key", ["two\nlines", " spaced", "Schlüssel", ""])
-def test_what_can_be_no_key_is_not_sent(vendor: responses.RequestsMock, key: str) -> None:
+def test_an_invalid_key_is_not_sent(vendor: responses.RequestsMock, key: str) -> None:
     with pytest.raises(SourceUnavailable, match="isn't a valid API key"):
         try_key(BASE, key, seconds=5)
     assert len(vendor.calls) == 0
@@ -163,7 +163,7 @@ def test_each_process_has_its_own_connections(monkeypatch: pytest.MonkeyPatch) -
 # --- a run --------------------------------------------------------------------------------------------------
 
 
-def test_a_run_as_in_the_guide(vendor: responses.RequestsMock) -> None:
+def test_a_run_as_documented(vendor: responses.RequestsMock) -> None:
     assert runs_of(vendor, RUN) == [
         RemoteRun(
             number=88,
@@ -177,13 +177,13 @@ def test_a_run_as_in_the_guide(vendor: responses.RequestsMock) -> None:
     ]
 
 
-def test_a_category_run_has_a_list_alone(vendor: responses.RequestsMock) -> None:
+def test_a_category_run_has_only_a_list(vendor: responses.RequestsMock) -> None:
     links = {"pages": [f"{FOLDER}category_asins.json"], "all_pages": None, "csv": f"{FOLDER}x.csv"}
     (run,) = runs_of(vendor, changed(download_links=links), kind=Kind.AMAZON_CATEGORY)
     assert run.files == (RemoteFile(FileKind.CATEGORY_LIST, 0, "category_asins.json"),)
 
 
-def test_pages_have_the_numbers_of_their_places(vendor: responses.RequestsMock) -> None:
+def test_pages_are_numbered_by_position(vendor: responses.RequestsMock) -> None:
     links = {"pages": [f"{FOLDER}{name}.json" for name in ("c", "a", "b")], "all_pages": None}
     (run,) = runs_of(vendor, changed(download_links=links))
     assert [(file.position, file.remote_name) for file in run.files] == [
@@ -201,13 +201,13 @@ def test_a_run_that_is_not_ready_has_no_files(vendor: responses.RequestsMock, li
     assert run.files == ()
 
 
-def test_links_before_a_run_is_ready_mean_nothing(vendor: responses.RequestsMock) -> None:
+def test_links_of_an_unfinished_run_are_ignored(vendor: responses.RequestsMock) -> None:
     (run,) = runs_of(vendor, changed(is_download_generated=False))
     assert (run.is_ready, run.files) == (False, ())
 
 
 @pytest.mark.parametrize("flag", [True, 1, "true", "True", "1"])
-def test_a_run_that_is_ready_may_say_so_in_several_ways(vendor: responses.RequestsMock, flag: Any) -> None:
+def test_ready_can_be_spelled_in_several_ways(vendor: responses.RequestsMock, flag: Any) -> None:
     (run,) = runs_of(vendor, changed(is_download_generated=flag))
     assert run.is_ready
 
@@ -228,7 +228,7 @@ def test_a_run_that_is_ready_may_say_so_in_several_ways(vendor: responses.Reques
         {"pages": ["https://evil.example/1.json"], "all_pages": 7},
     ],
 )
-def test_ready_without_a_usable_file_is_said_to_be_ready_all_the_same(
+def test_a_ready_run_without_valid_links_is_logged(
     vendor: responses.RequestsMock, links: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     (run,) = runs_of(vendor, changed(download_links=links))
@@ -254,7 +254,7 @@ def test_ready_without_a_usable_file_is_said_to_be_ready_all_the_same(
         ({"total_exacted_result": float("nan"), "total_results": "٣"}, None, None),
     ],
 )
-def test_counts_are_read_or_unknown(
+def test_counts_are_numbers_or_unknown(
     vendor: responses.RequestsMock, fields: dict[str, Any], extracted: int | None, total: int | None
 ) -> None:
     (run,) = runs_of(vendor, changed(**fields))
@@ -270,9 +270,7 @@ def test_counts_are_read_or_unknown(
         ("2026-06-20 12:00:00.123456789Z", datetime(2026, 6, 20, 12, 0, 0, 123456, tzinfo=UTC)),
     ],
 )
-def test_times_are_iso_and_in_utc_where_nothing_is_said(
-    vendor: responses.RequestsMock, text: str, moment: datetime
-) -> None:
+def test_times_are_in_utc_by_default(vendor: responses.RequestsMock, text: str, moment: datetime) -> None:
     (run,) = runs_of(vendor, changed(created_at=text))
     assert run.created_at == moment
 
@@ -281,7 +279,7 @@ NO_TIMES = [None, MISSING, "", "yesterday", 1781956800, "0001-01-01T00:00:00Z", 
 
 
 @pytest.mark.parametrize("nothing", NO_TIMES)
-def test_one_time_stands_in_for_the_other(vendor: responses.RequestsMock, nothing: Any) -> None:
+def test_if_one_time_is_missing_the_other_is_used(vendor: responses.RequestsMock, nothing: Any) -> None:
     made, updated = runs_of(vendor, changed(id=1, created_at=nothing), changed(id=2, updated_at=nothing))
     assert made.created_at == made.updated_at == datetime(2026, 6, 20, 12, 5, tzinfo=UTC)
     assert updated.created_at == updated.updated_at == datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
@@ -299,7 +297,7 @@ def test_one_time_stands_in_for_the_other(vendor: responses.RequestsMock, nothin
         (changed(download_links={"pages": ["1.json"] * 10_001}), "it has 10001 pages"),
     ],
 )
-def test_a_run_that_cant_be_understood_is_left_out_and_the_others_stay(
+def test_an_unreadable_run_does_not_affect_the_others(
     vendor: responses.RequestsMock, entry: Any, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     processing = {"is_download_generated": False}
@@ -324,21 +322,21 @@ def test_a_run_may_have_as_many_pages_as_the_limit(
 
 
 @pytest.mark.parametrize("value", [None, MISSING, "101", [], "x"])
-def test_a_run_need_not_name_its_collection(vendor: responses.RequestsMock, value: Any) -> None:
+def test_the_collection_of_a_run_is_optional(vendor: responses.RequestsMock, value: Any) -> None:
     assert runs_of(vendor, changed(collection=value))
 
 
-def test_unknown_keys_mean_nothing(vendor: responses.RequestsMock) -> None:
+def test_unknown_keys_are_ignored(vendor: responses.RequestsMock) -> None:
     vendor.post(LIST, json=envelope(changed(secret={"a": 1}), more="of it"))
     assert len(list_runs(collection(), skip=0, limit=5, seconds=5).runs) == 1
 
 
-def test_a_run_that_is_listed_twice_counts_once(vendor: responses.RequestsMock) -> None:
+def test_a_run_listed_twice_counts_once(vendor: responses.RequestsMock) -> None:
     first, *others = runs_of(vendor, RUN, changed(total_results=9))
     assert (first.total, others) == (251, [])
 
 
-def test_no_more_runs_are_taken_than_were_asked_for(
+def test_no_more_runs_are_returned_than_requested(
     vendor: responses.RequestsMock, caplog: pytest.LogCaptureFixture
 ) -> None:
     vendor.post(LIST, json=envelope(*(changed(id=number) for number in range(9, 0, -1))))
@@ -366,7 +364,7 @@ def test_no_more_runs_are_taken_than_were_asked_for(
         (f"{FOLDER}{'x' * 1000}", "x" * 1000),
     ],
 )
-def test_a_links_name_is_its_last_part_decoded_once(
+def test_a_name_is_the_last_part_of_the_link_decoded_once(
     vendor: responses.RequestsMock, link: str, name: str
 ) -> None:
     (run,) = runs_of(vendor, changed(download_links={"pages": [link]}))
@@ -419,7 +417,7 @@ def test_a_links_name_is_its_last_part_decoded_once(
         7,
     ],
 )
-def test_any_other_link_is_refused_with_a_line_for_the_operator(
+def test_any_other_link_is_rejected_and_logged(
     vendor: responses.RequestsMock, link: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     links = {"pages": [f"{FOLDER}good.json"], "all_pages": link}
@@ -430,7 +428,7 @@ def test_any_other_link_is_refused_with_a_line_for_the_operator(
 
 
 @pytest.mark.parametrize("link", [None, 7, "https://evil.example/1.json", f"{FOLDER}b/a.json"])
-def test_where_one_page_is_refused_the_others_do_not_pass_for_the_whole_run(
+def test_if_one_page_is_rejected_the_run_has_no_files(
     vendor: responses.RequestsMock, link: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     links = {"pages": [f"{FOLDER}1.json", link, f"{FOLDER}3.json"], "all_pages": f"{FOLDER}all.zip"}
@@ -447,7 +445,7 @@ def test_where_one_page_is_refused_the_others_do_not_pass_for_the_whole_run(
         {"pages": [f"{FOLDER}1.json"], "all_pages": f"{FOLDER}all.zip"},
     ],
 )
-def test_a_page_of_products_does_not_pass_for_the_list_of_a_category(
+def test_a_page_of_products_is_not_accepted_as_a_category_list(
     vendor: responses.RequestsMock, links: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     (run,) = runs_of(vendor, changed(download_links=links), kind=Kind.AMAZON_CATEGORY)
@@ -476,7 +474,7 @@ def test_a_page_of_products_does_not_pass_for_the_list_of_a_category(
         ("secret words of the vendor", "didn't send a list of runs"),
     ],
 )
-def test_a_refusal_under_http_200_has_a_sentence_of_ours(
+def test_an_error_code_with_http_200_has_our_message(
     vendor: responses.RequestsMock, code: Any, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusal = {"code": code, "data": "secret words of the vendor", "status": 0}
@@ -504,7 +502,7 @@ def test_a_refusal_under_http_200_has_a_sentence_of_ours(
         (307, "redirects to another address"),
     ],
 )
-def test_an_http_error_has_a_sentence_with_or_without_an_envelope(
+def test_an_http_error_has_our_message_with_or_without_an_envelope(
     vendor: responses.RequestsMock, status: int, words: str
 ) -> None:
     headers = {"Location": "https://evil.example/"}
@@ -536,11 +534,13 @@ def test_an_http_error_has_a_sentence_with_or_without_an_envelope(
         b"\xff\xfe\x00{",
     ],
 )
-def test_nonsense_under_http_200_is_called_so(vendor: responses.RequestsMock, body: str | bytes) -> None:
+def test_an_invalid_response_with_http_200_is_reported(
+    vendor: responses.RequestsMock, body: str | bytes
+) -> None:
     assert "didn't send a list of runs" in problem_of(vendor, body=body)
 
 
-def test_an_answer_is_not_read_beyond_its_cap(
+def test_a_response_is_read_up_to_the_limit(
     vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "MAX_JSON_BYTES", 1000)
@@ -572,7 +572,7 @@ def test_an_answer_is_not_read_beyond_its_cap(
     ],
     ids=str,
 )
-def test_an_account_that_says_when_to_call_again_is_called_once(
+def test_a_response_with_retry_after_is_not_retried(
     vendor: responses.RequestsMock,
     busy: dict[str, Any],
     words: str,
@@ -610,14 +610,12 @@ def test_without_a_valid_time_429_waits_a_minute_and_503_is_an_error(
 @pytest.mark.parametrize(
     "trouble", [{"status": 500}, {"json": {"code": 500, "data": "no", "status": 0}}], ids=str
 )
-def test_an_account_that_fails_is_called_once(
-    vendor: responses.RequestsMock, trouble: dict[str, Any]
-) -> None:
+def test_an_internal_error_is_not_retried(vendor: responses.RequestsMock, trouble: dict[str, Any]) -> None:
     assert "reports an internal error (code 500)" in problem_of(vendor, **trouble)
     assert len(vendor.calls) == 1
 
 
-def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> None:
+def test_temporary_errors_are_tried_three_times(vendor: responses.RequestsMock) -> None:
     vendor.post(LIST, body=requests.ConnectionError("secret"))
     vendor.post(LIST, status=503)
     vendor.post(LIST, json=envelope(RUN))
@@ -642,7 +640,7 @@ def test_what_can_pass_is_tried_three_times(vendor: responses.RequestsMock) -> N
         (OSError(KEY), "The account “Main” is not responding. Try again later.", 1),
     ],
 )
-def test_what_happens_on_the_way_has_a_sentence_without_the_key(
+def test_connection_errors_have_a_message_without_the_key(
     vendor: responses.RequestsMock,
     error: Exception,
     sentence: str,
@@ -667,13 +665,13 @@ def test_what_happens_on_the_way_has_a_sentence_without_the_key(
     ],
     ids=str,
 )
-def test_an_answer_that_is_late_is_a_timeout(vendor: responses.RequestsMock, answer: dict[str, Any]) -> None:
+def test_a_late_response_is_a_timeout(vendor: responses.RequestsMock, answer: dict[str, Any]) -> None:
     vendor.post(LIST, **answer)
     with pytest.raises(SourceTimeout):
         list_runs(collection(), skip=0, limit=50, seconds=5)
 
 
-def test_nothing_is_tried_again_when_the_time_is_short(
+def test_nothing_is_retried_shortly_before_the_deadline(
     vendor: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "_PAUSES", (10, 10))
@@ -681,7 +679,7 @@ def test_nothing_is_tried_again_when_the_time_is_short(
     assert len(vendor.calls) == 1
 
 
-def test_a_server_is_described_without_its_key() -> None:
+def test_the_repr_of_a_server_has_no_key() -> None:
     assert KEY not in repr(http.Server("The account", BASE, {"x-api-key": KEY}))
 
 
@@ -696,9 +694,7 @@ def test_a_server_is_described_without_its_key() -> None:
         *({"code": code, "data": "words", "status": 0} for code in (400, 403, 404)),
     ],
 )
-def test_a_key_is_taken_by_a_server_that_knows_whose_it_is(
-    vendor: responses.RequestsMock, answer: dict[str, Any]
-) -> None:
+def test_a_valid_key_is_accepted(vendor: responses.RequestsMock, answer: dict[str, Any]) -> None:
     vendor.post(LIST, json=answer)
     try_key(BASE, KEY, seconds=5)
     (call,) = vendor.calls
@@ -725,7 +721,7 @@ def test_a_key_is_taken_by_a_server_that_knows_whose_it_is(
     ],
     ids=str,
 )
-def test_otherwise_a_sentence_says_what_is_wrong(
+def test_other_responses_to_a_key_are_reported(
     vendor: responses.RequestsMock, answer: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     vendor.post(LIST, **answer)

@@ -85,7 +85,7 @@ def shortly(value: object) -> str | None:
 # --- what is asked ------------------------------------------------------------------------------------------
 
 
-def test_the_whole_file_is_asked_for_without_a_range(
+def test_the_entire_file_is_requested_without_a_range(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     vendor.get(URL, **answer())
@@ -97,7 +97,7 @@ def test_the_whole_file_is_asked_for_without_a_range(
     assert "Range" not in call.request.headers
 
 
-def test_a_part_is_asked_for_as_a_range(vendor: responses.RequestsMock, file: ResultFile) -> None:
+def test_a_part_is_requested_as_a_range(vendor: responses.RequestsMock, file: ResultFile) -> None:
     vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE}"))
     with opened(file, 10, 20) as stream:
         assert stream.read() == CONTENT[10:30]
@@ -108,7 +108,7 @@ def test_a_part_is_asked_for_as_a_range(vendor: responses.RequestsMock, file: Re
 @pytest.mark.parametrize(
     "name", ["100% #1?.json", "%2e%2e", "Größe 列😀.json", "a&b+c;d=e.json", "~'()*!.json"]
 )
-def test_any_name_is_one_part_of_the_path(server: FileServer, file: ResultFile, name: str) -> None:
+def test_any_name_is_a_single_part_of_the_path(server: FileServer, file: ResultFile, name: str) -> None:
     file.remote_name = name
     server.contents = {name: CONTENT}
     assert size_of(file) == SIZE
@@ -118,7 +118,7 @@ def test_any_name_is_one_part_of_the_path(server: FileServer, file: ResultFile, 
 
 
 @pytest.mark.parametrize("name", ["..", "."])
-def test_a_name_that_would_change_the_path_is_not_asked_for(
+def test_a_name_that_would_change_the_path_is_not_requested(
     vendor: responses.RequestsMock, file: ResultFile, name: str
 ) -> None:
     file.remote_name = name
@@ -128,7 +128,7 @@ def test_a_name_that_would_change_the_path_is_not_asked_for(
     assert len(vendor.calls) == 0
 
 
-def test_a_disconnected_account_is_not_asked(vendor: responses.RequestsMock, file: ResultFile) -> None:
+def test_a_disconnected_account_gets_no_request(vendor: responses.RequestsMock, file: ResultFile) -> None:
     account = file.run.collection.account
     assert isinstance(account, Account)
     account.set_key("")
@@ -141,7 +141,7 @@ def test_a_disconnected_account_is_not_asked(vendor: responses.RequestsMock, fil
 # --- what is answered ---------------------------------------------------------------------------------------
 
 
-def test_where_the_range_is_ignored_the_bytes_before_are_skipped(
+def test_if_the_range_is_ignored_the_bytes_before_it_are_skipped(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     vendor.get(URL, **answer())
@@ -179,7 +179,7 @@ def test_where_the_range_is_ignored_the_bytes_before_are_skipped(
     ],
     ids=shortly,
 )
-def test_what_is_not_the_file_is_refused_before_anything_is_sent(
+def test_wrong_responses_are_rejected_before_anything_is_sent(
     vendor: responses.RequestsMock,
     file: ResultFile,
     refusal: dict[str, Any],
@@ -236,7 +236,7 @@ def test_a_busy_account_says_when_to_try_again(vendor: responses.RequestsMock, f
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
-def test_bytes_as_they_are_may_be_called_so(
+def test_identity_encoding_is_accepted(
     vendor: responses.RequestsMock, file: ResultFile, encoding: str
 ) -> None:
     vendor.get(URL, **answer(Content_Encoding=encoding))
@@ -258,7 +258,7 @@ def test_bytes_as_they_are_may_be_called_so(
         f"bytes */{SIZE}",
     ],
 )
-def test_another_part_than_the_one_asked_for_is_refused(
+def test_another_part_than_requested_is_rejected(
     vendor: responses.RequestsMock, file: ResultFile, content_range: str
 ) -> None:
     vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=content_range))
@@ -266,7 +266,7 @@ def test_another_part_than_the_one_asked_for_is_refused(
         opened(file, 10, 20)
 
 
-def test_a_part_of_another_length_than_it_says_is_refused(
+def test_a_part_with_another_length_than_declared_is_rejected(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     vendor.get(URL, **answer(206, CONTENT[10:29], Content_Range=f"bytes 10-29/{SIZE}"))
@@ -284,7 +284,7 @@ def test_a_part_of_another_length_than_it_says_is_refused(
     ],
     ids=["shorter", "longer", "416", "range"],
 )
-def test_a_file_of_another_size_is_refused_and_its_size_is_learnt_anew(
+def test_if_the_size_has_changed_the_stored_size_is_deleted(
     vendor: responses.RequestsMock, file: ResultFile, other: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     vendor.get(URL, **other)
@@ -295,9 +295,7 @@ def test_a_file_of_another_size_is_refused_and_its_size_is_learnt_anew(
     assert caplog.messages[0].startswith("upstream size changed: account=")
 
 
-def test_the_size_of_a_file_that_we_keep_is_not_forgotten(
-    vendor: responses.RequestsMock, file: ResultFile
-) -> None:
+def test_the_size_of_a_copied_file_is_kept(vendor: responses.RequestsMock, file: ResultFile) -> None:
     ResultFile.objects.filter(pk=file.pk).update(key="kept/meanwhile")
     vendor.get(URL, **answer(body=b"other"))
     with pytest.raises(SourceUnavailable):
@@ -306,7 +304,9 @@ def test_the_size_of_a_file_that_we_keep_is_not_forgotten(
     assert file.size == SIZE
 
 
-def test_a_part_of_a_file_over_the_limit_is_refused(vendor: responses.RequestsMock, file: ResultFile) -> None:
+def test_a_part_of_a_file_over_the_limit_is_rejected(
+    vendor: responses.RequestsMock, file: ResultFile
+) -> None:
     file.size = 10**17
     vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{file.size}"))
     with pytest.raises(NotTheFile, match="exceeds the 64 GiB limit"):
@@ -352,7 +352,7 @@ def test_only_the_first_bytes_are_read_if_ranges_are_ignored(server: FileServer,
     ],
     ids=shortly,
 )
-def test_what_is_not_the_file_has_no_size(
+def test_wrong_responses_have_no_size(
     vendor: responses.RequestsMock, file: ResultFile, refusal: dict[str, Any], error: type[Exception]
 ) -> None:
     vendor.get(URL, **refusal)
@@ -381,7 +381,7 @@ def test_a_body_that_ends_with_its_connection_is_not_counted(
 
 @pytest.mark.parametrize("has_lengths", [True, False])
 @pytest.mark.parametrize("has_ranges", [True, False])
-def test_every_part_is_that_part(
+def test_every_part_has_the_right_bytes(
     server: FileServer,
     file: ResultFile,
     has_lengths: bool,  # noqa: FBT001
@@ -395,7 +395,7 @@ def test_every_part_is_that_part(
     assert file.size == SIZE
 
 
-def test_the_stream_is_an_ordinary_one_without_a_file_number(server: FileServer, file: ResultFile) -> None:
+def test_the_stream_has_no_file_descriptor(server: FileServer, file: ResultFile) -> None:
     with opened(file) as stream:
         assert stream.readable()
         with pytest.raises(io.UnsupportedOperation):
@@ -404,14 +404,14 @@ def test_the_stream_is_an_ordinary_one_without_a_file_number(server: FileServer,
         assert io.BufferedReader(stream).read() == CONTENT
 
 
-def test_a_connection_that_was_read_to_its_end_is_used_again(server: FileServer, file: ResultFile) -> None:
+def test_a_connection_is_reused_after_reading_to_the_end(server: FileServer, file: ResultFile) -> None:
     for _ in range(3):
         with opened(file) as stream:
             assert stream.read() == CONTENT
     assert server.connections == 1
 
 
-def test_the_connection_is_closed_when_the_reader_leaves(server: FileServer, file: ResultFile) -> None:
+def test_the_connection_is_closed_if_the_client_leaves(server: FileServer, file: ResultFile) -> None:
     file.size = 100_000_000
     server.contents = {NAME: page_bytes(file.size)}
     stream = opened(file, 0, file.size)
@@ -424,7 +424,7 @@ def test_the_connection_is_closed_when_the_reader_leaves(server: FileServer, fil
     assert server.answered <= 1
 
 
-def test_more_than_the_known_length_is_no_complete_file(
+def test_a_body_longer_than_the_known_size_is_an_error(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.has_lengths = False
@@ -436,7 +436,7 @@ def test_more_than_the_known_length_is_no_complete_file(
     assert line.endswith("problem=it is too long")
 
 
-def test_less_than_the_known_length_is_no_complete_file(
+def test_a_body_shorter_than_the_known_size_is_an_error(
     server: FileServer, file: ResultFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.has_lengths = False
@@ -447,7 +447,7 @@ def test_less_than_the_known_length_is_no_complete_file(
     assert line.endswith("problem=it ended early")
 
 
-def test_the_chunk_grows_while_the_reader_is_quick_and_shrinks_when_it_is_slow(
+def test_chunks_grow_for_quick_clients_and_shrink_for_slow_ones(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     file.size = 40 * 2**20

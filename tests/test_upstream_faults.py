@@ -66,7 +66,7 @@ def answers(proxy: FaultProxy, *faults: Fault) -> None:
 # --- the list -----------------------------------------------------------------------------------------------
 
 
-def test_a_list_comes_whole_or_compressed(proxy: FaultProxy) -> None:
+def test_a_list_can_be_compressed(proxy: FaultProxy) -> None:
     answers(proxy, Fault(instead=told(NO_RUNS)))
     assert ask_for_runs(proxy) == []
     answers(proxy, Fault(instead=told(gzip.compress(NO_RUNS), "Content-Encoding: gzip\r\n")))
@@ -94,7 +94,7 @@ def test_a_list_comes_whole_or_compressed(proxy: FaultProxy) -> None:
     ],
     ids=lambda fault: repr(fault)[:90],
 )
-def test_a_broken_answer_is_one_sentence_and_one_line(
+def test_a_broken_response_is_reported_in_one_sentence_and_one_log_line(
     proxy: FaultProxy, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers(proxy, fault)
@@ -107,7 +107,7 @@ def test_a_broken_answer_is_one_sentence_and_one_line(
     assert KEY not in caplog.text
 
 
-def test_a_server_that_is_down_is_one_sentence(settings: Settings) -> None:
+def test_a_server_that_is_down_is_reported_in_one_sentence(settings: Settings) -> None:
     down = FaultProxy(0, port=free_port())
     settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{down.port}"]
     with pytest.raises(SourceUnavailable, match=r"^The account “Main” is not responding"):
@@ -116,7 +116,7 @@ def test_a_server_that_is_down_is_one_sentence(settings: Settings) -> None:
         try_key(down.base_url, KEY, seconds=5)
 
 
-def test_what_passes_is_not_noticed(proxy: FaultProxy) -> None:
+def test_temporary_faults_are_not_noticed(proxy: FaultProxy) -> None:
     unavailable = Fault(instead=told(b"", status="503 Service Unavailable"))
     answers(proxy, Fault(cut_after=0, is_reset=True), unavailable, Fault(instead=told(NO_RUNS)))
     assert ask_for_runs(proxy) == []
@@ -136,7 +136,7 @@ def test_what_passes_is_not_noticed(proxy: FaultProxy) -> None:
     ],
     ids=["no byte", "a slow head", "a slow body", "no end of heads", "slow chunks"],
 )
-def test_whatever_a_server_does_the_time_is_kept(proxy: FaultProxy, fault: Fault) -> None:
+def test_the_deadline_holds_whatever_the_server_does(proxy: FaultProxy, fault: Fault) -> None:
     answers(proxy, fault)
     began = time.monotonic()
     with pytest.raises(SourceTimeout, match="took too long"):
@@ -144,7 +144,7 @@ def test_whatever_a_server_does_the_time_is_kept(proxy: FaultProxy, fault: Fault
     assert time.monotonic() - began < 5  # each of these would take longer by itself
 
 
-def test_a_name_that_is_looked_up_for_ever_keeps_nobody(
+def test_the_deadline_holds_during_name_resolution(
     proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "_send", lambda _request: time.sleep(2))
@@ -152,14 +152,14 @@ def test_a_name_that_is_looked_up_for_ever_keeps_nobody(
         ask_for_runs(proxy, seconds=0.1)
 
 
-def test_a_compressed_bomb_is_not_unpacked(proxy: FaultProxy) -> None:
+def test_a_gzip_bomb_is_not_decompressed(proxy: FaultProxy) -> None:
     bomb = gzip.compress(bytes(transport.MAX_JSON_BYTES * 2))
     answers(proxy, Fault(instead=told(bomb, "Content-Encoding: gzip\r\n")))
     with pytest.raises(SourceUnavailable, match="too much data"):
         ask_for_runs(proxy)
 
 
-def test_the_key_goes_nowhere_by_a_redirect(proxy: FaultProxy) -> None:
+def test_redirects_are_not_followed(proxy: FaultProxy) -> None:
     with FaultProxy(proxy.target).running() as other:
         moved = told(b"", f"Location: {other.base_url}/\r\n", status="307 Temporary Redirect")
         answers(proxy, Fault(instead=moved))
@@ -173,7 +173,7 @@ def test_the_key_goes_nowhere_by_a_redirect(proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("is_reset", [False, True])
 @pytest.mark.django_db
-def test_a_body_that_breaks_off_raises_what_the_server_takes_for_a_reader_who_left(
+def test_an_interrupted_body_raises_connection_reset(
     proxy: FaultProxy,
     crawlers: Team,
     is_reset: bool,  # noqa: FBT001
@@ -196,7 +196,7 @@ def test_a_body_that_breaks_off_raises_what_the_server_takes_for_a_reader_who_le
 
 @pytest.mark.parametrize("head", ["", "\r\nContent-Length: 20", "\r\nContent-Length: 200000", "\r\nA: b\r\n"])
 @pytest.mark.django_db
-def test_a_head_that_is_cut_tells_no_length(
+def test_incomplete_headers_declare_no_length(
     proxy: FaultProxy, crawlers: Team, head: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     collection = make_remote_collection(make_account(crawlers, base_url=proxy.base_url))
@@ -212,7 +212,7 @@ def test_a_head_that_is_cut_tells_no_length(
 
 
 @pytest.mark.django_db
-def test_a_head_that_trickles_in_does_not_hold_a_download_for_ever(
+def test_slow_headers_are_a_timeout(
     proxy: FaultProxy, crawlers: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "READ_SECONDS", 0.3)
@@ -312,7 +312,7 @@ def download(site: Site) -> tuple[bytes, int]:
 
 @pytest.mark.parametrize("has_lengths", [True, False])
 @pytest.mark.parametrize("has_ranges", [True, False])
-def test_no_cut_download_looks_complete_and_each_is_resumed_to_the_same_bytes(
+def test_interrupted_downloads_look_incomplete_and_can_be_resumed(
     site: Site,
     has_lengths: bool,  # noqa: FBT001
     has_ranges: bool,  # noqa: FBT001
