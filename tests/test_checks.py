@@ -1,4 +1,4 @@
-"""What is said of settings at the start, beside what their text alone tells (test_settings.py)."""
+"""System checks of settings that need other machines. See also test_settings.py."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +57,7 @@ def test_an_unusable_bucket_is_reported_with_a_hint(settings: Settings, object_s
     )
     assert "HINT: Check the host, bucket, folder, key and secret" in said
     assert "hidden" not in said
-    # Other machines are asked at the start alone, not by each command.
+    # Other machines are called only at the start, not by each command.
     assert run_checks() == []
 
 
@@ -147,7 +147,7 @@ def test_api_keys_that_this_machine_cannot_decrypt(crawlers: Team, settings: Set
     assert "the same ENCRYPTION_KEYS" in str(problem.hint)
     if connection.vendor == "postgresql":
         assert (problem.id, problem.level) == ("results.E003", checks.ERROR)
-    else:  # a backup without its keys: the site starts, and the keys are entered again
+    else:  # after a restore without keys, the site starts, and admins enter the API keys again
         assert (problem.id, problem.level) == ("results.W002", checks.WARNING)
     make_account(crawlers, "Entered again")
     assert found() == ["results.W002"]

@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: P
 def test_a_read_only_folder_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # root may write anywhere, so the answer is made up.
+    # os.access() is replaced because root can write anywhere.
     monkeypatch.setattr("os.access", lambda path, how: False)
     with pytest.raises(ImproperlyConfigured, match="isn't writable") as error:
         data_folder.prepare(tmp_path)

@@ -1,4 +1,4 @@
-"""Which database, what is said about one that can't be used, and what only PostgreSQL shows."""
+"""Connections to the database, errors, and what is specific to PostgreSQL."""
 
 import json
 import threading
@@ -69,7 +69,7 @@ class TestUrl:
 
 
 def run(data_dir: Path, *arguments: str, **knobs: str) -> str:
-    """Return what a command says that can't do its work."""
+    """Return the error output of a command that fails."""
     done = commands.run([*arguments], environment(data_dir, **knobs))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "canary" not in done.stdout + done.stderr
@@ -86,7 +86,7 @@ def data_dir(demo_data: Path, tmp_path: Path) -> Path:
 
 
 class TestUnreachableServer:
-    """Nothing listens there; it takes no PostgreSQL to find out."""
+    """No server listens at the address, so PostgreSQL isn't needed."""
 
     @pytest.fixture
     def address(self) -> str:
@@ -94,8 +94,8 @@ class TestUnreachableServer:
 
     def test_serve_reports_it_in_one_sentence(self, data_dir: Path, address: str) -> None:
         said = run(data_dir, "serve", PORT=str(free_port()), DATABASE_URL=address)
-        place = f"127.0.0.1:{address.rsplit(':', maxsplit=1)[-1].split('/', maxsplit=1)[0]}"
-        assert said.startswith(f"CommandError: The PostgreSQL database scrapes at {place} can't be used: ")
+        server = f"127.0.0.1:{address.rsplit(':', maxsplit=1)[-1].split('/', maxsplit=1)[0]}"
+        assert said.startswith(f"CommandError: The PostgreSQL database scrapes at {server} can't be used: ")
         assert "Connection refused" in said
         assert said.endswith(" Check DATABASE_URL, and that the server is running and reachable.\n")
         assert said.count("\n") == 1
@@ -153,7 +153,7 @@ class TestMessages:
 
 @pytest.mark.postgresql(reason="the server's own clock")
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("results_folder")  # an S3 server refuses what is signed at another time
+@pytest.mark.usefixtures("results_folder")  # an S3 server rejects requests that were signed at another time
 class TestDifferingClocks:
     @pytest.mark.parametrize("hours", [-5, 5])
     def test_a_writer_keeps_its_run(self, laptops: Collection, hours: int) -> None:
@@ -240,7 +240,7 @@ class TestConnections:
         with ThreadPoolExecutor(100) as pool:
             answers = list(pool.map(lambda _: listed(demo_server), range(200)))
         assert all(answer == answers[0] for answer in answers)
-        # Those of the workers, the one that counts them, and the background's.
+        # Those of the workers, of this query, and of the background process.
         assert self.of(demo_server) <= 2 * database.MAX_CONNECTIONS + 4
 
     def test_downloads_hold_no_connection(self, demo_server: DemoServer) -> None:
@@ -259,7 +259,7 @@ class TestConnections:
             WHERE datname = current_database() AND pid <> pg_backend_pid()
         """
         assert databases.execute(demo_server.data_dir, ended) != [(0,)]
-        # Each may fail one request, which closes it; any of the processes answers.
+        # Each broken connection can make one request fail, in any of the processes.
         for _ in range(10 * database.MAX_CONNECTIONS):
             with suppress(AssertionError):
                 listed(demo_server)

@@ -17,7 +17,7 @@ def new_key() -> str:
 
 @pytest.fixture(autouse=True)
 def file(settings: Settings, tmp_path: Path) -> Path:
-    """Where the keys are kept, in a data folder of this test's own."""
+    """The file of keys, in a data folder for this test."""
     settings.DATA_DIR = tmp_path
     return tmp_path / "encryption_keys"
 

@@ -38,7 +38,7 @@ Served = Callable[[EndlessServer], ResultFile]
 
 @pytest.fixture
 def served(settings: Settings, crawlers: Team) -> Iterator[Served]:
-    """Return a function that makes a 5 GB page at an account on the given server."""
+    """Return a function that creates a 5 GB page at an account on a server."""
     with ExitStack() as running:
 
         def file(server: EndlessServer) -> ResultFile:
@@ -149,7 +149,7 @@ def test_a_chunk_with_a_negative_size_is_not_held_in_memory(
 
 
 class TestReadLimits:
-    """How long to wait for a response, by a clock that the tests set."""
+    """How long to wait for a response, with a simulated clock."""
 
     @pytest.fixture(autouse=True)
     def limits(self) -> None:
@@ -219,7 +219,7 @@ def test_work_stops_if_the_client_disconnects(
     ):
         work(file)
     assert server.left.acquire(timeout=tools.PATIENCE)
-    assert caplog.messages == []  # it isn't the account's fault
+    assert caplog.messages == []  # this isn't an error of the account
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""A full or nearly full disk: what is refused, what still works, and who is told."""
+"""A full or nearly full disk: what is rejected, what still works, and how it is reported."""
 
 import errno
 import os

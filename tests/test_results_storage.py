@@ -1,4 +1,4 @@
-"""What holds for every results storage: the same tests over the folder and a real S3 server."""
+"""The same tests for all results storages: a folder, and a real S3 server."""
 
 import io
 import tracemalloc
@@ -18,7 +18,7 @@ from tests.support.results import store_bytes, stored_keys
 
 KEY = "101/1/0123456789abcdef-page-0001.json"
 MEBIBYTE = 2**20
-# More than one part of an upload, and no whole number of them.
+# More than one part of an upload, the last of which is smaller.
 LARGE = s3.PART_SIZE + 3 * MEBIBYTE + 7
 
 
@@ -43,7 +43,7 @@ def write_and_fail(file: WritableFile, content: bytes) -> None:
 
 
 def part(key: str, start: int, length: int) -> bytes:
-    """Read a part as a delivery does."""
+    """Read a part as a download does."""
     got = b""
     with results().open_part(key, start, length) as stream:
         while len(got) < length and (piece := stream.read(length - len(got))):

@@ -1,4 +1,4 @@
-"""What only an object storage does: it is far away, refuses, and breaks off. See test_results_storage.py."""
+"""Errors and interruptions of an object storage. See also test_results_storage.py."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ CONTENT = random_bytes(400_000)
 
 @pytest.fixture
 def use(settings: Settings, object_store: ObjectStore, tmp_path: Any) -> Callable[..., str]:
-    """Use a part of the bucket of this test's own; returns its folder."""
+    """Use a folder of the bucket for this test, and return it."""
 
     def use(**changes: Any) -> str:
         folder = tmp_path.parent.name + tmp_path.name
@@ -122,7 +122,7 @@ def test_parts_of_a_replaced_file_are_not_mixed(bucket: str) -> None:
 
 
 class Breaking:
-    """A body that breaks off after some bytes."""
+    """A body that is interrupted after some bytes."""
 
     def __init__(self, body: Any, after: int) -> None:
         self._body, self._left = body, after
@@ -139,7 +139,7 @@ class Breaking:
 
 
 def break_off(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
-    """Let each body break off after so many bytes; returns what is asked for."""
+    """Interrupt each body after this many bytes. Return the list of requests."""
     client, asked = storages["results"].connection.meta.client, []
     original = client.get_object
 
@@ -188,7 +188,7 @@ def test_the_upload_of_a_killed_writer_is_aborted_by_a_repair(bucket: str, lapto
     writer = ResultSetWriter.start(laptops)
     writer.add_record({"text": "x" * s3.PART_SIZE})
     assert [key.startswith(f"101/2/{writer.run.attempt}-") for key in stored_keys()] == [False, False, True]
-    assert not repair_runs().was_needed  # it lives
+    assert not repair_runs().was_needed  # its writer is alive
     abandon(writer)
     writer.run.delete()
     assert len(repair_runs().removed_files) == 1

@@ -1,4 +1,4 @@
-"""An account as a source: who waits for its list, how long, and what is shown meanwhile."""
+"""An account as a source: how long requests wait for its list, and what they get meanwhile."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from tests.support.upstream import (
     remote_run,
 )
 
-SOON = timedelta(seconds=20)  # nobody waits that long where all is well
+SOON = timedelta(seconds=20)  # longer than a request normally waits
 AT_ONCE = timedelta()
 DOWN = SourceUnavailable("MultiCartAPI is not responding.")
 
@@ -38,13 +38,13 @@ def collection(crawlers: Team) -> Collection:
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
-    """What the account lists, asked for in the test's own thread."""
+    """The account's list, read in the thread of the test."""
     return lists(monkeypatch, [remote_run(1)])
 
 
 @pytest.fixture
 def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
-    """The account's server, called in the test's own thread."""
+    """The account's server, called in the thread of the test."""
     ask_in_the_same_thread(monkeypatch)
     with responses.RequestsMock() as server:
         yield server
@@ -219,7 +219,7 @@ def test_a_file_that_was_copied_is_served_from_our_storage(collection: Collectio
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Holds the account's answers back until it is set, which it is after the test at last."""
+    """An event that holds back the account's responses until it is set, at the latest after the test."""
     gate, listed = threading.Event(), ListedRuns([remote_run(1)])
 
     def wait() -> None:

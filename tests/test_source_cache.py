@@ -1,4 +1,4 @@
-"""The cache of files that can be made again: whole entries, made once, bounded."""
+"""The cache of files: complete entries, each built once, with a maximum size."""
 
 import errno
 import fcntl
@@ -39,7 +39,7 @@ def writes(content: bytes) -> Callable[[IO[bytes]], Any]:
 
 
 def never(out: IO[bytes]) -> None:
-    pytest.fail("It is there already.")
+    pytest.fail("It exists already.")
 
 
 def read(name: str, make: Callable[[IO[bytes]], Any]) -> bytes:
@@ -72,7 +72,7 @@ def test_an_incomplete_entry_is_not_kept(folder: Path, error: BaseException) -> 
     with pytest.raises(type(error)):
         cached("a.csv", break_off)
     assert entries(folder) == []
-    assert read("a.csv", writes(b"whole")) == b"whole"
+    assert read("a.csv", writes(b"complete")) == b"complete"
 
 
 def test_on_a_full_disk_nothing_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,18 +81,18 @@ def test_on_a_full_disk_nothing_is_kept(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(OSError, match="No space left"):
-        cached("a.csv", writes(b"whole"))
+        cached("a.csv", writes(b"complete"))
     assert entries(folder) == []
 
 
 def test_entries_in_a_read_only_folder_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    read("a.csv", writes(b"whole"))
+    read("a.csv", writes(b"complete"))
 
     def refuse(*_args: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(os, "utime", refuse)
-    assert read("a.csv", never) == b"whole"
+    assert read("a.csv", never) == b"complete"
 
 
 KILLED = """
@@ -104,7 +104,7 @@ from collections_app.files.storage.cache import cached
 def never_ends(out):
     out.write(b"half")
     out.flush()
-    print("half of it is there", flush=True)
+    print("half of it is written", flush=True)
     time.sleep(600)
 
 cached("a.csv", never_ends)
@@ -122,7 +122,7 @@ def test_files_of_a_killed_process_are_deleted_by_the_next_build(tmp_path: Path,
     assert left.endswith(".part")
     converted = settings.STORAGES["converted"] | {"OPTIONS": {"location": folder}}
     settings.STORAGES = settings.STORAGES | {"converted": converted}
-    assert read("a.csv", writes(b"whole")) == b"whole"
+    assert read("a.csv", writes(b"complete")) == b"complete"
     assert entries(folder) == ["a.csv"]
 
 
@@ -131,7 +131,7 @@ def test_unfinished_files_are_deleted_after_a_day(folder: Path) -> None:
     for name, hours in (("old.csv.1.part", 25), ("young.csv.1.part", 23)):
         (folder / name).touch()
         os.utime(folder / name, (time.time() - 3600 * hours,) * 2)
-    read("a.csv", writes(b"whole"))
+    read("a.csv", writes(b"complete"))
     assert entries(folder) == ["a.csv", "young.csv.1.part"]
 
 
@@ -139,21 +139,21 @@ def test_unfinished_files_are_deleted_after_a_day(folder: Path) -> None:
 
 
 def slowly(out: IO[bytes]) -> None:
-    out.write(b"made by ")
+    out.write(b"built by ")
     time.sleep(0.3)
     out.write(b"%d" % os.getpid())
 
 
 def test_many_requests_at_once_get_the_same_entry(folder: Path) -> None:
-    made = []
+    built = []
 
     def make(out: IO[bytes]) -> None:
-        made.append(True)
+        built.append(True)
         slowly(out)
 
     with ThreadPoolExecutor(8) as threads:
         contents = {reader.result() for reader in [threads.submit(read, "a.csv", make) for _ in range(8)]}
-    assert made == [True]
+    assert built == [True]
     assert len(contents) == 1
     assert entries(folder) == ["a.csv"]
 
@@ -164,18 +164,18 @@ import django
 django.setup()
 from collections_app.files.storage.cache import cached
 
-def make(out):
-    print("makes it", flush=True)
+def build(out):
+    print("building", flush=True)
     sys.stdin.readline()
-    out.write(b"made by %d" % os.getpid())
+    out.write(b"built by %d" % os.getpid())
 
-with cached("a.csv", make) as entry:
+with cached("a.csv", build) as entry:
     print(entry.read().decode(), flush=True)
 """
 
 
 def test_processes_wait_for_each_other(tmp_path: Path) -> None:
-    maker, waiter = (
+    builder, waiter = (
         tools.start(
             *(sys.executable, "-c", SLOW),
             env=environment(tmp_path),
@@ -185,16 +185,16 @@ def test_processes_wait_for_each_other(tmp_path: Path) -> None:
         )
         for _ in range(2)
     )
-    assert maker.stdout
+    assert builder.stdout
     assert waiter.stdout
-    if select.select([maker.stdout, waiter.stdout], [], [], 20)[0] == [waiter.stdout]:
-        maker, waiter = waiter, maker
+    if select.select([builder.stdout, waiter.stdout], [], [], 20)[0] == [waiter.stdout]:
+        builder, waiter = waiter, builder
     while not _waiting(tmp_path / "converted"):
         time.sleep(0.01)
-    made, _ = maker.communicate("\n", timeout=tools.PATIENCE)
+    built, _ = builder.communicate("\n", timeout=tools.PATIENCE)
     found, _ = waiter.communicate("\n", timeout=tools.PATIENCE)
-    assert made == f"makes it\nmade by {maker.pid}\n"
-    assert found == f"made by {maker.pid}\n"
+    assert built == f"building\nbuilt by {builder.pid}\n"
+    assert found == f"built by {builder.pid}\n"
 
 
 def test_threads_that_wait_for_a_failing_build_do_not_repeat_it(folder: Path) -> None:
@@ -220,8 +220,8 @@ def test_threads_that_wait_for_a_failing_build_do_not_repeat_it(folder: Path) ->
         goes_on.set()
         assert sorted(each.result().__name__ for each in outcomes) == ["BuildFailed"] * 3 + ["ValueError"]
     assert tried == [True]
-    # Whoever comes later tries again, and another entry under the same lock is none of this.
-    assert read("a.csv", writes(b"whole")) == b"whole"
+    # Later callers try again, and another entry with the same lock isn't affected.
+    assert read("a.csv", writes(b"complete")) == b"complete"
 
 
 def test_waiting_stops_if_the_client_disconnects(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_disconnected_client_does_not_fail_others_that_wait(
     with ours, ThreadPoolExecutor(1) as threads:
 
         def leave(out: IO[bytes]) -> None:
-            readers.append(threads.submit(read, "a.csv", writes(b"whole")))
+            readers.append(threads.submit(read, "a.csv", writes(b"complete")))
             while not _waiting(folder):
                 time.sleep(0.005)
             theirs.close()
@@ -254,11 +254,11 @@ def test_a_disconnected_client_does_not_fail_others_that_wait(
         readers: list[Future[bytes]] = []
         with serving(ours, lambda: False), pytest.raises(ConnectionResetError):
             cached("a.csv", leave)
-        assert readers[0].result(20) == b"whole"
+        assert readers[0].result(20) == b"complete"
 
 
 def _waiting(folder: Path) -> list[str]:
-    """Return the kernel's lines about those who wait for a lock in the folder."""
+    """Return the kernel's lines about processes that wait for a lock in the folder."""
     numbers = {str(path.stat().st_ino) for path in folder.glob("*.lock")} if folder.is_dir() else set()
     lines = Path("/proc/locks").read_text().splitlines()
     return [line for line in lines if "->" in line and line.split()[6].rpartition(":")[2] in numbers]
@@ -269,16 +269,16 @@ def test_a_failure_does_not_affect_another_entry_with_the_same_lock(
 ) -> None:
     monkeypatch.setattr(cache, "_LOCKS", 1)
     folder.mkdir()
-    # Somebody has the lock while another begins to wait, and fails.
+    # A caller with the lock fails while another one begins to wait.
     with (folder / "0000.lock").open("w") as lock, ThreadPoolExecutor(1) as threads:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        reader = threads.submit(read, "b.csv", writes(b"whole"))
+        reader = threads.submit(read, "b.csv", writes(b"complete"))
         while not _waiting(folder):
             time.sleep(0.01)
         lock.write(f"a.csv {time.time_ns()}")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_UN)
-        assert reader.result() == b"whole"
+        assert reader.result() == b"complete"
 
 
 # --- its size -----------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_the_least_recently_used_entries_are_deleted(folder: Path, monkeypatch: 
     read("b.csv", writes(bytes(100)))
     used(folder, "a.csv", 20)
     used(folder, "b.csv", 10)
-    assert read("a.csv", never) == bytes(100)  # used just now, so that b is the older one
+    assert read("a.csv", never) == bytes(100)  # used just now, so b is older
     read("c.csv", writes(bytes(100)))
     assert entries(folder) == ["a.csv", "c.csv"]
 
@@ -310,10 +310,10 @@ def test_an_open_entry_stays_readable_after_it_is_deleted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 0)
-    with cached("a.csv", writes(b"whole")) as entry:
+    with cached("a.csv", writes(b"complete")) as entry:
         read("b.csv", writes(b"another"))
         assert entries(folder) == ["b.csv"]
-        assert entry.read() == b"whole"
+        assert entry.read() == b"complete"
 
 
 def test_an_entry_being_written_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +338,6 @@ def test_the_last_free_space_is_not_used(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_files_that_vanish_during_cleanup_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read("a.csv", writes(b"whole"))
+    read("a.csv", writes(b"complete"))
     (folder / "gone.csv").symlink_to(folder / "nowhere")
     assert read("b.csv", writes(b"another")) == b"another"

@@ -1,4 +1,4 @@
-"""The CSV of a category run at an account: made from the account's list, and delivered as a file."""
+"""The CSV of a category run at an account, converted from the account's list and delivered as a file."""
 
 import errno
 import io
@@ -67,7 +67,7 @@ def file(crawlers: Team, proxy: FaultProxy) -> ResultFile:
 
 
 def again(file: ResultFile) -> ResultFile:
-    """Return the file as the next request has it."""
+    """Return the file as the next request reads it."""
     return ResultFile.objects.select_related("run__collection__account").get(pk=file.pk)
 
 
@@ -104,13 +104,13 @@ def test_the_csv_of_an_empty_list_has_only_a_header(server: FileServer, file: Re
 
 
 def test_the_body_is_a_real_file_at_the_requested_byte(file: ResultFile) -> None:
-    whole = csv_of(RECORDS)
+    expected = csv_of(RECORDS)
     found = deliverable(file)
-    assert (found.name, found.size) == ("category_asins.csv", len(whole))
+    assert (found.name, found.size) == ("category_asins.csv", len(expected))
     with found.body.open(20, 5) as stream:
-        assert os.fstat(stream.fileno()).st_size == len(whole)
+        assert os.fstat(stream.fileno()).st_size == len(expected)
         assert stream.tell() == 20
-        assert stream.read(5) == whole[20:25]
+        assert stream.read(5) == expected[20:25]
 
 
 def test_the_list_is_requested_once(server: FileServer, file: ResultFile) -> None:
@@ -141,7 +141,7 @@ def test_memory_does_not_grow_with_the_list(file: ResultFile, tmp_path: Path) ->
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4_000_000  # of 7 MB
+    assert peak < 4_000_000  # the list has 7 MB
 
 
 # --- which list it is of ------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_if_its_size_has_changed_the_new_size_is_stored(
     etag = deliverable(file).etag
     drop_the_entry()
     server.contents[LIST] = json.dumps(RECORDS[:1]).encode()
-    # The list's own size differs as well, and is found out first.
+    # The size of the list differs as well, and is checked first.
     with pytest.raises(SourceUnavailable, match="has changed"):
         content_of(file)
     with pytest.raises(SourceUnavailable, match="category list at the account has changed"):
@@ -260,7 +260,7 @@ def test_an_interrupted_list_leaves_nothing_behind(
     server.contents[LIST] = json.dumps(RECORDS * 5000).encode()
     server.has_lengths = has_lengths
     file.run.files.filter(kind=FileKind.CATEGORY_LIST).update(size=len(server.contents[LIST]))
-    # At the end of a record as well, which nobody could tell from the end of a shorter list but by its `]`.
+    # Also at the end of a record, where only the missing `]` shows that the list is incomplete.
     proxy.fault = lambda: Fault(cut_after=500_000, is_reset=is_reset)
     # Bytes sent before a reset may be lost.
     with pytest.raises(SourceUnavailable, match=r"connection to the account was lost|is not responding"):

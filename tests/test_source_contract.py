@@ -1,4 +1,4 @@
-"""What holds for every file, wherever its bytes are: the same tests over all sources and bodies."""
+"""The same tests for all sources and bodies: what must hold for every file."""
 
 import json
 import uuid
@@ -31,7 +31,7 @@ LIST = json.dumps([{"asin": f"B{number:09}", "seller_name": "Müller"} for numbe
 
 @dataclass(frozen=True)
 class Case:
-    """A ready run's file, and what takes its bytes away."""
+    """A ready run's file, and a function that deletes its bytes."""
 
     pk: int
     content: bytes
@@ -52,7 +52,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the cases are made of."""
+    """What is needed to create the cases."""
 
     team: Team
     settings: Settings
@@ -66,7 +66,7 @@ class Surroundings:
         return server
 
     def file_at(self, server: FileServer, kind: Kind, file_kind: FileKind) -> ResultFile:
-        """Make the rows of a run at the account."""
+        """Create the rows of a run at the account."""
         account = make_account(self.team, base_url=server.base_url)
         run = make_remote_run(make_remote_collection(account, kind=kind))
         return run.files.get(kind=file_kind)
@@ -102,7 +102,7 @@ def kept_from_an_account(around: Surroundings) -> Case:
     return Case(case.pk, CONTENT, lambda: results().delete("kept"))
 
 
-def made_from_an_accounts_list(around: Surroundings) -> Case:
+def converted_from_an_accounts_list(around: Surroundings) -> Case:
     contents = {"category_asins.json": LIST}
     file = around.file_at(around.vendor(contents), Kind.AMAZON_CATEGORY, FileKind.CATEGORY_CSV)
     rows = "".join(f"B{number:09},,,,,,Müller,,\r\n" for number in range(3000))
@@ -129,7 +129,7 @@ def ours_in_a_bucket(around: Surroundings) -> Case:
         at_an_account_without_ranges,
         at_an_account_without_lengths,
         kept_from_an_account,
-        made_from_an_accounts_list,
+        converted_from_an_accounts_list,
     ],
     ids=lambda make: make.__name__,
 )
@@ -212,7 +212,7 @@ class Answer:
 
 @pytest.fixture
 def ask(as_bob: Client, case: Case) -> Callable[..., Answer]:
-    """Ask for the file as a member of the team."""
+    """Request the file as a member of the team."""
 
     def asked(method: str = "GET", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

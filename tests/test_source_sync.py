@@ -1,4 +1,4 @@
-"""Our rows of an account's runs: one gapless block of what it lists."""
+"""The rows of an account's runs: one gapless block of its list."""
 
 import random
 import threading
@@ -42,7 +42,7 @@ def collection(crawlers: Team) -> Collection:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
-    """What the account lists."""
+    """The account's list."""
     return lists(monkeypatch)
 
 
@@ -196,13 +196,14 @@ def test_a_run_with_files_at_another_server_is_failed_and_says_what_to_do(collec
     assert "check the account's base address" in row.failure_reason
 
 
+@pytest.mark.parametrize("reason", [sync._NO_FILES, sync._NO_FILES_IN_0_1])
 def test_a_run_without_files_is_found_again_deep_in_the_list(
-    collection: Collection, account: ListedRuns
+    collection: Collection, account: ListedRuns, reason: str
 ) -> None:
     account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": ()})), *runs(150, 2)]
     collection.runs.create(number=1, created_at=account.runs[0].created_at)
     refresh(collection)
-    assert collection.runs.get(number=1).state == State.FAILED
+    assert collection.runs.filter(number=1, state=State.FAILED).update(failure_reason=reason) == 1
     replaced(account, remote_run(1))
     refresh(collection)
     assert collection.runs.get(number=1).state == State.READY
@@ -650,7 +651,7 @@ def test_an_unreadable_run_that_leaves_the_list_is_no_longer_reported(
     assert sentences(collection) == []
 
 
-def test_a_run_that_gets_a_valid_time_is_shown_in_its_place(
+def test_a_run_that_gets_a_valid_time_is_shown_where_it_belongs(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs, account.not_understood = [*runs(150), remote_run(200)], {200}
@@ -785,7 +786,7 @@ def test_load_older_continues_correctly_after_many_runs_arrived(
     refresh(collection)
     account.runs = runs(420)
     go_back(collection)
-    # None of those that arrived is written: they wouldn't join the block.
+    # Runs that arrived aren't written, because they wouldn't join the block.
     found = known(collection)
     assert len(found) >= 2 * PAGE
     assert found == list(range(120, 120 - len(found), -1))

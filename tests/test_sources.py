@@ -1,4 +1,4 @@
-"""Where results come from: our own storage, beyond what tests/test_source_contract.py asks of every place."""
+"""Our own storage as a source. See also test_source_contract.py."""
 
 import errno
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""SQLite's connections, a few for all threads of a process."""
+"""SQLite with connections that the threads of a process share."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,21 +18,21 @@ MakeAccess = Callable[[], BaseDatabaseWrapper]
 
 @pytest.fixture
 def make_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeAccess]:
-    """Return what makes one more thread's access; two connections are shared, for which nobody waits."""
-    monkeypatch.setattr(DatabaseWrapper, "slots", None)  # put back afterwards
+    """Return a function that creates a thread's access. Two connections are shared, without waiting."""
+    monkeypatch.setattr(DatabaseWrapper, "slots", None)  # restored after the test
     monkeypatch.setattr(DatabaseWrapper, "wait_seconds", 0)
     DatabaseWrapper.share(2, 0)
     handler = ConnectionHandler(
         {"default": {"ENGINE": "collections_app.system.sqlite", "NAME": tmp_path / "db.sqlite3"}}
     )
-    made: list[BaseDatabaseWrapper] = []
+    opened: list[BaseDatabaseWrapper] = []
 
     def make() -> BaseDatabaseWrapper:
-        made.append(handler.create_connection("default"))
-        return made[-1]
+        opened.append(handler.create_connection("default"))
+        return opened[-1]
 
     yield make
-    for access in made:
+    for access in opened:
         access.close()
     while not slots().empty():
         if resting := slots().get():
@@ -45,7 +45,7 @@ def slots() -> LifoQueue:  # type: ignore[type-arg]
 
 
 def ask(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
-    """Return the connection that it takes to execute a statement."""
+    """Execute a statement, and return the connection that was used."""
     with access.cursor() as cursor:
         cursor.execute(statement)
     return access.connection

@@ -60,7 +60,7 @@ def test_a_full_disk_leaves_nothing_behind(results_folder: Path, monkeypatch: py
     monkeypatch.setattr(os, "fsync", full)
     results_folder.mkdir()
     file = storages["results"].open("a.json", "wb")
-    file.write(b"whole")
+    file.write(b"complete")
     with pytest.raises(OSError, match="No space left"):
         file.close()
     assert files_in(results_folder) == []

@@ -1,4 +1,4 @@
-"""What an account's list call says, and what is made of it."""
+"""The list of runs that an account sends, and how it is read."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ BASE = "https://multicartapi.com/api/v1"
 LIST = f"{BASE}/schedules/collections/results/download/"
 FOLDER = f"{BASE}/results/101/88/"
 
-# As in the vendor's guide.
+# As in the vendor's documentation.
 RUN = {
     "id": 88,
     "collection": 101,
@@ -62,7 +62,7 @@ def vendor() -> Iterator[responses.RequestsMock]:
 
 
 def collection(kind: Kind = Kind.AMAZON, base_url: str = BASE, key: str = KEY) -> Collection:
-    """Return a connected collection that is saved nowhere."""
+    """Return a connected collection that isn't saved."""
     account = Account(team=Team(name="Crawlers"), name="Main", base_url=base_url)
     account.set_key(key)
     return Collection(team=account.team, account=account, remote_id=101, name="AU Laptops", kind=kind)
@@ -507,7 +507,7 @@ def test_an_http_error_has_our_message_with_or_without_an_envelope(
 ) -> None:
     headers = {"Location": "https://evil.example/"}
     assert words in problem_of(vendor, status=status, body="<h1>secret</h1>", headers=headers)
-    if status != 404:  # then it is the collection that is missing
+    if status != 404:  # a 404 means that the collection is missing
         assert words in problem_of(vendor, status=status, json=envelope(RUN), headers=headers)
     assert {call.request.url for call in vendor.calls} == {LIST}
 

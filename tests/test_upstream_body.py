@@ -1,4 +1,4 @@
-"""A file at an account: its size, its bytes, and every answer that is not what was asked for."""
+"""A file at an account: its size, its bytes, and invalid responses."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def file(crawlers: Team) -> ResultFile:
 
 @pytest.fixture
 def server(settings: Settings, file: ResultFile) -> Iterator[FileServer]:
-    """The account's server, for real."""
+    """A real server of an account."""
     with FileServer({NAME: CONTENT}).running() as running:
         settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{running.port}"]
         account = file.run.collection.account
@@ -64,7 +64,7 @@ def opened(file: ResultFile, start: int = 0, length: int = SIZE) -> Any:
 
 
 def answer(status: int = 200, body: bytes = CONTENT, **headers: str) -> dict[str, Any]:
-    """Return an answer of the vendor's, Content_Range being Content-Range."""
+    """Return a response of the vendor. Content_Range means Content-Range."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named.setdefault("Content-Length", str(len(body)))
     return {
@@ -76,13 +76,13 @@ def answer(status: int = 200, body: bytes = CONTENT, **headers: str) -> dict[str
 
 
 def shortly(value: object) -> str | None:
-    """Name a test after an answer without its body."""
+    """Name a test after a response without its body."""
     if not isinstance(value, dict):
         return None
     return f"{value.get('status') or value['body']!r} {value.get('headers')}"
 
 
-# --- what is asked ------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------
 
 
 def test_the_entire_file_is_requested_without_a_range(
@@ -418,7 +418,7 @@ def test_the_connection_is_closed_if_the_client_leaves(server: FileServer, file:
     stream.read(10)
     stream.close()
     stream.close()
-    # The server's side ends as well, before it has sent everything.
+    # The server stops as well, before it has sent everything.
     with opened(file, 0, 10) as other:
         other.read()
     assert server.answered <= 1

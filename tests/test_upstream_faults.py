@@ -1,4 +1,4 @@
-"""What networks and broken servers do to an account's answers, over real connections."""
+"""Faults of networks and servers in an account's responses, over real connections."""
 
 import gzip
 import http.client
@@ -36,14 +36,14 @@ NO_RUNS = b'{"code": 200, "data": [], "status": 1}'
 
 
 def told(body: bytes, head: str = "", *, status: str = "200 OK") -> bytes:
-    """Return an answer as it is on the wire; the proxy closes the connection after it, and says so."""
+    """Return a response as it is sent. The proxy closes the connection after it."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n"
     return head.encode() + body
 
 
 @pytest.fixture
 def proxy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy without faults before a server that has one file."""
+    """A proxy without faults in front of a server with one file."""
     monkeypatch.setattr(transport, "_PAUSES", (0, 0))
     with FileServer({NAME: CONTENT}).running() as server, FaultProxy(server.port).running() as running:
         settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{running.port}"]
@@ -58,7 +58,7 @@ def ask_for_runs(proxy: FaultProxy, seconds: float = 10) -> list[object]:
 
 
 def answers(proxy: FaultProxy, *faults: Fault) -> None:
-    """Let the connections have these faults, one by one; those that follow have the last one's."""
+    """Give each connection one of these faults. Later connections have the last one."""
     left = [*faults]
     proxy.fault = lambda: left.pop(0) if len(left) > 1 else left[0]
 
@@ -141,7 +141,7 @@ def test_the_deadline_holds_whatever_the_server_does(proxy: FaultProxy, fault: F
     began = time.monotonic()
     with pytest.raises(SourceTimeout, match="took too long"):
         ask_for_runs(proxy, seconds=0.3)
-    assert time.monotonic() - began < 5  # each of these would take longer by itself
+    assert time.monotonic() - began < 5  # without a deadline, each of these takes longer
 
 
 def test_the_deadline_holds_during_name_resolution(
@@ -223,12 +223,12 @@ def test_slow_headers_are_a_timeout(
         UpstreamBody(file).open(0, SIZE)
 
 
-# --- downloads through the whole site -----------------------------------------------------------------------
+# --- downloads through a running site -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Site:
-    """A running site, whose account's server is behind a proxy."""
+    """A running site with an account whose server is behind a proxy."""
 
     port: int
     key: str
@@ -271,7 +271,7 @@ def site(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def part_of(site: Site, start: int, etag: str) -> tuple[int, bytes, bool, str]:
-    """Ask for the rest of the file; return status, bytes, whether they look complete, and the ETag."""
+    """Request the rest of the file. Return status, bytes, whether they look complete, and the ETag."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     headers = {"x-api-key": site.key}
     if start:
@@ -280,7 +280,7 @@ def part_of(site: Site, start: int, etag: str) -> tuple[int, bytes, bool, str]:
         connection.request("GET", site.address, headers=headers)
         try:
             answer = connection.getresponse()
-        except http.client.RemoteDisconnected:  # cut before the first byte of the file
+        except http.client.RemoteDisconnected:  # interrupted before the first byte of the file
             return 0, b"", False, etag
         with answer:
             try:
@@ -292,12 +292,12 @@ def part_of(site: Site, start: int, etag: str) -> tuple[int, bytes, bool, str]:
 
 
 def download(site: Site) -> tuple[bytes, int]:
-    """Download the file, resuming as often as needed; return it and how often it broke off."""
+    """Download the file and resume as often as needed. Return it and the number of interruptions."""
     got, etag, broken = b"", "", 0
     while True:
         status, data, looks_complete, etag_now = part_of(site, len(got), etag)
         if status == 502:
-            # The server never got to its answer; nothing that could be taken for the file was sent.
+            # The account's server sent no response, so the site sent an error instead of the file.
             assert json.loads(data)["status"] == 0
             broken += 1
             continue
@@ -321,7 +321,7 @@ def test_interrupted_downloads_look_incomplete_and_can_be_resumed(
     chance = random.Random(f"{has_lengths} {has_ranges}")
 
     def fault() -> Fault:
-        # Within the head now and then, and now and then not at all: without ranges each try is of everything.
+        # Sometimes interrupt the headers, and sometimes nothing: without ranges, each attempt starts again.
         most = SIZE * 3 // 2 if chance.random() < 0.9 else 500
         return Fault(cut_after=chance.randrange(most), is_reset=chance.random() < 0.5)
 

@@ -1,4 +1,4 @@
-"""Content sent in place of a file is never kept, delivered, counted or remembered as the file."""
+"""Wrong content from an account is never copied, delivered, counted or stored as the file."""
 
 import gzip
 import importlib

@@ -1,7 +1,7 @@
 """The databases of tests: SQLite files or, with TEST_DATABASE=postgresql, those of a PostgreSQL of their own.
 
 The server is started by the first process of the tests, which all others inherit its address from, and ends
-with it. A data folder of a real process has a database of its own, made when it is first asked for.
+with it. The data folder of a real process has its own database, which is created on first use.
 """
 
 import atexit
@@ -44,14 +44,14 @@ def is_postgresql() -> bool:
 
 
 def start_server() -> str:
-    """Return the address of a database on the tests' PostgreSQL, starting it where no process has yet."""
+    """Return the URL of a database on the PostgreSQL server of the tests. Start the server if necessary."""
     if _SERVER not in os.environ:
         os.environ[_SERVER] = _start()
     return os.environ[_SERVER]
 
 
 def address_of(data_dir: Path) -> str:
-    """Return the DATABASE_URL of a data folder's real processes: empty on SQLite."""
+    """Return the DATABASE_URL for processes with this data folder. It is empty on SQLite."""
     if not is_postgresql():
         return ""
     _make(_name_of(data_dir), "template0")
@@ -59,7 +59,7 @@ def address_of(data_dir: Path) -> str:
 
 
 def copy(source: Path, target: Path) -> Path:
-    """Copy a data folder that no process works on, and its database with it. Returns the copy."""
+    """Copy a data folder that no process uses, with its database. Return the copy."""
     shutil.copytree(source, target)
     if is_postgresql():
         _make(_name_of(target), _name_of(source))
@@ -67,14 +67,14 @@ def copy(source: Path, target: Path) -> Path:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a data folder that no process works on another name, and its database with it."""
+    """Rename a data folder that no process uses, and its database."""
     if is_postgresql():
         _do("ALTER DATABASE {} RENAME TO {}", _name_of(source), _name_of(target))
     source.rename(target)
 
 
 def execute(data_dir: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Execute a statement, with a "?" for each value, in the database of a data folder; return its rows."""
+    """Execute a statement in the database of a data folder, and return its rows. "?" stands for a value."""
     if is_postgresql():
         with psycopg.connect(address_of(data_dir), autocommit=True) as database:
             # Without values, a "%" is one.
@@ -104,7 +104,7 @@ def _do(statement: str, *names: str) -> None:
 
 
 def programs_of_the_server() -> Path | None:
-    """Return the folder of PostgreSQL's own programs, of its newest version, if it is installed."""
+    """Return the folder of the programs of the newest installed PostgreSQL."""
     installed = Path("/").glob(_PROGRAMS.lstrip("/"))
     return max(installed, key=lambda path: int(path.parent.name), default=None)
 

@@ -1,4 +1,4 @@
-"""A server of files, and a proxy before it that does to its answers what networks do."""
+"""A file server, and a proxy that adds the faults of networks to its responses."""
 
 import random
 import re
@@ -19,19 +19,19 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 @dataclass
 class Fault:
-    """What happens to a connection's answers; by itself nothing."""
+    """What happens to the responses on a connection; by default, nothing."""
 
     delay: float = 0  # seconds before the first byte
     pause: float = 0  # seconds before each further byte: they come one by one
     cut_after: int | None = None  # bytes that come through before the connection is closed
     is_reset: bool = False  # closed as by a crash
     cut_when: threading.Event | None = None  # wait for this before the cut: a reset drops unread bytes
-    instead: bytes = b""  # what comes in place of the answer
+    instead: bytes = b""  # sent instead of the response
 
 
 @dataclass
 class FaultProxy:
-    """Passes connections on to a server of this machine, with a fault for each, by default none."""
+    """A proxy for a server on this machine, with a fault for each connection; by default, none."""
 
     target: int
     fault: Callable[[], Fault] = Fault
@@ -74,7 +74,7 @@ class FaultProxy:
             thread.join()
 
     def close_connections(self) -> None:
-        """End what is open; what is opened from now on has the fault of now."""
+        """Close open connections. New ones have the current fault."""
         for connection in list(self._open):
             _shut(connection)
 
@@ -133,7 +133,7 @@ def _shut(connection: socket.socket) -> None:
 
 @dataclass
 class FileServer:
-    """Serves contents by the last part of their addresses, with ranges, as an account's server does.
+    """A server for files by the last part of their URLs, with ranges, like that of an account.
 
     The server may ignore ranges, send no lengths (in chunks), and refuse HEAD.
     """
@@ -157,12 +157,12 @@ class FileServer:
 
 
 class QuietHandler(BaseHTTPRequestHandler):
-    """Keeps connections open, and says nothing."""
+    """A server that keeps connections open without responding."""
 
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Don't respond."""
 
 
 class _FileHandler(QuietHandler):
@@ -216,7 +216,7 @@ class _FileHandler(QuietHandler):
 
 @dataclass
 class EndlessServer:
-    """Answer every request with an endless body, until the client closes the connection.
+    """Send an endless body for every request, until the client closes the connection.
 
     Responses to HEAD have no length. Without `piece`, nothing follows the headers of a response.
     """
@@ -272,7 +272,7 @@ class _EndlessHandler(QuietHandler):
 
 @contextmanager
 def listening(counter: Any, handler: type[QuietHandler]) -> Iterator[int]:
-    """Serve until the end of the block, on the port that is given; `counter.connections` counts them."""
+    """Serve on a port until the end of the block. `counter.connections` counts connections."""
     with _Server(counter, handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
@@ -293,13 +293,13 @@ Local = TypeVar("Local", bound=_Local)
 
 @contextmanager
 def running(server: Local, handler: type[QuietHandler]) -> Iterator[Local]:
-    """Let a server listen, with its port in `server.port`, until the end of the block."""
+    """Run a server on `server.port` until the end of the block."""
     with listening(server, handler) as server.port:
         yield server
 
 
 class _Server(ThreadingHTTPServer):
-    """Counts its connections, and can close them."""
+    """A server that counts its connections, and can close them."""
 
     daemon_threads = False
     request_queue_size = 128
@@ -327,11 +327,11 @@ class _Server(ThreadingHTTPServer):
             _shut(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of readers that leave."""
+        """Don't log clients that leave."""
 
 
 def page_bytes(size: int, seed: int = 1) -> bytes:
-    """Return a page of exactly that many bytes, in which all ranges differ."""
+    """Return a page of exactly this many bytes, in which all ranges differ."""
     chance = random.Random(seed)
     records = [b'{"asin":"%s"}' % chance.randbytes(500).hex().encode() for _ in range(size // 1015)]
     page = b"[%s]" % b",".join(records)
@@ -339,5 +339,5 @@ def page_bytes(size: int, seed: int = 1) -> bytes:
 
 
 def random_bytes(size: int, seed: int = 1) -> bytes:
-    """Return bytes of which no two parts are the same."""
+    """Return bytes of which no two parts are equal."""
     return random.Random(seed).randbytes(size)

@@ -23,7 +23,7 @@ from tests.support import tools
 
 ACCESS_KEY = "tests"
 SECRET_KEY = "the/secret+of=tests"
-READER = "reader"  # the key of somebody who may read and list
+READER = "reader"  # a key that can only read and list
 BUCKET = "results"
 REGION = "us-east-1"
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
@@ -50,13 +50,13 @@ class ObjectStore:
 
 
 def program() -> Path:
-    """Return where SeaweedFS is, if it is installed: beside this Python."""
+    """Return the path of SeaweedFS, which is next to this Python, if it is installed."""
     return Path(sys.executable).with_name("weed")
 
 
 @contextlib.contextmanager
 def running(shared: Path) -> Iterator[ObjectStore]:
-    """Use the server of this session, starting it if need be."""
+    """Use the server of this session. Start it if necessary."""
     folder = shared / "object-store"
     folder.mkdir(exist_ok=True)
     with (folder / "users.lock").open("w") as users, (folder / "start.lock").open("w") as start:
@@ -87,13 +87,13 @@ def _start(folder: Path) -> None:
 
 
 def _wait_for(store: ObjectStore, marker: Path) -> None:
-    """Return once the bucket is there."""
+    """Wait until the bucket exists."""
     deadline = time.monotonic() + tools.PATIENCE
     while time.monotonic() < deadline and marker.exists():
         try:
             with urllib.request.urlopen(store.endpoint, timeout=5):
                 pass
-        except HTTPError:  # it wants to know who asks
+        except HTTPError:  # it requires authentication
             if _made_bucket(store):
                 return
         except (URLError, OSError):
@@ -106,7 +106,7 @@ def _made_bucket(store: ObjectStore) -> bool:
     client = client_of(store)
     try:
         client.create_bucket(Bucket=BUCKET)
-        # Only once something can be written is it ready.
+        # It is ready when something can be written.
         client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
     except client.exceptions.BucketAlreadyExists:
         return True
@@ -120,7 +120,7 @@ def _made_bucket(store: ObjectStore) -> bool:
 
 
 def client_of(store: ObjectStore) -> Any:
-    """Return a client of the tests' own, for looking at the server past the code under test."""
+    """Return a client for the tests, independent of the code under test."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
@@ -135,7 +135,7 @@ def client_of(store: ObjectStore) -> Any:
 
 
 def _keep(folder: Path) -> None:
-    """Run the server until nobody uses it any more."""
+    """Run the server until no process uses it any more."""
     ports = json.loads((folder / "running.json").read_text())
     config = folder / "s3.json"
     credentials = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
@@ -156,5 +156,5 @@ def _keep(folder: Path) -> None:
         server.send_signal(signal.SIGKILL)
 
 
-if __name__ == "__main__" and os.fork() == 0:  # whoever starts it need not wait for it
+if __name__ == "__main__" and os.fork() == 0:  # the starting process needn't wait for it
     _keep(Path(sys.argv[1]))

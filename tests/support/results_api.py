@@ -1,4 +1,4 @@
-"""A server that speaks the vendor's two calls and, where a test says so, what only the dashboard has."""
+"""A server with the vendor's two API calls and, if a test needs them, those of the dashboard."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 @dataclass
 class ListedRun:
-    """A run with its files by their names; the vendor knows no others than pages and a ZIP."""
+    """A run with its files by name. The vendor has only pages and a ZIP."""
 
     number: int
     pages: dict[str, bytes] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class ListedRun:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came."""
+    """A received request."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass
 class ResultsApi:
-    """The API over real HTTP. What a test sets is what the next answer has."""
+    """The API over real HTTP. Tests set what the next response contains."""
 
     runs: list[ListedRun]
     key: str = KEY
@@ -75,7 +75,7 @@ class ResultsApi:
         return running(self, type("Handler", (_Handler,), {"api": self}))
 
     def entry(self, run: ListedRun) -> dict[str, Any]:
-        """Return a run as the list has it: links with their spaces, and that misspelt word."""
+        """Return a run as in the list: links with spaces, and the misspelled key."""
         folder = f"https://multicartapi.com/api/v1/results/{COLLECTION}/{run.number}"
         links = [f"{folder}/{name}" for name in run.pages]
         archive = [f"{folder}/{name}" for name in run.archive]
@@ -95,12 +95,12 @@ class ResultsApi:
 
 
 def etag_of(content: bytes) -> str:
-    """Return the strong ETag that a content has here."""
+    """Return the strong ETag of some content."""
     return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
 
 def envelope(code: int, data: object) -> bytes:
-    """Return an answer of the API's."""
+    """Return a response of the API."""
     return json.dumps({"code": code, "data": data, "status": int(code < 300)}).encode()
 
 
@@ -159,14 +159,14 @@ class _Handler(QuietHandler):
             ]
             self._send(200, {"Content-Type": "application/json"}, json.dumps({"files": files}).encode())
             return True
-        made = self.api.converted.get(name)
-        if isinstance(made, bytes):
-            self._send_file(asked, made)
-        elif made is not None:
+        content = self.api.converted.get(name)
+        if isinstance(content, bytes):
+            self._send_file(asked, content)
+        elif content is not None:
             self._send(
-                202, {"Retry-After": "0"}, json.dumps({"code": 202, "data": made, "status": 1}).encode()
+                202, {"Retry-After": "0"}, json.dumps({"code": 202, "data": content, "status": 1}).encode()
             )
-        return made is not None
+        return content is not None
 
     def _send_json(self, status: int, body: bytes) -> None:
         self._send(status, {"Content-Type": "application/json"}, body)

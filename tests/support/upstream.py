@@ -1,4 +1,4 @@
-"""Accounts, connected collections and their runs for tests, and an account's list that is made up."""
+"""Accounts, connected collections and their runs for tests, and a fake list of an account."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ def make_account(
     base_url: str = Account.DEFAULT_BASE_URL,
     key: str = KEY,
 ) -> Account:
-    """Make an account of a team, connected with a key; without one ("") it is disconnected."""
+    """Create an account of a team, connected with a key. With an empty key, it is disconnected."""
     account = Account(team=team, name=name, base_url=base_url)
     account.set_key(key)
     account.save()
@@ -38,7 +38,7 @@ def make_remote_collection(
     refreshed_at: datetime | None = None,
     has_older_runs: bool = False,
 ) -> Collection:
-    """Make a connected collection of the account's team, without runs."""
+    """Create a connected collection in the account's team, without runs."""
     return Collection.objects.create(
         team=account.team,
         account=account,
@@ -59,7 +59,7 @@ def make_remote_run(
     at: datetime = NOON,
     size: int | None = None,
 ) -> Run:
-    """Make a run of a connected collection, with the rows of its files where it is ready.
+    """Create a run of a connected collection, with rows for its files if it is ready.
 
     `size` is every file's size in bytes; None while it isn't known.
     """
@@ -103,7 +103,7 @@ def remote_run(
     category: bool = False,
     extracted: int | None = None,
 ) -> RemoteRun:
-    """Return a run as an account lists it; without a time, run 1 is of noon and each next an hour younger."""
+    """Return a run as in an account's list. By default, run 1 was created at noon, and others hourly."""
     created_at = at or NOON + timedelta(hours=number - 1)
     return RemoteRun(
         number=number,
@@ -127,22 +127,22 @@ def _files(name: str, number: int, pages: int, *, category: bool) -> tuple[Remot
 
 
 class ListedRuns:
-    """Stands in for `list_runs`: an account's list, newest first, and the calls that were made for it."""
+    """A replacement for `list_runs`: an account's list, newest first, and the calls for it."""
 
     def __init__(self, runs: Iterable[RemoteRun] = ()) -> None:
         self.runs = list(runs)
         self.calls: list[tuple[int, int]] = []  # skip and limit of each
-        self.not_understood: set[int] = set()  # runs of the list that nobody can read
+        self.not_understood: set[int] = set()  # numbers of unreadable runs
         self.nameless: set[int] = set()  # unreadable runs whose number can't be read either
         self.order: Callable[[RemoteRun], object] = lambda run: (
             -run.number
         )  # the order of runs with the same time
         self.most = 1000  # maximum number of runs in a response
-        self.problem: Exception | None = None  # raised instead of an answer
-        self.before_each: Callable[[], object] = lambda: None  # what happens before an answer
+        self.problem: Exception | None = None  # raised instead of a response
+        self.before_each: Callable[[], object] = lambda: None  # called before each response
 
     def __call__(self, collection: Collection, *, skip: int, limit: int, seconds: float) -> Listing:
-        """Answer as the account would."""
+        """Return a part of the list."""
         assert seconds > 0
         self.calls.append((skip, limit))
         self.before_each()
@@ -160,7 +160,7 @@ class ListedRuns:
 
 
 def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> ListedRuns:
-    """Let every account list these runs, and ask it in the test's own thread, which sees its rows."""
+    """Replace the lists of all accounts, and read them in the thread of the test, which sees its rows."""
     listed = ListedRuns(runs)
     monkeypatch.setattr(sync, "list_runs", listed)
     ask_in_the_same_thread(monkeypatch)
@@ -168,12 +168,12 @@ def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> Li
 
 
 def ask_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask accounts in the test's own thread: another thread doesn't see rows of an open transaction."""
+    """Read lists in the thread of the test: another thread doesn't see rows of an open transaction."""
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
 
 def refreshed_just_now(collection: Collection) -> None:
-    """Note that the rows were brought up to date at this moment, so that no page asks the account."""
+    """Record that the rows were refreshed now, so that no page requests the list."""
     Collection.objects.filter(pk=collection.pk).update(
         refreshed_at=timezone.now(), refresh_tried_at=timezone.now(), refresh_problem=""
     )
