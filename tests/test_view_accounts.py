@@ -39,7 +39,7 @@ class Vendor:
     def __init__(self) -> None:
         self.tried: list[tuple[str, str]] = []
         self.listed: list[tuple[int | None, int | None, str]] = []
-        self.runs: list[upstream.RemoteRun] = []
+        self.runs: list[upstream_runs.RemoteRun] = []
         self.problem: Exception | None = None
 
     def try_key(self, base_url: str, key: str, *, seconds: float) -> None:
@@ -47,12 +47,14 @@ class Vendor:
         self.tried.append((base_url, key))
         self._refuse()
 
-    def list_runs(self, collection: Collection, *, skip: int, limit: int, seconds: float) -> upstream.Listing:
+    def list_runs(
+        self, collection: Collection, *, skip: int, limit: int, seconds: float
+    ) -> upstream_runs.Listing:
         assert (skip, limit) == (0, 1)
         assert 0 < seconds <= 5
         self.listed.append((collection.account_id, collection.remote_id, collection.kind))
         self._refuse()
-        return upstream.Listing(self.runs)
+        return upstream_runs.Listing(self.runs)
 
     def _refuse(self) -> None:
         if self.problem:
@@ -554,7 +556,7 @@ def test_one_that_the_account_does_not_list_is_not_added(
 def test_one_of_another_type_than_said_is_not_added(
     as_adam: Client, account: Account, vendor: Vendor, kind: Kind, files: tuple[str, ...], complaint: str
 ) -> None:
-    listed = tuple(upstream.RemoteFile(FileKind.PAGE, 1, name) for name in files)
+    listed = tuple(upstream_runs.RemoteFile(FileKind.PAGE, 1, name) for name in files)
     vendor.runs = [replace(remote_run(88), files=listed)]
     assert errors(as_adam.post(ADD, of(account, kind=kind))) == [complaint]
     assert not Collection.objects.exists()
