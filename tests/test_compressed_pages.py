@@ -12,7 +12,7 @@ PACKED = {"Accept-Encoding": "gzip, deflate, br"}
 PAGE = "/collections/101/download"
 
 
-def test_a_page_is_packed_for_who_asks(as_bob: Client, laptops: Collection) -> None:
+def test_a_page_is_compressed_on_request(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(3))
     answer = as_bob.get(PAGE, headers=PACKED)
     plain = as_bob.get(PAGE)
@@ -23,11 +23,11 @@ def test_a_page_is_packed_for_who_asks(as_bob: Client, laptops: Collection) -> N
     assert "Content-Encoding" not in plain
 
 
-def test_the_same_page_has_another_size_each_time(as_bob: Client, laptops: Collection) -> None:
+def test_the_compressed_size_is_random(as_bob: Client, laptops: Collection) -> None:
     assert len({len(as_bob.get(PAGE, headers=PACKED).content) for _ in range(20)}) > 1
 
 
-def test_a_file_is_sent_as_it_is(as_bob: Client, laptops: Collection) -> None:
+def test_a_file_is_not_compressed(as_bob: Client, laptops: Collection) -> None:
     page: ResultFile = make_ready_run(laptops, records(3)).files.get(kind="page")
     answer = as_bob.get(f"/collections/101/runs/1/files/{quote(page.name)}", headers=PACKED)
     assert "Content-Encoding" not in answer
@@ -36,7 +36,7 @@ def test_a_file_is_sent_as_it_is(as_bob: Client, laptops: Collection) -> None:
     assert answer.getvalue() == stored_bytes(page)
 
 
-def test_an_answer_to_a_script_is_sent_as_it_is(client: Client, bobs_key: str, laptops: Collection) -> None:
+def test_an_api_response_is_not_compressed(client: Client, bobs_key: str, laptops: Collection) -> None:
     make_ready_run(laptops, records(3))
     answer = client.post(
         "/api/v1/schedules/collections/results/download/",

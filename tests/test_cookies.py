@@ -95,7 +95,7 @@ def test_signing_out_ends_the_session_under_both_names(upgrade: Upgrade, as_bob:
 
 
 @pytest.mark.parametrize("planted", ["session", "nonsense"])
-def test_a_cookie_set_by_another_host_signs_nobody_in(upgrade: Upgrade, carol: User, planted: str) -> None:
+def test_a_cookie_set_by_another_host_signs_no_one_in(upgrade: Upgrade, carol: User, planted: str) -> None:
     """Carol signs in after the upgrade and plants her session in another browser."""
     attacker = upgrade(Client())
     attacker.force_login(carol)

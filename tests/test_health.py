@@ -15,14 +15,14 @@ from collections_app.system.database import NEWER
 from collections_app.views import health
 
 
-def test_it_answers_without_a_login_and_without_a_database(client: Client) -> None:
+def test_healthz_needs_no_login_and_no_database(client: Client) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/metrics"])
-def test_monitors_may_call_us_by_any_name(client: Client, address: str) -> None:
+def test_monitors_may_use_any_host_name(client: Client, address: str) -> None:
     """Such as a container's, or the address of a machine; other pages answer our own names alone."""
     for host in ("app:8000", "10.0.0.7:8000", "evil example"):
         assert client.get(address, headers={"host": host}).status_code in {200, 404}
@@ -49,18 +49,18 @@ class TestReady:
         assert (status, said["status"]) == (503, "not ready")
         return said["problem"]
 
-    def test_it_is_where_all_is_well_and_leaves_nothing_behind(self, results_folder: Path) -> None:
+    def test_it_is_ready_and_leaves_no_files_behind(self, results_folder: Path) -> None:
         assert self.ask() == (200, {"status": "ready"})
         assert list(results_folder.iterdir()) == []
 
-    def test_a_database_that_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unavailable_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def gone(*args: object) -> None:
             raise DatabaseError("connection to server at 10.0.0.1 failed: password of results")
 
         monkeypatch.setattr(health.MigrationExecutor, "migration_plan", gone)
         assert self.problem() == "The database is unavailable."
 
-    def test_a_database_of_an_older_version(self) -> None:
+    def test_a_database_that_needs_migrations(self) -> None:
         recorder = MigrationRecorder(connection)
         (newest,) = MigrationLoader(connection).graph.leaf_nodes("collections_app")
         recorder.record_unapplied(*newest)
@@ -83,7 +83,7 @@ class TestReady:
         results_folder.write_text("no folder")
         assert self.problem() == "Results can't be written."
 
-    def test_results_that_are_not_what_was_written(
+    def test_results_that_change_after_they_were_written(
         self, monkeypatch: pytest.MonkeyPatch, results_folder: Path
     ) -> None:
         storage = type(storages["results"])
@@ -101,7 +101,7 @@ class TestReady:
         ("hanging", "said"),
         [(0, "The database doesn't respond."), (1, "The results storage doesn't respond.")],
     )
-    def test_what_hangs_is_named_in_time_and_asked_once(
+    def test_a_check_that_hangs_is_reported_in_time_and_started_once(
         self, monkeypatch: pytest.MonkeyPatch, hanging: int, said: str
     ) -> None:
         goes_on, asked = threading.Event(), []
@@ -123,7 +123,7 @@ class TestReady:
         monkeypatch.setattr(health, "READY_WITHIN_SECONDS", 10)
         assert self.ask()[0] == 200
 
-    def test_a_mistake_of_ours_is_logged_and_not_told(
+    def test_an_unexpected_error_is_logged_and_not_shown(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def broken() -> str:
@@ -133,7 +133,7 @@ class TestReady:
         assert self.problem() == "Something went wrong on our side. It was logged."
         assert "a secret of ours" in caplog.text
 
-    def test_who_asks_all_the_time_is_told_what_was_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_result_is_cached(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(health, "CACHE_SECONDS", 60)
         assert self.ask()[0] == 200
         monkeypatch.setattr(health, "_CHECKS", [("", lambda: "Never asked.")])

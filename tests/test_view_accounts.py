@@ -102,13 +102,13 @@ def shown(answer: Any, field: str) -> str | None:
 # --- the list -----------------------------------------------------------------------------------
 
 
-def test_without_an_account_it_says_what_to_do(as_adam: Client) -> None:
+def test_an_empty_list_says_what_to_do(as_adam: Client) -> None:
     answer = as_adam.get(LIST)
     assert "No account yet" in answer.content.decode()
     assert links(answer)["Connect an account"] == CONNECT
 
 
-def test_it_shows_several_by_name_with_a_masked_key(as_adam: Client, crawlers: Team, theirs: Account) -> None:
+def test_it_lists_accounts_by_name_with_masked_keys(as_adam: Client, crawlers: Team, theirs: Account) -> None:
     make_account(crawlers, "Shop B", key="short")
     account = make_account(crawlers, "Shop A")
     make_account(crawlers, "Shop C", key="")
@@ -135,7 +135,9 @@ def test_the_number_of_queries_does_not_grow_with_the_list(
         as_adam.get(LIST)
 
 
-def test_the_sidebar_leads_admins_and_owners_there(as_alice: Client, as_adam: Client, as_bob: Client) -> None:
+def test_the_sidebar_links_to_it_for_admins_and_owners(
+    as_alice: Client, as_adam: Client, as_bob: Client
+) -> None:
     found = [links(client.get("/collections/")).get("Accounts") for client in (as_alice, as_adam, as_bob)]
     assert found == [LIST, LIST, None]
 
@@ -144,7 +146,7 @@ def test_the_sidebar_leads_admins_and_owners_there(as_alice: Client, as_adam: Cl
 
 
 @pytest.mark.parametrize("what", ["", "connect", "{}/change", "{}/disconnect"])
-def test_a_member_is_refused_before_anything_is_asked(
+def test_a_member_is_refused_without_a_call(
     as_bob: Client, account: Account, vendor: Vendor, what: str
 ) -> None:
     address = LIST + what.format(account.pk)
@@ -165,7 +167,7 @@ def test_an_account_of_another_team_is_not_found(
     assert Account.objects.get().is_connected
 
 
-def test_an_account_of_another_team_of_ones_own_is_not_found_either(
+def test_an_account_of_the_users_other_team_is_not_found(
     as_adam: Client, adam: User, crawlers: Team, theirs: Account
 ) -> None:
     Membership.objects.create(user=adam, team=theirs.team, role=Role.OWNER)
@@ -173,14 +175,14 @@ def test_an_account_of_another_team_of_ones_own_is_not_found_either(
     assert as_adam.get(address_of(theirs)).status_code == 404
 
 
-def test_a_number_that_no_account_can_have_is_not_found(as_adam: Client) -> None:
+def test_an_impossible_account_id_is_not_found(as_adam: Client) -> None:
     assert as_adam.get(f"/team/accounts/{10**30}/change").status_code == 404
 
 
 # --- connecting ---------------------------------------------------------------------------------
 
 
-def test_the_form_is_filled_in_with_what_is_usual(as_adam: Client) -> None:
+def test_the_form_has_defaults(as_adam: Client) -> None:
     answer = as_adam.get(CONNECT)
     assert (shown(answer, "name"), shown(answer, "base_url")) == ("MultiCartAPI", BASE)
     [field] = re.findall(r'<input[^>]*name="key"[^>]*>', answer.content.decode())
@@ -188,20 +190,18 @@ def test_the_form_is_filled_in_with_what_is_usual(as_adam: Client) -> None:
     assert 'autocomplete="off"' in field
 
 
-def test_a_further_one_is_given_a_name_that_is_free(as_adam: Client, account: Account) -> None:
+def test_the_default_name_is_unique(as_adam: Client, account: Account) -> None:
     make_account(account.team, "multicartapi 2")
     assert shown(as_adam.get(CONNECT), "name") == "MultiCartAPI 3"
 
 
-def test_where_the_vendor_may_not_be_called_another_server_is_filled_in(
-    as_adam: Client, settings: Settings
-) -> None:
+def test_the_default_address_is_an_allowed_server(as_adam: Client, settings: Settings) -> None:
     settings.UPSTREAM_ORIGINS = ["https://results.example.com"]
     assert shown(as_adam.get(CONNECT), "base_url") == "https://results.example.com/api/v1"
 
 
 @pytest.mark.parametrize("who", ["as_adam", "as_alice"])
-def test_admins_and_owners_connect_one_which_is_tried_first(
+def test_admins_and_owners_connect_an_account_after_a_test_call(
     request: pytest.FixtureRequest, crawlers: Team, vendor: Vendor, who: str
 ) -> None:
     client: Client = request.getfixturevalue(who)
@@ -214,7 +214,7 @@ def test_admins_and_owners_connect_one_which_is_tried_first(
 
 
 @pytest.mark.parametrize("problem", [SourceUnavailable(REFUSED), SourceTimeout(REFUSED)])
-def test_one_that_fails_the_try_is_not_saved_and_the_key_has_to_be_entered_again(
+def test_an_account_that_fails_the_test_call_is_not_saved(
     as_adam: Client, vendor: Vendor, problem: Exception
 ) -> None:
     vendor.problem = problem
@@ -245,7 +245,7 @@ def test_one_that_fails_the_try_is_not_saved_and_the_key_has_to_be_entered_again
         ({"key": KEY * 30}, "at most 500 characters"),
     ],
 )
-def test_connecting_says_what_is_wrong_without_a_call(
+def test_invalid_input_is_refused_without_a_call(
     as_adam: Client, vendor: Vendor, fields: dict[str, str], complaint: str
 ) -> None:
     answer = as_adam.post(CONNECT, NEW | fields)
@@ -304,7 +304,7 @@ def test_an_address_is_stored_in_one_form(
         "https://",
     ],
 )
-def test_what_is_no_plain_address_is_refused(as_adam: Client, vendor: Vendor, typed: str) -> None:
+def test_an_invalid_base_address_is_refused(as_adam: Client, vendor: Vendor, typed: str) -> None:
     [error] = errors(as_adam.post(CONNECT, NEW | {"base_url": typed}))
     assert error.startswith("That isn't a valid base address. Enter a server and a path")
     assert vendor.tried == []
@@ -323,7 +323,7 @@ def test_what_is_no_plain_address_is_refused(as_adam: Client, vendor: Vendor, ty
         "http://169.254.169.254/latest",
     ],
 )
-def test_a_server_that_the_operator_did_not_allow_is_refused(
+def test_a_server_that_is_not_allowed_is_refused(
     as_adam: Client, settings: Settings, vendor: Vendor, typed: str
 ) -> None:
     settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example:8443"]
@@ -358,7 +358,7 @@ pieces = st.sampled_from(
 @given(st.lists(pieces | st.text(max_size=3), max_size=9).map("".join))
 @example("https://multicartapi.com/api/v1")
 @example("https://multicartapi.com\n.evil.example")
-def test_whatever_is_typed_no_call_leaves_for_another_server(typed: str) -> None:
+def test_no_input_makes_a_call_to_another_server(typed: str) -> None:
     try:
         stored = base_address(typed)
     except ValidationError:
@@ -369,27 +369,25 @@ def test_whatever_is_typed_no_call_leaves_for_another_server(typed: str) -> None
 
 
 @pytest.mark.parametrize("key", ["x" * 500, "!~", "a<b>&'\"\\"])
-def test_every_printable_key_is_taken(as_adam: Client, key: str) -> None:
+def test_every_printable_key_is_accepted(as_adam: Client, key: str) -> None:
     as_adam.post(CONNECT, NEW | {"key": key})
     assert Account.objects.get().key == key
 
 
-def test_a_name_that_another_account_of_the_team_has_is_refused_in_any_case(
-    as_adam: Client, account: Account, vendor: Vendor
-) -> None:
+def test_a_duplicate_name_is_refused_ignoring_case(as_adam: Client, account: Account, vendor: Vendor) -> None:
     answer = as_adam.post(CONNECT, NEW | {"name": "MULTICARTapi"})
     assert errors(answer) == ["Your team already has an account named “MultiCartAPI”."]
     assert vendor.tried == []
 
 
-def test_a_name_is_free_in_another_team(as_adam: Client, theirs: Account) -> None:
+def test_another_team_may_use_the_same_name(as_adam: Client, theirs: Account) -> None:
     assert as_adam.post(CONNECT, NEW | {"name": theirs.name}).status_code == 302
 
 
 # --- another name, key or address ---------------------------------------------------------------
 
 
-def test_another_key_replaces_the_old_one_once_it_was_tried(
+def test_a_new_key_replaces_the_old_one_after_a_test_call(
     as_adam: Client, account: Account, vendor: Vendor
 ) -> None:
     as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
@@ -398,7 +396,7 @@ def test_another_key_replaces_the_old_one_once_it_was_tried(
     assert vendor.tried == [(BASE, OTHER_KEY)]
 
 
-def test_with_another_key_the_account_is_asked_at_once(as_adam: Client, account: Account) -> None:
+def test_a_new_key_makes_the_account_be_listed_at_once(as_adam: Client, account: Account) -> None:
     collection = make_remote_collection(account)
     Collection.objects.update(refresh_tried_at=timezone.now(), refresh_problem="It rejected the API key.")
     as_adam.post(address_of(account), NEW | {"key": OTHER_KEY})
@@ -406,7 +404,7 @@ def test_with_another_key_the_account_is_asked_at_once(as_adam: Client, account:
     assert (collection.refresh_tried_at, collection.refresh_problem) == (None, "")
 
 
-def test_a_key_that_is_refused_leaves_the_old_one(as_adam: Client, account: Account, vendor: Vendor) -> None:
+def test_a_refused_key_leaves_the_old_one(as_adam: Client, account: Account, vendor: Vendor) -> None:
     vendor.problem = SourceUnavailable(REFUSED)
     answer = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": OTHER_KEY})
     assert errors(answer) == [REFUSED]
@@ -414,7 +412,7 @@ def test_a_key_that_is_refused_leaves_the_old_one(as_adam: Client, account: Acco
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
 
 
-def test_without_a_key_the_name_alone_is_changed_and_nothing_is_asked(
+def test_without_a_key_only_the_name_is_changed_without_a_call(
     as_adam: Client, account: Account, vendor: Vendor
 ) -> None:
     answer = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": ""}, follow=True)
@@ -423,7 +421,7 @@ def test_without_a_key_the_name_alone_is_changed_and_nothing_is_asked(
     assert vendor.tried == []
 
 
-def test_another_address_needs_the_key_again(
+def test_a_new_address_requires_the_key(
     as_adam: Client, account: Account, settings: Settings, vendor: Vendor
 ) -> None:
     settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example"]
@@ -437,7 +435,7 @@ def test_another_address_needs_the_key_again(
     assert vendor.tried == [("https://lab.example/api/v1", KEY)]
 
 
-def test_the_page_shows_the_masked_key_alone(as_adam: Client, account: Account) -> None:
+def test_the_page_shows_only_the_masked_key(as_adam: Client, account: Account) -> None:
     answer = as_adam.get(address_of(account))
     assert "••••••••cdef" in answer.content.decode()
     assert shown(answer, "key") is None
@@ -446,7 +444,9 @@ def test_the_page_shows_the_masked_key_alone(as_adam: Client, account: Account) 
 # --- disconnecting and removing -----------------------------------------------------------------
 
 
-def test_one_that_no_collection_uses_is_removed_after_asking(as_adam: Client, account: Account) -> None:
+def test_an_account_without_collections_is_removed_after_confirmation(
+    as_adam: Client, account: Account
+) -> None:
     assert links(as_adam.get(LIST))["Remove…"] == address_of(account, "disconnect")
     assert "Remove “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
     assert Account.objects.exists()
@@ -456,7 +456,7 @@ def test_one_that_no_collection_uses_is_removed_after_asking(as_adam: Client, ac
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_one_with_collections_loses_its_key_and_keeps_them(
+def test_an_account_with_collections_loses_only_its_key(
     as_adam: Client, account: Account, *, archived: bool
 ) -> None:
     collection = make_remote_collection(account)
@@ -473,7 +473,7 @@ def test_one_with_collections_loses_its_key_and_keeps_them(
     assert not {"Disconnect…", "Remove…", "Add a collection"} & set(links(answer))
 
 
-def test_a_disconnected_one_is_connected_again_by_a_new_key(
+def test_a_disconnected_account_is_connected_with_a_new_key(
     as_adam: Client, crawlers: Team, vendor: Vendor
 ) -> None:
     account = make_account(crawlers, key="")
@@ -495,7 +495,7 @@ def of(account: Account, **fields: object) -> dict[str, Any]:
     return {"account": account.pk, "remote_id": "7", "name": "Desks", "kind": "officeworks.com.au", **fields}
 
 
-def test_an_admin_adds_one_which_is_asked_for_a_run_first(
+def test_an_admin_adds_a_collection_after_a_test_call(
     as_adam: Client, account: Account, vendor: Vendor
 ) -> None:
     answer = as_adam.post(ADD, of(account))
@@ -506,11 +506,11 @@ def test_an_admin_adds_one_which_is_asked_for_a_run_first(
     assert answer["Location"] == f"/collections/{made.pk}/download"
 
 
-def test_the_page_for_adding_a_collection_leads_there(as_adam: Client) -> None:
+def test_the_page_for_adding_a_collection_links_to_it(as_adam: Client) -> None:
     assert links(as_adam.get("/collections/add"))["Add it from your account"] == ADD
 
 
-def test_the_accounts_own_link_chooses_it(as_adam: Client, account: Account) -> None:
+def test_the_accounts_link_selects_it(as_adam: Client, account: Account) -> None:
     other = make_account(account.team, "Shop B")
     assert f"{ADD}?account={other.pk}" in as_adam.get(LIST).content.decode()
     chosen = re.search(
@@ -521,7 +521,7 @@ def test_the_accounts_own_link_chooses_it(as_adam: Client, account: Account) -> 
 
 
 @pytest.mark.parametrize("wish", ["x", "", "\0", "9" * 40, "theirs"])
-def test_a_wish_for_no_account_of_the_team_is_passed_over(
+def test_an_unknown_account_in_the_address_is_ignored(
     as_adam: Client, account: Account, theirs: Account, wish: str
 ) -> None:
     answer = as_adam.get(ADD, {"account": theirs.pk if wish == "theirs" else wish})
@@ -529,14 +529,14 @@ def test_a_wish_for_no_account_of_the_team_is_passed_over(
     assert theirs.name not in answer.content.decode()
 
 
-def test_without_an_account_it_leads_to_connecting_one(as_adam: Client) -> None:
+def test_without_accounts_it_links_to_connecting_one(as_adam: Client) -> None:
     assert links(as_adam.get(ADD))["Connect an account"] == CONNECT
 
 
 @pytest.mark.parametrize(
     "problem", [SourceUnavailable(REFUSED), SourceTimeout(REFUSED), ResultNotFound(REFUSED)]
 )
-def test_one_that_the_account_does_not_list_is_not_added(
+def test_an_unlisted_collection_is_not_added(
     as_adam: Client, account: Account, vendor: Vendor, problem: Exception
 ) -> None:
     vendor.problem = problem
@@ -553,7 +553,7 @@ def test_one_that_the_account_does_not_list_is_not_added(
         (Kind.AMAZON, ("category_asins.json",), "Run 88 has a category list. Check the collection's type."),
     ],
 )
-def test_one_of_another_type_than_said_is_not_added(
+def test_a_collection_of_another_type_is_not_added(
     as_adam: Client, account: Account, vendor: Vendor, kind: Kind, files: tuple[str, ...], complaint: str
 ) -> None:
     listed = tuple(upstream_runs.RemoteFile(FileKind.PAGE, 1, name) for name in files)
@@ -580,7 +580,7 @@ def test_one_of_another_type_than_said_is_not_added(
         ({"kind": "ebay"}, "ebay is not one of the available choices."),
     ],
 )
-def test_adding_says_what_is_wrong_without_a_call(
+def test_adding_a_collection_refuses_invalid_input_without_a_call(
     as_adam: Client,
     laptops: Collection,
     account: Account,
@@ -594,13 +594,13 @@ def test_adding_says_what_is_wrong_without_a_call(
     assert Collection.objects.count() == 1
 
 
-def test_the_largest_id_is_taken(as_adam: Client, account: Account) -> None:
+def test_the_largest_id_is_accepted(as_adam: Client, account: Account) -> None:
     as_adam.post(ADD, of(account, remote_id=2**63 - 1))
     assert Collection.objects.get().remote_id == 2**63 - 1
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_one_that_is_there_already_is_named(
+def test_a_duplicate_collection_is_refused_with_its_name(
     as_adam: Client, account: Account, vendor: Vendor, *, archived: bool
 ) -> None:
     collection = make_remote_collection(account, remote_id=7)
@@ -618,7 +618,7 @@ def test_the_same_id_at_another_account_is_another_collection(as_adam: Client, a
     assert Collection.objects.filter(remote_id=7).count() == 2
 
 
-def test_a_disconnected_account_is_not_asked(as_adam: Client, crawlers: Team, vendor: Vendor) -> None:
+def test_a_disconnected_account_is_not_called(as_adam: Client, crawlers: Team, vendor: Vendor) -> None:
     account = make_account(crawlers, key="")
     assert "MultiCartAPI (disconnected)" in as_adam.get(ADD).content.decode()
     assert errors(as_adam.post(ADD, of(account))) == [
@@ -627,7 +627,7 @@ def test_a_disconnected_account_is_not_asked(as_adam: Client, crawlers: Team, ve
     assert vendor.listed == []
 
 
-def test_an_account_of_another_team_is_not_asked(
+def test_an_account_of_another_team_is_not_called(
     as_adam: Client, account: Account, theirs: Account, vendor: Vendor
 ) -> None:
     [error] = errors(as_adam.post(ADD, of(theirs)))
@@ -635,7 +635,7 @@ def test_an_account_of_another_team_is_not_asked(
     assert vendor.listed == []
 
 
-def test_a_member_adds_none(as_bob: Client, account: Account, vendor: Vendor) -> None:
+def test_a_member_cannot_add_collections(as_bob: Client, account: Account, vendor: Vendor) -> None:
     assert as_bob.get(ADD).status_code == 403
     assert as_bob.post(ADD, of(account)).status_code == 403
     assert vendor.listed == []
@@ -644,7 +644,7 @@ def test_a_member_adds_none(as_bob: Client, account: Account, vendor: Vendor) ->
 # --- the key stays where it belongs -------------------------------------------------------------
 
 
-def test_the_key_is_in_no_answer_no_message_no_log_and_not_in_the_database_in_clear(
+def test_the_key_is_never_shown_logged_or_stored_unencrypted(
     as_adam: Client, vendor: Vendor, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -670,7 +670,9 @@ def test_the_key_is_in_no_answer_no_message_no_log_and_not_in_the_database_in_cl
     assert encryption.decrypt(stored) == OTHER_KEY
 
 
-def test_an_error_of_ours_shows_no_key(adam: User, vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_report_contains_no_key(
+    adam: User, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(adam)
     vendor.problem = RuntimeError("a mistake of ours")
@@ -699,16 +701,14 @@ def test_an_operator_sees_accounts_without_their_keys(as_oscar: Client, account:
 
 
 @pytest.mark.parametrize("what", ["add/", "{}/change/", "{}/delete/"])
-def test_an_operator_changes_no_account(as_oscar: Client, account: Account, what: str) -> None:
+def test_an_operator_cannot_change_accounts(as_oscar: Client, account: Account, what: str) -> None:
     fields = {"name": "x", "encrypted_key": "x", "post": "yes"}
     answer = as_oscar.post(f"/admin/collections_app/account/{what.format(account.pk)}", fields)
     assert answer.status_code == 403
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
 
 
-def test_an_operator_sees_a_collections_account_and_does_not_change_it(
-    as_oscar: Client, account: Account
-) -> None:
+def test_an_operator_cannot_change_a_collections_account(as_oscar: Client, account: Account) -> None:
     collection = make_remote_collection(account, remote_id=4711)
     address = f"/admin/collections_app/collection/{collection.pk}/change/"
     assert "4711" in as_oscar.get(address).content.decode()
@@ -724,7 +724,7 @@ at_once = pytest.mark.django_db(transaction=True)
 
 @at_once
 @pytest.mark.parametrize("what", ["connect", "change", "disconnect", "collection"])
-def test_who_is_removed_at_the_same_moment_does_nothing(
+def test_an_admin_removed_concurrently_changes_nothing(
     as_adam: Client, adam: User, account: Account, what: str
 ) -> None:
     address = ADD if what == "collection" else CONNECT if what == "connect" else address_of(account, what)
@@ -738,7 +738,7 @@ def test_who_is_removed_at_the_same_moment_does_nothing(
 
 @at_once
 @pytest.mark.parametrize("what", ["connect", "change", "disconnect", "collection"])
-def test_who_becomes_a_member_at_the_same_moment_does_nothing(
+def test_an_admin_demoted_concurrently_changes_nothing(
     as_adam: Client, adam: User, account: Account, what: str
 ) -> None:
     address = ADD if what == "collection" else CONNECT if what == "connect" else address_of(account, what)
@@ -752,9 +752,7 @@ def test_who_becomes_a_member_at_the_same_moment_does_nothing(
 
 @at_once
 @pytest.mark.parametrize("what", ["change", "disconnect"])
-def test_one_that_is_removed_at_the_same_moment_is_not_found(
-    as_adam: Client, account: Account, what: str
-) -> None:
+def test_an_account_removed_concurrently_is_not_found(as_adam: Client, account: Account, what: str) -> None:
     address = address_of(account, what)
     answer = ask_meanwhile(account.delete, lambda: as_adam.post(address, NEW | {"key": OTHER_KEY}))
     assert answer.status_code == 404
@@ -763,18 +761,14 @@ def test_one_that_is_removed_at_the_same_moment_is_not_found(
 
 
 @at_once
-def test_of_two_that_connect_under_one_name_at_the_same_moment_the_first_wins(
-    as_adam: Client, crawlers: Team
-) -> None:
+def test_two_accounts_connected_concurrently_need_different_names(as_adam: Client, crawlers: Team) -> None:
     answer = ask_meanwhile(lambda: make_account(crawlers, key=OTHER_KEY), lambda: as_adam.post(CONNECT, NEW))
     assert errors(answer) == ["Your team already has an account named “MultiCartAPI”."]
     assert Account.objects.get().key == OTHER_KEY
 
 
 @at_once
-def test_a_new_name_changes_nothing_else_that_changes_at_the_same_moment(
-    as_adam: Client, account: Account
-) -> None:
+def test_renaming_keeps_concurrent_changes(as_adam: Client, account: Account) -> None:
     def replace_key() -> None:
         account.base_url = "https://multicartapi.com/api/v2"
         account.set_key(OTHER_KEY)
@@ -790,7 +784,7 @@ def test_a_new_name_changes_nothing_else_that_changes_at_the_same_moment(
 
 @at_once
 @pytest.mark.parametrize("change", ["removed", "disconnected", "taken"])
-def test_a_collection_is_checked_again_after_the_account_has_answered(
+def test_a_collection_is_validated_again_after_the_call(
     as_adam: Client, account: Account, change: str
 ) -> None:
     def meanwhile() -> None:
@@ -810,7 +804,7 @@ def test_a_collection_is_checked_again_after_the_account_has_answered(
 
 
 @at_once
-def test_an_account_is_asked_outside_a_transaction(
+def test_an_account_is_called_outside_a_transaction(
     as_adam: Client, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside: list[bool] = []

@@ -41,7 +41,7 @@ def address(collection: Collection, number: int = 88) -> str:
     return f"/collections/{collection.pk}/runs/{number}/archive-size"
 
 
-def test_it_says_what_the_button_says_and_asks_the_account_once(
+def test_it_returns_the_buttons_text_with_one_call(
     as_bob: Client, collection: Collection, asked: Asked
 ) -> None:
     run = make_remote_run(collection)
@@ -64,7 +64,7 @@ def test_the_page_then_has_the_size(as_bob: Client, collection: Collection, aske
     [ResultNotFound("gone"), SourceUnavailable("down"), SourceTimeout("slow")],
     ids=lambda problem: type(problem).__name__,
 )
-def test_where_the_account_fails_the_button_stays_as_it_is(
+def test_the_button_stays_the_same_if_the_account_fails(
     as_bob: Client, collection: Collection, asked: Asked, problem: Exception
 ) -> None:
     asked.problem = problem
@@ -74,7 +74,7 @@ def test_where_the_account_fails_the_button_stays_as_it_is(
     assert collection.runs.get().files.get(kind="archive").size is None
 
 
-def test_there_is_none_of_a_run_without_a_zip(as_bob: Client, collection: Collection, asked: Asked) -> None:
+def test_a_run_without_a_zip_has_no_size(as_bob: Client, collection: Collection, asked: Asked) -> None:
     make_remote_run(collection, ready=False)
     for number in (88, 89, 10**30):
         assert as_bob.get(address(collection, number)).status_code == 404
@@ -90,7 +90,7 @@ def test_our_own_zip_has_its_size(as_bob: Client, laptops: Collection, asked: As
     assert asked.names == []
 
 
-def test_a_strangers_request_asks_nothing(as_carol: Client, collection: Collection, asked: Asked) -> None:
+def test_a_strangers_request_makes_no_call(as_carol: Client, collection: Collection, asked: Asked) -> None:
     make_remote_run(collection)
     assert as_carol.get(address(collection)).status_code == 403
     assert asked.names == []

@@ -20,20 +20,20 @@ def make_collections(team: Team, count: int) -> None:
 # --- the list -----------------------------------------------------------------------------------
 
 
-def test_the_front_door_leads_to_the_collections(as_bob: Client) -> None:
+def test_the_home_page_redirects_to_the_collections(as_bob: Client) -> None:
     answer = as_bob.get("/")
     assert answer.status_code == 302
     assert answer["Location"] == "/collections/"
 
 
-def test_the_front_door_leads_somebody_in_no_team_to_what_is_theirs(client: Client, eve: User) -> None:
+def test_the_home_page_redirects_a_user_without_a_team(client: Client, eve: User) -> None:
     client.force_login(eve)
     assert client.get("/")["Location"] == "/profile/"
     User.objects.filter(pk=eve.pk).update(is_staff=True)
     assert client.get("/")["Location"] == "/admin/"
 
 
-def test_it_sends_a_visitor_to_the_sign_in_page(client: Client, db: None) -> None:
+def test_it_redirects_a_visitor_to_sign_in(client: Client, db: None) -> None:
     answer = client.get("/collections/?q=a")
     assert answer.status_code == 302
     assert answer["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
@@ -52,7 +52,9 @@ def test_it_shows_name_type_and_latest_run(
     ]
 
 
-def test_it_takes_the_later_number_where_two_runs_began_at_once(as_bob: Client, laptops: Collection) -> None:
+def test_of_two_runs_with_the_same_time_the_higher_number_is_the_latest(
+    as_bob: Client, laptops: Collection
+) -> None:
     at = datetime(2026, 6, 20, 12, tzinfo=UTC)
     make_ready_run(laptops, at=at)
     make_processing_run(laptops, at=at)
@@ -65,7 +67,7 @@ def test_it_shows_nothing_of_another_team(
     assert "Secret plans" not in as_bob.get("/collections/").content.decode()
 
 
-def test_everybody_may_download_and_only_admins_manage(
+def test_everyone_may_download_and_only_admins_may_manage(
     as_bob: Client, as_adam: Client, laptops: Collection
 ) -> None:
     managing = {"Add collection", "Rename", "Archive…"}
@@ -86,12 +88,12 @@ def test_the_number_of_queries_does_not_grow_with_the_list(
     assert len(rows(answer)) == 50
 
 
-def test_it_says_what_to_do_where_there_are_none(as_adam: Client, as_bob: Client) -> None:
+def test_an_empty_list_says_what_to_do(as_adam: Client, as_bob: Client) -> None:
     assert "Add your first collection" in as_adam.get("/collections/").content.decode()
     assert "Ask an admin or an owner of Crawlers" in as_bob.get("/collections/").content.decode()
 
 
-def test_it_searches_by_name_in_any_case(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
+def test_search_ignores_case(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
     answer = as_bob.get("/collections/?q=LAPtop")
     assert [row[0] for row in rows(answer)] == ["AU Laptops"]
     assert 'value="LAPtop"' in answer.content.decode()
@@ -104,23 +106,23 @@ def test_a_search_without_a_match_says_so(as_bob: Client, laptops: Collection) -
 
 
 @pytest.mark.parametrize("text", ["\0", "%", "_", "'", "x" * 10_000, "💻"])
-def test_it_survives_any_search(as_bob: Client, laptops: Collection, text: str) -> None:
+def test_any_search_works(as_bob: Client, laptops: Collection, text: str) -> None:
     assert as_bob.get("/collections/", {"q": text}).status_code == 200
 
 
-def test_htmx_gets_the_found_ones_alone(as_bob: Client, laptops: Collection) -> None:
+def test_htmx_gets_only_the_results(as_bob: Client, laptops: Collection) -> None:
     answer = as_bob.get("/collections/?q=lap", headers=HTMX)
     assert "<html" not in answer.content.decode()
     assert [row[0] for row in rows(answer)] == ["AU Laptops"]
     assert "HX-Request" in answer["Vary"]
 
 
-def test_htmx_going_back_gets_the_whole_page(as_bob: Client, laptops: Collection) -> None:
+def test_htmx_gets_the_complete_page_to_restore_history(as_bob: Client, laptops: Collection) -> None:
     answer = as_bob.get("/collections/", headers=HTMX | {"HX-History-Restore-Request": "true"})
     assert "<html" in answer.content.decode()
 
 
-def test_load_more_goes_through_all_of_them_once(as_bob: Client, crawlers: Team) -> None:
+def test_load_more_shows_every_collection_once(as_bob: Client, crawlers: Team) -> None:
     make_collections(crawlers, 120)
     Collection.objects.create(team=crawlers, name="shelf 050", kind=Kind.AMAZON)
     seen, address = [], "/collections/?q=shelf"
@@ -133,37 +135,37 @@ def test_load_more_goes_through_all_of_them_once(as_bob: Client, crawlers: Team)
     assert [name.lower() for name in seen] == sorted(name.lower() for name in seen)
 
 
-def test_exactly_fifty_need_no_load_more(as_bob: Client, crawlers: Team) -> None:
+def test_fifty_collections_need_no_load_more(as_bob: Client, crawlers: Team) -> None:
     make_collections(crawlers, 50)
     assert "Load more" not in links(as_bob.get("/collections/"))
 
 
-def test_load_more_without_htmx_is_a_page_with_a_way_back(as_bob: Client, crawlers: Team) -> None:
+def test_load_more_without_htmx_is_a_page_with_a_link_back(as_bob: Client, crawlers: Team) -> None:
     make_collections(crawlers, 51)
     answer = as_bob.get(links(as_bob.get("/collections/"))["Load more"])
     assert [row[0] for row in rows(answer)] == ["Shelf 050"]
     assert links(answer)["Back to the first ones"].startswith("/collections/")
 
 
-def test_a_place_behind_the_last_one_is_an_empty_list(as_bob: Client, laptops: Collection) -> None:
+def test_a_page_after_the_last_collection_is_empty(as_bob: Client, laptops: Collection) -> None:
     assert "No more collections" in as_bob.get("/collections/?after=1_zzz").content.decode()
 
 
 @pytest.mark.parametrize("place", ["x", "_", "1", "-1_a", "1_\0", "1" * 30 + "_a", "\u0661_a"])
-def test_it_refuses_a_damaged_place(as_bob: Client, place: str) -> None:
+def test_it_refuses_an_invalid_after(as_bob: Client, place: str) -> None:
     answer = as_bob.get("/collections/", {"after": place})
     assert answer.status_code == 400
     assert "Invalid value of “after”" in answer.content.decode()
 
 
-def test_it_answers_only_get(as_bob: Client) -> None:
+def test_it_accepts_only_get(as_bob: Client) -> None:
     assert as_bob.post("/collections/").status_code == 405
 
 
 # --- adding -------------------------------------------------------------------------------------
 
 
-def test_an_admin_adds_one_to_the_current_team(as_adam: Client, crawlers: Team) -> None:
+def test_an_admin_adds_a_collection_to_the_current_team(as_adam: Client, crawlers: Team) -> None:
     answer = as_adam.post(
         "/collections/add", {"name": " Café “コーヒー” ", "kind": Kind.OFFICEWORKS}, follow=True
     )
@@ -188,7 +190,7 @@ def test_an_admin_adds_one_to_the_current_team(as_adam: Client, crawlers: Team) 
         ({"name": "Desks"}, "This field is required."),
     ],
 )
-def test_adding_says_what_is_wrong(as_adam: Client, fields: dict[str, str], complaint: str) -> None:
+def test_the_form_for_adding_shows_errors(as_adam: Client, fields: dict[str, str], complaint: str) -> None:
     answer = as_adam.post("/collections/add", fields)
     assert answer.status_code == 200
     assert complaint in answer.content.decode()
@@ -202,7 +204,7 @@ def test_adding_says_what_is_wrong(as_adam: Client, fields: dict[str, str], comp
         ("CAFÉ", "Your team already has an archived collection named “Café”."),
     ],
 )
-def test_a_name_that_another_one_has_is_refused(
+def test_a_duplicate_name_is_refused(
     as_adam: Client, laptops: Collection, headphones: Collection, name: str, complaint: str
 ) -> None:
     Collection.objects.create(team=laptops.team, name="Café").archive()
@@ -214,7 +216,7 @@ def test_a_name_that_another_one_has_is_refused(
 
 
 @pytest.mark.parametrize("name", ["Secret plans", "Cafe", "au laptops"])
-def test_a_name_is_free_in_another_team_with_other_accents_and_to_whose_it_is(
+def test_names_may_differ_by_accents_or_team(
     as_adam: Client, laptops: Collection, secret_plans: Collection, name: str
 ) -> None:
     Collection.objects.create(team=laptops.team, name="Café")
@@ -223,13 +225,13 @@ def test_a_name_is_free_in_another_team_with_other_accents_and_to_whose_it_is(
     assert laptops.name == name
 
 
-def test_a_renamed_one_is_found_by_its_new_name(as_adam: Client, laptops: Collection) -> None:
+def test_a_renamed_collection_is_found_by_its_new_name(as_adam: Client, laptops: Collection) -> None:
     as_adam.post("/collections/101/rename", {"name": "Ärzte"})
     assert [row[0] for row in rows(as_adam.get("/collections/?q=ARZ"))] == ["Ärzte"]
     assert rows(as_adam.get("/collections/?q=laptops")) == []
 
 
-def test_a_member_adds_none(as_bob: Client) -> None:
+def test_a_member_cannot_add_collections(as_bob: Client) -> None:
     answer = as_bob.post("/collections/add", {"name": "Desks", "kind": "amazon"})
     assert answer.status_code == 403
     assert "this needs an admin or an owner" in answer.content.decode()
@@ -239,7 +241,7 @@ def test_a_member_adds_none(as_bob: Client) -> None:
 # --- renaming -----------------------------------------------------------------------------------
 
 
-def test_an_admin_renames_one(as_adam: Client, laptops: Collection) -> None:
+def test_an_admin_renames_a_collection(as_adam: Client, laptops: Collection) -> None:
     assert 'value="AU Laptops"' in as_adam.get("/collections/101/rename").content.decode()
     answer = as_adam.post("/collections/101/rename", {"name": "NZ Laptops"}, follow=True)
     laptops.refresh_from_db()
@@ -253,16 +255,14 @@ def test_renaming_never_changes_the_type(as_adam: Client, laptops: Collection) -
     assert laptops.kind == Kind.AMAZON
 
 
-def test_a_refused_name_leaves_the_old_one_standing(as_adam: Client, laptops: Collection) -> None:
+def test_a_refused_name_leaves_the_old_name(as_adam: Client, laptops: Collection) -> None:
     answer = as_adam.post("/collections/101/rename", {"name": ""})
     assert "Enter a name for the collection." in answer.content.decode()
     assert "Rename “AU Laptops”" in answer.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_renaming_changes_nothing_else_that_changes_at_the_same_moment(
-    as_adam: Client, laptops: Collection
-) -> None:
+def test_renaming_keeps_concurrent_changes(as_adam: Client, laptops: Collection) -> None:
     def run_and_archive() -> None:
         Run.objects.create_next(laptops)
         laptops.archive()
@@ -278,13 +278,13 @@ def test_renaming_changes_nothing_else_that_changes_at_the_same_moment(
 # --- archiving and restoring --------------------------------------------------------------------
 
 
-def test_archiving_asks_first(as_adam: Client, laptops: Collection) -> None:
+def test_archiving_asks_for_confirmation(as_adam: Client, laptops: Collection) -> None:
     assert "Archive “AU Laptops”?" in as_adam.get("/collections/101/archive").content.decode()
     laptops.refresh_from_db()
     assert laptops.archived_at is None
 
 
-def test_an_archived_one_moves_to_the_archived_list(as_adam: Client, laptops: Collection) -> None:
+def test_an_archived_collection_moves_to_the_archived_list(as_adam: Client, laptops: Collection) -> None:
     as_adam.post("/collections/101/archive")
     assert rows(as_adam.get("/collections/")) == []
     answer = as_adam.get("/collections/?archived=1")
@@ -295,9 +295,7 @@ def test_an_archived_one_moves_to_the_archived_list(as_adam: Client, laptops: Co
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["archive", "restore"])
-def test_archiving_changes_nothing_else_that_changes_at_the_same_moment(
-    as_adam: Client, laptops: Collection, what: str
-) -> None:
+def test_archiving_keeps_concurrent_changes(as_adam: Client, laptops: Collection, what: str) -> None:
     def run_and_rename() -> None:
         Run.objects.create_next(laptops)
         Collection.objects.update(name="NZ Laptops")
@@ -309,14 +307,14 @@ def test_archiving_changes_nothing_else_that_changes_at_the_same_moment(
     assert (changed.archived_at is None) == (what == "restore")
 
 
-def test_a_restored_one_moves_back(as_adam: Client, laptops: Collection) -> None:
+def test_a_restored_collection_moves_back(as_adam: Client, laptops: Collection) -> None:
     laptops.archive()
     as_adam.post("/collections/101/restore")
     assert [row[0] for row in rows(as_adam.get("/collections/"))] == ["AU Laptops"]
     assert "Nothing is archived" in as_adam.get("/collections/?archived=1").content.decode()
 
 
-def test_more_archived_ones_stay_among_the_archived(as_adam: Client, crawlers: Team) -> None:
+def test_load_more_stays_in_the_archived_list(as_adam: Client, crawlers: Team) -> None:
     make_collections(crawlers, 51)
     for collection in crawlers.collections.all():
         collection.archive()
@@ -325,7 +323,7 @@ def test_more_archived_ones_stay_among_the_archived(as_adam: Client, crawlers: T
 
 
 @pytest.mark.parametrize("what", ["rename", "archive", "restore"])
-def test_only_admins_of_its_team_manage_one(
+def test_only_admins_of_its_team_manage_a_collection(
     as_bob: Client, as_carol: Client, alice: User, laptops: Collection, what: str
 ) -> None:
     assert as_bob.post(f"/collections/101/{what}", {"name": "x"}).status_code == 403
@@ -334,5 +332,5 @@ def test_only_admins_of_its_team_manage_one(
     assert (laptops.name, laptops.archived_at) == ("AU Laptops", None)
 
 
-def test_it_is_not_restored_by_opening_an_address(as_adam: Client, laptops: Collection) -> None:
+def test_a_get_request_does_not_restore_it(as_adam: Client, laptops: Collection) -> None:
     assert as_adam.get("/collections/101/restore").status_code == 405

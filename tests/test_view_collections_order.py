@@ -45,7 +45,7 @@ def test_the_orders(as_bob: Client, order: str, found: str) -> None:
 
 @pytest.mark.parametrize("shown", [1, 2, 4])
 @pytest.mark.parametrize("order", ["name", "recent", "state"])
-def test_loading_more_goes_on_in_that_order(
+def test_loading_more_keeps_the_order(
     as_bob: Client, order: str, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = names(as_bob, sort=order)
@@ -69,11 +69,11 @@ def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("order", ["name", "recent", "state"])
-def test_a_place_that_there_is_not(as_bob: Client, order: str) -> None:
+def test_an_invalid_sort_key_is_refused(as_bob: Client, order: str) -> None:
     for place in ("x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"):
         answer = as_bob.get(ADDRESS, {"sort": order, "after": place})
         assert answer.status_code == (200 if order == "name" and place in {"1_x_", "1_9_a"} else 400), place
 
 
-def test_a_place_beyond_all_times(as_bob: Client) -> None:
+def test_a_sort_key_beyond_all_times(as_bob: Client) -> None:
     assert as_bob.get(ADDRESS, {"sort": "recent", "after": "1_" + "9" * 17}).status_code == 200

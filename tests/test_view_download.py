@@ -57,7 +57,7 @@ def numbers(answer: object) -> list[int]:
     return [int(row[0].split("Run ")[1].split(" ")[0]) for row in rows(answer)]
 
 
-def test_the_address_of_a_collection_leads_to_its_runs(as_bob: Client, laptops: Collection) -> None:
+def test_the_address_of_a_collection_redirects_to_its_runs(as_bob: Client, laptops: Collection) -> None:
     for address in ("/collections/101", "/collections/101/"):
         answer = as_bob.get(address, follow=True)
         assert answer.redirect_chain[-1][0] == ADDRESS
@@ -66,9 +66,7 @@ def test_the_address_of_a_collection_leads_to_its_runs(as_bob: Client, laptops: 
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def test_a_completed_run_has_a_pill_for_each_page_and_a_zip_of_true_size(
-    as_bob: Client, laptops: Collection
-) -> None:
+def test_a_completed_run_has_its_pages_and_a_zip(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(5), page_size=2, at=NOON)
     answer = as_bob.get(ADDRESS)
     assert columns(answer) == ["Run time", "Status", "Records", "Pages", "Archive"]
@@ -85,7 +83,7 @@ def test_a_completed_run_has_a_pill_for_each_page_and_a_zip_of_true_size(
     ]
 
 
-def test_every_link_leads_to_its_file_and_downloads(as_bob: Client, laptops: Collection) -> None:
+def test_every_link_downloads_its_file(as_bob: Client, laptops: Collection) -> None:
     laptops.name = "Café? #1 & “50%”"
     laptops.save()
     run = make_ready_run(laptops, records(3), page_size=2)
@@ -100,7 +98,7 @@ def test_every_link_leads_to_its_file_and_downloads(as_bob: Client, laptops: Col
     assert not re.search(r"<a [^>]* download[ >]", answer.content.decode())
 
 
-def test_sizes_are_written_as_people_write_them(as_bob: Client, laptops: Collection) -> None:
+def test_sizes_are_readable(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops)
     run.files.filter(kind="archive").update(size=2_516_582)
     assert rows(as_bob.get(ADDRESS))[0][4] == "ZIP · 2.4 MB of run 1"
@@ -116,7 +114,7 @@ def test_a_category_run_has_two_buttons_and_nothing_else(as_bob: Client, headpho
     assert rows(answer)[0][4] == ""
 
 
-def test_a_processing_run_shows_how_far_it_is_and_no_buttons(as_bob: Client, laptops: Collection) -> None:
+def test_a_processing_run_shows_its_progress_and_no_buttons(as_bob: Client, laptops: Collection) -> None:
     make_processing_run(laptops, records(7), page_size=2)
     laptops.runs.update(total=250)
     answer = as_bob.get(ADDRESS)
@@ -133,18 +131,18 @@ def test_a_failed_run_shows_its_reason_and_no_buttons(as_bob: Client, laptops: C
     assert "/files/" not in answer.content.decode()
 
 
-def test_a_completed_run_says_where_records_are_missing(as_bob: Client, laptops: Collection) -> None:
+def test_a_completed_run_shows_missing_records(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(1))
     laptops.runs.update(extracted=1_231, total=1_250)
     assert rows(as_bob.get(ADDRESS))[0][2] == "1,231 of 1,250"
 
 
-def test_a_run_of_no_records_has_its_one_page(as_bob: Client, laptops: Collection) -> None:
+def test_a_run_without_records_has_one_page(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, [])
     assert rows(as_bob.get(ADDRESS))[0][2:4] == ["0", "Page 1 of run 1"]
 
 
-def test_it_says_what_to_do_where_there_is_no_run(as_bob: Client, laptops: Collection) -> None:
+def test_without_runs_it_says_what_to_do(as_bob: Client, laptops: Collection) -> None:
     answer = as_bob.get(ADDRESS).content.decode()
     assert "No runs yet" in answer
     assert "import_run 101 FILE…" in answer
@@ -166,14 +164,14 @@ def test_fifty_runs_need_no_load_more(as_bob: Client, laptops: Collection) -> No
     assert "Load more" not in links(answer)
 
 
-def test_the_fifty_first_means_load_more(as_bob: Client, laptops: Collection) -> None:
+def test_fifty_one_runs_need_load_more(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 51)
     answer = as_bob.get(ADDRESS)
     assert numbers(answer) == list(range(51, 1, -1))
     assert links(answer)["Load more"] == "?before=2026-06-20T14%3A00%3A00.000000Z_2"
 
 
-def test_without_javascript_older_runs_are_a_page_with_a_way_back(
+def test_older_runs_are_a_page_with_a_link_back_without_javascript(
     as_bob: Client, laptops: Collection
 ) -> None:
     make_runs(laptops, 51)
@@ -183,7 +181,7 @@ def test_without_javascript_older_runs_are_a_page_with_a_way_back(
     assert links(answer)["Back to the newest runs"] == ADDRESS
 
 
-def test_htmx_gets_rows_alone(as_bob: Client, laptops: Collection) -> None:
+def test_htmx_gets_rows_only(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 51)
     answer = as_bob.get(ADDRESS, headers=HTMX)
     assert "<html" not in answer.content.decode()
@@ -192,9 +190,7 @@ def test_htmx_gets_rows_alone(as_bob: Client, laptops: Collection) -> None:
 
 
 @pytest.mark.parametrize("every", [timedelta(hours=1), timedelta(0)])
-def test_paging_repeats_and_loses_nothing_while_runs_arrive(
-    as_bob: Client, laptops: Collection, every: timedelta
-) -> None:
+def test_paging_is_stable_while_runs_arrive(as_bob: Client, laptops: Collection, every: timedelta) -> None:
     make_runs(laptops, 120, every=every)
     seen, address = [], ADDRESS
     while address:
@@ -206,13 +202,13 @@ def test_paging_repeats_and_loses_nothing_while_runs_arrive(
     assert seen == list(range(120, 0, -1))
 
 
-def test_runs_of_one_microsecond_are_told_apart(as_bob: Client, laptops: Collection) -> None:
+def test_runs_with_the_same_time_are_distinct(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 60, every=timedelta(microseconds=1))
     answer = as_bob.get(ADDRESS + links(as_bob.get(ADDRESS))["Load more"])
     assert numbers(answer) == list(range(10, 0, -1))
 
 
-def test_a_place_before_the_first_run_says_so(as_bob: Client, laptops: Collection) -> None:
+def test_a_page_before_the_first_run_says_so(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 1)
     answer = as_bob.get(ADDRESS, {"before": "2020-01-01T00:00:00.000000Z_1"})
     assert "No older runs" in answer.content.decode()
@@ -234,7 +230,7 @@ def test_a_place_before_the_first_run_says_so(as_bob: Client, laptops: Collectio
         "x" * 10_000,
     ],
 )
-def test_it_refuses_a_damaged_cursor(as_bob: Client, laptops: Collection, cursor: str) -> None:
+def test_it_refuses_an_invalid_cursor(as_bob: Client, laptops: Collection, cursor: str) -> None:
     answer = as_bob.get(ADDRESS, {"before": cursor})
     assert answer.status_code == 400
     assert "Invalid position in the list of runs" in answer.content.decode()
@@ -243,14 +239,12 @@ def test_it_refuses_a_damaged_cursor(as_bob: Client, laptops: Collection, cursor
 @pytest.mark.parametrize(
     "cursor", ["0001-01-01T00:00:00.000000Z_0", "9999-12-31T23:59:59.999999Z_" + "9" * 18]
 )
-def test_it_takes_the_first_and_the_last_cursor_there_is(
-    as_bob: Client, laptops: Collection, cursor: str
-) -> None:
+def test_it_accepts_the_first_and_the_last_cursor(as_bob: Client, laptops: Collection, cursor: str) -> None:
     assert as_bob.get(ADDRESS, {"before": cursor}).status_code == 200
 
 
 @pytest.mark.parametrize("count", [10, 50])
-def test_it_asks_as_few_queries_for_many_runs_of_many_pages(
+def test_the_number_of_queries_does_not_grow_with_runs_and_pages(
     as_bob: Client, laptops: Collection, count: int, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_many_pages(laptops, count)
@@ -277,7 +271,7 @@ def page_of(collection: Collection) -> str:
     return f"/collections/{collection.pk}/download"
 
 
-def test_opening_the_page_brings_the_accounts_runs(
+def test_opening_the_page_lists_the_account(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.runs = [remote_run(1, pages=2), remote_run(2, ready=False)]
@@ -290,7 +284,7 @@ def test_opening_the_page_brings_the_accounts_runs(
     assert 'role="status">' not in answer.content.decode().partition("<main")[2].partition("</main>")[0]
 
 
-def test_its_files_have_addresses_of_ours(as_bob: Client, connected: Collection, listed: ListedRuns) -> None:
+def test_its_files_have_our_addresses(as_bob: Client, connected: Collection, listed: ListedRuns) -> None:
     listed.runs = [remote_run(1)]
     answer = as_bob.get(page_of(connected))
     files = [address for address in links(answer).values() if "/files/" in address]
@@ -313,7 +307,7 @@ def test_a_category_run_at_an_account_has_its_two_buttons(
     ]
 
 
-def test_a_zip_whose_size_is_not_known_asks_for_it_once_it_is_seen(
+def test_a_zip_of_unknown_size_loads_it_when_visible(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     refreshed_just_now(connected)
@@ -327,7 +321,7 @@ def test_a_zip_whose_size_is_not_known_asks_for_it_once_it_is_seen(
 
 
 @pytest.mark.parametrize(("seconds", "age"), [(5, "a moment"), (200, "3 minutes"), (7200, "2 hours")])
-def test_where_the_account_does_not_answer_the_known_runs_are_shown_with_their_age(
+def test_if_the_account_is_down_the_known_runs_are_shown_with_their_age(
     as_bob: Client, connected: Collection, listed: ListedRuns, seconds: int, age: str
 ) -> None:
     make_remote_run(connected, 1)
@@ -347,7 +341,7 @@ def test_where_the_account_does_not_answer_the_known_runs_are_shown_with_their_a
     assert len(listed.calls) == 1
 
 
-def test_an_account_that_does_not_answer_is_not_asked_for_sizes(
+def test_if_the_account_is_down_sizes_are_not_requested(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     make_remote_run(connected, 1)
@@ -357,7 +351,7 @@ def test_an_account_that_does_not_answer_is_not_asked_for_sizes(
     assert "archive-size" not in answer.content.decode()
 
 
-def test_where_nothing_is_known_yet_it_says_so(
+def test_if_the_account_is_down_and_no_runs_are_known_it_says_so(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
@@ -375,7 +369,7 @@ def test_an_account_without_runs_says_so(as_bob: Client, connected: Collection, 
 
 
 @pytest.mark.parametrize(("count", "more"), [(50, False), (51, True)])
-def test_the_fifty_first_run_at_the_account_means_load_more(
+def test_fifty_one_runs_at_the_account_need_load_more(
     as_bob: Client, connected: Collection, listed: ListedRuns, count: int, *, more: bool
 ) -> None:
     listed.runs = [remote_run(number) for number in range(1, count + 1)]
@@ -386,7 +380,7 @@ def test_the_fifty_first_run_at_the_account_means_load_more(
 
 @pytest.mark.parametrize("count", [51, 102, 120, 250])
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
-def test_load_more_reaches_back_to_the_accounts_first_run_and_loses_nothing(
+def test_load_more_reaches_the_accounts_first_run(
     as_bob: Client, connected: Collection, listed: ListedRuns, count: int, headers: dict[str, str]
 ) -> None:
     listed.runs = [remote_run(number) for number in range(1, count + 1)]
@@ -463,7 +457,7 @@ def test_counts_that_the_account_does_not_report_are_unknown(
 
 
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
-def test_where_older_runs_can_not_be_had_it_says_so_and_can_be_tried_again(
+def test_if_older_runs_cannot_be_loaded_it_offers_to_try_again(
     as_bob: Client, connected: Collection, listed: ListedRuns, headers: dict[str, str]
 ) -> None:
     for number in (1, 2):
@@ -481,7 +475,7 @@ def test_where_older_runs_can_not_be_had_it_says_so_and_can_be_tried_again(
     assert "No older runs" not in answer.content.decode()
 
 
-def test_a_run_at_an_account_is_not_ours_to_delete(
+def test_a_run_at_an_account_cannot_be_deleted(
     as_adam: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.runs = [remote_run(1)]
@@ -508,7 +502,7 @@ def test_10_and_50_runs_at_an_account_take_the_same_queries(
 # --- access -------------------------------------------------------------------------------------
 
 
-def test_a_stranger_gets_the_same_403_for_a_collection_and_for_none(
+def test_a_stranger_gets_the_same_403_for_existing_and_unknown_collections(
     as_carol: Client, laptops: Collection
 ) -> None:
     answers = [as_carol.get(f"/collections/{number}/download") for number in (101, 999, 10**30)]
@@ -523,7 +517,7 @@ def test_an_htmx_request_without_a_session_goes_to_the_sign_in_page(
     assert answer["HX-Redirect"] == f"/accounts/login/?next={ADDRESS}"
 
 
-def test_it_answers_only_get(as_bob: Client, laptops: Collection) -> None:
+def test_it_accepts_only_get(as_bob: Client, laptops: Collection) -> None:
     assert as_bob.post(ADDRESS).status_code == 405
 
 

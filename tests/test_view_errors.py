@@ -11,7 +11,7 @@ from collections_app.models import Collection
 from tests.support.html import links
 
 
-def test_an_unknown_address_is_a_page_of_ours_for_everybody(client: Client, as_bob: Client) -> None:
+def test_an_unknown_address_shows_our_404_page(client: Client, as_bob: Client) -> None:
     to_nobody, to_bob = (each.get("/nowhere") for each in (client, as_bob))
     for answer in (to_nobody, to_bob):
         assert answer.status_code == 404
@@ -32,7 +32,7 @@ def test_403_says_who_is_signed_in(as_carol: Client, laptops: Collection) -> Non
     ("address", "back"),
     [("/profile/keys", "/profile/"), ("/team", "/"), ("/collections/101/restore", "/collections/101/")],
 )
-def test_the_address_of_a_button_is_a_page_that_leads_back(
+def test_a_405_page_says_to_use_the_button(
     as_adam: Client, laptops: Collection, address: str, back: str
 ) -> None:
     answer = as_adam.get(address)
@@ -42,7 +42,7 @@ def test_the_address_of_a_button_is_a_page_that_leads_back(
     assert urljoin(address, links(answer)["Back to the page"]) == back
 
 
-def test_a_host_that_we_are_not_is_a_400_without_details(client: Client) -> None:
+def test_an_unknown_host_is_a_400_without_details(client: Client) -> None:
     answer = client.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     assert "That request makes no sense" in answer.content.decode()
@@ -69,7 +69,7 @@ def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pyt
     assert "secret detail" not in answer.content.decode()
 
 
-def test_a_database_that_is_away_is_a_503_whose_page_needs_none(as_bob: Client) -> None:
+def test_an_unavailable_database_is_a_503_without_queries(as_bob: Client) -> None:
     """Not even to find out who is signed in."""
     tried: list[str] = []
 
@@ -87,9 +87,7 @@ def test_a_database_that_is_away_is_a_503_whose_page_needs_none(as_bob: Client) 
     assert "django_session" in tried[0]
 
 
-def test_the_500_page_asks_nothing_where_the_database_answers(
-    as_bob: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_500_page_makes_no_further_queries(as_bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     before: list[int] = []
 
     def broken(*args: object) -> None:

@@ -67,9 +67,7 @@ def file_at(client: Client, address: str) -> bytes:
 
 
 class TestThePage:
-    def test_of_very_many_columns_it_says_how_many_it_offers(
-        self, as_bob: Client, laptops: Collection
-    ) -> None:
+    def test_it_shows_how_many_of_many_columns_it_offers(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, [{f"col{place}": place for place in range(1_200)}])
         page = text_of(html(as_bob.get(PAGE)))
         assert "The first 500 of 1,200 columns of the first records." in page
@@ -83,7 +81,7 @@ class TestThePage:
         assert "3 records" in text_of(page)
         assert "None" not in page
 
-    def test_it_offers_the_formats_with_their_sizes_and_the_columns(self, as_bob: Client, run: Run) -> None:
+    def test_it_offers_formats_with_sizes_and_columns(self, as_bob: Client, run: Run) -> None:
         page = html(as_bob.get(PAGE))
         assert [page.count(f'name="format"\n               value="{each}"') for each in Format] == [1] * 5
         assert page.count("about ") >= 5
@@ -91,14 +89,16 @@ class TestThePage:
             1
         ] * 3
 
-    def test_the_list_of_runs_leads_to_it(self, as_bob: Client, run: Run, laptops: Collection) -> None:
+    def test_the_list_of_runs_links_to_it(self, as_bob: Client, run: Run, laptops: Collection) -> None:
         make_processing_run(laptops)
         page = html(as_bob.get("/collections/101/download"))
         assert page.count("Other formats") == 1
         assert f'href="{PAGE}"' in page
 
     @pytest.mark.parametrize("number", [2, 3, 4])
-    def test_only_of_completed_runs(self, as_bob: Client, run: Run, laptops: Collection, number: int) -> None:
+    def test_only_completed_runs_have_the_page(
+        self, as_bob: Client, run: Run, laptops: Collection, number: int
+    ) -> None:
         make_processing_run(laptops, records(1))
         make_failed_run(laptops)
         for address in (
@@ -107,7 +107,7 @@ class TestThePage:
         ):
             assert as_bob.get(address).status_code == 404
 
-    def test_hostile_names_of_columns_are_text(self, as_bob: Client, laptops: Collection) -> None:
+    def test_hostile_column_names_are_escaped(self, as_bob: Client, laptops: Collection) -> None:
         evil = '"><script>alert(1)</script>'
         make_ready_run(laptops, [{evil: 1, "a,b": 2}])
         assert evil not in html(as_bob.get(PAGE))
@@ -120,7 +120,7 @@ class TestThePage:
         assert parse_qs(urlsplit(address).query)["columns"] == ['"""><script>alert(1)</script>","a,b"']
         assert file_at(as_bob, address) == b'"""><script>alert(1)</script>","a,b"\r\n1,2\r\n'
 
-    def test_a_name_of_a_column_may_have_line_breaks(self, as_bob: Client, laptops: Collection) -> None:
+    def test_a_column_name_may_contain_line_breaks(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, [{"two\nlines": 1, "asin": "A"}])
         as_bob.post(PAGE, {"format": "csv", "column": ["two\r\nlines"]})  # as a browser sends it
         as_bob.post(PAGE, {"format": "csv", "column": ["two\nlines"]})
@@ -129,7 +129,7 @@ class TestThePage:
         assert file_at(as_bob, address) == b'"two\nlines"\r\n1\r\n'
         assert as_bob.get("/collections/101/runs/1/records.csv?columns=two%0Alines").status_code == 400
 
-    def test_queries_do_not_grow_with_what_was_made(
+    def test_the_number_of_queries_does_not_grow_with_exports(
         self, as_bob: Client, run: Run, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         as_bob.get(PAGE)
@@ -142,7 +142,7 @@ class TestThePage:
 
 
 class TestAsking:
-    def test_what_is_quick_can_be_downloaded_at_once(self, as_bob: Client, run: Run) -> None:
+    def test_a_small_export_is_ready_at_once(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.post(PAGE, {"format": "csv", "column": ["title", "asin"], "excel": "1"})
         assert (answer.status_code, answer.headers["Location"]) == (302, f"{PAGE}#exports")
         page = html(as_bob.get(PAGE))
@@ -153,7 +153,7 @@ class TestAsking:
         assert file_at(as_bob, address).startswith(b"\xef\xbb\xbftitle,asin\r\nLaptop 1,B000000001\r\n")
         assert "hx-trigger" not in page
 
-    def test_what_takes_longer_shows_how_far_it_is(self, as_bob: Client, run: Run, slowly: None) -> None:
+    def test_a_longer_export_shows_its_progress(self, as_bob: Client, run: Run, slowly: None) -> None:
         as_bob.post(PAGE, {"format": "xlsx"})
         page = html(as_bob.get(PAGE))
         assert "Waits for its turn." in page
@@ -167,7 +167,7 @@ class TestAsking:
         assert "hx-trigger" not in page
         assert "/collections/101/runs/1/records.xlsx" in addresses(page)
 
-    def test_too_many_are_waited_for(
+    def test_a_full_queue_is_reported(
         self, as_bob: Client, run: Run, slowly: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(create, "MOST_QUEUED", 1)
@@ -179,7 +179,7 @@ class TestAsking:
             assert request().headers["Location"] == f"{PAGE}#exports"
             assert "Your team has 1 exports in the queue" in text_of(html(as_bob.get(PAGE)))
 
-    def test_the_poll_brings_the_list_alone_and_says_what_has_ended(
+    def test_polling_returns_the_list_and_announces_finished_exports(
         self, as_bob: Client, run: Run, slowly: None
     ) -> None:
         as_bob.post(PAGE, {"format": "jsonl"})
@@ -194,7 +194,7 @@ class TestAsking:
         assert "hx-get" not in fragment
         assert "data-announce" not in html(as_bob.get(f"{PAGE}?before=x", headers=HTMX))
 
-    def test_what_failed_can_be_tried_again(
+    def test_a_failed_export_can_be_retried(
         self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
@@ -208,7 +208,7 @@ class TestAsking:
         as_bob.post(PAGE, {"format": "csv", "excel": "1", "column": "asin"})
         assert Export.objects.get().is_ready
 
-    def test_what_can_never_be_made_says_why(self, as_bob: Client, run: Run) -> None:
+    def test_an_impossible_export_shows_the_reason(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asn")
         assert answer.headers["Location"] == f"{PAGE}#exports"
         page = html(as_bob.get(PAGE))
@@ -216,29 +216,29 @@ class TestAsking:
         assert "Try again" not in page
 
     @pytest.mark.parametrize("data", [{}, {"format": "xml"}, {"format": "csv", "column": "a\0"}])
-    def test_what_is_not_understood(self, as_bob: Client, run: Run, data: dict[str, str]) -> None:
+    def test_invalid_options_are_refused(self, as_bob: Client, run: Run, data: dict[str, str]) -> None:
         assert as_bob.post(PAGE, data).status_code == 400
         assert not Export.objects.exists()
 
 
 class TestTheFile:
-    def test_it_is_delivered_with_ranges(self, as_bob: Client, run: Run) -> None:
+    def test_it_supports_ranges(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.jsonl", headers={"Range": "bytes=0-9"})
         assert answer.status_code == 206
         assert b"".join(answer) == b'{"asin":"B'
 
-    def test_of_another_team_it_is_nobodys(self, as_carol: Client, run: Run) -> None:
+    def test_another_team_is_refused(self, as_carol: Client, run: Run) -> None:
         for address in (PAGE, "/collections/101/runs/1/records.csv"):
             assert as_carol.get(address).status_code == 403
         assert as_carol.post(PAGE, {"format": "csv"}).status_code == 403
         assert not Export.objects.exists()
 
-    def test_until_it_is_made_it_leads_to_the_page(self, as_bob: Client, run: Run, slowly: None) -> None:
+    def test_an_unfinished_export_redirects_to_the_page(self, as_bob: Client, run: Run, slowly: None) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asin")
         assert answer.headers["Location"] == f"{PAGE}#exports"
         assert Export.objects.get().state == ExportState.QUEUED
 
-    def test_a_format_that_there_is_not(self, as_bob: Client, run: Run) -> None:
+    def test_an_unknown_format_is_not_found(self, as_bob: Client, run: Run) -> None:
         answer = as_bob.get("/collections/101/runs/1/records.xml")
         assert answer.status_code == 404
         assert "Use one of: json, jsonl, csv, xlsx, parquet." in answer.content.decode()
@@ -246,7 +246,7 @@ class TestTheFile:
 
 
 class TestTheEstimate:
-    def test_it_is_about_right(self, laptops: Collection) -> None:
+    def test_it_is_roughly_correct(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(20_000), page_size=5000)
         estimated = sample(run).sizes
         for wanted in Format:
@@ -256,7 +256,7 @@ class TestTheEstimate:
         run = make_ready_run(laptops, [{"a": {"b": 1}}, {"c": [1]}])
         assert sample(run).columns == ["a.b", "c"]
 
-    def test_only_some_of_many_records_with_many_columns_are_sampled(
+    def test_records_with_many_columns_are_sampled(
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         most: list[int] = []
@@ -284,7 +284,9 @@ class TestTheEstimate:
         make_run_of_pages(laptops, {"a.json": b"[]"})
         assert "Choose columns" not in html(as_bob.get(PAGE))
 
-    def test_the_files_are_missing(self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_files_are_reported(
+        self, as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def fail(run: Run) -> None:
             raise SourceUnavailable("The results storage is not available. Try again later.")
 
@@ -306,7 +308,7 @@ class TestAnAccount:
         run = Run.objects.get()
         return f"/collections/{run.collection_id}/runs/{run.number}/export"
 
-    def test_the_page_does_not_wait_for_it(self, as_bob: Client, files: Files, address: str) -> None:
+    def test_the_page_does_not_wait_for_the_account(self, as_bob: Client, files: Files, address: str) -> None:
         page = html(as_bob.get(address))
         assert files.opened == []
         assert f'hx-get="{address}?sample" hx-trigger="load"' in page
@@ -316,7 +318,7 @@ class TestAnAccount:
         assert len(files.opened) == 1
         assert 'value="asin"' in html(as_bob.get(address))  # it is known from now on
 
-    def test_one_that_is_down(self, as_bob: Client, files: Files, address: str) -> None:
+    def test_an_unavailable_account_is_reported(self, as_bob: Client, files: Files, address: str) -> None:
         files.contents.clear()
         page = html(as_bob.get(f"{address}?sample"))
         assert "The columns can't be listed now. The account no longer has this file." in page

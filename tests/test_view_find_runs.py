@@ -65,27 +65,27 @@ class TestByState:
     @pytest.mark.parametrize(
         ("state", "numbers"), [("", [4, 3, 2, 1]), ("ready", [4, 1]), ("failed", [2]), ("processing", [3])]
     )
-    def test_the_runs_of_a_state(self, as_bob: Client, state: str, numbers: list[int]) -> None:
+    def test_runs_are_filtered_by_status(self, as_bob: Client, state: str, numbers: list[int]) -> None:
         assert found(as_bob, state=state) == numbers
 
-    def test_the_page_says_what_it_shows(self, as_bob: Client) -> None:
+    def test_the_page_describes_the_filter(self, as_bob: Client) -> None:
         answer = as_bob.get(ADDRESS, {"state": "ready"})
         assert "Completed ·" in text_of(answer.content.decode())
         assert links(answer)["Show all runs"] == ADDRESS
         assert '<option value="ready" selected>' in answer.content.decode()
 
-    def test_a_state_that_there_is_none_of(self, as_bob: Client) -> None:
+    def test_an_unknown_status_is_refused(self, as_bob: Client) -> None:
         answer = as_bob.get(ADDRESS, {"state": "done"})
         assert answer.status_code == 400
         assert "Unknown run status. Use one of: processing, ready, failed." in answer.content.decode()
 
-    def test_where_no_run_is_in_that_state(self, as_bob: Client) -> None:
+    def test_no_matching_runs(self, as_bob: Client) -> None:
         Run.objects.filter(state="failed").delete()
         answer = as_bob.get(ADDRESS, {"state": "failed"})
         assert "No such run" in answer.content.decode()
         assert links(answer)["Show all runs"] == ADDRESS
 
-    def test_new_runs_are_those_in_that_state(self, as_bob: Client, laptops: Collection) -> None:
+    def test_new_runs_match_the_filter(self, as_bob: Client, laptops: Collection) -> None:
         content = as_bob.get(ADDRESS, {"state": "ready"}).content.decode()
         (newest,) = re.findall(r'data-newest="(.*?)"', content)
         (query,) = re.findall(r'data-query="(.*?)"', content)
@@ -114,28 +114,30 @@ class TestByDay:
             ({"from": "2026-06-21", "to": "2026-06-20"}, []),
         ],
     )
-    def test_the_runs_of_some_days(self, as_bob: Client, asked: dict[str, str], numbers: list[int]) -> None:
+    def test_runs_are_filtered_by_day(
+        self, as_bob: Client, asked: dict[str, str], numbers: list[int]
+    ) -> None:
         assert found(as_bob, **asked) == numbers
 
-    def test_the_page_says_whose_days_they_are(self, as_bob: Client) -> None:
+    def test_the_page_shows_the_time_zone(self, as_bob: Client) -> None:
         asked = {"from": "2026-06-19", "to": "2026-06-19", "zone": "Australia/Sydney"}
         said = text_of(as_bob.get(ADDRESS, asked).content.decode())
         assert "19 Jun 2026 (Australia/Sydney)" in said
 
     @pytest.mark.parametrize("zone", ["Middle/Earth", "../../etc/passwd", "\0", "utc "])
-    def test_a_zone_that_nobody_knows_is_utc(self, as_bob: Client, zone: str) -> None:
+    def test_an_unknown_time_zone_is_replaced_by_utc(self, as_bob: Client, zone: str) -> None:
         asked = {"from": "2026-06-20", "zone": zone}
         assert found(as_bob, **asked) == [8, 7, 6]
         assert "Since 20 Jun 2026 (UTC)" in text_of(as_bob.get(ADDRESS, asked).content.decode())
 
     @pytest.mark.parametrize("name", ["from", "to", "on"])
-    def test_a_day_that_there_is_not(self, as_bob: Client, name: str) -> None:
+    def test_an_invalid_day_is_refused(self, as_bob: Client, name: str) -> None:
         for day in ("x", "2026-02-30", "20/06/2026", "0000-01-01", "20260620"):
             answer = as_bob.get(ADDRESS, {name: day})
             assert answer.status_code == 400, day
             assert "Use YYYY-MM-DD, for example 2026-06-20." in answer.content.decode(), day
 
-    def test_the_first_and_the_last_day_there_are(self, as_bob: Client) -> None:
+    def test_the_earliest_and_the_latest_day(self, as_bob: Client) -> None:
         for first, last in [("1970-01-01", "8999-12-31"), ("1900-01-01", "9999-12-31")]:
             for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
                 assert len(found(as_bob, **{"from": first, "to": last, "zone": zone})) == 8
@@ -145,7 +147,7 @@ class TestByDay:
         assert len(rows(as_bob.get(ADDRESS, {"on": "9999-12-31"}, follow=True))) == 8
         assert rows(as_bob.get(ADDRESS, {"on": "0001-01-01"}, follow=True)) == []
 
-    def test_going_to_a_day_shows_its_runs_and_those_before(self, as_bob: Client) -> None:
+    def test_going_to_a_day_shows_its_runs_and_older_ones(self, as_bob: Client) -> None:
         answer = as_bob.get(ADDRESS, {"on": "2026-06-19"}, follow=True)
         assert [row[0].partition("Run ")[2][0] for row in rows(answer)] == ["5", "4", "3", "2", "1"]
 
@@ -162,9 +164,7 @@ class TestByNumber:
         make_failed_runs(laptops, 60)
         assert as_bob.get(ADDRESS, {"run": "20"})["Location"] == f"{ADDRESS}#run-20"
 
-    def test_a_run_further_down_is_on_a_page_that_begins_a_little_above_it(
-        self, as_bob: Client, laptops: Collection
-    ) -> None:
+    def test_an_older_run_is_shown_below_a_few_newer_ones(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_runs(laptops, 200)
         address, _, place = as_bob.get(ADDRESS, {"run": "88"})["Location"].partition("#")
         assert place == "run-88"
@@ -172,20 +172,20 @@ class TestByNumber:
         assert 'id="run-88"' in as_bob.get(address).content.decode()
 
     @pytest.mark.parametrize("number", ["61", "0", "x", "-1", "9" * 30, "²"])
-    def test_a_run_that_there_is_not(self, as_bob: Client, laptops: Collection, number: str) -> None:
+    def test_an_unknown_run_is_not_found(self, as_bob: Client, laptops: Collection, number: str) -> None:
         make_failed_runs(laptops, 60)
         answer = as_bob.get(ADDRESS, {"run": number})
         assert answer.status_code == 404
 
 
 class TestTheLatest:
-    def test_the_newest_completed_run_is_a_click_away(self, as_bob: Client, laptops: Collection) -> None:
+    def test_the_newest_completed_run_is_linked(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         make_failed_run(laptops)
         assert links(as_bob.get(ADDRESS))["Latest run"] == "/collections/101/latest/"
         assert "/runs/1/" in as_bob.get("/collections/101/latest/")["Location"]
 
-    def test_where_none_is_completed_there_is_no_such_link(self, as_bob: Client, laptops: Collection) -> None:
+    def test_without_completed_runs_there_is_no_link(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_run(laptops)
         assert "Latest run" not in links(as_bob.get(ADDRESS))
 
@@ -213,7 +213,7 @@ class TestHowMany:
         make_failed_runs(laptops, 200)
         assert shown(as_bob) == "Showing 50 of more than 99 runs"
 
-    def test_those_that_are_looked_for(self, as_bob: Client, laptops: Collection) -> None:
+    def test_matching_runs_are_counted(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops)
         laptops.runs.update(number=1000)
         make_failed_runs(laptops, 60)
@@ -223,9 +223,7 @@ class TestHowMany:
 @pytest.mark.parametrize(
     "asked", [{"state": "failed"}, {"state": "failed", "from": "2026-06-01"}, {"to": "2026-06-19"}]
 )
-def test_the_filter_stays_while_one_loads_more(
-    as_bob: Client, laptops: Collection, asked: dict[str, str]
-) -> None:
+def test_load_more_keeps_the_filter(as_bob: Client, laptops: Collection, asked: dict[str, str]) -> None:
     make_failed_runs(laptops, 130)
     total, seen, address = found(as_bob, **asked), [], f"{ADDRESS}?{'&'.join(map('='.join, asked.items()))}"
     while address:
@@ -238,9 +236,7 @@ def test_the_filter_stays_while_one_loads_more(
 
 
 @pytest.mark.sqlite(reason="its words for a query plan")
-def test_the_runs_of_a_state_are_found_by_an_index_without_sorting(
-    as_bob: Client, laptops: Collection
-) -> None:
+def test_filtering_by_status_uses_an_index_without_sorting(as_bob: Client, laptops: Collection) -> None:
     with CaptureQueriesContext(connection) as queries:
         as_bob.get(ADDRESS, {"state": "failed", "before": "2026-06-20T12:00:00.000000Z_7"})
     (asked,) = [query["sql"] for query in queries if "LIMIT 51" in query["sql"]]
@@ -252,7 +248,7 @@ def test_the_runs_of_a_state_are_found_by_an_index_without_sorting(
 
 
 class TestAtAnAccount:
-    def test_where_none_of_the_known_runs_is_like_that_one_can_look_further_back(
+    def test_without_matching_runs_older_ones_can_be_loaded(
         self, as_bob: Client, crawlers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         collection = make_remote_collection(make_account(crawlers))

@@ -41,7 +41,7 @@ def progress(answer: HttpResponse) -> list[str]:
 
 
 class TestTurningItOnAndOff:
-    def test_an_admin_does_both(self, as_adam: Client, remote: Collection) -> None:
+    def test_an_admin_switches_copying_on_and_off(self, as_adam: Client, remote: Collection) -> None:
         for value, is_on, said in (
             ("on", True, "Copying the results of “AU Laptops”."),
             ("off", False, "Stopped copying results of “AU Laptops”. Existing copies stay."),
@@ -52,7 +52,7 @@ class TestTurningItOnAndOff:
             remote.refresh_from_db()
             assert remote.keeps_results is is_on
 
-    def test_a_member_and_a_stranger_do_not(
+    def test_a_member_and_a_stranger_cannot_switch_it(
         self, as_bob: Client, as_carol: Client, remote: Collection
     ) -> None:
         for client in (as_bob, as_carol):
@@ -60,14 +60,16 @@ class TestTurningItOnAndOff:
         remote.refresh_from_db()
         assert not remote.keeps_results
 
-    def test_a_collection_of_our_own_has_nothing_to_keep(self, as_adam: Client, laptops: Collection) -> None:
+    def test_a_collection_without_an_account_has_nothing_to_copy(
+        self, as_adam: Client, laptops: Collection
+    ) -> None:
         answer = as_adam.post("/collections/101/keep", {"keep": "on"})
         assert answer.status_code == 404
         assert not Collection.objects.get().keeps_results
 
 
 class TestWhatThePageSays:
-    def test_nothing_where_the_runs_are_ours(self, as_adam: Client, laptops: Collection) -> None:
+    def test_nothing_for_a_collection_without_an_account(self, as_adam: Client, laptops: Collection) -> None:
         assert keeping(download(as_adam, laptops)) == ""
 
     def test_files_are_at_the_account(self, as_adam: Client, remote: Collection) -> None:
@@ -79,7 +81,7 @@ class TestWhatThePageSays:
         )
         assert progress(answer) == []
 
-    def test_how_far_the_copying_is(self, as_adam: Client, remote: Collection) -> None:
+    def test_the_progress_of_copying(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True)
         for number in (1, 2, 3):
             make_remote_run(remote, number)
@@ -91,7 +93,7 @@ class TestWhatThePageSays:
         )
         assert progress(answer) == [("1", "3")]
 
-    def test_nothing_is_left_to_copy(self, as_adam: Client, remote: Collection) -> None:
+    def test_everything_is_copied(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True)
         make_remote_run(remote)
         Run.objects.update(is_kept=True)
@@ -99,7 +101,7 @@ class TestWhatThePageSays:
         assert "All completed runs are kept here." in keeping(answer)
         assert progress(answer) == []
 
-    def test_older_runs_are_yet_to_be_listed(self, as_adam: Client, remote: Collection) -> None:
+    def test_older_runs_are_not_listed_yet(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True, has_older_runs=True)
         make_remote_run(remote)
         Run.objects.update(is_kept=True)
@@ -122,7 +124,7 @@ class TestWhatThePageSays:
         said = keeping(download(as_adam, remote))
         assert "no more are copied while the collection is archived." in said
 
-    def test_a_member_sees_it_without_the_button(self, as_bob: Client, remote: Collection) -> None:
+    def test_a_member_sees_no_button(self, as_bob: Client, remote: Collection) -> None:
         answer = download(as_bob, remote)
         assert keeping(answer).startswith("From the account “MultiCartAPI”.")
         assert "Keep results here" not in answer.content.decode()
@@ -144,7 +146,9 @@ class TestWhatThePageSays:
 
 class TestDeletingARun:
     @pytest.mark.parametrize("method", ["get", "post"])
-    def test_one_of_an_account_is_not_deleted(self, as_adam: Client, remote: Collection, method: str) -> None:
+    def test_a_run_of_an_account_is_not_deleted(
+        self, as_adam: Client, remote: Collection, method: str
+    ) -> None:
         make_remote_run(remote)
         answer = getattr(as_adam, method)(f"/collections/{remote.pk}/runs/88/delete", follow=True)
         assert (
@@ -153,6 +157,6 @@ class TestDeletingARun:
         ) in answer.content.decode()
         assert Run.objects.exists()
 
-    def test_nobody_is_led_there(self, as_adam: Client, remote: Collection) -> None:
+    def test_no_page_links_to_it(self, as_adam: Client, remote: Collection) -> None:
         make_remote_run(remote)
         assert "Delete&hellip;" not in download(as_adam, remote).content.decode()

@@ -64,14 +64,14 @@ def go_on(run: Run, count: int, *, first: int = 21) -> ResultSetWriter:
     return writer
 
 
-def test_where_nothing_has_changed_the_answer_is_empty(as_bob: Client, processing: Run) -> None:
+def test_no_changes_return_204(as_bob: Client, processing: Run) -> None:
     answer = as_bob.get(LIVE, looked_at(as_bob))
     assert answer.status_code == 204
     assert answer.content == b""
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_a_run_that_has_gone_on_brings_its_row(as_bob: Client, processing: Run) -> None:
+def test_a_run_with_progress_returns_its_row(as_bob: Client, processing: Run) -> None:
     make_failed_run(processing.collection)
     asked = looked_at(as_bob)
     go_on(processing, 10).pause()
@@ -83,7 +83,7 @@ def test_a_run_that_has_gone_on_brings_its_row(as_bob: Client, processing: Run) 
     assert row["news"] == ""
 
 
-def test_a_page_with_that_row_is_up_to_date(as_bob: Client, processing: Run) -> None:
+def test_a_page_with_the_new_row_is_up_to_date(as_bob: Client, processing: Run) -> None:
     asked = looked_at(as_bob)
     go_on(processing, 10).pause()
     (row,) = news(as_bob, asked)["rows"]
@@ -92,7 +92,7 @@ def test_a_page_with_that_row_is_up_to_date(as_bob: Client, processing: Run) -> 
     assert news(as_bob, asked | {"runs": f"1.{version[1]}"}) == NOBODY
 
 
-def test_a_completed_run_brings_its_files_and_is_told(as_bob: Client, processing: Run) -> None:
+def test_a_completed_run_returns_its_files_and_is_announced(as_bob: Client, processing: Run) -> None:
     asked = looked_at(as_bob)
     go_on(processing, 30).finish()
     (row,) = news(as_bob, asked)["rows"]
@@ -102,7 +102,7 @@ def test_a_completed_run_brings_its_files_and_is_told(as_bob: Client, processing
     assert "data-live" not in row["html"]
 
 
-def test_a_failed_run_says_why_and_what_to_do(as_bob: Client, processing: Run) -> None:
+def test_a_failed_run_shows_the_reason_and_what_to_do(as_bob: Client, processing: Run) -> None:
     asked = looked_at(as_bob)
     go_on(processing, 0).fail("The shop asked for a captcha.")
     (row,) = news(as_bob, asked)["rows"]
@@ -110,14 +110,14 @@ def test_a_failed_run_says_why_and_what_to_do(as_bob: Client, processing: Run) -
     assert "The shop asked for a captcha. A failed run has no files. Use the newest" in text_of(row["html"])
 
 
-def test_a_run_that_found_less_than_it_was_asked_for_says_so(as_bob: Client, laptops: Collection) -> None:
+def test_a_run_with_missing_records_says_so(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(231))
     laptops.runs.update(total=250)
     content = text_of(as_bob.get(PAGE).content.decode())
     assert "19 of 250 records are missing: the scrape ended without finding them." in content
 
 
-def test_a_run_that_found_all_does_not(as_bob: Client, laptops: Collection) -> None:
+def test_a_run_without_missing_records_does_not(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(3))
     assert "missing" not in as_bob.get(PAGE).content.decode()
 
@@ -138,7 +138,7 @@ def test_an_admins_row_has_its_delete_link_and_a_members_has_none(
 
 
 class TestNewRuns:
-    def test_they_are_counted(self, as_bob: Client, laptops: Collection) -> None:
+    def test_new_runs_are_counted(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         asked = looked_at(as_bob)
         assert news(as_bob, asked) == NOBODY
@@ -147,7 +147,7 @@ class TestNewRuns:
         assert news(as_bob, asked)["new"] == 2
         assert news(as_bob, asked | {"new": "2"}) == NOBODY
 
-    def test_they_are_brought_newest_first(self, as_bob: Client, laptops: Collection) -> None:
+    def test_new_runs_are_returned_newest_first(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         asked = looked_at(as_bob)
         make_ready_run(laptops, at=NOON + timedelta(hours=1))
@@ -163,7 +163,7 @@ class TestNewRuns:
         make_ready_run(laptops)
         assert news(as_bob, asked)["new"] == 1
 
-    def test_a_page_of_older_runs_hears_of_none(self, as_bob: Client, laptops: Collection) -> None:
+    def test_a_page_of_older_runs_reports_no_new_runs(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         make_ready_run(laptops)
         asked = looked_at(as_bob, f"{PAGE}?before=2026-06-21T00:00:00.000000Z_1")
@@ -171,7 +171,7 @@ class TestNewRuns:
         make_ready_run(laptops)
         assert news(as_bob, asked) == NOBODY
 
-    def test_very_many_are_not_counted_to_the_end(self, as_bob: Client, laptops: Collection) -> None:
+    def test_the_count_of_new_runs_is_limited(self, as_bob: Client, laptops: Collection) -> None:
         Run.objects.bulk_create(
             Run(collection=laptops, number=number, state="failed", failure_reason="No answer.")
             for number in range(1, 200)
@@ -184,7 +184,7 @@ class TestProgress:
         Run.objects.filter(pk=run.pk).update(**fields)
         return text_of(client.get(PAGE).content.decode().partition("<tbody")[2].partition("</tbody")[0])
 
-    def test_it_says_how_long_it_takes_and_what_is_left(self, as_bob: Client, laptops: Collection) -> None:
+    def test_it_shows_the_elapsed_and_the_remaining_time(self, as_bob: Client, laptops: Collection) -> None:
         now = timezone.now()
         run = make_processing_run(laptops)
         shown = self.at(
@@ -197,7 +197,7 @@ class TestProgress:
         )
         assert "Being written for 10 min, about 2 min left." in shown
 
-    def test_what_is_left_goes_by_the_last_pages(self, as_bob: Client, processing: Run) -> None:
+    def test_the_remaining_time_is_based_on_the_last_pages(self, as_bob: Client, processing: Run) -> None:
         now = timezone.now()
         for page in processing.files.order_by("position"):
             page.modified = now - timedelta(minutes=10 * (2 - page.position))
@@ -205,17 +205,15 @@ class TestProgress:
         shown = self.at(as_bob, processing, created_at=now - timedelta(days=90), updated_at=now)
         assert "Being written for 90 days, about 30 min left." in shown
 
-    def test_nobody_can_tell_what_is_left_where_no_number_was_asked_for(
-        self, as_bob: Client, processing: Run
-    ) -> None:
+    def test_the_remaining_time_is_unknown_without_a_total(self, as_bob: Client, processing: Run) -> None:
         assert "Being written for less than a minute." in self.at(as_bob, processing, total=0)
 
-    def test_a_run_that_brings_nothing_says_so(self, as_bob: Client, processing: Run) -> None:
+    def test_a_stalled_run_says_so(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, updated_at=timezone.now() - timedelta(hours=3, minutes=5))
         assert "Nothing new for 3 h; the run isn't completed." in shown
         assert "left" not in shown
 
-    def test_that_it_brings_nothing_any_more_is_a_change(self, as_bob: Client, processing: Run) -> None:
+    def test_stalling_is_a_change(self, as_bob: Client, processing: Run) -> None:
         recently = timezone.now() - timedelta(minutes=1)
         Run.objects.update(updated_at=recently)
         asked = looked_at(as_bob)
@@ -223,11 +221,11 @@ class TestProgress:
         Run.objects.update(updated_at=recently - timedelta(minutes=2))
         assert "Nothing new for 3 min" in text_of(news(as_bob, asked)["rows"][0]["html"])
 
-    def test_all_records_but_no_files_yet(self, as_bob: Client, processing: Run) -> None:
+    def test_a_run_with_all_records_is_finishing(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, extracted=50)
         assert "All records are there. The files are being finished." in shown
 
-    def test_of_many_pages_the_last_ones_are_shown(self, as_bob: Client, laptops: Collection) -> None:
+    def test_only_the_last_pages_are_shown(self, as_bob: Client, laptops: Collection) -> None:
         run = make_processing_run(laptops, records(30), page_size=2)
         shown = self.at(as_bob, run)
         assert "9 pages and" in shown
@@ -236,7 +234,7 @@ class TestProgress:
 
 class TestLoad:
     @pytest.mark.parametrize("count", [1, 40])
-    def test_a_look_at_rows_that_have_not_changed_costs_two_queries_beside_the_readers_own(
+    def test_unchanged_rows_cost_two_queries_besides_authentication(
         self,
         as_bob: Client,
         laptops: Collection,
@@ -250,7 +248,7 @@ class TestLoad:
         with django_assert_num_queries(6):
             assert as_bob.get(LIVE, asked).status_code == 204
 
-    def test_it_makes_no_other_team_the_current_one(
+    def test_it_does_not_switch_the_current_team(
         self, bob: User, as_bob: Client, laptops: Collection
     ) -> None:
         team = Team.objects.create(name="Another")
@@ -266,7 +264,7 @@ class TestAtAnAccount:
     def account(self, crawlers: Team) -> Account:
         return make_account(crawlers)
 
-    def test_its_list_is_looked_at_at_its_own_pace(
+    def test_the_account_is_listed_at_a_limited_rate(
         self, as_bob: Client, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         collection = make_remote_collection(account)
@@ -296,7 +294,7 @@ class TestAtARunsPage:
         (address,) = re.findall(r'data-live="([^"]*)"', client.get(self.PAGE).content.decode())
         return str(address)
 
-    def test_where_nothing_has_changed_it_costs_one_query_beside_the_readers_own(
+    def test_an_unchanged_run_costs_one_query_besides_authentication(
         self, as_bob: Client, processing: Run, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         address = self.looked_at(as_bob)
@@ -306,7 +304,7 @@ class TestAtARunsPage:
         assert answer.status_code == 204
         assert "no-store" in answer["Cache-Control"]
 
-    def test_it_says_how_far_the_run_is(self, as_bob: Client, processing: Run) -> None:
+    def test_it_shows_the_progress(self, as_bob: Client, processing: Run) -> None:
         address = self.looked_at(as_bob)
         go_on(processing, 10).pause()
         news = as_bob.get(address).json()
@@ -318,7 +316,7 @@ class TestAtARunsPage:
         assert news["news"] == []
         assert as_bob.get(re.findall(r'data-live="([^"]*)"', news["html"])[0]).status_code == 204
 
-    def test_a_completed_run_brings_its_records_and_files_and_asks_no_more(
+    def test_a_completed_run_shows_records_and_files_and_stops_polling(
         self, as_bob: Client, processing: Run
     ) -> None:
         address = self.looked_at(as_bob)
@@ -336,7 +334,7 @@ class TestAtARunsPage:
 
         assert uncovered(news["html"]).strip() in uncovered(whole)
 
-    def test_a_failed_run_says_why(self, as_bob: Client, processing: Run) -> None:
+    def test_a_failed_run_shows_the_reason(self, as_bob: Client, processing: Run) -> None:
         address = self.looked_at(as_bob)
         go_on(processing, 0).fail("The shop asked for a captcha.")
         news = as_bob.get(address).json()
@@ -344,12 +342,12 @@ class TestAtARunsPage:
         assert "The shop asked for a captcha." in text_of(news["html"])
         assert "data-live" not in news["html"]
 
-    def test_a_deleted_run_is_not_there(self, as_bob: Client, processing: Run) -> None:
+    def test_a_deleted_run_is_not_found(self, as_bob: Client, processing: Run) -> None:
         address = self.looked_at(as_bob)
         delete_run(processing)
         assert as_bob.get(address).status_code == 404
 
-    def test_an_accounts_list_is_looked_at(
+    def test_the_account_is_listed(
         self, as_bob: Client, crawlers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         collection = make_remote_collection(make_account(crawlers))
@@ -407,7 +405,7 @@ class TestAtTheListOfCollections:
         (seen,) = re.findall(r'data-latest="([^"]*)"', news["html"])
         assert self.news(as_bob, {"seen": seen}) == []
 
-    def test_a_latest_run_that_is_deleted_leaves_its_place_to_the_one_before(
+    def test_if_the_latest_run_is_deleted_the_previous_one_is_shown(
         self, as_bob: Client, laptops: Collection
     ) -> None:
         make_ready_run(laptops, at=NOON)
@@ -422,9 +420,7 @@ class TestAtTheListOfCollections:
         assert "No run yet" in text_of(news["html"])
         assert news["news"] == "AU Laptops: No runs left."
 
-    def test_it_is_about_the_page_whichever_team_is_the_current_one(
-        self, bob: User, as_bob: Client, laptops: Collection
-    ) -> None:
+    def test_it_works_after_switching_teams(self, bob: User, as_bob: Client, laptops: Collection) -> None:
         asked = self.looked_at(as_bob)
         team = Team.objects.create(name="Another")
         Membership.objects.create(user=bob, team=team, role="owner")
@@ -441,7 +437,7 @@ class TestAtTheListOfCollections:
     @pytest.mark.parametrize(
         "seen", ["x", "1", "1.", "1.2", "1.2.gone", ",", f"{10**18}.none", ",".join(["1.none"] * 201)]
     )
-    def test_an_address_that_is_damaged_is_told_so(self, as_bob: Client, seen: str) -> None:
+    def test_invalid_parameters_are_refused(self, as_bob: Client, seen: str) -> None:
         answer = as_bob.get(self.LIVE, {"seen": seen})
         assert answer.status_code == 400
         assert "Invalid " in answer.content.decode()
@@ -459,15 +455,13 @@ class TestAtTheListOfCollections:
         {"newest": "x"},
     ],
 )
-def test_an_address_that_is_damaged_is_told_so(
-    as_bob: Client, laptops: Collection, asked: dict[str, str]
-) -> None:
+def test_invalid_parameters_are_refused(as_bob: Client, laptops: Collection, asked: dict[str, str]) -> None:
     answer = as_bob.get(LIVE, asked)
     assert answer.status_code == 400
     assert "Invalid " in answer.content.decode()
 
 
-def test_somebody_who_is_signed_out_is_sent_to_sign_in(client: Client, laptops: Collection) -> None:
+def test_a_signed_out_user_is_redirected_to_sign_in(client: Client, laptops: Collection) -> None:
     answer = client.get(LIVE, headers={"Referer": f"http://testserver{PAGE}"})
     assert answer.status_code == 302
     assert answer["Location"] == f"/accounts/login/?next={PAGE}"

@@ -41,7 +41,7 @@ def signs_in(email: str, password: str) -> bool:
 # --- the list -----------------------------------------------------------------------------------
 
 
-def test_it_shows_who_is_in_the_team_owners_first(
+def test_it_lists_the_members_owners_first(
     alice: User, adam: User, as_bob: Client, bobs_key: str, carol: User
 ) -> None:
     answer = as_bob.get("/members/")
@@ -53,7 +53,7 @@ def test_it_shows_who_is_in_the_team_owners_first(
     ]
 
 
-def test_an_owner_manages_everybody_and_an_admin_manages_members(
+def test_an_owner_manages_everyone_and_an_admin_manages_members(
     as_alice: Client, as_adam: Client, as_bob: Client, bob: User
 ) -> None:
     def managed(client: Client) -> int:
@@ -74,16 +74,14 @@ def test_admins_see_the_teams_keys_and_members_do_not(
     assert bobs_key[:8] not in to_bob
 
 
-def test_a_revoked_key_is_no_active_key(as_adam: Client, bob: User, bobs_key: str) -> None:
+def test_a_revoked_key_is_not_active(as_adam: Client, bob: User, bobs_key: str) -> None:
     ApiKey.objects.get().revoke()
     answer = as_adam.get("/members/")
     assert rows(answer)[-1][3] == "0"
     assert "Nobody has an API key" in answer.content.decode()
 
 
-def test_a_key_of_somebody_who_may_not_sign_in_is_no_active_key(
-    as_adam: Client, bob: User, bobs_key: str
-) -> None:
+def test_a_key_of_an_inactive_user_is_not_active(as_adam: Client, bob: User, bobs_key: str) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
     answer = as_adam.get("/members/")
     assert rows(answer)[-1][3] == "0"
@@ -104,9 +102,7 @@ def test_the_number_of_queries_does_not_grow_with_the_team(
 # --- adding -------------------------------------------------------------------------------------
 
 
-def test_somebody_new_gets_an_account_and_a_link_that_sets_its_password(
-    as_adam: Client, crawlers: Team
-) -> None:
+def test_a_new_user_gets_a_link_to_set_a_password(as_adam: Client, crawlers: Team) -> None:
     answer = as_adam.post("/members/add", NEW)
     assert answer.status_code == 201
     dora = User.objects.get(email="dora@example.com")
@@ -124,19 +120,19 @@ def test_a_link_works_once(as_adam: Client) -> None:
     assert "This link doesn't work" in Client().get(link).content.decode()
 
 
-def test_a_link_ends_when_its_owner_signs_in_without_it(as_adam: Client, bob: User) -> None:
+def test_a_link_expires_when_the_user_signs_in_without_it(as_adam: Client, bob: User) -> None:
     link = link_in(as_adam.post(address_of(bob, "password-link")))
     assert signs_in("bob@example.com", PASSWORD)
     assert "This link doesn't work" in Client().get(link).content.decode()
 
 
-def test_a_link_is_made_with_the_public_address(as_adam: Client, settings: Settings) -> None:
+def test_a_link_has_the_public_url(as_adam: Client, settings: Settings) -> None:
     settings.PUBLIC_URL = "https://results.example.com"
     link = link_in(as_adam.post("/members/add", NEW))
     assert link.startswith("https://results.example.com/accounts/password/reset/key/")
 
 
-def test_a_link_is_kept_in_no_cache(as_adam: Client) -> None:
+def test_a_link_is_not_cached(as_adam: Client) -> None:
     assert "no-store" in as_adam.post("/members/add", NEW)["Cache-Control"]
 
 
@@ -159,7 +155,7 @@ def test_with_a_mail_server_the_link_is_also_queued_as_mail(as_adam: Client, set
     assert link_in(answer) in message.body
 
 
-def test_somebody_of_another_team_that_one_manages_is_just_added_and_keeps_password_and_name(
+def test_a_user_of_another_managed_team_keeps_password_and_name(
     as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team
 ) -> None:
     Membership.objects.create(user=adam, team=strangers, role=Role.OWNER)
@@ -173,7 +169,7 @@ def test_somebody_of_another_team_that_one_manages_is_just_added_and_keeps_passw
     assert carol.check_password(PASSWORD)
 
 
-def test_somebody_of_another_team_without_a_password_yet_is_added_without_a_link(
+def test_a_user_of_another_team_without_a_password_gets_no_link(
     as_adam: Client, adam: User, crawlers: Team, strangers: Team
 ) -> None:
     Membership.objects.create(user=adam, team=strangers, role=Role.ADMIN)
@@ -187,7 +183,7 @@ def test_somebody_of_another_team_without_a_password_yet_is_added_without_a_link
 
 
 @pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN])
-def test_an_account_that_one_does_not_manage_in_all_of_its_teams_is_not_added(
+def test_a_user_in_an_unmanaged_team_is_not_added(
     as_adam: Client, adam: User, carol: User, crawlers: Team, strangers: Team, role: Role
 ) -> None:
     carol.set_unusable_password()
@@ -199,7 +195,7 @@ def test_an_account_that_one_does_not_manage_in_all_of_its_teams_is_not_added(
     assert not carol.memberships.filter(team=crawlers).exists()
 
 
-def test_an_operators_account_is_not_added(as_alice: Client) -> None:
+def test_an_operator_is_not_added(as_alice: Client) -> None:
     oscar = User.objects.create_superuser("oscar@example.com", PASSWORD)
     answer = as_alice.post("/members/add", {"email": oscar.email, "role": "member"})
     assert "Ask the operator" in answer.content.decode()
@@ -208,16 +204,14 @@ def test_an_operators_account_is_not_added(as_alice: Client) -> None:
     assert not oscar.memberships.exists()
 
 
-def test_who_knew_the_password_of_an_account_without_a_team_does_not_get_in_with_it(
-    as_adam: Client, eve: User, crawlers: Team
-) -> None:
+def test_a_user_without_a_team_loses_the_old_password(as_adam: Client, eve: User, crawlers: Team) -> None:
     answer = as_adam.post("/members/add", {"email": eve.email, "role": "member"})
     assert "/accounts/password/reset/key/" in link_in(answer)
     assert eve.memberships.get().team == crawlers
     assert not signs_in("eve@example.com", PASSWORD)
 
 
-def test_nobody_is_added_twice(as_alice: Client, bob: User) -> None:
+def test_a_user_is_not_added_twice(as_alice: Client, bob: User) -> None:
     answer = as_alice.post("/members/add", {"email": bob.email, "role": "owner"})
     assert "bob@example.com is already in Crawlers." in answer.content.decode()
     assert bob.memberships.get().role == Role.MEMBER
@@ -236,7 +230,7 @@ def test_nobody_is_added_twice(as_alice: Client, bob: User) -> None:
         ({"email": "d@example.com", "role": "member", "name": "x" * 101}, "at most 100 characters"),
     ],
 )
-def test_adding_says_what_is_wrong(as_alice: Client, fields: dict[str, str], complaint: str) -> None:
+def test_the_form_for_adding_shows_errors(as_alice: Client, fields: dict[str, str], complaint: str) -> None:
     answer = as_alice.post("/members/add", fields)
     assert answer.status_code == 200
     assert complaint in answer.content.decode()
@@ -250,7 +244,7 @@ def test_an_admin_adds_members_only(as_adam: Client, role: str) -> None:
     assert not User.objects.filter(email="dora@example.com").exists()
 
 
-def test_a_member_adds_nobody(as_bob: Client) -> None:
+def test_a_member_cannot_add_anyone(as_bob: Client) -> None:
     assert as_bob.get("/members/add").status_code == 403
     assert as_bob.post("/members/add", NEW).status_code == 403
 
@@ -262,7 +256,7 @@ def address_of(user: User, what: str) -> str:
     return f"/members/{user.memberships.get().pk}/{what}"
 
 
-def test_an_owner_gives_another_role(as_alice: Client, bob: User) -> None:
+def test_an_owner_changes_a_role(as_alice: Client, bob: User) -> None:
     assert "Role of Bob" in as_alice.get(address_of(bob, "role")).content.decode()
     answer = as_alice.post(address_of(bob, "role"), {"role": "admin"}, follow=True)
     assert "Changed the role of Bob to Admin." in answer.content.decode()
@@ -281,7 +275,7 @@ def test_the_last_owner_stays_an_owner(as_alice: Client, alice: User) -> None:
     assert alice.memberships.get().role == Role.OWNER
 
 
-def test_removing_asks_first_and_ends_access_and_keys(
+def test_removing_asks_for_confirmation_and_ends_access_and_keys(
     as_adam: Client, as_bob: Client, bob: User, bobs_key: str
 ) -> None:
     address = address_of(bob, "remove")
@@ -293,7 +287,9 @@ def test_removing_asks_first_and_ends_access_and_keys(
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
-def test_an_admin_manages_no_admin_and_no_owner(as_adam: Client, alice: User, adam: User, what: str) -> None:
+def test_an_admin_cannot_manage_admins_and_owners(
+    as_adam: Client, alice: User, adam: User, what: str
+) -> None:
     for user in (alice, adam):
         answer = as_adam.post(address_of(user, what), {"role": "member"})
         assert answer.status_code == 403
@@ -302,21 +298,21 @@ def test_an_admin_manages_no_admin_and_no_owner(as_adam: Client, alice: User, ad
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
-def test_somebody_of_another_team_is_not_found(as_alice: Client, carol: User, what: str) -> None:
+def test_a_user_of_another_team_is_not_found(as_alice: Client, carol: User, what: str) -> None:
     answer = as_alice.post(address_of(carol, what), {"role": "member"})
     assert answer.status_code == 404
     assert "This team has no such member." in answer.content.decode()
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
-def test_a_member_manages_nobody(as_bob: Client, alice: User, what: str) -> None:
+def test_a_member_cannot_manage_anyone(as_bob: Client, alice: User, what: str) -> None:
     assert as_bob.post(address_of(alice, what), {"role": "member"}).status_code == 403
 
 
 # --- password links -----------------------------------------------------------------------------
 
 
-def test_a_password_link_asks_first_and_then_sets_a_new_password(as_adam: Client, bob: User) -> None:
+def test_a_password_link_asks_for_confirmation_and_sets_a_new_password(as_adam: Client, bob: User) -> None:
     address = address_of(bob, "password-link")
     assert "Make a password link for Bob?" in as_adam.get(address).content.decode()
     answer = as_adam.post(address)
@@ -328,9 +324,7 @@ def test_a_password_link_asks_first_and_then_sets_a_new_password(as_adam: Client
     assert signs_in("bob@example.com", NEW_PASSWORD)
 
 
-def test_there_is_no_password_link_for_somebody_who_is_in_another_team_too(
-    as_alice: Client, bob: User, strangers: Team
-) -> None:
+def test_a_user_in_another_team_gets_no_password_link(as_alice: Client, bob: User, strangers: Team) -> None:
     membership = bob.memberships.get()
     Membership.objects.create(user=bob, team=strangers)
     assert (
@@ -342,7 +336,7 @@ def test_there_is_no_password_link_for_somebody_who_is_in_another_team_too(
     assert "Bob is also in another team, or is an operator." in answer.content.decode()
 
 
-def test_there_is_no_password_link_for_an_operator(as_alice: Client, bob: User) -> None:
+def test_an_operator_gets_no_password_link(as_alice: Client, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_staff=True)
     assert as_alice.post(address_of(bob, "password-link")).status_code == 403
 
@@ -353,7 +347,7 @@ def works(link: str) -> bool:
 
 @pytest.mark.parametrize("user", ["bob", "adam", "alice"])
 @pytest.mark.parametrize("field", ["is_staff", "is_superuser"])
-def test_a_link_ends_when_its_owner_becomes_an_operator(
+def test_a_link_expires_when_the_user_becomes_an_operator(
     as_adam: Client, bob: User, field: str, user: str
 ) -> None:
     link = link_in(as_adam.post(address_of(bob, "password-link")))
@@ -361,23 +355,21 @@ def test_a_link_ends_when_its_owner_becomes_an_operator(
     assert works(link) == (user != "bob")
 
 
-def test_a_link_ends_when_its_owner_gets_another_role(as_adam: Client, bob: User) -> None:
+def test_a_link_expires_when_the_users_role_changes(as_adam: Client, bob: User) -> None:
     link = link_in(as_adam.post(address_of(bob, "password-link")))
     assert works(link)
     bob.memberships.get().change_role(Role.OWNER)
     assert not works(link)
 
 
-def test_a_link_ends_when_its_owner_comes_into_another_team(
-    as_adam: Client, bob: User, strangers: Team
-) -> None:
+def test_a_link_expires_when_the_user_joins_another_team(as_adam: Client, bob: User, strangers: Team) -> None:
     link = link_in(as_adam.post(address_of(bob, "password-link")))
     Membership.objects.create(user=bob, team=strangers)
     assert not works(link)
 
 
 @pytest.mark.parametrize("what", ["removed", "a member", "closed"])
-def test_a_link_ends_when_who_made_it_is_no_admin_any_more(
+def test_a_link_expires_when_its_creator_is_no_longer_an_admin(
     as_adam: Client, alice: User, adam: User, bob: User, what: str
 ) -> None:
     link = link_in(as_adam.post(address_of(bob, "password-link")))
@@ -390,9 +382,7 @@ def test_a_link_ends_when_who_made_it_is_no_admin_any_more(
     assert not works(link)
 
 
-def test_a_link_ends_also_where_its_form_is_open_already(
-    as_adam: Client, alice: User, adam: User, bob: User
-) -> None:
+def test_a_link_expires_even_if_its_form_is_open(as_adam: Client, alice: User, adam: User, bob: User) -> None:
     browser = Client()
     form = browser.get(link_in(as_adam.post(address_of(bob, "password-link"))), follow=True)
     adam.memberships.get().remove()
@@ -402,7 +392,7 @@ def test_a_link_ends_also_where_its_form_is_open_already(
     assert not signs_in("bob@example.com", NEW_PASSWORD)
 
 
-def test_adding_more_people_ends_no_link(as_alice: Client) -> None:
+def test_adding_more_members_expires_no_link(as_alice: Client) -> None:
     now = time_machine.travel("2030-01-01", tick=False)
     with now as clock:
         as_alice.force_login(User.objects.get(email="alice@example.com"))
@@ -414,7 +404,7 @@ def test_adding_more_people_ends_no_link(as_alice: Client) -> None:
         assert [works(link) for link in made] == [True, True, True]
 
 
-def test_a_password_set_by_a_link_opens_no_account_that_was_closed_meanwhile(
+def test_a_password_link_does_not_reactivate_a_user(
     as_adam: Client, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = link_in(as_adam.post(address_of(bob, "password-link")))
@@ -437,7 +427,7 @@ at_once = pytest.mark.django_db(transaction=True)
 
 @at_once
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
-def test_who_is_removed_at_the_same_moment_is_not_found(
+def test_a_member_removed_concurrently_is_not_found(
     as_alice: Client, adam: User, bob: User, what: str
 ) -> None:
     membership, address = bob.memberships.get(), address_of(bob, what)
@@ -448,9 +438,7 @@ def test_who_is_removed_at_the_same_moment_is_not_found(
 
 @at_once
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
-def test_an_admin_does_nothing_to_somebody_who_is_promoted_at_the_same_moment(
-    as_adam: Client, bob: User, what: str
-) -> None:
+def test_an_admin_cannot_change_a_member_promoted_concurrently(as_adam: Client, bob: User, what: str) -> None:
     membership, address = bob.memberships.get(), address_of(bob, what)
     answer = ask_meanwhile(
         lambda: membership.change_role(Role.OWNER), lambda: as_adam.post(address, {"role": "member"})
@@ -462,9 +450,7 @@ def test_an_admin_does_nothing_to_somebody_who_is_promoted_at_the_same_moment(
 
 @at_once
 @pytest.mark.parametrize("what", ["role", "remove"])
-def test_of_two_owners_who_demote_each_other_the_first_wins(
-    as_alice: Client, alice: User, bob: User, what: str
-) -> None:
+def test_two_owners_cannot_demote_each_other(as_alice: Client, alice: User, bob: User, what: str) -> None:
     bob.memberships.get().change_role(Role.OWNER)
     membership, address = alice.memberships.get(), address_of(bob, what)
     answer = ask_meanwhile(
@@ -476,7 +462,7 @@ def test_of_two_owners_who_demote_each_other_the_first_wins(
 
 
 @at_once
-def test_who_is_removed_at_the_same_moment_adds_nobody(as_adam: Client, adam: User) -> None:
+def test_an_admin_removed_concurrently_cannot_add_anyone(as_adam: Client, adam: User) -> None:
     answer = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post("/members/add", NEW))
     assert answer.status_code == 403
     assert "You are not in Crawlers any more." in answer.content.decode()
@@ -484,9 +470,7 @@ def test_who_is_removed_at_the_same_moment_adds_nobody(as_adam: Client, adam: Us
 
 
 @at_once
-def test_an_owner_who_becomes_an_admin_at_the_same_moment_makes_no_owner(
-    as_alice: Client, alice: User, adam: User
-) -> None:
+def test_an_owner_demoted_concurrently_cannot_add_an_owner(as_alice: Client, alice: User, adam: User) -> None:
     adam.memberships.get().change_role(Role.OWNER)
     membership = alice.memberships.get()
     answer = ask_meanwhile(

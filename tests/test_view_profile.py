@@ -31,7 +31,7 @@ def calls(answer: Any) -> list[str]:
 # --- about you ----------------------------------------------------------------------------------
 
 
-def test_a_person_changes_their_name(as_bob: Client, bob: User) -> None:
+def test_a_user_changes_their_name(as_bob: Client, bob: User) -> None:
     answer = as_bob.post("/profile/", {"name": "Robert"}, follow=True)
     assert "Saved your name." in answer.content.decode()
     bob.refresh_from_db()
@@ -45,20 +45,20 @@ def test_a_name_may_be_empty(as_bob: Client, bob: User) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 101, "a\0b", "a\nb"])
-def test_it_refuses_a_name_that_is_none(as_bob: Client, bob: User, name: str) -> None:
+def test_it_refuses_an_invisible_name(as_bob: Client, bob: User, name: str) -> None:
     assert 'class="errorlist"' in as_bob.post("/profile/", {"name": name}).content.decode()
     bob.refresh_from_db()
     assert bob.name == "Bob"
 
 
-def test_nothing_else_of_a_person_can_be_changed(as_bob: Client, bob: User) -> None:
+def test_no_other_field_of_a_user_can_be_changed(as_bob: Client, bob: User) -> None:
     as_bob.post("/profile/", {"name": "Bob", "email": "root@example.com", "is_staff": "on"})
     bob.refresh_from_db()
     assert (bob.email, bob.is_staff) == ("bob@example.com", False)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_name_brings_back_nothing_that_was_taken_at_the_same_moment(as_bob: Client, bob: User) -> None:
+def test_renaming_keeps_concurrent_changes(as_bob: Client, bob: User) -> None:
     def close() -> None:
         bob.is_active = False
         bob.set_password("another one")
@@ -69,7 +69,7 @@ def test_a_name_brings_back_nothing_that_was_taken_at_the_same_moment(as_bob: Cl
     assert (bob.name, bob.is_active, bob.check_password("another one")) == ("Robert", False, True)
 
 
-def test_somebody_in_no_team_has_a_name_and_no_keys(client: Client, eve: User) -> None:
+def test_a_user_without_a_team_has_a_name_and_no_keys(client: Client, eve: User) -> None:
     client.force_login(eve)
     answer = client.get("/profile/").content.decode()
     assert "Save name" in answer
@@ -104,21 +104,21 @@ def test_a_new_key_is_shown_once_and_works(as_bob: Client) -> None:
         ("a\rb", "control characters"),
     ],
 )
-def test_making_a_key_says_what_is_wrong(as_bob: Client, name: str, complaint: str) -> None:
+def test_the_form_for_a_key_shows_errors(as_bob: Client, name: str, complaint: str) -> None:
     answer = as_bob.post("/profile/keys", {"name": name})
     assert answer.status_code == 200
     assert complaint in answer.content.decode()
     assert not ApiKey.objects.exists()
 
 
-def test_it_shows_only_the_persons_own_keys_of_the_current_team(
+def test_it_shows_only_the_users_keys_in_the_current_team(
     as_bob: Client, bob: User, bobs_key: str, carols_key: str, strangers: Team
 ) -> None:
     ApiKey.objects.issue(Membership.objects.create(user=bob, team=strangers), "elsewhere")
     assert [row[0] for row in rows(as_bob.get("/profile/"))] == ["cron job"]
 
 
-def test_a_key_is_revoked_after_asking(as_bob: Client, bobs_key: str) -> None:
+def test_a_key_is_revoked_after_confirmation(as_bob: Client, bobs_key: str) -> None:
     address = f"/keys/{ApiKey.objects.get().pk}/revoke"
     assert "Revoke “cron job”?" in as_bob.get(address).content.decode()
     assert ApiKey.objects.recognise(bobs_key)
@@ -130,26 +130,26 @@ def test_a_key_is_revoked_after_asking(as_bob: Client, bobs_key: str) -> None:
     assert as_bob.post(address).status_code == 404
 
 
-def test_an_admin_revokes_anyones_key_of_the_team(as_adam: Client, bobs_key: str) -> None:
+def test_an_admin_revokes_any_key_of_the_team(as_adam: Client, bobs_key: str) -> None:
     answer = as_adam.post(f"/keys/{ApiKey.objects.get().pk}/revoke", follow=True)
     assert answer.redirect_chain[-1][0] == "/members/"
     assert ApiKey.objects.recognise(bobs_key) is None
 
 
-def test_a_member_revokes_no_key_of_another_one(as_bob: Client, adam: User) -> None:
+def test_a_member_cannot_revoke_another_members_key(as_bob: Client, adam: User) -> None:
     key, text = ApiKey.objects.issue(adam.memberships.get(), "adam's")
     assert as_bob.get(f"/keys/{key.pk}/revoke").status_code == 404
     assert as_bob.post(f"/keys/{key.pk}/revoke").status_code == 404
     assert ApiKey.objects.recognise(text)
 
 
-def test_nobody_revokes_a_key_of_another_team(as_alice: Client, carols_key: str) -> None:
+def test_no_one_revokes_a_key_of_another_team(as_alice: Client, carols_key: str) -> None:
     assert as_alice.post(f"/keys/{ApiKey.objects.get().pk}/revoke").status_code == 404
     assert ApiKey.objects.recognise(carols_key)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_is_removed_at_the_same_moment_gets_no_key(as_bob: Client, bob: User) -> None:
+def test_a_user_removed_concurrently_gets_no_key(as_bob: Client, bob: User) -> None:
     removed = bob.memberships.get().remove
     answer = ask_meanwhile(removed, lambda: as_bob.post("/profile/keys", {"name": "x"}))
     assert answer.status_code == 403
@@ -158,7 +158,7 @@ def test_who_is_removed_at_the_same_moment_gets_no_key(as_bob: Client, bob: User
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["revoked", "removed"])
-def test_a_key_that_goes_at_the_same_moment_is_revoked(
+def test_a_key_deleted_concurrently_counts_as_revoked(
     as_adam: Client, bob: User, bobs_key: str, what: str
 ) -> None:
     key = ApiKey.objects.get()
@@ -195,19 +195,19 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
     ]
 
 
-def test_the_calls_carry_the_key_that_was_just_made(as_bob: Client, laptops: Collection) -> None:
+def test_the_calls_contain_the_new_key(as_bob: Client, laptops: Collection) -> None:
     answer = as_bob.post("/profile/keys", {"name": "new"})
     prefix = ApiKey.objects.get().prefix
     assert f'-H "x-api-key: {prefix}.' in calls(answer)[0]
     assert "YOUR_API_KEY" not in answer.content.decode()
 
 
-def test_the_calls_have_the_public_address(as_bob: Client, laptops: Collection, settings: Settings) -> None:
+def test_the_calls_have_the_public_url(as_bob: Client, laptops: Collection, settings: Settings) -> None:
     settings.PUBLIC_URL = "https://results.example.com"
     assert calls(as_bob.get("/profile/"))[0].startswith("curl https://results.example.com/api/v1/")
 
 
-def test_a_name_means_nothing_to_the_shell(as_bob: Client, laptops: Collection) -> None:
+def test_a_name_is_escaped_for_the_shell(as_bob: Client, laptops: Collection) -> None:
     make_run_of_pages(laptops, {"$(reboot) `x` ! é.json": b"[]"})
     assert "/%24%28reboot%29%20%60x%60%20%21%20%C3%A9.json" in calls(as_bob.get("/profile/"))[1]
 
@@ -221,7 +221,7 @@ def test_a_collection_with_results_is_preferred(
     assert file_call.endswith('-o "category_asins.json"')
 
 
-def test_the_example_is_found_at_once_among_many_collections_of_many_runs(
+def test_the_example_is_found_quickly_among_many_runs(
     as_bob: Client, crawlers: Team, laptops: Collection
 ) -> None:
     make_ready_run(laptops, at=datetime(2026, 6, 20, tzinfo=UTC))
@@ -236,13 +236,13 @@ def test_the_example_is_found_at_once_among_many_collections_of_many_runs(
     assert "pull.py 101" in pull_call
 
 
-def test_before_the_first_result_there_is_only_the_first_call(as_bob: Client, laptops: Collection) -> None:
+def test_without_results_there_is_no_file_call(as_bob: Client, laptops: Collection) -> None:
     answer = as_bob.get("/profile/")
     assert [call.split()[0] for call in calls(answer)] == ["curl", "export"]
     assert "Once a run is completed" in answer.content.decode()
 
 
-def test_an_archived_or_another_teams_collection_is_no_example(
+def test_archived_collections_and_other_teams_are_not_used_as_example(
     as_bob: Client, crawlers: Team, strangers: Team
 ) -> None:
     Collection.objects.create(team=strangers, name="Secret plans", kind=Kind.AMAZON)
@@ -255,7 +255,7 @@ def test_an_archived_or_another_teams_collection_is_no_example(
 # --- the client ---------------------------------------------------------------------------------
 
 
-def test_the_client_is_there_to_be_downloaded_whole_and_in_parts(as_bob: Client, laptops: Collection) -> None:
+def test_the_client_can_be_downloaded_completely_and_in_parts(as_bob: Client, laptops: Collection) -> None:
     content = (ROOT / "collections_app" / "client" / "pull.py").read_bytes()
     assert links(as_bob.get("/profile/"))["pull.py"] == "/profile/pull.py"
     answer = as_bob.get("/profile/pull.py")
@@ -265,5 +265,5 @@ def test_the_client_is_there_to_be_downloaded_whole_and_in_parts(as_bob: Client,
     assert (part.status_code, part.getvalue()) == (206, content[9:])
 
 
-def test_the_client_is_there_for_nobody_else(client: Client) -> None:
+def test_the_client_requires_signing_in(client: Client) -> None:
     assert client.get("/profile/pull.py")["Location"] == "/accounts/login/?next=/profile/pull.py"

@@ -19,7 +19,7 @@ def page(laptops: Collection) -> ResultFile:
     return make_ready_run(laptops, records(3)).files.get(kind="page")
 
 
-def test_a_member_gets_the_stored_bytes_under_the_files_own_name(as_bob: Client, page: ResultFile) -> None:
+def test_a_member_gets_the_stored_bytes_under_the_files_name(as_bob: Client, page: ResultFile) -> None:
     answer = as_bob.get(FILES + quote(page.name))
     assert answer.status_code == 200
     assert answer.getvalue() == stored_bytes(page)
@@ -27,13 +27,13 @@ def test_a_member_gets_the_stored_bytes_under_the_files_own_name(as_bob: Client,
     assert answer["Content-Disposition"] == f'attachment; filename="{page.name}"'
 
 
-def test_it_gets_a_part(as_bob: Client, page: ResultFile) -> None:
+def test_a_range_is_returned(as_bob: Client, page: ResultFile) -> None:
     answer = as_bob.get(FILES + quote(page.name), headers={"Range": "bytes=2-5"})
     assert answer.status_code == 206
     assert answer.getvalue() == stored_bytes(page)[2:6]
 
 
-def test_head_answers_without_the_body(as_bob: Client, page: ResultFile) -> None:
+def test_head_returns_no_body(as_bob: Client, page: ResultFile) -> None:
     answer = as_bob.head(FILES + quote(page.name))
     assert answer["Content-Length"] == str(page.size)
     assert answer.getvalue() == b""
@@ -45,15 +45,13 @@ def test_a_visitor_signs_in_first(client: Client, page: ResultFile) -> None:
     assert answer["Location"] == "/accounts/login/?next=/collections/101/download"
 
 
-def test_after_signing_in_a_visitor_is_back_on_the_page_that_the_file_is_on(
-    client: Client, page: ResultFile
-) -> None:
+def test_signing_in_returns_to_the_page_with_the_file(client: Client, page: ResultFile) -> None:
     here = "/collections/101/download?before=2026-06-20T12:00:00.000000Z_7"
     answer = client.get(FILES + quote(page.name), headers={"Referer": f"http://testserver{here}"})
     assert answer["Location"] == f"/accounts/login/?{urlencode({'next': here}, safe='/')}"
 
 
-def test_a_stranger_gets_403_whether_or_not_there_is_such_a_file(as_carol: Client, page: ResultFile) -> None:
+def test_a_stranger_gets_403_for_existing_and_unknown_files(as_carol: Client, page: ResultFile) -> None:
     assert as_carol.get(FILES + quote(page.name)).status_code == 403
     assert as_carol.get(FILES + "other.json").status_code == 403
     assert as_carol.get("/collections/999/runs/1/files/other.json").status_code == 403
@@ -103,9 +101,7 @@ def test_a_run_that_is_not_ready_says_so(as_bob: Client, laptops: Collection) ->
     assert "Run 2 failed, so it has no files." in answer.content.decode()
 
 
-def test_bytes_that_are_missing_from_the_store_are_a_404_with_the_reason(
-    as_bob: Client, page: ResultFile
-) -> None:
+def test_a_file_missing_from_the_storage_is_a_404_with_the_reason(as_bob: Client, page: ResultFile) -> None:
     storages["results"].delete(page.key)
     answer = as_bob.get(FILES + quote(page.name))
     assert answer.status_code == 404
@@ -116,7 +112,7 @@ def test_bytes_that_are_missing_from_the_store_are_a_404_with_the_reason(
     ("error", "status"),
     [(SourceUnavailable("It answers nonsense."), 502), (SourceTimeout("It sleeps."), 504)],
 )
-def test_a_source_in_trouble_is_told_apart_from_a_missing_file(
+def test_a_failing_source_differs_from_a_missing_file(
     as_bob: Client, page: ResultFile, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     monkeypatch.setattr("collections_app.sources.local.StoredBody.open", _raising(error))

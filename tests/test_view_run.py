@@ -105,7 +105,7 @@ def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Col
         assert f'href="{address(run)}files/{file.name.replace(" ", "%20")}"' in text
 
 
-def test_the_first_hundred_are_shown_and_the_rest_follows(as_bob: Client, laptops: Collection) -> None:
+def test_the_first_hundred_records_are_shown_with_a_link_to_more(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250), page_size=40)
     first = page(as_bob, run)
     assert numbers(first) == list(range(1, 101))
@@ -118,14 +118,14 @@ def test_the_first_hundred_are_shown_and_the_rest_follows(as_bob: Client, laptop
     assert "load-more" not in last
 
 
-def test_more_is_a_page_of_its_own_without_javascript(as_bob: Client, laptops: Collection) -> None:
+def test_more_records_are_a_separate_page_without_javascript(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(101))
     text = page(as_bob, run, "?after=100")
     assert numbers(text) == [101]
     assert "From record 101 on" in words(text)
 
 
-def test_exactly_a_hundred_are_all(as_bob: Client, laptops: Collection) -> None:
+def test_a_hundred_records_need_no_link_to_more(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(100), page_size=100)
     assert "load-more" not in page(as_bob, run)
 
@@ -137,7 +137,7 @@ def test_the_zip_of_all_files_is_offered_once(
     assert page(as_bob, make_ready_run(headphones, records(2))).count("All as a ZIP") == 1
 
 
-def test_a_category_list_is_shown_likewise(as_bob: Client, headphones: Collection) -> None:
+def test_a_category_list_is_shown_too(as_bob: Client, headphones: Collection) -> None:
     run = make_ready_run(headphones, records(2))
     assert [row[1] for row in rows(page(as_bob, run))] == ["B000000001", "B000000002"]
     assert [row[1] for row in rows(page(as_bob, run, "?q=laptop+2"))] == ["B000000002"]
@@ -150,13 +150,13 @@ def test_a_run_without_records(as_bob: Client, laptops: Collection) -> None:
     assert "0 in 0 columns" in words(as_bob.get(address(run, "facts")).content.decode())
 
 
-def test_a_run_that_brought_back_a_part_says_so(as_bob: Client, laptops: Collection) -> None:
+def test_a_partial_run_says_so(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     Run.objects.filter(pk=run.pk).update(total=250)
     assert "This run is incomplete: it brought back 3 of the 250 records" in words(page(as_bob, run))
 
 
-def test_its_page_costs_the_same_few_queries_however_much_there_is(
+def test_the_number_of_queries_does_not_grow_with_the_run(
     as_bob: Client, laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     small, large = make_ready_run(laptops, records(1)), make_ready_run(laptops, records(300), page_size=10)
@@ -194,7 +194,7 @@ def test_the_files_of_a_run_of_many_pages_are_folded(as_bob: Client, laptops: Co
     assert f'href="{address(many, "pages")}"' in text
 
 
-def test_records_go_on_unasked_by_the_size_of_all_files(
+def test_records_load_on_scroll_unless_the_run_is_large(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops, records(300), page_size=10)
@@ -221,7 +221,7 @@ def shop(laptops: Collection) -> Run:
     return make_ready_run(laptops, SHOP)
 
 
-def test_search_looks_into_all_values(as_bob: Client, shop: Run) -> None:
+def test_search_covers_all_values(as_bob: Client, shop: Run) -> None:
     for search, found in (
         ("lamp", [1]),
         ("LAMP", [1]),
@@ -239,7 +239,7 @@ def test_search_looks_into_all_values(as_bob: Client, shop: Run) -> None:
         assert numbers(page(as_bob, shop, {"q": search})) == found, search
 
 
-def test_search_looks_into_lists_and_objects_as_into_texts(as_bob: Client, laptops: Collection) -> None:
+def test_search_covers_lists_and_objects(as_bob: Client, laptops: Collection) -> None:
     said = ['They say "hi" now", "', "C:\\temp", "One\nTwo"]
     run = make_ready_run(laptops, [{"a": "nothing"}, {"a": {"said": said}}, *({"a": text} for text in said)])
     for search in ('say "hi"', "c:\\temp", 'now", "', "one\ntwo"):
@@ -248,7 +248,7 @@ def test_search_looks_into_lists_and_objects_as_into_texts(as_bob: Client, lapto
         assert len(found) == 2, search
 
 
-def test_a_search_says_how_many_it_found(as_bob: Client, laptops: Collection) -> None:
+def test_a_search_shows_the_number_of_matches(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250))
     text = page(as_bob, run, {"q": "laptop 1"})
     assert "111 records with “laptop 1”" in words(text)
@@ -257,7 +257,7 @@ def test_a_search_says_how_many_it_found(as_bob: Client, laptops: Collection) ->
     assert len(rows(more)) == 11
 
 
-def test_sorting_puts_what_is_missing_last(as_bob: Client, shop: Run) -> None:
+def test_sorting_puts_missing_values_last(as_bob: Client, shop: Run) -> None:
     for sort, found in (
         ({"sort": "name"}, [2, 3, 4, 1]),
         ({"sort": "name", "dir": "desc"}, [1, 4, 3, 2]),
@@ -271,7 +271,7 @@ def test_sorting_puts_what_is_missing_last(as_bob: Client, shop: Run) -> None:
         assert numbers(page(as_bob, shop, sort)) == found, sort
 
 
-def test_a_head_says_its_order_and_leads_to_the_next(as_bob: Client, shop: Run) -> None:
+def test_a_column_header_shows_its_order_and_links_to_the_next(as_bob: Client, shop: Run) -> None:
     def name_head(query: str) -> str:
         (head,) = re.findall(r"<th[^>]*>\s*<a[^>]*>name", page(as_bob, shop, query))
         return html.unescape(head)
@@ -286,7 +286,7 @@ def test_a_head_says_its_order_and_leads_to_the_next(as_bob: Client, shop: Run) 
     assert 'href="/collections/101/runs/1/?#' in down
 
 
-def test_chosen_columns_stay_in_every_address(as_bob: Client, shop: Run) -> None:
+def test_chosen_columns_are_in_every_link(as_bob: Client, shop: Run) -> None:
     text = page(as_bob, shop, "?column=price&column=name&column=unknown&q=a")
     assert heads(text) == ["name", "price"]
     assert "None of these records has the column “unknown”." in words(text)
@@ -296,16 +296,14 @@ def test_chosen_columns_stay_in_every_address(as_bob: Client, shop: Run) -> None
     assert head.endswith("?q=a&sort=name&column=price&column=name&column=unknown#records")
 
 
-def test_the_first_twelve_columns_are_shown_unless_others_are_chosen(
-    as_bob: Client, laptops: Collection
-) -> None:
+def test_twelve_columns_are_shown_by_default(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{f"key {place}": place for place in range(20)}])
     text = page(as_bob, run)
     assert heads(text) == [f"key {place}" for place in range(12)]
     assert "12 of 20" in words(text)
 
 
-def test_more_records_have_the_columns_of_those_before_them(as_bob: Client, laptops: Collection) -> None:
+def test_more_records_have_the_same_columns(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [*records(100), {"asin": "last", "new": 1}])
     text = page(as_bob, run)
     (more,) = re.findall(r'id="load-more" href="([^"#]*)', text)
@@ -313,7 +311,7 @@ def test_more_records_have_the_columns_of_those_before_them(as_bob: Client, lapt
     assert [len(row) for row in rows(answer.content.decode())] == [1 + len(heads(text))]
 
 
-def test_htmx_gets_the_records_alone(as_bob: Client, shop: Run) -> None:
+def test_htmx_gets_the_records_only(as_bob: Client, shop: Run) -> None:
     answer = as_bob.get(address(shop), {"q": "lamp"}, headers=HTMX)
     assert "<html" not in answer.content.decode()
     assert 'data-announce="1 record found"' in answer.content.decode()
@@ -352,7 +350,7 @@ def hostile(laptops: Collection) -> Run:
 
 
 @pytest.mark.parametrize("query", ["", "?q=DROP", "?q=pointer", "?sort=c1&dir=desc"])
-def test_hostile_records_are_text(as_bob: Client, hostile: Run, query: str) -> None:
+def test_hostile_records_are_escaped(as_bob: Client, hostile: Run, query: str) -> None:
     text = page(as_bob, hostile, query + "&column=".join(["&" if query else "?", *map(quote, SHOWN)]))
     main = text.partition("<main")[2].partition("</main>")[0]
     assert "<script" not in main
@@ -384,7 +382,7 @@ def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run) -> None:
         (b"", [], "a.json: line 1, column 1: The file is empty."),
     ],
 )
-def test_what_is_no_list_of_records_is_shown_as_far_as_it_goes(
+def test_invalid_json_is_shown_up_to_the_error(
     as_bob: Client, laptops: Collection, content: bytes, shown: list[str], said: str
 ) -> None:
     run = make_ready_run(laptops, [])
@@ -409,7 +407,7 @@ def _replace(run: Run, content: bytes) -> None:
 # --- a record -----------------------------------------------------------------------------------
 
 
-def test_a_record_is_shown_whole(as_bob: Client, laptops: Collection) -> None:
+def test_a_record_is_shown_in_full(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [*records(1), {"nested": {"<b>": ["é", None]}}])
     text = as_bob.get(address(run, "records/2")).content.decode()
     (shown,) = re.findall(r"<code>(.*?)</code>", text, re.DOTALL)
@@ -424,7 +422,7 @@ def beside(client: Client, run: Run, where: str) -> dict[str, str]:
     return {name: html.unescape(to) for name, to in re.findall(r'id="record-(\w+)" href="([^"]*)"', text)}
 
 
-def test_the_next_record_is_the_next_of_those_found_in_their_order(as_bob: Client, shop: Run) -> None:
+def test_next_follows_the_search_results(as_bob: Client, shop: Run) -> None:
     text = html.unescape(page(as_bob, shop, {"q": "a", "sort": "price", "dir": "desc"}))
     assert numbers(text) == [1, 3, 2]
     order = "?q=a&sort=price&dir=desc&after="
@@ -436,9 +434,7 @@ def test_the_next_record_is_the_next_of_those_found_in_their_order(as_bob: Clien
         assert leads.get("next") == (address(shop, where[at + 1]) if at < 2 else None)
 
 
-def test_a_record_that_is_not_at_its_place_is_followed_by_the_next_of_the_file(
-    as_bob: Client, shop: Run
-) -> None:
+def test_next_follows_the_file_if_the_results_have_changed(as_bob: Client, shop: Run) -> None:
     for query in ("", "?after=2", "?sort=price&after=3", "?q=lamp&after=999999999999"):
         assert beside(as_bob, shop, f"records/2{query}") == {
             "previous": address(shop, "records/1"),
@@ -446,7 +442,7 @@ def test_a_record_that_is_not_at_its_place_is_followed_by_the_next_of_the_file(
         }
 
 
-def test_a_record_far_behind(as_bob: Client, laptops: Collection) -> None:
+def test_a_record_beyond_the_first_hundred(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250))
     text = as_bob.get(
         address(run, "records/200"), headers=HTMX | {"HX-Target": "record-dialog"}
@@ -458,12 +454,12 @@ def test_a_record_far_behind(as_bob: Client, laptops: Collection) -> None:
 
 
 @pytest.mark.parametrize("place", ["0", "4", str(2**63), str(10**40)])
-def test_there_is_no_other_record(as_bob: Client, laptops: Collection, place: str) -> None:
+def test_an_unknown_record_is_not_found(as_bob: Client, laptops: Collection, place: str) -> None:
     run = make_ready_run(laptops, records(3))
     assert as_bob.get(address(run, f"records/{place}")).status_code == 404
 
 
-def test_a_very_long_record_is_cut(as_bob: Client, laptops: Collection) -> None:
+def test_a_very_long_record_is_truncated(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{"text": "x" * 300_000}])
     text = as_bob.get(address(run, "records/1")).content.decode()
     assert "This record is too long to be shown in full. Download the file to see the rest." in words(text)
@@ -495,7 +491,7 @@ def test_facts(as_bob: Client, laptops: Collection) -> None:
     assert "price_cents 3 1 199 5,000" in text
 
 
-def test_the_plot_has_its_figures_beside_it(as_bob: Client, laptops: Collection) -> None:
+def test_the_plot_has_a_table(as_bob: Client, laptops: Collection) -> None:
     text = facts(as_bob, make_ready_run(laptops, records(160)))
     (plot,) = re.findall(r"<svg class=\"plot\".*?</svg>", text, re.DOTALL)
     assert plot.count("<rect") == 16
@@ -528,18 +524,16 @@ def test_a_table_may_be_deleted_during_a_request(
     assert answer.status_code == (404 if is_run_deleted else 200)
 
 
-def test_equal_prices_are_one_bar(as_bob: Client, laptops: Collection) -> None:
+def test_equal_prices_make_one_bar(as_bob: Client, laptops: Collection) -> None:
     assert facts(as_bob, make_ready_run(laptops, [{"price": 5}] * 3)).count("<rect") == 1
 
 
-def test_prices_whose_range_is_too_large_for_a_number_are_one_bar(
-    as_bob: Client, laptops: Collection
-) -> None:
+def test_an_infinite_range_of_prices_makes_one_bar(as_bob: Client, laptops: Collection) -> None:
     content = [{"price": 1e308}, {"price": -1e308}]
     assert facts(as_bob, make_ready_run(laptops, content)).count("<rect") == 1
 
 
-def test_one_price_that_is_very_high_does_not_hide_the_others(as_bob: Client, laptops: Collection) -> None:
+def test_one_very_high_price_does_not_hide_the_others(as_bob: Client, laptops: Collection) -> None:
     content = [{"price": price} for price in range(1, 200)] + [{"price": 1_000_000}]
     text = facts(as_bob, make_ready_run(laptops, content))
     (last,) = re.findall(r"<td>([^<]*) and more</td>", text)
@@ -559,18 +553,18 @@ def test_a_processing_run_shows_no_contents(as_bob: Client, laptops: Collection)
     assert as_bob.get(address(run, "records/1")).status_code == 404
 
 
-def test_a_failed_run_says_why(as_bob: Client, laptops: Collection) -> None:
+def test_a_failed_run_shows_the_reason(as_bob: Client, laptops: Collection) -> None:
     run = make_failed_run(laptops, "The shop did not answer.")
     assert "The shop did not answer." in words(page(as_bob, run))
 
 
-def test_there_is_no_such_run(as_bob: Client, laptops: Collection) -> None:
+def test_an_unknown_run_is_not_found(as_bob: Client, laptops: Collection) -> None:
     for where in ("9/", "9/facts", "9/records/1", f"{2**64}/"):
         assert as_bob.get(f"/collections/101/runs/{where}").status_code == 404
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "1.5", "9" * 13, "²", " 1"])
-def test_a_damaged_address_is_refused(as_bob: Client, laptops: Collection, after: str) -> None:
+def test_an_invalid_after_is_refused(as_bob: Client, laptops: Collection, after: str) -> None:
     run = make_ready_run(laptops, records(1))
     assert as_bob.get(address(run), {"after": after}).status_code == 400
 
@@ -578,7 +572,7 @@ def test_a_damaged_address_is_refused(as_bob: Client, laptops: Collection, after
 @pytest.mark.parametrize(
     "query", [{"column": [f"column{number}" for number in range(900)]}, {"sort": "x" * 9_000}]
 )
-def test_an_address_too_long_to_repeat_in_every_link_is_refused(
+def test_an_address_too_long_for_every_link_is_refused(
     as_bob: Client, laptops: Collection, query: dict[str, Any]
 ) -> None:
     run = make_ready_run(laptops, records(1))
@@ -587,20 +581,20 @@ def test_an_address_too_long_to_repeat_in_every_link_is_refused(
     assert "The address is too long. Choose fewer columns." in words(answer.content.decode())
 
 
-def test_beyond_the_last_that_was_found_is_nothing_more(as_bob: Client, laptops: Collection) -> None:
+def test_a_page_beyond_the_results_is_empty(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     text = words(page(as_bob, run, "?q=laptop&after=100"))
     assert "No more records" in text
     assert "No record has" not in text
 
 
-def test_far_beyond_the_end_is_nothing(as_bob: Client, laptops: Collection) -> None:
+def test_a_page_far_beyond_the_end_is_empty(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     assert "No more records" in words(page(as_bob, run, "?after=999999999999"))
     assert "No more records" in words(page(as_bob, run, "?after=999999999999&sort=asin"))
 
 
-def test_a_file_that_is_missing_is_said(as_bob: Client, laptops: Collection, results_folder: Any) -> None:
+def test_a_missing_file_is_reported(as_bob: Client, laptops: Collection, results_folder: Any) -> None:
     run = make_ready_run(laptops, records(3))
     for path in results_folder.rglob("*.json"):
         path.unlink()
@@ -609,7 +603,7 @@ def test_a_file_that_is_missing_is_said(as_bob: Client, laptops: Collection, res
     assert "missing from the results storage" in words(facts(as_bob, run))
 
 
-def test_a_storage_that_breaks_off_is_said(
+def test_a_storage_error_is_reported(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(io.BytesIO):
@@ -635,7 +629,7 @@ def fat(laptops: Collection) -> Run:
 @pytest.mark.parametrize(
     ("query", "found"), [("?after=1", [2, 3]), ("?sort=price", [3, 1, 2]), ("?q=1", [3]), ("?q=xx", [])]
 )
-def test_a_record_that_is_too_large_spoils_no_other(
+def test_a_record_that_is_too_large_does_not_affect_others(
     as_bob: Client, fat: Run, query: str, found: list[int]
 ) -> None:
     text = page(as_bob, fat, query)
@@ -652,14 +646,14 @@ def test_a_record_that_is_too_large_says_so_on_its_own_page(as_bob: Client, fat:
     assert '"price": 1' in words(as_bob.get(address(fat, "records/3")).content.decode())
 
 
-def test_facts_leave_a_record_out_that_is_too_large(as_bob: Client, fat: Run) -> None:
+def test_facts_skip_a_record_that_is_too_large(as_bob: Client, fat: Run) -> None:
     text = words(facts(as_bob, fat))
     assert "Records read 2 in 1 column" in text
     assert "price 2 0 1 3" in text
 
 
 @pytest.mark.parametrize(("size", "is_shown"), [(first_records.WINDOW, True), (table.LARGEST_RECORD, False)])
-def test_a_first_record_that_is_large_hides_no_others(
+def test_a_large_first_record_hides_no_others(
     as_bob: Client, laptops: Collection, size: int, *, is_shown: bool
 ) -> None:
     run = make_ready_run(laptops, [{"a": "x" * size}, {"a": 2}])
@@ -669,9 +663,7 @@ def test_a_first_record_that_is_large_hides_no_others(
     assert ("xxx" in as_bob.get(address(run, "records/1")).content.decode()) == is_shown
 
 
-def test_a_first_record_that_is_large_hides_no_other_of_many_files(
-    as_bob: Client, laptops: Collection
-) -> None:
+def test_a_large_first_record_hides_no_other_files(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(
         laptops, [{"a": "x" * first_records.WINDOW}, *({"a": n} for n in range(29))], page_size=1
     )
@@ -694,7 +686,7 @@ def wide(laptops: Collection) -> Run:
     )
 
 
-def test_search_looks_into_all_columns_however_many(as_bob: Client, wide: Run) -> None:
+def test_search_covers_any_number_of_columns(as_bob: Client, wide: Run) -> None:
     for search, found in (("418", [120]), ("ende", [121]), ("419", [])):
         text = page(as_bob, wide, {"q": search})
         assert numbers(text) == found, search
@@ -707,7 +699,7 @@ def test_many_short_records_with_many_columns_can_be_searched(as_bob: Client, la
     assert numbers(page(as_bob, run, "?q=199")) == [1]
 
 
-def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(as_bob: Client, wide: Run) -> None:
+def test_only_the_first_of_many_columns_can_be_chosen(as_bob: Client, wide: Run) -> None:
     for query in ("", "?sort=col3", "?after=100"):
         text = page(as_bob, wide, query)
         assert MORE_COLUMNS in words(text), query
@@ -715,13 +707,13 @@ def test_of_many_columns_the_first_can_be_chosen_and_that_is_said(as_bob: Client
         assert text.count('type="checkbox" name="column"') == 200, query
 
 
-def test_facts_of_many_columns_say_that_there_are_more(as_bob: Client, wide: Run) -> None:
+def test_facts_about_many_columns_say_that_there_are_more(as_bob: Client, wide: Run) -> None:
     text = words(facts(as_bob, wide))
     assert "in more than 200 columns" in text
     assert MORE_COLUMNS in text
 
 
-def test_a_column_beyond_those_is_shown_to_whoever_asks_for_it(as_bob: Client, wide: Run) -> None:
+def test_another_column_can_be_requested_by_address(as_bob: Client, wide: Run) -> None:
     asked = [("", "299"), ("&sort=col299", "299"), ("&after=1", "300"), ("&q=418", "418")]
     for query, value in asked:
         text = page(as_bob, wide, f"?column=col299{query}")
@@ -735,7 +727,7 @@ def test_a_column_beyond_those_is_shown_to_whoever_asks_for_it(as_bob: Client, w
 # --- large runs ---------------------------------------------------------------------------------
 
 
-def test_of_a_large_run_a_table_is_made_only_when_it_is_needed(
+def test_the_table_of_a_large_run_is_built_on_demand(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "MOST_UNASKED", 1000)
@@ -747,7 +739,7 @@ def test_of_a_large_run_a_table_is_made_only_when_it_is_needed(
     assert "Records read 250" in words(as_bob.get(address(run, "facts?read=1")).content.decode())
 
 
-def test_of_a_very_large_run_the_beginning_is_searched_and_that_is_said(
+def test_search_covers_the_start_of_a_very_large_run(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "MOST_BYTES", 60_000)
@@ -756,7 +748,7 @@ def test_of_a_very_large_run_the_beginning_is_searched_and_that_is_said(
     assert "Search, sorting and facts cover its first 1,000 records" in text
 
 
-def test_nothing_but_the_first_bytes_is_read_for_the_page(
+def test_the_page_reads_only_the_first_bytes(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops, records(2000), page_size=100)
@@ -768,7 +760,7 @@ def test_nothing_but_the_first_bytes_is_read_for_the_page(
     assert opened == []
 
 
-def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
+def test_the_page_shows_progress_while_the_table_is_built(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops, records(250))
@@ -785,7 +777,7 @@ def test_while_a_table_is_made_the_page_says_how_far_it_is_and_asks_again(
     assert len(rows(page(as_bob, run, "?q=lap", **HTMX))) == 100
 
 
-def test_the_site_stops_making_a_table_if_nobody_waits_for_it(
+def test_building_a_table_stops_if_no_one_waits_for_it(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops, records(3))
@@ -796,16 +788,14 @@ def test_the_site_stops_making_a_table_if_nobody_waits_for_it(
     assert numbers(page(as_bob, run, "?q=laptop+2")) == [2]
 
 
-def test_a_table_that_was_made_is_used_again(
-    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_is_reused(as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_ready_run(laptops, records(3))
     page(as_bob, run, "?q=laptop")
     monkeypatch.setattr(table, "read_values", None)
     assert numbers(page(as_bob, run, "?q=laptop+2")) == [2]
 
 
-def test_what_was_made_of_a_run_goes_with_it(as_alice: Client, laptops: Collection) -> None:
+def test_deleting_a_run_deletes_its_table(as_alice: Client, laptops: Collection) -> None:
     run, other = make_ready_run(laptops, records(3)), make_ready_run(laptops, records(3))
     for each in (run, other):
         facts(as_alice, each)
@@ -836,7 +826,7 @@ def bob_asks_all_he_may(bob: User) -> Iterator[None]:
 @pytest.mark.usefixtures("bob_asks_all_he_may")
 @pytest.mark.parametrize("where", ["?q=laptop", "?sort=asin", "?after=100", "facts", "records/200"])
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
-def test_a_person_who_asks_too_many_questions_is_told_and_others_get_answers(
+def test_a_user_with_too_many_queries_is_refused_and_others_are_served(
     as_bob: Client, as_alice: Client, laptops: Collection, where: str, headers: dict[str, str]
 ) -> None:
     run = make_ready_run(laptops, records(250))
@@ -848,7 +838,7 @@ def test_a_person_who_asks_too_many_questions_is_told_and_others_get_answers(
 
 
 @pytest.mark.usefixtures("bob_asks_all_he_may")
-def test_a_runs_page_does_not_need_a_turn(as_bob: Client, laptops: Collection) -> None:
+def test_the_first_records_do_not_wait_for_other_queries(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250))
     assert len(rows(page(as_bob, run))) == 100
 
@@ -862,7 +852,7 @@ def test_a_run_of_another_team_is_refused(as_carol: Client, laptops: Collection)
         assert as_carol.get(address(run, where)).status_code == 403
 
 
-def test_equal_runs_of_two_teams_share_nothing(
+def test_identical_runs_of_two_teams_share_nothing(
     as_bob: Client, as_carol: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     ours = make_ready_run(laptops, [{"a": "ours"}])

@@ -20,7 +20,7 @@ def stored(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_it_asks_first(as_adam: Client, run: Run) -> None:
+def test_it_asks_for_confirmation(as_adam: Client, run: Run) -> None:
     assert "Delete run 1?" in as_adam.get(ADDRESS).content.decode()
     assert Run.objects.exists()
 
@@ -42,7 +42,7 @@ def test_a_run_that_is_being_written_stays(as_adam: Client, laptops: Collection)
         writer.discard()
 
 
-def test_a_run_that_is_gone_is_not_found(as_adam: Client, run: Run) -> None:
+def test_a_deleted_run_is_not_found(as_adam: Client, run: Run) -> None:
     as_adam.post(ADDRESS)
     answer = as_adam.post(ADDRESS)
     assert answer.status_code == 404
@@ -50,12 +50,12 @@ def test_a_run_that_is_gone_is_not_found(as_adam: Client, run: Run) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_that_is_deleted_at_the_same_moment_is_deleted_once(as_adam: Client, run: Run) -> None:
+def test_a_run_deleted_concurrently_is_deleted_once(as_adam: Client, run: Run) -> None:
     assert ask_meanwhile(run.delete, lambda: as_adam.post(ADDRESS)).status_code == 302
     assert not Run.objects.exists()
 
 
-def test_a_member_and_a_stranger_delete_nothing(as_bob: Client, as_carol: Client, run: Run) -> None:
+def test_a_member_and_a_stranger_cannot_delete(as_bob: Client, as_carol: Client, run: Run) -> None:
     for client in (as_bob, as_carol):
         assert client.get(ADDRESS).status_code == 403
         assert client.post(ADDRESS).status_code == 403

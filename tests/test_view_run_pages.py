@@ -23,7 +23,7 @@ def shown(answer: object) -> list[int]:
     return [int(name.split()[1]) for name in links(answer) if name.startswith("Page ")]
 
 
-def test_they_are_shown_500_at_a_time(as_bob: Client, laptops: Collection) -> None:
+def test_pages_are_shown_500_at_a_time(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 1_100)
     answer = as_bob.get(ADDRESS)
     assert shown(answer) == list(range(1, 501))
@@ -41,14 +41,14 @@ def test_500_pages_need_no_more(as_bob: Client, laptops: Collection) -> None:
     assert "more" not in " ".join(links(answer))
 
 
-def test_every_link_leads_to_its_file(as_bob: Client, laptops: Collection) -> None:
+def test_every_link_has_its_file(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(5), page_size=2)
     answer = as_bob.get(ADDRESS)
     assert shown(answer) == [1, 2, 3]
     assert [as_bob.head(links(answer)[f"Page {n} of run 1"]).status_code for n in (1, 2, 3)] == [200] * 3
 
 
-def test_htmx_gets_pills_alone_and_they_are_announced(as_bob: Client, laptops: Collection) -> None:
+def test_htmx_gets_links_only_and_they_are_announced(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 600)
     answer = as_bob.get(f"{ADDRESS}?after=12", headers=HTMX)
     content = answer.content.decode()
@@ -59,7 +59,7 @@ def test_htmx_gets_pills_alone_and_they_are_announced(as_bob: Client, laptops: C
     assert links(answer)["+88 more pages of run 1"] == f"{ADDRESS}?after=512"
 
 
-def test_they_can_be_selected_where_there_is_room_for_it(as_bob: Client, laptops: Collection) -> None:
+def test_pages_can_be_selected_on_the_page(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 600)
     text = as_bob.get(ADDRESS).content.decode()
     assert text.count('name="pages"') == 500
@@ -73,7 +73,7 @@ def test_they_can_be_selected_where_there_is_room_for_it(as_bob: Client, laptops
     assert "select=1" not in of_a_row
 
 
-def test_what_is_at_the_account_alone_can_not_be_selected(as_bob: Client, laptops: Collection) -> None:
+def test_pages_that_are_not_copied_cannot_be_selected(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 30)
     ResultFile.objects.update(key="")
     text = as_bob.get(ADDRESS).content.decode()
@@ -81,7 +81,7 @@ def test_what_is_at_the_account_alone_can_not_be_selected(as_bob: Client, laptop
     assert 'id="selection"' not in text
 
 
-def test_a_number_leads_to_that_pages_file(as_bob: Client, laptops: Collection) -> None:
+def test_a_page_number_redirects_to_the_file(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(5), page_size=2)
     answer = as_bob.get(ADDRESS, {"page": "3"}, follow=True)
     assert answer.status_code == 200
@@ -104,7 +104,7 @@ def test_a_number_leads_to_that_pages_file(as_bob: Client, laptops: Collection) 
         ("<b>", "Enter a page number of run 1. Its pages are 1 to 3."),
     ],
 )
-def test_a_number_that_no_page_has_is_answered_in_words(
+def test_an_unknown_page_number_is_explained(
     as_bob: Client, laptops: Collection, wanted: str, problem: str
 ) -> None:
     make_ready_run(laptops, records(5), page_size=2)
@@ -120,20 +120,22 @@ def test_a_run_of_one_page_says_so(as_bob: Client, laptops: Collection) -> None:
     assert "Run 1 has no page 2. It has one page." in text_of(answer.content.decode())
 
 
-def test_after_the_last_page_there_are_no_more(as_bob: Client, laptops: Collection) -> None:
+def test_there_are_no_pages_after_the_last_one(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops)
     assert "No more pages" in as_bob.get(f"{ADDRESS}?after=7").content.decode()
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "1" * 10, "1\0", "\u0661"])
-def test_it_refuses_a_damaged_place(as_bob: Client, laptops: Collection, after: str) -> None:
+def test_it_refuses_an_invalid_after(as_bob: Client, laptops: Collection, after: str) -> None:
     make_ready_run(laptops)
     answer = as_bob.get(ADDRESS, {"after": after})
     assert answer.status_code == 400
     assert "Invalid value of “after”" in answer.content.decode()
 
 
-def test_what_has_no_pages_says_why(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
+def test_runs_without_pages_are_explained(
+    as_bob: Client, laptops: Collection, headphones: Collection
+) -> None:
     make_processing_run(laptops, records(1))
     make_failed_run(laptops)
     make_ready_run(headphones)
@@ -148,7 +150,7 @@ def test_what_has_no_pages_says_why(as_bob: Client, laptops: Collection, headpho
         assert reason in text_of(answer.content.decode())
 
 
-def test_25_and_5000_pages_take_the_same_queries_and_none_counts(
+def test_the_number_of_queries_does_not_grow_with_the_pages(
     as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     taken = []
@@ -162,9 +164,7 @@ def test_25_and_5000_pages_take_the_same_queries_and_none_counts(
     assert taken == [7, 7]
 
 
-def test_a_stranger_gets_403_whether_or_not_there_is_such_a_page(
-    as_carol: Client, laptops: Collection
-) -> None:
+def test_a_stranger_gets_403_for_existing_and_unknown_pages(as_carol: Client, laptops: Collection) -> None:
     make_ready_run(laptops)
     for address in (ADDRESS, f"{ADDRESS}?page=1", "/collections/101/runs/9/pages"):
         assert as_carol.get(address).status_code == 403

@@ -60,9 +60,7 @@ def test_a_folded_run_offers_to_download_a_page_by_its_number(as_bob: Client, la
     assert re.search(r'name="page"\s+min="1"\s+max="5000"', content)
 
 
-def test_a_folded_row_and_what_is_asked_for_do_not_grow_with_the_pages(
-    as_bob: Client, crawlers: Team
-) -> None:
+def test_a_folded_row_and_its_queries_do_not_grow_with_the_pages(as_bob: Client, crawlers: Team) -> None:
     sizes, fetched = [], []
     for pages in (1_100, 3_100):
         collection = Collection.objects.create(team=crawlers, name="AU Laptops")
@@ -76,7 +74,7 @@ def test_a_folded_row_and_what_is_asked_for_do_not_grow_with_the_pages(
 
 
 @pytest.mark.sqlite(reason="its words for a query plan")
-def test_the_database_passes_over_no_page_that_is_not_shown(as_bob: Client, laptops: Collection) -> None:
+def test_the_database_reads_only_the_pages_that_are_shown(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 2, 30)
     (asked,) = [sql for sql in queries_of(as_bob) if FILES in sql]
     with connection.cursor() as cursor:
@@ -85,7 +83,7 @@ def test_the_database_passes_over_no_page_that_is_not_shown(as_bob: Client, lapt
     assert "(run_id=? AND kind=? AND position<?)" in plan
 
 
-def test_the_runs_alone_are_counted_and_never_very_many(as_bob: Client, laptops: Collection) -> None:
+def test_only_runs_are_counted_up_to_a_limit(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 51, 30)
     (counted,) = [sql for sql in queries_of(as_bob) if "COUNT(" in sql.upper()]
     assert "LIMIT 10001" in counted
@@ -94,16 +92,14 @@ def test_the_runs_alone_are_counted_and_never_very_many(as_bob: Client, laptops:
 # --- rows that are kept -------------------------------------------------------------------------
 
 
-def test_the_files_of_rows_that_are_kept_are_not_asked_for(as_bob: Client, laptops: Collection) -> None:
+def test_files_of_cached_rows_are_not_queried(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 3)
     first = as_bob.get(ADDRESS)
     assert not [sql for sql in queries_of(as_bob) if FILES in sql]
     assert rows(as_bob.get(ADDRESS)) == rows(first)
 
 
-def test_of_a_new_run_beside_those_kept_the_files_alone_are_asked_for(
-    as_bob: Client, laptops: Collection
-) -> None:
+def test_only_files_of_new_rows_are_queried(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, at=NOON)
     as_bob.get(ADDRESS)
     new = make_ready_run(laptops, records(3), page_size=2)
@@ -115,25 +111,21 @@ def test_of_a_new_run_beside_those_kept_the_files_alone_are_asked_for(
     ]
 
 
-def test_a_member_is_shown_no_row_that_was_made_for_an_admin(
-    as_bob: Client, as_adam: Client, laptops: Collection
-) -> None:
+def test_a_member_never_gets_an_admins_row(as_bob: Client, as_adam: Client, laptops: Collection) -> None:
     make_ready_run(laptops)
     for _ in range(2):
         assert "/runs/1/delete" in as_adam.get(ADDRESS).content.decode()
         assert "delete" not in as_bob.get(ADDRESS).content.decode()
 
 
-def test_somebody_who_is_a_lesser_member_from_now_on_is_shown_no_delete_link(
-    as_adam: Client, adam: User, laptops: Collection
-) -> None:
+def test_a_demoted_admin_gets_no_delete_link(as_adam: Client, adam: User, laptops: Collection) -> None:
     make_ready_run(laptops)
     assert "/runs/1/delete" in as_adam.get(ADDRESS).content.decode()
     adam.memberships.get().change_role(Role.MEMBER)
     assert "delete" not in as_adam.get(ADDRESS).content.decode()
 
 
-def test_rows_that_are_kept_open_nothing_to_whoever_may_not_see_them(
+def test_cached_rows_are_not_shown_to_others(
     as_bob: Client, as_carol: Client, client: Client, bob: User, laptops: Collection
 ) -> None:
     make_ready_run(laptops)
@@ -144,7 +136,7 @@ def test_rows_that_are_kept_open_nothing_to_whoever_may_not_see_them(
     assert as_bob.get(ADDRESS).status_code == 403
 
 
-def test_runs_of_the_same_number_and_time_in_two_teams_are_told_apart(
+def test_identical_runs_of_two_teams_are_distinct(
     as_bob: Client, as_carol: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     make_ready_run(laptops, at=NOON)
@@ -157,7 +149,7 @@ def test_runs_of_the_same_number_and_time_in_two_teams_are_told_apart(
         assert f"{theirs}/runs/1/files/Secret%20plans" in as_carol.get(f"{theirs}/download").content.decode()
 
 
-def test_a_run_says_that_it_is_kept_here_as_soon_as_it_is(as_bob: Client, crawlers: Team) -> None:
+def test_a_copied_run_says_so_at_once(as_bob: Client, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     refreshed_just_now(collection)
     run = make_remote_run(collection, size=1_000)
@@ -169,7 +161,7 @@ def test_a_run_says_that_it_is_kept_here_as_soon_as_it_is(as_bob: Client, crawle
     assert "Kept here" not in as_bob.get(address).content.decode()
 
 
-def test_the_size_of_a_zip_is_shown_as_soon_as_it_is_known(as_bob: Client, crawlers: Team) -> None:
+def test_the_size_of_a_zip_is_shown_once_it_is_known(as_bob: Client, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     refreshed_just_now(collection)
     run = make_remote_run(collection)
@@ -181,7 +173,7 @@ def test_the_size_of_a_zip_is_shown_as_soon_as_it_is_known(as_bob: Client, crawl
         assert rows(as_bob.get(address))[0][4] == "ZIP · 2.4 MB of run 88"
 
 
-def test_a_run_that_completes_turns_from_progress_into_files(as_bob: Client, laptops: Collection) -> None:
+def test_a_completed_run_shows_files_instead_of_progress(as_bob: Client, laptops: Collection) -> None:
     run = make_processing_run(laptops, records(3))
     assert rows(as_bob.get(ADDRESS))[0][1] == "Processing"
     Run.objects.filter(pk=run.pk).update(extracted=7)
@@ -191,7 +183,7 @@ def test_a_run_that_completes_turns_from_progress_into_files(as_bob: Client, lap
     assert rows(as_bob.get(ADDRESS))[0][1:] == ["Completed", "7", "Page 1 of run 1", "ZIP · 9 bytes of run 1"]
 
 
-def test_a_run_that_fails_says_why_and_another_reason_later(as_bob: Client, laptops: Collection) -> None:
+def test_a_failed_run_shows_its_current_reason(as_bob: Client, laptops: Collection) -> None:
     run = make_failed_run(laptops, "The shop did not answer.")
     as_bob.get(ADDRESS)
     Run.objects.filter(pk=run.pk).update(failure_reason="The shop asked for a captcha.")
@@ -205,7 +197,7 @@ def test_a_deleted_run_is_gone(as_bob: Client, as_adam: Client, laptops: Collect
     assert "No runs yet" in as_bob.get(ADDRESS).content.decode()
 
 
-def test_a_collection_with_another_name_has_the_old_files_names(
+def test_renaming_a_collection_keeps_the_file_names(
     as_bob: Client, as_adam: Client, laptops: Collection
 ) -> None:
     make_ready_run(laptops)
@@ -218,7 +210,7 @@ def test_a_collection_with_another_name_has_the_old_files_names(
     )
 
 
-def test_rows_of_very_long_names_are_not_kept(as_bob: Client, laptops: Collection) -> None:
+def test_rows_with_very_long_names_are_not_cached(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 24)
     for file in ResultFile.objects.all():
         file.name = f"{'笔' * 200}{file.position}"
@@ -227,7 +219,7 @@ def test_rows_of_very_long_names_are_not_kept(as_bob: Client, laptops: Collectio
     assert [sql for sql in queries_of(as_bob) if FILES in sql]
 
 
-def test_no_more_rows_are_kept_than_there_is_room_for(
+def test_the_number_of_cached_rows_is_limited(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caches["run_rows"], "_max_entries", 10)

@@ -51,13 +51,13 @@ def test_a_wrong_password_and_an_unknown_address_look_alike(
 @pytest.mark.parametrize(
     "fields", [{}, {"login": "a\0@example.com", "password": "x"}, {"login": "x" * 10_000}]
 )
-def test_it_survives_what_is_no_sign_in(client: Client, db: None, fields: dict[str, str]) -> None:
+def test_invalid_forms_are_refused(client: Client, db: None, fields: dict[str, str]) -> None:
     answer = client.post(LOGIN, fields)
     assert answer.status_code == 200
     assert 'class="errorlist"' in answer.content.decode()
 
 
-def test_a_closed_account_is_told_so(client: Client, bob: User) -> None:
+def test_an_inactive_user_is_told_so(client: Client, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
     answer = sign_in(client, "bob@example.com")
     assert answer["Location"] == "/accounts/inactive/"
@@ -72,7 +72,7 @@ def test_a_flood_of_sign_ins_gets_a_clear_page(client: Client, db: None) -> None
     assert "Too many attempts" in answer.content.decode()
 
 
-def test_it_goes_on_to_where_the_person_wanted(client: Client, bob: User) -> None:
+def test_signing_in_redirects_to_the_requested_page(client: Client, bob: User) -> None:
     assert 'value="/members/"' in client.get(f"{LOGIN}?next=/members/").content.decode()
     assert sign_in(client, "bob@example.com", next="/members/")["Location"] == "/members/"
 
@@ -80,16 +80,16 @@ def test_it_goes_on_to_where_the_person_wanted(client: Client, bob: User) -> Non
 @pytest.mark.parametrize(
     "address", ["https://evil.example", "//evil.example", "javascript:alert(1)", "\\\\evil"]
 )
-def test_it_goes_on_to_no_other_site(client: Client, bob: User, address: str) -> None:
+def test_signing_in_never_redirects_to_another_site(client: Client, bob: User, address: str) -> None:
     assert sign_in(client, "bob@example.com", next=address)["Location"] == "/"
 
 
-def test_somebody_signed_in_is_led_past_the_sign_in_page(as_bob: Client) -> None:
+def test_a_signed_in_user_skips_the_sign_in_page(as_bob: Client) -> None:
     assert as_bob.get(LOGIN)["Location"] == "/"
     assert as_bob.get(f"{LOGIN}?next=/members/")["Location"] == "/members/"
 
 
-def test_signing_out_needs_a_post(as_bob: Client) -> None:
+def test_signing_out_requires_post(as_bob: Client) -> None:
     assert "Sign out?" in as_bob.get("/accounts/logout/").content.decode()
     assert as_bob.get("/collections/").status_code == 200
     answer = as_bob.post("/accounts/logout/", follow=True)
@@ -101,7 +101,7 @@ def test_signing_out_needs_a_post(as_bob: Client) -> None:
 @pytest.mark.parametrize(
     "address", ["signup/", "email/", "confirm-email/", "password/set/", "3rdparty/", "reauthenticate/"]
 )
-def test_the_rest_of_allauth_has_no_address(client: Client, db: None, address: str) -> None:
+def test_other_allauth_pages_do_not_exist(client: Client, db: None, address: str) -> None:
     assert client.get(f"/accounts/{address}").status_code == 404
 
 
@@ -112,7 +112,7 @@ def change(client: Client, old: str, new: str, again: str) -> Any:
     return client.post(CHANGE, {"oldpassword": old, "password1": new, "password2": again}, follow=True)
 
 
-def test_a_person_changes_their_password_and_stays_signed_in(as_bob: Client, bob: User) -> None:
+def test_a_user_changes_their_password_and_stays_signed_in(as_bob: Client, bob: User) -> None:
     assert "Change password" in as_bob.get(CHANGE).content.decode()
     answer = change(as_bob, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
     assert answer.redirect_chain[-1][0] == "/profile/"
@@ -131,7 +131,7 @@ def test_a_person_changes_their_password_and_stays_signed_in(as_bob: Client, bob
         ((PASSWORD, "", ""), "This field is required."),
     ],
 )
-def test_changing_says_what_is_wrong(
+def test_the_password_form_shows_errors(
     as_bob: Client, bob: User, passwords: tuple[str, str, str], complaint: str
 ) -> None:
     assert complaint in change(as_bob, *passwords).content.decode()
@@ -139,7 +139,7 @@ def test_changing_says_what_is_wrong(
     assert bob.check_password(PASSWORD)
 
 
-def test_changing_needs_a_sign_in(client: Client, db: None) -> None:
+def test_changing_a_password_requires_signing_in(client: Client, db: None) -> None:
     assert client.get(CHANGE).status_code == 302
 
 
@@ -195,7 +195,7 @@ def test_an_unknown_address_looks_like_a_known_one_and_gets_no_mail(
     assert mail.outbox == []
 
 
-def test_a_closed_account_gets_no_mail(client: Client, bob: User, mail_server: None) -> None:
+def test_an_inactive_user_gets_no_mail(client: Client, bob: User, mail_server: None) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
     client.post(RESET, {"email": "bob@example.com"})
     work()
@@ -203,7 +203,7 @@ def test_a_closed_account_gets_no_mail(client: Client, bob: User, mail_server: N
 
 
 @pytest.mark.parametrize("email", ["bob@example.com", "nobody@example.com", "closed@example.com"])
-def test_a_request_does_the_same_whether_or_not_the_account_exists(
+def test_a_request_does_the_same_for_known_and_unknown_addresses(
     client: Client, bob: User, mail_server: None, email: str
 ) -> None:
     User.objects.create_user("closed@example.com", PASSWORD, is_active=False)
@@ -231,7 +231,7 @@ def refuse(*args: object) -> None:
     raise ConnectionRefusedError
 
 
-def test_an_address_that_is_none_is_refused(client: Client, db: None, mail_server: None) -> None:
+def test_an_invalid_address_is_refused(client: Client, db: None, mail_server: None) -> None:
     assert "Enter a valid email address." in client.post(RESET, {"email": "x"}).content.decode()
 
 
@@ -244,7 +244,7 @@ def test_a_flood_of_links_gets_a_clear_page(client: Client, bob: User, mail_serv
     "key",
     ["1-abc", "1-set-password", "zzzzzzzzzzzzz-abc", "0-x", "1" * 500 + "-x", "1-%00", "1-" + "x" * 5_000],
 )
-def test_a_damaged_link_says_so(client: Client, bob: User, key: str) -> None:
+def test_an_invalid_link_says_so(client: Client, bob: User, key: str) -> None:
     answer = client.get(f"{RESET}key/{key}/")
     assert answer.status_code == 200
     assert "This link doesn't work" in answer.content.decode()

@@ -23,14 +23,14 @@ def test_switching_shows_the_other_teams_collections(
     assert "Add collection" in answer.content.decode()
 
 
-def test_a_page_of_a_collection_of_the_other_team_switches_to_that_team(
+def test_a_page_of_another_teams_collection_switches_to_that_team(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     assert "Strangers" in as_bob.get(f"/collections/{secret_plans.pk}/download").content.decode()
     assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["Secret plans"]
 
 
-def test_a_file_of_the_other_team_switches_nothing(
+def test_a_file_of_another_team_does_not_switch(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     file = make_ready_run(secret_plans).files.get(kind="page")
@@ -39,24 +39,22 @@ def test_a_file_of_the_other_team_switches_nothing(
     assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
 
 
-def test_only_somebody_in_several_teams_is_offered_a_switch(
-    bob: User, as_bob: Client, strangers: Team
-) -> None:
+def test_only_users_in_several_teams_can_switch(bob: User, as_bob: Client, strangers: Team) -> None:
     assert 'action="/team"' not in as_bob.get("/collections/").content.decode()
     Membership.objects.create(user=bob, team=strangers)
     assert 'action="/team"' in as_bob.get("/collections/").content.decode()
 
 
 @pytest.mark.parametrize("team", ["", "x", "-1", "0", "1" * 30, "\0", "\u0661"])
-def test_it_refuses_what_is_no_team_of_theirs(as_bob: Client, team: str) -> None:
+def test_it_refuses_an_invalid_team(as_bob: Client, team: str) -> None:
     assert as_bob.post("/team", {"team": team}).status_code == 403
 
 
-def test_it_refuses_another_persons_team(as_bob: Client, strangers: Team) -> None:
+def test_it_refuses_another_users_team(as_bob: Client, strangers: Team) -> None:
     assert as_bob.post("/team", {"team": strangers.pk}).status_code == 403
 
 
-def test_somebody_in_no_team_is_told_what_to_do(eve: User, client: Client) -> None:
+def test_a_user_without_a_team_is_told_what_to_do(eve: User, client: Client) -> None:
     client.force_login(eve)
     for address in ("/collections/", "/members/"):
         answer = client.get(address)
@@ -67,19 +65,19 @@ def test_somebody_in_no_team_is_told_what_to_do(eve: User, client: Client) -> No
 
 
 @pytest.mark.parametrize("address", ["/profile/", "/collections/", "/nowhere"])
-def test_somebody_in_no_team_sees_no_links_that_lead_nowhere(eve: User, client: Client, address: str) -> None:
+def test_a_user_without_a_team_sees_no_dead_links(eve: User, client: Client, address: str) -> None:
     client.force_login(eve)
     assert not {"/collections/", "/members/"} & set(links(client.get(address)).values())
 
 
-def test_an_operator_in_no_team_is_led_to_the_operators_pages(eve: User, client: Client) -> None:
+def test_an_operator_without_a_team_is_redirected_to_the_admin(eve: User, client: Client) -> None:
     User.objects.filter(pk=eve.pk).update(is_staff=True)
     client.force_login(eve)
     assert links(client.get("/collections/"))["Go to the operators' pages"] == "/admin/"
     assert "The operators' pages are open to you." in client.get("/profile/").content.decode()
 
 
-def test_somebody_taken_out_of_the_chosen_team_falls_back_to_another(
+def test_a_user_removed_from_the_current_team_falls_back_to_another(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     as_bob.post("/team", {"team": secret_plans.team_id})

@@ -21,7 +21,7 @@ def show(page: Page, rows: list[str]) -> None:
     )
 
 
-def test_alike_rows_pass_and_are_left_as_they_were(page: Page) -> None:
+def test_similar_rows_pass_and_are_restored(page: Page) -> None:
     show(page, [FINE] * 30)
     before = page.content()
     check_accessibility(page, contrast=True)
@@ -35,13 +35,13 @@ def test_one_bad_row_among_many_is_found(page: Page, bad: str) -> None:
         check_accessibility(page, contrast=True)
 
 
-def test_what_all_rows_have_is_found_in_those_that_are_seen(page: Page) -> None:
+def test_a_problem_of_all_rows_is_found_in_the_checked_ones(page: Page) -> None:
     show(page, [BAD["a pale text"]] * 30)
     with pytest.raises(AssertionError, match=r"1\)\tTarget(.|\n)*2\)\tTarget"):
         check_accessibility(page, contrast=True)
 
 
-def test_a_part_is_looked_at_whatever_is_around_it(page: Page) -> None:
+def test_a_part_is_checked_in_any_context(page: Page) -> None:
     show(page, [BAD["a pale text"]] * 30)
     check_accessibility(page, "h1")
     with pytest.raises(AssertionError, match="color-contrast"):

@@ -37,7 +37,7 @@ def accounts(shell: Shell) -> Iterator[tuple[int, int]]:
     shell(CLEAN_UP)
 
 
-def test_every_page_of_theirs(page: Page, accounts: tuple[int, int]) -> None:
+def test_every_page_about_accounts(page: Page, accounts: tuple[int, int]) -> None:
     visit(page, "/team/accounts/")
     visit(page, "/collections/connect")
     for account in accounts:
@@ -52,7 +52,7 @@ def test_with_an_open_menu(page: Page, accounts: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_one_is_disconnected_and_offers_to_be_connected_again(page: Page, accounts: tuple[int, int]) -> None:
+def test_a_disconnected_account_can_be_connected_again(page: Page, accounts: tuple[int, int]) -> None:
     page.goto("/collections/")
     page.get_by_role("link", name="Accounts", exact=True).click()
     menu = page.locator("summary[aria-label='Actions for MultiCartAPI']")
@@ -72,7 +72,7 @@ def test_one_is_disconnected_and_offers_to_be_connected_again(page: Page, accoun
     expect(page.get_by_role("link", name="Standing desks")).to_be_visible()
 
 
-def test_a_server_that_is_not_allowed_is_refused_and_the_key_is_gone(page: Page) -> None:
+def test_a_server_that_is_not_allowed_is_refused_and_the_key_is_cleared(page: Page) -> None:
     page.goto("/collections/connect")
     page.get_by_role("link", name="Connect an account").click()
     expect(page.get_by_label("Name")).to_have_value("MultiCartAPI")

@@ -48,7 +48,7 @@ def test_a_file_is_copied_and_the_command_downloads_it(
     assert content.startswith(b"[")
 
 
-def test_by_the_keyboard_alone(runs: Page) -> None:
+def test_by_keyboard_only(runs: Page) -> None:
     button = runs.get_by_role("button", name="Copy as curl")
     button.focus()
     runs.keyboard.press("Enter")
@@ -64,7 +64,7 @@ def test_by_the_keyboard_alone(runs: Page) -> None:
     assert download.value.suggested_filename.endswith(".zip")
 
 
-def test_rows_that_are_loaded_later_and_lists_of_categories(runs: Page) -> None:
+def test_rows_loaded_later_and_category_lists(runs: Page) -> None:
     runs.get_by_role("button", name="Copy as curl").click()
     runs.get_by_role("link", name="Load more").click()
     runs.get_by_role("link", name="Page 1 of run 30", exact=True).click()
@@ -76,7 +76,7 @@ def test_rows_that_are_loaded_later_and_lists_of_categories(runs: Page) -> None:
     assert '-o "run_14_category_asins.csv"' in copied(runs)
 
 
-def test_done_gives_the_focus_back(runs: Page) -> None:
+def test_done_returns_the_focus(runs: Page) -> None:
     button = runs.get_by_role("button", name="Copy as curl")
     button.click()
     runs.get_by_role("button", name="Done").click()
@@ -84,7 +84,7 @@ def test_done_gives_the_focus_back(runs: Page) -> None:
     expect(button).to_be_focused()
 
 
-def test_a_name_means_nothing_to_the_shell(runs: Page) -> None:
+def test_a_name_is_escaped_for_the_shell(runs: Page) -> None:
     runs.get_by_role("button", name="Copy as curl").click()
     runs.evaluate(
         """() => {
@@ -100,14 +100,14 @@ def test_a_name_means_nothing_to_the_shell(runs: Page) -> None:
     assert lines[2].endswith('/results/101/88/%24%28x%29%60y%60%21%27%22%E2%82%AC.json?columns=a,%24b%60"')
 
 
-def test_while_it_is_on_the_page_is_accessible(runs: Page) -> None:
+def test_the_page_is_accessible_while_it_is_on(runs: Page) -> None:
     runs.get_by_role("button", name="Copy as curl").click()
     runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()
     expect(runs.get_by_text("Copied: Page 1 of run 88").first).to_be_visible()
     check(runs)
 
 
-def test_where_a_page_may_not_copy_there_is_no_dead_button(open_page: NewPage) -> None:
+def test_without_clipboard_access_there_is_no_button(open_page: NewPage) -> None:
     page = open_page()
     page.add_init_script("delete Navigator.prototype.clipboard")
     page.goto("/collections/101/download")
@@ -115,7 +115,7 @@ def test_where_a_page_may_not_copy_there_is_no_dead_button(open_page: NewPage) -
     expect(page.get_by_role("button", name="Copy as curl")).to_be_hidden()
 
 
-def test_without_javascript_there_is_no_dead_button(page_without_javascript: Page) -> None:
+def test_without_javascript_there_is_no_button(page_without_javascript: Page) -> None:
     page_without_javascript.goto("/collections/101/download")
     expect(page_without_javascript.get_by_role("heading", name="AU Laptops")).to_be_visible()
     expect(page_without_javascript.get_by_text("Copy as curl")).to_be_hidden()

@@ -57,7 +57,7 @@ def test_a_page_and_the_zip_of_run_88(page: Page, demo_server: DemoServer) -> No
     click_brings(page, row.get_by_role("link", name="ZIP · "), stored(demo_server, 101, 88, "archive"))
 
 
-def test_the_last_of_forty_pages_which_are_folded(page: Page, demo_server: DemoServer) -> None:
+def test_the_last_of_forty_folded_pages(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "run.file_count = 41")
     page.goto(f"/collections/{collection}/download")
     row_of(page, run).get_by_role("link", name="+28 more").click()
@@ -86,7 +86,7 @@ def test_a_category_list_and_its_csv(page: Page, demo_server: DemoServer) -> Non
         click_brings(page, row.get_by_role("link", name=name), stored(demo_server, collection, run, kind))
 
 
-def test_a_name_of_any_characters_survives(page: Page, demo_server: DemoServer) -> None:
+def test_a_name_with_any_characters_is_kept(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "collection.name LIKE '%Café%'")
     page.goto(f"/collections/{collection}/download")
     name, content = stored(demo_server, collection, run, "page", 1)
@@ -94,7 +94,7 @@ def test_a_name_of_any_characters_survives(page: Page, demo_server: DemoServer) 
     click_brings(page, row_of(page, run).get_by_role("link", name="Page 1 of"), (name, content))
 
 
-def test_deleting_is_offered_in_the_row_that_one_is_at(page: Page) -> None:
+def test_delete_appears_in_the_hovered_or_focused_row(page: Page) -> None:
     page.goto("/collections/101/download")
     row = row_of(page, 88)
     delete = row.get_by_role("link", name="Delete… (run")
@@ -109,7 +109,7 @@ def test_deleting_is_offered_in_the_row_that_one_is_at(page: Page) -> None:
     expect(delete).to_have_css("opacity", "1")
 
 
-def test_without_a_mouse_deleting_is_always_offered(open_page: NewPage) -> None:
+def test_without_a_mouse_delete_is_always_shown(open_page: NewPage) -> None:
     page = open_page(has_touch=True, is_mobile=True)
     page.goto("/collections/101/download")
     expect(row_of(page, 88).get_by_role("link", name="Delete… (run")).to_have_css("opacity", "1")

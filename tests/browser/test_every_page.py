@@ -137,7 +137,7 @@ def test_every_address_is_visited_or_excused() -> None:
     assert not visited & EXCUSED.keys()
 
 
-def test_every_page_of_an_error_is_seen() -> None:
+def test_every_error_page_is_visited() -> None:
     provoked = {f"{status}.html" for status in REFUSED.values()}
     assert provoked | set(RENDERED) == {path.name for path in (ROOT / "templates").glob("[0-9]*.html")}
 
@@ -235,7 +235,7 @@ def test_where_something_fails(
     visit(visitors_page, "/broken", status)
 
 
-def test_for_somebody_new(page: Page, visitors_page: Page, demo_server: DemoServer, shell: Shell) -> None:
+def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer, shell: Shell) -> None:
     """The link to set a password; then the pages of somebody in no team, and in a team of no collections."""
     page.goto("/members/add")
     page.get_by_label("E-mail address").fill("fern@example.com")
@@ -286,7 +286,7 @@ def test_with_an_open_menu(page: Page) -> None:
     check(page)
 
 
-def test_with_a_key_that_was_just_made(page: Page) -> None:
+def test_with_a_new_key(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_label("Key name").fill("x")
     page.get_by_role("button", name="Make a key").click()
@@ -301,7 +301,7 @@ def test_with_a_message(page: Page) -> None:
     check(page)
 
 
-def test_with_a_form_that_is_refused(page: Page) -> None:
+def test_with_an_invalid_form(page: Page) -> None:
     page.goto("/collections/add")
     page.get_by_label("Name").fill("x" * 10)
     page.evaluate("document.querySelector('main input[name=name]').value = '\\t'")
@@ -311,7 +311,7 @@ def test_with_a_form_that_is_refused(page: Page) -> None:
     check(page)
 
 
-def test_with_the_sidebar_unfolded(page: Page) -> None:
+def test_with_the_sidebar_expanded(page: Page) -> None:
     page.set_viewport_size(NARROW)
     page.goto("/collections/")
     page.get_by_role("button", name="Menu").click()

@@ -51,7 +51,7 @@ def test_a_csv_of_chosen_columns(page: Page) -> None:
     assert (header, len(rows)) == (["asin", "title"], 250)
 
 
-def test_with_columns_to_choose_and_with_what_was_made(page: Page) -> None:
+def test_with_columns_to_choose_and_with_exports(page: Page) -> None:
     page.goto(ADDRESS)
     page.get_by_text("Choose columns").click()
     page.get_by_role("button", name="Make the file").click()
@@ -61,7 +61,7 @@ def test_with_columns_to_choose_and_with_what_was_made(page: Page) -> None:
     check_ids(page)
 
 
-def test_by_the_keyboard_alone(page: Page) -> None:
+def test_by_keyboard_only(page: Page) -> None:
     page.goto(ADDRESS)
     page.get_by_label("CSV A table").focus()
     for _ in range(3):
@@ -83,7 +83,7 @@ class TestALargeOne:
         page.goto("/collections/101/runs/87/export")
         return page
 
-    def test_it_appears_while_one_looks_and_is_announced(self, waiting: Page, shell: Shell) -> None:
+    def test_it_appears_and_is_announced(self, waiting: Page, shell: Shell) -> None:
         download = waiting.get_by_role("link", name="Download Parquet, All columns")
         expect(waiting.get_by_role("progressbar", name="Records of Parquet")).to_be_visible()
         waiting.get_by_text("Choose columns").click()
@@ -93,7 +93,7 @@ class TestALargeOne:
         expect(waiting.get_by_label("asin", exact=True)).to_be_visible()
         check(waiting)
 
-    def test_a_hidden_tab_does_not_ask_for_it_and_catches_up(self, open_page: NewPage, shell: Shell) -> None:
+    def test_a_hidden_tab_does_not_poll_and_catches_up(self, open_page: NewPage, shell: Shell) -> None:
         shell(QUEUE.format(format="XLSX"))
         page = open_page()
         asked: list[str] = []

@@ -11,7 +11,7 @@ from tests.support.server import DemoServer
 ADDRESS = "/collections/101/download"
 
 
-def test_runs_of_a_status_and_of_the_readers_day(open_page: NewPage) -> None:
+def test_runs_by_status_and_by_day_in_the_users_time_zone(open_page: NewPage) -> None:
     page = open_page(timezone_id="Australia/Sydney")
     page.goto(ADDRESS)
     page.get_by_text("Find runs", exact=True).click()
@@ -38,13 +38,13 @@ def test_going_to_a_day_without_javascript(page_without_javascript: Page) -> Non
     expect(page.locator("tbody tr").first).to_contain_text("Run 88")
 
 
-def test_an_address_leads_to_a_run_and_shows_which(page: Page) -> None:
+def test_an_address_highlights_a_run(page: Page) -> None:
     page.goto(f"{ADDRESS}?run=60")
     expect(page).to_have_url(re.compile("#run-60$"))
     expect(page.locator("#run-60:target")).to_be_in_viewport()
 
 
-def test_loading_more_says_how_many_are_shown(page: Page, demo_server: DemoServer) -> None:
+def test_loading_more_updates_the_number_of_runs(page: Page, demo_server: DemoServer) -> None:
     runs = "SELECT count(*) FROM collections_app_run WHERE collection_id = 101"
     ((count,),) = databases.execute(demo_server.data_dir, runs)
     page.goto(ADDRESS)
@@ -53,7 +53,7 @@ def test_loading_more_says_how_many_are_shown(page: Page, demo_server: DemoServe
     expect(page.locator(".shown")).to_have_text(f"Showing {count} of {count} runs")
 
 
-def test_collections_are_sorted_where_one_is(page: Page) -> None:
+def test_sorting_collections_keeps_the_page(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Sort by").select_option("Sort by latest run")
     expect(page.locator("tbody tr").last).to_contain_text("No run yet")

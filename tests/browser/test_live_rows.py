@@ -130,7 +130,7 @@ def counted(page: Page) -> list[str]:
     return asked
 
 
-def test_a_run_goes_on_and_completes_while_one_looks(watched: Page, scrape: Scrape) -> None:
+def test_a_run_progresses_and_completes(watched: Page, scrape: Scrape) -> None:
     row = watched.locator("#run-41")
     announcements = watched.locator("#announcements")
     expect(row).to_contain_text("10 of 30")
@@ -152,7 +152,7 @@ def test_a_run_goes_on_and_completes_while_one_looks(watched: Page, scrape: Scra
     check_page(watched)
 
 
-def test_the_focus_and_the_place_stay(watched: Page, scrape: Scrape) -> None:
+def test_the_focus_and_the_scroll_position_stay(watched: Page, scrape: Scrape) -> None:
     delete = watched.get_by_role("link", name="Delete… (run 41)")
     delete.focus()
     watched.evaluate("scrollTo(0, 900)")
@@ -168,7 +168,7 @@ def test_the_focus_and_the_place_stay(watched: Page, scrape: Scrape) -> None:
     assert abs(before["y"] - after["y"]) < 2
 
 
-def test_what_somebody_selects_is_not_taken_away(watched: Page, scrape: Scrape) -> None:
+def test_the_selection_stays(watched: Page, scrape: Scrape) -> None:
     watched.evaluate("getSelection().selectAllChildren(document.querySelector('#run-41 .row-title'))")
     scrape.goes_on()
     asks(watched)
@@ -179,7 +179,7 @@ def test_what_somebody_selects_is_not_taken_away(watched: Page, scrape: Scrape) 
     expect(watched.locator("#run-41")).to_contain_text("20 of 30")
 
 
-def test_new_runs_come_when_they_are_asked_for(watched: Page, scrape: Scrape) -> None:
+def test_new_runs_are_inserted_on_request(watched: Page, scrape: Scrape) -> None:
     link = watched.get_by_role("link", name="2 new runs")
     scrape.starts(2)
     asks(watched)
@@ -197,7 +197,7 @@ def test_new_runs_come_when_they_are_asked_for(watched: Page, scrape: Scrape) ->
     check_page(watched)
 
 
-def test_while_nothing_changes_it_asks_less_and_less_often(watched: Page) -> None:
+def test_while_nothing_changes_it_polls_less_often(watched: Page) -> None:
     asked = counted(watched)
     asks(watched)
     watched.clock.run_for(2000)
@@ -210,7 +210,7 @@ def test_while_nothing_changes_it_asks_less_and_less_often(watched: Page) -> Non
     assert len(asked) == seen + 1
 
 
-def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_seen_again(watched: Page) -> None:
+def test_a_hidden_tab_stops_polling_until_it_is_visible(watched: Page) -> None:
     asked = counted(watched)
     hide(watched)
     watched.clock.run_for(120_000)
@@ -220,7 +220,7 @@ def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_seen_again(watche
     assert len(asked) == 1
 
 
-def test_somebody_who_is_signed_out_meanwhile_is_told_and_stays(watched: Page, scrape: Scrape) -> None:
+def test_a_user_who_was_signed_out_is_told(watched: Page, scrape: Scrape) -> None:
     asked = counted(watched)
     watched.context.clear_cookies()
     asks(watched)
@@ -235,7 +235,7 @@ def test_somebody_who_is_signed_out_meanwhile_is_told_and_stays(watched: Page, s
     check_page(watched)
 
 
-def test_a_right_that_is_lost_meanwhile(watched: Page) -> None:
+def test_a_user_who_lost_access_is_told(watched: Page) -> None:
     watched.route("**/live?*", lambda route: route.fulfill(status=403))
     asks(watched)
     expect(watched.locator("[data-live-problem]")).to_contain_text(
@@ -243,7 +243,7 @@ def test_a_right_that_is_lost_meanwhile(watched: Page) -> None:
     )
 
 
-def test_a_server_that_cannot_be_reached_for_a_while(
+def test_an_unreachable_server_is_retried(
     watched: Page, scrape: Scrape, expected_in_console: list[str]
 ) -> None:
     expected_in_console += ["net::ERR_FAILED"]
@@ -266,7 +266,7 @@ def test_without_javascript_the_page_says_what_to_do(page_without_javascript: Pa
     expect(page.locator("#run-41")).to_contain_text("20 of 30")
 
 
-def test_nothing_moves_for_whoever_wants_no_motion(page: Page, scrape: Scrape) -> None:
+def test_nothing_is_animated_with_reduced_motion(page: Page, scrape: Scrape) -> None:
     page.goto(scrape.address)
     names = page.locator(".badge.processing").evaluate(
         "each => getComputedStyle(each, '::before').animationName"
@@ -279,7 +279,7 @@ class TestTheRunsPage:
     def followed(self, page: Page, scrape: Scrape) -> Page:
         return watch(page, scrape.run_address)
 
-    def test_it_follows_the_run_until_it_shows_its_records(self, followed: Page, scrape: Scrape) -> None:
+    def test_the_page_updates_until_it_shows_records(self, followed: Page, scrape: Scrape) -> None:
         run = followed.locator("#run")
         announcements = followed.locator("#announcements")
         expect(run).to_contain_text("10 of 30")
@@ -313,7 +313,7 @@ class TestTheRunsPage:
         check_ids(followed)
         check_page(followed)
 
-    def test_a_crumb_keeps_the_focus_and_a_hidden_tab_asks_nothing(
+    def test_a_breadcrumb_keeps_the_focus_and_a_hidden_tab_does_not_poll(
         self, followed: Page, scrape: Scrape
     ) -> None:
         asked = counted(followed)
@@ -327,7 +327,7 @@ class TestTheRunsPage:
         expect(followed.locator("#run .badge")).to_have_text("Completed")
         expect(crumb).to_be_focused()
 
-    def test_a_run_that_is_deleted(self, followed: Page, scrape: Scrape) -> None:
+    def test_a_deleted_run(self, followed: Page, scrape: Scrape) -> None:
         asked = counted(followed)
         scrape.is_deleted()
         asks(followed)
@@ -349,7 +349,7 @@ class TestTheRunsPage:
 
 
 class TestTheListOfCollections:
-    def test_the_latest_runs_follow(self, page: Page, scrape: Scrape) -> None:
+    def test_the_latest_runs_update(self, page: Page, scrape: Scrape) -> None:
         watch(page, f"/collections/?q={scrape.name}")
         row = page.locator("tr", has=page.get_by_role("link", name=scrape.name))
         announcements = page.locator("#announcements")
@@ -369,9 +369,7 @@ class TestTheListOfCollections:
         actions.press("Escape")
         check_page(page)
 
-    def test_it_asks_for_what_a_search_brings_and_not_in_a_hidden_tab(
-        self, page: Page, scrape: Scrape
-    ) -> None:
+    def test_it_polls_for_search_results_and_not_in_a_hidden_tab(self, page: Page, scrape: Scrape) -> None:
         watch(page, "/collections/?q=nothing+of+that+name")
         asked = counted(page)
         page.clock.run_for(120_000)

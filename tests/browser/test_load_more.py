@@ -57,7 +57,7 @@ def test_it_reaches_the_first_run_while_runs_arrive(page: Page, growing: Growing
     expect(page).to_have_url(growing.address)
 
 
-def test_it_does_so_without_javascript(page_without_javascript: Page, growing: Growing) -> None:
+def test_it_reaches_the_first_run_without_javascript(page_without_javascript: Page, growing: Growing) -> None:
     page, seen = page_without_javascript, []
     page.goto(growing.address)
     more = page.get_by_role("link", name="Load more")
@@ -82,7 +82,7 @@ def test_the_focus_goes_to_the_first_new_row_and_it_is_announced(page: Page) -> 
     expect(page.get_by_role("status").last).to_have_text(re.compile(r"^\d+ more runs shown$"))
 
 
-def test_a_server_that_cannot_be_reached_is_no_silence(page: Page, expected_in_console: list[str]) -> None:
+def test_an_unreachable_server_is_reported(page: Page, expected_in_console: list[str]) -> None:
     expected_in_console += ["net::ERR_FAILED", "htmx:(sendError|afterRequest)"]
     page.goto("/collections/101/download")
     page.route("**/*before=*", lambda route: route.abort())

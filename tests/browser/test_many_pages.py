@@ -29,7 +29,7 @@ def pills(page: Page, run: int) -> int:
     return page.locator(".pill").filter(has_text=re.compile(rf"^Page \d+ of run {run}$")).count()
 
 
-def test_the_pages_unfold_in_place_and_the_focus_goes_to_the_first_new_one(page: Page, address: str) -> None:
+def test_pages_load_in_place_and_the_first_new_one_gets_the_focus(page: Page, address: str) -> None:
     page.goto(f"{address}/download")
     check(page)
     more = page.get_by_role("link", name="+4,988 more pages of run 2")
@@ -44,7 +44,7 @@ def test_the_pages_unfold_in_place_and_the_focus_goes_to_the_first_new_one(page:
     expect(page).to_have_url(f"{address}/download")
 
 
-def test_without_javascript_they_are_on_a_page_of_their_own(
+def test_without_javascript_pages_are_listed_on_a_separate_page(
     page_without_javascript: Page, address: str
 ) -> None:
     page = page_without_javascript
@@ -58,16 +58,14 @@ def test_without_javascript_they_are_on_a_page_of_their_own(
     expect(page.get_by_role("link", name="Page 1 of run 1", exact=True)).to_be_visible()
 
 
-def test_on_their_own_page_they_unfold_in_place_too(page: Page, address: str) -> None:
+def test_the_separate_page_loads_more_in_place(page: Page, address: str) -> None:
     page.goto(f"{address}/runs/1/pages")
     page.get_by_role("link", name="+4,500 more").press("Enter")
     expect(page.get_by_role("link", name="Page 501 of run 1")).to_be_focused()
     assert pills(page, 1) == 1_000
 
 
-def test_a_number_that_no_page_has_is_answered_in_words(
-    page_without_javascript: Page, page: Page, address: str
-) -> None:
+def test_an_unknown_page_number_is_explained(page_without_javascript: Page, page: Page, address: str) -> None:
     page_without_javascript.goto(f"{address}/runs/1/pages?page=5001")
     alert = page_without_javascript.get_by_role("alert")
     expect(alert).to_have_text("Run 1 has no page 5,001. Its pages are 1 to 5,000.")
@@ -80,7 +78,7 @@ def test_a_number_that_no_page_has_is_answered_in_words(
     expect(page).to_have_url(f"{address}/download")
 
 
-def test_pages_are_selected_where_they_are_all_listed(page: Page, address: str) -> None:
+def test_pages_can_be_selected_on_the_separate_page(page: Page, address: str) -> None:
     page.goto(f"{address}/runs/2/pages")
     page.get_by_label("Select page 499").click()
     page.get_by_role("link", name="+4,500 more pages of run 2").press("Enter")

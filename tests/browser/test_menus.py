@@ -10,7 +10,7 @@ def menu(page: Page, name: str) -> Locator:
     return page.locator(ACTIONS.format(name))
 
 
-def test_the_actions_menu_leads_to_the_results_by_keyboard_alone(page: Page) -> None:
+def test_the_actions_menu_works_by_keyboard(page: Page) -> None:
     menu(page, "AU Laptops").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")
@@ -35,7 +35,7 @@ def test_arrows_home_and_end_move_through_the_menu(page: Page) -> None:
         expect(open_items.filter(has_text=item)).to_be_focused()
 
 
-def test_escape_closes_the_menu_and_gives_the_focus_back(page: Page) -> None:
+def test_escape_closes_the_menu_and_returns_the_focus(page: Page) -> None:
     summary = menu(page, "AU Laptops")
     summary.press("Enter")
     page.keyboard.press("ArrowDown")
@@ -67,7 +67,7 @@ def test_the_menu_works_without_javascript(page_without_javascript: Page) -> Non
     expect(page).to_have_url("/collections/101/download")
 
 
-def test_the_sidebar_unfolds_on_a_narrow_screen_without_javascript(page_without_javascript: Page) -> None:
+def test_the_sidebar_expands_on_a_narrow_screen_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.set_viewport_size(NARROW)
     page.goto("/collections/")

@@ -18,7 +18,7 @@ def status_of_list_call(server: DemoServer, key: str) -> int:
         return int(json.load(answer)["code"])
 
 
-def test_a_key_is_made_copied_used_and_revoked(page: Page, demo_server: DemoServer) -> None:
+def test_a_key_is_created_copied_used_and_revoked(page: Page, demo_server: DemoServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/profile/")
     page.get_by_label("Key name").fill("browser test")
@@ -37,7 +37,7 @@ def test_a_key_is_made_copied_used_and_revoked(page: Page, demo_server: DemoServ
     assert status_of_list_call(demo_server, key) == 401
 
 
-def test_an_example_call_is_copied_whole(page: Page, demo_server: DemoServer) -> None:
+def test_an_example_call_is_copied_completely(page: Page, demo_server: DemoServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/profile/")
     page.get_by_role("button", name="Copy: Download a result file").click()
@@ -47,7 +47,7 @@ def test_an_example_call_is_copied_whole(page: Page, demo_server: DemoServer) ->
     assert copied.endswith('-o "page_1.json"')
 
 
-def test_without_javascript_there_is_no_dead_copy_button(page_without_javascript: Page) -> None:
+def test_without_javascript_there_is_no_copy_button(page_without_javascript: Page) -> None:
     page_without_javascript.goto("/profile/")
     expect(page_without_javascript.get_by_text("Getting results by script")).to_be_visible()
     expect(page_without_javascript.get_by_role("button", name="Copy")).to_have_count(0)

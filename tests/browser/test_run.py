@@ -35,7 +35,7 @@ def test_from_the_list_of_runs_to_the_records(page: Page) -> None:
     assert rows(page) == 100
 
 
-def test_more_records_come_as_one_scrolls(page: Page) -> None:
+def test_more_records_load_on_scroll(page: Page) -> None:
     page.goto(RUN)
     sheet = page.get_by_role("region", name="Records, a table that scrolls")
     for count in (200, 250):
@@ -52,7 +52,7 @@ def test_the_keyboard_scrolls_and_loads_more(page: Page) -> None:
     expect(page.locator("#found tbody tr")).to_have_count(200)
 
 
-def test_search_as_one_types(page: Page) -> None:
+def test_search_while_typing(page: Page) -> None:
     page.goto(RUN)
     search = page.get_by_role("searchbox", name="Search in all records of this run")
     search.press_sequentially("lenovo")
@@ -68,7 +68,7 @@ def test_search_as_one_types(page: Page) -> None:
     expect(page.locator("#announcements")).to_have_text("No records found")
 
 
-def test_a_head_sorts_and_keeps_the_focus(page: Page) -> None:
+def test_a_column_header_sorts_and_keeps_the_focus(page: Page) -> None:
     page.goto(f"{RUN}?column=title&column=price_cents")
     head = page.get_by_role("columnheader", name="price_cents")
     for order, press in (("ascending", "Enter"), ("descending", "Enter")):
@@ -85,7 +85,7 @@ def test_a_head_sorts_and_keeps_the_focus(page: Page) -> None:
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
-def test_columns_are_chosen_and_stay_in_the_address(page: Page) -> None:
+def test_chosen_columns_stay_in_the_address(page: Page) -> None:
     page.goto(RUN)
     page.locator("#found summary").click()
     for box in page.locator(".columns input[type=checkbox]").all()[2:]:
@@ -115,7 +115,7 @@ def test_a_record_opens_in_a_dialog(page: Page) -> None:
     expect(link).to_be_focused()
 
 
-def test_the_next_record_is_the_next_row_of_what_is_sorted(page: Page) -> None:
+def test_next_follows_the_sorted_rows(page: Page) -> None:
     page.goto(f"{RUN}?sort=price_cents")
     numbers = column(page, "#")
     page.get_by_role("link", name=f"Record {numbers[1]}", exact=True).click()
@@ -125,7 +125,7 @@ def test_the_next_record_is_the_next_row_of_what_is_sorted(page: Page) -> None:
     expect(page.get_by_role("dialog", name=f"Record {numbers[0]}", exact=True)).to_be_visible()
 
 
-def test_the_facts_follow_the_page(page: Page) -> None:
+def test_facts_load_after_the_page(page: Page) -> None:
     page.goto(RUN)
     expect(page.get_by_role("img", name="How many records have which price")).to_be_visible()
     expect(page.get_by_role("heading", name="In stock")).to_be_visible()

@@ -3,7 +3,7 @@ import re
 from playwright.sync_api import Page, expect
 
 
-def test_the_list_follows_what_is_typed_and_the_address_keeps_it(page: Page) -> None:
+def test_the_list_updates_while_typing_and_the_address_keeps_the_search(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Search collections by name").press_sequentially("lap")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -14,7 +14,7 @@ def test_the_list_follows_what_is_typed_and_the_address_keeps_it(page: Page) -> 
     expect(page.get_by_label("Search collections by name")).to_have_value("lap")
 
 
-def test_going_back_to_a_search_shows_the_whole_page(page: Page) -> None:
+def test_going_back_to_a_search_shows_the_complete_page(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Search collections by name").fill("lap")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -25,7 +25,7 @@ def test_going_back_to_a_search_shows_the_whole_page(page: Page) -> None:
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
-def test_nothing_of_a_page_stays_in_the_browsers_storage(page: Page) -> None:
+def test_pages_leave_nothing_in_the_browsers_storage(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Search collections by name").fill("lap")
     expect(page).to_have_url(re.compile(r"\?q=lap&sort=name$"))
@@ -42,7 +42,7 @@ def test_it_searches_without_javascript(page_without_javascript: Page) -> None:
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
-def test_a_menu_that_the_search_brought_works(page: Page) -> None:
+def test_a_menu_in_search_results_works(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Search collections by name").fill("lap")
     expect(page.locator("tbody tr")).to_have_count(1)

@@ -18,7 +18,7 @@ def members(download: Download) -> list[str]:
         return archive.namelist()
 
 
-def test_runs_are_selected_by_clicks_and_come_as_one_zip(page: Page) -> None:
+def test_selected_runs_download_as_one_zip(page: Page) -> None:
     page.goto(RUNS)
     bar = page.get_by_role("form", name="Selected")
     expect(bar).to_be_hidden()
@@ -35,7 +35,7 @@ def test_runs_are_selected_by_clicks_and_come_as_one_zip(page: Page) -> None:
     assert [name.partition("/")[0] for name in members(started.value)] == ["Run 90", "Run 88", "Run 86"]
 
 
-def test_the_keyboard_selects_a_span_and_clears_it(page: Page) -> None:
+def test_the_keyboard_selects_a_range_and_clears_it(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").press("Space")
     page.get_by_label("Select run 85").press("Shift+Space")
@@ -50,7 +50,7 @@ def test_the_keyboard_selects_a_span_and_clears_it(page: Page) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_all_that_are_shown_are_selected_at_once(page: Page, size: ViewportSize) -> None:
+def test_select_all_selects_the_shown_runs(page: Page, size: ViewportSize) -> None:
     page.set_viewport_size(size)
     page.goto(RUNS)
     every, bar = page.get_by_label("Select all shown runs"), page.get_by_role("form", name="Selected")
@@ -71,7 +71,7 @@ def test_all_that_are_shown_are_selected_at_once(page: Page, size: ViewportSize)
     expect(page.locator("#announcements")).to_have_text("Nothing is selected.")
 
 
-def test_runs_that_are_loaded_later_are_not_among_all_until_they_are_chosen(page: Page) -> None:
+def test_runs_loaded_later_are_not_selected(page: Page) -> None:
     page.goto(RUNS)
     every = page.get_by_label("Select all shown runs")
     every.check()
@@ -85,22 +85,20 @@ def test_runs_that_are_loaded_later_are_not_among_all_until_they_are_chosen(page
     expect(every).not_to_be_checked()
 
 
-def test_where_nothing_can_be_selected_there_is_no_select_all(
-    page: Page, page_without_javascript: Page
-) -> None:
+def test_without_selectable_runs_there_is_no_select_all(page: Page, page_without_javascript: Page) -> None:
     for each, path in ((page, f"{RUNS}?state=failed"), (page_without_javascript, RUNS)):
         each.goto(path)
         expect(each.get_by_role("row").nth(1)).to_be_visible()
         expect(each.get_by_label("Select all shown runs")).to_be_hidden()
 
 
-def test_what_can_not_be_downloaded_can_not_be_selected(page: Page) -> None:
+def test_runs_without_files_cannot_be_selected(page: Page) -> None:
     page.goto(RUNS)
     for run in (91, 89):
         expect(page.get_by_label(f"Select run {run}")).to_have_count(0)
 
 
-def test_runs_that_were_loaded_later_are_selected_along_with_the_others(page: Page) -> None:
+def test_select_all_includes_runs_loaded_before_it(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").click()
     page.get_by_role("link", name="Load more").click()
@@ -110,7 +108,7 @@ def test_runs_that_were_loaded_later_are_selected_along_with_the_others(page: Pa
     expect(page.get_by_role("form", name="Selected")).to_contain_text("2 runs")
 
 
-def test_a_page_that_is_out_of_date_says_what_is_wrong(page: Page) -> None:
+def test_an_outdated_page_shows_the_problem(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").evaluate("box => box.value = 89")
     page.get_by_label("Select run 88").click()
@@ -139,7 +137,7 @@ def test_without_javascript_a_button_sends_the_checkboxes(page_without_javascrip
     assert len(members(started.value)) == 2
 
 
-def test_the_records_come_merged_into_one_file(page: Page) -> None:
+def test_records_are_merged_into_one_file(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").click()
     page.get_by_label("Select run 87").click()
@@ -156,7 +154,7 @@ def test_the_bar_is_accessible_and_fits(page: Page) -> None:
     check(page)
 
 
-def test_beside_the_bar_of_copy_as_curl_both_can_be_used(page: Page) -> None:
+def test_it_works_together_with_copy_as_curl(page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for size in (WIDE, NARROW):
         page.set_viewport_size(size)

@@ -16,7 +16,7 @@ def runs(page: Page) -> Page:
     return page
 
 
-def test_rows_are_walked_and_a_zip_is_downloaded(runs: Page) -> None:
+def test_j_and_k_move_between_rows_and_z_downloads_a_zip(runs: Page) -> None:
     for key, row in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
         runs.keyboard.press(key)
         expect(runs.locator("tbody tr").nth(row)).to_be_focused()
@@ -27,7 +27,7 @@ def test_rows_are_walked_and_a_zip_is_downloaded(runs: Page) -> None:
     assert download.value.suggested_filename.endswith(".zip")
 
 
-def test_a_collection_is_opened_and_left_again(page: Page) -> None:
+def test_a_collection_is_opened_and_left(page: Page) -> None:
     page.goto("/collections/")
     name = page.locator("a.row-title").first.text_content()
     assert name
@@ -52,12 +52,12 @@ def test_the_search_gets_the_focus(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_the_forms_that_find_runs_get_it(runs: Page) -> None:
+def test_the_forms_that_find_runs_get_the_focus(runs: Page) -> None:
     runs.keyboard.press("/")
     expect(runs.get_by_label("Status")).to_be_focused()
 
 
-def test_they_are_shown_and_can_be_turned_off(runs: Page) -> None:
+def test_shortcuts_are_listed_and_can_be_turned_off(runs: Page) -> None:
     dialog = runs.get_by_role("dialog", name="Keyboard shortcuts")
     runs.keyboard.press("?")
     expect(dialog).to_be_visible()

@@ -6,7 +6,7 @@ from tests.support.server import DemoServer
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_a_person_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -> None:
+def test_a_user_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -> None:
     page = visitors_page
     page.goto("/members/")
     sign_in(page, demo_server.email, "wrong")
@@ -18,7 +18,7 @@ def test_a_person_signs_in_and_out(visitors_page: Page, demo_server: DemoServer)
     expect(page.get_by_text("You are signed out.")).to_be_visible()
 
 
-def test_after_signing_in_a_person_is_where_they_wanted(visitors_page: Page, demo_server: DemoServer) -> None:
+def test_signing_in_returns_to_the_requested_page(visitors_page: Page, demo_server: DemoServer) -> None:
     page = visitors_page
     page.goto("/collections/101/download")
     page.get_by_label("E-mail address").fill(demo_server.email)
@@ -27,7 +27,7 @@ def test_after_signing_in_a_person_is_where_they_wanted(visitors_page: Page, dem
     expect(page.get_by_role("heading", level=1)).to_have_text("AU Laptops")
 
 
-def test_load_more_after_the_session_has_ended_leads_to_the_sign_in_page(
+def test_load_more_without_a_session_opens_the_sign_in_page(
     visitors_page: Page, demo_server: DemoServer
 ) -> None:
     page = visitors_page

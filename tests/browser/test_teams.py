@@ -9,7 +9,7 @@ from tests.support.server import DemoServer
 NEW_PASSWORD = "a violet umbrella in the rain"
 
 
-def test_somebody_new_is_added_sets_a_password_and_signs_in(page: Page, visitors_page: Page) -> None:
+def test_a_new_user_sets_a_password_and_signs_in(page: Page, visitors_page: Page) -> None:
     page.goto("/members/add")
     page.get_by_label("E-mail address").fill("dora@example.com")
     page.get_by_label("Name").fill("Dora Finch")
@@ -36,7 +36,7 @@ def test_somebody_new_is_added_sets_a_password_and_signs_in(page: Page, visitors
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_somebody_in_two_teams_switches_between_them(visitors_page: Page, demo_server: DemoServer) -> None:
+def test_a_user_switches_between_teams(visitors_page: Page, demo_server: DemoServer) -> None:
     # Signed in anew: the chosen team belongs to the session, which other tests share.
     page = visitors_page
     sign_in(page, demo_server.email, demo_server.password)

@@ -7,7 +7,7 @@ from tests.browser.conftest import NewPage
 RUN_88 = "time[datetime='2026-06-20T12:00:00Z']"
 
 
-def test_times_are_in_the_readers_zone_and_utc_stays_at_hand(open_page: NewPage) -> None:
+def test_times_are_in_the_users_time_zone_with_utc_as_title(open_page: NewPage) -> None:
     page = open_page(timezone_id="Australia/Sydney", locale="en-AU")
     page.goto("/collections/101/download")
     time = page.locator(RUN_88)
@@ -15,13 +15,13 @@ def test_times_are_in_the_readers_zone_and_utc_stays_at_hand(open_page: NewPage)
     expect(time).to_have_attribute("title", "20 Jun 2026, 12:00 UTC")
 
 
-def test_the_readers_language_decides_how_they_are_written(open_page: NewPage) -> None:
+def test_times_are_formatted_in_the_users_language(open_page: NewPage) -> None:
     page = open_page(timezone_id="Europe/Berlin", locale="de-DE")
     page.goto("/collections/101/download")
     expect(page.locator(RUN_88)).to_have_text("20.06.2026, 14:00")
 
 
-def test_times_of_rows_that_came_later_as_well(open_page: NewPage) -> None:
+def test_times_of_rows_loaded_later_are_converted(open_page: NewPage) -> None:
     page = open_page(timezone_id="Australia/Sydney")
     page.goto("/collections/101/download")
     page.get_by_role("link", name="Load more").click()

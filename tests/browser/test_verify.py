@@ -16,7 +16,7 @@ with open(storages["results"].path(file.key), "r+b") as stored:
 """
 
 
-def test_the_button_verifies_while_one_looks(page: Page, shell: Shell) -> None:
+def test_the_button_verifies_with_progress(page: Page, shell: Shell) -> None:
     page.goto(FILES)
     section = page.get_by_role("region", name="Verification")
     section.get_by_role("button", name="Verify").click()
@@ -30,7 +30,7 @@ def test_the_button_verifies_while_one_looks(page: Page, shell: Shell) -> None:
         shell(DAMAGE)
 
 
-def test_without_javascript_it_is_seen_after_a_refresh(page_without_javascript: Page) -> None:
+def test_without_javascript_the_result_shows_after_a_refresh(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(FILES)
     page.get_by_role("button", name="Verify").click()
