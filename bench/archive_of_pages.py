@@ -4,6 +4,7 @@ bench/records.py generates pages that compress like real ones. Both tools use fi
 Building a run's ZIP file while its pages are written takes about as long as building it from stored pages.
 """
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -95,15 +96,23 @@ def archive(folder: Path, pages: list[Path]) -> Result:
 
 def write_archive(pages: list[Path]) -> tuple[list[Any], float]:
     """Write the run's ZIP file. Return the rows of the pages, and the seconds after the last page."""
-    from collections_app.models import ResultFile  # noqa: PLC0415  # needs django.setup()
-    from collections_app.runs.archive import Archive  # noqa: PLC0415
+    from collections_app.files.zip import Deflated, GrowingZip  # noqa: PLC0415  # needs django.setup()
+    from collections_app.models import ResultFile  # noqa: PLC0415
     from collections_app.runs.new_file import NewFile  # noqa: PLC0415
 
-    packed = Archive(NewFile("run.zip", lambda: None), CREATED_AT)
+    file = NewFile("run.zip", lambda: None)
+    growing = GrowingZip(file, CREATED_AT)
     rows = [ResultFile(name=page.name, key=page.name, size=page.stat().st_size) for page in pages]
-    for row in rows:
-        packed.add_stored(row)
-    return rows, seconds_of(packed.close)
+    for row, page in zip(rows, pages, strict=True):
+        with page.open("rb") as stored, Deflated() as content:
+            shutil.copyfileobj(stored, content, 256 * 1024)
+            row.archive_offset, row.archive_size, row.crc32 = growing.add(row.name, content)
+
+    def finish() -> None:
+        growing.finish()
+        file.close()
+
+    return rows, seconds_of(finish)
 
 
 def zip_6(peer: str, folder: Path, pages: list[Path]) -> Result:

@@ -49,7 +49,7 @@ def joined(folder: Path, rows: list[Any]) -> Result:
             at=CREATED_AT,
             size=row.size,
             crc32=row.crc32,
-            packed=Part(run_zip, row.archive_offset, row.archive_size),
+            content=Part(run_zip, row.archive_offset, row.archive_size),
             is_deflated=True,
         )
         for row in rows

@@ -10,10 +10,12 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collections_app.models import Collection, FileKind, ResultFile, Run
+from collections_app.files import zip as zip_format
+from collections_app.files.zip import Deflated, GrowingZip, location_of
+from collections_app.models import Collection, FileKind, Run
 from collections_app.records.formats.json_records import InvalidRecords
-from collections_app.runs import archive, writer
-from collections_app.runs.archive import Archive
+from collections_app.runs import archive
+from collections_app.runs.archive import RunArchive
 from collections_app.runs.new_file import NewFile
 from collections_app.runs.writer import ResultSetWriter
 from tests.support import tools
@@ -51,14 +53,14 @@ def never(*args: object) -> None:
 def test_it_grows_with_the_pages_and_none_is_read_again(
     laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Archive, "add_stored", never)
+    monkeypatch.setattr(RunArchive, "_add_stored", never)
     check(make_ready_run(laptops, records(5), page_size=2))
 
 
 def test_a_run_that_was_paused_gets_a_zip_of_all_its_pages(
     laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_PAGES_AT_ONCE", 2)
+    monkeypatch.setattr(archive, "_PAGES_AT_ONCE", 2)
     run = make_processing_run(laptops, records(5), page_size=1)
     with ResultSetWriter.resume(run, page_size=1) as resumed:
         for record in records(2, first=6):
@@ -87,7 +89,7 @@ def test_a_zip_that_could_not_be_written_to_is_made_anew(
     with ResultSetWriter.start(laptops) as writing:
         writing.add_page("1.json", io.BytesIO(b'[{"n": 1}]'))
         with monkeypatch.context() as patch:
-            patch.setattr(Archive, "add", full)
+            patch.setattr(GrowingZip, "add", full)
             with pytest.raises(OSError, match="No space left"):
                 writing.add_page("2.json", io.BytesIO(b"[]"))  # without records: none is lost with it
         writing.add_page("3.json", io.BytesIO(b'[{"n": 3}]'))
@@ -100,7 +102,7 @@ def test_a_zip_that_could_not_be_written_to_is_made_anew(
 def test_pages_of_any_size_go_into_a_zip_that_other_programs_accept(
     laptops: Collection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_memory: int, limit: int
 ) -> None:
-    monkeypatch.setattr(archive, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(zip_format, "_IN_MEMORY", in_memory)
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
     run = make_ready_run(laptops, records(1000), page_size=600)
     path = tmp_path / "pages.zip"
@@ -117,19 +119,21 @@ def test_pages_of_any_size_go_into_a_zip_that_other_programs_accept(
 @given(st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=5))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_come_back(results_folder: Path, pages: list[list[bytes]]) -> None:
-    made = Archive(NewFile("any.zip", lambda: None), timezone.now())
-    rows = [ResultFile(name=f"{number}.json") for number in range(len(pages))]
-    for row, pieces in zip(rows, pages, strict=True):
-        with archive.Packed() as packed:
+    file = NewFile("any.zip", lambda: None)
+    growing = GrowingZip(file, timezone.now())
+    names = [f"{number}.json" for number in range(len(pages))]
+    locations = []
+    for name, pieces in zip(names, pages, strict=True):
+        with Deflated() as compressed:
             for piece in pieces:
-                packed.write(piece)
-            made.add(row, packed)
-    made.close()
+                compressed.write(piece)
+            locations.append(growing.add(name, compressed))
+    growing.finish()
+    file.close()
     content = (results_folder / "any.zip").read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as found:
-        assert [found.read(row.name) for row in rows] == [b"".join(pieces) for pieces in pages]
-    for row, pieces in zip(rows, pages, strict=True):
-        assert row.archive_offset is not None
-        assert row.archive_size is not None
-        packed_bytes = content[row.archive_offset : row.archive_offset + row.archive_size]
-        assert zlib.decompress(packed_bytes, wbits=-15) == b"".join(pieces)
+        assert [found.read(name) for name in names] == [b"".join(pieces) for pieces in pages]
+        assert [location_of(found.getinfo(name), io.BytesIO(content)) for name in names] == locations
+    for location, pieces in zip(locations, pages, strict=True):
+        deflated = content[location.offset : location.offset + location.size]
+        assert zlib.decompress(deflated, wbits=-15) == b"".join(pieces)

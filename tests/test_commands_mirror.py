@@ -219,7 +219,7 @@ class TestWhatGoesWrong:
         refused("AU Laptops")
         assert kept() == {2, 3}
         assert capsys.readouterr().err == (
-            "Run 1: It is being copied by somebody else, or was until a moment ago. Try again in a minute.\n"
+            "Run 1: Another process is copying it, or was stopped while it did. Try again in a minute.\n"
         )
 
     def test_a_run_that_was_deleted_meanwhile(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from collections_app.files.storage import base as storage
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, State, Team
 from collections_app.runs import lease, mirror
-from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.new_file import NewFile
 from collections_app.runs.removal import delete_run
@@ -139,7 +139,7 @@ class TestWhatIsCopied:
 class TestWhatIsWrong:
     @pytest.mark.parametrize(
         ("more", "said"),
-        [(5, "Only 185 of 190 bytes came."), (-5, "More came than the 180 bytes that were announced.")],
+        [(5, "Only 185 of 190 bytes arrived."), (-5, "More than the announced 180 bytes arrived.")],
     )
     def test_a_page_of_another_size_than_announced(self, run: Run, more: int, said: str) -> None:
         files = files_of(run)
@@ -371,7 +371,7 @@ class TestTwoAtOnce:
         files = files_of(run)
 
         def another(name: str) -> None:
-            with pytest.raises(RunIsBeingWritten, match="It is being copied by somebody else"):
+            with pytest.raises(RunIsBeingWritten, match="Another process is copying it"):
                 copy(run, files_of(run))
 
         files.on_open = another
@@ -387,7 +387,7 @@ class TestTwoAtOnce:
             assert copy(run, files_of(run)) == []
 
         files.on_open = somebody_else_copies_it
-        with pytest.raises(WriterLost):
+        with pytest.raises(LeaseLost):
             copy(run, files)
         assert kept(run) == files.contents
         assert set(stored_keys()) == keys()
@@ -406,7 +406,7 @@ class TestTwoAtOnce:
             assert len(repair_runs().removed_files) == 1
 
         files.on_read = repaired
-        with pytest.raises(WriterLost):
+        with pytest.raises(LeaseLost):
             copy(run, files)
         assert not stored_keys()
         assert copy(run, files) == []
@@ -443,7 +443,7 @@ class TestTwoAtOnce:
     def test_a_run_that_was_deleted(self, run: Run) -> None:
         there = Run.objects.get(pk=run.pk)
         run.delete()
-        with pytest.raises(WriterLost, match="It was deleted"):
+        with pytest.raises(LeaseLost, match="It was deleted"):
             mirror_run(there, Files({}))
 
 
@@ -495,14 +495,14 @@ class TestReaders:
 
 class TestRunsOfAnAccount:
     def test_nobody_writes_a_run_of_our_own_among_them(self, remote: Collection) -> None:
-        with pytest.raises(WrongUse, match="The runs of AU Laptops come from an account; none can"):
+        with pytest.raises(WrongUse, match="The runs of AU Laptops come from an account, so none can"):
             ResultSetWriter.start(remote)
         assert not Run.objects.exists()
 
     def test_nobody_imports_one(self, remote: Collection, tmp_path: Path) -> None:
         page = tmp_path / "a.json"
         page.write_text("[]")
-        with pytest.raises(CommandError, match=r"come from an account; .* Nothing was imported\."):
+        with pytest.raises(CommandError, match=r"come from an account, .* Nothing was imported\."):
             call_command("import_run", str(remote.pk), str(page))
 
     def test_nobody_goes_on_with_one_that_is_processing_there(self, remote: Collection) -> None:

@@ -12,7 +12,7 @@ from django.core.files.storage import storages
 from django.db import connections
 
 from collections_app.models import Collection, LastOwner, Membership, ResultFile, Role, Run, State, Team, User
-from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import repair_runs
@@ -36,7 +36,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
         try:
             together.wait()
             return work()
-        except (RunIsBeingWritten, WriterLost, LastOwner) as error:
+        except (RunIsBeingWritten, LeaseLost, LastOwner) as error:
             return error
         finally:
             connections.close_all()
@@ -127,7 +127,7 @@ class TestAWriterThatIsTooLate:
             late.run.files.all().delete()
 
         def go_on() -> object:
-            with pytest.raises(WriterLost):
+            with pytest.raises(LeaseLost):
                 late.add_record(records(1, first=2)[0])
             return True
 
@@ -139,7 +139,7 @@ class TestAWriterThatIsTooLate:
         taken = {"attempt": "another", "lease_expires_at": database.now() + timedelta(seconds=60)}
 
         def go_on() -> object:
-            with pytest.raises(WriterLost):
+            with pytest.raises(LeaseLost):
                 late.finish()
             return True
 

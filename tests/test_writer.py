@@ -15,7 +15,7 @@ from django.utils import timezone
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.records.formats.json_records import InvalidRecords
 from collections_app.runs import lease
-from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter, WrongUse
 from tests.support import tools
@@ -216,7 +216,7 @@ class TestReadyPages:
     def test_a_name_comes_once(self, laptops: Collection, name: str) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_page("a.json", io.BytesIO(b"[]"))
-            with pytest.raises(WrongUse, match="has a file"):
+            with pytest.raises(WrongUse, match="already has a file"):
                 writer.add_page(name, io.BytesIO(b"[]"))
         assert writer.run.file_count == 2
 
@@ -263,7 +263,7 @@ class TestCategoryRuns:
     def test_there_is_one_ready_list(self, headphones: Collection) -> None:
         with ResultSetWriter.start(headphones) as writer:
             writer.add_page("a.json", io.BytesIO(b"[]"))
-            with pytest.raises(WrongUse, match=r"has a file category_asins\.json already"):
+            with pytest.raises(WrongUse, match=r"already has a file named category_asins\.json"):
                 writer.add_page("b.json", io.BytesIO(b"[]"))
 
 
@@ -342,14 +342,14 @@ class TestBeforeItIsReady:
     def test_nothing_is_added_to_what_is_over(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.finish()
-            with pytest.raises(WrongUse, match="is over"):
+            with pytest.raises(WrongUse, match="is closed"):
                 writer.add_record({})
 
     def test_what_is_over_does_not_end_again(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             run = writer.finish()
             for end in (writer.finish, writer.pause, lambda: writer.fail("Stopped.")):
-                with pytest.raises(WrongUse, match="is over"):
+                with pytest.raises(WrongUse, match="is closed"):
                     end()
         run.refresh_from_db()
         assert run.is_ready
@@ -383,7 +383,7 @@ class TestPauseAndResume:
             writer.add_page("list.json", io.BytesIO(b'{"asins": [ {} ]}'))
             writer.pause()
         writer = ResultSetWriter.resume(writer.run)
-        with pytest.raises(WrongUse, match="has a file"):
+        with pytest.raises(WrongUse, match="already has a file"):
             writer.add_page("list.json", io.BytesIO(b"[]"))
         writer.finish()
         assert stored_bytes(writer.run.files.get(kind=FileKind.CATEGORY_LIST)) == b'{"asins": [ {} ]}'
@@ -413,23 +413,23 @@ class TestPauseAndResume:
             writer.add_page("AU Laptops_1_Results_Page_2.json", io.BytesIO(b"[]"))
             writer.pause()
         writer = ResultSetWriter.resume(writer.run)
-        with pytest.raises(WrongUse, match="has a file"):
+        with pytest.raises(WrongUse, match="already has a file"):
             writer.add_record({})
 
     def test_a_run_that_somebody_writes_is_not_taken(self, laptops: Collection) -> None:
         writer = ResultSetWriter.start(laptops)
-        with pytest.raises(RunIsBeingWritten, match="Run 1 is being written"):
+        with pytest.raises(RunIsBeingWritten, match="Another process is writing run 1"):
             ResultSetWriter.resume(writer.run)
 
     def test_a_run_that_is_over_does_not_go_on(self, laptops: Collection) -> None:
         for run in (make_ready_run(laptops), make_failed_run(laptops)):
-            with pytest.raises(WrongUse, match="is over"):
+            with pytest.raises(WrongUse, match="is finished"):
                 ResultSetWriter.resume(run)
 
     def test_a_run_that_was_deleted_does_not_go_on(self, laptops: Collection) -> None:
         run = make_processing_run(laptops)
         Run.objects.all().delete()
-        with pytest.raises(WrongUse, match="is over or deleted"):
+        with pytest.raises(WrongUse, match="is finished or deleted"):
             ResultSetWriter.resume(run)
 
 
@@ -476,9 +476,9 @@ class TestLease:
         lost.add_record({"by": "first"})
         expire(lost.run)
         writer = ResultSetWriter.resume(lost.run, page_size=1)
-        with pytest.raises(WriterLost):
+        with pytest.raises(LeaseLost):
             lost.add_record({"by": "lost"})
-        with pytest.raises(WrongUse, match="is over"):
+        with pytest.raises(WrongUse, match="is closed"):
             lost.add_record({"by": "lost"})
         writer.add_record({"by": "second"})
         run = writer.finish()
@@ -494,7 +494,7 @@ class TestLease:
         expire(writer.run)
         delete_run(writer.run)
         arguments = {"add_page": ("b.json", io.BytesIO(b"[]")), "fail": ("Stopped.",)}
-        with pytest.raises(WriterLost, match="Run 1 was taken from its writer"):
+        with pytest.raises(LeaseLost, match="The run was taken over by another process"):
             getattr(writer, step)(*arguments.get(step, ()))
         assert stored_keys() == []
         assert not Run.objects.exists()
@@ -504,7 +504,7 @@ class TestLease:
         writer.add_record({})
         expire(writer.run)
         delete_run(writer.run)
-        with pytest.raises(WriterLost):
+        with pytest.raises(LeaseLost):
             writer.add_record({})
         assert stored_keys() == []
 

@@ -17,7 +17,7 @@ from collections_app.models import Collection, Run, State
 from collections_app.people.passwords import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
-from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
@@ -190,7 +190,7 @@ class Worker:
         try:
             problems = mirror_run(run, AccountSource())
             self.has_failed |= bool(problems)
-        except (RunIsBeingWritten, WriterLost) as error:
+        except (RunIsBeingWritten, LeaseLost) as error:
             problems = [str(error)]  # another process copies it
         except (SourceUnavailable, OSError):
             # Maybe only this run fails. Pause it longer than its collection, so that others are tried first.

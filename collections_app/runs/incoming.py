@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, BinaryIO, Self
 
 from collections_app.files.names import printable
+from collections_app.files.zip import DIRECTORY_END, MEMBER, is_encrypted, largest_read
 from collections_app.records.formats.json_records import WRAPPER, InvalidRecords, read_keys
 
 _LINES_ENDINGS = {".jsonl", ".ndjson"}
@@ -21,13 +22,8 @@ _PAGE_NUMBER = re.compile(r"Page_([0-9]{1,18})")
 _ENVELOPE = {"code", "data", "status"}
 _A_PAGE = "A page is a list of records: [{...}, {...}]."
 _PIECE = 64 * 1024
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
 _UNREADABLE = " can't be read"
 _DAMAGED_ZIP = ": the ZIP is damaged or of an unknown kind"
-# zipfile unpacks as much as this at once, however much comes of it: up to gigabytes with a larger one.
-_LARGEST_READ_OF_ZIP = 4096
-_BOUNDED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_ENCRYPTED = 0x1
 # What macOS puts beside the files when it makes a ZIP.
 _MAC_EXTRAS = "__MACOSX/"
 
@@ -154,13 +150,13 @@ def _look_at(path: Path, stack: ExitStack) -> list[Incoming]:
     if not path.is_file():
         raise Unusable(f"{shown(path)} is not a file.")
     with _reading(shown(path) + _UNREADABLE), path.open("rb") as file:
-        head = file.read(len(_ZIP[0]))
+        head = file.read(len(MEMBER))
         file.seek(0)
         form = Form.LINES if path.suffix.lower() in _LINES_ENDINGS else _form(file)
         size = path.stat().st_size
     if not head:
         raise Unusable(f"{shown(path)} is empty.")
-    if head.startswith(_ZIP):
+    if head in {MEMBER, DIRECTORY_END}:
         return _members(path, stack)
     return [Incoming(shown(path), path.name, form, size, lambda: path.open("rb"))]
 
@@ -201,7 +197,7 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> In
     label = f"{shown(path)}: {printable(member.filename)}"
     if not member.filename.lower().endswith(".json"):
         raise Unusable(f"{label} is not a JSON file. A results ZIP holds nothing but pages.")
-    if member.flag_bits & _ENCRYPTED:
+    if is_encrypted(member):
         raise Unusable(f"{label} is encrypted. Unpack the ZIP and import the pages.")
     # The member's bytes are checked as they come, and never held as a whole, however many they are.
     return Incoming(
@@ -211,5 +207,5 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> In
         member.file_size,
         lambda: archive.open(member),
         _DAMAGED_ZIP,
-        None if member.compress_type in _BOUNDED else _LARGEST_READ_OF_ZIP,
+        largest_read(member),
     )

@@ -1,89 +1,128 @@
-"""Who writes or copies a run: a promise, renewed again and again, to be alive until a certain time.
+"""Leases: one process at a time writes or copies a run, and renews the run's lease while it does.
 
-The time is the database's: those who share it may be on machines whose clocks differ.
+Leases are compared with the database's clock, because the machines that share it may have different times.
 """
 
 import secrets
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 
 from collections_app.models import Run, State
+from collections_app.models.runs import RunQuerySet
+from collections_app.runs import folder
+from collections_app.runs.new_file import NewFile
 from collections_app.system import database
 
-# A writer that was killed is taken for dead after this time.
+# How long a lease lasts, and so how long a killed process keeps its run.
 LEASE = timedelta(seconds=60)
 
-# A lease that ends later than this from now was taken before the clock was put back, and tells nothing.
-# Longer than a lease, so that a small correction of the clock costs no writer its run.
+# A lease that ends later than this was taken before the clock was set back, and is ignored. The limit is
+# longer than a lease, so that a small correction of the clock doesn't end one.
 _FURTHEST = 2 * LEASE
 
-# A writer that is busy renews its lease this often.
+# How often a lease is renewed.
 RENEW_AFTER_SECONDS = 15.0
 
 
 class RunIsBeingWritten(Exception):
-    """Somebody writes or copies this run just now; the message says so, in plain English."""
+    """Another process is writing or copying the run. The message is for people."""
 
 
-class WriterLost(Exception):
-    """The run was given to somebody else, failed or deleted in the meantime."""
+class LeaseLost(Exception):
+    """Another process has taken over the run, or it has failed or been deleted."""
 
 
 def new_attempt() -> str:
-    """Return a token for a writer that no other has."""
+    """Return a unique token for a process that takes a lease."""
     return secrets.token_hex(8)
 
 
 def new_expiry() -> datetime:
-    """Return until when a lease that is taken or renewed now holds."""
+    """Return when a lease that is taken or renewed now expires."""
     return database.now() + LEASE
 
 
 def is_held(run: Run) -> bool:
-    """Whether, by what was read of the run, somebody who is taken to be alive writes or copies it."""
-    return is_alive(run.lease_expires_at)
+    """Whether a process is writing or copying the run, according to the row that was read."""
+    return is_valid(run.lease_expires_at)
 
 
-def is_alive(lease_expires_at: datetime | None) -> bool:
-    """Whether somebody with this lease is taken to be alive."""
+def is_valid(lease_expires_at: datetime | None) -> bool:
+    """Whether a lease with this expiry is valid."""
     now = database.now()
     return lease_expires_at is not None and now < lease_expires_at <= now + _FURTHEST
 
 
 def is_being_written(run: Run) -> bool:
-    """Whether, by what was read of the run, a writer that is taken to be alive writes it."""
+    """Whether a process is writing the run, according to the row that was read."""
     return run.state == State.PROCESSING and is_held(run)
 
 
-def written() -> Q:
-    """Return the condition of is_being_written() for a query."""
+def being_written() -> Q:
+    """Return the condition for runs that a process is writing."""
     now = database.now()
     return Q(state=State.PROCESSING, lease_expires_at__gt=now, lease_expires_at__lte=now + _FURTHEST)
 
 
 def lapsed() -> Q:
-    """Return the condition for runs whose holder is taken for dead. One without a lease is nobody's."""
+    """Return the condition for expired leases. A run without a lease doesn't match."""
     now = database.now()
     return Q(lease_expires_at__lte=now) | Q(lease_expires_at__gt=now + _FURTHEST)
 
 
 def abandoned() -> Q:
-    """Return the condition for runs whose writer is taken for dead."""
+    """Return the condition for runs whose writer stopped without finishing them."""
     return lapsed() & Q(state=State.PROCESSING)
 
 
-class Pulse:
-    """Tells when it is time to renew a lease."""
+class Lease:
+    """The lease on a run that this process writes (Processing) or copies (Completed).
 
-    def __init__(self) -> None:
-        self.renewed()
+    A process that is slow may lose the lease to another one. From then on it changes nothing, because each
+    change of the run's row depends on the lease.
+    """
 
-    def renewed(self) -> None:
-        """Start counting anew."""
+    def __init__(
+        self, run: Run, attempt: str, state: State, *, on_loss: Callable[[], object] = lambda: None
+    ) -> None:
+        """Take over a lease that was just entered in the run's row under `attempt`."""
+        self._run = run
+        self._attempt = attempt
+        self._state = state
+        self._on_loss = on_loss
         self._renewed_at = time.monotonic()
 
-    def is_due(self) -> bool:
-        """Whether the last renewal was long enough ago."""
-        return time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS
+    @property
+    def held_run(self) -> RunQuerySet:
+        """The run's row, if the lease is still held."""
+        return Run.objects.filter(pk=self._run.pk, attempt=self._attempt, state=self._state)
+
+    def renew(self, **fields: Any) -> None:
+        """Renew the lease and change other fields of the run's row. Raises LeaseLost."""
+        if not self.held_run.update(**{"lease_expires_at": new_expiry()} | fields):
+            self._on_loss()
+            raise LeaseLost("The run was taken over by another process, failed, or was deleted.")
+        self._renewed_at = time.monotonic()
+
+    def renew_if_due(self) -> None:
+        """Renew the lease if the last renewal was long enough ago. Raises LeaseLost."""
+        if time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS:
+            self.renew()
+
+    @contextmanager
+    def checked_if_files_vanish(self) -> Iterator[None]:
+        """Raise LeaseLost rather than FileNotFoundError if another process has removed this one's files."""
+        try:
+            yield
+        except FileNotFoundError:
+            self.renew()
+            raise
+
+    def new_file(self, name: str) -> NewFile:
+        """Create a file of the run. Writing to it renews the lease."""
+        return NewFile(f"{folder.folder_of(self._run)}/{self._attempt}-{name}", self.renew_if_due)

@@ -8,7 +8,7 @@ from django.utils import timezone
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, ResultFile, Run, State
 from collections_app.runs import folder
-from collections_app.runs.lease import abandoned, lapsed, written
+from collections_app.runs.lease import abandoned, being_written, lapsed
 
 INTERRUPTED = (
     "The run was interrupted before all of its files were written, and what there was has been removed. "
@@ -37,7 +37,7 @@ def repair_runs() -> RepairReport:
     Safe at any time, beside writers and other repairs, and safe to be killed itself. A Processing
     run without a lease is nobody's and stays as it is.
     """
-    living = Run.objects.filter(written()).order_by("pk")
+    living = Run.objects.filter(being_written()).order_by("pk")
     report = RepairReport(fail_interrupted_runs(), list(living.select_related("collection")))
     found = _collections_stored()
     # A database without any run may be a new one in the place of that whose files these are.

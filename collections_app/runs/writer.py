@@ -1,21 +1,19 @@
-"""Writes the files of a run: pages and their ZIP as the scrape goes, and then, at once, ready.
+"""Write the files of a run: pages and ZIP during the scrape, the rest at its end.
 
-The only writer of Run and ResultFile rows and of the results storage. Whatever happens at whatever
-moment, a reader sees a ready run with all of its files whole, or a run that is not ready:
+This is the only writer of runs and result files. Even if it is killed, readers see either a ready run with
+complete files or a run that isn't ready:
 
-- A file is written aside, synced and renamed; only then does its row come.
-- The run holds the token of its one writer (`attempt`) and until when that promised to be alive
-  (the lease). Every change says "if the run is still mine", so that a writer that was taken for dead
-  can't do harm when it goes on.
-- What a killed writer leaves behind is removed by `repair`.
+- A file is written under another name, synced and renamed. Only then is its row saved.
+- The run's row contains the token of its only writer (`attempt`) and the writer's lease. Every change depends
+  on them, so a writer that has lost its run changes nothing.
+- `repair` removes what a killed writer leaves behind.
 
-A writer commits as it goes, so it can't be used inside a transaction.
+A writer commits its own transactions, so it can't be used inside a transaction.
 """
 
 import enum
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -27,47 +25,38 @@ from django.utils import timezone
 from collections_app.files import names
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.models.runs import RunQuerySet
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import Readable, count_records, read_records
 from collections_app.runs import folder
-from collections_app.runs.archive import Archive, Packed
-from collections_app.runs.lease import (
-    Pulse,
-    RunIsBeingWritten,
-    WriterLost,
-    abandoned,
-    new_attempt,
-    new_expiry,
-)
+from collections_app.runs.archive import RunArchive
+from collections_app.runs.lease import Lease, RunIsBeingWritten, abandoned, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
 
 DEFAULT_PAGE_SIZE = 250
 
 _LONGEST_REASON = 500
-_PAGES_AT_ONCE = 100
 
 
 class WrongUse(Exception):
-    """A result set can't be written that way; the message says why, in plain English."""
+    """A run can't be written like that. The message is for people."""
 
 
 class RecordsLost(Exception):
-    """The files don't hold the records that were added: the run must not turn ready."""
+    """The files contain fewer or more records than were added, so the run must not become ready."""
 
 
-class _Way(enum.Enum):
-    """How a writer gets its files: made from records, or ready pages as they are."""
+class _Input(enum.Enum):
+    """What a run is written from."""
 
     RECORDS = "records"
     PAGES = "pages"
 
 
 class ResultSetWriter:
-    """The one writer of a run.
+    """The only writer of a run.
 
-    Used in a `with` block: leaving it finishes the run. Leaving it by an exception discards a run
-    that was started, and gives back one that was resumed, with the pages it has.
+    Use it in a `with` block. Leaving the block finishes the run. If an exception leaves it, a run that was
+    started is deleted, and a run that was resumed is paused with the pages it has.
     """
 
     @classmethod
@@ -79,12 +68,12 @@ class ResultSetWriter:
         page_size: int = DEFAULT_PAGE_SIZE,
         created_at: datetime | None = None,
     ) -> Self:
-        """Make the collection's next run, Processing. `total`: how many records were asked for.
+        """Create the collection's next run, as Processing. `total` is the number of requested records.
 
-        Raises WrongUse for a collection whose runs are those of an account.
+        Raises WrongUse if the collection's runs come from an account.
         """
-        _check(page_size)
-        _must_be_ours(collection)
+        _check_page_size(page_size)
+        _check_is_local(collection)
         started_at = created_at or timezone.now()
         with transaction.atomic(durable=True):
             run = Run.objects.create_next(
@@ -99,19 +88,19 @@ class ResultSetWriter:
 
     @classmethod
     def resume(cls, run: Run, *, page_size: int = DEFAULT_PAGE_SIZE) -> Self:
-        """Go on with a Processing run that nobody writes. Raises RunIsBeingWritten, WrongUse."""
-        _check(page_size)
-        _must_be_ours(run.collection)
+        """Continue a Processing run that has no writer. Raises RunIsBeingWritten, WrongUse."""
+        _check_page_size(page_size)
+        _check_is_local(run.collection)
         taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry()}
-        nobodys = abandoned() | Q(lease_expires_at=None)
-        if not Run.objects.filter(nobodys, pk=run.pk, state=State.PROCESSING).update(**taken):
+        without_writer = abandoned() | Q(lease_expires_at=None)
+        if not Run.objects.filter(without_writer, pk=run.pk, state=State.PROCESSING).update(**taken):
             if Run.objects.filter(pk=run.pk, state=State.PROCESSING).exists():
-                raise RunIsBeingWritten(f"Run {run.number} is being written by somebody else.")
-            raise WrongUse(f"Run {run.number} is over or deleted; only a run that is processing can go on.")
+                raise RunIsBeingWritten(f"Another process is writing run {run.number}.")
+            raise WrongUse(f"Run {run.number} is finished or deleted. Only a processing run can be resumed.")
         return cls(Run.objects.select_related("collection").get(pk=run.pk), page_size=page_size, resumed=True)
 
     def __init__(self, run: Run, *, page_size: int, resumed: bool = False) -> None:
-        """Take a run whose attempt and lease are this writer's; see start() and resume()."""
+        """Take over a run whose attempt and lease are this writer's. Use start() or resume()."""
         self.run = run
         self._page_size = page_size
         self._resumed = resumed
@@ -122,49 +111,46 @@ class ResultSetWriter:
         self._archive_name = names.archive_name(run.collection.name, run.number)
         self._names = {self._archive_name} | page_names
         self._extracted = run.extracted or 0
-        self._way: _Way | None = None
+        self._input: _Input | None = None
         self._file: NewFile | None = None  # the page or list in progress
         self._file_name = ""
         self._file_records = 0
-        self._packed: Packed | None = None  # the page in progress, deflated for the ZIP
-        self._archive: Archive | None = None  # with all pages so far in it; otherwise it is made last
-        self._pulse = Pulse()
         self._is_over = False
+        self._lease = Lease(run, run.attempt, State.PROCESSING, on_loss=self._lose)
+        self._archive = RunArchive(run, self._lease)
 
     def add_record(self, record: Mapping[str, Any]) -> None:
-        """Add one record. Raises ValueError or TypeError for what JSON can't hold, WrongUse, WriterLost."""
-        self._choose(_Way.RECORDS)
-        data = _serialised(record)
-        self._append(data)
+        """Add a record. Raises ValueError or TypeError if JSON can't represent it, WrongUse, LeaseLost."""
+        self._choose(_Input.RECORDS)
+        self._append(_serialized(record))
         self._extracted += 1
         if not self._is_category and self._file_records == self._page_size:
             self._end_file()
 
     def add_page(self, name: str, stream: Readable) -> None:
-        """Keep the bytes of a page file (of a category: of the whole list) as they are.
+        """Copy a page file byte for byte; of a category, the entire list.
 
-        The page keeps its name as well, made safe; a category's list has a name of its own. Raises
-        InvalidRecords for what is no list of records, WrongUse, WriterLost.
+        A page keeps its name, with unsafe characters replaced. A category's list has a fixed name. Raises
+        InvalidRecords if the file isn't a list of records, WrongUse, LeaseLost.
         """
-        self._choose(_Way.PAGES)
-        name = self._free_name(names.CATEGORY_LIST if self._is_category else names.kept_name(name))
+        self._choose(_Input.PAGES)
+        name = self._unused_name(names.CATEGORY_LIST if self._is_category else names.kept_name(name))
         try:
-            with self._noticing_loss(), self._new_file() as file:
-                copying = _Copying(stream, file, self._begin_packing())
+            with self._lease.checked_if_files_vanish(), self._new_file() as file:
+                copying = _Copying(stream, file, self._archive)
                 records = count_records(copying, wrapped=self._is_category)
         except BaseException:
-            self._drop_packed()
+            self._archive.discard_page()
             raise
         self._extracted += records
         self._keep(file, name, records)
 
     def finish(self, *, at: datetime | None = None) -> Run:
-        """Write what is missing (last page, ZIP or CSV) and turn the run ready.
+        """Write the remaining files (the last page, the ZIP or CSV), and make the run ready.
 
-        `at` is the time that the run says it was completed at, by default now. Raises WriterLost,
-        RecordsLost.
+        `at` is the run's completion time, by default the current time. Raises LeaseLost, RecordsLost.
         """
-        self._must_not_be_over()
+        self._check_not_over()
         if self._file is not None or not self._has_files:
             self._end_file()
         others = self._list_and_csv() if self._is_category else [self._finished_archive()]
@@ -179,27 +165,27 @@ class ResultSetWriter:
                 is_kept=True,
             )
             self._check_records()
-            self._save_all_but_pages(others)
+            self._replace_all_but_pages(others)
         self._is_over = True
         if self._resumed:
             folder.remove_strays(self.run)
         return self.run
 
     def pause(self) -> None:
-        """Give the run back: Processing, with all that was added. Raises WriterLost."""
-        self._must_not_be_over()
+        """Release the run. It stays Processing and keeps everything that was added. Raises LeaseLost."""
+        self._check_not_over()
         if self._file is not None:
             self._end_file()
-        self._drop_archive()
+        self._archive.discard()
         with transaction.atomic(durable=True):
             self._change(lease_expires_at=None, extracted=self._extracted, updated_at=timezone.now())
-            self._save_all_but_pages([self._list] if self._list else [])
+            self._replace_all_but_pages([self._list] if self._list else [])
         self._is_over = True
 
     def fail(self, reason: str, *, at: datetime | None = None) -> Run:
-        """End the run as Failed, for a reason that a person understands, without files. Raises WriterLost."""
-        self._must_not_be_over()
-        self._drop_files()
+        """Make the run Failed and remove its files. The reason is for people. Raises LeaseLost."""
+        self._check_not_over()
+        self._discard_unfinished()
         with transaction.atomic(durable=True):
             self._change(
                 state=State.FAILED,
@@ -214,10 +200,10 @@ class ResultSetWriter:
         return self.run
 
     def discard(self) -> None:
-        """Remove the run and its files, as though it had never been; its number stays used."""
-        self._drop_files()
+        """Delete the run and its files. Its number isn't used again."""
+        self._discard_unfinished()
         with transaction.atomic(durable=True):
-            run = self._mine().select_for_update().first()
+            run = self._lease.held_run.select_for_update().first()
             if run is not None:
                 run.delete()
         self._is_over = True
@@ -227,7 +213,7 @@ class ResultSetWriter:
             folder.remove_strays(self.run, self.run.attempt)
 
     def renew(self) -> None:
-        """Renew the lease, as every page does; for whoever waits long for a record. Raises WriterLost."""
+        """Renew the lease while waiting for records. Writing renews it anyway. Raises LeaseLost."""
         self._change()
 
     def __enter__(self) -> Self:
@@ -236,7 +222,7 @@ class ResultSetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish the run; or undo it, where the block was left by an exception or finishing fails."""
+        """Finish the run. Undo it if an exception left the block, or if finishing fails."""
         if self._is_over:
             return
         if kind is not None:
@@ -252,68 +238,51 @@ class ResultSetWriter:
         if not self._resumed:
             self.discard()
             return
-        self._drop_files()
-        self._mine().update(lease_expires_at=None)
+        self._discard_unfinished()
+        self._lease.held_run.update(lease_expires_at=None)
         self._is_over = True
         folder.remove_strays(self.run, self.run.attempt)
 
     # The run
 
-    def _mine(self) -> RunQuerySet:
-        return Run.objects.filter(pk=self.run.pk, attempt=self.run.attempt, state=State.PROCESSING)
-
     def _change(self, **fields: Any) -> None:
-        """Change the run's row if it is still this writer's, and renew the lease."""
-        fields = {"lease_expires_at": new_expiry()} | fields
-        if not self._mine().update(**fields):
-            self._is_over = True
-            self._drop_files()
-            folder.remove_strays(self.run, self.run.attempt)
-            raise WriterLost(f"Run {self.run.number} was taken from its writer, failed or deleted.")
-        self._pulse.renewed()
+        """Change the run's row and renew the lease. Raises LeaseLost."""
+        self._lease.renew(**fields)
         for name, value in fields.items():
             setattr(self.run, name, value)
 
-    def _alive(self) -> None:
-        if self._pulse.is_due():
-            self.renew()
+    def _lose(self) -> None:
+        self._is_over = True
+        self._discard_unfinished()
+        folder.remove_strays(self.run, self.run.attempt)
 
-    @contextmanager
-    def _noticing_loss(self) -> Iterator[None]:
-        # When a run is failed or deleted, the files of a writer that was taken for dead go as well.
-        try:
-            yield
-        except FileNotFoundError:
-            self.renew()
-            raise
-
-    def _must_not_be_over(self) -> None:
+    def _check_not_over(self) -> None:
         if self._is_over:
-            raise WrongUse(f"Run {self.run.number} is over for this writer; nothing can be added.")
+            raise WrongUse(f"This writer of run {self.run.number} is closed, so nothing can be added.")
 
-    def _choose(self, way: _Way) -> None:
-        self._must_not_be_over()
-        if self._way not in {None, way}:
-            raise WrongUse("A run is written from records or from ready pages, not from both.")
-        self._way = way
+    def _choose(self, chosen: _Input) -> None:
+        self._check_not_over()
+        if self._input not in {None, chosen}:
+            raise WrongUse("A run is written either from records or from page files, not from both.")
+        self._input = chosen
 
-    # Its files
+    # Its pages or list
 
     @property
     def _has_files(self) -> bool:
         return bool(self._page_count or self._list)
 
-    def _key(self, what: str) -> str:
-        return f"{folder.folder_of(self.run)}/{self.run.attempt}-{what}"
+    def _unused_name(self, name: str) -> str:
+        if name in self._names or (self._input is _Input.PAGES and self._list):
+            raise WrongUse(f"The run already has a file named {name}.")
+        return name
 
     def _new_file(self) -> NewFile:
-        what = "list.json" if self._is_category else f"page-{self._page_count + 1:04}.json"
-        return NewFile(self._key(what), self._alive)
-
-    def _free_name(self, name: str) -> str:
-        if name in self._names or (self._way is _Way.PAGES and self._list):
-            raise WrongUse(f"The run has a file {name} already.")
-        return name
+        if self._is_category:
+            return self._lease.new_file("list.json")
+        file = self._lease.new_file(f"page-{self._page_count + 1:04}.json")
+        self._archive.begin_page(is_first=not self._page_count)
+        return file
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
@@ -324,121 +293,63 @@ class ResultSetWriter:
     def _write(self, data: bytes) -> None:
         assert self._file is not None
         self._file.write(data)
-        if self._packed is not None:
-            self._packed.write(data)
+        self._archive.write(data)
 
     def _begin_file(self) -> None:
         if self._is_category:
             self._file_name = names.CATEGORY_LIST
         else:
             name = names.page_name(self.run.collection.name, self.run.number, self._page_count + 1)
-            self._file_name = self._free_name(name)
-        with self._noticing_loss():
+            self._file_name = self._unused_name(name)
+        with self._lease.checked_if_files_vanish():
             self._file = self._new_file()
-        self._begin_packing()
         self._file_records = 0
         if self._list is not None:
-            # A category's run was paused: its list is one file, so it begins anew with what it had.
+            # The run was paused, and its list is one file, so a new file begins with the earlier records.
             earlier, self._list = self._list, None
             with results().open(earlier.key) as stored:
                 for record in read_records(stored):
-                    self._append(_serialised(record))
+                    self._append(_serialized(record))
 
     def _end_file(self) -> None:
         if self._file is None:
-            self._begin_file()  # no record at all: one file that says so
+            self._begin_file()  # without records, to contain an empty list
         assert self._file is not None
-        with self._noticing_loss(), self._file as file:
+        with self._lease.checked_if_files_vanish(), self._file as file:
             self._write(b"\n]\n" if self._file_records else b"[]\n")
         self._file = None
         self._keep(file, self._file_name, self._file_records)
 
-    def _drop_files(self) -> None:
+    def _discard_unfinished(self) -> None:
         if self._file is not None:
             self._file.discard()
             self._file = None
-        self._drop_archive()
+        self._archive.discard()
 
     def _keep(self, file: NewFile, name: str, records: int) -> None:
-        """Give a page its row. A category's list gets its own when the run is finished or paused."""
+        """Save the row of a page. The row of a category's list is saved by finish() or pause()."""
         if self._is_category:
             self._list = file.row(FileKind.CATEGORY_LIST, 0, name, records)
             return
         page = file.row(FileKind.PAGE, self._page_count + 1, name, records)
         page.run = self.run
-        with self._packing_or_none():
-            self._pack(page)
-            with transaction.atomic(durable=True):
-                self._change(extracted=self._extracted, updated_at=timezone.now())
-                page.save(force_insert=True)
+        with self._archive.adding(page), transaction.atomic(durable=True):
+            self._change(extracted=self._extracted, updated_at=timezone.now())
+            page.save(force_insert=True)
         self._page_count += 1
         self._names.add(name)
 
-    # Its ZIP
-
-    def _begin_packing(self) -> Packed | None:
-        """Deflate the page that begins, if the ZIP holds all pages before it."""
-        if not self._is_category and (self._archive is not None or not self._page_count):
-            self._packed = Packed()
-        return self._packed
-
-    def _pack(self, page: ResultFile) -> None:
-        if self._packed is None:
-            return
-        if self._archive is None:
-            self._archive = self._new_archive()
-        self._archive.add(page, self._packed)
-        self._drop_packed()
-
-    @contextmanager
-    def _packing_or_none(self) -> Iterator[None]:
-        # A ZIP that may lack a page, or hold one that has no row, is of no use.
-        try:
-            yield
-        except BaseException:
-            self._drop_archive()
-            raise
-
-    def _drop_packed(self) -> None:
-        if self._packed is not None:
-            self._packed.close()
-            self._packed = None
-
-    def _drop_archive(self) -> None:
-        self._drop_packed()
-        if self._archive is not None:
-            self._archive.discard()
-            self._archive = None
-
-    def _new_archive(self) -> Archive:
-        return Archive(NewFile(self._key("archive.zip"), self._alive), self.run.created_at)
+    # The files that are derived from them
 
     def _finished_archive(self) -> ResultFile:
-        """Return the row of the ZIP, which is made from the stored pages where it did not grow with them."""
-        with self._noticing_loss(), self._packing_or_none():
-            if self._archive is None:
-                self._archive = self._new_archive()
-                self._pack_stored(self._archive)
-            self._archive.close()
-        return self._archive.file.row(FileKind.ARCHIVE, 0, self._archive_name, None)
-
-    def _pack_stored(self, archive: Archive) -> None:
-        pages = self.run.files.filter(kind=FileKind.PAGE).order_by("position")
-        last = 0
-        while some := list(pages.filter(position__gt=last)[:_PAGES_AT_ONCE]):
-            for page in some:
-                archive.add_stored(page)
-            with transaction.atomic(durable=True):
-                self._change()
-                ResultFile.objects.bulk_update(some, ["archive_offset", "archive_size", "crc32"])
-            last = some[-1].position
+        return self._archive.finish().row(FileKind.ARCHIVE, 0, self._archive_name, None)
 
     def _list_and_csv(self) -> list[ResultFile]:
         assert self._list is not None
         with (
-            self._noticing_loss(),
+            self._lease.checked_if_files_vanish(),
             results().open(self._list.key) as stored,
-            NewFile(self._key("list.csv"), self._alive) as file,
+            self._lease.new_file("list.csv") as file,
         ):
             convert_category_list(stored, cast(BinaryIO, file))
         return [self._list, file.row(FileKind.CATEGORY_CSV, 0, names.CATEGORY_CSV, self._list.records)]
@@ -451,48 +362,47 @@ class ResultSetWriter:
             written = pages.aggregate(records=Sum("records"))["records"]
         if written != self._extracted:
             raise RecordsLost(
-                f"{self._extracted} records were added to run {self.run.number}; its files hold {written}."
+                f"{self._extracted} records were added to run {self.run.number}; its files contain {written}."
             )
 
-    def _save_all_but_pages(self, files: list[ResultFile]) -> None:
+    def _replace_all_but_pages(self, files: list[ResultFile]) -> None:
         self.run.files.exclude(kind=FileKind.PAGE).delete()
         for file in files:
             file.pk, file.run = None, self.run
         ResultFile.objects.bulk_create(files)
 
 
-def _check(page_size: int) -> None:
+def _check_page_size(page_size: int) -> None:
     if page_size < 1:
-        raise ValueError(f"A page holds at least one record, not {page_size}.")
+        raise ValueError(f"A page contains at least one record, not {page_size}.")
 
 
-def _must_be_ours(collection: Collection) -> None:
+def _check_is_local(collection: Collection) -> None:
     if collection.is_remote:
         raise WrongUse(
-            f"The runs of {names.printable(collection.name)} come from an account; none can be added here."
+            f"The runs of {names.printable(collection.name)} come from an account, so none can be added here."
         )
 
 
 class _Copying:
-    """A stream whose bytes are copied into a file, and deflated, as they are read."""
+    """A stream whose bytes are copied to a file and the archive while they are read."""
 
-    def __init__(self, stream: Readable, copy: NewFile, packed: Packed | None) -> None:
+    def __init__(self, stream: Readable, file: NewFile, archive: RunArchive) -> None:
         self._stream = stream
-        self._copy = copy
-        self._packed = packed
+        self._file = file
+        self._archive = archive
 
     def read(self, size: int, /) -> bytes:
         data = self._stream.read(size)
         if data:
-            self._copy.write(data)
-            if self._packed is not None:
-                self._packed.write(data)
+            self._file.write(data)
+            self._archive.write(data)
         return data
 
 
-def _serialised(record: Mapping[str, Any]) -> bytes:
+def _serialized(record: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(record), ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair: JSON can hold it as an escape, UTF-8 can't.
+        # Half a surrogate pair: JSON can contain it as an escape, UTF-8 can't.
         return json.dumps(dict(record), allow_nan=False).encode()

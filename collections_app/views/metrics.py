@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from collections_app.models import Collection, Run
 from collections_app.people.access import public
-from collections_app.runs.lease import abandoned, written
+from collections_app.runs.lease import abandoned, being_written
 from collections_app.system import disk
 from collections_app.system.background import Background, StillWorking
 from collections_app.system.observability.metrics import exposition
@@ -80,7 +80,7 @@ def _query() -> list[Metric]:
 def _counts() -> Iterator[Metric]:
     """Yield counts that use an index with few rows. None of them counts all runs."""
     yield GaugeMetricFamily(
-        "results_runs_being_written", "Runs with a writer.", Run.objects.filter(written()).count()
+        "results_runs_being_written", "Runs with a writer.", Run.objects.filter(being_written()).count()
     )
     yield GaugeMetricFamily(
         "results_runs_interrupted",

@@ -87,10 +87,10 @@ def _member(name: str, file: ResultFile, archive: Body | None) -> Member:
     assert file.size is not None
     body = deliverable(file).body
     if archive is not None and file.archive_offset is not None and file.archive_size is not None:
-        packed, is_deflated = Part(archive, file.archive_offset, file.archive_size), True
+        content, is_deflated = Part(archive, file.archive_offset, file.archive_size), True
     else:
-        packed, is_deflated = Part(body, 0, file.size), False
-    return Member(name, file.run.created_at, file.size, _crc32_of(file), packed, is_deflated)
+        content, is_deflated = Part(body, 0, file.size), False
+    return Member(name, file.run.created_at, file.size, _crc32_of(file), content, is_deflated)
 
 
 def _crc32_of(file: ResultFile) -> int:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from collections_app.demo import build
 from collections_app.demo.story import AU_LAPTOPS
 from collections_app.models import Collection, State
-from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.writer import WrongUse
 
 SECONDS_PER_PAGE = 3.0
@@ -68,7 +68,7 @@ class Command(BaseCommand):
                 for added in build.go_on(run):
                     bar.update(added)
                     time.sleep(SECONDS_PER_PAGE)
-            except (RunIsBeingWritten, WriterLost, WrongUse) as error:
+            except (RunIsBeingWritten, LeaseLost, WrongUse) as error:
                 raise CommandError(str(error)) from None
         following = build.start_next(collection)
         self.stdout.write(f"Run {run.number} is completed. Run {following.number} is processing.")

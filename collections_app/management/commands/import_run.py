@@ -18,7 +18,7 @@ from collections_app.management.arguments import collection_of, count, database_
 from collections_app.models import Collection, Run
 from collections_app.records.formats.json_records import InvalidRecords, read_json_lines
 from collections_app.runs.incoming import Form, Incoming, Unusable, look_at, shown, why_no_page
-from collections_app.runs.lease import WriterLost
+from collections_app.runs.lease import LeaseLost
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
 from collections_app.system.disk import free_space
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 _check(collection, files)
                 fail_interrupted_runs()
                 run = _import(collection, files, options["page_size"])
-        except (Unusable, WrongUse, WriterLost) as error:
+        except (Unusable, WrongUse, LeaseLost) as error:
             raise CommandError(f"{error} {NOTHING}") from None
         except OSError as error:
             what = f"{shown(error.filename)}: " if error.filename else ""

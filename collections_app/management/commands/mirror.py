@@ -19,7 +19,7 @@ from collections_app.management.arguments import (
     text,
 )
 from collections_app.models import Collection, Run
-from collections_app.runs.lease import RunIsBeingWritten, WriterLost
+from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources.account import AccountSource
@@ -137,7 +137,7 @@ def _copy_run(run: Run, progress: Callable[[int], object]) -> tuple[list[str], i
         return ["It was deleted."], 0
     try:
         return mirror_run(current, AccountSource(), progress=progress), 0
-    except (RunIsBeingWritten, WriterLost) as error:
+    except (RunIsBeingWritten, LeaseLost) as error:
         return [str(error)], 0
     except SourceBusy as error:
         return [str(error)], _MOST_FAILURES

@@ -25,7 +25,7 @@ from collections_app.records.exports import records, retention
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import ConversionError
-from collections_app.runs.lease import RENEW_AFTER_SECONDS, WriterLost, lapsed, new_attempt, new_expiry
+from collections_app.runs.lease import RENEW_AFTER_SECONDS, LeaseLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
 from collections_app.sources.upstream.connection import read_deadline
@@ -154,7 +154,7 @@ class _Build:
         except (_Stopped, KeyboardInterrupt):
             self._put_back()
             raise
-        except WriterLost:
+        except LeaseLost:
             logger.warning("export=%s problem=deleted, or taken over by another process", self._export.pk)
         except ConversionError as error:
             self._fail(str(error), is_final=True)
@@ -186,7 +186,7 @@ class _Build:
                 sha256=stored.sha256,
                 modified=stored.modified,
             )
-        except WriterLost:
+        except LeaseLost:
             results().delete(key)
             raise
         retention.make_room(0, but=export)
@@ -211,7 +211,7 @@ class _Build:
     def _alive(self) -> None:
         """Save the progress at intervals.
 
-        Raises _Stopped, WriterLost, OSError on a nearly full disk, and ConversionError or SourceTimeout if it
+        Raises _Stopped, LeaseLost, OSError on a nearly full disk, and ConversionError or SourceTimeout if it
         takes too long.
         """
         if self._must_stop():
@@ -242,7 +242,7 @@ class _Build:
 
     def _note(self, **values: object) -> None:
         if not self._mine().update(**values):
-            raise WriterLost
+            raise LeaseLost
 
     def _fail(self, problem: str, *, is_final: bool = False) -> None:
         self._mine().update(

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.models import Export, ExportState, Run
-from collections_app.runs.lease import is_alive
+from collections_app.runs.lease import is_valid
 from collections_app.system.disk import RESERVE
 
 # In the results storage. No collection has a folder with this name.
@@ -116,7 +116,7 @@ def _remove_strays() -> None:
         return
     kept = {key.rpartition("/")[2] for key in Export.objects.exclude(key="").values_list("key", flat=True)}
     running = Export.objects.filter(state=ExportState.RUNNING)
-    living = {each.attempt for each in running if is_alive(each.lease_expires_at)}
+    living = {each.attempt for each in running if is_valid(each.lease_expires_at)}
     for name in names:
         # The storage adds a suffix while a file is being written.
         attempt = name.partition("-")[2][:_ATTEMPT]

@@ -8,6 +8,7 @@ import io
 import json
 from typing import Protocol
 
+from collections_app.files.zip import DIRECTORY_END, LONGEST_ENDING, MEMBER, is_ending
 from collections_app.records.formats.json_records import (
     ENVELOPE_KEYS,
     InvalidRecords,
@@ -17,16 +18,11 @@ from collections_app.records.formats.json_records import (
 )
 
 BEGINNING = 64 * 1024
-# A ZIP's end-of-central-directory record, with the longest comment.
-_DIRECTORY_END_SIZE = 22
-ENDING = _DIRECTORY_END_SIZE + 65_535
+ENDING = LONGEST_ENDING
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
-_LOCAL_HEADER = b"PK\x03\x04"
-_DIRECTORY_END = b"PK\x05\x06"
-_COMMENT_LENGTH_AT = 20
 _NO_LIST = "something that is not a list of records ({})"
 
 
@@ -97,23 +93,17 @@ class Zip:
 
     def check_beginning(self, data: bytes, *, is_all: bool) -> None:
         """Check the signature of the first member, or of an empty ZIP. Raises NotRecognized."""
-        signature = data[: len(_LOCAL_HEADER)]
-        is_empty_zip = is_all and signature == _DIRECTORY_END
-        is_cut = not is_all and _LOCAL_HEADER.startswith(signature)
-        if signature != _LOCAL_HEADER and not is_empty_zip and not is_cut:
+        signature = data[: len(MEMBER)]
+        is_empty_zip = is_all and signature == DIRECTORY_END
+        is_cut = not is_all and MEMBER.startswith(signature)
+        if signature != MEMBER and not is_empty_zip and not is_cut:
             raise _found(data, "something that is not a ZIP")
         if is_all:
             self.check_end(data.rjust(ENDING, b"\0"))
 
     def check_end(self, data: bytes) -> None:
         """Check for the directory's end, which fewer than ENDING bytes may lack. Raises NotRecognized."""
-        at = data.rfind(_DIRECTORY_END)
-        while at >= 0:
-            comment = data[at + _COMMENT_LENGTH_AT : at + _DIRECTORY_END_SIZE]
-            if at + _DIRECTORY_END_SIZE + int.from_bytes(comment, "little") == len(data):
-                return
-            at = data.rfind(_DIRECTORY_END, 0, at)
-        if len(data) >= ENDING:
+        if len(data) >= ENDING and not is_ending(data):
             raise NotRecognized("a damaged ZIP")
 
 
