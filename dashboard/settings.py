@@ -278,12 +278,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-ACCOUNT_ADAPTER = "collections_app.people.passwords.AccountAdapter"
+ACCOUNT_ADAPTER = "collections_app.people.sign_in.SignInAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_FORMS = {"reset_password": "collections_app.views.sign_in.password_reset.PasswordResetForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.people.passwords.PasswordLinkTokens"  # noqa: S105
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.people.password_links.PasswordLinkTokens"  # noqa: S105
 # views/sign_in/sign_in.py applies these limits to POST only; allauth would count HEAD and OPTIONS as well.
 # collections_app/attempts.py counts failed sign-ins.
 ACCOUNT_RATE_LIMITS = {

@@ -120,7 +120,7 @@ def test_the_role_in_the_collections_own_team_counts(
     assert as_alice.get(f"/collections/{secret_plans.pk}/download").status_code == 200
     answer = as_alice.get(f"/collections/{secret_plans.pk}/rename")
     assert answer.status_code == 403
-    assert "You are signed in as a member of Strangers" in answer.content.decode()
+    assert "Only admins and owners of Strangers may do this" in answer.content.decode()
     assert as_alice.get(f"/collections/{laptops.pk}/rename").status_code == 200
 
 

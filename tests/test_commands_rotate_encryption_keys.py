@@ -14,7 +14,7 @@ from pytest_django import Settings
 from collections_app import outbox
 from collections_app.management.commands import rotate_encryption_keys as command
 from collections_app.models import Account, OutgoingMail, Team, User
-from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.system import encryption
 from tests.support import commands, databases
 from tests.support.meanwhile import ask_meanwhile
@@ -185,7 +185,7 @@ import os, signal
 from django.core.management import call_command
 from collections_app import outbox
 from collections_app.system import encryption
-from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.models import Account
 step = encryption.{where}
 def killed(*args):

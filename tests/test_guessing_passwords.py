@@ -21,8 +21,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from collections_app.models import Run, User
-from collections_app.people import attempts
-from collections_app.people.passwords import password_path
+from collections_app.people import sign_in_limits
+from collections_app.people.password_links import password_path
 from collections_app.records.exports import sample
 from tests.conftest import PASSWORD, signed_in
 
@@ -80,7 +80,7 @@ def attack(addresses: int, guesses: int = 5, network: str = "198.51.100") -> Non
         request = RequestFactory().post(LOGIN, REMOTE_ADDR=f"{network}.{number}")
         for _ in range(guesses):
             with suppress(ValidationError):
-                attempts.begin(request, BOB)
+                sign_in_limits.count(request, BOB)
 
 
 def known(address: str = "192.0.2.1") -> Client:
@@ -167,7 +167,7 @@ def test_guessers_at_many_addresses_are_stopped_but_known_browsers_are_not(
 def test_refused_attempts_do_not_extend_the_wait_for_everyone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(attempts._RATES, "account", "20/h/key")
+    monkeypatch.setitem(sign_in_limits._RATES, "email", "20/h/key")
     attack(addresses=3, guesses=10)
     assert gets_in(at("203.0.113.5"))
 
@@ -176,7 +176,7 @@ def test_refused_attempts_do_not_extend_the_wait_for_everyone(
 def test_parallel_guesses_do_not_get_around_the_limit() -> None:
     def begin(_: int) -> bool:
         try:
-            attempts.begin(RequestFactory().post(LOGIN, REMOTE_ADDR="198.51.100.7"), BOB)
+            sign_in_limits.count(RequestFactory().post(LOGIN, REMOTE_ADDR="198.51.100.7"), BOB)
         except ValidationError:
             return False
         finally:

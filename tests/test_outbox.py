@@ -20,7 +20,7 @@ from pytest_django import Settings
 from collections_app import outbox
 from collections_app.management.worker import Mailer, Worker
 from collections_app.models import OutgoingMail, User
-from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.system import database
 from tests.support.server import free_port
 

@@ -18,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from structlog.contextvars import clear_contextvars
 
 from collections_app.models import ApiKey, Collection, ResultFile, User
-from collections_app.people.passwords import password_path
+from collections_app.people.password_links import password_path
 from collections_app.sources import SourceTimeout
 from collections_app.system.observability import logs
 from collections_app.system.observability.logs import CONTEXT_FIELDS, REQUEST_FIELDS
@@ -354,7 +354,7 @@ def test_no_secret_is_in_any_line(
         def fail(*args: object, **kwargs: object) -> None:
             raise RuntimeError("a mistake of ours")
 
-        broken.setattr("collections_app.people.passwords.PasswordLinkTokens.check_token", fail)
+        broken.setattr("collections_app.people.password_links.PasswordLinkTokens.check_token", fail)
         assert Client(raise_request_exception=False).get(canaries["path"], **more).status_code == 500
         broken.setattr("collections_app.models.ApiKey.note_use", fail)
         failed = client.get("/api/v1/results/101/1/x", headers={"x-api-key": bobs_key} | more["headers"])

@@ -731,7 +731,7 @@ def test_an_admin_removed_concurrently_changes_nothing(
     fields = of(account) if what == "collection" else NEW | {"name": "Shop A", "key": OTHER_KEY}
     answer = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post(address, fields))
     assert answer.status_code == 403
-    assert "You are not in Crawlers any more." in answer.content.decode()
+    assert "You are no longer in Crawlers." in answer.content.decode()
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
     assert not Collection.objects.exists()
 

@@ -189,7 +189,7 @@ def test_saving_a_collection_keeps_the_runs_that_came_meanwhile(
 def test_an_owner_of_a_team_is_no_operator(as_alice: Client) -> None:
     answer = as_alice.get("/admin/")
     assert answer.status_code == 403
-    assert "These pages are for operators." in answer.content.decode()
+    assert "Only operators may open these pages." in answer.content.decode()
 
 
 def test_a_visitor_signs_in_by_the_sites_own_page(client: Client, db: None) -> None:

@@ -153,7 +153,7 @@ def test_a_user_removed_concurrently_gets_no_key(as_bob: Client, bob: User) -> N
     removed = bob.memberships.get().remove
     answer = ask_meanwhile(removed, lambda: as_bob.post("/profile/keys", {"name": "x"}))
     assert answer.status_code == 403
-    assert "You are not in Crawlers any more." in answer.content.decode()
+    assert "You are no longer in Crawlers." in answer.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

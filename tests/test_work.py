@@ -26,7 +26,7 @@ from collections_app.files.storage import address
 from collections_app.management import worker as worker_module
 from collections_app.management.worker import BackgroundTask, Backoff, Exporter, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
-from collections_app.people.passwords import compose_mail, queue_password_link
+from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.records.exports import create
 from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.sources import SourceBusy, SourceUnavailable, sync

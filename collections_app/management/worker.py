@@ -14,7 +14,7 @@ from structlog.contextvars import clear_contextvars
 
 from collections_app import outbox
 from collections_app.models import Collection, Run, State
-from collections_app.people.passwords import compose_mail
+from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
 from collections_app.runs.lease import LeaseLost, RunIsBeingWritten

@@ -1,7 +1,7 @@
-"""Who may do what: the only place that decides.
+"""Who may do what. No other module decides that.
 
-Every view states who may call it, by one of the decorators here. A view that states nothing is
-answered with 403 to everybody (DefaultDeny).
+Each view declares who may call it with one of the decorators here. A view without a declaration responds to
+everyone with 403 (DefaultDeny).
 """
 
 import enum
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -25,8 +26,8 @@ from collections_app.system.vanished import retry_if_vanished
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
 
-# The same words whether or not the collection exists, so that ids tell nothing.
-NOT_YOURS = "This collection doesn't exist, or it belongs to a team that you are not in."
+# The same sentence whether or not the collection exists, so that ids reveal nothing.
+NOT_YOURS = "This collection doesn't exist, or it belongs to a team that you aren't in."
 
 _SESSION_TEAM = "team_id"
 
@@ -34,9 +35,9 @@ _SESSION_TEAM = "team_id"
 class Action(enum.StrEnum):
     """What a member of a team may be allowed to do."""
 
-    SEE = "see"  # also download, and make and revoke one's own keys
-    MANAGE_COLLECTIONS = "manage_collections"  # also delete a run
-    MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, give another key, disconnect
+    SEE = "see"  # also download, and create and revoke one's own API keys
+    MANAGE_COLLECTIONS = "manage_collections"  # also delete runs
+    MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, change the key, disconnect
     REVOKE_ANY_KEY = "revoke_any_key"
     MANAGE_MEMBERS = "manage_members"
 
@@ -46,7 +47,8 @@ _MAY: dict[str, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action),
     Role.OWNER: frozenset(Action),
 }
-_GIVES_ROLES: dict[str, list[Role]] = {
+# Which roles a member may assign, and whose holders the member may remove.
+_ASSIGNABLE: dict[str, list[Role]] = {
     Role.MEMBER: [],
     Role.ADMIN: [Role.MEMBER],
     Role.OWNER: [Role.MEMBER, Role.ADMIN, Role.OWNER],
@@ -54,13 +56,13 @@ _GIVES_ROLES: dict[str, list[Role]] = {
 
 
 class MemberRequest(HttpRequest):
-    """A request of somebody signed in, with the team that it is about."""
+    """A signed-in user's request, with the team that it is about."""
 
     user: User
     htmx: "HtmxDetails"
     memberships: list[Membership]
     membership: Membership
-    collection: Collection  # where the address names one
+    collection: Collection  # if the address contains its id
 
 
 def may(membership: Membership, action: Action) -> bool:
@@ -69,26 +71,30 @@ def may(membership: Membership, action: Action) -> bool:
 
 
 def assignable_roles(membership: Membership) -> list[Role]:
-    """The roles that a member may give to others, and whose holders the member may remove."""
-    return _GIVES_ROLES[membership.role]
+    """Return the roles that a member may assign to others, and whose holders the member may remove."""
+    return _ASSIGNABLE[membership.role]
 
 
 def may_manage(membership: Membership, other: Membership) -> bool:
-    """Whether a member may change the role of another one of the same team, or remove them."""
+    """Whether a member may change the role of another member of the same team, or remove them."""
     return membership.team_id == other.team_id and other.role in assignable_roles(membership)
 
 
+def can_manage(user: User) -> Q:
+    """Return the condition for memberships whose roles may manage members, in the user's teams."""
+    managers = [role for role, assignable in _ASSIGNABLE.items() if assignable]
+    return Q(team__in=user.memberships.values("team"), role__in=managers)
+
+
 def may_add(memberships: list[Membership], user: User) -> bool:
-    """Whether somebody with these memberships may bring an account into a team of theirs.
+    """Whether a member with these memberships may add an existing user to one of their teams.
 
-    Whoever made an account may know its password. So it comes into a further team only through
-    somebody who may manage it in all of its teams; otherwise through an operator, like an operator's
-    own account. Needs to be asked before the account joins the team.
+    Whoever created a user may know the user's password. So only members who may manage the user in all of the
+    user's teams may add the user to another team; otherwise only an operator may. Only operators may add
+    operators. Call this before the user joins the team.
 
-    An account in no team may be added by anybody, also one that an operator made with a password: it
-    opens nothing, and whether it was ever in a team, or in which, is not known. Its old password must
-    not open the team that it comes into, so whoever adds it makes it forget that, and gets a link that
-    sets a new one.
+    Anyone may add a user who is in no team, because there is nothing yet that the user could open. The
+    user's old password must not open the new team, so the caller invalidates it and creates a password link.
     """
     return not user.is_staff and all(
         any(may_manage(mine, theirs) for mine in memberships) for theirs in user.memberships.all()
@@ -96,22 +102,23 @@ def may_add(memberships: list[Membership], user: User) -> bool:
 
 
 def may_reset_password(membership: Membership, other: Membership) -> bool:
-    """Whether a member may make a password link for another one.
+    """Whether a member may create a password link for another member.
 
-    Only for somebody who is in no other team and is no operator: the link opens the whole account.
+    The link gives access to everything that the other member may do. So it can't be created for operators, or
+    for members of other teams.
     """
     return (
         may_manage(membership, other)
         and not other.user.is_staff
-        # all(), so that a list of members can bring everybody's memberships in one query.
+        # all(), so that the list of members can prefetch the memberships.
         and all(each.team_id == membership.team_id for each in other.user.memberships.all())
     )
 
 
 def collection_of(memberships: Iterable[Membership], collection_id: int) -> tuple[Collection, Membership]:
-    """Return the collection and the membership that opens it.
+    """Return the collection and the membership that gives access to it.
 
-    Raises PermissionDenied, with the same words whether or not the collection exists.
+    Raises PermissionDenied, with the same sentence whether or not the collection exists.
     """
     bind_contextvars(collection=collection_id)
     by_team = {membership.team_id: membership for membership in memberships}
@@ -124,7 +131,7 @@ def collection_of(memberships: Iterable[Membership], collection_id: int) -> tupl
     return collection, membership
 
 
-# --- what a view states -------------------------------------------------------------------------
+# --- what views declare -------------------------------------------------------------------------
 
 View = Callable[..., HttpResponseBase]
 Rule = Callable[[HttpRequest], HttpResponseBase | None]
@@ -139,7 +146,7 @@ def _sign_in_first(request: HttpRequest) -> HttpResponseBase | None:
         return None
     htmx = cast(MemberRequest, request).htmx
     if htmx:
-        # A fragment can't show the sign-in page, so the whole page goes there.
+        # A fragment can't show the sign-in page, so the browser leaves the page.
         return HttpResponseClientRedirect(redirect_to_login(_page_of(htmx) or "/").url)
     is_page = request.method in ("GET", "HEAD")
     return redirect_to_login(request.get_full_path() if is_page else _referring_page(request) or "/")
@@ -148,14 +155,14 @@ def _sign_in_first(request: HttpRequest) -> HttpResponseBase | None:
 def _sign_in_for_a_file(request: HttpRequest) -> HttpResponseBase | None:
     if request.user.is_authenticated:
         return None
-    # A file is no page to be on: the browser would save it and stay at the sign-in form.
+    # After signing in, the browser would save the file and stay at the sign-in form, so return to a page.
     assert request.resolver_match
     runs = reverse("download", args=[request.resolver_match.kwargs["collection_id"]])
     return redirect_to_login(_referring_page(request) or runs)
 
 
 def _referring_page(request: HttpRequest) -> str:
-    """Return the path of the page that the request comes from, or "" where that is no page of ours."""
+    """Return the path of the referring page, or "" if the page isn't ours."""
     referrer = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(referrer, {request.get_host()}):
         return ""
@@ -164,65 +171,65 @@ def _referring_page(request: HttpRequest) -> str:
 
 
 def _page_of(htmx: "HtmxDetails") -> str | None:
-    """Return the path of the page that a fragment is for, or None where that is no page of ours."""
+    """Return the path of the page that requested a fragment, or None if the page isn't ours."""
     try:
         return htmx.current_url_abs_path
     except ValueError:
-        return None  # "http://[" is no address at all.
+        return None  # an invalid URL, such as "http://["
 
 
 def _operators_only(request: HttpRequest) -> HttpResponseBase | None:
     if request.user.is_authenticated and not (request.user.is_active and request.user.is_staff):
-        raise PermissionDenied("These pages are for operators.")
+        raise PermissionDenied("Only operators may open these pages.")
     return _sign_in_first(request)
 
 
-def _stating(rule: Rule, view: View) -> View:
+def _declaring(rule: Rule, view: View) -> View:
     @wraps(view)
-    def stated(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def declared(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return retry_if_vanished(lambda: view(request, *args, **kwargs), lambda: _reload_memberships(request))
 
-    stated.access_rule = rule  # type: ignore[attr-defined]
-    return stated
+    declared.access_rule = rule  # type: ignore[attr-defined]
+    return declared
 
 
 def public(view: View) -> View:
-    """Anybody may call this view."""
-    return _stating(_allow, view)
+    """Let anyone call this view."""
+    return _declaring(_allow, view)
 
 
 def api_key(authenticate: Callable[[HttpRequest], ApiKey]) -> Callable[[View], View]:
-    """Scripts with an API key may call this view, which gets the key that `authenticate` returns."""
+    """Let scripts with an API key call this view, which receives the key that `authenticate` returns."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             return view(request, authenticate(request), *args, **kwargs)
 
-        return _stating(_allow, checked)
+        return _declaring(_allow, checked)
 
     return decorate
 
 
 def signed_in(view: View) -> View:
-    """Anybody who is signed in may call this view, also somebody who is in no team."""
-    return _stating(_sign_in_first, view)
+    """Let signed-in users call this view, including those who aren't in a team."""
+    return _declaring(_sign_in_first, view)
 
 
 def team_member(
     action: Action,
 ) -> Callable[[Callable[Concatenate[Any, ...], HttpResponseBase]], View]:
-    """Members of the current team who may do `action` may call this view; others get 403."""
+    """Let members of the current team who may do `action` call this view. Others get a 403."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not getattr(request, "membership", None):
-                raise PermissionDenied("You are not in a team yet. Ask a team's owner to add you.")
+                raise PermissionDenied("You aren't in a team yet. Ask a team's owner to add you.")
             _check(request.membership, action)
             return view(request, *args, **kwargs)
 
-        return _stating(_sign_in_first, checked)
+        return _declaring(_sign_in_first, checked)
 
     return decorate
 
@@ -230,10 +237,10 @@ def team_member(
 def collection_member(
     action: Action, *, is_file: bool = False
 ) -> Callable[[Callable[Concatenate[Any, ...], HttpResponseBase]], View]:
-    """Members of the collection's team who may do `action` may call this view; others get 403.
+    """Let members of the collection's team who may do `action` call this view. Others get a 403.
 
-    The view gets the collection in place of `collection_id`. A page makes the collection's team the
-    current one; a file (`is_file`) doesn't, and signing in leads to the page that it is on.
+    The view receives the collection instead of `collection_id`. A page makes the collection's team the
+    current one. A file (`is_file`) doesn't, and signing in leads to the page that links to it.
     """
 
     def decorate(view: View) -> View:
@@ -246,7 +253,7 @@ def collection_member(
             request.membership, request.collection = membership, collection
             return view(request, collection, **kwargs)
 
-        return _stating(_sign_in_for_a_file if is_file else _sign_in_first, checked)
+        return _declaring(_sign_in_for_a_file if is_file else _sign_in_first, checked)
 
     return decorate
 
@@ -254,56 +261,54 @@ def collection_member(
 def _check(membership: Membership, action: Action) -> None:
     if not may(membership, action):
         raise PermissionDenied(
-            f"You are signed in as a {membership.role} of {membership.team}; this needs an admin or an owner."
+            f"Only admins and owners of {membership.team} may do this. Your role is {membership.role}."
         )
 
 
 def confirm(request: MemberRequest, action: Action) -> None:
-    """Check once more, inside a transaction, and bring the memberships as they are by then.
+    """Check the user's role again inside a transaction, and lock the team's memberships until it ends.
 
-    What a view acts on must not change in between: by the time it acts, the person may have been removed
-    or given a lesser role. From here on nobody else changes who is in the team until the transaction
-    ends. Raises PermissionDenied.
+    Since the first check, the user may have been removed or have lost the role. Raises PermissionDenied.
     """
     team = Team.objects.select_for_update().get(pk=request.membership.team_id)
     request.memberships = _memberships_of(request.user)
     membership = next((each for each in request.memberships if each.team_id == team.pk), None)
     if membership is None:
-        raise PermissionDenied(f"You are not in {team} any more.")
+        raise PermissionDenied(f"You are no longer in {team}.")
     _check(membership, action)
     request.membership = membership
 
 
 class DefaultDeny:
-    """Middleware: applies what each view states, and refuses a view that states nothing.
+    """Middleware that applies each view's declaration, and responds with 403 for a view without one.
 
-    Gives a signed-in request its `memberships` and, where there is one, the current `membership`.
+    Sets `memberships` on a signed-in request and, if the user is in a team, the current `membership`.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on; the decision falls in process_view."""
+        """Pass the request on. process_view() decides."""
         return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        """Answer for the view where its rule says so."""
+        """Return the response of the view's rule, or None to call the view."""
         rule: Rule | None = getattr(view, "access_rule", None)
         if rule is None and request.resolver_match and request.resolver_match.app_names == ["admin"]:
             rule = _operators_only
         if rule is None:
             raise PermissionDenied
-        answer = rule(request)
-        if answer is None and rule in (_sign_in_first, _sign_in_for_a_file):
+        response = rule(request)
+        if response is None and rule in (_sign_in_first, _sign_in_for_a_file):
             prefetch_memberships(request)
-        return answer
+        return response
 
 
 def prefetch_memberships(request: HttpRequest) -> None:
-    """Give a signed-in request its `memberships` and, where there is one, the current `membership`."""
+    """Set `memberships` on a signed-in request and, if the user is in a team, the current `membership`."""
     assert isinstance(request.user, User)
     memberships = _memberships_of(request.user)
     bind_contextvars(user=request.user.pk)
@@ -327,21 +332,21 @@ def _memberships_of(user: User) -> list[Membership]:
 
 
 def choose_team(request: MemberRequest, team_id: int) -> Team:
-    """Make one of the person's teams the current one. Raises PermissionDenied for another team."""
+    """Make one of the user's teams the current one. Raises PermissionDenied for other teams."""
     for membership in request.memberships:
         if membership.team_id == team_id:
             request.session[_SESSION_TEAM] = team_id
             return membership.team
-    raise PermissionDenied("You are not in that team.")
+    raise PermissionDenied("You aren't in that team.")
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """What templates need to know: the current team, the person's teams, and what they may do."""
+    """Return template variables: the current team, the user's teams, and what the user may do."""
     membership: Membership | None = getattr(request, "membership", None)
     return {
         "membership": membership,
         "memberships": getattr(request, "memberships", []),
-        # Known to be in none, unlike somebody whose memberships nobody has asked for.
+        # False if the memberships weren't loaded.
         "in_no_team": getattr(request, "memberships", None) == [],
         "may": {action.value: may(membership, action) for action in Action} if membership else {},
     }

@@ -1,7 +1,7 @@
 """Recognize browsers that have signed in before, by a signed cookie.
 
 Password guessing from elsewhere doesn't lock them out. OWASP calls this "device cookies". A cookie belongs to
-one account. It is valid until the account's password changes, even if the owner signs out.
+one user. It is valid until the user's password changes, even if the user signs out.
 """
 
 import secrets
@@ -20,7 +20,7 @@ _KEPT_FOR = timedelta(days=365)
 
 
 def recognize(request: HttpRequest, email: str) -> str:
-    """Return the browser's id if it has signed in to this account before, else ""."""
+    """Return the browser's id if this user has signed in there before, else ""."""
     email = User.objects.normalize_email(email)
     cookie = request.COOKIES.get(_cookie_name(email))
     user = User.objects.filter(email=email).first() if cookie else None

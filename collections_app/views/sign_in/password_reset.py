@@ -11,7 +11,7 @@ from django.shortcuts import render
 
 from collections_app.models import User
 from collections_app.people.access import public
-from collections_app.people.passwords import queue_password_link
+from collections_app.people.password_links import queue_password_link
 from collections_app.system.addresses import absolute
 
 

@@ -1,4 +1,8 @@
-"""Limits for failed sign-ins. They are the same whether or not the account exists."""
+"""Limits for failed sign-ins. They are the same whether or not a user with the email address exists.
+
+allauth's rate limiter is private to it. Read in 65.21.1; tests/test_guessing_passwords.py fails if it
+changes.
+"""
 
 import math
 import time
@@ -17,12 +21,12 @@ from collections_app.people import devices
 
 # Limits for failed attempts, in allauth's notation.
 _RATES = {
-    # The only limit for a browser that has signed in to the account before.
+    # The only limit for a browser in which the user has signed in before.
     "device": "5/5m/key",
     "address": "10/m/ip",
-    "address_and_account": "5/5m/key,20/d/key",
+    "address_and_email": "5/5m/key,20/d/key",
     # All addresses together. It takes at least ten of them to lock out another one.
-    "account": "200/h/key",
+    "email": "200/h/key",
 }
 
 
@@ -36,7 +40,7 @@ class Attempt(RateLimitUsage):  # type: ignore[misc]  # allauth is not typed
 
 
 @transaction.atomic
-def begin(request: HttpRequest, email: str) -> Attempt:
+def count(request: HttpRequest, email: str) -> Attempt:
     """Count an attempt to sign in.
 
     Raises ValidationError, and doesn't count the attempt, if a limit is exceeded.
@@ -52,12 +56,12 @@ def begin(request: HttpRequest, email: str) -> Attempt:
 
 def _keys(request: HttpRequest, email: str) -> dict[str, str]:
     """Return the limits that apply, each with the key to count by."""
-    account = User.objects.normalize_email(email)
-    device = devices.recognize(request, account)
+    email = User.objects.normalize_email(email)
+    device = devices.recognize(request, email)
     if device:
         return {"device": device}
     address = ratelimit.get_ip(request)
-    return {"address": address, "address_and_account": f"{address} {account}", "account": account}
+    return {"address": address, "address_and_email": f"{address} {email}", "email": email}
 
 
 def _free_at(request: HttpRequest, action: str, key: str) -> float:
