@@ -340,4 +340,4 @@ def test_empty_names_and_names_with_line_breaks_get_the_same_checks(
     assert fetch(f"101/1/{name}", method="POST").status_code == 405
     assert fetch(f"101/1/{name}", key="wrong").status_code == 401
     assert fetch(f"{secret_plans.pk}/1/{name}").status_code == 403
-    assert api_error(fetch(f"101/1/{name}")) == (404, "Run 1 has no file of that name.")
+    assert api_error(fetch(f"101/1/{name}")) == (404, "Run 1 has no file with that name.")

@@ -15,7 +15,7 @@ def create_api_key(*args: str) -> str:
 
 
 def test_the_key_it_prints_opens_the_persons_team(bob: User) -> None:
-    key = ApiKey.objects.recognise(create_api_key("BOB@example.com", "--name", "nightly job"))
+    key = ApiKey.objects.recognize(create_api_key("BOB@example.com", "--name", "nightly job"))
     assert key is not None
     assert key.name == "nightly job"
     assert key.membership == bob.memberships.get()
@@ -28,7 +28,7 @@ def test_somebody_in_several_teams_says_which_one(bob: User, crawlers: Team, str
     assert str(error.value) == (
         'bob@example.com is in several teams ("Crawlers", "Strangers"). Choose one with --team.'
     )
-    key = ApiKey.objects.recognise(create_api_key("bob@example.com", "--team", "Strangers"))
+    key = ApiKey.objects.recognize(create_api_key("bob@example.com", "--team", "Strangers"))
     assert key is not None
     assert key.membership == in_strangers
 

@@ -44,7 +44,7 @@ def test_it_makes_an_operator() -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["ALICE@example.com"], "email: Somebody with this e-mail address exists already."),
+        (["ALICE@example.com"], "email: A user with this email address already exists."),
         (["dora"], "email: Enter a valid email address."),
         (["dora@example.com", "--role", "owner"], "--role needs a team. Choose one with --team."),
         (["dora@example.com", "--team", "Nobodies"], 'No team has the id or name "Nobodies".'),

@@ -200,7 +200,7 @@ class TestTheCommand:
         printed = demo()
         user = User.objects.get(email=printed["E-mail"])
         assert user.check_password(printed["Password"])
-        key = ApiKey.objects.recognise(printed["API key"])
+        key = ApiKey.objects.recognize(printed["API key"])
         assert key is not None
         assert (key.membership.user, key.membership.role) == (user, Role.OWNER)
 

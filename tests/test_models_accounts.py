@@ -51,7 +51,7 @@ class TestKey:
         with pytest.raises(NotConnected) as error:
             _ = account.key
         assert str(error.value) == (
-            "The account “MultiCartAPI” is disconnected. An admin can give it a new key."
+            "The account “MultiCartAPI” is disconnected. Ask an admin to enter a new key."
         )
 
     def test_one_that_nobody_can_read_any_more_says_what_to_do(
@@ -61,7 +61,7 @@ class TestKey:
         with pytest.raises(NotConnected) as error:
             _ = account.key
         assert str(error.value) == (
-            "The key of the account “MultiCartAPI” can't be read any more. An admin can enter it again."
+            "The key of the account “MultiCartAPI” can no longer be read. Ask an admin to enter it again."
         )
         assert error.value.__suppress_context__
 

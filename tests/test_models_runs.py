@@ -180,7 +180,7 @@ class TestWhatMayBeDownloaded:
     @pytest.mark.parametrize("name", ["nothing.json", "", "..", "../secret_key", "a\0b", "x" * 10_000])
     def test_no_other_name_is(self, laptops: Collection, name: str) -> None:
         run = make_ready_run(laptops)
-        with pytest.raises(NotDownloadable, match="Run 1 has no file of that name"):
+        with pytest.raises(NotDownloadable, match="Run 1 has no file with that name"):
             ResultFile.objects.downloadable(laptops, run.number, name)
 
     def test_a_run_of_another_collection_is_unknown(

@@ -95,7 +95,7 @@ class TestTheLastOwner:
     @pytest.mark.parametrize("role", [Role.ADMIN, Role.MEMBER])
     def test_cannot_take_a_lesser_role(self, alice: User, carol: User, role: Role) -> None:
         membership = alice.memberships.get()
-        with pytest.raises(LastOwner, match=r"the team's last owner\. Make somebody else an owner first"):
+        with pytest.raises(LastOwner, match=r"the team's last owner\. Make someone else an owner first"):
             membership.change_role(role)
         assert alice.memberships.get().role == Role.OWNER
 
@@ -129,9 +129,9 @@ class TestTheLastOwner:
 
 
 class TestApiKeys:
-    def test_its_text_is_recognised_and_not_stored(self, bob: User) -> None:
+    def test_its_text_is_recognized_and_not_stored(self, bob: User) -> None:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
-        assert ApiKey.objects.recognise(text) == key
+        assert ApiKey.objects.recognize(text) == key
         stored = " ".join(str(value) for value in ApiKey.objects.values_list().get())
         secret = text.partition(".")[2]
         assert len(secret) >= 43
@@ -145,20 +145,20 @@ class TestApiKeys:
         self, bobs_key: str, django_assert_num_queries: pytest.FixtureRequest
     ) -> None:
         with django_assert_num_queries(1):  # type: ignore[operator]
-            key = ApiKey.objects.recognise(bobs_key)
+            key = ApiKey.objects.recognize(bobs_key)
             assert key is not None
             assert (key.membership.team.name, key.membership.user.email) == ("Crawlers", "bob@example.com")
 
     @pytest.mark.parametrize(
         "text", ["", ".", "deadbeef", "deadbeef.", "ключ", "\ud800", "x" * 10_000, "a\0b.c"]
     )
-    def test_other_texts_are_not_recognised(self, bobs_key: str, text: str) -> None:
-        assert ApiKey.objects.recognise(text) is None
+    def test_other_texts_are_not_recognized(self, bobs_key: str, text: str) -> None:
+        assert ApiKey.objects.recognize(text) is None
 
     def test_every_character_counts(self, bobs_key: str) -> None:
         for place in range(len(bobs_key)):
             other = "A" if bobs_key[place] != "A" else "B"
-            assert ApiKey.objects.recognise(bobs_key[:place] + other + bobs_key[place + 1 :]) is None
+            assert ApiKey.objects.recognize(bobs_key[:place] + other + bobs_key[place + 1 :]) is None
 
     def test_a_revoked_one_opens_nothing_and_keeps_its_first_time(self, bob: User) -> None:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
@@ -168,12 +168,12 @@ class TestApiKeys:
             key.revoke()
         key.refresh_from_db()
         assert key.revoked_at == datetime(2026, 6, 20, tzinfo=UTC)
-        assert ApiKey.objects.recognise(text) is None
+        assert ApiKey.objects.recognize(text) is None
 
     def test_one_of_somebody_who_may_not_sign_in_opens_nothing(self, bob: User, bobs_key: str) -> None:
         bob.is_active = False
         bob.save()
-        assert ApiKey.objects.recognise(bobs_key) is None
+        assert ApiKey.objects.recognize(bobs_key) is None
 
     def test_it_goes_with_its_members_removal(self, bob: User, bobs_key: str) -> None:
         bob.memberships.get().remove()
@@ -197,7 +197,7 @@ class TestApiKeys:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
         with that_cannot_be_written_to():
             key.note_use()
-        assert ApiKey.objects.recognise(text) == key
+        assert ApiKey.objects.recognize(text) == key
         (line,) = caplog.messages
         assert line.startswith(f"Can't record the use of key {key.prefix}: ")
 

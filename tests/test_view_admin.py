@@ -88,7 +88,7 @@ def test_an_address_that_is_taken_is_refused_in_any_case(as_oscar: Client, bob: 
         "password2": PASSWORD,
     }
     answer = as_oscar.post("/admin/collections_app/user/add/", fields)
-    assert "Somebody with this e-mail address exists already." in answer.content.decode()
+    assert "A user with this email address already exists." in answer.content.decode()
 
 
 def test_another_address_ends_the_old_one(as_oscar: Client, client: Client, bob: User) -> None:
@@ -165,7 +165,7 @@ def test_an_operator_revokes_keys(as_oscar: Client, bobs_key: str) -> None:
     fields = {"action": "revoke", "_selected_action": ApiKey.objects.get().pk}
     answer = as_oscar.post("/admin/collections_app/apikey/", fields, follow=True)
     assert "Revoked 1 API key." in answer.content.decode()
-    assert ApiKey.objects.recognise(bobs_key) is None
+    assert ApiKey.objects.recognize(bobs_key) is None
 
 
 def test_of_a_collection_the_name_alone_is_changed(

@@ -283,7 +283,7 @@ def test_removing_asks_for_confirmation_and_ends_access_and_keys(
     assert as_bob.get("/collections/").status_code == 200
     assert "Removed Bob from Crawlers." in as_adam.post(address, follow=True).content.decode()
     assert as_bob.get("/collections/").status_code == 403
-    assert ApiKey.objects.recognise(bobs_key) is None
+    assert ApiKey.objects.recognize(bobs_key) is None
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])

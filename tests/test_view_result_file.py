@@ -74,7 +74,7 @@ def test_a_stranger_gets_403_for_existing_and_unknown_files(as_carol: Client, pa
 def test_an_unknown_name_is_not_found(as_bob: Client, page: ResultFile, name: str) -> None:
     answer = as_bob.get(FILES + name)
     assert answer.status_code == 404
-    assert "Run 1 has no file of that name." in answer.content.decode()
+    assert "Run 1 has no file with that name." in answer.content.decode()
 
 
 @pytest.mark.parametrize("number", ["2", str(10**18), str(10**30)])

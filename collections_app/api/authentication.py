@@ -21,7 +21,7 @@ def authenticate(request: HttpRequest) -> ApiKey:
     text = _sent_key(request)
     if not text:
         raise _unauthorized(f"The API key is missing. Send it in the header {HEADER}.")
-    key = ApiKey.objects.recognise(text) if text.isascii() and text.isprintable() else None
+    key = ApiKey.objects.recognize(text) if text.isascii() and text.isprintable() else None
     if key is None:
         raise _unauthorized("This API key is unknown or was revoked. Create a new one on your profile page.")
     bind_contextvars(key=key.prefix, user=key.membership.user_id, team=key.membership.team_id)

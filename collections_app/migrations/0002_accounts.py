@@ -45,17 +45,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='resultfile',
             name='remote_name',
-            field=models.CharField(blank=True, help_text="The file's name at the account; empty for what we make.", max_length=1000),
+            field=models.CharField(blank=True, help_text="The file's name at the account. Empty for files that we create.", max_length=1000),
         ),
         migrations.AlterField(
             model_name='resultfile',
             name='key',
-            field=models.CharField(blank=True, help_text='Where the results storage keeps the bytes; empty: at the account.', max_length=200),
+            field=models.CharField(blank=True, help_text='The key in the results storage. Empty if the file is at the account.', max_length=200),
         ),
         migrations.AlterField(
             model_name='resultfile',
             name='records',
-            field=models.PositiveBigIntegerField(help_text='How many records; empty for a ZIP, and where it is not known.', null=True),
+            field=models.PositiveBigIntegerField(help_text='The number of records. Empty for a ZIP, or if unknown.', null=True),
         ),
         migrations.AlterField(
             model_name='resultfile',
@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='resultfile',
             name='size',
-            field=models.PositiveBigIntegerField(help_text='In bytes; empty until it is known.', null=True),
+            field=models.PositiveBigIntegerField(help_text='In bytes. Empty if unknown.', null=True),
         ),
         migrations.CreateModel(
             name='Account',

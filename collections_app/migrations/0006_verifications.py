@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True)),
                 (
                     "problems",
-                    models.JSONField(default=list, help_text="What was wrong then, in a sentence each."),
+                    models.JSONField(default=list, help_text="One sentence for each problem."),
                 ),
                 ("problem_count", models.PositiveIntegerField(default=0)),
                 (

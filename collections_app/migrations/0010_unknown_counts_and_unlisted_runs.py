@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="export",
             name="total",
-            field=models.PositiveBigIntegerField(default=0, null=True, verbose_name="records in all"),
+            field=models.PositiveBigIntegerField(default=0, null=True, verbose_name="total records"),
         ),
         migrations.AlterField(
             model_name="run",
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
             model_name="run",
             name="total",
             field=models.PositiveBigIntegerField(
-                blank=True, default=0, null=True, verbose_name="records asked for"
+                blank=True, default=0, null=True, verbose_name="records requested"
             ),
         ),
     ]

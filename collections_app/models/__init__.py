@@ -1,4 +1,4 @@
-"""The tables and the questions they answer, one file per aggregate."""
+"""The tables and their queries, one file per aggregate."""
 
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.collections import Collection, Kind

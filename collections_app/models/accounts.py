@@ -1,4 +1,4 @@
-"""A team's accounts at MultiCartAPI, whose runs are shown beside our own."""
+"""A team's accounts at MultiCartAPI, whose runs are shown next to our own."""
 
 from typing import ClassVar
 
@@ -13,14 +13,14 @@ _SHOWN_OF_A_KEY = 4
 
 
 class NotConnected(Exception):
-    """The account has no key, or none that can be read; the message says what to do, in plain English."""
+    """The account has no readable key. The message says what to do."""
 
 
 class Account(models.Model):
-    """An account at MultiCartAPI, or at any server that speaks its API.
+    """An account at MultiCartAPI, or at another server with the same API.
 
-    Without a key it is disconnected: its collections stay with the rows they have, and nothing is asked
-    of the account until a new key is given.
+    An account without a key is disconnected: its collections keep their rows, and the account isn't called
+    until it gets a new key.
     """
 
     DEFAULT_BASE_URL = "https://multicartapi.com/api/v1"
@@ -49,35 +49,35 @@ class Account(models.Model):
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a key to ask the account with."""
+        """Whether the account has a key."""
         return bool(self.encrypted_key)
 
     @property
     def masked_key(self) -> str:
-        """The key as it may be shown: its last characters alone, and of a short one nothing."""
+        """The key as it may be shown: only its last characters, or none of a short key."""
         return f"••••••••{self.key_ending}" if self.encrypted_key else ""
 
     @property
     def key(self) -> str:
-        """The key itself, for the calls to the account and for nothing else. Raises NotConnected."""
+        """The key, only for calls to the account. Raises NotConnected."""
         if not self.encrypted_key:
-            raise NotConnected(f"The account “{self}” is disconnected. An admin can give it a new key.")
+            raise NotConnected(f"The account “{self}” is disconnected. Ask an admin to enter a new key.")
         try:
             return encryption.decrypt(self.encrypted_key)
         except encryption.SecretUnreadable:
             return self._key_as_stored_now()
 
     def _key_as_stored_now(self) -> str:
-        # The keys may have been rotated since the row was read.
+        # The encryption keys may have been rotated since the row was read.
         stored = Account.objects.filter(pk=self.pk).values_list("encrypted_key", flat=True).first()
         try:
             return encryption.decrypt(stored or "")
         except encryption.SecretUnreadable:
             raise NotConnected(
-                f"The key of the account “{self}” can't be read any more. An admin can enter it again."
+                f"The key of the account “{self}” can no longer be read. Ask an admin to enter it again."
             ) from None
 
     def set_key(self, key: str) -> None:
-        """Take another key, or none ("" disconnects). Saves nothing."""
+        """Set the key, or disconnect if it is "". Doesn't save."""
         self.encrypted_key = encryption.encrypt(key) if key else ""
         self.key_ending = key[-_SHOWN_OF_A_KEY:] if len(key) >= 4 * _SHOWN_OF_A_KEY else ""

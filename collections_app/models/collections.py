@@ -25,9 +25,9 @@ class Kind(models.TextChoices):
 
 
 def search_form(name: str) -> str:
-    """Return a name as it is searched and sorted by: without regard to case and accents.
+    """Return the form of a name for searching and sorting: without case and accents.
 
-    What a database does on its own is for the letters of English alone, or differs between databases.
+    Databases do this only for English letters, or differ from one another.
     """
     plain = "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
     return plain.casefold()[:_LONGEST_SEARCH_NAME]
@@ -35,45 +35,45 @@ def search_form(name: str) -> str:
 
 @dataclass(frozen=True)
 class Keeping:
-    """How far the runs of an account are copied into our own storage."""
+    """The state of copying an account's runs to our own storage."""
 
-    is_on: bool  # they are copied by themselves
-    is_complete: bool = False  # nothing is left to copy
-    kept: int = 0  # of a copying that goes on
+    is_on: bool  # runs are copied automatically
+    is_complete: bool = False
+    kept: int = 0  # counted only while runs are being copied
     ready: int = 0
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
-    """Questions about collections."""
+    """Queries for collections."""
 
     def current(self) -> Self:
-        """Those that are not archived."""
+        """Return collections that aren't archived."""
         return self.filter(archived_at=None)
 
     def archived(self) -> Self:
-        """Those that are archived."""
+        """Return archived collections."""
         return self.exclude(archived_at=None)
 
     def named_like(self, text: str) -> Self:
-        """Those whose name contains the text, in any case, with or without accents."""
+        """Return collections whose names contain the text, ignoring case and accents."""
         return self.filter(search_name__contains=search_form(text))
 
     def by_name(self) -> Self:
-        """By name, whatever the case and the accents; equal names in the order they were made in."""
+        """Sort by name, ignoring case and accents. Equal names are in the order of their creation."""
         return self.order_by("search_name", "pk")
 
     def after(self, name: str, pk: int) -> Self:
-        """Those that follow the collection of this name and id in by_name()'s order."""
-        place = search_form(name)
-        # The first condition is redundant; it is what lets the database start at the right
-        # place of the index instead of reading everything before it.
+        """Return collections that follow the one with this name and id in the order of by_name()."""
+        form = search_form(name)
+        # The first condition is redundant. It lets the database start within the index.
         return self.filter(
-            models.Q(search_name__gte=place), models.Q(search_name__gt=place) | models.Q(pk__gt=pk)
+            models.Q(search_name__gte=form),
+            models.Q(search_name__gt=form) | models.Q(pk__gt=pk),
         )
 
 
 class Collection(models.Model):
-    """A named scrape job. Its runs are numbered from 1 on; a number is never used twice."""
+    """A named scrape job. Its runs are numbered from 1; a number is never used again."""
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="collections")
     name = models.CharField(max_length=200)
@@ -82,21 +82,21 @@ class Collection(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_run_number = models.PositiveBigIntegerField(default=0, editable=False)
-    # The account whose runs these are, and the collection's id there; both or neither.
+    # The account that the runs come from, and the collection's id there; both or neither.
     account = models.ForeignKey(
         Account, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="collections"
     )
     remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
-    # What is known of the account's list of runs: how old it is, why it isn't newer, and whether it goes on.
+    # The state of the account's list of runs: its age, why it isn't newer, and whether it has older runs.
     refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Until when the account asked us to wait, when it was last tried.
+    # Until when the account asked us to wait.
     retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
-    # Runs that the account lists but our rows lack. See sources/unlisted.py for the format.
+    # Runs that the account lists and that have no rows. See sources/unlisted.py for the format.
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
-    # Whether ready runs are copied from the account into our own storage by themselves.
+    # Whether ready runs are copied automatically from the account to our own storage.
     keeps_results = models.BooleanField(default=False, editable=False)
 
     objects: ClassVar[models.Manager["Collection"]] = CollectionQuerySet.as_manager()
@@ -123,7 +123,7 @@ class Collection(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the collection, and with its name what it is searched and sorted by."""
+        """Save the collection, and update its search name."""
         self.search_name = search_form(self.name)
         if "name" in (kwargs.get("update_fields") or ()):
             kwargs["update_fields"] = [*kwargs["update_fields"], "search_name"]
@@ -131,7 +131,7 @@ class Collection(models.Model):
 
     @property
     def retry_after(self) -> int | None:
-        """How many seconds the account asks us to wait, or None if it doesn't."""
+        """The number of seconds that the account asks us to wait, or None."""
         if self.retry_at is None:
             return None
         seconds = math.ceil((self.retry_at - timezone.now()).total_seconds())
@@ -139,24 +139,23 @@ class Collection(models.Model):
 
     @property
     def is_category(self) -> bool:
-        """Whether the runs hold a category list and a CSV instead of pages and a ZIP."""
+        """Whether runs contain a category list and a CSV instead of pages and a ZIP."""
         return self.kind == Kind.AMAZON_CATEGORY
 
     @property
     def is_remote(self) -> bool:
-        """Whether the runs are those of an account."""
+        """Whether runs come from an account."""
         return self.account_id is not None
 
     @cached_property
     def keeping(self) -> Keeping | None:
-        """How far the completed runs are copied from the account; None where the runs are ours."""
+        """The state of copying ready runs from the account, or None if the runs are ours."""
         if not self.is_remote:
             return None
         if not self.keeps_results:
             return Keeping(is_on=False)
         if not self.has_older_runs and not self.runs.to_keep().exists():
             return Keeping(is_on=True, is_complete=True)
-        # They are counted only for as long as the copying goes on.
         return Keeping(
             is_on=True,
             **self.runs.aggregate(
@@ -166,11 +165,11 @@ class Collection(models.Model):
         )
 
     def archive(self, *, at: datetime | None = None) -> None:
-        """Take the collection out of the list; its runs and files stay, and stay downloadable."""
+        """Hide the collection from the list. Its runs and files stay downloadable."""
         self.archived_at = at or timezone.now()
         self.save(update_fields=["archived_at"])
 
     def restore(self) -> None:
-        """Bring an archived collection back into the list."""
+        """Show an archived collection in the list again."""
         self.archived_at = None
         self.save(update_fields=["archived_at"])

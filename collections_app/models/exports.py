@@ -1,4 +1,4 @@
-"""Exports: every record of a run as one file, in a format that somebody asked for."""
+"""Exports: all records of a run as one file in a requested format."""
 
 from datetime import datetime
 from typing import ClassVar, Self
@@ -12,56 +12,56 @@ from collections_app.system import disk
 
 
 class ExportState(models.TextChoices):
-    """Where an export stands."""
+    """The status of an export."""
 
     QUEUED = "queued", "Waiting"
-    RUNNING = "running", "Being made"
+    RUNNING = "running", "Running"
     READY = "ready", "Ready"
     FAILED = "failed", "Failed"
 
 
 class ExportQuerySet(models.QuerySet["Export"]):
-    """Questions about exports."""
+    """Queries for exports."""
 
     def under_way(self) -> Self:
-        """Those that somebody waits for, the one that was asked for first first."""
+        """Return queued and running exports, the oldest first."""
         return self.filter(state__in=[ExportState.QUEUED, ExportState.RUNNING]).order_by("created_at", "pk")
 
     def newest_first(self) -> Self:
-        """In the order of a run's list of them."""
+        """Sort the newest first."""
         return self.order_by("-created_at", "-pk")
 
 
 class Export(models.Model):
-    """A run's records as one file. It is made once, whoever asks; a run's files never change.
+    """A run's records as one file. All users share it, because a run's files never change.
 
-    What is made can be made again at any time: it is dropped when nobody has wanted it for long, or when
-    others need its room.
+    It can be created again at any time, so it is deleted when it hasn't been used for long, or when other
+    exports need its space.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="exports")
     format = models.CharField(max_length=10)
-    columns = models.JSONField(default=list, help_text="The chosen columns in their order; empty: all.")
+    columns = models.JSONField(default=list, help_text="The chosen columns in order. Empty means all.")
     excel = models.BooleanField("for spreadsheets", default=False)
-    # Stands for the format, the columns and the option, so that there is one of each.
+    # Identifies the format, the columns and the options, so that each export exists once.
     digest = models.CharField(max_length=64, editable=False)
     state = models.CharField(max_length=10, choices=ExportState.choices, default=ExportState.QUEUED)
     failure = models.CharField(max_length=1000, blank=True)
     is_final = models.BooleanField(
-        "can't be made", default=False, help_text="Making it again would fail in the same way."
+        "can't be created", default=False, help_text="Creating it again would fail in the same way."
     )
     done = models.PositiveBigIntegerField("records done", default=0)
-    total = models.PositiveBigIntegerField("records in all", null=True, default=0)
+    total = models.PositiveBigIntegerField("total records", null=True, default=0)
     failed_at = models.DateTimeField(null=True, blank=True)
-    # Who makes it; as of a run.
+    # The process that builds it, as for a run.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     key = models.CharField(max_length=200, blank=True)
     size = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
     modified = models.DateTimeField(null=True, blank=True, help_text="When the bytes were written.")
-    created_at = models.DateTimeField(default=timezone.now, help_text="When it was asked for.")
-    used_at = models.DateTimeField(default=timezone.now, help_text="When it was last asked for.")
+    created_at = models.DateTimeField(default=timezone.now, help_text="When it was requested.")
+    used_at = models.DateTimeField(default=timezone.now, help_text="When it was last requested.")
 
     objects: ClassVar[models.Manager["Export"]] = ExportQuerySet.as_manager()
 
@@ -91,22 +91,22 @@ class Export(models.Model):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the file is there."""
+        """Whether the file can be downloaded."""
         return self.state == ExportState.READY
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it is being made, or will be."""
+        """Whether it is queued or running."""
         return self.state in {ExportState.QUEUED, ExportState.RUNNING}
 
     @property
     def etag(self) -> str:
-        """The strong ETag of a ready export, in nginx's own form as that of a run's file."""
+        """The strong ETag of a ready export, in nginx's format as for a run's file."""
         assert self.modified is not None
         return f'"{int(self.modified.timestamp()):x}-{self.size:x}"'
 
     def note_use(self, at: datetime) -> None:
-        """Remember that it was wanted; at most once a minute, as that is exact enough."""
+        """Update used_at, at most once a minute."""
         if (at - self.used_at).total_seconds() > _USE_IS_NOTED_AFTER_SECONDS:
             with disk.best_effort(f"the use of export {self.pk}"):
                 Export.objects.filter(pk=self.pk).update(used_at=at)

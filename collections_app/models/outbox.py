@@ -9,7 +9,7 @@ from django.utils import timezone
 class OutgoingMail(models.Model):
     """A mail that is waiting to be sent. Its row is deleted when the mail server accepts it or it expires."""
 
-    # The data that the mail is composed from, as JSON. It may contain a link that gives access to an account.
+    # The data that the mail is composed from, as JSON. It may contain a link that lets someone sign in.
     encrypted_data = models.TextField(editable=False)
     tries = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

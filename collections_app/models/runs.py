@@ -17,7 +17,7 @@ from collections_app.models.collections import Collection
 
 
 class State(models.TextChoices):
-    """Where a run stands."""
+    """The status of a run."""
 
     PROCESSING = "processing", "Processing"
     READY = "ready", "Completed"
@@ -25,27 +25,23 @@ class State(models.TextChoices):
 
 
 class NotDownloadable(Exception):
-    """There is nothing to download there; the message says why, in plain English."""
+    """Nothing can be downloaded. The message says why."""
 
 
 class RunFailed(NotDownloadable):
-    """The run ended without files, so waiting for them is in vain."""
+    """The run failed, so it will never have files."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the list of runs, newest first: the run of this time and number.
-
-    The number stands in for the primary key, which no address carries; it is unique within a
-    collection just the same.
-    """
+    """A position in the list of runs, newest first. URLs contain it, so it has no primary key."""
 
     created_at: datetime
     number: int
 
 
 class RunQuerySet(models.QuerySet["Run"]):
-    """Questions about runs."""
+    """Queries for runs."""
 
     @transaction.atomic
     def create_next(self, collection: Collection, **fields: object) -> "Run":
@@ -55,22 +51,22 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.create(collection=collection, number=collection.last_run_number, **fields)
 
     def newest_first(self) -> Self:
-        """In the order of every list of runs; the number decides between equal times."""
+        """Sort in the order of all lists of runs. Runs with equal times are sorted by number."""
         return self.order_by("-created_at", "-number")
 
     def before(self, cursor: Cursor | None) -> Self:
-        """Those that follow the cursor in newest_first()'s order; all of them without a cursor."""
+        """Return runs that are older than the cursor, or all runs without a cursor."""
         if cursor is None:
             return self
-        # The first condition is redundant; with it the database starts at the right place of the
-        # index. Without it, a page at depth 900,000 takes 160 times as long on SQLite.
+        # The first condition is redundant. It lets the database start within the index; without it, a page at
+        # depth 900,000 takes 160 times as long on SQLite.
         return self.filter(
             Q(created_at__lte=cursor.created_at),
             Q(created_at__lt=cursor.created_at) | Q(number__lt=cursor.number),
         )
 
     def after(self, cursor: Cursor | None) -> Self:
-        """Those that are newer than the cursor; all of them without a cursor."""
+        """Return runs that are newer than the cursor, or all runs without a cursor."""
         if cursor is None:
             return self
         return self.filter(
@@ -79,25 +75,25 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def to_keep(self) -> Self:
-        """The ready ones whose files, or some of them, are at the account alone; the oldest first."""
+        """Return ready runs with files that are only at the account, the oldest first."""
         return self.filter(state=State.READY, is_kept=False).order_by("created_at", "number")
 
     def with_files(self) -> Self:
-        """With the files that may be downloaded, in their order, in one more query."""
+        """Prefetch the files that may be downloaded as `ready_files`, in order."""
         ready_files = ResultFile.objects.filter(run__state=State.READY).order_by("position")
         return self.prefetch_related(Prefetch("files", queryset=ready_files, to_attr="ready_files"))
 
     def ready_run(self, number: int) -> "Run":
-        """Return a run that is ready. Raises NotDownloadable."""
+        """Return the ready run with this number. Raises NotDownloadable."""
         return _ready(number, self.filter(number=number).first())
 
     def ready_runs(self, numbers: Sequence[int]) -> "list[Run]":
-        """Return runs that are ready, in the order of their numbers. Raises NotDownloadable for another."""
+        """Return the ready runs with these numbers, in the same order. Raises NotDownloadable."""
         found = {run.number: run for run in self.filter(number__in=numbers)}
         return [_ready(number, found.get(number)) for number in numbers]
 
     def latest_ready(self) -> "Run":
-        """Return the newest run that is ready. Raises NotDownloadable."""
+        """Return the newest ready run. Raises NotDownloadable."""
         run = self.filter(state=State.READY).newest_first().first()
         if run is None:
             raise NotDownloadable("This collection has no completed run yet.")
@@ -115,7 +111,7 @@ def _ready(number: int, run: "Run | None") -> "Run":
 
 
 class Run(models.Model):
-    """One execution of a collection; the vendor's "runner". `number` is what every address carries."""
+    """One execution of a collection. The vendor calls it a runner. URLs contain its `number`."""
 
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="runs")
     number = models.PositiveBigIntegerField()
@@ -125,12 +121,11 @@ class Run(models.Model):
     updated_at = models.DateTimeField(default=timezone.now)
     # NULL if the account doesn't report them.
     extracted = models.PositiveBigIntegerField("records scraped", null=True, blank=True, default=0)
-    total = models.PositiveBigIntegerField("records asked for", null=True, blank=True, default=0)
+    total = models.PositiveBigIntegerField("records requested", null=True, blank=True, default=0)
     file_count = models.PositiveIntegerField(default=0)
-    # Whether all files are in our own storage, as ours always are; an account's once they are copied.
+    # Whether all files are in our own storage. Those of an account are once they have been copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
-    # Who writes or copies the files: a token of the only one, and until when it promised to be alive.
-    # No lease: nobody does.
+    # The token and the lease of the only process that writes or copies the files. Without a lease, none does.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -152,16 +147,16 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["collection", "-created_at", "-number"], name="run_newest_first"),
-            # Of those in one state, the newest are found at once however few they are.
+            # Finds the newest runs of a state quickly, however rare they are.
             models.Index(fields=["collection", "state", "-created_at", "-number"], name="run_by_state"),
-            # Repair asks for the few runs whose lease has run out, among all there ever were.
+            # Finds the few runs whose leases have expired.
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(state=State.PROCESSING),
                 name="run_being_written",
             ),
-            # What is still to be copied from an account is found without passing what was copied. All of
-            # them are in one state; naming it nevertheless lets SQLite choose this one before run_by_state.
+            # Finds the runs that haven't been copied from an account. The state is constant; including it
+            # lets SQLite prefer this index to run_by_state.
             models.Index(
                 fields=["collection", "state", "created_at", "number"],
                 condition=Q(state=State.READY, is_kept=False),
@@ -177,7 +172,7 @@ class Run(models.Model):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the result set is complete; nothing may be downloaded before."""
+        """Whether the run is complete, so that its files may be downloaded."""
         return self.state == State.READY
 
     @property
@@ -194,12 +189,12 @@ class Run(models.Model):
 
     @property
     def is_partial(self) -> bool:
-        """Whether a run that is complete has fewer records than were asked for."""
+        """Whether a complete run has fewer records than were requested."""
         return self.missing > 0
 
     @property
     def cursor(self) -> Cursor:
-        """The run's place in the list."""
+        """The run's position in the list."""
         return Cursor(self.created_at, self.number)
 
     def record_files(self) -> list["ResultFile"]:
@@ -222,7 +217,7 @@ class Run(models.Model):
 
     @cached_property
     def page_count(self) -> int:
-        """How many pages a ready run has, also where only the first ones were brought."""
+        """The number of pages of a ready run, even if only the first ones are prefetched."""
         return self.file_count - sum(file.kind != FileKind.PAGE for file in self.ready_files)
 
     @cached_property
@@ -244,12 +239,12 @@ class Run(models.Model):
         return next(iter(self._ready_files_of(kind)), None)
 
     def _ready_files_of(self, kind: "FileKind") -> list["ResultFile"]:
-        # The files are read after the runs: a run that was not ready then may have become so meanwhile.
+        # The files are read after the runs, so a run may have become ready in between.
         return [file for file in self.ready_files if file.kind == kind] if self.is_ready else []
 
 
 class FileKind(models.TextChoices):
-    """What a result file is."""
+    """The kind of a result file."""
 
     PAGE = "page", "Page"
     ARCHIVE = "archive", "ZIP"
@@ -257,24 +252,24 @@ class FileKind(models.TextChoices):
     CATEGORY_CSV = "category_csv", "Category CSV"
 
 
-# The files that hold a run's records; the others are made of them.
+# Files that contain records. The other files are derived from them.
 KINDS_OF_RECORDS = (FileKind.PAGE, FileKind.CATEGORY_LIST)
 
 
 def prefetch_first_files(runs: Sequence[Run], pages: int) -> None:
-    """Give ready runs their `ready_files`, of the pages the first ones alone, in one query for all.
+    """Prefetch `ready_files` for ready runs in one query, with only the first pages.
 
-    However many pages a run has, the database passes over no more of them than are brought.
+    However many pages a run has, the database reads only these.
     """
-    # With the kinds named, it starts at the right place of the index for each of them.
+    # The kinds let the database start within the index for each of them.
     first = ResultFile.objects.filter(kind__in=FileKind.values, position__lte=pages).order_by("position")
     prefetch_related_objects(runs, Prefetch("files", queryset=first, to_attr="ready_files"))
 
 
 def prefetch_last_pages(runs: Sequence[Run], pages: int) -> None:
-    """Give runs their `last_pages` as far as they are written, in order, in two queries for all.
+    """Prefetch `last_pages`, the last pages that are written, in two queries.
 
-    However many pages a run has, the database passes over no more of them than are brought.
+    However many pages a run has, the database reads only these.
     """
     written = ResultFile.objects.filter(kind=FileKind.PAGE)
     newest = written.filter(run=OuterRef("pk")).order_by("-position").values("position")[:1]
@@ -290,7 +285,7 @@ def prefetch_last_pages(runs: Sequence[Run], pages: int) -> None:
 
 
 class FileNames(NamedTuple):
-    """The names of a ready run's files; the kinds that it has none of stay empty."""
+    """The names of a ready run's files."""
 
     pages: list[str]
     others: dict[str, str]  # by their kinds
@@ -304,12 +299,12 @@ class ResultFileQuerySet(models.QuerySet["ResultFile"]):
         return self.filter(kind__in=KINDS_OF_RECORDS).order_by("position")
 
     def names_of(self, run_ids: Iterable[int]) -> dict[int, FileNames]:
-        """Return the names of the files of runs, by the runs' ids, in one query.
+        """Return the file names of runs by run id, in one query.
 
-        Of runs with thousands of pages each, names alone are read many times faster than files.
+        For runs with thousands of pages, reading only the names is many times faster.
         """
         names = {run_id: FileNames([], {}) for run_id in run_ids}
-        # In the order of an index, so that nothing is sorted.
+        # The order of an index, so that the database doesn't sort.
         files = self.filter(run__in=names).order_by("run_id", "kind", "position")
         page = FileKind.PAGE.value
         for run_id, kind, name in files.values_list("run_id", "kind", "name"):
@@ -322,29 +317,31 @@ class ResultFileQuerySet(models.QuerySet["ResultFile"]):
     def downloadable(self, collection: Collection, number: int, name: str) -> "ResultFile":
         """Return a ready run's file with its run and collection. Raises NotDownloadable."""
         run = collection.runs.ready_run(number)
-        # PostgreSQL can't hold a NUL and would raise an error for one.
+        # PostgreSQL raises an error for NUL characters.
         file = None if "\0" in name else run.files.filter(name=name).first()
         if file is None:
-            raise NotDownloadable(f"Run {number} has no file of that name.")
+            raise NotDownloadable(f"Run {number} has no file with that name.")
         return file
 
 
 class ResultFile(models.Model):
-    """A file of a run. Its name is fixed when it is written; its bytes are found by `key` alone."""
+    """A file of a run. Its name never changes. `key` is where its bytes are stored."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="files")
     kind = models.CharField(max_length=20, choices=FileKind.choices)
-    position = models.PositiveIntegerField(help_text="A page's number, from 1 on; 0 for other files.")
+    position = models.PositiveIntegerField(help_text="The page's number, starting at 1. 0 for other files.")
     name = models.CharField(max_length=255)
     key = models.CharField(
         max_length=200,
         blank=True,
-        help_text="Where the results storage keeps the bytes; empty: at the account.",
+        help_text="The key in the results storage. Empty if the file is at the account.",
     )
     remote_name = models.CharField(
-        max_length=1000, blank=True, help_text="The file's name at the account; empty for what we make."
+        max_length=1000,
+        blank=True,
+        help_text="The file's name at the account. Empty for files that we create.",
     )
-    size = models.PositiveBigIntegerField(null=True, help_text="In bytes; empty until it is known.")
+    size = models.PositiveBigIntegerField(null=True, help_text="In bytes. Empty if unknown.")
     sha256 = models.CharField(max_length=64, blank=True)
     is_damaged = models.BooleanField(
         default=False,
@@ -352,16 +349,15 @@ class ResultFile(models.Model):
         help_text="Whether this copy of an account's file is damaged and has to be copied again.",
     )
     records = models.PositiveBigIntegerField(
-        null=True, help_text="How many records; empty for a ZIP, and where it is not known."
+        null=True, help_text="The number of records. Empty for a ZIP, or if unknown."
     )
     modified = models.DateTimeField(help_text="When the bytes were written, in whole seconds.")
-    # Where a page's deflated bytes lie in the run's ZIP, so that further archives of the same pages
-    # can be put together without compressing again.
+    # The location of a page's deflated bytes in the run's ZIP. Other ZIPs of the page reuse them.
     archive_offset = models.PositiveBigIntegerField(null=True)
     archive_size = models.PositiveBigIntegerField(null=True)
-    # Of the file itself, as every ZIP says it; files written before this was noted have none yet.
+    # The CRC of the uncompressed file, for ZIPs. NULL for files written by older versions.
     crc32 = models.PositiveBigIntegerField(null=True)
-    # Between which bytes of a JSON list its records stand, without the brackets; noted once it was asked for.
+    # The range of a JSON list's bytes between its brackets. Set when it is first needed.
     list_start = models.PositiveBigIntegerField(null=True)
     list_end = models.PositiveBigIntegerField(null=True)
 
@@ -375,7 +371,7 @@ class ResultFile(models.Model):
             models.CheckConstraint(condition=Q(size__gte=0), name="file_size_not_negative"),
             models.CheckConstraint(
                 condition=Q(archive_offset=None, archive_size=None) & (Q(crc32=None) | Q(crc32__gte=0))
-                # A comparison with NULL is no "no" to the database, hence the words about NULL.
+                # Comparisons with NULL pass a check, so NULL has its own conditions.
                 | Q(archive_offset__isnull=False, archive_size__isnull=False, crc32__isnull=False)
                 & Q(archive_offset__gte=0, archive_size__gte=0, crc32__gte=0),
                 name="file_archive_place_whole",
@@ -399,7 +395,7 @@ class ResultFile(models.Model):
     def etag(self) -> str:
         """The strong ETag of a file whose size is known.
 
-        In nginx's own form where the bytes are ours, so that it stays the same when nginx moves them.
+        If the file is stored here, it has nginx's format, so that it is the same if nginx sends the file.
         """
         assert self.size is not None
         if self.key:

@@ -1,4 +1,4 @@
-"""Users, teams, who is in which team, and the keys that scripts sign in with."""
+"""Users, teams, memberships, and the API keys of scripts."""
 
 import hashlib
 import secrets
@@ -15,34 +15,34 @@ from collections_app.system import disk
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users; addresses are kept in lower case, so that they are unique without regard to case."""
+    """Creates users. Email addresses are stored in lower case, so that they are unique in any case."""
 
     @classmethod
     def normalize_email(cls, email: str | None) -> str:
-        """Return the address without surrounding blanks, in lower case."""
+        """Return the address in lower case, without surrounding spaces."""
         return (email or "").strip().lower()
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Make a user. Without a password nobody can sign in until one is set by a reset link."""
+        """Create a user. A user without a password needs a password link to sign in."""
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Make an operator: someone who may use the Django admin."""
+        """Create an operator: a user who may use the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by e-mail, whatever its case."""
+        """Return the user with this email address, in any case."""
         return self.get(email=self.normalize_email(username))
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. The e-mail address is the login."""
+    """A person who signs in with an email address."""
 
     email = models.EmailField(
-        unique=True, error_messages={"unique": "Somebody with this e-mail address exists already."}
+        unique=True, error_messages={"unique": "A user with this email address already exists."}
     )
     name = models.CharField(max_length=100, blank=True)
     is_active = models.BooleanField(default=True)
@@ -67,16 +67,16 @@ class User(AbstractBaseUser, PermissionsMixin):
         super().save(*args, **kwargs)
 
     def get_full_name(self) -> str:
-        """Return the name, or the e-mail address of somebody who gave none."""
+        """Return the name, or the email address if there is no name."""
         return self.name or self.email
 
     def get_short_name(self) -> str:
-        """Return the first word of the name, or what stands before the @."""
+        """Return the first word of the name, or the part of the email address before the @."""
         return self.name.split(" ")[0] or self.email.partition("@")[0]
 
 
 class Team(models.Model):
-    """What the vendor calls an account: the owner of collections and keys."""
+    """The owner of collections, accounts and API keys. Its members are users."""
 
     name = models.CharField(max_length=100)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -89,7 +89,7 @@ class Team(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a member is in a team. Who may do what is decided in access.py."""
+    """A member's role in a team. people/access.py decides what it allows."""
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -97,17 +97,17 @@ class Role(models.TextChoices):
 
 
 class LastOwner(Exception):
-    """A team must keep an owner: the last one can neither leave nor take a lesser role."""
+    """The change would leave the team without an owner who can sign in."""
 
     def __str__(self) -> str:
-        return "This is the team's last owner. Make somebody else an owner first."
+        return "This is the team's last owner. Make someone else an owner first."
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
-    """Questions about who is in a team."""
+    """Queries for memberships."""
 
     def by_role(self) -> "MembershipQuerySet":
-        """Owners first, then admins, then members; by e-mail within a role."""
+        """Sort owners first, then admins, then members; by email address within a role."""
         rank = models.Case(
             models.When(role=Role.OWNER, then=0), models.When(role=Role.ADMIN, then=1), default=2
         )
@@ -115,7 +115,7 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
 
 
 class Membership(models.Model):
-    """A user in a team, with a role. A removed member's keys go with the membership."""
+    """A user's role in a team. The member's API keys are deleted with it."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
@@ -134,7 +134,7 @@ class Membership(models.Model):
         return f"{self.user} in {self.team} ({self.role})"
 
     def change_role(self, role: Role) -> None:
-        """Give the member another role. Raises LastOwner."""
+        """Change the member's role. Raises LastOwner."""
         with transaction.atomic():
             if role != Role.OWNER:
                 self._refuse_the_last_owner()
@@ -142,14 +142,14 @@ class Membership(models.Model):
             self.save(update_fields=["role"])
 
     def remove(self) -> None:
-        """Take the member out of the team, with all keys. Raises LastOwner."""
+        """Remove the member and their API keys from the team. Raises LastOwner."""
         with transaction.atomic():
             self._refuse_the_last_owner()
             self.delete()
 
     def _refuse_the_last_owner(self) -> None:
-        """Raise LastOwner for an owner without whom nobody who may sign in would own the team."""
-        # Locks the team's owners, so that two owners can't demote each other at the same moment.
+        """Raise LastOwner if no other active user owns the team."""
+        # Locks the owners, so that two owners can't demote each other at the same time.
         owners = self.team.memberships.select_for_update().filter(role=Role.OWNER).order_by("pk")
         is_active = dict(owners.values_list("pk", "user__is_active"))
         if self.pk in is_active and not any(is_active[pk] for pk in is_active if pk != self.pk):
@@ -157,24 +157,24 @@ class Membership(models.Model):
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Questions about keys."""
+    """Queries for API keys."""
 
     def active(self) -> "ApiKeyQuerySet":
-        """Keys that open something: not revoked, of a user who may sign in."""
+        """Return keys that work: not revoked, and of active users."""
         return self.filter(revoked_at=None, membership__user__is_active=True)
 
 
-class ApiKeyManager(models.Manager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # made at run time
-    """Makes keys and recognises them."""
+class ApiKeyManager(models.Manager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # created at run time
+    """Creates API keys and recognizes them."""
 
     def issue(self, membership: Membership, name: str) -> tuple["ApiKey", str]:
-        """Make a key and return it with its text, which is not stored and can't be shown again."""
+        """Create a key. Return it with its text, which isn't stored and can't be shown again."""
         prefix = secrets.token_hex(ApiKey.PREFIX_LENGTH // 2)
         text = f"{prefix}.{secrets.token_urlsafe(32)}"
         return self.create(membership=membership, name=name, prefix=prefix, digest=_digest(text)), text
 
-    def recognise(self, text: str) -> "ApiKey | None":
-        """Return the active key with this text, its user and team loaded, or None."""
+    def recognize(self, text: str) -> "ApiKey | None":
+        """Return the active key with this text, with its user and team, or None."""
         if len(text) > ApiKey.MAX_TEXT_LENGTH:
             return None
         found: ApiKeyQuerySet = self.active().filter(digest=_digest(text))
@@ -182,16 +182,16 @@ class ApiKeyManager(models.Manager.from_queryset(ApiKeyQuerySet)):  # type: igno
 
 
 def _digest(text: str) -> str:
-    # A fast hash is enough: the secret is 32 random bytes, which nobody guesses.
+    # A fast hash is enough, because 32 random bytes can't be guessed.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ApiKey(models.Model):
-    """A key that a script signs in with, as the member who made it. Only its digest is stored."""
+    """A key that lets a script act as the member who created it. Only its digest is stored."""
 
     PREFIX_LENGTH = 8
     MAX_TEXT_LENGTH = 200
-    # How exact "last used" is; keeps a busy script from writing on every call.
+    # The precision of last_used_at, so that a busy script doesn't cause a write on every call.
     USE_IS_NOTED_EVERY = timedelta(minutes=5)
 
     membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="api_keys")
@@ -212,11 +212,11 @@ class ApiKey(models.Model):
         return f"{self.prefix}… ({self.name})"
 
     def revoke(self) -> None:
-        """End the key for good; a second time changes nothing."""
+        """Revoke the key permanently. Does nothing if it is already revoked."""
         ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
 
     def note_use(self) -> None:
-        """Record that the key is used now, to within USE_IS_NOTED_EVERY."""
+        """Update last_used_at unless it was updated within USE_IS_NOTED_EVERY."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at >= self.USE_IS_NOTED_EVERY:
             with disk.best_effort(f"the use of key {self.prefix}"):
