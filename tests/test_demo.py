@@ -79,7 +79,7 @@ class TestTheStory(TestCase):
         assert run in self.runs.newest_first()[:5]  # type: ignore[attr-defined]
 
     def test_the_examples_call_gets_the_examples_answer(self) -> None:
-        account = build.account()
+        account = build.sign_in()
         assert account is not None
         answer = self.client.post(
             "/api/v1/schedules/collections/results/download/",
@@ -138,7 +138,7 @@ class TestTheStory(TestCase):
         assert {membership.role for membership in Membership.objects.filter(team=1)} == set(Role.values)
 
     def test_everybody_signs_in_with_the_same_password(self) -> None:
-        account = build.account()
+        account = build.sign_in()
         assert account is not None
         assert all(user.check_password(account.password) for user in User.objects.all())
 
@@ -227,7 +227,7 @@ class TestTheCommand:
         self, short_story: Path, alice: User
     ) -> None:
         before = rows()
-        with pytest.raises(CommandError, match="holds other data than the demo's, so the demo stays out"):
+        with pytest.raises(CommandError, match="contains other data, so the demo isn't created"):
             demo()
         assert rows() == before
         assert not (short_story / "demo.json").exists()
@@ -235,9 +235,9 @@ class TestTheCommand:
     def test_an_account_of_another_database_is_not_taken_for_this_ones(
         self, short_story: Path, strangers: Team
     ) -> None:
-        account = build.Account("olivia@example.com", "secret", "key", finished=True)
+        account = build.SignIn("olivia@example.com", "secret", "key", finished=True)
         (short_story / "demo.json").write_text(json.dumps(vars(account)))
-        with pytest.raises(CommandError, match="holds other data"):
+        with pytest.raises(CommandError, match="contains other data"):
             demo()
 
     def test_an_account_file_that_is_damaged_counts_for_nothing(self, short_story: Path) -> None:
@@ -258,7 +258,7 @@ class TestAfterAKill:
     @pytest.mark.parametrize("after", range(1, 7))
     def test_the_next_time_makes_it_whole(self, short_story: Path, after: int) -> None:
         interrupted(after).close()
-        assert build.account() is None
+        assert build.sign_in() is None
         assert demo() == demo_of(short_story)
         assert [run.number for run in Run.objects.order_by("pk")] == [88, 89, 90, 91, 5, 6]
         assert not repair_runs().was_needed
@@ -282,7 +282,7 @@ class TestAfterAKill:
         interrupted(1).close()
         Team.objects.create(name="Mine")
         before = rows()
-        with pytest.raises(CommandError, match="holds other data"):
+        with pytest.raises(CommandError, match="contains other data"):
             demo()
         assert rows() == before
 

@@ -1,1 +1,1 @@
-"""The demo: made-up teams, collections and runs that are worth looking at."""
+"""The demo: sample teams, collections and runs."""

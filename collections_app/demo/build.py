@@ -1,4 +1,4 @@
-"""Filling an empty database with the demo, and knowing it again."""
+"""Fill an empty database with the demo, and recognize a database that contains it."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 
 from collections_app.demo.products import SECONDS_PER_RECORD, Record, product_records
-from collections_app.demo.story import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS, Fate, Story
+from collections_app.demo.story import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS, Outcome, Story
 from collections_app.models import ApiKey, Collection, Membership, Run, Team, User
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
@@ -23,8 +23,8 @@ from collections_app.system import data_folder
 
 
 @dataclass(frozen=True)
-class Account:
-    """What somebody needs to sign in to the demo, and whether the demo is all there."""
+class SignIn:
+    """What a user needs to sign in to the demo, and whether the demo is complete."""
 
     email: str
     password: str
@@ -33,25 +33,25 @@ class Account:
 
 
 class NotTheDemo(Exception):
-    """The database holds something that isn't the demo's."""
+    """The database contains data that isn't part of the demo."""
 
     def __str__(self) -> str:
         return (
-            "The database holds other data than the demo's, so the demo stays out. "
-            "Point DATA_DIR at another folder to see it."
+            "The database contains other data, so the demo isn't created. "
+            "Set DATA_DIR to another folder to create it there."
         )
 
 
-def account() -> Account | None:
-    """Return the account of a demo that is all there, or None."""
-    kept = _kept_account()
-    return kept if kept and kept.finished and User.objects.filter(email=kept.email).exists() else None
+def sign_in() -> SignIn | None:
+    """Return the sign-in of a complete demo, or None."""
+    saved = _saved_sign_in()
+    return saved if saved and saved.finished and User.objects.filter(email=saved.email).exists() else None
 
 
-def has_room() -> bool:
-    """Whether the database is empty, or holds nothing but a demo that was interrupted while it was made."""
-    kept = _kept_account()
-    if kept is None or kept.finished:
+def can_build() -> bool:
+    """Whether the database is empty, or contains only an unfinished demo."""
+    saved = _saved_sign_in()
+    if saved is None or saved.finished:
         return not any(model.objects.exists() for model in (User, Team, Collection))
     others = (
         User.objects.exclude(email__in=[person.email for person in PEOPLE]),
@@ -62,24 +62,23 @@ def has_room() -> bool:
 
 
 def run_count() -> int:
-    """Return how many runs the demo has."""
+    """Return the number of runs in the demo."""
     return sum(len(story.runs) for story in COLLECTIONS)
 
 
 def build() -> Generator[Run]:
-    """Fill the database with the demo; yields each run once it is written.
+    """Fill the database with the demo. Yield each run after it is written.
 
-    What an earlier attempt left that was killed half-way is removed first. Raises NotTheDemo
-    where there is anything else.
+    Remove an unfinished demo first. Raises NotTheDemo if the database contains other data.
     """
-    with _alone():
-        # Somebody else may have been first.
-        if account() is None:
+    with _locked():
+        # Another process may have finished it while this one waited.
+        if sign_in() is None:
             yield from _build()
 
 
-def go_on(run: Run) -> Iterator[int]:
-    """Let a Processing run find the rest of its records, page by page; yields how many each page adds."""
+def continue_run(run: Run) -> Iterator[int]:
+    """Add the remaining records to a Processing run, page by page. Yield the size of each page."""
     story = next(story for story in COLLECTIONS if story.id == run.collection_id)
     size = story.page_size_of(story.runs[-1])
     found, total = run.extracted or 0, run.total or 0
@@ -95,7 +94,7 @@ def go_on(run: Run) -> Iterator[int]:
 
 
 def start_next(collection: Collection) -> Run:
-    """Start one more run of a collection and leave it Processing."""
+    """Start the collection's next run and leave it Processing."""
     story = next(story for story in COLLECTIONS if story.id == collection.pk)
     with ResultSetWriter.start(collection, total=story.records) as writer:
         writer.pause()
@@ -103,30 +102,30 @@ def start_next(collection: Collection) -> Run:
 
 
 def _build() -> Iterator[Run]:
-    if not has_room():
+    if not can_build():
         raise NotTheDemo
-    _remove_everything()
-    # This file comes before the first row: it tells that what is there is ours and not finished.
-    unfinished = Account(OLIVIA.email, secrets.token_urlsafe(9))
-    _keep(unfinished)
-    _make_people(unfinished.password)
+    _remove_unfinished_demo()
+    # Saved before the first row, so that the next attempt recognizes an unfinished demo.
+    unfinished = SignIn(OLIVIA.email, secrets.token_urlsafe(9))
+    _save(unfinished)
+    _create_people(unfinished.password)
     for story in COLLECTIONS:
-        collection = _make_collection(story)
+        collection = _create_collection(story)
         for number in story.runs:
             yield _write_run(collection, story, number)
     _, api_key = ApiKey.objects.issue(
         Membership.objects.get(user__email=OLIVIA.email, team=NORTHWIND), "Demo"
     )
-    _keep(Account(OLIVIA.email, unfinished.password, api_key, finished=True))
+    _save(SignIn(OLIVIA.email, unfinished.password, api_key, finished=True))
 
 
-def _make_people(password: str) -> None:
+def _create_people(password: str) -> None:
     with transaction.atomic():
         teams = {pk: Team.objects.create(pk=pk, name=name) for pk, name in TEAMS.items()}
         hashed = ""
         for person in PEOPLE:
             user = User(email=person.email, name=person.name)
-            # Everybody in the demo has the same password; hashing it once is enough.
+            # All users of the demo have the same password, so it is hashed only once.
             if not hashed:
                 user.set_password(password)
                 hashed = user.password
@@ -134,10 +133,10 @@ def _make_people(password: str) -> None:
             user.save()
             for team, role in person.roles.items():
                 Membership.objects.create(user=user, team=teams[team], role=role)
-        _let_ids_follow(Team)
+        _reset_sequence(Team)
 
 
-def _make_collection(story: Story) -> Collection:
+def _create_collection(story: Story) -> Collection:
     first = story.runs[0] if story.runs else 1
     collection = Collection.objects.create(
         pk=story.id,
@@ -148,20 +147,20 @@ def _make_collection(story: Story) -> Collection:
         archived_at=story.archived_at,
         last_run_number=first - 1,
     )
-    _let_ids_follow(Collection)
+    _reset_sequence(Collection)
     return collection
 
 
-def _let_ids_follow(model: type[Team | Collection]) -> None:
-    # Rows made with explicit ids leave PostgreSQL's sequences behind.
+def _reset_sequence(model: type[Team | Collection]) -> None:
+    # Rows with explicit ids don't advance PostgreSQL's sequences.
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [model]):
             cursor.execute(statement)
 
 
 def _write_run(collection: Collection, story: Story, number: int) -> Run:
-    fate = story.fates.get(number, Fate())
-    found = story.records if fate.found is None else fate.found
+    outcome = story.outcomes.get(number, Outcome())
+    found = story.records if outcome.found is None else outcome.found
     started_at = story.started_at(number)
     ended_at = started_at + timedelta(seconds=found * SECONDS_PER_RECORD)
     size = story.page_size_of(number)
@@ -169,9 +168,9 @@ def _write_run(collection: Collection, story: Story, number: int) -> Run:
         collection, total=story.records, page_size=size, created_at=started_at
     ) as writer:
         _add(writer, islice(_records(story, number, story.records, started_at), found))
-        if fate.failure:
-            writer.fail(fate.failure, at=ended_at)
-        elif fate.goes_on:
+        if outcome.failure:
+            writer.fail(outcome.failure, at=ended_at)
+        elif outcome.is_processing:
             writer.pause()
         else:
             writer.finish(at=ended_at)
@@ -188,14 +187,14 @@ def _add(writer: ResultSetWriter, records: Iterable[Record]) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _locked() -> Iterator[None]:
     with (Path(settings.DATA_DIR) / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _remove_everything() -> None:
-    # Nobody else makes the demo now, so whoever holds a lease was killed.
+def _remove_unfinished_demo() -> None:
+    # Only this process builds the demo, so any other holder of a lease was killed.
     Run.objects.update(lease_expires_at=None)
     for run in Run.objects.select_related("collection"):
         delete_run(run)
@@ -204,16 +203,16 @@ def _remove_everything() -> None:
     User.objects.all().delete()
 
 
-def _account_file() -> Path:
+def _sign_in_file() -> Path:
     return Path(settings.DATA_DIR) / "demo.json"
 
 
-def _kept_account() -> Account | None:
+def _saved_sign_in() -> SignIn | None:
     try:
-        return Account(**json.loads(_account_file().read_text()))
+        return SignIn(**json.loads(_sign_in_file().read_text()))
     except (FileNotFoundError, TypeError, ValueError):
         return None
 
 
-def _keep(kept: Account) -> None:
-    data_folder.write_secret(_account_file(), json.dumps(asdict(kept), indent=2) + "\n")
+def _save(sign_in: SignIn) -> None:
+    data_folder.write_secret(_sign_in_file(), json.dumps(asdict(sign_in), indent=2) + "\n")

@@ -1,7 +1,7 @@
-"""Made-up product records: the same ones every time, drifting a little from run to run.
+"""Sample product records. They are the same every time, and change a little from run to run.
 
-A product keeps its number, title, brand and specifications for good; its price, stock, rating and
-seller change with the number of the run.
+A product's number, title, brand and specifications never change. Its price, stock, rating and seller depend
+on the number of the run.
 """
 
 import math
@@ -16,7 +16,7 @@ from collections_app.models import Kind
 
 Record = dict[str, Any]
 
-# How fast the demo's scraper is: 250 records take five minutes.
+# The speed of the demo's scraper: 250 records take five minutes.
 SECONDS_PER_RECORD = 1.2
 _ASIN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _SELLERS = (
@@ -34,7 +34,7 @@ _STORES = ("Alexandria", "Chatswood", "Geelong", "Fortitude Valley", "Joondalup"
 
 @dataclass(frozen=True, eq=False)
 class Shelf:
-    """One sort of product: what its titles and prices are made of. Prices are whole units of `currency`."""
+    """A kind of product: what its titles and prices are generated from. Prices are in units of `currency`."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Product:
-    """What stays the same about a product."""
+    """The properties of a product that never change."""
 
     asin: str
     parent_asin: str
@@ -67,21 +67,21 @@ class Product:
 def product_records(
     kind: str, shelf: Shelf, run_number: int, count: int, started_at: datetime
 ) -> Iterator[Record]:
-    """Yield the first `count` records that a run of this number finds on a shelf."""
+    """Yield the first `count` records that the run with this number finds on a shelf."""
     make = {Kind.OFFICEWORKS: _officeworks, Kind.AMAZON_CATEGORY: _category}.get(Kind(kind), _amazon)
     today = Random(f"{shelf.name} in run {run_number}")
-    for place in range(count):
-        record = make(shelf, product(shelf, place), run_number, place, today)
+    for position in range(count):
+        record = make(shelf, product(shelf, position), run_number, position, today)
         if kind != Kind.AMAZON_CATEGORY:
-            scraped_at = started_at + timedelta(seconds=int(place * SECONDS_PER_RECORD))
+            scraped_at = started_at + timedelta(seconds=int(position * SECONDS_PER_RECORD))
             record["scraped_at"] = scraped_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         yield record
 
 
 @cache
-def product(shelf: Shelf, place: int) -> Product:
-    """Return the product that stands at a place of a shelf."""
-    chance = Random(f"{shelf.name} at {place}")
+def product(shelf: Shelf, position: int) -> Product:
+    """Return the product at a position of a shelf, starting at 0."""
+    chance = Random(f"{shelf.name} at {position}")
     brand = chance.choice(list(shelf.brands))
     specifications = {name: chance.choice(values) for name, values in shelf.specifications.items()}
     words = {name.lower().replace(" ", "_"): value for name, value in specifications.items()}
@@ -95,7 +95,7 @@ def product(shelf: Shelf, place: int) -> Product:
         title=shelf.title.format(brand=brand, series=chance.choice(shelf.brands[brand]), **words),
         specifications=specifications
         | {"Model number": f"{brand[:2].upper()}-{chance.randrange(1000, 9999)}"},
-        # Cheap things are more frequent than dear ones.
+        # Cheap products are more common than expensive ones.
         price=int(low * (high / low) ** chance.random() * 100),
         rating=round(min(5.0, max(2.1, chance.gauss(4.2, 0.45))), 1),
         ratings=int(10 ** chance.uniform(0.3, 4.1)),
@@ -116,11 +116,11 @@ def _happens(chance: Random, share: float) -> bool:
 
 
 def _price(base: int, phase: float, run_number: int, today: Random) -> int:
-    """Return a price in cents: a slow wave, now and then a sale, and an ending as shops like it."""
+    """Return a price in cents: a slow wave, an occasional sale, and an ending such as .99."""
     wave = 1 + 0.04 * math.sin(run_number / 6 + phase)
     sale = 0.85 if _happens(today, 0.06) else 1.0
-    whole = max(1, int(base * wave * sale) // 100)
-    return whole * 100 + today.choice((-1, -1, -5, 0))
+    units = max(1, int(base * wave * sale) // 100)
+    return units * 100 + today.choice((-1, -1, -5, 0))
 
 
 def _offer(found: Product, run_number: int, today: Random) -> Record:
@@ -141,12 +141,12 @@ def _reviews(found: Product, run_number: int, today: Random) -> Record:
     }
 
 
-def _amazon(shelf: Shelf, found: Product, run_number: int, place: int, today: Random) -> Record:
+def _amazon(shelf: Shelf, found: Product, run_number: int, position: int, today: Random) -> Record:
     offer = _offer(found, run_number, today)
     return {
         "asin": found.asin,
         "parent_asin": found.parent_asin,
-        "position": place + 1,
+        "position": position + 1,
         "title": found.title,
         "brand": found.brand,
         "url": f"https://{shelf.site}/dp/{found.asin}",
@@ -158,7 +158,7 @@ def _amazon(shelf: Shelf, found: Product, run_number: int, place: int, today: Ra
         "seller_name": today.choice(_SELLERS) if offer["in_stock"] else None,
         "is_prime": _happens(today, 0.7),
         "is_sponsored": _happens(today, 0.1),
-        "best_sellers_rank": max(1, place * 7 + today.randrange(-20, 60)),
+        "best_sellers_rank": max(1, position * 7 + today.randrange(-20, 60)),
         "categories": list(shelf.path),
         "features": list(found.features),
         "specifications": found.specifications,
@@ -173,11 +173,11 @@ def _amazon(shelf: Shelf, found: Product, run_number: int, place: int, today: Ra
     }
 
 
-def _officeworks(shelf: Shelf, found: Product, run_number: int, place: int, today: Random) -> Record:
+def _officeworks(shelf: Shelf, found: Product, run_number: int, position: int, today: Random) -> Record:
     offer = _offer(found, run_number, today)
     return {
         "sku": f"OW{found.asin[2:]}",
-        "position": place + 1,
+        "position": position + 1,
         "title": found.title,
         "brand": found.brand,
         "url": f"https://{shelf.site}/p/{found.asin[2:].lower()}",
@@ -192,7 +192,7 @@ def _officeworks(shelf: Shelf, found: Product, run_number: int, place: int, toda
     }
 
 
-def _category(shelf: Shelf, found: Product, run_number: int, place: int, today: Random) -> Record:
+def _category(shelf: Shelf, found: Product, run_number: int, position: int, today: Random) -> Record:
     offer = _offer(found, run_number, today)
     is_variant = bool(found.variant_asins)
     return {

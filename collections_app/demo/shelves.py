@@ -1,4 +1,4 @@
-"""What the demo's shops sell: the words and prices that its records are made of."""
+"""The products of the demo's shops: the words and prices that records are generated from."""
 
 from collections_app.demo.products import Shelf
 

@@ -1,4 +1,4 @@
-"""The demo's story: which teams, people, collections and runs there are."""
+"""The content of the demo: teams, people, collections and runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from collections_app.runs.writer import DEFAULT_PAGE_SIZE
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody, and their role in each team they are in."""
+    """A user and their roles by team id."""
 
     email: str
     name: str
@@ -20,17 +20,17 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Fate:
-    """How a run differs from one that finds everything it was asked for."""
+class Outcome:
+    """How a run differs from one that finds all requested records."""
 
     found: int | None = None
     failure: str = ""
-    goes_on: bool = False
+    is_processing: bool = False
 
 
 @dataclass(frozen=True)
 class Story:
-    """A collection and its runs: their numbers, when they started, what became of each."""
+    """A collection and its runs: their numbers, their start times and their outcomes."""
 
     id: int
     team: int
@@ -43,20 +43,20 @@ class Story:
     records: int
     page_size: int = DEFAULT_PAGE_SIZE
     page_sizes: Mapping[int, int] = field(default_factory=dict)
-    fates: Mapping[int, Fate] = field(default_factory=dict)
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
     archived_at: datetime | None = None
 
     def started_at(self, number: int) -> datetime:
-        """Return when the run of this number started; runs follow each other at a fixed distance."""
+        """Return when the run with this number started. Runs start at equal intervals."""
         return self.last_run_at - (self.runs[-1] - number) * self.every
 
     def page_size_of(self, number: int) -> int:
-        """Return how many records a page of this run holds."""
+        """Return how many records a page of this run contains."""
         return self.page_sizes.get(number, self.page_size)
 
 
 NORTHWIND, SOUTHBANK = 1, 2
-# Olivia's own team comes first in the alphabet, so that it is the one she sees when she signs in.
+# Olivia owns the first team in alphabetical order, so that she sees it when she signs in.
 TEAMS = {NORTHWIND: "Northwind Pricing", SOUTHBANK: "Southbank Stationers"}
 
 OLIVIA = Person("olivia@example.com", "Olivia Hartley", {NORTHWIND: Role.OWNER, SOUTHBANK: Role.MEMBER})
@@ -68,7 +68,7 @@ PEOPLE = [
     Person("beatriz@example.com", "Beatriz Álvarez", {SOUTHBANK: Role.ADMIN}),
 ]
 
-# The clock stands still in the demo: it is the afternoon of 23 June 2026.
+# In the demo, it is always the afternoon of 23 June 2026.
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 
 
@@ -76,12 +76,12 @@ def _at(month: int, day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2026, month, day, hour, minute, tzinfo=UTC)
 
 
-_TIMED_OUT = Fate(found=0, failure="The shop didn't answer within 60 seconds, five times in a row.")
-_CHANGED = Fate(found=0, failure="The shop's pages have changed: no price was found on any of them.")
+_TIMED_OUT = Outcome(found=0, failure="The shop didn't answer within 60 seconds, five times in a row.")
+_CHANGED = Outcome(found=0, failure="The shop's pages have changed: no price was found on any of them.")
 
 
-def _blocked(found: int, total: int) -> Fate:
-    return Fate(found, f"The shop asked for a captcha after {found} of {total} records.")
+def _blocked(found: int, total: int) -> Outcome:
+    return Outcome(found, f"The shop asked for a captcha after {found} of {total} records.")
 
 
 AU_LAPTOPS = Story(
@@ -90,19 +90,19 @@ AU_LAPTOPS = Story(
     name="AU Laptops",
     kind=Kind.AMAZON,
     shelf=shelves.LAPTOPS,
-    # Run 88 is the one of the examples: 20 June 2026 at noon. Earlier runs than 28 were deleted.
+    # Run 88 is the one in the examples: 20 June 2026 at noon. The runs before 28 were deleted.
     runs=range(28, 92),
     last_run_at=_at(6, 23, 12),
     every=_DAY,
     records=250,
     page_sizes={91: 50},
-    fates={
-        91: Fate(found=187, goes_on=True),
+    outcomes={
+        91: Outcome(found=187, is_processing=True),
         89: _blocked(64, 250),
-        86: Fate(found=231),
+        86: Outcome(found=231),
         77: _TIMED_OUT,
         76: _TIMED_OUT,
-        63: Fate(found=198),
+        63: Outcome(found=198),
         52: _CHANGED,
         40: _blocked(212, 250),
     },
@@ -120,7 +120,7 @@ COLLECTIONS = [
         last_run_at=_at(6, 21, 3, 30),
         every=_WEEK,
         records=400,
-        fates={6: _TIMED_OUT, 13: Fate(found=371)},
+        outcomes={6: _TIMED_OUT, 13: Outcome(found=371)},
     ),
     Story(
         id=103,
@@ -133,7 +133,7 @@ COLLECTIONS = [
         every=timedelta(days=3),
         records=80,
         page_size=40,
-        fates={9: _CHANGED, 17: Fate(found=0), 20: Fate(found=55)},
+        outcomes={9: _CHANGED, 17: Outcome(found=0), 20: Outcome(found=55)},
     ),
     Story(
         id=104,
@@ -181,9 +181,9 @@ COLLECTIONS = [
         every=_WEEK,
         records=200,
         page_size=100,
-        # The whole shelf once, in 40 pages.
+        # A run with 40 pages.
         page_sizes={13: 5},
-        fates={8: _TIMED_OUT},
+        outcomes={8: _TIMED_OUT},
     ),
     Story(
         id=201,
@@ -195,7 +195,7 @@ COLLECTIONS = [
         last_run_at=_at(6, 23, 6),
         every=_DAY,
         records=50,
-        fates={4: _TIMED_OUT},
+        outcomes={4: _TIMED_OUT},
     ),
     Story(
         id=202,

@@ -34,16 +34,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, live: bool, **options: Any) -> None:
         """Create the demo if it doesn't exist, print how to sign in, and continue its run with --live."""
-        account = build.account()
-        if account is None:
+        sign_in = build.sign_in()
+        if sign_in is None:
             try:
                 self._build()
             except build.NotTheDemo as error:
                 raise CommandError(str(error)) from None
-            account = build.account()
-        assert account is not None
+            sign_in = build.sign_in()
+        assert sign_in is not None
         self.stdout.write(
-            f"E-mail: {account.email}\nPassword: {account.password}\nAPI key: {account.api_key}"
+            f"E-mail: {sign_in.email}\nPassword: {sign_in.password}\nAPI key: {sign_in.api_key}"
         )
         if live:
             self._continue_run()
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             desc=f"Run {run.number}", total=run.total, initial=run.extracted or 0, unit=" records"
         ) as bar:
             try:
-                for added in build.go_on(run):
+                for added in build.continue_run(run):
                     bar.update(added)
                     time.sleep(SECONDS_PER_PAGE)
             except (RunIsBeingWritten, LeaseLost, WrongUse) as error:

@@ -54,7 +54,7 @@ class Command(BaseCommand):
             self._say("Updating the database")
             _update_database()
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
-            if demo and build.has_room():
+            if demo and build.can_build():
                 self._say("Creating the demo")
                 call_command("demo", stdout=io.StringIO())
         self._say_where(host, port, demo=demo)
@@ -81,7 +81,7 @@ class Command(BaseCommand):
 
     def _say_where(self, host: str, port: int, *, demo: bool) -> None:
         self.stdout.write(f"Address: {settings.PUBLIC_URL or f'http://{_in_url(host)}:{port}'}/")
-        account = build.account() if demo else None
+        account = build.sign_in() if demo else None
         if account:
             self.stdout.write(
                 f"E-mail: {account.email}\nPassword: {account.password}\nAPI key: {account.api_key}"
