@@ -1,11 +1,11 @@
-"""The operators' admin. What an edit would break (runs, files, keys, roles) can only be looked at.
+"""The admin, for operators: add teams, users and owners. Teams manage themselves in the dashboard.
 
-Teams manage themselves in the dashboard; here operators add teams, users and owners.
+Runs, files, API keys and roles can only be viewed here, because editing them would break rules.
 """
 
 from typing import Any
 
-import allauth.account.admin  # noqa: F401  # registers what is taken off below
+import allauth.account.admin  # noqa: F401  # registers what is unregistered below
 from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -27,46 +27,46 @@ from collections_app.models import (
     User,
 )
 
-# What somebody may do follows from the role in a team; an address is changed at its user.
+# Permissions depend on roles in teams, not on groups. Email addresses belong to users.
 admin.site.unregister([Group, EmailAddress])
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own can't be subscripted
-    """Rows whose deletion would break a rule, or leave files behind; of a row, what was changed is saved."""
+    """Rows that can't be deleted, because that would break rules or leave files behind."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Save a new row, or of one that is there what was changed: the rest may have moved on since."""
+        """Save the row. Of an existing row, save only what was edited, as the rest may have changed since."""
         obj.save(update_fields=form.changed_data if change else None)
 
 
-class LookedAtAdmin(KeptAdmin):
-    """Rows that come about elsewhere."""
+class ReadOnlyAdmin(KeptAdmin):
+    """Rows that can only be viewed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
 
 class _LowerCaseEmail:
-    """Part of a user form: the address as it is stored, so that a second one in capitals is noticed."""
+    """Normalizes the email address of a user form, so that duplicates in another case are found."""
 
     cleaned_data: dict[str, Any]
 
     def clean_email(self) -> str:
-        """Return the address as it is stored."""
+        """Return the normalized address."""
         return User.objects.normalize_email(self.cleaned_data["email"])
 
 
 class NewUserForm(_LowerCaseEmail, AdminUserCreationForm):  # type: ignore[type-arg]
-    """A new user, with a password or without one."""
+    """A new user, with or without a password."""
 
     class Meta:
         model = User
@@ -82,10 +82,10 @@ class UserForm(_LowerCaseEmail, UserChangeForm):  # type: ignore[type-arg]
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
-    """Another password for a user, or none."""
+    """A user's new password."""
 
-    def save(self, commit: bool = True) -> User:  # noqa: FBT001, FBT002  # as Django has it
-        """Save the password alone."""
+    def save(self, commit: bool = True) -> User:  # noqa: FBT001, FBT002  # Django's signature
+        """Save only the password."""
         user: User = super().save(commit=False)
         user.save(update_fields=["password"])
         return user
@@ -93,7 +93,7 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
 
 @admin.register(User)
 class UserAdmin(KeptAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
-    """Users. They are made inactive, not deleted: a team must not lose its last owner."""
+    """Users. They are deactivated, not deleted, so that no team loses its last owner."""
 
     form = UserForm
     add_form = NewUserForm
@@ -112,7 +112,7 @@ class UserAdmin(KeptAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     add_fieldsets = [(None, {"fields": ["email", "name", "usable_password", "password1", "password2"]})]
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Save the user; with another address, the old one opens nothing any more."""
+        """Save the user. If the email address has changed, remove the old one from allauth."""
         super().save_model(request, obj, form, change)
         if change and "email" in form.changed_data:
             EmailAddress.objects.filter(user_id=obj.pk).delete()
@@ -128,19 +128,19 @@ class TeamAdmin(KeptAdmin):
     readonly_fields = ["created_at"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
-        """Return the teams with the number of their members."""
+        """Return the teams with their numbers of members."""
         teams: QuerySet[Team] = super().get_queryset(request)
         return teams.annotate(member_count=Count("memberships"))
 
     @admin.display(description="Members", ordering="member_count")
     def members(self, team: Any) -> int:
-        """Return how many people are in the team."""
+        """Return the number of members."""
         return int(team.member_count)
 
 
 @admin.register(Membership)
 class MembershipAdmin(KeptAdmin):
-    """Who is in which team: owners can be added; the rest is up to the team."""
+    """Memberships. Operators add owners, who manage the other members."""
 
     list_display = ["user", "team", "role", "created_at"]
     list_filter = ["role"]
@@ -150,13 +150,13 @@ class MembershipAdmin(KeptAdmin):
     readonly_fields = ["created_at"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(LookedAtAdmin):
-    """API keys, which can be revoked."""
+class ApiKeyAdmin(ReadOnlyAdmin):
+    """API keys. They can be revoked."""
 
     fields = ["prefix", "name", "owner", "created_at", "last_used_at", "revoked_at"]
     list_display = ["prefix", "name", "owner", "created_at", "last_used_at", "revoked_at"]
@@ -164,21 +164,21 @@ class ApiKeyAdmin(LookedAtAdmin):
     search_fields = ["prefix", "name", "membership__user__email", "membership__team__name"]
     actions = ["revoke"]
 
-    @admin.display(description="Of", ordering="membership__user__email")
+    @admin.display(description="Owner", ordering="membership__user__email")
     def owner(self, key: ApiKey) -> str:
-        """Return whose key it is."""
+        """Return the owner."""
         return str(key.membership)
 
     @admin.action(description="Revoke selected API keys")
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """End the keys for good."""
+        """Revoke the keys."""
         for key in keys:
             key.revoke()
         self.message_user(request, f"Revoked {len(keys)} API key{pluralize(len(keys))}.", messages.SUCCESS)
 
 
 @admin.register(Account)
-class AccountAdmin(LookedAtAdmin):
+class AccountAdmin(ReadOnlyAdmin):
     """Accounts at MultiCartAPI, without their keys."""
 
     fields = ["name", "team", "base_url", "connected", "created_at"]
@@ -189,13 +189,13 @@ class AccountAdmin(LookedAtAdmin):
 
     @admin.display(boolean=True, description="Connected")
     def connected(self, account: Account) -> bool:
-        """Return whether there is a key."""
+        """Return whether the account has a key."""
         return account.is_connected
 
 
 @admin.register(Collection)
 class CollectionAdmin(KeptAdmin):
-    """Collections. A type fits the files that are there, so it stays."""
+    """Collections. The type can't be changed, because it determines the files."""
 
     list_display = ["name", "team", "kind", "account", "last_run_number", "created_at", "archived_at"]
     list_filter = ["kind"]
@@ -205,14 +205,14 @@ class CollectionAdmin(KeptAdmin):
     ordering = ["-pk"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """Return what can't be set; of a collection that is there, the name alone can be."""
-        made = ["account", "remote_id", "refreshed_at", "refresh_problem"]
-        made += ["last_run_number", "created_at", "archived_at"]
-        return ["team", "kind", *made] if obj else made
+        """Return the read-only fields. Only the name of an existing collection can be changed."""
+        fields = ["account", "remote_id", "refreshed_at", "refresh_problem"]
+        fields += ["last_run_number", "created_at", "archived_at"]
+        return ["team", "kind", *fields] if obj else fields
 
 
 @admin.register(Run)
-class RunAdmin(LookedAtAdmin):
+class RunAdmin(ReadOnlyAdmin):
     """Runs."""
 
     list_display = ["number", "collection", "state", "extracted", "total", "file_count", "created_at"]
@@ -220,12 +220,12 @@ class RunAdmin(LookedAtAdmin):
     list_select_related = ["collection"]
     search_fields = ["collection__name"]
     ordering = ["-pk"]
-    # Counting millions of rows takes longer than showing a hundred.
+    # Counting millions of rows is slow.
     show_full_result_count = False
 
 
 @admin.register(ResultFile)
-class ResultFileAdmin(LookedAtAdmin):
+class ResultFileAdmin(ReadOnlyAdmin):
     """Result files."""
 
     list_display = ["name", "run", "kind", "position", "size", "records", "modified"]
@@ -237,8 +237,8 @@ class ResultFileAdmin(LookedAtAdmin):
 
 
 @admin.register(Export)
-class ExportAdmin(LookedAtAdmin):
-    """Runs' records in other formats."""
+class ExportAdmin(ReadOnlyAdmin):
+    """Exports."""
 
     list_display = ["run", "format", "state", "done", "total", "size", "created_at", "used_at"]
     list_filter = ["state", "format"]

@@ -341,7 +341,7 @@ class TestLive:
     def test_it_leaves_a_run_alone_that_somebody_else_writes(self, short_story: Path) -> None:
         demo()
         ResultSetWriter.resume(Run.objects.get(collection=101, number=91))
-        with pytest.raises(CommandError, match="Run 91 is being written"):
+        with pytest.raises(CommandError, match="Another process is writing run 91"):
             demo("--live")
 
 

@@ -122,7 +122,7 @@ class TestPages:
 
     def test_two_pages_of_one_name(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = put(tmp_path, "a.json", "[]")
-        assert refused(101, page, page) == "The run has a file a.json already. Nothing was imported."
+        assert refused(101, page, page) == "The run already has a file named a.json. Nothing was imported."
 
     def test_a_category_list_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         listed = put(tmp_path, "a.json", '\ufeff\n{"asins": [{}]}')
@@ -143,8 +143,8 @@ class TestPages:
     ) -> None:
         saved = put(tmp_path, "a.json", content)
         assert refused(101, saved) == (
-            f"{saved} is an answer of the API, the list of runs; what can be imported are the files behind "
-            "its links. A page is a list of records: [{...}, {...}]. Nothing was imported."
+            f"{saved} is an API response with a list of runs. Import the files that it "
+            "links to. A page is a list of records: [{...}, {...}]. Nothing was imported."
         )
 
     @pytest.mark.parametrize("content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"asin": ', '{"a": 1,'])
@@ -154,7 +154,7 @@ class TestPages:
         saved = put(tmp_path, "a.json", content)
         assert refused(101, saved) == (
             f"{saved} is one object. A page is a list of records: [{{...}}, {{...}}]. "
-            "A file with one record on each line is named .jsonl. Nothing was imported."
+            "Name a file with one record on each line .jsonl. Nothing was imported."
         )
 
     def test_an_object_in_a_zip_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
@@ -179,7 +179,7 @@ class TestZip:
     def test_a_member_that_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[]", "notes.txt": b"x"})
         assert refused(101, path) == (
-            f"{path}: notes.txt is not a JSON file. A results ZIP holds nothing but pages. "
+            f"{path}: notes.txt is not a JSON file. A ZIP to import may contain only pages. "
             "Nothing was imported."
         )
 
@@ -189,19 +189,19 @@ class TestZip:
 
     def test_no_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {})
-        assert refused(101, path) == f"{path} is a ZIP without any page. Nothing was imported."
+        assert refused(101, path) == f"{path} is a ZIP without pages. Nothing was imported."
 
     def test_an_encrypted_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, path = put(tmp_path, "a.json", "[{}]"), tmp_path / "all.zip"
         tools.run("7z", "a", "-psecret", path, page)
         assert refused(101, path) == (
-            f"{path}: a.json is encrypted. Unpack the ZIP and import the pages. Nothing was imported."
+            f"{path}: a.json is encrypted. Extract the ZIP, and import the pages. Nothing was imported."
         )
 
     def test_a_zip_that_was_cut_off(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         path.write_bytes(path.read_bytes()[:-10])
-        assert refused(101, path).startswith(f"{path}: the ZIP is damaged or of an unknown kind (")
+        assert refused(101, path).startswith(f"{path}: the ZIP is damaged or unsupported (")
 
     def test_a_member_that_is_damaged(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": json.dumps(records(50)).encode()})
@@ -217,7 +217,7 @@ class TestZip:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("a.json", b'[{"asin": "B1"}]')
         path.write_bytes(path.read_bytes().replace(b"B1", b"B2"))
-        assert "a.json: the ZIP is damaged or of an unknown kind (Bad CRC-32" in refused(101, path)
+        assert "a.json: the ZIP is damaged or unsupported (Bad CRC-32" in refused(101, path)
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_a_damaged_member_of_any_method_is_named(
@@ -229,7 +229,7 @@ class TestZip:
         content = bytearray(path.read_bytes())
         content[60:1000] = b"\xff" * 940
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or of an unknown kind (")
+        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (")
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_every_method_can_be_read(self, laptops: Collection, tmp_path: Path, method: int) -> None:
@@ -253,7 +253,7 @@ class TestZip:
         content = bytearray(path.read_bytes().replace(b"xx.json", b"\xba\xfe.json"))
         content[content.index(place) + (9 if place == b"PK\x01\x02" else 7)] |= 0x08
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}{said} or of an unknown kind ('utf-8' codec can't")
+        assert refused(101, path).startswith(f"{path}{said} or unsupported ('utf-8' codec can't")
 
     def test_a_zip_of_a_later_version(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
@@ -261,7 +261,7 @@ class TestZip:
         content[content.index(b"PK\x01\x02") + 6] = 99
         path.write_bytes(content)
         assert refused(101, path) == (
-            f"{path}: the ZIP is damaged or of an unknown kind (zip file version 9.9). Nothing was imported."
+            f"{path}: the ZIP is damaged or unsupported (zip file version 9.9). Nothing was imported."
         )
 
     def test_a_zip_whose_places_are_shifted(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
@@ -269,7 +269,7 @@ class TestZip:
         content = bytearray(path.read_bytes())
         content[content.index(b"PK\x01\x02") + 42] = 7
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or of an unknown kind (")
+        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (")
 
     def test_a_name_can_not_write_to_the_terminal(
         self, laptops: Collection, tmp_path: Path, refused: Any
@@ -304,9 +304,7 @@ class TestZip:
         size = (100_004).to_bytes(4, "little")
         assert content.count(size) == 2
         path.write_bytes(content.replace(size, (4).to_bytes(4, "little")))
-        assert refused(101, path).startswith(
-            f"{path}: a.json: the ZIP is damaged or of an unknown kind (Bad CRC-32"
-        )
+        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (Bad CRC-32")
 
     def test_a_category_has_no_zip_of_pages(
         self, headphones: Collection, tmp_path: Path, refused: Any
@@ -406,7 +404,7 @@ class TestCategoryLists:
 class TestWhatCanNotBe:
     def test_a_missing_file(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         missing = tmp_path / "no.json"
-        assert refused(101, missing) == f"There is no file {missing}. Nothing was imported."
+        assert refused(101, missing) == f"The file {missing} doesn't exist. Nothing was imported."
 
     def test_a_folder(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         assert refused(101, tmp_path) == f"{tmp_path} is not a file. Nothing was imported."
@@ -449,7 +447,7 @@ class TestWhatCanNotBe:
         broken = incoming.Incoming(
             str(page), "a.json", incoming.Form.LIST, 4, functools.partial(Path("/proc/self/mem").open, "rb")
         )
-        monkeypatch.setattr(import_command, "look_at", lambda paths, stack: [broken])
+        monkeypatch.setattr(import_command, "incoming_files", lambda paths, stack: [broken])
         assert refused(101, page) == f"{page} can't be read (Input/output error). Nothing was imported."
 
     @pytest.mark.parametrize(
@@ -484,7 +482,7 @@ class TestWhatCanNotBe:
 
     def test_a_name_that_is_no_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.json"))
-        assert refused(101, page) == f"There is no file {tmp_path}/caf�.json. Nothing was imported."
+        assert refused(101, page) == f"The file {tmp_path}/caf�.json doesn't exist. Nothing was imported."
 
     def test_a_disk_that_is_full(
         self,

@@ -160,7 +160,7 @@ class TestWhatIsWrong:
 
         files.on_read = break_off
         size = len(files.contents[PAGE_2])
-        assert copy(run, files) == [f"{PAGE_2}: Only 0 of {size} bytes came."]
+        assert copy(run, files) == [f"{PAGE_2}: Only 0 of {size} bytes arrived."]
         assert set(stored_keys()) == keys()
         assert len(keys()) == 1
 
@@ -263,7 +263,7 @@ class TestWhatIsWrong:
 
         monkeypatch.setattr(NewFile, "close", damage)
         problems = copy(run, files_of(run))
-        assert problems[0] == f"{PAGE_1}: What was stored reads differently. Is the disk damaged?"
+        assert problems[0] == f"{PAGE_1}: The stored copy differs from what was written. Is the disk damaged?"
         assert not kept(run)
         assert not stored_keys()
 
@@ -313,17 +313,23 @@ class TestTheZip:
                 "The account sent a damaged ZIP instead of this file.",
             ),
             (lambda pages: pages[PAGE_1], "The ZIP is damaged (File is not a zip file)."),
-            (lambda pages: zip_of({}), "The ZIP doesn't hold the pages of the run."),
-            (lambda pages: zip_of({**pages, "x": b""}), "The ZIP doesn't hold the pages of the run."),
+            (lambda pages: zip_of({}), "The ZIP doesn't contain exactly the run's pages."),
+            (
+                lambda pages: zip_of({**pages, "x": b""}),
+                "The ZIP doesn't contain exactly the run's pages.",
+            ),
             (
                 lambda pages: zip_of({**pages, PAGE_2: pages[PAGE_1]}),
-                f"The ZIP holds another {PAGE_2} than the page that was copied.",
+                f"In the ZIP, {PAGE_2} differs from the copied page.",
             ),
             (
                 lambda pages: zip_of({**pages, PAGE_2: pages[PAGE_2] + b" "}),
-                f"The ZIP holds another {PAGE_2} than the page that was copied.",
+                f"In the ZIP, {PAGE_2} differs from the copied page.",
             ),
-            (lambda pages: zip_of(pages, zipfile.ZIP_LZMA), "The ZIP is of an unknown kind."),
+            (
+                lambda pages: zip_of(pages, zipfile.ZIP_LZMA),
+                "The ZIP is encrypted or unsupported.",
+            ),
         ],
     )
     def test_one_that_does_not_match_the_pages_is_not_kept(
@@ -362,7 +368,7 @@ class TestTheZip:
             return data
 
         monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
-        assert copy(run, files) == [f"{ZIP}: The ZIP holds another {PAGE_2} than the page that was copied."]
+        assert copy(run, files) == [f"{ZIP}: In the ZIP, {PAGE_2} differs from the copied page."]
         assert sum(unpacked) < 1_000_000
 
 
@@ -434,7 +440,7 @@ class TestTwoAtOnce:
         files = files_of(run)
 
         def delete(name: str) -> None:
-            with pytest.raises(RunIsBeingWritten, match="Run 88 is being copied just now"):
+            with pytest.raises(RunIsBeingWritten, match="Run 88 is being copied"):
                 delete_run(run)
 
         files.on_open = delete

@@ -161,7 +161,7 @@ def test_a_copy_that_reads_differently_does_not_stay(
         read_back(file, target)
 
     monkeypatch.setattr(move, "_read_back", damaged)
-    with pytest.raises(CommandError, match="reads differently"):
+    with pytest.raises(CommandError, match="differs from what was written"):
         move_to(other)
     switch(settings, other)
     assert stored_keys() == []

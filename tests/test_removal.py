@@ -40,7 +40,7 @@ def test_a_run_of_any_state_goes(laptops: Collection) -> None:
 def test_a_run_that_is_being_written_stays(laptops: Collection) -> None:
     with ResultSetWriter.start(laptops) as writer:
         writer.add_record({})
-        with pytest.raises(RunIsBeingWritten, match="Run 1 is being written just now"):
+        with pytest.raises(RunIsBeingWritten, match="Run 1 is being written"):
             delete_run(writer.run)
     assert stored_records(writer.run) == [{}]
 

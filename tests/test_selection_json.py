@@ -88,7 +88,7 @@ def test_what_is_no_plain_list_is_named(as_bob: Client, headphones: Collection) 
     make_run_of_pages(headphones, {"list.json": b'{"asins": [{"asin": "B1"}]}'})
     answer = as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1")
     assert answer.status_code == 404
-    assert "category_asins.json of run 1 is no plain list" in answer.content.decode()
+    assert "category_asins.json of run 1 isn't a plain list" in answer.content.decode()
 
 
 def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers: Team) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.files.bundles.pieces import JoinedBody, Part
-from collections_app.files.bundles.selection import Selection, Unreadable, files_of, parse
+from collections_app.files.bundles.selection import InvalidSelection, Selection, files_of, parse
 from collections_app.files.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
@@ -382,21 +382,21 @@ def test_runs_and_pages_are_numbers_and_spans() -> None:
     [
         ([], [], "Nothing is selected"),
         (["", ","], [" "], "Nothing is selected"),
-        (["x"], [], "“runs=x” is no selection"),
-        (["1-"], [], "no selection"),
-        (["٣"], [], "no selection"),
-        (["9-8"], [], "no selection"),
-        ([], ["1.3-2"], "no selection"),
-        ([], ["1"], "no selection"),
-        (["1" * 19], [], "no selection"),
-        (["1-1001"], [], "more than 1,000 runs"),
-        (["1-999999999999999999"], [], "more than 1,000 runs"),
-        (["1-600,601-1200"], [], "more than 1,000 runs"),
+        (["x"], [], "“runs=x” is invalid"),
+        (["1-"], [], "is invalid"),
+        (["٣"], [], "is invalid"),
+        (["9-8"], [], "is invalid"),
+        ([], ["1.3-2"], "is invalid"),
+        ([], ["1"], "is invalid"),
+        (["1" * 19], [], "is invalid"),
+        (["1-1001"], [], "At most 1,000 runs"),
+        (["1-999999999999999999"], [], "At most 1,000 runs"),
+        (["1-600,601-1200"], [], "At most 1,000 runs"),
     ],
     ids=str,
 )
 def test_any_other_address_is_told_what_is_wrong(runs: list[str], pages: list[str], reason: str) -> None:
-    with pytest.raises(Unreadable, match=reason):
+    with pytest.raises(InvalidSelection, match=reason):
         parse(runs, pages)
 
 

@@ -311,8 +311,8 @@ class TestBeforeItIsReady:
         def full(*args: object) -> None:
             raise OSError(28, "No space left on device")
 
-        for room in ("Archive.close", "convert_category_list"):
-            monkeypatch.setattr(f"collections_app.runs.writer.{room}", full)
+        for step in ("archive.GrowingZip.finish", "writer.convert_category_list"):
+            monkeypatch.setattr(f"collections_app.runs.{step}", full)
         with (
             pytest.raises(OSError, match="No space left"),
             ResultSetWriter.start(request.getfixturevalue(kind)) as writer,

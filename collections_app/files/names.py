@@ -1,4 +1,4 @@
-"""The names of result files: which characters a name may have, and how long it may be."""
+"""The names of result files: their patterns, allowed characters and length."""
 
 import re
 import unicodedata
@@ -6,12 +6,12 @@ import unicodedata
 CATEGORY_LIST = "category_asins.json"
 CATEGORY_CSV = "category_asins.csv"
 
-# Disks refuse a name of more than 255 bytes; the rest is for what browsers add, such as " (1)".
+# File systems allow 255 bytes. The rest is for what browsers add, such as " (1)".
 MAX_BYTES = 200
 
-# What separates folders, and what Windows refuses.
+# Path separators, and characters that Windows refuses.
 _REFUSED = frozenset('/\\<>:"|?*')
-# They make the rest of a name read backwards, so that an .exe can pass for a .json.
+# These can make a name read backwards, so that an .exe looks like a .json.
 _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Control characters, halves of surrogate pairs, line and paragraph separators.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -29,19 +29,19 @@ def archive_name(collection_name: str, run_number: int) -> str:
 
 
 def kept_name(name: str) -> str:
-    """Return the name that a page file brought along, made safe; its ending survives a cut."""
+    """Return a safe form of an imported page file's name. A long name is shortened before its extension."""
     stem, dot, ending = safe(name).rpartition(".")
     return fitted(stem, f".{ending}") if dot and len(ending) <= len("jsonl") else fitted(safe(name), "")
 
 
 def safe(name: str) -> str:
-    """Return the name with `_` for every character that a file name can't have; never empty."""
+    """Return the name with `_` in place of characters that file names can't contain. Never return ""."""
     replaced = "".join("_" if _is_refused(character) else character for character in name)
     return _LEADING_DOTS.sub(lambda dots: "_" * len(dots[0]), replaced) or "_"
 
 
 def printable(text: str) -> str:
-    """Return the text as a terminal can show it: \ufffd stands for what is no character to be read."""
+    """Return the text for a terminal, with \ufffd in place of control characters."""
     return "".join("\ufffd" if _is_unprintable(character) else character for character in text)
 
 
@@ -54,7 +54,7 @@ def _is_unprintable(character: str) -> bool:
 
 
 def fitted(stem: str, tail: str) -> str:
-    """Return stem and tail, the stem cut so that both together aren't too long for a disk."""
+    """Return stem and tail. Shorten the stem if both together would be too long for a file name."""
     room = MAX_BYTES - len(tail.encode())
     # A character whose last bytes were cut off is dropped.
     return stem.encode()[:room].decode(errors="ignore") + tail

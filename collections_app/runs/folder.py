@@ -1,6 +1,6 @@
-"""Where a run's files lie in the results storage: `{collection id}/{run number}/{attempt}-{what}`.
+"""The folder of a run's files in the results storage: `{collection id}/{run number}/{attempt}-{name}`.
 
-The attempt is the writer's token, so that two writers of one run never touch each other's files.
+The attempt is the writer's token, so that two writers of a run never touch each other's files.
 """
 
 from collections_app.files.storage.base import results
@@ -13,7 +13,7 @@ def folder_of(run: Run) -> str:
 
 
 def keys_in(folder: str) -> list[str]:
-    """Return the keys of the files that lie in a folder; none where there is no folder."""
+    """Return the keys of the files in a folder, or none if the folder doesn't exist."""
     try:
         _, names = results().listdir(folder)
     except FileNotFoundError:
@@ -22,7 +22,7 @@ def keys_in(folder: str) -> list[str]:
 
 
 def remove(run: Run) -> None:
-    """Remove the folder of a run that has no rows of files (any more), with all it holds."""
+    """Remove the folder and the files of a run that has no file rows."""
     folder = folder_of(run)
     for key in keys_in(folder):
         results().delete(key)
@@ -30,11 +30,11 @@ def remove(run: Run) -> None:
 
 
 def remove_strays(run: Run, attempt: str = "") -> None:
-    """Remove the files of an attempt (by default: of all) that no row of the run names.
+    """Remove the files of an attempt, or of all attempts, that have no row.
 
-    For attempts that are over: a living one has files whose rows are yet to come.
+    The attempts must be over, because a current one has files whose rows aren't saved yet.
     """
-    # In this order: whatever is found gets no row any more.
+    # In this order, because no file that is found can get a row later.
     found = [key for key in keys_in(folder_of(run)) if key.startswith(f"{folder_of(run)}/{attempt}")]
     named = set(ResultFile.objects.filter(run=run.pk).values_list("key", flat=True))
     for key in found:

@@ -1,4 +1,4 @@
-"""Result files as a person has them from the vendor: pages, a ZIP of pages, JSON Lines, a category list."""
+"""Result files that a user imports: pages, a ZIP of pages, JSON Lines, or a category list."""
 
 import enum
 import re
@@ -18,22 +18,22 @@ _LINES_ENDINGS = {".jsonl", ".ndjson"}
 _BLANKS = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PAGE_NUMBER = re.compile(r"Page_([0-9]{1,18})")
-# What every answer of the API has around its data.
+# The keys that surround the data of every API response.
 _ENVELOPE = {"code", "data", "status"}
 _A_PAGE = "A page is a list of records: [{...}, {...}]."
 _PIECE = 64 * 1024
 _UNREADABLE = " can't be read"
-_DAMAGED_ZIP = ": the ZIP is damaged or of an unknown kind"
-# What macOS puts beside the files when it makes a ZIP.
+_DAMAGED_ZIP = ": the ZIP is damaged or unsupported"
+# The folder that macOS adds to ZIPs.
 _MAC_EXTRAS = "__MACOSX/"
 
 
 class Unusable(Exception):
-    """A file can't be imported; the message says why, in plain English."""
+    """A file can't be imported. The message says why."""
 
 
 class Form(enum.Enum):
-    """What is in a file, by the look of its beginning."""
+    """The format of a file, recognized by its beginning."""
 
     LIST = "a list of records"
     OBJECT = "one object"
@@ -42,7 +42,7 @@ class Form(enum.Enum):
 
 @dataclass(frozen=True)
 class Incoming:
-    """A file, or a member of a ZIP, that is to be imported. `label` is what it is called in messages."""
+    """A file, or a member of a ZIP, to import. Messages call it `label`."""
 
     label: str
     name: str
@@ -52,22 +52,22 @@ class Incoming:
     unreadable: str = _UNREADABLE
     largest_read: int | None = None
 
-    def open(self, seen: Callable[[int], object]) -> "Reader":
-        """Open the file; `seen` is told how many bytes were read each time. Raises Unusable."""
-        return Reader(self, seen)
+    def open(self, progress: Callable[[int], object]) -> "Reader":
+        """Open the file. Each read calls `progress` with the number of bytes. Raises Unusable."""
+        return Reader(self, progress)
 
 
 class Reader:
-    """A file that is being imported, as a stream. Whatever is wrong with its bytes raises Unusable."""
+    """The stream of a file to import. Raises Unusable if the file can't be read."""
 
-    def __init__(self, file: Incoming, seen: Callable[[int], object]) -> None:
+    def __init__(self, file: Incoming, progress: Callable[[int], object]) -> None:
         self._file = file
-        self._seen = seen
+        self._progress = progress
         with _reading(file.label + file.unreadable):
             self._stream = file.opener()
 
     def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; nothing at the end."""
+        """Return at most `size` bytes, or nothing at the end."""
         largest = self._file.largest_read or size
         data = piece = self._take(self._stream.read, min(size, largest))
         while piece and len(data) < size:
@@ -76,13 +76,13 @@ class Reader:
         return data
 
     def readline(self, size: int, /) -> bytes:
-        """Return the next line, at most `size` bytes of it; nothing at the end."""
+        """Return at most `size` bytes of the next line, or nothing at the end."""
         return self._take(self._stream.readline, size)
 
     def _take(self, read: Callable[[int], bytes], size: int) -> bytes:
         with _reading(self._file.label + self._file.unreadable):
             data = read(size)
-        self._seen(len(data))
+        self._progress(len(data))
         return data
 
     def __enter__(self) -> Self:
@@ -95,14 +95,14 @@ class Reader:
         self._stream.close()
 
 
-def look_at(paths: list[Path], stack: ExitStack) -> list[Incoming]:
-    """Return what is in the files, in the order of their pages where all of them are numbered.
+def incoming_files(paths: list[Path], stack: ExitStack) -> list[Incoming]:
+    """Return the files to import. If all have page numbers, they are in that order.
 
     ZIPs stay open until the stack is closed. Raises Unusable, OSError.
     """
     found: list[Incoming] = []
     for path in paths:
-        found += _look_at(path, stack)
+        found += _incoming(path, stack)
     numbers = [_PAGE_NUMBER.search(file.name) for file in found]
     if all(numbers):
         found.sort(key=lambda file: int(_PAGE_NUMBER.findall(file.name)[-1]))
@@ -110,7 +110,7 @@ def look_at(paths: list[Path], stack: ExitStack) -> list[Incoming]:
 
 
 def why_no_page(file: Incoming) -> str:
-    """Say what a file of one object is, since it is no page of products. Raises Unusable."""
+    """Return why a file that contains one object isn't a page of products. Raises Unusable."""
     keys = set()
     with file.open(lambda size: None) as stream, suppress(InvalidRecords):
         for key in read_keys(stream):
@@ -119,24 +119,21 @@ def why_no_page(file: Incoming) -> str:
                 return f"{file.label} is a category list, and this collection scrapes products."
             if keys >= _ENVELOPE:
                 return (
-                    f"{file.label} is an answer of the API, the list of runs; what can be imported are the "
-                    f"files behind its links. {_A_PAGE}"
+                    f"{file.label} is an API response with a list of runs. Import the files that it links "
+                    f"to. {_A_PAGE}"
                 )
-    # Also where it is broken, or so large that it isn't looked through.
-    return f"{file.label} is one object. {_A_PAGE} A file with one record on each line is named .jsonl."
+    # Includes objects that are damaged or too large to be searched.
+    return f"{file.label} is one object. {_A_PAGE} Name a file with one record on each line .jsonl."
 
 
 def shown(path: Path | str) -> str:
-    """Return a path as it can be printed, whatever bytes are in it."""
+    """Return a printable form of a path."""
     return printable(str(path))
 
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
-    """Raise Unusable for whatever goes wrong with a file's bytes.
-
-    zipfile and what it unpacks with raise anything whatever for bytes that were made up to harm.
-    """
+    """Raise Unusable if reading a file fails. For malicious bytes, zipfile can raise any exception."""
     try:
         yield
     except Exception as error:  # noqa: BLE001
@@ -144,9 +141,9 @@ def _reading(what: str) -> Iterator[None]:
         raise Unusable(f"{what} ({printable(reason).rstrip('.')}).") from None
 
 
-def _look_at(path: Path, stack: ExitStack) -> list[Incoming]:
+def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:
     if not path.exists():
-        raise Unusable(f"There is no file {shown(path)}.")
+        raise Unusable(f"The file {shown(path)} doesn't exist.")
     if not path.is_file():
         raise Unusable(f"{shown(path)} is not a file.")
     with _reading(shown(path) + _UNREADABLE), path.open("rb") as file:
@@ -164,13 +161,14 @@ def _look_at(path: Path, stack: ExitStack) -> list[Incoming]:
 def _form(file: BinaryIO) -> Form:
     if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
         file.seek(0)
-    last = b""  # the last character so far that is no blank
+    last = b""  # the last character so far that isn't whitespace
     is_new_line = False
-    # Pieces of lines: the first line may be a whole category.
+    # Lines are read in pieces, because the first one may be an entire category.
     while piece := file.readline(_PIECE):
         text = piece.strip(_BLANKS)
         if text and not last and not text.startswith(b"{"):
-            # Anything that is no JSON at all passes for a list; reading it says what is wrong, and where.
+            # Anything that isn't JSON is treated as a list, because reading it reports what is wrong, and
+            # where.
             return Form.LIST
         if text and last and is_new_line:
             # Within JSON, nothing that ends with } is followed by {.
@@ -189,17 +187,17 @@ def _members(path: Path, stack: ExitStack) -> list[Incoming]:
         if not member.is_dir() and not member.filename.startswith(_MAC_EXTRAS)
     ]
     if not members:
-        raise Unusable(f"{shown(path)} is a ZIP without any page.")
+        raise Unusable(f"{shown(path)} is a ZIP without pages.")
     return [_member(path, archive, member) for member in members]
 
 
 def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Incoming:
     label = f"{shown(path)}: {printable(member.filename)}"
     if not member.filename.lower().endswith(".json"):
-        raise Unusable(f"{label} is not a JSON file. A results ZIP holds nothing but pages.")
+        raise Unusable(f"{label} is not a JSON file. A ZIP to import may contain only pages.")
     if is_encrypted(member):
-        raise Unusable(f"{label} is encrypted. Unpack the ZIP and import the pages.")
-    # The member's bytes are checked as they come, and never held as a whole, however many they are.
+        raise Unusable(f"{label} is encrypted. Extract the ZIP, and import the pages.")
+    # The member is checked while it is read, in bounded memory.
     return Incoming(
         label,
         PurePosixPath(member.filename).name,

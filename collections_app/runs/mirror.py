@@ -194,7 +194,7 @@ class _Mirror:
         self, page: ResultFile, member: zipfile.ZipInfo, archive: zipfile.ZipFile, stored: IO[bytes]
     ) -> None:
         if is_encrypted(member) or not has_bounded_method(member):
-            raise NotTheFile("The ZIP is encrypted, or uses an unknown compression method.")
+            raise NotTheFile("The ZIP is encrypted or unsupported.")
         with archive.open(member) as content:
             if self._digest(content, page.size or 0) != page.sha256:
                 raise NotTheFile(f"In the ZIP, {printable(page.name)} differs from the copied page.")
@@ -247,7 +247,7 @@ def _check_ends(stored: IO[bytes], size: int) -> None:
 
 def _check_names(members: list[zipfile.ZipInfo], pages: Iterable[str]) -> None:
     if sorted(member.filename for member in members) != sorted(pages):
-        raise NotTheFile("The ZIP doesn't contain exactly the pages of the run.")
+        raise NotTheFile("The ZIP doesn't contain exactly the run's pages.")
 
 
 def _stored_name(file: ResultFile) -> str:

@@ -1,8 +1,7 @@
-"""Copies result files from one results storage to another, while the site reads and writes the first.
+"""Copy result files from one results storage to another, while the site uses the first one.
 
-Files never change and have names of their own, so what is at its new place is there for good: a copy appears
-once it is whole and is the file that the row says. Nothing is removed and no row changes; which storage is
-used, the settings say.
+Files never change and their keys are unique, so a file that was copied never needs to be copied again.
+Nothing is removed and no row changes. The settings decide which storage the site uses.
 """
 
 import errno
@@ -20,43 +19,43 @@ from collections_app.models import ResultFile
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1024 * 1024
-# Rows are asked for in parts: a query that stays open for hours would keep SQLite from tidying up.
+# Rows are read in batches, because a query that stays open for hours would block SQLite's checkpoints.
 _ROWS = 1000
 
-Progress = Callable[[int], object]  # told how many bytes of the files are done, each time that some are
+Progress = Callable[[int], object]  # called with the number of bytes that were just copied or skipped
 
 
 @dataclass
 class MoveReport:
-    """What was done."""
+    """The result of copying."""
 
     copied: int = 0
     copied_bytes: int = 0
-    were_there: int = 0
+    skipped: int = 0  # files that the target already has
     problems: list[str] = field(default_factory=list)  # a sentence for each file that couldn't be copied
 
 
 class _NotTheFile(Exception):
-    """What the storage holds isn't the file that the row says; the message says why."""
+    """The stored bytes differ from the file's row. The message says how."""
 
 
 def total_size() -> int:
-    """Return how many bytes all stored files have."""
+    """Return the total size of all stored files."""
     return ResultFile.objects.exclude(key="").aggregate(total=Sum("size"))["total"] or 0
 
 
 def copy_all(source: ResultsStorage, target: ResultsStorage, progress: Progress) -> MoveReport:
-    """Copy every stored file that the target doesn't have. Raises OSError where a storage can't be used.
+    """Copy every stored file that the target doesn't have. Raises OSError if a storage can't be used.
 
-    A file that is damaged or missing in the source is named in the report, and the others are copied.
+    The report names the files that are damaged or missing in the source. The other files are copied.
     """
     report = MoveReport()
     for collection_id, files in _by_collection():
-        there = target.contents(str(collection_id))
+        existing = target.contents(str(collection_id))
         for file in files:
             folder, _, name = file.key.rpartition("/")
-            if there.get(folder.partition("/")[2], {}).get(name) == file.size:
-                report.were_there += 1
+            if existing.get(folder.partition("/")[2], {}).get(name) == file.size:
+                report.skipped += 1
                 progress(file.size or 0)
             else:
                 _copy_one(file, source, target, report, progress)
@@ -88,7 +87,7 @@ def _copy_one(
         _read_back(file, target)
     except (FileNotFoundError, _NotTheFile) as error:
         if not ResultFile.objects.filter(pk=file.pk, key=file.key).exists():
-            return  # its run was deleted meanwhile
+            return  # the run was deleted in the meantime
         reason = str(error) if isinstance(error, _NotTheFile) else "it is missing"
         report.problems.append(f"{printable(file.name)} ({file.key}): {reason}.")
         return
@@ -99,7 +98,7 @@ def _copy_one(
 def _copy(file: ResultFile, source: ResultsStorage, target: ResultsStorage, progress: Progress) -> None:
     digest, size = hashlib.sha256(), 0
     with source.open(file.key) as stored, target.open(file.key, "wb") as new:
-        # nginx makes its ETag of the file's own time.
+        # nginx creates the ETag from the file's time.
         new.modified = file.modified
         while data := stored.read(_BLOCK):
             digest.update(data)
@@ -117,4 +116,4 @@ def _read_back(file: ResultFile, target: ResultsStorage) -> None:
             digest.update(data)
     if file.sha256 and digest.hexdigest() != file.sha256:
         target.delete(file.key)
-        raise OSError(errno.EIO, f"The copy of {file.key} reads differently from what was written")
+        raise OSError(errno.EIO, f"The stored copy of {file.key} differs from what was written")

@@ -1,4 +1,4 @@
-"""A file on its way into the results storage."""
+"""A new file in the results storage."""
 
 import hashlib
 import zlib
@@ -9,31 +9,31 @@ from collections_app.models import FileKind, ResultFile
 
 
 class NewFile(DiscardedOnError):
-    """A file being written: counted and hashed on the way, so that it is never read again.
+    """A file that is counted and hashed while it is written, so that it isn't read again for that.
 
-    It can't be rewound, which suits `zipfile` as well as a storage that is no disk. It appears in the
-    storage when it is closed; leaving a `with` block by an exception discards it.
+    It can't be rewound, so that it can be uploaded while it is written. It appears in the storage when it is
+    closed. If an exception leaves the `with` block, it is discarded.
     """
 
-    def __init__(self, key: str, alive: Callable[[], None]) -> None:
-        """Start the file; `alive` is called at each write."""
+    def __init__(self, key: str, on_write: Callable[[], None]) -> None:
+        """Create the file. Each write calls `on_write`."""
         self.key = key
         self.size = 0
         self.crc32 = 0
-        self._alive = alive
+        self._on_write = on_write
         self._hash = hashlib.sha256()
         self._file: WritableFile = results().open(key, "wb")
 
     def writable(self) -> bool:
-        """Say that the file can be written to."""
+        """Return True."""
         return True
 
     def readable(self) -> bool:
-        """Say that the file can't be read."""
+        """Return False."""
         return False
 
     def seekable(self) -> bool:
-        """Say that the file can't be rewound."""
+        """Return False."""
         return False
 
     @property
@@ -42,8 +42,8 @@ class NewFile(DiscardedOnError):
         return self._file.closed
 
     def write(self, data: bytes) -> int:
-        """Write the bytes; all of them, or it raises."""
-        self._alive()
+        """Write all of the bytes."""
+        self._on_write()
         self._file.write(data)
         self._hash.update(data)
         self.crc32 = zlib.crc32(data, self.crc32)
@@ -55,24 +55,24 @@ class NewFile(DiscardedOnError):
         return self.size
 
     def flush(self) -> None:
-        """Do nothing: the bytes are synced once, when the file is closed."""
+        """Do nothing. The bytes are synced when the file is closed."""
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of what was written, in hexadecimal."""
+        """The SHA-256 of the written bytes, in hexadecimal."""
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Let the file appear in the storage, whole."""
+        """Let the complete file appear in the storage."""
         self._file.close()
 
     def discard(self) -> None:
-        """Forget what was written."""
+        """Discard the written bytes."""
         self._file.discard()
 
     def row(self, kind: FileKind, position: int, name: str, records: int | None) -> ResultFile:
-        """Return the closed file's row, not saved yet and of no run."""
-        # Asked of the storage: nginx makes its ETag from the file's own time, and so do we.
+        """Return an unsaved row for the closed file, without a run."""
+        # The storage's time, because nginx and we create the ETag from it.
         modified = results().get_modified_time(self.key).replace(microsecond=0)
         return ResultFile(
             kind=kind,

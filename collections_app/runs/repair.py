@@ -1,4 +1,4 @@
-"""Cleans up after writers that were killed."""
+"""Clean up after writers that were killed."""
 
 from dataclasses import dataclass, field
 
@@ -11,14 +11,14 @@ from collections_app.runs import folder
 from collections_app.runs.lease import abandoned, being_written, lapsed
 
 INTERRUPTED = (
-    "The run was interrupted before all of its files were written, and what there was has been removed. "
-    "Start it again; that makes a new run."
+    "The run was interrupted before all of its files were written. Its files have been removed. "
+    "Start a new run."
 )
 
 
 @dataclass
 class RepairReport:
-    """What was done, and which runs were left to writers that are taken to be alive."""
+    """The repaired runs, and the runs that still have a writer."""
 
     failed_runs: list[Run] = field(default_factory=list)
     living_runs: list[Run] = field(default_factory=list)
@@ -27,20 +27,20 @@ class RepairReport:
 
     @property
     def was_needed(self) -> bool:
-        """Whether anything was done."""
+        """Whether the repair changed anything."""
         return bool(self.failed_runs or self.removed_files or self.removed_folders)
 
 
 def repair_runs() -> RepairReport:
-    """Fail the runs whose writer is dead, and remove the files that belong to no run.
+    """Fail the runs whose writers were killed, and remove files that belong to no run.
 
-    Safe at any time, beside writers and other repairs, and safe to be killed itself. A Processing
-    run without a lease is nobody's and stays as it is.
+    This is safe at any time, even while others write or repair, and may itself be killed. Processing runs
+    without a lease are paused, so they stay.
     """
     living = Run.objects.filter(being_written()).order_by("pk")
     report = RepairReport(fail_interrupted_runs(), list(living.select_related("collection")))
     found = _collections_stored()
-    # A database without any run may be a new one in the place of that whose files these are.
+    # Without any runs, this may be a new database, and the files may belong to the old one.
     if Run.objects.exists():
         for collection_id in found:
             _sweep(collection_id, report)
@@ -48,13 +48,13 @@ def repair_runs() -> RepairReport:
 
 
 def fail_interrupted_runs() -> list[Run]:
-    """Turn the runs whose writer is dead to Failed and remove their files. Returns them."""
+    """Make the runs whose writers were killed Failed, remove their files, and return the runs."""
     return [run for run in Run.objects.filter(abandoned()).order_by("pk") if _fail(run)]
 
 
 def _fail(run: Run) -> bool:
     with transaction.atomic(durable=True):
-        # Asked again: the writer may have renewed its lease, or another repair may have been first.
+        # Checked again, as the writer may have renewed its lease, or another repair may have been faster.
         still_dead = Run.objects.filter(abandoned(), pk=run.pk, attempt=run.attempt)
         failed = still_dead.update(
             state=State.FAILED, failure_reason=INTERRUPTED, lease_expires_at=None, updated_at=timezone.now()
@@ -67,12 +67,12 @@ def _fail(run: Run) -> bool:
 
 
 def _sweep(collection_id: int, report: RepairReport) -> None:
-    """Remove what lies in a collection's folder and belongs to no run."""
-    # First the files, then the rows. A writer's run is in the database before its first file is on
-    # the disk, and a file gets its row while the writer's attempt is the run's; so a file that is
-    # found here and that the rows read after it don't account for never gets one. The same goes for
-    # who copies a ready run from an account, once a dead one's attempt is taken from the run. A lease
-    # that has run out only since is not ours to judge: its holder may be committing just now.
+    """Remove the files in a collection's folder that belong to no run."""
+    # The files are listed before the rows are read. A run is in the database before its first file is stored,
+    # and a file gets its row only while its attempt is the run's. So a file that is listed here, and isn't in
+    # the rows that are read later, will never get a row. The same applies to mirrors once the attempts of
+    # killed ones are cleared. A lease that has expired since then is ignored: its holder may be committing
+    # now.
     found = {
         int(number): [f"{collection_id}/{number}/{name}" for name in names]
         for number, names in results().contents(str(collection_id)).items()
@@ -84,20 +84,20 @@ def _sweep(collection_id: int, report: RepairReport) -> None:
     named = set(ResultFile.objects.filter(run__collection=collection_id).values_list("key", flat=True))
     for number, keys in found.items():
         run = runs.get(number)
-        living = f"{collection_id}/{number}/{run.attempt}-" if run and run.lease_expires_at else None
-        strays = [key for key in keys if key not in named and not (living and key.startswith(living))]
+        current = f"{collection_id}/{number}/{run.attempt}-" if run and run.lease_expires_at else None
+        strays = [key for key in keys if key not in named and not (current and key.startswith(current))]
         for key in strays:
             results().delete(key)
         report.removed_files += strays
         if len(strays) == len(keys) and not (run and _gets_files(run)):
             _remove_folder(f"{collection_id}/{number}", report)
-    # Numbers are never used twice, so nobody writes there again.
+    # Ids and numbers are never used again, so nothing is written there again.
     if not runs and not Collection.objects.filter(pk=collection_id).exists():
         _remove_folder(str(collection_id), report)
 
 
 def _gets_files(run: Run) -> bool:
-    """Whether somebody may write files of the run: its scrape goes on, or they are still to be copied."""
+    """Whether files of the run may still be written or copied."""
     return run.state == State.PROCESSING or (run.is_ready and not run.is_kept)
 
 
@@ -107,7 +107,7 @@ def _remove_folder(name: str, report: RepairReport) -> None:
 
 
 def _collections_stored() -> list[int]:
-    """Return the folders that have a number for a name; others, such as lost+found, are not ours."""
+    """Return the folders whose names are numbers. Others, such as lost+found, aren't ours."""
     try:
         folders, _ = results().listdir("")
     except FileNotFoundError:

@@ -136,23 +136,24 @@ def _files(storage: Storage) -> Iterator[Path]:
 
 
 def store_bytes(key: str, content: bytes) -> None:
-    """Keep bytes in the results storage."""
+    """Store bytes in the results storage."""
     with storages["results"].open(key, "wb") as file:
         file.write(content)
 
 
 def abandon(writer: ResultSetWriter) -> None:
-    """Leave a writer with a half written page, as a process does that is killed."""
+    """Leave a writer with an unfinished page, as a killed process does."""
     assert writer._file is not None
-    for file in (writer._file, writer._archive.file if writer._archive else None):
+    growing = writer._archive._zip
+    for file in (writer._file, growing.out if growing else None):
         if file and isinstance(file._file, DurableFile):
             assert file._file.file is not None
             file._file.file.close()
-    writer._drop_packed()
+    writer._archive.discard_page()
 
 
 def stored_bytes(file: ResultFile) -> bytes:
-    """Return what the results storage keeps of a file."""
+    """Return the stored bytes of a file."""
     with storages["results"].open(file.key) as stored:
         return bytes(stored.read())
 

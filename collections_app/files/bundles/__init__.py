@@ -1,1 +1,1 @@
-"""Several files as one: ZIPs that are put together while they are read, from what is stored already."""
+"""Several files as one download, which is joined from stored files while it is read."""

@@ -1,4 +1,4 @@
-"""ZIPs of a run, and of whatever somebody selected."""
+"""The ZIPs of a run and of a selection."""
 
 import zlib
 from collections.abc import Iterable
@@ -19,27 +19,27 @@ _BLOCK = 1024 * 1024
 
 
 def run_archive(run: Run) -> Deliverable:
-    """Return the ZIP of all original files of a ready run: the run's own, or one that is put together.
+    """Return the ZIP of all original files of a ready run: the stored one, or one of its files.
 
-    Raises NotDownloadable if the files are at an account that has no ZIP, and what all_files() and
+    Raises NotDownloadable if the files are only at an account without a ZIP, and what all_files() and
     deliverable() raise.
     """
-    own = run.files.filter(kind=FileKind.ARCHIVE).first()
-    if own is not None:
-        return deliverable(own)
+    archive = run.files.filter(kind=FileKind.ARCHIVE).first()
+    if archive is not None:
+        return deliverable(archive)
     name = fitted(safe(run.collection.name), f"_{run.number}_Results_All_Files.zip")
     return _zip(name, run.all_files(), {})
 
 
 def selection_archive(collection: Collection, selection: Selection) -> Deliverable:
-    """Return one ZIP of what is selected. Raises as files_of() and archive_of() do."""
+    """Return a ZIP of the selection. Raises what files_of() and archive_of() raise."""
     return archive_of(collection, files_of(collection, selection))
 
 
 def archive_of(collection: Collection, files: list[ResultFile]) -> Deliverable:
-    """Return one ZIP of these files, with a folder for each run where there are several.
+    """Return a ZIP of these files, with a folder for each run if there are several.
 
-    Raises NotDownloadable where one is at an account alone.
+    Raises NotDownloadable if a file is only at an account.
     """
     numbers = {file.run.number for file in files}
     folders = {number: f"Run {number}/" for number in numbers} if len(numbers) > 1 else {}
@@ -47,7 +47,7 @@ def archive_of(collection: Collection, files: list[ResultFile]) -> Deliverable:
 
 
 def name_of(collection: Collection, files: list[ResultFile], ending: str) -> str:
-    """Return what a file that is made of these is called."""
+    """Return the name of a file that contains these files."""
     numbers = sorted({file.run.number for file in files})
     which = f"Run_{numbers[0]}" if len(numbers) == 1 else f"{len(numbers)}_Runs_{numbers[0]}_to_{numbers[-1]}"
     return fitted(safe(collection.name), f"_{which}_Selection.{ending}")
@@ -57,25 +57,25 @@ def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliver
     for file in files:
         if not file.is_stored:
             raise NotDownloadable(
-                f"Run {file.run.number} is at the account alone. A ZIP is put together from files that are "
-                "kept here: choose “Keep results here” on the download page first, or download its files."
+                f"Run {file.run.number} is only at the account, so it can't be added to a ZIP. Choose “Keep "
+                "results here” on the download page first, or download its files one by one."
             )
     archives = _archives_of(files)
-    made = zip_of(
+    archive = zip_of(
         _member(f"{folders.get(file.run.number, '')}{file.name}", file, archives.get(file.run_id))
         for file in files
     )
     return Deliverable(
         name=name,
-        size=made.body.size,
-        etag=f'"{made.digest[:32]}"',
+        size=archive.body.size,
+        etag=f'"{archive.digest[:32]}"',
         modified=max(file.modified for file in files),
-        body=made.body,
+        body=archive.body,
     )
 
 
 def _archives_of(files: Iterable[ResultFile]) -> dict[int, Body]:
-    """Return the stored ZIP of each run of which deflated pages are wanted."""
+    """Return the stored ZIPs of runs by id, if the files include pages that are in them."""
     runs = {file.run_id: file.run for file in files if file.archive_offset is not None}
     found = list(ResultFile.objects.filter(run__in=runs, kind=FileKind.ARCHIVE).exclude(key=""))
     for archive in found:
@@ -94,7 +94,7 @@ def _member(name: str, file: ResultFile, archive: Body | None) -> Member:
 
 
 def _crc32_of(file: ResultFile) -> int:
-    """Return a stored file's CRC, reading it once where it was written before that was noted."""
+    """Return a stored file's CRC. Read the file if an older version stored it without one."""
     if file.crc32 is None:
         stored = deliverable(file)
         crc32 = 0

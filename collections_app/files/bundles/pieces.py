@@ -1,4 +1,4 @@
-"""A body that is joined from pieces: some in memory, some parts of stored files."""
+"""A body that is joined from pieces: bytes in memory, and parts of stored files."""
 
 import io
 from bisect import bisect_right
@@ -9,15 +9,15 @@ from typing import BinaryIO, cast
 
 from collections_app.sources.base import Body, IncompleteBody, ResultNotFound, SourceUnavailable
 
-# What is given to a reader at once, at most.
+# The most bytes that are returned at once.
 _BLOCK = 256 * 1024
-# What lies between two pieces of one file is read over, rather than the file being asked for again.
+# Gaps of at most this size between two parts of a file are skipped, rather than opening the file again.
 _NEAR = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Part:
-    """`length` bytes of a body from byte `start` on. Bodies of the same file are equal."""
+    """`length` bytes of a body, starting at byte `start`. Bodies of the same file are equal."""
 
     body: Body
     start: int
@@ -28,28 +28,27 @@ Piece = bytes | Part
 
 
 def length_of(piece: Piece) -> int:
-    """Return how many bytes a piece has."""
+    """Return the size of a piece."""
     return len(piece) if isinstance(piece, bytes) else piece.length
 
 
 class JoinedBody:
-    """The pieces one after the other; stored files are opened when their turn comes, one at a time."""
+    """Pieces that are read one after the other, with one stored file open at a time."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        """Take the pieces, of which none is empty."""
+        """Join the pieces. None may be empty."""
         self._pieces = pieces
         self._ends = list(accumulate(map(length_of, pieces)))
 
     @property
     def size(self) -> int:
-        """How many bytes all pieces have."""
+        """The size of all pieces."""
         return self._ends[-1] if self._ends else 0
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Return a stream of `length` bytes from `start` on; see Body.
+        """Return a stream of `length` bytes, starting at byte `start`; see Body.
 
-        What the first stored file that is read has to say against it is raised here; of a later one, the
-        stream breaks off.
+        Errors of the first stored file are raised here. Errors of later ones end the stream with BrokenOff.
         """
         index = bisect_right(self._ends, start)
         within = start - (self._ends[index - 1] if index else 0)
@@ -59,23 +58,23 @@ class JoinedBody:
 
 
 class _JoinedStream(io.RawIOBase):
-    """Reads from piece to piece."""
+    """The stream of a JoinedBody."""
 
     def __init__(self, pieces: Sequence[Piece], index: int, within: int, length: int) -> None:
         self._pieces = pieces
-        self._index = index  # of the piece that is read, and how far into it
-        self._within = within
+        self._index = index  # of the current piece
+        self._within = within  # the position in it
         self._left = length
-        self._body: Body | None = None  # of the stored file that is open, and at which byte it stands
-        self._at = 0
+        self._body: Body | None = None  # of the open file
+        self._at = 0  # the position in it
         self._stream: BinaryIO | None = None
 
     def readable(self) -> bool:
-        """Say that the stream can be read."""
+        """Return True."""
         return True
 
     def open_first(self) -> None:
-        """Open the stored file that is read first, if one is."""
+        """Open the first stored file, if there is one."""
         left, within = self._left, self._within
         for index in range(self._index, len(self._pieces)):
             piece = self._pieces[index]
@@ -96,8 +95,8 @@ class _JoinedStream(io.RawIOBase):
         return bytes(data)
 
     def close(self) -> None:
-        """Close the stored file that is open."""
-        self._leave()
+        """Close the open file."""
+        self._close_file()
         super().close()
 
     def _next(self, size: int) -> bytes:
@@ -135,14 +134,14 @@ class _JoinedStream(io.RawIOBase):
         return self._stream
 
     def _open(self, part: Part, index: int, within: int, left: int) -> BinaryIO:
-        self._leave()
+        self._close_file()
         start = part.start + within
-        self._stream = part.body.open(start, self._reach(part, index, within, left) - start)
+        self._stream = part.body.open(start, self._end_of_read(part, index, within, left) - start)
         self._body, self._at = part.body, start
         return self._stream
 
-    def _reach(self, part: Part, index: int, within: int, left: int) -> int:
-        """Return up to which byte the file is read from a piece on, as pieces that lie near follow it."""
+    def _end_of_read(self, part: Part, index: int, within: int, left: int) -> int:
+        """Return where to stop reading the file, which may be after later pieces that are near."""
         end = part.start + min(part.length, within + left)
         left -= part.length - within
         for following in range(index + 1, len(self._pieces)):
@@ -156,7 +155,7 @@ class _JoinedStream(io.RawIOBase):
             left -= length_of(piece)
         return end
 
-    def _leave(self) -> None:
+    def _close_file(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None

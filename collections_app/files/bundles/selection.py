@@ -1,4 +1,4 @@
-"""Runs and pages of a collection, as an address names them: `runs=88-91,95&pages=90.1-3,92.7`."""
+"""Runs and pages that a URL selects: `runs=88-91,95&pages=90.1-3,92.7`."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,23 +10,23 @@ from django.db.models import Q
 
 from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
 
-# What one ZIP is made of at most: its table of contents is held in memory.
+# Limits for one ZIP, whose directory is built in memory.
 MOST_RUNS = 1000
 MOST_FILES = 10_000
 
 _RUNS = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 _PAGES = re.compile(r"(\d{1,18})\.(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
-# More conditions at once are too deep for SQLite.
+# SQLite limits how many conditions a query can have.
 _CONDITIONS = 200
 
 
-class Unreadable(Exception):
-    """An address that names no selection; the message says why, in plain English."""
+class InvalidSelection(Exception):
+    """The URL doesn't contain a valid selection. The message says why."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What was selected: runs as a whole, and pages (run, first, last), in the order of the address."""
+    """The selected runs and pages (run, first, last), in the order of the URL."""
 
     runs: tuple[int, ...]
     pages: tuple[tuple[int, int, int], ...]
@@ -38,7 +38,7 @@ class Selection:
 
 
 def parse(runs: Iterable[str], pages: Iterable[str]) -> Selection:
-    """Return what an address says; each of its parts may come several times. Raises Unreadable."""
+    """Return the selection. Both parameters may be repeated. Raises InvalidSelection."""
     selected = Selection(
         tuple(_numbers(_spans("runs", runs, _RUNS))),
         tuple(
@@ -46,22 +46,24 @@ def parse(runs: Iterable[str], pages: Iterable[str]) -> Selection:
         ),
     )
     if not selected.numbers:
-        raise Unreadable("Nothing is selected. Name runs or pages, as in ?runs=88-91,95&pages=92.1-3.")
+        raise InvalidSelection(
+            "Nothing is selected. Add runs or pages, for example ?runs=88-91,95&pages=92.1-3."
+        )
     if len(selected.numbers) > MOST_RUNS:
         raise _too_many_runs()
     return selected
 
 
 def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
-    """Return the selected files with their runs: by run, newest first, each without its ZIP.
+    """Return the selected files with their runs, the newest run first, without ZIPs.
 
-    Raises NotDownloadable where a run isn't ready or a page isn't there; Unreadable for too many files.
+    Raises NotDownloadable if a run isn't ready or a page doesn't exist, InvalidSelection for too many files.
     """
     runs = {run.pk: run for run in collection.runs.ready_runs(selection.numbers)}
     by_number = {run.number: run for run in runs.values()}
-    whole = [by_number[number].pk for number in selection.runs]
-    files = list(ResultFile.objects.filter(run__in=whole).exclude(kind=FileKind.ARCHIVE)[: MOST_FILES + 1])
-    without = set(whole) - {file.run_id for file in files}
+    complete = [by_number[number].pk for number in selection.runs]
+    files = list(ResultFile.objects.filter(run__in=complete).exclude(kind=FileKind.ARCHIVE)[: MOST_FILES + 1])
+    without = set(complete) - {file.run_id for file in files}
     if without and len(files) <= MOST_FILES:
         number = runs[min(without)].number
         raise NotDownloadable(f"Run {number} has no files to select. It may have been deleted.")
@@ -70,7 +72,7 @@ def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
     )
     found = {file.pk: file for file in files}
     if len(found) > MOST_FILES:
-        raise Unreadable(f"These are more than {MOST_FILES:,} files. Select fewer runs at once.")
+        raise InvalidSelection(f"At most {MOST_FILES:,} files can be selected. Select fewer runs.")
     for file in found.values():
         file.run = runs[file.run_id]
     return sorted(found.values(), key=lambda file: (-file.run.number, file.position, file.name))
@@ -78,23 +80,23 @@ def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
 
 def _pages_of(wanted: list[tuple[Run, int, int]]) -> list[ResultFile]:
     if sum(last - first + 1 for _, first, last in wanted) > MOST_FILES:
-        raise Unreadable(f"These are more than {MOST_FILES:,} pages. Select fewer at once.")
+        raise InvalidSelection(f"At most {MOST_FILES:,} pages can be selected. Select fewer.")
     positions: dict[Run, set[int]] = {}
     for run, first, last in wanted:
         positions.setdefault(run, set()).update(range(first, last + 1))
     found = _pages_at(list(positions.items()))
-    there = {(file.run_id, file.position) for file in found}
+    existing = {(file.run_id, file.position) for file in found}
     for run, numbers in positions.items():
         for position in sorted(numbers):
-            if (run.pk, position) not in there:
+            if (run.pk, position) not in existing:
                 raise NotDownloadable(f"Run {run.number} has no page {position}.")
     return found
 
 
-def _pages_at(places: list[tuple[Run, set[int]]]) -> list[ResultFile]:
+def _pages_at(positions: list[tuple[Run, set[int]]]) -> list[ResultFile]:
     found: list[ResultFile] = []
-    for begin in range(0, len(places), _CONDITIONS):
-        some = [Q(run=run, position__in=numbers) for run, numbers in places[begin : begin + _CONDITIONS]]
+    for begin in range(0, len(positions), _CONDITIONS):
+        some = [Q(run=run, position__in=numbers) for run, numbers in positions[begin : begin + _CONDITIONS]]
         found += ResultFile.objects.filter(reduce(or_, some), kind=FileKind.PAGE)
     return found
 
@@ -105,8 +107,8 @@ def _spans(name: str, texts: Iterable[str], form: re.Pattern[str]) -> Iterator[t
             match = form.fullmatch(item)
             *_, first, last = match.groups() if match else (0, 0)
             if match is None or (last is not None and int(last) < int(first)):
-                raise Unreadable(
-                    f"“{name}={item[:40]}” is no selection. Write it as in ?runs=88-91,95&pages=92.1-3."
+                raise InvalidSelection(
+                    f"“{name}={item[:40]}” is invalid. Write a selection like ?runs=88-91,95&pages=92.1-3."
                 )
             yield match.groups()
 
@@ -121,5 +123,5 @@ def _numbers(spans: Iterable[tuple[str, ...]]) -> Iterator[int]:
     yield from sorted(numbers, reverse=True)
 
 
-def _too_many_runs() -> Unreadable:
-    return Unreadable(f"These are more than {MOST_RUNS:,} runs. Select fewer at once.")
+def _too_many_runs() -> InvalidSelection:
+    return InvalidSelection(f"At most {MOST_RUNS:,} runs can be selected. Select fewer.")

@@ -17,7 +17,7 @@ from collections_app.files.names import printable
 from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
 from collections_app.models import Collection, Run
 from collections_app.records.formats.json_records import InvalidRecords, read_json_lines
-from collections_app.runs.incoming import Form, Incoming, Unusable, look_at, shown, why_no_page
+from collections_app.runs.incoming import Form, Incoming, Unusable, incoming_files, shown, why_no_page
 from collections_app.runs.lease import LeaseLost
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         try:
             collection = collection_of(options["collection"])
             with ExitStack() as stack:
-                files = look_at(options["files"], stack)
+                files = incoming_files(options["files"], stack)
                 _check(collection, files)
                 fail_interrupted_runs()
                 run = _import(collection, files, options["page_size"])

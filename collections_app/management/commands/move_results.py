@@ -67,7 +67,7 @@ class Command(BaseCommand):
         self, report: MoveReport, source: StorageAddress, target: StorageAddress, *, is_before: bool
     ) -> None:
         size = filesizeformat(report.copied_bytes).replace("\xa0", " ")
-        self.stdout.write(f"Copied: {report.copied:,} ({size}). Already there: {report.were_there:,}.")
+        self.stdout.write(f"Copied: {report.copied:,} ({size}). Already there: {report.skipped:,}.")
         for problem in report.problems:
             self.stderr.write(problem)
         if report.problems:

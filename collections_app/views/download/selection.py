@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from collections_app.files.bundles.archives import archive_of, selection_archive
 from collections_app.files.bundles.merged import merged_selection
-from collections_app.files.bundles.selection import Selection, Unreadable, files_of, parse
+from collections_app.files.bundles.selection import InvalidSelection, Selection, files_of, parse
 from collections_app.models import Collection, NotDownloadable
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable
@@ -38,7 +38,7 @@ def _bundle_response(
     def find() -> Deliverable:
         try:
             return bundle(collection, _selected(request))
-        except Unreadable as problem:
+        except InvalidSelection as problem:
             raise BadRequest(str(problem)) from None
 
     return file_response(request, find)
@@ -54,7 +54,7 @@ def selection(request: MemberRequest, collection: Collection) -> HttpResponse:
         context["size"] = archive_of(collection, files).size
         context["files"] = len(files)
         context["runs"] = len({file.run_id for file in files})
-    except (Unreadable, NotDownloadable, ResultNotFound, SourceUnavailable) as problem:
+    except (InvalidSelection, NotDownloadable, ResultNotFound, SourceUnavailable) as problem:
         context["problem"] = str(problem)
     query = request.GET.urlencode(safe=",.")
     for name in ("selection_zip", "selection_json"):
