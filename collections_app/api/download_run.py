@@ -12,7 +12,7 @@ from collections_app.api.errors import ApiError
 from collections_app.api.find_run import find_collection, find_run
 from collections_app.files.bundles.archives import ALL, run_archive, selection_archive
 from collections_app.files.bundles.merged import merged_selection
-from collections_app.files.bundles.selection import Selection, Unreadable, parse
+from collections_app.files.bundles.selection import InvalidSelection, Selection, parse
 from collections_app.files.verification.manifest import NAME as MANIFEST
 from collections_app.files.verification.manifest import manifest
 from collections_app.models import ApiKey, Collection, Run
@@ -62,7 +62,7 @@ def _send_selection(
     try:
         selection = parse(request.GET.getlist("runs"), request.GET.getlist("pages"))
         bundle = build(collection, selection)
-    except Unreadable as error:
+    except InvalidSelection as error:
         raise ApiError(400, str(error)) from None
     return deliver(request, bundle, key)
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 from collections_app.models import Membership, Role, Team, User
 from collections_app.people import access
 from collections_app.people.access import Action, MemberRequest, team_member
-from collections_app.people.passwords import password_path
+from collections_app.people.password_links import password_path
 from collections_app.system.addresses import absolute
 from collections_app.views.forms import posted
 from collections_app.views.team.member_forms import AddMemberForm
