@@ -29,16 +29,16 @@ def alice_among_strangers(alice: User, strangers: Team) -> Membership:
 # --- roles --------------------------------------------------------------------------------------
 
 
-def test_a_member_sees_and_no_more(bob: User) -> None:
+def test_members_can_only_see(bob: User) -> None:
     assert [action for action in Action if access.may(membership(bob), action)] == [Action.SEE]
 
 
-def test_admins_and_owners_do_everything(adam: User, alice: User) -> None:
+def test_admins_and_owners_can_do_everything(adam: User, alice: User) -> None:
     for user in adam, alice:
         assert all(access.may(membership(user), action) for action in Action)
 
 
-def test_admins_manage_members_and_owners_manage_all(alice: User, adam: User, bob: User) -> None:
+def test_admins_manage_members_and_owners_manage_everyone(alice: User, adam: User, bob: User) -> None:
     everybody = {user: membership(user) for user in (alice, adam, bob)}
 
     def managed_by(user: User) -> list[User]:
@@ -49,17 +49,17 @@ def test_admins_manage_members_and_owners_manage_all(alice: User, adam: User, bo
     assert managed_by(bob) == []
 
 
-def test_nobody_gives_a_higher_role_than_they_may(alice: User, adam: User, bob: User) -> None:
+def test_members_cannot_assign_roles_above_their_own(alice: User, adam: User, bob: User) -> None:
     assert access.assignable_roles(membership(alice)) == [Role.MEMBER, Role.ADMIN, Role.OWNER]
     assert access.assignable_roles(membership(adam)) == [Role.MEMBER]
     assert access.assignable_roles(membership(bob)) == []
 
 
-def test_an_owner_manages_nobody_of_another_team(carol: User, bob: User) -> None:
+def test_owners_cannot_manage_other_teams(carol: User, bob: User) -> None:
     assert not access.may_manage(membership(carol), membership(bob))
 
 
-def test_a_password_is_reset_for_those_whose_only_team_it_is(
+def test_passwords_are_reset_only_for_users_of_a_single_team(
     alice: User, adam: User, bob: User, strangers: Team
 ) -> None:
     assert access.may_reset_password(membership(alice), membership(bob))
@@ -70,7 +70,7 @@ def test_a_password_is_reset_for_those_whose_only_team_it_is(
     assert not access.may_reset_password(membership(alice), theirs)
 
 
-def test_an_account_is_added_by_who_may_manage_it_in_all_of_its_teams(
+def test_users_are_added_by_those_who_manage_them_in_all_of_their_teams(
     alice: User, adam: User, bob: User, carol: User, eve: User, strangers: Team
 ) -> None:
     Membership.objects.create(user=adam, team=strangers, role=Role.ADMIN)
@@ -81,7 +81,7 @@ def test_an_account_is_added_by_who_may_manage_it_in_all_of_its_teams(
     assert access.may_add(alices, adam) is False
 
 
-def test_an_operators_password_is_reset_by_nobody(alice: User, bob: User) -> None:
+def test_no_one_can_reset_an_operators_password(alice: User, bob: User) -> None:
     bob.is_staff = True
     bob.save()
     assert not access.may_reset_password(membership(alice), membership(bob))
@@ -90,7 +90,7 @@ def test_an_operators_password_is_reset_by_nobody(alice: User, bob: User) -> Non
 # --- collections --------------------------------------------------------------------------------
 
 
-def test_a_collection_comes_with_the_membership_that_opens_it(
+def test_a_collection_is_returned_with_its_membership(
     alice: User, alice_among_strangers: Membership, laptops: Collection, secret_plans: Collection
 ) -> None:
     memberships = list(alice.memberships.all())
@@ -99,7 +99,7 @@ def test_a_collection_comes_with_the_membership_that_opens_it(
 
 
 @pytest.mark.parametrize("number", [-1, 0, 999, 2**63 - 1, 2**63, 10**30])
-def test_another_teams_collection_reads_like_one_that_does_not_exist(
+def test_another_teams_collection_looks_like_a_missing_one(
     bob: User, secret_plans: Collection, number: int
 ) -> None:
     with pytest.raises(PermissionDenied) as strange:
@@ -109,12 +109,12 @@ def test_another_teams_collection_reads_like_one_that_does_not_exist(
     assert str(strange.value) == str(missing.value) == access.NOT_YOURS
 
 
-def test_nobody_gets_a_collection_without_a_membership(laptops: Collection) -> None:
+def test_a_collection_needs_a_membership(laptops: Collection) -> None:
     with pytest.raises(PermissionDenied):
         access.collection_of([], laptops.pk)
 
 
-def test_the_role_in_the_collections_own_team_counts(
+def test_the_role_in_the_collections_team_decides(
     as_alice: Client, alice_among_strangers: Membership, secret_plans: Collection, laptops: Collection
 ) -> None:
     assert as_alice.get(f"/collections/{secret_plans.pk}/download").status_code == 200
@@ -127,7 +127,7 @@ def test_the_role_in_the_collections_own_team_counts(
 # --- teams --------------------------------------------------------------------------------------
 
 
-def test_the_current_team_is_the_one_that_was_chosen(
+def test_the_chosen_team_is_the_current_one(
     as_alice: Client, alice_among_strangers: Membership, crawlers: Team, strangers: Team
 ) -> None:
     assert current_team(as_alice) == crawlers.name  # the first by name
@@ -135,7 +135,7 @@ def test_the_current_team_is_the_one_that_was_chosen(
     assert current_team(as_alice) == strangers.name
 
 
-def test_who_is_removed_from_the_chosen_team_falls_back_to_another(
+def test_a_removed_member_falls_back_to_another_team(
     as_alice: Client, alice_among_strangers: Membership, crawlers: Team, strangers: Team
 ) -> None:
     as_alice.post("/team", {"team": strangers.pk})
@@ -143,19 +143,19 @@ def test_who_is_removed_from_the_chosen_team_falls_back_to_another(
     assert current_team(as_alice) == crawlers.name
 
 
-def test_nobody_chooses_a_team_that_they_are_not_in(as_bob: Client, strangers: Team, crawlers: Team) -> None:
+def test_users_can_choose_only_their_teams(as_bob: Client, strangers: Team, crawlers: Team) -> None:
     assert as_bob.post("/team", {"team": strangers.pk}).status_code == 403
     assert current_team(as_bob) == crawlers.name
 
 
-def test_who_is_removed_loses_access_at_once(as_bob: Client, bob: User, laptops: Collection) -> None:
+def test_a_removed_member_loses_access_at_once(as_bob: Client, bob: User, laptops: Collection) -> None:
     assert as_bob.get("/collections/101/download").status_code == 200
     membership(bob).remove()
     assert as_bob.get("/collections/101/download").status_code == 403
     assert as_bob.get("/collections/").status_code == 403
 
 
-def test_a_lesser_role_counts_at_once(as_adam: Client, adam: User, laptops: Collection) -> None:
+def test_a_lower_role_applies_at_once(as_adam: Client, adam: User, laptops: Collection) -> None:
     assert as_adam.get("/collections/101/rename").status_code == 200
     membership(adam).change_role(Role.MEMBER)
     assert as_adam.get("/collections/101/rename").status_code == 403
@@ -164,7 +164,7 @@ def test_a_lesser_role_counts_at_once(as_adam: Client, adam: User, laptops: Coll
 # --- signing in ---------------------------------------------------------------------------------
 
 
-def test_a_session_of_somebody_who_may_no_longer_sign_in_is_worth_nothing(as_bob: Client, bob: User) -> None:
+def test_the_session_of_an_inactive_user_is_invalid(as_bob: Client, bob: User) -> None:
     bob.is_active = False
     bob.save()
     answer = as_bob.get("/collections/?q=a")
@@ -173,7 +173,7 @@ def test_a_session_of_somebody_who_may_no_longer_sign_in_is_worth_nothing(as_bob
 
 
 @pytest.mark.django_db
-def test_an_operator_who_may_no_longer_sign_in_is_kept_out_of_the_admin(client: Client) -> None:
+def test_an_inactive_operator_cannot_open_the_admin(client: Client) -> None:
     operator = User.objects.create_superuser("operator@example.com", "secret")
     client.force_login(operator)
     assert client.get("/admin/").status_code == 200
@@ -182,7 +182,7 @@ def test_an_operator_who_may_no_longer_sign_in_is_kept_out_of_the_admin(client: 
     assert client.get("/admin/").headers["Location"] == "/accounts/login/?next=/admin/"
 
 
-def test_an_operator_sees_no_teams_collections_by_that(client: Client, laptops: Collection) -> None:
+def test_operators_cannot_see_the_collections_of_teams(client: Client, laptops: Collection) -> None:
     client.force_login(User.objects.create_superuser("operator@example.com", "secret"))
     assert client.get("/collections/101/download").status_code == 403
 
@@ -197,7 +197,7 @@ def test_an_operator_sees_no_teams_collections_by_that(client: Client, laptops: 
         (None, "/accounts/login/?next=/"),
     ],
 )
-def test_a_fragment_sends_the_whole_page_to_sign_in_and_back(
+def test_a_fragment_redirects_the_page_to_sign_in_and_back(
     client: Client, current: str | None, afterwards: str
 ) -> None:
     headers = {"HX-Request": "true"} | ({"HX-Current-URL": current} if current else {})
@@ -219,7 +219,7 @@ def test_a_fragment_sends_the_whole_page_to_sign_in_and_back(
         (None, "/"),
     ],
 )
-def test_a_button_whose_session_has_ended_leads_back_to_its_page(
+def test_a_button_leads_back_to_its_page_after_signing_in(
     client: Client, referrer: str | None, afterwards: str
 ) -> None:
     headers = {"Referer": referrer} if referrer else {}
@@ -228,7 +228,7 @@ def test_a_button_whose_session_has_ended_leads_back_to_its_page(
 
 
 @pytest.mark.django_db
-def test_signing_in_leads_to_no_other_site(client: Client, bob: User) -> None:
+def test_signing_in_never_redirects_to_another_site(client: Client, bob: User) -> None:
     for elsewhere in ("https://evil.example.com/", "//evil.example.com/", "javascript:alert(1)"):
         answer = client.post(
             "/accounts/login/",
@@ -238,7 +238,7 @@ def test_signing_in_leads_to_no_other_site(client: Client, bob: User) -> None:
         client.logout()
 
 
-def test_templates_know_nothing_of_somebody_who_is_not_signed_in() -> None:
+def test_templates_get_no_permissions_for_anonymous_users() -> None:
     assert access.context(RequestFactory().get("/")) == {
         "membership": None,
         "memberships": [],
@@ -247,7 +247,7 @@ def test_templates_know_nothing_of_somebody_who_is_not_signed_in() -> None:
     }
 
 
-def test_templates_know_what_a_member_may(bob: User) -> None:
+def test_templates_get_the_members_permissions(bob: User) -> None:
     request = RequestFactory().get("/")
     request.membership = membership(bob)
     assert access.context(request)["may"] == {

@@ -149,19 +149,19 @@ def walk(
 SITE = dict(walk(get_resolver("dashboard.urls").url_patterns))
 
 
-def test_the_table_has_every_address_of_the_site() -> None:
+def test_the_table_contains_every_address_of_the_site() -> None:
     assert set(TABLE) == set(SITE)
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_table_has_the_address_of_that_name(name: str) -> None:
+def test_each_name_has_its_address_in_the_table(name: str) -> None:
     where = TABLE[name][0].format(bob=1, bobs_key=1, account=1)
     found = get_resolver("dashboard.urls").resolve(f"/{where.partition('?')[0]}")
     assert name in {found.view_name, found.namespace, found.route}
 
 
 @pytest.mark.parametrize("name", [name for name in SITE if name != "admin"])
-def test_every_view_states_who_may_call_it(name: str) -> None:
+def test_every_view_declares_who_may_call_it(name: str) -> None:
     assert hasattr(SITE[name].callback, "access_rule")
 
 
@@ -229,7 +229,7 @@ def keys(adam: User, alice: User, bobs_key: str, carols_key: str) -> dict[str, s
 @pytest.mark.no_cover
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", TABLE)
-def test_everybody_meets_what_the_table_says(
+def test_people_get_the_responses_in_the_table(
     name: str, cast: Cast, file: ResultFile, results_folder: Path
 ) -> None:
     where, methods, met = TABLE[name]
@@ -288,7 +288,7 @@ def test_the_admin_is_for_operators(client: Client, alice: User, address: str) -
 
 
 @pytest.mark.django_db
-def test_an_operator_gets_into_the_admin(client: Client) -> None:
+def test_operators_can_open_the_admin(client: Client) -> None:
     client.force_login(User.objects.create_superuser("operator@example.com", "secret"))
     assert client.get("/admin/").status_code == 200
 
@@ -299,7 +299,7 @@ def test_an_operator_gets_into_the_admin(client: Client) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("whose", KEYS)
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_key_meets_what_the_table_says(
+def test_keys_get_the_responses_in_the_table(
     name: str, whose: str, keys: dict[str, str], file: ResultFile
 ) -> None:
     where, methods, _ = TABLE[name]
@@ -326,7 +326,7 @@ urlpatterns = [path("silent", silent), *site]
 @pytest.mark.django_db
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize("who", PEOPLE)
-def test_a_view_that_states_nothing_is_refused_to_everybody(who: str, cast: Cast) -> None:
+def test_a_view_without_a_declaration_is_refused_to_everyone(who: str, cast: Cast) -> None:
     client = cast.client(who)
     for method in METHODS:
         answer = call(client, method, "/silent", {})

@@ -50,14 +50,14 @@ def never(*args: object) -> None:
     raise AssertionError("The pages must not be read again.")
 
 
-def test_it_grows_with_the_pages_and_none_is_read_again(
+def test_the_zip_grows_without_reading_pages_again(
     laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RunArchive, "_add_stored", never)
     check(make_ready_run(laptops, records(5), page_size=2))
 
 
-def test_a_run_that_was_paused_gets_a_zip_of_all_its_pages(
+def test_a_paused_run_gets_a_zip_of_all_its_pages(
     laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "_PAGES_AT_ONCE", 2)
@@ -69,7 +69,7 @@ def test_a_run_that_was_paused_gets_a_zip_of_all_its_pages(
     check(resumed.run)
 
 
-def test_a_page_that_is_refused_leaves_no_trace(laptops: Collection) -> None:
+def test_a_refused_page_is_not_in_the_zip(laptops: Collection) -> None:
     with ResultSetWriter.start(laptops) as writing:
         for content in (b"[{}]", b'[{"a": 1}, oops]', b'[{"a": 2}]'):
             try:
@@ -80,9 +80,7 @@ def test_a_page_that_is_refused_leaves_no_trace(laptops: Collection) -> None:
     check(writing.run)
 
 
-def test_a_zip_that_could_not_be_written_to_is_made_anew(
-    laptops: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_zip_that_failed_is_built_again(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 

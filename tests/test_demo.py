@@ -65,7 +65,7 @@ class TestTheStory(TestCase):
             for _ in build.build():
                 pass
 
-    def test_run_88_is_the_one_of_the_examples(self) -> None:
+    def test_run_88_is_the_one_in_the_examples(self) -> None:
         collection = Collection.objects.get(pk=101)
         assert (collection.name, collection.kind) == ("AU Laptops", "amazon")
         run = collection.runs.get(number=88)
@@ -78,7 +78,7 @@ class TestTheStory(TestCase):
         ]
         assert run in self.runs.newest_first()[:5]  # type: ignore[attr-defined]
 
-    def test_the_examples_call_gets_the_examples_answer(self) -> None:
+    def test_the_example_request_gets_the_example_response(self) -> None:
         account = build.sign_in()
         assert account is not None
         answer = self.client.post(
@@ -102,7 +102,7 @@ class TestTheStory(TestCase):
         assert self.runs.filter(state=State.READY).count() > 50
         assert Run.objects.count() > 120
 
-    def test_runs_end_in_every_way(self) -> None:
+    def test_runs_have_every_outcome(self) -> None:
         assert {run.state for run in Run.objects.all()} == set(State.values)
         ready = Run.objects.filter(state=State.READY)
         assert ready.filter(extracted=0).exists()
@@ -113,7 +113,7 @@ class TestTheStory(TestCase):
         pages = Run.objects.filter(files__kind=FileKind.PAGE).annotate(pages=Count("files"))
         assert max(run.pages for run in pages) == 40
 
-    def test_there_are_collections_of_every_sort(self) -> None:
+    def test_there_are_collections_of_every_kind(self) -> None:
         northwind = Collection.objects.filter(team__name="Northwind Pricing")
         assert {collection.kind for collection in northwind} == set(Kind.values)
         assert northwind.filter(runs=None, archived_at=None).exists()
@@ -122,7 +122,7 @@ class TestTheStory(TestCase):
         assert "/" in strange
         assert not strange.isascii()
 
-    def test_the_second_team_has_collections_and_people_of_its_own(self) -> None:
+    def test_the_second_team_has_its_own_collections_and_people(self) -> None:
         other = Team.objects.exclude(name="Northwind Pricing").get()
         assert other.collections.filter(runs__state=State.READY).exists()
         assert other.memberships.exclude(user__email=story.OLIVIA.email).exists()
@@ -134,10 +134,10 @@ class TestTheStory(TestCase):
             ("Southbank Stationers", Role.MEMBER),
         ]
 
-    def test_there_are_people_of_every_role(self) -> None:
+    def test_there_are_people_with_every_role(self) -> None:
         assert {membership.role for membership in Membership.objects.filter(team=1)} == set(Role.values)
 
-    def test_everybody_signs_in_with_the_same_password(self) -> None:
+    def test_everyone_has_the_same_password(self) -> None:
         account = build.sign_in()
         assert account is not None
         assert all(user.check_password(account.password) for user in User.objects.all())
@@ -146,7 +146,7 @@ class TestTheStory(TestCase):
     def made_elsewhere(self, demo_data: Path) -> None:
         self.demo_data = demo_data
 
-    def test_it_is_the_same_to_the_byte_whenever_and_wherever_it_is_made(self) -> None:
+    def test_the_demo_is_identical_byte_for_byte_everywhere(self) -> None:
         ours = ResultFile.objects.values_list("run__collection_id", "run__number", "name", "sha256")
         theirs = databases.execute(self.demo_data, NAMED_FILES)
         assert set(ours) == set(theirs)
@@ -155,7 +155,7 @@ class TestTheStory(TestCase):
         assert Collection.objects.create(team_id=1, name="New").pk > 203
 
 
-def test_prices_stock_and_ratings_drift_from_run_to_run() -> None:
+def test_prices_stock_and_ratings_change_from_run_to_run() -> None:
     one, other = (
         list(build.product_records(Kind.AMAZON, LAPTOPS, number, 250, datetime(2026, 6, 1, tzinfo=UTC)))
         for number in (87, 88)
@@ -196,7 +196,7 @@ def rows() -> list[object]:
 
 @pytest.mark.django_db
 class TestTheCommand:
-    def test_it_prints_an_account_that_works(self, short_story: Path) -> None:
+    def test_it_prints_a_working_sign_in(self, short_story: Path) -> None:
         printed = demo()
         user = User.objects.get(email=printed["E-mail"])
         assert user.check_password(printed["Password"])
@@ -204,18 +204,18 @@ class TestTheCommand:
         assert key is not None
         assert (key.membership.user, key.membership.role) == (user, Role.OWNER)
 
-    def test_nobody_else_may_read_the_account(self, short_story: Path) -> None:
+    def test_only_the_owner_can_read_the_sign_in_file(self, short_story: Path) -> None:
         printed = demo()
         assert demo_of(short_story) == printed
         assert stat.S_IMODE((short_story / "demo.json").stat().st_mode) == 0o600
 
-    def test_a_second_time_it_prints_the_same_and_changes_nothing(self, short_story: Path) -> None:
+    def test_a_second_call_prints_the_same_and_changes_nothing(self, short_story: Path) -> None:
         printed = demo()
         before = rows()
         assert demo() == printed
         assert rows() == before
 
-    def test_what_people_add_to_the_demo_stays(self, short_story: Path) -> None:
+    def test_additions_to_the_demo_stay(self, short_story: Path) -> None:
         printed = demo()
         Collection.objects.create(team_id=1, name="Mine")
         User.objects.create_user("new@example.com")
@@ -223,24 +223,20 @@ class TestTheCommand:
         assert demo() == printed
         assert rows() == before
 
-    def test_it_does_not_touch_a_database_that_holds_anything_else(
-        self, short_story: Path, alice: User
-    ) -> None:
+    def test_a_database_with_other_data_is_left_alone(self, short_story: Path, alice: User) -> None:
         before = rows()
         with pytest.raises(CommandError, match="contains other data, so the demo isn't created"):
             demo()
         assert rows() == before
         assert not (short_story / "demo.json").exists()
 
-    def test_an_account_of_another_database_is_not_taken_for_this_ones(
-        self, short_story: Path, strangers: Team
-    ) -> None:
+    def test_the_sign_in_of_another_database_is_ignored(self, short_story: Path, strangers: Team) -> None:
         account = build.SignIn("olivia@example.com", "secret", "key", finished=True)
         (short_story / "demo.json").write_text(json.dumps(vars(account)))
         with pytest.raises(CommandError, match="contains other data"):
             demo()
 
-    def test_an_account_file_that_is_damaged_counts_for_nothing(self, short_story: Path) -> None:
+    def test_a_damaged_sign_in_file_is_ignored(self, short_story: Path) -> None:
         (short_story / "demo.json").write_text('["no account"')
         assert demo() == demo_of(short_story)
 
@@ -256,7 +252,7 @@ def interrupted(after: int) -> Generator[Run]:
 @pytest.mark.django_db
 class TestAfterAKill:
     @pytest.mark.parametrize("after", range(1, 7))
-    def test_the_next_time_makes_it_whole(self, short_story: Path, after: int) -> None:
+    def test_the_next_call_completes_the_demo(self, short_story: Path, after: int) -> None:
         interrupted(after).close()
         assert build.sign_in() is None
         assert demo() == demo_of(short_story)
@@ -264,7 +260,7 @@ class TestAfterAKill:
         assert not repair_runs().was_needed
         assert User.objects.count() == len(story.PEOPLE)
 
-    def test_a_run_that_was_being_written_is_no_hindrance(self, short_story: Path) -> None:
+    def test_a_run_that_was_being_written_is_replaced(self, short_story: Path) -> None:
         interrupted(2).close()
         killed = ResultSetWriter.start(Collection.objects.get(pk=101))
         killed.add_record({"asin": "B0"})
@@ -278,7 +274,7 @@ class TestAfterAKill:
         }
         assert stored == set(ResultFile.objects.filter(run__collection=101).values_list("key", flat=True))
 
-    def test_what_somebody_added_meanwhile_is_not_removed(self, short_story: Path) -> None:
+    def test_other_data_added_in_the_meantime_is_not_removed(self, short_story: Path) -> None:
         interrupted(1).close()
         Team.objects.create(name="Mine")
         before = rows()
@@ -306,7 +302,7 @@ class TestLive:
         assert len(quickly) == 2
         assert (following.number, following.state, following.total) == (92, State.PROCESSING, 250)
 
-    def test_its_records_are_those_that_an_uninterrupted_run_finds(self, short_story: Path) -> None:
+    def test_its_records_equal_those_of_an_uninterrupted_run(self, short_story: Path) -> None:
         demo("--live")
         run = Run.objects.get(collection=101, number=91)
         found = []
@@ -316,7 +312,7 @@ class TestLive:
         started_at = run.created_at
         assert found == list(build.product_records(Kind.AMAZON, LAPTOPS, 91, 250, started_at))
 
-    def test_it_can_be_run_again_and_again(self, short_story: Path) -> None:
+    def test_it_can_be_repeated(self, short_story: Path) -> None:
         demo("--live")
         demo("--live")
         states = Run.objects.filter(collection=101, number__gte=91).order_by("number")
@@ -326,19 +322,19 @@ class TestLive:
             (93, "processing"),
         ]
 
-    def test_without_a_run_that_is_processing_it_starts_one(self, short_story: Path) -> None:
+    def test_without_a_processing_run_it_starts_one(self, short_story: Path) -> None:
         demo()
         Run.objects.filter(state=State.PROCESSING).delete()
         demo("--live")
         assert Run.objects.get(collection=101, number=92).state == State.READY
 
-    def test_it_says_so_where_the_collection_is_gone(self, short_story: Path) -> None:
+    def test_a_missing_collection_is_an_error(self, short_story: Path) -> None:
         demo()
         Collection.objects.filter(pk=101).delete()
         with pytest.raises(CommandError, match="AU Laptops no longer exists"):
             demo("--live")
 
-    def test_it_leaves_a_run_alone_that_somebody_else_writes(self, short_story: Path) -> None:
+    def test_a_run_with_another_writer_is_left_alone(self, short_story: Path) -> None:
         demo()
         ResultSetWriter.resume(Run.objects.get(collection=101, number=91))
         with pytest.raises(CommandError, match="Another process is writing run 91"):
@@ -357,13 +353,13 @@ class TestRealProcesses:
             *command, env=environment(data_dir), stdout=tools.PIPE, stderr=tools.PIPE, text=True
         )
 
-    def test_two_at_once_make_one_demo(self, data_dir: Path) -> None:
+    def test_two_at_once_create_one_demo(self, data_dir: Path) -> None:
         both = [self.start(data_dir), self.start(data_dir)]
         one, other = (process.communicate(timeout=tools.PATIENCE) for process in both)
         assert one[0] == other[0]
         assert "Password: " in one[0], one[1]
 
-    def test_a_killed_one_is_made_whole_by_the_next(self, data_dir: Path) -> None:
+    def test_a_killed_demo_is_completed_by_the_next_call(self, data_dir: Path) -> None:
         with self.start(data_dir) as process:
             runs = data_dir / "results" / "101"
             while process.poll() is None and len(list(runs.glob("*"))) < 4:

@@ -100,7 +100,7 @@ def refusal(answer: Any) -> str:
 # --- the guesser --------------------------------------------------------------------------------
 
 
-def test_after_five_wrong_passwords_the_guesser_is_told_how_long_to_wait(clock: Clock) -> None:
+def test_five_wrong_passwords_make_the_guesser_wait(clock: Clock) -> None:
     mallory = at("198.51.100.7")
     guess(mallory, 5)
     assert refusal(sign_in(mallory)) == "5 minutes"
@@ -130,7 +130,7 @@ def test_the_case_of_the_email_address_makes_no_difference() -> None:
     assert refusal(sign_in(mallory))
 
 
-def test_an_address_that_tries_many_accounts_is_stopped() -> None:
+def test_an_address_that_tries_many_users_is_stopped() -> None:
     mallory = at("198.51.100.7")
     for number in range(10):
         guess(mallory, 1, f"user{number}@example.com")
@@ -188,7 +188,7 @@ def test_parallel_guesses_do_not_get_around_the_limit() -> None:
 
 
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com"])
-def test_a_refusal_does_not_tell_whether_there_is_an_account(email: str) -> None:
+def test_a_refusal_does_not_reveal_whether_a_user_exists(email: str) -> None:
     mallory = at("198.51.100.7")
     said = []
     for _ in range(6):
@@ -199,9 +199,7 @@ def test_a_refusal_does_not_tell_whether_there_is_an_account(email: str) -> None
 
 
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com", "dora@example.com", "closed@example.com"])
-def test_known_and_unknown_accounts_cost_the_same_hashing(
-    email: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_and_unknown_users_cost_the_same_hashing(email: str, monkeypatch: pytest.MonkeyPatch) -> None:
     User.objects.create_user("dora@example.com")  # she hasn't set a password yet
     User.objects.create_user("closed@example.com", PASSWORD, is_active=False)
     hashed: list[str] = []
@@ -236,7 +234,7 @@ def test_a_known_browser_has_five_guesses_itself(clock: Clock) -> None:
     assert gets_in(browser)
 
 
-def test_a_browser_is_known_only_for_accounts_it_has_signed_in_to(eve: User) -> None:
+def test_a_browser_is_known_only_for_users_who_signed_in_there(eve: User) -> None:
     browser = known()
     guess(at("192.0.2.1"), 5, eve.email)
     assert refusal(sign_in(browser, PASSWORD, eve.email))

@@ -70,7 +70,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 class TestPages:
-    def test_pages_are_kept_byte_for_byte_in_the_order_of_their_numbers(
+    def test_pages_are_stored_byte_for_byte_in_numerical_order(
         self, laptops: Collection, tmp_path: Path
     ) -> None:
         files = [put(tmp_path, name, content) for name, content in reversed(PAGES.items())]
@@ -82,12 +82,12 @@ class TestPages:
         assert run.state == State.READY
         assert out == "Run 1 of AU Laptops: 4 records in 4 files.\n/collections/101/download\n"
 
-    def test_pages_without_numbers_stay_in_the_order_given(self, laptops: Collection, tmp_path: Path) -> None:
+    def test_pages_without_numbers_keep_the_given_order(self, laptops: Collection, tmp_path: Path) -> None:
         import_run(101, *(put(tmp_path, name, "[{}]") for name in ("b Page_2.json", "a.json")))
         names = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
         assert [page.name for page in names] == ["b Page_2.json", "a.json"]
 
-    def test_the_address_is_whole_where_it_is_known(
+    def test_the_printed_address_is_absolute_if_it_is_known(
         self, laptops: Collection, tmp_path: Path, settings: Settings
     ) -> None:
         settings.PUBLIC_URL = "https://results.example.com"
@@ -97,7 +97,7 @@ class TestPages:
             "https://results.example.com/collections/101/download\n"
         )
 
-    def test_broken_json_names_file_line_and_column(
+    def test_invalid_json_is_reported_with_file_line_and_column(
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         whole = put(tmp_path, "a.json", "[{}]")
@@ -114,17 +114,17 @@ class TestPages:
             f"{deep}, line 1, column 2: The record is nested too deeply. Nothing was imported."
         )
 
-    def test_something_that_is_no_json(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_file_that_is_not_json(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = put(tmp_path, "a.json", "<!DOCTYPE html>")
         assert refused(101, page) == (
             f"{page}, line 1, column 1: Expected a list of records, in [ and ]. Nothing was imported."
         )
 
-    def test_two_pages_of_one_name(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_two_pages_with_the_same_name(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = put(tmp_path, "a.json", "[]")
         assert refused(101, page, page) == "The run already has a file named a.json. Nothing was imported."
 
-    def test_a_category_list_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_category_list_is_not_a_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         listed = put(tmp_path, "a.json", '\ufeff\n{"asins": [{}]}')
         assert refused(101, listed) == (
             f"{listed} is a category list, and this collection scrapes products. Nothing was imported."
@@ -138,7 +138,7 @@ class TestPages:
             '{"data": [{"a": {}}\n,{}], "x": 1.5, "status": 1, "code": 200}',
         ],
     )
-    def test_the_list_of_runs_is_no_page(
+    def test_an_api_response_is_not_a_page(
         self, laptops: Collection, tmp_path: Path, refused: Any, content: str
     ) -> None:
         saved = put(tmp_path, "a.json", content)
@@ -148,7 +148,7 @@ class TestPages:
         )
 
     @pytest.mark.parametrize("content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"asin": ', '{"a": 1,'])
-    def test_one_object_is_no_page(
+    def test_one_object_is_not_a_page(
         self, laptops: Collection, tmp_path: Path, refused: Any, content: str
     ) -> None:
         saved = put(tmp_path, "a.json", content)
@@ -157,7 +157,9 @@ class TestPages:
             "Name a file with one record on each line .jsonl. Nothing was imported."
         )
 
-    def test_an_object_in_a_zip_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_an_object_in_a_zip_is_not_a_page(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
         path = put_zip(tmp_path, {"a.json": b'{"code": 200, "data": [], "status": 1}'})
         assert refused(101, path).startswith(f"{path}: a.json, line 1, column 1: Expected a list of records")
 
@@ -170,24 +172,24 @@ class TestZip:
         pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
         assert [(page.name, stored_bytes(page)) for page in pages] == list(PAGES.items())
 
-    def test_what_we_give_can_be_imported_again(self, laptops: Collection, tmp_path: Path) -> None:
+    def test_our_own_zips_can_be_imported(self, laptops: Collection, tmp_path: Path) -> None:
         run = make_ready_run(laptops, records(5), page_size=2)
         path = put(tmp_path, "all.zip", stored_bytes(run.files.get(kind=FileKind.ARCHIVE)))
         import_run(101, path)
         assert stored_records(Run.objects.get(number=2)) == records(5)
 
-    def test_a_member_that_is_no_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_member_that_is_not_a_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[]", "notes.txt": b"x"})
         assert refused(101, path) == (
             f"{path}: notes.txt is not a JSON file. A ZIP to import may contain only pages. "
             "Nothing was imported."
         )
 
-    def test_a_broken_member_is_named(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_damaged_member_is_named(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]", "b.json": b"[{]"})
         assert refused(101, path).startswith(f"{path}: b.json, line 1, column 3: Expecting property name")
 
-    def test_no_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_zip_without_members(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {})
         assert refused(101, path) == f"{path} is a ZIP without pages. Nothing was imported."
 
@@ -198,21 +200,19 @@ class TestZip:
             f"{path}: a.json is encrypted. Extract the ZIP, and import the pages. Nothing was imported."
         )
 
-    def test_a_zip_that_was_cut_off(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_truncated_zip(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         path.write_bytes(path.read_bytes()[:-10])
         assert refused(101, path).startswith(f"{path}: the ZIP is damaged or unsupported (")
 
-    def test_a_member_that_is_damaged(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_damaged_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": json.dumps(records(50)).encode()})
         content = bytearray(path.read_bytes())
         content[60:80] = b"\0" * 20
         path.write_bytes(content)
         assert refused(101, path).startswith(f"{path}: a.json")
 
-    def test_a_member_whose_checksum_is_wrong(
-        self, laptops: Collection, tmp_path: Path, refused: Any
-    ) -> None:
+    def test_a_member_with_a_wrong_checksum(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = tmp_path / "all.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("a.json", b'[{"asin": "B1"}]')
@@ -220,7 +220,7 @@ class TestZip:
         assert "a.json: the ZIP is damaged or unsupported (Bad CRC-32" in refused(101, path)
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-    def test_a_damaged_member_of_any_method_is_named(
+    def test_a_damaged_member_is_named_for_every_method(
         self, laptops: Collection, tmp_path: Path, refused: Any, method: int
     ) -> None:
         path = tmp_path / "all.zip"
@@ -246,7 +246,7 @@ class TestZip:
             (b"PK\x03\x04", ": \u2551\u25a0.json: the ZIP is damaged"),  # the member itself
         ],
     )
-    def test_a_name_that_is_said_to_be_utf_8_and_is_not(
+    def test_a_name_that_is_not_valid_utf_8(
         self, laptops: Collection, tmp_path: Path, refused: Any, place: bytes, said: str
     ) -> None:
         path = put_zip(tmp_path, {"xx.json": b"[{}]"})
@@ -255,7 +255,7 @@ class TestZip:
         path.write_bytes(content)
         assert refused(101, path).startswith(f"{path}{said} or unsupported ('utf-8' codec can't")
 
-    def test_a_zip_of_a_later_version(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_zip_of_an_unsupported_version(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         content = bytearray(path.read_bytes())
         content[content.index(b"PK\x01\x02") + 6] = 99
@@ -264,20 +264,20 @@ class TestZip:
             f"{path}: the ZIP is damaged or unsupported (zip file version 9.9). Nothing was imported."
         )
 
-    def test_a_zip_whose_places_are_shifted(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_zip_with_shifted_offsets(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         content = bytearray(path.read_bytes())
         content[content.index(b"PK\x01\x02") + 42] = 7
         path.write_bytes(content)
         assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (")
 
-    def test_a_name_can_not_write_to_the_terminal(
+    def test_a_name_cannot_control_the_terminal(
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         path = put_zip(tmp_path, {"\x1b]0;evil\x07\u202e\x9b\r.json": b"[{]"})
         assert refused(101, path).startswith(f"{path}: \ufffd]0;evil\ufffd\ufffd\ufffd\ufffd.json, line 1, ")
 
-    def test_pages_that_the_disk_has_no_room_for(
+    def test_pages_that_do_not_fit_on_the_disk(
         self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(import_command, "free_space", lambda: 5 * 1024 * 1024)
@@ -289,7 +289,7 @@ class TestZip:
         path = put_zip(tmp_path, dict.fromkeys(("a.json", "b.json"), b" " * 3 * 1024 * 1024 + b"[{}]"))
         assert "a.json and the other files need 6.0\xa0MB" in refused(101, path)
 
-    def test_a_storage_that_does_not_know_its_room(
+    def test_a_storage_that_does_not_know_its_free_space(
         self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(import_command, "free_space", lambda: None)
@@ -306,7 +306,7 @@ class TestZip:
         path.write_bytes(content.replace(size, (4).to_bytes(4, "little")))
         assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (Bad CRC-32")
 
-    def test_a_category_has_no_zip_of_pages(
+    def test_a_category_does_not_accept_a_zip_of_pages(
         self, headphones: Collection, tmp_path: Path, refused: Any
     ) -> None:
         path = put_zip(tmp_path, PAGES)
@@ -340,7 +340,7 @@ class TestJsonLines:
         import_run(101, first, second)
         assert stored_records(Run.objects.get()) == records(6)
 
-    def test_broken_json_names_file_line_and_column(
+    def test_invalid_json_is_reported_with_file_line_and_column(
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         lines = put(tmp_path, "a.jsonl", '{"a": 1}\n{"a": 1\n{"a": 1}\n')
@@ -357,7 +357,7 @@ class TestJsonLines:
 
 class TestCategoryLists:
     @pytest.mark.parametrize("content", ['[{"asin": "B1"}]', '{"asins":\n [{"asin": "B1"}]}'])
-    def test_a_list_is_kept_as_it_is(self, headphones: Collection, tmp_path: Path, content: str) -> None:
+    def test_a_list_is_stored_unchanged(self, headphones: Collection, tmp_path: Path, content: str) -> None:
         import_run("Headphones", put(tmp_path, "whatever.json", content))
         run = Run.objects.get()
         assert stored_bytes(run.files.get(name="category_asins.json")) == content.encode()
@@ -376,7 +376,7 @@ class TestCategoryLists:
             '{\n"a": {},\n"b": [],\n"asins": [\n{"asin": "B1"}\n]\n}',
         ],
     )
-    def test_the_list_may_stand_anywhere_in_its_object(
+    def test_the_list_may_be_anywhere_in_its_object(
         self, headphones: Collection, tmp_path: Path, content: str
     ) -> None:
         import_run("Headphones", put(tmp_path, "a.json", content))
@@ -422,12 +422,14 @@ class TestWhatCanNotBe:
         [("9" * 5000, "9" * 100 + "..."), ("\x1b[31mred", "\ufffd[31mred"), ("0" * 30, "0" * 30)],
     )
     @pytest.mark.usefixtures("laptops")
-    def test_a_name_that_is_hostile(self, tmp_path: Path, refused: Any, name: str, shown: str) -> None:
+    def test_a_malicious_name(self, tmp_path: Path, refused: Any, name: str, shown: str) -> None:
         assert refused(name, put(tmp_path, "a.json", "[]")) == (
             f'No collection has the id or name "{shown}".'
         )
 
-    def test_a_collection_that_is_no_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_collection_argument_that_is_not_text(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
         said = refused(os.fsdecode(b"caf\xe9"), put(tmp_path, "a.json", "[]"))
         assert said == 'Error: argument COLLECTION: "caf\ufffd" is not UTF-8 text'
 
@@ -435,12 +437,12 @@ class TestWhatCanNotBe:
         path = Path("x\x1b" * 2000)
         assert refused(101, path) == "x\ufffd" * 2000 + ": File name too long. Nothing was imported."
 
-    def test_a_file_that_can_not_be_read(self, laptops: Collection, refused: Any) -> None:
+    def test_a_file_that_cannot_be_read(self, laptops: Collection, refused: Any) -> None:
         assert refused(101, Path("/proc/self/mem")) == (
             "/proc/self/mem can't be read (Input/output error). Nothing was imported."
         )
 
-    def test_a_file_that_can_not_be_read_to_its_end(
+    def test_a_file_that_cannot_be_read_to_its_end(
         self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         page = put(tmp_path, "a.json", "[{}]")
@@ -457,7 +459,7 @@ class TestWhatCanNotBe:
             ("database or disk is full", "database or disk is full."),
         ],
     )
-    def test_a_database_that_can_not_be_written_to(
+    def test_a_read_only_database(
         self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, said: str
     ) -> None:
         def full(*args: object, **fields: object) -> None:
@@ -475,16 +477,16 @@ class TestWhatCanNotBe:
         assert repair_runs().failed_runs
         assert not stored_keys()
 
-    def test_a_name_that_several_have(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_an_ambiguous_name(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         other = Collection.objects.create(team=laptops.team, name=laptops.name)
         page = put(tmp_path, "a.json", "[]")
         assert f"101, {other.pk}" in refused("AU Laptops", page)
 
-    def test_a_name_that_is_no_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+    def test_a_name_that_is_not_text(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.json"))
         assert refused(101, page) == f"The file {tmp_path}/caf�.json doesn't exist. Nothing was imported."
 
-    def test_a_disk_that_is_full(
+    def test_a_full_disk(
         self,
         laptops: Collection,
         tmp_path: Path,
@@ -507,7 +509,7 @@ class TestWhatCanNotBe:
         ],
     )
     @pytest.mark.usefixtures("laptops")
-    def test_ctrl_c_and_what_can_not_be_written(
+    def test_ctrl_c_and_output_that_cannot_be_written(
         self,
         tmp_path: Path,
         refused: Any,
@@ -522,7 +524,7 @@ class TestWhatCanNotBe:
         assert refused(101, put(tmp_path, "a.json", "[{}]")) == said
 
 
-def test_runs_that_were_killed_are_failed_first(laptops: Collection, tmp_path: Path) -> None:
+def test_interrupted_runs_are_failed_first(laptops: Collection, tmp_path: Path) -> None:
     killed = ResultSetWriter.start(laptops).run
     Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     import_run(101, put(tmp_path, "a.json", "[]"))
@@ -537,7 +539,7 @@ def test_progress_is_shown_on_a_terminal_only(
     assert capsys.readouterr().err == ""
 
 
-def test_help_says_what_may_be_imported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_what_can_be_imported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         call_command("import_run", "--help")
     said = capsys.readouterr().out

@@ -69,14 +69,14 @@ def keys() -> set[str]:
 
 
 class TestWhatIsCopied:
-    def test_pages_and_zip_byte_for_byte(self, run: Run) -> None:
+    def test_pages_and_zip_are_copied_byte_for_byte(self, run: Run) -> None:
         files = files_of(run)
         assert copy(run, files) == []
         assert kept(run) == files.contents
         run.refresh_from_db()
         assert (run.is_kept, run.lease_expires_at, run.state) == (True, None, State.READY)
 
-    def test_each_row_says_what_is_stored(self, run: Run) -> None:
+    def test_each_row_describes_its_file(self, run: Run) -> None:
         files = files_of(run)
         copy(run, files)
         for file in run.files.all():
@@ -87,7 +87,7 @@ class TestWhatIsCopied:
         assert [page.records for page in run.files.filter(kind=FileKind.PAGE)] == [2, 2]
         assert run.files.get(kind=FileKind.ARCHIVE).records is None
 
-    def test_each_page_is_found_in_the_zip(self, run: Run) -> None:
+    def test_each_page_is_located_in_the_zip(self, run: Run) -> None:
         files = files_of(run)
         copy(run, files)
         whole = files.contents[ZIP]
@@ -99,12 +99,12 @@ class TestWhatIsCopied:
             assert content == files.contents[page.remote_name]
             assert page.crc32 == zlib.crc32(content)
 
-    def test_a_zip_that_is_not_deflated_has_no_places(self, run: Run) -> None:
+    def test_pages_have_no_location_in_an_uncompressed_zip(self, run: Run) -> None:
         assert copy(run, files_of(run, zip_method=zipfile.ZIP_STORED)) == []
         assert set(run.files.values_list("archive_offset", "archive_size")) == {(None, None)}
         assert not run.files.filter(crc32=None).exists()
 
-    def test_a_category_list_as_it_is_and_the_csv_made_from_it(self, category_run: Run) -> None:
+    def test_a_category_list_is_copied_and_its_csv_created(self, category_run: Run) -> None:
         files = files_of(category_run)
         assert copy(category_run, files) == []
         (content,) = files.contents.values()
@@ -112,7 +112,7 @@ class TestWhatIsCopied:
         assert set(category_run.files.values_list("records", flat=True)) == {2}
         assert Run.objects.get(pk=category_run.pk).is_kept
 
-    def test_an_empty_list_is_a_page(self, run: Run) -> None:
+    def test_an_empty_list_is_a_valid_page(self, run: Run) -> None:
         files = files_of(run)
         files.contents[PAGE_1] = b"[]"
         del files.contents[ZIP]
@@ -121,7 +121,7 @@ class TestWhatIsCopied:
         assert kept(run) == files.contents
         assert run.files.get(name=PAGE_1).records == 0
 
-    def test_progress_is_told_of_every_byte(self, run: Run) -> None:
+    def test_progress_counts_every_byte(self, run: Run) -> None:
         files = files_of(run)
         told: list[int] = []
         copy(run, files, told.append)
@@ -141,7 +141,7 @@ class TestWhatIsWrong:
         ("more", "said"),
         [(5, "Only 185 of 190 bytes arrived."), (-5, "More than the announced 180 bytes arrived.")],
     )
-    def test_a_page_of_another_size_than_announced(self, run: Run, more: int, said: str) -> None:
+    def test_a_page_with_another_size_than_announced(self, run: Run, more: int, said: str) -> None:
         files = files_of(run)
         files.contents[PAGE_1] = b"[]" + b" " * 183
         files.announced[PAGE_1] = 185 + more
@@ -151,7 +151,7 @@ class TestWhatIsWrong:
         assert set(stored_keys()) == keys()
         assert not Run.objects.get(pk=run.pk).is_kept
 
-    def test_a_page_that_breaks_off(self, run: Run) -> None:
+    def test_an_interrupted_page(self, run: Run) -> None:
         files = files_of(run)
 
         def break_off() -> None:
@@ -164,7 +164,7 @@ class TestWhatIsWrong:
         assert set(stored_keys()) == keys()
         assert len(keys()) == 1
 
-    def test_the_next_time_goes_on_with_what_is_missing(self, run: Run) -> None:
+    def test_the_next_mirror_copies_the_missing_files(self, run: Run) -> None:
         files = files_of(run)
         there = files.contents.pop(PAGE_2)
         assert copy(run, files) == [f"{PAGE_2}: The account no longer has this file."]
@@ -174,7 +174,7 @@ class TestWhatIsWrong:
         assert files.opened == [PAGE_2, ZIP]
         assert kept(run) == files.contents
 
-    def test_an_account_that_is_down_ends_it(self, run: Run) -> None:
+    def test_an_unavailable_account_ends_the_copying(self, run: Run) -> None:
         files = files_of(run)
 
         def refuse(name: str) -> None:
@@ -211,7 +211,7 @@ class TestWhatIsWrong:
         ],
         ids=lambda content: repr(content)[:50],
     )
-    def test_invalid_pages_are_named_and_not_kept(self, run: Run, content: bytes) -> None:
+    def test_invalid_pages_are_reported_and_not_stored(self, run: Run, content: bytes) -> None:
         files = files_of(run)
         pages = {PAGE_1: content, PAGE_2: files.contents[PAGE_2]}
         files.contents = {**pages, ZIP: zip_of(pages)}
@@ -224,7 +224,7 @@ class TestWhatIsWrong:
         run.refresh_from_db()
         assert (run.is_kept, run.files.get(name=PAGE_1).size) == (False, None)
 
-    def test_an_invalid_page_is_copied_the_next_time(self, run: Run) -> None:
+    def test_an_invalid_page_is_copied_again_by_the_next_mirror(self, run: Run) -> None:
         files = files_of(run)
         page, files.contents[PAGE_1] = files.contents[PAGE_1], b"<html>"
         assert len(copy(run, files)) == 1
@@ -236,7 +236,7 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize(
         "content", [b"[{]", b"", b'{"code": 200, "asins": [{}], "status": 1}', b'{"asins": [1]}'], ids=repr
     )
-    def test_an_invalid_category_list_is_not_kept(self, category_run: Run, content: bytes) -> None:
+    def test_an_invalid_category_list_is_not_stored(self, category_run: Run, content: bytes) -> None:
         files = files_of(category_run)
         files.contents["category_asins.json"] = content
         (problem,) = copy(category_run, files)
@@ -244,13 +244,13 @@ class TestWhatIsWrong:
         assert kept(category_run) == {}
         assert not Run.objects.get(pk=category_run.pk).is_kept
 
-    def test_the_object_around_a_category_list_is_kept(self, category_run: Run) -> None:
+    def test_the_object_around_a_category_list_is_stored(self, category_run: Run) -> None:
         files = files_of(category_run)
         files.contents["category_asins.json"] = b'{"page": 1, "asins": [{"asin": "B1"}]}'
         assert copy(category_run, files) == []
         assert set(category_run.files.values_list("records", flat=True)) == {1}
 
-    def test_a_file_that_reads_differently_from_what_came(
+    def test_a_copy_that_differs_from_what_was_written(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         close = NewFile.close
@@ -281,7 +281,7 @@ class TestWhatIsWrong:
         assert set(stored_keys()) == keys()
         assert Run.objects.get(pk=run.pk).lease_expires_at is None
 
-    def test_what_would_leave_no_room_is_not_begun(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_that_does_not_fit_is_not_started(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         files = files_of(run)
         free = storage.RESERVE + len(files.contents[PAGE_1]) - 1
         monkeypatch.setattr(storage, "free_space", lambda: free)
@@ -293,7 +293,9 @@ class TestWhatIsWrong:
             copy(run, files)
         assert files.opened[0] == PAGE_1
 
-    def test_a_storage_that_is_no_disk_has_room(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_storage_without_a_disk_has_unlimited_space(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(storage, "free_space", lambda: None)
         assert copy(run, files_of(run)) == []
 
@@ -332,7 +334,7 @@ class TestTheZip:
             ),
         ],
     )
-    def test_one_that_does_not_match_the_pages_is_not_kept(
+    def test_a_zip_that_does_not_match_the_pages_is_not_stored(
         self, run: Run, change: Callable[[dict[str, bytes]], bytes], said: str
     ) -> None:
         files = files_of(run)
@@ -344,7 +346,7 @@ class TestTheZip:
         assert not Run.objects.get(pk=run.pk).is_kept
         assert not run.files.exclude(archive_offset=None).exists()
 
-    def test_one_with_damaged_bytes(self, run: Run) -> None:
+    def test_a_zip_with_damaged_bytes(self, run: Run) -> None:
         files = files_of(run)
         with zipfile.ZipFile(io.BytesIO(files.contents[ZIP])) as archive:
             at = archive.infolist()[0].header_offset + 30 + len(PAGE_1) + 20
@@ -353,7 +355,7 @@ class TestTheZip:
         (problem,) = copy(run, files)
         assert problem.startswith(f"{ZIP}: The ZIP is damaged (")
 
-    def test_a_member_that_unpacks_to_more_than_the_page_is_read_no_further(
+    def test_a_member_is_read_only_up_to_the_pages_size(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files = files_of(run)
@@ -373,7 +375,7 @@ class TestTheZip:
 
 
 class TestTwoAtOnce:
-    def test_a_run_that_is_being_copied_is_left_to_who_copies_it(self, run: Run) -> None:
+    def test_only_one_mirror_copies_a_run(self, run: Run) -> None:
         files = files_of(run)
 
         def another(name: str) -> None:
@@ -384,7 +386,7 @@ class TestTwoAtOnce:
         assert copy(run, files) == []
         assert kept(run) == files.contents
 
-    def test_one_that_was_taken_for_dead_does_no_harm(self, run: Run) -> None:
+    def test_a_mirror_that_lost_its_lease_changes_nothing(self, run: Run) -> None:
         files = files_of(run)
 
         def somebody_else_copies_it(name: str) -> None:
@@ -399,7 +401,7 @@ class TestTwoAtOnce:
         assert set(stored_keys()) == keys()
         assert Run.objects.get(pk=run.pk).is_kept
 
-    def test_one_whose_file_was_removed_under_its_hands_knows_why(
+    def test_a_mirror_whose_file_was_removed_reports_the_lost_lease(
         self,
         run: Run,
         results_folder: Path,
@@ -417,7 +419,7 @@ class TestTwoAtOnce:
         assert not stored_keys()
         assert copy(run, files) == []
 
-    def test_the_lease_is_renewed_while_bytes_come(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_lease_is_renewed_while_bytes_arrive(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lease, "RENEW_AFTER_SECONDS", 0)
         files = files_of(run)
         expires: set[object] = set()
@@ -425,7 +427,7 @@ class TestTwoAtOnce:
         copy(run, files)
         assert len(expires) > 5
 
-    def test_a_living_mirror_and_its_files_are_left_alone(self, run: Run) -> None:
+    def test_repair_leaves_a_working_mirror_alone(self, run: Run) -> None:
         files = files_of(run)
 
         def repaired() -> None:
@@ -436,7 +438,7 @@ class TestTwoAtOnce:
         assert copy(run, files) == []
         assert kept(run) == files.contents
 
-    def test_a_run_that_is_being_copied_is_not_deleted(self, run: Run) -> None:
+    def test_a_run_that_is_being_copied_cannot_be_deleted(self, run: Run) -> None:
         files = files_of(run)
 
         def delete(name: str) -> None:
@@ -469,7 +471,7 @@ class TestWhatAKilledOneLeaves:
         assert copy(run, files_of(run)) == []
         assert set(stored_keys()) == keys()
 
-    def test_repair_removes_it_and_leaves_the_run_as_it_is(self, run: Run, strays: list[Path]) -> None:
+    def test_repair_removes_it_and_leaves_the_run_unchanged(self, run: Run, strays: list[Path]) -> None:
         report = repair_runs()
         assert len(report.removed_files) == 2
         assert report.failed_runs == []
@@ -480,7 +482,7 @@ class TestWhatAKilledOneLeaves:
 
 
 class TestReaders:
-    def test_a_kept_file_is_served_from_our_storage(self, run: Run, as_bob: Client) -> None:
+    def test_a_copied_file_is_served_from_our_storage(self, run: Run, as_bob: Client) -> None:
         files = files_of(run)
         copy(run, files)
         # No account is asked: in these tests there is none to be reached.
@@ -489,7 +491,7 @@ class TestReaders:
             assert b"".join(answer) == content
             assert answer.headers["Content-Length"] == str(len(content))
 
-    def test_one_who_reads_from_the_account_meanwhile_is_not_disturbed(self, run: Run) -> None:
+    def test_a_download_from_the_account_is_not_interrupted(self, run: Run) -> None:
         files = files_of(run)
         file = run.files.get(name=PAGE_1)
         reading = files.body(file).open(0, files.size(file))
@@ -500,34 +502,34 @@ class TestReaders:
 
 
 class TestRunsOfAnAccount:
-    def test_nobody_writes_a_run_of_our_own_among_them(self, remote: Collection) -> None:
+    def test_an_accounts_collection_gets_no_runs_of_our_own(self, remote: Collection) -> None:
         with pytest.raises(WrongUse, match="The runs of AU Laptops come from an account, so none can"):
             ResultSetWriter.start(remote)
         assert not Run.objects.exists()
 
-    def test_nobody_imports_one(self, remote: Collection, tmp_path: Path) -> None:
+    def test_runs_cannot_be_imported_into_it(self, remote: Collection, tmp_path: Path) -> None:
         page = tmp_path / "a.json"
         page.write_text("[]")
         with pytest.raises(CommandError, match=r"come from an account, .* Nothing was imported\."):
             call_command("import_run", str(remote.pk), str(page))
 
-    def test_nobody_goes_on_with_one_that_is_processing_there(self, remote: Collection) -> None:
+    def test_its_processing_runs_cannot_be_resumed(self, remote: Collection) -> None:
         run = make_remote_run(remote, ready=False)
         with pytest.raises(WrongUse, match="come from an account"):
             ResultSetWriter.resume(run)
 
-    def test_our_own_are_kept_from_the_beginning(self, laptops: Collection) -> None:
+    def test_our_own_runs_are_always_kept(self, laptops: Collection) -> None:
         assert make_ready_run(laptops).is_kept
         assert Run.objects.get().is_kept
         assert not laptops.runs.to_keep().exists()
 
-    def test_the_oldest_is_the_first_to_keep(self, remote: Collection) -> None:
+    def test_the_oldest_run_is_copied_first(self, remote: Collection) -> None:
         for number in (3, 1, 2):
             make_remote_run(remote, number, at=timezone.now() + timedelta(hours=number))
         make_remote_run(remote, 4, ready=False)
         assert [run.number for run in remote.runs.to_keep()] == [1, 2, 3]
 
-    def test_what_is_to_keep_is_found_by_its_index(self, remote: Collection) -> None:
+    def test_runs_to_copy_are_found_by_their_index(self, remote: Collection) -> None:
         make_remote_run(remote)
         with transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":  # which reads so few rows as they come

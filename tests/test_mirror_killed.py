@@ -48,7 +48,7 @@ def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind)
     assert point > 20
 
 
-def test_killed_at_every_point_while_a_damaged_copy_is_replaced(crawlers: Team, results_folder: Path) -> None:
+def test_killed_at_every_point_while_replacing_a_damaged_copy(crawlers: Team, results_folder: Path) -> None:
     collection = make_remote_collection(make_account(crawlers))
     for point in points_to_be_killed_at("folder"):
         run = begin_anew(collection)

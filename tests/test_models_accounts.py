@@ -22,30 +22,30 @@ def account(crawlers: Team) -> Account:
 
 
 class TestKey:
-    def test_it_is_read_back_and_not_in_the_database_in_clear(self, account: Account) -> None:
+    def test_the_key_is_encrypted_in_the_database(self, account: Account) -> None:
         assert Account.objects.get().key == KEY
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM collections_app_account")
             assert "canary" not in repr(cursor.fetchall())
 
-    def test_it_is_in_no_text_of_the_account(self, account: Account) -> None:
+    def test_the_key_is_in_no_text_of_the_account(self, account: Account) -> None:
         assert KEY not in f"{account} {account!r} {vars(account)}"
 
     @pytest.mark.parametrize(
         ("key", "masked"),
         [(KEY, "••••••••cdef"), ("x" * 15, "••••••••"), ("x" * 12 + "abcd", "••••••••abcd"), ("", "")],
     )
-    def test_of_it_the_last_characters_are_shown_and_of_a_short_one_none(
+    def test_only_the_last_characters_of_a_long_key_are_shown(
         self, account: Account, key: str, masked: str
     ) -> None:
         account.set_key(key)
         assert account.masked_key == masked
 
-    def test_setting_it_saves_nothing(self, account: Account) -> None:
+    def test_setting_the_key_does_not_save(self, account: Account) -> None:
         account.set_key("another")
         assert Account.objects.get().key == KEY
 
-    def test_an_account_without_one_says_what_to_do(self, account: Account) -> None:
+    def test_without_a_key_the_error_says_what_to_do(self, account: Account) -> None:
         account.set_key("")
         assert not account.is_connected
         with pytest.raises(NotConnected) as error:
@@ -54,7 +54,7 @@ class TestKey:
             "The account “MultiCartAPI” is disconnected. Ask an admin to enter a new key."
         )
 
-    def test_one_that_nobody_can_read_any_more_says_what_to_do(
+    def test_with_an_unreadable_key_the_error_says_what_to_do(
         self, account: Account, settings: Settings
     ) -> None:
         settings.ENCRYPTION_KEYS = [new_key()]
@@ -93,12 +93,12 @@ class TestConstraints:
                 **{"team": account.team, "name": "A", "account": account, "remote_id": 7} | fields
             )
 
-    def test_an_id_is_there_once_per_account(self, account: Account) -> None:
+    def test_an_id_is_unique_per_account(self, account: Account) -> None:
         Collection.objects.create(team=account.team, name="A", account=account, remote_id=7)
         with pytest.raises(IntegrityError):
             Collection.objects.create(team=account.team, name="B", account=account, remote_id=7)
 
-    def test_an_account_with_collections_stays(self, account: Account) -> None:
+    def test_an_account_with_collections_cannot_be_deleted(self, account: Account) -> None:
         Collection.objects.create(team=account.team, name="A", account=account, remote_id=7)
         with pytest.raises(ProtectedError):
             account.delete()

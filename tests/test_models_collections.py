@@ -16,18 +16,18 @@ class TestConstraints:
         with pytest.raises(IntegrityError):
             Collection.objects.create(**{"team": crawlers, "name": "A"} | fields)
 
-    def test_two_may_have_the_same_name(self, crawlers: Team) -> None:
+    def test_names_do_not_have_to_be_unique(self, crawlers: Team) -> None:
         named(crawlers, "Laptops", "Laptops")
         assert crawlers.collections.count() == 2
 
 
 class TestOrder:
-    def test_it_is_the_alphabets_whatever_the_case(self, crawlers: Team) -> None:
+    def test_the_order_is_alphabetical_in_any_case(self, crawlers: Team) -> None:
         named(crawlers, "beta", "Alpha", "alpha 2", "Gamma", "Äpfel", "ÉCLAIR")
         ordered = [collection.name for collection in crawlers.collections.by_name()]  # type: ignore[attr-defined]
         assert ordered == ["Alpha", "alpha 2", "Äpfel", "beta", "ÉCLAIR", "Gamma"]
 
-    def test_paging_by_name_repeats_and_loses_nothing(self, crawlers: Team) -> None:
+    def test_paging_by_name_neither_repeats_nor_skips(self, crawlers: Team) -> None:
         made = named(crawlers, "b", "B", "a", "b", "c", "A", "Äpfel", "b 2")
         seen: list[Collection] = []
         rows = Collection.objects.by_name()  # type: ignore[attr-defined]
@@ -38,7 +38,7 @@ class TestOrder:
 
 
 class TestQuestions:
-    def test_an_archived_one_is_not_current_until_it_is_restored(self, crawlers: Team) -> None:
+    def test_an_archived_collection_is_not_current_until_it_is_restored(self, crawlers: Team) -> None:
         old, new = named(crawlers, "old", "new")
         old.archive(at=datetime(2026, 6, 20, tzinfo=UTC))
         assert list(Collection.objects.current()) == [new]  # type: ignore[attr-defined]
@@ -46,19 +46,17 @@ class TestQuestions:
         old.restore()
         assert set(Collection.objects.current()) == {old, new}  # type: ignore[attr-defined]
 
-    def test_search_is_by_any_part_of_the_name_in_any_case(self, crawlers: Team) -> None:
+    def test_search_finds_any_part_of_the_name_in_any_case(self, crawlers: Team) -> None:
         laptops, _, hundred = named(crawlers, "AU Laptops", "Chairs", "100% cotton")
         assert list(Collection.objects.named_like("lapt")) == [laptops]  # type: ignore[attr-defined]
         assert list(Collection.objects.named_like("%")) == [hundred]  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("text", ["Café", "CAFÉ", "cafe", "Cafe\u0301"])
-    def test_search_knows_every_letter_in_any_case_with_and_without_accents(
-        self, crawlers: Team, text: str
-    ) -> None:
+    def test_search_ignores_case_and_accents_of_every_letter(self, crawlers: Team, text: str) -> None:
         [cafe] = named(crawlers, "Café")
         assert list(Collection.objects.named_like(text)) == [cafe]  # type: ignore[attr-defined]
 
-    def test_a_name_of_the_longest_characters_is_kept(self, crawlers: Team) -> None:
+    def test_a_name_of_the_longest_characters_is_stored(self, crawlers: Team) -> None:
         [collection] = named(crawlers, "\ufdfa" * 200)
         assert len(collection.search_name) == 400
 

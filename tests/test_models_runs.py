@@ -33,9 +33,7 @@ def a_file(run: Run, **fields: Any) -> ResultFile:
 
 
 class TestConstraintsOfARun:
-    def test_its_number_is_used_once_per_collection(
-        self, laptops: Collection, headphones: Collection
-    ) -> None:
+    def test_the_number_is_unique_per_collection(self, laptops: Collection, headphones: Collection) -> None:
         a_run(laptops)
         a_run(headphones)
         with pytest.raises(IntegrityError):
@@ -58,13 +56,13 @@ class TestConstraintsOfARun:
 
 
 class TestConstraintsOfAFile:
-    def test_a_name_is_used_once_per_run(self, laptops: Collection) -> None:
+    def test_a_name_is_unique_per_run(self, laptops: Collection) -> None:
         run = a_run(laptops)
         a_file(run)
         with pytest.raises(IntegrityError):
             a_file(run, position=2)
 
-    def test_a_page_has_a_place_of_its_own(self, laptops: Collection) -> None:
+    def test_a_page_position_is_unique(self, laptops: Collection) -> None:
         run = a_run(laptops)
         a_file(run)
         with pytest.raises(IntegrityError):
@@ -77,7 +75,7 @@ class TestConstraintsOfAFile:
         with pytest.raises(IntegrityError):
             a_file(a_run(laptops), **fields)
 
-    def test_its_etag_is_made_of_time_and_size(self) -> None:
+    def test_the_etag_contains_time_and_size(self) -> None:
         assert ResultFile(key="k", modified=NOON, size=255).etag == f'"{int(NOON.timestamp()):x}-ff"'
 
 
@@ -88,7 +86,7 @@ class TestTheListOfRuns(TestCase):
 
     @settings(max_examples=examples(30))
     @given(seconds=st.lists(st.integers(0, 3), max_size=12), size=st.integers(1, 4))
-    def test_paging_repeats_and_loses_nothing(self, seconds: list[int], size: int) -> None:
+    def test_paging_neither_repeats_nor_skips(self, seconds: list[int], size: int) -> None:
         """Also among equal times, and while newer runs arrive."""
         Run.objects.all().delete()
         for number, second in enumerate(seconds, 1):
@@ -102,7 +100,7 @@ class TestTheListOfRuns(TestCase):
         assert seen == expected
 
     @pytest.mark.sqlite(reason="its words for a query plan")
-    def test_the_database_starts_at_the_right_place_of_the_index(self) -> None:
+    def test_sqlite_starts_within_the_index(self) -> None:
         run = a_run(self.collection)
         page = self.collection.runs.newest_first().before(run.cursor)[:51]  # type: ignore[attr-defined]
         plan = page.explain()
@@ -110,7 +108,7 @@ class TestTheListOfRuns(TestCase):
         assert "TEMP B-TREE" not in plan
 
     @pytest.mark.postgresql(reason="its words for a query plan")
-    def test_postgresql_does_as_well(self) -> None:
+    def test_postgresql_starts_within_the_index(self) -> None:
         runs = [
             Run(collection=self.collection, number=number, created_at=NOON + timedelta(seconds=number // 3))
             for number in range(1, 5001)
@@ -129,7 +127,7 @@ class TestTheListOfRuns(TestCase):
 
 
 class TestFilesOfTheListsRuns:
-    def test_they_come_in_one_more_query_for_ready_runs_only(self, laptops: Collection) -> None:
+    def test_files_of_ready_runs_take_one_more_query(self, laptops: Collection) -> None:
         for _ in range(3):
             make_ready_run(laptops, records(5), page_size=2)
         make_processing_run(laptops, records(3), page_size=2)
@@ -168,7 +166,7 @@ class TestFilesOfTheListsRuns:
 
 
 class TestWhatMayBeDownloaded:
-    def test_a_ready_runs_file_comes_with_its_run_and_collection(self, laptops: Collection) -> None:
+    def test_a_file_of_a_ready_run_has_its_run_and_collection(self, laptops: Collection) -> None:
         run = make_ready_run(laptops)
         name = run.files.get(kind=FileKind.PAGE).name
         with CaptureQueriesContext(connection) as queries:
@@ -178,30 +176,30 @@ class TestWhatMayBeDownloaded:
         assert (file.name, str(file)) == (name, name)
 
     @pytest.mark.parametrize("name", ["nothing.json", "", "..", "../secret_key", "a\0b", "x" * 10_000])
-    def test_no_other_name_is(self, laptops: Collection, name: str) -> None:
+    def test_other_names_are_not_found(self, laptops: Collection, name: str) -> None:
         run = make_ready_run(laptops)
         with pytest.raises(NotDownloadable, match="Run 1 has no file with that name"):
             ResultFile.objects.downloadable(laptops, run.number, name)
 
-    def test_a_run_of_another_collection_is_unknown(
+    def test_a_run_of_another_collection_is_not_found(
         self, laptops: Collection, secret_plans: Collection
     ) -> None:
         run = make_ready_run(secret_plans)
         with pytest.raises(NotDownloadable, match="This collection has no run 1"):
             ResultFile.objects.downloadable(laptops, run.number, run.files.all()[0].name)
 
-    def test_a_run_that_is_processing_is_not_yet(self, laptops: Collection) -> None:
+    def test_a_processing_run_is_not_downloadable_yet(self, laptops: Collection) -> None:
         run = make_processing_run(laptops, records(1))
         with pytest.raises(NotDownloadable, match="Run 1 is still processing"):
             ResultFile.objects.downloadable(laptops, run.number, run.files.get().name)
 
-    def test_a_failed_run_has_nothing(self, laptops: Collection) -> None:
+    def test_a_failed_run_is_not_downloadable(self, laptops: Collection) -> None:
         a_run(laptops, state=State.FAILED, failure_reason="Blocked")
         with pytest.raises(NotDownloadable, match="Run 1 failed, so it has no files"):
             ResultFile.objects.downloadable(laptops, 1, "page.json")
 
 
-def test_a_run_says_whether_it_is_ready(laptops: Collection) -> None:
+def test_is_ready_depends_on_the_state(laptops: Collection) -> None:
     ready = make_ready_run(laptops)
     assert ready.is_ready
     assert str(ready) == "Run 1 of 101"

@@ -25,7 +25,7 @@ def that_cannot_be_written_to() -> Iterator[None]:
 
 class TestUsers:
     @pytest.mark.django_db
-    def test_an_address_is_kept_in_lower_case_without_blanks_around_it(self) -> None:
+    def test_an_address_is_stored_in_lower_case_without_spaces(self) -> None:
         user = User.objects.create_user("  Dora@Example.COM ")
         assert user.email == "dora@example.com"
 
@@ -33,7 +33,7 @@ class TestUsers:
         assert User.objects.get_by_natural_key("ALICE@Example.com") == alice
 
     @pytest.mark.parametrize("email", ["alice@example.com", "Alice@Example.com"])
-    def test_an_address_is_taken_in_any_case(self, alice: User, email: str) -> None:
+    def test_an_address_is_unique_in_any_case(self, alice: User, email: str) -> None:
         with pytest.raises(IntegrityError):
             User.objects.create_user(email)
 
@@ -44,7 +44,7 @@ class TestUsers:
             User.objects.filter(pk=eve.pk).update(email="ALICE@example.com")
 
     @pytest.mark.django_db
-    def test_nobody_can_sign_in_without_a_password(self) -> None:
+    def test_a_user_without_a_password_cannot_sign_in(self) -> None:
         assert not User.objects.create_user("dora@example.com").has_usable_password()
 
     @pytest.mark.django_db
@@ -53,7 +53,7 @@ class TestUsers:
         assert operator.is_staff
         assert operator.is_superuser
 
-    def test_somebody_without_a_name_is_called_by_their_address(self) -> None:
+    def test_a_user_without_a_name_is_shown_by_address(self) -> None:
         nameless = User(email="dora@example.com")
         assert (nameless.get_full_name(), nameless.get_short_name()) == ("dora@example.com", "dora")
         named = User(email="dora@example.com", name="Dora Diaz")
@@ -67,10 +67,10 @@ class TestTeams:
         with pytest.raises(IntegrityError):
             Team.objects.create(name="")
 
-    def test_a_team_is_called_by_its_name(self, crawlers: Team) -> None:
+    def test_a_team_is_shown_by_its_name(self, crawlers: Team) -> None:
         assert str(crawlers) == "Crawlers"
 
-    def test_nobody_is_in_a_team_twice(self, bob: User, crawlers: Team) -> None:
+    def test_a_user_is_in_a_team_once(self, bob: User, crawlers: Team) -> None:
         with pytest.raises(IntegrityError):
             Membership.objects.create(user=bob, team=crawlers, role=Role.ADMIN)
 
@@ -78,7 +78,7 @@ class TestTeams:
         with pytest.raises(IntegrityError):
             Membership.objects.create(user=eve, team=crawlers, role="king")
 
-    def test_members_come_by_role_and_then_by_address(
+    def test_members_are_sorted_by_role_and_address(
         self, bob: User, adam: User, alice: User, crawlers: Team
     ) -> None:
         aaron = User.objects.create_user("aaron@example.com")
@@ -108,12 +108,12 @@ class TestTheLastOwner:
         alice.memberships.get().change_role(Role.OWNER)
         assert alice.memberships.get().role == Role.OWNER
 
-    def test_is_free_to_go_once_there_is_another(self, alice: User, adam: User) -> None:
+    def test_can_be_removed_once_there_is_another(self, alice: User, adam: User) -> None:
         adam.memberships.get().change_role(Role.OWNER)
         alice.memberships.get().remove()
         assert not alice.memberships.exists()
 
-    def test_stays_also_beside_an_owner_who_may_not_sign_in(self, alice: User, adam: User) -> None:
+    def test_stays_even_with_an_inactive_owner(self, alice: User, adam: User) -> None:
         adam.memberships.get().change_role(Role.OWNER)
         User.objects.filter(pk=adam.pk).update(is_active=False)
         with pytest.raises(LastOwner):
@@ -121,7 +121,7 @@ class TestTheLastOwner:
         adam.memberships.get().remove()
         assert alice.memberships.exists()
 
-    def test_others_may_go_and_change(self, alice: User, adam: User, bob: User) -> None:
+    def test_does_not_restrict_other_members(self, alice: User, adam: User, bob: User) -> None:
         adam.memberships.get().change_role(Role.MEMBER)
         bob.memberships.get().remove()
         assert adam.memberships.get().role == Role.MEMBER
@@ -141,7 +141,7 @@ class TestApiKeys:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
         assert str(key) == f"{text[:8]}… (cron job)"
 
-    def test_recognising_takes_one_query_with_team_and_user(
+    def test_recognizing_takes_one_query_with_team_and_user(
         self, bobs_key: str, django_assert_num_queries: pytest.FixtureRequest
     ) -> None:
         with django_assert_num_queries(1):  # type: ignore[operator]
@@ -160,7 +160,7 @@ class TestApiKeys:
             other = "A" if bobs_key[place] != "A" else "B"
             assert ApiKey.objects.recognize(bobs_key[:place] + other + bobs_key[place + 1 :]) is None
 
-    def test_a_revoked_one_opens_nothing_and_keeps_its_first_time(self, bob: User) -> None:
+    def test_a_revoked_key_is_rejected_and_keeps_its_time(self, bob: User) -> None:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
         with time_machine.travel("2026-06-20", tick=False):
             key.revoke()
@@ -170,16 +170,16 @@ class TestApiKeys:
         assert key.revoked_at == datetime(2026, 6, 20, tzinfo=UTC)
         assert ApiKey.objects.recognize(text) is None
 
-    def test_one_of_somebody_who_may_not_sign_in_opens_nothing(self, bob: User, bobs_key: str) -> None:
+    def test_the_key_of_an_inactive_user_is_rejected(self, bob: User, bobs_key: str) -> None:
         bob.is_active = False
         bob.save()
         assert ApiKey.objects.recognize(bobs_key) is None
 
-    def test_it_goes_with_its_members_removal(self, bob: User, bobs_key: str) -> None:
+    def test_removing_the_member_deletes_the_key(self, bob: User, bobs_key: str) -> None:
         bob.memberships.get().remove()
         assert not ApiKey.objects.exists()
 
-    def test_its_use_is_noted_to_within_five_minutes(self, bob: User) -> None:
+    def test_the_last_use_is_saved_every_five_minutes(self, bob: User) -> None:
         key, _ = ApiKey.objects.issue(bob.memberships.get(), "cron job")
         start = datetime(2026, 6, 20, 12, tzinfo=UTC)
         noted = []
@@ -191,9 +191,7 @@ class TestApiKeys:
         later = start + timedelta(minutes=5)
         assert noted == [start, start, later, later]
 
-    def test_a_database_that_cannot_be_written_to_does_not_stop_its_use(
-        self, bob: User, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_key_works_with_a_read_only_database(self, bob: User, caplog: pytest.LogCaptureFixture) -> None:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")
         with that_cannot_be_written_to():
             key.note_use()
@@ -201,7 +199,7 @@ class TestApiKeys:
         (line,) = caplog.messages
         assert line.startswith(f"Can't record the use of key {key.prefix}: ")
 
-    def test_no_two_are_alike(self, bob: User) -> None:
+    def test_keys_are_unique(self, bob: User) -> None:
         membership = bob.memberships.get()
         texts = [ApiKey.objects.issue(membership, "cron job")[1] for _ in range(20)]
         assert all(one != other for one, other in itertools.combinations(texts, 2))

@@ -69,7 +69,7 @@ def test_every_file_is_copied_checked_and_served_after_the_switch(
         assert answer.headers["ETag"] == before[file.pk]
 
 
-def test_nothing_is_copied_twice_and_what_came_in_between_follows(
+def test_only_new_files_are_copied_the_second_time(
     laptops: Collection, other: str, settings: Settings
 ) -> None:
     make_ready_run(laptops, records(3))
@@ -86,7 +86,7 @@ def test_nothing_is_copied_twice_and_what_came_in_between_follows(
     assert stored_keys() == keys()
 
 
-def test_it_goes_on_where_it_was_interrupted(
+def test_it_continues_where_it_was_interrupted(
     laptops: Collection, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready_run(laptops, records(5), page_size=1)
@@ -105,7 +105,7 @@ def test_it_goes_on_where_it_was_interrupted(
     assert "Copied: 4 (" in move_to(other)
 
 
-def test_a_copy_has_the_time_that_our_etag_is_made_of(laptops: Collection, tmp_path: Path) -> None:
+def test_a_copy_keeps_the_time_in_the_etag(laptops: Collection, tmp_path: Path) -> None:
     run = make_ready_run(laptops)
     for file in run.files.all():
         os.utime(storages["results"].path(file.key), (1, 1))
@@ -117,7 +117,7 @@ def test_a_copy_has_the_time_that_our_etag_is_made_of(laptops: Collection, tmp_p
 @pytest.mark.parametrize(
     "content", [None, b"", b'[\n{"asin": "B0"}\n]\n'], ids=["missing", "empty", "damaged"]
 )
-def test_a_file_that_is_not_what_it_was_is_named_and_the_others_are_copied(
+def test_a_damaged_file_is_reported_and_the_others_are_copied(
     laptops: Collection, other: str, settings: Settings, content: bytes | None, capsys: Any
 ) -> None:
     make_ready_run(laptops)
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_what_it_was_is_named_and_the_others_are_copied(
     assert stored_keys() == [whole.key]
 
 
-def test_a_run_that_is_deleted_meanwhile_is_no_problem(
+def test_a_run_deleted_in_the_meantime_is_skipped(
     laptops: Collection, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops)
@@ -149,7 +149,7 @@ def test_a_run_that_is_deleted_meanwhile_is_no_problem(
     assert "Copied: 0 (" in move_to(other)
 
 
-def test_a_copy_that_reads_differently_does_not_stay(
+def test_a_copy_that_differs_is_removed(
     laptops: Collection, other: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready_run(laptops)
@@ -167,7 +167,7 @@ def test_a_copy_that_reads_differently_does_not_stay(
     assert stored_keys() == []
 
 
-def test_a_storage_that_can_not_be_used(laptops: Collection, object_store: ObjectStore) -> None:
+def test_a_storage_that_cannot_be_used(laptops: Collection, object_store: ObjectStore) -> None:
     make_ready_run(laptops)
     with pytest.raises(
         CommandError, match="A storage can't be used: The object storage refused the request"
@@ -180,7 +180,7 @@ def test_a_storage_that_can_not_be_used(laptops: Collection, object_store: Objec
     ("url", "said"),
     [("folder", "already stores its results in the folder"), ("nowhere", "scheme isn't known")],
 )
-def test_what_is_no_other_storage_is_refused(db: None, url: str, said: str) -> None:
+def test_the_target_must_be_another_storage(db: None, url: str, said: str) -> None:
     with pytest.raises(CommandError, match=said):
         move_to(url)
 
@@ -193,6 +193,6 @@ def test_an_address_with_a_secret_is_read_from_the_input(
     assert "Copied: 2 (" in move_to("-")
 
 
-def test_it_needs_to_know_where_to(db: None) -> None:
+def test_the_target_is_required(db: None) -> None:
     with pytest.raises(CommandError, match="one of the arguments --to --from is required"):
         call_command("move_results")

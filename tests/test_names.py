@@ -9,7 +9,7 @@ from collections_app.files import names
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
 
-def test_pages_and_the_archive_are_named_as_the_vendor_does() -> None:
+def test_pages_and_the_zip_have_the_vendors_names() -> None:
     assert names.page_name("AU Laptops", 88, 1) == "AU Laptops_88_Results_Page_1.json"
     assert names.page_name("AU Laptops", 88, 12) == "AU Laptops_88_Results_Page_12.json"
     assert names.archive_name("AU Laptops", 88) == "AU Laptops_88_Results_All_Pages.zip"
@@ -18,7 +18,7 @@ def test_pages_and_the_archive_are_named_as_the_vendor_does() -> None:
 @pytest.mark.parametrize(
     "name", ["AU Laptops", "Café Zürich", "ノートパソコン", "👩‍👩‍👧 deals", "שלום", "50% off; #1 & 'more'"]
 )
-def test_whatever_a_disk_can_hold_stays(name: str) -> None:
+def test_allowed_characters_stay(name: str) -> None:
     assert names.safe(name) == name
 
 
@@ -37,50 +37,50 @@ def test_whatever_a_disk_can_hold_stays(name: str) -> None:
         ("", "_"),
     ],
 )
-def test_what_a_disk_refuses_becomes_an_underscore(name: str, expected: str) -> None:
+def test_forbidden_characters_become_underscores(name: str, expected: str) -> None:
     assert names.safe(name) == expected
 
 
-def test_a_long_name_is_cut_between_two_characters() -> None:
+def test_a_long_name_is_shortened_between_two_characters() -> None:
     tail = "_88_Results_Page_1.json"
     assert names.page_name("日" * 200, 88, 1) == "日" * ((200 - len(tail)) // 3) + tail
 
 
-def test_a_name_that_just_fits_is_not_cut() -> None:
+def test_a_name_of_the_maximum_length_is_not_shortened() -> None:
     tail = "_1_Results_Page_1.json"
     assert names.page_name("x" * (200 - len(tail)), 1, 1) == "x" * (200 - len(tail)) + tail
 
 
-def test_a_page_that_brings_its_name_keeps_it() -> None:
+def test_an_imported_page_keeps_its_name() -> None:
     assert names.kept_name("AU Laptops_88_Results_Page_1.json") == "AU Laptops_88_Results_Page_1.json"
 
 
-def test_a_long_name_that_was_brought_keeps_its_ending() -> None:
+def test_a_long_imported_name_keeps_its_extension() -> None:
     assert names.kept_name("x" * 300 + ".json") == "x" * 195 + ".json"
     assert names.kept_name("x" * 300) == "x" * 200
     assert names.kept_name("x." + "y" * 300) == "x." + "y" * 198
 
 
 @given(ANY_TEXT, st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1))
-def test_every_made_name_is_a_file_name_everywhere(collection: str, number: int, page: int) -> None:
+def test_every_generated_name_is_valid_everywhere(collection: str, number: int, page: int) -> None:
     for name in (names.page_name(collection, number, page), names.archive_name(collection, number)):
         assert_is_a_file_name(name)
     assert names.page_name(collection, number, page).endswith(f"_{number}_Results_Page_{page}.json")
 
 
 @given(ANY_TEXT)
-def test_every_kept_name_is_a_file_name_everywhere(name: str) -> None:
+def test_every_imported_name_is_valid_everywhere(name: str) -> None:
     assert_is_a_file_name(names.kept_name(name))
 
 
 @given(ANY_TEXT)
-def test_a_safe_name_stays_as_it_is(name: str) -> None:
+def test_a_safe_name_does_not_change(name: str) -> None:
     assert names.safe(names.safe(name)) == names.safe(name)
     assert names.kept_name(names.kept_name(name)) == names.kept_name(name)
 
 
 @given(ANY_TEXT)
-def test_what_is_printable_can_not_move_the_cursor(name: str) -> None:
+def test_printable_text_cannot_move_the_cursor(name: str) -> None:
     shown = names.printable(name)
     assert len(shown) == len(name)
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}

@@ -45,7 +45,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
         return list(pool.map(done, works))
 
 
-def test_of_many_who_resume_a_run_one_gets_it(laptops: Collection) -> None:
+def test_only_one_of_many_resumes_a_run(laptops: Collection) -> None:
     run = make_processing_run(laptops, records(1))
     got = at_once(*[lambda: ResultSetWriter.resume(run)] * THREADS)
     (writer,) = [each for each in got if isinstance(each, ResultSetWriter)]
@@ -55,7 +55,7 @@ def test_of_many_who_resume_a_run_one_gets_it(laptops: Collection) -> None:
     assert stored_records(run) == records(2)
 
 
-def test_of_many_who_copy_a_run_one_does(crawlers: Team, results_folder: Path) -> None:
+def test_only_one_of_many_copies_a_run(crawlers: Team, results_folder: Path) -> None:
     run = make_remote_run(make_remote_collection(make_account(crawlers)))
     files = files_of(run)
     got = at_once(*[lambda: mirror_run(run, files)] * THREADS)
@@ -67,7 +67,7 @@ def test_of_many_who_copy_a_run_one_does(crawlers: Team, results_folder: Path) -
     }
 
 
-def test_many_who_start_a_run_number_theirs_one_after_the_other(laptops: Collection) -> None:
+def test_runs_started_at_once_get_consecutive_numbers(laptops: Collection) -> None:
     writers = at_once(*[lambda: ResultSetWriter.start(laptops)] * THREADS)
     assert sorted(writer.run.number for writer in writers) == list(range(1, THREADS + 1))
     laptops.refresh_from_db()
@@ -93,13 +93,13 @@ class TestAWriterThatIsLate:
     def another_page(self, writer: ResultSetWriter) -> None:
         writer._change(extracted=2)
 
-    def test_a_repair_waits_for_it_and_leaves_it_its_run(self, late: ResultSetWriter) -> None:
+    def test_repair_waits_and_leaves_the_run_alone(self, late: ResultSetWriter) -> None:
         report = ask_meanwhile(lambda: self.another_page(late), repair_runs)
         assert not report.was_needed
         late.add_record(records(1, first=2)[0])
         assert stored_records(late.finish()) == records(2)
 
-    def test_who_would_go_on_with_the_run_does_not_get_it(self, late: ResultSetWriter) -> None:
+    def test_the_run_cannot_be_resumed(self, late: ResultSetWriter) -> None:
         def resume() -> object:
             with pytest.raises(RunIsBeingWritten):
                 ResultSetWriter.resume(late.run)
@@ -108,7 +108,7 @@ class TestAWriterThatIsLate:
         assert ask_meanwhile(lambda: self.another_page(late), resume)
         assert late.finish().is_ready
 
-    def test_who_would_delete_the_run_is_told(self, late: ResultSetWriter) -> None:
+    def test_the_run_cannot_be_deleted(self, late: ResultSetWriter) -> None:
         def delete() -> object:
             with pytest.raises(RunIsBeingWritten):
                 delete_run(late.run)
@@ -121,7 +121,7 @@ class TestAWriterThatIsLate:
 class TestAWriterThatIsTooLate:
     """Another one is changing the run when it comes back."""
 
-    def test_a_repair_was_first(self, late: ResultSetWriter, results_folder: Path) -> None:
+    def test_the_run_was_repaired(self, late: ResultSetWriter, results_folder: Path) -> None:
         def fail() -> None:
             Run.objects.filter(pk=late.run.pk).update(state=State.FAILED, failure_reason="Interrupted.")
             late.run.files.all().delete()
@@ -135,7 +135,7 @@ class TestAWriterThatIsTooLate:
         assert not ResultFile.objects.exists()
         assert not [path for path in results_folder.rglob("*") if path.is_file()]
 
-    def test_another_writer_was_first(self, late: ResultSetWriter) -> None:
+    def test_the_run_was_resumed(self, late: ResultSetWriter) -> None:
         taken = {"attempt": "another", "lease_expires_at": database.now() + timedelta(seconds=60)}
 
         def go_on() -> object:
@@ -148,7 +148,7 @@ class TestAWriterThatIsTooLate:
         assert storages["results"].exists(page.key)
 
 
-def test_a_lease_that_runs_out_during_a_repair_costs_nobody_a_file(
+def test_a_lease_that_expires_during_a_repair_loses_no_file(
     laptops: Collection, results_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = ResultSetWriter.start(laptops, page_size=1)
@@ -162,7 +162,7 @@ def test_a_lease_that_runs_out_during_a_repair_costs_nobody_a_file(
     writer.discard()
 
 
-def test_of_two_owners_who_leave_at_once_one_stays(crawlers: Team) -> None:
+def test_one_of_two_owners_who_leave_at_once_stays(crawlers: Team) -> None:
     for name in ("one", "other"):
         user = User.objects.create_user(f"{name}@example.com")
         Membership.objects.create(user=user, team=crawlers, role=Role.OWNER)

@@ -50,7 +50,7 @@ def content(client: Client, key: str, link: str) -> bytes:
     return b"".join(answer.streaming_content)  # type: ignore[attr-defined]
 
 
-def test_the_pages_bring_every_record(
+def test_the_pages_contain_every_record(
     client: Client, bobs_key: str, scraped: list[dict[str, Any]], run: dict[str, Any]
 ) -> None:
     assert (run["total_results"], run["total_exacted_result"]) == (1000, 1000)
@@ -59,7 +59,7 @@ def test_the_pages_bring_every_record(
     assert [record for page in pages for record in page] == scraped
 
 
-def test_the_zip_brings_the_same_pages_byte_for_byte(
+def test_the_zip_contains_the_same_pages_byte_for_byte(
     client: Client, bobs_key: str, run: dict[str, Any]
 ) -> None:
     with zipfile.ZipFile(
@@ -71,7 +71,7 @@ def test_the_zip_brings_the_same_pages_byte_for_byte(
     assert list(zipped.items()) == list(pages.items())
 
 
-def test_the_dashboard_gives_the_same_file_as_the_api(
+def test_the_dashboard_and_the_api_send_the_same_file(
     client: Client, as_bob: Client, bobs_key: str, run: dict[str, Any]
 ) -> None:
     for link in [*run["download_links"]["pages"], run["download_links"]["all_pages"]]:

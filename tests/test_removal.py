@@ -21,7 +21,7 @@ from tests.support.results import (
 )
 
 
-def test_rows_and_files_go(laptops: Collection) -> None:
+def test_rows_and_files_are_deleted(laptops: Collection) -> None:
     kept, deleted = make_ready_run(laptops, records(2)), make_ready_run(laptops)
     delete_run(deleted)
     assert list(Run.objects.all()) == [kept]
@@ -30,14 +30,14 @@ def test_rows_and_files_go(laptops: Collection) -> None:
     assert stored_records(kept) == records(2)
 
 
-def test_a_run_of_any_state_goes(laptops: Collection) -> None:
+def test_runs_in_every_state_can_be_deleted(laptops: Collection) -> None:
     for run in (make_failed_run(laptops), make_processing_run(laptops, records(1))):
         delete_run(run)
     assert not Run.objects.exists()
     assert stored_keys() == []
 
 
-def test_a_run_that_is_being_written_stays(laptops: Collection) -> None:
+def test_a_run_that_is_being_written_cannot_be_deleted(laptops: Collection) -> None:
     with ResultSetWriter.start(laptops) as writer:
         writer.add_record({})
         with pytest.raises(RunIsBeingWritten, match="Run 1 is being written"):
@@ -46,14 +46,14 @@ def test_a_run_that_is_being_written_stays(laptops: Collection) -> None:
 
 
 @pytest.mark.parametrize("left", [timedelta(seconds=-1), timedelta(days=365)])  # the clock was put back
-def test_a_run_whose_writer_is_dead_goes(laptops: Collection, left: timedelta) -> None:
+def test_a_run_whose_writer_was_killed_can_be_deleted(laptops: Collection, left: timedelta) -> None:
     run = ResultSetWriter.start(laptops).run
     Run.objects.update(lease_expires_at=timezone.now() + left)
     delete_run(run)
     assert not Run.objects.exists()
 
 
-def test_deleting_twice_is_fine(laptops: Collection) -> None:
+def test_deleting_twice_is_harmless(laptops: Collection) -> None:
     run = make_ready_run(laptops)
     delete_run(run)
     delete_run(run)
@@ -74,14 +74,14 @@ def test_files_that_were_not_reached_are_removed_by_repair(
     assert sorted(stored_keys()) == sorted(file.key for file in kept.files.all())
 
 
-def test_the_rows_must_be_gone_for_good_before_the_files_go(laptops: Collection) -> None:
+def test_the_rows_are_deleted_before_the_files(laptops: Collection) -> None:
     run = make_ready_run(laptops, records(1))
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         delete_run(run)
     assert stored_records(run) == records(1)
 
 
-def test_no_empty_folder_stays(laptops: Collection, results_folder: Path) -> None:
+def test_empty_folders_are_removed(laptops: Collection, results_folder: Path) -> None:
     kept, deleted = make_ready_run(laptops), make_ready_run(laptops)
     delete_run(deleted)
     assert [path.name for path in (results_folder / "101").iterdir()] == [str(kept.number)]

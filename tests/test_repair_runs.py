@@ -35,9 +35,7 @@ def dead_run(collection: Collection, pages: int = 2) -> Run:
     return writer.run
 
 
-def test_a_run_whose_writer_is_dead_fails_with_a_reason_that_says_what_to_do(
-    laptops: Collection, results_storage: str
-) -> None:
+def test_an_interrupted_run_fails_with_a_helpful_reason(laptops: Collection, results_storage: str) -> None:
     run = dead_run(laptops)
     assert any(key.endswith(".part") for key in stored_keys()) or results_storage == "s3"
     report = repair_runs()
@@ -49,7 +47,7 @@ def test_a_run_whose_writer_is_dead_fails_with_a_reason_that_says_what_to_do(
     assert stored_keys() == []
 
 
-def test_a_second_repair_finds_nothing(laptops: Collection) -> None:
+def test_a_second_repair_changes_nothing(laptops: Collection) -> None:
     dead_run(laptops)
     assert repair_runs().was_needed
     assert not repair_runs().was_needed
@@ -65,7 +63,7 @@ def test_a_run_that_is_being_written_is_left_alone(laptops: Collection) -> None:
     assert stored_records(writer.run) == records(3)
 
 
-def test_a_lease_from_before_the_clock_was_put_back_is_not_believed(laptops: Collection) -> None:
+def test_a_lease_from_before_the_clock_was_set_back_is_ignored(laptops: Collection) -> None:
     killed = dead_run(laptops)
     Run.objects.update(lease_expires_at=timezone.now() + timedelta(days=365))
     report = repair_runs()
@@ -73,7 +71,7 @@ def test_a_lease_from_before_the_clock_was_put_back_is_not_believed(laptops: Col
     assert stored_keys() == []
 
 
-def test_a_small_correction_of_the_clock_costs_no_writer_its_run(laptops: Collection) -> None:
+def test_a_small_clock_correction_ends_no_lease(laptops: Collection) -> None:
     with ResultSetWriter.start(laptops) as writer:
         Run.objects.update(lease_expires_at=timezone.now() + timedelta(seconds=100))
         assert repair_runs().living_runs == [writer.run]
@@ -81,7 +79,7 @@ def test_a_small_correction_of_the_clock_costs_no_writer_its_run(laptops: Collec
     assert stored_records(writer.run) == [{}]
 
 
-def test_a_processing_run_that_is_nobodys_is_left_alone(laptops: Collection) -> None:
+def test_a_paused_run_is_left_alone(laptops: Collection) -> None:
     run = make_processing_run(laptops, records(3), page_size=2)
     before = stored_keys()
     assert not repair_runs().was_needed
@@ -90,7 +88,7 @@ def test_a_processing_run_that_is_nobodys_is_left_alone(laptops: Collection) -> 
     assert run.state == State.PROCESSING
 
 
-def test_completed_and_failed_runs_stay(laptops: Collection, headphones: Collection) -> None:
+def test_completed_and_failed_runs_are_left_alone(laptops: Collection, headphones: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     make_ready_run(headphones, records(3))
     make_failed_run(laptops)
@@ -115,7 +113,7 @@ def test_files_that_belong_to_no_run_are_removed(laptops: Collection, results_fo
     assert stored_keys() == kept
 
 
-def test_another_attempts_files_go_while_a_run_is_being_written(laptops: Collection) -> None:
+def test_files_of_earlier_attempts_are_removed_during_writing(laptops: Collection) -> None:
     run = make_processing_run(laptops, records(1))
     with ResultSetWriter.resume(run) as writer:
         writer.add_record({})
@@ -126,7 +124,7 @@ def test_another_attempts_files_go_while_a_run_is_being_written(laptops: Collect
     assert stored_records(writer.run) == [*records(1), {}]
 
 
-def test_what_is_not_ours_is_left_alone(laptops: Collection) -> None:
+def test_other_folders_are_left_alone(laptops: Collection) -> None:
     make_failed_run(laptops)
     ours = {"lost+found/a", "README", "101/notes.txt", "101/1/folder/file", "777/folder/file"}
     for name in ours:
@@ -135,7 +133,7 @@ def test_what_is_not_ours_is_left_alone(laptops: Collection) -> None:
     assert ours == set(stored_keys())
 
 
-def test_a_writer_that_comes_back_in_time_keeps_its_run(
+def test_a_writer_that_renews_in_time_keeps_its_run(
     laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = ResultSetWriter.start(laptops)
@@ -152,17 +150,17 @@ def test_a_writer_that_comes_back_in_time_keeps_its_run(
     assert writer.finish().is_ready
 
 
-def test_the_files_of_another_database_stay(laptops: Collection) -> None:
+def test_files_of_another_database_are_left_alone(laptops: Collection) -> None:
     store_bytes("101/1/0123456789abcdef-page-0001.json", b"[]")
     assert not repair_runs().was_needed
     assert stored_keys() == ["101/1/0123456789abcdef-page-0001.json"]
 
 
-def test_nothing_was_stored_yet(db: None) -> None:
+def test_an_empty_storage_needs_no_repair(db: None) -> None:
     assert not repair_runs().was_needed
 
 
-def test_the_command_says_what_it_did(laptops: Collection, results_folder: Path) -> None:
+def test_the_command_reports_its_changes(laptops: Collection, results_folder: Path) -> None:
     dead_run(laptops)
     store_bytes("555/1/0123456789abcdef-page-0001.json", b"[]")
     out = StringIO()
@@ -177,7 +175,7 @@ def test_the_command_says_what_it_did(laptops: Collection, results_folder: Path)
     assert out.getvalue() == "Nothing to repair.\n"
 
 
-def test_a_name_can_not_write_to_the_terminal(laptops: Collection) -> None:
+def test_a_name_cannot_control_the_terminal(laptops: Collection) -> None:
     Collection.objects.update(name="Red\x1b[31m")
     dead_run(laptops)
     out = StringIO()
@@ -185,7 +183,7 @@ def test_a_name_can_not_write_to_the_terminal(laptops: Collection) -> None:
     assert out.getvalue() == "Run 1 of Red\ufffd[31m was interrupted. It is now Failed.\n"
 
 
-def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_database(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(run: Run) -> bool:
         raise OperationalError("disk I/O error")
 
@@ -198,7 +196,7 @@ def test_a_database_that_can_not_be_written_to(laptops: Collection, monkeypatch:
     )
 
 
-def test_a_storage_that_refuses(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_that_denies_access(laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> list[int]:
         raise OSError(errno.EIO, "The object storage refused the request: AccessDenied", "results")
 
@@ -211,7 +209,7 @@ def test_a_storage_that_refuses(laptops: Collection, monkeypatch: pytest.MonkeyP
     )
 
 
-def test_the_command_says_which_runs_it_left_alone(laptops: Collection) -> None:
+def test_the_command_lists_the_runs_it_left_alone(laptops: Collection) -> None:
     out = StringIO()
     with ResultSetWriter.start(laptops):
         call_command("repair_runs", stdout=out)

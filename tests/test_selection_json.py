@@ -23,7 +23,7 @@ def content(answer: HttpResponse) -> bytes:
     return b"".join(answer)
 
 
-def test_the_records_of_all_runs_come_as_one_list(as_bob: Client, laptops: Collection) -> None:
+def test_the_records_of_all_runs_are_one_list(as_bob: Client, laptops: Collection) -> None:
     runs = [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
     answer = as_bob.get(f"{ADDRESS}?runs=1-3")
     body = content(answer)
@@ -33,13 +33,13 @@ def test_the_records_of_all_runs_come_as_one_list(as_bob: Client, laptops: Colle
     assert json.loads(content(as_bob.get(f"{ADDRESS}?pages=1.2-3"))) == stored_records(runs[0])[2:]
 
 
-def test_a_script_gets_it_too(client: Client, bobs_key: str, laptops: Collection) -> None:
+def test_the_api_sends_it_too(client: Client, bobs_key: str, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     answer = client.get(f"/api/v1{ADDRESS}?runs=1", headers={"x-api-key": bobs_key})
     assert json.loads(content(answer)) == stored_records(run)
 
 
-def test_pages_of_any_look_are_joined(as_bob: Client, laptops: Collection) -> None:
+def test_pages_of_any_formatting_are_joined(as_bob: Client, laptops: Collection) -> None:
     pages = {
         "a.json": b"\xef\xbb\xbf \n[ ]\n",
         "b.json": b'\r\n\t[{"a": "]"} , \n {"b": "["}\t]\n\n',
@@ -55,20 +55,20 @@ def test_pages_of_any_look_are_joined(as_bob: Client, laptops: Collection) -> No
     assert not ResultFile.objects.filter(kind="page", list_start=None).exists()
 
 
-def test_no_record_at_all_is_an_empty_list(as_bob: Client, laptops: Collection) -> None:
+def test_without_records_the_list_is_empty(as_bob: Client, laptops: Collection) -> None:
     for _ in range(2):
         make_ready_run(laptops, [])
     assert json.loads(content(as_bob.get(f"{ADDRESS}?runs=1-2"))) == []
 
 
-def test_of_category_runs_the_lists_are_joined(as_bob: Client, headphones: Collection) -> None:
+def test_category_lists_are_joined(as_bob: Client, headphones: Collection) -> None:
     runs = [make_ready_run(headphones, records(count)) for count in (1, 2)]
     body = content(as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1-2"))
     assert json.loads(body) == [record for run in reversed(runs) for record in stored_records(run)]
 
 
 @pytest.mark.no_cover
-def test_any_part_is_that_part_of_the_whole(as_bob: Client, laptops: Collection) -> None:
+def test_any_range_equals_that_part_of_the_file(as_bob: Client, laptops: Collection) -> None:
     for count in (3, 0, 2):
         make_ready_run(laptops, records(count), page_size=1)
     address = f"{ADDRESS}?runs=1-3"
@@ -84,14 +84,14 @@ def test_any_part_is_that_part_of_the_whole(as_bob: Client, laptops: Collection)
     check()
 
 
-def test_what_is_no_plain_list_is_named(as_bob: Client, headphones: Collection) -> None:
+def test_a_file_that_is_not_a_plain_list_is_named(as_bob: Client, headphones: Collection) -> None:
     make_run_of_pages(headphones, {"list.json": b'{"asins": [{"asin": "B1"}]}'})
     answer = as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1")
     assert answer.status_code == 404
     assert "category_asins.json of run 1 isn't a plain list" in answer.content.decode()
 
 
-def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers: Team) -> None:
+def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     make_remote_run(collection, 7)
     answer = as_bob.get(f"/collections/{collection.pk}/selection.json?runs=7")
@@ -99,5 +99,5 @@ def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers
     assert "Keep results here" in answer.content.decode()
 
 
-def test_an_address_that_names_nothing_is_a_bad_request(as_bob: Client, laptops: Collection) -> None:
+def test_an_empty_selection_is_a_bad_request(as_bob: Client, laptops: Collection) -> None:
     assert as_bob.get(ADDRESS).status_code == 400

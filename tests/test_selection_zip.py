@@ -57,7 +57,7 @@ def name(run: int, page: int) -> str:
 # --- what comes ---------------------------------------------------------------------------------
 
 
-def test_runs_come_as_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> None:
+def test_runs_are_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> None:
     answer = get("101/selection.zip?runs=1-2,3")
     found = members(content(answer))
     assert answer["Content-Disposition"] == ('attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.zip"')
@@ -66,7 +66,7 @@ def test_runs_come_as_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) 
     assert found == {f"Run {page.run.number}/{page.name}": stored_bytes(page) for page in pages}
 
 
-def test_its_length_and_etag_are_known_beforehand(get: Get, runs: list[Run]) -> None:
+def test_length_and_etag_are_known_in_advance(get: Get, runs: list[Run]) -> None:
     head, whole = get("101/selection.zip?runs=1-3", "HEAD"), get("101/selection.zip?runs=3,2,1")
     body = content(whole)
     assert head["Content-Length"] == whole["Content-Length"] == str(len(body))
@@ -74,14 +74,14 @@ def test_its_length_and_etag_are_known_beforehand(get: Get, runs: list[Run]) -> 
     assert head["ETag"] != get("101/selection.zip?runs=1-2", "HEAD")["ETag"]
 
 
-def test_pages_come_compressed_as_they_are_in_the_runs_zips(get: Get, runs: list[Run]) -> None:
+def test_pages_are_compressed_as_in_the_runs_zips(get: Get, runs: list[Run]) -> None:
     body = content(get("101/selection.zip?runs=1"))
     for page in runs[0].files.filter(kind=FileKind.PAGE):
         archive = stored_bytes(runs[0].files.get(kind=FileKind.ARCHIVE))
         assert archive[page.archive_offset : page.archive_offset + page.archive_size] in body
 
 
-def test_pages_can_be_picked_and_come_once(get: Get, runs: list[Run]) -> None:
+def test_selected_pages_are_included_once(get: Get, runs: list[Run]) -> None:
     found = members(content(get("101/selection.zip?runs=2&pages=1.2-3,3.1&pages=1.3,2.1")))
     assert list(found) == [name(3, 1), name(2, 1), name(1, 2), name(1, 3)]
 
@@ -101,7 +101,7 @@ def test_a_single_run_needs_no_folder(as_bob: Client, runs: list[Run]) -> None:
     assert list(members(content(answer))) == [name(1, page).removeprefix("Run 1/") for page in (1, 2)]
 
 
-def test_the_lists_of_category_runs_come_stored(as_bob: Client, headphones: Collection) -> None:
+def test_category_lists_are_not_compressed(as_bob: Client, headphones: Collection) -> None:
     for count in (1, 2):
         make_ready_run(headphones, records(count))
     found = members(content(as_bob.get(f"/collections/{headphones.pk}/selection.zip?runs=1&runs=2")))
@@ -110,7 +110,7 @@ def test_the_lists_of_category_runs_come_stored(as_bob: Client, headphones: Coll
     ]
 
 
-def test_other_programs_accept_it(get: Get, laptops: Collection, tmp_path: Path) -> None:
+def test_other_programs_accept_the_zip(get: Get, laptops: Collection, tmp_path: Path) -> None:
     make_run_of_pages(laptops, {"Größe 列😀.json": b"[]", "b.json": b'[{"asin": "B1"}]'})
     make_ready_run(laptops, records(600))
     path = tmp_path / "selection.zip"
@@ -123,7 +123,7 @@ def test_other_programs_accept_it(get: Get, laptops: Collection, tmp_path: Path)
 
 
 @pytest.mark.no_cover
-def test_any_part_is_that_part_of_the_whole(as_bob: Client, runs: list[Run]) -> None:
+def test_any_range_equals_that_part_of_the_file(as_bob: Client, runs: list[Run]) -> None:
     address = "/collections/101/selection.zip?runs=1,3&pages=2.1"
     whole = as_bob.get(address)
     etag, body = whole["ETag"], content(whole)
@@ -139,7 +139,7 @@ def test_any_part_is_that_part_of_the_whole(as_bob: Client, runs: list[Run]) -> 
     check()
 
 
-def test_a_part_is_refused_once_the_selection_is_another(as_bob: Client, runs: list[Run]) -> None:
+def test_a_range_is_refused_if_the_selection_has_changed(as_bob: Client, runs: list[Run]) -> None:
     etag = as_bob.head("/collections/101/selection.zip?runs=1-2")["ETag"]
     headers = {"Range": "bytes=5-", "If-Range": etag}
     assert as_bob.get("/collections/101/selection.zip?runs=1-3", headers=headers).status_code == 200
@@ -168,7 +168,7 @@ pieces = st.lists(
 
 @pytest.mark.no_cover
 @given(wanted=pieces, data=st.data())
-def test_pieces_are_joined_wherever_one_begins(wanted: list[Any], data: st.DataObject) -> None:
+def test_pieces_are_joined_from_any_byte(wanted: list[Any], data: st.DataObject) -> None:
     bodies = [NotedBody(bytes(range(100 * each, 100 * each + 100))) for each in (0, 1)] + [
         NotedBody(bytes(100))
     ]
@@ -190,7 +190,7 @@ def test_pieces_are_joined_wherever_one_begins(wanted: list[Any], data: st.DataO
         assert all(first + asked <= 100 for first, asked in each_body.opened)
 
 
-def test_pieces_that_lie_near_are_read_at_once() -> None:
+def test_near_pieces_are_read_at_once() -> None:
     body = NotedBody(bytes(200_000))
     near = JoinedBody([b"a", Part(body, 10, 5), b"b", Part(body, 45, 5), Part(body, 150_000, 5)])
     with near.open(0, near.size) as stream:
@@ -213,7 +213,7 @@ def test_pieces_that_lie_near_are_read_at_once() -> None:
         max_size=6,
     )
 )
-def test_it_is_byte_for_byte_the_zip_that_is_made_the_slow_way(contents: dict[str, bytes]) -> None:
+def test_it_equals_the_zip_that_zipfile_writes(contents: dict[str, bytes]) -> None:
     slow = io.BytesIO()
     with zipfile.ZipFile(slow, "w") as archive:
         for each, data in contents.items():
@@ -283,7 +283,7 @@ def test_members_and_zip_may_be_larger_than_4_gigabytes() -> None:
 # --- a run's own --------------------------------------------------------------------------------
 
 
-def test_all_of_a_product_run_is_its_own_zip(get: Get, runs: list[Run]) -> None:
+def test_all_files_of_a_product_run_are_its_zip(get: Get, runs: list[Run]) -> None:
     archive = runs[0].files.get(kind=FileKind.ARCHIVE)
     answer = get("101/runs/1/all.zip")
     assert content(answer) == stored_bytes(archive)
@@ -291,20 +291,20 @@ def test_all_of_a_product_run_is_its_own_zip(get: Get, runs: list[Run]) -> None:
     assert answer["Content-Disposition"] == f'attachment; filename="{archive.name}"'
 
 
-def test_all_of_a_category_run_is_its_list_and_csv(as_bob: Client, headphones: Collection) -> None:
+def test_all_files_of_a_category_run_are_its_list_and_csv(as_bob: Client, headphones: Collection) -> None:
     run = make_ready_run(headphones, records(3))
     answer = as_bob.get(f"/collections/{headphones.pk}/runs/1/all.zip")
     assert members(content(answer)) == {file.name: stored_bytes(file) for file in run.files.all()}
     assert answer["Content-Disposition"] == 'attachment; filename="Headphones_1_Results_All_Files.zip"'
 
 
-def test_all_of_the_latest_run_names_that_run(get: Get, runs: list[Run]) -> None:
+def test_the_zip_of_the_latest_run_contains_its_number(get: Get, runs: list[Run]) -> None:
     answer = get("101/latest/all.zip")
     assert answer["Content-Location"] == "/api/v1/collections/101/runs/3/all.zip"
     assert len(members(content(answer))) == 2
 
 
-def test_a_file_of_before_its_crc_was_noted_is_read_for_it_once(
+def test_a_file_without_a_crc_is_read_once_for_it(
     as_bob: Client, headphones: Collection, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     run = make_ready_run(headphones, records(3))
@@ -337,7 +337,7 @@ def test_a_run_that_is_not_ready_is_named(
         assert envelope["data"].startswith(reason)
 
 
-def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers: Team) -> None:
+def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     make_remote_run(collection, 7)
     answer = as_bob.get(f"/collections/{collection.pk}/selection.zip?runs=7")
@@ -345,14 +345,14 @@ def test_what_is_at_an_account_alone_must_be_kept_first(as_bob: Client, crawlers
     assert "Keep results here" in answer.content.decode()
 
 
-def test_a_file_that_is_missing_is_said_before_the_first_byte(as_bob: Client, runs: list[Run]) -> None:
+def test_a_missing_first_file_is_reported_before_the_first_byte(as_bob: Client, runs: list[Run]) -> None:
     storages["results"].delete(runs[2].files.get(kind=FileKind.ARCHIVE).key)
     answer = as_bob.get("/collections/101/selection.zip?runs=1-3")
     assert answer.status_code == 404
     assert "missing from the results storage" in answer.content.decode()
 
 
-def test_a_later_file_that_is_missing_breaks_the_download_off(as_bob: Client, runs: list[Run]) -> None:
+def test_a_missing_later_file_breaks_off_the_download(as_bob: Client, runs: list[Run]) -> None:
     # What comes before it is more than is read ahead of the answer.
     make_ready_run(runs[0].collection, [{"noise": random.Random(1).randbytes(200_000).hex()}])
     storages["results"].delete(runs[0].files.get(kind=FileKind.ARCHIVE).key)
@@ -363,7 +363,7 @@ def test_a_later_file_that_is_missing_breaks_the_download_off(as_bob: Client, ru
     answer.close()
 
 
-def test_another_teams_runs_are_out_of_reach(as_carol: Client, get: Get, secret_plans: Collection) -> None:
+def test_another_teams_runs_are_refused(as_carol: Client, get: Get, secret_plans: Collection) -> None:
     assert as_carol.get("/collections/101/selection.zip?runs=1").status_code == 403
     assert get(f"{secret_plans.pk}/selection.zip?runs=1").json()["code"] == 403
 
@@ -371,7 +371,7 @@ def test_another_teams_runs_are_out_of_reach(as_carol: Client, get: Get, secret_
 # --- the address --------------------------------------------------------------------------------
 
 
-def test_runs_and_pages_are_numbers_and_spans() -> None:
+def test_runs_and_pages_are_numbers_and_ranges() -> None:
     assert parse(["88-91, 95", "90"], ["92.1-3,92.7"]) == Selection(
         (95, 91, 90, 89, 88), ((92, 1, 3), (92, 7, 7))
     )
@@ -395,20 +395,18 @@ def test_runs_and_pages_are_numbers_and_spans() -> None:
     ],
     ids=str,
 )
-def test_any_other_address_is_told_what_is_wrong(runs: list[str], pages: list[str], reason: str) -> None:
+def test_other_addresses_are_refused_with_a_reason(runs: list[str], pages: list[str], reason: str) -> None:
     with pytest.raises(InvalidSelection, match=reason):
         parse(runs, pages)
 
 
 @pytest.mark.parametrize("query", ["", "runs=x", "runs=1-1001", "pages=1.1-999999999"])
-def test_a_selection_that_is_none_is_a_bad_request(
-    as_bob: Client, get: Get, runs: list[Run], query: str
-) -> None:
+def test_an_invalid_selection_is_a_bad_request(as_bob: Client, get: Get, runs: list[Run], query: str) -> None:
     assert as_bob.get(f"/collections/101/selection.zip?{query}").status_code == 400
     assert get(f"101/selection.zip?{query}").json()["code"] == 400
 
 
-def test_the_database_is_asked_as_often_for_many_runs_as_for_two(
+def test_many_runs_take_as_many_queries_as_two(
     get: Get, laptops: Collection, runs: list[Run], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     get("101/selection.zip?runs=1")  # notes the key's use

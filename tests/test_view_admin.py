@@ -30,7 +30,7 @@ def run(laptops: Collection, bobs_key: str) -> Run:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_an_operator_lists_searches_and_opens_everything(as_oscar: Client, run: Run, table: str) -> None:
+def test_an_operator_can_list_search_and_open_everything(as_oscar: Client, run: Run, table: str) -> None:
     address = f"/admin/collections_app/{table}/"
     assert as_oscar.get("/admin/").status_code == 200
     assert as_oscar.get(f"{address}?q=a").status_code == 200
@@ -40,7 +40,7 @@ def test_an_operator_lists_searches_and_opens_everything(as_oscar: Client, run: 
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_nothing_is_deleted_in_the_admin(as_oscar: Client, run: Run, table: str) -> None:
+def test_nothing_can_be_deleted(as_oscar: Client, run: Run, table: str) -> None:
     row = apps.get_model("collections_app", table).objects.first()
     assert row is not None
     answer = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/delete/", {"post": "yes"})
@@ -49,14 +49,14 @@ def test_nothing_is_deleted_in_the_admin(as_oscar: Client, run: Run, table: str)
 
 
 @pytest.mark.parametrize("table", ["apikey", "membership", "resultfile", "run"])
-def test_what_an_edit_would_break_is_read_only(as_oscar: Client, run: Run, table: str) -> None:
+def test_rows_that_edits_would_break_are_read_only(as_oscar: Client, run: Run, table: str) -> None:
     row = apps.get_model("collections_app", table).objects.first()
     answer = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/change/", {"name": "x"})
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("table", ["apikey", "resultfile", "run"])
-def test_what_comes_about_elsewhere_is_not_added(as_oscar: Client, table: str) -> None:
+def test_rows_that_are_created_elsewhere_cannot_be_added(as_oscar: Client, table: str) -> None:
     assert as_oscar.get(f"/admin/collections_app/{table}/add/").status_code == 403
 
 
@@ -91,7 +91,7 @@ def test_an_address_that_is_taken_is_refused_in_any_case(as_oscar: Client, bob: 
     assert "A user with this email address already exists." in answer.content.decode()
 
 
-def test_another_address_ends_the_old_one(as_oscar: Client, client: Client, bob: User) -> None:
+def test_a_new_address_replaces_the_old_one(as_oscar: Client, client: Client, bob: User) -> None:
     EmailAddress.objects.create(user=bob, email="bob@example.com")
     fields = {"email": "robert@example.com", "name": "Bob", "is_active": "on"}
     answer = as_oscar.post(f"/admin/collections_app/user/{bob.pk}/change/", fields)
@@ -116,7 +116,7 @@ def test_an_operator_sets_a_password(as_oscar: Client, bob: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_password_opens_no_account_that_is_closed_at_the_same_moment(as_oscar: Client, bob: User) -> None:
+def test_setting_a_password_does_not_reactivate_a_user(as_oscar: Client, bob: User) -> None:
     fields = {
         "usable_password": "true",
         "password1": "a violet umbrella",
@@ -152,7 +152,7 @@ def test_saving_a_user_saves_only_what_was_changed(
     assert (bob.name, bob.password, bob.is_active) == ("Robert", "!", False)
 
 
-def test_an_operator_gives_a_team_its_first_owner(as_oscar: Client, bob: User) -> None:
+def test_an_operator_adds_a_teams_first_owner(as_oscar: Client, bob: User) -> None:
     as_oscar.post("/admin/collections_app/team/add/", {"name": "Newcomers"})
     team = Team.objects.get(name="Newcomers")
     as_oscar.post(
@@ -168,7 +168,7 @@ def test_an_operator_revokes_keys(as_oscar: Client, bobs_key: str) -> None:
     assert ApiKey.objects.recognize(bobs_key) is None
 
 
-def test_of_a_collection_the_name_alone_is_changed(
+def test_only_the_name_of_a_collection_can_be_changed(
     as_oscar: Client, laptops: Collection, strangers: Team
 ) -> None:
     fields = {"name": "NZ Laptops", "team": strangers.pk, "kind": "amazon_category_scrape"}
@@ -177,7 +177,7 @@ def test_of_a_collection_the_name_alone_is_changed(
     assert (changed.name, changed.team, changed.kind) == ("NZ Laptops", laptops.team, laptops.kind)
 
 
-def test_saving_a_collection_keeps_the_runs_that_came_meanwhile(
+def test_saving_a_collection_keeps_new_runs(
     as_oscar: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile(monkeypatch, lambda: Run.objects.create_next(laptops))
@@ -186,11 +186,11 @@ def test_saving_a_collection_keeps_the_runs_that_came_meanwhile(
     assert (laptops.name, laptops.last_run_number) == ("NZ Laptops", 1)
 
 
-def test_an_owner_of_a_team_is_no_operator(as_alice: Client) -> None:
+def test_a_team_owner_cannot_open_the_admin(as_alice: Client) -> None:
     answer = as_alice.get("/admin/")
     assert answer.status_code == 403
     assert "Only operators may open these pages." in answer.content.decode()
 
 
-def test_a_visitor_signs_in_by_the_sites_own_page(client: Client, db: None) -> None:
+def test_a_visitor_is_sent_to_the_sites_sign_in_page(client: Client, db: None) -> None:
     assert client.get("/admin/")["Location"] == "/accounts/login/?next=/admin/"

@@ -62,7 +62,7 @@ class TestProductRuns:
         assert [page.records for page in pages] == [250, 250, 1]
         assert stored_records(run) == records(501)
 
-    def test_a_page_that_is_full_is_the_last_one_if_nothing_follows(self, laptops: Collection) -> None:
+    def test_a_full_last_page_is_not_followed_by_an_empty_one(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(4), page_size=2)
         assert [page.records for page in run.files.filter(kind=FileKind.PAGE).order_by("position")] == [2, 2]
 
@@ -73,7 +73,7 @@ class TestProductRuns:
         assert json.loads(stored_bytes(page)) == []
         assert page.records == 0
 
-    def test_each_row_says_what_the_file_is(self, laptops: Collection) -> None:
+    def test_each_row_describes_its_file(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(5), page_size=2)
         for file in run.files.all():
             content = stored_bytes(file)
@@ -82,7 +82,7 @@ class TestProductRuns:
             assert file.modified.microsecond == 0
             assert file.modified == storages["results"].get_modified_time(file.key).replace(microsecond=0)
 
-    def test_the_zip_holds_exactly_the_pages(self, laptops: Collection) -> None:
+    def test_the_zip_contains_exactly_the_pages(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(5), page_size=2, at=NOON)
         pages = list(run.files.filter(kind=FileKind.PAGE).order_by("position"))
         with archive_of(run) as archive:
@@ -94,7 +94,7 @@ class TestProductRuns:
                 assert member.compress_type == zipfile.ZIP_DEFLATED
                 assert member.date_time == (2026, 6, 20, 12, 0, 0)
 
-    def test_each_page_knows_where_its_bytes_lie_in_the_zip(self, laptops: Collection) -> None:
+    def test_each_page_is_located_in_the_zip(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(5), page_size=2)
         archive = stored_bytes(run.files.get(kind=FileKind.ARCHIVE))
         for page in run.files.filter(kind=FileKind.PAGE):
@@ -120,12 +120,12 @@ class TestProductRuns:
         assert "warning" not in (done.stdout + done.stderr).lower()
 
     @pytest.mark.parametrize("year", [1969, 2150])
-    def test_a_zip_can_be_made_of_a_run_of_any_date(self, laptops: Collection, year: int) -> None:
+    def test_runs_of_any_date_get_a_zip(self, laptops: Collection, year: int) -> None:
         run = make_ready_run(laptops, at=datetime(year, 1, 1, tzinfo=UTC))
         with archive_of(run) as archive:
             assert archive.testzip() is None
 
-    def test_a_member_beyond_4_gib_is_announced_as_one(
+    def test_a_member_beyond_4_gib_uses_zip64(
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
@@ -134,25 +134,25 @@ class TestProductRuns:
             assert archive.testzip() is None
             assert archive.infolist()[0].extract_version == 45
 
-    def test_names_stay_when_the_collection_is_renamed(self, laptops: Collection) -> None:
+    def test_renaming_the_collection_renames_no_files(self, laptops: Collection) -> None:
         run = make_ready_run(laptops)
         laptops.name = "Other"
         laptops.save()
         assert names_of(run)[1] == "AU Laptops_1_Results_Page_1.json"
         assert names_of(make_ready_run(laptops))[1] == "Other_2_Results_Page_1.json"
 
-    def test_what_was_asked_for_is_kept(self, laptops: Collection) -> None:
+    def test_the_requested_total_is_stored(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, total=10) as writer:
             writer.add_record({"asin": "B1"})
         assert (writer.run.extracted, writer.run.total) == (1, 10)
 
-    def test_times_are_as_given(self, laptops: Collection) -> None:
+    def test_the_given_times_are_stored(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, created_at=NOON) as writer:
             writer.finish(at=NOON + timedelta(minutes=5))
         run = Run.objects.get(pk=writer.run.pk)
         assert (run.created_at, run.updated_at) == (NOON, NOON + timedelta(minutes=5))
 
-    def test_any_record_that_json_can_hold_comes_back(self, laptops: Collection) -> None:
+    def test_any_json_record_is_stored_unchanged(self, laptops: Collection) -> None:
         messy = [
             {"title": "ノート 👩‍👩‍👧", "half": "\ud83d", "n": 10**30, "deep": {"a": [None, 1.5, True]}},
             {},
@@ -163,7 +163,7 @@ class TestProductRuns:
         assert "ノート".encode() in stored_bytes(page)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}])
-    def test_a_record_that_json_can_not_hold_is_refused_and_the_run_goes_on(
+    def test_an_unserializable_record_is_refused_and_the_run_continues(
         self, laptops: Collection, value: Any
     ) -> None:
         with ResultSetWriter.start(laptops) as writer:
@@ -187,7 +187,7 @@ class TestReadyPages:
         "AU Laptops_88_Results_Page_2.json": b'\xef\xbb\xbf[{"asin":"B2"},\r\n{"asin":"B3"}]',
     }
 
-    def test_bytes_and_names_are_kept(self, laptops: Collection) -> None:
+    def test_bytes_and_names_do_not_change(self, laptops: Collection) -> None:
         run = make_run_of_pages(laptops, self.PAGES)
         pages = run.files.filter(kind=FileKind.PAGE).order_by("position")
         assert {page.name: stored_bytes(page) for page in pages} == self.PAGES
@@ -197,12 +197,12 @@ class TestReadyPages:
             assert archive.filename is None
             assert {name: archive.read(name) for name in archive.namelist()} == self.PAGES
 
-    def test_a_name_is_made_safe(self, laptops: Collection) -> None:
+    def test_unsafe_characters_in_names_are_replaced(self, laptops: Collection) -> None:
         run = make_run_of_pages(laptops, {"../../etc/passwd": b"[]"})
         assert run.files.filter(name="___.._etc_passwd").exists()
 
     @pytest.mark.parametrize("content", [b"", b'{"asins": []}', b"[1]", b"[{]", b'[{"a": "\xff"}]'])
-    def test_what_is_no_list_of_records_is_refused_and_the_run_goes_on(
+    def test_an_invalid_page_is_refused_and_the_run_continues(
         self, laptops: Collection, content: bytes
     ) -> None:
         with ResultSetWriter.start(laptops) as writer:
@@ -213,14 +213,14 @@ class TestReadyPages:
         assert writer.run.extracted == 1
 
     @pytest.mark.parametrize("name", ["a.json", "AU Laptops_1_Results_All_Pages.zip"])
-    def test_a_name_comes_once(self, laptops: Collection, name: str) -> None:
+    def test_names_must_be_unique(self, laptops: Collection, name: str) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_page("a.json", io.BytesIO(b"[]"))
             with pytest.raises(WrongUse, match="already has a file"):
                 writer.add_page(name, io.BytesIO(b"[]"))
         assert writer.run.file_count == 2
 
-    def test_records_and_pages_do_not_mix(self, laptops: Collection) -> None:
+    def test_records_and_pages_cannot_be_mixed(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_record({})
             with pytest.raises(WrongUse, match="not from both"):
@@ -232,7 +232,7 @@ class TestReadyPages:
 
 
 class TestCategoryRuns:
-    def test_there_are_a_list_and_a_csv(self, headphones: Collection) -> None:
+    def test_a_category_run_has_a_list_and_a_csv(self, headphones: Collection) -> None:
         run = make_ready_run(headphones, [{"asin": "B1", "title": "A", "price_cents": 5}, {"asin": "B2"}])
         assert names_of(run) == ["category_asins.csv", "category_asins.json"]
         assert (run.extracted, run.total, run.file_count) == (2, 2, 2)
@@ -241,17 +241,17 @@ class TestCategoryRuns:
         assert stored_bytes(table).decode().splitlines()[1:] == ["B1,,,,,,,5,", "B2,,,,,,,,"]
         assert table.records == 2
 
-    def test_there_is_one_list_however_long(self, headphones: Collection) -> None:
+    def test_there_is_one_list_of_any_length(self, headphones: Collection) -> None:
         run = make_ready_run(headphones, records(5), page_size=2)
         assert run.files.get(kind=FileKind.CATEGORY_LIST).records == 5
 
-    def test_nothing_found_is_an_empty_list_and_a_csv_of_headings(self, headphones: Collection) -> None:
+    def test_without_records_the_list_is_empty_and_the_csv_has_headers(self, headphones: Collection) -> None:
         run = make_ready_run(headphones, [])
         assert stored_records(run) == []
         assert stored_bytes(run.files.get(kind=FileKind.CATEGORY_CSV)).startswith(b"asin,parent_asin,")
 
     @pytest.mark.parametrize("content", [b'{"asins": [{"asin": "B1"}]}\n', b'[{"asin": "B1"}]'])
-    def test_a_ready_list_is_kept_as_it_is_under_the_name_of_the_contract(
+    def test_an_added_list_is_stored_unchanged_under_the_fixed_name(
         self, headphones: Collection, content: bytes
     ) -> None:
         run = make_run_of_pages(headphones, {"whatever.json": content})
@@ -260,7 +260,7 @@ class TestCategoryRuns:
         assert stored_bytes(run.files.get(kind=FileKind.CATEGORY_CSV)).endswith(b"\r\nB1,,,,,,,,\r\n")
         assert run.extracted == 1
 
-    def test_there_is_one_ready_list(self, headphones: Collection) -> None:
+    def test_only_one_list_can_be_added(self, headphones: Collection) -> None:
         with ResultSetWriter.start(headphones) as writer:
             writer.add_page("a.json", io.BytesIO(b"[]"))
             with pytest.raises(WrongUse, match=r"already has a file named category_asins\.json"):
@@ -268,7 +268,7 @@ class TestCategoryRuns:
 
 
 class TestBeforeItIsReady:
-    def test_a_reader_sees_a_processing_run_and_whole_pages(self, laptops: Collection) -> None:
+    def test_readers_see_a_processing_run_with_complete_pages(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, total=5, page_size=2) as writer:
             for number, record in enumerate(records(5), start=1):
                 writer.add_record(record)
@@ -279,9 +279,7 @@ class TestBeforeItIsReady:
                     number // 2
                 )
 
-    def test_a_run_that_becomes_ready_between_two_queries_shows_no_file_yet(
-        self, laptops: Collection
-    ) -> None:
+    def test_a_run_that_becomes_ready_between_two_queries_shows_no_files(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_record({})
             seen = Run.objects.get()
@@ -333,19 +331,19 @@ class TestBeforeItIsReady:
         assert not run.files.exists()
         assert stored_keys() == []
 
-    def test_a_failed_run_drops_the_page_in_progress(self, laptops: Collection) -> None:
+    def test_failing_discards_the_page_in_progress(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_record({})
             writer.fail("Stopped.")
         assert stored_keys() == []
 
-    def test_nothing_is_added_to_what_is_over(self, laptops: Collection) -> None:
+    def test_nothing_can_be_added_after_the_end(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.finish()
             with pytest.raises(WrongUse, match="is closed"):
                 writer.add_record({})
 
-    def test_what_is_over_does_not_end_again(self, laptops: Collection) -> None:
+    def test_a_run_ends_only_once(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             run = writer.finish()
             for end in (writer.finish, writer.pause, lambda: writer.fail("Stopped.")):
@@ -356,7 +354,7 @@ class TestBeforeItIsReady:
 
 
 class TestPauseAndResume:
-    def test_a_product_run_goes_on_after_its_pages(self, laptops: Collection) -> None:
+    def test_a_product_run_continues_after_its_pages(self, laptops: Collection) -> None:
         run = make_processing_run(laptops, records(3), page_size=2)
         assert Run.objects.get().state == State.PROCESSING
         assert (run.extracted, run.lease_expires_at, run.files.count()) == (3, None, 2)
@@ -369,7 +367,7 @@ class TestPauseAndResume:
         with archive_of(writer.run) as archive:
             assert len(archive.namelist()) == 4
 
-    def test_a_category_run_goes_on_in_its_list(self, headphones: Collection) -> None:
+    def test_a_category_run_continues_its_list(self, headphones: Collection) -> None:
         run = make_processing_run(headphones, records(3))
         assert (run.extracted, run.files.get().records) == (3, 3)
         with ResultSetWriter.resume(run) as writer:
@@ -378,7 +376,7 @@ class TestPauseAndResume:
         assert writer.run.extracted == 4
         assert len(stored_keys()) == 2
 
-    def test_a_kept_category_list_stays_as_it_is(self, headphones: Collection) -> None:
+    def test_an_added_category_list_does_not_change(self, headphones: Collection) -> None:
         with ResultSetWriter.start(headphones) as writer:
             writer.add_page("list.json", io.BytesIO(b'{"asins": [ {} ]}'))
             writer.pause()
@@ -396,9 +394,7 @@ class TestPauseAndResume:
         assert stored_records(writer.run) == []
 
     @pytest.mark.parametrize("kind", ["laptops", "headphones"])
-    def test_an_exception_gives_a_resumed_run_back_as_it_was(
-        self, request: pytest.FixtureRequest, kind: str
-    ) -> None:
+    def test_an_exception_pauses_a_resumed_run_again(self, request: pytest.FixtureRequest, kind: str) -> None:
         run = make_processing_run(request.getfixturevalue(kind), records(2))
         before = stored_keys()
         with pytest.raises(KeyboardInterrupt), ResultSetWriter.resume(run) as writer:
@@ -408,7 +404,7 @@ class TestPauseAndResume:
         assert stored_records(run) == records(2)
         assert stored_keys() == before
 
-    def test_a_page_made_now_can_not_take_the_name_of_a_kept_one(self, laptops: Collection) -> None:
+    def test_a_new_page_cannot_have_the_name_of_an_added_one(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_page("AU Laptops_1_Results_Page_2.json", io.BytesIO(b"[]"))
             writer.pause()
@@ -416,17 +412,17 @@ class TestPauseAndResume:
         with pytest.raises(WrongUse, match="already has a file"):
             writer.add_record({})
 
-    def test_a_run_that_somebody_writes_is_not_taken(self, laptops: Collection) -> None:
+    def test_a_run_with_a_writer_cannot_be_resumed(self, laptops: Collection) -> None:
         writer = ResultSetWriter.start(laptops)
         with pytest.raises(RunIsBeingWritten, match="Another process is writing run 1"):
             ResultSetWriter.resume(writer.run)
 
-    def test_a_run_that_is_over_does_not_go_on(self, laptops: Collection) -> None:
+    def test_a_finished_run_cannot_be_resumed(self, laptops: Collection) -> None:
         for run in (make_ready_run(laptops), make_failed_run(laptops)):
             with pytest.raises(WrongUse, match="is finished"):
                 ResultSetWriter.resume(run)
 
-    def test_a_run_that_was_deleted_does_not_go_on(self, laptops: Collection) -> None:
+    def test_a_deleted_run_cannot_be_resumed(self, laptops: Collection) -> None:
         run = make_processing_run(laptops)
         Run.objects.all().delete()
         with pytest.raises(WrongUse, match="is finished or deleted"):
@@ -438,14 +434,14 @@ def expire(run: Run) -> None:
 
 
 class TestLease:
-    def test_a_writer_promises_to_be_alive_for_a_minute(self, laptops: Collection) -> None:
+    def test_a_lease_lasts_a_minute(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops) as writer:
             assert writer.run.lease_expires_at is not None
             left = writer.run.lease_expires_at - timezone.now()
             assert timedelta(seconds=55) < left <= timedelta(seconds=60)
         assert writer.run.lease_expires_at is None
 
-    def test_a_promise_from_before_the_clock_was_put_back_is_not_believed(self, laptops: Collection) -> None:
+    def test_a_lease_from_before_the_clock_was_set_back_is_ignored(self, laptops: Collection) -> None:
         killed = ResultSetWriter.start(laptops)
         Run.objects.update(lease_expires_at=timezone.now() + timedelta(days=365))
         assert not lease.is_being_written(Run.objects.get())
@@ -454,14 +450,14 @@ class TestLease:
             assert lease.is_being_written(Run.objects.get())
         assert writer.run.is_ready
 
-    def test_each_page_renews_the_promise(self, laptops: Collection) -> None:
+    def test_each_page_renews_the_lease(self, laptops: Collection) -> None:
         with ResultSetWriter.start(laptops, page_size=1) as writer:
             expire(writer.run)
             writer.add_record({})
             assert lease.is_being_written(Run.objects.get())
 
     @pytest.mark.parametrize("kind", ["laptops", "headphones"])
-    def test_whatever_takes_long_renews_the_promise(
+    def test_long_operations_renew_the_lease(
         self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         monkeypatch.setattr(lease, "RENEW_AFTER_SECONDS", 0)
@@ -471,7 +467,7 @@ class TestLease:
             writer.add_record({})
             assert lease.is_being_written(Run.objects.get())
 
-    def test_a_writer_that_was_taken_for_dead_can_not_go_on(self, laptops: Collection) -> None:
+    def test_a_writer_that_lost_its_lease_cannot_continue(self, laptops: Collection) -> None:
         lost = ResultSetWriter.start(laptops, page_size=1)
         lost.add_record({"by": "first"})
         expire(lost.run)
@@ -508,7 +504,7 @@ class TestLease:
             writer.add_record({})
         assert stored_keys() == []
 
-    def test_a_file_that_is_missing_for_another_reason_is_an_error_of_its_own(
+    def test_other_missing_files_raise_their_own_error(
         self, laptops: Collection, results_folder: Path
     ) -> None:
         writer = ResultSetWriter.start(laptops, page_size=1)
@@ -517,7 +513,7 @@ class TestLease:
         with pytest.raises(FileNotFoundError):
             writer.finish()
 
-    def test_discarding_a_lost_run_leaves_it_to_its_new_writer(self, laptops: Collection) -> None:
+    def test_discarding_a_lost_run_does_not_affect_its_new_writer(self, laptops: Collection) -> None:
         lost = ResultSetWriter.start(laptops, page_size=2)
         for record in records(3):
             lost.add_record(record)
