@@ -1,4 +1,4 @@
-"""Who may do what; the addresses are in test_access_of_every_address."""
+"""Who may do what. test_access_of_every_address.py tests the views."""
 
 import re
 
@@ -16,7 +16,7 @@ def membership(user: User) -> Membership:
 
 
 def current_team(client: Client) -> str:
-    """Return the team whose members somebody is shown."""
+    """Return the team whose members the user sees."""
     (team,) = re.findall(r"Everybody in (\w+)\.", client.get("/members/").content.decode())
     return str(team)
 

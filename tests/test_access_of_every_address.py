@@ -1,4 +1,4 @@
-"""Who may call which address by which method: the whole site in one table.
+"""Who may call which address with which method: the entire site in one table.
 
 An address that is not in the table fails a test.
 """
@@ -31,13 +31,13 @@ CLASSIC_FORM = "GET HEAD OPTIONS PUT POST"
 EVERYBODY_IN = "in in in in in in"
 LIST = "api/v1/schedules/collections/results/download/"
 
-# What each of PEOPLE meets at an address, in that order:
-#   in      the view does its work; to other methods than those named it says 405
-#   in404   likewise, but the view finds nothing that is theirs
-#   any     the view answers every method
-#   login   sent to the sign-in page, whatever the method
-#   403     refused (or not there: 404), whatever the method
-#   404     nothing is there, whatever the method
+# The responses that each of PEOPLE gets at an address, in that order:
+#   in      the view is called; for methods that aren't listed, it returns 405
+#   in404   likewise, but the view finds nothing that belongs to the user
+#   any     the view is called for every method
+#   login   a redirect to the sign-in page for every method
+#   403     403 (or 404 if the object doesn't exist) for every method
+#   404     404 for every method
 TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
     "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
@@ -65,7 +65,7 @@ TABLE = {
     "selection": ("collections/101/selection", "GET HEAD", "login 403 403 in in in"),
     "selection_zip": ("collections/101/selection.zip?runs=1", "GET HEAD", "login 403 403 in in in"),
     "verify": ("collections/101/runs/1/verify", FORM, "login 403 403 in in in"),
-    # Its page was never counted, so it passes for no list.
+    # Its records weren't counted, so it isn't a plain list.
     "selection_json": ("collections/101/selection.json?runs=1", "GET HEAD", "login 403 403" + " in404" * 3),
     "run_export": ("collections/101/runs/1/export", FORM, "login 403 403 in in in"),
     "run_records": ("collections/101/runs/1/records.csv", "GET HEAD", "login 403 403 in in in"),
@@ -87,7 +87,7 @@ TABLE = {
     "healthz": ("healthz", "", "any any any any any any"),
     "readyz": ("readyz", "", "any any any any any any"),
     "metrics": ("metrics", "", "404 404 404 404 404 404"),  # without a token
-    # Who is signed in is led on.
+    # Signed-in users are redirected.
     "account_login": ("accounts/login/", CLASSIC_FORM, "in any any any any any"),
     "account_logout": ("accounts/logout/", "GET HEAD OPTIONS POST", EVERYBODY_IN),
     "account_inactive": ("accounts/inactive/", CLASSIC, EVERYBODY_IN),
@@ -98,7 +98,7 @@ TABLE = {
     "account_reset_password_from_key_done": ("accounts/password/reset/key/done/", CLASSIC, EVERYBODY_IN),
     "api:openapi-view": ("api/v1/docs", "", "login any any any any any"),
     "api:openapi-json": ("api/v1/openapi.json", "", "login any any any any any"),
-    # To a script's addresses, a session is nothing.
+    # The API ignores sessions.
     "api:list_run_results": (LIST, "POST", "in401 " * 6),
     "api:download_result_file": ("api/v1/results/101/1/a.json", "GET HEAD", "in401 " * 6),
     "api:run_manifest": ("api/v1/collections/101/runs/1/manifest.json", "GET HEAD", "in401 " * 6),
@@ -114,7 +114,7 @@ TABLE = {
     "admin": ("admin/", "", "login 403 403 403 403 403"),
 }  # fmt: skip
 
-# What the owner of each key meets at a script's addresses.
+# The responses that the owner of each key gets from the API.
 KEYS = ("no key", "a stranger's key", "a revoked key", "a removed member's key", "a member's key")
 SCRIPTS = {
     "api:list_run_results": "401 403 401 401 200",
@@ -133,7 +133,7 @@ SCRIPTS = {
 def walk(
     patterns: list[URLPattern | URLResolver], before: str = "", space: str = ""
 ) -> Iterator[tuple[str, URLPattern | URLResolver]]:
-    """Return every address by its name, or by its route where it has none; the admin counts as one."""
+    """Return every address by its name, or by its route if it has no name. The admin counts as one."""
     for pattern in patterns:
         route = f"{before}{pattern.pattern}"
         if isinstance(pattern, URLPattern):
@@ -170,13 +170,13 @@ def test_every_view_declares_who_may_call_it(name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def without_rate_limits(settings: Settings) -> None:
-    """Let everybody try every method at once."""
+    """Let everyone call every method without a limit."""
     settings.ACCOUNT_RATE_LIMITS = False
 
 
 @pytest.fixture(autouse=True)
 def verified_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verify in the test's own thread: another one would wait for the end of the test's transaction."""
+    """Verify in the test's thread, because another one would wait for the test's transaction."""
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
 
@@ -195,7 +195,7 @@ def file(laptops: Collection, results_folder: Path) -> ResultFile:
 
 @dataclass(frozen=True)
 class Cast:
-    """The people, by what they are to the Crawlers, and whom the addresses are about."""
+    """The users by their relation to the Crawlers, and the users that addresses are about."""
 
     people: dict[str, User | None]
     ids: dict[str, int]
@@ -246,7 +246,7 @@ def test_people_get_the_responses_in_the_table(
 
 @contextmanager
 def undone(stored: Path) -> Iterator[None]:
-    """Put back what is done within: the rows, and the one file that is stored."""
+    """Undo changes of rows and of the stored file."""
     content = stored.read_bytes()
     before = transaction.savepoint()
     yield
@@ -262,12 +262,12 @@ def call(client: Client, method: str, address: str, data: dict[str, int]) -> Htt
 
 
 def outcome(answer: HttpResponse) -> str:
-    """Return "login", the status of a refusal, or "any" for a view that did its work."""
+    """Return "login", the status of a refusal, or "any" if the view was called."""
     if answer.headers.get("Location", "").startswith("/accounts/login/?next="):
         return "login"
     status = answer.status_code
     if status == 200 and answer.headers["Content-Type"] == "application/json":
-        # A script is told in the envelope, and of HEAD there is no body.
+        # For scripts, the status is in the envelope. Responses to HEAD have no body.
         status = (
             answer.json().get("code", 200) if answer.content else 405 if "Allow" in answer.headers else 200
         )
@@ -312,11 +312,11 @@ def test_keys_get_the_responses_in_the_table(
         assert outcome(answer) == wanted.replace("200", "any"), method
 
 
-# --- what nobody thought of ---------------------------------------------------------------------
+# --- undeclared views ---------------------------------------------------------------------------
 
 
 def silent(request: HttpRequest) -> HttpResponse:
-    """Answer without stating who may ask."""
+    """Respond without declaring who may call this view."""
     return HttpResponse("a secret")
 
 

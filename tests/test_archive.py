@@ -1,4 +1,4 @@
-"""The ZIP that grows with a run's pages: whatever happens in between, it holds exactly them."""
+"""The ZIP that grows with a run's pages always contains exactly these pages."""
 
 import io
 import zipfile
@@ -29,7 +29,7 @@ def zip_of(run: Run) -> bytes:
 
 
 def check(run: Run) -> None:
-    """The ZIP holds the pages in their order, and each page's row says where."""
+    """Check that the ZIP contains the pages in order, and that each page's row has its location."""
     content = zip_of(run)
     pages = list(run.files.filter(kind=FileKind.PAGE).order_by("position"))
     with zipfile.ZipFile(io.BytesIO(content)) as found:
@@ -89,7 +89,7 @@ def test_a_zip_that_failed_is_built_again(laptops: Collection, monkeypatch: pyte
         with monkeypatch.context() as patch:
             patch.setattr(GrowingZip, "add", full)
             with pytest.raises(OSError, match="No space left"):
-                writing.add_page("2.json", io.BytesIO(b"[]"))  # without records: none is lost with it
+                writing.add_page("2.json", io.BytesIO(b"[]"))  # no records, so none is lost
         writing.add_page("3.json", io.BytesIO(b'[{"n": 3}]'))
     assert writing.run.files.filter(kind=FileKind.PAGE).count() == 2
     check(writing.run)

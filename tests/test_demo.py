@@ -47,20 +47,20 @@ NAMED_FILES = """
 
 
 def demo(*args: str) -> dict[str, str]:
-    """Run the command and return the lines it prints, by what stands before the colon."""
+    """Run the command and return the printed values by label."""
     output = io.StringIO()
     call_command("demo", *args, stdout=output)
     return dict(line.split(": ", 1) for line in output.getvalue().splitlines() if ": " in line)
 
 
 class TestTheStory(TestCase):
-    """What there is to see."""
+    """The content of the demo."""
 
     runs = Run.objects.filter(collection=101)
 
     @classmethod
     def setUpTestData(cls) -> None:
-        # Another day than the one on which demo_data is made.
+        # Not the day on which demo_data is created.
         with time_machine.travel("2031-02-03", tick=True):
             for _ in build.build():
                 pass
@@ -143,7 +143,7 @@ class TestTheStory(TestCase):
         assert all(user.check_password(account.password) for user in User.objects.all())
 
     @pytest.fixture(autouse=True)
-    def made_elsewhere(self, demo_data: Path) -> None:
+    def built_elsewhere(self, demo_data: Path) -> None:
         self.demo_data = demo_data
 
     def test_the_demo_is_identical_byte_for_byte_everywhere(self) -> None:
@@ -164,13 +164,13 @@ def test_prices_stock_and_ratings_change_from_run_to_run() -> None:
     for changing in ("price_cents", "stock", "rating", "ratings_count"):
         assert [record[changing] for record in one] != [record[changing] for record in other], changing
     changes = [abs(a["price_cents"] / b["price_cents"] - 1) for a, b in zip(one, other, strict=True)]
-    assert sorted(changes)[125] < 0.02  # most prices stay about where they are
+    assert sorted(changes)[125] < 0.02  # most prices change only a little
     assert len({record["asin"] for record in one}) == 250
 
 
 @pytest.fixture
 def short_story(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Path:
-    """The demo cut down to a few runs, in a data folder of its own."""
+    """A shorter demo, in its own data folder."""
     (laptops,) = (told for told in story.COLLECTIONS if told.id == 101)
     headphones = next(told for told in story.COLLECTIONS if told.id == 102)
     short = [
@@ -242,7 +242,7 @@ class TestTheCommand:
 
 
 def interrupted(after: int) -> Generator[Run]:
-    """Make `after` runs of the demo; closing what this returns stops there, as a kill does."""
+    """Create `after` runs of the demo. Closing the generator stops there, as a kill does."""
     making = build.build()
     for _ in range(after):
         next(making)

@@ -1,6 +1,6 @@
-"""Password guessing is stopped without locking out the account's owner.
+"""Password guessing is stopped without locking out the user.
 
-Each address here is in a network of its own. Mallory guesses, and Bob knows his password.
+Each address is in its own network. Mallory guesses, and Bob knows his password.
 """
 
 import re
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def bobs_account(bob: User) -> User:
-    """Create Bob, whose account all of these tests use."""
+def known_user(bob: User) -> User:
+    """Create Bob, whose password is guessed."""
     return bob
 
 
@@ -213,7 +213,7 @@ def test_known_and_unknown_users_cost_the_same_hashing(email: str, monkeypatch: 
     assert len(hashed) == 1
 
 
-# --- the account's owner ------------------------------------------------------------------------
+# --- the user -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("guesses", [5, 35])

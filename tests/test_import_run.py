@@ -54,7 +54,7 @@ def put_zip(folder: Path, members: Mapping[str, bytes], name: str = "all.zip") -
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Import something that can't be; return what is said, having checked that nothing is left behind."""
+    """Import invalid files. Check that nothing is left behind, and return the error."""
 
     def refused(collection: object, *files: Path, **options: Any) -> str:
         before = list(Run.objects.order_by("pk").values())
@@ -100,9 +100,9 @@ class TestPages:
     def test_invalid_json_is_reported_with_file_line_and_column(
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
-        whole = put(tmp_path, "a.json", "[{}]")
+        valid = put(tmp_path, "a.json", "[{}]")
         broken = put(tmp_path, "b.json", '[\n {"asin": B1}\n]')
-        assert refused(101, whole, broken) == (
+        assert refused(101, valid, broken) == (
             f"{broken}, line 2, column 11: Expecting value. Nothing was imported."
         )
 
@@ -240,18 +240,18 @@ class TestZip:
         assert stored_records(Run.objects.get()) == records(5000)
 
     @pytest.mark.parametrize(
-        ("place", "said"),
+        ("signature", "said"),
         [
             (b"PK\x01\x02", ": the ZIP is damaged"),  # the directory at the end
             (b"PK\x03\x04", ": \u2551\u25a0.json: the ZIP is damaged"),  # the member itself
         ],
     )
     def test_a_name_that_is_not_valid_utf_8(
-        self, laptops: Collection, tmp_path: Path, refused: Any, place: bytes, said: str
+        self, laptops: Collection, tmp_path: Path, refused: Any, signature: bytes, said: str
     ) -> None:
         path = put_zip(tmp_path, {"xx.json": b"[{}]"})
         content = bytearray(path.read_bytes().replace(b"xx.json", b"\xba\xfe.json"))
-        content[content.index(place) + (9 if place == b"PK\x01\x02" else 7)] |= 0x08
+        content[content.index(signature) + (9 if signature == b"PK\x01\x02" else 7)] |= 0x08
         path.write_bytes(content)
         assert refused(101, path).startswith(f"{path}{said} or unsupported ('utf-8' codec can't")
 
@@ -471,7 +471,7 @@ class TestWhatCanNotBe:
             with pytest.raises(CommandError) as caught:
                 import_run(101, put(tmp_path, "a.json", "[{}]"))
         assert str(caught.value) == f"The database can't be used: {said} Nothing was imported."
-        # Not even undoing it was possible.
+        # Undoing it failed as well.
         assert Run.objects.get().state == State.PROCESSING
         Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         assert repair_runs().failed_runs

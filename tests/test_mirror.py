@@ -38,19 +38,19 @@ PAGE_2 = "AU Laptops_88_Results_Page_2.json"
 
 @pytest.fixture
 def remote(crawlers: Team) -> Collection:
-    """A product collection of an account."""
+    """An account's product collection."""
     return make_remote_collection(make_account(crawlers))
 
 
 @pytest.fixture
 def run(remote: Collection) -> Run:
-    """Its run 88, Completed, of two pages and a ZIP."""
+    """Its Completed run 88, with two pages and a ZIP."""
     return make_remote_run(remote, pages=2)
 
 
 @pytest.fixture
 def category_run(crawlers: Team) -> Run:
-    """A category run of an account, Completed."""
+    """A Completed category run of an account."""
     account = make_account(crawlers)
     return make_remote_run(make_remote_collection(account, kind=Kind.AMAZON_CATEGORY))
 
@@ -60,7 +60,7 @@ def copy(run: Run, files: Files, progress: mirror.Progress = lambda size: None) 
 
 
 def kept(run: Run) -> dict[str, bytes]:
-    """Return the run's files that are in our storage, by their names."""
+    """Return the stored bytes of the run's copied files by name."""
     return {file.name: stored_bytes(file) for file in run.files.exclude(key="")}
 
 
@@ -90,12 +90,12 @@ class TestWhatIsCopied:
     def test_each_page_is_located_in_the_zip(self, run: Run) -> None:
         files = files_of(run)
         copy(run, files)
-        whole = files.contents[ZIP]
+        archive = files.contents[ZIP]
         for page in run.files.filter(kind=FileKind.PAGE):
             assert page.archive_offset is not None
             assert page.archive_size is not None
-            packed = whole[page.archive_offset : page.archive_offset + page.archive_size]
-            content = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
+            deflated = archive[page.archive_offset : page.archive_offset + page.archive_size]
+            content = zlib.decompress(deflated, wbits=-zlib.MAX_WBITS)
             assert content == files.contents[page.remote_name]
             assert page.crc32 == zlib.crc32(content)
 
@@ -146,7 +146,7 @@ class TestWhatIsWrong:
         files.contents[PAGE_1] = b"[]" + b" " * 183
         files.announced[PAGE_1] = 185 + more
         assert copy(run, files) == [f"{PAGE_1}: {said}"]
-        # What can be kept is; the ZIP can't be compared yet.
+        # The other page is stored. The ZIP can't be compared yet.
         assert set(kept(run)) == {PAGE_2}
         assert set(stored_keys()) == keys()
         assert not Run.objects.get(pk=run.pk).is_kept
@@ -350,8 +350,8 @@ class TestTheZip:
         files = files_of(run)
         with zipfile.ZipFile(io.BytesIO(files.contents[ZIP])) as archive:
             at = archive.infolist()[0].header_offset + 30 + len(PAGE_1) + 20
-        whole = files.contents[ZIP]
-        files.contents[ZIP] = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        content = files.contents[ZIP]
+        files.contents[ZIP] = content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
         (problem,) = copy(run, files)
         assert problem.startswith(f"{ZIP}: The ZIP is damaged (")
 
@@ -389,12 +389,12 @@ class TestTwoAtOnce:
     def test_a_mirror_that_lost_its_lease_changes_nothing(self, run: Run) -> None:
         files = files_of(run)
 
-        def somebody_else_copies_it(name: str) -> None:
+        def another_mirror_starts(name: str) -> None:
             files.on_open = lambda name: None
             Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
             assert copy(run, files_of(run)) == []
 
-        files.on_open = somebody_else_copies_it
+        files.on_open = another_mirror_starts
         with pytest.raises(LeaseLost):
             copy(run, files)
         assert kept(run) == files.contents
@@ -458,7 +458,7 @@ class TestTwoAtOnce:
 class TestWhatAKilledOneLeaves:
     @pytest.fixture
     def strays(self, run: Run, results_folder: Path) -> list[Path]:
-        """A whole page without a row, and half of one, of a mirror that is dead."""
+        """A complete page without a row and an unfinished one, from a killed mirror."""
         folder = results_folder / f"{run.collection_id}/88"
         folder.mkdir(parents=True)
         Run.objects.update(attempt="dead", lease_expires_at=timezone.now() - timedelta(seconds=1))
@@ -485,7 +485,7 @@ class TestReaders:
     def test_a_copied_file_is_served_from_our_storage(self, run: Run, as_bob: Client) -> None:
         files = files_of(run)
         copy(run, files)
-        # No account is asked: in these tests there is none to be reached.
+        # No account can be reached in these tests.
         for name, content in files.contents.items():
             answer = as_bob.get(f"/collections/{run.collection_id}/runs/88/files/{quote(name)}")
             assert b"".join(answer) == content
@@ -498,7 +498,7 @@ class TestReaders:
         begun = reading.read(10)
         copy(run, files)
         assert begun + b"".join(iter(reading.read, b"")) == files.contents[PAGE_1]
-        assert file.key == ""  # what was read of the row still leads to the account
+        assert file.key == ""  # according to the row that was read, it is at the account
 
 
 class TestRunsOfAnAccount:
@@ -532,7 +532,7 @@ class TestRunsOfAnAccount:
     def test_runs_to_copy_are_found_by_their_index(self, remote: Collection) -> None:
         make_remote_run(remote)
         with transaction.atomic(), connection.cursor() as cursor:
-            if connection.vendor == "postgresql":  # which reads so few rows as they come
+            if connection.vendor == "postgresql":  # which scans so few rows
                 cursor.execute("SET LOCAL enable_seqscan = off")
                 remote.runs.bulk_create(
                     Run(collection=remote, number=number, state=State.READY, is_kept=True, file_count=1)

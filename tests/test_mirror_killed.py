@@ -1,4 +1,4 @@
-"""Whatever kills a mirror, and whenever: the next one goes on where it stopped, and no byte is wrong."""
+"""A mirror may be killed at any point: the next one continues, and all bytes are correct."""
 
 import hashlib
 import os
@@ -13,14 +13,14 @@ from collections_app.runs.repair import repair_runs
 from tests.support.mirrors import Files, csv_of, files_of
 from tests.support.results import store_bytes, stored_bytes
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
-from tests.test_writer_killed import POINTS, expire_leases, kill_at, points_to_be_killed_at, survives, verify
+from tests.test_writer_killed import POINTS, expire_leases, is_killed, kill_at, points_to_be_killed_at, verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 
 @pytest.fixture(autouse=True)
 def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let fsync be a point to be killed at, and no more: what a killed process wrote, the system keeps."""
+    """Skip syncing, but keep it as a point to be killed at. The system keeps a killed process's writes."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
@@ -28,16 +28,16 @@ def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=kind)
     for point in points_to_be_killed_at("folder"):
-        run = begin_anew(collection)
+        run = start_over(collection)
         files = files_of(run)
-        killed = survives(
+        killed = is_killed(
             lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))
         )
         copied = {file.remote_name for file in run.files.exclude(key="")}
         for file in run.files.exclude(key=""):
             verify(file)
         expire_leases()
-        if point % 4 < 2:  # half of them, and half of every tenth
+        if point % 4 < 2:  # half of the bytes
             repair_runs()
             assert on_disk(results_folder) == keys()
         copy(run, files)
@@ -51,11 +51,11 @@ def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind)
 def test_killed_at_every_point_while_replacing_a_damaged_copy(crawlers: Team, results_folder: Path) -> None:
     collection = make_remote_collection(make_account(crawlers))
     for point in points_to_be_killed_at("folder"):
-        run = begin_anew(collection)
+        run = start_over(collection)
         files = files_of(run)
         copy(run, files)
         damage(run.files.get(position=1))
-        killed = survives(
+        killed = is_killed(
             lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))
         )
         expire_leases()
@@ -70,7 +70,7 @@ def test_killed_at_every_point_while_replacing_a_damaged_copy(crawlers: Team, re
 
 
 def damage(page: ResultFile) -> None:
-    """Keep an error in place of a page, and mark the copy as damaged."""
+    """Store an error in place of a page, and mark the copy as damaged."""
     content = b'{"code": 500, "data": "Try again", "status": 0}'
     store_bytes(page.key, content)
     digest = hashlib.sha256(content).hexdigest()
@@ -78,7 +78,7 @@ def damage(page: ResultFile) -> None:
     Run.objects.filter(pk=page.run_id).update(is_kept=False)
 
 
-def begin_anew(collection: Collection) -> Run:
+def start_over(collection: Collection) -> Run:
     for run in collection.runs.all():
         delete_run(run)
     return make_remote_run(collection)

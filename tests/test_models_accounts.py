@@ -11,7 +11,7 @@ from tests.test_encryption import new_key
 
 @pytest.fixture(autouse=True)
 def keys(settings: Settings) -> list[str]:
-    """The encryption keys, of this test alone."""
+    """Encryption keys for this test only."""
     settings.ENCRYPTION_KEYS = [new_key()]
     return list(settings.ENCRYPTION_KEYS)
 

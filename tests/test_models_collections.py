@@ -28,13 +28,13 @@ class TestOrder:
         assert ordered == ["Alpha", "alpha 2", "Äpfel", "beta", "ÉCLAIR", "Gamma"]
 
     def test_paging_by_name_neither_repeats_nor_skips(self, crawlers: Team) -> None:
-        made = named(crawlers, "b", "B", "a", "b", "c", "A", "Äpfel", "b 2")
+        rows = named(crawlers, "b", "B", "a", "b", "c", "A", "Äpfel", "b 2")
         seen: list[Collection] = []
         rows = Collection.objects.by_name()  # type: ignore[attr-defined]
         while page := list(rows.after(seen[-1].name, seen[-1].pk)[:3] if seen else rows[:3]):
             seen += page
         assert seen == list(rows)
-        assert sorted(row.pk for row in seen) == [row.pk for row in made]
+        assert sorted(row.pk for row in seen) == [row.pk for row in rows]
 
 
 class TestQuestions:

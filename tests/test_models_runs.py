@@ -87,7 +87,7 @@ class TestTheListOfRuns(TestCase):
     @settings(max_examples=examples(30))
     @given(seconds=st.lists(st.integers(0, 3), max_size=12), size=st.integers(1, 4))
     def test_paging_neither_repeats_nor_skips(self, seconds: list[int], size: int) -> None:
-        """Also among equal times, and while newer runs arrive."""
+        """Includes equal times, and newer runs that arrive in between."""
         Run.objects.all().delete()
         for number, second in enumerate(seconds, 1):
             a_run(self.collection, number=number, created_at=NOON + timedelta(seconds=second))
@@ -121,7 +121,7 @@ class TestTheListOfRuns(TestCase):
         assert "Index Scan using run_newest_first" in plan
         assert re.search(r"Index Cond: \(\(collection_id = \d+\) AND \(created_at <= ", plan)
         assert "Sort" not in plan
-        # Of what comes before the place, it reads and passes over no more than the runs of that second.
+        # It reads only the runs of that second before the cursor.
         passed = re.search(r"Rows Removed by Filter: (\d+)", plan)
         assert int(passed[1] if passed else 0) <= 3
 

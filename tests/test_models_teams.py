@@ -12,9 +12,9 @@ from collections_app.models import ApiKey, LastOwner, Membership, Role, Team, Us
 
 @contextmanager
 def that_cannot_be_written_to() -> Iterator[None]:
-    """Have the database refuse to be written to."""
+    """Make the database read-only."""
     switch = {"sqlite": "PRAGMA query_only = {}", "postgresql": "SET transaction_read_only = {}"}
-    # PostgreSQL lets nobody write again but by going back to before it was told so.
+    # PostgreSQL becomes writable again only by a rollback.
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(switch[connection.vendor].format("ON"))
         yield
@@ -104,7 +104,7 @@ class TestTheLastOwner:
             alice.memberships.get().remove()
         assert alice.memberships.exists()
 
-    def test_may_be_made_an_owner_again(self, alice: User) -> None:
+    def test_may_become_an_owner_again(self, alice: User) -> None:
         alice.memberships.get().change_role(Role.OWNER)
         assert alice.memberships.get().role == Role.OWNER
 
@@ -156,9 +156,9 @@ class TestApiKeys:
         assert ApiKey.objects.recognize(text) is None
 
     def test_every_character_counts(self, bobs_key: str) -> None:
-        for place in range(len(bobs_key)):
-            other = "A" if bobs_key[place] != "A" else "B"
-            assert ApiKey.objects.recognize(bobs_key[:place] + other + bobs_key[place + 1 :]) is None
+        for index in range(len(bobs_key)):
+            other = "A" if bobs_key[index] != "A" else "B"
+            assert ApiKey.objects.recognize(bobs_key[:index] + other + bobs_key[index + 1 :]) is None
 
     def test_a_revoked_key_is_rejected_and_keeps_its_time(self, bob: User) -> None:
         key, text = ApiKey.objects.issue(bob.memberships.get(), "cron job")

@@ -27,7 +27,7 @@ def data_dir(settings: Settings, tmp_path: Path, results_folder: Path) -> None:
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.scaled_out)])
 def other(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of another storage, of either kind."""
+    """The address of another storage of the same or the other kind."""
     if request.param == "folder":
         return f"file://{tmp_path}/other"
     store: ObjectStore = request.getfixturevalue("object_store")
@@ -59,7 +59,7 @@ def test_every_file_is_copied_checked_and_served_after_the_switch(
     assert "Copied: 6 (" in said
     assert "This is a complete backup. To use the new storage, set RESULTS_STORAGE_URL" in said
     assert SECRET_KEY not in said
-    # The old storage is as it was, and in use.
+    # The old storage is unchanged and in use.
     assert stored_keys() == keys()
     switch(settings, other)
     assert stored_keys() == keys()
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_reported_and_the_others_are_copied(
     laptops: Collection, other: str, settings: Settings, content: bytes | None, capsys: Any
 ) -> None:
     make_ready_run(laptops)
-    broken, whole = ResultFile.objects.order_by("pk")
+    broken, intact = ResultFile.objects.order_by("pk")
     if content is None:
         storages["results"].delete(broken.key)
     else:
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_reported_and_the_others_are_copied(
         move_to(other)
     assert f"{broken.name} ({broken.key}): it is " in capsys.readouterr().err
     switch(settings, other)
-    assert stored_keys() == [whole.key]
+    assert stored_keys() == [intact.key]
 
 
 def test_a_run_deleted_in_the_meantime_is_skipped(

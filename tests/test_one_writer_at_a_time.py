@@ -1,4 +1,4 @@
-"""A run has one writer, whoever else wants it at the same moment, each on a connection of its own."""
+"""A run has one writer, even if others want it at the same time on other connections."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ THREADS = 8
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Do each work in a thread, at the same moment; return what came of them, also what they raised."""
+    """Call all functions at the same time in threads. Return their results and exceptions."""
     together = Barrier(len(works))
 
     def done(work: Callable[[], Any]) -> Any:
@@ -60,7 +60,7 @@ def test_only_one_of_many_copies_a_run(crawlers: Team, results_folder: Path) -> 
     files = files_of(run)
     got = at_once(*[lambda: mirror_run(run, files)] * THREADS)
     assert sorted(files.opened) == sorted(run.files.values_list("remote_name", flat=True))
-    # Who came later found nothing left to copy.
+    # The later ones found nothing left to copy.
     assert all(each == [] or isinstance(each, RunIsBeingWritten) for each in got)
     assert {path.name for path in (results_folder / f"{run.collection_id}/{run.number}").iterdir()} == {
         Path(file.key).name for file in ResultFile.objects.all()
@@ -76,7 +76,7 @@ def test_runs_started_at_once_get_consecutive_numbers(laptops: Collection) -> No
 
 @pytest.fixture
 def late(laptops: Collection) -> ResultSetWriter:
-    """A writer that has a page, and is taken for dead just now."""
+    """A writer with a page, whose lease has just expired."""
     writer = ResultSetWriter.start(laptops, page_size=1)
     writer.add_record(records(1)[0])
     lapse()
@@ -88,7 +88,7 @@ def lapse() -> None:
 
 
 class TestAWriterThatIsLate:
-    """It was taken for dead, and is changing its run when another one comes."""
+    """Its lease expires while it changes its run, and another process wants the run."""
 
     def another_page(self, writer: ResultSetWriter) -> None:
         writer._change(extracted=2)
@@ -119,7 +119,7 @@ class TestAWriterThatIsLate:
 
 
 class TestAWriterThatIsTooLate:
-    """Another one is changing the run when it comes back."""
+    """Its lease has expired, and another process is changing the run."""
 
     def test_the_run_was_repaired(self, late: ResultSetWriter, results_folder: Path) -> None:
         def fail() -> None:
@@ -153,7 +153,7 @@ def test_a_lease_that_expires_during_a_repair_loses_no_file(
 ) -> None:
     writer = ResultSetWriter.start(laptops, page_size=1)
     writer.add_record(records(1)[0])
-    # Written already, and its row is about to be committed.
+    # It is written, and its row is about to be committed.
     coming = results_folder / f"{laptops.pk}/1/{writer.run.attempt}-page-0002.json"
     coming.write_text("[]\n")
     monkeypatch.setattr("collections_app.runs.repair.fail_interrupted_runs", lambda: lapse() or [])

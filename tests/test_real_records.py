@@ -1,4 +1,4 @@
-"""Real records, messy as shops are, from the import to the script that downloads them: none is changed."""
+"""Real, messy records stay unchanged from the import to a script's download."""
 
 import io
 import json
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.shared, pytest.mark.django_db]
 
 @pytest.fixture(params=["lazada", "shein"])
 def scraped(request: pytest.FixtureRequest, laptops: Collection) -> list[dict[str, Any]]:
-    """The records of a shop, imported as run 1 of AU Laptops."""
+    """A shop's records, imported as run 1 of AU Laptops."""
     path = SHARED / f"{request.param}-products.jsonl"
     if not path.exists():
         pytest.skip(f"{path} is not there")
@@ -44,7 +44,7 @@ def run(client: Client, bobs_key: str, scraped: object) -> dict[str, Any]:
 
 
 def content(client: Client, key: str, link: str) -> bytes:
-    """Return what a link of the API leads to, byte for byte."""
+    """Return the bytes behind a link of the API."""
     answer = client.get(urlsplit(link).path, headers={"x-api-key": key})
     assert answer.status_code == 200
     return b"".join(answer.streaming_content)  # type: ignore[attr-defined]

@@ -45,7 +45,7 @@ def test_a_run_that_is_being_written_cannot_be_deleted(laptops: Collection) -> N
     assert stored_records(writer.run) == [{}]
 
 
-@pytest.mark.parametrize("left", [timedelta(seconds=-1), timedelta(days=365)])  # the clock was put back
+@pytest.mark.parametrize("left", [timedelta(seconds=-1), timedelta(days=365)])  # the clock was set back
 def test_a_run_whose_writer_was_killed_can_be_deleted(laptops: Collection, left: timedelta) -> None:
     run = ResultSetWriter.start(laptops).run
     Run.objects.update(lease_expires_at=timezone.now() + left)

@@ -25,12 +25,12 @@ from tests.support.results import (
 
 
 def dead_run(collection: Collection, pages: int = 2) -> Run:
-    """Return a run whose writer was killed in the middle of a page."""
+    """Return a run whose writer was killed while it wrote a page."""
     writer = ResultSetWriter.start(collection, page_size=2)
     for record in records(2 * pages + 1):
         writer.add_record(record)
     Run.objects.filter(pk=writer.run.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    # A killed writer doesn't clean up: its half page stays.
+    # A killed writer leaves an unfinished page behind.
     abandon(writer)
     return writer.run
 

@@ -48,7 +48,7 @@ def test_pages_of_any_formatting_are_joined(as_bob: Client, laptops: Collection)
         "e.json": b"[{" + b" " * 5000 + b'"d": 1' + b" " * 5000 + b"}]",
     }
     make_run_of_pages(laptops, pages)
-    for _ in range(2):  # where the brackets are is noted once
+    for _ in range(2):  # the positions of the brackets are stored once
         assert json.loads(content(as_bob.get(f"{ADDRESS}?runs=1"))) == [
             *({"a": "]"}, {"b": "["}, {"c": []}, {"d": 1})
         ]
@@ -72,8 +72,8 @@ def test_any_range_equals_that_part_of_the_file(as_bob: Client, laptops: Collect
     for count in (3, 0, 2):
         make_ready_run(laptops, records(count), page_size=1)
     address = f"{ADDRESS}?runs=1-3"
-    whole = as_bob.get(address)
-    etag, body = whole["ETag"], content(whole)
+    response = as_bob.get(address)
+    etag, body = response["ETag"], content(response)
 
     @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))

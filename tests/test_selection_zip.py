@@ -1,4 +1,4 @@
-"""ZIPs that are put together while they are read: of a selection of runs and pages, and of a run."""
+"""ZIPs that are joined while they are read: of a selection of runs and pages, and of a run."""
 
 import io
 import random
@@ -40,7 +40,7 @@ AT = datetime(2026, 6, 20, 12, 0, 2, tzinfo=UTC)
 
 @pytest.fixture
 def runs(laptops: Collection) -> list[Run]:
-    """Runs 1 to 3, of 3, 1 and 2 pages."""
+    """Runs 1 to 3, with 3, 1 and 2 pages."""
     return [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
 
 
@@ -54,7 +54,7 @@ def name(run: int, page: int) -> str:
     return f"Run {run}/AU Laptops_{run}_Results_Page_{page}.json"
 
 
-# --- what comes ---------------------------------------------------------------------------------
+# --- content ------------------------------------------------------------------------------------
 
 
 def test_runs_are_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> None:
@@ -67,10 +67,10 @@ def test_runs_are_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> N
 
 
 def test_length_and_etag_are_known_in_advance(get: Get, runs: list[Run]) -> None:
-    head, whole = get("101/selection.zip?runs=1-3", "HEAD"), get("101/selection.zip?runs=3,2,1")
-    body = content(whole)
-    assert head["Content-Length"] == whole["Content-Length"] == str(len(body))
-    assert head["ETag"] == whole["ETag"]
+    head, response = get("101/selection.zip?runs=1-3", "HEAD"), get("101/selection.zip?runs=3,2,1")
+    body = content(response)
+    assert head["Content-Length"] == response["Content-Length"] == str(len(body))
+    assert head["ETag"] == response["ETag"]
     assert head["ETag"] != get("101/selection.zip?runs=1-2", "HEAD")["ETag"]
 
 
@@ -119,14 +119,14 @@ def test_other_programs_accept_the_zip(get: Get, laptops: Collection, tmp_path: 
         tools.run(*test, path)
 
 
-# --- in parts -----------------------------------------------------------------------------------
+# --- ranges -------------------------------------------------------------------------------------
 
 
 @pytest.mark.no_cover
 def test_any_range_equals_that_part_of_the_file(as_bob: Client, runs: list[Run]) -> None:
     address = "/collections/101/selection.zip?runs=1,3&pages=2.1"
-    whole = as_bob.get(address)
-    etag, body = whole["ETag"], content(whole)
+    response = as_bob.get(address)
+    etag, body = response["ETag"], content(response)
 
     @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
@@ -146,7 +146,7 @@ def test_a_range_is_refused_if_the_selection_has_changed(as_bob: Client, runs: l
 
 
 class NotedBody:
-    """A body in memory that notes how it was opened."""
+    """A body in memory that records how it was opened."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -173,19 +173,19 @@ def test_pieces_are_joined_from_any_byte(wanted: list[Any], data: st.DataObject)
         NotedBody(bytes(100))
     ]
     parts = [each if isinstance(each, bytes) else Part(bodies[each[0]], *each[1:]) for each in wanted]
-    whole = b"".join(
+    expected = b"".join(
         each if isinstance(each, bytes) else each.body.data[each.start : each.start + each.length]  # type: ignore[attr-defined]
         for each in parts
     )
     body = JoinedBody(parts)
-    assert body.size == len(whole)
-    start = data.draw(st.integers(0, len(whole) - 1))
-    length = data.draw(st.integers(1, len(whole) - start))
+    assert body.size == len(expected)
+    start = data.draw(st.integers(0, len(expected) - 1))
+    length = data.draw(st.integers(1, len(expected) - start))
     with body.open(start, length) as stream:
         read = b"".join(iter(lambda: stream.read(data.draw(st.integers(1, 20))), b""))
-    assert read == whole[start : start + length]
+    assert read == expected[start : start + length]
     assert all(each.closed for each_body in bodies for each in each_body.streams)
-    # No more of a stored file is asked for than lies between the pieces that are read.
+    # Of each stored file, only the range between the first and last piece is read.
     for each_body in bodies:
         assert all(first + asked <= 100 for first, asked in each_body.opened)
 
@@ -229,14 +229,14 @@ def test_it_equals_the_zip_that_zipfile_writes(contents: dict[str, bytes]) -> No
 
 
 class Zeros:
-    """So many zeros as nobody keeps in memory."""
+    """A body of zeros that is too large for memory."""
 
     def open(self, start: int, length: int) -> Any:
         return open("/dev/zero", "rb", buffering=0)  # noqa: PTH123
 
 
 class Seekable(io.RawIOBase):
-    """A body as a file that zipfile can read."""
+    """A body as a seekable file for zipfile."""
 
     def __init__(self, body: Body, size: int) -> None:
         self.body, self.size, self.at = body, size, 0
@@ -268,19 +268,19 @@ class Seekable(io.RawIOBase):
 def test_members_and_zip_may_be_larger_than_4_gigabytes() -> None:
     huge = 5 * 2**30
     small = b"after it"
-    made = zip_of(
+    huge_zip = zip_of(
         [
             Member("huge", AT, huge, 0, Part(Zeros(), 0, huge), False),
             Member("small", AT, len(small), zipfile.crc32(small), Part(BytesBody(small), 0, 8), False),
         ]
     )
-    assert made.body.size > huge
-    with zipfile.ZipFile(Seekable(made.body, made.body.size)) as archive:  # type: ignore[arg-type]
+    assert huge_zip.body.size > huge
+    with zipfile.ZipFile(Seekable(huge_zip.body, huge_zip.body.size)) as archive:  # type: ignore[arg-type]
         assert [entry.file_size for entry in archive.infolist()] == [huge, 8]
         assert archive.read("small") == small
 
 
-# --- a run's own --------------------------------------------------------------------------------
+# --- a run's ZIP --------------------------------------------------------------------------------
 
 
 def test_all_files_of_a_product_run_are_its_zip(get: Get, runs: list[Run]) -> None:
@@ -315,7 +315,7 @@ def test_a_file_without_a_crc_is_read_once_for_it(
     assert list(run.files.order_by("pk").values_list("crc32", flat=True)) == noted
 
 
-# --- what there is not --------------------------------------------------------------------------
+# --- what can't be sent -------------------------------------------------------------------------
 
 
 def test_a_run_that_is_not_ready_is_named(
@@ -353,7 +353,7 @@ def test_a_missing_first_file_is_reported_before_the_first_byte(as_bob: Client, 
 
 
 def test_a_missing_later_file_breaks_off_the_download(as_bob: Client, runs: list[Run]) -> None:
-    # What comes before it is more than is read ahead of the answer.
+    # The bytes before it are more than is read before the response.
     make_ready_run(runs[0].collection, [{"noise": random.Random(1).randbytes(200_000).hex()}])
     storages["results"].delete(runs[0].files.get(kind=FileKind.ARCHIVE).key)
     answer = as_bob.get("/collections/101/selection.zip?runs=1-4")
@@ -409,7 +409,7 @@ def test_an_invalid_selection_is_a_bad_request(as_bob: Client, get: Get, runs: l
 def test_many_runs_take_as_many_queries_as_two(
     get: Get, laptops: Collection, runs: list[Run], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    get("101/selection.zip?runs=1")  # notes the key's use
+    get("101/selection.zip?runs=1")  # saves the key's last use
     for _ in range(3):
         make_ready_run(laptops, records(3), page_size=1)
     with django_assert_num_queries(5) as asked:

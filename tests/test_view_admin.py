@@ -18,7 +18,7 @@ TABLES = ["apikey", "collection", "membership", "resultfile", "run", "team", "us
 
 @pytest.fixture
 def as_oscar(db: None) -> Client:
-    """Oscar, an operator, who is in no team."""
+    """Oscar, an operator who is in no team."""
     client = Client()
     client.force_login(User.objects.create_superuser("oscar@example.com", PASSWORD, name="Oscar"))
     return client
@@ -132,7 +132,7 @@ def test_setting_a_password_does_not_reactivate_a_user(as_oscar: Client, bob: Us
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
-    """Let something change after the admin has read a row and before it saves it."""
+    """Change something between the admin's reading of a row and its saving."""
     clean = Model.full_clean
 
     def change_and_clean(row: Model, *args: Any, **kwargs: Any) -> None:

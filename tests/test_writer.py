@@ -209,7 +209,7 @@ class TestReadyPages:
             with pytest.raises(InvalidRecords):
                 writer.add_page("broken.json", io.BytesIO(content))
             assert stored_keys() == []
-            writer.add_page("whole.json", io.BytesIO(b"[{}]"))
+            writer.add_page("valid.json", io.BytesIO(b"[{}]"))
         assert writer.run.extracted == 1
 
     @pytest.mark.parametrize("name", ["a.json", "AU Laptops_1_Results_All_Pages.zip"])
@@ -297,7 +297,7 @@ class TestBeforeItIsReady:
         assert not Run.objects.exists()
         assert not ResultFile.objects.exists()
         assert stored_keys() == []
-        assert make_ready_run(laptops).number == 2  # a number is never used twice
+        assert make_ready_run(laptops).number == 2  # numbers are never used again
 
     @pytest.mark.parametrize("kind", ["laptops", "headphones"])
     def test_failing_to_finish_leaves_nothing_behind(

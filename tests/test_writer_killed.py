@@ -1,7 +1,7 @@
-"""Whatever is killed, and whenever: no half run is ever shown, and no whole one is ever lost.
+"""Any process may be killed at any point: no incomplete run is shown, and no complete one is lost.
 
-Children are forked that kill themselves (SIGKILL) at every point where something is about to be
-written, synced, renamed, removed or committed, or has just been.
+Forked child processes kill themselves (SIGKILL) at every point before and after something is written, synced,
+renamed, removed or committed.
 """
 
 import gc
@@ -62,16 +62,16 @@ POINTS: list[tuple[Any, str]] = [
     (CursorWrapper, "executemany"),
     (BaseDatabaseWrapper, "_commit"),
 ]
-# A server takes its time, and what it is asked for is all that there is to be killed at.
+# A server is slow, and its requests are the only points to be killed at.
 POINTS_ON_S3 = [point for point in POINTS if point[0] in {BucketStorage, BaseDatabaseWrapper}]
 HANGS_AFTER_SECONDS = 60
-# Those of an attempt, and of a file that is written aside.
+# Temporary names: those of an attempt, and of an unfinished file.
 TOKEN = r"\b([0-9a-f]{16}|[0-9a-f]{8})\b"
 
 
 @pytest.fixture(autouse=True)
 def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let fsync be a point to be killed at, and no more: what a killed process wrote, the system keeps."""
+    """Skip syncing, but keep it as a point to be killed at. The system keeps a killed process's writes."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
@@ -87,7 +87,7 @@ def write_a_category_run(collection: Collection) -> None:
             writer.add_record(record)
 
 
-def go_on_with_a_run(collection: Collection) -> None:
+def resume_a_run(collection: Collection) -> None:
     run = collection.runs.get(state=State.PROCESSING)
     with ResultSetWriter.resume(run) as writer:
         writer.add_record({})
@@ -105,7 +105,7 @@ def nothing(collection: Collection) -> None:
     """Prepare nothing."""
 
 
-def a_whole_run(collection: Collection) -> None:
+def a_complete_run(collection: Collection) -> None:
     make_ready_run(collection, records(3), page_size=2)
 
 
@@ -114,7 +114,7 @@ def a_paused_run(collection: Collection) -> None:
 
 
 def a_mess(collection: Collection) -> None:
-    """Leave behind what killed writers and a killed deletion do."""
+    """Leave behind what killed writers and a killed deletion leave."""
     writer = ResultSetWriter.start(collection, page_size=2)
     for record in records(3):
         writer.add_record(record)
@@ -127,9 +127,9 @@ def a_mess(collection: Collection) -> None:
 CASES = [
     pytest.param("laptops", nothing, write_a_product_run, id="product run"),
     pytest.param("headphones", nothing, write_a_category_run, id="category run"),
-    pytest.param("laptops", a_paused_run, go_on_with_a_run, id="product run that goes on"),
-    pytest.param("headphones", a_paused_run, go_on_with_a_run, id="category run that goes on"),
-    pytest.param("laptops", a_whole_run, delete_a_run, id="deletion"),
+    pytest.param("laptops", a_paused_run, resume_a_run, id="resumed product run"),
+    pytest.param("headphones", a_paused_run, resume_a_run, id="resumed category run"),
+    pytest.param("laptops", a_complete_run, delete_a_run, id="deletion"),
     pytest.param("laptops", a_mess, repair, id="repair"),
 ]
 
@@ -146,9 +146,9 @@ def test_killed_at_every_point(
     points = POINTS_ON_S3 if results_storage == "s3" else POINTS
     checked: set[str] = set()
     for point in points_to_be_killed_at(results_storage):
-        begin_anew(collection)
+        start_over(collection)
         prepare(collection)
-        killed = survives(lambda point=point: kill_at(points, point, lambda: act(collection)))
+        killed = is_killed(lambda point=point: kill_at(points, point, lambda: act(collection)))
         check_once(collection, checked)
         if not killed:
             break
@@ -164,20 +164,20 @@ def test_killed_at_any_moment(
     act: Callable[[Collection], None],
 ) -> None:
     collection = request.getfixturevalue(kind)
-    begin_anew(collection)
+    start_over(collection)
     began = time.monotonic()
     act(collection)
     takes = time.monotonic() - began
     moments = random.Random(88)
     checked: set[str] = set()
     for _ in range(50 if in_ci() else 3):
-        begin_anew(collection)
-        survives(lambda: act(collection), kill_after=moments.uniform(0, 2 * takes))
+        start_over(collection)
+        is_killed(lambda: act(collection), kill_after=moments.uniform(0, 2 * takes))
         check_once(collection, checked)
 
 
 def points_to_be_killed_at(results_storage: str) -> Iterator[int]:
-    """Yield the numbers of the points endlessly: all of them in CI, a sample elsewhere.
+    """Yield the numbers of the points endlessly: all in CI, a sample elsewhere.
 
     On S3, a deletion has nine points, so testing its states takes every third one.
     """
@@ -185,8 +185,8 @@ def points_to_be_killed_at(results_storage: str) -> Iterator[int]:
     return itertools.count(1, 1 if in_ci() else step)
 
 
-def begin_anew(collection: Collection) -> None:
-    """Leave one completed run, number 1, which nothing may touch: it is the same all the time."""
+def start_over(collection: Collection) -> None:
+    """Leave only the completed run 1, which must never change."""
     for run in collection.runs.exclude(number=1):
         delete_run(run)
     if not collection.runs.exists():
@@ -194,12 +194,12 @@ def begin_anew(collection: Collection) -> None:
     Collection.objects.filter(pk=collection.pk).update(last_run_number=1)
 
 
-def survives(act: Callable[[], None], *, kill_after: float | None = None) -> bool:
-    """Do something in a child process; return whether it was killed. Fails where it fails."""
+def is_killed(act: Callable[[], None], *, kill_after: float | None = None) -> bool:
+    """Call a function in a child process. Return whether it was killed; fail if it fails."""
     connections.close_all()
-    gc.freeze()  # or the child's collector would go through all that there is, which copies it
+    gc.freeze()  # otherwise the child's collector touches all objects, which copies their memory
     with warnings.catch_warnings():
-        # That a child of a process with threads may hang: then the alarm ends it.
+        # The child of a process with threads may hang; the alarm ends it.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -222,7 +222,7 @@ def survives(act: Callable[[], None], *, kill_after: float | None = None) -> boo
 
 
 def kill_at(points: list[tuple[Any, str]], point: int, act: Callable[[], None]) -> None:
-    """Do something, and die at the given point; called in a child, so that nothing is put back."""
+    """Call a function and die at the given point. This runs in a child, so nothing is restored."""
     passed = 0
 
     def pass_a_point() -> None:
@@ -246,13 +246,13 @@ def kill_at(points: list[tuple[Any, str]], point: int, act: Callable[[], None]) 
 
 
 def expire_leases() -> None:
-    """Let the time pass after which a writer is taken for dead."""
+    """Let all leases expire."""
     past = timezone.now() - timedelta(seconds=1)
     Run.objects.exclude(lease_expires_at=None).update(lease_expires_at=past)
 
 
 def check_once(collection: Collection, checked: set[str]) -> None:
-    """Check what a killed process left, unless another one left the same: most points change nothing."""
+    """Check what a killed process left behind, unless the same state was checked before."""
     left = what_is_left(collection)
     if left not in checked:
         check(collection)
@@ -262,7 +262,7 @@ def check_once(collection: Collection, checked: set[str]) -> None:
 
 
 def what_is_left(collection: Collection) -> str:
-    """Return all rows and files that there are; equal ones differ in ids, tokens and times alone."""
+    """Return all rows and files, without ids, tokens and times."""
     collection.refresh_from_db()
     told = [str(collection.last_run_number)]
     for run in collection.runs.order_by("number").prefetch_related("files"):
@@ -279,7 +279,7 @@ def what_is_left(collection: Collection) -> str:
 
 
 def shown(row: Run | ResultFile, **more: object) -> str:
-    """Return what a row says."""
+    """Return the values of a row."""
     changing = {"id", "run", "created_at", "updated_at", "lease_expires_at", "modified"}
     said = {
         field.name: field.value_from_object(row) for field in row._meta.fields if field.name not in changing
@@ -308,7 +308,7 @@ def check(collection: Collection) -> None:
 
 
 def ready_runs(collection: Collection) -> set[int]:
-    """Return the numbers of the runs that a reader may download from, having verified every byte."""
+    """Return the numbers of the downloadable runs, after checking every byte."""
     ready = set()
     for run in collection.runs.with_files():
         if not run.is_ready:

@@ -1,4 +1,4 @@
-"""An account's files that are made up, for tests of copying them."""
+"""A fake account, for tests that copy its files."""
 
 import io
 import json
@@ -18,60 +18,60 @@ from tests.support.results import records
 
 
 class Files(LocalSource):
-    """Stands in for an account: the bytes of a run's files by their names there, and what is asked for."""
+    """A fake account: the content of files by their names there, and the names that were opened."""
 
     def __init__(self, contents: dict[str, bytes]) -> None:
         self.contents = contents
-        self.announced: dict[str, int] = {}  # other sizes than the true ones
-        self.missing: type[Exception] = ResultNotFound  # raised for a file that isn't there
+        self.announced: dict[str, int] = {}  # sizes that differ from the actual ones
+        self.missing: type[Exception] = ResultNotFound  # raised for a file that doesn't exist
         self.opened: list[str] = []
         self.on_open: Callable[[str], object] = lambda name: None
         self.on_read: Callable[[], object] = lambda: None
 
     def size(self, file: ResultFile) -> int:
-        """Return how many bytes a file is said to have."""
+        """Return the announced size of a file."""
         if file.remote_name not in self.contents:
             raise self.missing("The account no longer has this file.")
         return self.announced.get(file.remote_name, len(self.contents[file.remote_name]))
 
     def body(self, file: ResultFile) -> "FileThere":
-        """Return a file's bytes."""
+        """Return the body of a file."""
         return FileThere(self, file.remote_name)
 
 
 class FileThere:
-    """The bytes of a file at the made-up account."""
+    """The body of a file at the fake account."""
 
     def __init__(self, files: Files, name: str) -> None:
         self._files = files
         self._name = name
 
     def open(self, start: int, length: int) -> BinaryIO:
-        """Return all bytes from `start` on."""
+        """Return a stream of all bytes, starting at `start`."""
         self._files.opened.append(self._name)
         self._files.on_open(self._name)
         return Stream(self._files.contents[self._name][start:], self._files)
 
 
 class Stream(io.BytesIO):
-    """Bytes that come in small pieces."""
+    """A stream that returns small pieces."""
 
     def __init__(self, content: bytes, files: Files) -> None:
         super().__init__(content)
         self._files = files
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return a few bytes."""
+        """Return at most 100 bytes."""
         self._files.on_read()
         return super().read(size if size is not None and 0 <= size < 100 else 100)
 
 
 def files_of(run: Run, *, zip_method: int = zipfile.ZIP_DEFLATED) -> Files:
-    """Return what the account has of a run: two records on each page, and the ZIP of the pages."""
+    """Return a fake account with a run's files: pages of two records each, and their ZIP."""
     contents: dict[str, bytes] = {}
     for file in run.files.order_by("position"):
         if file.kind in {FileKind.PAGE, FileKind.CATEGORY_LIST}:
-            # Spelt as nothing of ours would spell it.
+            # Unlike our own formatting.
             text = json.dumps(records(2, first=2 * file.position + 1), indent=3)
             contents[file.remote_name] = f" {text}".encode()
         elif file.kind == FileKind.ARCHIVE:
@@ -82,7 +82,7 @@ def files_of(run: Run, *, zip_method: int = zipfile.ZIP_DEFLATED) -> Files:
 
 
 def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Return a ZIP of these files, the same at any time."""
+    """Return a reproducible ZIP of these files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, content in members.items():
@@ -91,14 +91,14 @@ def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
 
 
 def csv_of(content: bytes) -> bytes:
-    """Return a category list as the CSV that is made of it."""
+    """Return the CSV of a category list."""
     out = io.BytesIO()
     write_category_csv(json.loads(content), out)
     return out.getvalue()
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> Files:
-    """Let every account have the files of these runs, for the commands."""
+    """Let commands find the files of these runs at every account."""
     contents: dict[str, bytes] = {}
     for run in runs:
         contents |= files_of(run).contents

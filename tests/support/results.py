@@ -1,4 +1,4 @@
-"""Result sets for tests, made by the real writer."""
+"""Runs for tests, written by the real writer."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter
 
 
 def records(count: int, first: int = 1) -> list[dict[str, Any]]:
-    """Return records with an ASIN and a title each."""
+    """Return records with an ASIN and a title."""
     return [
         {"asin": f"B{number:09}", "title": f"Laptop {number}", "price_cents": 100 * number}
         for number in range(first, first + count)
@@ -32,7 +32,7 @@ def make_ready_run(
     page_size: int = DEFAULT_PAGE_SIZE,
     at: datetime | None = None,
 ) -> Run:
-    """Make a Completed run; `at` is when it was made and completed."""
+    """Create a Completed run. `at` is when it was created and completed."""
     writer = ResultSetWriter.start(collection, page_size=page_size, created_at=at)
     with writer:
         for record in content:
@@ -48,7 +48,7 @@ def make_processing_run(
     page_size: int = DEFAULT_PAGE_SIZE,
     at: datetime | None = None,
 ) -> Run:
-    """Make a Processing run that nobody writes, with the pages of its records."""
+    """Create a paused Processing run with these records."""
     with ResultSetWriter.start(collection, page_size=page_size, created_at=at) as writer:
         for record in content:
             writer.add_record(record)
@@ -59,14 +59,14 @@ def make_processing_run(
 def make_failed_run(
     collection: Collection, reason: str = "The shop did not answer.", *, at: datetime | None = None
 ) -> Run:
-    """Make a Failed run."""
+    """Create a Failed run."""
     with ResultSetWriter.start(collection, created_at=at) as writer:
         writer.fail(reason, at=at)
     return writer.run
 
 
 def make_run_of_pages(collection: Collection, pages: Mapping[str, bytes]) -> Run:
-    """Make a Completed run whose pages have these names and bytes (of a category: one list)."""
+    """Create a Completed run with these pages by name; of a category, with one list."""
     with ResultSetWriter.start(collection) as writer:
         for name, content in pages.items():
             writer.add_page(name, io.BytesIO(content))
@@ -74,8 +74,8 @@ def make_run_of_pages(collection: Collection, pages: Mapping[str, bytes]) -> Run
 
 
 def make_many_pages(collection: Collection, runs: int, pages: int = 40) -> None:
-    """Make Completed runs of many pages and a ZIP each: their rows alone, quickly."""
-    made = Run.objects.bulk_create(
+    """Create the rows of Completed runs with many pages and a ZIP, without their files."""
+    created = Run.objects.bulk_create(
         Run(collection=collection, number=number, state=State.READY, file_count=pages + 1)
         for number in range(1, runs + 1)
     )
@@ -89,13 +89,13 @@ def make_many_pages(collection: Collection, runs: int, pages: int = 40) -> None:
             size=1,
             modified=timezone.now(),
         )
-        for run in made
+        for run in created
         for position in range(pages + 1)
     )
 
 
 def in_order(value: object) -> object:
-    """Return the value with its objects as lists of pairs, so that the order of keys counts."""
+    """Return the value with its objects as lists of pairs, to compare the order of keys."""
     match value:
         case dict():
             return [(key, in_order(inner)) for key, inner in value.items()]
@@ -105,7 +105,7 @@ def in_order(value: object) -> object:
 
 
 def stored_keys() -> list[str]:
-    """Return the keys of all that the results storage holds, also of what is still being written."""
+    """Return the keys of all files in the results storage, including unfinished ones."""
     storage = storages["results"]
     if isinstance(storage, BucketStorage):
         return sorted(_etags(storage))
@@ -113,7 +113,7 @@ def stored_keys() -> list[str]:
 
 
 def stored_digests() -> dict[str, str]:
-    """Return a digest of each thing that the results storage holds, by its key; see stored_keys()."""
+    """Return the digests of all files in the results storage by key; see stored_keys()."""
     storage = storages["results"]
     if isinstance(storage, BucketStorage):
         return _etags(storage)
