@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 CATEGORY_LIST = "category_asins.json"
 CATEGORY_CSV = "category_asins.csv"
@@ -26,6 +27,18 @@ def page_name(collection_name: str, run_number: int, page: int) -> str:
 def archive_name(collection_name: str, run_number: int) -> str:
     """Return the name of the ZIP of a run's pages."""
     return fitted(safe(collection_name), f"_{run_number}_Results_All_Pages.zip")
+
+
+def all_files_name(collection_name: str, run_number: int) -> str:
+    """Return the name of a ZIP of all files of a run that has no stored ZIP."""
+    return fitted(safe(collection_name), f"_{run_number}_Results_All_Files.zip")
+
+
+def selection_name(collection_name: str, run_numbers: Sequence[int], ending: str) -> str:
+    """Return the name of a file with the selected files of these runs, in ascending order."""
+    first, last = run_numbers[0], run_numbers[-1]
+    runs = f"Run_{first}" if len(run_numbers) == 1 else f"{len(run_numbers)}_Runs_{first}_to_{last}"
+    return fitted(safe(collection_name), f"_{runs}_Selection.{ending}")
 
 
 def kept_name(name: str) -> str:

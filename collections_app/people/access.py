@@ -93,7 +93,7 @@ def may_add(memberships: list[Membership], user: User) -> bool:
     user's teams may add the user to another team; otherwise only an operator may. Only operators may add
     operators. Call this before the user joins the team.
 
-    Anyone may add a user who is in no team, because there is nothing yet that the user could open. The
+    Anyone may add a user who is in no team, because that user has no access to anything yet. The
     user's old password must not open the new team, so the caller invalidates it and creates a password link.
     """
     return not user.is_staff and all(

@@ -9,7 +9,7 @@ from collections_app.runs.lease import RunIsBeingWritten, is_held
 
 
 def delete_run(run: Run) -> None:
-    """Delete a run and its files, if it still exists. Raises RunIsBeingWritten.
+    """Delete a run and its files if it still exists. Raises RunIsBeingWritten.
 
     Can't be used inside a transaction, because the files are deleted after the rows. If the process is killed
     in between, `repair` deletes the files, and the worker deletes the exports.

@@ -48,7 +48,7 @@ def repair_runs() -> RepairReport:
 
 
 def fail_interrupted_runs() -> list[Run]:
-    """Make the runs whose writers were killed Failed, remove their files, and return the runs."""
+    """Fail the runs whose writers were killed, remove their files, and return the runs."""
     return [run for run in Run.objects.filter(abandoned()).order_by("pk") if _fail(run)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from collections_app.files.bundles.pieces import Part
 from collections_app.files.bundles.selection import Selection, files_of
 from collections_app.files.bundles.zips import Member, zip_of
-from collections_app.files.names import fitted, safe
+from collections_app.files.names import all_files_name, selection_name
 from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.sources import Deliverable, deliverable
 from collections_app.sources.base import Body
@@ -19,7 +19,7 @@ _BLOCK = 1024 * 1024
 
 
 def run_archive(run: Run) -> Deliverable:
-    """Return the ZIP of all original files of a ready run: the stored one, or one of its files.
+    """Return the ZIP of a ready run's original files: the stored one, or one that is joined from the files.
 
     Raises NotDownloadable if the files are only at an account without a ZIP, and what all_files() and
     deliverable() raise.
@@ -27,8 +27,7 @@ def run_archive(run: Run) -> Deliverable:
     archive = run.files.filter(kind=FileKind.ARCHIVE).first()
     if archive is not None:
         return deliverable(archive)
-    name = fitted(safe(run.collection.name), f"_{run.number}_Results_All_Files.zip")
-    return _zip(name, run.all_files(), {})
+    return _zip(all_files_name(run.collection.name, run.number), run.all_files(), {})
 
 
 def selection_archive(collection: Collection, selection: Selection) -> Deliverable:
@@ -48,9 +47,7 @@ def archive_of(collection: Collection, files: list[ResultFile]) -> Deliverable:
 
 def name_of(collection: Collection, files: list[ResultFile], ending: str) -> str:
     """Return the name of a file that contains these files."""
-    numbers = sorted({file.run.number for file in files})
-    which = f"Run_{numbers[0]}" if len(numbers) == 1 else f"{len(numbers)}_Runs_{numbers[0]}_to_{numbers[-1]}"
-    return fitted(safe(collection.name), f"_{which}_Selection.{ending}")
+    return selection_name(collection.name, sorted({file.run.number for file in files}), ending)
 
 
 def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliverable:

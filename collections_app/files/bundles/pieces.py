@@ -11,7 +11,7 @@ from collections_app.sources.base import Body, IncompleteBody, ResultNotFound, S
 
 # The most bytes that are returned at once.
 _BLOCK = 256 * 1024
-# Gaps of at most this size between two parts of a file are skipped, rather than opening the file again.
+# A gap of at most this size between two parts of a file is read rather than opening the file again.
 _NEAR = 64 * 1024
 
 
@@ -86,7 +86,7 @@ class _JoinedStream(io.RawIOBase):
             left, within = left - (len(piece) - within), 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes; nothing once all are read. Raises IncompleteBody."""
+        """Return at most `size` bytes, or nothing at the end. Raises IncompleteBody."""
         wanted = min(self._left, _BLOCK if size < 0 else min(size, _BLOCK))
         data = bytearray()
         while len(data) < wanted:
