@@ -154,7 +154,7 @@ class TestPages:
         saved = put(tmp_path, "a.json", content)
         assert refused(101, saved) == (
             f"{saved} is one object. A page is a list of records: [{{...}}, {{...}}]. "
-            "A file with one record on each line needs the extension .jsonl. Nothing was imported."
+            "JSON Lines files need the extension .jsonl. Nothing was imported."
         )
 
     def test_an_object_in_a_zip_is_not_a_page(

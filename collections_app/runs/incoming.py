@@ -123,7 +123,7 @@ def why_no_page(file: Incoming) -> str:
                     f"to. {_A_PAGE}"
                 )
     # Includes objects that are damaged or too large to be searched.
-    return f"{file.label} is one object. {_A_PAGE} A file with one record on each line needs the extension .jsonl."
+    return f"{file.label} is one object. {_A_PAGE} JSON Lines files need the extension .jsonl."
 
 
 def shown(path: Path | str) -> str:
