@@ -446,7 +446,7 @@ def test_a_run_that_lost_records_does_not_become_ready(laptops: Collection) -> N
     for record in records(5):
         writer.add_record(record)
     ResultFile.objects.filter(position=2).update(records=1)
-    with pytest.raises(RecordsLost, match="5 records were added to run 1; its files hold 4"), writer:
+    with pytest.raises(RecordsLost, match="5 records were added to run 1; its files contain 4"), writer:
         pass  # leaving the block finishes the run
     assert not Run.objects.exists()
 
