@@ -42,7 +42,7 @@ def test_an_interrupted_run_fails_with_a_helpful_reason(laptops: Collection, res
     assert report.failed_runs == [run]
     run.refresh_from_db()
     assert (run.state, run.failure_reason, run.lease_expires_at) == (State.FAILED, INTERRUPTED, None)
-    assert "Start it again" in run.failure_reason
+    assert "Start a new run" in run.failure_reason
     assert not ResultFile.objects.exists()
     assert stored_keys() == []
 
