@@ -1,7 +1,9 @@
 """The OpenAPI document at /api/v1/openapi.json: everything it says is true of the code."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from collections_app.records.formats.records_file import Format
 from collections_app.sources import NotTheFile, SourceBusy, SourceTimeout, SourceUnavailable
 from tests.support.openapi import DOCUMENT, check, check_schema, examples, operations, resolve
 from tests.support.results import make_failed_run, make_ready_run, records
+from tests.support.server import ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
 OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations()}
@@ -316,6 +319,32 @@ def test_every_example_matches_its_schema() -> None:
             for value in examples(response).values():
                 check_schema({200: "RunList", 202: "BuildStatus"}.get(value["code"], "Error"), value)
                 assert path == LIST[0] or value["code"] == int(status)
+
+
+def test_every_example_message_can_be_sent() -> None:
+    """The messages that depend on a run or an account are written in other modules."""
+    messages = {value["data"] for value in all_examples() if value["status"] == 0}
+    sent = [re.compile(pattern) for pattern in message_patterns()]
+    assert {message for message in messages if not any(each.fullmatch(message) for each in sent)} == set()
+
+
+def all_examples() -> Iterator[dict[str, Any]]:
+    for _, _, operation in OPERATIONS.values():
+        for response in operation["responses"].values():
+            yield from examples(response).values()
+
+
+def message_patterns() -> Iterator[str]:
+    """Yield a regular expression for each text of at least five words in the app."""
+    for path in (ROOT / "collections_app").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [each.value if isinstance(each, ast.Constant) else "{}" for each in node.values]
+                text = "".join(map(str, parts))
+            else:
+                text = str(node.value) if isinstance(node, ast.Constant) else ""
+            if len(re.findall(r"\w+", re.sub(r"{[^{}]*}", "", text))) >= 5:
+                yield re.sub(r"\\{[^{}]*\\}", ".+", re.escape(text))
 
 
 def test_every_json_response_has_an_example() -> None:

@@ -24,7 +24,15 @@ import pytest
 from collections_app.client import pull
 from tests.support import tools
 from tests.support.faults import Fault, FaultProxy, random_bytes
-from tests.support.results_api import COLLECTION, KEY, Asked, ListedRun, ResultsApi, envelope, etag_of
+from tests.support.results_api import (
+    COLLECTION,
+    KEY,
+    ListedRun,
+    ReceivedRequest,
+    ResultsApi,
+    envelope,
+    etag_of,
+)
 from tests.support.server import ROOT, DemoServer
 
 PAGE = "AU Laptops_88_Results_Page_{}.json"
@@ -112,7 +120,7 @@ class TestSelection:
     def test_latest_is_the_newest_completed_run(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull() == 0
         assert pulled(output) == files_of(api.runs[1])
-        assert api.asked[0].body == {"collection_id": 101, "skip": 0, "limit": 50}
+        assert api.requests[0].body == {"collection_id": 101, "skip": 0, "limit": 50}
 
     def test_a_run_by_its_number(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull("--run", 87) == 0
@@ -127,19 +135,19 @@ class TestSelection:
     def test_all_runs_while_newer_ones_arrive(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         api.runs = [run_of(number, b"[]", f"{number}.json") for number in range(120, 0, -1)]
 
-        def arrive(asked: Asked) -> None:
-            if asked.body and asked.body["skip"]:
+        def arrive(request: ReceivedRequest) -> None:
+            if request.body and request.body["skip"]:
                 api.runs.insert(0, run_of(len(api.runs) + 1, b"[]", "late.json"))
 
-        api.instead = arrive
+        api.override = arrive
         assert do_pull("--all") == 0
         assert set(pulled(output)) == {f"{number}/{number}.json" for number in range(1, 121)}
 
     def test_a_server_that_sends_404_after_the_last_run(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
-        refusal = (200, {}, envelope(404, "No more."))
-        api.instead = lambda asked: refusal if asked.body and asked.body["skip"] else None
+        error = (200, {}, envelope(404, "No more."))
+        api.override = lambda request: error if request.body and request.body["skip"] else None
         assert do_pull("--all") == 0
         assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
 
@@ -156,7 +164,7 @@ class TestSelection:
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
         failed = (409, {}, envelope(409, "Run 89 failed, so it has no files."))
-        api.instead = lambda asked: failed if asked.path.endswith("/runs/89/manifest.json") else None
+        api.override = lambda request: failed if request.path.endswith("/runs/89/manifest.json") else None
         assert do_pull("--run", 89, "--wait") == 1
         assert capsys.readouterr().err == "pull: Run 89 of collection 101 failed, so it has no files.\n"
 
@@ -170,11 +178,11 @@ class TestSelection:
     ) -> None:
         api.runs = [ListedRun(89, is_ready=False)]
 
-        def finish(asked: Asked) -> None:
-            if len(api.asked) == 6:
+        def finish(request: ReceivedRequest) -> None:
+            if len(api.requests) == 6:
                 api.runs[0] = run_of(89, b"[]", "new.json")
 
-        api.instead = finish
+        api.override = finish
         assert do_pull(*which, "--wait", 60) == 0
         assert pulled(output) == {"89/new.json": b"[]"}
 
@@ -191,9 +199,9 @@ class TestExistingFiles:
         assert capsys.readouterr().out == (
             f"Collection 101, run 88: 2 new files (108 bytes), in {output}/101/88\n"
         )
-        api.asked.clear()
+        api.requests.clear()
         assert do_pull() == 3
-        assert [asked.method for asked in api.asked] == ["POST"]
+        assert [request.method for request in api.requests] == ["POST"]
         assert capsys.readouterr().out == (
             f"Collection 101, run 88: nothing new, 2 already here, in {output}/101/88\n"
         )
@@ -238,14 +246,14 @@ class TestVerification:
     ) -> None:
         api.is_dashboard = True
 
-        def damage(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
-            return (200, {}, page(2)) if asked.path.endswith("Page_1.json") else None
+        def damage(request: ReceivedRequest) -> tuple[int, dict[str, str], bytes] | None:
+            return (200, {}, page(2)) if request.path.endswith("Page_1.json") else None
 
-        api.instead = damage
+        api.override = damage
         assert do_pull("--verify") == 1
         assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
         assert "the SHA-256 doesn't match the server's" in capsys.readouterr().err
-        api.instead = lambda asked: None
+        api.override = lambda request: None
         assert do_pull("--verify") == 0
 
     def test_a_size_that_differs_from_the_manifest(
@@ -253,7 +261,7 @@ class TestVerification:
     ) -> None:
         files = [{"name": PAGE.format(1), "size": 1, "sha256": None}, {"name": None}, "x"]
         manifest = (200, {}, json.dumps({"files": files}).encode())
-        api.instead = lambda asked: manifest if asked.path.endswith("manifest.json") else None
+        api.override = lambda request: manifest if request.path.endswith("manifest.json") else None
         assert do_pull("--verify") == 1
         assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
         assert "the file has 54 bytes instead of 1" in capsys.readouterr().err
@@ -272,9 +280,11 @@ class TestVerification:
     def test_by_the_repr_digest_header(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         right, digest = LARGE[:5000], hashlib.sha256(LARGE[:5000]).digest()
         headers = {"Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:"}
-        answers = iter([LARGE[1:5001], right])
+        responses = iter([LARGE[1:5001], right])
         api.runs = [run_of(88, right)]
-        api.instead = lambda asked: (200, headers, next(answers)) if asked.path.endswith("bin") else None
+        api.override = lambda request: (
+            (200, headers, next(responses)) if request.path.endswith("bin") else None
+        )
         assert do_pull("--verify") == 0
         assert pulled(output) == {"88/large.bin": right}
 
@@ -292,11 +302,11 @@ class TestFormats:
 
         built = {"json": b"[]", "xlsx": b"PK\x05\x06" + bytes(18)}.get(form, b"built")
 
-        def build(asked: Asked) -> None:
-            if len(api.asked_for(name)) == 4:
+        def build(request: ReceivedRequest) -> None:
+            if len(api.requests_for(name)) == 4:
                 api.converted = {name: built}
 
-        api.instead = build
+        api.override = build
         assert do_pull("--format", form, "--wait") == 0
         assert pulled(output) == {f"88/{name}": built}
 
@@ -304,7 +314,7 @@ class TestFormats:
         api.is_dashboard = True
         api.converted = {"records.csv": b"asin\n"}
         assert do_pull("--format", "csv", "--columns", "asin,a b") == 0
-        assert api.asked[-1].path.endswith("/records.csv?columns=asin,a%20b")
+        assert api.requests[-1].path.endswith("/records.csv?columns=asin,a%20b")
         assert do_pull("--format", "csv", "--columns", "asin,a b") == 3
         assert do_pull("--format", "csv") == 0  # a file with other columns
 
@@ -313,8 +323,8 @@ class TestFormats:
     ) -> None:
         api.is_dashboard = True
         api.converted = {"records.csv": b"asin\n"}
-        refusal = (400, {}, envelope(400, "No record has a column “asin”."))
-        api.instead = lambda asked: refusal if "/runs/88/records" in asked.path else None
+        error = (400, {}, envelope(400, "No record has a column “asin”."))
+        api.override = lambda request: error if "/runs/88/records" in request.path else None
         assert do_pull("--all", "--format", "csv", "--columns", "asin") == 1
         assert pulled(output) == {"87/records.csv": b"asin\n"}
         printed = capsys.readouterr()
@@ -330,7 +340,7 @@ class TestFormats:
         api.is_dashboard = True
         api.converted = {"records.csv": {"state": "running", "done": 1, "total": 2}}
         failure = (500, {}, envelope(500, "The disk is full."))
-        api.instead = lambda asked: failure if len(api.asked_for("records.csv")) == 2 else None
+        api.override = lambda request: failure if len(api.requests_for("records.csv")) == 2 else None
         assert do_pull("--format", "csv", "--wait") == 1
         assert capsys.readouterr().err == (
             "pull: Run 88, records.csv: The server failed (code 500). It says: The disk is full.\n"
@@ -356,7 +366,7 @@ class TestResuming:
         api.runs = [run_of(88, LARGE)]
         go_on = threading.Event()
 
-        def hold(asked: Asked, position: int) -> None:
+        def hold(request: ReceivedRequest, position: int) -> None:
             # Send each connection half of a part.
             if position % MIB >= MIB // 2:
                 go_on.wait(30)
@@ -375,17 +385,17 @@ class TestResuming:
         assert end == signal.SIGKILL or b"Run the same command again to resume." in printed
         assert not (output / "101/88/large.bin").exists()
         go_on.set()
-        api.asked.clear()
+        api.requests.clear()
         assert do_pull() == 0
         assert pulled(output) == {"88/large.bin": LARGE}
-        again = api.asked_for("large.bin")
-        assert all(asked.range and asked.if_range == etag_of(LARGE) for asked in again)
+        again = api.requests_for("large.bin")
+        assert all(request.range and request.if_range == etag_of(LARGE) for request in again)
         assert requested_bytes(again) == len(LARGE) - half
 
     def test_no_resume_restarts_the_download(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         leave_a_part(api, do_pull, output)
         assert do_pull("--no-resume") == 0
-        assert api.asked_for("large.bin")[0].range is None
+        assert api.requests_for("large.bin")[0].range is None
         assert pulled(output) == {"88/large.bin": LARGE}
 
     def test_a_changed_file_is_downloaded_from_the_start(
@@ -395,14 +405,14 @@ class TestResuming:
         changed = random_bytes(3 * MIB, seed=2)
         api.runs = [run_of(88, changed)]
         assert do_pull() == 0
-        assert [asked.range is None for asked in api.asked_for("large.bin")][:2] == [False, True]
+        assert [request.range is None for request in api.requests_for("large.bin")][:2] == [False, True]
         assert pulled(output) == {"88/large.bin": changed}
 
     def test_an_updated_run_is_not_resumed(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         leave_a_part(api, do_pull, output)
         api.runs = [replace(run_of(88, LARGE), updated_at="2026-07-01T00:00:00Z")]
         assert do_pull() == 0
-        assert api.asked_for("large.bin")[0].range is None
+        assert api.requests_for("large.bin")[0].range is None
         assert pulled(output) == {"88/large.bin": LARGE}
 
     @pytest.mark.parametrize("damage", ["", "[]", '{"size": 5}', '{"missing": [[5, 1]]}'])
@@ -420,13 +430,13 @@ class TestParallel:
         api.runs = [run_of(88, LARGE + b"end")]
         assert do_pull("--parallel", 3) == 0
         assert pulled(output) == {"88/large.bin": LARGE + b"end"}
-        ranges = [asked.range for asked in api.asked_for("large.bin")]
+        ranges = [request.range for request in api.requests_for("large.bin")]
         assert sorted(filter(None, ranges)) == ["bytes=1048577-2097153", "bytes=2097154-3145730"]
         assert ranges.count(None) == 1  # for the first part
 
     def test_a_small_file_is_one_request(self, api: ResultsApi, do_pull: Pull) -> None:
         do_pull("--parallel", 16)
-        assert [asked.range for asked in api.asked_for(".json")] == [None, None]
+        assert [request.range for request in api.requests_for(".json")] == [None, None]
         assert api.connections == 1
 
     def test_parts_of_different_versions_are_never_mixed(
@@ -435,11 +445,11 @@ class TestParallel:
         changed = random_bytes(3 * MIB, seed=2)
         api.runs = [run_of(88, LARGE)]
 
-        def change(asked: Asked) -> None:
-            if asked.range:
+        def change(request: ReceivedRequest) -> None:
+            if request.range:
                 api.runs = [run_of(88, changed)]
 
-        api.instead = change
+        api.override = change
         assert do_pull("--parallel", 3) == 0
         assert pulled(output) == {"88/large.bin": changed}
 
@@ -460,7 +470,12 @@ class TestNetworks:
         with FaultProxy(api.port, lambda: next(cuts, Fault())).running() as proxy:
             assert do_pull("--parallel", 1, base_url=proxy.base_url) == 0
             assert proxy.connections == 4
-        assert [asked.range is None for asked in api.asked_for("large.bin")] == [True, False, False, False]
+        assert [request.range is None for request in api.requests_for("large.bin")] == [
+            True,
+            False,
+            False,
+            False,
+        ]
         assert pulled(output) == {"88/large.bin": LARGE}
 
     def test_the_received_part_stays_if_the_download_fails(
@@ -475,11 +490,11 @@ class TestNetworks:
     def test_busy_servers_are_retried(self, api: ResultsApi, do_pull: Pull, status: int, what: str) -> None:
         left = [1, 1]
 
-        def busy(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
-            return (status, {"Retry-After": "0"}, b"") if asked.path.endswith(what) and left.pop() else None
+        def busy(request: ReceivedRequest) -> tuple[int, dict[str, str], bytes] | None:
+            return (status, {"Retry-After": "0"}, b"") if request.path.endswith(what) and left.pop() else None
 
         left.insert(0, 0)
-        api.instead = lambda asked: busy(asked) if left else None
+        api.override = lambda request: busy(request) if left else None
         assert do_pull() == 0
 
     def test_retry_after_is_respected(
@@ -487,16 +502,16 @@ class TestNetworks:
     ) -> None:
         waited: list[float] = []
         monkeypatch.setattr(pull.time, "sleep", waited.append)
-        refusal = json.dumps({"code": 503, "data": "Try again in 5 seconds.", "status": 0}).encode()
-        answers = iter(
+        error = json.dumps({"code": 503, "data": "Try again in 5 seconds.", "status": 0}).encode()
+        responses = iter(
             [
-                (200, {"Retry-After": "5"}, refusal),  # how the list reports errors
+                (200, {"Retry-After": "5"}, error),  # how the list reports errors
                 (429, {"Retry-After": "7"}, b""),
                 (503, {"Retry-After": "99999"}, b""),
                 (503, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}, b""),
             ]
         )
-        api.instead = lambda asked: next(answers, None)
+        api.override = lambda request: next(responses, None)
         assert do_pull() == 0
         assert waited == [5, 7, 120, 120]
 
@@ -528,7 +543,7 @@ class TestNetworks:
     ) -> None:
         site = api.base_url.removesuffix("/api/v1")
         page = (404, {"Content-Type": "text/html"}, b"<!doctype html>")
-        api.instead = lambda asked: page
+        api.override = lambda request: page
         assert do_pull(base_url=site) == 1
         assert capsys.readouterr().err == (
             f"pull: There is no API at {site}. Check --base-url, which usually ends in /api/v1.\n"
@@ -562,7 +577,7 @@ class TestErrorResponses:
     ) -> None:
         monkeypatch.setenv(pull.KEY_VARIABLE, key)
         assert do_pull() == 2
-        assert not api.asked
+        assert not api.requests
 
     def test_a_key_in_a_file(self, do_pull: Pull, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(pull.KEY_VARIABLE)
@@ -581,21 +596,21 @@ class TestErrorResponses:
         code: int,
         exit_code: int,
     ) -> None:
-        api.instead = lambda asked: (200, {}, envelope(code, "Because.\x1b[31m"))
+        api.override = lambda request: (200, {}, envelope(code, "Because.\x1b[31m"))
         assert do_pull() == exit_code
         assert "Because.?[31m" in capsys.readouterr().err
 
     def test_errors_of_a_file_with_http_200(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        refusal = (200, {"Content-Type": "application/json"}, envelope(404, "Gone."))
-        api.instead = lambda asked: refusal if asked.path.endswith("Page_1.json") else None
+        error = (200, {"Content-Type": "application/json"}, envelope(404, "Gone."))
+        api.override = lambda request: error if request.path.endswith("Page_1.json") else None
         assert do_pull() == 1
         assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
         assert capsys.readouterr().err == f"pull: Run 88, {PAGE.format(1)}: Gone.\n"
 
     @pytest.mark.parametrize(
-        "answer",
+        "response",
         [
             (200, {}, b"<!doctype html>"),
             (200, {}, b'{"code": 200, "data": {}, "status": 1}'),
@@ -609,9 +624,9 @@ class TestErrorResponses:
         api: ResultsApi,
         do_pull: Pull,
         capsys: pytest.CaptureFixture[str],
-        answer: tuple[int, dict[str, str], bytes],
+        response: tuple[int, dict[str, str], bytes],
     ) -> None:
-        api.instead = lambda asked: answer
+        api.override = lambda request: response
         assert do_pull() == 1
         printed = capsys.readouterr().err
         assert printed.startswith("pull: The server")
@@ -624,7 +639,7 @@ class TestErrorResponses:
     def test_a_response_that_is_not_the_file(
         self, api: ResultsApi, do_pull: Pull, output: Path, headers: dict[str, str], body: bytes
     ) -> None:
-        api.instead = lambda asked: (200, headers, body) if asked.path.endswith(".json") else None
+        api.override = lambda request: (200, headers, body) if request.path.endswith(".json") else None
         assert do_pull() == 1
         assert pulled(output) == {}
 
@@ -634,13 +649,13 @@ class TestErrorResponses:
         self, api: ResultsApi, do_pull: Pull, output: Path, form: str, body: bytes
     ) -> None:
         instead = (200, {"Content-Type": "application/octet-stream"}, body)
-        api.instead = lambda asked: instead if asked.path.endswith((".json", ".zip")) else None
+        api.override = lambda request: instead if request.path.endswith((".json", ".zip")) else None
         assert do_pull("--format", form) == 1
         assert pulled(output) == {}
 
     @pytest.mark.parametrize("status", [206, 416])
     def test_an_unrequested_part(self, api: ResultsApi, do_pull: Pull, output: Path, status: int) -> None:
-        api.instead = lambda asked: (status, {}, b"[]") if asked.path.endswith(".json") else None
+        api.override = lambda request: (status, {}, b"[]") if request.path.endswith(".json") else None
         assert do_pull("--wait") == 1
         assert pulled(output) == {}
 
@@ -650,15 +665,15 @@ class TestErrorResponses:
     ) -> None:
         with ResultsApi([]).running() as elsewhere:
             headers = {"Location": f"{elsewhere.base_url}/x"}
-            api.instead = lambda asked: (302, headers, b"") if asked.path.endswith(what) else None
+            api.override = lambda request: (302, headers, b"") if request.path.endswith(what) else None
             assert do_pull() == 2
         assert "Redirects are not followed" in capsys.readouterr().err
-        assert not elsewhere.asked
+        assert not elsewhere.requests
 
     def test_the_key_is_never_printed(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str], output: Path
     ) -> None:
-        api.instead = lambda asked: (200, {}, envelope(403, f"Not with {KEY}!"))
+        api.override = lambda request: (200, {}, envelope(403, f"Not with {KEY}!"))
         assert do_pull() == 2
         printed = capsys.readouterr()
         assert KEY not in printed.out + printed.err
@@ -669,8 +684,8 @@ class TestErrorResponses:
     ) -> None:
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login bob password secret\n")
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-        with contextlib.closing(pull.Server(api.base_url, KEY)) as server, server.request("/x") as answer:
-            assert "Authorization" not in answer.request.headers
+        with contextlib.closing(pull.Server(api.base_url, KEY)) as server, server.request("/x") as response:
+            assert "Authorization" not in response.request.headers
 
 
 class TestDisk:
@@ -815,9 +830,9 @@ class TestHostileNames:
     ) -> None:
         entry = api.entry(api.runs[1])
         entry["download_links"]["pages"] = [link]
-        api.instead = lambda asked: (200, {}, envelope(200, [entry] if asked.body["skip"] == 0 else []))
+        api.override = lambda request: (200, {}, envelope(200, [entry] if request.body["skip"] == 0 else []))
         assert do_pull() == 1
-        assert {asked.method for asked in api.asked} == {"POST"}
+        assert {request.method for request in api.requests} == {"POST"}
 
 
 class TestCommandLine:
@@ -980,28 +995,28 @@ def leave_a_part(api: ResultsApi, do_pull: Pull, output: Path) -> None:
     """Pull two of three parts of a file. The last one fails."""
     api.runs = [run_of(88, LARGE)]
 
-    def fail(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
-        if not (asked.range and asked.range.startswith("bytes=2097152-")):
+    def fail(request: ReceivedRequest) -> tuple[int, dict[str, str], bytes] | None:
+        if not (request.range and request.range.startswith("bytes=2097152-")):
             return None
         wait_until(lambda: saved_bytes(output) == 2 * MIB)  # the other parts are complete
         return 503, {}, b""
 
-    api.instead = fail
+    api.override = fail
     assert do_pull("--parallel", 3) == 1
-    api.instead = lambda asked: None
-    api.asked.clear()
+    api.override = lambda request: None
+    api.requests.clear()
 
 
 def saved_bytes(output: Path) -> int:
     """Return how many bytes of a file are saved according to its state."""
     with contextlib.suppress(OSError, ValueError):
-        plan = json.loads((output / "101/88/large.bin.part.json").read_text())
-        return int(plan["size"] - sum(end - first for first, end in plan["missing"]))
+        state = json.loads((output / "101/88/large.bin.part.json").read_text())
+        return int(state["size"] - sum(end - first for first, end in state["missing"]))
     return 0
 
 
-def requested_bytes(asked: list[Asked]) -> int:
-    ranges = [re.fullmatch(r"bytes=(\d+)-(\d+)", each.range or "") for each in asked]
+def requested_bytes(requests: list[ReceivedRequest]) -> int:
+    ranges = [re.fullmatch(r"bytes=(\d+)-(\d+)", each.range or "") for each in requests]
     return sum(int(found[2]) + 1 - int(found[1]) for found in ranges if found)
 
 

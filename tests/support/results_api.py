@@ -35,7 +35,7 @@ class ListedRun:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A received request."""
 
     method: str
@@ -56,9 +56,9 @@ class ResultsApi:
     has_lengths: bool = True
     is_dashboard: bool = False
     converted: dict[str, bytes | dict[str, Any]] = field(default_factory=dict)  # records.csv: 202 first
-    instead: Callable[[Asked], tuple[int, dict[str, str], bytes] | None] = lambda asked: None
-    before_piece: Callable[[Asked, int], object] = lambda asked, position: None
-    asked: list[Asked] = field(default_factory=list)
+    override: Callable[[ReceivedRequest], tuple[int, dict[str, str], bytes] | None] = lambda request: None
+    before_piece: Callable[[ReceivedRequest, int], object] = lambda request, position: None
+    requests: list[ReceivedRequest] = field(default_factory=list)
     connections: int = 0
     port: int = 0
 
@@ -66,9 +66,9 @@ class ResultsApi:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/v1"
 
-    def asked_for(self, ending: str) -> list[Asked]:
+    def requests_for(self, suffix: str) -> list[ReceivedRequest]:
         """Return the requests for a file."""
-        return [asked for asked in self.asked if urlsplit(asked.path).path.endswith(ending)]
+        return [request for request in self.requests if urlsplit(request.path).path.endswith(suffix)]
 
     def running(self) -> AbstractContextManager["ResultsApi"]:
         """Listen on a local port until the end of the block."""
@@ -109,25 +109,27 @@ class _Handler(QuietHandler):
 
     def do_POST(self) -> None:  # noqa: N802
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(body)
+        self._respond(body)
 
     def do_GET(self) -> None:  # noqa: N802
-        self._answer(None)
+        self._respond(None)
 
-    def _answer(self, body: Any) -> None:
+    def _respond(self, body: Any) -> None:
         api = self.api
-        asked = Asked(self.command, self.path, self.headers["Range"], self.headers["If-Range"], body)
-        api.asked.append(asked)
-        instead = api.instead(asked)
-        if instead:
-            self._send(*instead)
+        request = ReceivedRequest(
+            self.command, self.path, self.headers["Range"], self.headers["If-Range"], body
+        )
+        api.requests.append(request)
+        override = api.override(request)
+        if override:
+            self._send(*override)
         elif self.headers["x-api-key"] != api.key:
             # The vendor refuses to list with HTTP 200, and to give a file with the status itself.
             self._send_json(200 if body else 401, envelope(401, "Unknown key."))
-        elif asked.path == _LIST:
+        elif request.path == _LIST:
             self._list(body)
         else:
-            self._file(asked)
+            self._file(request)
 
     def _list(self, body: dict[str, Any]) -> None:
         if body["collection_id"] != COLLECTION:
@@ -136,18 +138,18 @@ class _Handler(QuietHandler):
         page = self.api.runs[body["skip"] : body["skip"] + body["limit"]]
         self._send_json(200, envelope(200, [self.api.entry(run) for run in page]))
 
-    def _file(self, asked: Asked) -> None:
-        path = unquote(urlsplit(asked.path).path)
+    def _file(self, request: ReceivedRequest) -> None:
+        path = unquote(urlsplit(request.path).path)
         for run in self.api.runs:
-            if self.api.is_dashboard and self._of_the_dashboard(asked, path, run):
+            if self.api.is_dashboard and self._of_the_dashboard(request, path, run):
                 return
             folder = f"/api/v1/results/{COLLECTION}/{run.number}/"
             if path.startswith(folder) and path.removeprefix(folder) in run.files:
-                self._send_file(asked, run.files[path.removeprefix(folder)])
+                self._send_file(request, run.files[path.removeprefix(folder)])
                 return
         self._send_json(404, envelope(404, "There is nothing at this address."))
 
-    def _of_the_dashboard(self, asked: Asked, path: str, run: ListedRun) -> bool:
+    def _of_the_dashboard(self, request: ReceivedRequest, path: str, run: ListedRun) -> bool:
         folder = f"/api/v1/collections/{COLLECTION}/runs/{run.number}/"
         name = path.removeprefix(folder)
         if name == path:
@@ -161,7 +163,7 @@ class _Handler(QuietHandler):
             return True
         content = self.api.converted.get(name)
         if isinstance(content, bytes):
-            self._send_file(asked, content)
+            self._send_file(request, content)
         elif content is not None:
             self._send(
                 202, {"Retry-After": "0"}, json.dumps({"code": 202, "data": content, "status": 1}).encode()
@@ -178,10 +180,10 @@ class _Handler(QuietHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _send_file(self, asked: Asked, content: bytes) -> None:
+    def _send_file(self, request: ReceivedRequest, content: bytes) -> None:
         api = self.api
-        part = _RANGE.fullmatch(asked.range or "") if api.has_ranges else None
-        if part and asked.if_range not in {None, etag_of(content)}:
+        part = _RANGE.fullmatch(request.range or "") if api.has_ranges else None
+        if part and request.if_range not in {None, etag_of(content)}:
             part = None
         first, end = (int(part[1]), int(part[2]) + 1) if part else (0, len(content))
         self.send_response(206 if part else 200)
@@ -196,7 +198,7 @@ class _Handler(QuietHandler):
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for start in range(first, end, _PIECE):
-            api.before_piece(asked, start)
+            api.before_piece(request, start)
             piece = content[start : min(start + _PIECE, end)]
             self.wfile.write(piece if api.has_lengths else b"%x\r\n%s\r\n" % (len(piece), piece))
         if not api.has_lengths:
