@@ -1,4 +1,7 @@
-"""What is true of the project as a whole."""
+"""Rules for the entire project.
+
+`python -m tests.test_project_facts` prints which rooms use which others.
+"""
 
 import ast
 import re
@@ -15,11 +18,11 @@ from tests.support.server import ROOT
 
 APP = ROOT / "collections_app"
 
-# Folders of the app that only group rooms.
+# Folders that only group rooms.
 WINGS = {"files", "records", "system"}
 
-# What each room of the app, and the site's settings and addresses (dashboard), use: these and no others.
-# Data flows one way, and nothing of the app knows the site around it.
+# The rooms that each room uses. A room is a module or package of the app, or the site's settings (dashboard).
+# Imports go in one direction, and the app doesn't import the site.
 USES: dict[str, set[str]] = {
     "system.vanished": set(),
     "system.disk": set(),
@@ -192,13 +195,13 @@ SOURCES = {
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield our modules that a file uses, whether by an import or by their dotted name in a string."""
+    """Yield our modules that a file imports, or names in a string."""
     for node in ast.walk(ast.parse(path.read_text())):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports by a relative name"
+            assert node.level == 0, f"{path} contains a relative import"
             names = [f"{node.module}.{name.name}" for name in node.names]
         elif isinstance(node, ast.Constant) and re.fullmatch(rf"{APP.name}(\.\w+)+", str(node.value)):
             names = [str(node.value)]
@@ -206,7 +209,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def _ours(name: str) -> str | None:
-    """Return the module that a dotted name is, or is in."""
+    """Return the module that a dotted name refers to, or None."""
     while name and name not in SOURCES:
         name = name.rpartition(".")[0]
     return name or None
@@ -217,7 +220,7 @@ def _arrows() -> list[tuple[str, str]]:
 
 
 def picture() -> str:
-    """Draw the rooms, each below all that use it, with the rooms that it uses itself."""
+    """Return the rooms in layers, each above those that it uses, with their names."""
     used_by: dict[str, set[str]] = {name: set() for arrow in _arrows() for name in arrow}
     for room, used in _arrows():
         used_by[used].add(room)
@@ -237,7 +240,7 @@ def _line(room: str) -> str:
 
 class TestImports:
     @pytest.mark.parametrize("room", sorted({*USES, *map(_room, SOURCES)}))
-    def test_a_room_uses_exactly_what_it_may(self, room: str) -> None:
+    def test_a_room_uses_exactly_the_rooms_in_the_table(self, room: str) -> None:
         used = {
             _room(name) for module, path in SOURCES.items() if _room(module) == room for name in imports(path)
         }
@@ -255,7 +258,7 @@ class TestImports:
         assert sorted(shown) == sorted(room for room in USES if any(room in pair for pair in _arrows()))
         assert all(shown.index(room) < shown.index(used) for room, used in _arrows())
 
-    def test_delivery_knows_only_the_seam(self) -> None:
+    def test_delivery_uses_only_the_interface_of_sources(self) -> None:
         from_sources = {
             module
             for path in python_files(APP / "files" / "delivery")
@@ -276,7 +279,7 @@ class TestImports:
         ]
         assert not wrong
 
-    def test_views_write_no_results(self) -> None:
+    def test_views_do_not_write_runs(self) -> None:
         from_runs = {
             module
             for path in python_files(APP / "views")
@@ -287,7 +290,7 @@ class TestImports:
 
 
 class TestSpelling:
-    def test_the_vendors_spellings_stay_in_the_api(self) -> None:
+    def test_only_the_api_uses_the_vendors_spellings(self) -> None:
         allowed = {APP / "sources" / "upstream" / "runs.py", APP / "client" / "pull.py"}
         wrong = [
             f"{path.relative_to(ROOT)}: {found.group()}"
@@ -297,7 +300,7 @@ class TestSpelling:
         ]
         assert not wrong
 
-    def test_nothing_is_left_to_do(self) -> None:
+    def test_no_file_contains_a_to_do(self) -> None:
         words = re.compile("TO" + "DO|FIX" + "ME")
         wrong = [
             f"{path.relative_to(ROOT)}: {found.group()}"
@@ -308,7 +311,7 @@ class TestSpelling:
 
 
 class TestPrograms:
-    def test_tests_start_them_through_one_helper(self) -> None:
+    def test_tests_start_programs_through_one_helper(self) -> None:
         other_ways = re.compile(
             r"^\s*(?:import|from) (?:subprocess|multiprocessing|pty)\b"
             r"|\bos\.(?:exec|popen|posix_spawn|spawn|system)\w*\(|\bshutil\.which\(",
@@ -324,7 +327,7 @@ class TestPrograms:
 
 
 def project_files() -> list[Path]:
-    """The text files that we wrote."""
+    """Return our own text files."""
     folders = (".ci", "collections_app", "dashboard", "docs", "static", "templates", "tests")
     endings = {"", ".css", ".html", ".js", ".md", ".py", ".toml", ".yaml"}
     inside = (
@@ -340,7 +343,7 @@ class TestTemplates:
     @pytest.mark.parametrize(
         "path", sorted((ROOT / "templates").rglob("*.html")), ids=lambda path: str(path.relative_to(ROOT))
     )
-    def test_nothing_is_inline_that_the_csp_forbids(self, path: Path) -> None:
+    def test_nothing_inline_violates_the_csp(self, path: Path) -> None:
         text = path.read_text()
         assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:|\shx-on", text)
         for script in re.findall(r"<script[^>]*>", text):
@@ -403,7 +406,7 @@ class TestLocks:
             ), line
 
     @pytest.mark.parametrize("name", ["requirements.txt", "tests/requirements.txt"])
-    def test_what_we_chose_is_locked(self, name: str) -> None:
+    def test_direct_dependencies_are_locked(self, name: str) -> None:
         table = tomllib.loads((ROOT / "pyproject.toml").read_text())
         chosen = table["project"]["dependencies"] if "/" not in name else table["dependency-groups"]["dev"]
         names = {re.split(r"[\[<>=~;]", line)[0] for line in chosen}
