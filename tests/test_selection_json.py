@@ -88,7 +88,7 @@ def test_a_file_that_is_not_a_plain_list_is_named(as_bob: Client, headphones: Co
     make_run_of_pages(headphones, {"list.json": b'{"asins": [{"asin": "B1"}]}'})
     answer = as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1")
     assert answer.status_code == 404
-    assert "category_asins.json of run 1 isn't a plain list" in answer.content.decode()
+    assert "category_asins.json of run 1 isn&#x27;t a plain list" in answer.content.decode()
 
 
 def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> None:
