@@ -118,9 +118,9 @@ def test_the_role_in_the_collections_team_decides(
     as_alice: Client, alice_among_strangers: Membership, secret_plans: Collection, laptops: Collection
 ) -> None:
     assert as_alice.get(f"/collections/{secret_plans.pk}/download").status_code == 200
-    answer = as_alice.get(f"/collections/{secret_plans.pk}/rename")
-    assert answer.status_code == 403
-    assert "Only admins and owners of Strangers may do this" in answer.content.decode()
+    response = as_alice.get(f"/collections/{secret_plans.pk}/rename")
+    assert response.status_code == 403
+    assert "Only admins and owners of Strangers may do this" in response.content.decode()
     assert as_alice.get(f"/collections/{laptops.pk}/rename").status_code == 200
 
 
@@ -167,9 +167,9 @@ def test_a_lower_role_applies_at_once(as_adam: Client, adam: User, laptops: Coll
 def test_the_session_of_an_inactive_user_is_invalid(as_bob: Client, bob: User) -> None:
     bob.is_active = False
     bob.save()
-    answer = as_bob.get("/collections/?q=a")
-    assert answer.status_code == 302
-    assert answer.headers["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
+    response = as_bob.get("/collections/?q=a")
+    assert response.status_code == 302
+    assert response.headers["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
 
 
 @pytest.mark.django_db
@@ -201,8 +201,8 @@ def test_a_fragment_redirects_the_page_to_sign_in_and_back(
     client: Client, current: str | None, afterwards: str
 ) -> None:
     headers = {"HX-Request": "true"} | ({"HX-Current-URL": current} if current else {})
-    answer = client.get("/collections/?after=1_a", headers=headers)
-    assert answer.headers["HX-Redirect"] == afterwards
+    response = client.get("/collections/?after=1_a", headers=headers)
+    assert response.headers["HX-Redirect"] == afterwards
 
 
 @pytest.mark.django_db
@@ -223,18 +223,18 @@ def test_a_button_leads_back_to_its_page_after_signing_in(
     client: Client, referrer: str | None, afterwards: str
 ) -> None:
     headers = {"Referer": referrer} if referrer else {}
-    answer = client.post("/collections/101/restore", headers=headers)
-    assert answer.headers["Location"] == f"/accounts/login/?next={afterwards}"
+    response = client.post("/collections/101/restore", headers=headers)
+    assert response.headers["Location"] == f"/accounts/login/?next={afterwards}"
 
 
 @pytest.mark.django_db
 def test_signing_in_never_redirects_to_another_site(client: Client, bob: User) -> None:
     for elsewhere in ("https://evil.example.com/", "//evil.example.com/", "javascript:alert(1)"):
-        answer = client.post(
+        response = client.post(
             "/accounts/login/",
             {"login": bob.email, "password": "correct horse battery staple", "next": elsewhere},
         )
-        assert answer.headers["Location"] == "/"
+        assert response.headers["Location"] == "/"
         client.logout()
 
 

@@ -239,9 +239,9 @@ def test_people_get_the_responses_in_the_table(
             client = cast.client(who)
             for method in METHODS:
                 known = method in methods.split() or not expected.startswith("in")
-                answer = call(client, method, f"/{where.format(**cast.ids)}", team)
+                response = call(client, method, f"/{where.format(**cast.ids)}", team)
                 wanted = expected.removeprefix("in") or "any" if known else "405"
-                assert outcome(answer) == wanted, (who, method)
+                assert outcome(response) == wanted, (who, method)
 
 
 @contextmanager
@@ -255,21 +255,25 @@ def undone(stored: Path) -> Iterator[None]:
 
 
 def call(client: Client, method: str, address: str, data: dict[str, int]) -> HttpResponse:
-    answer: HttpResponse
-    answer = client.post(address, data) if method == "POST" else client.generic(method, address)
-    b"".join(answer)  # reads and closes a file
-    return answer
+    response: HttpResponse
+    response = client.post(address, data) if method == "POST" else client.generic(method, address)
+    b"".join(response)  # reads and closes a file
+    return response
 
 
-def outcome(answer: HttpResponse) -> str:
+def outcome(response: HttpResponse) -> str:
     """Return "login", the status of a refusal, or "any" if the view was called."""
-    if answer.headers.get("Location", "").startswith("/accounts/login/?next="):
+    if response.headers.get("Location", "").startswith("/accounts/login/?next="):
         return "login"
-    status = answer.status_code
-    if status == 200 and answer.headers["Content-Type"] == "application/json":
+    status = response.status_code
+    if status == 200 and response.headers["Content-Type"] == "application/json":
         # For scripts, the status is in the envelope. Responses to HEAD have no body.
         status = (
-            answer.json().get("code", 200) if answer.content else 405 if "Allow" in answer.headers else 200
+            response.json().get("code", 200)
+            if response.content
+            else 405
+            if "Allow" in response.headers
+            else 200
         )
     return str(status) if status in {401, 403, 404, 405} else "any"
 
@@ -306,10 +310,10 @@ def test_keys_get_the_responses_in_the_table(
     expected = dict(zip(KEYS, SCRIPTS[name].split(), strict=True))[whose]
     headers = {"x-api-key": keys[whose]} if keys[whose] else {}
     for method in METHODS:
-        answer = Client().generic(method, f"/{where}", b'{"collection_id": 101}', headers=headers)
-        b"".join(answer)
+        response = Client().generic(method, f"/{where}", b'{"collection_id": 101}', headers=headers)
+        b"".join(response)
         wanted = expected if method in methods.split() else "405"
-        assert outcome(answer) == wanted.replace("200", "any"), method
+        assert outcome(response) == wanted.replace("200", "any"), method
 
 
 # --- undeclared views ---------------------------------------------------------------------------
@@ -329,6 +333,6 @@ urlpatterns = [path("silent", silent), *site]
 def test_a_view_without_a_declaration_is_refused_to_everyone(who: str, cast: Cast) -> None:
     client = cast.client(who)
     for method in METHODS:
-        answer = call(client, method, "/silent", {})
-        assert answer.status_code == 403
-        assert b"a secret" not in answer.content
+        response = call(client, method, "/silent", {})
+        assert response.status_code == 403
+        assert b"a secret" not in response.content

@@ -79,17 +79,17 @@ class TestTheStory(TestCase):
         assert run in self.runs.newest_first()[:5]  # type: ignore[attr-defined]
 
     def test_the_example_request_gets_the_example_response(self) -> None:
-        account = build.sign_in()
-        assert account is not None
-        answer = self.client.post(
+        sign_in = build.sign_in()
+        assert sign_in is not None
+        response = self.client.post(
             "/api/v1/schedules/collections/results/download/",
             '{ "collection_id": 101, "skip": 0, "limit": 5 }',
             content_type="application/json",
-            headers={"x-api-key": account.api_key},
+            headers={"x-api-key": sign_in.api_key},
         ).json()
-        assert [run["id"] for run in answer["data"]] == [91, 90, 89, 88, 87]
+        assert [run["id"] for run in response["data"]] == [91, 90, 89, 88, 87]
         golden = GOLDEN.read_text().replace("https://multicartapi.com", "http://testserver")
-        assert in_order(answer | {"data": answer["data"][3:4]}) == in_order(json.loads(golden))
+        assert in_order(response | {"data": response["data"][3:4]}) == in_order(json.loads(golden))
 
     def test_the_newest_run_is_processing_with_part_of_its_pages(self) -> None:
         newest = self.runs.newest_first()[0]  # type: ignore[attr-defined]
@@ -138,9 +138,9 @@ class TestTheStory(TestCase):
         assert {membership.role for membership in Membership.objects.filter(team=1)} == set(Role.values)
 
     def test_everyone_has_the_same_password(self) -> None:
-        account = build.sign_in()
-        assert account is not None
-        assert all(user.check_password(account.password) for user in User.objects.all())
+        sign_in = build.sign_in()
+        assert sign_in is not None
+        assert all(user.check_password(sign_in.password) for user in User.objects.all())
 
     @pytest.fixture(autouse=True)
     def built_elsewhere(self, demo_data: Path) -> None:
@@ -183,8 +183,8 @@ def short_story(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: P
 
 
 def demo_of(folder: Path) -> dict[str, str]:
-    account = json.loads((folder / "demo.json").read_text())
-    return {"E-mail": account["email"], "Password": account["password"], "API key": account["api_key"]}
+    sign_in = json.loads((folder / "demo.json").read_text())
+    return {"E-mail": sign_in["email"], "Password": sign_in["password"], "API key": sign_in["api_key"]}
 
 
 def rows() -> list[object]:
@@ -231,13 +231,13 @@ class TestTheCommand:
         assert not (short_story / "demo.json").exists()
 
     def test_the_sign_in_of_another_database_is_ignored(self, short_story: Path, strangers: Team) -> None:
-        account = build.SignIn("olivia@example.com", "secret", "key", finished=True)
-        (short_story / "demo.json").write_text(json.dumps(vars(account)))
+        sign_in = build.SignIn("olivia@example.com", "secret", "key", finished=True)
+        (short_story / "demo.json").write_text(json.dumps(vars(sign_in)))
         with pytest.raises(CommandError, match="contains other data"):
             demo()
 
     def test_a_damaged_sign_in_file_is_ignored(self, short_story: Path) -> None:
-        (short_story / "demo.json").write_text('["no account"')
+        (short_story / "demo.json").write_text('["no sign-in"')
         assert demo() == demo_of(short_story)
 
 

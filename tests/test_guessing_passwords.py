@@ -91,9 +91,9 @@ def known(address: str = "192.0.2.1") -> Client:
     return browser
 
 
-def refusal(answer: Any) -> str:
+def refusal(response: Any) -> str:
     """Return how long the page says to wait, or "" if the sign-in wasn't refused."""
-    found = REFUSED.search(answer.content.decode())
+    found = REFUSED.search(response.content.decode())
     return found[1] if found else ""
 
 
@@ -190,12 +190,12 @@ def test_parallel_guesses_do_not_get_around_the_limit() -> None:
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com"])
 def test_a_refusal_does_not_reveal_whether_a_user_exists(email: str) -> None:
     mallory = at("198.51.100.7")
-    said = []
+    message = []
     for _ in range(6):
         page = sign_in(mallory, "wrong", email).content.decode()
-        said.append(re.findall(r'role="alert">.*?<p>(.*?)</p>', page, re.DOTALL))
-    assert said[:5] == [["Wrong email address or password. Try again, or reset your password."]] * 5
-    assert REFUSED.fullmatch(said[5][0])
+        message.append(re.findall(r'role="alert">.*?<p>(.*?)</p>', page, re.DOTALL))
+    assert message[:5] == [["Wrong email address or password. Try again, or reset your password."]] * 5
+    assert REFUSED.fullmatch(message[5][0])
 
 
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com", "dora@example.com", "closed@example.com"])
@@ -255,8 +255,8 @@ def test_a_browser_stays_known_for_a_year(clock: Clock) -> None:
     for days, is_known in ((364, True), (366, False)):
         clock.passed = days * 24 * 3600
         guess(at("192.0.2.1"), 5)
-        answer = sign_in(browser, "wrong")
-        assert bool(refusal(answer)) is not is_known
+        response = sign_in(browser, "wrong")
+        assert bool(refusal(response)) is not is_known
 
 
 def test_the_cookie_reveals_nothing_and_is_sent_nowhere_else(settings: Settings, bob: User) -> None:
@@ -340,10 +340,10 @@ def test_opening_the_password_form_does_not_count(bob: User) -> None:
 @pytest.mark.parametrize("address", ["/accounts/password/change/", "/accounts/password/reset/key/1-x/"])
 def test_a_flood_of_posts_gets_a_clear_page(bob: User, address: str) -> None:
     browser = signed_in(bob)
-    answers = [browser.post(address, {}) for _ in range(21)]
-    assert answers[0].status_code != 429
-    assert answers[-1].status_code == 429
-    assert "Too many attempts" in answers[-1].content.decode()
+    responses = [browser.post(address, {}) for _ in range(21)]
+    assert responses[0].status_code != 429
+    assert responses[-1].status_code == 429
+    assert "Too many attempts" in responses[-1].content.decode()
 
 
 def test_viewing_many_runs_does_not_make_the_site_forget_guessers(monkeypatch: pytest.MonkeyPatch) -> None:

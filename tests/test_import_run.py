@@ -62,9 +62,9 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Any:
             import_run(collection, *files, **options)
         assert list(Run.objects.order_by("pk").values()) == before
         assert stored_keys() == []
-        said = str(caught.value)
-        assert "\n" not in said
-        return said
+        message = str(caught.value)
+        assert "\n" not in message
+        return message
 
     return refused
 
@@ -240,20 +240,20 @@ class TestZip:
         assert stored_records(Run.objects.get()) == records(5000)
 
     @pytest.mark.parametrize(
-        ("signature", "said"),
+        ("signature", "message"),
         [
             (b"PK\x01\x02", ": the ZIP is damaged"),  # the directory at the end
             (b"PK\x03\x04", ": \u2551\u25a0.json: the ZIP is damaged"),  # the member itself
         ],
     )
     def test_a_name_that_is_not_valid_utf_8(
-        self, laptops: Collection, tmp_path: Path, refused: Any, signature: bytes, said: str
+        self, laptops: Collection, tmp_path: Path, refused: Any, signature: bytes, message: str
     ) -> None:
         path = put_zip(tmp_path, {"xx.json": b"[{}]"})
         content = bytearray(path.read_bytes().replace(b"xx.json", b"\xba\xfe.json"))
         content[content.index(signature) + (9 if signature == b"PK\x01\x02" else 7)] |= 0x08
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}{said} or unsupported ('utf-8' codec can't")
+        assert refused(101, path).startswith(f"{path}{message} or unsupported ('utf-8' codec can't")
 
     def test_a_zip_of_an_unsupported_version(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
@@ -344,8 +344,8 @@ class TestJsonLines:
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         lines = put(tmp_path, "a.jsonl", '{"a": 1}\n{"a": 1\n{"a": 1}\n')
-        said = refused(101, lines)
-        assert said == f"{lines}, line 2, column 8: Expecting ',' delimiter. Nothing was imported."
+        message = refused(101, lines)
+        assert message == f"{lines}, line 2, column 8: Expecting ',' delimiter. Nothing was imported."
 
     def test_they_do_not_mix_with_pages(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, lines = put(tmp_path, "a.json", "[]"), put_lines(tmp_path, records(1))
@@ -386,7 +386,7 @@ class TestCategoryLists:
         assert run.extracted == 1
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             ('{"asins": null}', "column 11: Expected a list of records, in [ and ]"),
             ('{"asins": {"a": 1}}', "column 11: Expected a list of records, in [ and ]"),
@@ -395,10 +395,10 @@ class TestCategoryLists:
         ],
     )
     def test_an_object_without_a_list(
-        self, headphones: Collection, tmp_path: Path, refused: Any, content: str, said: str
+        self, headphones: Collection, tmp_path: Path, refused: Any, content: str, message: str
     ) -> None:
         path = put(tmp_path, "a.json", content)
-        assert refused("Headphones", path).startswith(f"{path}, line 1, {said}")
+        assert refused("Headphones", path).startswith(f"{path}, line 1, {message}")
 
 
 class TestWhatCanNotBe:
@@ -430,8 +430,8 @@ class TestWhatCanNotBe:
     def test_a_collection_argument_that_is_not_text(
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
-        said = refused(os.fsdecode(b"caf\xe9"), put(tmp_path, "a.json", "[]"))
-        assert said == 'Error: argument COLLECTION: "caf\ufffd" is not UTF-8 text'
+        message = refused(os.fsdecode(b"caf\xe9"), put(tmp_path, "a.json", "[]"))
+        assert message == 'Error: argument COLLECTION: "caf\ufffd" is not UTF-8 text'
 
     def test_a_path_that_is_too_long(self, laptops: Collection, refused: Any) -> None:
         path = Path("x\x1b" * 2000)
@@ -453,14 +453,14 @@ class TestWhatCanNotBe:
         assert refused(101, page) == f"{page} can't be read (Input/output error). Nothing was imported."
 
     @pytest.mark.parametrize(
-        ("problem", "said"),
+        ("problem", "message"),
         [
             ("disk I/O error", "disk I/O error. Is the disk full?"),
             ("database or disk is full", "database or disk is full."),
         ],
     )
     def test_a_read_only_database(
-        self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, said: str
+        self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, message: str
     ) -> None:
         def full(*args: object, **fields: object) -> None:
             raise OperationalError(problem)
@@ -470,7 +470,7 @@ class TestWhatCanNotBe:
             patch.setattr(ResultSetWriter, "discard", full)
             with pytest.raises(CommandError) as caught:
                 import_run(101, put(tmp_path, "a.json", "[{}]"))
-        assert str(caught.value) == f"The database can't be used: {said} Nothing was imported."
+        assert str(caught.value) == f"The database can't be used: {message} Nothing was imported."
         # Undoing it failed as well.
         assert Run.objects.get().state == State.PROCESSING
         Run.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
@@ -502,7 +502,7 @@ class TestWhatCanNotBe:
         assert refused(101, page) == "No space left on device. Nothing was imported."
 
     @pytest.mark.parametrize(
-        ("error", "said"),
+        ("error", "message"),
         [
             (KeyboardInterrupt, "Interrupted. Nothing was imported."),
             (RecursionError, "A record is nested too deeply. Nothing was imported."),
@@ -515,13 +515,13 @@ class TestWhatCanNotBe:
         refused: Any,
         monkeypatch: pytest.MonkeyPatch,
         error: type[BaseException],
-        said: str,
+        message: str,
     ) -> None:
         def interrupted(writer: ResultSetWriter) -> None:
             raise error
 
         monkeypatch.setattr(ResultSetWriter, "finish", interrupted)
-        assert refused(101, put(tmp_path, "a.json", "[{}]")) == said
+        assert refused(101, put(tmp_path, "a.json", "[{}]")) == message
 
 
 def test_interrupted_runs_are_failed_first(laptops: Collection, tmp_path: Path) -> None:
@@ -542,6 +542,6 @@ def test_progress_is_shown_on_a_terminal_only(
 def test_help_lists_what_can_be_imported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         call_command("import_run", "--help")
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     for words in ("COLLECTION FILE", "--page-size N", "JSON Lines", "ZIP", "(default: 250)"):
-        assert words in said
+        assert words in message

@@ -138,14 +138,14 @@ class TestWhatIsCopied:
 
 class TestWhatIsWrong:
     @pytest.mark.parametrize(
-        ("more", "said"),
+        ("more", "message"),
         [(5, "Only 185 of 190 bytes arrived."), (-5, "More than the announced 180 bytes arrived.")],
     )
-    def test_a_page_with_another_size_than_announced(self, run: Run, more: int, said: str) -> None:
+    def test_a_page_with_another_size_than_announced(self, run: Run, more: int, message: str) -> None:
         files = files_of(run)
         files.contents[PAGE_1] = b"[]" + b" " * 183
         files.announced[PAGE_1] = 185 + more
-        assert copy(run, files) == [f"{PAGE_1}: {said}"]
+        assert copy(run, files) == [f"{PAGE_1}: {message}"]
         # The other page is stored. The ZIP can't be compared yet.
         assert set(kept(run)) == {PAGE_2}
         assert set(stored_keys()) == keys()
@@ -302,7 +302,7 @@ class TestWhatIsWrong:
 
 class TestTheZip:
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             (lambda pages: b"no ZIP", "The ZIP is damaged (File is not a zip file)."),
             (lambda pages: zip_of(pages)[:-5], "The ZIP is damaged (File is not a zip file)."),
@@ -335,12 +335,12 @@ class TestTheZip:
         ],
     )
     def test_a_zip_that_does_not_match_the_pages_is_not_stored(
-        self, run: Run, change: Callable[[dict[str, bytes]], bytes], said: str
+        self, run: Run, change: Callable[[dict[str, bytes]], bytes], message: str
     ) -> None:
         files = files_of(run)
         pages = {name: content for name, content in files.contents.items() if name != ZIP}
         files.contents[ZIP] = change(pages)
-        assert copy(run, files) == [f"{ZIP}: {said}"]
+        assert copy(run, files) == [f"{ZIP}: {message}"]
         assert kept(run) == pages
         assert set(stored_keys()) == keys()
         assert not Run.objects.get(pk=run.pk).is_kept
@@ -487,9 +487,9 @@ class TestReaders:
         copy(run, files)
         # No account can be reached in these tests.
         for name, content in files.contents.items():
-            answer = as_bob.get(f"/collections/{run.collection_id}/runs/88/files/{quote(name)}")
-            assert b"".join(answer) == content
-            assert answer.headers["Content-Length"] == str(len(content))
+            response = as_bob.get(f"/collections/{run.collection_id}/runs/88/files/{quote(name)}")
+            assert b"".join(response) == content
+            assert response.headers["Content-Length"] == str(len(content))
 
     def test_a_download_from_the_account_is_not_interrupted(self, run: Run) -> None:
         files = files_of(run)

@@ -70,7 +70,7 @@ def test_killed_at_every_point_while_replacing_a_damaged_copy(crawlers: Team, re
 
 
 def damage(page: ResultFile) -> None:
-    """Store an error in place of a page, and mark the copy as damaged."""
+    """Store an error instead of a page, and mark the copy as damaged."""
     content = b'{"code": 500, "data": "Try again", "status": 0}'
     store_bytes(page.key, content)
     digest = hashlib.sha256(content).hexdigest()

@@ -64,9 +64,9 @@ def test_every_file_is_copied_checked_and_served_after_the_switch(
     switch(settings, other)
     assert stored_keys() == keys()
     for file in run.files.all():
-        answer = as_bob.get(f"/collections/101/runs/1/files/{file.name}")
-        assert len(answer.getvalue()) == file.size
-        assert answer.headers["ETag"] == before[file.pk]
+        response = as_bob.get(f"/collections/101/runs/1/files/{file.name}")
+        assert len(response.getvalue()) == file.size
+        assert response.headers["ETag"] == before[file.pk]
 
 
 def test_only_new_files_are_copied_the_second_time(

@@ -32,22 +32,22 @@ def scraped(request: pytest.FixtureRequest, laptops: Collection) -> list[dict[st
 @pytest.fixture
 def run(client: Client, bobs_key: str, scraped: object) -> dict[str, Any]:
     """Run 1 as the API lists it."""
-    answer = client.post(
+    response = client.post(
         "/api/v1/schedules/collections/results/download/",
         '{"collection_id": 101}',
         content_type="application/json",
         headers={"x-api-key": bobs_key},
     )
-    (run,) = answer.json()["data"]
+    (run,) = response.json()["data"]
     listed: dict[str, Any] = run
     return listed
 
 
 def content(client: Client, key: str, link: str) -> bytes:
     """Return the bytes behind a link of the API."""
-    answer = client.get(urlsplit(link).path, headers={"x-api-key": key})
-    assert answer.status_code == 200
-    return b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    response = client.get(urlsplit(link).path, headers={"x-api-key": key})
+    assert response.status_code == 200
+    return b"".join(response.streaming_content)  # type: ignore[attr-defined]
 
 
 def test_the_pages_contain_every_record(
@@ -75,5 +75,5 @@ def test_the_dashboard_and_the_api_send_the_same_file(
     client: Client, as_bob: Client, bobs_key: str, run: dict[str, Any]
 ) -> None:
     for link in [*run["download_links"]["pages"], run["download_links"]["all_pages"]]:
-        answer = as_bob.get(f"/collections/101/runs/1/files/{Path(link).name}")
-        assert b"".join(answer.streaming_content) == content(client, bobs_key, link)  # type: ignore[attr-defined]
+        response = as_bob.get(f"/collections/101/runs/1/files/{Path(link).name}")
+        assert b"".join(response.streaming_content) == content(client, bobs_key, link)  # type: ignore[attr-defined]

@@ -18,25 +18,27 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ADDRESS = "/collections/101/selection.json"
 
 
-def content(answer: HttpResponse) -> bytes:
-    assert answer.status_code in {200, 206}, b"".join(answer)
-    return b"".join(answer)
+def content(response: HttpResponse) -> bytes:
+    assert response.status_code in {200, 206}, b"".join(response)
+    return b"".join(response)
 
 
 def test_the_records_of_all_runs_are_one_list(as_bob: Client, laptops: Collection) -> None:
     runs = [make_ready_run(laptops, records(count, 10 * count), page_size=2) for count in (5, 1, 4)]
-    answer = as_bob.get(f"{ADDRESS}?runs=1-3")
-    body = content(answer)
+    response = as_bob.get(f"{ADDRESS}?runs=1-3")
+    body = content(response)
     assert json.loads(body) == [record for run in reversed(runs) for record in stored_records(run)]
-    assert answer["Content-Length"] == str(len(body))
-    assert answer["Content-Disposition"] == ('attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.json"')
+    assert response["Content-Length"] == str(len(body))
+    assert response["Content-Disposition"] == (
+        'attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.json"'
+    )
     assert json.loads(content(as_bob.get(f"{ADDRESS}?pages=1.2-3"))) == stored_records(runs[0])[2:]
 
 
 def test_the_api_sends_it_too(client: Client, bobs_key: str, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
-    answer = client.get(f"/api/v1{ADDRESS}?runs=1", headers={"x-api-key": bobs_key})
-    assert json.loads(content(answer)) == stored_records(run)
+    response = client.get(f"/api/v1{ADDRESS}?runs=1", headers={"x-api-key": bobs_key})
+    assert json.loads(content(response)) == stored_records(run)
 
 
 def test_pages_of_any_formatting_are_joined(as_bob: Client, laptops: Collection) -> None:
@@ -86,17 +88,17 @@ def test_any_range_equals_that_part_of_the_file(as_bob: Client, laptops: Collect
 
 def test_a_file_that_is_not_a_plain_list_is_named(as_bob: Client, headphones: Collection) -> None:
     make_run_of_pages(headphones, {"list.json": b'{"asins": [{"asin": "B1"}]}'})
-    answer = as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1")
-    assert answer.status_code == 404
-    assert "category_asins.json of run 1 isn&#x27;t a plain list" in answer.content.decode()
+    response = as_bob.get(f"/collections/{headphones.pk}/selection.json?runs=1")
+    assert response.status_code == 404
+    assert "category_asins.json of run 1 isn&#x27;t a plain list" in response.content.decode()
 
 
 def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     make_remote_run(collection, 7)
-    answer = as_bob.get(f"/collections/{collection.pk}/selection.json?runs=7")
-    assert answer.status_code == 404
-    assert "Keep results here" in answer.content.decode()
+    response = as_bob.get(f"/collections/{collection.pk}/selection.json?runs=7")
+    assert response.status_code == 404
+    assert "Keep results here" in response.content.decode()
 
 
 def test_an_empty_selection_is_a_bad_request(as_bob: Client, laptops: Collection) -> None:

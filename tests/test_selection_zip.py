@@ -58,9 +58,11 @@ def name(run: int, page: int) -> str:
 
 
 def test_runs_are_one_zip_with_a_folder_for_each(get: Get, runs: list[Run]) -> None:
-    answer = get("101/selection.zip?runs=1-2,3")
-    found = members(content(answer))
-    assert answer["Content-Disposition"] == ('attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.zip"')
+    response = get("101/selection.zip?runs=1-2,3")
+    found = members(content(response))
+    assert response["Content-Disposition"] == (
+        'attachment; filename="AU Laptops_3_Runs_1_to_3_Selection.zip"'
+    )
     assert list(found) == [name(3, 1), name(3, 2), name(2, 1), name(1, 1), name(1, 2), name(1, 3)]
     pages = ResultFile.objects.filter(kind=FileKind.PAGE)
     assert found == {f"Run {page.run.number}/{page.name}": stored_bytes(page) for page in pages}
@@ -96,9 +98,9 @@ def test_one_query_finds_thousands_of_pages(
 
 
 def test_a_single_run_needs_no_folder(as_bob: Client, runs: list[Run]) -> None:
-    answer = as_bob.get("/collections/101/selection.zip?pages=1.1-2")
-    assert answer["Content-Disposition"] == 'attachment; filename="AU Laptops_Run_1_Selection.zip"'
-    assert list(members(content(answer))) == [name(1, page).removeprefix("Run 1/") for page in (1, 2)]
+    response = as_bob.get("/collections/101/selection.zip?pages=1.1-2")
+    assert response["Content-Disposition"] == 'attachment; filename="AU Laptops_Run_1_Selection.zip"'
+    assert list(members(content(response))) == [name(1, page).removeprefix("Run 1/") for page in (1, 2)]
 
 
 def test_category_lists_are_not_compressed(as_bob: Client, headphones: Collection) -> None:
@@ -132,9 +134,9 @@ def test_any_range_equals_that_part_of_the_file(as_bob: Client, runs: list[Run])
     @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
     def check(first: int, length: int) -> None:
         headers = {"Range": f"bytes={first}-{first + length - 1}", "If-Range": etag}
-        answer = as_bob.get(address, headers=headers)
-        assert answer.status_code == 206
-        assert content(answer) == body[first : first + length]
+        response = as_bob.get(address, headers=headers)
+        assert response.status_code == 206
+        assert content(response) == body[first : first + length]
 
     check()
 
@@ -285,23 +287,23 @@ def test_members_and_zip_may_be_larger_than_4_gigabytes() -> None:
 
 def test_all_files_of_a_product_run_are_its_zip(get: Get, runs: list[Run]) -> None:
     archive = runs[0].files.get(kind=FileKind.ARCHIVE)
-    answer = get("101/runs/1/all.zip")
-    assert content(answer) == stored_bytes(archive)
-    assert answer["ETag"] == archive.etag
-    assert answer["Content-Disposition"] == f'attachment; filename="{archive.name}"'
+    response = get("101/runs/1/all.zip")
+    assert content(response) == stored_bytes(archive)
+    assert response["ETag"] == archive.etag
+    assert response["Content-Disposition"] == f'attachment; filename="{archive.name}"'
 
 
 def test_all_files_of_a_category_run_are_its_list_and_csv(as_bob: Client, headphones: Collection) -> None:
     run = make_ready_run(headphones, records(3))
-    answer = as_bob.get(f"/collections/{headphones.pk}/runs/1/all.zip")
-    assert members(content(answer)) == {file.name: stored_bytes(file) for file in run.files.all()}
-    assert answer["Content-Disposition"] == 'attachment; filename="Headphones_1_Results_All_Files.zip"'
+    response = as_bob.get(f"/collections/{headphones.pk}/runs/1/all.zip")
+    assert members(content(response)) == {file.name: stored_bytes(file) for file in run.files.all()}
+    assert response["Content-Disposition"] == 'attachment; filename="Headphones_1_Results_All_Files.zip"'
 
 
 def test_the_zip_of_the_latest_run_contains_its_number(get: Get, runs: list[Run]) -> None:
-    answer = get("101/latest/all.zip")
-    assert answer["Content-Location"] == "/api/v1/collections/101/runs/3/all.zip"
-    assert len(members(content(answer))) == 2
+    response = get("101/latest/all.zip")
+    assert response["Content-Location"] == "/api/v1/collections/101/runs/3/all.zip"
+    assert len(members(content(response))) == 2
 
 
 def test_a_file_without_a_crc_is_read_once_for_it(
@@ -340,27 +342,27 @@ def test_a_run_that_is_not_ready_is_named(
 def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> None:
     collection = make_remote_collection(make_account(crawlers))
     make_remote_run(collection, 7)
-    answer = as_bob.get(f"/collections/{collection.pk}/selection.zip?runs=7")
-    assert answer.status_code == 404
-    assert "Keep results here" in answer.content.decode()
+    response = as_bob.get(f"/collections/{collection.pk}/selection.zip?runs=7")
+    assert response.status_code == 404
+    assert "Keep results here" in response.content.decode()
 
 
 def test_a_missing_first_file_is_reported_before_the_first_byte(as_bob: Client, runs: list[Run]) -> None:
     storages["results"].delete(runs[2].files.get(kind=FileKind.ARCHIVE).key)
-    answer = as_bob.get("/collections/101/selection.zip?runs=1-3")
-    assert answer.status_code == 404
-    assert "missing from the results storage" in answer.content.decode()
+    response = as_bob.get("/collections/101/selection.zip?runs=1-3")
+    assert response.status_code == 404
+    assert "missing from the results storage" in response.content.decode()
 
 
 def test_a_missing_later_file_breaks_off_the_download(as_bob: Client, runs: list[Run]) -> None:
     # The bytes before it are more than is read before the response.
     make_ready_run(runs[0].collection, [{"noise": random.Random(1).randbytes(200_000).hex()}])
     storages["results"].delete(runs[0].files.get(kind=FileKind.ARCHIVE).key)
-    answer = as_bob.get("/collections/101/selection.zip?runs=1-4")
-    assert answer.status_code == 200
+    response = as_bob.get("/collections/101/selection.zip?runs=1-4")
+    assert response.status_code == 200
     with pytest.raises(ConnectionError):
-        content(answer)
-    answer.close()
+        content(response)
+    response.close()
 
 
 def test_another_teams_runs_are_refused(as_carol: Client, get: Get, secret_plans: Collection) -> None:

@@ -43,16 +43,16 @@ def test_an_operator_can_list_search_and_open_everything(as_oscar: Client, run: 
 def test_nothing_can_be_deleted(as_oscar: Client, run: Run, table: str) -> None:
     row = apps.get_model("collections_app", table).objects.first()
     assert row is not None
-    answer = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/delete/", {"post": "yes"})
-    assert answer.status_code == 403
+    response = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/delete/", {"post": "yes"})
+    assert response.status_code == 403
     assert type(row).objects.filter(pk=row.pk).exists()
 
 
 @pytest.mark.parametrize("table", ["apikey", "membership", "resultfile", "run"])
 def test_rows_that_edits_would_break_are_read_only(as_oscar: Client, run: Run, table: str) -> None:
     row = apps.get_model("collections_app", table).objects.first()
-    answer = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/change/", {"name": "x"})
-    assert answer.status_code == 403
+    response = as_oscar.post(f"/admin/collections_app/{table}/{row.pk}/change/", {"name": "x"})
+    assert response.status_code == 403
 
 
 @pytest.mark.parametrize("table", ["apikey", "resultfile", "run"])
@@ -87,15 +87,15 @@ def test_an_address_that_is_taken_is_refused_in_any_case(as_oscar: Client, bob: 
         "password1": PASSWORD,
         "password2": PASSWORD,
     }
-    answer = as_oscar.post("/admin/collections_app/user/add/", fields)
-    assert "A user with this email address already exists." in answer.content.decode()
+    response = as_oscar.post("/admin/collections_app/user/add/", fields)
+    assert "A user with this email address already exists." in response.content.decode()
 
 
 def test_a_new_address_replaces_the_old_one(as_oscar: Client, client: Client, bob: User) -> None:
     EmailAddress.objects.create(user=bob, email="bob@example.com")
     fields = {"email": "robert@example.com", "name": "Bob", "is_active": "on"}
-    answer = as_oscar.post(f"/admin/collections_app/user/{bob.pk}/change/", fields)
-    assert answer.status_code == 302
+    response = as_oscar.post(f"/admin/collections_app/user/{bob.pk}/change/", fields)
+    assert response.status_code == 302
     old, new = (
         client.post("/accounts/login/", {"login": email, "password": PASSWORD}).status_code
         for email in ("bob@example.com", "robert@example.com")
@@ -125,8 +125,8 @@ def test_setting_a_password_does_not_reactivate_a_user(as_oscar: Client, bob: Us
     }
     address = f"/admin/collections_app/user/{bob.pk}/password/"
     closed = User.objects.filter(pk=bob.pk)
-    answer = ask_meanwhile(lambda: closed.update(is_active=False), lambda: as_oscar.post(address, fields))
-    assert answer.status_code == 302
+    response = ask_meanwhile(lambda: closed.update(is_active=False), lambda: as_oscar.post(address, fields))
+    assert response.status_code == 302
     bob.refresh_from_db()
     assert (bob.is_active, bob.check_password("a violet umbrella")) == (False, True)
 
@@ -163,8 +163,8 @@ def test_an_operator_adds_a_teams_first_owner(as_oscar: Client, bob: User) -> No
 
 def test_an_operator_revokes_keys(as_oscar: Client, bobs_key: str) -> None:
     fields = {"action": "revoke", "_selected_action": ApiKey.objects.get().pk}
-    answer = as_oscar.post("/admin/collections_app/apikey/", fields, follow=True)
-    assert "Revoked 1 API key." in answer.content.decode()
+    response = as_oscar.post("/admin/collections_app/apikey/", fields, follow=True)
+    assert "Revoked 1 API key." in response.content.decode()
     assert ApiKey.objects.recognize(bobs_key) is None
 
 
@@ -187,9 +187,9 @@ def test_saving_a_collection_keeps_new_runs(
 
 
 def test_a_team_owner_cannot_open_the_admin(as_alice: Client) -> None:
-    answer = as_alice.get("/admin/")
-    assert answer.status_code == 403
-    assert "Only operators may open these pages." in answer.content.decode()
+    response = as_alice.get("/admin/")
+    assert response.status_code == 403
+    assert "Only operators may open these pages." in response.content.decode()
 
 
 def test_a_visitor_is_sent_to_the_sites_sign_in_page(client: Client, db: None) -> None:

@@ -323,10 +323,10 @@ class TestBeforeItIsReady:
         with ResultSetWriter.start(laptops, page_size=1, created_at=NOON) as writer:
             writer.add_record({})
             writer.add_record({})
-            writer.fail("The shop did not answer. " * 50, at=NOON)
+            writer.fail("The shop did not response. " * 50, at=NOON)
         run = Run.objects.get()
         assert (run.state, run.extracted, run.file_count) == (State.FAILED, 2, 0)
-        assert run.failure_reason.startswith("The shop did not answer.")
+        assert run.failure_reason.startswith("The shop did not response.")
         assert run.updated_at == NOON
         assert not run.files.exists()
         assert stored_keys() == []

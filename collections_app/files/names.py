@@ -48,13 +48,13 @@ def kept_name(name: str) -> str:
 
 
 def safe(name: str) -> str:
-    """Return the name with `_` in place of characters that file names can't contain. Never return ""."""
+    """Return the name with `_` instead of characters that file names can't contain. Never return ""."""
     replaced = "".join("_" if _is_refused(character) else character for character in name)
     return _LEADING_DOTS.sub(lambda dots: "_" * len(dots[0]), replaced) or "_"
 
 
 def printable(text: str) -> str:
-    """Return the text for a terminal, with \ufffd in place of control characters."""
+    """Return the text for a terminal, with \ufffd instead of control characters."""
     return "".join("\ufffd" if _is_unprintable(character) else character for character in text)
 
 

@@ -28,8 +28,8 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
     # The name is private to Django. Read in 5.2; tests/test_view_members.py fails if it changes.
     def _make_hash_value(self, user: AbstractBaseUser, timestamp: int) -> str:
         assert isinstance(user, User)
-        # Later managers didn't create the link, so adding two admins in a row leaves both links valid. The
-        # time is in whole seconds since 2001.
+        # Managers who joined later didn't create the link, so adding two admins in a row leaves both links
+        # valid. The timestamp counts seconds since 2001.
         created_by = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(seconds=timestamp + 1)
         creators = can_manage(user) & Q(created_at__lt=created_by)
         rights = Membership.objects.filter(Q(user=user) | creators).order_by("pk")

@@ -144,7 +144,7 @@ class _Mirror:
         try:
             return RecordList(wrapped=file.kind == FileKind.CATEGORY_LIST).count(copying)
         except NotRecognized as problem:
-            # If the file is too short, finish() raises that instead, as it is the cause.
+            # If the file is too short, finish() reports that instead, because it is the cause.
             copying.finish()
             raise NotTheFile(f"The account sent {problem} instead of this file.") from None
 

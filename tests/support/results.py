@@ -57,7 +57,7 @@ def make_processing_run(
 
 
 def make_failed_run(
-    collection: Collection, reason: str = "The shop did not answer.", *, at: datetime | None = None
+    collection: Collection, reason: str = "The shop did not response.", *, at: datetime | None = None
 ) -> Run:
     """Create a Failed run."""
     with ResultSetWriter.start(collection, created_at=at) as writer:
