@@ -69,7 +69,7 @@ def make_run(folder: Path, name: str, mebibytes: int) -> tuple[list[Any], Path]:
 def compare(folder: Path, mebibytes: int, options: Options) -> Iterator[Row]:
     """Run each query with both."""
     from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
-    from collections_app.records.preview.queries import Question, answer  # noqa: PLC0415
+    from collections_app.records.preview.queries import TableQuery, run_query  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     files, path = make_run(folder, "page.json", mebibytes)
@@ -79,17 +79,17 @@ def compare(folder: Path, mebibytes: int, options: Options) -> Iterator[Row]:
         ("the first 100 records", partial(first_records, files), f"FROM {source} LIMIT 100"),
         (
             "search",
-            partial(answer, table, Question(words)),
+            partial(run_query, table, TableQuery(words)),
             f"FROM {source} WHERE title ILIKE '%{words}%' LIMIT 100",
         ),
         (
             "sort by a number",
-            partial(answer, table, Question(sort="price_cents", descending=True)),
+            partial(run_query, table, TableQuery(sort="price_cents", descending=True)),
             f"FROM {source} ORDER BY price_cents DESC LIMIT 100",
         ),
         (
             "sort by a text",
-            partial(answer, table, Question(sort="title")),
+            partial(run_query, table, TableQuery(sort="title")),
             f"FROM {source} ORDER BY title LIMIT 100",
         ),
     ]
@@ -117,7 +117,7 @@ def query_duckdb(statement: str) -> None:
 def large(folder: Path, mebibytes: int) -> Iterator[Row]:
     """Measure the first records of a large run, its table and its queries."""
     from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
-    from collections_app.records.preview.queries import Question, answer  # noqa: PLC0415
+    from collections_app.records.preview.queries import TableQuery, run_query  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
 
     what = f"preview of {mebibytes} MiB"
@@ -130,13 +130,13 @@ def large(folder: Path, mebibytes: int) -> Iterator[Row]:
     yield row("the first 100 records", lambda: first_records(files), target=at_most(1), form="{:.3f}")
     yield row("its table, created once in the background", lambda: table_of(files, seconds=1200))
     table = table_of(files, seconds=1)
-    for name, question in (
-        ("search", Question(some_words())),
-        ("sort by a number", Question(sort="price_cents", descending=True)),
-        ("sort by a text", Question(sort="title")),
-        ("records from the middle on", Question(after=table.records // 2)),
+    for name, query in (
+        ("search", TableQuery(some_words())),
+        ("sort by a number", TableQuery(sort="price_cents", descending=True)),
+        ("sort by a text", TableQuery(sort="title")),
+        ("records from the middle on", TableQuery(after=table.records // 2)),
     ):
-        yield row(name, partial(answer, table, question))
+        yield row(name, partial(run_query, table, query))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Work that goes on when nobody waits for it any more."""
+"""Background work that continues when no one waits for it."""
 
 import threading
 from types import SimpleNamespace
@@ -9,11 +9,11 @@ from collections_app.system import background
 from collections_app.system.background import Background, StillWorking
 
 
-def test_it_is_done_within_the_time(db: None) -> None:
+def test_work_that_finishes_in_time(db: None) -> None:
     assert Background("test", most=1).done_within(10, "a", lambda: 5) == 5
 
 
-def test_who_can_wait_no_longer_comes_again(db: None) -> None:
+def test_several_calls_wait_for_the_same_job(db: None) -> None:
     go_on, jobs, calls = threading.Event(), Background("test", most=1), []
 
     def work() -> str:
@@ -33,7 +33,7 @@ def test_who_can_wait_no_longer_comes_again(db: None) -> None:
     assert calls == [1]
 
 
-def test_work_is_wanted_as_long_as_someone_asks_for_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_is_wanted_while_someone_requests_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, jobs, now = threading.Event(), Background("test", most=1), 0.0
     monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now))
     assert not jobs.is_wanted("a")
@@ -49,7 +49,7 @@ def test_work_is_wanted_as_long_as_someone_asks_for_it(db: None, monkeypatch: py
     go_on.set()
 
 
-def test_no_more_are_begun_than_may_be_under_way(db: None) -> None:
+def test_the_number_of_jobs_is_limited(db: None) -> None:
     go_on, jobs = threading.Event(), Background("test", most=1)
     with pytest.raises(StillWorking):
         jobs.done_within(0.01, "a", lambda: go_on.wait(10))
@@ -58,7 +58,7 @@ def test_no_more_are_begun_than_may_be_under_way(db: None) -> None:
     go_on.set()
 
 
-def test_a_failure_is_everybodys_for_a_while(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_remembered_for_a_while(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
     jobs, calls = Background("test", most=1), []
 
@@ -76,7 +76,7 @@ def test_a_failure_is_everybodys_for_a_while(db: None, monkeypatch: pytest.Monke
     assert calls == [1, 1]
 
 
-def test_a_machine_without_threads_says_to_come_again(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_new_thread_the_caller_has_to_retry(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(work: object, *, name: str) -> None:
         raise RuntimeError("can't start new thread")
 

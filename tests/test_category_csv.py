@@ -34,19 +34,19 @@ def cell(column: str, value: Any) -> str:
     return row[column]
 
 
-def test_it_has_exactly_the_columns_of_the_contract() -> None:
+def test_it_has_the_nine_columns() -> None:
     assert written() == (
         "asin,parent_asin,is_variant,is_brand,is_store,is_prime,seller_name,price_cents,in_stock\r\n"
     )
 
 
-def test_a_record_is_a_row_and_other_keys_are_left_out() -> None:
+def test_a_record_is_a_row_without_its_other_keys() -> None:
     assert written(WHOLE).splitlines()[1:] == [
         'B0C1,B0C0,true,false,false,true,"Müller & Söhne, ノート",129900,true'
     ]
 
 
-def test_what_is_missing_is_an_empty_cell() -> None:
+def test_a_missing_value_is_an_empty_cell() -> None:
     assert written({"asin": "B1", "price_cents": None}).splitlines()[1:] == ["B1,,,,,,,,"]
 
 
@@ -69,7 +69,7 @@ def test_a_value_is_written_as(value: Any, expected: str) -> None:
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=5))
-def test_any_text_comes_back(names: list[str]) -> None:
+def test_any_text_is_preserved(names: list[str]) -> None:
     text = written(*({"asin": "B1", "seller_name": name} for name in names))
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["seller_name"] for row in rows] == names

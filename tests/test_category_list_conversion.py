@@ -1,4 +1,4 @@
-"""The quick way from a category list to its CSV gives what the slow one gives, whatever is in the list."""
+"""The fast conversion of a category list to CSV has the same results as the slow one."""
 
 import io
 import json
@@ -70,7 +70,7 @@ def small_pieces() -> Iterator[None]:
 
 
 def exact(content: bytes) -> bytes | str:
-    """Return the CSV made of records that are taken one by one, or what is wrong with the list."""
+    """Return the CSV, or the error, if the records are read one by one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_records._Text, "take_some", lambda text: [])
         return outcome(lambda out: write_category_csv(read_records(io.BytesIO(content)), out))
@@ -106,7 +106,7 @@ def test_any_records_give_the_same_csv(
 
 @pytest.mark.parametrize("column", ["price_cents", "title", "other"])
 @pytest.mark.parametrize("value", [*ODD, *WRONG], ids=lambda value: repr(value[:20]))
-def test_an_odd_value_is_written_or_refused_in_the_same_words(column: str, value: str) -> None:
+def test_an_unusual_value_has_the_same_result(column: str, value: str) -> None:
     usual = json.dumps(USUAL, ensure_ascii=False)
     odd = f'{{"asin": "B2", "{column}": {value}}}'
     content = ("[" + ",\n".join([usual, usual, odd, usual, usual]) + "]").encode()
@@ -119,7 +119,7 @@ def test_an_odd_value_is_written_or_refused_in_the_same_words(column: str, value
     "garbage", [b"\xff", b"\xed\xa0\x80", b"\xc0\xaf", b"\xe3\x83", b"\xf5\x80\x80\x80"], ids=repr
 )
 @pytest.mark.parametrize("column", ["seller_name", "title", "other"])
-def test_what_is_not_utf_8_is_found_in_every_field(column: str, garbage: bytes) -> None:
+def test_invalid_utf_8_is_detected_in_every_field(column: str, garbage: bytes) -> None:
     usual = json.dumps(USUAL).encode()
     odd = usual.replace(b"}", b', "%b": "%b"}' % (column.encode(), garbage))
     content = b"[" + b",\n".join([usual, usual, odd, usual]) + b"]"
@@ -130,9 +130,7 @@ def test_what_is_not_utf_8_is_found_in_every_field(column: str, garbage: bytes) 
 
 @pytest.mark.parametrize("separator", [b"},{", b"},\n{", b"},\r\n  {", b"} , { "])
 @pytest.mark.parametrize("ending", [b"", b"x", b"]x", b",]", b"{}]", b",\n{]", b',{"a": "'])
-def test_what_is_wrong_between_and_after_records_is_said_in_the_same_words(
-    separator: bytes, ending: bytes
-) -> None:
+def test_errors_between_and_after_records_are_the_same(separator: bytes, ending: bytes) -> None:
     one = json.dumps(USUAL, ensure_ascii=False).encode()
     content = b'\xef\xbb\xbf{\n"asins":[' + separator.join([one[:-1], *[one[1:-1]] * 50, one[1:]]) + ending
     problem = quick(content)
@@ -140,7 +138,7 @@ def test_what_is_wrong_between_and_after_records_is_said_in_the_same_words(
     assert re.match(r"line \d+, column \d+: ", str(problem))
 
 
-def test_a_list_as_the_contract_has_it_is_read_in_pieces() -> None:
+def test_a_usual_list_is_read_in_batches() -> None:
     content = json.dumps([USUAL] * 1000).encode()
     sizes = [len(some) for some in read_batches(io.BytesIO(content))]
     assert sum(sizes) == 1000

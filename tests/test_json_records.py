@@ -31,7 +31,7 @@ MESSY = [
 
 
 class Dripping(io.RawIOBase):
-    """A stream that gives at most so many bytes at once."""
+    """A stream that returns at most `size` bytes per read."""
 
     def __init__(self, content: bytes, size: int) -> None:
         self._rest = io.BytesIO(content)
@@ -66,7 +66,7 @@ def test_it_returns_what_was_written(records: list[dict[str, Any]], indent: int 
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_it_does_not_matter_how_the_bytes_come(monkeypatch: pytest.MonkeyPatch, indent: int | None) -> None:
+def test_bytes_can_arrive_in_any_pieces(monkeypatch: pytest.MonkeyPatch, indent: int | None) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(MESSY, indent=indent).encode()
     content += b" \n"
     for size in range(1, len(content) + 1):
@@ -76,9 +76,7 @@ def test_it_does_not_matter_how_the_bytes_come(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("ending", range(1, 60, 2))
-def test_a_cut_file_is_told_from_a_whole_one_however_the_bytes_come(
-    monkeypatch: pytest.MonkeyPatch, ending: int
-) -> None:
+def test_a_truncated_file_is_detected_in_any_pieces(monkeypatch: pytest.MonkeyPatch, ending: int) -> None:
     content = json.dumps(MESSY).encode()[:-ending]
     expected = str(problem_of(content))
     for size in range(1, len(content)):
@@ -88,20 +86,20 @@ def test_a_cut_file_is_told_from_a_whole_one_however_the_bytes_come(
         assert str(caught.value) == expected
 
 
-def test_a_list_may_be_wrapped_as_the_vendor_does() -> None:
+def test_a_list_can_be_wrapped() -> None:
     assert read(' {"asins" : [{"asin": "B1"}] } ') == [{"asin": "B1"}]
     content = b'\n{ "asins":[ {} ]}'
     for size in range(1, len(content)):
         assert list(read_records(Dripping(content, size))) == [{}]
 
 
-def test_no_wrapper_where_none_is_wanted() -> None:
+def test_a_wrapper_can_be_refused() -> None:
     with pytest.raises(InvalidRecords, match="line 1, column 1: Expected a list of records"):
         read('{"asins": []}', wrapped=False)
 
 
 @pytest.mark.parametrize("content", ["[]", " [ \n] ", "\ufeff[]", '{"asins": []}'])
-def test_no_record_is_fine(content: str) -> None:
+def test_a_list_can_be_empty(content: str) -> None:
     assert read(content) == []
 
 
@@ -143,7 +141,7 @@ def test_it_says_what_is_wrong_and_where(content: str, line: int, column: int, p
     assert str(error) == f"line {line}, column {column}: {problem}"
 
 
-def test_the_place_is_counted_over_the_whole_file() -> None:
+def test_the_position_is_counted_over_the_entire_file() -> None:
     lines = [json.dumps({"title": "ü" * 50}) for _ in range(5000)]
     lines[3999] = '{"title": oops}'
     error = problem_of("[\n" + ",\n".join(lines) + "\n]")
@@ -156,7 +154,7 @@ def test_the_column_is_counted_in_a_file_of_one_long_line() -> None:
     assert (error.line, error.column) == (1, len(content) - 1)
 
 
-def test_bytes_that_are_not_utf_8_are_found() -> None:
+def test_invalid_utf_8_is_detected() -> None:
     error = problem_of(b'[{"a": "fine"},\n {"b": "caf\xe9"}]')
     assert (error.line, error.column, error.problem) == (2, 12, "The text is not UTF-8")
     assert problem_of('[{"a": 1}]'.encode("utf-16")).problem == "The text is not UTF-8"
@@ -174,7 +172,7 @@ def test_a_number_of_thousands_of_digits_is_refused() -> None:
     assert "4300 digits" in error.problem
 
 
-def test_a_broken_record_is_found_without_reading_the_rest() -> None:
+def test_an_invalid_record_is_detected_without_reading_the_rest() -> None:
     stream = Dripping(b'[{"a": oops},' + b'{"b": 1},' * 1_000_000, 64 * 1024)
     with pytest.raises(InvalidRecords):
         list(read_records(stream))
@@ -182,7 +180,7 @@ def test_a_broken_record_is_found_without_reading_the_rest() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 100, 10_000])
-def test_a_record_has_a_largest_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_the_size_of_a_record_is_limited(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(json_records, "MAX_RECORD", 1000)
     fits = json.dumps({"a": "x" * (1000 - len('{"a": ""}'))})
     assert list(read_records(Dripping(f"[{fits}]".encode(), size))) == [json.loads(fits)]
@@ -193,7 +191,7 @@ def test_a_record_has_a_largest_size(monkeypatch: pytest.MonkeyPatch, size: int)
         assert "larger than" in caught.value.problem
 
 
-def test_a_large_record_that_comes_in_small_pieces_is_not_parsed_for_each_of_them(
+def test_a_large_record_is_not_parsed_again_for_every_piece(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Decoder(json.JSONDecoder):
@@ -210,7 +208,7 @@ def test_a_large_record_that_comes_in_small_pieces_is_not_parsed_for_each_of_the
     assert decoder.tries < 10
 
 
-def test_memory_is_that_of_a_record_not_of_the_file() -> None:
+def test_memory_depends_on_the_record_not_on_the_file() -> None:
     def chunks() -> Iterator[bytes]:
         yield b"["
         for _ in range(1000):
@@ -240,7 +238,7 @@ def test_json_lines_return_what_was_written(records: list[dict[str, Any]]) -> No
     assert list(read_json_lines(io.BytesIO(content.encode()))) == records
 
 
-def test_json_lines_may_have_blank_lines_windows_endings_and_a_byte_order_mark() -> None:
+def test_json_lines_can_have_blank_lines_windows_endings_and_a_byte_order_mark() -> None:
     content = b'\xef\xbb\xbf{"a": 1}\r\n\r\n  {"b": "\xc3\xa9"}\r\n'
     assert list(read_json_lines(io.BytesIO(content))) == [{"a": 1}, {"b": "é"}]
 
@@ -264,7 +262,7 @@ def test_json_lines_say_what_is_wrong_and_where(content: bytes, line: int, colum
     assert (error.line, error.column, error.problem) == (line, column, problem)
 
 
-def test_a_line_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_line_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_records, "MAX_RECORD", 100)
     content = b'{"a": 1}\n{"b": "' + b"x" * 100 + b'"}\n'
     with pytest.raises(InvalidRecords, match="line 2, column 1: The record is larger than"):
@@ -275,9 +273,7 @@ def test_a_line_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     "value", ["12345678901234567890", "-1.25e-7", '"a}"', "[[], {}]", "{}", "null", "true"]
 )
 @pytest.mark.parametrize("chunk", [1, 2, 7, 100])
-def test_what_stands_beside_a_wrapped_list_is_skipped(
-    monkeypatch: pytest.MonkeyPatch, value: str, chunk: int
-) -> None:
+def test_other_keys_of_a_wrapper_are_ignored(monkeypatch: pytest.MonkeyPatch, value: str, chunk: int) -> None:
     monkeypatch.setattr(json_records, "_CHUNK", chunk)
     content = f'{{"a": {value}, "asins": [{{"b": {value}}}], "c":{value}\n}}'.encode()
     assert list(read_records(io.BytesIO(content))) == [{"b": json.loads(value)}]
@@ -285,7 +281,7 @@ def test_what_stands_beside_a_wrapped_list_is_skipped(
 
 
 class TestAnyValues:
-    """What a file holds is shown, also where it is not what it should be."""
+    """read_values() accepts any JSON."""
 
     @pytest.mark.parametrize(
         ("text", "values"),
@@ -300,20 +296,20 @@ class TestAnyValues:
             ('"words"', ["words"]),
         ],
     )
-    def test_whatever_it_is(self, text: str, values: list[object]) -> None:
+    def test_any_json(self, text: str, values: list[object]) -> None:
         assert list(read_values(io.BytesIO(text.encode()))) == values
 
-    def test_many_objects_with_something_else_among_them(self) -> None:
+    def test_other_values_among_many_objects(self) -> None:
         values: list[object] = [{"asin": f"B{number:09}", "title": "x" * 50} for number in range(20_000)]
         values[7_777] = "not an object"
         assert list(read_values(io.BytesIO(json.dumps(values).encode()))) == values
 
     @pytest.mark.parametrize("text", ["", "nonsense", "[1", "[1,]", "[1] 2", '{"a"}', "[1 2]", "<html>"])
-    def test_what_is_no_json_is_said(self, text: str) -> None:
+    def test_invalid_json_is_reported(self, text: str) -> None:
         with pytest.raises(InvalidRecords):
             list(read_values(io.BytesIO(text.encode())))
 
-    def test_what_comes_before_the_mistake_is_not_lost(self) -> None:
+    def test_values_before_an_error_are_returned(self) -> None:
         values = read_values(io.BytesIO(b'[{"a": 1}, 2, oops]'))
         assert [next(values), next(values)] == [{"a": 1}, 2]
         with pytest.raises(InvalidRecords):

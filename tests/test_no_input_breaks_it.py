@@ -1,4 +1,4 @@
-"""No input whatever answers 5xx, shows a trace of our code, or gives away another team's data."""
+"""No input causes a status of 5xx, a traceback, or access to the data of another team."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def files(laptops: Collection, secret_plans: Collection, results_folder: Path) -
 
 
 def check(answer: HttpResponse) -> bytes:
-    """Return the body of an answer that any input may have."""
+    """Check that a response is acceptable for any input, and return its body."""
     body = b"".join(answer)
     assert answer.status_code < 500
     shown = body.replace(b"pull.py", b"")  # the program for scripts, which is offered by its name
@@ -240,7 +240,7 @@ def test_any_query(bobs_browser: Client, address: str, query: dict[str, str], ht
 
 @pytest.fixture
 def previewed(laptops: Collection, results_folder: Path) -> Run:
-    """A run of the Crawlers, whose records are tricky themselves."""
+    """A run of the Crawlers with unusual records."""
     run = Run.objects.create_next(laptops)
     records = [{"'": 1, '"; --': "x", "a/b~": None, "": [1], "\0": "\0"}, {"'": "\ud800"}, 5]
     _store(run, results_folder, "b.json", json.dumps(records).encode())
@@ -259,7 +259,7 @@ def previewed(laptops: Collection, results_folder: Path) -> Run:
 @example("", {"q": "' OR 1=1 --", "sort": '"; --', "dir": "desc", "column": "'"}, True)
 @example("", {"q": "%_\\", "sort": "\0", "after": "9" * 12}, False)
 @example("facts", {"read": "1"}, False)
-def test_any_question_about_a_runs_records(
+def test_any_query_for_records(
     bobs_browser: Client,
     previewed: Run,
     where: str,
@@ -299,7 +299,7 @@ Send = Callable[[str, dict[str, str]], HttpResponse]
 
 @pytest.fixture
 def send(alice: User, bob: User, crawlers: Team, settings: Settings) -> Send:
-    """Send a form as Alice, who may send every one, or as nobody, to sign in."""
+    """Send a form as Alice, who can send every form, or signed out."""
     settings.EMAIL_URL = "smtp://mail.example.com"
     settings.ACCOUNT_RATE_LIMITS = False
     ids = {"bob": bob.memberships.get().pk, "crawlers": crawlers.pk}
@@ -314,7 +314,7 @@ def send(alice: User, bob: User, crawlers: Team, settings: Settings) -> Send:
 
 
 @pytest.mark.parametrize("address", FORMS)
-def test_every_form_is_taken_as_it_should_be_filled_in(send: Send, address: str) -> None:
+def test_every_form_accepts_valid_values(send: Send, address: str) -> None:
     answer = send(address, FORMS[address])
     check(answer)
     assert answer.status_code in {201, 302}

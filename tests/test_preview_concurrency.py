@@ -1,4 +1,4 @@
-"""One person's questions can use only part of a process."""
+"""Queries of one user can use only part of a process."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from collections_app.records.preview.concurrency import MOST_OF_A_PERSON, TooManyQuestions, Turns, asked_by
+from collections_app.records.preview.concurrency import (
+    MOST_PER_USER,
+    FairSemaphore,
+    TooManyQueries,
+    queries_of,
+)
 
 ALICE, BOB, CAROL = 1, 2, 3
 
@@ -20,13 +25,13 @@ def under_way() -> Iterator[ExitStack]:
         yield stack
 
 
-def ask(turns: Turns, person: int, until: ExitStack, *, seconds: float = 0) -> bool:
-    with asked_by(person):
-        return until.enter_context(turns.turn(seconds=seconds))
+def ask(turns: FairSemaphore, person: int, until: ExitStack, *, seconds: float = 0) -> bool:
+    with queries_of(person):
+        return until.enter_context(turns.acquired(seconds=seconds))
 
 
-def test_a_person_has_one_turn_and_leaves_others_free(under_way: ExitStack) -> None:
-    turns = Turns(2)
+def test_a_user_can_hold_it_only_once(under_way: ExitStack) -> None:
+    turns = FairSemaphore(2)
     assert [ask(turns, person, under_way) for person in (ALICE, ALICE, ALICE, BOB)] == [
         True,
         False,
@@ -35,13 +40,13 @@ def test_a_person_has_one_turn_and_leaves_others_free(under_way: ExitStack) -> N
     ]
 
 
-def test_the_number_of_turns_is_limited(under_way: ExitStack) -> None:
-    turns = Turns(2)
+def test_the_number_of_holders_is_limited(under_way: ExitStack) -> None:
+    turns = FairSemaphore(2)
     assert [ask(turns, person, under_way) for person in (ALICE, BOB, CAROL)] == [True, True, False]
 
 
-def test_a_waiting_person_gets_a_turn_when_it_is_free() -> None:
-    turns, first, came = Turns(2), ExitStack(), threading.Event()
+def test_a_waiting_user_acquires_it_when_it_is_released() -> None:
+    turns, first, came = FairSemaphore(2), ExitStack(), threading.Event()
 
     def wait() -> None:
         with ExitStack() as stack:
@@ -57,17 +62,17 @@ def test_a_waiting_person_gets_a_turn_when_it_is_free() -> None:
     assert came.is_set()
 
 
-def test_a_person_who_asks_too_many_questions_is_refused_but_others_are_not(under_way: ExitStack) -> None:
-    turns = Turns(2)
+def test_a_user_with_too_many_queries_is_refused_but_others_are_not(under_way: ExitStack) -> None:
+    turns = FairSemaphore(2)
     with ExitStack() as of_alice:
-        for _ in range(MOST_OF_A_PERSON):
+        for _ in range(MOST_PER_USER):
             ask(turns, ALICE, of_alice)
-        with pytest.raises(TooManyQuestions, match="You have 8 searches running, the maximum per person"):
+        with pytest.raises(TooManyQueries, match="You have 8 searches running, the maximum per person"):
             ask(turns, ALICE, of_alice)
         assert ask(turns, BOB, under_way)
     assert ask(turns, ALICE, under_way)
 
 
-def test_background_work_can_use_all_turns(under_way: ExitStack) -> None:
-    turns = Turns(2)
-    assert [under_way.enter_context(turns.turn(seconds=0)) for _ in range(3)] == [True, True, False]
+def test_background_work_can_hold_it_several_times(under_way: ExitStack) -> None:
+    turns = FairSemaphore(2)
+    assert [under_way.enter_context(turns.acquired(seconds=0)) for _ in range(3)] == [True, True, False]

@@ -1,11 +1,11 @@
-"""DuckDB sees the files that it is given and nothing else, and ends when its time is over."""
+"""DuckDB accesses only the given files, for a limited time."""
 
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from collections_app.records.preview.engine import QUESTIONS, TookTooLong, Unreadable, database
+from collections_app.records.preview.engine import SEARCHES, QueryTimeout, UnreadableFile, open_database
 
 FOREVER = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b WHERE a.range + b.range = $n"
 
@@ -18,9 +18,9 @@ def given(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_reads_what_it_is_given(given: Path) -> None:
-    with database(given, seconds=5) as found:
-        assert found.ask("SELECT a FROM read_csv($path)", {"path": str(given)}) == [(1,)]
+def test_it_reads_the_given_file(given: Path) -> None:
+    with open_database(given, seconds=5) as found:
+        assert found.query("SELECT a FROM read_csv($path)", {"path": str(given)}) == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -39,30 +39,30 @@ def test_it_reads_what_it_is_given(given: Path) -> None:
         "SELECT * FROM 'https://example.com/a.csv'",
     ],
 )
-def test_it_reaches_nothing_else(given: Path, statement: str) -> None:
+def test_it_can_access_nothing_else(given: Path, statement: str) -> None:
     other = given.with_name("other.csv")
-    with pytest.raises(Unreadable), database(given, seconds=5) as found:
-        found.ask(statement.format(other=other), {})
+    with pytest.raises(UnreadableFile), open_database(given, seconds=5) as found:
+        found.query(statement.format(other=other), {})
     assert other.read_text() == "a\n2\n"
 
 
-def test_it_ends_when_its_time_is_over(given: Path) -> None:
-    with pytest.raises(TookTooLong), database(given, seconds=0.1) as found:
-        found.ask(FOREVER, {"n": -1})
+def test_a_query_is_interrupted_at_its_time_limit(given: Path) -> None:
+    with pytest.raises(QueryTimeout), open_database(given, seconds=0.1) as found:
+        found.query(FOREVER, {"n": -1})
 
 
-def test_it_stops_when_it_is_no_longer_wanted(given: Path) -> None:
-    with pytest.raises(TookTooLong), database(given, seconds=60, is_wanted=lambda: False) as found:
-        found.ask(FOREVER, {"n": -1})
+def test_an_unwanted_query_is_interrupted(given: Path) -> None:
+    with pytest.raises(QueryTimeout), open_database(given, seconds=60, is_wanted=lambda: False) as found:
+        found.query(FOREVER, {"n": -1})
 
 
-def test_what_needs_too_much_memory_is_refused(given: Path) -> None:
-    with pytest.raises(Unreadable, match="Out of Memory"), database(given, seconds=60) as found:
-        found.ask("SELECT len(list(range)) FROM range(100000000)", {})
+def test_memory_is_limited(given: Path) -> None:
+    with pytest.raises(UnreadableFile, match="Out of Memory"), open_database(given, seconds=60) as found:
+        found.query("SELECT len(list(range)) FROM range(100000000)", {})
 
 
-def test_who_gets_no_turn_is_told(db: None, given: Path) -> None:
+def test_waiting_for_others_is_limited(db: None, given: Path) -> None:
     with ExitStack() as turns:
-        assert [turns.enter_context(QUESTIONS.turn(seconds=0)) for _ in range(2)] == [True, True]
-        with pytest.raises(TookTooLong), database(given, seconds=0.01):
+        assert [turns.enter_context(SEARCHES.acquired(seconds=0)) for _ in range(2)] == [True, True]
+        with pytest.raises(QueryTimeout), open_database(given, seconds=0.01):
             pytest.fail("It was its turn.")

@@ -1,4 +1,4 @@
-"""The page of a run whose files are at an account: what it asks the account for, and what when that fails."""
+"""The page of a run whose files are at an account: its requests to the account, and their failures."""
 
 import json
 import re
@@ -56,26 +56,26 @@ def run(remote: Collection) -> Run:
     return make_remote_run(remote, pages=3)
 
 
-def test_the_first_records_are_fetched_for_the_page(as_bob: Client, run: Run) -> None:
+def test_the_first_records_are_downloaded_for_the_page(as_bob: Client, run: Run) -> None:
     text = page(as_bob, run)
     assert numbers(text) == list(range(1, 101))
     assert "load-more" in text
 
 
-def test_they_are_fetched_once(as_bob: Client, run: Run, server: FileServer) -> None:
+def test_they_are_downloaded_once(as_bob: Client, run: Run, server: FileServer) -> None:
     page(as_bob, run)
     asked = len(server.asked)
     assert len(numbers(page(as_bob, run))) == 100
     assert len(server.asked) == asked
 
 
-def test_searching_fetches_the_whole_run(as_bob: Client, run: Run) -> None:
+def test_searching_downloads_the_entire_run(as_bob: Client, run: Run) -> None:
     text = page(as_bob, run, "?q=Laptop+150")
     assert numbers(text) == [150]
     assert "Records read 180" in words(as_bob.get(address(run, "facts?read=1")).content.decode())
 
 
-def test_of_a_large_file_the_first_piece_is_asked_for(
+def test_only_the_first_bytes_of_a_large_file_are_downloaded(
     as_bob: Client, remote: Collection, server: FileServer
 ) -> None:
     large = json.dumps([{"text": "x" * 1000}] * 5000).encode()
@@ -90,7 +90,7 @@ def _entries() -> list[str]:
     return storages["converted"].listdir("")[1]
 
 
-def test_an_account_that_does_not_answer_leaves_the_page_there(
+def test_the_page_works_if_the_account_does_not_respond(
     as_bob: Client, run: Run, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "READ_SECONDS", 0.2)
@@ -101,7 +101,9 @@ def test_an_account_that_does_not_answer_leaves_the_page_there(
     assert name(3) in text
 
 
-def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_does_not_wait_for_a_slow_account(
+    as_bob: Client, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waiting: list[object] = []
     monkeypatch.setattr(background, "in_background", lambda work, **_: waiting.append(work))
     monkeypatch.setattr("collections_app.records.preview.first_records.SECONDS", 0.01)
@@ -125,7 +127,7 @@ def test_a_slow_account_is_not_waited_for(as_bob: Client, run: Run, monkeypatch:
         (Fault(cut_after=100_000, is_reset=True), "stopped|is not responding"),
     ],
 )
-def test_an_account_that_breaks_off_is_said(
+def test_an_interrupted_download_is_reported(
     as_bob: Client, run: Run, server: FileServer, proxy: FaultProxy, fault: Fault, said: str
 ) -> None:
     server.contents[name(1)] = json.dumps(records(2000)).encode()
@@ -138,7 +140,7 @@ def test_an_account_that_breaks_off_is_said(
     assert [entry for entry in _entries() if not entry.endswith(".lock")] == []
 
 
-def test_what_is_no_json_is_said(as_bob: Client, remote: Collection, server: FileServer) -> None:
+def test_invalid_json_is_reported(as_bob: Client, remote: Collection, server: FileServer) -> None:
     server.contents[name(1)] = random_bytes(5000)
     run = make_remote_run(remote)
     for query in ("", "?q=laptop"):
@@ -161,7 +163,7 @@ def test_a_disconnected_account(as_bob: Client, run: Run) -> None:
     assert name(1) in text
 
 
-def test_a_zip_is_offered_once_there_is_one_or_the_files_are_here(
+def test_a_zip_is_offered_if_it_exists_or_the_files_are_stored(
     as_bob: Client, crawlers: Team, proxy: FaultProxy, server: FileServer
 ) -> None:
     server.contents["category_asins.json"] = json.dumps(records(3)).encode()

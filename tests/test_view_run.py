@@ -19,8 +19,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, FileKind, ResultFile, Run, User
 from collections_app.records.preview import engine, first_records, table
-from collections_app.records.preview.concurrency import MOST_OF_A_PERSON, asked_by
-from collections_app.records.preview.engine import QUESTIONS
+from collections_app.records.preview.concurrency import MOST_PER_USER, queries_of
+from collections_app.records.preview.engine import SEARCHES
 from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from tests.support.previews import at_once  # noqa: F401
@@ -200,9 +200,9 @@ def test_records_load_on_scroll_unless_the_run_is_large(
     run = make_ready_run(laptops, records(300), page_size=10)
     assert "intersect once root:#sheet" in page(as_bob, run)
     size = sum(file.size or 0 for file in run.files.filter(kind=FileKind.PAGE))
-    monkeypatch.setattr(table, "MOST_UNASKED", size - 1)
+    monkeypatch.setattr(table, "LARGEST_AUTOMATIC", size - 1)
     assert "intersect once root:#sheet" not in page(as_bob, run)
-    monkeypatch.setattr(table, "MOST_UNASKED", size)
+    monkeypatch.setattr(table, "LARGEST_AUTOMATIC", size)
     assert "intersect once root:#sheet" in page(as_bob, run)
 
 
@@ -730,7 +730,7 @@ def test_another_column_can_be_requested_by_address(as_bob: Client, wide: Run) -
 def test_the_table_of_a_large_run_is_built_on_demand(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "MOST_UNASKED", 1000)
+    monkeypatch.setattr(table, "LARGEST_AUTOMATIC", 1000)
     run = make_ready_run(laptops, records(250))
     text = page(as_bob, run)
     assert numbers(text) == list(range(1, 101))
@@ -817,9 +817,9 @@ TOO_MUCH = "You have 8 searches running, the maximum per person. Wait for one to
 
 @pytest.fixture
 def bob_asks_all_he_may(bob: User) -> Iterator[None]:
-    with ExitStack() as turns, asked_by(bob.pk):
-        for _ in range(MOST_OF_A_PERSON):
-            turns.enter_context(QUESTIONS.turn(seconds=0))
+    with ExitStack() as turns, queries_of(bob.pk):
+        for _ in range(MOST_PER_USER):
+            turns.enter_context(SEARCHES.acquired(seconds=0))
         yield
 
 

@@ -77,7 +77,7 @@ def _stored(collection: Collection, content: bytes) -> Run:
 
 
 def _answer(browser: Client, run: Run, where: str) -> tuple[str, int, int, float]:
-    """Return the place, the status, the number of bytes sent and the CPU time in seconds."""
+    """Return the path, the status, the number of bytes sent and the CPU time in seconds."""
     began = time.process_time()
     answer = browser.get(f"/collections/101/runs/{run.number}/{where}", headers={"Host": "localhost"})
     size = sum(map(len, answer))

@@ -1,4 +1,4 @@
-"""What tests of previews share."""
+"""Fixtures for tests of previews."""
 
 import pytest
 
@@ -8,9 +8,9 @@ from collections_app.system import background
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what goes on in the background before the answer, in the test's own thread, which sees its rows.
+    """Run background work within the request and in the thread of the test, which sees its rows.
 
-    Nothing is known of other tests, whose runs have the same ids.
+    Forget the jobs of other tests, whose runs have the same IDs.
     """
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
     for module in (first_records, facts, table):

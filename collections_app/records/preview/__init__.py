@@ -1,1 +1,1 @@
-"""Questions about the records of a run: the first ones at once, everything else from a table made of them."""
+"""Show, search and summarize the records of a run: the first ones at once, the others from a table."""

@@ -1,4 +1,4 @@
-"""Share the CPU among people, so that one person's questions don't keep others waiting.
+"""Share the CPU among users, so that one user's queries don't delay those of others.
 
 Each process has its own counters.
 """
@@ -12,84 +12,84 @@ from contextvars import ContextVar
 
 from collections_app.system.database import release_connections
 
-# How many questions one person may have running or waiting. A page asks two, so this allows a few tabs.
-MOST_OF_A_PERSON = 8
+# How many queries one user can have running or waiting. A page sends two, so this allows a few tabs.
+MOST_PER_USER = 8
 RETRY_AFTER_SECONDS = 5
 
-# The person who sent the current request, or None for background work.
-_asker: ContextVar[int | None] = ContextVar("asker", default=None)
+# The user who sent the current request, or None for background work.
+_user_id: ContextVar[int | None] = ContextVar("user_id", default=None)
 
 
-class TooManyQuestions(Exception):
-    """A person asks too many questions at once. The message is for them. Answered with 429."""
+class TooManyQueries(Exception):
+    """A user has too many queries running. The message is for users. The response has the status 429."""
 
 
 @contextmanager
-def asked_by(person: int) -> Iterator[None]:
-    """Count questions within the block against a person's share."""
-    token = _asker.set(person)
+def queries_of(user_id: int) -> Iterator[None]:
+    """Count queries within the block towards a user's limits."""
+    token = _user_id.set(user_id)
     try:
         yield
     finally:
-        _asker.reset(token)
+        _user_id.reset(token)
 
 
-def asker() -> int | None:
-    """Return the person who sent the current request, or None in the background."""
-    return _asker.get()
+def current_user_id() -> int | None:
+    """Return the user who sent the current request, or None in the background."""
+    return _user_id.get()
 
 
-class Turns:
-    """A limited number of turns at once, with at most one per person."""
+class FairSemaphore:
+    """A semaphore that each user can hold only once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._changed = threading.Condition()
         self._running: Counter[int | None] = Counter()
-        self._asked: Counter[int | None] = Counter()
+        self._entered: Counter[int | None] = Counter()  # waiting or running
 
     @contextmanager
-    def turn(self, *, seconds: float) -> Iterator[bool]:
-        """Wait for a turn and yield whether there was one in time. Raises TooManyQuestions."""
-        person = asker()
-        self._begin(person)
+    def acquired(self, *, seconds: float) -> Iterator[bool]:
+        """Wait for the semaphore, and yield whether it was acquired in time. Raises TooManyQueries."""
+        user_id = current_user_id()
+        self._enter(user_id)
         try:
-            has_turn = self._wait(person, seconds)
+            is_acquired = self._acquire(user_id, seconds)
             try:
-                yield has_turn
+                yield is_acquired
             finally:
-                self._leave(self._running, person, has_turn)
+                self._subtract(self._running, user_id, is_acquired)
         finally:
-            self._leave(self._asked, person, True)
+            self._subtract(self._entered, user_id, 1)
 
-    def _begin(self, person: int | None) -> None:
+    def _enter(self, user_id: int | None) -> None:
         with self._changed:
-            if person is not None and self._asked[person] >= MOST_OF_A_PERSON:
-                raise TooManyQuestions(
-                    f"You have {MOST_OF_A_PERSON} searches running, the maximum per person. "
+            if user_id is not None and self._entered[user_id] >= MOST_PER_USER:
+                raise TooManyQueries(
+                    f"You have {MOST_PER_USER} searches running, the maximum per person. "
                     "Wait for one to finish."
                 )
-            self._asked[person] += 1
+            self._entered[user_id] += 1
 
-    def _wait(self, person: int | None, seconds: float) -> bool:
+    def _acquire(self, user_id: int | None, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        if self._try_to_take(person):
+        if self._try_to_acquire(user_id):
             return True
         release_connections()
         with self._changed:
-            return self._changed.wait_for(lambda: self._try_to_take(person), until - time.monotonic())
+            return self._changed.wait_for(lambda: self._try_to_acquire(user_id), until - time.monotonic())
 
-    def _try_to_take(self, person: int | None) -> bool:
+    def _try_to_acquire(self, user_id: int | None) -> bool:
         with self._changed:  # the lock of a Condition is reentrant
-            has_own = person is not None and self._running[person] > 0
-            if has_own or self._running.total() >= self._most:
+            has_one = user_id is not None and self._running[user_id] > 0
+            if has_one or self._running.total() >= self._most:
                 return False
-            self._running[person] += 1
+            self._running[user_id] += 1
             return True
 
-    def _leave(self, where: Counter[int | None], person: int | None, count: int) -> None:
+    def _subtract(self, counter: Counter[int | None], user_id: int | None, count: int) -> None:
         with self._changed:
-            where[person] -= count
-            if not where[person]:
-                del where[person]
+            counter[user_id] -= count
+            if not counter[user_id]:
+                del counter[user_id]
             self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""DuckDB, locked down: it sees the files that it is given and nothing else, and ends when its time is over.
+"""Query files with DuckDB, which can access only these files, for a limited time.
 
-What people type never becomes part of a statement. Values are parameters, and columns are called c0, c1, ...
-whatever their names are.
+User input is never part of a statement. Values are parameters, and columns are called c0, c1, ... whatever
+their names are.
 """
 
 import errno
@@ -14,54 +14,54 @@ from typing import Any
 
 import duckdb
 
-from collections_app.records.preview.concurrency import Turns
+from collections_app.records.preview.concurrency import FairSemaphore
 
-# Of each connection, of which there are in each web process as many as these say: questions don't wait for
-# tables to be made, or for facts to be computed.
+# Per connection.
 _MEMORY = "256MB"
 _THREADS = 2
-# How often to check whether the answer is still wanted.
-_LOOK_SECONDS = 1.0
-QUESTIONS = Turns(2)
-COUNTING = Turns(1)
-MAKING = Turns(1)
+# How often to check whether the result is still wanted.
+_CHECK_SECONDS = 1.0
+# The number of connections in each web process. Searches don't wait for tables to be built, or for facts.
+SEARCHES = FairSemaphore(2)
+FACTS = FairSemaphore(1)
+BUILDS = FairSemaphore(1)
 
 
-class TookTooLong(Exception):
-    """A question was not answered within its time."""
+class QueryTimeout(Exception):
+    """A query exceeded its time limit."""
 
 
-class Unreadable(Exception):
-    """DuckDB can't read what it was given; the message is its own, and for the log."""
+class UnreadableFile(Exception):
+    """DuckDB can't read a file. The message comes from DuckDB and is for the log."""
 
 
 class Database:
-    """A connection that sees some files."""
+    """A connection to some files."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def ask(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
-        """Return the rows of the answer."""
+    def query(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """Execute a statement and return the rows."""
         return self._connection.execute(statement, values).fetchall()
 
 
 @contextmanager
-def database(
+def open_database(
     *files: Path,
     seconds: float,
     threads: int = _THREADS,
-    turns: Turns = QUESTIONS,
+    semaphore: FairSemaphore = SEARCHES,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Database]:
-    """Yield a connection that may read and write these files, for a limited time and while it is wanted.
+    """Yield a connection that can read and write these files, for a limited time and while it is wanted.
 
-    Raises TookTooLong, also if too many others are using it, TooManyQuestions, Unreadable, and
-    FileNotFoundError if the first file has been deleted.
+    Raises TooManyQueries, QueryTimeout, also while waiting for others, UnreadableFile, and FileNotFoundError
+    if the first file has been deleted.
     """
-    with turns.turn(seconds=seconds) as has_turn:
-        if not has_turn:
-            raise TookTooLong
+    with semaphore.acquired(seconds=seconds) as is_acquired:
+        if not is_acquired:
+            raise QueryTimeout
         try:
             with (
                 _connected(files, threads) as connection,
@@ -69,11 +69,11 @@ def database(
             ):
                 yield Database(connection)
         except duckdb.InterruptException:
-            raise TookTooLong from None
+            raise QueryTimeout from None
         except duckdb.Error as error:
             if not files[0].exists():
                 raise FileNotFoundError(errno.ENOENT, "The table was deleted", str(files[0])) from None
-            raise Unreadable(str(error)) from error
+            raise UnreadableFile(str(error)) from error
 
 
 @contextmanager
@@ -96,12 +96,12 @@ def _connected(files: Sequence[Path], threads: int) -> Iterator[duckdb.DuckDBPyC
 def _interrupted_after(
     seconds: float, is_wanted: Callable[[], bool], connection: duckdb.DuckDBPyConnection
 ) -> Iterator[None]:
-    over = threading.Event()
+    ended = threading.Event()
     until = time.monotonic() + seconds
 
     def watch() -> None:
-        # Repeat it: an interruption before the statement begins has no effect.
-        while not over.wait(_pause(until - time.monotonic())):
+        # Repeat it, because an interruption before the statement starts has no effect.
+        while not ended.wait(_pause(until - time.monotonic())):
             if time.monotonic() >= until or not is_wanted():
                 connection.interrupt()
 
@@ -109,8 +109,8 @@ def _interrupted_after(
     try:
         yield
     finally:
-        over.set()
+        ended.set()
 
 
 def _pause(left: float) -> float:
-    return min(left, _LOOK_SECONDS) if left > 0 else _LOOK_SECONDS
+    return min(left, _CHECK_SECONDS) if left > 0 else _CHECK_SECONDS

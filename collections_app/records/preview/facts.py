@@ -1,4 +1,4 @@
-"""Facts of a run's records: what is missing in each column, the range of prices, the share in stock."""
+"""Facts about the records of a run: missing values, the range of prices, and how many are in stock."""
 
 import math
 from collections.abc import Sequence
@@ -7,20 +7,20 @@ from typing import IO
 import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing
-from collections_app.records.preview.concurrency import asker
-from collections_app.records.preview.engine import COUNTING, Database, TookTooLong
-from collections_app.records.preview.queries import asked
-from collections_app.records.preview.table import NotPrepared, Table
+from collections_app.records.preview.concurrency import current_user_id
+from collections_app.records.preview.engine import FACTS, Database, QueryTimeout
+from collections_app.records.preview.queries import connect
+from collections_app.records.preview.table import Table, TableUnavailable
 from collections_app.system.background import Background
 
 _SECONDS = 60.0
 BARS = 16
 
-# Columns that are taken for the price and for what is in stock: the first of these names that the run has.
+# The price and the stock are in the first of these columns that the run has.
 PRICES = ("price_cents", "price", "current_price", "sale_price", "buybox_price")
 STOCKS = ("in_stock", "is_in_stock", "available", "is_available", "availability", "stock_status", "stock")
 
-# A FILTER for each would take DuckDB ten times as long where there are many columns.
+# With many columns, a FILTER for each of them would be ten times as slow.
 _NUMBER = """
 {column},
 CASE WHEN isfinite(try_cast({column} AS DOUBLE)) THEN try_cast({column} AS DOUBLE) END AS {column}_number
@@ -30,7 +30,7 @@ count(CASE WHEN {column} NOT IN ('', '[]', '{{}}') THEN 1 END),
 count({column}_number), min({column}_number), max({column}_number)
 """
 _COLUMNS = "SELECT {each} FROM (SELECT {numbers} FROM read_parquet($table))"
-_MIDDLE = """
+_QUANTILES = """
 SELECT quantile_cont(price, [0.5, 0.98])
 FROM (SELECT try_cast({column} AS DOUBLE) AS price FROM read_parquet($table)) WHERE isfinite(price)
 """
@@ -48,7 +48,7 @@ SELECT count(*) FILTER (
 
 
 class Column(msgspec.Struct, frozen=True):
-    """What one column holds."""
+    """The values of a column."""
 
     name: str
     filled: int
@@ -59,12 +59,12 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def is_numeric(self) -> bool:
-        """Whether all values that there are are numbers."""
+        """Whether all values are numbers."""
         return 0 < self.filled == self.numbers
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """How many prices lie in a range; `high` is None in the last one, which is open."""
+    """The number of prices in a range. `high` is None in the last bar, which has no upper limit."""
 
     low: float
     high: float | None
@@ -72,18 +72,18 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """The range of prices, in whole units of money where the column is in cents."""
+    """The range of prices. If the column is in cents, they are converted to the main unit."""
 
     column: str
     low: float
-    middle: float
+    median: float = msgspec.field(name="middle")  # its name in cached files
     high: float
     count: int
     bars: list[Bar]
 
 
 class Stock(msgspec.Struct, frozen=True):
-    """How many records are in stock, of those that say so or otherwise."""
+    """How many records are in stock, of those with a value in the column."""
 
     column: str
     yes: int
@@ -91,7 +91,7 @@ class Stock(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Facts of the records in a run's table."""
+    """Facts about the records in a table."""
 
     records: int
     columns: list[Column]
@@ -100,7 +100,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def has_gaps(self) -> bool:
-        """Whether something is missing in a column."""
+        """Whether a column has missing values."""
         return any(column.missing for column in self.columns)
 
 
@@ -108,28 +108,28 @@ _background = Background("preview-facts", most=2)
 
 
 def facts_of(table: Table, *, seconds: float) -> Facts:
-    """Return the facts of a table, which are found out once. Raises StillWorking, NotPrepared."""
+    """Return the facts about a table, which are cached. Raises StillWorking, TableUnavailable."""
     name = name_of_facts(table.path.name)
     entry = existing(name)
     if entry is None:
-        return _background.done_within(seconds, name, lambda: _found_out(name, table), owner=asker())
+        return _background.done_within(seconds, name, lambda: _build(name, table), owner=current_user_id())
     with entry:
         return msgspec.json.decode(entry.read(), type=Facts)
 
 
 def name_of_facts(table: str) -> str:
-    """Return what the facts of a table of that name are called in the cache."""
+    """Return the name in the cache of the facts about a table."""
     return f"{table}.facts"
 
 
-def _found_out(name: str, table: Table) -> Facts:
+def _build(name: str, table: Table) -> Facts:
     try:
         with cached(name, lambda out: _write(table, out)) as entry:
             return msgspec.json.decode(entry.read(), type=Facts)
     except (BuildFailed, OSError):
-        raise NotPrepared("These facts could not be found out a moment ago. Try again.") from None
-    except TookTooLong:
-        raise NotPrepared("It takes too long to find these facts out.") from None
+        raise TableUnavailable("The facts can't be computed. Try again.") from None
+    except QueryTimeout:
+        raise TableUnavailable("It takes too long to compute the facts.") from None
 
 
 def _write(table: Table, out: IO[bytes]) -> None:
@@ -137,43 +137,44 @@ def _write(table: Table, out: IO[bytes]) -> None:
 
 
 def _facts(table: Table) -> Facts:
-    with asked(table, seconds=_SECONDS, turns=COUNTING) as found:
-        columns = _columns(found, table)
-        return Facts(_counted(table), columns, _prices(found, table, columns), _stock(found, table, columns))
+    with connect(table, seconds=_SECONDS, semaphore=FACTS) as database:
+        columns = _columns(database, table)
+        prices, stock = _prices(database, table, columns), _stock(database, table, columns)
+        return Facts(_record_count(table), columns, prices, stock)
 
 
-def _counted(table: Table) -> int:
+def _record_count(table: Table) -> int:
     return table.records - table.too_large
 
 
-def _columns(found: Database, table: Table) -> list[Column]:
+def _columns(database: Database, table: Table) -> list[Column]:
     if not table.columns:
         return []
     each, numbers = (
-        ", ".join(part.format(column=f"c{place}") for place in range(len(table.columns)))
+        ", ".join(part.format(column=f"c{index}") for index in range(len(table.columns)))
         for part in (_COLUMN, _NUMBER)
     )
-    (row,) = found.ask(_COLUMNS.format(each=each, numbers=numbers), {"table": str(table.path)})
-    parts = (row[4 * place : 4 * place + 4] for place in range(len(table.columns)))
+    (row,) = database.query(_COLUMNS.format(each=each, numbers=numbers), {"table": str(table.path)})
+    parts = (row[4 * index : 4 * index + 4] for index in range(len(table.columns)))
     return [
-        Column(name, filled, _counted(table) - filled, numbers, low, high)
+        Column(name, filled, _record_count(table) - filled, numbers, low, high)
         for name, (filled, numbers, low, high) in zip(table.columns, parts, strict=True)
     ]
 
 
-def _chosen(columns: Sequence[Column], names: Sequence[str]) -> Column | None:
+def _first_of(columns: Sequence[Column], names: Sequence[str]) -> Column | None:
     by_name = {column.name.lower(): column for column in columns if column.filled}
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _prices(found: Database, table: Table, columns: Sequence[Column]) -> Prices | None:
-    column = _chosen([each for each in columns if each.is_numeric], PRICES)
+def _prices(database: Database, table: Table, columns: Sequence[Column]) -> Prices | None:
+    column = _first_of([each for each in columns if each.is_numeric], PRICES)
     if column is None or column.low is None or column.high is None:
         return None
-    place = f"c{table.columns.index(column.name)}"
+    sql_name = f"c{table.columns.index(column.name)}"
     values: dict[str, object] = {"table": str(table.path)}
-    (((middle, nearly_all),),) = found.ask(_MIDDLE.format(column=place), values)
-    # Few very high prices would press all others into the first bar.
+    (((median, nearly_all),),) = database.query(_QUANTILES.format(column=sql_name), values)
+    # A few very high prices would put all others into the first bar.
     top = nearly_all if column.high > 2 * nearly_all > 0 else column.high
     width = (top - column.low) / BARS
     # The difference between the largest floats is infinite.
@@ -181,12 +182,12 @@ def _prices(found: Database, table: Table, columns: Sequence[Column]) -> Prices 
         counts, bars, width = {0: column.filled}, 1, 0.0
     else:
         values |= {"low": column.low, "width": width, "last": BARS - 1}
-        counts, bars = dict(found.ask(_BARS.format(column=place), values)), BARS
+        counts, bars = dict(database.query(_BARS.format(column=sql_name), values)), BARS
     unit = 100 if column.name.lower().endswith("_cents") else 1
     return Prices(
         column=column.name,
         low=column.low / unit,
-        middle=middle / unit,
+        median=median / unit,
         high=column.high / unit,
         count=column.filled,
         bars=[
@@ -200,10 +201,10 @@ def _prices(found: Database, table: Table, columns: Sequence[Column]) -> Prices 
     )
 
 
-def _stock(found: Database, table: Table, columns: Sequence[Column]) -> Stock | None:
-    column = _chosen(columns, STOCKS)
+def _stock(database: Database, table: Table, columns: Sequence[Column]) -> Stock | None:
+    column = _first_of(columns, STOCKS)
     if column is None:
         return None
-    place = f"c{table.columns.index(column.name)}"
-    ((yes,),) = found.ask(_IN_STOCK.format(column=place), {"table": str(table.path)})
+    sql_name = f"c{table.columns.index(column.name)}"
+    ((yes,),) = database.query(_IN_STOCK.format(column=sql_name), {"table": str(table.path)})
     return Stock(column.name, yes, column.filled)

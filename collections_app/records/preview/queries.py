@@ -1,107 +1,110 @@
-"""What people ask of a run's table: some records, in some order."""
+"""Query the table of a run: search, sort and page through its records."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from collections_app.records.preview.concurrency import Turns
-from collections_app.records.preview.engine import QUESTIONS, Database, Unreadable, database
+from collections_app.records.preview.concurrency import FairSemaphore
+from collections_app.records.preview.engine import SEARCHES, Database, UnreadableFile, open_database
 from collections_app.records.preview.records import Record
-from collections_app.records.preview.table import NotPrepared, Table
+from collections_app.records.preview.table import Table, TableUnavailable
 
 COUNT = 100
-# Each next hundred of found or sorted records costs all those before it; nobody looks at so many.
+# Each page of search results or sorted records costs as much as all pages before it.
 MOST_SORTED = 10_000
 _SECONDS = 5.0
 
-_RECORDS = "SELECT n, record FROM read_parquet($table) WHERE n BETWEEN $first AND $last ORDER BY n"
-_THESE = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unnest($numbers))"
-_PLACES = """
+_BETWEEN = "SELECT n, record FROM read_parquet($table) WHERE n BETWEEN $first AND $last ORDER BY n"
+_BY_NUMBER = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unnest($numbers))"
+_POSITIONS = """
 SELECT n, {total} FROM read_parquet($table) {where} ORDER BY {order} n LIMIT $count OFFSET $after
 """
 _WHERE = "WHERE contains(text, strip_accents(lower($search)))"
-# What is in lists and objects stands there as JSON.
+# Lists and objects are stored as JSON.
 _OR_AS_JSON = " OR contains(text, strip_accents(lower($as_json)))"
-# Numbers by their value, then texts without regard to case; what isn't there comes last either way.
+# Numbers by value, then text without regard to case. Missing values come last in both directions.
 _ORDER = """
-try_cast({column} AS DOUBLE) {way} NULLS LAST, lower(nullif({column}, '')) {way} NULLS LAST,
+try_cast({column} AS DOUBLE) {direction} NULLS LAST, lower(nullif({column}, '')) {direction} NULLS LAST,
 """
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which records somebody wants to see: `after` is how many there are before them in that order."""
+class TableQuery:
+    """Which records to show, and in what order. `after` is the number of records to skip."""
 
     search: str = ""
-    sort: str = ""  # a column; in the file's order where it is none
+    sort: str = ""  # a column, or "" for the order of the file
     descending: bool = False
     after: int = 0
 
     @property
-    def is_of_the_file(self) -> bool:
-        """Whether these are all records, in the file's order."""
+    def is_unfiltered(self) -> bool:
+        """Whether it selects all records in the order of the file."""
         return not (self.search or self.sort)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """At most COUNT records, how many fit in all, and whether more can be shown."""
+class QueryResult:
+    """At most COUNT records, the total number of matches, and whether more can be shown."""
 
     records: Sequence[Record]
     total: int
     has_more: bool
 
 
-def answer(table: Table, question: Question) -> Answer:
-    """Return the records that were asked for. Raises NotPrepared, TookTooLong, TooManyQuestions."""
-    with asked(table, seconds=_SECONDS) as found:
-        if not question.search and question.sort not in table.columns:
-            after = question.after
-            records = _between(found, table, after + 1, after + COUNT)
-            return Answer(records, table.records, after + len(records) < table.records)
-        numbers, total = _places(found, table, question, COUNT)
-        records = _these(found, table, numbers)
-    return Answer(records, total, question.after + len(records) < min(total, MOST_SORTED))
+def run_query(table: Table, query: TableQuery) -> QueryResult:
+    """Return the records that a query selects. Raises TableUnavailable, QueryTimeout, TooManyQueries."""
+    with connect(table, seconds=_SECONDS) as database:
+        if not query.search and query.sort not in table.columns:
+            after = query.after
+            records = _between(database, table, after + 1, after + COUNT)
+            return QueryResult(records, table.records, after + len(records) < table.records)
+        numbers, total = _positions(database, table, query, COUNT)
+        records = _records(database, table, numbers)
+    return QueryResult(records, total, query.after + len(records) < min(total, MOST_SORTED))
 
 
-def record_of(table: Table, number: int) -> Record | None:
-    """Return the record at a place of the run; None where there is none. Raises as answer() does."""
-    with asked(table, seconds=_SECONDS) as found:
-        return next(iter(_between(found, table, number, number)), None)
+def record_at(table: Table, number: int) -> Record | None:
+    """Return the record with this number, or None. Raises what run_query() raises."""
+    with connect(table, seconds=_SECONDS) as database:
+        return next(iter(_between(database, table, number, number)), None)
 
 
-def around(table: Table, question: Question) -> dict[int, int]:
-    """Return the numbers of the record at `after` and of those beside it, by how many are before each.
+def neighbors(table: Table, query: TableQuery) -> dict[int, int]:
+    """Return the numbers of the record at `after`, the one before and the one after it, by their positions.
 
-    Raises as answer() does.
+    Raises what run_query() raises.
     """
-    first = max(question.after - 1, 0)
-    with asked(table, seconds=_SECONDS) as found:
-        numbers, _ = _places(found, table, replace(question, after=first), 3)
+    first = max(query.after - 1, 0)
+    with connect(table, seconds=_SECONDS) as database:
+        numbers, _ = _positions(database, table, replace(query, after=first), 3)
     return dict(enumerate(numbers, first))
 
 
 @contextmanager
-def asked(table: Table, *, seconds: float, turns: Turns = QUESTIONS) -> Iterator[Database]:
-    """Yield a connection to the table. Raises NotPrepared if it is damaged, and what database() raises."""
+def connect(table: Table, *, seconds: float, semaphore: FairSemaphore = SEARCHES) -> Iterator[Database]:
+    """Yield a connection to a table.
+
+    Raises TableUnavailable if it is damaged, and what open_database() raises.
+    """
     try:
-        with database(table.path, seconds=seconds, turns=turns) as found:
-            yield found
-    except Unreadable:
+        with open_database(table.path, seconds=seconds, semaphore=semaphore) as database:
+            yield database
+    except UnreadableFile:
         # The disk is damaged.
-        raise NotPrepared("The records have to be read anew. Try again.") from None
+        raise TableUnavailable("The records have to be read again. Try again.") from None
 
 
-def _between(found: Database, table: Table, first: int, last: int) -> list[Record]:
+def _between(database: Database, table: Table, first: int, last: int) -> list[Record]:
     values = {"table": str(table.path), "first": first, "last": last}
-    return [_record(number, text) for number, text in found.ask(_RECORDS, values)]
+    return [_record(number, text) for number, text in database.query(_BETWEEN, values)]
 
 
-def _these(found: Database, table: Table, numbers: Sequence[int]) -> list[Record]:
+def _records(database: Database, table: Table, numbers: Sequence[int]) -> list[Record]:
     if not numbers:
         return []
-    rows = dict(found.ask(_THESE, {"table": str(table.path), "numbers": list(numbers)}))
+    rows = dict(database.query(_BY_NUMBER, {"table": str(table.path), "numbers": list(numbers)}))
     return [_record(number, rows[number]) for number in numbers]
 
 
@@ -110,21 +113,21 @@ def _record(number: int, text: str) -> Record:
     return Record(number, {}, is_too_large=True) if fields is None else Record(number, fields)
 
 
-def _places(found: Database, table: Table, question: Question, count: int) -> tuple[list[int], int]:
-    """Return where the records stand in the run, and how many there are in all."""
-    values: dict[str, object] = {"table": str(table.path), "count": count, "after": question.after}
+def _positions(database: Database, table: Table, query: TableQuery, count: int) -> tuple[list[int], int]:
+    """Return the numbers of the selected records, and the total number of matches."""
+    values: dict[str, object] = {"table": str(table.path), "count": count, "after": query.after}
     total, where, order = "$records", "", ""
-    if question.search:
+    if query.search:
         total, where = "count(*) OVER ()", _WHERE
-        values["search"] = question.search
-        as_json = json.dumps(question.search, ensure_ascii=False)[1:-1]
-        if as_json != question.search:
+        values["search"] = query.search
+        as_json = json.dumps(query.search, ensure_ascii=False)[1:-1]
+        if as_json != query.search:
             where += _OR_AS_JSON
             values["as_json"] = as_json
     else:
         values["records"] = table.records
-    if question.sort in table.columns:
-        place = table.columns.index(question.sort)
-        order = _ORDER.format(column=f"c{place}", way="DESC" if question.descending else "ASC")
-    rows = found.ask(_PLACES.format(total=total, where=where, order=order), values)
+    if query.sort in table.columns:
+        index = table.columns.index(query.sort)
+        order = _ORDER.format(column=f"c{index}", direction="DESC" if query.descending else "ASC")
+    rows = database.query(_POSITIONS.format(total=total, where=where, order=order), values)
     return [number for number, _ in rows], rows[0][1] if rows else 0

@@ -1,4 +1,4 @@
-"""Removing what was made of a run's records, when the run itself is deleted."""
+"""Remove the cached files of a run when it is deleted."""
 
 from collections_app.files.storage.cache import drop
 from collections_app.models import Run
@@ -7,13 +7,13 @@ from collections_app.records.preview.records import files_of_records
 from collections_app.records.preview.table import name_of_table
 
 
-def made_of(run: Run) -> list[str]:
-    """Return the names of what may have been made of a run's records. Needs with_files()."""
+def cache_names(run: Run) -> list[str]:
+    """Return the names of the cache entries that may exist for a run. Needs with_files()."""
     table = name_of_table(files_of_records(run))
     return [table, name_of_facts(table)]
 
 
-def forget(names: list[str]) -> None:
-    """Remove these from this machine; what another one has, its cache drops in time."""
+def delete_cached(names: list[str]) -> None:
+    """Delete cache entries on this machine. Other machines evict them in time."""
     for name in names:
         drop(name)

@@ -1,7 +1,8 @@
-"""A table of a run's records, made once into the cache: what searching, sorting and counting works on.
+"""Build a table of a run's records, for searching, sorting and facts.
 
-It is a Parquet file of its own form: each record's place and JSON, the text that it is searched by, and a
-column c0, c1, ... for each key. The keys' names, which are anybody's, stand in the file's description alone.
+It is a cached Parquet file with each record's number, its JSON, the text that is searched, and a column c0,
+c1, ... for each key. The names of the keys, which come from the records, are only in the metadata of the
+file.
 """
 
 import json
@@ -20,24 +21,23 @@ import msgspec
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
 from collections_app.records.formats.json_records import InvalidRecords, read_values
-from collections_app.records.preview.concurrency import asker
-from collections_app.records.preview.engine import MAKING, TookTooLong, Unreadable, database
-from collections_app.records.preview.records import columns_of, fields_of, identity
+from collections_app.records.preview.concurrency import current_user_id
+from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
+from collections_app.records.preview.records import cache_key, columns_of, fields_of
 from collections_app.records.reading import open_file
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
 
 logger = logging.getLogger(__name__)
 
-# So many bytes of records are read for it at most; the page says so where a run has more.
+# How many bytes of records are read. The page says so if a run has more.
 MOST_BYTES = 512 * 1024**2
-# Of larger runs it is made when somebody asks for it.
-MOST_UNASKED = 64 * 1024**2
-# The columns that can be chosen, sorted by and counted; all values are searched.
+# The tables of larger runs are built only for requests that need them.
+LARGEST_AUTOMATIC = 64 * 1024**2
+# The number of columns that can be chosen, sorted by and counted. All values are searched.
 MOST_COLUMNS = 200
 
-# A record that is larger is no use to anybody in a table, and needs as much memory several times: it has its
-# place there, and nothing in it.
+# A larger record is of no use in a table, and would need several times its size in memory. Its row is empty.
 LARGEST_RECORD = 4 * 1024**2
 _TOO_LARGE = b"null\n"
 _BATCH = 500
@@ -45,7 +45,7 @@ _ROW_GROUP_BYTES = 8 * 1024**2
 _ROW_GROUP_CELLS = 2_000_000
 _SECONDS = 600.0
 
-_MAKE = """
+_BUILD = """
 COPY (
     SELECT n, record, strip_accents(lower(array_to_string({values}, chr(10)))) AS text {columns}
     FROM (
@@ -59,8 +59,8 @@ COPY (
 _DESCRIPTION = "SELECT value FROM parquet_kv_metadata($table) WHERE key = 'description'"
 
 
-class NotPrepared(Exception):
-    """There is no table, and there can't be one; the message says why in a plain sentence."""
+class TableUnavailable(Exception):
+    """The table can't be built. The message is for users."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    has_more_columns: bool  # whose values can be searched, and are in the records
+    has_more_columns: bool  # which can be searched, and are in the JSON
     records: int
-    too_large: int  # how many of them have nothing but their place
-    is_whole: bool  # there are no records beyond those in it
-    problems: tuple[str, ...]  # which files couldn't be read to their end
+    too_large: int  # how many of them have an empty row
+    is_complete: bool  # it contains all records of the run
+    problems: tuple[str, ...]  # which files can't be read to the end
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far the making of a table is, in bytes."""
+class TableProgress:
+    """The progress of building a table, in bytes."""
 
     done: int
     total: int
@@ -88,23 +88,23 @@ _background = Background("preview-table", most=4)
 
 
 def size_of(files: Iterable[ResultFile]) -> int | None:
-    """Return how many bytes a run's records have; None where that isn't known."""
+    """Return the total size of a run's records, or None if it isn't known."""
     sizes = [file.size for file in files]
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def is_made_unasked(files: Sequence[ResultFile]) -> bool:
-    """Whether a table is made as soon as somebody looks at the run."""
-    return is_little(size_of(files))
+def is_built_automatically(files: Sequence[ResultFile]) -> bool:
+    """Whether the table is built as soon as a user opens the run."""
+    return is_small(size_of(files))
 
 
-def is_little(size: int | None) -> bool:
-    """Whether of so many bytes of records a table is made unasked."""
-    return size is not None and size <= MOST_UNASKED
+def is_small(size: int | None) -> bool:
+    """Whether a table for this many bytes of records is built automatically."""
+    return size is not None and size <= LARGEST_AUTOMATIC
 
 
-def is_made(files: Sequence[ResultFile]) -> bool:
-    """Whether there is a table already."""
+def is_built(files: Sequence[ResultFile]) -> bool:
+    """Whether the table exists."""
     entry = existing(name_of_table(files))
     if entry is not None:
         entry.close()
@@ -112,50 +112,50 @@ def is_made(files: Sequence[ResultFile]) -> bool:
 
 
 def table_of(files: Sequence[ResultFile], *, seconds: float) -> Table:
-    """Return the table of a run's records; where there is none it is made, which goes on in the background.
+    """Return the table of a run's records. If it doesn't exist, build it in the background.
 
-    Raises StillWorking where that takes longer, and NotPrepared.
+    Raises StillWorking if that takes longer than `seconds`, and TableUnavailable.
     """
     name = name_of_table(files)
     entry = existing(name)
     if entry is not None:
         return _described(entry)
-    return _background.done_within(seconds, name, lambda: _made(name, files), owner=asker())
+    return _background.done_within(seconds, name, lambda: _build(name, files), owner=current_user_id())
 
 
-def progress_of(files: Sequence[ResultFile]) -> Progress:
-    """Return how far the table is, whichever process makes it."""
+def progress_of(files: Sequence[ResultFile]) -> TableProgress:
+    """Return the progress of the table, whichever process builds it."""
     total = min(size_of(files) or MOST_BYTES, MOST_BYTES)
-    if is_made(files):
-        return Progress(total, total)
+    if is_built(files):
+        return TableProgress(total, total)
     lines = scratch_path(name_of_table(files), "lines")
-    with suppress(FileNotFoundError):  # it hasn't begun, or is done at this moment
-        return Progress(min(lines.stat().st_size, total), total)
-    return Progress(0, total)
+    with suppress(FileNotFoundError):  # it hasn't started, or has just finished
+        return TableProgress(min(lines.stat().st_size, total), total)
+    return TableProgress(0, total)
 
 
-def _made(name: str, files: Sequence[ResultFile]) -> Table:
+def _build(name: str, files: Sequence[ResultFile]) -> Table:
     try:
         return _described(cached(name, lambda out: _write(name, files, out)))
     except BuildFailed:
-        raise NotPrepared("The records could not be read a moment ago. Try again.") from None
-    except TookTooLong:
-        raise NotPrepared("It takes too long to read these records. Try again later.") from None
-    except Unreadable as error:
+        raise TableUnavailable("The records could not be read. Try again.") from None
+    except QueryTimeout:
+        raise TableUnavailable("It takes too long to read these records. Try again later.") from None
+    except UnreadableFile as error:
         logger.warning("preview failed: table=%s problem=%s", name, error)
-        raise NotPrepared("These records are in no form that can be searched and sorted.") from None
+        raise TableUnavailable("These records can't be searched or sorted.") from None
     except (ResultNotFound, SourceUnavailable) as problem:
-        raise NotPrepared(str(problem)) from None
+        raise TableUnavailable(str(problem)) from None
     except OSError as error:
         logger.warning("preview failed: table=%s problem=%s", name, error.strerror)
-        raise NotPrepared("The records can't be stored here, perhaps because the disk is full.") from None
+        raise TableUnavailable("The records can't be cached. The disk may be full.") from None
 
 
 def _described(entry: BinaryIO) -> Table:
     with entry:
         path = Path(entry.name)
-        with database(path, seconds=5) as found:
-            ((description,),) = found.ask(_DESCRIPTION, {"table": str(path)})
+        with open_database(path, seconds=5) as database:
+            ((description,),) = database.query(_DESCRIPTION, {"table": str(path)})
     fields = json.loads(description)
     return Table(
         path,
@@ -169,11 +169,11 @@ def _described(entry: BinaryIO) -> Table:
 
 
 def name_of_table(files: Sequence[ResultFile]) -> str:
-    """Return what the table of these files is called in the cache."""
-    return f"{identity(*files)}.table"
+    """Return the name of the table of these files in the cache."""
+    return f"{cache_key(*files)}.table"
 
 
-# --- making it ----------------------------------------------------------------------------------------------
+# --- building ---------------------------------------------------------------------------------------
 
 
 def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
@@ -181,11 +181,11 @@ def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
     is_wanted = partial(_background.is_wanted, name)
     try:
         written = _Lines(is_wanted)
-        with lines.open("wb") as file:
-            written.write(files, file)
+        with lines.open("wb") as line_file:
+            written.write(files, line_file)
         _convert(written, lines, parquet, is_wanted)
-        with parquet.open("rb") as made:
-            copyfileobj(made, out, 1024 * 1024)
+        with parquet.open("rb") as file:
+            copyfileobj(file, out, 1024 * 1024)
     finally:
         lines.unlink(missing_ok=True)
         parquet.unlink(missing_ok=True)
@@ -199,18 +199,20 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
         "has_more_columns": has_more_columns,
         "records": written.records,
         "too_large": written.too_large,
-        "is_whole": written.is_whole,
+        "is_whole": written.is_complete,
         "problems": written.problems,
     }
-    statement = _MAKE.format(
+    statement = _BUILD.format(
         values="json_extract_string(record, '$.*')" if has_more_columns else "cells",
-        columns="".join(f", cells[{place + 1}] AS c{place}" for place in range(len(columns))),
+        columns="".join(f", cells[{index + 1}] AS c{index}" for index in range(len(columns))),
         table=_quoted(str(parquet)),
         rows=_rows_in_a_group(written, len(columns)),
     )
-    # With one thread nothing is held back to be put into order: memory stays the same whatever the size.
-    with database(lines, parquet, seconds=_SECONDS, threads=1, turns=MAKING, is_wanted=is_wanted) as made:
-        made.ask(
+    # With one thread, DuckDB doesn't keep rows in memory to restore their order.
+    with open_database(
+        lines, parquet, seconds=_SECONDS, threads=1, semaphore=BUILDS, is_wanted=is_wanted
+    ) as database:
+        database.query(
             statement,
             {
                 "pointers": [_pointer(column) for column in columns] or [_pointer("")],
@@ -222,7 +224,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
 
 
 def _quoted(text: str) -> str:
-    """Return a text as SQL writes it; for a path of ours, which COPY doesn't take as a parameter."""
+    """Return a text as an SQL literal, for a path, because COPY doesn't accept a parameter."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -232,27 +234,27 @@ def _pointer(key: str) -> str:
 
 
 def _rows_in_a_group(written: "_Lines", columns: int) -> int:
-    """Return how many rows DuckDB holds at once, limited by their bytes and cells."""
+    """Return how many rows DuckDB keeps in memory, limited by their bytes and cells."""
     each = written.bytes // max(written.records, 1)
     return min(max(_ROW_GROUP_BYTES // max(each, 1), 2048), _ROW_GROUP_CELLS // max(columns, 20))
 
 
 class _Lines:
-    """The records as JSON Lines, until there are as many bytes as a table may be made of."""
+    """Write the records as JSON Lines, at most MOST_BYTES of them."""
 
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self._is_wanted = is_wanted
-        self.columns: dict[str, None] = {}  # all, or more than MOST_COLUMNS
+        self.columns: dict[str, None] = {}  # all of them, or more than MOST_COLUMNS
         self.records = 0
         self.too_large = 0
         self.bytes = 0
-        self.is_whole = True
+        self.is_complete = True
         self.problems: list[str] = []
 
     def write(self, files: Iterable[ResultFile], out: BinaryIO) -> None:
-        """Write the records of the files; what comes after a place that can't be read is left out.
+        """Write the records of the files. Skip the rest of a file that can't be read.
 
-        Raises TookTooLong once they are no longer wanted.
+        Raises QueryTimeout if the records are no longer wanted.
         """
         for file in files:
             stream, _ = open_file(file)
@@ -260,10 +262,10 @@ class _Lines:
                 try:
                     for some in _batches(read_values(stream)):
                         if self.bytes >= MOST_BYTES:
-                            self.is_whole = False
+                            self.is_complete = False
                             return
                         if not self._is_wanted():
-                            raise TookTooLong
+                            raise QueryTimeout
                         self._add(some, out)
                 except InvalidRecords as error:
                     self.problems.append(f"{file.name}: {error}.")
@@ -287,7 +289,7 @@ class _Lines:
 
 
 def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
-    """Yield the values in lists; those before a place that can't be read are not lost."""
+    """Yield the values in lists, including those before an error."""
     while True:
         some: list[Any] = []
         try:
@@ -308,7 +310,7 @@ def _as_lines(records: Sequence[dict[str, Any]]) -> bytes:
 
 
 def _as_line(record: dict[str, Any]) -> bytes:
-    """Return a record as a line, also one that has half a surrogate pair, or a very long number."""
+    """Return a record as a line, even if it has lone surrogates or very long numbers."""
     try:
         return _ENCODER.encode(record) + b"\n"
     except (ValueError, OverflowError, RecursionError):

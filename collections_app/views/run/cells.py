@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from collections_app.records.preview.records import sendable
+from collections_app.records.formats.flatten import utf8
 
 # Longer values wouldn't fit into a cell.
 _LONGEST_TEXT = 160
@@ -47,7 +47,7 @@ def _cell(value: object) -> Cell:
 
 
 def _short(text: str) -> str:
-    text = sendable(text)
+    text = utf8(text)
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
@@ -61,4 +61,4 @@ def pretty(fields: Mapping[str, Any]) -> tuple[str, bool]:
         left -= len(piece)
         if left < 0:
             break
-    return sendable("".join(pieces)[:LONGEST_JSON]), left < 0
+    return utf8("".join(pieces)[:LONGEST_JSON]), left < 0

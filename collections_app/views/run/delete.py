@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.preview.removal import forget, made_of
+from collections_app.records.preview.removal import cache_names, delete_cached
 from collections_app.runs.lease import RunIsBeingWritten
 from collections_app.runs.removal import delete_run
 
@@ -28,10 +28,10 @@ def run_delete(request: MemberRequest, collection: Collection, number: int) -> H
         return redirect("download", collection.pk)
     if request.method != "POST":
         return render(request, "run/delete.html", {"collection": collection, "run": run})
-    previews = made_of(run)
+    previews = cache_names(run)
     try:
         delete_run(run)
-        forget(previews)
+        delete_cached(previews)
         messages.success(request, f"Deleted run {number} of “{collection}” and its files.")
     except RunIsBeingWritten as error:
         messages.error(request, str(error))

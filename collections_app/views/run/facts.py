@@ -9,10 +9,10 @@ from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.preview.concurrency import asked_by
+from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.facts import Facts, facts_of
 from collections_app.records.preview.records import files_of_records
-from collections_app.records.preview.table import Table, is_made, is_made_unasked
+from collections_app.records.preview.table import Table, is_built, is_built_automatically
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.records import table_notes
 from collections_app.views.run.table import PATIENCE, read_table, render_result
@@ -27,7 +27,7 @@ def run_facts(request: MemberRequest, collection: Collection, number: int) -> Ht
     run = find_run(collection, number)
     context: dict[str, Any] = {"collection": collection, "run": run}
     if run.is_ready:
-        with asked_by(request.user.pk):
+        with queries_of(request.user.pk):
             context |= _facts(files_of_records(run), is_requested="read" in request.GET)
     is_refused = "is_refused" in context
     return render_result(request, "run/facts.html", "run/_facts.html", context, is_refused=is_refused)
@@ -36,7 +36,7 @@ def run_facts(request: MemberRequest, collection: Collection, number: int) -> Ht
 def _facts(files: Sequence[ResultFile], *, is_requested: bool) -> dict[str, Any]:
     if not files:
         return {}
-    if not (is_requested or is_made_unasked(files) or is_made(files)):
+    if not (is_requested or is_built_automatically(files) or is_built(files)):
         return {"is_large": True}
     return read_table(files, _read_facts)
 

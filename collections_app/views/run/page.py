@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, Run, State
 from collections_app.models.runs import prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.preview.concurrency import asked_by
+from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
 from collections_app.records.preview.table import MOST_COLUMNS
@@ -38,7 +38,7 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
     skips that many records.
     """
     context = run_context(request, collection, number)
-    fragment = "run/_rows.html" if context["query"].question.after else "run/_found.html"
+    fragment = "run/_rows.html" if context["query"].table_query.after else "run/_found.html"
     is_refused = "view" in context and context["view"].is_refused
     return render_result(request, "run/page.html", fragment, context, is_refused=is_refused)
 
@@ -51,7 +51,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     context |= {"most_sorted": MOST_SORTED, "most_columns": MOST_COLUMNS}
     if run.is_ready:
         context |= _files(run)
-        with asked_by(request.user.pk):
+        with queries_of(request.user.pk):
             context["view"] = record_list(files_of_records(run), query, context["records_size"])
     elif run.state == State.PROCESSING:
         prefetch_last_pages([run], PAGES_WRITTEN)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.core.exceptions import BadRequest
 
 from collections_app.people.access import MemberRequest
-from collections_app.records.preview.queries import Question
+from collections_app.records.preview.queries import TableQuery
 
 # Every column header and every row repeats the query in its links.
 _LONGEST_ADDRESS = 8_000
@@ -19,25 +19,25 @@ _MOST_DIGITS = 12
 class RecordQuery:
     """Which records to show, in which order, and which of their columns."""
 
-    question: Question
+    table_query: TableQuery
     columns: Sequence[str]
 
     def address(self, **changes: str) -> str:
         """Return the query string with some parameters changed. Empty ones are left out."""
-        question = self.question
-        parts = {"q": question.search, "sort": question.sort, "dir": "desc" if question.descending else ""}
+        query = self.table_query
+        parts = {"q": query.search, "sort": query.sort, "dir": "desc" if query.descending else ""}
         pairs = [(name, value) for name, value in (parts | changes).items() if value]
         return "?" + urlencode([*pairs, *(("column", column) for column in self.columns)])
 
     @property
     def is_first_records(self) -> bool:
         """Whether it asks for the first records in file order, which needs no table."""
-        return self.question.is_of_the_file and not self.question.after
+        return self.table_query.is_unfiltered and not self.table_query.after
 
     @property
     def again(self) -> str:
         """The query string that repeats this query."""
-        return self.address(after=str(self.question.after or ""))
+        return self.address(after=str(self.table_query.after or ""))
 
     @property
     def from_start(self) -> str:
@@ -50,7 +50,7 @@ class RecordQuery:
 
         It makes Previous and Next on the record's page follow these results.
         """
-        return "" if self.question.is_of_the_file else f"{self.from_start}&after="
+        return "" if self.table_query.is_unfiltered else f"{self.from_start}&after="
 
     @property
     def all(self) -> str:
@@ -65,8 +65,8 @@ def parse_query(request: MemberRequest) -> RecordQuery:
     after = values.get("after", "0")
     if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
         raise BadRequest("Invalid value of “after”. It must be a number of records.")
-    question = Question(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
-    query = RecordQuery(question, list(dict.fromkeys(values.getlist("column"))))
+    table_query = TableQuery(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
+    query = RecordQuery(table_query, list(dict.fromkeys(values.getlist("column"))))
     if len(query.again) > _LONGEST_ADDRESS:
         raise BadRequest("The address is too long. Choose fewer columns.")
     return query

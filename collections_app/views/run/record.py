@@ -9,9 +9,9 @@ from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.preview.concurrency import asked_by
+from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.first_records import first_records
-from collections_app.records.preview.queries import around, record_of
+from collections_app.records.preview.queries import neighbors, record_at
 from collections_app.records.preview.records import Record, files_of_records
 from collections_app.records.preview.table import Table
 from collections_app.views.run.cells import pretty
@@ -33,9 +33,9 @@ def record(request: MemberRequest, collection: Collection, number: int, position
         raise Http404(f"Run {number} is not completed. It has no records to show yet.")
     query, files = parse_query(request), files_of_records(run)
     context: dict[str, Any] = {"collection": collection, "run": run, "position": position, "query": query}
-    with asked_by(request.user.pk):
+    with queries_of(request.user.pk):
         context |= _record(files, position)
-        if not query.question.is_of_the_file:
+        if not query.table_query.is_unfiltered:
             context |= _neighbors(files, position, query)
     context["in_dialog"] = request.htmx.target == "record-dialog"
     is_refused = "is_refused" in context
@@ -47,13 +47,13 @@ def record(request: MemberRequest, collection: Collection, number: int, position
 def _record(files: Sequence[ResultFile], position: int) -> dict[str, Any]:
     first = first_records(files)
     if 1 <= position <= len(first.records):
-        has_next = not first.is_all or position < len(first.records)
+        has_next = not first.is_complete or position < len(first.records)
         return _shown(first.records[position - 1], has_next=has_next)
     return read_table(files, lambda table: _read_record(table, position))
 
 
 def _read_record(table: Table, position: int) -> dict[str, Any]:
-    found = record_of(table, position) if 1 <= position <= table.records else None
+    found = record_at(table, position) if 1 <= position <= table.records else None
     if found is None:
         raise Http404(f"This run has no record {position}.")
     return _shown(found, has_next=position < table.records)
@@ -72,8 +72,8 @@ def _shown(found: Record, *, has_next: bool) -> dict[str, Any]:
 
 def _neighbors(files: Sequence[ResultFile], position: int, query: RecordQuery) -> dict[str, Any]:
     """Return the links to the previous and the next result, or nothing if the record isn't where it was."""
-    index = query.question.after
-    found = read_table(files, lambda table: {"positions": around(table, query.question)})
+    index = query.table_query.after
+    found = read_table(files, lambda table: {"positions": neighbors(table, query.table_query)})
     positions = found.get("positions", {})
     if positions.get(index) != position:
         return {}

@@ -6,9 +6,9 @@ from typing import Any
 
 from collections_app.models import ResultFile
 from collections_app.records.preview.first_records import first_records
-from collections_app.records.preview.queries import MOST_SORTED, answer
+from collections_app.records.preview.queries import MOST_SORTED, run_query
 from collections_app.records.preview.records import Record, columns_of, files_of_records
-from collections_app.records.preview.table import MOST_COLUMNS, Progress, Table, is_little
+from collections_app.records.preview.table import MOST_COLUMNS, Table, TableProgress, is_small
 from collections_app.views.run.cells import Cell, cells
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.query import RecordQuery
@@ -46,7 +46,7 @@ class RecordList:
     problem: str = ""
     is_late: bool = False  # the account is slow, so a retry may succeed
     is_refused: bool = False  # the user has too many queries running
-    progress: Progress | None = None
+    progress: TableProgress | None = None
     is_end_of_sorted: bool = False
 
 
@@ -60,10 +60,10 @@ def _from_table(files: Sequence[ResultFile], query: RecordQuery) -> RecordList:
 
 
 def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
-    found = answer(table, query.question)
+    found = run_query(table, query.table_query)
     shown, choices = _columns(table.columns, query.columns)
     rows = _rows(found.records, shown)
-    following = str(query.question.after + len(found.records))
+    following = str(query.table_query.after + len(found.records))
     return {
         "rows": rows,
         "headers": _headers(shown, rows, query, table.columns),
@@ -79,7 +79,7 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
 def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | None) -> RecordList:
     """Return the records at the start of the first files."""
     first = first_records(files)
-    if first.is_beyond:
+    if first.is_too_large:
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
     columns = columns_of(each.fields for each in first.records)
@@ -93,9 +93,11 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
         headers=_headers(shown, rows, query, known),
         choices=choices,
         has_more_columns=has_more,
-        total=len(first.records) if first.is_all else None,
-        next="" if first.is_all or not first.records else following.address(after=str(len(first.records))),
-        loads_on_scroll=is_little(size),
+        total=len(first.records) if first.is_complete else None,
+        next=""
+        if first.is_complete or not first.records
+        else following.address(after=str(len(first.records))),
+        loads_on_scroll=is_small(size),
         notes=[
             *([first.problem] if first.problem and first.records else []),
             *([_MORE_COLUMNS] if has_more else []),
@@ -133,9 +135,9 @@ def _headers(
 
 def _next_order(column: str, query: RecordQuery) -> tuple[str, str]:
     """Return the link of a column header and the current order. It cycles: ascending, descending, none."""
-    if column != query.question.sort:
+    if column != query.table_query.sort:
         return query.address(sort=column, dir=""), ""
-    if query.question.descending:
+    if query.table_query.descending:
         return query.address(sort="", dir=""), "descending"
     return query.address(dir="desc"), "ascending"
 
@@ -143,7 +145,7 @@ def _next_order(column: str, query: RecordQuery) -> tuple[str, str]:
 def table_notes(table: Table) -> list[str]:
     """Return what the table of a run leaves out, one sentence each."""
     notes = [f"{problem} Records after this point are not shown." for problem in table.problems]
-    if not table.is_whole:
+    if not table.is_complete:
         notes.append(
             f"This run is large. Search, sorting and facts cover its first {table.records:,} records."
         )
@@ -161,9 +163,11 @@ def table_notes(table: Table) -> list[str]:
 def _unknown_columns(query: RecordQuery, known: Sequence[str], records: Sequence[Record]) -> list[str]:
     """Return which columns of the query these records don't have, one sentence each."""
     notes = []
-    if query.question.sort and query.question.sort not in known:
+    if query.table_query.sort and query.table_query.sort not in known:
         which = f"first {MOST_COLUMNS} columns" if len(known) == MOST_COLUMNS else "columns"
-        notes.append(f"Can't sort by “{query.question.sort}”. It isn't one of the {which} of these records.")
+        notes.append(
+            f"Can't sort by “{query.table_query.sort}”. It isn't one of the {which} of these records."
+        )
     existing = set(known).union(*(record.fields for record in records))
     missing = [f"“{column}”" for column in query.columns if column not in existing]
     if missing and records:

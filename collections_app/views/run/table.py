@@ -7,9 +7,9 @@ from django.http import HttpResponse
 
 from collections_app.models import ResultFile
 from collections_app.people.access import MemberRequest
-from collections_app.records.preview.concurrency import RETRY_AFTER_SECONDS, TooManyQuestions
-from collections_app.records.preview.engine import TookTooLong
-from collections_app.records.preview.table import NotPrepared, Table, progress_of, table_of
+from collections_app.records.preview.concurrency import RETRY_AFTER_SECONDS, TooManyQueries
+from collections_app.records.preview.engine import QueryTimeout
+from collections_app.records.preview.table import Table, TableUnavailable, progress_of, table_of
 from collections_app.system.background import StillWorking
 from collections_app.views.fragments import render_fragment
 
@@ -26,11 +26,11 @@ def read_table(files: Sequence[ResultFile], read: Callable[[Table], dict[str, An
         return read(table_of(files, seconds=PATIENCE))
     except StillWorking:
         return {"progress": progress_of(files)}
-    except NotPrepared as problem:
+    except TableUnavailable as problem:
         return {"problem": str(problem)}
-    except TookTooLong:
+    except QueryTimeout:
         return {"problem": "This query took too long. Use fewer search words, or don't sort."}
-    except TooManyQuestions as problem:
+    except TooManyQueries as problem:
         return {"problem": str(problem), "is_refused": True}
 
 
