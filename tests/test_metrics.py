@@ -120,7 +120,7 @@ def test_downloads_are_counted_while_they_run_and_when_they_end(
     answer: Any = as_bob.get(address)
     assert read()["results_file_streams",] - begun["results_file_streams",] == 1
     assert len(answer.getvalue()) == file.size
-    close(as_bob.get(address))  # a reader who left
+    close(as_bob.get(address))  # a client that disconnected
     as_bob.head(address)
     after = grown(begun, read())
     assert after["results_file_bytes_total",] == file.size

@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.files.delivery.body import BoundedStream
-from collections_app.files.delivery.streams import Reader, Streams, TooManyStreams, most
+from collections_app.files.delivery.streams import Downloader, Streams, TooManyStreams, most
 from collections_app.models import ApiKey, Collection, ResultFile, User
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.sources.local import StoredBody
@@ -153,7 +153,7 @@ def test_other_people_have_limits_of_their_own(
 def test_all_downloads_together_leave_threads_for_pages(
     as_a_person: Begin, as_alice: Client, streams: Streams, laptops: Collection
 ) -> None:
-    slots = [streams.begin(Reader(user_id)) for user_id in range(1001, 1006)]
+    slots = [streams.begin(Downloader(user_id)) for user_id in range(1001, 1006)]
     refused = as_a_person()
     assert refused.status_code == 429
     assert "Too many downloads are running" in refused.content.decode()
@@ -167,7 +167,7 @@ def test_access_is_checked_before_the_limits(
 ) -> None:
     key = ApiKey.objects.get(membership__user=carol)
     for _ in range(2):
-        streams.begin(Reader(carol.pk, key.pk))
+        streams.begin(Downloader(carol.pk, key.pk))
     assert as_a_script(carols_key).status_code == 403
     assert as_a_script("unknown").status_code == 401
 
@@ -181,7 +181,7 @@ def test_a_download_counts_until_its_response_is_closed(as_a_person: Begin, runn
     close(running[0])
     assert as_a_person().status_code == 200
     assert as_a_person().status_code == 429
-    close(running[1])  # a reader who left
+    close(running[1])  # a client that disconnected
     close(running[1])
     assert as_a_person().status_code == 200
     assert as_a_person().status_code == 429
@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_closed_stops_counting(
 
 def test_a_response_that_is_never_closed_stops_counting(streams: Streams) -> None:
     """This happens if a middleware fails afterwards."""
-    slot = streams.begin(Reader(7))
+    slot = streams.begin(Downloader(7))
     body = BoundedStream(io.BytesIO(b"abc"), 0, 3, slot.end)
     assert streams.running() == 1
     del body
@@ -252,14 +252,14 @@ def test_a_response_that_is_never_closed_stops_counting(streams: Streams) -> Non
 
 
 def test_a_slot_ends_once(streams: Streams) -> None:
-    reader = Reader(7, 8)
-    first, second = streams.begin(reader), streams.begin(reader)
+    downloader = Downloader(7, 8)
+    first, second = streams.begin(downloader), streams.begin(downloader)
     with pytest.raises(TooManyStreams):
-        streams.begin(reader)
+        streams.begin(downloader)
     first.end()
     first.end()
-    streams.begin(reader)
+    streams.begin(downloader)
     with pytest.raises(TooManyStreams):
-        streams.begin(reader)
+        streams.begin(downloader)
     second.end()
     assert streams.running() == 1

@@ -18,8 +18,8 @@ _KEPT_HEADERS = ("Accept-Ranges", "Content-Range", "ETag", "Last-Modified")
 
 def deliver(request: HttpRequest, deliverable: Deliverable, key: ApiKey) -> HttpResponseBase:
     """Send a file. Add a message to 412 and 416, which otherwise have none. Raises what delivery raises."""
-    reader = delivery.Reader(key.membership.user_id, key.pk)
-    response = delivery.deliver(request, deliverable, reader)
+    downloader = delivery.Downloader(key.membership.user_id, key.pk)
+    response = delivery.deliver(request, deliverable, downloader)
     message = _MESSAGES.get(response.status_code)
     if message is None:
         return response

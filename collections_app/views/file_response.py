@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.http import Http404
 from django.http.response import HttpResponseBase
 
-from collections_app.files.delivery import Reader, TooManyStreams, deliver
+from collections_app.files.delivery import Downloader, TooManyStreams, deliver
 from collections_app.models import NotDownloadable
 from collections_app.people.access import MemberRequest
 from collections_app.sources import Deliverable, ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
@@ -14,7 +14,7 @@ from collections_app.views import errors
 
 def file_response(request: MemberRequest, find: Callable[[], Deliverable]) -> HttpResponseBase:
     """Send the file that `find` returns, or an error page if it raises."""
-    return response_or_error(request, lambda: deliver(request, find(), Reader(request.user.pk)))
+    return response_or_error(request, lambda: deliver(request, find(), Downloader(request.user.pk)))
 
 
 def response_or_error(request: MemberRequest, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:

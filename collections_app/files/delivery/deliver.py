@@ -15,7 +15,7 @@ from django.utils.http import http_date
 from collections_app.files.delivery.body import BoundedStream
 from collections_app.files.delivery.offload import offload
 from collections_app.files.delivery.ranges import ByteRange, Unsatisfiable, parse_range
-from collections_app.files.delivery.streams import Reader, Slot, streams
+from collections_app.files.delivery.streams import Downloader, Slot, streams
 from collections_app.sources.base import Deliverable, SourceTimeout, SourceUnavailable
 from collections_app.system import database
 from collections_app.system.observability import metrics
@@ -56,11 +56,13 @@ class _Stream(FileResponse):
         super().close()
 
 
-def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | None = None) -> HttpResponseBase:
+def deliver(
+    request: HttpRequest, deliverable: Deliverable, downloader: Downloader | None = None
+) -> HttpResponseBase:
     """Respond to a GET or HEAD request for a file.
 
     The status is 200, 206 for one range, 304 or 412 for conditions, or 416 for a range outside the file. It
-    is determined from the stored size and ETag. HEAD ignores Range. Raises TooManyStreams if the reader has
+    is determined from the stored size and ETag. HEAD ignores Range. Raises TooManyStreams if the client has
     too many downloads running, and what opening the body raises.
     """
     modified = int(deliverable.modified.timestamp())
@@ -100,7 +102,7 @@ def deliver(request: HttpRequest, deliverable: Deliverable, reader: Reader | Non
         return _with(HttpResponse(status=status), headers)
     if response := offload(request, deliverable, part, headers):
         return response
-    return _with(_stream(request, deliverable, part, status, reader), headers)
+    return _with(_stream(request, deliverable, part, status, downloader), headers)
 
 
 def content_disposition(name: str) -> str:
@@ -125,9 +127,13 @@ def _requested_range(request: HttpRequest, size: int, headers: dict[str, str]) -
 
 
 def _stream(
-    request: HttpRequest, deliverable: Deliverable, part: ByteRange, status: int, reader: Reader | None
+    request: HttpRequest,
+    deliverable: Deliverable,
+    part: ByteRange,
+    status: int,
+    downloader: Downloader | None,
 ) -> _Stream:
-    slot = streams.begin(reader)
+    slot = streams.begin(downloader)
     try:
         database.release_connections()  # an account may be slow
         stream = deliverable.body.open(part.start, part.length)

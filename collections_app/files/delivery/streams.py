@@ -26,7 +26,7 @@ class TooManyStreams(Exception):
 
 
 @dataclass(frozen=True)
-class Reader:
+class Downloader:
     """Who downloads a file: a user, and the API key if it is a script."""
 
     user_id: int
@@ -53,9 +53,9 @@ class Streams:
         self._lock = threading.Lock()
         self._running: Counter[tuple[str, int]] = Counter()
 
-    def begin(self, reader: Reader | None) -> Slot:
+    def begin(self, downloader: Downloader | None) -> Slot:
         """Count another download. Raises TooManyStreams."""
-        limited = _limited(reader)
+        limited = _limited(downloader)
         with self._lock:
             for who in limited:
                 if self._running[who] >= most(who[0]):
@@ -90,11 +90,11 @@ def most(kind: str) -> int:
     return max(1, int(settings.WEB_THREADS * _SHARES[kind]))
 
 
-def _limited(reader: Reader | None) -> list[tuple[str, int]]:
-    if reader is None:
+def _limited(downloader: Downloader | None) -> list[tuple[str, int]]:
+    if downloader is None:
         return []
-    limited = [("person", reader.user_id), ("everybody", 0)]
-    return limited if reader.key_id is None else [*limited, ("key", reader.key_id)]
+    limited = [("person", downloader.user_id), ("everybody", 0)]
+    return limited if downloader.key_id is None else [*limited, ("key", downloader.key_id)]
 
 
 streams = Streams()
