@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collections_app.records.formats.category_csv import COLUMNS, write_category_csv
 
-WHOLE = {
+COMPLETE = {
     "asin": "B0C1",
     "parent_asin": "B0C0",
     "is_variant": True,
@@ -41,7 +41,7 @@ def test_it_has_the_nine_columns() -> None:
 
 
 def test_a_record_is_a_row_without_its_other_keys() -> None:
-    assert written(WHOLE).splitlines()[1:] == [
+    assert written(COMPLETE).splitlines()[1:] == [
         'B0C1,B0C0,true,false,false,true,"Müller & Söhne, ノート",129900,true'
     ]
 
@@ -77,7 +77,7 @@ def test_any_text_is_preserved(names: list[str]) -> None:
 
 def test_the_output_stays_open() -> None:
     out = io.BytesIO()
-    write_category_csv([WHOLE], out)
+    write_category_csv([COMPLETE], out)
     assert not out.closed
 
 
@@ -85,7 +85,7 @@ def test_memory_does_not_grow_with_the_list(tmp_path: Any) -> None:
     tracemalloc.start()
     try:
         with (tmp_path / "list.csv").open("wb") as out:
-            write_category_csv(({**WHOLE, "asin": f"B{number}"} for number in range(20_000)), out)
+            write_category_csv(({**COMPLETE, "asin": f"B{number}"} for number in range(20_000)), out)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

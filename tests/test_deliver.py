@@ -86,7 +86,7 @@ def content(answer: HttpResponseBase) -> bytes:
     return b"".join(answer)  # type: ignore[arg-type]
 
 
-# --- the whole file -----------------------------------------------------------------------------
+# --- the entire file ----------------------------------------------------------------------------
 
 
 def test_the_entire_file_has_every_header(ask: Ask) -> None:
@@ -127,9 +127,9 @@ def test_head_is_get_without_the_body(ask: Ask, body: FileBody, headers: dict[st
 @pytest.mark.parametrize("headers", [{}, {"If_Range": ETAG}, {"If_Range": LAST_MODIFIED}], ids=str)
 @pytest.mark.parametrize("asked", ["bytes=100-199", "bytes=-1", "bytes=5000-", "bytes=9-5", "nonsense"])
 def test_head_ignores_range(ask: Ask, asked: str, headers: dict[str, str]) -> None:
-    head, whole = ask("HEAD", Range=asked, **headers), ask("GET")
+    head, get = ask("HEAD", Range=asked, **headers), ask("GET")
     assert head.status_code == 200
-    assert dict(head.items()) == dict(whole.items())
+    assert dict(head.items()) == dict(get.items())
 
 
 def test_an_empty_file_has_an_empty_body(ask: Ask, body: FileBody) -> None:
@@ -141,13 +141,13 @@ def test_an_empty_file_has_an_empty_body(ask: Ask, body: FileBody) -> None:
 
 
 def test_an_error_on_opening_is_raised_before_the_response() -> None:
-    class NoBody:
+    class Missing:
         def open(self, start: int, length: int) -> BinaryIO:
             raise ResultNotFound("It is gone.")
 
     for method in ("GET", "HEAD"):
         with pytest.raises(ResultNotFound):
-            deliver(RequestFactory().generic(method, "/"), Deliverable("n", 1, ETAG, MODIFIED, NoBody()))
+            deliver(RequestFactory().generic(method, "/"), Deliverable("n", 1, ETAG, MODIFIED, Missing()))
 
 
 @pytest.mark.parametrize(

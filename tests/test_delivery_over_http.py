@@ -1,4 +1,4 @@
-"""Downloads through a real gunicorn, with the programs that people download with."""
+"""Downloads from a real gunicorn with curl, wget and aria2."""
 
 import contextlib
 import hashlib
@@ -59,7 +59,7 @@ class Server:
         return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
 
     def open_files(self) -> list[str]:
-        """Return the paths that the worker has open."""
+        """Return the paths of the files that the worker has open."""
         paths = []
         for link in Path(f"/proc/{self.worker}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
@@ -81,7 +81,7 @@ class Server:
 
     @contextlib.contextmanager
     def slow_reader(self, name: str) -> Iterator[http.client.HTTPResponse]:
-        """Ask for a file and read nothing of its body yet."""
+        """Request a file, and read nothing of its body yet."""
         with contextlib.closing(self.connect()) as connection:
             connection.request("GET", urlsplit(self.address(name)).path, headers=self.headers)
             with connection.getresponse() as answer:
@@ -115,7 +115,7 @@ def server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def is_expected(line: dict[str, object]) -> bool:
-    """Whether a line of the log is that of a request, also of one that gunicorn couldn't make sense of."""
+    """Whether a log line is about a request, even one that gunicorn could not parse."""
     return line["event"] == "request" or str(line["event"]).startswith("Invalid request from")
 
 
@@ -181,7 +181,7 @@ def test_the_vendors_second_call_works_but_for_host_and_key(server: Server, tmp_
     assert len(json.loads((tmp_path / "page_1.json").read_bytes())) == 250
 
 
-def test_a_body_in_chunks_is_read_too(server: Server) -> None:
+def test_a_chunked_body_is_read(server: Server) -> None:
     answer = requests.post(
         f"{server.url}/api/v1/schedules/collections/results/download/",
         data=iter([b'{"collection_id"', b': 101, "limit": 1}']),
@@ -190,7 +190,7 @@ def test_a_body_in_chunks_is_read_too(server: Server) -> None:
     assert len(answer.json()["data"]) == 1
 
 
-# --- resuming, and fetching in segments ---------------------------------------------------------
+# --- resuming, and downloading in segments ------------------------------------------------------
 
 
 @pytest.mark.parametrize("have", [0, 1, 7 * MEBIBYTE + 13, 20 * MEBIBYTE - 1])
@@ -216,7 +216,7 @@ def test_wget_resumes(server: Server, tmp_path: Path) -> None:
     assert digest(target) == digest(server.stored(RANDOM))
 
 
-def test_aria2_fetches_in_eight_segments(server: Server, tmp_path: Path) -> None:
+def test_aria2_downloads_in_eight_segments(server: Server, tmp_path: Path) -> None:
     run(
         *("aria2c", "-x8", "-s8", "-k1M", "--no-conf", f"--header=x-api-key: {server.key}"),
         *(f"--dir={tmp_path}", "--out=file", server.address(RANDOM)),
@@ -234,7 +234,7 @@ def test_aria2_resumes(server: Server, tmp_path: Path) -> None:
     assert digest(target) == digest(server.stored(RANDOM))
 
 
-# --- a ZIP that is put together while it is sent ------------------------------------------------
+# --- a ZIP that is generated while it is sent ---------------------------------------------------
 
 
 def selection(server: Server) -> str:
@@ -242,7 +242,7 @@ def selection(server: Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(server: Server) -> bytes:
+def entire(server: Server) -> bytes:
     answer = requests.get(selection(server), headers=server.headers)
     assert int(answer.headers["Content-Length"]) == len(answer.content)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -250,23 +250,23 @@ def whole(server: Server) -> bytes:
     return answer.content
 
 
-def test_curl_resumes_a_selection(server: Server, tmp_path: Path, whole: bytes) -> None:
+def test_curl_resumes_a_selection(server: Server, tmp_path: Path, entire: bytes) -> None:
     target = tmp_path / "file"
-    target.write_bytes(whole[:100_001])
+    target.write_bytes(entire[:100_001])
     printed = run(
         *("curl", "--silent", "--show-error", "--continue-at", "-", "--header", f"x-api-key: {server.key}"),
         *("--output", target, "--write-out", "%{http_code} %{size_download}", selection(server)),
     )
-    assert printed == f"206 {len(whole) - 100_001}"
-    assert target.read_bytes() == whole
+    assert printed == f"206 {len(entire) - 100_001}"
+    assert target.read_bytes() == entire
 
 
-def test_aria2_fetches_a_selection_in_eight_segments(server: Server, tmp_path: Path, whole: bytes) -> None:
+def test_aria2_downloads_a_selection_in_eight_segments(server: Server, tmp_path: Path, entire: bytes) -> None:
     run(
         *("aria2c", "-x8", "-s8", "-k1M", "--no-conf", f"--header=x-api-key: {server.key}"),
         *(f"--dir={tmp_path}", "--out=file", selection(server)),
     )
-    assert (tmp_path / "file").read_bytes() == whole
+    assert (tmp_path / "file").read_bytes() == entire
 
 
 # --- the server ---------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_aria2_fetches_a_selection_in_eight_segments(server: Server, tmp_path: P
     ("headers", "length"),
     [({}, 20 * MEBIBYTE), ({"Range": f"bytes=1000-{5 * MEBIBYTE + 999}"}, 5 * MEBIBYTE)],
 )
-def test_whole_files_and_ranges_are_sent_by_the_kernel(
+def test_files_and_ranges_are_sent_by_the_kernel(
     server: Server, headers: dict[str, str], length: int
 ) -> None:
     before = server.sent_by_the_kernel()
@@ -296,7 +296,7 @@ def test_a_gibibyte_takes_no_memory(server: Server) -> None:
     assert server.resident_kibibytes() - before < 10 * 1024
 
 
-def test_the_connection_is_kept_after_downloads(server: Server) -> None:
+def test_the_connection_stays_open_after_downloads(server: Server) -> None:
     path = urlsplit(server.address(RANDOM)).path
     with contextlib.closing(server.connect()) as connection:
         sockets = set()
@@ -310,7 +310,7 @@ def test_the_connection_is_kept_after_downloads(server: Server) -> None:
         assert None not in sockets
 
 
-def test_a_file_that_is_cut_while_it_is_sent_ends_as_a_broken_connection(server: Server) -> None:
+def test_a_file_that_is_truncated_during_a_download_closes_the_connection(server: Server) -> None:
     stored = server.stored(FRAGILE)
     try:
         with server.slow_reader(FRAGILE) as answer:
@@ -323,7 +323,7 @@ def test_a_file_that_is_cut_while_it_is_sent_ends_as_a_broken_connection(server:
         os.truncate(stored, SIZES[FRAGILE])
 
 
-def test_no_other_answer_passes_for_the_rest_of_a_file_that_was_emptied(server: Server) -> None:
+def test_no_other_response_is_taken_for_the_rest_of_an_emptied_file(server: Server) -> None:
     stored, parts = server.stored(FRAGILE), urlsplit(server.address(FRAGILE))
     two_requests = (
         f"GET {parts.path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {server.key}\r\n\r\n"
@@ -343,7 +343,7 @@ def test_no_other_answer_passes_for_the_rest_of_a_file_that_was_emptied(server: 
     assert b'"status"' not in received
 
 
-def test_a_reader_that_stalls_is_ended(server: Server) -> None:
+def test_a_stalled_download_is_ended(server: Server) -> None:
     with server.slow_reader(SPARSE) as answer:
         assert eventually(lambda: str(server.stored(SPARSE)) in server.open_files())
         assert eventually(lambda: str(server.stored(SPARSE)) not in server.open_files())
@@ -351,7 +351,7 @@ def test_a_reader_that_stalls_is_ended(server: Server) -> None:
             answer.read()
 
 
-def test_a_slow_reader_is_not_ended(server: Server) -> None:
+def test_a_slow_download_is_not_ended(server: Server) -> None:
     with server.slow_reader(SPARSE) as answer:
         for _ in range(30):
             assert len(answer.read(200_000)) == 200_000
@@ -359,7 +359,7 @@ def test_a_slow_reader_is_not_ended(server: Server) -> None:
         assert str(server.stored(SPARSE)) in server.open_files()
 
 
-def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
+def test_a_file_is_closed_when_the_client_disconnects(server: Server) -> None:
     with server.slow_reader(SPARSE) as answer:
         answer.read(MEBIBYTE)
         assert str(server.stored(SPARSE)) in server.open_files()
@@ -367,7 +367,7 @@ def test_a_file_is_closed_when_its_reader_leaves(server: Server) -> None:
 
 
 @pytest.mark.sqlite(reason="a connection is an open file")
-def test_a_download_holds_no_connection_to_the_database(server: Server) -> None:
+def test_a_download_holds_no_database_connection(server: Server) -> None:
     # Each connection has it open; the worker keeps one for itself, and those that its threads share.
     log = str(server.data_dir / "db.sqlite3-wal")
     downloads = MAX_CONNECTIONS + 2
@@ -416,14 +416,16 @@ def test_head_leaves_nothing_on_the_connection(server: Server) -> None:
     ],
     ids=lambda head: repr(head[:60]),
 )
-def test_a_garbled_request_is_refused_without_a_word_about_us(server: Server, request_head: bytes) -> None:
+def test_a_malformed_request_is_refused_without_details_of_the_server(
+    server: Server, request_head: bytes
+) -> None:
     answer = talk(server, request_head + b"Connection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 4")
     assert b"Traceback" not in answer
     assert b"gunicorn/" not in answer
 
 
-def test_a_garbled_request_is_a_warning_to_the_operator(server: Server) -> None:
+def test_a_malformed_request_is_logged_as_a_warning(server: Server) -> None:
     talk(server, b"nonsense\r\nConnection: close\r\n\r\n")
     assert eventually(
         lambda: any(
@@ -437,7 +439,7 @@ def test_a_garbled_request_is_a_warning_to_the_operator(server: Server) -> None:
     "body",
     [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}xx0\r\n\r\n", b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n", b"ff\r\n{"],
 )
-def test_a_garbled_body_is_the_callers_mistake(server: Server, body: bytes) -> None:
+def test_a_malformed_body_is_a_client_error(server: Server, body: bytes) -> None:
     head = (
         "POST /api/v1/schedules/collections/results/download/ HTTP/1.1\r\nHost: localhost\r\n"
         f"x-api-key: {server.key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
@@ -446,14 +448,14 @@ def test_a_garbled_body_is_the_callers_mistake(server: Server, body: bytes) -> N
     assert b'{"code":400,"data":"The body' in answer
 
 
-def test_no_header_moves_the_app(server: Server) -> None:
+def test_no_header_changes_the_path_of_the_app(server: Server) -> None:
     answer = requests.get(
         f"{server.url}/healthz", headers={"SCRIPT_NAME": "/elsewhere", "PATH_INFO": "/admin/"}
     )
     assert answer.json() == {"status": "ok"}
 
 
-def test_no_header_moves_the_links_to_https(server: Server) -> None:
+def test_no_header_changes_links_to_https(server: Server) -> None:
     answer = requests.post(
         f"{server.url}/api/v1/schedules/collections/results/download/",
         json={"collection_id": 101, "limit": 5},
@@ -465,13 +467,13 @@ def test_no_header_moves_the_links_to_https(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/api/v1/schedules/collections/results/download/"])
-def test_a_host_that_is_not_ours_is_refused_and_no_event(server: Server, path: str) -> None:
+def test_an_unknown_host_is_refused_and_not_logged_as_an_error(server: Server, path: str) -> None:
     answer = requests.get(server.url + path, headers={"Host": "evil.example"})
     assert answer.status_code in {400, 405}
     assert "evil.example" not in answer.text
 
 
-# --- clients that hold it up --------------------------------------------------------------------
+# --- stalled clients ----------------------------------------------------------------------------
 
 
 FORM = b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n"
@@ -494,7 +496,7 @@ def healthy(server: Server) -> bool:
 
 @contextlib.contextmanager
 def connections(server: Server, sending: Iterable[bytes]) -> Iterator[list[socket.socket]]:
-    """Open a connection for each of the beginnings of a request, and send it."""
+    """Open a connection for each beginning of a request, and send it."""
     parts = urlsplit(server.url)
     with contextlib.ExitStack() as stack:
         opened = []
@@ -505,7 +507,7 @@ def connections(server: Server, sending: Iterable[bytes]) -> Iterator[list[socke
         yield opened
 
 
-def test_senders_that_stall_are_ended(server: Server) -> None:
+def test_stalled_requests_are_ended(server: Server) -> None:
     with connections(server, STALLED * 8) as stalled:
         assert len(stalled) > THREADS
         assert healthy(server)
@@ -516,7 +518,7 @@ def test_senders_that_stall_are_ended(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sending", [b"GET / HTTP/1.1\r\nx: ", FORM + b"\r\n"], ids=["a head", "a body"])
-def test_a_sender_that_dribbles_is_ended(server: Server, sending: bytes) -> None:
+def test_a_request_that_arrives_too_slowly_is_ended(server: Server, sending: bytes) -> None:
     def is_ended() -> bool:
         try:
             connection.sendall(b"x")
@@ -528,7 +530,7 @@ def test_a_sender_that_dribbles_is_ended(server: Server, sending: bytes) -> None
         assert eventually(is_ended)
 
 
-def test_the_time_for_a_request_begins_anew_with_each(server: Server) -> None:
+def test_the_time_limit_applies_to_each_request(server: Server) -> None:
     with contextlib.closing(server.connect()) as connection:
         sockets = set()
         for _ in range(3):
@@ -539,7 +541,7 @@ def test_the_time_for_a_request_begins_anew_with_each(server: Server) -> None:
         assert len(sockets) == 1
 
 
-def test_clients_that_do_not_hang_up_hold_nobody_up(server: Server) -> None:
+def test_idle_connections_do_not_block_other_clients(server: Server) -> None:
     ended = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with connections(server, [ended] * (THREADS // 2)) as lingering:
         for connection in lingering:
@@ -549,7 +551,7 @@ def test_clients_that_do_not_hang_up_hold_nobody_up(server: Server) -> None:
         assert time.monotonic() - begun < 1.5
 
 
-def test_nothing_of_an_upload_is_kept(server: Server) -> None:
+def test_uploads_are_not_stored(server: Server) -> None:
     session = requests.Session()
     page = session.get(f"{server.url}/accounts/login/").text
     token = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
@@ -578,7 +580,7 @@ def test_nothing_of_an_upload_is_kept(server: Server) -> None:
 
 
 def talk(server: Server, request: bytes) -> bytes:
-    """Send bytes as they are and return the whole answer."""
+    """Send bytes as they are and return the entire answer."""
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

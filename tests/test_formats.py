@@ -279,6 +279,18 @@ class TestXlsx:
         assert first == {"A": "B1", "B": 'A 14" laptop, new', "C": 129900, "D": "AUD", "E": '["a","b"]'}
         assert second == {"A": "B2", "B": "Zürich ノート", "C": 5, "F": True, "G": 4.5}
 
+    @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+    def test_an_error_closes_the_temporary_files(self, tmp_path: Path) -> None:
+        def batches() -> Iterator[list[list[Any]]]:
+            yield [["a"]]
+            raise OSError
+
+        with pytest.raises(OSError) as error:  # noqa: PT011  # its traceback keeps the workbook alive
+            xlsx.write(tables.Table(("text",), batches), tmp_path / "a.xlsx", folder=tmp_path)
+        opened = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        assert error.tb is not None
+        assert [path for path in opened if path.startswith(str(tmp_path))] == []
+
     def test_nothing_becomes_a_formula_or_a_link(self, tmp_path: Path) -> None:
         evil = ["=1+1", "https://example.com/", "{=1}", "+1", "007"]
         content = written([{"a": each} for each in evil], Format.XLSX, tmp_path)

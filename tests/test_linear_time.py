@@ -73,7 +73,7 @@ def a_zip_of_many_files(size: int) -> Work:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
-    ("made", "size"),
+    ("create_work", "size"),
     [
         (names_that_differ_in_case_alone, 400),
         (chosen_columns_beside_a_long_key, 400),
@@ -83,7 +83,9 @@ def a_zip_of_many_files(size: int) -> Work:
         (a_zip_of_many_files, 1_500),
     ],
 )
-def test_ten_times_as_much_takes_about_ten_times_as_long(made: Callable[[int], Work], size: int) -> None:
-    few, many = cpu_seconds(made(size)), cpu_seconds(made(10 * size))
+def test_ten_times_as_much_takes_about_ten_times_as_long(
+    create_work: Callable[[int], Work], size: int
+) -> None:
+    few, many = cpu_seconds(create_work(size)), cpu_seconds(create_work(10 * size))
     # Quadratic code takes a hundred times as long.
     assert many < 30 * few + 0.05

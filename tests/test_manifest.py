@@ -75,13 +75,13 @@ def test_a_person_gets_urls_of_the_dashboard(as_bob: Client, run: Run) -> None:
 
 
 def test_it_is_delivered_like_a_file(get: Get, run: Run) -> None:
-    whole = get("101/runs/1/manifest.json")
-    body = content(whole)
-    assert whole["Content-Length"] == str(len(body))
-    assert whole["Repr-Digest"] == digest(body)
-    part = get("101/runs/1/manifest.json", range="bytes=5-9", **{"if-range": whole["ETag"]})
+    response = get("101/runs/1/manifest.json")
+    body = content(response)
+    assert response["Content-Length"] == str(len(body))
+    assert response["Repr-Digest"] == digest(body)
+    part = get("101/runs/1/manifest.json", range="bytes=5-9", **{"if-range": response["ETag"]})
     assert (part.status_code, content(part)) == (206, body[5:10])
-    assert get("101/runs/1/manifest.json", **{"if-none-match": whole["ETag"]}).status_code == 304
+    assert get("101/runs/1/manifest.json", **{"if-none-match": response["ETag"]}).status_code == 304
     outside = get("101/runs/1/manifest.json", range="bytes=100000-")
     assert (outside.status_code, outside.json()["code"]) == (416, 416)
 

@@ -155,7 +155,7 @@ def test_the_database_has_the_pending_work(
     assert after["results_database_up",] == 1
     assert after["results_runs_being_written",] == 1
     assert after["results_runs_interrupted",] == 1
-    assert after["results_runs_to_keep",] == 0  # nobody has asked for it
+    assert after["results_runs_to_keep",] == 0  # no one has requested it
     assert after["results_refresh_age_seconds",] == 0  # never yet
     Collection.objects.filter(pk=remote.pk).update(
         keeps_results=True, refresh_tried_at=now - timedelta(minutes=10)
@@ -168,7 +168,7 @@ def test_the_database_has_the_pending_work(
 def test_it_takes_few_queries(
     read: Callable[[], Figures], django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # PostgreSQL is asked for its clock as well, by which leases run out on several machines.
+    # On PostgreSQL, another query reads the clock of the database, which decides when leases expire.
     with django_assert_max_num_queries(4 if connection.vendor == "sqlite" else 6):
         read()
 

@@ -18,7 +18,7 @@ from tests.conftest import PASSWORD, signed_in
 from tests.support.previews import at_once  # noqa: F401
 from tests.support.tools import examples
 
-SECRET = b"nobody else may read this"
+SECRET = b"no one else may read this"
 OURS = b"ours"
 API = "/api/v1/results"
 LIST = "/api/v1/schedules/collections/results/download/"
@@ -274,7 +274,7 @@ def test_any_query_for_records(
 @given(content=json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
 def test_any_records(bobs_browser: Client, previewed: Run, results_folder: Path, content: bytes) -> None:
     (results_folder / f"{previewed.pk}").write_bytes(content)
-    # Another time of writing: what was made of the content before is not asked for.
+    # With another time, the cached preview of the previous content is not used.
     written = timezone.now()
     previewed.files.update(size=len(content), modified=written)
     for where in ("", "?sort=a", "facts", "records/1"):

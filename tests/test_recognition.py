@@ -123,8 +123,8 @@ def test_a_zip_begins_with_a_signature_and_ends_with_its_directory(content: byte
 
 def test_a_zip_may_have_a_comment_and_be_large() -> None:
     comment = b"PK\x05\x06" * 10
-    whole = ZIP[:-2] + len(comment).to_bytes(2, "little") + comment
-    assert is_recognized(Zip(), whole)
+    content = ZIP[:-2] + len(comment).to_bytes(2, "little") + comment
+    assert is_recognized(Zip(), content)
     assert is_recognized(Zip(), zip_of({"a": page_bytes(300_000)}, zipfile.ZIP_STORED))
 
 

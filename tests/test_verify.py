@@ -272,8 +272,8 @@ def test_a_damaged_copy_is_not_delivered(as_bob: Client, copied: Run) -> None:
         assert answer.status_code == 502, address
         assert "The copy of this file is damaged." in answer.content.decode()
         assert as_bob.head(address).status_code == 502
-    whole: Any = as_bob.get(f"{here}/runs/88/files/{PAGE_1}")
-    assert whole.getvalue() == stored_bytes(named(copied, PAGE_1))
+    response: Any = as_bob.get(f"{here}/runs/88/files/{PAGE_1}")
+    assert response.getvalue() == stored_bytes(named(copied, PAGE_1))
 
 
 def test_a_copy_replaced_during_verification_is_not_marked_as_damaged(copied: Run) -> None:

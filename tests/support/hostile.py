@@ -59,8 +59,8 @@ def main() -> None:
         get_user_model().objects.get(memberships__role="owner", memberships__team=collection.team)
     )
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for name, made in CASES.items():
-        run = _stored(collection, made())
+    for name, create_content in CASES.items():
+        run = _stored(collection, create_content())
         answers = [_answer(browser, run, where) for where in WHERE]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps([name, memory, answers]), flush=True)

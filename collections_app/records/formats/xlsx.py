@@ -35,7 +35,7 @@ def write(table: Table, path: Path, *, folder: Path) -> None:
         _write_rows(workbook, table)
         workbook.close()
     except BaseException:
-        # The caller deletes the temporary files. XlsxWriter 3.3 has no public method that closes them.
+        # The caller deletes the temporary files. XlsxWriter 3.3.1 has no public method that closes them.
         for sheet in workbook.worksheets():
             sheet._opt_close()
         raise
