@@ -13,7 +13,7 @@ from collections_app.client import pull
 from collections_app.files.bundles.pieces import JoinedBody, Part
 from collections_app.models import FileKind
 from collections_app.records.formats.flatten import Columns, flatten
-from collections_app.sources import sync
+from collections_app.sources import rows
 from collections_app.sources.upstream.runs import RemoteFile
 from collections_app.views.run.cells import pretty
 from tests.support.tools import cpu_seconds
@@ -36,7 +36,7 @@ def chosen_columns_beside_a_long_key(size: int) -> Work:
 def an_accounts_files_of_the_same_name(size: int) -> Work:
     # They differ only in a part that is cut off from their names here.
     files = [RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}.json") for number in range(size)]
-    return partial(sync._files, replace(remote_run(1), files=tuple(files)))
+    return partial(rows._files, replace(remote_run(1), files=tuple(files)))
 
 
 def pulled_files_of_the_same_name(size: int) -> Work:

@@ -26,7 +26,7 @@ from collections_app.models import (
     State,
     Team,
 )
-from collections_app.sources import SourceTimeout, SourceUnavailable, missing_runs, run_list, sync
+from collections_app.sources import SourceTimeout, SourceUnavailable, missing_runs, rows, run_list, sync
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.sync import LIMIT, PAGE
 from collections_app.sources.upstream.runs import Listing, RemoteFile, RemoteRun
@@ -196,7 +196,7 @@ def test_a_run_with_files_at_another_server_is_failed_and_says_what_to_do(collec
     assert "check the account's base address" in row.failure_reason
 
 
-@pytest.mark.parametrize("reason", [sync._NO_FILES, sync._NO_FILES_IN_0_1])
+@pytest.mark.parametrize("reason", [rows._NO_FILES, rows._NO_FILES_IN_0_1])
 def test_a_run_without_files_is_found_again_deep_in_the_list(
     collection: Collection, account: ListedRuns, reason: str
 ) -> None:
@@ -333,7 +333,7 @@ class Interrupted(Exception):
 @pytest.fixture
 def six_files_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write at most six rows of files in one transaction: those of three runs."""
-    monkeypatch.setattr(sync, "_MAX_FILES_AT_ONCE", 6)
+    monkeypatch.setattr(rows, "_MAX_FILES_AT_ONCE", 6)
 
 
 def after_each_transaction(observe: Callable[[], object]) -> AbstractContextManager[None]:
@@ -392,13 +392,13 @@ def test_files_are_named_before_the_transaction(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named_in: list[int] = []
-    kept_name = sync.kept_name
+    kept_name = rows.kept_name
 
     def kept(name: str) -> str:
         named_in.append(len(connection.savepoint_ids))
         return kept_name(name)
 
-    monkeypatch.setattr(sync, "kept_name", kept)
+    monkeypatch.setattr(rows, "kept_name", kept)
     account.runs = runs(1)
     outside = len(connection.savepoint_ids)
     refresh(collection)
