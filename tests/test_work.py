@@ -393,7 +393,7 @@ class TestTheRest:
         entry = address.parse(settings.RESULTS_STORAGE_URL).entry
         settings.STORAGES = settings.STORAGES | {"results": entry}
         monkeypatch.setattr(Worker, "run_once", lambda self: pytest.fail("It began."))
-        with pytest.raises(SystemCheckError, match="Look at RESULTS_STORAGE_URL"):
+        with pytest.raises(SystemCheckError, match="Check the host, bucket, folder"):
             call_command("work", "--once", skip_checks=False)
 
     def test_between_rounds_it_rests(self, monkeypatch: pytest.MonkeyPatch) -> None:
