@@ -268,7 +268,7 @@ class TestConnections:
 
 
 class Connection:
-    """The part of Django's connection that _report_broken() uses."""
+    """The part of Django's connection that _test_pool() uses."""
 
     def __init__(self, *, closed: bool) -> None:
         self.connection = SimpleNamespace(closed=closed)
@@ -283,7 +283,7 @@ def test_a_broken_connection_has_all_others_tested(*, closed: bool) -> None:
 
     used = Connection(closed=closed)
     with pytest.raises(OperationalError):
-        database._report_broken(execute, "SELECT 1", None, False, {"connection": used})
+        database._test_pool(execute, "SELECT 1", None, False, {"connection": used})
     assert used.checked.wait(timeout=10 if closed else 0.1) is closed
 
 

@@ -47,13 +47,13 @@ class AccountSource:
         """Load the newest runs, unless this was done within the last few seconds."""
         known = _known(collection)
         # If neither runs nor a problem are known, another process has just started the first request.
-        if (known.as_of or known.problem) and _is_resting(collection):
+        if (known.as_of or known.problem) and _must_wait(collection):
             return known
         return _done_within(deadline, _refreshes, sync.refresh, collection)
 
     def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Load the next older runs, if the account has more."""
-        failed = collection.refresh_problem and _is_resting(collection)
+        failed = collection.refresh_problem and _must_wait(collection)
         if failed or not collection.has_older_runs:
             return _known(collection)
         return _done_within(deadline, _loads_older, sync.load_older, collection)
@@ -88,7 +88,7 @@ def _is_converted(file: ResultFile) -> bool:
     return file.kind == FileKind.CATEGORY_CSV and not file.remote_name
 
 
-def _is_resting(collection: Collection) -> bool:
+def _must_wait(collection: Collection) -> bool:
     """Return whether to leave the account alone: it asked us to wait, or was tried a moment ago."""
     if collection.retry_at is not None:
         return collection.retry_after is not None
@@ -144,7 +144,7 @@ def _done_within(
 
 def _run(work: _Work, collection_id: int) -> None:
     try:
-        # A row of its own: the requests that wait go on using theirs.
+        # Use another instance, because waiting requests use theirs.
         work(Collection.objects.select_related("account").get(pk=collection_id), seconds=_SECONDS)
     except disk.DiskFull as error:
         logger.warning("upstream rows collection=%s problem=%s", collection_id, error)

@@ -78,7 +78,7 @@ class FileLocation:
     """Where a server in front of us finds the bytes."""
 
     path: str  # in the folder of results, or in the object storage
-    headers: Mapping[str, str] | None = None  # for the object storage; valid for some minutes
+    headers: Mapping[str, str] | None = None  # of the request to the object storage, if the file is there
 
 
 @runtime_checkable

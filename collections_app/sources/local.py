@@ -69,7 +69,7 @@ class StoredBody:
 
 
 def can_write_and_read() -> bool:
-    """Return whether a small file that is written to the results storage has the same content when read.
+    """Write a small file to the results storage and read it. Return whether the content is the same.
 
     Raises OSError.
     """

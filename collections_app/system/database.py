@@ -88,11 +88,11 @@ def share_connections() -> None:
 
 
 def _add_wrapper(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    if _report_broken not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_report_broken)
+    if _test_pool not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_test_pool)
 
 
-def _report_broken(execute: Callable[..., Any], statement: str, values: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+def _test_pool(execute: Callable[..., Any], statement: str, values: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
     """Execute a statement. If the connection is broken, have the pool test all others.
 
     Otherwise, each broken connection would make a request fail, even after the server is back.

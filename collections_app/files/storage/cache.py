@@ -83,7 +83,7 @@ def _opened(name: str) -> BinaryIO | None:
 def _built(name: str, build: Callable[[IO[bytes]], None], lock: IO[str]) -> BinaryIO:
     for leftover in _path("").glob(f"{name}.*{PART_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    _free_space(but=name)
+    _evict(but=name)
     try:
         with storages["converted"].open(name, "wb") as file:
             build(cast(IO[bytes], file))
@@ -92,11 +92,11 @@ def _built(name: str, build: Callable[[IO[bytes]], None], lock: IO[str]) -> Bina
             _record_failure(lock, name)
         raise
     entry = _path(name).open("rb")
-    _free_space(but=name)
+    _evict(but=name)
     return entry
 
 
-def _free_space(*, but: str) -> None:
+def _evict(*, but: str) -> None:
     """Delete the least recently used entries until the others fit."""
     found = list(_files())
     left = sum(stat.st_size for _, stat in found)
