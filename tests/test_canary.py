@@ -39,7 +39,7 @@ from tests.support import databases, tools
 from tests.support.mirrors import zip_of
 from tests.support.results import records
 from tests.support.server import environment, free_port, gunicorn, wait_until_it_answers
-from tests.support.upstream import ask_in_the_same_thread
+from tests.support.upstream import list_in_the_same_thread
 
 KEYS = ["canary-one.6f1d0c9be2a7d34e5f60", "canary-two.93b85ce7d1f0a4426c18"]
 LAPTOPS, HEADPHONES = 7001, 7002  # collections at the account
@@ -277,7 +277,7 @@ def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: Vendo
     monkeypatch.setattr(upstream_connection, "MAX_IDLE_SECONDS", 0.1)
     monkeypatch.setattr(account_checks, "SECONDS_TO_TRY", 0.1)
     monkeypatch.setattr(account_source, "_SECONDS", 0.1)
-    ask_in_the_same_thread(monkeypatch)
+    list_in_the_same_thread(monkeypatch)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from collections_app.system.background import Background
 from tests.support.upstream import (
     NOON,
     ListedRuns,
-    ask_in_the_same_thread,
+    list_in_the_same_thread,
     lists,
     make_account,
     make_remote_collection,
@@ -45,7 +45,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
 @pytest.fixture
 def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     """The account's server, called in the thread of the test."""
-    ask_in_the_same_thread(monkeypatch)
+    list_in_the_same_thread(monkeypatch)
     with responses.RequestsMock() as server:
         yield server
 

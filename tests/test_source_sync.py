@@ -592,7 +592,7 @@ def sentences(collection: Collection) -> list[str]:
 
 def test_runs_that_cannot_be_read_are_counted_and_named(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(60)
-    account.not_understood, account.nameless = {91, 60, 41}, {58}
+    account.unreadable, account.nameless = {91, 60, 41}, {58}
     refresh(collection)
     go_back(collection)
     assert sentences(collection) == [
@@ -601,7 +601,7 @@ def test_runs_that_cannot_be_read_are_counted_and_named(collection: Collection, 
 
 
 def test_an_unreadable_run_is_not_counted_twice(collection: Collection, account: ListedRuns) -> None:
-    account.runs, account.nameless, account.not_understood = runs(150), {95, 90, 1}, {94}
+    account.runs, account.nameless, account.unreadable = runs(150), {95, 90, 1}, {94}
     for _ in range(2):
         known_to_the_end(collection)
         assert sentences(collection) == [
@@ -610,7 +610,7 @@ def test_an_unreadable_run_is_not_counted_twice(collection: Collection, account:
 
 
 def test_only_the_first_of_many_numbers_are_shown(collection: Collection, account: ListedRuns) -> None:
-    account.runs, account.not_understood = runs(80), set(range(10, 40))
+    account.runs, account.unreadable = runs(80), set(range(10, 40))
     known_to_the_end(collection)
     [sentence] = sentences(collection)
     assert sentence.startswith("30 runs at MultiCartAPI can't be shown: 10, 11, 12, ")
@@ -621,7 +621,7 @@ def test_the_number_of_recorded_runs_is_limited(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(missing_runs, "MAX_KEPT", 5)
-    account.runs, account.not_understood = runs(80), set(range(10, 40))
+    account.runs, account.unreadable = runs(80), set(range(10, 40))
     known_to_the_end(collection)
     [sentence] = sentences(collection)
     assert sentence.startswith("At least 5 runs at MultiCartAPI can't be shown: ")
@@ -631,10 +631,10 @@ def test_the_number_of_recorded_runs_is_limited(
 def test_a_run_that_becomes_readable_is_shown_and_no_longer_reported(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
-    account.runs, account.not_understood = runs(150), {number}
+    account.runs, account.unreadable = runs(150), {number}
     known_to_the_end(collection)
     assert f"can't be shown: {number} " in sentences(collection)[0]
-    account.not_understood = set()
+    account.unreadable = set()
     refresh(collection)
     assert known(collection) == list(range(150, 0, -1))
     assert sentences(collection) == []
@@ -644,7 +644,7 @@ def test_a_run_that_becomes_readable_is_shown_and_no_longer_reported(
 def test_an_unreadable_run_that_leaves_the_list_is_no_longer_reported(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
-    account.runs, account.not_understood = runs(150), {number}
+    account.runs, account.unreadable = runs(150), {number}
     known_to_the_end(collection)
     account.runs.pop(number - 1)
     refresh(collection)
@@ -654,10 +654,10 @@ def test_an_unreadable_run_that_leaves_the_list_is_no_longer_reported(
 def test_a_run_that_gets_a_valid_time_is_shown_where_it_belongs(
     collection: Collection, account: ListedRuns
 ) -> None:
-    account.runs, account.not_understood = [*runs(150), remote_run(200)], {200}
+    account.runs, account.unreadable = [*runs(150), remote_run(200)], {200}
     known_to_the_end(collection)
     account.runs[-1] = remote_run(200, at=remote_run(10).created_at + timedelta(minutes=1))
-    account.not_understood = set()
+    account.unreadable = set()
     refresh(collection)
     assert known(collection) == [*range(150, 10, -1), 200, *range(10, 0, -1)]
     assert sentences(collection) == []
@@ -666,9 +666,9 @@ def test_a_run_that_gets_a_valid_time_is_shown_where_it_belongs(
 def test_one_unreadable_run_deep_in_the_list_is_checked_each_time(
     collection: Collection, account: ListedRuns
 ) -> None:
-    account.runs, account.not_understood = runs(300), {10, 80, 90, 150}
+    account.runs, account.unreadable = runs(300), {10, 80, 90, 150}
     known_to_the_end(collection)
-    account.not_understood = set()
+    account.unreadable = set()
     for _ in range(4):
         account.calls.clear()
         refresh(collection)
@@ -724,10 +724,10 @@ def test_a_run_that_cannot_be_understood_stays_as_it_was(collection: Collection,
     account.runs = runs(60)
     replaced(account, remote_run(58, ready=False))
     refresh(collection)
-    account.not_understood = {58}
+    account.unreadable = {58}
     refresh(collection)
     assert collection.runs.get(number=58).state == State.PROCESSING
-    account.not_understood = {60}
+    account.unreadable = {60}
     go_back(collection)
     assert known(collection) == list(range(60, 0, -1))
 
@@ -736,7 +736,7 @@ def test_runs_that_cannot_be_understood_do_not_end_the_list(
     collection: Collection, account: ListedRuns
 ) -> None:
     account.runs = runs(3 * PAGE)
-    account.not_understood = set(range(2 * PAGE, 3 * PAGE + 1))
+    account.unreadable = set(range(2 * PAGE, 3 * PAGE + 1))
     refresh(collection)
     assert len(known(collection)) >= PAGE
     assert collection.has_older_runs

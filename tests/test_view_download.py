@@ -416,12 +416,12 @@ def test_unreadable_runs_are_counted_and_named(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.runs = [remote_run(number) for number in range(88, 94)]
-    listed.not_understood = {91, 93}
+    listed.unreadable = {91, 93}
     answer = as_bob.get(page_of(connected))
     assert numbers(answer) == [92, 90, 89, 88]
     notice = "2 runs at MultiCartAPI can't be shown: 91, 93 (no valid time)."
     assert notice in text_of(answer.content.decode())
-    listed.not_understood = set()
+    listed.unreadable = set()
     Collection.objects.filter(pk=connected.pk).update(refresh_tried_at=None)
     answer = as_bob.get(page_of(connected))
     assert numbers(answer) == [93, 92, 91, 90, 89, 88]

@@ -132,7 +132,7 @@ class ListedRuns:
     def __init__(self, runs: Iterable[RemoteRun] = ()) -> None:
         self.runs = list(runs)
         self.calls: list[tuple[int, int]] = []  # skip and limit of each
-        self.not_understood: set[int] = set()  # numbers of unreadable runs
+        self.unreadable: set[int] = set()  # numbers of unreadable runs
         self.nameless: set[int] = set()  # unreadable runs whose number can't be read either
         self.order: Callable[[RemoteRun], object] = lambda run: (
             -run.number
@@ -154,7 +154,7 @@ class ListedRuns:
     def _entry(self, run: RemoteRun) -> RemoteRun | UnreadableRun:
         if run.number in self.nameless:
             return UnreadableRun(None, "no valid ID")
-        if run.number in self.not_understood:
+        if run.number in self.unreadable:
             return UnreadableRun(run.number, "no valid time")
         return run
 
@@ -163,11 +163,11 @@ def lists(monkeypatch: pytest.MonkeyPatch, runs: Iterable[RemoteRun] = ()) -> Li
     """Replace the lists of all accounts, and read them in the thread of the test, which sees its rows."""
     listed = ListedRuns(runs)
     monkeypatch.setattr(sync, "list_runs", listed)
-    ask_in_the_same_thread(monkeypatch)
+    list_in_the_same_thread(monkeypatch)
     return listed
 
 
-def ask_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def list_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read lists in the thread of the test: another thread doesn't see rows of an open transaction."""
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 

@@ -31,6 +31,7 @@ _PROBLEMS = {
 NO_LIST = "{who} didn't send a list of runs. Check its base address, or try again later."
 REDIRECTED = "{who} redirects to another address. Check its base address."
 _SERVER_ERROR = "{who} reports an internal error (code {code}). Try again later."
+_UNEXPECTED = "{who} sent an unexpected response (code {code}). Try again later."
 _TOO_SLOW = "{who} took too long to respond. Try again later."
 _TOO_MANY_REQUESTS = "{who} is receiving too many requests. Try again in {wait}."
 _UNAVAILABLE = "{who} is unavailable. Try again in {wait}."
@@ -98,7 +99,7 @@ def raise_for_file(code: int, headers: Mapping[str, str], who: str) -> NoReturn:
         raise SourceUnavailable(
             f"{who} denied access to this file (code {code}). An admin can check the API key."
         )
-    problem = REDIRECTED if 300 <= code < 400 else _SERVER_ERROR  # noqa: PLR2004
+    problem = REDIRECTED if 300 <= code < 400 else _UNEXPECTED  # noqa: PLR2004
     raise SourceUnavailable(problem.format(who=who, code=code))
 
 
