@@ -285,7 +285,7 @@ class Site:
     collection: str
     server: EndlessServer
 
-    def ask(self, method: str, run: int) -> http.client.HTTPConnection:
+    def request(self, method: str, run: int) -> http.client.HTTPConnection:
         """Request a file of a run, and return when the account has received the request."""
         asked = self.server.asked.count("GET")
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -319,10 +319,10 @@ def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: 
     for piece in (b"", CHUNK):
         site.server.piece, site.server.first = piece, BEGINNING if piece else b""
         for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]:
-            site.ask(method, run).close()
+            site.request(method, run).close()
             assert site.server.left.acquire(timeout=connection.MAX_IDLE_SECONDS / 2)
     site.server.piece = site.server.first = b""
-    waiting = [site.ask(method, run) for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]]
+    waiting = [site.request(method, run) for method, run in [("HEAD", 1), ("GET", 1), ("GET", 2)]]
     site.process.send_signal(signal.SIGTERM)
     assert site.process.wait(timeout=tools.PATIENCE) == 0
     statuses = []

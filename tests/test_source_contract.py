@@ -204,93 +204,95 @@ def test_a_missing_file_is_not_found(case: Case) -> None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
 
 
 @pytest.fixture
-def ask(as_bob: Client, case: Case) -> Callable[..., Answer]:
+def request_file(as_bob: Client, case: Case) -> Callable[..., Response]:
     """Request the file as a member of the team."""
 
-    def asked(method: str = "GET", **headers: str) -> Answer:
+    def request(method: str = "GET", **headers: str) -> Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         response: Any = as_bob.generic(method, case.address, headers=named)
         assert isinstance(response, HttpResponse | StreamingHttpResponse)
         body = response.getvalue() if response.streaming else response.content
-        return Answer(response.status_code, dict(response.headers), body)
+        return Response(response.status_code, dict(response.headers), body)
 
-    return asked
+    return request
 
 
-def test_the_entire_file_is_sent_with_its_headers(case: Case, ask: Callable[..., Answer]) -> None:
-    answer = ask()
-    assert (answer.status, answer.body) == (200, case.content)
-    assert answer.headers["Content-Length"] == str(len(case.content))
-    assert answer.headers["Content-Type"] == "application/octet-stream"
-    assert answer.headers["Accept-Ranges"] == "bytes"
-    assert answer.headers["Cache-Control"] == "private"
-    assert answer.headers["ETag"] == case.file.etag
-    assert answer.headers["Last-Modified"].endswith(" GMT")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    disposition = answer.headers["Content-Disposition"]
+def test_the_entire_file_is_sent_with_its_headers(case: Case, request_file: Callable[..., Response]) -> None:
+    response = request_file()
+    assert (response.status, response.body) == (200, case.content)
+    assert response.headers["Content-Length"] == str(len(case.content))
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Accept-Ranges"] == "bytes"
+    assert response.headers["Cache-Control"] == "private"
+    assert response.headers["ETag"] == case.file.etag
+    assert response.headers["Last-Modified"].endswith(" GMT")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    disposition = response.headers["Content-Disposition"]
     assert disposition.startswith('attachment; filename="')
     if case.file.name == NAME:
         assert disposition.endswith(f"; filename*=UTF-8''{quote(NAME, safe='')}")
 
 
-def test_a_range_is_sent(case: Case, ask: Callable[..., Answer]) -> None:
+def test_a_range_is_sent(case: Case, request_file: Callable[..., Response]) -> None:
     size = len(case.content)
-    for asked, start, end in (
+    for value, start, end in (
         ("bytes=0-0", 0, 1),
         ("bytes=10-19", 10, 20),
         ("bytes=-5", size - 5, size),
         ("bytes=70000-", 70_000, size),
         ("bytes=5-999999999", 5, size),
     ):
-        answer = ask(Range=asked)
-        assert (answer.status, answer.body) == (206, case.content[start:end]), asked
-        assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/{size}", asked
-        assert answer.headers["Content-Length"] == str(end - start), asked
+        response = request_file(Range=value)
+        assert (response.status, response.body) == (206, case.content[start:end]), value
+        assert response.headers["Content-Range"] == f"bytes {start}-{end - 1}/{size}", value
+        assert response.headers["Content-Length"] == str(end - start), value
 
 
-def test_a_range_outside_of_the_file_is_refused(case: Case, ask: Callable[..., Answer]) -> None:
-    answer = ask(Range=f"bytes={len(case.content)}-")
-    assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(case.content)}")
+def test_a_range_outside_of_the_file_is_refused(case: Case, request_file: Callable[..., Response]) -> None:
+    response = request_file(Range=f"bytes={len(case.content)}-")
+    assert (response.status, response.headers["Content-Range"]) == (416, f"bytes */{len(case.content)}")
 
 
-def test_if_range_must_match_the_file(case: Case, ask: Callable[..., Answer]) -> None:
-    same = ask(Range="bytes=5-9", If_Range=ask("HEAD").headers["ETag"])
+def test_if_range_must_match_the_file(case: Case, request_file: Callable[..., Response]) -> None:
+    same = request_file(Range="bytes=5-9", If_Range=request_file("HEAD").headers["ETag"])
     assert (same.status, same.body) == (206, case.content[5:10])
-    another = ask(Range="bytes=5-9", If_Range='"another"')
+    another = request_file(Range="bytes=5-9", If_Range='"another"')
     assert (another.status, another.body) == (200, case.content)
 
 
-def test_a_file_that_the_client_has_is_not_sent_again(case: Case, ask: Callable[..., Answer]) -> None:
-    head = ask("HEAD").headers
+def test_a_file_that_the_client_has_is_not_sent_again(
+    case: Case, request_file: Callable[..., Response]
+) -> None:
+    head = request_file("HEAD").headers
     for condition in ({"If_None_Match": head["ETag"]}, {"If_Modified_Since": head["Last-Modified"]}):
-        answer = ask(**condition)
-        assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", head["ETag"])
-    assert ask(If_Match='"another"').status == 412
+        response = request_file(**condition)
+        assert (response.status, response.body, response.headers["ETag"]) == (304, b"", head["ETag"])
+    assert request_file(If_Match='"another"').status == 412
 
 
-def test_head_is_get_without_the_body(case: Case, ask: Callable[..., Answer]) -> None:
+def test_head_is_get_without_the_body(case: Case, request_file: Callable[..., Response]) -> None:
     changing = {"Set-Cookie", "Content-Security-Policy", "X-Request-ID"}
-    got = ask()
+    got = request_file()
     for headers in ({}, {"Range": "bytes=3-7"}, {"Range": "bytes=999999-"}):
-        head = ask("HEAD", **headers)
+        head = request_file("HEAD", **headers)
         assert (head.status, head.body) == (got.status, b""), headers
         assert {name: value for name, value in head.headers.items() if name not in changing} == {
             name: value for name, value in got.headers.items() if name not in changing
         }, headers
 
 
-def test_the_response_for_a_missing_file_is_a_404(case: Case, ask: Callable[..., Answer]) -> None:
-    assert ask("HEAD").status == 200
+def test_the_response_for_a_missing_file_is_a_404(case: Case, request_file: Callable[..., Response]) -> None:
+    assert request_file("HEAD").status == 200
     case.lose()
-    assert ask().status == 404
-    assert ask("HEAD").status == 404
+    assert request_file().status == 404
+    assert request_file("HEAD").status == 404
 
 
 def test_all_clients_get_the_same_bytes(case: Case, client: Client, bobs_key: str) -> None:

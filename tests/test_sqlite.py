@@ -44,7 +44,7 @@ def slots() -> LifoQueue:  # type: ignore[type-arg]
     return DatabaseWrapper.slots
 
 
-def ask(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
+def execute(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
     """Execute a statement, and return the connection that was used."""
     with access.cursor() as cursor:
         cursor.execute(statement)
@@ -53,20 +53,20 @@ def ask(access: BaseDatabaseWrapper, statement: str = "SELECT 1") -> object:
 
 def test_a_closed_connection_is_reused_by_the_next_thread(make_access: MakeAccess) -> None:
     one, other = make_access(), make_access()
-    used = ask(one)
+    used = execute(one)
     one.close()
     assert one.connection is None
-    assert ask(other) is used
+    assert execute(other) is used
 
 
 def test_two_threads_use_two_connections(make_access: MakeAccess) -> None:
-    assert ask(make_access()) is not ask(make_access())
+    assert execute(make_access()) is not execute(make_access())
 
 
 def test_after_waiting_a_thread_opens_a_temporary_connection(make_access: MakeAccess) -> None:
     one, other, third = make_access(), make_access(), make_access()
-    ask(one), ask(other)
-    more = ask(third)
+    execute(one), execute(other)
+    more = execute(third)
     third.close()
     with pytest.raises(Exception, match="closed"):
         more.execute("SELECT 1")  # type: ignore[attr-defined]
@@ -76,23 +76,23 @@ def test_after_waiting_a_thread_opens_a_temporary_connection(make_access: MakeAc
 
 def test_a_connection_closed_in_a_transaction_is_not_reused(make_access: MakeAccess) -> None:
     one = make_access()
-    ask(one, "CREATE TABLE seen (number)")
-    used = ask(one, "BEGIN")
-    ask(one, "INSERT INTO seen VALUES (1)")
+    execute(one, "CREATE TABLE seen (number)")
+    used = execute(one, "BEGIN")
+    execute(one, "INSERT INTO seen VALUES (1)")
     one.close()
     other = make_access()
-    assert ask(other) is not used
+    assert execute(other) is not used
     with other.cursor() as cursor:
         assert cursor.execute("SELECT count(*) FROM seen").fetchone() == (0,)
 
 
 def test_a_connection_with_an_error_is_not_reused(make_access: MakeAccess) -> None:
     one = make_access()
-    used = ask(one)
+    used = execute(one)
     with pytest.raises((OperationalError, ProgrammingError)):
-        ask(one, "SELECT * FROM nowhere")
+        execute(one, "SELECT * FROM nowhere")
     one.close()
-    assert ask(make_access()) is not used
+    assert execute(make_access()) is not used
     assert slots().qsize() == 1
 
 
@@ -100,5 +100,5 @@ def test_a_failed_connection_frees_its_slot(make_access: MakeAccess, tmp_path: P
     (tmp_path / "db.sqlite3").mkdir()
     for _ in range(5):
         with pytest.raises(OperationalError):
-            ask(make_access())
+            execute(make_access())
     assert slots().qsize() == 2

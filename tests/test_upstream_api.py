@@ -81,8 +81,8 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (RUN | changes).items() if value is not MISSING}
 
 
-def problem_of(vendor: responses.RequestsMock, **answer: Any) -> str:
-    vendor.post(LIST, **answer)
+def problem_of(vendor: responses.RequestsMock, **response: Any) -> str:
+    vendor.post(LIST, **response)
     with pytest.raises(SourceUnavailable) as raised:
         list_runs(collection(), skip=0, limit=50, seconds=5)
     return str(raised.value)
@@ -657,7 +657,7 @@ def test_connection_errors_have_a_message_without_the_key(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         {"body": requests.ReadTimeout()},
         {"status": 504},
@@ -665,8 +665,8 @@ def test_connection_errors_have_a_message_without_the_key(
     ],
     ids=str,
 )
-def test_a_late_response_is_a_timeout(vendor: responses.RequestsMock, answer: dict[str, Any]) -> None:
-    vendor.post(LIST, **answer)
+def test_a_late_response_is_a_timeout(vendor: responses.RequestsMock, response: dict[str, Any]) -> None:
+    vendor.post(LIST, **response)
     with pytest.raises(SourceTimeout):
         list_runs(collection(), skip=0, limit=50, seconds=5)
 
@@ -687,15 +687,15 @@ def test_the_repr_of_a_server_has_no_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         envelope(),
         envelope(RUN),
         *({"code": code, "data": "words", "status": 0} for code in (400, 403, 404)),
     ],
 )
-def test_a_valid_key_is_accepted(vendor: responses.RequestsMock, answer: dict[str, Any]) -> None:
-    vendor.post(LIST, json=answer)
+def test_a_valid_key_is_accepted(vendor: responses.RequestsMock, response: dict[str, Any]) -> None:
+    vendor.post(LIST, json=response)
     try_key(BASE, KEY, seconds=5)
     (call,) = vendor.calls
     assert json.loads(call.request.body or "") == {"collection_id": 1, "skip": 0, "limit": 1}
@@ -703,7 +703,7 @@ def test_a_valid_key_is_accepted(vendor: responses.RequestsMock, answer: dict[st
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("response", "words"),
     [
         ({"json": {"code": 401, "data": "no", "status": 0}}, "rejected the API key"),
         ({"json": {"code": 402, "data": "no", "status": 0}}, "payment is due"),
@@ -722,9 +722,9 @@ def test_a_valid_key_is_accepted(vendor: responses.RequestsMock, answer: dict[st
     ids=str,
 )
 def test_other_responses_to_a_key_are_reported(
-    vendor: responses.RequestsMock, answer: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
+    vendor: responses.RequestsMock, response: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    vendor.post(LIST, **answer)
+    vendor.post(LIST, **response)
     with pytest.raises(SourceUnavailable, match=f"^The server multicartapi.com .*{words}"):
         try_key(BASE, KEY, seconds=5)
     (line,) = caplog.messages

@@ -63,7 +63,7 @@ def opened(file: ResultFile, start: int = 0, length: int = SIZE) -> Any:
     return UpstreamBody(file).open(start, length)
 
 
-def answer(status: int = 200, body: bytes = CONTENT, **headers: str) -> dict[str, Any]:
+def response(status: int = 200, body: bytes = CONTENT, **headers: str) -> dict[str, Any]:
     """Return a response of the vendor. Content_Range means Content-Range."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named.setdefault("Content-Length", str(len(body)))
@@ -88,7 +88,7 @@ def shortly(value: object) -> str | None:
 def test_the_entire_file_is_requested_without_a_range(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
-    vendor.get(URL, **answer())
+    vendor.get(URL, **response())
     with opened(file) as stream:
         assert stream.read(SIZE + 1) == CONTENT[: 64 * 1024]
     (call,) = vendor.calls
@@ -98,7 +98,7 @@ def test_the_entire_file_is_requested_without_a_range(
 
 
 def test_a_part_is_requested_as_a_range(vendor: responses.RequestsMock, file: ResultFile) -> None:
-    vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE}"))
+    vendor.get(URL, **response(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE}"))
     with opened(file, 10, 20) as stream:
         assert stream.read() == CONTENT[10:30]
         assert stream.read() == b""
@@ -138,13 +138,13 @@ def test_a_disconnected_account_gets_no_request(vendor: responses.RequestsMock, 
     assert len(vendor.calls) == 0
 
 
-# --- what is answered ---------------------------------------------------------------------------------------
+# --- responses ----------------------------------------------------------------------------------------------
 
 
 def test_if_the_range_is_ignored_the_bytes_before_it_are_skipped(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
-    vendor.get(URL, **answer())
+    vendor.get(URL, **response())
     with opened(file, 200_000, 70_000) as stream:
         assert stream.read() == CONTENT[200_000:270_000]
 
@@ -152,26 +152,26 @@ def test_if_the_range_is_ignored_the_bytes_before_it_are_skipped(
 @pytest.mark.parametrize(
     ("refusal", "error"),
     [
-        (answer(401), SourceUnavailable),
-        (answer(403), SourceUnavailable),
-        (answer(404), ResultNotFound),
-        (answer(301, Location="https://evil.example/"), SourceUnavailable),
-        (answer(307, Location=URL), SourceUnavailable),
-        (answer(416), SourceUnavailable),
-        (answer(429), SourceBusy),
-        (answer(429, Retry_After="30"), SourceBusy),
-        (answer(500), SourceUnavailable),
-        (answer(502), SourceUnavailable),
-        (answer(503), SourceUnavailable),
-        (answer(503, Retry_After="30"), SourceBusy),
-        (answer(504), SourceTimeout),
-        (answer(201), SourceUnavailable),
-        (answer(206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"), SourceUnavailable),
-        (answer(Content_Encoding="gzip"), NotTheFile),
-        (answer(Content_Encoding="GZIP, identity"), NotTheFile),
-        (answer(Content_Type="text/html; charset=utf-8"), NotTheFile),
-        (answer(Content_Length="many"), SourceUnavailable),
-        (answer(Content_Length="-1"), SourceUnavailable),
+        (response(401), SourceUnavailable),
+        (response(403), SourceUnavailable),
+        (response(404), ResultNotFound),
+        (response(301, Location="https://evil.example/"), SourceUnavailable),
+        (response(307, Location=URL), SourceUnavailable),
+        (response(416), SourceUnavailable),
+        (response(429), SourceBusy),
+        (response(429, Retry_After="30"), SourceBusy),
+        (response(500), SourceUnavailable),
+        (response(502), SourceUnavailable),
+        (response(503), SourceUnavailable),
+        (response(503, Retry_After="30"), SourceBusy),
+        (response(504), SourceTimeout),
+        (response(201), SourceUnavailable),
+        (response(206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"), SourceUnavailable),
+        (response(Content_Encoding="gzip"), NotTheFile),
+        (response(Content_Encoding="GZIP, identity"), NotTheFile),
+        (response(Content_Type="text/html; charset=utf-8"), NotTheFile),
+        (response(Content_Length="many"), SourceUnavailable),
+        (response(Content_Length="-1"), SourceUnavailable),
         ({"body": requests.ConnectionError(KEY)}, SourceUnavailable),
         ({"body": requests.exceptions.SSLError(KEY)}, SourceUnavailable),
         ({"body": requests.ReadTimeout(KEY)}, SourceTimeout),
@@ -200,12 +200,12 @@ def test_wrong_responses_are_rejected_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("refusal", "calls"),
     [
-        (answer(500), 1),
-        (answer(429, Retry_After="30"), 1),
-        (answer(503, Retry_After="30"), 1),
-        (answer(502), 3),
-        (answer(503), 3),
-        (answer(504), 3),
+        (response(500), 1),
+        (response(429, Retry_After="30"), 1),
+        (response(503, Retry_After="30"), 1),
+        (response(502), 3),
+        (response(503), 3),
+        (response(504), 3),
         ({"body": requests.ConnectionError()}, 3),
     ],
     ids=shortly,
@@ -226,7 +226,7 @@ def test_only_temporary_errors_are_retried(
 
 
 def test_a_busy_account_says_when_to_try_again(vendor: responses.RequestsMock, file: ResultFile) -> None:
-    vendor.get(URL, **answer(429, Retry_After="30"))
+    vendor.get(URL, **response(429, Retry_After="30"))
     with pytest.raises(SourceBusy) as raised:
         opened(file)
     assert str(raised.value) == (
@@ -239,7 +239,7 @@ def test_a_busy_account_says_when_to_try_again(vendor: responses.RequestsMock, f
 def test_identity_encoding_is_accepted(
     vendor: responses.RequestsMock, file: ResultFile, encoding: str
 ) -> None:
-    vendor.get(URL, **answer(Content_Encoding=encoding))
+    vendor.get(URL, **response(Content_Encoding=encoding))
     with opened(file) as stream:
         assert stream.read() == CONTENT
 
@@ -261,7 +261,7 @@ def test_identity_encoding_is_accepted(
 def test_another_part_than_requested_is_rejected(
     vendor: responses.RequestsMock, file: ResultFile, content_range: str
 ) -> None:
-    vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=content_range))
+    vendor.get(URL, **response(206, CONTENT[10:30], Content_Range=content_range))
     with pytest.raises(SourceUnavailable):
         opened(file, 10, 20)
 
@@ -269,7 +269,7 @@ def test_another_part_than_requested_is_rejected(
 def test_a_part_with_another_length_than_declared_is_rejected(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
-    vendor.get(URL, **answer(206, CONTENT[10:29], Content_Range=f"bytes 10-29/{SIZE}"))
+    vendor.get(URL, **response(206, CONTENT[10:29], Content_Range=f"bytes 10-29/{SIZE}"))
     with pytest.raises(SourceUnavailable):
         opened(file, 10, 20)
 
@@ -277,10 +277,10 @@ def test_a_part_with_another_length_than_declared_is_rejected(
 @pytest.mark.parametrize(
     "other",
     [
-        answer(body=CONTENT[:-1]),
-        answer(body=CONTENT + b"x"),
-        answer(416),
-        answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE + 1}"),
+        response(body=CONTENT[:-1]),
+        response(body=CONTENT + b"x"),
+        response(416),
+        response(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{SIZE + 1}"),
     ],
     ids=["shorter", "longer", "416", "range"],
 )
@@ -297,7 +297,7 @@ def test_if_the_size_has_changed_the_stored_size_is_deleted(
 
 def test_the_size_of_a_copied_file_is_kept(vendor: responses.RequestsMock, file: ResultFile) -> None:
     ResultFile.objects.filter(pk=file.pk).update(key="kept/meanwhile")
-    vendor.get(URL, **answer(body=b"other"))
+    vendor.get(URL, **response(body=b"other"))
     with pytest.raises(SourceUnavailable):
         opened(file)
     file.refresh_from_db()
@@ -308,7 +308,7 @@ def test_a_part_of_a_file_over_the_limit_is_rejected(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     file.size = 10**17
-    vendor.get(URL, **answer(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{file.size}"))
+    vendor.get(URL, **response(206, CONTENT[10:30], Content_Range=f"bytes 10-29/{file.size}"))
     with pytest.raises(NotTheFile, match="exceeds the 64 GiB limit"):
         opened(file, 10, 20)
 
@@ -331,23 +331,23 @@ def test_only_the_first_bytes_are_read_if_ranges_are_ignored(server: FileServer,
 @pytest.mark.parametrize(
     ("refusal", "error"),
     [
-        (answer(401), SourceUnavailable),
-        (answer(404), ResultNotFound),
-        (answer(302), SourceUnavailable),
-        (answer(416), NotTheFile),
-        (answer(429, Retry_After="30"), SourceBusy),
-        (answer(503, Retry_After="30"), SourceBusy),
-        (answer(500), SourceUnavailable),
-        (answer(503), SourceUnavailable),
-        (answer(504), SourceTimeout),
-        (answer(Content_Encoding="br"), NotTheFile),
-        (answer(Content_Type="text/html"), NotTheFile),
-        (answer(Content_Length="9" * 19), SourceUnavailable),
-        (answer(Content_Length=str(10**17)), NotTheFile),
-        (answer(206, CONTENT[:100], Content_Range=f"bytes 0-99/{10**17}"), NotTheFile),
-        (answer(206, CONTENT[:100], Content_Range="bytes 0-99/*"), SourceUnavailable),
-        (answer(206, CONTENT[1:100], Content_Range=f"bytes 1-99/{SIZE}"), SourceUnavailable),
-        (answer(206, CONTENT[:100], Content_Range=f"bytes 0-99/{SIZE}", Content_Encoding="br"), NotTheFile),
+        (response(401), SourceUnavailable),
+        (response(404), ResultNotFound),
+        (response(302), SourceUnavailable),
+        (response(416), NotTheFile),
+        (response(429, Retry_After="30"), SourceBusy),
+        (response(503, Retry_After="30"), SourceBusy),
+        (response(500), SourceUnavailable),
+        (response(503), SourceUnavailable),
+        (response(504), SourceTimeout),
+        (response(Content_Encoding="br"), NotTheFile),
+        (response(Content_Type="text/html"), NotTheFile),
+        (response(Content_Length="9" * 19), SourceUnavailable),
+        (response(Content_Length=str(10**17)), NotTheFile),
+        (response(206, CONTENT[:100], Content_Range=f"bytes 0-99/{10**17}"), NotTheFile),
+        (response(206, CONTENT[:100], Content_Range="bytes 0-99/*"), SourceUnavailable),
+        (response(206, CONTENT[1:100], Content_Range=f"bytes 1-99/{SIZE}"), SourceUnavailable),
+        (response(206, CONTENT[:100], Content_Range=f"bytes 0-99/{SIZE}", Content_Encoding="br"), NotTheFile),
         ({"body": requests.ReadTimeout()}, SourceTimeout),
     ],
     ids=shortly,
@@ -451,7 +451,7 @@ def test_chunks_grow_for_quick_clients_and_shrink_for_slow_ones(
     vendor: responses.RequestsMock, file: ResultFile
 ) -> None:
     file.size = 40 * 2**20
-    vendor.get(URL, **answer(body=page_bytes(file.size)))
+    vendor.get(URL, **response(body=page_bytes(file.size)))
     with opened(file, 0, file.size) as stream:
         quick = [len(stream.read(2**20)) for _ in range(45)]
         assert quick[:16] == [2**16] * 16

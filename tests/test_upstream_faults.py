@@ -35,7 +35,7 @@ FOR_EVER = 3600.0
 NO_RUNS = b'{"code": 200, "data": [], "status": 1}'
 
 
-def told(body: bytes, head: str = "", *, status: str = "200 OK") -> bytes:
+def response_of(body: bytes, head: str = "", *, status: str = "200 OK") -> bytes:
     """Return a response as it is sent. The proxy closes the connection after it."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n"
     return head.encode() + body
@@ -50,14 +50,14 @@ def proxy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault
         yield running
 
 
-def ask_for_runs(proxy: FaultProxy, seconds: float = 10) -> list[object]:
+def request_runs(proxy: FaultProxy, seconds: float = 10) -> list[object]:
     account = Account(name="Main", base_url=proxy.base_url)
     account.set_key(KEY)
     collection = Collection(account=account, remote_id=7001, name="AU Laptops", kind=Kind.AMAZON)
     return [*list_runs(collection, skip=0, limit=5, seconds=seconds).runs]
 
 
-def answers(proxy: FaultProxy, *faults: Fault) -> None:
+def set_faults(proxy: FaultProxy, *faults: Fault) -> None:
     """Give each connection one of these faults. Later connections have the last one."""
     left = [*faults]
     proxy.fault = lambda: left.pop(0) if len(left) > 1 else left[0]
@@ -67,10 +67,10 @@ def answers(proxy: FaultProxy, *faults: Fault) -> None:
 
 
 def test_a_list_can_be_compressed(proxy: FaultProxy) -> None:
-    answers(proxy, Fault(instead=told(NO_RUNS)))
-    assert ask_for_runs(proxy) == []
-    answers(proxy, Fault(instead=told(gzip.compress(NO_RUNS), "Content-Encoding: gzip\r\n")))
-    assert ask_for_runs(proxy) == []
+    set_faults(proxy, Fault(instead=response_of(NO_RUNS)))
+    assert request_runs(proxy) == []
+    set_faults(proxy, Fault(instead=response_of(gzip.compress(NO_RUNS), "Content-Encoding: gzip\r\n")))
+    assert request_runs(proxy) == []
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_list_can_be_compressed(proxy: FaultProxy) -> None:
         Fault(instead=b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000 + b"\r\n\r\n"),
         Fault(instead=b"HTTP/1.1 99999 OK\r\n\r\n"),
         Fault(instead=b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"),
-        Fault(instead=told(NO_RUNS, "Broken header\r\nno colon\r\n")[:-5]),
-        Fault(instead=told(NO_RUNS), cut_after=10),
-        Fault(instead=told(NO_RUNS), cut_after=60),
-        Fault(instead=told(b"not gzip", "Content-Encoding: gzip\r\n")),
+        Fault(instead=response_of(NO_RUNS, "Broken header\r\nno colon\r\n")[:-5]),
+        Fault(instead=response_of(NO_RUNS), cut_after=10),
+        Fault(instead=response_of(NO_RUNS), cut_after=60),
+        Fault(instead=response_of(b"not gzip", "Content-Encoding: gzip\r\n")),
         Fault(instead=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         Fault(instead=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1"),
         Fault(cut_after=0),
@@ -97,9 +97,9 @@ def test_a_list_can_be_compressed(proxy: FaultProxy) -> None:
 def test_a_broken_response_is_reported_in_one_sentence_and_one_log_line(
     proxy: FaultProxy, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers(proxy, fault)
+    set_faults(proxy, fault)
     with pytest.raises(SourceUnavailable, match=r"^The account “Main” is not responding"):
-        ask_for_runs(proxy)
+        request_runs(proxy)
     (line,) = caplog.messages
     assert line.startswith(
         "upstream list failed: account=None collection=None problem=The account “Main” is not"
@@ -111,15 +111,15 @@ def test_a_server_that_is_down_is_reported_in_one_sentence(settings: Settings) -
     down = FaultProxy(0, port=free_port())
     settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{down.port}"]
     with pytest.raises(SourceUnavailable, match=r"^The account “Main” is not responding"):
-        ask_for_runs(down)
+        request_runs(down)
     with pytest.raises(SourceUnavailable, match=r"^The server 127\.0\.0\.1 is not responding"):
         try_key(down.base_url, KEY, seconds=5)
 
 
 def test_temporary_faults_are_not_noticed(proxy: FaultProxy) -> None:
-    unavailable = Fault(instead=told(b"", status="503 Service Unavailable"))
-    answers(proxy, Fault(cut_after=0, is_reset=True), unavailable, Fault(instead=told(NO_RUNS)))
-    assert ask_for_runs(proxy) == []
+    unavailable = Fault(instead=response_of(b"", status="503 Service Unavailable"))
+    set_faults(proxy, Fault(cut_after=0, is_reset=True), unavailable, Fault(instead=response_of(NO_RUNS)))
+    assert request_runs(proxy) == []
     assert proxy.connections == 3
 
 
@@ -127,8 +127,8 @@ def test_temporary_faults_are_not_noticed(proxy: FaultProxy) -> None:
     "fault",
     [
         Fault(delay=FOR_EVER),
-        Fault(instead=told(NO_RUNS), pause=0.1),
-        Fault(instead=told(b" " * 100_000), pause=0.01),
+        Fault(instead=response_of(NO_RUNS), pause=0.1),
+        Fault(instead=response_of(b" " * 100_000), pause=0.01),
         Fault(instead=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, pause=0.01),
         Fault(
             instead=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 999, pause=0.01
@@ -137,10 +137,10 @@ def test_temporary_faults_are_not_noticed(proxy: FaultProxy) -> None:
     ids=["no byte", "a slow head", "a slow body", "no end of heads", "slow chunks"],
 )
 def test_the_deadline_holds_whatever_the_server_does(proxy: FaultProxy, fault: Fault) -> None:
-    answers(proxy, fault)
+    set_faults(proxy, fault)
     began = time.monotonic()
     with pytest.raises(SourceTimeout, match="took too long"):
-        ask_for_runs(proxy, seconds=0.3)
+        request_runs(proxy, seconds=0.3)
     assert time.monotonic() - began < 5  # without a deadline, each of these takes longer
 
 
@@ -149,22 +149,22 @@ def test_the_deadline_holds_during_name_resolution(
 ) -> None:
     monkeypatch.setattr(transport, "_send", lambda _request: time.sleep(2))
     with pytest.raises(SourceTimeout):
-        ask_for_runs(proxy, seconds=0.1)
+        request_runs(proxy, seconds=0.1)
 
 
 def test_a_gzip_bomb_is_not_decompressed(proxy: FaultProxy) -> None:
     bomb = gzip.compress(bytes(transport.MAX_JSON_BYTES * 2))
-    answers(proxy, Fault(instead=told(bomb, "Content-Encoding: gzip\r\n")))
+    set_faults(proxy, Fault(instead=response_of(bomb, "Content-Encoding: gzip\r\n")))
     with pytest.raises(SourceUnavailable, match="too much data"):
-        ask_for_runs(proxy)
+        request_runs(proxy)
 
 
 def test_redirects_are_not_followed(proxy: FaultProxy) -> None:
     with FaultProxy(proxy.target).running() as other:
-        moved = told(b"", f"Location: {other.base_url}/\r\n", status="307 Temporary Redirect")
-        answers(proxy, Fault(instead=moved))
+        moved = response_of(b"", f"Location: {other.base_url}/\r\n", status="307 Temporary Redirect")
+        set_faults(proxy, Fault(instead=moved))
         with pytest.raises(SourceUnavailable, match="redirects to another address"):
-            ask_for_runs(proxy)
+            request_runs(proxy)
         assert other.connections == 0
 
 
@@ -182,7 +182,7 @@ def test_an_interrupted_body_raises_connection_reset(
     collection = make_remote_collection(make_account(crawlers, base_url=proxy.base_url))
     file = make_remote_run(collection, size=SIZE).files.get(name=NAME)
     begun = threading.Event()
-    answers(proxy, Fault(cut_after=100_000, is_reset=is_reset, cut_when=begun))
+    set_faults(proxy, Fault(cut_after=100_000, is_reset=is_reset, cut_when=begun))
     got = io.BytesIO()
     with UpstreamBody(file).open(0, SIZE) as stream:
         begun.set()
@@ -201,7 +201,7 @@ def test_incomplete_headers_declare_no_length(
 ) -> None:
     collection = make_remote_collection(make_account(crawlers, base_url=proxy.base_url))
     file = make_remote_run(collection, size=SIZE).files.get(name=NAME)
-    answers(proxy, Fault(instead=f"HTTP/1.1 200 OK{head}".encode()))
+    set_faults(proxy, Fault(instead=f"HTTP/1.1 200 OK{head}".encode()))
     with pytest.raises(SourceUnavailable, match="is not responding"):
         size_of(file)
     with pytest.raises(SourceUnavailable, match="is not responding"):
@@ -218,7 +218,7 @@ def test_slow_headers_are_a_timeout(
     monkeypatch.setattr(transport, "READ_SECONDS", 0.3)
     collection = make_remote_collection(make_account(crawlers, base_url=proxy.base_url))
     file = make_remote_run(collection, size=SIZE).files.get(name=NAME)
-    answers(proxy, Fault(pause=0.1))
+    set_faults(proxy, Fault(pause=0.1))
     with pytest.raises(SourceTimeout):
         UpstreamBody(file).open(0, SIZE)
 
@@ -279,14 +279,14 @@ def part_of(site: Site, start: int, etag: str) -> tuple[int, bytes, bool, str]:
     try:
         connection.request("GET", site.address, headers=headers)
         try:
-            answer = connection.getresponse()
+            response = connection.getresponse()
         except http.client.RemoteDisconnected:  # interrupted before the first byte of the file
             return 0, b"", False, etag
-        with answer:
+        with response:
             try:
-                return answer.status, answer.read(), True, answer.headers.get("ETag", "")
+                return response.status, response.read(), True, response.headers.get("ETag", "")
             except http.client.IncompleteRead as broken:
-                return answer.status, broken.partial, False, answer.headers.get("ETag", "")
+                return response.status, broken.partial, False, response.headers.get("ETag", "")
     finally:
         connection.close()
 
