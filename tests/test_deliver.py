@@ -60,39 +60,39 @@ def body(tmp_path: Path) -> FileBody:
     return FileBody(path)
 
 
-Ask = Callable[..., HttpResponseBase]
+Send = Callable[..., HttpResponseBase]
 
 
 @pytest.fixture
-def ask(body: FileBody) -> Iterator[Ask]:
+def send(body: FileBody) -> Iterator[Send]:
     """Request the file with a method and headers (If_Range is If-Range)."""
-    answers: list[HttpResponseBase] = []
+    responses: list[HttpResponseBase] = []
 
-    def asked(
+    def request_file(
         method: str = "GET", size: int = len(CONTENT), name: str = "Page 1.json", **headers: str
     ) -> HttpResponseBase:
         request = RequestFactory().generic(
             method, "/", headers={header.replace("_", "-"): value for header, value in headers.items()}
         )
-        answers.append(deliver(request, Deliverable(name, size, ETAG, MODIFIED, body)))
-        return answers[-1]
+        responses.append(deliver(request, Deliverable(name, size, ETAG, MODIFIED, body)))
+        return responses[-1]
 
-    yield asked
-    for answer in answers:
-        answer.close()
+    yield request_file
+    for response in responses:
+        response.close()
 
 
-def content(answer: HttpResponseBase) -> bytes:
-    return b"".join(answer)  # type: ignore[arg-type]
+def content(response: HttpResponseBase) -> bytes:
+    return b"".join(response)  # type: ignore[arg-type]
 
 
 # --- the entire file ----------------------------------------------------------------------------
 
 
-def test_the_entire_file_has_every_header(ask: Ask) -> None:
-    answer = ask()
-    assert answer.status_code == 200
-    assert dict(answer.items()) == {
+def test_the_entire_file_has_every_header(send: Send) -> None:
+    response = send()
+    assert response.status_code == 200
+    assert dict(response.items()) == {
         "Accept-Ranges": "bytes",
         "Cache-Control": "private",
         "Content-Disposition": 'attachment; filename="Page 1.json"',
@@ -103,7 +103,7 @@ def test_the_entire_file_has_every_header(ask: Ask) -> None:
         "X-Accel-Buffering": "no",
         "X-Content-Type-Options": "nosniff",
     }
-    assert content(answer) == CONTENT
+    assert content(response) == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_the_entire_file_has_every_header(ask: Ask) -> None:
     ],
     ids=str,
 )
-def test_head_is_get_without_the_body(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
-    get, head = ask("GET", **headers), ask("HEAD", **headers)
+def test_head_is_get_without_the_body(send: Send, body: FileBody, headers: dict[str, str]) -> None:
+    get, head = send("GET", **headers), send("HEAD", **headers)
     assert head.status_code == get.status_code
     assert dict(head.items()) == dict(get.items())
     assert content(head) == b""
@@ -125,19 +125,19 @@ def test_head_is_get_without_the_body(ask: Ask, body: FileBody, headers: dict[st
 
 
 @pytest.mark.parametrize("headers", [{}, {"If_Range": ETAG}, {"If_Range": LAST_MODIFIED}], ids=str)
-@pytest.mark.parametrize("asked", ["bytes=100-199", "bytes=-1", "bytes=5000-", "bytes=9-5", "nonsense"])
-def test_head_ignores_range(ask: Ask, asked: str, headers: dict[str, str]) -> None:
-    head, get = ask("HEAD", Range=asked, **headers), ask("GET")
+@pytest.mark.parametrize("requested", ["bytes=100-199", "bytes=-1", "bytes=5000-", "bytes=9-5", "nonsense"])
+def test_head_ignores_range(send: Send, requested: str, headers: dict[str, str]) -> None:
+    head, get = send("HEAD", Range=requested, **headers), send("GET")
     assert head.status_code == 200
     assert dict(head.items()) == dict(get.items())
 
 
-def test_an_empty_file_has_an_empty_body(ask: Ask, body: FileBody) -> None:
+def test_an_empty_file_has_an_empty_body(send: Send, body: FileBody) -> None:
     body.path.write_bytes(b"")
-    answer = ask(size=0)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Length"] == "0"
-    assert content(answer) == b""
+    response = send(size=0)
+    assert response.status_code == 200
+    assert response.headers["Content-Length"] == "0"
+    assert content(response) == b""
 
 
 def test_an_error_on_opening_is_raised_before_the_response() -> None:
@@ -175,9 +175,9 @@ def test_an_error_in_the_first_bytes_is_raised_before_the_response(
 
 def test_a_body_without_a_file_descriptor_is_delivered() -> None:
     deliverable = Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody())
-    answer = deliver(RequestFactory().get("/", headers={"Range": "bytes=10-19"}), deliverable)
-    assert content(answer) == CONTENT[10:20]
-    answer.close()
+    response = deliver(RequestFactory().get("/", headers={"Range": "bytes=10-19"}), deliverable)
+    assert content(response) == CONTENT[10:20]
+    response.close()
 
 
 # --- ranges -------------------------------------------------------------------------------------
@@ -193,60 +193,60 @@ def test_a_body_without_a_file_descriptor_is_delivered() -> None:
         ("bytes=1020-9999", "bytes 1020-1023/1024", CONTENT[1020:]),
     ],
 )
-def test_one_range(ask: Ask, header: str, content_range: str, part: bytes) -> None:
-    answer = ask(Range=header)
-    assert answer.status_code == 206
-    assert answer.headers["Content-Range"] == content_range
-    assert answer.headers["Content-Length"] == str(len(part))
-    assert content(answer) == part
+def test_one_range(send: Send, header: str, content_range: str, part: bytes) -> None:
+    response = send(Range=header)
+    assert response.status_code == 206
+    assert response.headers["Content-Range"] == content_range
+    assert response.headers["Content-Length"] == str(len(part))
+    assert content(response) == part
 
 
 @pytest.mark.parametrize("header", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
-def test_a_range_outside_the_file_gets_416(ask: Ask, body: FileBody, header: str) -> None:
-    answer = ask(Range=header)
-    assert answer.status_code == 416
-    assert answer.headers["Content-Range"] == "bytes */1024"
-    assert "Content-Disposition" not in answer.headers  # a browser would save it as a file
+def test_a_range_outside_the_file_gets_416(send: Send, body: FileBody, header: str) -> None:
+    response = send(Range=header)
+    assert response.status_code == 416
+    assert response.headers["Content-Range"] == "bytes */1024"
+    assert "Content-Disposition" not in response.headers  # a browser would save it as a file
     assert body.opened == []
 
 
 @pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=x", "lines=0-1", "bytes=9-1"])
-def test_other_ranges_get_the_entire_file(ask: Ask, header: str) -> None:
-    answer = ask(Range=header)
-    assert answer.status_code == 200
-    assert "Content-Range" not in answer.headers
-    assert content(answer) == CONTENT
+def test_other_ranges_get_the_entire_file(send: Send, header: str) -> None:
+    response = send(Range=header)
+    assert response.status_code == 200
+    assert "Content-Range" not in response.headers
+    assert content(response) == CONTENT
 
 
-def test_ranges_beyond_4_gib(ask: Ask, body: FileBody) -> None:
+def test_ranges_beyond_4_gib(send: Send, body: FileBody) -> None:
     size = 5 * 2**30
     with body.path.open("r+b") as stored:
         stored.seek(2**32 + 5)
         stored.write(b"found")
         stored.truncate(size)
-    answer = ask(size=size, Range=f"bytes={2**32 + 5}-{2**32 + 9}")
-    assert answer.headers["Content-Range"] == "bytes 4294967301-4294967305/5368709120"
-    assert content(answer) == b"found"
-    assert ask(size=size).headers["Content-Length"] == "5368709120"
+    response = send(size=size, Range=f"bytes={2**32 + 5}-{2**32 + 9}")
+    assert response.headers["Content-Range"] == "bytes 4294967301-4294967305/5368709120"
+    assert content(response) == b"found"
+    assert send(size=size).headers["Content-Length"] == "5368709120"
 
 
 @pytest.mark.parametrize("condition", [ETAG, LAST_MODIFIED, f" {ETAG} "])
-def test_if_range_of_the_same_file_gets_the_range(ask: Ask, condition: str) -> None:
-    assert ask(Range="bytes=0-9", If_Range=condition).status_code == 206
-    assert ask(Range="bytes=5000-", If_Range=condition).status_code == 416
+def test_if_range_of_the_same_file_gets_the_range(send: Send, condition: str) -> None:
+    assert send(Range="bytes=0-9", If_Range=condition).status_code == 206
+    assert send(Range="bytes=5000-", If_Range=condition).status_code == 416
 
 
 @pytest.mark.parametrize(
     "condition",
     [f"W/{ETAG}", '"other"', ETAG.strip('"'), f'{ETAG}, "other"', "*", "", BEFORE, AFTER, "nonsense"],
 )
-def test_if_range_of_another_file_gets_the_entire_file(ask: Ask, condition: str) -> None:
-    assert ask(Range="bytes=0-9", If_Range=condition).status_code == 200
-    assert ask(Range="bytes=5000-", If_Range=condition).status_code == 200
+def test_if_range_of_another_file_gets_the_entire_file(send: Send, condition: str) -> None:
+    assert send(Range="bytes=0-9", If_Range=condition).status_code == 200
+    assert send(Range="bytes=5000-", If_Range=condition).status_code == 200
 
 
-def test_if_range_without_range_is_ignored(ask: Ask) -> None:
-    assert ask(If_Range=ETAG).status_code == 200
+def test_if_range_without_range_is_ignored(send: Send) -> None:
+    assert send(If_Range=ETAG).status_code == 200
 
 
 @given(
@@ -256,19 +256,19 @@ def test_if_range_without_range_is_ignored(ask: Ask) -> None:
 @example("bytes=1023-1023")
 def test_any_range_header_gets_its_range_or_the_entire_file(header: str) -> None:
     request = RequestFactory().get("/", headers={"Range": header})
-    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody()))
+    response = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, BytesBody()))
     try:
         part = parse_range(header, len(CONTENT))
     except Unsatisfiable:
-        assert answer.status_code == 416
+        assert response.status_code == 416
         return
-    sent = content(answer)
-    answer.close()
-    assert answer.headers["Content-Length"] == str(len(sent))
+    sent = content(response)
+    response.close()
+    assert response.headers["Content-Length"] == str(len(sent))
     if part is None:
-        assert (answer.status_code, sent) == (200, CONTENT)
+        assert (response.status_code, sent) == (200, CONTENT)
     else:
-        assert (answer.status_code, sent) == (206, CONTENT[part.start :][: part.length])
+        assert (response.status_code, sent) == (206, CONTENT[part.start :][: part.length])
 
 
 # --- conditions ---------------------------------------------------------------------------------
@@ -288,14 +288,14 @@ def test_any_range_header_gets_its_range_or_the_entire_file(header: str) -> None
     ],
     ids=str,
 )
-def test_an_unchanged_file_gets_304(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
-    answer = ask(**headers)
-    assert answer.status_code == 304
-    assert answer.headers["ETag"] == ETAG
-    assert answer.headers["Last-Modified"] == LAST_MODIFIED
-    assert answer.headers["Cache-Control"] == "private"
-    assert answer.headers["Content-Length"] == "1024"  # that of the file; 0 would be untrue
-    assert content(answer) == b""
+def test_an_unchanged_file_gets_304(send: Send, body: FileBody, headers: dict[str, str]) -> None:
+    response = send(**headers)
+    assert response.status_code == 304
+    assert response.headers["ETag"] == ETAG
+    assert response.headers["Last-Modified"] == LAST_MODIFIED
+    assert response.headers["Cache-Control"] == "private"
+    assert response.headers["Content-Length"] == "1024"  # that of the file; 0 would be untrue
+    assert content(response) == b""
     assert body.opened == []
 
 
@@ -317,8 +317,8 @@ def test_an_unchanged_file_gets_304(ask: Ask, body: FileBody, headers: dict[str,
     ],
     ids=str,
 )
-def test_a_true_condition_gets_the_file(ask: Ask, headers: dict[str, str]) -> None:
-    assert ask(**headers).status_code == 200
+def test_a_true_condition_gets_the_file(send: Send, headers: dict[str, str]) -> None:
+    assert send(**headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -332,8 +332,8 @@ def test_a_true_condition_gets_the_file(ask: Ask, headers: dict[str, str]) -> No
     ],
     ids=str,
 )
-def test_a_false_condition_gets_412(ask: Ask, body: FileBody, headers: dict[str, str]) -> None:
-    assert ask(**headers).status_code == 412
+def test_a_false_condition_gets_412(send: Send, body: FileBody, headers: dict[str, str]) -> None:
+    assert send(**headers).status_code == 412
     assert body.opened == []
 
 
@@ -372,18 +372,18 @@ def test_a_name_with_a_lone_surrogate() -> None:
 # --- the stream ---------------------------------------------------------------------------------
 
 
-def test_the_file_is_closed_if_the_client_disconnects(ask: Ask, body: FileBody) -> None:
-    answer = ask()
-    next(iter(answer))  # type: ignore[call-overload]
+def test_the_file_is_closed_if_the_client_disconnects(send: Send, body: FileBody) -> None:
+    response = send()
+    next(iter(response))  # type: ignore[call-overload]
     assert not body.opened[0].closed
-    answer.close()
+    response.close()
     assert body.opened[0].closed
 
 
-def test_a_source_that_ends_early_raises_an_error(ask: Ask) -> None:
-    answer = ask(size=2000)
+def test_a_source_that_ends_early_raises_an_error(send: Send) -> None:
+    response = send(size=2000)
     with pytest.raises(IncompleteBody, match="976 bytes too early"):
-        content(answer)
+        content(response)
 
 
 def test_the_stream_ends_where_the_range_ends() -> None:
@@ -421,17 +421,17 @@ class Socket:
 def test_the_connection_is_closed_if_a_part_was_not_sent(body: FileBody, gone: bool) -> None:  # noqa: FBT001
     request = RequestFactory().get("/")
     request.META["gunicorn.socket"] = connection = Socket(gone=gone)
-    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
-    answer.close()
+    response = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+    response.close()
     assert connection.shut
 
 
 def test_the_connection_stays_open_if_everything_was_sent(body: FileBody) -> None:
     request = RequestFactory().get("/")
     request.META["gunicorn.socket"] = connection = Socket()
-    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
-    assert content(answer) == CONTENT
-    answer.close()
+    response = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+    assert content(response) == CONTENT
+    response.close()
     assert not connection.shut
 
 
@@ -443,10 +443,10 @@ def test_a_real_file_is_sent_in_full_packets(body: FileBody) -> None:
     ):
         request = RequestFactory().get("/")
         request.META["gunicorn.socket"] = connection = Socket(family=family)
-        answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, opens))
+        response = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, opens))
         before = [*connection.fills_packets]
-        assert content(answer) == CONTENT
-        answer.close()
+        assert content(response) == CONTENT
+        response.close()
         assert [before, connection.fills_packets] == said
 
 
@@ -454,24 +454,24 @@ def test_a_real_file_is_sent_in_full_packets(body: FileBody) -> None:
 def test_sendfile_reports_how_much_it_sent(body: FileBody, sent: int, broken: bool) -> None:  # noqa: FBT001
     request = RequestFactory().get("/")
     request.META["gunicorn.socket"] = connection = Socket()
-    answer = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
-    stream = answer.file_to_stream  # type: ignore[attr-defined]
+    response = deliver(request, Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+    stream = response.file_to_stream  # type: ignore[attr-defined]
     assert stream.fileno() == body.opened[0].fileno()
     if sent:  # as socket.sendfile() does
         stream.seek(sent)
-    answer.close()
+    response.close()
     assert connection.shut == broken
 
 
 @pytest.mark.django_db(transaction=True)
-def test_database_connections_are_released_before_the_body_is_sent(ask: Ask) -> None:
+def test_database_connections_are_released_before_the_body_is_sent(send: Send) -> None:
     connection.ensure_connection()
-    ask()
+    send()
     assert connection.connection is None
 
 
 @pytest.mark.django_db
-def test_a_transaction_keeps_its_connection(ask: Ask) -> None:
+def test_a_transaction_keeps_its_connection(send: Send) -> None:
     connection.ensure_connection()
-    ask()
+    send()
     assert connection.connection is not None

@@ -84,9 +84,9 @@ class Server:
         """Request a file, and read nothing of its body yet."""
         with contextlib.closing(self.connect()) as connection:
             connection.request("GET", urlsplit(self.address(name)).path, headers=self.headers)
-            with connection.getresponse() as answer:
-                assert answer.status == 200
-                yield answer
+            with connection.getresponse() as response:
+                assert response.status == 200
+                yield response
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +171,9 @@ def as_we_are(server: Server, call: str) -> str:
 
 
 def test_the_vendors_first_call_works_but_for_host_and_key(server: Server) -> None:
-    answer = json.loads(run_shell(as_we_are(server, FIRST_CALL)))
-    assert (answer["code"], answer["status"]) == (200, 1)
-    assert 88 in [run["id"] for run in answer["data"]]
+    response = json.loads(run_shell(as_we_are(server, FIRST_CALL)))
+    assert (response["code"], response["status"]) == (200, 1)
+    assert 88 in [run["id"] for run in response["data"]]
 
 
 def test_the_vendors_second_call_works_but_for_host_and_key(server: Server, tmp_path: Path) -> None:
@@ -182,12 +182,12 @@ def test_the_vendors_second_call_works_but_for_host_and_key(server: Server, tmp_
 
 
 def test_a_chunked_body_is_read(server: Server) -> None:
-    answer = requests.post(
+    response = requests.post(
         f"{server.url}/api/v1/schedules/collections/results/download/",
         data=iter([b'{"collection_id"', b': 101, "limit": 1}']),
         headers=server.headers,
     )
-    assert len(answer.json()["data"]) == 1
+    assert len(response.json()["data"]) == 1
 
 
 # --- resuming, and downloading in segments ------------------------------------------------------
@@ -243,11 +243,11 @@ def selection(server: Server) -> str:
 
 @pytest.fixture(scope="module")
 def entire(server: Server) -> bytes:
-    answer = requests.get(selection(server), headers=server.headers)
-    assert int(answer.headers["Content-Length"]) == len(answer.content)
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+    response = requests.get(selection(server), headers=server.headers)
+    assert int(response.headers["Content-Length"]) == len(response.content)
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         assert archive.testzip() is None
-    return answer.content
+    return response.content
 
 
 def test_curl_resumes_a_selection(server: Server, tmp_path: Path, entire: bytes) -> None:
@@ -280,8 +280,8 @@ def test_files_and_ranges_are_sent_by_the_kernel(
     server: Server, headers: dict[str, str], length: int
 ) -> None:
     before = server.sent_by_the_kernel()
-    answer = requests.get(server.address(RANDOM), headers=server.headers | headers)
-    assert len(answer.content) == length
+    response = requests.get(server.address(RANDOM), headers=server.headers | headers)
+    assert len(response.content) == length
     assert server.sent_by_the_kernel() - before == length
 
 
@@ -289,8 +289,8 @@ def test_a_gibibyte_takes_no_memory(server: Server) -> None:
     requests.get(server.address(RANDOM), headers=server.headers)
     before = server.resident_kibibytes()
     received = 0
-    with server.slow_reader(SPARSE) as answer:
-        while piece := answer.read(MEBIBYTE):
+    with server.slow_reader(SPARSE) as response:
+        while piece := response.read(MEBIBYTE):
             received += len(piece)
     assert received == SIZES[SPARSE]
     assert server.resident_kibibytes() - before < 10 * 1024
@@ -302,9 +302,9 @@ def test_the_connection_stays_open_after_downloads(server: Server) -> None:
         sockets = set()
         for headers, status in (({}, 200), ({"Range": "bytes=5-9"}, 206), ({"Range": "bytes=-1"}, 206)):
             connection.request("GET", path, headers=server.headers | headers)
-            answer = connection.getresponse()
-            assert answer.status == status
-            assert len(answer.read()) == int(answer.headers["Content-Length"])
+            response = connection.getresponse()
+            assert response.status == status
+            assert len(response.read()) == int(response.headers["Content-Length"])
             sockets.add(connection.sock)
         assert len(sockets) == 1
         assert None not in sockets
@@ -313,11 +313,11 @@ def test_the_connection_stays_open_after_downloads(server: Server) -> None:
 def test_a_file_that_is_truncated_during_a_download_closes_the_connection(server: Server) -> None:
     stored = server.stored(FRAGILE)
     try:
-        with server.slow_reader(FRAGILE) as answer:
-            assert len(answer.read(MEBIBYTE)) == MEBIBYTE
+        with server.slow_reader(FRAGILE) as response:
+            assert len(response.read(MEBIBYTE)) == MEBIBYTE
             os.truncate(stored, 30 * MEBIBYTE)
             with pytest.raises(http.client.IncompleteRead) as broken:
-                answer.read()
+                response.read()
             assert len(broken.value.partial) == 29 * MEBIBYTE
     finally:
         os.truncate(stored, SIZES[FRAGILE])
@@ -344,24 +344,24 @@ def test_no_other_response_is_taken_for_the_rest_of_an_emptied_file(server: Serv
 
 
 def test_a_stalled_download_is_ended(server: Server) -> None:
-    with server.slow_reader(SPARSE) as answer:
+    with server.slow_reader(SPARSE) as response:
         assert eventually(lambda: str(server.stored(SPARSE)) in server.open_files())
         assert eventually(lambda: str(server.stored(SPARSE)) not in server.open_files())
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-            answer.read()
+            response.read()
 
 
 def test_a_slow_download_is_not_ended(server: Server) -> None:
-    with server.slow_reader(SPARSE) as answer:
+    with server.slow_reader(SPARSE) as response:
         for _ in range(30):
-            assert len(answer.read(200_000)) == 200_000
+            assert len(response.read(200_000)) == 200_000
             time.sleep(0.1)
         assert str(server.stored(SPARSE)) in server.open_files()
 
 
 def test_a_file_is_closed_when_the_client_disconnects(server: Server) -> None:
-    with server.slow_reader(SPARSE) as answer:
-        answer.read(MEBIBYTE)
+    with server.slow_reader(SPARSE) as response:
+        response.read(MEBIBYTE)
         assert str(server.stored(SPARSE)) in server.open_files()
     assert eventually(lambda: str(server.stored(SPARSE)) not in server.open_files())
 
@@ -381,8 +381,8 @@ def test_a_download_holds_no_database_connection(server: Server) -> None:
 
 def test_a_name_of_ten_thousand_characters_is_not_found(server: Server) -> None:
     for character in "a", "\N{GRINNING FACE}":
-        answer = requests.get(server.address(character * 10_000), headers=server.headers)
-        assert (answer.status_code, answer.json()["code"]) == (404, 404)
+        response = requests.get(server.address(character * 10_000), headers=server.headers)
+        assert (response.status_code, response.json()["code"]) == (404, 404)
 
 
 def test_head_leaves_nothing_on_the_connection(server: Server) -> None:
@@ -396,10 +396,10 @@ def test_head_leaves_nothing_on_the_connection(server: Server) -> None:
             ("GET", found, 200),
         ):
             connection.request(method, path, headers=server.headers)
-            answer = connection.getresponse()
-            length = len(answer.read())
-            assert answer.status == status
-            assert length == (int(answer.headers["Content-Length"]) if method == "GET" else 0)
+            response = connection.getresponse()
+            length = len(response.read())
+            assert response.status == status
+            assert length == (int(response.headers["Content-Length"]) if method == "GET" else 0)
 
 
 @pytest.mark.parametrize(
@@ -419,10 +419,10 @@ def test_head_leaves_nothing_on_the_connection(server: Server) -> None:
 def test_a_malformed_request_is_refused_without_details_of_the_server(
     server: Server, request_head: bytes
 ) -> None:
-    answer = talk(server, request_head + b"Connection: close\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 4")
-    assert b"Traceback" not in answer
-    assert b"gunicorn/" not in answer
+    response = talk(server, request_head + b"Connection: close\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 4")
+    assert b"Traceback" not in response
+    assert b"gunicorn/" not in response
 
 
 def test_a_malformed_request_is_logged_as_a_warning(server: Server) -> None:
@@ -444,33 +444,33 @@ def test_a_malformed_body_is_a_client_error(server: Server, body: bytes) -> None
         "POST /api/v1/schedules/collections/results/download/ HTTP/1.1\r\nHost: localhost\r\n"
         f"x-api-key: {server.key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
-    answer = talk(server, head.encode() + body)
-    assert b'{"code":400,"data":"The body' in answer
+    response = talk(server, head.encode() + body)
+    assert b'{"code":400,"data":"The body' in response
 
 
 def test_no_header_changes_the_path_of_the_app(server: Server) -> None:
-    answer = requests.get(
+    response = requests.get(
         f"{server.url}/healthz", headers={"SCRIPT_NAME": "/elsewhere", "PATH_INFO": "/admin/"}
     )
-    assert answer.json() == {"status": "ok"}
+    assert response.json() == {"status": "ok"}
 
 
 def test_no_header_changes_links_to_https(server: Server) -> None:
-    answer = requests.post(
+    response = requests.post(
         f"{server.url}/api/v1/schedules/collections/results/download/",
         json={"collection_id": 101, "limit": 5},
         headers=server.headers | {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on"},
     )
-    links = [link for run in answer.json()["data"] for link in run["download_links"]["pages"]]
+    links = [link for run in response.json()["data"] for link in run["download_links"]["pages"]]
     assert links
     assert all(link.startswith(server.url) for link in links)
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/api/v1/schedules/collections/results/download/"])
 def test_an_unknown_host_is_refused_and_not_logged_as_an_error(server: Server, path: str) -> None:
-    answer = requests.get(server.url + path, headers={"Host": "evil.example"})
-    assert answer.status_code in {400, 405}
-    assert "evil.example" not in answer.text
+    response = requests.get(server.url + path, headers={"Host": "evil.example"})
+    assert response.status_code in {400, 405}
+    assert "evil.example" not in response.text
 
 
 # --- stalled clients ----------------------------------------------------------------------------
@@ -513,8 +513,10 @@ def test_stalled_requests_are_ended(server: Server) -> None:
         assert healthy(server)
         for connection in stalled:
             with contextlib.suppress(ConnectionResetError):
-                answer = b"".join(iter(lambda c=connection: c.recv(65536), b""))
-                assert answer == b"" or answer.startswith(b"HTTP/1.1 403") or b'"code":400' in answer, answer
+                response = b"".join(iter(lambda c=connection: c.recv(65536), b""))
+                assert response == b"" or response.startswith(b"HTTP/1.1 403") or b'"code":400' in response, (
+                    response
+                )
 
 
 @pytest.mark.parametrize("sending", [b"GET / HTTP/1.1\r\nx: ", FORM + b"\r\n"], ids=["a head", "a body"])
@@ -580,7 +582,7 @@ def test_uploads_are_not_stored(server: Server) -> None:
 
 
 def talk(server: Server, request: bytes) -> bytes:
-    """Send bytes as they are and return the entire answer."""
+    """Send bytes as they are and return the entire response."""
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

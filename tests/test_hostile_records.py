@@ -23,16 +23,16 @@ def costs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         data_dir, "shell", "--no-imports", "--command", "from tests.support.hostile import main; main()"
     )
     lines = (json.loads(line) for line in printed.splitlines() if line.startswith("["))
-    return {case: (memory, answers) for case, memory, answers in lines}
+    return {case: (memory, responses) for case, memory, responses in lines}
 
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("case", CASES)
 def test_time_memory_and_output_are_limited(costs: dict[str, Any], case: str) -> None:
-    memory, answers = costs[case]
+    memory, responses = costs[case]
     assert memory < MOST_MEMORY
-    assert [where for where, *_ in answers] == list(WHERE)
-    for where, status, size, seconds in answers:
+    assert [where for where, *_ in responses] == list(WHERE)
+    for where, status, size, seconds in responses:
         assert status in {200, 302, 404}, where
         assert size < LARGEST_ANSWER, where
         assert seconds < LONGEST_ANSWER, where

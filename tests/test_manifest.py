@@ -51,9 +51,9 @@ def test_it_lists_each_file_with_its_digest(get: Get, run: Run, bobs_key: str, c
         *[("page", 2), ("page", 2), ("page", 1), ("archive", None)]
     ]
     for file in files:
-        answer = client.get(file["url"], headers={"x-api-key": bobs_key})
-        assert answer["Content-Disposition"] == f'attachment; filename="{file["name"]}"'
-        data = answer.getvalue()
+        response = client.get(file["url"], headers={"x-api-key": bobs_key})
+        assert response["Content-Disposition"] == f'attachment; filename="{file["name"]}"'
+        data = response.getvalue()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
 
 
@@ -67,9 +67,9 @@ def test_a_category_has_its_list_and_csv(get: Get, headphones: Collection) -> No
 
 
 def test_a_person_gets_urls_of_the_dashboard(as_bob: Client, run: Run) -> None:
-    answer = as_bob.get("/collections/101/runs/1/manifest.json")
-    assert answer["Content-Disposition"] == 'attachment; filename="manifest.json"'
-    urls = [file["url"] for file in json.loads(answer.getvalue())["files"]]
+    response = as_bob.get("/collections/101/runs/1/manifest.json")
+    assert response["Content-Disposition"] == 'attachment; filename="manifest.json"'
+    urls = [file["url"] for file in json.loads(response.getvalue())["files"]]
     assert urls[0] == "http://testserver/collections/101/runs/1/files/AU%20Laptops_1_Results_Page_1.json"
     assert [as_bob.head(url).status_code for url in urls] == [200] * 4
 
@@ -106,11 +106,11 @@ def test_a_run_that_is_not_ready_has_no_manifest(
     make_failed_run(laptops)
     expected = [(404, "still processing"), (of_one_that_failed, "failed"), (404, "no run 3")]
     for number, (status, reason) in enumerate(expected, 1):
-        answer = as_bob.get(
+        response = as_bob.get(
             f"{group}/101/runs/{number}/manifest.json", headers={"x-api-key": bobs_key, "accept": "*/*"}
         )
-        assert answer.status_code == status
-        assert reason in answer.content.decode()
+        assert response.status_code == status
+        assert reason in response.content.decode()
 
 
 # --- Repr-Digest --------------------------------------------------------------------------------
@@ -120,14 +120,14 @@ def test_every_response_with_a_file_has_its_digest(client: Client, bobs_key: str
     file = run.files.get(kind=FileKind.ARCHIVE)
     address = "/api/v1/results/101/1/AU%20Laptops_1_Results_All_Pages.zip"
     key = {"x-api-key": bobs_key}
-    answers = [
+    responses = [
         client.get(address, headers=key),
         client.head(address, headers=key),
         client.get(address, headers=key | {"range": "bytes=0-3"}),
     ]
-    assert [answer["Repr-Digest"] for answer in answers] == [digest(stored_bytes(file))] * 3
-    for answer in answers:
-        answer.close()
+    assert [response["Repr-Digest"] for response in responses] == [digest(stored_bytes(file))] * 3
+    for response in responses:
+        response.close()
 
 
 # --- the run's page ----------------------------------------------------------------------------
@@ -155,25 +155,25 @@ def test_latest_redirects_to_the_newest_completed_run(as_bob: Client, laptops: C
     make_failed_run(laptops)
     make_processing_run(laptops)
     for rest in ["", "manifest.json", "all.zip", "files/a%20b.json", "records.csv?columns=a,b&excel=1"]:
-        answer = as_bob.get(f"/collections/101/latest/{rest}")
-        assert (answer.status_code, answer["Location"]) == (302, f"/collections/101/runs/2/{rest}")
+        response = as_bob.get(f"/collections/101/latest/{rest}")
+        assert (response.status_code, response["Location"]) == (302, f"/collections/101/runs/2/{rest}")
 
 
 def test_a_script_gets_the_latest_run_and_its_location(get: Get, laptops: Collection, run: Run) -> None:
-    answer = get("101/latest/manifest.json")
-    assert json.loads(content(answer))["run"] == 1
-    assert answer["Content-Location"] == "/api/v1/collections/101/runs/1/manifest.json"
+    response = get("101/latest/manifest.json")
+    assert json.loads(content(response))["run"] == 1
+    assert response["Content-Location"] == "/api/v1/collections/101/runs/1/manifest.json"
     make_ready_run(laptops)
-    resumed = get("101/latest/manifest.json", range="bytes=100-", **{"if-range": answer["ETag"]})
+    resumed = get("101/latest/manifest.json", range="bytes=100-", **{"if-range": response["ETag"]})
     assert resumed.status_code == 200
     assert json.loads(content(resumed))["run"] == 2
 
 
 def test_without_a_completed_run_there_is_no_latest(as_bob: Client, get: Get, laptops: Collection) -> None:
     make_processing_run(laptops)
-    answer = as_bob.get("/collections/101/latest/")
-    assert answer.status_code == 404
-    assert "no completed run yet" in answer.content.decode()
+    response = as_bob.get("/collections/101/latest/")
+    assert response.status_code == 404
+    assert "no completed run yet" in response.content.decode()
     assert get("101/latest/manifest.json").json() == {
         "code": 404,
         "data": "This collection has no completed run yet.",
@@ -196,10 +196,10 @@ def test_the_latest_run_of_a_busy_account_is_a_503_with_retry_after(
 ) -> None:
     collection = make_remote_collection(make_account(crawlers))
     sync.note_problem(collection, "It is busy. Try again in 30 seconds.", retry_after=30)
-    for answer in (
+    for response in (
         as_bob.get(f"/collections/{collection.pk}/latest/"),
         get(f"{collection.pk}/latest/manifest.json"),
     ):
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] in {"29", "30"}
-        assert "It is busy. Try again in 30 seconds." in answer.content.decode()
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] in {"29", "30"}
+        assert "It is busy. Try again in 30 seconds." in response.content.decode()

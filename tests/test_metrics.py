@@ -43,11 +43,11 @@ def read(settings: Settings, db: None, monkeypatch: pytest.MonkeyPatch) -> Calla
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
 
     def read() -> Figures:
-        answer = Client().get("/metrics", headers=SENT)
-        assert answer.status_code == 200
+        response = Client().get("/metrics", headers=SENT)
+        assert response.status_code == 200
         return {
             (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(answer.content.decode())
+            for family in text_string_to_metric_families(response.content.decode())
             for sample in family.samples
         }
 
@@ -76,9 +76,9 @@ def test_without_a_token_there_are_no_metrics(as_alice: Client) -> None:
 )
 def test_a_wrong_token_is_refused(settings: Settings, as_alice: Client, sent: str) -> None:
     settings.METRICS_TOKEN = TOKEN
-    answer = as_alice.get("/metrics", headers={"Authorization": sent})
-    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="metrics"')
-    assert "results_" not in answer.content.decode()
+    response = as_alice.get("/metrics", headers={"Authorization": sent})
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Bearer realm="metrics"')
+    assert "results_" not in response.content.decode()
 
 
 def test_it_can_only_be_read(settings: Settings, client: Client) -> None:
@@ -117,9 +117,9 @@ def test_downloads_are_counted_while_they_run_and_when_they_end(
     file = make_ready_run(laptops, records(3)).files.get(kind="page")
     address = f"/collections/101/runs/1/files/{quote(file.name)}"
     begun = read()
-    answer: Any = as_bob.get(address)
+    response: Any = as_bob.get(address)
     assert read()["results_file_streams",] - begun["results_file_streams",] == 1
-    assert len(answer.getvalue()) == file.size
+    assert len(response.getvalue()) == file.size
     close(as_bob.get(address))  # a client that disconnected
     as_bob.head(address)
     after = grown(begun, read())
@@ -187,11 +187,11 @@ def test_other_metrics_are_available_without_the_database(read: Callable[[], Fig
 def test_metrics_do_not_wait_for_a_database_that_hangs(
     read: Callable[[], Figures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, asked = threading.Event(), []
+    proceed, calls = threading.Event(), []
 
     def hang() -> list[Metric]:
-        asked.append(1)
-        goes_on.wait(30)
+        calls.append(1)
+        proceed.wait(30)
         return []
 
     def in_a_thread(work: Callable[[], None], *, name: str) -> None:
@@ -207,9 +207,9 @@ def test_metrics_do_not_wait_for_a_database_that_hangs(
             figures = read()
             assert figures["results_database_up",] == 0
             assert ("results_file_streams",) in figures
-        assert len(asked) == 1
+        assert len(calls) == 1
     finally:
-        goes_on.set()
+        proceed.set()
         threads[0].join()
 
 

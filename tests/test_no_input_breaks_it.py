@@ -23,7 +23,7 @@ OURS = b"ours"
 API = "/api/v1/results"
 LIST = "/api/v1/schedules/collections/results/download/"
 
-# What an answer leaves behind, such as a collection, is no hindrance to the next: all inputs of a test
+# What a request creates, such as a collection, doesn't affect the next one: all inputs of a test
 # may meet the same database.
 every_input = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -80,18 +80,18 @@ def files(laptops: Collection, secret_plans: Collection, results_folder: Path) -
     _store(Run.objects.create_next(secret_plans), results_folder, "secret.json", SECRET)
 
 
-def check(answer: HttpResponse) -> bytes:
+def check(response: HttpResponse) -> bytes:
     """Check that a response is acceptable for any input, and return its body."""
-    body = b"".join(answer)
-    assert answer.status_code < 500
+    body = b"".join(response)
+    assert response.status_code < 500
     shown = body.replace(b"pull.py", b"")  # the program for scripts, which is offered by its name
     for forbidden in (SECRET, b"Secret plans", b"Traceback", b".py", b"collections_app", b"site-packages"):
         assert forbidden not in shown
     return body
 
 
-def check_envelope(answer: HttpResponse) -> int:
-    body = check(answer)
+def check_envelope(response: HttpResponse) -> int:
+    body = check(response)
     envelope = json.loads(body)
     assert list(envelope) == ["code", "data", "status"]
     code: int = envelope["code"]
@@ -108,9 +108,9 @@ def check_envelope(answer: HttpResponse) -> int:
 @example("secret.json")
 @example("../2/secret.json")
 def test_any_file_name(client: Client, bobs_key: str, name: str) -> None:
-    answer = client.get(f"{API}/101/1/{quote(name, safe='')}", headers={"x-api-key": bobs_key})
-    assert answer.status_code == (200 if name == "a.json" else 404)
-    assert check(answer) == OURS or name != "a.json"
+    response = client.get(f"{API}/101/1/{quote(name, safe='')}", headers={"x-api-key": bobs_key})
+    assert response.status_code == (200 if name == "a.json" else 404)
+    assert check(response) == OURS or name != "a.json"
 
 
 @every_input
@@ -124,9 +124,9 @@ def test_any_address_of_a_file(client: Client, bobs_key: str, collection: str, r
 @given(header=header_values | st.from_regex(r"bytes=([0-9]{0,22}-[0-9]{0,22},?){1,3}", fullmatch=True))
 @example("bytes=0-1")
 def test_any_range(client: Client, bobs_key: str, header: str) -> None:
-    answer = client.get(f"{API}/101/1/a.json", headers={"x-api-key": bobs_key, "Range": header})
-    assert answer.status_code in {200, 206, 416}
-    assert answer.status_code == 416 or check(answer) in OURS
+    response = client.get(f"{API}/101/1/a.json", headers={"x-api-key": bobs_key, "Range": header})
+    assert response.status_code in {200, 206, 416}
+    assert response.status_code == 416 or check(response) in OURS
 
 
 @every_input
@@ -141,16 +141,16 @@ def test_any_range(client: Client, bobs_key: str, header: str) -> None:
 )
 def test_any_condition(client: Client, bobs_key: str, name: str, value: str) -> None:
     headers = {"x-api-key": bobs_key, "Range": "bytes=1-2", name: value}
-    answer = client.get(f"{API}/101/1/a.json", headers=headers)
-    assert answer.status_code in {200, 206, 304, 412}
-    check(answer)
+    response = client.get(f"{API}/101/1/a.json", headers=headers)
+    assert response.status_code in {200, 206, 304, 412}
+    check(response)
 
 
 @every_input
 @given(key=st.text(st.characters(max_codepoint=255)))
 def test_any_key(client: Client, key: str) -> None:
-    answer = client.get(f"{API}/101/1/a.json", headers={"x-api-key": key})
-    assert check_envelope(answer) == answer.status_code == 401
+    response = client.get(f"{API}/101/1/a.json", headers={"x-api-key": key})
+    assert check_envelope(response) == response.status_code == 401
 
 
 json_values = st.recursive(
@@ -174,9 +174,9 @@ bodies = st.one_of(
 @example(b'{"collection_id": 101}')
 @example(b'{"collection_id": ' + b"9" * 5000 + b"}")
 def test_any_body(client: Client, bobs_key: str, body: bytes) -> None:
-    answer = client.post(LIST, body, content_type="application/json", headers={"x-api-key": bobs_key})
-    assert answer.status_code == 200
-    assert check_envelope(answer) in {200, 400, 403}
+    response = client.post(LIST, body, content_type="application/json", headers={"x-api-key": bobs_key})
+    assert response.status_code == 200
+    assert check_envelope(response) in {200, 400, 403}
 
 
 @every_input
@@ -185,10 +185,10 @@ def test_any_body(client: Client, bobs_key: str, body: bytes) -> None:
     kind=header_values,
 )
 def test_any_length_and_type_of_body(client: Client, bobs_key: str, length: str, kind: str) -> None:
-    answer = client.generic(
+    response = client.generic(
         "POST", LIST, b"", headers={"x-api-key": bobs_key}, CONTENT_LENGTH=length, CONTENT_TYPE=kind
     )
-    assert check_envelope(answer) in {400, 413}
+    assert check_envelope(response) in {400, 413}
 
 
 # --- the dashboard ------------------------------------------------------------------------------
@@ -307,27 +307,27 @@ def send(alice: User, bob: User, crawlers: Team, settings: Settings) -> Send:
     def sent(address: str, fields: dict[str, str]) -> HttpResponse:
         browser = Client() if address == "/accounts/login/" else signed_in(alice)
         data = {name: value.replace("{crawlers}", str(crawlers.pk)) for name, value in fields.items()}
-        answer: HttpResponse = browser.post(address.format(**ids), data)
-        return answer
+        response: HttpResponse = browser.post(address.format(**ids), data)
+        return response
 
     return sent
 
 
 @pytest.mark.parametrize("address", FORMS)
 def test_every_form_accepts_valid_values(send: Send, address: str) -> None:
-    answer = send(address, FORMS[address])
-    check(answer)
-    assert answer.status_code in {201, 302}
+    response = send(address, FORMS[address])
+    check(response)
+    assert response.status_code in {201, 302}
 
 
 @every_input
 @given(data=st.data(), address=st.sampled_from(sorted(FORMS)))
 def test_any_form(send: Send, address: str, data: st.DataObject) -> None:
     values = {name: st.just(taken) | names for name, taken in FORMS[address].items()}
-    answer = send(address, data.draw(st.fixed_dictionaries({}, optional=values)))
-    check(answer)
+    response = send(address, data.draw(st.fixed_dictionaries({}, optional=values)))
+    check(response)
     # Nothing but the form's own view has answered.
-    assert answer.status_code in ({302, 403} if address == "/team" else {200, 201, 302})
+    assert response.status_code in ({302, 403} if address == "/team" else {200, 201, 302})
 
 
 @every_input

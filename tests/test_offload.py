@@ -34,13 +34,13 @@ def address(page: ResultFile) -> str:
 def test_nginx_gets_the_location_and_name_of_the_file(
     page: ResultFile, address: str, as_bob: Client, results_folder: Path
 ) -> None:
-    answer = as_bob.get(address)
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert answer.headers["X-Accel-Redirect"] == f"/_delivered/results/{page.key}"
-    assert answer.headers["X-Delivery-Disposition"] == f'attachment; filename="{page.name}"'
-    assert answer.headers["Content-Type"] == "application/octet-stream"
+    response = as_bob.get(address)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["X-Accel-Redirect"] == f"/_delivered/results/{page.key}"
+    assert response.headers["X-Delivery-Disposition"] == f'attachment; filename="{page.name}"'
+    assert response.headers["Content-Type"] == "application/octet-stream"
     # They would stay on a page that says what is wrong.
-    assert not {"Cache-Control", "Content-Disposition"} & set(answer.headers)
+    assert not {"Cache-Control", "Content-Disposition"} & set(response.headers)
 
 
 def test_the_log_line_has_no_bytes(address: str, as_bob: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -52,9 +52,9 @@ def test_the_log_line_has_no_bytes(address: str, as_bob: Client, caplog: pytest.
     assert vars(head)["bytes"] == 0
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=1-", "bytes=-1", "bytes=0-999"])
-def test_nginx_sends_a_range(address: str, as_bob: Client, asked: str) -> None:
-    assert "X-Accel-Redirect" in as_bob.get(address, headers={"Range": asked}).headers
+@pytest.mark.parametrize("requested", ["bytes=0-1", "bytes=1-", "bytes=-1", "bytes=0-999"])
+def test_nginx_sends_a_range(address: str, as_bob: Client, requested: str) -> None:
+    assert "X-Accel-Redirect" in as_bob.get(address, headers={"Range": requested}).headers
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_nginx_sends_a_range(address: str, as_bob: Client, asked: str) -> None:
 def test_we_send_what_nginx_might_interpret_differently(
     page: ResultFile, address: str, as_bob: Client, headers: dict[str, str]
 ) -> None:
-    answer = as_bob.get(address, headers=headers)
-    assert "X-Accel-Redirect" not in answer.headers
-    assert answer.getvalue()
-    assert answer.headers["Content-Disposition"]
+    response = as_bob.get(address, headers=headers)
+    assert "X-Accel-Redirect" not in response.headers
+    assert response.getvalue()
+    assert response.headers["Content-Disposition"]
 
 
 def test_we_respond_to_head_and_refused_requests(page: ResultFile, address: str, as_bob: Client) -> None:
@@ -85,17 +85,17 @@ def test_we_respond_to_head_and_refused_requests(page: ResultFile, address: str,
     assert outside.status_code == 416
     known = as_bob.get(address, headers={"If-None-Match": page.etag})
     assert known.status_code == 304
-    for answer in (head, outside, known):
-        assert "X-Accel-Redirect" not in answer.headers
+    for response in (head, outside, known):
+        assert "X-Accel-Redirect" not in response.headers
 
 
 def test_we_send_a_file_whose_time_has_changed(
     page: ResultFile, address: str, as_bob: Client, results_folder: Path
 ) -> None:
     os.utime(results_folder / page.key, (1, 1))
-    answer = as_bob.get(address)
-    assert answer.getvalue() == stored_bytes(page)
-    assert answer.headers["ETag"] == page.etag
+    response = as_bob.get(address)
+    assert response.getvalue() == stored_bytes(page)
+    assert response.headers["ETag"] == page.etag
 
 
 def test_a_missing_file_is_not_left_to_nginx(page: ResultFile, address: str, as_bob: Client) -> None:
@@ -104,16 +104,16 @@ def test_a_missing_file_is_not_left_to_nginx(page: ResultFile, address: str, as_
 
 
 def test_a_stranger_gets_no_instructions_for_nginx(address: str, as_carol: Client) -> None:
-    answer = as_carol.get(address)
-    assert answer.status_code == 403
-    assert "X-Accel-Redirect" not in answer.headers
+    response = as_carol.get(address)
+    assert response.status_code == 403
+    assert "X-Accel-Redirect" not in response.headers
 
 
 def test_without_nginx_we_send_every_file(address: str, as_bob: Client, settings: Settings) -> None:
     settings.DELIVERY = "app"
-    answer = as_bob.get(address)
-    assert "X-Accel-Redirect" not in answer.headers
-    assert answer.getvalue()
+    response = as_bob.get(address)
+    assert "X-Accel-Redirect" not in response.headers
+    assert response.getvalue()
 
 
 def test_an_unknown_delivery_setting_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,20 +19,20 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def under_way() -> Iterator[ExitStack]:
+def held() -> Iterator[ExitStack]:
     """A stack whose contexts end with the test."""
     with ExitStack() as stack:
         yield stack
 
 
-def ask(turns: FairSemaphore, person: int, until: ExitStack, *, seconds: float = 0) -> bool:
-    with queries_of(person):
-        return until.enter_context(turns.acquired(seconds=seconds))
+def acquires(semaphore: FairSemaphore, user: int, until: ExitStack, *, seconds: float = 0) -> bool:
+    with queries_of(user):
+        return until.enter_context(semaphore.acquired(seconds=seconds))
 
 
-def test_a_user_can_hold_it_only_once(under_way: ExitStack) -> None:
-    turns = FairSemaphore(2)
-    assert [ask(turns, person, under_way) for person in (ALICE, ALICE, ALICE, BOB)] == [
+def test_a_user_can_hold_it_only_once(held: ExitStack) -> None:
+    semaphore = FairSemaphore(2)
+    assert [acquires(semaphore, user, held) for user in (ALICE, ALICE, ALICE, BOB)] == [
         True,
         False,
         False,
@@ -40,21 +40,21 @@ def test_a_user_can_hold_it_only_once(under_way: ExitStack) -> None:
     ]
 
 
-def test_the_number_of_holders_is_limited(under_way: ExitStack) -> None:
-    turns = FairSemaphore(2)
-    assert [ask(turns, person, under_way) for person in (ALICE, BOB, CAROL)] == [True, True, False]
+def test_the_number_of_holders_is_limited(held: ExitStack) -> None:
+    semaphore = FairSemaphore(2)
+    assert [acquires(semaphore, user, held) for user in (ALICE, BOB, CAROL)] == [True, True, False]
 
 
 def test_a_waiting_user_acquires_it_when_it_is_released() -> None:
-    turns, first, came = FairSemaphore(2), ExitStack(), threading.Event()
+    semaphore, first, came = FairSemaphore(2), ExitStack(), threading.Event()
 
     def wait() -> None:
         with ExitStack() as stack:
-            if ask(turns, ALICE, stack, seconds=20):
+            if acquires(semaphore, ALICE, stack, seconds=20):
                 came.set()
 
     with first:
-        assert ask(turns, ALICE, first)
+        assert acquires(semaphore, ALICE, first)
         waiting = threading.Thread(target=wait)
         waiting.start()
         assert not came.is_set()
@@ -62,17 +62,17 @@ def test_a_waiting_user_acquires_it_when_it_is_released() -> None:
     assert came.is_set()
 
 
-def test_a_user_with_too_many_queries_is_refused_but_others_are_not(under_way: ExitStack) -> None:
-    turns = FairSemaphore(2)
+def test_a_user_with_too_many_queries_is_refused_but_others_are_not(held: ExitStack) -> None:
+    semaphore = FairSemaphore(2)
     with ExitStack() as of_alice:
         for _ in range(MOST_PER_USER):
-            ask(turns, ALICE, of_alice)
+            acquires(semaphore, ALICE, of_alice)
         with pytest.raises(TooManyQueries, match="You have 8 searches running, the maximum per person"):
-            ask(turns, ALICE, of_alice)
-        assert ask(turns, BOB, under_way)
-    assert ask(turns, ALICE, under_way)
+            acquires(semaphore, ALICE, of_alice)
+        assert acquires(semaphore, BOB, held)
+    assert acquires(semaphore, ALICE, held)
 
 
-def test_background_work_can_hold_it_several_times(under_way: ExitStack) -> None:
-    turns = FairSemaphore(2)
-    assert [under_way.enter_context(turns.acquired(seconds=0)) for _ in range(3)] == [True, True, False]
+def test_background_work_can_hold_it_several_times(held: ExitStack) -> None:
+    semaphore = FairSemaphore(2)
+    assert [held.enter_context(semaphore.acquired(seconds=0)) for _ in range(3)] == [True, True, False]

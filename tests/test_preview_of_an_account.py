@@ -64,9 +64,9 @@ def test_the_first_records_are_downloaded_for_the_page(as_bob: Client, run: Run)
 
 def test_they_are_downloaded_once(as_bob: Client, run: Run, server: FileServer) -> None:
     page(as_bob, run)
-    asked = len(server.asked)
+    before = len(server.asked)
     assert len(numbers(page(as_bob, run))) == 100
-    assert len(server.asked) == asked
+    assert len(server.asked) == before
 
 
 def test_searching_downloads_the_entire_run(as_bob: Client, run: Run) -> None:

@@ -97,10 +97,10 @@ def test_a_client_that_disconnects_while_we_wait_for_an_account_is_a_499(
 
 
 def test_a_page_has_a_line(as_bob: Client, bob: User, laptops: Collection, lines: Lines) -> None:
-    answer = as_bob.get("/collections/101/download?before=secret")
-    answer = as_bob.get("/collections/101/download?q=secret")
+    response = as_bob.get("/collections/101/download?before=secret")
+    response = as_bob.get("/collections/101/download?q=secret")
     (_, line) = lines()
-    assert line["request_id"] == answer["X-Request-ID"]
+    assert line["request_id"] == response["X-Request-ID"]
     assert list(line)[:3] == ["time", "level", "event"]
     assert without_time(line) == {
         "level": "info",
@@ -109,7 +109,7 @@ def test_a_page_has_a_line(as_bob: Client, bob: User, laptops: Collection, lines
         "method": "GET",
         "route": "download",
         "status": 200,
-        "bytes": len(answer.content),
+        "bytes": len(response.content),
         "user": bob.pk,
         "team": laptops.team_id,
         "collection": 101,
@@ -120,9 +120,9 @@ def test_a_download_has_a_line_when_it_ends(
     client: Client, bob: User, bobs_key: str, file: ResultFile, lines: Lines
 ) -> None:
     address = f"/api/v1/results/101/1/{quote(file.name)}"
-    answer: Any = client.get(address, headers={"x-api-key": bobs_key})
+    response: Any = client.get(address, headers={"x-api-key": bobs_key})
     assert lines() == []
-    assert answer.getvalue()
+    assert response.getvalue()
     (line,) = lines()
     assert without_time(line) == {
         "level": "info",
@@ -140,17 +140,17 @@ def test_a_download_has_a_line_when_it_ends(
         "run": 1,
         "file": file.pk,
     }
-    close(answer)
+    close(response)
     assert lines() == []
 
 
 def test_an_interrupted_download_logs_how_much_was_sent(
     as_bob: Client, file: ResultFile, lines: Lines
 ) -> None:
-    answer: Any = as_bob.get(f"/collections/101/runs/1/files/{quote(file.name)}")
-    stream = answer._resource_closers[0].__self__
+    response: Any = as_bob.get(f"/collections/101/runs/1/files/{quote(file.name)}")
+    stream = response._resource_closers[0].__self__
     stream.read(7)
-    close(answer)
+    close(response)
     (line,) = lines()
     assert (line["bytes"], line["complete"]) == (7, False)
 
@@ -171,8 +171,10 @@ def test_the_bytes_that_were_sent_are_logged(
     headers: dict[str, str],
     said: tuple[int, int],
 ) -> None:
-    answer: Any = as_bob.generic(method, f"/collections/101/runs/1/files/{quote(file.name)}", headers=headers)
-    answer.getvalue()
+    response: Any = as_bob.generic(
+        method, f"/collections/101/runs/1/files/{quote(file.name)}", headers=headers
+    )
+    response.getvalue()
     (line,) = lines()
     assert (line["status"], line["bytes"]) == said
 
@@ -240,8 +242,8 @@ def test_a_valid_id_from_the_proxy_is_used(
     taken: bool,  # noqa: FBT001
 ) -> None:
     settings.IS_BEHIND_A_PROXY = behind
-    answer = client.get("/healthz", headers={"X-Request-ID": given})
-    assert (answer["X-Request-ID"] == given) is taken
+    response = client.get("/healthz", headers={"X-Request-ID": given})
+    assert (response["X-Request-ID"] == given) is taken
 
 
 # --- what goes wrong ----------------------------------------------------------------------------
@@ -256,15 +258,15 @@ def test_an_error_has_a_traceback(
 
     monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", broken)
     as_bob.raise_request_exception = False
-    answer = as_bob.get("/collections/")
+    response = as_bob.get("/collections/")
     problem, line = lines()
     assert (problem["level"], problem["event"]) == ("error", "Internal Server Error")
     assert "RuntimeError: a mistake" in problem["exception"]
     assert "Traceback" in problem["exception"]
     assert "canary-in" not in problem["exception"]
     assert (line["route"], line["status"]) == ("collections", 500)
-    assert problem["request_id"] == line["request_id"] == answer["X-Request-ID"]
-    assert b"a mistake" not in answer.content
+    assert problem["request_id"] == line["request_id"] == response["X-Request-ID"]
+    assert b"a mistake" not in response.content
 
 
 def test_the_format_for_people() -> None:
@@ -344,8 +346,8 @@ def test_no_secret_is_in_any_line(
     client.get(f"/collections/101/download?q={canaries['query']}", **more)
     for key in (bobs_key, bobs_key + "x"):
         header = {"x-api-key": key} | more["headers"]
-        answer: Any = client.get(f"/api/v1/results/101/1/{quote(file.name)}", headers=header)
-        answer.getvalue()
+        response: Any = client.get(f"/api/v1/results/101/1/{quote(file.name)}", headers=header)
+        response.getvalue()
     anonymous = Client(raise_request_exception=False)
     assert anonymous.get(canaries["path"], follow=True, **more).status_code == 200
     anonymous.get(canaries["path"] + "x", **more)

@@ -40,11 +40,11 @@ def file(laptops: Collection) -> ResultFile:
     return make_ready_run(laptops, records(3)).files.get(kind="page")
 
 
-def close(answer: Any) -> None:
+def close(response: Any) -> None:
     """Close a response as the server does, but keep the database connection of the test."""
     request_finished.disconnect(close_old_connections)
     try:
-        answer.close()
+        response.close()
     finally:
         request_finished.connect(close_old_connections)
 
@@ -52,10 +52,10 @@ def close(answer: Any) -> None:
 @pytest.fixture
 def running() -> Iterator[list[Any]]:
     """Collect responses, and close the open ones at the end."""
-    answers: list[Any] = []
-    yield answers
-    for answer in answers:
-        close(answer)
+    responses: list[Any] = []
+    yield responses
+    for response in responses:
+        close(response)
 
 
 Begin = Callable[[], Any]
@@ -137,9 +137,9 @@ def test_a_script_counts_towards_the_limit_of_its_owner(as_a_person: Begin, as_a
 
 def test_another_key_does_not_raise_the_limit_of_a_person(as_a_script: Callable[..., Any], bob: User) -> None:
     keys = [ApiKey.objects.issue(bob.memberships.get(), "many")[1] for _ in range(4)]
-    answers = [as_a_script(key) for key in keys]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert "You have 3 downloads running" in answers[-1].json()["data"]
+    responses = [as_a_script(key) for key in keys]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429]
+    assert "You have 3 downloads running" in responses[-1].json()["data"]
 
 
 def test_other_people_have_limits_of_their_own(
@@ -207,8 +207,8 @@ def test_a_response_without_a_file_does_not_count(
 ) -> None:
     assert statuses(as_a_person, 3) == [200] * 3
     for _ in range(5):
-        answer = as_bob.generic(method, BY_PERSON + quote(file.name), headers=headers)
-        assert answer.status_code == status
+        response = as_bob.generic(method, BY_PERSON + quote(file.name), headers=headers)
+        assert response.status_code == status
     assert streams.running() == 3
 
 
@@ -235,9 +235,9 @@ def test_a_file_that_cannot_be_closed_stops_counting(
             raise OSError("Input/output error")
 
     monkeypatch.setattr(StoredBody, "open", lambda self, start, length: Stubborn(b"x" * length))
-    answer = as_a_person()
+    response = as_a_person()
     assert streams.running() == 1
-    close(answer)
+    close(response)
     assert streams.running() == 0
 
 

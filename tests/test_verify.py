@@ -268,9 +268,9 @@ def test_a_damaged_copy_is_not_delivered(as_bob: Client, copied: Run) -> None:
         f"{here}/selection.zip?pages=88.1-2",
         f"{here}/selection.json?pages=88.1-2",
     ):
-        answer = as_bob.get(address)
-        assert answer.status_code == 502, address
-        assert "The copy of this file is damaged." in answer.content.decode()
+        response = as_bob.get(address)
+        assert response.status_code == 502, address
+        assert "The copy of this file is damaged." in response.content.decode()
         assert as_bob.head(address).status_code == 502
     response: Any = as_bob.get(f"{here}/runs/88/files/{PAGE_1}")
     assert response.getvalue() == stored_bytes(named(copied, PAGE_1))
@@ -382,8 +382,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_member_verifies_and_sees_the_result(as_bob: Client, run: Run) -> None:
     address = "/collections/101/runs/1/"
     assert "Verify reads them again" in as_bob.get(address).content.decode()
-    answer = as_bob.post("/collections/101/runs/1/verify")
-    assert (answer.status_code, answer["Location"]) == (302, "/collections/101/runs/1/")
+    response = as_bob.post("/collections/101/runs/1/verify")
+    assert (response.status_code, response["Location"]) == (302, "/collections/101/runs/1/")
     assert "Every file is as it was written" in as_bob.get(address).content.decode()
     change_a_byte(page(run, 2))
     as_bob.post("/collections/101/runs/1/verify")
@@ -404,8 +404,8 @@ def test_htmx_polls_the_progress(as_bob: Client, run: Run) -> None:
 
 def test_a_second_request_meanwhile_is_refused(as_bob: Client, run: Run) -> None:
     Verifier(run)
-    answer = as_bob.post("/collections/101/runs/1/verify", follow=True)
-    assert "Run 1 is already being verified." in answer.content.decode()
+    response = as_bob.post("/collections/101/runs/1/verify", follow=True)
+    assert "Run 1 is already being verified." in response.content.decode()
 
 
 def test_a_process_verifies_two_runs_at_once_and_one_per_person(
@@ -421,11 +421,11 @@ def test_a_process_verifies_two_runs_at_once_and_one_per_person(
     for _ in range(2):
         make_ready_run(laptops)
     as_bob.post("/collections/101/runs/1/verify")
-    answer = as_bob.post("/collections/101/runs/2/verify", follow=True)
-    assert "One of your runs is being verified. Wait for it to finish." in text_of(answer.content.decode())
+    response = as_bob.post("/collections/101/runs/2/verify", follow=True)
+    assert "One of your runs is being verified. Wait for it to finish." in text_of(response.content.decode())
     as_adam.post("/collections/101/runs/2/verify")
-    answer = as_alice.post("/collections/101/runs/3/verify", follow=True)
-    assert "Too many runs are being verified." in answer.content.decode()
+    response = as_alice.post("/collections/101/runs/3/verify", follow=True)
+    assert "Too many runs are being verified." in response.content.decode()
     for work in waiting:
         work()
     as_bob.post("/collections/101/runs/3/verify")

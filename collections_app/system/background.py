@@ -1,4 +1,4 @@
-"""Work in threads of its own, which continues when no one waits for it any more."""
+"""Background work, which continues in a thread of its own even if no one waits for it any more."""
 
 import logging
 import os

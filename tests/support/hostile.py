@@ -61,9 +61,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for name, create_content in CASES.items():
         run = _stored(collection, create_content())
-        answers = [_answer(browser, run, where) for where in WHERE]
+        responses = [_response(browser, run, where) for where in WHERE]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps([name, memory, answers]), flush=True)
+        print(json.dumps([name, memory, responses]), flush=True)
 
 
 def _stored(collection: Collection, content: bytes) -> Run:
@@ -76,9 +76,9 @@ def _stored(collection: Collection, content: bytes) -> Run:
     return run
 
 
-def _answer(browser: Client, run: Run, where: str) -> tuple[str, int, int, float]:
+def _response(browser: Client, run: Run, where: str) -> tuple[str, int, int, float]:
     """Return the path, the status, the number of bytes sent and the CPU time in seconds."""
     began = time.process_time()
-    answer = browser.get(f"/collections/101/runs/{run.number}/{where}", headers={"Host": "localhost"})
-    size = sum(map(len, answer))
-    return where, answer.status_code, size, time.process_time() - began
+    response = browser.get(f"/collections/101/runs/{run.number}/{where}", headers={"Host": "localhost"})
+    size = sum(map(len, response))
+    return where, response.status_code, size, time.process_time() - began

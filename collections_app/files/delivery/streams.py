@@ -1,4 +1,4 @@
-"""Limit the number of simultaneous downloads per client, so that there are free threads for others.
+"""Limit the simultaneous downloads of each person and API key, so that there are free threads for others.
 
 Each file that Python sends occupies a thread until the download ends. Each process counts its own threads.
 """
@@ -22,7 +22,7 @@ RETRY_AFTER_SECONDS = 10
 
 
 class TooManyStreams(Exception):
-    """The client has the maximum number of downloads running. The response has the status 429."""
+    """There are too many downloads for this person or API key, or in total. The response is a 429."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Slot:
 
 
 class Streams:
-    """The running downloads of this process, by client."""
+    """The running downloads of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -9,7 +9,7 @@ from collections_app.system import background
 
 logger = logging.getLogger(__name__)
 
-# Per process. Verification reads a lot from the disk, which downloads need more.
+# Per process, because verification slows down downloads from the same disk.
 _MOST_AT_ONCE = 2
 _lock = threading.Lock()
 _users: set[int] = set()  # who is verifying a run; one each
