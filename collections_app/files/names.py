@@ -41,6 +41,12 @@ def selection_name(collection_name: str, run_numbers: Sequence[int], ending: str
     return fitted(safe(collection_name), f"_{runs}_Selection.{ending}")
 
 
+def export_name(collection_name: str, run_number: int, ending: str, *, has_chosen_columns: bool) -> str:
+    """Return the name of a run's exported records."""
+    chosen = "_chosen_columns" if has_chosen_columns else ""
+    return fitted(safe(collection_name), f"_{run_number}_Records{chosen}.{ending}")
+
+
 def kept_name(name: str) -> str:
     """Return a safe form of an imported page file's name. A long name is shortened before its extension."""
     stem, dot, ending = safe(name).rpartition(".")

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from collections_app.files.names import fitted, safe
+from collections_app.files.names import export_name
 from collections_app.models import Export, ExportState, Run
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export, spec_of
@@ -209,5 +209,4 @@ class _ExportBody(StoredBody):
 
 def file_name(run: Run, spec: ExportSpec) -> str:
     """Return the file name for a download."""
-    what = "_chosen_columns" if spec.columns else ""
-    return fitted(safe(run.collection.name), f"_{run.number}_Records{what}.{spec.format}")
+    return export_name(run.collection.name, run.number, spec.format, has_chosen_columns=bool(spec.columns))
