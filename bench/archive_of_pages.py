@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ def write_archive(pages: list[Path]) -> tuple[list[Any], float]:
     growing = GrowingZip(file, CREATED_AT)
     rows = [ResultFile(name=page.name, key=page.name, size=page.stat().st_size) for page in pages]
     for row, page in zip(rows, pages, strict=True):
-        with page.open("rb") as stored, Deflated() as content:
+        with page.open("rb") as stored, closing(Deflated()) as content:
             shutil.copyfileobj(stored, content, 256 * 1024)
             row.archive_offset, row.archive_size, row.crc32 = growing.add(row.name, content)
 

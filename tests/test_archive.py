@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_any_bytes_come_back(results_folder: Path, pages: list[list[bytes]]) -> 
     names = [f"{number}.json" for number in range(len(pages))]
     locations = []
     for name, pieces in zip(names, pages, strict=True):
-        with Deflated() as compressed:
+        with closing(Deflated()) as compressed:
             for piece in pieces:
                 compressed.write(piece)
             locations.append(growing.add(name, compressed))

@@ -11,8 +11,7 @@ import struct
 import tempfile
 import zipfile
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import IO, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import IO, Generic, NamedTuple, Protocol, TypeVar
 
 from isal import isal_zlib
 
@@ -102,15 +101,6 @@ class Deflated:
         entry.file_size, entry.compress_size, entry.CRC = self._size, self._spool.tell(), self._crc32
         self._spool.seek(0)
         return self._spool
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def close(self) -> None:
         """Discard the content."""

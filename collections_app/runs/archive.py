@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from django.db import transaction
 
@@ -100,6 +100,6 @@ class RunArchive:
             last = batch[-1].position
 
     def _add_stored(self, page: ResultFile) -> None:
-        with results().open(page.key) as stored, Deflated() as content:
+        with results().open(page.key) as stored, closing(Deflated()) as content:
             shutil.copyfileobj(stored, content, _BLOCK)
             self._add(page, content)
