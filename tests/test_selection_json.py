@@ -5,12 +5,10 @@ import json
 import pytest
 from django.http import HttpResponse
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from collections_app.models import Collection, ResultFile, Team
+from tests.support.ranges import check_ranges
 from tests.support.results import make_ready_run, make_run_of_pages, records, stored_records
-from tests.support.tools import examples
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,17 +71,7 @@ def test_category_lists_are_joined(as_bob: Client, headphones: Collection) -> No
 def test_any_range_equals_that_part_of_the_file(as_bob: Client, laptops: Collection) -> None:
     for count in (3, 0, 2):
         make_ready_run(laptops, records(count), page_size=1)
-    address = f"{ADDRESS}?runs=1-3"
-    response = as_bob.get(address)
-    etag, body = response["ETag"], content(response)
-
-    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
-    def check(first: int, length: int) -> None:
-        headers = {"Range": f"bytes={first}-{first + length - 1}", "If-Range": etag}
-        assert content(as_bob.get(address, headers=headers)) == body[first : first + length]
-
-    check()
+    check_ranges(as_bob, f"{ADDRESS}?runs=1-3", 40)
 
 
 def test_a_file_that_is_not_a_plain_list_is_named(as_bob: Client, headphones: Collection) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
@@ -21,6 +21,7 @@ from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
 from tests.conftest import Get, content
 from tests.support import tools
+from tests.support.ranges import check_ranges
 from tests.support.results import (
     make_failed_run,
     make_many_pages,
@@ -30,7 +31,6 @@ from tests.support.results import (
     records,
     stored_bytes,
 )
-from tests.support.tools import examples
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,19 +126,7 @@ def test_other_programs_accept_the_zip(get: Get, laptops: Collection, tmp_path: 
 
 @pytest.mark.no_cover
 def test_any_range_equals_that_part_of_the_file(as_bob: Client, runs: list[Run]) -> None:
-    address = "/collections/101/selection.zip?runs=1,3&pages=2.1"
-    response = as_bob.get(address)
-    etag, body = response["ETag"], content(response)
-
-    @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(first=st.integers(0, len(body) - 1), length=st.integers(1, len(body)))
-    def check(first: int, length: int) -> None:
-        headers = {"Range": f"bytes={first}-{first + length - 1}", "If-Range": etag}
-        response = as_bob.get(address, headers=headers)
-        assert response.status_code == 206
-        assert content(response) == body[first : first + length]
-
-    check()
+    check_ranges(as_bob, "/collections/101/selection.zip?runs=1,3&pages=2.1", 80)
 
 
 def test_a_range_is_refused_if_the_selection_has_changed(as_bob: Client, runs: list[Run]) -> None:

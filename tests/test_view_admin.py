@@ -15,6 +15,13 @@ from tests.support.results import make_ready_run
 
 TABLES = ["apikey", "collection", "membership", "resultfile", "run", "team", "user"]
 
+NEW_PASSWORD = {
+    "usable_password": "true",
+    "password1": "a violet umbrella",
+    "password2": "a violet umbrella",
+    "set-password": "",
+}
+
 
 @pytest.fixture
 def as_oscar(db: None) -> Client:
@@ -104,28 +111,18 @@ def test_a_new_address_replaces_the_old_one(as_oscar: Client, client: Client, bo
 
 
 def test_an_operator_sets_a_password(as_oscar: Client, bob: User) -> None:
-    fields = {
-        "usable_password": "true",
-        "password1": "a violet umbrella",
-        "password2": "a violet umbrella",
-        "set-password": "",
-    }
-    assert as_oscar.post(f"/admin/collections_app/user/{bob.pk}/password/", fields).status_code == 302
+    assert as_oscar.post(f"/admin/collections_app/user/{bob.pk}/password/", NEW_PASSWORD).status_code == 302
     bob.refresh_from_db()
     assert bob.check_password("a violet umbrella")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_setting_a_password_does_not_reactivate_a_user(as_oscar: Client, bob: User) -> None:
-    fields = {
-        "usable_password": "true",
-        "password1": "a violet umbrella",
-        "password2": "a violet umbrella",
-        "set-password": "",
-    }
     address = f"/admin/collections_app/user/{bob.pk}/password/"
     closed = User.objects.filter(pk=bob.pk)
-    response = ask_meanwhile(lambda: closed.update(is_active=False), lambda: as_oscar.post(address, fields))
+    response = ask_meanwhile(
+        lambda: closed.update(is_active=False), lambda: as_oscar.post(address, NEW_PASSWORD)
+    )
     assert response.status_code == 302
     bob.refresh_from_db()
     assert (bob.is_active, bob.check_password("a violet umbrella")) == (False, True)
