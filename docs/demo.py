@@ -1,6 +1,6 @@
-"""A demo of its own, served and signed in to, for what looks at the pages.
+"""Serve a new demo and sign in, for the scripts that load its pages.
 
-Needs Chromium on the PATH, or its shell.
+This needs Chromium or its headless shell on the PATH.
 """  # noqa: INP001
 
 import shutil
@@ -21,12 +21,12 @@ from tests.support.server import DemoServer, make_demo, serving  # noqa: E402
 
 @contextmanager
 def signed_in(*arguments: str, **options: Any) -> Iterator[Page]:
-    """Serve a demo and give a page of its owner's, in a Chromium with these arguments, of these options."""
+    """Serve a demo and yield its owner's page in Chromium, with these arguments and options."""
     with (
         tempfile.TemporaryDirectory() as folder,
         served(Path(folder)) as server,
         sync_playwright() as playwright,
-        # The first context of a browser, which others that connect to it share.
+        # Lighthouse shares this context when it connects.
         playwright.chromium.launch_persistent_context(
             Path(folder) / "profile",
             executable_path=shutil.which("chromium") or shutil.which("chromium-headless-shell"),
@@ -46,7 +46,7 @@ def signed_in(*arguments: str, **options: Any) -> Iterator[Page]:
 
 @contextmanager
 def served(data_dir: Path) -> Iterator[DemoServer]:
-    """Serve a demo that is made in this folder."""
+    """Create and serve a demo in this folder."""
     make_demo(data_dir)
     with serving(data_dir, data_dir / "log") as server:
         yield server

@@ -1,7 +1,7 @@
-"""Measures pages of the demo with Lighthouse, which `npm install --global lighthouse` installs.
+"""Measure pages of the demo with Lighthouse, which `npm install --global lighthouse` installs.
 
-Prints what each page has of 100, as on a phone and as on a desk: of three times the middle one, as other
-work on the machine disturbs some. Ends with 1 where that is less than the project promises.
+Print the scores of each page, as a phone and as a desktop: the median of three runs, because other work on
+the machine affects some. Exit with 1 if a score is lower than required.
 """  # noqa: INP001
 
 import json
@@ -19,34 +19,34 @@ PAGES = {
     "Download results": "/collections/101/download",
     "Run": "/collections/101/runs/88/",
 }
-FORMS: dict[str, list[str]] = {"mobile": [], "desktop": ["--preset=desktop"]}
+MODES: dict[str, list[str]] = {"mobile": [], "desktop": ["--preset=desktop"]}
 LEAST = {"performance": 95, "accessibility": 100, "best-practices": 100}
 TIMES = 3
-GOOD = 0.9  # what Lighthouse shows green
+GOOD = 0.9  # what Lighthouse shows in green
 
 
 def main() -> int:
-    """Measure each page in each form."""
+    """Measure each page in each mode."""
     program = shutil.which("lighthouse")
     if program is None:
-        print("Lighthouse isn't here. Install it with: npm install --global lighthouse", file=sys.stderr)
+        print("Lighthouse isn't installed. Install it with: npm install --global lighthouse", file=sys.stderr)
         return 2
     port = free_port()
     missed = False
     with signed_in(f"--remote-debugging-port={port}") as page:
         url = page.url.removesuffix(PAGES["Collections"])
         for name, path in PAGES.items():
-            for form, arguments in FORMS.items():
+            for mode, arguments in MODES.items():
                 command = [program, url + path, f"--port={port}", *arguments]
                 report = sorted((measured(command) for _ in range(TIMES)), key=sum_of_scores)[TIMES // 2]
-                print(f"{name}, {form}: {said(report)}", flush=True)
+                print(f"{name}, {mode}: {format_report(report)}", flush=True)
                 missed |= any(score(report, what) < least for what, least in LEAST.items())
     return int(missed)
 
 
 def measured(command: list[str]) -> dict[str, Any]:
-    """Return Lighthouse's report of a page that is signed in to, so what the browser stores is left there."""
-    done = subprocess.run(  # noqa: S603  # what is called was looked up by us
+    """Return Lighthouse's report of a page, and keep the browser's storage, which has the session."""
+    done = subprocess.run(  # noqa: S603  # we looked up the program
         [
             *command,
             f"--only-categories={','.join(LEAST)}",
@@ -59,22 +59,22 @@ def measured(command: list[str]) -> dict[str, Any]:
     )
     report: dict[str, Any] = json.loads(done.stdout)
     if report["finalDisplayedUrl"] != report["requestedUrl"]:
-        sys.exit(f"{report['requestedUrl']} led to {report['finalDisplayedUrl']}.")
+        sys.exit(f"{report['requestedUrl']} redirected to {report['finalDisplayedUrl']}.")
     return report
 
 
 def score(report: dict[str, Any], category: str) -> int:
-    """Return what a page has of 100 in this category."""
+    """Return the score of a category, from 0 to 100."""
     return round(report["categories"][category]["score"] * 100)
 
 
 def sum_of_scores(report: dict[str, Any]) -> int:
-    """Return what a page has in all categories together."""
+    """Return the sum of the scores of all categories."""
     return sum(score(report, what) for what in LEAST)
 
 
-def said(report: dict[str, Any]) -> str:
-    """Return the scores in a line, and in further ones what they lost most by."""
+def format_report(report: dict[str, Any]) -> str:
+    """Return a line with the scores, and a line for each audit that lowers them."""
     counted = {
         audit["id"]
         for what in LEAST

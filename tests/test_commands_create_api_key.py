@@ -14,14 +14,14 @@ def create_api_key(*args: str) -> str:
     return printed.removeprefix("API key: ").strip()
 
 
-def test_the_key_it_prints_opens_the_persons_team(bob: User) -> None:
+def test_the_printed_key_works_for_the_users_team(bob: User) -> None:
     key = ApiKey.objects.recognize(create_api_key("BOB@example.com", "--name", "nightly job"))
     assert key is not None
     assert key.name == "nightly job"
     assert key.membership == bob.memberships.get()
 
 
-def test_somebody_in_several_teams_says_which_one(bob: User, crawlers: Team, strangers: Team) -> None:
+def test_a_user_in_several_teams_needs_the_team_option(bob: User, crawlers: Team, strangers: Team) -> None:
     in_strangers = Membership.objects.create(user=bob, team=strangers, role=Role.MEMBER)
     with pytest.raises(CommandError) as error:
         create_api_key("bob@example.com")
@@ -42,7 +42,7 @@ def test_somebody_in_several_teams_says_which_one(bob: User, crawlers: Team, str
         (["bob@example.com", "--name", " "], "name: This field cannot be blank."),
     ],
 )
-def test_it_says_what_is_wrong_and_makes_no_key(
+def test_errors_are_reported_and_no_key_is_created(
     bob: User, eve: User, strangers: Team, args: list[str], problem: str
 ) -> None:
     with pytest.raises(CommandError) as error:
@@ -54,6 +54,6 @@ def test_it_says_what_is_wrong_and_makes_no_key(
 @pytest.mark.parametrize(
     "args", [["\udcff"], ["bob@example.com", "--team", "\udcff"], ["bob@example.com", "--name", "\udcff"]]
 )
-def test_bytes_that_are_no_text_are_refused(bob: User, args: list[str]) -> None:
+def test_invalid_utf8_is_rejected(bob: User, args: list[str]) -> None:
     with pytest.raises(CommandError, match="is not UTF-8 text"):
         create_api_key(*args)

@@ -12,7 +12,7 @@ def create_collection(*args: str) -> str:
     return output.getvalue()
 
 
-def test_it_makes_a_product_collection_and_prints_its_id(crawlers: Team) -> None:
+def test_it_creates_a_product_collection_and_prints_its_id(crawlers: Team) -> None:
     printed = create_collection("Crawlers", "AU Laptops")
     collection = crawlers.collections.get()
     assert (collection.name, collection.kind) == ("AU Laptops", Kind.AMAZON)
@@ -20,7 +20,7 @@ def test_it_makes_a_product_collection_and_prints_its_id(crawlers: Team) -> None
 
 
 @pytest.mark.parametrize("kind", Kind.values)
-def test_it_makes_collections_of_every_kind(crawlers: Team, kind: str) -> None:
+def test_it_creates_collections_of_every_kind(crawlers: Team, kind: str) -> None:
     create_collection(str(crawlers.pk), 'Café "Crème" / 24/7', "--kind", kind)
     assert crawlers.collections.get().kind == kind
 
@@ -33,7 +33,7 @@ def test_it_makes_collections_of_every_kind(crawlers: Team, kind: str) -> None:
         (["Crawlers", "x" * 201], "name: Ensure this value has at most 200 characters (it has 201)."),
     ],
 )
-def test_it_says_what_is_wrong_and_makes_nothing(crawlers: Team, args: list[str], problem: str) -> None:
+def test_errors_are_reported_and_nothing_is_created(crawlers: Team, args: list[str], problem: str) -> None:
     with pytest.raises(CommandError) as error:
         create_collection(*args)
     assert str(error.value) == problem
@@ -41,10 +41,10 @@ def test_it_says_what_is_wrong_and_makes_nothing(crawlers: Team, args: list[str]
 
 
 @pytest.mark.parametrize("args", [["\udcff", "AU Laptops"], ["Crawlers", "\udcff"]])
-def test_bytes_that_are_no_text_are_refused(crawlers: Team, args: list[str]) -> None:
+def test_invalid_utf8_is_rejected(crawlers: Team, args: list[str]) -> None:
     with pytest.raises(CommandError, match="is not UTF-8 text"):
         create_collection(*args)
 
 
-def test_a_name_can_not_write_to_the_terminal(crawlers: Team) -> None:
+def test_control_characters_in_a_name_are_not_printed(crawlers: Team) -> None:
     assert create_collection("Crawlers", "Red\x1b[31m").startswith("Collection: Red\ufffd[31m (id ")

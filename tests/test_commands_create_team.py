@@ -10,13 +10,13 @@ pytestmark = pytest.mark.django_db
 
 
 def create_team(*args: str) -> dict[str, str]:
-    """Run the command and return the lines it prints, by what stands before the colon."""
+    """Run the command and return the lines it prints, keyed by the text before the colon."""
     output = io.StringIO()
     call_command("create_team", *args, stdout=output)
     return dict(line.split(": ", 1) for line in output.getvalue().splitlines())
 
 
-def test_it_makes_the_team_and_a_new_owner_who_can_sign_in_with_the_password_it_prints() -> None:
+def test_it_creates_a_team_and_an_owner_who_can_sign_in_with_the_printed_password() -> None:
     printed = create_team("Shop watchers", "--owner", "Olga@Example.com")
     team = Team.objects.get(name="Shop watchers")
     owner = team.memberships.get()
@@ -25,7 +25,7 @@ def test_it_makes_the_team_and_a_new_owner_who_can_sign_in_with_the_password_it_
     assert printed["Team"] == f"Shop watchers (id {team.pk})"
 
 
-def test_somebody_who_is_known_becomes_the_owner_and_keeps_their_password(alice: User) -> None:
+def test_an_existing_user_becomes_the_owner_and_keeps_the_password(alice: User) -> None:
     printed = create_team("Second team", "--owner", "ALICE@example.com")
     assert "Password" not in printed
     assert alice.memberships.get(team__name="Second team").role == Role.OWNER
@@ -42,7 +42,7 @@ def test_somebody_who_is_known_becomes_the_owner_and_keeps_their_password(alice:
         ("x" * 101, "olga@example.com", "name: Ensure this value has at most 100 characters (it has 101)."),
     ],
 )
-def test_it_says_what_is_wrong_and_makes_nothing(name: str, owner: str, problem: str) -> None:
+def test_errors_are_reported_and_nothing_is_created(name: str, owner: str, problem: str) -> None:
     with pytest.raises(CommandError) as error:
         create_team(name, "--owner", owner)
     assert str(error.value) == problem
@@ -59,7 +59,7 @@ class TestOnATerminal:
         left = list(answers)
         monkeypatch.setattr("getpass.getpass", lambda prompt: left.pop(0))
 
-    def test_it_asks_for_the_password_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_prompts_for_the_password_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers(monkeypatch, "a good long one", "a good long one")
         printed = create_team("Shop watchers", "--owner", "olga@example.com")
         assert "Password" not in printed
@@ -72,7 +72,7 @@ class TestOnATerminal:
             (["short"], "This password is too short. It must contain at least 8 characters."),
         ],
     )
-    def test_a_password_that_will_not_do_makes_nothing(
+    def test_an_unsuitable_password_creates_nothing(
         self, monkeypatch: pytest.MonkeyPatch, answers: list[str], problem: str
     ) -> None:
         self.answers(monkeypatch, *answers)
@@ -82,11 +82,11 @@ class TestOnATerminal:
 
 
 @pytest.mark.parametrize("args", [["\udcff", "--owner", "a@example.com"], ["Team", "--owner", "\udcff"]])
-def test_bytes_that_are_no_text_are_refused(args: list[str]) -> None:
+def test_invalid_utf8_is_rejected(args: list[str]) -> None:
     with pytest.raises(CommandError, match="is not UTF-8 text"):
         create_team(*args)
 
 
-def test_a_name_can_not_write_to_the_terminal() -> None:
+def test_control_characters_in_a_name_are_not_printed() -> None:
     printed = create_team("Red\x1b[31m", "--owner", "olga@example.com")
     assert printed["Team"].startswith("Red\ufffd[31m (id ")

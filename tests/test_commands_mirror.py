@@ -34,19 +34,19 @@ from tests.support.upstream import (
 
 @pytest.fixture
 def remote(crawlers: Team) -> Collection:
-    """A collection of an account, whose list is brought up to date."""
+    """A listed collection of an account."""
     return make_remote_collection(make_account(crawlers))
 
 
 @pytest.fixture
 def runs(remote: Collection) -> list[Run]:
-    """Three Completed runs, the oldest first."""
+    """Three Completed runs, oldest first."""
     return [make_remote_run(remote, number, at=remote_run(number).created_at) for number in (1, 2, 3)]
 
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch, runs: list[Run]) -> Files:
-    """What the account has of them."""
+    """Their files at the account."""
     lists(monkeypatch, [remote_run(number) for number in (1, 2, 3)])
     return pretend(monkeypatch, *runs)
 
@@ -72,8 +72,8 @@ def _url(run: Run, name: str) -> str:
     return f"https://multicartapi.com/api/v1/results/7001/{run.number}/{quote(name)}"
 
 
-class TestWhatItCopies:
-    def test_all_completed_runs_the_oldest_first(self, runs: list[Run], files: Files) -> None:
+class TestCopying:
+    def test_it_copies_all_completed_runs_oldest_first(self, runs: list[Run], files: Files) -> None:
         size = sum(map(len, files.contents.values()))
         assert mirror("AU Laptops") == (
             f"Copied 3 runs ({size / 1024:.1f} KB).\nAll completed runs of AU Laptops are kept.\n"
@@ -84,15 +84,13 @@ class TestWhatItCopies:
                 file.name: stored_bytes(file) for file in run.files.all()
             }.items() <= files.contents.items()
 
-    def test_a_second_time_copies_nothing(self, files: Files) -> None:
+    def test_the_second_time_copies_nothing(self, files: Files) -> None:
         mirror("AU Laptops")
         files.opened.clear()
         assert mirror("AU Laptops") == "All completed runs of AU Laptops are kept.\n"
         assert files.opened == []
 
-    def test_on_a_terminal_a_bar_shows_how_far_it_is(
-        self, files: Files, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_terminal_shows_a_progress_bar(self, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
         out = io.StringIO()
 
         class OnATerminal(tqdm):  # type: ignore[type-arg]
@@ -103,15 +101,15 @@ class TestWhatItCopies:
         mirror("AU Laptops")
         shown = out.getvalue().split("\r")
         assert any(line.startswith("Run 2 (2 of 3): ") and "B/s" in line for line in shown)
-        assert shown[-1] == ""  # nothing is left of it
+        assert shown[-1] == ""  # it is cleared
 
-    def test_one_run_alone(self, files: Files) -> None:
+    def test_one_run_can_be_selected(self, files: Files) -> None:
         out = mirror("AU Laptops", "--run", "2")
         assert kept() == {2}
         assert out.startswith("Copied 1 run (")
         assert out.endswith("2 completed runs of AU Laptops still to copy.\n")
 
-    def test_runs_that_nobody_has_listed_so_far(
+    def test_runs_that_were_not_listed_yet_are_copied(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lists(monkeypatch, [remote_run(number) for number in range(1, 121)])
@@ -119,7 +117,7 @@ class TestWhatItCopies:
         assert mirror("AU Laptops").startswith("Copied 120 runs (")
         assert remote.runs.count() == 120
 
-    def test_one_run_is_looked_for_no_further_than_it_is(
+    def test_listing_stops_at_the_selected_run(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         listed = lists(monkeypatch, [remote_run(number) for number in range(1, 500)])
@@ -129,16 +127,16 @@ class TestWhatItCopies:
         assert len(listed.calls) < 5
 
 
-class TestWhatItRefuses:
-    def test_a_collection_of_our_own(self, laptops: Collection) -> None:
+class TestRejections:
+    def test_a_collection_without_an_account_is_rejected(self, laptops: Collection) -> None:
         assert (
             refused("101") == "AU Laptops isn't connected to an account. Its results are stored on this site."
         )
 
-    def test_a_run_that_is_not_there(self, files: Files) -> None:
+    def test_an_unknown_run_is_rejected(self, files: Files) -> None:
         assert refused("AU Laptops", "--run", "9") == "AU Laptops has no run 9."
 
-    def test_a_run_that_is_processing(
+    def test_a_processing_run_is_rejected(
         self, remote: Collection, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lists(monkeypatch, [remote_run(4, ready=False), *(remote_run(number) for number in (3, 2, 1))])
@@ -148,11 +146,11 @@ class TestWhatItRefuses:
         )
 
     @pytest.mark.parametrize("number", ["-1", "9" * 20, "x"])
-    def test_what_is_no_number(self, files: Files, number: str) -> None:
+    def test_an_invalid_run_number_is_rejected(self, files: Files, number: str) -> None:
         with pytest.raises(CommandError, match="argument --run: not a run number; use a number such as 88"):
             mirror("AU Laptops", f"--run={number}")
 
-    def test_an_account_that_does_not_list_its_runs(
+    def test_an_account_that_can_not_list_its_runs_is_reported(
         self, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         listed: ListedRuns = lists(monkeypatch)
@@ -160,8 +158,8 @@ class TestWhatItRefuses:
         assert refused("AU Laptops") == ("The list of runs can't be updated: The account is not responding.")
 
 
-class TestWhatGoesWrong:
-    def test_a_file_that_is_gone_is_named_and_the_rest_is_copied(
+class TestFailures:
+    def test_a_missing_file_is_named_and_the_rest_is_copied(
         self, files: Files, capsys: pytest.CaptureFixture[str]
     ) -> None:
         del files.contents["AU Laptops_2_Results_Page_1.json"]
@@ -171,7 +169,7 @@ class TestWhatGoesWrong:
             "Run 2: AU Laptops_2_Results_Page_1.json: The account no longer has this file.\n"
         )
 
-    def test_a_file_of_an_impossible_size_is_named_and_the_rest_is_copied(
+    def test_a_file_that_is_too_large_is_named_and_the_rest_is_copied(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         runs = [make_remote_run(remote, number, at=remote_run(number).created_at) for number in (1, 2)]
@@ -189,7 +187,7 @@ class TestWhatGoesWrong:
         page.refresh_from_db()
         assert page.size is None
 
-    def test_an_account_that_is_down_is_not_asked_for_ever(
+    def test_it_gives_up_on_an_account_that_is_down(
         self, remote: Collection, runs: list[Run], files: Files, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def down(name: str) -> None:
@@ -214,7 +212,9 @@ class TestWhatGoesWrong:
         assert len(files.opened) == 1
         assert capsys.readouterr().err == "Run 1: It is busy. Try again in 30 seconds.\n"
 
-    def test_a_run_that_another_one_copies(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_run_that_another_process_copies_is_reported(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         Run.objects.filter(number=1).update(lease_expires_at=timezone.now() + timedelta(seconds=30))
         refused("AU Laptops")
         assert kept() == {2, 3}
@@ -222,7 +222,7 @@ class TestWhatGoesWrong:
             "Run 1: Another process is copying it, or was stopped while it did. Try again in a minute.\n"
         )
 
-    def test_a_run_that_was_deleted_meanwhile(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_deleted_run_is_reported(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
         files.on_open = lambda name: Run.objects.filter(number=3).delete()
         refused("AU Laptops")
         assert kept() == {1, 2}
@@ -244,7 +244,7 @@ class TestWhatGoesWrong:
             (KeyboardInterrupt(), "Interrupted.", 130),
         ],
     )
-    def test_what_ends_it_is_one_sentence_and_the_next_time_goes_on(
+    def test_errors_that_stop_it_are_reported_and_the_next_time_continues(
         self, files: Files, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str, code: int
     ) -> None:
         write: Callable[[NewFile, bytes], int] = NewFile.write
@@ -264,7 +264,7 @@ class TestWhatGoesWrong:
         mirror("AU Laptops")
         assert kept() == {1, 2, 3}
 
-    def test_an_account_without_a_key(
+    def test_a_disconnected_account_is_reported(
         self, files: Files, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert remote.account

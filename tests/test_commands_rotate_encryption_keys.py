@@ -25,7 +25,7 @@ from tests.test_encryption import new_key
 
 @pytest.fixture(autouse=True)
 def data_dir(settings: Settings, tmp_path: Path) -> Path:
-    """Keep this test's encryption keys in a data folder of its own."""
+    """Use a separate data folder for the encryption keys."""
     settings.DATA_DIR = tmp_path
     return tmp_path
 
@@ -54,7 +54,7 @@ def tokens() -> list[str]:
     return [account.encrypted_key for account in Account.objects.order_by("pk")]
 
 
-def test_all_keys_are_encrypted_with_a_new_one_and_the_old_ones_are_dropped(accounts: list[Account]) -> None:
+def test_all_keys_are_encrypted_with_a_new_one_and_the_old_ones_are_removed(accounts: list[Account]) -> None:
     before, [old] = tokens(), encryption.keys()
     assert rotate() == "Re-encrypted the keys of 2 accounts.\nRemoved the old encryption keys.\n"
     [new] = encryption.keys()
@@ -64,7 +64,7 @@ def test_all_keys_are_encrypted_with_a_new_one_and_the_old_ones_are_dropped(acco
     assert tokens()[2] == ""
 
 
-def test_it_can_be_run_again_and_again(accounts: list[Account]) -> None:
+def test_it_can_be_repeated(accounts: list[Account]) -> None:
     for _ in range(3):
         rotate()
         assert len(encryption.keys()) == 1
@@ -72,13 +72,13 @@ def test_it_can_be_run_again_and_again(accounts: list[Account]) -> None:
 
 
 @pytest.mark.django_db
-def test_without_accounts_the_key_alone_is_changed() -> None:
+def test_without_accounts_only_the_key_changes() -> None:
     before = encryption.keys()
     assert "Re-encrypted the keys of 0 accounts." in rotate()
     assert encryption.keys() != before
 
 
-def test_with_the_setting_everything_is_encrypted_with_the_first_one(
+def test_with_the_setting_everything_is_encrypted_with_the_first_key(
     crawlers: Team, settings: Settings, data_dir: Path
 ) -> None:
     old, new = new_key(), new_key()
@@ -93,7 +93,7 @@ def test_with_the_setting_everything_is_encrypted_with_the_first_one(
     assert list(data_dir.iterdir()) == []
 
 
-def test_an_account_that_cannot_be_read_is_named_and_left_and_the_old_keys_stay(
+def test_an_account_that_can_not_be_decrypted_is_named_and_the_old_keys_stay(
     accounts: list[Account], settings: Settings
 ) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
@@ -113,7 +113,7 @@ def test_an_account_that_cannot_be_read_is_named_and_left_and_the_old_keys_stay(
     assert "canary" not in str(error.value)
 
 
-def test_nothing_that_it_says_holds_a_key(accounts: list[Account]) -> None:
+def test_the_output_contains_no_key(accounts: list[Account]) -> None:
     before = encryption.keys()
     said = rotate()
     assert "canary" not in said
@@ -160,7 +160,7 @@ def test_mail_that_no_key_can_decrypt_does_not_prevent_the_rotation(accounts: li
 
 @pytest.mark.parametrize("where", ["add_key", "reencrypt", "drop_old_keys"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_stopped_anywhere_it_leaves_everything_readable_and_can_be_run_again(
+def test_stopped_at_any_point_it_leaves_everything_readable_and_can_be_repeated(
     accounts: list[Account], monkeypatch: pytest.MonkeyPatch, where: str, when: str
 ) -> None:
     step = getattr(encryption, where)
@@ -204,7 +204,7 @@ for number in range(3):
 READ = "from collections_app.models import Account; print([each.key for each in Account.objects.all()])"
 
 
-def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(
+def test_killed_at_any_point_it_leaves_everything_readable_and_can_be_repeated(
     demo_data: Path, tmp_path: Path
 ) -> None:
     data = databases.copy(demo_data, tmp_path / "data")
@@ -220,9 +220,7 @@ def test_killed_anywhere_it_leaves_everything_readable_and_can_be_run_again(
     assert len((data / "encryption_keys").read_text().split()) == 1
 
 
-def test_a_full_disk_is_said_in_one_sentence(
-    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported(accounts: list[Account], monkeypatch: pytest.MonkeyPatch) -> None:
     encryption.keys()
 
     def full(number: int) -> None:
@@ -235,16 +233,14 @@ def test_a_full_disk_is_said_in_one_sentence(
     assert readable() == [f"{KEY}-a", f"{KEY}-b"]
 
 
-def test_a_damaged_file_is_said_in_one_sentence(accounts: list[Account], data_dir: Path) -> None:
+def test_a_damaged_key_file_is_reported(accounts: list[Account], data_dir: Path) -> None:
     (data_dir / "encryption_keys").write_text("damaged")
     with pytest.raises(CommandError, match="contains an invalid encryption key"):
         rotate()
     assert (data_dir / "encryption_keys").read_text() == "damaged"
 
 
-def test_a_database_that_cannot_be_written_is_said_in_one_sentence(
-    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_database_is_reported(accounts: list[Account], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OperationalError("database is locked")
 
@@ -260,7 +256,7 @@ at_once = pytest.mark.django_db(transaction=True)
 
 
 @at_once
-def test_a_key_that_comes_in_at_the_same_moment_is_encrypted_anew_as_well(accounts: list[Account]) -> None:
+def test_a_key_that_is_entered_at_the_same_time_is_re_encrypted_too(accounts: list[Account]) -> None:
     def replace() -> None:
         accounts[0].set_key("another")
         accounts[0].save()
@@ -272,7 +268,7 @@ def test_a_key_that_comes_in_at_the_same_moment_is_encrypted_anew_as_well(accoun
 
 
 @at_once
-def test_several_at_once_leave_everything_readable(accounts: list[Account]) -> None:
+def test_several_rotations_at_once_leave_everything_readable(accounts: list[Account]) -> None:
     def rotated() -> str:
         try:
             return rotate()

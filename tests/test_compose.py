@@ -1,4 +1,4 @@
-"""What compose.yaml promises: the app alone, or scaled out."""
+"""compose.yaml: the app, or the scaled-out site."""
 
 import re
 import stat
@@ -31,14 +31,14 @@ def values(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in path.read_text().splitlines())
 
 
-def test_without_a_profile_the_app_alone_is_started() -> None:
+def test_without_a_profile_only_the_app_starts() -> None:
     assert [name for name, service in SERVICES.items() if "profiles" not in service] == ["app"]
     assert {tuple(service.get("profiles", ())) for service in SERVICES.values()} == {(), ("scale",)}
     assert "environment" in SERVICES["app"]
     assert "DATABASE_URL" not in SERVICES["app"]["environment"]
 
 
-def test_nginx_brings_everything_that_it_needs() -> None:
+def test_nginx_starts_everything_it_needs() -> None:
     started, new = set(), {"nginx"}
     while new:
         started |= new
@@ -48,7 +48,7 @@ def test_nginx_brings_everything_that_it_needs() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_looked_after(name: str) -> None:
+def test_every_service_restarts_and_has_a_health_check(name: str) -> None:
     service = SERVICES[name]
     image = service["image"].partition(":")[0]
     check = service.get("healthcheck")
@@ -56,7 +56,7 @@ def test_a_service_is_looked_after(name: str) -> None:
         assert (check, service["restart"]) == ({"disable": True}, "on-failure")
         return
     assert service["restart"] == "unless-stopped"
-    if check is None:  # the image brings one, which asks for an address of the web
+    if check is None:  # the image has one, which requests a URL of the app
         assert image == "results"
         assert "command" not in service
         assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
@@ -67,13 +67,13 @@ def test_a_service_is_looked_after(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_its_image_is_ours_or_of_a_certain_version(name: str) -> None:
+def test_every_image_is_ours_or_has_a_version(name: str) -> None:
     image = SERVICES[name]["image"]
     assert image == "results" or re.fullmatch(r"[a-z/]+:\d+\.\d+(\.\d+)?(-[a-z]+)?", image)
     assert (image == "results") is ("build" in SERVICES[name])
 
 
-def test_the_images_are_those_that_the_tests_know() -> None:
+def test_the_images_have_the_versions_of_the_tests() -> None:
     bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", base) for base in bases)
     assert len(set(bases)) == 1
@@ -84,7 +84,7 @@ def test_the_images_are_those_that_the_tests_know() -> None:
     assert SERVICES["objects"]["image"] == SERVICES["bucket"]["image"] == f"chrislusf/seaweedfs:{locked[1]}"
 
 
-def test_what_has_state_has_a_volume_and_each_volume_is_used() -> None:
+def test_services_with_state_have_volumes_and_all_volumes_are_used() -> None:
     used = {
         volume.partition(":")[0]
         for service in SERVICES.values()
@@ -96,7 +96,7 @@ def test_what_has_state_has_a_volume_and_each_volume_is_used() -> None:
         assert SERVICES[name]["volumes"]
 
 
-def test_what_is_mounted_from_here_is_here() -> None:
+def test_mounted_files_exist() -> None:
     ours = [
         volume.split(":")[0]
         for service in SERVICES.values()
@@ -107,7 +107,7 @@ def test_what_is_mounted_from_here_is_here() -> None:
     assert "/deploy/tls/" in (ROOT / ".gitignore").read_text()
 
 
-def test_nobody_but_nginx_is_reached_from_outside_and_at_first_from_this_machine_alone() -> None:
+def test_only_nginx_is_published_and_by_default_only_locally() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert sorted(published) == ["app", "nginx"]
     for port in [port for ports in published.values() for port in ports]:
@@ -154,7 +154,7 @@ def test_no_secret_is_in_the_file() -> None:
             assert not re.search(r"//[^/@]*:[^/@]*@", value)
 
 
-def test_each_is_given_the_secrets_that_it_needs_and_no_others(secrets: Path) -> None:
+def test_each_service_gets_only_the_secrets_it_needs(secrets: Path) -> None:
     app, database, objects = (values(secrets / f"{name}.env") for name in ("app", "postgresql", "objects"))
     assert set(app) == SECRETS
     assert set(database) == {"POSTGRES_PASSWORD", "RESULTS_PASSWORD"}
@@ -168,14 +168,14 @@ def test_each_is_given_the_secrets_that_it_needs_and_no_others(secrets: Path) ->
     assert SERVICES["web"]["env_file"] == SERVICES["worker"]["env_file"] == "deploy/secrets/app.env"
 
 
-def test_secrets_are_read_by_their_owner_alone_and_stay(secrets: Path) -> None:
+def test_secrets_are_private_and_not_overwritten(secrets: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o600}
     before = values(secrets / "app.env")
     again = tools.run(MAKE_SECRETS, secrets)
     assert "already" in again.stdout
     assert values(secrets / "app.env") == before
     assert "/deploy/secrets/" in (ROOT / ".gitignore").read_text()
-    assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"  # nor do they get into the image
+    assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"  # so they aren't in the image
 
 
 @pytest.mark.parametrize("missing", ["head", "tr"])
@@ -188,7 +188,7 @@ def test_no_secrets_are_written_if_a_program_is_missing(tmp_path: Path, missing:
     assert list((tmp_path / "secrets").iterdir()) == []
 
 
-def test_nginx_looks_for_the_others_where_they_are() -> None:
+def test_nginx_has_the_addresses_of_the_services() -> None:
     upstreams = (ROOT / "deploy" / "nginx" / "upstreams.conf").read_text()
     gate = (ROOT / "deploy" / "gate.conf").read_text()
     assert re.findall(r"server (\w+):(\d+)", upstreams) == [("web", "8000"), ("gate", "8333")]
@@ -198,7 +198,7 @@ def test_nginx_looks_for_the_others_where_they_are() -> None:
     assert "@postgresql:5432/" in compose.environment("web")["DATABASE_URL"]
 
 
-def test_the_database_has_a_connection_for_every_thread_that_may_want_one() -> None:
+def test_the_database_has_enough_connections() -> None:
     (most,) = re.findall(r"max_connections=(\d+)", " ".join(compose.command("postgresql")))
     wanted = SERVICES["web"]["scale"] * int(compose.environment("web")["WEB_CONCURRENCY"]) * 10
     assert wanted + 20 <= int(most)

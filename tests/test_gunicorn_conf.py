@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import prometheus_client  # noqa: F401  # when it is loaded, it looks whether figures go to a folder
+import prometheus_client  # noqa: F401  # on import, it checks whether metrics go to a folder
 import pytest
 from django.db import OperationalError, connection
 from gunicorn.config import Config
@@ -42,7 +42,7 @@ def test_the_worker_is_written_for_the_installed_version() -> None:
 
 @pytest.fixture
 def conf(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Conf:
-    """Return what the file says under the site's settings."""
+    """Return the variables of the file with these settings."""
     metrics = tmp_path / f"metrics-{os.getpid()}-"
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
 
@@ -58,7 +58,7 @@ def conf(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ("host", "port", "bind"),
     [("127.0.0.1", 8000, "127.0.0.1:8000"), ("0.0.0.0", 80, "0.0.0.0:80"), ("::1", 9000, "[::1]:9000")],
 )
-def test_it_listens_where_the_settings_say(conf: Conf, host: str, port: int, bind: str) -> None:
+def test_it_listens_on_the_configured_address(conf: Conf, host: str, port: int, bind: str) -> None:
     assert conf(HOST=host, PORT=port)["bind"] == bind
 
 
@@ -78,7 +78,7 @@ def test_workers_and_threads_can_be_set(conf: Conf) -> None:
         ((INFINITE, INFINITE), None),
     ],
 )
-def test_workers_may_open_a_file_for_each_connection_and_more(
+def test_workers_can_open_enough_files(
     conf: Conf, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], raised: tuple[int, int] | None
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -90,7 +90,9 @@ def test_workers_may_open_a_file_for_each_connection_and_more(
 
 @pytest.mark.django_db
 @pytest.mark.sqlite(reason="it is kept open")
-def test_a_database_that_cannot_be_opened_is_one_line(conf: Conf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_can_not_be_opened_is_logged_once(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines: list[str] = []
     log = SimpleNamespace(warning=lambda text, *args: lines.append(text % args))
     worker = SimpleNamespace(log=log)
@@ -106,13 +108,13 @@ def test_a_database_that_cannot_be_opened_is_one_line(conf: Conf, monkeypatch: p
     assert lines == ["The database can't be opened: disk I/O error"]
 
 
-def test_gunicorn_knows_every_setting(conf: Conf) -> None:
+def test_every_setting_exists_in_gunicorn(conf: Conf) -> None:
     for name, value in conf().items():
         if name.islower() and not name.startswith("_") and isinstance(value, str | int):
             Config().set(name, value)
 
 
-def test_connections_of_readers_that_stall_are_closed_by_the_kernel(conf: Conf, tmp_path: Path) -> None:
+def test_the_kernel_closes_stalled_connections(conf: Conf, tmp_path: Path) -> None:
     gunicorn = SimpleNamespace(
         reuse_port=False, backlog=1, is_ssl=False, umask=0, uid=os.getuid(), gid=os.getgid()
     )
@@ -124,9 +126,7 @@ def test_connections_of_readers_that_stall_are_closed_by_the_kernel(conf: Conf, 
         assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
 
-def test_the_figures_of_servers_that_were_killed_are_removed(
-    conf: Conf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metrics_of_killed_servers_are_removed(conf: Conf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
     with tools.start("true") as ended:
         pass
@@ -160,7 +160,7 @@ def post_fork(server, worker):
 """
 
 
-def test_a_worker_that_is_told_to_stop_while_it_starts_does_so(tmp_path: Path) -> None:
+def test_a_worker_that_gets_a_stop_signal_while_starting_stops(tmp_path: Path) -> None:
     (tmp_path / "conf.py").write_text(SLOW_START)
     env = environment(tmp_path, PORT=str(free_port()), PYTHONPATH=str(ROOT))
     with tools.start(*gunicorn("conf.py"), cwd=tmp_path, env=env, stderr=tools.DEVNULL) as process:
@@ -176,7 +176,7 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_does_so(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("in_use", "taken"), [(8, 1), (9, 0)])
-def test_a_crowded_process_lets_the_others_take_a_connection_first(
+def test_a_busy_process_lets_others_accept_connections_first(
     monkeypatch: pytest.MonkeyPatch, in_use: int, taken: int
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -215,7 +215,7 @@ def test_a_worker_stops_immediately_while_it_submits_a_request_to_its_pool(
     monkeypatch.setattr(threading, "Timer", lambda *timing: SimpleNamespace(start=lambda: None))
     worker = Worker.__new__(Worker)
     worker.cfg = SimpleNamespace(worker_int=lambda worker: None)
-    # Shutting it down would need a lock that the interrupted thread holds.
+    # A shutdown would need a lock that the interrupted thread holds.
     worker.tpool = SimpleNamespace(shutdown=lambda wait: pytest.fail("it waits for itself"))
     with pytest.raises(SystemExit):
         worker.handle_quit(signal.SIGQUIT, None)

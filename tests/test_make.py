@@ -1,4 +1,4 @@
-"""How `make` finds Python and sets up .venv, with made-up Pythons."""
+"""`make` finds Python and sets up .venv. Scripts replace the Pythons."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout in a folder with a space in its name, and a PATH with nothing but what `make` calls."""
+    """A checkout in a folder with a space in its name, and a PATH with only what `make` calls."""
     folder = tmp_path / "my checkout"
     (folder / "static").mkdir(parents=True)
     (folder / "bin").mkdir()
@@ -44,7 +44,7 @@ def python(checkout: Path, name: str, text: str) -> None:
 
 
 def make(checkout: Path, target: str = "run") -> tuple[int, str, list[str]]:
-    """Return the exit code, what was printed, and what the Pythons were told since."""
+    """Return the exit code, the output, and the new arguments of the Pythons."""
     log = checkout / "log"
     log.write_text("")
     done = tools.run(
@@ -58,7 +58,7 @@ def make(checkout: Path, target: str = "run") -> tuple[int, str, list[str]]:
     return done.returncode, done.stdout, log.read_text().splitlines()
 
 
-def test_without_a_new_enough_python_it_says_one_sentence(checkout: Path) -> None:
+def test_a_missing_or_old_python_is_reported(checkout: Path) -> None:
     python(checkout, "python3", OLD)
     code, printed, _ = make(checkout)
     assert code != 0
@@ -70,7 +70,7 @@ def test_without_a_new_enough_python_it_says_one_sentence(checkout: Path) -> Non
     assert not (checkout / ".venv").exists()
 
 
-def test_it_passes_over_an_old_one_and_a_shim_that_runs_nothing(checkout: Path) -> None:
+def test_it_skips_an_old_python_and_a_broken_shim(checkout: Path) -> None:
     python(checkout, "python3", OLD)
     python(checkout, "python3.13", SHIM)
     python(checkout, "python3.11", NEW)
@@ -96,7 +96,7 @@ def test_the_second_time_it_only_serves(checkout: Path) -> None:
     assert make(checkout) == (0, "", ["manage.py serve --demo"])
 
 
-def test_new_requirements_are_installed_into_the_venv_that_is_there(checkout: Path) -> None:
+def test_new_requirements_are_installed_into_the_existing_venv(checkout: Path) -> None:
     python(checkout, "python3", NEW)
     make(checkout)
     later = (checkout / ".venv" / ".installed").stat().st_mtime + 5
@@ -106,7 +106,7 @@ def test_new_requirements_are_installed_into_the_venv_that_is_there(checkout: Pa
     assert not any("venv --clear" in line for line in told)
 
 
-def test_a_set_up_that_was_interrupted_starts_again(checkout: Path) -> None:
+def test_an_interrupted_setup_is_repeated(checkout: Path) -> None:
     python(checkout, "python3", NEW)
     (checkout / "broken").touch()
     code, printed, told = make(checkout)

@@ -1,4 +1,4 @@
-"""Downloads through a real nginx, configured by us, before a real gunicorn: from a folder and a bucket."""
+"""Downloads from a folder and a bucket through a real nginx with our configuration and a real gunicorn."""
 
 import contextlib
 import hashlib
@@ -32,7 +32,7 @@ MEBIBYTE = 2**20
 LARGE = "large.json"
 ODD = 'Größe 列😀 "q" 50%25 a+b;c.json'
 EMPTY = "empty.json"
-RESTORED = "restored.json"  # its own time isn't the one that we know
+RESTORED = "restored.json"  # its modification time isn't the one in its row
 LOST = "lost.json"
 SIZES = {LARGE: 8 * MEBIBYTE + 11, ODD: 100_001, EMPTY: 0, RESTORED: 5000, LOST: 5000}
 KEYS = {name: f"101/88/0123456789abcdef-{number}" for number, name in enumerate(SIZES)}
@@ -63,7 +63,7 @@ def content(name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Site:
-    """nginx and a gunicorn behind it; one can go around nginx by `behind`."""
+    """nginx with gunicorn behind it. `behind` is the URL of gunicorn."""
 
     kind: str
     url: str
@@ -81,7 +81,7 @@ class Site:
         return requests.request(method, self.address(name), headers=named, timeout=30)
 
     def directly(self, name: str, method: str = "GET", **headers: str) -> requests.Response:
-        """Ask the app itself."""
+        """Request a path from the app directly."""
         named = {header.replace("_", "-"): value for header, value in headers.items()} | {
             "x-api-key": self.key
         }
@@ -89,7 +89,7 @@ class Site:
         return requests.request(method, f"{self.behind}{path}", headers=named, timeout=30)
 
     def line(self, answer: requests.Response) -> dict[str, Any]:
-        """Return nginx's line of an answer, which is written once all of it was sent."""
+        """Return nginx's log line of a response, which it writes when the response has ended."""
         request_id = answer.headers["X-Request-ID"]
         assert eventually(lambda: request_id in (self.folder / "access.log").read_text())
         lines = map(json.loads, (self.folder / "access.log").read_text().splitlines())
@@ -101,7 +101,7 @@ class Site:
 
 
 def render(folder: Path, data_dir: Path, port: int, app: int, store: ObjectStore | None) -> None:
-    """Put our configuration into a folder, with other ports in the files that say them."""
+    """Write our configuration to a folder, with other ports."""
     (folder / "nginx").mkdir()
     shutil.copy(ROOT / "deploy" / "nginx.conf", folder)
     for path in (ROOT / "deploy" / "nginx").iterdir():
@@ -146,7 +146,7 @@ def site(
     more = {"PORT": str(app), "WEB_CONCURRENCY": "1", "WEB_THREADS": "20", "DELIVERY": "nginx"}
     if store is not None:
         more["RESULTS_STORAGE_URL"] = store.url(folder.parent.name + folder.name)
-    # Its own folders for temporary files are for root alone.
+    # Only root can use its default folders for temporary files.
     here = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
     upstreams = folder / "nginx" / "upstreams.conf"
     upstreams.write_text(f"{upstreams.read_text()}\n{here}\n")
@@ -165,7 +165,7 @@ def site(
         )
 
 
-def test_the_configuration_is_whole(site: Site) -> None:
+def test_the_configuration_is_valid(site: Site) -> None:
     command = ["nginx", "-t", "-e", "/dev/null", "-p", site.folder, "-c", site.folder / "nginx.conf"]
     done = tools.run(*command, check=False)
     assert "[warn]" not in done.stderr.replace('the "user" directive', "")
@@ -201,12 +201,12 @@ def test_nginx_sends_the_file_with_every_header_of_the_app(site: Site, name: str
 @pytest.mark.parametrize(
     "asked", ["bytes=0-0", "bytes=10-19", "bytes=-5", "bytes=70000-", "bytes=5-999999999"]
 )
-def test_nginx_sends_a_part(site: Site, asked: str) -> None:
+def test_nginx_sends_a_range(site: Site, asked: str) -> None:
     assert "X-Accel-Redirect" in site.directly(ODD, Range=asked).headers
     answer, by_the_app = site.get(ODD, Range=asked), site.directly(ODD, Range=asked, X_Delivery_Failed="1")
-    whole = content(ODD)
+    complete = content(ODD)
     first, last = map(int, re.findall(r"\d+", by_the_app.headers["Content-Range"])[:2])
-    assert (answer.status_code, answer.content) == (206, whole[first : last + 1])
+    assert (answer.status_code, answer.content) == (206, complete[first : last + 1])
     for header in ("Content-Range", "Content-Length", "ETag", "Last-Modified", "Repr-Digest", *SECURITY):
         assert answer.headers[header] == by_the_app.headers[header], header
 
@@ -232,7 +232,7 @@ def test_nginx_sends_a_part(site: Site, asked: str) -> None:
     ],
     ids=str,
 )
-def test_conditions_and_odd_ranges_are_answered_as_by_the_app(site: Site, headers: dict[str, str]) -> None:
+def test_conditions_and_unusual_ranges_work_as_in_the_app(site: Site, headers: dict[str, str]) -> None:
     etag = site.directly(ODD, "HEAD").headers["ETag"]
     headers = {name: etag if value == "SAME" else value for name, value in headers.items()}
     by_the_app = site.directly(ODD, X_Delivery_Failed="1", **headers)
@@ -243,7 +243,7 @@ def test_conditions_and_odd_ranges_are_answered_as_by_the_app(site: Site, header
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=3-7"}, {"Range": "bytes=999999-"}], ids=str)
-def test_head_is_get_without_the_body_whatever_the_range(site: Site, headers: dict[str, str]) -> None:
+def test_head_is_get_without_the_body_for_any_range(site: Site, headers: dict[str, str]) -> None:
     got, head = site.get(ODD), site.get(ODD, "HEAD", **headers)
     assert (head.status_code, head.content) == (got.status_code, b"")
     changing = {"Date", "X-Request-ID"}
@@ -260,7 +260,7 @@ def test_curl_resumes(site: Site, tmp_path: Path) -> None:
     assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(content(LARGE)).digest()
 
 
-def test_a_person_downloads_as_well(site: Site) -> None:
+def test_signed_in_users_can_download(site: Site) -> None:
     session = requests.Session()
     page = session.get(f"{site.url}/accounts/login/").text
     token = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
@@ -272,7 +272,7 @@ def test_a_person_downloads_as_well(site: Site) -> None:
     assert (answer.status_code, answer.content) == (200, content(ODD))
 
 
-def test_a_file_with_another_time_than_we_know_is_sent_by_the_app(site: Site) -> None:
+def test_a_file_with_a_changed_time_is_sent_by_the_app(site: Site) -> None:
     if site.kind == "folder":
         assert "X-Accel-Redirect" not in site.directly(RESTORED).headers
     answer = site.get(RESTORED)
@@ -280,7 +280,7 @@ def test_a_file_with_another_time_than_we_know_is_sent_by_the_app(site: Site) ->
     assert answer.headers["ETag"] == site.directly(RESTORED, "HEAD").headers["ETag"]
 
 
-def test_refusals_stay_those_of_the_app(site: Site) -> None:
+def test_rejections_are_those_of_the_app(site: Site) -> None:
     path = urlsplit(site.address(ODD)).path
     assert requests.get(f"{site.url}{path}").json()["code"] == 401
     other = f"{site.url}/api/v1/results/999999/88/a.json"
@@ -292,11 +292,11 @@ def test_refusals_stay_those_of_the_app(site: Site) -> None:
     assert "nginx" not in page.text
 
 
-def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: Site) -> None:
+def test_the_app_reports_files_that_nginx_can_not_send(site: Site) -> None:
     told = site.directly(LOST).headers
     assert "X-Accel-Redirect" in told
     if site.kind == "folder":
-        # nginx looks into another folder, and finds nothing.
+        # nginx looks for the file in another folder.
         link = site.folder / "results"
         target = link.readlink()
         link.unlink()
@@ -314,7 +314,7 @@ def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: S
         assert (answer.status_code, answer.json()["code"]) == (404, 404)
         assert "Content-Disposition" not in answer.headers
     else:
-        with changed(site, "object_storage", free_port()):  # nobody is there
+        with changed(site, "object_storage", free_port()):  # no server listens
             for _ in range(100):
                 answer = site.get(LOST)
                 assert (answer.status_code, answer.content) == (200, content(LOST))
@@ -326,7 +326,7 @@ def test_a_file_that_nginx_can_not_send_is_said_to_be_missing_by_the_app(site: S
 
 
 @pytest.mark.parametrize("path", ["results/KEY", "objects/results/KEY", "", "results/../results/KEY"])
-def test_nobody_reaches_a_file_past_the_app(site: Site, path: str) -> None:
+def test_files_can_not_be_reached_without_the_app(site: Site, path: str) -> None:
     path = path.replace("KEY", KEYS[ODD])
     for start in ("/_delivered/", "//_delivered/", "/%5Fdelivered/"):
         answer = requests.get(f"{site.url}{start}{path}", headers={"x-api-key": site.key})
@@ -334,7 +334,7 @@ def test_nobody_reaches_a_file_past_the_app(site: Site, path: str) -> None:
         assert content(ODD) not in answer.content
 
 
-def test_nothing_of_how_it_is_done_reaches_the_reader_or_the_logs(site: Site) -> None:
+def test_no_internal_header_reaches_clients_or_logs(site: Site) -> None:
     for headers in ({}, {"Range": "bytes=1-2"}):
         answer = site.get(LARGE, **headers)
         names = " ".join(answer.headers).lower()
@@ -347,7 +347,7 @@ def test_nothing_of_how_it_is_done_reaches_the_reader_or_the_logs(site: Site) ->
     assert site.key not in logs
 
 
-def test_its_line_says_what_was_really_sent(site: Site) -> None:
+def test_its_log_line_has_the_bytes_that_were_sent(site: Site) -> None:
     line = site.line(site.get(ODD, Range="bytes=10-19"))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", line.pop("time"))
     assert re.fullmatch("[0-9a-f]{32}", line.pop("request_id"))
@@ -362,7 +362,7 @@ def test_its_line_says_what_was_really_sent(site: Site) -> None:
     }
 
 
-def test_its_line_says_where_a_reader_left(site: Site) -> None:
+def test_its_log_line_has_the_bytes_sent_before_a_client_disconnects(site: Site) -> None:
     headers = {"x-api-key": site.key}
     with requests.get(site.address(LARGE), headers=headers, stream=True, timeout=30) as answer:
         answer.raw.read(1)
@@ -384,7 +384,7 @@ LINK = "/accounts/password/reset/key/1-canary-0123456789/"
         "/%7Fcanary-of-a-name/?x=%63anary",
     ],
 )
-def test_no_password_link_and_no_query_is_in_its_logs(site: Site, asked: str) -> None:
+def test_its_logs_contain_no_password_links_and_no_queries(site: Site, asked: str) -> None:
     line = site.line(requests.get(f"{site.url}{asked}", allow_redirects=False))
     if "name" in asked:
         assert line["path"] == "/%7Fcanary-of-a-name/"
@@ -394,7 +394,7 @@ def test_no_password_link_and_no_query_is_in_its_logs(site: Site, asked: str) ->
     assert "1-canary" not in site.logs()
 
 
-def test_what_is_no_request_has_a_line_in_json(site: Site) -> None:
+def test_an_invalid_request_has_a_json_log_line(site: Site) -> None:
     for sent in (b"nonsense\r\n\r\n", b'GET /\xff"\\canary HTTP/1.0\r\n\r\n', b"\x16\x03\x01\r\n\r\n"):
         with socket.create_connection((urlsplit(site.url).hostname, urlsplit(site.url).port)) as connection:
             connection.sendall(sent)
@@ -404,7 +404,7 @@ def test_what_is_no_request_has_a_line_in_json(site: Site) -> None:
         assert json.loads(line)["client"] == "127.0.0.1"
 
 
-def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> None:
+def test_nginx_sends_static_files_compressed_and_cacheable_forever(site: Site) -> None:
     page = requests.get(f"{site.url}/accounts/login/").text
     (sheet,) = re.findall(r'href="(/static/[^"]+\.css)"', page)[:1]
     answer = requests.get(f"{site.url}{sheet}", headers={"Accept-Encoding": "gzip"})
@@ -417,7 +417,7 @@ def test_static_files_are_sent_by_nginx_packed_and_kept_for_ever(site: Site) -> 
     assert requests.get(f"{site.url}/static/../data/db.sqlite3").status_code == 404
 
 
-def test_nobody_reads_the_list_of_static_files(site: Site) -> None:
+def test_the_manifest_of_static_files_is_not_served(site: Site) -> None:
     assert (site.folder / "static" / "staticfiles.json").exists()
     answer = requests.get(f"{site.url}/static/staticfiles.json")
     assert answer.status_code == 404
@@ -425,7 +425,7 @@ def test_nobody_reads_the_list_of_static_files(site: Site) -> None:
 
 
 def said_by(site: Site, request: bytes) -> http.client.HTTPResponse:
-    """Return the answer to a request as it is written here, and close the connection."""
+    """Send a raw request, return its response, and close the connection."""
     with socket.create_connection((urlsplit(site.url).hostname, urlsplit(site.url).port)) as connection:
         connection.sendall(request)
         answer = http.client.HTTPResponse(connection)
@@ -447,7 +447,7 @@ def said_by(site: Site, request: bytes) -> http.client.HTTPResponse:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_its_own_answers_are_as_closed_as_those_of_the_app(site: Site, asked: str, status: int) -> None:
+def test_its_error_pages_have_the_security_headers_of_the_app(site: Site, asked: str, status: int) -> None:
     sheet = next((site.folder / "static" / "css").glob("*.css"))
     answer = said_by(site, f"{asked}\r\n\r\n".replace("SHEET", sheet.name).encode())
     assert answer.status == status
@@ -460,7 +460,7 @@ def test_its_own_answers_are_as_closed_as_those_of_the_app(site: Site, asked: st
     assert b"nginx" not in answer.body  # type: ignore[attr-defined]
 
 
-def test_a_script_is_told_in_its_own_way_what_nginx_says_by_itself(site: Site) -> None:
+def test_scripts_get_nginx_errors_as_json(site: Site) -> None:
     answer = said_by(site, f"GET /api/{'x' * 40_000} HTTP/1.0\r\n\r\n".encode())
     assert answer.status == 414
     answer = said_by(site, b"TRACE /api/v1/x HTTP/1.0\r\n\r\n")
@@ -468,7 +468,7 @@ def test_a_script_is_told_in_its_own_way_what_nginx_says_by_itself(site: Site) -
     assert json.loads(answer.body)["code"] == 405  # type: ignore[attr-defined]
 
 
-def test_an_answer_of_the_app_has_no_header_twice(site: Site) -> None:
+def test_responses_of_the_app_have_no_duplicate_headers(site: Site) -> None:
     for path in ("/accounts/login/", "/nothing/here", "/api/v1/results/1/1/x"):
         headers = requests.get(f"{site.url}{path}").raw.headers
         assert [name for name in headers if len(headers.getlist(name)) > 1 and name != "Set-Cookie"] == []
@@ -476,7 +476,7 @@ def test_an_answer_of_the_app_has_no_header_twice(site: Site) -> None:
 
 
 @pytest.mark.parametrize("body", ["Content-Length: 10485761", "Transfer-Encoding: chunked\r\n\r\nA00001"])
-def test_a_body_that_is_too_large_is_said_in_our_words(site: Site, body: str) -> None:
+def test_a_body_that_is_too_large_gets_our_error_page(site: Site, body: str) -> None:
     for path, kind in (("/accounts/login/", "text/html; charset=utf-8"), ("/api/v1/x", "application/json")):
         start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         answer = said_by(site, f"{start}{body}\r\n\r\n".encode())
@@ -486,16 +486,16 @@ def test_a_body_that_is_too_large_is_said_in_our_words(site: Site, body: str) ->
     assert json.loads(answer.body)["code"] == 413  # type: ignore[attr-defined]
 
 
-def test_who_opens_too_many_connections_is_told_so_in_our_words(site: Site) -> None:
+def test_too_many_connections_get_our_error_page(site: Site) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         edited(site, "nginx.conf", {"limit_conn addresses 600": "limit_conn addresses 1"}),
         changed(site, "app", silent.getsockname()[1]),
         contextlib.ExitStack() as waiting,
     ):
-        place = (urlsplit(site.url).hostname, urlsplit(site.url).port)
-        while True:  # until nginx has read it, and asks who doesn't answer
-            held = waiting.enter_context(socket.create_connection(place))
+        address = (urlsplit(site.url).hostname, urlsplit(site.url).port)
+        while True:  # until nginx has read it and waits for the app
+            held = waiting.enter_context(socket.create_connection(address))
             held.sendall(b"GET / HTTP/1.0\r\n\r\n")
             held.settimeout(0.2)
             with contextlib.suppress(TimeoutError):
@@ -512,21 +512,21 @@ def test_who_opens_too_many_connections_is_told_so_in_our_words(site: Site) -> N
     assert eventually(lambda: requests.get(f"{site.url}/healthz").status_code == 200)
 
 
-def test_nobody_reads_the_figures_by_nginx(site: Site) -> None:
+def test_metrics_are_not_served_by_nginx(site: Site) -> None:
     for path in ("/metrics", "//metrics", "/%6Detrics"):
         assert requests.get(f"{site.url}{path}").status_code == 404
 
 
-def test_an_answer_carries_the_id_that_nginx_gave_the_request(site: Site) -> None:
+def test_responses_have_the_request_id_of_nginx(site: Site) -> None:
     for answer in (site.get(ODD), requests.get(f"{site.url}/accounts/login/")):
         given = answer.headers["X-Request-ID"]
         assert re.fullmatch("[0-9a-f]{32}", given)
-        assert eventually(lambda given=given: given in site.logs())  # its line is written afterwards
-        assert site.get(ODD, X_Request_ID="made-up-by-a-client").headers["X-Request-ID"] != given
+        assert eventually(lambda given=given: given in site.logs())  # nginx writes its line later
+        assert site.get(ODD, X_Request_ID="forged-by-a-client").headers["X-Request-ID"] != given
 
 
 def reload(site: Site) -> None:
-    """Let nginx read its configuration; return once no process of it takes requests by the old one."""
+    """Reload nginx. Return once no process uses the old configuration."""
 
     def takes_requests(pid: str) -> bool:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -544,7 +544,7 @@ def reload(site: Site) -> None:
 
 @contextlib.contextmanager
 def edited(site: Site, name: str, changes: dict[str, str]) -> Iterator[None]:
-    """Have nginx work with a file of its configuration that says something else, once it has read it."""
+    """Change a file of nginx's configuration and reload it."""
     path = site.folder / name
     before = after = path.read_text()
     for pattern, text in changes.items():
@@ -560,14 +560,14 @@ def edited(site: Site, name: str, changes: dict[str, str]) -> Iterator[None]:
 
 
 def changed(site: Site, upstream: str, port: int) -> contextlib.AbstractContextManager[None]:
-    """Have nginx look for the app, or for the object storage, at another port."""
+    """Change the port of the app or of the object storage."""
     where = rf"(upstream {upstream} \{{\s+server 127.0.0.1:)\d+"
     return edited(site, "nginx/upstreams.conf", {where: rf"\g<1>{port}"})
 
 
 @contextlib.contextmanager
 def answering(status: int) -> Iterator[tuple[int, list[str]]]:
-    """An object storage that refuses whatever it is asked for: its port, and what it was asked for."""
+    """An object storage that rejects all requests: its port and its requests."""
     asked: list[str] = []
 
     class Refusing(BaseHTTPRequestHandler):
@@ -595,7 +595,7 @@ def answering(status: int) -> Iterator[tuple[int, list[str]]]:
 
 @contextlib.contextmanager
 def app_that_tells(site: Site) -> Iterator[Callable[..., dict[str, str]]]:
-    """Have nginx ask an app that answers with what it was asked with: how to ask for it, from an address."""
+    """Let nginx use an app that echoes requests. Yield a function that sends one from an address."""
 
     class Telling(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -610,8 +610,8 @@ def app_that_tells(site: Site) -> Iterator[Callable[..., dict[str, str]]]:
             pass
 
     def told(origin: str, headers: dict[str, str]) -> dict[str, str]:
-        place = urlsplit(site.url)
-        connection = http.client.HTTPConnection(place.netloc, timeout=30, source_address=(origin, 0))
+        url = urlsplit(site.url)
+        connection = http.client.HTTPConnection(url.netloc, timeout=30, source_address=(origin, 0))
         with contextlib.closing(connection):
             named = {header.replace("_", "-"): value for header, value in headers.items()}
             connection.request("GET", "/", headers=named)
@@ -619,7 +619,7 @@ def app_that_tells(site: Site) -> Iterator[Callable[..., dict[str, str]]]:
                 return dict(json.load(answer)) if answer.headers["X-Told"] else {}
 
     def ask(origin: str = "127.0.0.1", **headers: str) -> dict[str, str]:
-        # nginx's workers of before take connections for a moment after one of the new ones has.
+        # Old workers of nginx accept connections for a moment after new ones have started.
         found: dict[str, str] = {}
         assert eventually(lambda: bool(found.update(told(origin, headers)) or found)), site.logs()[-3000:]
         return found
@@ -636,14 +636,14 @@ def app_that_tells(site: Site) -> Iterator[Callable[..., dict[str, str]]]:
 FORGED = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.7"}
 
 
-def test_no_client_says_how_its_request_came(site: Site) -> None:
+def test_clients_can_not_forge_forwarded_headers(site: Site) -> None:
     with app_that_tells(site) as ask:
         told = ask(**FORGED)
     assert told["x-forwarded-proto"] == "http"
-    assert told["x-forwarded-for"] == "198.51.100.7, 127.0.0.1"  # of which the last one counts
+    assert told["x-forwarded-for"] == "198.51.100.7, 127.0.0.1"  # the last one counts
 
 
-def test_a_balancer_that_is_named_says_it_and_nobody_else(site: Site) -> None:
+def test_only_the_configured_load_balancer_sets_forwarded_headers(site: Site) -> None:
     address = "127.0.0.9"
     as_said = {r"# (.*)192.0.2.0/28": rf"\g<1>{address}", "# real_ip_header": "real_ip_header"}
     with edited(site, "nginx/balancer.conf", as_said), app_that_tells(site) as ask:
@@ -656,7 +656,7 @@ def test_a_balancer_that_is_named_says_it_and_nobody_else(site: Site) -> None:
     assert stranger["x-forwarded-for"].split(", ")[-1] == "127.0.0.10"
 
 
-def test_with_a_certificate_it_listens_for_both(site: Site, tmp_path: Path) -> None:
+def test_with_a_certificate_it_serves_http_and_https(site: Site, tmp_path: Path) -> None:
     certificate, port = tmp_path / "fullchain.pem", free_port()
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     make += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -670,9 +670,9 @@ def test_with_a_certificate_it_listens_for_both(site: Site, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("status", [307, 403, 404, 416, 500, 503])
-def test_what_the_object_storage_says_of_errors_reaches_nobody(site: Site, status: int) -> None:
+def test_errors_of_the_object_storage_are_hidden(site: Site, status: int) -> None:
     if site.kind == "folder":
-        return  # nobody else is asked
+        return  # nginx uses no other server
     with answering(status) as (port, asked), changed(site, "object_storage", port):
         for _ in range(100):
             answer = site.get(ODD)
@@ -684,7 +684,7 @@ def test_what_the_object_storage_says_of_errors_reaches_nobody(site: Site, statu
     assert asked
 
 
-def test_a_password_link_is_not_in_the_error_log_while_nobody_answers(site: Site) -> None:
+def test_password_links_are_not_in_the_error_log_while_the_app_is_down(site: Site) -> None:
     with changed(site, "app", free_port()):
         for _ in range(100):
             answer = requests.get(f"{site.url}{LINK}")
@@ -693,12 +693,12 @@ def test_a_password_link_is_not_in_the_error_log_while_nobody_answers(site: Site
     assert answer.status_code == 503
     assert site.line(answer)["path"] == "/accounts/password/reset/key/..."
     assert "1-canary" not in site.logs()
-    for _ in range(100):  # until nginx has read what was there before
+    for _ in range(100):  # until nginx has read the old configuration
         if requests.get(f"{site.url}/healthz").status_code == 200:
             break
 
 
-def test_without_any_process_of_the_app_a_person_and_a_script_are_told_to_come_again(site: Site) -> None:
+def test_without_the_app_people_and_scripts_are_asked_to_try_again(site: Site) -> None:
     with changed(site, "app", free_port()):
         for _ in range(100):
             page = requests.get(f"{site.url}/accounts/login/")
@@ -714,6 +714,6 @@ def test_without_any_process_of_the_app_a_person_and_a_script_are_told_to_come_a
     assert "<h1>Back in a moment</h1>" in page.text
     assert script.headers["Content-Type"] == "application/json"
     assert (script.json()["code"], script.json()["status"]) == (503, 0)
-    for _ in range(100):  # until nginx has read what was there before
+    for _ in range(100):  # until nginx has read the old configuration
         if requests.get(f"{site.url}/accounts/login/").status_code == 200:
             break

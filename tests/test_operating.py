@@ -1,4 +1,4 @@
-"""A served site of two workers, as operators see it: its figures, its log, and how it stops."""
+"""The metrics, the log and the shutdown of a site with two workers."""
 
 import contextlib
 import http.client
@@ -43,7 +43,7 @@ make_account(Collection.objects.get(pk=101).team)
 
 @dataclass
 class Site:
-    """A running site, its log, and a key of somebody who may read its files."""
+    """A running site, its log, and the API key of a user with access to its files."""
 
     url: str
     data_dir: Path
@@ -55,12 +55,12 @@ class Site:
         return str(json.loads((self.data_dir / "demo.json").read_text())["api_key"])
 
     @property
-    def place(self) -> tuple[str, int]:
+    def address(self) -> tuple[str, int]:
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or 0
 
     def processes(self) -> set[int]:
-        """Return its processes: gunicorn, its workers, and what works in the background."""
+        """Return its processes: gunicorn, its workers, and the background process."""
         found, new = set(), {self.process.pid}
         while new:
             found |= new
@@ -80,11 +80,11 @@ class Site:
         )
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(*self.place, timeout=30)
+        return http.client.HTTPConnection(*self.address, timeout=30)
 
     @contextlib.contextmanager
     def slow_download(self) -> Iterator[http.client.HTTPResponse]:
-        """Ask for a large file and read a little of it."""
+        """Start to download a large file."""
         with contextlib.closing(self.connect()) as connection:
             connection.request("GET", "/api/v1/results/101/88/large.json", headers={"x-api-key": self.key})
             with connection.getresponse() as answer:
@@ -114,7 +114,7 @@ def serving(data_dir: Path, log: Path) -> Iterator[Site]:
         yield site
 
 
-def test_the_workers_count_together(served: Site) -> None:
+def test_metrics_combine_all_workers(served: Site) -> None:
     assert eventually(lambda: len(children(served.process.pid)) == 2)  # also after one was killed
     before = served.figure("results_http_requests_total", route="api:download_result_file")
     broken = served.figure("results_file_streams_ended_total", outcome="broken off")
@@ -133,7 +133,7 @@ def test_the_workers_count_together(served: Site) -> None:
     assert all(MEBIBYTE <= line["bytes"] < SIZE for line in lines)
 
 
-def test_a_worker_that_was_killed_counts_no_downloads_and_keeps_what_it_counted(served: Site) -> None:
+def test_a_killed_worker_has_no_running_downloads_but_keeps_its_counters(served: Site) -> None:
     with served.slow_download():
         sent = served.figure("results_http_requests_total")
         assert served.figure("results_file_streams") == 1
@@ -151,14 +151,14 @@ def _answers(site: Site) -> bool:
     return False
 
 
-def step(name: str, **places: Path) -> str:
-    """Do what a step of the operators' handbook says, to the letter."""
-    variables = {key: str(place) for key, place in places.items()}
+def step(name: str, **folders: Path) -> str:
+    """Run the commands of a step in docs/operations.md."""
+    variables = {key: str(folder) for key, folder in folders.items()}
     return follow_handbook(name, environment(Path("/nowhere"), **variables))
 
 
 @pytest.mark.sqlite(reason="its own way to make a backup")
-def test_a_backup_of_a_running_site_is_whole(served: Site, tmp_path: Path) -> None:
+def test_a_backup_of_a_running_site_is_complete(served: Site, tmp_path: Path) -> None:
     tools.needs("sqlite3")
     with served.slow_download():
         step("backup", DATA_DIR=served.data_dir, BACKUP=tmp_path / "backup")
@@ -183,16 +183,16 @@ def test_a_backup_of_a_running_site_is_whole(served: Site, tmp_path: Path) -> No
 
 
 def refused(site: Site) -> bool:
-    """Whether nobody listens any more."""
+    """Return whether the site refuses connections."""
     try:
-        with socket.create_connection(site.place, timeout=1):
+        with socket.create_connection(site.address, timeout=1):
             return False
     except ConnectionRefusedError:
         return True
 
 
-def test_a_download_that_is_under_way_is_finished_before_it_stops(served: Site) -> None:
-    # gunicorn, two workers, and the process that works in the background.
+def test_running_downloads_finish_before_it_stops(served: Site) -> None:
+    # gunicorn, two workers, and the background process.
     assert eventually(lambda: len(served.processes()) == 4)
     processes = served.processes()
     with contextlib.closing(served.connect()) as idle, served.slow_download() as download:
@@ -200,7 +200,7 @@ def test_a_download_that_is_under_way_is_finished_before_it_stops(served: Site) 
         assert idle.getresponse().read()
         served.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: refused(served))
-        assert idle.sock.recv(100) == b""  # nobody waits for what may never be asked
+        assert idle.sock.recv(100) == b""  # idle connections are closed
         assert served.process.poll() is None
         received = MEBIBYTE
         while piece := download.read(MEBIBYTE):

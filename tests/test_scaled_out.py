@@ -62,7 +62,7 @@ print(json.dumps({"runs": runs, "stored": sorted(stored)}))
 
 
 def page(name: str) -> bytes:
-    """Return a page of about the size that it should have, of records that can be packed well."""
+    """Return a page of about the configured size, with records that compress well."""
     record = b'{"asin":"B000000001","title":"%s","price_cents":12300}' % (name.encode() * 20)
     return b"[" + b",".join([record] * (SIZES[name] // len(record) + 1)) + b"]"
 
@@ -73,7 +73,7 @@ def digest(content: bytes) -> str:
 
 @dataclass
 class Site:
-    """The parts, the pages that are imported, and a key for the API."""
+    """The services, the imported pages, and an API key."""
 
     out: ScaledOut
     pages: dict[str, Path]
@@ -88,11 +88,11 @@ class Site:
     def list_address(self) -> str:
         return f"{self.out.url}/api/v1/schedules/collections/results/download/"
 
-    def list_question(self) -> dict[str, Any]:
+    def list_request(self) -> dict[str, Any]:
         return {"json": {"collection_id": COLLECTION, "limit": 10}, "headers": {"x-api-key": self.key}}
 
     def listed(self) -> requests.Response:
-        return requests.post(self.list_address(), timeout=30, **self.list_question())
+        return requests.post(self.list_address(), timeout=30, **self.list_request())
 
     def signed_in(self) -> requests.Session:
         session = requests.Session()
@@ -106,14 +106,14 @@ class Site:
         return session
 
     def everything(self, **more: str) -> dict[str, Any]:
-        """Return all runs with their files, and what is stored."""
+        """Return all runs with their files, and all stored keys."""
         found: dict[str, Any] = json.loads(
             self.out.manage("shell", "--no-imports", "--command", EVERYTHING, **more)
         )
         return found
 
     def importer(self) -> Part:
-        """Return what imports the pages again and again. It isn't started."""
+        """Return a process that imports the pages repeatedly. It isn't started."""
         env = self.out.environment("worker", self.out.folder / "data-of-commands")
         command = [sys.executable, "-m", "tests.support.importing", str(COLLECTION), "1"]
         command += [str(path) for path in self.pages.values()]
@@ -133,12 +133,12 @@ def site(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def names_of(run: dict[str, Any]) -> list[str]:
-    """Return the files that a run in the API's list has links to."""
+    """Return the names of the files that a run in the API's list links to."""
     links = run["download_links"]
     return [link.rpartition("/")[2] for link in [*links["pages"], links["all_pages"]]]
 
 
-def test_a_person_signs_in_and_downloads_by_nginx(site: Site) -> None:
+def test_a_user_signs_in_and_downloads_through_nginx(site: Site) -> None:
     session = site.signed_in()
     shown = session.get(f"{site.out.url}/collections/{COLLECTION}/download").text
     files = [path for path in re.findall(r'href="(/collections/101/runs/[^"]+)"', shown) if "/files/" in path]
@@ -148,7 +148,7 @@ def test_a_person_signs_in_and_downloads_by_nginx(site: Site) -> None:
     assert any(answer.content.startswith(b"PK") for answer in contents)
 
 
-def test_both_processes_of_the_app_answer_and_have_one_session(site: Site) -> None:
+def test_both_app_processes_respond_and_share_sessions(site: Site) -> None:
     cookies = site.signed_in().cookies
     for app in site.out.apps:
         shown = requests.get(f"{app}/collections/{COLLECTION}/download", cookies=cookies, timeout=30)
@@ -160,17 +160,17 @@ def test_both_processes_of_the_app_answer_and_have_one_session(site: Site) -> No
         assert '"route": "api:list_run_results"' in (site.out.folder / f"{name}.log").read_text()
 
 
-def test_a_script_lists_and_downloads_whole_files_and_parts_from_the_bucket(site: Site) -> None:
+def test_a_script_lists_runs_and_downloads_files_and_ranges_from_the_bucket(site: Site) -> None:
     (run,) = site.listed().json()["data"]
     assert len(names_of(run)) == 4
     for name, path in zip(names_of(run), site.pages.values(), strict=False):
-        whole = site.get(site.file(1, name))
-        assert (whole.status_code, digest(whole.content)) == (200, digest(path.read_bytes()))
+        complete = site.get(site.file(1, name))
+        assert (complete.status_code, digest(complete.content)) == (200, digest(path.read_bytes()))
         part = site.get(site.file(1, name), Range="bytes=1000-1999")
         assert (part.status_code, part.content) == (206, path.read_bytes()[1000:2000])
     log, address = site.out.folder / "nginx" / "access.log", f"/api/v1/results/{COLLECTION}/1/"
     eventually(lambda: log.read_text().count(address) >= 6, "nginx has a line for each")
-    # It was nginx that asked the bucket, and knows how much it sent.
+    # nginx requested the file from the bucket, and logs its bytes.
     lines = [
         line
         for name in ("web-1", "web-2")
@@ -186,13 +186,13 @@ def test_a_script_lists_and_downloads_whole_files_and_parts_from_the_bucket(site
 
 @dataclass
 class Load:
-    """Readers, a viewer and a script, and everything that they were told."""
+    """Downloads, a viewer and a script, and the errors that they got."""
 
     site: Site
-    expected: dict[str, str]  # of the files of the first run: their digests
+    expected: dict[str, str]  # the digests of the first run's files
     stop: threading.Event = field(default_factory=threading.Event)
     done: dict[str, int] = field(default_factory=dict)
-    trouble: list["Trouble"] = field(default_factory=list)
+    errors: list["RequestError"] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -216,12 +216,12 @@ class Load:
             for thread in threads:
                 thread.join(timeout=60)
 
-    def goes_on(self) -> None:
-        """Return once everybody has got again what they wanted; fail with what any was told wrongly."""
+    def keeps_working(self) -> None:
+        """Wait until each client has succeeded again. Fail if one got wrong data."""
         before = dict(self.done)
         eventually(
             lambda: bool(self.wrong) or all(self.done[who] > before[who] + 1 for who in before),
-            f"everybody goes on: {before}, {self.done}, {self.trouble[-3:]}",
+            f"all clients succeed again: {before}, {self.done}, {self.errors[-3:]}",
         )
         assert self.wrong == []
 
@@ -231,68 +231,68 @@ class Load:
                 do()
             except requests.RequestException:
                 time.sleep(0.1)
-            except Exception as error:  # noqa: BLE001  # it ends the test, in the test's own thread
+            except Exception as error:  # noqa: BLE001  # the test's thread reports it
                 self.wrong.append(f"{who}: {error!r}")
                 return
             else:
                 self.done[who] += 1
 
-    def asked(self, method: str, url: str, **options: Any) -> requests.Response:
-        """Ask; an answer of 500 and more is noted and raised, as is none at all."""
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Send a request. Record and raise server errors and missing responses."""
         begun = time.monotonic()
         try:
             answer = requests.request(method, url, timeout=30, **options)
         except requests.RequestException as error:
-            self.trouble.append(Trouble(begun, time.monotonic(), url, 0, repr(error)))
+            self.errors.append(RequestError(begun, time.monotonic(), url, 0, repr(error)))
             raise
         status = answer.status_code
         if status == 200 and "json" in answer.headers["Content-Type"]:
-            status = answer.json()["code"]  # the API's list says it in the envelope alone
+            status = answer.json()["code"]  # the API's list has it only in the envelope
         if status >= 500:
-            self.trouble.append(Trouble(begun, time.monotonic(), url, status, answer.text[:3000]))
+            self.errors.append(RequestError(begun, time.monotonic(), url, status, answer.text[:3000]))
             raise requests.RequestException
         return answer
 
     def download(self, name: str) -> None:
-        """Download a file of the first run, and go on where it broke off until it is whole."""
-        got, etag, is_whole = bytearray(), "", False
-        while not is_whole and not self.stop.is_set():
+        """Download a file of the first run, resuming it until it is complete."""
+        got, etag, is_complete = bytearray(), "", False
+        while not is_complete and not self.stop.is_set():
             headers = {"x-api-key": self.site.key}
             if got:
                 headers |= {"Range": f"bytes={len(got)}-", "If-Range": etag}
             try:
-                with self.asked("GET", self.site.file(1, name), headers=headers, stream=True) as answer:
+                with self.request("GET", self.site.file(1, name), headers=headers, stream=True) as answer:
                     assert answer.status_code == (206 if got else 200), (answer.status_code, answer.text)
                     assert etag in {"", answer.headers["ETag"]}
                     etag = answer.headers["ETag"]
                     for piece in answer.iter_content(MEBIBYTE // 4):
                         got += piece
                         time.sleep(0.01)
-                is_whole = True
+                is_complete = True
             except requests.RequestException:
                 time.sleep(0.1)
         assert self.stop.is_set() or digest(got) == self.expected[name]
 
     def view(self, session: requests.Session) -> None:
         address = f"{self.site.out.url}/collections/{COLLECTION}/download"
-        answer = self.asked("GET", address, cookies=session.cookies)
+        answer = self.request("GET", address, cookies=session.cookies)
         assert (answer.status_code, "Page 1" in answer.text) == (200, True), answer.text
         time.sleep(0.05)
 
     def list(self) -> None:
-        """See the newest runs; one that has links has all of its files."""
-        answer = self.asked("POST", self.site.list_address(), **self.site.list_question())
+        """List the newest runs. A run with links has all of its files."""
+        answer = self.request("POST", self.site.list_address(), **self.site.list_request())
         run = random.choice([run for run in answer.json()["data"] if run["is_download_generated"]])
         assert len(names_of(run)) == 4
         link = urlsplit(run["download_links"]["pages"][0]).path
         address, headers = f"{self.site.out.url}{link}", {"x-api-key": self.site.key}
-        got = self.asked("GET", address, headers=headers, stream=True)
+        got = self.request("GET", address, headers=headers, stream=True)
         assert (got.status_code, digest(got.content)) == (200, digest(page("Page_1"))), got.text[:500]
 
 
 @dataclass
-class Trouble:
-    """An answer of 500 and more, or none (0), and when it was asked for and came."""
+class RequestError:
+    """A server error or a missing response (0), with the times of its request and its end."""
 
     begun: float
     ended: float
@@ -302,13 +302,13 @@ class Trouble:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it says to whoever asked, in our words, that it is worth another try."""
+        """Return whether it is our own error message and asks to try again."""
         is_ours = '"status":0' in self.text.replace(" ", "") or "<title>" in self.text
         return self.status in {502, 503, 504} and is_ours and "nginx" not in self.text
 
 
-# Which answers a part may spoil while it is away: none, where another one takes its place.
-SPOILS = {
+# The errors that are allowed while a service is down: none if another process replaces it.
+ALLOWED_ERRORS = {
     "web 1": set(),
     "web 2": set(),
     "worker": set(),
@@ -322,7 +322,7 @@ SPOILS = {
 
 @pytest.fixture
 def load(site: Site) -> Iterator[Load]:
-    """The load, going on, with a writer."""
+    """Running clients and a writer."""
     (first,) = site.listed().json()["data"][-1:]
     digests = {name: digest(site.get(site.file(1, name)).content) for name in names_of(first)}
     load = Load(site, digests)
@@ -335,55 +335,55 @@ def load(site: Site) -> Iterator[Load]:
         importer.kill()
 
 
-def asked_by_nginx(part: Part) -> int:
-    """Return how many requests a process of the app has answered; /readyz is asked of it directly."""
+def requests_from_nginx(part: Part) -> int:
+    """Return how many requests an app process has handled. /readyz is called directly."""
     lines = part.log.read_text().splitlines()
     return sum('"event": "request"' in line and '"route": "readyz"' not in line for line in lines)
 
 
-def killed_and_started_again(load: Load, part: Part) -> None:
-    """Kill a part under load, see what comes of it, and start it again; everybody goes on."""
+def kill_and_restart(load: Load, part: Part) -> None:
+    """Kill a service under load, check the errors, and start it again. All clients succeed again."""
     since = time.monotonic()
-    known = len(load.trouble)
+    known = len(load.errors)
     part.kill()
     gone = time.monotonic()
-    if SPOILS[part.name]:
-        eventually(lambda: len(load.trouble) > known, f"somebody misses {part.name}")
+    if ALLOWED_ERRORS[part.name]:
+        eventually(lambda: len(load.errors) > known, f"a client fails without {part.name}")
     else:
-        load.goes_on()
+        load.keeps_working()
     part.start()
     ready = [f"{app}/readyz" for app in load.site.out.apps]
-    eventually(lambda: all(map(scaled_out.answers, ready)), "both processes of the app are ready again")
+    eventually(lambda: all(map(scaled_out.answers, ready)), "both app processes are ready again")
     until = time.monotonic()
-    load.goes_on()
+    load.keeps_working()
     if part.name.startswith("web"):
-        # The first request is nginx's trial; further ones come when that went well.
-        asked = asked_by_nginx(part)
-        eventually(lambda: asked_by_nginx(part) > asked + 2, f"nginx asks {part.name} again")
-    for each in load.trouble[known:]:
-        # What had begun to answer breaks off with it.
-        is_broken_off = each.status == 0 and each.begun < gone
-        assert is_broken_off or each.status in SPOILS[part.name], (part.name, each)
+        # nginx tries one request first, and sends more if it succeeds.
+        before = requests_from_nginx(part)
+        eventually(lambda: requests_from_nginx(part) > before + 2, f"nginx uses {part.name} again")
+    for each in load.errors[known:]:
+        # Responses that had started are interrupted.
+        is_interrupted = each.status == 0 and each.begun < gone
+        assert is_interrupted or each.status in ALLOWED_ERRORS[part.name], (part.name, each)
         assert each.begun < until, (part.name, "afterwards", each)
         assert each.ended > since
         assert each.status == 0 or each.is_clear, each
 
 
 def completed(site: Site) -> list[int]:
-    """Return the runs that the importer said are complete."""
+    """Return the runs that the importer reported as complete."""
     lines = (site.out.folder / "importer.log").read_text().splitlines()
     return [int(line.split()[1]) for line in lines if line.startswith("completed")]
 
 
-def test_whichever_part_is_killed_nothing_is_lost(site: Site, load: Load) -> None:
+def test_nothing_is_lost_whichever_service_is_killed(site: Site, load: Load) -> None:
     for number in range(ROUNDS):
-        for name in SPOILS:
-            killed_and_started_again(load, site.out.parts[name])
+        for name in ALLOWED_ERRORS:
+            kill_and_restart(load, site.out.parts[name])
             imports_go_on(site)
         print("killed each part, and lost nothing, for the", number + 1, "time", flush=True)
     site.out.parts["importer"].kill()
     load.stop.set()
-    # Who was killed renews no lease. That it runs out takes a minute, unless it is put back.
+    # Nothing renews the lease of a killed writer. It expires after a minute, unless it is set back.
     with site.out.connect() as database:
         database.execute(
             "UPDATE collections_app_run SET lease_expires_at = now() - interval '1 second' WHERE state = %s",
@@ -411,7 +411,7 @@ def look_at_everything(site: Site) -> None:
         if run["number"] not in complete:
             assert (run["state"], run["files"]) == ("failed", {})
             assert run["reason"]
-    # Each file is there, byte for byte, and nothing else.
+    # All files are stored unchanged, and no others.
     assert found["stored"] == sorted(key for run in runs.values() for *_, key in run["files"].values())
     sources = sorted(digest(path.read_bytes()) for path in site.pages.values())
     for number in complete:
@@ -425,16 +425,14 @@ def look_at_everything(site: Site) -> None:
 # --- looking after it -------------------------------------------------------------------------------------
 
 
-def step(site: Site, name: str, **places: str) -> str:
-    """Do what a step of the operators' handbook says, to the letter."""
+def step(site: Site, name: str, **variables: str) -> str:
+    """Run the commands of a step in docs/operations.md."""
     return follow_handbook(
-        name, site.out.environment("worker", site.out.folder / "data-of-commands", **places)
+        name, site.out.environment("worker", site.out.folder / "data-of-commands", **variables)
     )
 
 
-def test_a_backup_of_the_running_site_is_restored_into_an_empty_database_and_bucket(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_backup_of_the_running_site_can_be_restored(site: Site, tmp_path: Path) -> None:
     backup = str(tmp_path / "backup")
     step(site, "backup, scaled out", BACKUP=backup)
     assert stat.S_IMODE((tmp_path / "backup" / "db.dump").stat().st_mode) == 0o600

@@ -27,7 +27,7 @@ from tests.support.tools import children, eventually
 
 
 class Served(BaseException):
-    """Stands where the process would have become gunicorn."""
+    """Raised where the process would become gunicorn."""
 
 
 @pytest.fixture
@@ -36,8 +36,10 @@ def port() -> int:
 
 
 @pytest.fixture(autouse=True)
-def place(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, port: int) -> list[list[str]]:
-    """A free port, an empty data folder, and what the process became."""
+def executed(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, port: int
+) -> list[list[str]]:
+    """Use a free port and an empty data folder. Return what the process executes."""
     became: list[list[str]] = []
 
     def execv(path: str, arguments: list[str]) -> None:
@@ -75,14 +77,14 @@ def listening(port: int) -> Iterator[None]:
 
 
 @pytest.mark.django_db
-class TestWhatItPrints:
-    def test_it_says_where_it_is_and_becomes_gunicorn(self, place: list[list[str]], port: int) -> None:
+class TestOutput:
+    def test_it_prints_its_address_and_becomes_gunicorn(self, executed: list[list[str]], port: int) -> None:
         assert serve()["Address"] == f"http://127.0.0.1:{port}/"
-        (arguments,) = place
+        (arguments,) = executed
         assert arguments[:4] == [sys.executable, sys.executable, "-m", "gunicorn"]
         assert arguments[4:] == ["--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"]
 
-    def test_the_address_is_the_public_one_where_there_is_one(self, settings: Settings) -> None:
+    def test_it_prints_the_public_url_if_it_is_set(self, settings: Settings) -> None:
         settings.PUBLIC_URL = "https://results.example.com"
         assert serve()["Address"] == "https://results.example.com/"
 
@@ -91,12 +93,12 @@ class TestWhatItPrints:
         settings.HOST = host
         assert serve()["Address"] == f"http://{shown}:{port}/"
 
-    def test_in_an_empty_database_it_says_how_to_begin(self) -> None:
+    def test_with_an_empty_database_it_says_how_to_start(self) -> None:
         printed = serve()
         assert 'create_team "My team" --owner me@example.com' in " ".join(printed.values())
         assert not User.objects.exists()
 
-    def test_somebody_who_is_set_up_hears_nothing_more(self, alice: User) -> None:
+    def test_with_a_user_it_prints_no_hint(self, alice: User) -> None:
         assert list(serve()) == ["Address"]
 
     def test_a_run_whose_writer_was_killed_is_repaired_first(self, laptops: Collection) -> None:
@@ -104,7 +106,7 @@ class TestWhatItPrints:
         assert "Run 1 of AU Laptops was interrupted. It is now Failed." in lines_of()
         assert Run.objects.get(pk=run.pk).state == State.FAILED
 
-    def test_a_run_whose_writer_may_be_alive_is_left_and_named(self, laptops: Collection) -> None:
+    def test_a_run_whose_writer_may_be_alive_is_named_and_not_repaired(self, laptops: Collection) -> None:
         Run.objects.create_next(
             laptops, attempt="alive", lease_expires_at=timezone.now() + timedelta(seconds=30)
         )
@@ -118,7 +120,7 @@ class TestWithTheDemo:
     def short_story(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("collections_app.demo.build.COLLECTIONS", [])
 
-    def test_it_reports_progress_and_says_how_to_stop_it(self) -> None:
+    def test_it_prints_progress_and_how_to_stop(self) -> None:
         steps = ["Updating the database", "Creating the demo"]
         first, second, *account, last = lines_of("--demo")
         assert [first, second] == steps
@@ -126,7 +128,7 @@ class TestWithTheDemo:
         assert last == "Press Ctrl+C to stop."
         assert steps[1] not in lines_of("--demo")
 
-    def test_an_empty_database_is_filled_and_the_account_printed(self) -> None:
+    def test_it_fills_an_empty_database_and_prints_how_to_sign_in(self) -> None:
         printed = serve("--demo")
         assert list(printed) == ["Address", "E-mail", "Password", "API key"]
         assert User.objects.get(email=printed["E-mail"]).check_password(printed["Password"])
@@ -134,30 +136,30 @@ class TestWithTheDemo:
     def test_the_second_time_prints_the_same(self) -> None:
         assert serve("--demo") == serve("--demo")
 
-    def test_a_database_with_other_data_is_left_alone_and_no_account_printed(self, alice: User) -> None:
+    def test_a_database_with_other_data_is_not_changed(self, alice: User) -> None:
         assert list(serve("--demo")) == ["Address"]
         assert list(User.objects.all()) == [alice]
 
-    def test_without_asking_for_it_the_demos_account_is_not_printed(self) -> None:
+    def test_without_the_option_it_does_not_print_how_to_sign_in(self) -> None:
         serve("--demo")
         assert list(serve()) == ["Address"]
 
 
-class TestWhatIsWrong:
-    """Each in one sentence, before anything slow."""
+class TestErrors:
+    """Errors are reported in one sentence, before anything slow."""
 
     @pytest.fixture(autouse=True)
     def nothing_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "call_command", lambda *args, **options: pytest.fail("too late"))
 
-    def test_a_port_that_is_taken(self, port: int) -> None:
+    def test_a_port_in_use_is_reported(self, port: int) -> None:
         with listening(port), pytest.raises(CommandError) as error:
             serve()
         assert str(error.value) == (
             f"Port {port} is used by another program. Stop it, or choose another port: PORT={port + 1}."
         )
 
-    def test_static_files_that_are_missing(self, tmp_path: Path) -> None:
+    def test_missing_static_files_are_reported(self, tmp_path: Path) -> None:
         (tmp_path / "staticfiles.json").unlink()
         with pytest.raises(CommandError) as error:
             serve()
@@ -166,7 +168,7 @@ class TestWhatIsWrong:
         )
 
     @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
-    def test_a_host_that_is_not_this_machine(self, settings: Settings, port: int, host: str) -> None:
+    def test_a_host_of_another_machine_is_reported(self, settings: Settings, port: int, host: str) -> None:
         settings.HOST = host
         with pytest.raises(
             CommandError, match=f"Can't listen on port {port} of {host} .*Change HOST or PORT"
@@ -191,13 +193,13 @@ class TestARealProcess:
 
     @pytest.fixture
     def data_dir(self, demo_data: Path, tmp_path: Path) -> Path:
-        # The static files are there already, as after collectstatic.
+        # Static files exist, as after collectstatic.
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "static").symlink_to(demo_data / "static")
         return tmp_path / "data"
 
     def run(self, data_dir: Path, port: int, *arguments: str, **knobs: str) -> dict[str, str]:
-        """Serve until it answers, press Ctrl-C, and return what was printed."""
+        """Serve until it responds, press Ctrl+C, and return the output."""
         with self.server(data_dir, port, *arguments, **knobs) as (_, log):
             pass
         return dict(line.split(": ", 1) for line in log.read_text().splitlines() if ": " in line)
@@ -206,14 +208,14 @@ class TestARealProcess:
     def server(
         self, data_dir: Path, port: int, *arguments: str, **knobs: str
     ) -> Iterator[tuple[tools.Process, Path]]:
-        """Serve, and press Ctrl-C at the end."""
+        """Serve, and press Ctrl+C at the end."""
         log = data_dir / "log"
         env = environment(data_dir, PORT=str(port), **knobs)
         with tools.running(*SERVE, *arguments, log=log, env=env) as process:
             wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
             yield process, log
 
-    def test_it_sets_itself_up_serves_and_tells_the_same_again(self, data_dir: Path, port: int) -> None:
+    def test_it_sets_everything_up_and_prints_the_same_the_next_time(self, data_dir: Path, port: int) -> None:
         printed = self.run(data_dir, port, "--demo")
         said = ["Address", "E-mail", "Password", "API key"]
         assert [name for name in printed if name in said] == said
@@ -221,7 +223,7 @@ class TestARealProcess:
         secret = data_dir / "secret_key"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
-    def test_it_waits_for_the_workers_of_a_server_that_was_killed(self, data_dir: Path, port: int) -> None:
+    def test_it_waits_for_the_workers_of_a_killed_server(self, data_dir: Path, port: int) -> None:
         with self.server(data_dir, port, WEB_CONCURRENCY="2") as (killed, _):
             workers = children(killed.pid)
             for worker in workers:
@@ -239,19 +241,19 @@ class TestARealProcess:
             wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
         assert eventually(lambda: not has_orphans(port))
 
-    def test_knobs_that_are_empty_are_as_though_they_were_not_there(self, data_dir: Path, port: int) -> None:
+    def test_empty_settings_are_ignored(self, data_dir: Path, port: int) -> None:
         knobs = ("DEBUG", "DEFAULT_FROM_EMAIL", "EMAIL_URL", "HOST", "PUBLIC_URL", "SECRET_KEY")
         empty = dict.fromkeys((*knobs, "WEB_CONCURRENCY", "WEB_THREADS"), "")
         assert self.run(data_dir, port, **empty)["Address"] == f"http://127.0.0.1:{port}/"
 
     def error(self, data_dir: Path, *arguments: str, **knobs: str) -> str:
-        """Return what a server says that can't start."""
+        """Return the output of a server that can't start."""
         done = commands.run(["serve", *arguments], environment(data_dir, **knobs))
         assert done.returncode == 1
         assert "Address: " not in done.stdout
         return done.stderr
 
-    def test_a_data_folder_that_cannot_be_made_is_one_sentence(self, tmp_path: Path) -> None:
+    def test_a_data_folder_that_can_not_be_created_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         said = self.error(tmp_path / "file" / "data")
         assert said.count("\n") == 1
@@ -265,13 +267,11 @@ class TestARealProcess:
             ({"PORT": "abc"}, "PORT is 'abc'; it must be a number from 1 to 65535."),
         ],
     )
-    def test_a_number_that_is_none_is_one_sentence(
-        self, data_dir: Path, knobs: dict[str, str], said: str
-    ) -> None:
+    def test_an_invalid_number_is_reported(self, data_dir: Path, knobs: dict[str, str], said: str) -> None:
         assert self.error(data_dir, **knobs) == f"Error: {said}\n"
 
     @pytest.mark.sqlite(reason="a file that is no database")
-    def test_a_database_that_is_none_is_one_sentence(self, data_dir: Path, port: int) -> None:
+    def test_an_invalid_database_is_reported(self, data_dir: Path, port: int) -> None:
         database = data_dir / "db.sqlite3"
         start = f"CommandError: The database in {data_dir} can't be used:"
         database.mkdir()
@@ -295,15 +295,15 @@ class TestARealProcess:
         assert done.returncode == 1
         assert "(results.E006) The database is newer" in done.stderr
 
-    def test_results_that_are_no_folder_are_one_sentence(self, data_dir: Path, port: int) -> None:
+    def test_a_results_path_that_is_not_a_folder_is_reported(self, data_dir: Path, port: int) -> None:
         (data_dir / "results").touch()
-        # On PostgreSQL, what is said of secrets comes before it.
+        # On PostgreSQL, a warning about secrets comes first.
         assert self.error(data_dir, PORT=str(port)).endswith(
             f"CommandError: The results storage can't be used: Not a directory ({data_dir}/results). "
             "Run repair_runs again when it works.\n"
         )
 
-    # A limit on the size of files stands for the disk: it takes no rights, and writes fail as they do there.
+    # A limit on file sizes simulates a full disk without special rights.
     @pytest.mark.parametrize(
         ("kibibytes", "said"),
         [
@@ -312,7 +312,7 @@ class TestARealProcess:
             pytest.param(1000, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
         ],
     )
-    def test_a_full_disk_is_one_sentence(self, data_dir: Path, port: int, kibibytes: int, said: str) -> None:
+    def test_a_full_disk_is_reported(self, data_dir: Path, port: int, kibibytes: int, said: str) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes * 1024, limits[1]))
         try:
@@ -324,14 +324,16 @@ class TestARealProcess:
         assert done.stderr.count("\n") == 1
 
     @ON_THE_DISK
-    def test_reading_goes_on_while_the_disk_is_full(self, demo_data: Path, tmp_path: Path, port: int) -> None:
+    def test_results_can_be_read_while_the_disk_is_full(
+        self, demo_data: Path, tmp_path: Path, port: int
+    ) -> None:
         data_dir = databases.copy(demo_data, tmp_path / "full")
         manage(data_dir, "shell", "--no-imports", "--command", NO_KEY_WAS_USED)
         headers = {"x-api-key": json.loads((data_dir / "demo.json").read_text())["api_key"]}
         address = f"http://127.0.0.1:{port}/api/v1/schedules/collections/results/download/"
         with self.server(data_dir, port, WEB_CONCURRENCY="1") as (process, log):
             worker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
-            # The log has room; the database has none, nor has any file beside it.
+            # The log can grow, but the database and the files next to it can't.
             resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
             for _ in range(2):
                 listed = requests.post(address, json={"collection_id": 101, "limit": 5}, headers=headers)

@@ -1,4 +1,4 @@
-"""What the environment makes of the settings. A production-like process is in test_serve.py."""
+"""Settings from environment variables. test_serve.py has a production-like process."""
 
 import os
 import runpy
@@ -33,7 +33,7 @@ def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return read
 
 
-def test_by_default_only_this_machine_is_answered_over_plain_http(read: Any) -> None:
+def test_by_default_only_this_machine_is_served_over_plain_http(read: Any) -> None:
     settings = read()
     assert settings["DEBUG"] is False
     assert settings["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
@@ -42,7 +42,7 @@ def test_by_default_only_this_machine_is_answered_over_plain_http(read: Any) -> 
     assert settings["SECURE_PROXY_SSL_HEADER"] is None
 
 
-def test_an_https_address_turns_everything_to_https(read: Any) -> None:
+def test_an_https_public_url_enables_https_everywhere(read: Any) -> None:
     settings = read(PUBLIC_URL="https://results.example.com/")
     assert settings["PUBLIC_URL"] == "https://results.example.com"
     assert settings["ALLOWED_HOSTS"] == ["results.example.com"]
@@ -54,7 +54,7 @@ def test_an_https_address_turns_everything_to_https(read: Any) -> None:
     assert settings["CSRF_COOKIE_NAME"] == "__Host-csrftoken"
 
 
-def test_a_plain_http_address_keeps_cookies_that_a_browser_sends_back(read: Any) -> None:
+def test_a_plain_http_public_url_uses_cookies_that_browsers_send_back(read: Any) -> None:
     settings = read(PUBLIC_URL="http://results.lan:8000")
     assert settings["ALLOWED_HOSTS"] == ["results.lan"]
     assert not settings["SESSION_COOKIE_SECURE"]
@@ -89,14 +89,14 @@ def test_only_deployment_checks_about_other_hosts_are_silenced(read: Any) -> Non
         "https://h h",
     ],
 )
-def test_a_public_url_that_is_none_is_said_in_one_sentence(read: Any, url: str) -> None:
+def test_an_invalid_public_url_is_rejected(read: Any, url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"PUBLIC_URL is .* such as https://results\.example\.com"):
         read(PUBLIC_URL=url)
 
 
 @pytest.mark.parametrize("name", ["PORT", "WEB_CONCURRENCY", "WEB_THREADS"])
 @pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "80.5", "²"])
-def test_a_number_that_is_none_is_said_in_one_sentence(read: Any, name: str, text: str) -> None:
+def test_an_invalid_number_is_rejected(read: Any, name: str, text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"^{name} is {text!r}; it must be a number from 1 to "):
         read(**{name: text})
 
@@ -104,7 +104,7 @@ def test_a_number_that_is_none_is_said_in_one_sentence(read: Any, name: str, tex
 @pytest.mark.parametrize(
     ("host", "port", "listens"), [("", "", ("127.0.0.1", 8000)), ("0.0.0.0", "80", ("0.0.0.0", 80))]
 )
-def test_by_default_it_listens_on_this_machine_alone(
+def test_by_default_it_listens_only_on_this_machine(
     read: Any, host: str, port: str, listens: tuple[str, int]
 ) -> None:
     settings = read(HOST=host, PORT=port)
@@ -112,7 +112,7 @@ def test_by_default_it_listens_on_this_machine_alone(
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (64, 8), (None, 1)])
-def test_it_has_a_worker_for_each_core(
+def test_it_has_one_worker_per_core(
     read: Any, monkeypatch: pytest.MonkeyPatch, cores: int | None, workers: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
@@ -122,11 +122,11 @@ def test_it_has_a_worker_for_each_core(
 def test_an_empty_data_folder_is_the_default(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[Path] = []
     monkeypatch.setattr(data_folder, "prepare", lambda folder: prepared.append(folder) or folder)
-    read(DATA_DIR="", SECRET_KEY="no file is made")
+    read(DATA_DIR="", SECRET_KEY="no file is created")
     assert prepared == [ROOT / "var"]
 
 
-def test_the_secret_key_is_made_on_first_use_and_stays(read: Any) -> None:
+def test_the_secret_key_is_generated_once(read: Any) -> None:
     key = read()["SECRET_KEY"]
     assert len(key) >= 50
     assert read()["SECRET_KEY"] == key
@@ -134,7 +134,7 @@ def test_the_secret_key_is_made_on_first_use_and_stays(read: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ","])
-def test_without_encryption_keys_they_are_kept_in_the_data_folder(read: Any, text: str) -> None:
+def test_encryption_keys_default_to_the_data_folder(read: Any, text: str) -> None:
     assert read()["ENCRYPTION_KEYS"] == read(ENCRYPTION_KEYS=text)["ENCRYPTION_KEYS"] == []
 
 
@@ -144,7 +144,7 @@ def test_encryption_keys_are_a_list(read: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["canary", "canary==", f"{'c' * 43}=,canary", "é" * 44])
-def test_encryption_keys_that_are_none_are_said_in_one_sentence_that_shows_none(read: Any, text: str) -> None:
+def test_invalid_encryption_keys_are_rejected_without_showing_them(read: Any, text: str) -> None:
     with pytest.raises(
         ImproperlyConfigured, match="ENCRYPTION_KEYS must be Fernet keys, separated "
     ) as error:
@@ -154,12 +154,12 @@ def test_encryption_keys_that_are_none_are_said_in_one_sentence_that_shows_none(
 
 
 @pytest.mark.parametrize("text", ["", ","])
-def test_by_default_accounts_are_the_vendors(read: Any, text: str) -> None:
+def test_accounts_default_to_multicartapi(read: Any, text: str) -> None:
     assert read()["UPSTREAM_ORIGINS"] == ["https://multicartapi.com"]
     assert read(UPSTREAM_ORIGINS=text)["UPSTREAM_ORIGINS"] == ["https://multicartapi.com"]
 
 
-def test_the_servers_of_accounts_are_a_list(read: Any) -> None:
+def test_upstream_origins_are_a_list(read: Any) -> None:
     settings = read(UPSTREAM_ORIGINS="https://multicartapi.com/,http://127.0.0.1:8001")
     assert settings["UPSTREAM_ORIGINS"] == ["https://multicartapi.com", "http://127.0.0.1:8001"]
 
@@ -175,16 +175,16 @@ def test_the_servers_of_accounts_are_a_list(read: Any) -> None:
         "https://[::1]",
     ],
 )
-def test_a_server_of_accounts_that_is_none_is_said_in_one_sentence(read: Any, text: str) -> None:
+def test_an_invalid_upstream_origin_is_rejected(read: Any, text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^UPSTREAM_ORIGINS has .* Use a scheme, a host and "):
         read(UPSTREAM_ORIGINS=text)
 
 
-def test_nothing_is_sent_without_a_mail_server(read: Any) -> None:
+def test_no_mail_is_sent_without_a_mail_server(read: Any) -> None:
     assert read()["EMAIL_BACKEND"] == "django.core.mail.backends.dummy.EmailBackend"
 
 
-def test_a_mail_server_is_one_address(read: Any) -> None:
+def test_a_mail_server_is_one_url(read: Any) -> None:
     settings = read(EMAIL_URL="smtp+tls://me:secret@mail.example.com:587")
     assert settings["EMAIL_BACKEND"] == "django.core.mail.backends.smtp.EmailBackend"
     assert (settings["EMAIL_HOST"], settings["EMAIL_PORT"]) == ("mail.example.com", 587)
@@ -193,19 +193,19 @@ def test_a_mail_server_is_one_address(read: Any) -> None:
     assert settings["EMAIL_TIMEOUT"] == 30
 
 
-def test_a_mail_server_without_a_name_or_port_is_the_local_one(read: Any) -> None:
+def test_a_mail_server_without_host_or_port_is_the_local_one(read: Any) -> None:
     settings = read(EMAIL_URL="smtp://")
     assert (settings["EMAIL_HOST"], settings["EMAIL_PORT"]) == ("localhost", 25)
     assert (settings["EMAIL_HOST_USER"], settings["EMAIL_USE_TLS"]) == ("", False)
 
 
 @pytest.mark.parametrize("url", ["mail.example.com:25", "xmtp://mail.example.com", "smtp://mail:port"])
-def test_a_mail_server_that_is_none_is_said_in_one_sentence(read: Any, url: str) -> None:
+def test_an_invalid_mail_server_is_rejected(read: Any, url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"EMAIL_URL is invalid\. Use a URL such as smtp"):
         read(EMAIL_URL=url)
 
 
-class TestBehindAProxyThatSpeaksTls:
+class TestBehindATlsProxy:
     @pytest.fixture(autouse=True)
     def https(self, settings: Settings, read: Any) -> None:
         self.use(settings, read(PUBLIC_URL="https://results.example.com"))
@@ -221,12 +221,12 @@ class TestBehindAProxyThatSpeaksTls:
         ):
             setattr(settings, name, production[name])
 
-    def test_plain_http_is_sent_to_https(self) -> None:
+    def test_plain_http_redirects_to_https(self) -> None:
         answer = Client().get("/accounts/login/", headers={"host": "results.example.com"})
         assert answer.status_code == 301
         assert answer["Location"] == "https://results.example.com/accounts/login/"
 
-    def test_what_the_proxy_got_over_https_is_answered(self) -> None:
+    def test_https_requests_to_the_proxy_are_served(self) -> None:
         answer = Client().get(
             "/healthz", headers={"host": "results.example.com", "x-forwarded-proto": "https"}
         )
@@ -242,7 +242,7 @@ class TestBehindAProxyThatSpeaksTls:
             ("off", None),
         ],
     )
-    def test_other_hosts_of_the_domain_keep_plain_http_unless_told_otherwise(
+    def test_hsts_excludes_other_hosts_of_the_domain_by_default(
         self, settings: Settings, read: Any, hsts: str, header: str | None
     ) -> None:
         self.use(settings, read(PUBLIC_URL="https://nas.local:8443", HSTS=hsts))
@@ -251,7 +251,7 @@ class TestBehindAProxyThatSpeaksTls:
         assert answer.headers.get("Strict-Transport-Security") == header
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]"])
-    def test_under_the_machines_own_name_it_only_answers_monitors(self, host: str) -> None:
+    def test_under_other_host_names_only_monitoring_works(self, host: str) -> None:
         headers = {"host": host, "x-forwarded-proto": "https"}
         asked = {path: Client().get(path, headers=headers).status_code for path in ("/healthz", "/metrics")}
         assert asked == {"/healthz": 200, "/metrics": 404}  # without a token
@@ -261,34 +261,36 @@ class TestBehindAProxyThatSpeaksTls:
         assert Client().get("/healthz", headers={"host": "localhost"}).status_code == 200
 
 
-class TestWhereSomebodySignsInFrom:
-    """What failed sign-ins are counted by, along with the account."""
+class TestClientAddress:
+    """Failed sign-ins are counted by this address and by user."""
 
     def address(self, settings: Settings, public: dict[str, Any], forwarded: str) -> str | None:
         settings.ALLAUTH_TRUSTED_PROXY_COUNT = public["ALLAUTH_TRUSTED_PROXY_COUNT"]
         request = RequestFactory().get("/", REMOTE_ADDR="127.0.0.1", headers={"x-forwarded-for": forwarded})
         return get_client_ip(request)
 
-    def test_behind_a_proxy_it_is_the_address_that_the_proxy_saw(self, settings: Settings, read: Any) -> None:
+    def test_behind_a_proxy_it_is_the_address_that_the_proxy_adds(
+        self, settings: Settings, read: Any
+    ) -> None:
         public = read(PUBLIC_URL="https://results.example.com")
-        # The first one is what a client made up, the last one what the proxy adds.
+        # The client forged the first address; the proxy added the last one.
         assert self.address(settings, public, "203.0.113.1, 198.51.100.7") == "198.51.100.7"
 
     @pytest.mark.parametrize("url", ["", "http://results.lan:8000", "https://results.example.com"])
-    def test_nginx_that_sends_the_files_is_a_proxy(self, settings: Settings, read: Any, url: str) -> None:
+    def test_nginx_delivery_counts_as_a_proxy(self, settings: Settings, read: Any, url: str) -> None:
         public = read(PUBLIC_URL=url, DELIVERY="nginx")
         assert self.address(settings, public, "203.0.113.1, 198.51.100.7") == "198.51.100.7"
         assert public["IS_BEHIND_A_PROXY"]
 
     @pytest.mark.parametrize("url", ["", "http://results.lan:8000"])
-    def test_without_one_nobody_can_make_it_up(self, settings: Settings, read: Any, url: str) -> None:
+    def test_without_a_proxy_clients_can_not_forge_it(self, settings: Settings, read: Any, url: str) -> None:
         assert self.address(settings, read(PUBLIC_URL=url), "198.51.100.7") == "127.0.0.1"
 
     @pytest.mark.django_db
     @pytest.mark.parametrize(
         ("url", "locked_out"), [("https://results.example.com", False), ("http://results.lan", True)]
     )
-    def test_behind_a_proxy_nobody_locks_the_others_out(
+    def test_behind_a_proxy_one_client_does_not_lock_out_others(
         self, settings: Settings, read: Any, bob: User, url: str, *, locked_out: bool
     ) -> None:
         settings.ALLAUTH_TRUSTED_PROXY_COUNT = read(PUBLIC_URL=url)["ALLAUTH_TRUSTED_PROXY_COUNT"]

@@ -1,4 +1,4 @@
-"""What goes on in the background: the rounds, the command, and who starts it."""
+"""The background worker, its command, and the process that starts it."""
 
 import contextlib
 import os
@@ -63,12 +63,12 @@ def remote(account: Account) -> Collection:
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
-    """What accounts list: one run that is Completed."""
+    """Accounts that list one Completed run."""
     return lists(monkeypatch, [remote_run(1)])
 
 
 class Clock:
-    """Stands in for the clock that pauses are measured by."""
+    """Replaces the clock that measures pauses."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -90,7 +90,7 @@ def work_that_fails() -> None:
 
 
 def keep(*collections: Collection) -> None:
-    """Have the collections copied, and list none of them just now."""
+    """Keep the results of the collections, and don't list them now."""
     for collection in collections:
         Collection.objects.filter(pk=collection.pk).update(
             keeps_results=True, refresh_tried_at=timezone.now()
@@ -103,7 +103,7 @@ def kept() -> set[int]:
 
 @pytest.mark.django_db
 class TestListing:
-    def test_a_collection_that_was_never_listed_is(self, remote: Collection, listed: ListedRuns) -> None:
+    def test_a_new_collection_is_listed(self, remote: Collection, listed: ListedRuns) -> None:
         work()
         assert [run.number for run in remote.runs.all()] == [1]
         remote.refresh_from_db()
@@ -120,7 +120,7 @@ class TestListing:
             (timedelta(days=-1), False, True),  # the clock was put back
         ],
     )
-    def test_it_is_listed_again_after_a_while(
+    def test_a_collection_is_listed_again_later(
         self, remote: Collection, listed: ListedRuns, *, age: timedelta, processing: bool, is_listed: bool
     ) -> None:
         make_remote_run(remote, 1, ready=not processing)
@@ -128,7 +128,7 @@ class TestListing:
         work()
         assert bool(listed.calls) is is_listed
 
-    def test_our_own_disconnected_and_archived_ones_are_not_listed(
+    def test_local_disconnected_and_archived_collections_are_not_listed(
         self, laptops: Collection, account: Account, crawlers: Team, listed: ListedRuns
     ) -> None:
         make_remote_collection(account).archive()
@@ -136,7 +136,9 @@ class TestListing:
         work()
         assert listed.calls == []
 
-    def test_what_another_one_lists_is_left_to_it(self, remote: Collection, listed: ListedRuns) -> None:
+    def test_a_collection_that_another_worker_lists_is_skipped(
+        self, remote: Collection, listed: ListedRuns
+    ) -> None:
         worker = Worker()
         due = worker._due_for_refresh()
         Collection.objects.update(refresh_tried_at=timezone.now())
@@ -145,7 +147,7 @@ class TestListing:
         assert due
         assert listed.calls == []
 
-    def test_one_that_fails_is_left_alone_for_longer_and_longer(
+    def test_pauses_grow_after_repeated_failures(
         self, remote: Collection, listed: ListedRuns, clock: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:
         listed.problem = SourceUnavailable("It is down.")
@@ -166,7 +168,7 @@ class TestListing:
         assert "work refresh account=" in caplog.text
         assert "problem=It is down." in caplog.text
 
-    def test_a_busy_account_is_left_alone_with_all_its_collections(
+    def test_a_busy_account_pauses_all_its_collections(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         """Every process waits: the time is stored in the database."""
@@ -190,7 +192,7 @@ class TestListing:
             worker.run_once()
         assert len(listed.calls) == 3
 
-    def test_one_that_fails_does_not_keep_the_others_from_being_listed(
+    def test_a_failure_does_not_stop_other_collections(
         self,
         account: Account,
         listed: ListedRuns,
@@ -224,14 +226,14 @@ class TestKeeping:
         work()
         assert kept() == {1, 2}
 
-    def test_only_where_somebody_wants_it(
+    def test_only_kept_collections_are_copied(
         self, remote: Collection, listed: ListedRuns, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files = pretend(monkeypatch, make_remote_run(remote))
         work()
         assert files.opened == []
 
-    def test_runs_that_nobody_has_listed_so_far_are_looked_for(
+    def test_older_runs_are_listed_before_copying(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lists(monkeypatch, [remote_run(number) for number in range(1, 131)])
@@ -240,7 +242,7 @@ class TestKeeping:
         work()
         assert len(kept()) == 130
 
-    def test_each_collection_in_its_turn(self, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_collections_take_turns(self, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
         copies: list[tuple[int, int]] = []
 
         def note(run: Run, source: object, **options: Any) -> list[str]:
@@ -256,7 +258,7 @@ class TestKeeping:
         work()
         assert copies == [(one.pk, 1), (other.pk, 1), (one.pk, 2), (other.pk, 2)]
 
-    def test_a_run_that_can_not_be_kept_whole_does_not_keep_up_the_others(
+    def test_an_incomplete_run_does_not_block_the_others(
         self,
         remote: Collection,
         monkeypatch: pytest.MonkeyPatch,
@@ -280,7 +282,7 @@ class TestKeeping:
         assert worker.run_once()
         assert kept() == {1, 2}
 
-    def test_no_file_is_copied_from_a_busy_account_before_its_time(
+    def test_a_busy_account_is_not_called_before_its_retry_time(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         one, other = make_remote_collection(account), make_remote_collection(account, remote_id=7002)
@@ -303,7 +305,7 @@ class TestKeeping:
         assert kept() == {1, 2}
 
     @pytest.mark.parametrize("error", [SourceUnavailable("It refuses."), OSError("There is no room.")])
-    def test_neither_does_one_that_the_account_or_the_disk_refuses(
+    def test_a_run_that_can_not_be_read_or_written_does_not_block_the_others(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch, clock: Clock, error: Exception
     ) -> None:
         def refuse(name: str) -> None:
@@ -324,7 +326,7 @@ class TestKeeping:
         assert worker.run_once()
         assert kept() == {1, 2, 3}
 
-    def test_an_account_that_is_down_is_asked_once_a_round(
+    def test_an_account_that_is_down_is_called_once_per_round(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def down(name: str) -> None:
@@ -337,7 +339,7 @@ class TestKeeping:
         assert len(files.opened) == 1
         assert "problem=It is down." in caplog.text
 
-    def test_a_run_that_another_one_copies_is_left_to_it(
+    def test_a_run_that_another_worker_copies_is_skipped(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files = pretend(monkeypatch, make_remote_run(remote))
@@ -353,8 +355,8 @@ def copied(run: Run, source: object, **options: Any) -> list[str]:
 
 
 @pytest.mark.django_db
-class TestTheRest:
-    def test_runs_whose_writer_was_killed_are_failed(self, laptops: Collection) -> None:
+class TestOtherWork:
+    def test_runs_of_killed_writers_are_failed(self, laptops: Collection) -> None:
         Run.objects.create_next(
             laptops, attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1)
         )
@@ -364,7 +366,7 @@ class TestTheRest:
     @pytest.mark.parametrize(
         "error", [OperationalError("disk I/O error"), OSError("gone"), ValueError("odd")]
     )
-    def test_what_fails_is_logged_and_ends_nothing(
+    def test_errors_are_logged_and_do_not_stop_the_worker(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
     ) -> None:
         def fail() -> None:
@@ -375,7 +377,7 @@ class TestTheRest:
         assert "work problem=" in caplog.text
         assert str(error) in caplog.text
 
-    def test_a_database_that_fails_in_between(
+    def test_a_database_error_during_a_listing_is_logged(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def fail(collection: Collection, *, seconds: float) -> None:
@@ -385,7 +387,7 @@ class TestTheRest:
         work_that_fails()
         assert "work problem=disk I/O error" in caplog.text
 
-    def test_it_begins_where_the_settings_lead_to_something_that_works(
+    def test_it_starts_only_with_working_settings(
         self, settings: Settings, tmp_path: Path, laptops: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()
@@ -396,7 +398,7 @@ class TestTheRest:
         with pytest.raises(SystemCheckError, match="Check the host, bucket, folder"):
             call_command("work", "--once", skip_checks=False)
 
-    def test_between_rounds_it_rests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_sleeps_between_rounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rests: list[float] = []
 
         def rest(seconds: float) -> None:
@@ -435,7 +437,7 @@ class TestTheRest:
             assert time.monotonic() - began < 20
             assert server.left.acquire(timeout=tools.PATIENCE)
 
-    def test_a_pause_grows_to_an_hour_and_ends_with_success(self, clock: Clock) -> None:
+    def test_pauses_grow_to_an_hour_and_end_with_success(self, clock: Clock) -> None:
         backoff = Backoff()
         for _ in range(100):
             backoff.failed("run", 1)
@@ -488,10 +490,10 @@ account.save()
 """
 
 
-class TestInTheSite:
+class TestWithGunicorn:
     @pytest.fixture
     def site(self, demo_data: Path, tmp_path: Path) -> Iterator[tuple[tools.Process, Path]]:
-        """A real gunicorn of two web workers, over a copy of the demo."""
+        """gunicorn with two web workers and a copy of the demo."""
         data_dir, log, port = tmp_path / "data", tmp_path / "log", free_port()
         databases.copy(demo_data, data_dir)
         (tmp_path / "conf.py").write_text(CONF)
@@ -500,13 +502,13 @@ class TestInTheSite:
             wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
             yield process, data_dir
 
-    def test_one_web_worker_has_the_work_done_and_another_one_takes_over(
+    def test_one_web_worker_runs_the_worker_and_another_takes_over(
         self, site: tuple[tools.Process, Path]
     ) -> None:
         server, data_dir = site
 
         def at_work() -> list[tuple[int, int]]:
-            """Return the pairs of a web worker and the process that it has started."""
+            """Return the pairs of a web worker and its child process."""
             return [(web, each) for web in children(server.pid) for each in children(web)]
 
         until(lambda: len(children(server.pid)) == 2)
@@ -527,24 +529,22 @@ class TestInTheSite:
 class TestExports:
     @pytest.fixture
     def export(self, laptops: Collection, monkeypatch: pytest.MonkeyPatch) -> Export:
-        """One that waits for the background."""
+        """A queued export."""
         monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
         return create.create_export(make_ready_run(laptops, records(3)), ExportSpec(Format.CSV))
 
-    def test_what_is_asked_for_is_made(self, export: Export) -> None:
+    def test_a_queued_export_is_created(self, export: Export) -> None:
         work()
         assert Export.objects.get().is_ready
 
-    def test_in_a_thread_of_its_own_beside_the_rest(
-        self, export: Export, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def until_it_is_made(worker: Worker) -> None:
+    def test_exports_have_their_own_thread(self, export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+        def wait_for_export(worker: Worker) -> None:
             until(lambda: Export.objects.get().is_ready)
 
-        monkeypatch.setattr(Worker, "run_forever", until_it_is_made)
+        monkeypatch.setattr(Worker, "run_forever", wait_for_export)
         call_command("work")
 
-    def test_an_account_that_sends_slowly_holds_up_no_export_of_stored_files(
+    def test_a_slow_account_does_not_delay_exports_of_stored_files(
         self, export: Export, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = make_remote_run(remote)
@@ -560,7 +560,7 @@ class TestExports:
         monkeypatch.setattr(account_source, "size_of", files.size)
         slow = create.create_export(run, ExportSpec(Format.JSONL))
 
-        def until_both_are_made(worker: Worker) -> None:
+        def wait_for_both_exports(worker: Worker) -> None:
             assert is_reading.wait(tools.PATIENCE)
             quick = create.create_export(export.run, ExportSpec(Format.JSONL))
             until(lambda: Export.objects.get(pk=quick.pk).is_ready)
@@ -568,16 +568,16 @@ class TestExports:
             may_go_on.set()
             until(lambda: Export.objects.get(pk=slow.pk).is_ready)
 
-        monkeypatch.setattr(Worker, "run_forever", until_both_are_made)
+        monkeypatch.setattr(Worker, "run_forever", wait_for_both_exports)
         call_command("work")
 
-    def test_what_nobody_wants_any_more_goes(self, export: Export) -> None:
+    def test_unused_exports_are_deleted(self, export: Export) -> None:
         work()
         Export.objects.update(used_at=timezone.now() - timedelta(days=8))
         work()
         assert not Export.objects.exists()
 
-    def test_later_lines_of_the_log_say_nothing_of_it(
+    def test_its_log_context_does_not_leak_into_later_lines(
         self, export: Export, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         said: list[dict[str, Any]] = []
@@ -595,7 +595,7 @@ class TestExports:
         assert said == [{}, {}]
 
     @pytest.mark.parametrize("error", [OperationalError("disk I/O error"), ValueError("odd")])
-    def test_what_fails_is_logged_and_ends_nothing(
+    def test_errors_are_logged_and_do_not_stop_the_worker(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
     ) -> None:
         def fail(*args: object, **options: object) -> bool:
@@ -608,14 +608,14 @@ class TestExports:
 
 
 class Enough(Exception):
-    """Ends what would go on for ever."""
+    """Stops an endless loop."""
 
 
 @pytest.mark.django_db
-class TestWhoeverHasTheLock:
+class TestBackground:
     @pytest.fixture(autouse=True)
     def rests(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        """Three looks, and the database of the test stays open."""
+        """Stop after three rounds, and keep the test's database open."""
         rests: list[int] = []
 
         def rest(seconds: int) -> None:
@@ -627,7 +627,7 @@ class TestWhoeverHasTheLock:
         monkeypatch.setattr(background.connections, "close_all", lambda: None)
         return rests
 
-    def test_without_an_account_it_repairs_now_and_then(
+    def test_without_an_account_it_repairs_periodically(
         self, laptops: Collection, crawlers: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make_account(crawlers, key="")
@@ -642,7 +642,7 @@ class TestWhoeverHasTheLock:
         assert repairs == [1]
         assert Run.objects.get().state == State.FAILED
 
-    def test_for_an_export_it_starts_the_work_until_there_is_no_more(
+    def test_it_starts_the_worker_once_for_an_export(
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         Export.objects.create(run=make_ready_run(laptops), format="csv", digest="x")
@@ -652,7 +652,7 @@ class TestWhoeverHasTheLock:
 
         def start(command: list[str], **options: Any) -> tools.Process:
             started.append(command[2:])
-            Export.objects.update(state="failed", failure="It was made.")
+            Export.objects.update(state="failed", failure="It failed.")
             return real([tools.needs("true")], **options)
 
         monkeypatch.setattr(background.subprocess, "Popen", start)
@@ -661,7 +661,7 @@ class TestWhoeverHasTheLock:
         assert started == [["work", "--with-parent", "--once"]]
         assert caplog.text == ""
 
-    def test_it_also_starts_work_for_mail(
+    def test_it_starts_the_worker_once_for_mail(
         self, bob: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.EMAIL_URL = "smtp://mail.example.com"
@@ -679,7 +679,7 @@ class TestWhoeverHasTheLock:
             background._run()
         assert started == [["work", "--with-parent", "--once"]]
 
-    def test_with_one_it_starts_the_work_anew_whenever_it_ends(
+    def test_with_an_account_it_restarts_the_worker(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(background.sys, "executable", tools.needs("false"))
@@ -687,7 +687,7 @@ class TestWhoeverHasTheLock:
             background._run()
         assert caplog.text.count("the worker exited with status 1 and will be restarted") == 3
 
-    def test_a_database_that_fails_is_one_line(
+    def test_a_database_error_is_one_log_line(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def fail() -> bool:
@@ -698,7 +698,7 @@ class TestWhoeverHasTheLock:
             background._run()
         assert [record.getMessage() for record in caplog.records] == ["background problem=disk I/O error"] * 3
 
-    def test_a_lock_that_can_not_be_made_is_one_line(
+    def test_a_lock_that_can_not_be_created_is_one_log_line(
         self, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.DATA_DIR = tmp_path / "nowhere"

@@ -55,7 +55,7 @@ def manage(data_dir: Path, *args: str) -> str:
 
 
 def follow_handbook(step: str, env: dict[str, str]) -> str:
-    """Do what a step of the operators' handbook says, to the letter, and return what it prints."""
+    """Run the commands of a step in docs/operations.md and return their output."""
     handbook = (ROOT / "docs" / "operations.md").read_text()
     (script,) = re.findall(rf"<!-- {step} -->\n```sh\n(.*?)```", handbook, re.DOTALL)
     return tools.run("bash", "-euo", "pipefail", "-c", script, env=env).stdout
