@@ -43,9 +43,11 @@ def token_in(page: HttpResponse) -> str:
 def rename(browser: Client, token: str) -> HttpResponse:
     """Submit a form from a page that the browser has open."""
     form = {"csrfmiddlewaretoken": token, "name": "Robert"}
-    answer: HttpResponse
-    answer = browser.post("/profile/", form, secure=True, headers={"referer": "https://testserver/profile/"})
-    return answer
+    response: HttpResponse
+    response = browser.post(
+        "/profile/", form, secure=True, headers={"referer": "https://testserver/profile/"}
+    )
+    return response
 
 
 def test_other_hosts_cannot_set_our_cookies(upgrade: Upgrade, bob: User) -> None:
@@ -102,8 +104,8 @@ def test_a_cookie_set_by_another_host_signs_no_one_in(upgrade: Upgrade, carol: U
     key = attacker.cookies[SESSION].value if planted == "session" else planted
     victim = Client()
     victim.cookies["sessionid"] = key
-    answer = victim.get("/profile/", secure=True)
-    assert answer["Location"].startswith("/accounts/login/")
+    response = victim.get("/profile/", secure=True)
+    assert response["Location"].startswith("/accounts/login/")
     assert SESSION not in victim.cookies
 
 

@@ -92,7 +92,7 @@ def deletions(delete: Callable[[], object], model: type[Model]) -> Iterator[Dele
 
 
 @dataclass(frozen=True)
-class Made:
+class Data:
     """The team's data, from which deleted rows are restored."""
 
     rows: list[Model]
@@ -100,13 +100,13 @@ class Made:
     saved: Path
 
     @classmethod
-    def of_the_team(cls, folder: Path, saved: Path) -> "Made":
+    def of_the_team(cls, folder: Path, saved: Path) -> "Data":
         models: list[type[Model]] = [Membership, ApiKey, Account, Collection, Run, ResultFile, Export]
         models += [Verification]
         shutil.copytree(folder, saved)
         return cls([row for model in models for row in model._default_manager.all()], folder, saved)
 
-    def bring_back(self) -> None:
+    def restore(self) -> None:
         for model in (Membership, Collection, Account):
             model._default_manager.all().delete()
         cache.clear()
@@ -136,11 +136,11 @@ def as_adam(as_adam: Client) -> Client:
 
 def asked(client: Client, method: str, name: str, address: str, key: str = "") -> tuple[int, bytes]:
     if method == "POST" and name not in BODIES:
-        answer = client.post(f"/{address}", FORMS.get(name, {}))
+        response = client.post(f"/{address}", FORMS.get(name, {}))
     else:
         headers = {"x-api-key": key} if name.startswith("api:") else {}
-        answer = client.generic(method, f"/{address}", BODIES.get(name, b""), headers=headers)
-    return answer.status_code, b"".join(answer)
+        response = client.generic(method, f"/{address}", BODIES.get(name, b""), headers=headers)
+    return response.status_code, b"".join(response)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +160,13 @@ def test_a_run_deleted_during_a_request_is_not_found(
     if is_known:
         create_export(run, ExportSpec(Format.CSV))
         Verifier(run).verify()
-    made = Made.of_the_team(results_folder, tmp_path / "saved")
+    data = Data.of_the_team(results_folder, tmp_path / "saved")
     where, methods, _ = TABLE[name]
     for method in {"GET", "POST"}.intersection(methods.split()):
         undisturbed = asked(as_adam, method, name, where, adams_key)
         assert name not in FILES or undisturbed[0] == 200
         for deletion in deletions(lambda: delete_run(run), Run):
-            made.bring_back()
+            data.restore()
             with connection.execute_wrapper(deletion):
                 status, content = asked(as_adam, method, name, where, adams_key)
             assert status in ANSWERS, (method, deletion.before)
@@ -189,9 +189,9 @@ def test_a_change_to_a_deleted_row_is_refused(
     membership = bob.memberships.get()
     account = Account.objects.create(team=membership.team, name="A")
     ids = {"bob": membership.pk, "bobs_key": membership.api_keys.get().pk, "account": account.pk}
-    made = Made.of_the_team(results_folder, tmp_path / "saved")
+    data = Data.of_the_team(results_folder, tmp_path / "saved")
     for deletion in deletions(model._default_manager.all().delete, model):
-        made.bring_back()
+        data.restore()
         with connection.execute_wrapper(deletion):
             status, _ = asked(as_adam, "POST", name, TABLE[name][0].format(**ids))
         assert status in ANSWERS | REFUSALS, deletion.before

@@ -16,7 +16,7 @@ FOR_ONE_PERSON = "private, no-cache"
 
 
 @pytest.fixture
-def answers(
+def responses(
     settings: Settings, as_bob: Client, client: Client, laptops: Collection, bobs_key: str
 ) -> Iterator[dict[str, HttpResponse]]:
     """One response of each kind."""
@@ -41,13 +41,13 @@ def answers(
     }
     yield found
     sheet.unlink()
-    for answer in found.values():
-        answer.close()
+    for response in found.values():
+        response.close()
 
 
-def test_each_response_is_cached_only_by_its_recipient(answers: dict[str, HttpResponse]) -> None:
+def test_each_response_is_cached_only_by_its_recipient(responses: dict[str, HttpResponse]) -> None:
     """The pages of signed-in people are always revalidated, including error pages."""
-    said = {name: answer.get("Cache-Control") for name, answer in answers.items()}
+    said = {name: response.get("Cache-Control") for name, response in responses.items()}
     never = "max-age=0, no-cache, no-store, must-revalidate, private"
     assert said == {
         "page": FOR_ONE_PERSON,
@@ -66,10 +66,10 @@ def test_each_response_is_cached_only_by_its_recipient(answers: dict[str, HttpRe
     }
 
 
-def test_other_sites_may_not_embed_responses(answers: dict[str, HttpResponse]) -> None:
-    assert {answer["Cross-Origin-Resource-Policy"] for answer in answers.values()} == {"same-origin"}
+def test_other_sites_may_not_embed_responses(responses: dict[str, HttpResponse]) -> None:
+    assert {response["Cross-Origin-Resource-Policy"] for response in responses.values()} == {"same-origin"}
 
 
-def test_pages_may_not_use_the_camera_and_similar_features(answers: dict[str, HttpResponse]) -> None:
-    (policy,) = {answer["Permissions-Policy"] for answer in answers.values()}
+def test_pages_may_not_use_the_camera_and_similar_features(responses: dict[str, HttpResponse]) -> None:
+    (policy,) = {response["Permissions-Policy"] for response in responses.values()}
     assert {"camera=()", "geolocation=()", "microphone=()", "payment=()"} <= set(policy.split(", "))

@@ -16,14 +16,14 @@ from collections_app.views import health
 
 
 def test_healthz_needs_no_login_and_no_database(client: Client) -> None:
-    answer = client.get("/healthz")
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "ok"}
+    response = client.get("/healthz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/metrics"])
 def test_monitors_may_use_any_host_name(client: Client, address: str) -> None:
-    """Such as a container's, or the address of a machine; other pages answer our own names alone."""
+    """For example that of a container or an IP address. Other pages require our host name."""
     for host in ("app:8000", "10.0.0.7:8000", "evil example"):
         assert client.get(address, headers={"host": host}).status_code in {200, 404}
     assert client.get("/accounts/login/", headers={"host": "app:8000"}).status_code == 400
@@ -32,7 +32,7 @@ def test_monitors_may_use_any_host_name(client: Client, address: str) -> None:
 @pytest.mark.django_db(transaction=True)
 class TestReady:
     @pytest.fixture(autouse=True)
-    def anew(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def fresh_checks(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(health, "_readiness", health._Readiness())
         monkeypatch.setattr(health, "CACHE_SECONDS", 0)
         yield
@@ -40,17 +40,17 @@ class TestReady:
             if thread.name == "readyz":
                 thread.join(timeout=10)
 
-    def ask(self) -> tuple[int, dict[str, str]]:
-        answer: Any = Client().get("/readyz")
-        return answer.status_code, answer.json()
+    def get(self) -> tuple[int, dict[str, str]]:
+        response: Any = Client().get("/readyz")
+        return response.status_code, response.json()
 
     def problem(self) -> str:
-        status, said = self.ask()
+        status, said = self.get()
         assert (status, said["status"]) == (503, "not ready")
         return said["problem"]
 
     def test_it_is_ready_and_leaves_no_files_behind(self, results_folder: Path) -> None:
-        assert self.ask() == (200, {"status": "ready"})
+        assert self.get() == (200, {"status": "ready"})
         assert list(results_folder.iterdir()) == []
 
     def test_an_unavailable_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ class TestReady:
             assert self.problem() == ("The database isn't up to date. Run manage.py migrate.")
         finally:
             recorder.record_applied(*newest)
-        assert self.ask()[0] == 200
+        assert self.get()[0] == 200
 
     def test_a_newer_database(self) -> None:
         recorder = MigrationRecorder(connection)
@@ -77,7 +77,7 @@ class TestReady:
             assert self.problem() == NEWER
         finally:
             recorder.record_unapplied("collections_app", "9999_later")
-        assert self.ask()[0] == 200
+        assert self.get()[0] == 200
 
     def test_results_that_cannot_be_written(self, results_folder: Path) -> None:
         results_folder.write_text("no folder")
@@ -104,11 +104,11 @@ class TestReady:
     def test_a_check_that_hangs_is_reported_in_time_and_started_once(
         self, monkeypatch: pytest.MonkeyPatch, hanging: int, said: str
     ) -> None:
-        goes_on, asked = threading.Event(), []
+        resume, calls = threading.Event(), []
 
         def hang() -> str:
-            asked.append(1)
-            goes_on.wait(30)
+            calls.append(1)
+            resume.wait(30)
             return ""
 
         checks = list(health._CHECKS)
@@ -117,11 +117,11 @@ class TestReady:
         monkeypatch.setattr(health, "READY_WITHIN_SECONDS", 0.3)
         try:
             assert [self.problem(), self.problem()] == [said, said]
-            assert len(asked) == 1
+            assert len(calls) == 1
         finally:
-            goes_on.set()
+            resume.set()
         monkeypatch.setattr(health, "READY_WITHIN_SECONDS", 10)
-        assert self.ask()[0] == 200
+        assert self.get()[0] == 200
 
     def test_an_unexpected_error_is_logged_and_not_shown(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -135,10 +135,10 @@ class TestReady:
 
     def test_the_result_is_cached(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(health, "CACHE_SECONDS", 60)
-        assert self.ask()[0] == 200
-        monkeypatch.setattr(health, "_CHECKS", [("", lambda: "Never asked.")])
-        assert self.ask()[0] == 200
+        assert self.get()[0] == 200
+        monkeypatch.setattr(health, "_CHECKS", [("", lambda: "Never calls.")])
+        assert self.get()[0] == 200
 
     def test_it_needs_no_login_and_no_https(self, settings: Settings) -> None:
         settings.SECURE_SSL_REDIRECT = True
-        assert self.ask()[0] == 200
+        assert self.get()[0] == 200

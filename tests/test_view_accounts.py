@@ -1,4 +1,4 @@
-"""A team's accounts at MultiCartAPI. The accounts that people sign in with are in test_view_accounts.py."""
+"""A team's accounts at MultiCartAPI."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ from tests.support.html import columns, links, rows, text_of
 from tests.support.meanwhile import ask_meanwhile
 from tests.support.upstream import KEY, make_account, make_remote_collection, remote_run
 
-# Like KEY: whatever is said anywhere, this must never be.
+# Like KEY, it must never appear anywhere.
 OTHER_KEY = "canary-another.5d8c31"
 BASE = "https://multicartapi.com/api/v1"
 NEW = {"name": "MultiCartAPI", "base_url": BASE, "key": KEY}
@@ -34,7 +34,7 @@ REFUSED = "The account doesn't take this key."
 
 
 class Vendor:
-    """Stands in for the account: notes what it is asked, and refuses with `problem` where there is one."""
+    """A fake account that records calls, and raises `problem` if there is one."""
 
     def __init__(self) -> None:
         self.tried: list[tuple[str, str]] = []
@@ -76,7 +76,7 @@ def account(crawlers: Team) -> Account:
 
 @pytest.fixture
 def theirs(strangers: Team) -> Account:
-    """An account of the Strangers."""
+    """An account of another team."""
     return make_account(strangers, "Secret source")
 
 
@@ -84,16 +84,16 @@ def address_of(account: Account, what: str = "change") -> str:
     return f"/team/accounts/{account.pk}/{what}"
 
 
-def errors(answer: Any) -> list[str]:
-    """Return what a form complains of."""
-    html = answer.content.decode()
+def errors(response: Any) -> list[str]:
+    """Return the errors of a form."""
+    html = response.content.decode()
     found = re.findall(r'<ul class="errorlist"[^>]*>(.*?)</ul>', html, re.DOTALL)
     return [text_of(each) for each in found + re.findall(r'role="alert">(.*?)</div>', html, re.DOTALL)]
 
 
-def shown(answer: Any, field: str) -> str | None:
-    """Return what a field of the page's form is filled in with."""
-    tag = re.search(rf'<input[^>]*name="{field}"[^>]*>', answer.content.decode())
+def shown(response: Any, field: str) -> str | None:
+    """Return the value of a field on the page."""
+    tag = re.search(rf'<input[^>]*name="{field}"[^>]*>', response.content.decode())
     assert tag
     value = re.search(r'value="([^"]*)"', tag[0])
     return value[1] if value else None
@@ -103,9 +103,9 @@ def shown(answer: Any, field: str) -> str | None:
 
 
 def test_an_empty_list_says_what_to_do(as_adam: Client) -> None:
-    answer = as_adam.get(LIST)
-    assert "No account yet" in answer.content.decode()
-    assert links(answer)["Connect an account"] == CONNECT
+    response = as_adam.get(LIST)
+    assert "No account yet" in response.content.decode()
+    assert links(response)["Connect an account"] == CONNECT
 
 
 def test_it_lists_accounts_by_name_with_masked_keys(as_adam: Client, crawlers: Team, theirs: Account) -> None:
@@ -114,15 +114,15 @@ def test_it_lists_accounts_by_name_with_masked_keys(as_adam: Client, crawlers: T
     make_account(crawlers, "Shop C", key="")
     make_remote_collection(account)
     make_remote_collection(account, remote_id=8).archive()
-    answer = as_adam.get(LIST)
-    assert columns(answer) == ["Name", "Key", "Added", "Collections", "Actions"]
-    assert [[row[0], row[1], row[3]] for row in rows(answer)] == [
+    response = as_adam.get(LIST)
+    assert columns(response) == ["Name", "Key", "Added", "Collections", "Actions"]
+    assert [[row[0], row[1], row[3]] for row in rows(response)] == [
         [f"Shop A {BASE}", "••••••••cdef", "2"],
         [f"Shop B {BASE}", "••••••••", "0"],
         [f"Shop C Disconnected {BASE}", "None", "0"],
     ]
-    assert account.created_at.strftime("%H:%M UTC") in rows(answer)[0][2]
-    assert KEY not in answer.content.decode()
+    assert account.created_at.strftime("%H:%M UTC") in rows(response)[0][2]
+    assert KEY not in response.content.decode()
 
 
 @pytest.mark.parametrize("count", [1, 30])
@@ -160,9 +160,9 @@ def test_a_member_is_refused_without_a_call(
 def test_an_account_of_another_team_is_not_found(
     as_adam: Client, theirs: Account, vendor: Vendor, what: str
 ) -> None:
-    for answer in (as_adam.get(address_of(theirs, what)), as_adam.post(address_of(theirs, what), NEW)):
-        assert answer.status_code == 404
-        assert "This team has no such account." in answer.content.decode()
+    for response in (as_adam.get(address_of(theirs, what)), as_adam.post(address_of(theirs, what), NEW)):
+        assert response.status_code == 404
+        assert "This team has no such account." in response.content.decode()
     assert vendor.tried == []
     assert Account.objects.get().is_connected
 
@@ -183,9 +183,9 @@ def test_an_impossible_account_id_is_not_found(as_adam: Client) -> None:
 
 
 def test_the_form_has_defaults(as_adam: Client) -> None:
-    answer = as_adam.get(CONNECT)
-    assert (shown(answer, "name"), shown(answer, "base_url")) == ("MultiCartAPI", BASE)
-    [field] = re.findall(r'<input[^>]*name="key"[^>]*>', answer.content.decode())
+    response = as_adam.get(CONNECT)
+    assert (shown(response, "name"), shown(response, "base_url")) == ("MultiCartAPI", BASE)
+    [field] = re.findall(r'<input[^>]*name="key"[^>]*>', response.content.decode())
     assert 'type="password"' in field
     assert 'autocomplete="off"' in field
 
@@ -205,12 +205,17 @@ def test_admins_and_owners_connect_an_account_after_a_test_call(
     request: pytest.FixtureRequest, crawlers: Team, vendor: Vendor, who: str
 ) -> None:
     client: Client = request.getfixturevalue(who)
-    answer = client.post(CONNECT, NEW | {"key": f"\t{KEY}\n"}, follow=True)
-    made = Account.objects.get()
-    assert (made.team, made.name, made.base_url, made.key) == (crawlers, "MultiCartAPI", BASE, KEY)
+    response = client.post(CONNECT, NEW | {"key": f"\t{KEY}\n"}, follow=True)
+    account = Account.objects.get()
+    assert (account.team, account.name, account.base_url, account.key) == (
+        crawlers,
+        "MultiCartAPI",
+        BASE,
+        KEY,
+    )
     assert vendor.tried == [(BASE, KEY)]
-    assert answer.redirect_chain[-1][0] == LIST
-    assert "Connected “MultiCartAPI”." in answer.content.decode()
+    assert response.redirect_chain[-1][0] == LIST
+    assert "Connected “MultiCartAPI”." in response.content.decode()
 
 
 @pytest.mark.parametrize("problem", [SourceUnavailable(REFUSED), SourceTimeout(REFUSED)])
@@ -218,11 +223,11 @@ def test_an_account_that_fails_the_test_call_is_not_saved(
     as_adam: Client, vendor: Vendor, problem: Exception
 ) -> None:
     vendor.problem = problem
-    answer = as_adam.post(CONNECT, NEW | {"name": "Shop A"})
-    assert answer.status_code == 200
-    assert errors(answer) == [REFUSED]
-    assert (shown(answer, "name"), shown(answer, "base_url")) == ("Shop A", BASE)
-    assert shown(answer, "key") is None
+    response = as_adam.post(CONNECT, NEW | {"name": "Shop A"})
+    assert response.status_code == 200
+    assert errors(response) == [REFUSED]
+    assert (shown(response, "name"), shown(response, "base_url")) == ("Shop A", BASE)
+    assert shown(response, "key") is None
     assert not Account.objects.exists()
 
 
@@ -248,11 +253,11 @@ def test_an_account_that_fails_the_test_call_is_not_saved(
 def test_invalid_input_is_refused_without_a_call(
     as_adam: Client, vendor: Vendor, fields: dict[str, str], complaint: str
 ) -> None:
-    answer = as_adam.post(CONNECT, NEW | fields)
-    assert answer.status_code == 200
-    [error] = errors(answer)
+    response = as_adam.post(CONNECT, NEW | fields)
+    assert response.status_code == 200
+    [error] = errors(response)
     assert complaint in error
-    assert KEY not in answer.content.decode()
+    assert KEY not in response.content.decode()
     assert vendor.tried == []
     assert not Account.objects.exists()
 
@@ -375,8 +380,8 @@ def test_every_printable_key_is_accepted(as_adam: Client, key: str) -> None:
 
 
 def test_a_duplicate_name_is_refused_ignoring_case(as_adam: Client, account: Account, vendor: Vendor) -> None:
-    answer = as_adam.post(CONNECT, NEW | {"name": "MULTICARTapi"})
-    assert errors(answer) == ["Your team already has an account named “MultiCartAPI”."]
+    response = as_adam.post(CONNECT, NEW | {"name": "MULTICARTapi"})
+    assert errors(response) == ["Your team already has an account named “MultiCartAPI”."]
     assert vendor.tried == []
 
 
@@ -406,17 +411,17 @@ def test_a_new_key_makes_the_account_be_listed_at_once(as_adam: Client, account:
 
 def test_a_refused_key_leaves_the_old_one(as_adam: Client, account: Account, vendor: Vendor) -> None:
     vendor.problem = SourceUnavailable(REFUSED)
-    answer = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": OTHER_KEY})
-    assert errors(answer) == [REFUSED]
-    assert "Change “MultiCartAPI”" in answer.content.decode()
+    response = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": OTHER_KEY})
+    assert errors(response) == [REFUSED]
+    assert "Change “MultiCartAPI”" in response.content.decode()
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
 
 
 def test_without_a_key_only_the_name_is_changed_without_a_call(
     as_adam: Client, account: Account, vendor: Vendor
 ) -> None:
-    answer = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": ""}, follow=True)
-    assert "Saved the account “Shop A”." in answer.content.decode()
+    response = as_adam.post(address_of(account), NEW | {"name": "Shop A", "key": ""}, follow=True)
+    assert "Saved the account “Shop A”." in response.content.decode()
     assert (Account.objects.get().name, Account.objects.get().key) == ("Shop A", KEY)
     assert vendor.tried == []
 
@@ -426,8 +431,8 @@ def test_a_new_address_requires_the_key(
 ) -> None:
     settings.UPSTREAM_ORIGINS = ["https://multicartapi.com", "https://lab.example"]
     fields = NEW | {"base_url": "https://lab.example/api/v1"}
-    answer = as_adam.post(address_of(account), fields | {"key": ""})
-    assert errors(answer) == ["Enter the key as well. The stored key is not sent to a new address."]
+    response = as_adam.post(address_of(account), fields | {"key": ""})
+    assert errors(response) == ["Enter the key as well. The stored key is not sent to a new address."]
     assert Account.objects.get().base_url == BASE
     assert vendor.tried == []
     as_adam.post(address_of(account), fields)
@@ -436,9 +441,9 @@ def test_a_new_address_requires_the_key(
 
 
 def test_the_page_shows_only_the_masked_key(as_adam: Client, account: Account) -> None:
-    answer = as_adam.get(address_of(account))
-    assert "••••••••cdef" in answer.content.decode()
-    assert shown(answer, "key") is None
+    response = as_adam.get(address_of(account))
+    assert "••••••••cdef" in response.content.decode()
+    assert shown(response, "key") is None
 
 
 # --- disconnecting and removing -----------------------------------------------------------------
@@ -450,8 +455,8 @@ def test_an_account_without_collections_is_removed_after_confirmation(
     assert links(as_adam.get(LIST))["Remove…"] == address_of(account, "disconnect")
     assert "Remove “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
     assert Account.objects.exists()
-    answer = as_adam.post(address_of(account, "disconnect"), follow=True)
-    assert "Removed “MultiCartAPI” and its key." in answer.content.decode()
+    response = as_adam.post(address_of(account, "disconnect"), follow=True)
+    assert "Removed “MultiCartAPI” and its key." in response.content.decode()
     assert not Account.objects.exists()
 
 
@@ -465,12 +470,14 @@ def test_an_account_with_collections_loses_only_its_key(
     assert links(as_adam.get(LIST))["Disconnect…"] == address_of(account, "disconnect")
     assert "Disconnect “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
     assert Account.objects.get().is_connected
-    answer = as_adam.post(address_of(account, "disconnect"), follow=True)
-    assert "Disconnected “MultiCartAPI” and deleted its key. Its collections stay." in answer.content.decode()
+    response = as_adam.post(address_of(account, "disconnect"), follow=True)
+    assert (
+        "Disconnected “MultiCartAPI” and deleted its key. Its collections stay." in response.content.decode()
+    )
     kept = Account.objects.get()
     assert (kept.encrypted_key, kept.key_ending) == ("", "")
     assert kept.collections.get() == collection
-    assert not {"Disconnect…", "Remove…", "Add a collection"} & set(links(answer))
+    assert not {"Disconnect…", "Remove…", "Add a collection"} & set(links(response))
 
 
 def test_a_disconnected_account_is_connected_with_a_new_key(
@@ -498,12 +505,12 @@ def of(account: Account, **fields: object) -> dict[str, Any]:
 def test_an_admin_adds_a_collection_after_a_test_call(
     as_adam: Client, account: Account, vendor: Vendor
 ) -> None:
-    answer = as_adam.post(ADD, of(account))
-    made = Collection.objects.get()
-    assert (made.team, made.account, made.remote_id) == (account.team, account, 7)
-    assert (made.name, made.kind) == ("Desks", Kind.OFFICEWORKS)
+    response = as_adam.post(ADD, of(account))
+    collection = Collection.objects.get()
+    assert (collection.team, collection.account, collection.remote_id) == (account.team, account, 7)
+    assert (collection.name, collection.kind) == ("Desks", Kind.OFFICEWORKS)
     assert vendor.listed == [(account.pk, 7, Kind.OFFICEWORKS)]
-    assert answer["Location"] == f"/collections/{made.pk}/download"
+    assert response["Location"] == f"/collections/{collection.pk}/download"
 
 
 def test_the_page_for_adding_a_collection_links_to_it(as_adam: Client) -> None:
@@ -520,13 +527,13 @@ def test_the_accounts_link_selects_it(as_adam: Client, account: Account) -> None
     assert int(chosen[1]) == other.pk
 
 
-@pytest.mark.parametrize("wish", ["x", "", "\0", "9" * 40, "theirs"])
+@pytest.mark.parametrize("choice", ["x", "", "\0", "9" * 40, "theirs"])
 def test_an_unknown_account_in_the_address_is_ignored(
-    as_adam: Client, account: Account, theirs: Account, wish: str
+    as_adam: Client, account: Account, theirs: Account, choice: str
 ) -> None:
-    answer = as_adam.get(ADD, {"account": theirs.pk if wish == "theirs" else wish})
-    assert answer.status_code == 200
-    assert theirs.name not in answer.content.decode()
+    response = as_adam.get(ADD, {"account": theirs.pk if choice == "theirs" else choice})
+    assert response.status_code == 200
+    assert theirs.name not in response.content.decode()
 
 
 def test_without_accounts_it_links_to_connecting_one(as_adam: Client) -> None:
@@ -540,9 +547,9 @@ def test_an_unlisted_collection_is_not_added(
     as_adam: Client, account: Account, vendor: Vendor, problem: Exception
 ) -> None:
     vendor.problem = problem
-    answer = as_adam.post(ADD, of(account))
-    assert errors(answer) == [REFUSED]
-    assert (shown(answer, "remote_id"), shown(answer, "name")) == ("7", "Desks")
+    response = as_adam.post(ADD, of(account))
+    assert errors(response) == [REFUSED]
+    assert (shown(response, "remote_id"), shown(response, "name")) == ("7", "Desks")
     assert not Collection.objects.exists()
 
 
@@ -649,16 +656,16 @@ def test_the_key_is_never_shown_logged_or_stored_unencrypted(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     vendor.problem = SourceUnavailable(REFUSED)
-    answers = [as_adam.post(CONNECT, NEW), as_adam.post(CONNECT, NEW | {"name": ""})]
+    responses = [as_adam.post(CONNECT, NEW), as_adam.post(CONNECT, NEW | {"name": ""})]
     vendor.problem = None
-    answers.append(as_adam.post(CONNECT, NEW, follow=True))
+    responses.append(as_adam.post(CONNECT, NEW, follow=True))
     account = Account.objects.get()
-    answers += [as_adam.get(LIST), as_adam.get(address_of(account)), as_adam.get(ADD)]
-    answers += [as_adam.post(address_of(account), NEW | {"base_url": "x"}), as_adam.get("/collections/")]
-    answers += [as_adam.post(ADD, of(account)), as_adam.get(address_of(account, "disconnect"))]
-    answers.append(as_adam.post(address_of(account), NEW | {"key": OTHER_KEY}, follow=True))
-    for answer in answers:
-        said = answer.content.decode() + str(answer.headers) + answer.cookies.output()
+    responses += [as_adam.get(LIST), as_adam.get(address_of(account)), as_adam.get(ADD)]
+    responses += [as_adam.post(address_of(account), NEW | {"base_url": "x"}), as_adam.get("/collections/")]
+    responses += [as_adam.post(ADD, of(account)), as_adam.get(address_of(account, "disconnect"))]
+    responses.append(as_adam.post(address_of(account), NEW | {"key": OTHER_KEY}, follow=True))
+    for response in responses:
+        said = response.content.decode() + str(response.headers) + response.cookies.output()
         assert "canary" not in said
     assert "canary" not in caplog.text
     with connection.cursor() as cursor:
@@ -676,15 +683,15 @@ def test_an_error_report_contains_no_key(
     client = Client(raise_request_exception=False)
     client.force_login(adam)
     vendor.problem = RuntimeError("a mistake of ours")
-    answer = client.post(CONNECT, NEW)
-    assert answer.status_code == 500
+    response = client.post(CONNECT, NEW)
+    assert response.status_code == 500
     assert "a mistake of ours" in caplog.text
-    assert "canary" not in answer.content.decode() + caplog.text
+    assert "canary" not in response.content.decode() + caplog.text
 
 
 @pytest.fixture
 def as_oscar(db: None) -> Client:
-    """Oscar, an operator, who is in no team."""
+    """Oscar, an operator without a team."""
     client = Client()
     client.force_login(User.objects.create_superuser("oscar@example.com", PASSWORD))
     return client
@@ -693,9 +700,9 @@ def as_oscar(db: None) -> Client:
 def test_an_operator_sees_accounts_without_their_keys(as_oscar: Client, account: Account) -> None:
     address = "/admin/collections_app/account/"
     for where in (address, f"{address}?q=multi", f"{address}{account.pk}/change/"):
-        answer = as_oscar.get(where)
-        assert answer.status_code == 200
-        text = answer.content.decode()
+        response = as_oscar.get(where)
+        assert response.status_code == 200
+        text = response.content.decode()
         assert BASE in text
         assert not [secret for secret in (KEY, account.encrypted_key, account.key_ending) if secret in text]
 
@@ -703,8 +710,8 @@ def test_an_operator_sees_accounts_without_their_keys(as_oscar: Client, account:
 @pytest.mark.parametrize("what", ["add/", "{}/change/", "{}/delete/"])
 def test_an_operator_cannot_change_accounts(as_oscar: Client, account: Account, what: str) -> None:
     fields = {"name": "x", "encrypted_key": "x", "post": "yes"}
-    answer = as_oscar.post(f"/admin/collections_app/account/{what.format(account.pk)}", fields)
-    assert answer.status_code == 403
+    response = as_oscar.post(f"/admin/collections_app/account/{what.format(account.pk)}", fields)
+    assert response.status_code == 403
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
 
 
@@ -717,7 +724,7 @@ def test_an_operator_cannot_change_a_collections_account(as_oscar: Client, accou
     assert (collection.account, collection.remote_id) == (account, 4711)
 
 
-# --- two people at the same moment, and what changes while an account answers --------------------
+# --- two users at the same time, and what changes while an account responds --------------------
 
 at_once = pytest.mark.django_db(transaction=True)
 
@@ -729,9 +736,9 @@ def test_an_admin_removed_concurrently_changes_nothing(
 ) -> None:
     address = ADD if what == "collection" else CONNECT if what == "connect" else address_of(account, what)
     fields = of(account) if what == "collection" else NEW | {"name": "Shop A", "key": OTHER_KEY}
-    answer = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post(address, fields))
-    assert answer.status_code == 403
-    assert "You are no longer in Crawlers." in answer.content.decode()
+    response = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post(address, fields))
+    assert response.status_code == 403
+    assert "You are no longer in Crawlers." in response.content.decode()
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
     assert not Collection.objects.exists()
 
@@ -744,8 +751,10 @@ def test_an_admin_demoted_concurrently_changes_nothing(
     address = ADD if what == "collection" else CONNECT if what == "connect" else address_of(account, what)
     fields = of(account) if what == "collection" else NEW | {"name": "Shop A", "key": OTHER_KEY}
     membership = adam.memberships.get()
-    answer = ask_meanwhile(lambda: membership.change_role(Role.MEMBER), lambda: as_adam.post(address, fields))
-    assert answer.status_code == 403
+    response = ask_meanwhile(
+        lambda: membership.change_role(Role.MEMBER), lambda: as_adam.post(address, fields)
+    )
+    assert response.status_code == 403
     assert (Account.objects.get().name, Account.objects.get().key) == ("MultiCartAPI", KEY)
     assert not Collection.objects.exists()
 
@@ -754,16 +763,18 @@ def test_an_admin_demoted_concurrently_changes_nothing(
 @pytest.mark.parametrize("what", ["change", "disconnect"])
 def test_an_account_removed_concurrently_is_not_found(as_adam: Client, account: Account, what: str) -> None:
     address = address_of(account, what)
-    answer = ask_meanwhile(account.delete, lambda: as_adam.post(address, NEW | {"key": OTHER_KEY}))
-    assert answer.status_code == 404
-    assert "It may have been removed." in answer.content.decode()
+    response = ask_meanwhile(account.delete, lambda: as_adam.post(address, NEW | {"key": OTHER_KEY}))
+    assert response.status_code == 404
+    assert "It may have been removed." in response.content.decode()
     assert not Account.objects.exists()
 
 
 @at_once
 def test_two_accounts_connected_concurrently_need_different_names(as_adam: Client, crawlers: Team) -> None:
-    answer = ask_meanwhile(lambda: make_account(crawlers, key=OTHER_KEY), lambda: as_adam.post(CONNECT, NEW))
-    assert errors(answer) == ["Your team already has an account named “MultiCartAPI”."]
+    response = ask_meanwhile(
+        lambda: make_account(crawlers, key=OTHER_KEY), lambda: as_adam.post(CONNECT, NEW)
+    )
+    assert errors(response) == ["Your team already has an account named “MultiCartAPI”."]
     assert Account.objects.get().key == OTHER_KEY
 
 
@@ -775,8 +786,8 @@ def test_renaming_keeps_concurrent_changes(as_adam: Client, account: Account) ->
         account.save()
 
     fields = NEW | {"name": "Shop A", "key": ""}
-    answer = ask_meanwhile(replace_key, lambda: as_adam.post(address_of(account), fields))
-    assert answer.status_code == 302
+    response = ask_meanwhile(replace_key, lambda: as_adam.post(address_of(account), fields))
+    assert response.status_code == 302
     changed = Account.objects.get()
     assert (changed.name, changed.key) == ("Shop A", OTHER_KEY)
     assert changed.base_url == "https://multicartapi.com/api/v2"

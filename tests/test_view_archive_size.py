@@ -1,4 +1,4 @@
-"""The size on the button of a ZIP at an account: learnt after the page, and once."""
+"""The size of an account's ZIP on its button, which is loaded after the page, and once."""
 
 import pytest
 from django.test import Client
@@ -11,7 +11,7 @@ from tests.support.upstream import make_account, make_remote_collection, make_re
 
 
 class Asked:
-    """Stands in for asking the account: the files that were asked about, and what it says."""
+    """A fake account that records which sizes are requested."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -46,8 +46,8 @@ def test_it_returns_the_buttons_text_with_one_call(
 ) -> None:
     run = make_remote_run(collection)
     for _ in range(2):
-        answer = as_bob.get(address(collection))
-        assert (answer.status_code, text_of(answer.content.decode())) == (200, "ZIP · 2.4 MB")
+        response = as_bob.get(address(collection))
+        assert (response.status_code, text_of(response.content.decode())) == (200, "ZIP · 2.4 MB")
     assert asked.names == ["AU Laptops_88_Results_All_Pages.zip"]
     assert run.files.get(kind="archive").size == 2_516_582
 
@@ -69,8 +69,8 @@ def test_the_button_stays_the_same_if_the_account_fails(
 ) -> None:
     asked.problem = problem
     make_remote_run(collection)
-    answer = as_bob.get(address(collection))
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = as_bob.get(address(collection))
+    assert (response.status_code, response.content) == (204, b"")
     assert collection.runs.get().files.get(kind="archive").size is None
 
 
@@ -83,8 +83,8 @@ def test_a_run_without_a_zip_has_no_size(as_bob: Client, collection: Collection,
 
 def test_our_own_zip_has_its_size(as_bob: Client, laptops: Collection, asked: Asked) -> None:
     size = make_ready_run(laptops).files.get(kind="archive").size
-    answer = as_bob.get(address(laptops, 1))
-    assert text_of(answer.content.decode()) == f"ZIP · {size} bytes"
+    response = as_bob.get(address(laptops, 1))
+    assert text_of(response.content.decode()) == f"ZIP · {size} bytes"
     make_processing_run(laptops)
     assert as_bob.get(address(laptops, 2)).status_code == 404
     assert asked.names == []

@@ -21,9 +21,9 @@ def make_collections(team: Team, count: int) -> None:
 
 
 def test_the_home_page_redirects_to_the_collections(as_bob: Client) -> None:
-    answer = as_bob.get("/")
-    assert answer.status_code == 302
-    assert answer["Location"] == "/collections/"
+    response = as_bob.get("/")
+    assert response.status_code == 302
+    assert response["Location"] == "/collections/"
 
 
 def test_the_home_page_redirects_a_user_without_a_team(client: Client, eve: User) -> None:
@@ -34,9 +34,9 @@ def test_the_home_page_redirects_a_user_without_a_team(client: Client, eve: User
 
 
 def test_it_redirects_a_visitor_to_sign_in(client: Client, db: None) -> None:
-    answer = client.get("/collections/?q=a")
-    assert answer.status_code == 302
-    assert answer["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
+    response = client.get("/collections/?q=a")
+    assert response.status_code == 302
+    assert response["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
 
 
 def test_it_shows_name_type_and_latest_run(
@@ -44,9 +44,9 @@ def test_it_shows_name_type_and_latest_run(
 ) -> None:
     make_failed_run(headphones, at=datetime(2026, 6, 19, 12, tzinfo=UTC))
     make_ready_run(headphones, at=datetime(2026, 6, 20, 12, tzinfo=UTC))
-    answer = as_bob.get("/collections/")
-    assert columns(answer) == ["Name", "Type", "Latest run", "Actions"]
-    assert [row[:3] for row in rows(answer)] == [
+    response = as_bob.get("/collections/")
+    assert columns(response) == ["Name", "Type", "Latest run", "Actions"]
+    assert [row[:3] for row in rows(response)] == [
         ["AU Laptops", "Amazon", "No run yet"],
         ["Headphones", "Amazon category", "20 Jun 2026, 12:00 UTC Completed"],
     ]
@@ -84,8 +84,8 @@ def test_the_number_of_queries_does_not_grow_with_the_list(
     for collection in Collection.objects.all():
         make_failed_run(collection)
     with django_assert_max_num_queries(6):
-        answer = as_bob.get("/collections/")
-    assert len(rows(answer)) == 50
+        response = as_bob.get("/collections/")
+    assert len(rows(response)) == 50
 
 
 def test_an_empty_list_says_what_to_do(as_adam: Client, as_bob: Client) -> None:
@@ -94,15 +94,15 @@ def test_an_empty_list_says_what_to_do(as_adam: Client, as_bob: Client) -> None:
 
 
 def test_search_ignores_case(as_bob: Client, laptops: Collection, headphones: Collection) -> None:
-    answer = as_bob.get("/collections/?q=LAPtop")
-    assert [row[0] for row in rows(answer)] == ["AU Laptops"]
-    assert 'value="LAPtop"' in answer.content.decode()
+    response = as_bob.get("/collections/?q=LAPtop")
+    assert [row[0] for row in rows(response)] == ["AU Laptops"]
+    assert 'value="LAPtop"' in response.content.decode()
 
 
 def test_a_search_without_a_match_says_so(as_bob: Client, laptops: Collection) -> None:
-    answer = as_bob.get("/collections/", {"q": "<b>"})
-    assert "No collection is named like “&lt;b&gt;”" in answer.content.decode()
-    assert links(answer)["Clear the search"] == "/collections/"
+    response = as_bob.get("/collections/", {"q": "<b>"})
+    assert "No collection is named like “&lt;b&gt;”" in response.content.decode()
+    assert links(response)["Clear the search"] == "/collections/"
 
 
 @pytest.mark.parametrize("text", ["\0", "%", "_", "'", "x" * 10_000, "💻"])
@@ -111,15 +111,15 @@ def test_any_search_works(as_bob: Client, laptops: Collection, text: str) -> Non
 
 
 def test_htmx_gets_only_the_results(as_bob: Client, laptops: Collection) -> None:
-    answer = as_bob.get("/collections/?q=lap", headers=HTMX)
-    assert "<html" not in answer.content.decode()
-    assert [row[0] for row in rows(answer)] == ["AU Laptops"]
-    assert "HX-Request" in answer["Vary"]
+    response = as_bob.get("/collections/?q=lap", headers=HTMX)
+    assert "<html" not in response.content.decode()
+    assert [row[0] for row in rows(response)] == ["AU Laptops"]
+    assert "HX-Request" in response["Vary"]
 
 
 def test_htmx_gets_the_complete_page_to_restore_history(as_bob: Client, laptops: Collection) -> None:
-    answer = as_bob.get("/collections/", headers=HTMX | {"HX-History-Restore-Request": "true"})
-    assert "<html" in answer.content.decode()
+    response = as_bob.get("/collections/", headers=HTMX | {"HX-History-Restore-Request": "true"})
+    assert "<html" in response.content.decode()
 
 
 def test_load_more_shows_every_collection_once(as_bob: Client, crawlers: Team) -> None:
@@ -127,9 +127,9 @@ def test_load_more_shows_every_collection_once(as_bob: Client, crawlers: Team) -
     Collection.objects.create(team=crawlers, name="shelf 050", kind=Kind.AMAZON)
     seen, address = [], "/collections/?q=shelf"
     while address:
-        answer = as_bob.get(address, headers=HTMX)
-        seen += [row[0] for row in rows(answer)]
-        address = links(answer).get("Load more", "")
+        response = as_bob.get(address, headers=HTMX)
+        seen += [row[0] for row in rows(response)]
+        address = links(response).get("Load more", "")
     assert len(seen) == 121
     assert len(set(seen)) == 121
     assert [name.lower() for name in seen] == sorted(name.lower() for name in seen)
@@ -142,20 +142,20 @@ def test_fifty_collections_need_no_load_more(as_bob: Client, crawlers: Team) -> 
 
 def test_load_more_without_htmx_is_a_page_with_a_link_back(as_bob: Client, crawlers: Team) -> None:
     make_collections(crawlers, 51)
-    answer = as_bob.get(links(as_bob.get("/collections/"))["Load more"])
-    assert [row[0] for row in rows(answer)] == ["Shelf 050"]
-    assert links(answer)["Back to the first ones"].startswith("/collections/")
+    response = as_bob.get(links(as_bob.get("/collections/"))["Load more"])
+    assert [row[0] for row in rows(response)] == ["Shelf 050"]
+    assert links(response)["Back to the first ones"].startswith("/collections/")
 
 
 def test_a_page_after_the_last_collection_is_empty(as_bob: Client, laptops: Collection) -> None:
     assert "No more collections" in as_bob.get("/collections/?after=1_zzz").content.decode()
 
 
-@pytest.mark.parametrize("place", ["x", "_", "1", "-1_a", "1_\0", "1" * 30 + "_a", "\u0661_a"])
-def test_it_refuses_an_invalid_after(as_bob: Client, place: str) -> None:
-    answer = as_bob.get("/collections/", {"after": place})
-    assert answer.status_code == 400
-    assert "Invalid value of “after”" in answer.content.decode()
+@pytest.mark.parametrize("after", ["x", "_", "1", "-1_a", "1_\0", "1" * 30 + "_a", "\u0661_a"])
+def test_it_refuses_an_invalid_after(as_bob: Client, after: str) -> None:
+    response = as_bob.get("/collections/", {"after": after})
+    assert response.status_code == 400
+    assert "Invalid value of “after”" in response.content.decode()
 
 
 def test_it_accepts_only_get(as_bob: Client) -> None:
@@ -166,13 +166,17 @@ def test_it_accepts_only_get(as_bob: Client) -> None:
 
 
 def test_an_admin_adds_a_collection_to_the_current_team(as_adam: Client, crawlers: Team) -> None:
-    answer = as_adam.post(
+    response = as_adam.post(
         "/collections/add", {"name": " Café “コーヒー” ", "kind": Kind.OFFICEWORKS}, follow=True
     )
-    made = Collection.objects.get()
-    assert (made.team, made.name, made.kind) == (crawlers, "Café “コーヒー”", Kind.OFFICEWORKS)
-    assert answer.redirect_chain[-1][0] == f"/collections/{made.pk}/download"
-    assert "Added “Café “コーヒー””." in answer.content.decode()
+    collection = Collection.objects.get()
+    assert (collection.team, collection.name, collection.kind) == (
+        crawlers,
+        "Café “コーヒー”",
+        Kind.OFFICEWORKS,
+    )
+    assert response.redirect_chain[-1][0] == f"/collections/{collection.pk}/download"
+    assert "Added “Café “コーヒー””." in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -191,9 +195,9 @@ def test_an_admin_adds_a_collection_to_the_current_team(as_adam: Client, crawler
     ],
 )
 def test_the_form_for_adding_shows_errors(as_adam: Client, fields: dict[str, str], complaint: str) -> None:
-    answer = as_adam.post("/collections/add", fields)
-    assert answer.status_code == 200
-    assert complaint in answer.content.decode()
+    response = as_adam.post("/collections/add", fields)
+    assert response.status_code == 200
+    assert complaint in response.content.decode()
     assert not Collection.objects.exists()
 
 
@@ -232,9 +236,9 @@ def test_a_renamed_collection_is_found_by_its_new_name(as_adam: Client, laptops:
 
 
 def test_a_member_cannot_add_collections(as_bob: Client) -> None:
-    answer = as_bob.post("/collections/add", {"name": "Desks", "kind": "amazon"})
-    assert answer.status_code == 403
-    assert "Only admins and owners of" in answer.content.decode()
+    response = as_bob.post("/collections/add", {"name": "Desks", "kind": "amazon"})
+    assert response.status_code == 403
+    assert "Only admins and owners of" in response.content.decode()
     assert not Collection.objects.exists()
 
 
@@ -243,10 +247,10 @@ def test_a_member_cannot_add_collections(as_bob: Client) -> None:
 
 def test_an_admin_renames_a_collection(as_adam: Client, laptops: Collection) -> None:
     assert 'value="AU Laptops"' in as_adam.get("/collections/101/rename").content.decode()
-    answer = as_adam.post("/collections/101/rename", {"name": "NZ Laptops"}, follow=True)
+    response = as_adam.post("/collections/101/rename", {"name": "NZ Laptops"}, follow=True)
     laptops.refresh_from_db()
     assert laptops.name == "NZ Laptops"
-    assert "Renamed “AU Laptops” to “NZ Laptops”." in answer.content.decode()
+    assert "Renamed “AU Laptops” to “NZ Laptops”." in response.content.decode()
 
 
 def test_renaming_never_changes_the_type(as_adam: Client, laptops: Collection) -> None:
@@ -256,9 +260,9 @@ def test_renaming_never_changes_the_type(as_adam: Client, laptops: Collection) -
 
 
 def test_a_refused_name_leaves_the_old_name(as_adam: Client, laptops: Collection) -> None:
-    answer = as_adam.post("/collections/101/rename", {"name": ""})
-    assert "Enter a name for the collection." in answer.content.decode()
-    assert "Rename “AU Laptops”" in answer.content.decode()
+    response = as_adam.post("/collections/101/rename", {"name": ""})
+    assert "Enter a name for the collection." in response.content.decode()
+    assert "Rename “AU Laptops”" in response.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -268,8 +272,8 @@ def test_renaming_keeps_concurrent_changes(as_adam: Client, laptops: Collection)
         laptops.archive()
 
     address, fields = "/collections/101/rename", {"name": "NZ Laptops"}
-    answer = ask_meanwhile(run_and_archive, lambda: as_adam.post(address, fields))
-    assert answer.status_code == 302
+    response = ask_meanwhile(run_and_archive, lambda: as_adam.post(address, fields))
+    assert response.status_code == 302
     changed = Collection.objects.get()
     assert (changed.name, changed.last_run_number) == ("NZ Laptops", 1)
     assert changed.archived_at == laptops.archived_at
@@ -287,9 +291,9 @@ def test_archiving_asks_for_confirmation(as_adam: Client, laptops: Collection) -
 def test_an_archived_collection_moves_to_the_archived_list(as_adam: Client, laptops: Collection) -> None:
     as_adam.post("/collections/101/archive")
     assert rows(as_adam.get("/collections/")) == []
-    answer = as_adam.get("/collections/?archived=1")
-    assert [row[0] for row in rows(answer)] == ["AU Laptops"]
-    assert 'action="/collections/101/restore"' in answer.content.decode()
+    response = as_adam.get("/collections/?archived=1")
+    assert [row[0] for row in rows(response)] == ["AU Laptops"]
+    assert 'action="/collections/101/restore"' in response.content.decode()
     assert as_adam.get("/collections/101/download").status_code == 200
 
 
@@ -300,8 +304,8 @@ def test_archiving_keeps_concurrent_changes(as_adam: Client, laptops: Collection
         Run.objects.create_next(laptops)
         Collection.objects.update(name="NZ Laptops")
 
-    answer = ask_meanwhile(run_and_rename, lambda: as_adam.post(f"/collections/101/{what}"))
-    assert answer.status_code == 302
+    response = ask_meanwhile(run_and_rename, lambda: as_adam.post(f"/collections/101/{what}"))
+    assert response.status_code == 302
     changed = Collection.objects.get()
     assert (changed.name, changed.last_run_number) == ("NZ Laptops", 1)
     assert (changed.archived_at is None) == (what == "restore")
@@ -318,8 +322,8 @@ def test_load_more_stays_in_the_archived_list(as_adam: Client, crawlers: Team) -
     make_collections(crawlers, 51)
     for collection in crawlers.collections.all():
         collection.archive()
-    answer = as_adam.get(links(as_adam.get("/collections/?archived=1"))["Load more"])
-    assert [row[0] for row in rows(answer)] == ["Shelf 050"]
+    response = as_adam.get(links(as_adam.get("/collections/?archived=1"))["Load more"])
+    assert [row[0] for row in rows(response)] == ["Shelf 050"]
 
 
 @pytest.mark.parametrize("what", ["rename", "archive", "restore"])

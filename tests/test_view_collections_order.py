@@ -1,4 +1,4 @@
-"""The list of collections in other orders than by name."""
+"""The sort orders of the list of collections."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,13 +16,13 @@ NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def some(crawlers: Team) -> None:
-    """Collections A to F, of which only D and F have never run."""
-    made = {name: Collection.objects.create(team=crawlers, name=name) for name in "FEDCBA"}
-    make_ready_run(made["A"], at=NOON)
-    make_failed_run(made["A"], at=NOON - timedelta(days=1))
-    make_failed_run(made["B"], at=NOON + timedelta(hours=1))
-    make_ready_run(made["C"], at=NOON)
-    make_processing_run(made["E"], at=NOON - timedelta(hours=1))
+    """Collections A to F. All but D and F have runs."""
+    created = {name: Collection.objects.create(team=crawlers, name=name) for name in "FEDCBA"}
+    make_ready_run(created["A"], at=NOON)
+    make_failed_run(created["A"], at=NOON - timedelta(days=1))
+    make_failed_run(created["B"], at=NOON + timedelta(hours=1))
+    make_ready_run(created["C"], at=NOON)
+    make_processing_run(created["E"], at=NOON - timedelta(hours=1))
 
 
 def names(client: Client, address: str = ADDRESS, **asked: str) -> list[str]:
@@ -35,7 +35,7 @@ def names(client: Client, address: str = ADDRESS, **asked: str) -> list[str]:
         ("", "ABCDEF"),
         ("name", "ABCDEF"),
         ("nonsense", "ABCDEF"),
-        ("recent", "BCAEFD"),  # equal times, and none, in the order they were made in
+        ("recent", "BCAEFD"),  # equal times, and none, in order of creation
         ("state", "BEACDF"),
     ],
 )
@@ -48,31 +48,31 @@ def test_the_orders(as_bob: Client, order: str, found: str) -> None:
 def test_loading_more_keeps_the_order(
     as_bob: Client, order: str, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = names(as_bob, sort=order)
+    everything = names(as_bob, sort=order)
     monkeypatch.setattr(collections, "PAGE_SIZE", shown)
     seen, address = [], f"{ADDRESS}?sort={order}"
     while address:
-        answer = as_bob.get(address)
-        seen += [row[0] for row in rows(answer)]
-        address = links(answer).get("Load more", "")
-    assert seen == whole
+        response = as_bob.get(address)
+        seen += [row[0] for row in rows(response)]
+        address = links(response).get("Load more", "")
+    assert seen == everything
 
 
 @pytest.mark.parametrize("order", ["recent", "state"])
 def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collections, "PAGE_SIZE", 1)
     Collection.objects.create(team=Team.objects.get(), name="Another A")
-    answer = as_bob.get(ADDRESS, {"q": "a", "sort": order})
-    assert [row[0] for row in rows(answer)] == ["A"]
-    assert names(as_bob, links(answer)["Load more"]) == ["Another A"]
-    assert f'<option value="{order}" selected>' in answer.content.decode()
+    response = as_bob.get(ADDRESS, {"q": "a", "sort": order})
+    assert [row[0] for row in rows(response)] == ["A"]
+    assert names(as_bob, links(response)["Load more"]) == ["Another A"]
+    assert f'<option value="{order}" selected>' in response.content.decode()
 
 
 @pytest.mark.parametrize("order", ["name", "recent", "state"])
 def test_an_invalid_sort_key_is_refused(as_bob: Client, order: str) -> None:
-    for place in ("x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"):
-        answer = as_bob.get(ADDRESS, {"sort": order, "after": place})
-        assert answer.status_code == (200 if order == "name" and place in {"1_x_", "1_9_a"} else 400), place
+    for key in ("x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"):
+        response = as_bob.get(ADDRESS, {"sort": order, "after": key})
+        assert response.status_code == (200 if order == "name" and key in {"1_x_", "1_9_a"} else 400), key
 
 
 def test_a_sort_key_beyond_all_times(as_bob: Client) -> None:

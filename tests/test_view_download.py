@@ -37,14 +37,14 @@ ADDRESS = "/collections/101/download"
 
 
 def make_runs(collection: Collection, count: int, *, every: timedelta = timedelta(hours=1)) -> None:
-    """Make Failed runs, which are quick to make; the last one is the newest."""
+    """Create failed runs, which is fast. The last one is the newest."""
     first = collection.last_run_number + 1
     Run.objects.bulk_create(
         Run(
             collection=collection,
             number=number,
             state=State.FAILED,
-            failure_reason="No answer.",
+            failure_reason="No response.",
             created_at=NOON + number * every,
         )
         for number in range(first, first + count)
@@ -53,14 +53,14 @@ def make_runs(collection: Collection, count: int, *, every: timedelta = timedelt
     collection.save()
 
 
-def numbers(answer: object) -> list[int]:
-    return [int(row[0].split("Run ")[1].split(" ")[0]) for row in rows(answer)]
+def numbers(response: object) -> list[int]:
+    return [int(row[0].split("Run ")[1].split(" ")[0]) for row in rows(response)]
 
 
 def test_the_address_of_a_collection_redirects_to_its_runs(as_bob: Client, laptops: Collection) -> None:
     for address in ("/collections/101", "/collections/101/"):
-        answer = as_bob.get(address, follow=True)
-        assert answer.redirect_chain[-1][0] == ADDRESS
+        response = as_bob.get(address, follow=True)
+        assert response.redirect_chain[-1][0] == ADDRESS
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -68,11 +68,11 @@ def test_the_address_of_a_collection_redirects_to_its_runs(as_bob: Client, lapto
 
 def test_a_completed_run_has_its_pages_and_a_zip(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(5), page_size=2, at=NOON)
-    answer = as_bob.get(ADDRESS)
-    assert columns(answer) == ["Run time", "Status", "Records", "Pages", "Archive"]
+    response = as_bob.get(ADDRESS)
+    assert columns(response) == ["Run time", "Status", "Records", "Pages", "Archive"]
     size = ResultFile.objects.get(run=run, kind="archive").size
     assert 0 < size < 1024
-    assert rows(answer) == [
+    assert rows(response) == [
         [
             "20 Jun 2026, 12:00 UTC Run 1 Other formats of run 1",
             "Completed",
@@ -87,15 +87,15 @@ def test_every_link_downloads_its_file(as_bob: Client, laptops: Collection) -> N
     laptops.name = "Café? #1 & “50%”"
     laptops.save()
     run = make_ready_run(laptops, records(3), page_size=2)
-    answer = as_bob.get(ADDRESS)
-    found = [address for address in links(answer).values() if "/files/" in address]
+    response = as_bob.get(ADDRESS)
+    found = [address for address in links(response).values() if "/files/" in address]
     assert [unquote(address).rpartition("/")[2] for address in found] == [
         file.name for file in run.files.order_by("-kind", "position")
     ]
     assert [as_bob.head(address).status_code for address in found] == [200] * 3
     assert all(as_bob.head(address)["Content-Disposition"].startswith("attachment") for address in found)
     # With a `download` attribute a browser whose session has ended saves the sign-in page as the file.
-    assert not re.search(r"<a [^>]* download[ >]", answer.content.decode())
+    assert not re.search(r"<a [^>]* download[ >]", response.content.decode())
 
 
 def test_sizes_are_readable(as_bob: Client, laptops: Collection) -> None:
@@ -106,29 +106,29 @@ def test_sizes_are_readable(as_bob: Client, laptops: Collection) -> None:
 
 def test_a_category_run_has_two_buttons_and_nothing_else(as_bob: Client, headphones: Collection) -> None:
     make_ready_run(headphones, records(3), at=NOON)
-    answer = as_bob.get(f"/collections/{headphones.pk}/download")
-    assert [name for name, address in links(answer).items() if "/files/" in address] == [
+    response = as_bob.get(f"/collections/{headphones.pk}/download")
+    assert [name for name, address in links(response).items() if "/files/" in address] == [
         "Download full list (JSON) of run 1",
         "Download CSV of run 1",
     ]
-    assert rows(answer)[0][4] == ""
+    assert rows(response)[0][4] == ""
 
 
 def test_a_processing_run_shows_its_progress_and_no_buttons(as_bob: Client, laptops: Collection) -> None:
     make_processing_run(laptops, records(7), page_size=2)
     laptops.runs.update(total=250)
-    answer = as_bob.get(ADDRESS)
-    assert rows(answer)[0][1:3] == ["Processing", "7 of 250"]
-    assert rows(answer)[0][3].endswith("Page 1Page 2Page 3Page 4")
-    assert "/files/" not in answer.content.decode()
+    response = as_bob.get(ADDRESS)
+    assert rows(response)[0][1:3] == ["Processing", "7 of 250"]
+    assert rows(response)[0][3].endswith("Page 1Page 2Page 3Page 4")
+    assert "/files/" not in response.content.decode()
 
 
 def test_a_failed_run_shows_its_reason_and_no_buttons(as_bob: Client, laptops: Collection) -> None:
     make_failed_run(laptops, "The shop <b>asked</b> for a captcha.")
-    answer = as_bob.get(ADDRESS)
-    assert rows(answer)[0][1:3] == ["Failed", "0"]
-    assert rows(answer)[0][3].startswith("The shop <b>asked</b> for a captcha. A failed run has no files.")
-    assert "/files/" not in answer.content.decode()
+    response = as_bob.get(ADDRESS)
+    assert rows(response)[0][1:3] == ["Failed", "0"]
+    assert rows(response)[0][3].startswith("The shop <b>asked</b> for a captcha. A failed run has no files.")
+    assert "/files/" not in response.content.decode()
 
 
 def test_a_completed_run_shows_missing_records(as_bob: Client, laptops: Collection) -> None:
@@ -143,9 +143,9 @@ def test_a_run_without_records_has_one_page(as_bob: Client, laptops: Collection)
 
 
 def test_without_runs_it_says_what_to_do(as_bob: Client, laptops: Collection) -> None:
-    answer = as_bob.get(ADDRESS).content.decode()
-    assert "No runs yet" in answer
-    assert "import_run 101 FILE…" in answer
+    response = as_bob.get(ADDRESS).content.decode()
+    assert "No runs yet" in response
+    assert "import_run 101 FILE…" in response
 
 
 def test_only_admins_may_delete_a_run(as_bob: Client, as_adam: Client, laptops: Collection) -> None:
@@ -159,34 +159,34 @@ def test_only_admins_may_delete_a_run(as_bob: Client, as_adam: Client, laptops: 
 
 def test_fifty_runs_need_no_load_more(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 50)
-    answer = as_bob.get(ADDRESS)
-    assert len(rows(answer)) == 50
-    assert "Load more" not in links(answer)
+    response = as_bob.get(ADDRESS)
+    assert len(rows(response)) == 50
+    assert "Load more" not in links(response)
 
 
 def test_fifty_one_runs_need_load_more(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 51)
-    answer = as_bob.get(ADDRESS)
-    assert numbers(answer) == list(range(51, 1, -1))
-    assert links(answer)["Load more"] == "?before=2026-06-20T14%3A00%3A00.000000Z_2"
+    response = as_bob.get(ADDRESS)
+    assert numbers(response) == list(range(51, 1, -1))
+    assert links(response)["Load more"] == "?before=2026-06-20T14%3A00%3A00.000000Z_2"
 
 
 def test_older_runs_are_a_page_with_a_link_back_without_javascript(
     as_bob: Client, laptops: Collection
 ) -> None:
     make_runs(laptops, 51)
-    answer = as_bob.get(ADDRESS + links(as_bob.get(ADDRESS))["Load more"])
-    assert "<html" in answer.content.decode()
-    assert numbers(answer) == [1]
-    assert links(answer)["Back to the newest runs"] == ADDRESS
+    response = as_bob.get(ADDRESS + links(as_bob.get(ADDRESS))["Load more"])
+    assert "<html" in response.content.decode()
+    assert numbers(response) == [1]
+    assert links(response)["Back to the newest runs"] == ADDRESS
 
 
 def test_htmx_gets_rows_only(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 51)
-    answer = as_bob.get(ADDRESS, headers=HTMX)
-    assert "<html" not in answer.content.decode()
-    assert answer.content.decode().strip().startswith("<tbody")
-    assert "HX-Request" in answer["Vary"]
+    response = as_bob.get(ADDRESS, headers=HTMX)
+    assert "<html" not in response.content.decode()
+    assert response.content.decode().strip().startswith("<tbody")
+    assert "HX-Request" in response["Vary"]
 
 
 @pytest.mark.parametrize("every", [timedelta(hours=1), timedelta(0)])
@@ -194,24 +194,24 @@ def test_paging_is_stable_while_runs_arrive(as_bob: Client, laptops: Collection,
     make_runs(laptops, 120, every=every)
     seen, address = [], ADDRESS
     while address:
-        answer = as_bob.get(address, headers=HTMX)
-        seen += numbers(answer)
+        response = as_bob.get(address, headers=HTMX)
+        seen += numbers(response)
         make_runs(laptops, 7)
-        more = links(answer).get("Load more")
+        more = links(response).get("Load more")
         address = ADDRESS + more if more else ""
     assert seen == list(range(120, 0, -1))
 
 
 def test_runs_with_the_same_time_are_distinct(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 60, every=timedelta(microseconds=1))
-    answer = as_bob.get(ADDRESS + links(as_bob.get(ADDRESS))["Load more"])
-    assert numbers(answer) == list(range(10, 0, -1))
+    response = as_bob.get(ADDRESS + links(as_bob.get(ADDRESS))["Load more"])
+    assert numbers(response) == list(range(10, 0, -1))
 
 
 def test_a_page_before_the_first_run_says_so(as_bob: Client, laptops: Collection) -> None:
     make_runs(laptops, 1)
-    answer = as_bob.get(ADDRESS, {"before": "2020-01-01T00:00:00.000000Z_1"})
-    assert "No older runs" in answer.content.decode()
+    response = as_bob.get(ADDRESS, {"before": "2020-01-01T00:00:00.000000Z_1"})
+    assert "No older runs" in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -231,9 +231,9 @@ def test_a_page_before_the_first_run_says_so(as_bob: Client, laptops: Collection
     ],
 )
 def test_it_refuses_an_invalid_cursor(as_bob: Client, laptops: Collection, cursor: str) -> None:
-    answer = as_bob.get(ADDRESS, {"before": cursor})
-    assert answer.status_code == 400
-    assert "Invalid position in the list of runs" in answer.content.decode()
+    response = as_bob.get(ADDRESS, {"before": cursor})
+    assert response.status_code == 400
+    assert "Invalid position in the list of runs" in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_the_number_of_queries_does_not_grow_with_runs_and_pages(
 ) -> None:
     make_many_pages(laptops, count)
     with django_assert_max_num_queries(6):
-        answer = as_bob.get(ADDRESS)
-    assert answer.content.decode().count('class="pill"') == count * 12
+        response = as_bob.get(ADDRESS)
+    assert response.content.decode().count('class="pill"') == count * 12
 
 
 # --- runs at an account -------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def connected(crawlers: Team) -> Collection:
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> ListedRuns:
-    """What the account lists."""
+    """The runs that the account lists."""
     return lists(monkeypatch)
 
 
@@ -275,24 +275,24 @@ def test_opening_the_page_lists_the_account(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.runs = [remote_run(1, pages=2), remote_run(2, ready=False)]
-    answer = as_bob.get(page_of(connected))
-    assert [row[1:] for row in rows(answer)] == [
+    response = as_bob.get(page_of(connected))
+    assert [row[1:] for row in rows(response)] == [
         ["Processing", "100 of 250", ANY, ""],
         ["Completed", "250", "Page 1 of run 1 Page 2 of run 1", "ZIP of run 1"],
     ]
-    assert "Up to date with MultiCartAPI as of" in answer.content.decode()
-    assert 'role="status">' not in answer.content.decode().partition("<main")[2].partition("</main>")[0]
+    assert "Up to date with MultiCartAPI as of" in response.content.decode()
+    assert 'role="status">' not in response.content.decode().partition("<main")[2].partition("</main>")[0]
 
 
 def test_its_files_have_our_addresses(as_bob: Client, connected: Collection, listed: ListedRuns) -> None:
     listed.runs = [remote_run(1)]
-    answer = as_bob.get(page_of(connected))
-    files = [address for address in links(answer).values() if "/files/" in address]
+    response = as_bob.get(page_of(connected))
+    files = [address for address in links(response).values() if "/files/" in address]
     assert [unquote(address) for address in files] == [
         f"/collections/{connected.pk}/runs/1/files/AU Laptops_1_Results_Page_1.json",
         f"/collections/{connected.pk}/runs/1/files/AU Laptops_1_Results_All_Pages.zip",
     ]
-    assert "multicartapi.com" not in answer.content.decode()
+    assert "multicartapi.com" not in response.content.decode()
 
 
 def test_a_category_run_at_an_account_has_its_two_buttons(
@@ -300,8 +300,8 @@ def test_a_category_run_at_an_account_has_its_two_buttons(
 ) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=Kind.AMAZON_CATEGORY)
     listed.runs = [remote_run(1, category=True)]
-    answer = as_bob.get(page_of(collection))
-    assert [unquote(address) for address in links(answer).values() if "/files/" in address] == [
+    response = as_bob.get(page_of(collection))
+    assert [unquote(address) for address in links(response).values() if "/files/" in address] == [
         f"/collections/{collection.pk}/runs/1/files/category_asins.json",
         f"/collections/{collection.pk}/runs/1/files/category_asins.csv",
     ]
@@ -313,9 +313,9 @@ def test_a_zip_of_unknown_size_loads_it_when_visible(
     refreshed_just_now(connected)
     make_remote_run(connected, 1)
     make_remote_run(connected, 2, size=2_516_582)
-    answer = as_bob.get(page_of(connected))
-    assert [row[4] for row in rows(answer)] == ["ZIP · 2.4 MB of run 2", "ZIP of run 1"]
-    assert re.findall(r'hx-get="([^"]*)" hx-trigger="([^"]*)"', answer.content.decode()) == [
+    response = as_bob.get(page_of(connected))
+    assert [row[4] for row in rows(response)] == ["ZIP · 2.4 MB of run 2", "ZIP of run 1"]
+    assert re.findall(r'hx-get="([^"]*)" hx-trigger="([^"]*)"', response.content.decode()) == [
         (f"/collections/{connected.pk}/runs/1/archive-size", "intersect once")
     ]
 
@@ -329,15 +329,15 @@ def test_if_the_account_is_down_the_known_runs_are_shown_with_their_age(
     Collection.objects.filter(pk=connected.pk).update(refreshed_at=as_of)
     listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     for _ in range(2):  # the second time without a call
-        answer = as_bob.get(page_of(connected))
+        response = as_bob.get(page_of(connected))
         (notice,) = re.findall(
-            r'<div class="notice" role="status">.*?</div>', answer.content.decode(), re.DOTALL
+            r'<div class="notice" role="status">.*?</div>', response.content.decode(), re.DOTALL
         )
         assert text_of(notice) == (
             f"MultiCartAPI is not responding. The runs below are as they were {age} ago."
         )
-        assert len(rows(answer)) == 1
-        assert "Up to date" not in answer.content.decode()
+        assert len(rows(response)) == 1
+        assert "Up to date" not in response.content.decode()
     assert len(listed.calls) == 1
 
 
@@ -346,26 +346,26 @@ def test_if_the_account_is_down_sizes_are_not_requested(
 ) -> None:
     make_remote_run(connected, 1)
     listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
-    answer = as_bob.get(page_of(connected))
-    assert rows(answer)[0][4] == "ZIP of run 1"
-    assert "archive-size" not in answer.content.decode()
+    response = as_bob.get(page_of(connected))
+    assert rows(response)[0][4] == "ZIP of run 1"
+    assert "archive-size" not in response.content.decode()
 
 
 def test_if_the_account_is_down_and_no_runs_are_known_it_says_so(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
     listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
-    answer = text_of(as_bob.get(page_of(connected)).content.decode())
-    assert "MultiCartAPI is not responding." in answer
-    assert "Not listed yet" in answer
-    assert "The runs below" not in answer
-    assert "import_run" not in answer
+    response = text_of(as_bob.get(page_of(connected)).content.decode())
+    assert "MultiCartAPI is not responding." in response
+    assert "Not listed yet" in response
+    assert "The runs below" not in response
+    assert "import_run" not in response
 
 
 def test_an_account_without_runs_says_so(as_bob: Client, connected: Collection, listed: ListedRuns) -> None:
-    answer = text_of(as_bob.get(page_of(connected)).content.decode())
-    assert "No runs yet" in answer
-    assert "import_run" not in answer
+    response = text_of(as_bob.get(page_of(connected)).content.decode())
+    assert "No runs yet" in response
+    assert "import_run" not in response
 
 
 @pytest.mark.parametrize(("count", "more"), [(50, False), (51, True)])
@@ -373,9 +373,9 @@ def test_fifty_one_runs_at_the_account_need_load_more(
     as_bob: Client, connected: Collection, listed: ListedRuns, count: int, *, more: bool
 ) -> None:
     listed.runs = [remote_run(number) for number in range(1, count + 1)]
-    answer = as_bob.get(page_of(connected))
-    assert len(rows(answer)) == 50
-    assert ("Load more" in links(answer)) is more
+    response = as_bob.get(page_of(connected))
+    assert len(rows(response)) == 50
+    assert ("Load more" in links(response)) is more
 
 
 @pytest.mark.parametrize("count", [51, 102, 120, 250])
@@ -387,10 +387,10 @@ def test_load_more_reaches_the_accounts_first_run(
     seen: list[list[int]] = []
     address = page_of(connected)
     while address:
-        answer = as_bob.get(address, headers=headers)
-        seen.append(numbers(answer))
+        response = as_bob.get(address, headers=headers)
+        seen.append(numbers(response))
         listed.runs += [remote_run(len(listed.runs) + number) for number in range(1, 8)]
-        more = links(answer).get("Load more")
+        more = links(response).get("Load more")
         address = page_of(connected) + more if more else ""
     assert [number for page in seen for number in page] == list(range(count, 0, -1))
     assert [len(page) for page in seen[:-1]] == [50] * (len(seen) - 1)
@@ -405,9 +405,9 @@ def test_all_runs_with_the_same_time_are_shown_in_any_order(
     seen: list[int] = []
     address = page_of(connected)
     while address:
-        answer = as_bob.get(address)
-        seen += numbers(answer)
-        more = links(answer).get("Load more")
+        response = as_bob.get(address)
+        seen += numbers(response)
+        more = links(response).get("Load more")
         address = page_of(connected) + more if more else ""
     assert seen == list(range(count, 0, -1))
 
@@ -417,15 +417,15 @@ def test_unreadable_runs_are_counted_and_named(
 ) -> None:
     listed.runs = [remote_run(number) for number in range(88, 94)]
     listed.unreadable = {91, 93}
-    answer = as_bob.get(page_of(connected))
-    assert numbers(answer) == [92, 90, 89, 88]
+    response = as_bob.get(page_of(connected))
+    assert numbers(response) == [92, 90, 89, 88]
     notice = "2 runs at MultiCartAPI can't be shown: 91, 93 (no valid time)."
-    assert notice in text_of(answer.content.decode())
+    assert notice in text_of(response.content.decode())
     listed.unreadable = set()
     Collection.objects.filter(pk=connected.pk).update(refresh_tried_at=None)
-    answer = as_bob.get(page_of(connected))
-    assert numbers(answer) == [93, 92, 91, 90, 89, 88]
-    assert "can't be shown" not in answer.content.decode()
+    response = as_bob.get(page_of(connected))
+    assert numbers(response) == [93, 92, 91, 90, 89, 88]
+    assert "can't be shown" not in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -450,10 +450,10 @@ def test_counts_that_the_account_does_not_report_are_unknown(
     ready: bool,
 ) -> None:
     listed.runs = [replace(remote_run(1, ready=ready), extracted=extracted, total=total)]
-    answer = as_bob.get(page_of(connected))
-    assert rows(answer)[0][2] == text
+    response = as_bob.get(page_of(connected))
+    assert rows(response)[0][2] == text
     is_known_to_be_incomplete = ready and (extracted, total) == (0, 50)
-    assert ("missing" in answer.content.decode()) is is_known_to_be_incomplete
+    assert ("missing" in response.content.decode()) is is_known_to_be_incomplete
 
 
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
@@ -465,14 +465,14 @@ def test_if_older_runs_cannot_be_loaded_it_offers_to_try_again(
     Collection.objects.filter(pk=connected.pk).update(has_older_runs=True, refreshed_at=NOON)
     listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     last = f"?before={quote(f'{NOON + timedelta(hours=1):%Y-%m-%dT%H:%M:%S.000000Z}_1', safe='')}"
-    answer = as_bob.get(page_of(connected), {"before": "2026-06-20T14:00:00.000000Z_2"}, headers=headers)
-    assert numbers(answer) == [1]
-    assert "MultiCartAPI is not responding." in answer.content.decode()
-    assert links(answer)["Load more"] == last
-    answer = as_bob.get(page_of(connected) + last, headers=headers)
-    assert "MultiCartAPI is not responding." in answer.content.decode()
-    assert last in links(answer).values()
-    assert "No older runs" not in answer.content.decode()
+    response = as_bob.get(page_of(connected), {"before": "2026-06-20T14:00:00.000000Z_2"}, headers=headers)
+    assert numbers(response) == [1]
+    assert "MultiCartAPI is not responding." in response.content.decode()
+    assert links(response)["Load more"] == last
+    response = as_bob.get(page_of(connected) + last, headers=headers)
+    assert "MultiCartAPI is not responding." in response.content.decode()
+    assert last in links(response).values()
+    assert "No older runs" not in response.content.decode()
 
 
 def test_a_run_at_an_account_cannot_be_deleted(
@@ -505,16 +505,16 @@ def test_10_and_50_runs_at_an_account_take_the_same_queries(
 def test_a_stranger_gets_the_same_403_for_existing_and_unknown_collections(
     as_carol: Client, laptops: Collection
 ) -> None:
-    answers = [as_carol.get(f"/collections/{number}/download") for number in (101, 999, 10**30)]
-    assert {answer.status_code for answer in answers} == {403}
-    assert len({re.sub(r'value="\w{64}"', "", answer.content.decode()) for answer in answers}) == 1
+    responses = [as_carol.get(f"/collections/{number}/download") for number in (101, 999, 10**30)]
+    assert {response.status_code for response in responses} == {403}
+    assert len({re.sub(r'value="\w{64}"', "", response.content.decode()) for response in responses}) == 1
 
 
 def test_an_htmx_request_without_a_session_goes_to_the_sign_in_page(
     client: Client, laptops: Collection
 ) -> None:
-    answer = client.get(ADDRESS, headers=HTMX | {"HX-Current-URL": f"http://testserver{ADDRESS}"})
-    assert answer["HX-Redirect"] == f"/accounts/login/?next={ADDRESS}"
+    response = client.get(ADDRESS, headers=HTMX | {"HX-Current-URL": f"http://testserver{ADDRESS}"})
+    assert response["HX-Redirect"] == f"/accounts/login/?next={ADDRESS}"
 
 
 def test_it_accepts_only_get(as_bob: Client, laptops: Collection) -> None:

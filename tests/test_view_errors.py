@@ -12,20 +12,20 @@ from tests.support.html import links
 
 
 def test_an_unknown_address_shows_our_404_page(client: Client, as_bob: Client) -> None:
-    to_nobody, to_bob = (each.get("/nowhere") for each in (client, as_bob))
-    for answer in (to_nobody, to_bob):
-        assert answer.status_code == 404
-        assert "There is nothing here" in answer.content.decode()
-        assert "Resolver404" not in answer.content.decode()
-        assert "nowhere" not in answer.content.decode()
-    assert "Sign in" in to_nobody.content.decode()
+    to_visitor, to_bob = (each.get("/nowhere") for each in (client, as_bob))
+    for response in (to_visitor, to_bob):
+        assert response.status_code == 404
+        assert "There is nothing here" in response.content.decode()
+        assert "Resolver404" not in response.content.decode()
+        assert "nowhere" not in response.content.decode()
+    assert "Sign in" in to_visitor.content.decode()
     assert "Sign out" in to_bob.content.decode()
 
 
 def test_403_says_who_is_signed_in(as_carol: Client, laptops: Collection) -> None:
-    answer = as_carol.get("/collections/101/download")
-    assert answer.status_code == 403
-    assert "You are signed in as carol@example.com." in answer.content.decode()
+    response = as_carol.get("/collections/101/download")
+    assert response.status_code == 403
+    assert "You are signed in as carol@example.com." in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -35,26 +35,26 @@ def test_403_says_who_is_signed_in(as_carol: Client, laptops: Collection) -> Non
 def test_a_405_page_says_to_use_the_button(
     as_adam: Client, laptops: Collection, address: str, back: str
 ) -> None:
-    answer = as_adam.get(address)
-    assert answer.status_code == 405
-    assert answer["Allow"] == "POST"
-    assert "Content-Security-Policy" in answer
-    assert urljoin(address, links(answer)["Back to the page"]) == back
+    response = as_adam.get(address)
+    assert response.status_code == 405
+    assert response["Allow"] == "POST"
+    assert "Content-Security-Policy" in response
+    assert urljoin(address, links(response)["Back to the page"]) == back
 
 
 def test_an_unknown_host_is_a_400_without_details(client: Client) -> None:
-    answer = client.get("/", headers={"Host": "evil.example"})
-    assert answer.status_code == 400
-    assert "That request makes no sense" in answer.content.decode()
-    assert "ALLOWED_HOSTS" not in answer.content.decode()
+    response = client.get("/", headers={"Host": "evil.example"})
+    assert response.status_code == 400
+    assert "That request makes no sense" in response.content.decode()
+    assert "ALLOWED_HOSTS" not in response.content.decode()
 
 
 def test_a_form_without_its_token_says_what_to_do(bob: Any) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(bob)
-    answer = browser.post("/team", {"team": "1"})
-    assert answer.status_code == 403
-    assert "This form has expired" in answer.content.decode()
+    response = browser.post("/team", {"team": "1"})
+    assert response.status_code == 403
+    assert "This form has expired" in response.content.decode()
 
 
 def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,14 +63,14 @@ def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pyt
 
     monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", broken)
     as_bob.raise_request_exception = False
-    answer = as_bob.get("/collections/")
-    assert answer.status_code == 500
-    assert "Something broke on our side" in answer.content.decode()
-    assert "secret detail" not in answer.content.decode()
+    response = as_bob.get("/collections/")
+    assert response.status_code == 500
+    assert "Something broke on our side" in response.content.decode()
+    assert "secret detail" not in response.content.decode()
 
 
 def test_an_unavailable_database_is_a_503_without_queries(as_bob: Client) -> None:
-    """Not even to find out who is signed in."""
+    """Not even one for the signed-in user."""
     tried: list[str] = []
 
     def gone(execute: object, statement: str, *args: object) -> None:
@@ -79,11 +79,11 @@ def test_an_unavailable_database_is_a_503_without_queries(as_bob: Client) -> Non
 
     as_bob.raise_request_exception = False
     with connection.execute_wrapper(gone):
-        answer = as_bob.get("/collections/")
-    assert answer.status_code == 503
-    assert int(answer["Retry-After"]) > 0
-    assert "database can't be used just now" in html.unescape(answer.content.decode())
-    assert len(tried) == 1  # by the view; none for the page
+        response = as_bob.get("/collections/")
+    assert response.status_code == 503
+    assert int(response["Retry-After"]) > 0
+    assert "database can't be used just now" in html.unescape(response.content.decode())
+    assert len(tried) == 1  # by the view, none by the error page
     assert "django_session" in tried[0]
 
 
@@ -97,21 +97,21 @@ def test_the_500_page_makes_no_further_queries(as_bob: Client, monkeypatch: pyte
     monkeypatch.setattr("collections_app.views.collections.list.with_latest_runs", broken)
     as_bob.raise_request_exception = False
     with CaptureQueriesContext(connection) as queries:
-        answer = as_bob.get("/collections/")
-    assert answer.status_code == 500
+        response = as_bob.get("/collections/")
+    assert response.status_code == 500
     assert len(queries) == before[0] > 0
-    assert "bob@example.com" not in answer.content.decode()
+    assert "bob@example.com" not in response.content.decode()
 
 
 @pytest.mark.parametrize("who", ["client", "as_bob"])
 def test_every_page_has_a_strict_content_security_policy(
     who: str, request: pytest.FixtureRequest, db: None
 ) -> None:
-    answer = request.getfixturevalue(who).get("/nowhere")
-    policy = answer["Content-Security-Policy"]
+    response = request.getfixturevalue(who).get("/nowhere")
+    policy = response["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    page = answer.content.decode()
+    page = response.content.decode()
     assert " style=" not in page
     assert "<style" not in page
     assert " onclick=" not in page

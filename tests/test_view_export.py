@@ -1,4 +1,4 @@
-"""The page where a run's records are asked for in another format, and the file at records.<format>."""
+"""The page for exports of a run, and the files at records.<format>."""
 
 import re
 from html import unescape
@@ -50,25 +50,25 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
-def html(answer: HttpResponse) -> str:
-    assert answer.status_code == 200
-    return answer.content.decode()
+def html(response: HttpResponse) -> str:
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def addresses(page: str) -> list[str]:
-    """Return the addresses of the page's links."""
+    """Return the addresses of the links on the page."""
     return [unescape(address) for address in re.findall(r'href="([^"]*)"', page)]
 
 
 def file_at(client: Client, address: str) -> bytes:
-    answer = client.get(address)
-    assert answer.status_code == 200, answer.headers
-    return b"".join(answer)
+    response = client.get(address)
+    assert response.status_code == 200, response.headers
+    return b"".join(response)
 
 
 class TestThePage:
     def test_it_shows_how_many_of_many_columns_it_offers(self, as_bob: Client, laptops: Collection) -> None:
-        make_ready_run(laptops, [{f"col{place}": place for place in range(1_200)}])
+        make_ready_run(laptops, [{f"col{number}": number for number in range(1_200)}])
         page = text_of(html(as_bob.get(PAGE)))
         assert "The first 500 of 1,200 columns of the first records." in page
         assert "AU Laptops: the one record in one file" in page
@@ -143,8 +143,8 @@ class TestThePage:
 
 class TestAsking:
     def test_a_small_export_is_ready_at_once(self, as_bob: Client, run: Run) -> None:
-        answer = as_bob.post(PAGE, {"format": "csv", "column": ["title", "asin"], "excel": "1"})
-        assert (answer.status_code, answer.headers["Location"]) == (302, f"{PAGE}#exports")
+        response = as_bob.post(PAGE, {"format": "csv", "column": ["title", "asin"], "excel": "1"})
+        assert (response.status_code, response.headers["Location"]) == (302, f"{PAGE}#exports")
         page = html(as_bob.get(PAGE))
         assert "CSV for spreadsheets" in text_of(page)
         assert "title, asin" in text_of(page)
@@ -209,8 +209,8 @@ class TestAsking:
         assert Export.objects.get().is_ready
 
     def test_an_impossible_export_shows_the_reason(self, as_bob: Client, run: Run) -> None:
-        answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asn")
-        assert answer.headers["Location"] == f"{PAGE}#exports"
+        response = as_bob.get("/collections/101/runs/1/records.csv?columns=asn")
+        assert response.headers["Location"] == f"{PAGE}#exports"
         page = html(as_bob.get(PAGE))
         assert "No record has a column “asn”" in page
         assert "Try again" not in page
@@ -223,9 +223,9 @@ class TestAsking:
 
 class TestTheFile:
     def test_it_supports_ranges(self, as_bob: Client, run: Run) -> None:
-        answer = as_bob.get("/collections/101/runs/1/records.jsonl", headers={"Range": "bytes=0-9"})
-        assert answer.status_code == 206
-        assert b"".join(answer) == b'{"asin":"B'
+        response = as_bob.get("/collections/101/runs/1/records.jsonl", headers={"Range": "bytes=0-9"})
+        assert response.status_code == 206
+        assert b"".join(response) == b'{"asin":"B'
 
     def test_another_team_is_refused(self, as_carol: Client, run: Run) -> None:
         for address in (PAGE, "/collections/101/runs/1/records.csv"):
@@ -234,14 +234,14 @@ class TestTheFile:
         assert not Export.objects.exists()
 
     def test_an_unfinished_export_redirects_to_the_page(self, as_bob: Client, run: Run, slowly: None) -> None:
-        answer = as_bob.get("/collections/101/runs/1/records.csv?columns=asin")
-        assert answer.headers["Location"] == f"{PAGE}#exports"
+        response = as_bob.get("/collections/101/runs/1/records.csv?columns=asin")
+        assert response.headers["Location"] == f"{PAGE}#exports"
         assert Export.objects.get().state == ExportState.QUEUED
 
     def test_an_unknown_format_is_not_found(self, as_bob: Client, run: Run) -> None:
-        answer = as_bob.get("/collections/101/runs/1/records.xml")
-        assert answer.status_code == 404
-        assert "Use one of: json, jsonl, csv, xlsx, parquet." in answer.content.decode()
+        response = as_bob.get("/collections/101/runs/1/records.xml")
+        assert response.status_code == 404
+        assert "Use one of: json, jsonl, csv, xlsx, parquet." in response.content.decode()
         assert as_bob.get("/collections/101/runs/1/records.csv?excel=x").status_code == 400
 
 
@@ -316,7 +316,7 @@ class TestAnAccount:
         assert form.lstrip().startswith("<form")
         assert 'value="asin"' in form
         assert len(files.opened) == 1
-        assert 'value="asin"' in html(as_bob.get(address))  # it is known from now on
+        assert 'value="asin"' in html(as_bob.get(address))  # it is cached
 
     def test_an_unavailable_account_is_reported(self, as_bob: Client, files: Files, address: str) -> None:
         files.contents.clear()

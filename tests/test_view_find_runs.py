@@ -1,4 +1,4 @@
-"""Finding a run on the download page: by its state, its day, its number; and how many there are."""
+"""Finding runs on the download page by status, day and number, and their total."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,26 +21,26 @@ NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
 
 
 def found(client: Client, address: str = ADDRESS, **asked: str) -> list[int]:
-    """Return the numbers of the runs that are shown."""
+    """Return the numbers of the runs on the page."""
     return found_in(client.get(address, asked))
 
 
-def found_in(answer: HttpResponse) -> list[int]:
-    """Return the numbers of the runs that an answer shows."""
-    assert answer.status_code == 200
-    return [int(re.findall(r"Run (\d+)", row[0])[0]) for row in rows(answer)]
+def found_in(response: HttpResponse) -> list[int]:
+    """Return the numbers of the runs in a response."""
+    assert response.status_code == 200
+    return [int(re.findall(r"Run (\d+)", row[0])[0]) for row in rows(response)]
 
 
 def make_failed_runs(
     collection: Collection, count: int, *, last: datetime = NOON, apart: timedelta = timedelta(hours=1)
 ) -> None:
-    """Make runs so far apart, the last of them then."""
+    """Create runs at this interval. The last one is at the given time."""
     Run.objects.bulk_create(
         Run(
             collection=collection,
             number=number,
             state=State.FAILED,
-            failure_reason="No answer.",
+            failure_reason="No response.",
             created_at=last - (count - number) * apart,
         )
         for number in range(1, count + 1)
@@ -48,7 +48,7 @@ def make_failed_runs(
 
 
 def shown(client: Client, **asked: str) -> str:
-    """Return what the page says of how many runs it shows."""
+    """Return the sentence about the number of runs."""
     content = client.get(ADDRESS, asked).content.decode()
     (said,) = re.findall(r'<p class="shown">(.*?)</p>', content, re.DOTALL)
     return text_of(said)
@@ -69,21 +69,21 @@ class TestByState:
         assert found(as_bob, state=state) == numbers
 
     def test_the_page_describes_the_filter(self, as_bob: Client) -> None:
-        answer = as_bob.get(ADDRESS, {"state": "ready"})
-        assert "Completed ·" in text_of(answer.content.decode())
-        assert links(answer)["Show all runs"] == ADDRESS
-        assert '<option value="ready" selected>' in answer.content.decode()
+        response = as_bob.get(ADDRESS, {"state": "ready"})
+        assert "Completed ·" in text_of(response.content.decode())
+        assert links(response)["Show all runs"] == ADDRESS
+        assert '<option value="ready" selected>' in response.content.decode()
 
     def test_an_unknown_status_is_refused(self, as_bob: Client) -> None:
-        answer = as_bob.get(ADDRESS, {"state": "done"})
-        assert answer.status_code == 400
-        assert "Unknown run status. Use one of: processing, ready, failed." in answer.content.decode()
+        response = as_bob.get(ADDRESS, {"state": "done"})
+        assert response.status_code == 400
+        assert "Unknown run status. Use one of: processing, ready, failed." in response.content.decode()
 
     def test_no_matching_runs(self, as_bob: Client) -> None:
         Run.objects.filter(state="failed").delete()
-        answer = as_bob.get(ADDRESS, {"state": "failed"})
-        assert "No such run" in answer.content.decode()
-        assert links(answer)["Show all runs"] == ADDRESS
+        response = as_bob.get(ADDRESS, {"state": "failed"})
+        assert "No such run" in response.content.decode()
+        assert links(response)["Show all runs"] == ADDRESS
 
     def test_new_runs_match_the_filter(self, as_bob: Client, laptops: Collection) -> None:
         content = as_bob.get(ADDRESS, {"state": "ready"}).content.decode()
@@ -100,7 +100,7 @@ class TestByState:
 class TestByDay:
     @pytest.fixture(autouse=True)
     def runs(self, laptops: Collection) -> None:
-        """Run 1 starts at 18:00 on 18 June, and each next six hours later."""
+        """Run 1 starts at 18:00 on 18 June, and each following run six hours later."""
         make_failed_runs(laptops, 8, apart=timedelta(hours=6))
 
     @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ class TestByDay:
     @pytest.mark.parametrize("name", ["from", "to", "on"])
     def test_an_invalid_day_is_refused(self, as_bob: Client, name: str) -> None:
         for day in ("x", "2026-02-30", "20/06/2026", "0000-01-01", "20260620"):
-            answer = as_bob.get(ADDRESS, {name: day})
-            assert answer.status_code == 400, day
-            assert "Use YYYY-MM-DD, for example 2026-06-20." in answer.content.decode(), day
+            response = as_bob.get(ADDRESS, {name: day})
+            assert response.status_code == 400, day
+            assert "Use YYYY-MM-DD, for example 2026-06-20." in response.content.decode(), day
 
     def test_the_earliest_and_the_latest_day(self, as_bob: Client) -> None:
         for first, last in [("1970-01-01", "8999-12-31"), ("1900-01-01", "9999-12-31")]:
@@ -148,12 +148,12 @@ class TestByDay:
         assert rows(as_bob.get(ADDRESS, {"on": "0001-01-01"}, follow=True)) == []
 
     def test_going_to_a_day_shows_its_runs_and_older_ones(self, as_bob: Client) -> None:
-        answer = as_bob.get(ADDRESS, {"on": "2026-06-19"}, follow=True)
-        assert [row[0].partition("Run ")[2][0] for row in rows(answer)] == ["5", "4", "3", "2", "1"]
+        response = as_bob.get(ADDRESS, {"on": "2026-06-19"}, follow=True)
+        assert [row[0].partition("Run ")[2][0] for row in rows(response)] == ["5", "4", "3", "2", "1"]
 
     def test_going_to_a_day_keeps_the_filter(self, as_bob: Client) -> None:
-        answer = as_bob.get(ADDRESS, {"on": "2026-06-19", "state": "ready", "zone": "Asia/Tokyo"})
-        assert parse_qs(urlsplit(answer["Location"]).query) == {
+        response = as_bob.get(ADDRESS, {"on": "2026-06-19", "state": "ready", "zone": "Asia/Tokyo"})
+        assert parse_qs(urlsplit(response["Location"]).query) == {
             "state": ["ready"],
             "before": ["2026-06-19T15:00:00.000000Z_0"],
         }
@@ -166,16 +166,16 @@ class TestByNumber:
 
     def test_an_older_run_is_shown_below_a_few_newer_ones(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_runs(laptops, 200)
-        address, _, place = as_bob.get(ADDRESS, {"run": "88"})["Location"].partition("#")
-        assert place == "run-88"
+        address, _, fragment = as_bob.get(ADDRESS, {"run": "88"})["Location"].partition("#")
+        assert fragment == "run-88"
         assert found(as_bob, address)[:4] == [90, 89, 88, 87]
         assert 'id="run-88"' in as_bob.get(address).content.decode()
 
     @pytest.mark.parametrize("number", ["61", "0", "x", "-1", "9" * 30, "²"])
     def test_an_unknown_run_is_not_found(self, as_bob: Client, laptops: Collection, number: str) -> None:
         make_failed_runs(laptops, 60)
-        answer = as_bob.get(ADDRESS, {"run": number})
-        assert answer.status_code == 404
+        response = as_bob.get(ADDRESS, {"run": number})
+        assert response.status_code == 404
 
 
 class TestTheLatest:
@@ -227,9 +227,9 @@ def test_load_more_keeps_the_filter(as_bob: Client, laptops: Collection, asked: 
     make_failed_runs(laptops, 130)
     total, seen, address = found(as_bob, **asked), [], f"{ADDRESS}?{'&'.join(map('='.join, asked.items()))}"
     while address:
-        answer = as_bob.get(address)
-        seen += found_in(answer)
-        address = ADDRESS + links(answer)["Load more"] if "Load more" in links(answer) else ""
+        response = as_bob.get(address)
+        seen += found_in(response)
+        address = ADDRESS + links(response)["Load more"] if "Load more" in links(response) else ""
     assert seen[:50] == total
     assert seen == sorted(set(seen), reverse=True)
     assert len(seen) == (130 if "state" in asked else 117)
@@ -256,6 +256,6 @@ class TestAtAnAccount:
         lists(monkeypatch, [remote_run(number) for number in range(2, 80)] + [old])
         address = f"/collections/{collection.pk}/download"
         asked = {"to": "2024-12-31"}
-        answer = as_bob.get(address, asked)
-        assert "None of the runs that are known here is like that." in text_of(answer.content.decode())
-        assert found(as_bob, address + links(answer)["Look further back"]) == [1]
+        response = as_bob.get(address, asked)
+        assert "None of the runs that are known here is like that." in text_of(response.content.decode())
+        assert found(as_bob, address + links(response)["Look further back"]) == [1]

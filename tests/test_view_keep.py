@@ -17,26 +17,26 @@ def account(crawlers: Team) -> Account:
 
 @pytest.fixture
 def remote(account: Account) -> Collection:
-    """A collection of the account, listed just now."""
+    """A collection of an account that was just listed."""
     remote = make_remote_collection(account)
     refreshed_just_now(remote)
     return remote
 
 
 def download(client: Client, collection: Collection) -> HttpResponse:
-    answer: HttpResponse = client.get(f"/collections/{collection.pk}/download")
-    return answer
+    response: HttpResponse = client.get(f"/collections/{collection.pk}/download")
+    return response
 
 
-def keeping(answer: HttpResponse) -> str:
-    """Return what the page says of keeping, or "" where it says nothing."""
-    found = re.search(r'<form class="keeping".*?</form>', answer.content.decode(), re.DOTALL)
+def keeping(response: HttpResponse) -> str:
+    """Return what the page says about copying, or ""."""
+    found = re.search(r'<form class="keeping".*?</form>', response.content.decode(), re.DOTALL)
     return text_of(found[0]) if found else ""
 
 
-def progress(answer: HttpResponse) -> list[str]:
+def progress(response: HttpResponse) -> list[str]:
     return re.findall(
-        r'<progress value="(\d+)" max="(\d+)" aria-label="Completed runs', answer.content.decode()
+        r'<progress value="(\d+)" max="(\d+)" aria-label="Completed runs', response.content.decode()
     )
 
 
@@ -46,9 +46,9 @@ class TestTurningItOnAndOff:
             ("on", True, "Copying the results of “AU Laptops”."),
             ("off", False, "Stopped copying results of “AU Laptops”. Existing copies stay."),
         ):
-            answer = as_adam.post(f"/collections/{remote.pk}/keep", {"keep": value}, follow=True)
-            assert answer.redirect_chain == [(f"/collections/{remote.pk}/download", 302)]
-            assert said in answer.content.decode()
+            response = as_adam.post(f"/collections/{remote.pk}/keep", {"keep": value}, follow=True)
+            assert response.redirect_chain == [(f"/collections/{remote.pk}/download", 302)]
+            assert said in response.content.decode()
             remote.refresh_from_db()
             assert remote.keeps_results is is_on
 
@@ -63,8 +63,8 @@ class TestTurningItOnAndOff:
     def test_a_collection_without_an_account_has_nothing_to_copy(
         self, as_adam: Client, laptops: Collection
     ) -> None:
-        answer = as_adam.post("/collections/101/keep", {"keep": "on"})
-        assert answer.status_code == 404
+        response = as_adam.post("/collections/101/keep", {"keep": "on"})
+        assert response.status_code == 404
         assert not Collection.objects.get().keeps_results
 
 
@@ -74,12 +74,12 @@ class TestWhatThePageSays:
 
     def test_files_are_at_the_account(self, as_adam: Client, remote: Collection) -> None:
         make_remote_run(remote)
-        answer = download(as_adam, remote)
-        assert keeping(answer) == (
+        response = download(as_adam, remote)
+        assert keeping(response) == (
             "From the account “MultiCartAPI”. Files are fetched from there when somebody downloads them. "
             "Keep results here"
         )
-        assert progress(answer) == []
+        assert progress(response) == []
 
     def test_the_progress_of_copying(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True)
@@ -87,19 +87,19 @@ class TestWhatThePageSays:
             make_remote_run(remote, number)
         make_remote_run(remote, 4, ready=False)
         Run.objects.filter(number=1).update(is_kept=True)
-        answer = download(as_adam, remote)
-        assert keeping(answer) == (
+        response = download(as_adam, remote)
+        assert keeping(response) == (
             "From the account “MultiCartAPI”. 1 of 3 completed runs kept here. Stop keeping"
         )
-        assert progress(answer) == [("1", "3")]
+        assert progress(response) == [("1", "3")]
 
     def test_everything_is_copied(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True)
         make_remote_run(remote)
         Run.objects.update(is_kept=True)
-        answer = download(as_adam, remote)
-        assert "All completed runs are kept here." in keeping(answer)
-        assert progress(answer) == []
+        response = download(as_adam, remote)
+        assert "All completed runs are kept here." in keeping(response)
+        assert progress(response) == []
 
     def test_older_runs_are_not_listed_yet(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True, has_older_runs=True)
@@ -125,9 +125,9 @@ class TestWhatThePageSays:
         assert "no more are copied while the collection is archived." in said
 
     def test_a_member_sees_no_button(self, as_bob: Client, remote: Collection) -> None:
-        answer = download(as_bob, remote)
-        assert keeping(answer).startswith("From the account “MultiCartAPI”.")
-        assert "Keep results here" not in answer.content.decode()
+        response = download(as_bob, remote)
+        assert keeping(response).startswith("From the account “MultiCartAPI”.")
+        assert "Keep results here" not in response.content.decode()
 
     def test_it_costs_the_same_number_of_queries_for_any_number_of_runs(
         self,
@@ -150,11 +150,11 @@ class TestDeletingARun:
         self, as_adam: Client, remote: Collection, method: str
     ) -> None:
         make_remote_run(remote)
-        answer = getattr(as_adam, method)(f"/collections/{remote.pk}/runs/88/delete", follow=True)
+        response = getattr(as_adam, method)(f"/collections/{remote.pk}/runs/88/delete", follow=True)
         assert (
             "Run 88 can&#x27;t be deleted here. "
             "It belongs to the account “MultiCartAPI”, which would list it again."
-        ) in answer.content.decode()
+        ) in response.content.decode()
         assert Run.objects.exists()
 
     def test_no_page_links_to_it(self, as_adam: Client, remote: Collection) -> None:

@@ -1,4 +1,4 @@
-"""What pages ask again and again: what has changed in their rows, how many runs are new, how far a run is."""
+"""The addresses that pages poll for changed rows, new runs and progress."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -27,19 +27,19 @@ from tests.support.upstream import (
 PAGE = "/collections/101/download"
 LIVE = "/collections/101/live"
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
-NOBODY = {"rows": [], "gone": [], "new": 0, "brought": [], "newest": ""}
+NO_NEWS = {"rows": [], "gone": [], "new": 0, "brought": [], "newest": ""}
 
 
 @pytest.fixture
 def processing(laptops: Collection) -> Run:
-    """A run that has written 2 pages of 10 records so far, of 50."""
+    """A run with 2 pages of 10 records so far, of 50 records."""
     run = make_processing_run(laptops, records(20), page_size=10)
     Run.objects.update(total=50)
     return run
 
 
 def looked_at(client: Client, page: str = PAGE, **more: str) -> dict[str, str]:
-    """Return what the page would ask, as it is made now."""
+    """Return the parameters that the current page polls with."""
     content = client.get(page).content.decode()
     rows = re.findall(r'<tr role="row" id="run-(\d+)" data-live="(\w+)"', content)
     asked = {"runs": ",".join(f"{number}.{version}" for number, version in rows)}
@@ -50,14 +50,14 @@ def looked_at(client: Client, page: str = PAGE, **more: str) -> dict[str, str]:
 
 
 def news(client: Client, asked: dict[str, str], address: str = LIVE) -> dict[str, Any]:
-    """Return the answer; where nothing has changed, one that says so."""
-    answer = client.get(address, asked)
-    assert answer.status_code in {200, 204}
-    return answer.json() if answer.status_code == 200 else NOBODY
+    """Return the JSON of the response, or NO_NEWS for a 204."""
+    response = client.get(address, asked)
+    assert response.status_code in {200, 204}
+    return response.json() if response.status_code == 200 else NO_NEWS
 
 
-def go_on(run: Run, count: int, *, first: int = 21) -> ResultSetWriter:
-    """Let the run find more records, in pages of ten."""
+def add_records(run: Run, count: int, *, first: int = 21) -> ResultSetWriter:
+    """Add records to the run, in pages of ten."""
     writer = ResultSetWriter.resume(run, page_size=10)
     for record in records(count, first):
         writer.add_record(record)
@@ -65,16 +65,16 @@ def go_on(run: Run, count: int, *, first: int = 21) -> ResultSetWriter:
 
 
 def test_no_changes_return_204(as_bob: Client, processing: Run) -> None:
-    answer = as_bob.get(LIVE, looked_at(as_bob))
-    assert answer.status_code == 204
-    assert answer.content == b""
-    assert "no-store" in answer["Cache-Control"]
+    response = as_bob.get(LIVE, looked_at(as_bob))
+    assert response.status_code == 204
+    assert response.content == b""
+    assert "no-store" in response["Cache-Control"]
 
 
 def test_a_run_with_progress_returns_its_row(as_bob: Client, processing: Run) -> None:
     make_failed_run(processing.collection)
     asked = looked_at(as_bob)
-    go_on(processing, 10).pause()
+    add_records(processing, 10).pause()
     (row,) = news(as_bob, asked)["rows"]
     assert row["number"] == 1
     assert "30 of 50" in text_of(row["html"])
@@ -85,16 +85,16 @@ def test_a_run_with_progress_returns_its_row(as_bob: Client, processing: Run) ->
 
 def test_a_page_with_the_new_row_is_up_to_date(as_bob: Client, processing: Run) -> None:
     asked = looked_at(as_bob)
-    go_on(processing, 10).pause()
+    add_records(processing, 10).pause()
     (row,) = news(as_bob, asked)["rows"]
     version = re.search(r'data-live="(\w+)"', row["html"])
     assert version
-    assert news(as_bob, asked | {"runs": f"1.{version[1]}"}) == NOBODY
+    assert news(as_bob, asked | {"runs": f"1.{version[1]}"}) == NO_NEWS
 
 
 def test_a_completed_run_returns_its_files_and_is_announced(as_bob: Client, processing: Run) -> None:
     asked = looked_at(as_bob)
-    go_on(processing, 30).finish()
+    add_records(processing, 30).finish()
     (row,) = news(as_bob, asked)["rows"]
     assert row["news"] == "Run 1 completed."
     assert "Completed" in text_of(row["html"])
@@ -104,7 +104,7 @@ def test_a_completed_run_returns_its_files_and_is_announced(as_bob: Client, proc
 
 def test_a_failed_run_shows_the_reason_and_what_to_do(as_bob: Client, processing: Run) -> None:
     asked = looked_at(as_bob)
-    go_on(processing, 0).fail("The shop asked for a captcha.")
+    add_records(processing, 0).fail("The shop asked for a captcha.")
     (row,) = news(as_bob, asked)["rows"]
     assert row["news"] == "Run 1 failed."
     assert "The shop asked for a captcha. A failed run has no files. Use the newest" in text_of(row["html"])
@@ -132,7 +132,7 @@ def test_an_admins_row_has_its_delete_link_and_a_members_has_none(
     as_adam: Client, as_bob: Client, processing: Run
 ) -> None:
     asked = looked_at(as_bob)
-    go_on(processing, 10).pause()
+    add_records(processing, 10).pause()
     for client, links in ((as_adam, 1), (as_bob, 0)):
         assert news(client, asked)["rows"][0]["html"].count("/runs/1/delete") == links
 
@@ -141,11 +141,11 @@ class TestNewRuns:
     def test_new_runs_are_counted(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         asked = looked_at(as_bob)
-        assert news(as_bob, asked) == NOBODY
+        assert news(as_bob, asked) == NO_NEWS
         make_processing_run(laptops)
         make_ready_run(laptops)
         assert news(as_bob, asked)["new"] == 2
-        assert news(as_bob, asked | {"new": "2"}) == NOBODY
+        assert news(as_bob, asked | {"new": "2"}) == NO_NEWS
 
     def test_new_runs_are_returned_newest_first(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
@@ -155,7 +155,7 @@ class TestNewRuns:
         brought = news(as_bob, asked | {"bring": "1"})
         assert [re.findall(r"Run \d+", row)[0] for row in brought["brought"]] == ["Run 3", "Run 2"]
         assert brought["new"] == 0
-        assert news(as_bob, asked | {"newest": brought["newest"]}) == NOBODY
+        assert news(as_bob, asked | {"newest": brought["newest"]}) == NO_NEWS
 
     def test_all_runs_are_new_to_a_page_without_any(self, as_bob: Client, laptops: Collection) -> None:
         asked = looked_at(as_bob)
@@ -169,11 +169,11 @@ class TestNewRuns:
         asked = looked_at(as_bob, f"{PAGE}?before=2026-06-21T00:00:00.000000Z_1")
         assert "newest" not in asked
         make_ready_run(laptops)
-        assert news(as_bob, asked) == NOBODY
+        assert news(as_bob, asked) == NO_NEWS
 
     def test_the_count_of_new_runs_is_limited(self, as_bob: Client, laptops: Collection) -> None:
         Run.objects.bulk_create(
-            Run(collection=laptops, number=number, state="failed", failure_reason="No answer.")
+            Run(collection=laptops, number=number, state="failed", failure_reason="No response.")
             for number in range(1, 200)
         )
         assert news(as_bob, {"newest": ""})["new"] == 51
@@ -217,7 +217,7 @@ class TestProgress:
         recently = timezone.now() - timedelta(minutes=1)
         Run.objects.update(updated_at=recently)
         asked = looked_at(as_bob)
-        assert news(as_bob, asked) == NOBODY
+        assert news(as_bob, asked) == NO_NEWS
         Run.objects.update(updated_at=recently - timedelta(minutes=2))
         assert "Nothing new for 3 min" in text_of(news(as_bob, asked)["rows"][0]["html"])
 
@@ -244,7 +244,7 @@ class TestLoad:
         for _ in range(count):
             make_processing_run(laptops)
         asked = looked_at(as_bob)
-        # The session, the person, their teams, the collection; its rows, and the new ones.
+        # The session, user, memberships and collection; its rows, and new ones.
         with django_assert_num_queries(6):
             assert as_bob.get(LIVE, asked).status_code == 204
 
@@ -278,7 +278,7 @@ class TestAtAnAccount:
             )
             clock.shift(15)
             for _ in range(3):
-                assert news(as_bob, asked, address) == NOBODY
+                assert news(as_bob, asked, address) == NO_NEWS
             assert not listed.calls
             clock.shift(1)
             for _ in range(3):
@@ -290,7 +290,7 @@ class TestAtARunsPage:
     PAGE = "/collections/101/runs/1/"
 
     def looked_at(self, client: Client) -> str:
-        """Return the address that the page would ask, as it is made now."""
+        """Return the address that the current page polls."""
         (address,) = re.findall(r'data-live="([^"]*)"', client.get(self.PAGE).content.decode())
         return str(address)
 
@@ -298,15 +298,15 @@ class TestAtARunsPage:
         self, as_bob: Client, processing: Run, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         address = self.looked_at(as_bob)
-        # The session, the person, their teams, the collection; and the run.
+        # The session, user, memberships and collection; the run.
         with django_assert_num_queries(5):
-            answer = as_bob.get(address)
-        assert answer.status_code == 204
-        assert "no-store" in answer["Cache-Control"]
+            response = as_bob.get(address)
+        assert response.status_code == 204
+        assert "no-store" in response["Cache-Control"]
 
     def test_it_shows_the_progress(self, as_bob: Client, processing: Run) -> None:
         address = self.looked_at(as_bob)
-        go_on(processing, 10).pause()
+        add_records(processing, 10).pause()
         news = as_bob.get(address).json()
         shown = text_of(news["html"])
         assert "Records 30 of 50" in shown
@@ -320,23 +320,23 @@ class TestAtARunsPage:
         self, as_bob: Client, processing: Run
     ) -> None:
         address = self.looked_at(as_bob)
-        go_on(processing, 30).finish()
+        add_records(processing, 30).finish()
         news = as_bob.get(address).json()
         assert news["news"] == ["Run 1 completed."]
         assert "data-live" not in news["html"]
         assert "/runs/1/files/" in news["html"]
         assert "Laptop 1" in news["html"]
-        whole = as_bob.get(self.PAGE).content.decode()
-        assert "js/live-run.js" not in whole
+        page = as_bob.get(self.PAGE).content.decode()
+        assert "js/live-run.js" not in page
 
         def uncovered(text: str) -> str:
             return re.sub(r'csrfmiddlewaretoken" value="\w+"', "", text)
 
-        assert uncovered(news["html"]).strip() in uncovered(whole)
+        assert uncovered(news["html"]).strip() in uncovered(page)
 
     def test_a_failed_run_shows_the_reason(self, as_bob: Client, processing: Run) -> None:
         address = self.looked_at(as_bob)
-        go_on(processing, 0).fail("The shop asked for a captcha.")
+        add_records(processing, 0).fail("The shop asked for a captcha.")
         news = as_bob.get(address).json()
         assert news["news"] == ["Run 1 failed."]
         assert "The shop asked for a captcha." in text_of(news["html"])
@@ -366,9 +366,9 @@ class TestAtTheListOfCollections:
         return {"seen": ",".join(found)}
 
     def news(self, client: Client, asked: dict[str, str]) -> list[dict[str, Any]]:
-        answer = client.get(self.LIVE, asked)
-        assert answer.status_code in {200, 204}
-        return list(answer.json()) if answer.status_code == 200 else []
+        response = client.get(self.LIVE, asked)
+        assert response.status_code in {200, 204}
+        return list(response.json()) if response.status_code == 200 else []
 
     @pytest.mark.parametrize("count", [1, 40])
     def test_the_number_of_queries_does_not_grow_with_the_list(
@@ -377,12 +377,12 @@ class TestAtTheListOfCollections:
         for number in range(count):
             make_processing_run(Collection.objects.create(team=crawlers, name=f"C {number}"))
         asked = self.looked_at(as_bob)
-        # The session, the person, their teams; the collections, and their latest runs.
+        # The session, user and memberships; the collections, and their latest runs.
         with django_assert_num_queries(5):
-            answer = as_bob.get(self.LIVE, asked)
-        assert answer.status_code == 204
-        assert "no-store" in answer["Cache-Control"]
-        Run.objects.update(state="failed", failure_reason="No answer.")
+            response = as_bob.get(self.LIVE, asked)
+        assert response.status_code == 204
+        assert "no-store" in response["Cache-Control"]
+        Run.objects.update(state="failed", failure_reason="No response.")
         with django_assert_num_queries(5):
             assert len(self.news(as_bob, asked)) == count
 
@@ -397,9 +397,9 @@ class TestAtTheListOfCollections:
         assert news["news"] == "AU Laptops: Run 1 started."
         assert "Processing" in text_of(news["html"])
         asked = self.looked_at(as_bob)
-        go_on(run, 1).pause()
-        assert self.news(as_bob, asked) == []  # the list says nothing of how far a run is
-        go_on(run, 1).finish()
+        add_records(run, 1).pause()
+        assert self.news(as_bob, asked) == []  # the list doesn't show a run's progress
+        add_records(run, 1).finish()
         (news,) = self.news(as_bob, asked)
         assert news["news"] == "AU Laptops: Run 1 completed."
         (seen,) = re.findall(r'data-latest="([^"]*)"', news["html"])
@@ -431,16 +431,16 @@ class TestAtTheListOfCollections:
     def test_a_collection_of_another_team_is_refused(
         self, as_bob: Client, laptops: Collection, secret_plans: Collection
     ) -> None:
-        answer = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.none,{secret_plans.pk}.none"})
-        assert answer.status_code == 403
+        response = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.none,{secret_plans.pk}.none"})
+        assert response.status_code == 403
 
     @pytest.mark.parametrize(
         "seen", ["x", "1", "1.", "1.2", "1.2.gone", ",", f"{10**18}.none", ",".join(["1.none"] * 201)]
     )
     def test_invalid_parameters_are_refused(self, as_bob: Client, seen: str) -> None:
-        answer = as_bob.get(self.LIVE, {"seen": seen})
-        assert answer.status_code == 400
-        assert "Invalid " in answer.content.decode()
+        response = as_bob.get(self.LIVE, {"seen": seen})
+        assert response.status_code == 400
+        assert "Invalid " in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -456,12 +456,12 @@ class TestAtTheListOfCollections:
     ],
 )
 def test_invalid_parameters_are_refused(as_bob: Client, laptops: Collection, asked: dict[str, str]) -> None:
-    answer = as_bob.get(LIVE, asked)
-    assert answer.status_code == 400
-    assert "Invalid " in answer.content.decode()
+    response = as_bob.get(LIVE, asked)
+    assert response.status_code == 400
+    assert "Invalid " in response.content.decode()
 
 
 def test_a_signed_out_user_is_redirected_to_sign_in(client: Client, laptops: Collection) -> None:
-    answer = client.get(LIVE, headers={"Referer": f"http://testserver{PAGE}"})
-    assert answer.status_code == 302
-    assert answer["Location"] == f"/accounts/login/?next={PAGE}"
+    response = client.get(LIVE, headers={"Referer": f"http://testserver{PAGE}"})
+    assert response.status_code == 302
+    assert response["Location"] == f"/accounts/login/?next={PAGE}"

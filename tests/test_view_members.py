@@ -18,15 +18,15 @@ NEW = {"email": "Dora@Example.com ", "name": "Dora", "role": "member"}
 NEW_PASSWORD = "a violet umbrella in the rain"
 
 
-def link_in(answer: Any) -> str:
-    """Return the password link that an answer shows."""
-    found = re.search(r'value="([^"]*/password/reset/key/[^"]*)"', answer.content.decode())
-    assert found, "The answer shows no password link."
+def link_in(response: Any) -> str:
+    """Return the password link in a response."""
+    found = re.search(r'value="([^"]*/password/reset/key/[^"]*)"', response.content.decode())
+    assert found, "The response contains no password link."
     return unescape(found[1])
 
 
 def set_password(link: str, password: str = NEW_PASSWORD) -> Any:
-    """Follow a password link in a browser of its own, and set a password there."""
+    """Open a password link in a new browser, and set a password."""
     browser = Client()
     form = browser.get(link, follow=True)
     address = form.redirect_chain[-1][0]
@@ -34,8 +34,8 @@ def set_password(link: str, password: str = NEW_PASSWORD) -> Any:
 
 
 def signs_in(email: str, password: str) -> bool:
-    answer = Client().post("/accounts/login/", {"login": email, "password": password})
-    return answer.status_code == 302 and answer["Location"] == "/"
+    response = Client().post("/accounts/login/", {"login": email, "password": password})
+    return response.status_code == 302 and response["Location"] == "/"
 
 
 # --- the list -----------------------------------------------------------------------------------
@@ -44,9 +44,9 @@ def signs_in(email: str, password: str) -> bool:
 def test_it_lists_the_members_owners_first(
     alice: User, adam: User, as_bob: Client, bobs_key: str, carol: User
 ) -> None:
-    answer = as_bob.get("/members/")
-    assert columns(answer) == ["Name", "Role", "Joined", "Active keys"]
-    assert [[row[0], row[1], row[3]] for row in rows(answer)] == [
+    response = as_bob.get("/members/")
+    assert columns(response) == ["Name", "Role", "Joined", "Active keys"]
+    assert [[row[0], row[1], row[3]] for row in rows(response)] == [
         ["Alice alice@example.com", "Owner", "0"],
         ["Adam adam@example.com", "Admin", "0"],
         ["Bob You bob@example.com", "Member", "1"],
@@ -76,16 +76,16 @@ def test_admins_see_the_teams_keys_and_members_do_not(
 
 def test_a_revoked_key_is_not_active(as_adam: Client, bob: User, bobs_key: str) -> None:
     ApiKey.objects.get().revoke()
-    answer = as_adam.get("/members/")
-    assert rows(answer)[-1][3] == "0"
-    assert "Nobody has an API key" in answer.content.decode()
+    response = as_adam.get("/members/")
+    assert rows(response)[-1][3] == "0"
+    assert "Nobody has an API key" in response.content.decode()
 
 
 def test_a_key_of_an_inactive_user_is_not_active(as_adam: Client, bob: User, bobs_key: str) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
-    answer = as_adam.get("/members/")
-    assert rows(answer)[-1][3] == "0"
-    assert "Nobody has an API key" in answer.content.decode()
+    response = as_adam.get("/members/")
+    assert rows(response)[-1][3] == "0"
+    assert "Nobody has an API key" in response.content.decode()
 
 
 @pytest.mark.parametrize("count", [1, 40])
@@ -103,12 +103,12 @@ def test_the_number_of_queries_does_not_grow_with_the_team(
 
 
 def test_a_new_user_gets_a_link_to_set_a_password(as_adam: Client, crawlers: Team) -> None:
-    answer = as_adam.post("/members/add", NEW)
-    assert answer.status_code == 201
+    response = as_adam.post("/members/add", NEW)
+    assert response.status_code == 201
     dora = User.objects.get(email="dora@example.com")
     assert (dora.name, dora.has_usable_password()) == ("Dora", False)
     assert dora.memberships.get().role == Role.MEMBER
-    link = link_in(answer)
+    link = link_in(response)
     assert link.startswith("http://testserver/accounts/password/reset/key/")
     assert "Your password is set" in set_password(link).content.decode()
     assert signs_in("dora@example.com", NEW_PASSWORD)
@@ -146,13 +146,13 @@ def test_without_a_mail_server_the_link_is_only_shown(as_adam: Client) -> None:
 
 def test_with_a_mail_server_the_link_is_also_queued_as_mail(as_adam: Client, settings: Settings) -> None:
     settings.EMAIL_URL = "smtp://mail.example.com"
-    answer = as_adam.post("/members/add", NEW)
-    assert "waiting to be sent to dora@example.com" in answer.content.decode()
+    response = as_adam.post("/members/add", NEW)
+    assert "waiting to be sent to dora@example.com" in response.content.decode()
     assert mail.outbox == []
     call_command("work", "--once")
     [message] = mail.outbox
     assert (message.to, message.subject) == (["dora@example.com"], "Set your password for Results")
-    assert link_in(answer) in message.body
+    assert link_in(response) in message.body
 
 
 def test_a_user_of_another_managed_team_keeps_password_and_name(
@@ -161,8 +161,8 @@ def test_a_user_of_another_managed_team_keeps_password_and_name(
     Membership.objects.create(user=adam, team=strangers, role=Role.OWNER)
     as_adam.post("/team", {"team": crawlers.pk})
     fields = {"email": "CAROL@example.com", "name": "Mallory", "role": "member"}
-    answer = as_adam.post("/members/add", fields, follow=True)
-    assert "Added Carol to Crawlers." in answer.content.decode()
+    response = as_adam.post("/members/add", fields, follow=True)
+    assert "Added Carol to Crawlers." in response.content.decode()
     assert carol.memberships.filter(team=crawlers, role=Role.MEMBER).exists()
     carol.refresh_from_db()
     assert carol.name == "Carol"
@@ -176,9 +176,9 @@ def test_a_user_of_another_team_without_a_password_gets_no_link(
     dora = User.objects.create_user("dora@example.com", name="Dora")
     Membership.objects.create(user=dora, team=strangers, role=Role.MEMBER)
     as_adam.post("/team", {"team": crawlers.pk})
-    answer = as_adam.post("/members/add", NEW, follow=True)
-    assert "Added Dora to Crawlers." in answer.content.decode()
-    assert "/password/reset/key/" not in answer.content.decode()
+    response = as_adam.post("/members/add", NEW, follow=True)
+    assert "Added Dora to Crawlers." in response.content.decode()
+    assert "/password/reset/key/" not in response.content.decode()
     assert dora.memberships.filter(team=crawlers).exists()
 
 
@@ -190,30 +190,30 @@ def test_a_user_in_an_unmanaged_team_is_not_added(
     carol.save()
     Membership.objects.create(user=adam, team=strangers, role=role)
     as_adam.post("/team", {"team": crawlers.pk})
-    answer = as_adam.post("/members/add", {"email": carol.email, "role": "member"})
-    assert "You can&#x27;t add carol@example.com." in answer.content.decode()
+    response = as_adam.post("/members/add", {"email": carol.email, "role": "member"})
+    assert "You can&#x27;t add carol@example.com." in response.content.decode()
     assert not carol.memberships.filter(team=crawlers).exists()
 
 
 def test_an_operator_is_not_added(as_alice: Client) -> None:
     oscar = User.objects.create_superuser("oscar@example.com", PASSWORD)
-    answer = as_alice.post("/members/add", {"email": oscar.email, "role": "member"})
-    assert "Ask the operator" in answer.content.decode()
+    response = as_alice.post("/members/add", {"email": oscar.email, "role": "member"})
+    assert "Ask the operator" in response.content.decode()
     oscar.refresh_from_db()
     assert oscar.check_password(PASSWORD)
     assert not oscar.memberships.exists()
 
 
 def test_a_user_without_a_team_loses_the_old_password(as_adam: Client, eve: User, crawlers: Team) -> None:
-    answer = as_adam.post("/members/add", {"email": eve.email, "role": "member"})
-    assert "/accounts/password/reset/key/" in link_in(answer)
+    response = as_adam.post("/members/add", {"email": eve.email, "role": "member"})
+    assert "/accounts/password/reset/key/" in link_in(response)
     assert eve.memberships.get().team == crawlers
     assert not signs_in("eve@example.com", PASSWORD)
 
 
 def test_a_user_is_not_added_twice(as_alice: Client, bob: User) -> None:
-    answer = as_alice.post("/members/add", {"email": bob.email, "role": "owner"})
-    assert "bob@example.com is already in Crawlers." in answer.content.decode()
+    response = as_alice.post("/members/add", {"email": bob.email, "role": "owner"})
+    assert "bob@example.com is already in Crawlers." in response.content.decode()
     assert bob.memberships.get().role == Role.MEMBER
 
 
@@ -231,16 +231,16 @@ def test_a_user_is_not_added_twice(as_alice: Client, bob: User) -> None:
     ],
 )
 def test_the_form_for_adding_shows_errors(as_alice: Client, fields: dict[str, str], complaint: str) -> None:
-    answer = as_alice.post("/members/add", fields)
-    assert answer.status_code == 200
-    assert complaint in answer.content.decode()
+    response = as_alice.post("/members/add", fields)
+    assert response.status_code == 200
+    assert complaint in response.content.decode()
     assert User.objects.count() == 1
 
 
 @pytest.mark.parametrize("role", ["admin", "owner"])
 def test_an_admin_adds_members_only(as_adam: Client, role: str) -> None:
-    answer = as_adam.post("/members/add", NEW | {"role": role})
-    assert f"{role} is not one of the available choices." in answer.content.decode()
+    response = as_adam.post("/members/add", NEW | {"role": role})
+    assert f"{role} is not one of the available choices." in response.content.decode()
     assert not User.objects.filter(email="dora@example.com").exists()
 
 
@@ -258,20 +258,20 @@ def address_of(user: User, what: str) -> str:
 
 def test_an_owner_changes_a_role(as_alice: Client, bob: User) -> None:
     assert "Role of Bob" in as_alice.get(address_of(bob, "role")).content.decode()
-    answer = as_alice.post(address_of(bob, "role"), {"role": "admin"}, follow=True)
-    assert "Changed the role of Bob to Admin." in answer.content.decode()
+    response = as_alice.post(address_of(bob, "role"), {"role": "admin"}, follow=True)
+    assert "Changed the role of Bob to Admin." in response.content.decode()
     assert bob.memberships.get().role == Role.ADMIN
 
 
 def test_an_unknown_role_is_refused(as_alice: Client, bob: User) -> None:
-    answer = as_alice.post(address_of(bob, "role"), {"role": "emperor"})
-    assert "emperor is not one of the available choices." in answer.content.decode()
+    response = as_alice.post(address_of(bob, "role"), {"role": "emperor"})
+    assert "emperor is not one of the available choices." in response.content.decode()
 
 
 def test_the_last_owner_stays_an_owner(as_alice: Client, alice: User) -> None:
     for what, fields in (("role", {"role": "member"}), ("remove", {})):
-        answer = as_alice.post(address_of(alice, what), fields, follow=True)
-        assert "This is the team&#x27;s last owner." in answer.content.decode()
+        response = as_alice.post(address_of(alice, what), fields, follow=True)
+        assert "This is the team&#x27;s last owner." in response.content.decode()
     assert alice.memberships.get().role == Role.OWNER
 
 
@@ -291,17 +291,17 @@ def test_an_admin_cannot_manage_admins_and_owners(
     as_adam: Client, alice: User, adam: User, what: str
 ) -> None:
     for user in (alice, adam):
-        answer = as_adam.post(address_of(user, what), {"role": "member"})
-        assert answer.status_code == 403
-        assert "Only owners can manage an " in answer.content.decode()
+        response = as_adam.post(address_of(user, what), {"role": "member"})
+        assert response.status_code == 403
+        assert "Only owners can manage an " in response.content.decode()
     assert {m.role for m in Membership.objects.all()} == {Role.OWNER, Role.ADMIN}
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
 def test_a_user_of_another_team_is_not_found(as_alice: Client, carol: User, what: str) -> None:
-    answer = as_alice.post(address_of(carol, what), {"role": "member"})
-    assert answer.status_code == 404
-    assert "This team has no such member." in answer.content.decode()
+    response = as_alice.post(address_of(carol, what), {"role": "member"})
+    assert response.status_code == 404
+    assert "This team has no such member." in response.content.decode()
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
@@ -315,12 +315,12 @@ def test_a_member_cannot_manage_anyone(as_bob: Client, alice: User, what: str) -
 def test_a_password_link_asks_for_confirmation_and_sets_a_new_password(as_adam: Client, bob: User) -> None:
     address = address_of(bob, "password-link")
     assert "Make a password link for Bob?" in as_adam.get(address).content.decode()
-    answer = as_adam.post(address)
-    assert answer.status_code == 200
-    assert "no-store" in answer["Cache-Control"]
+    response = as_adam.post(address)
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
     bob.refresh_from_db()
     assert bob.check_password(PASSWORD)
-    set_password(link_in(answer))
+    set_password(link_in(response))
     assert signs_in("bob@example.com", NEW_PASSWORD)
 
 
@@ -331,9 +331,9 @@ def test_a_user_in_another_team_gets_no_password_link(as_alice: Client, bob: Use
         links(as_alice.get("/members/")).get("Make a password link…")
         != f"/members/{membership.pk}/password-link"
     )
-    answer = as_alice.post(f"/members/{membership.pk}/password-link")
-    assert answer.status_code == 403
-    assert "Bob is also in another team, or is an operator." in answer.content.decode()
+    response = as_alice.post(f"/members/{membership.pk}/password-link")
+    assert response.status_code == 403
+    assert "Bob is also in another team, or is an operator." in response.content.decode()
 
 
 def test_an_operator_gets_no_password_link(as_alice: Client, bob: User) -> None:
@@ -387,8 +387,8 @@ def test_a_link_expires_even_if_its_form_is_open(as_adam: Client, alice: User, a
     form = browser.get(link_in(as_adam.post(address_of(bob, "password-link"))), follow=True)
     adam.memberships.get().remove()
     fields = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    answer = browser.post(form.redirect_chain[-1][0], fields, follow=True)
-    assert "This link doesn't work" in answer.content.decode()
+    response = browser.post(form.redirect_chain[-1][0], fields, follow=True)
+    assert "This link doesn't work" in response.content.decode()
     assert not signs_in("bob@example.com", NEW_PASSWORD)
 
 
@@ -396,12 +396,12 @@ def test_adding_more_members_expires_no_link(as_alice: Client) -> None:
     now = time_machine.travel("2030-01-01", tick=False)
     with now as clock:
         as_alice.force_login(User.objects.get(email="alice@example.com"))
-        made = []
+        created = []
         for name in ("ann", "ben", "dora"):
             fields = {"email": f"{name}@example.com", "role": "member" if name == "dora" else "admin"}
-            made.append(link_in(as_alice.post("/members/add", fields)))
+            created.append(link_in(as_alice.post("/members/add", fields)))
             clock.shift(1)
-        assert [works(link) for link in made] == [True, True, True]
+        assert [works(link) for link in created] == [True, True, True]
 
 
 def test_a_password_link_does_not_reactivate_a_user(
@@ -431,20 +431,20 @@ def test_a_member_removed_concurrently_is_not_found(
     as_alice: Client, adam: User, bob: User, what: str
 ) -> None:
     membership, address = bob.memberships.get(), address_of(bob, what)
-    answer = ask_meanwhile(membership.remove, lambda: as_alice.post(address, {"role": "admin"}))
-    assert answer.status_code == 404
-    assert "They may have been removed." in answer.content.decode()
+    response = ask_meanwhile(membership.remove, lambda: as_alice.post(address, {"role": "admin"}))
+    assert response.status_code == 404
+    assert "They may have been removed." in response.content.decode()
 
 
 @at_once
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])
 def test_an_admin_cannot_change_a_member_promoted_concurrently(as_adam: Client, bob: User, what: str) -> None:
     membership, address = bob.memberships.get(), address_of(bob, what)
-    answer = ask_meanwhile(
+    response = ask_meanwhile(
         lambda: membership.change_role(Role.OWNER), lambda: as_adam.post(address, {"role": "member"})
     )
-    assert answer.status_code == 403
-    assert "Only owners can manage an owner." in answer.content.decode()
+    assert response.status_code == 403
+    assert "Only owners can manage an owner." in response.content.decode()
     assert bob.memberships.get().role == Role.OWNER
 
 
@@ -453,19 +453,19 @@ def test_an_admin_cannot_change_a_member_promoted_concurrently(as_adam: Client, 
 def test_two_owners_cannot_demote_each_other(as_alice: Client, alice: User, bob: User, what: str) -> None:
     bob.memberships.get().change_role(Role.OWNER)
     membership, address = alice.memberships.get(), address_of(bob, what)
-    answer = ask_meanwhile(
+    response = ask_meanwhile(
         lambda: membership.change_role(Role.MEMBER), lambda: as_alice.post(address, {"role": "member"})
     )
-    assert answer.status_code == 403
-    assert "Only admins and owners of Crawlers may do this" in answer.content.decode()
+    assert response.status_code == 403
+    assert "Only admins and owners of Crawlers may do this" in response.content.decode()
     assert bob.memberships.get().role == Role.OWNER
 
 
 @at_once
 def test_an_admin_removed_concurrently_cannot_add_anyone(as_adam: Client, adam: User) -> None:
-    answer = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post("/members/add", NEW))
-    assert answer.status_code == 403
-    assert "You are no longer in Crawlers." in answer.content.decode()
+    response = ask_meanwhile(adam.memberships.get().remove, lambda: as_adam.post("/members/add", NEW))
+    assert response.status_code == 403
+    assert "You are no longer in Crawlers." in response.content.decode()
     assert not User.objects.filter(email="dora@example.com").exists()
 
 
@@ -473,10 +473,10 @@ def test_an_admin_removed_concurrently_cannot_add_anyone(as_adam: Client, adam: 
 def test_an_owner_demoted_concurrently_cannot_add_an_owner(as_alice: Client, alice: User, adam: User) -> None:
     adam.memberships.get().change_role(Role.OWNER)
     membership = alice.memberships.get()
-    answer = ask_meanwhile(
+    response = ask_meanwhile(
         lambda: membership.change_role(Role.ADMIN),
         lambda: as_alice.post("/members/add", NEW | {"role": "owner"}),
     )
-    assert answer.status_code == 403
-    assert "You may no longer assign this role in Crawlers." in answer.content.decode()
+    assert response.status_code == 403
+    assert "You may no longer assign this role in Crawlers." in response.content.decode()
     assert not User.objects.filter(email="dora@example.com").exists()

@@ -20,11 +20,11 @@ from tests.support.results import (
 from tests.support.server import ROOT
 
 
-def calls(answer: Any) -> list[str]:
-    """Return the example calls that a page shows."""
+def calls(response: Any) -> list[str]:
+    """Return the example calls on the page."""
     return [
         unescape(call)
-        for call in re.findall(r"<pre[^>]*><code>(.*?)</code>", answer.content.decode(), re.DOTALL)
+        for call in re.findall(r"<pre[^>]*><code>(.*?)</code>", response.content.decode(), re.DOTALL)
     ]
 
 
@@ -32,8 +32,8 @@ def calls(answer: Any) -> list[str]:
 
 
 def test_a_user_changes_their_name(as_bob: Client, bob: User) -> None:
-    answer = as_bob.post("/profile/", {"name": "Robert"}, follow=True)
-    assert "Saved your name." in answer.content.decode()
+    response = as_bob.post("/profile/", {"name": "Robert"}, follow=True)
+    assert "Saved your name." in response.content.decode()
     bob.refresh_from_db()
     assert bob.name == "Robert"
 
@@ -71,10 +71,10 @@ def test_renaming_keeps_concurrent_changes(as_bob: Client, bob: User) -> None:
 
 def test_a_user_without_a_team_has_a_name_and_no_keys(client: Client, eve: User) -> None:
     client.force_login(eve)
-    answer = client.get("/profile/").content.decode()
-    assert "Save name" in answer
-    assert "You are not in a team yet" in answer
-    assert "Make a key" not in answer
+    response = client.get("/profile/").content.decode()
+    assert "Save name" in response
+    assert "You are not in a team yet" in response
+    assert "Make a key" not in response
     assert client.post("/profile/keys", {"name": "x"}).status_code == 403
 
 
@@ -82,10 +82,10 @@ def test_a_user_without_a_team_has_a_name_and_no_keys(client: Client, eve: User)
 
 
 def test_a_new_key_is_shown_once_and_works(as_bob: Client) -> None:
-    answer = as_bob.post("/profile/keys", {"name": "nightly import"})
-    assert answer.status_code == 201
-    assert "no-store" in answer["Cache-Control"]
-    found = re.search(r'id="new-key" type="text" readonly value="([^"]*)"', answer.content.decode())
+    response = as_bob.post("/profile/keys", {"name": "nightly import"})
+    assert response.status_code == 201
+    assert "no-store" in response["Cache-Control"]
+    found = re.search(r'id="new-key" type="text" readonly value="([^"]*)"', response.content.decode())
     assert found
     key = ApiKey.objects.recognize(found[1])
     assert key is not None
@@ -105,9 +105,9 @@ def test_a_new_key_is_shown_once_and_works(as_bob: Client) -> None:
     ],
 )
 def test_the_form_for_a_key_shows_errors(as_bob: Client, name: str, complaint: str) -> None:
-    answer = as_bob.post("/profile/keys", {"name": name})
-    assert answer.status_code == 200
-    assert complaint in answer.content.decode()
+    response = as_bob.post("/profile/keys", {"name": name})
+    assert response.status_code == 200
+    assert complaint in response.content.decode()
     assert not ApiKey.objects.exists()
 
 
@@ -122,17 +122,17 @@ def test_a_key_is_revoked_after_confirmation(as_bob: Client, bobs_key: str) -> N
     address = f"/keys/{ApiKey.objects.get().pk}/revoke"
     assert "Revoke “cron job”?" in as_bob.get(address).content.decode()
     assert ApiKey.objects.recognize(bobs_key)
-    answer = as_bob.post(address, follow=True)
-    assert answer.redirect_chain[-1][0] == "/profile/"
-    assert "Revoked the key “cron job”." in answer.content.decode()
+    response = as_bob.post(address, follow=True)
+    assert response.redirect_chain[-1][0] == "/profile/"
+    assert "Revoked the key “cron job”." in response.content.decode()
     assert ApiKey.objects.recognize(bobs_key) is None
-    assert rows(answer) == []
+    assert rows(response) == []
     assert as_bob.post(address).status_code == 404
 
 
 def test_an_admin_revokes_any_key_of_the_team(as_adam: Client, bobs_key: str) -> None:
-    answer = as_adam.post(f"/keys/{ApiKey.objects.get().pk}/revoke", follow=True)
-    assert answer.redirect_chain[-1][0] == "/members/"
+    response = as_adam.post(f"/keys/{ApiKey.objects.get().pk}/revoke", follow=True)
+    assert response.redirect_chain[-1][0] == "/members/"
     assert ApiKey.objects.recognize(bobs_key) is None
 
 
@@ -151,9 +151,9 @@ def test_no_one_revokes_a_key_of_another_team(as_alice: Client, carols_key: str)
 @pytest.mark.django_db(transaction=True)
 def test_a_user_removed_concurrently_gets_no_key(as_bob: Client, bob: User) -> None:
     removed = bob.memberships.get().remove
-    answer = ask_meanwhile(removed, lambda: as_bob.post("/profile/keys", {"name": "x"}))
-    assert answer.status_code == 403
-    assert "You are no longer in Crawlers." in answer.content.decode()
+    response = ask_meanwhile(removed, lambda: as_bob.post("/profile/keys", {"name": "x"}))
+    assert response.status_code == 403
+    assert "You are no longer in Crawlers." in response.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -163,8 +163,8 @@ def test_a_key_deleted_concurrently_counts_as_revoked(
 ) -> None:
     key = ApiKey.objects.get()
     go = key.revoke if what == "revoked" else bob.memberships.get().remove
-    answer = ask_meanwhile(go, lambda: as_adam.post(f"/keys/{key.pk}/revoke"))
-    assert answer.status_code == 302
+    response = ask_meanwhile(go, lambda: as_adam.post(f"/keys/{key.pk}/revoke"))
+    assert response.status_code == 302
     assert ApiKey.objects.recognize(bobs_key) is None
 
 
@@ -196,10 +196,10 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
 
 
 def test_the_calls_contain_the_new_key(as_bob: Client, laptops: Collection) -> None:
-    answer = as_bob.post("/profile/keys", {"name": "new"})
+    response = as_bob.post("/profile/keys", {"name": "new"})
     prefix = ApiKey.objects.get().prefix
-    assert f'-H "x-api-key: {prefix}.' in calls(answer)[0]
-    assert "YOUR_API_KEY" not in answer.content.decode()
+    assert f'-H "x-api-key: {prefix}.' in calls(response)[0]
+    assert "YOUR_API_KEY" not in response.content.decode()
 
 
 def test_the_calls_have_the_public_url(as_bob: Client, laptops: Collection, settings: Settings) -> None:
@@ -231,15 +231,15 @@ def test_the_example_is_found_quickly_among_many_runs(
     make_ready_run(Collection.objects.latest("pk"))
     list_call, file_call, pull_call = calls(as_bob.get("/profile/"))
     assert '"collection_id": 101,' in list_call
-    # However many runs have failed since: those that are ready have an index of their own.
+    # Completed runs have their own index, so failed runs don't matter.
     assert "/results/101/1/" in file_call
     assert "pull.py 101" in pull_call
 
 
 def test_without_results_there_is_no_file_call(as_bob: Client, laptops: Collection) -> None:
-    answer = as_bob.get("/profile/")
-    assert [call.split()[0] for call in calls(answer)] == ["curl", "export"]
-    assert "Once a run is completed" in answer.content.decode()
+    response = as_bob.get("/profile/")
+    assert [call.split()[0] for call in calls(response)] == ["curl", "export"]
+    assert "Once a run is completed" in response.content.decode()
 
 
 def test_archived_collections_and_other_teams_are_not_used_as_example(
@@ -247,9 +247,9 @@ def test_archived_collections_and_other_teams_are_not_used_as_example(
 ) -> None:
     Collection.objects.create(team=strangers, name="Secret plans", kind=Kind.AMAZON)
     Collection.objects.create(team=crawlers, name="Old", kind=Kind.AMAZON).archive()
-    answer = as_bob.get("/profile/")
-    assert calls(answer) == []
-    assert "As soon as Crawlers has a collection" in answer.content.decode()
+    response = as_bob.get("/profile/")
+    assert calls(response) == []
+    assert "As soon as Crawlers has a collection" in response.content.decode()
 
 
 # --- the client ---------------------------------------------------------------------------------
@@ -258,10 +258,10 @@ def test_archived_collections_and_other_teams_are_not_used_as_example(
 def test_the_client_can_be_downloaded_completely_and_in_parts(as_bob: Client, laptops: Collection) -> None:
     content = (ROOT / "collections_app" / "client" / "pull.py").read_bytes()
     assert links(as_bob.get("/profile/"))["pull.py"] == "/profile/pull.py"
-    answer = as_bob.get("/profile/pull.py")
-    assert answer.getvalue() == content
-    assert answer["Content-Disposition"] == 'attachment; filename="pull.py"'
-    part = as_bob.get("/profile/pull.py", headers={"Range": "bytes=9-", "If-Range": answer["ETag"]})
+    response = as_bob.get("/profile/pull.py")
+    assert response.getvalue() == content
+    assert response["Content-Disposition"] == 'attachment; filename="pull.py"'
+    part = as_bob.get("/profile/pull.py", headers={"Range": "bytes=9-", "If-Range": response["ETag"]})
     assert (part.status_code, part.getvalue()) == (206, content[9:])
 
 

@@ -1,4 +1,4 @@
-"""A run's own page: its facts, files and records."""
+"""The page of a run: its facts, files and records."""
 
 import errno
 import html
@@ -44,13 +44,13 @@ def address(run: Run, query: str = "") -> str:
 
 def page(client: Client, run: Run, query: str | Mapping[str, Any] = "", **headers: str) -> str:
     where = address(run, query if isinstance(query, str) else "")
-    answer = client.get(where, None if isinstance(query, str) else query, headers=headers)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(where, None if isinstance(query, str) else query, headers=headers)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the records' table as texts, each row from its number on."""
+    """Return the texts of the table of records, including their numbers."""
     (sheet,) = re.findall(r'<div class="sheet" id="sheet".*?</div>', text, re.DOTALL) or [text]
     found = re.findall(r"<tr>\s*(<th scope=\"row\".*?)</tr>", sheet, re.DOTALL)
     return [
@@ -234,7 +234,7 @@ def test_search_covers_all_values(as_bob: Client, shop: Run) -> None:
         ("_", []),
         ("' OR 1=1 --", []),
         ('"', [1]),  # of the list of tags
-        ("name", []),  # a key is no value
+        ("name", []),  # keys aren't searched
     ):
         assert numbers(page(as_bob, shop, {"q": search})) == found, search
 
@@ -297,9 +297,9 @@ def test_chosen_columns_are_in_every_link(as_bob: Client, shop: Run) -> None:
 
 
 def test_twelve_columns_are_shown_by_default(as_bob: Client, laptops: Collection) -> None:
-    run = make_ready_run(laptops, [{f"key {place}": place for place in range(20)}])
+    run = make_ready_run(laptops, [{f"key {number}": number for number in range(20)}])
     text = page(as_bob, run)
-    assert heads(text) == [f"key {place}" for place in range(12)]
+    assert heads(text) == [f"key {number}" for number in range(12)]
     assert "12 of 20" in words(text)
 
 
@@ -307,15 +307,15 @@ def test_more_records_have_the_same_columns(as_bob: Client, laptops: Collection)
     run = make_ready_run(laptops, [*records(100), {"asin": "last", "new": 1}])
     text = page(as_bob, run)
     (more,) = re.findall(r'id="load-more" href="([^"#]*)', text)
-    answer = as_bob.get(html.unescape(more), headers=HTMX)
-    assert [len(row) for row in rows(answer.content.decode())] == [1 + len(heads(text))]
+    response = as_bob.get(html.unescape(more), headers=HTMX)
+    assert [len(row) for row in rows(response.content.decode())] == [1 + len(heads(text))]
 
 
 def test_htmx_gets_the_records_only(as_bob: Client, shop: Run) -> None:
-    answer = as_bob.get(address(shop), {"q": "lamp"}, headers=HTMX)
-    assert "<html" not in answer.content.decode()
-    assert 'data-announce="1 record found"' in answer.content.decode()
-    assert "HX-Request" in answer.headers["Vary"]
+    response = as_bob.get(address(shop), {"q": "lamp"}, headers=HTMX)
+    assert "<html" not in response.content.decode()
+    assert 'data-announce="1 record found"' in response.content.decode()
+    assert "HX-Request" in response.headers["Vary"]
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ def test_invalid_json_is_shown_up_to_the_error(
 
 
 def _replace(run: Run, content: bytes) -> None:
-    """Put another content into the place of a run's only page, as an account might have sent it."""
+    """Replace the content of a run's only page, as an account might send it."""
     file = run.files.get(kind="page")
     with storages["results"].open(file.key, "wb") as stored:
         stored.write(content)
@@ -417,7 +417,7 @@ def test_a_record_is_shown_in_full(as_bob: Client, laptops: Collection) -> None:
 
 
 def beside(client: Client, run: Run, where: str) -> dict[str, str]:
-    """Return where a record's page leads: to the record before and after it."""
+    """Return the Previous and Next links on a record's page."""
     text = client.get(address(run, where)).content.decode()
     return {name: html.unescape(to) for name, to in re.findall(r'id="record-(\w+)" href="([^"]*)"', text)}
 
@@ -453,10 +453,10 @@ def test_a_record_beyond_the_first_hundred(as_bob: Client, laptops: Collection) 
     assert as_bob.get(address(run, "records/250")).status_code == 200
 
 
-@pytest.mark.parametrize("place", ["0", "4", str(2**63), str(10**40)])
-def test_an_unknown_record_is_not_found(as_bob: Client, laptops: Collection, place: str) -> None:
+@pytest.mark.parametrize("path", ["0", "4", str(2**63), str(10**40)])
+def test_an_unknown_record_is_not_found(as_bob: Client, laptops: Collection, path: str) -> None:
     run = make_ready_run(laptops, records(3))
-    assert as_bob.get(address(run, f"records/{place}")).status_code == 404
+    assert as_bob.get(address(run, f"records/{path}")).status_code == 404
 
 
 def test_a_very_long_record_is_truncated(as_bob: Client, laptops: Collection) -> None:
@@ -470,9 +470,9 @@ def test_a_very_long_record_is_truncated(as_bob: Client, laptops: Collection) ->
 
 
 def facts(client: Client, run: Run) -> str:
-    answer = client.get(address(run, "facts"), headers=HTMX)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(address(run, "facts"), headers=HTMX)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def test_facts(as_bob: Client, laptops: Collection) -> None:
@@ -501,10 +501,10 @@ def test_the_plot_has_a_table(as_bob: Client, laptops: Collection) -> None:
     assert sum(map(int, counts)) == 160
 
 
-@pytest.mark.parametrize("place", ["facts", "?q=Anker"])
+@pytest.mark.parametrize("path", ["facts", "?q=Anker"])
 @pytest.mark.parametrize("is_run_deleted", [False, True])
 def test_a_table_may_be_deleted_during_a_request(
-    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch, place: str, *, is_run_deleted: bool
+    as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch, path: str, *, is_run_deleted: bool
 ) -> None:
     run = make_ready_run(laptops, [{"title": "Anker", "price": 5}])
     connected, deleted = engine._connected, []
@@ -519,9 +519,9 @@ def test_a_table_may_be_deleted_during_a_request(
 
     facts(as_bob, run)
     monkeypatch.setattr(engine, "_connected", delete_first)
-    answer = as_bob.get(address(run) + place, headers=HTMX)
+    response = as_bob.get(address(run) + path, headers=HTMX)
     assert deleted
-    assert answer.status_code == (404 if is_run_deleted else 200)
+    assert response.status_code == (404 if is_run_deleted else 200)
 
 
 def test_equal_prices_make_one_bar(as_bob: Client, laptops: Collection) -> None:
@@ -554,8 +554,8 @@ def test_a_processing_run_shows_no_contents(as_bob: Client, laptops: Collection)
 
 
 def test_a_failed_run_shows_the_reason(as_bob: Client, laptops: Collection) -> None:
-    run = make_failed_run(laptops, "The shop did not answer.")
-    assert "The shop did not answer." in words(page(as_bob, run))
+    run = make_failed_run(laptops, "The shop did not response.")
+    assert "The shop did not response." in words(page(as_bob, run))
 
 
 def test_an_unknown_run_is_not_found(as_bob: Client, laptops: Collection) -> None:
@@ -576,9 +576,9 @@ def test_an_address_too_long_for_every_link_is_refused(
     as_bob: Client, laptops: Collection, query: dict[str, Any]
 ) -> None:
     run = make_ready_run(laptops, records(1))
-    answer = as_bob.get(address(run), query)
-    assert answer.status_code == 400
-    assert "The address is too long. Choose fewer columns." in words(answer.content.decode())
+    response = as_bob.get(address(run), query)
+    assert response.status_code == 400
+    assert "The address is too long. Choose fewer columns." in words(response.content.decode())
 
 
 def test_a_page_beyond_the_results_is_empty(as_bob: Client, laptops: Collection) -> None:
@@ -679,10 +679,11 @@ MORE_COLUMNS = (
 
 @pytest.fixture
 def wide(laptops: Collection) -> Run:
-    """A run of 300 columns, and of one more in its last record."""
+    """A run with 300 columns, and one more in its last record."""
     return make_ready_run(
         laptops,
-        [{f"col{place}": place + shift for place in range(300)} for shift in range(120)] + [{"last": "Ende"}],
+        [{f"col{number}": number + shift for number in range(300)} for shift in range(120)]
+        + [{"last": "Ende"}],
     )
 
 
@@ -694,7 +695,7 @@ def test_search_covers_any_number_of_columns(as_bob: Client, wide: Run) -> None:
 
 
 def test_many_short_records_with_many_columns_can_be_searched(as_bob: Client, laptops: Collection) -> None:
-    one = json.dumps({f"col{place}": place for place in range(200)}).encode()
+    one = json.dumps({f"col{number}": number for number in range(200)}).encode()
     run = make_run_of_pages(laptops, {"a.json": b"[%b,%b{}]" % (one, b"{}," * 99_998)})
     assert numbers(page(as_bob, run, "?q=199")) == [1]
 
@@ -719,7 +720,7 @@ def test_another_column_can_be_requested_by_address(as_bob: Client, wide: Run) -
         text = page(as_bob, wide, f"?column=col299{query}")
         assert rows(text)[0][1] == value, query
         assert 'name="column" value="col299" checked' in text, query
-        assert heads(text) == []  # none that sorts
+        assert heads(text) == []  # none of them sorts
         said = "Can't sort by “col299”. It isn't one of the first 200 columns of these records."
         assert (said in words(text)) == ("sort" in query), query
 
@@ -772,7 +773,7 @@ def test_the_page_shows_progress_while_the_table_is_built(
         assert re.search(r"Reading the records: 0 bytes of \d+\.\d KB", words(text).replace("\xa0", " "))
         assert f'hx-get="{address(run, query)}"' in html.unescape(text)
     assert "Reading the records" in words(as_bob.get(address(run, "records/200")).content.decode())
-    (work,) = waiting  # once for all who ask
+    (work,) = waiting  # once for all requests
     work()
     assert len(rows(page(as_bob, run, "?q=lap", **HTMX))) == 100
 
@@ -830,11 +831,11 @@ def test_a_user_with_too_many_queries_is_refused_and_others_are_served(
     as_bob: Client, as_alice: Client, laptops: Collection, where: str, headers: dict[str, str]
 ) -> None:
     run = make_ready_run(laptops, records(250))
-    answer = as_alice.get(address(run, where), headers=headers)
-    assert answer.status_code == 200
-    answer = as_bob.get(address(run, where), headers=headers)
-    assert (answer.status_code, answer["Retry-After"]) == (429, "5")
-    assert TOO_MUCH in words(answer.content.decode())
+    response = as_alice.get(address(run, where), headers=headers)
+    assert response.status_code == 200
+    response = as_bob.get(address(run, where), headers=headers)
+    assert (response.status_code, response["Retry-After"]) == (429, "5")
+    assert TOO_MUCH in words(response.content.decode())
 
 
 @pytest.mark.usefixtures("bob_asks_all_he_may")

@@ -27,8 +27,8 @@ def test_it_asks_for_confirmation(as_adam: Client, run: Run) -> None:
 
 def test_an_admin_deletes_the_run_with_its_files(as_adam: Client, run: Run, results_folder: Path) -> None:
     assert stored(results_folder)
-    answer = as_adam.post(ADDRESS, follow=True)
-    assert "Deleted run 1 of “AU Laptops” and its files." in answer.content.decode()
+    response = as_adam.post(ADDRESS, follow=True)
+    assert "Deleted run 1 of “AU Laptops” and its files." in response.content.decode()
     assert not Run.objects.exists()
     assert not ResultFile.objects.exists()
     assert not stored(results_folder)
@@ -36,17 +36,17 @@ def test_an_admin_deletes_the_run_with_its_files(as_adam: Client, run: Run, resu
 
 def test_a_run_that_is_being_written_stays(as_adam: Client, laptops: Collection) -> None:
     with ResultSetWriter.start(laptops) as writer:
-        answer = as_adam.post(ADDRESS, follow=True)
-        assert "being written just now" in answer.content.decode()
+        response = as_adam.post(ADDRESS, follow=True)
+        assert "being written just now" in response.content.decode()
         assert Run.objects.exists()
         writer.discard()
 
 
 def test_a_deleted_run_is_not_found(as_adam: Client, run: Run) -> None:
     as_adam.post(ADDRESS)
-    answer = as_adam.post(ADDRESS)
-    assert answer.status_code == 404
-    assert "It may have been deleted." in answer.content.decode()
+    response = as_adam.post(ADDRESS)
+    assert response.status_code == 404
+    assert "It may have been deleted." in response.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""All pages of a run, in steps, and the way to one of them by its number."""
+"""All pages of a run in steps, and by number."""
 
 import pytest
 from django.db import connection
@@ -19,44 +19,44 @@ HTMX = {"HX-Request": "true"}
 ADDRESS = "/collections/101/runs/1/pages"
 
 
-def shown(answer: object) -> list[int]:
-    return [int(name.split()[1]) for name in links(answer) if name.startswith("Page ")]
+def shown(response: object) -> list[int]:
+    return [int(name.split()[1]) for name in links(response) if name.startswith("Page ")]
 
 
 def test_pages_are_shown_500_at_a_time(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 1_100)
-    answer = as_bob.get(ADDRESS)
-    assert shown(answer) == list(range(1, 501))
-    assert links(answer)["+600 more pages of run 1"] == f"{ADDRESS}?after=500"
-    answer = as_bob.get(f"{ADDRESS}?after=1000")
-    assert shown(answer) == list(range(1_001, 1_101))
-    assert "more" not in " ".join(links(answer))
-    assert links(answer)["Back to the first pages"] == ADDRESS
+    response = as_bob.get(ADDRESS)
+    assert shown(response) == list(range(1, 501))
+    assert links(response)["+600 more pages of run 1"] == f"{ADDRESS}?after=500"
+    response = as_bob.get(f"{ADDRESS}?after=1000")
+    assert shown(response) == list(range(1_001, 1_101))
+    assert "more" not in " ".join(links(response))
+    assert links(response)["Back to the first pages"] == ADDRESS
 
 
 def test_500_pages_need_no_more(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 500)
-    answer = as_bob.get(ADDRESS)
-    assert len(shown(answer)) == 500
-    assert "more" not in " ".join(links(answer))
+    response = as_bob.get(ADDRESS)
+    assert len(shown(response)) == 500
+    assert "more" not in " ".join(links(response))
 
 
 def test_every_link_has_its_file(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(5), page_size=2)
-    answer = as_bob.get(ADDRESS)
-    assert shown(answer) == [1, 2, 3]
-    assert [as_bob.head(links(answer)[f"Page {n} of run 1"]).status_code for n in (1, 2, 3)] == [200] * 3
+    response = as_bob.get(ADDRESS)
+    assert shown(response) == [1, 2, 3]
+    assert [as_bob.head(links(response)[f"Page {n} of run 1"]).status_code for n in (1, 2, 3)] == [200] * 3
 
 
 def test_htmx_gets_links_only_and_they_are_announced(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 600)
-    answer = as_bob.get(f"{ADDRESS}?after=12", headers=HTMX)
-    content = answer.content.decode()
+    response = as_bob.get(f"{ADDRESS}?after=12", headers=HTMX)
+    content = response.content.decode()
     assert content.strip().startswith('<li data-announce="Pages 13 to 512 of 600 shown">')
     assert content.count("data-announce") == 1
     assert "<ul" not in content
-    assert "HX-Request" in answer["Vary"]
-    assert links(answer)["+88 more pages of run 1"] == f"{ADDRESS}?after=512"
+    assert "HX-Request" in response["Vary"]
+    assert links(response)["+88 more pages of run 1"] == f"{ADDRESS}?after=512"
 
 
 def test_pages_can_be_selected_on_the_page(as_bob: Client, laptops: Collection) -> None:
@@ -83,10 +83,10 @@ def test_pages_that_are_not_copied_cannot_be_selected(as_bob: Client, laptops: C
 
 def test_a_page_number_redirects_to_the_file(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(5), page_size=2)
-    answer = as_bob.get(ADDRESS, {"page": "3"}, follow=True)
-    assert answer.status_code == 200
-    assert answer["Content-Disposition"].startswith("attachment")
-    assert b"".join(answer).count(b"asin") == 1
+    response = as_bob.get(ADDRESS, {"page": "3"}, follow=True)
+    assert response.status_code == 200
+    assert response["Content-Disposition"].startswith("attachment")
+    assert b"".join(response).count(b"asin") == 1
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,16 @@ def test_an_unknown_page_number_is_explained(
     as_bob: Client, laptops: Collection, wanted: str, problem: str
 ) -> None:
     make_ready_run(laptops, records(5), page_size=2)
-    answer = as_bob.get(ADDRESS, {"page": wanted})
-    assert answer.status_code == 200
-    assert problem in text_of(answer.content.decode())
-    assert shown(answer) == [1, 2, 3]
+    response = as_bob.get(ADDRESS, {"page": wanted})
+    assert response.status_code == 200
+    assert problem in text_of(response.content.decode())
+    assert shown(response) == [1, 2, 3]
 
 
 def test_a_run_of_one_page_says_so(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops)
-    answer = as_bob.get(ADDRESS, {"page": "2"})
-    assert "Run 1 has no page 2. It has one page." in text_of(answer.content.decode())
+    response = as_bob.get(ADDRESS, {"page": "2"})
+    assert "Run 1 has no page 2. It has one page." in text_of(response.content.decode())
 
 
 def test_there_are_no_pages_after_the_last_one(as_bob: Client, laptops: Collection) -> None:
@@ -128,9 +128,9 @@ def test_there_are_no_pages_after_the_last_one(as_bob: Client, laptops: Collecti
 @pytest.mark.parametrize("after", ["x", "-1", "1" * 10, "1\0", "\u0661"])
 def test_it_refuses_an_invalid_after(as_bob: Client, laptops: Collection, after: str) -> None:
     make_ready_run(laptops)
-    answer = as_bob.get(ADDRESS, {"after": after})
-    assert answer.status_code == 400
-    assert "Invalid value of “after”" in answer.content.decode()
+    response = as_bob.get(ADDRESS, {"after": after})
+    assert response.status_code == 400
+    assert "Invalid value of “after”" in response.content.decode()
 
 
 def test_runs_without_pages_are_explained(
@@ -145,9 +145,9 @@ def test_runs_without_pages_are_explained(
         ("/collections/101/runs/3/pages", "This collection has no run 3."),
         (f"/collections/{headphones.pk}/runs/1/pages", "have a list and a CSV file, but no pages"),
     ):
-        answer = as_bob.get(address)
-        assert answer.status_code == 404
-        assert reason in text_of(answer.content.decode())
+        response = as_bob.get(address)
+        assert response.status_code == 404
+        assert reason in text_of(response.content.decode())
 
 
 def test_the_number_of_queries_does_not_grow_with_the_pages(

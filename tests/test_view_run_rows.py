@@ -1,4 +1,4 @@
-"""The rows of the download page: folded where a run has many pages, made once where a run is completed."""
+"""The rows of the download page: folded for many pages, and cached for completed runs."""
 
 import re
 from datetime import UTC, datetime
@@ -37,19 +37,19 @@ def queries_of(client: Client, address: str = ADDRESS) -> list[str]:
 
 def test_24_pages_are_all_shown(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 1, 24)
-    answer = as_bob.get(ADDRESS)
-    assert rows(answer)[0][3].count("Page") == 24
-    assert "more" not in rows(answer)[0][3]
+    response = as_bob.get(ADDRESS)
+    assert rows(response)[0][3].count("Page") == 24
+    assert "more" not in rows(response)[0][3]
 
 
 @pytest.mark.parametrize(("pages", "more"), [(25, "+13 more"), (5_000, "+4,988 more")])
 def test_many_pages_are_folded(as_bob: Client, laptops: Collection, pages: int, more: str) -> None:
     make_many_pages(laptops, 1, pages)
-    answer = as_bob.get(ADDRESS)
-    shown = [name for name, address in links(answer).items() if "/files/" in address]
+    response = as_bob.get(ADDRESS)
+    shown = [name for name, address in links(response).items() if "/files/" in address]
     assert shown == [f"Page {number} of run 1" for number in range(1, 13)] + ["ZIP · 1 byte of run 1"]
-    assert links(answer)[f"{more} pages of run 1"] == "/collections/101/runs/1/pages"
-    assert 'hx-get="/collections/101/runs/1/pages?after=12"' in answer.content.decode()
+    assert links(response)[f"{more} pages of run 1"] == "/collections/101/runs/1/pages"
+    assert 'hx-get="/collections/101/runs/1/pages?after=12"' in response.content.decode()
 
 
 def test_a_folded_run_offers_to_download_a_page_by_its_number(as_bob: Client, laptops: Collection) -> None:
@@ -184,7 +184,7 @@ def test_a_completed_run_shows_files_instead_of_progress(as_bob: Client, laptops
 
 
 def test_a_failed_run_shows_its_current_reason(as_bob: Client, laptops: Collection) -> None:
-    run = make_failed_run(laptops, "The shop did not answer.")
+    run = make_failed_run(laptops, "The shop did not response.")
     as_bob.get(ADDRESS)
     Run.objects.filter(pk=run.pk).update(failure_reason="The shop asked for a captcha.")
     assert "captcha" in text_of(as_bob.get(ADDRESS).content.decode())
@@ -203,10 +203,10 @@ def test_renaming_a_collection_keeps_the_file_names(
     make_ready_run(laptops)
     before = rows(as_bob.get(ADDRESS))
     as_adam.post("/collections/101/rename", {"name": "NZ Laptops"})
-    answer = as_bob.get(ADDRESS)
-    assert rows(answer) == before
+    response = as_bob.get(ADDRESS)
+    assert rows(response) == before
     assert all(
-        as_bob.head(address).status_code == 200 for address in links(answer).values() if "files" in address
+        as_bob.head(address).status_code == 200 for address in links(response).values() if "files" in address
     )
 
 

@@ -30,8 +30,8 @@ def sign_in(client: Client, email: str, password: str = PASSWORD, **more: str) -
 
 def test_the_right_password_opens_the_collections(client: Client, bob: User) -> None:
     assert "Forgot your password?" in client.get(LOGIN).content.decode()
-    answer = sign_in(client, "Bob@Example.com")
-    assert answer["Location"] == "/"
+    response = sign_in(client, "Bob@Example.com")
+    assert response["Location"] == "/"
     page = client.get("/collections/").content.decode()
     assert "bob@example.com" in page
     assert 'class="messages"' not in page
@@ -43,33 +43,33 @@ def test_the_right_password_opens_the_collections(client: Client, bob: User) -> 
 def test_a_wrong_password_and_an_unknown_address_look_alike(
     client: Client, bob: User, email: str, password: str
 ) -> None:
-    answer = sign_in(client, email, password)
-    assert answer.status_code == 200
-    assert "Wrong email address or password." in answer.content.decode()
+    response = sign_in(client, email, password)
+    assert response.status_code == 200
+    assert "Wrong email address or password." in response.content.decode()
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"login": "a\0@example.com", "password": "x"}, {"login": "x" * 10_000}]
 )
 def test_invalid_forms_are_refused(client: Client, db: None, fields: dict[str, str]) -> None:
-    answer = client.post(LOGIN, fields)
-    assert answer.status_code == 200
-    assert 'class="errorlist"' in answer.content.decode()
+    response = client.post(LOGIN, fields)
+    assert response.status_code == 200
+    assert 'class="errorlist"' in response.content.decode()
 
 
 def test_an_inactive_user_is_told_so(client: Client, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
-    answer = sign_in(client, "bob@example.com")
-    assert answer["Location"] == "/accounts/inactive/"
+    response = sign_in(client, "bob@example.com")
+    assert response["Location"] == "/accounts/inactive/"
     assert "This account is closed" in client.get("/accounts/inactive/").content.decode()
 
 
 def test_a_flood_of_sign_ins_gets_a_clear_page(client: Client, db: None) -> None:
     for number in range(30):
         sign_in(client, f"user{number}@example.com", "wrong")
-    answer = sign_in(client, "another@example.com")
-    assert answer.status_code == 429
-    assert "Too many attempts" in answer.content.decode()
+    response = sign_in(client, "another@example.com")
+    assert response.status_code == 429
+    assert "Too many attempts" in response.content.decode()
 
 
 def test_signing_in_redirects_to_the_requested_page(client: Client, bob: User) -> None:
@@ -92,9 +92,9 @@ def test_a_signed_in_user_skips_the_sign_in_page(as_bob: Client) -> None:
 def test_signing_out_requires_post(as_bob: Client) -> None:
     assert "Sign out?" in as_bob.get("/accounts/logout/").content.decode()
     assert as_bob.get("/collections/").status_code == 200
-    answer = as_bob.post("/accounts/logout/", follow=True)
-    assert answer.redirect_chain[-1][0] == LOGIN
-    assert "You are signed out." in answer.content.decode()
+    response = as_bob.post("/accounts/logout/", follow=True)
+    assert response.redirect_chain[-1][0] == LOGIN
+    assert "You are signed out." in response.content.decode()
     assert as_bob.get("/collections/").status_code == 302
 
 
@@ -114,9 +114,9 @@ def change(client: Client, old: str, new: str, again: str) -> Any:
 
 def test_a_user_changes_their_password_and_stays_signed_in(as_bob: Client, bob: User) -> None:
     assert "Change password" in as_bob.get(CHANGE).content.decode()
-    answer = change(as_bob, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
-    assert answer.redirect_chain[-1][0] == "/profile/"
-    assert "Your password is changed." in answer.content.decode()
+    response = change(as_bob, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
+    assert response.redirect_chain[-1][0] == "/profile/"
+    assert "Your password is changed." in response.content.decode()
     bob.refresh_from_db()
     assert bob.check_password(NEW_PASSWORD)
 
@@ -147,8 +147,8 @@ def test_changing_a_password_requires_signing_in(client: Client, db: None) -> No
 
 
 def test_without_a_mail_server_it_says_whom_to_ask(client: Client, bob: User) -> None:
-    for answer in (client.get(RESET), client.post(RESET, {"email": "bob@example.com"})):
-        page = answer.content.decode()
+    for response in (client.get(RESET), client.post(RESET, {"email": "bob@example.com"})):
+        page = response.content.decode()
         assert "Ask an owner or an admin of your team" in page
         assert "<form" not in page
     assert mail.outbox == []
@@ -167,8 +167,8 @@ def test_a_link_by_mail_sets_a_new_password(
     client: Client, bob: User, mail_server: None, settings: Settings
 ) -> None:
     settings.PUBLIC_URL = "http://testserver"
-    answer = client.post(RESET, {"email": "BOB@example.com"}, follow=True)
-    assert "Check your email" in answer.content.decode()
+    response = client.post(RESET, {"email": "BOB@example.com"}, follow=True)
+    assert "Check your email" in response.content.decode()
     work()
     [message] = mail.outbox
     assert message.to == ["bob@example.com"]
@@ -223,8 +223,8 @@ def test_a_mail_server_that_refuses_does_not_fail_the_request(
     client: Client, bob: User, mail_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EmailBackend, "send_messages", refuse)
-    answer = client.post(RESET, {"email": "bob@example.com"}, follow=True)
-    assert "Check your email" in answer.content.decode()
+    response = client.post(RESET, {"email": "bob@example.com"}, follow=True)
+    assert "Check your email" in response.content.decode()
 
 
 def refuse(*args: object) -> None:
@@ -236,8 +236,8 @@ def test_an_invalid_address_is_refused(client: Client, db: None, mail_server: No
 
 
 def test_a_flood_of_links_gets_a_clear_page(client: Client, bob: User, mail_server: None) -> None:
-    answers = [client.post(RESET, {"email": "bob@example.com"}) for _ in range(6)]
-    assert answers[-1].status_code == 429
+    responses = [client.post(RESET, {"email": "bob@example.com"}) for _ in range(6)]
+    assert responses[-1].status_code == 429
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,10 @@ def test_a_flood_of_links_gets_a_clear_page(client: Client, bob: User, mail_serv
     ["1-abc", "1-set-password", "zzzzzzzzzzzzz-abc", "0-x", "1" * 500 + "-x", "1-%00", "1-" + "x" * 5_000],
 )
 def test_an_invalid_link_says_so(client: Client, bob: User, key: str) -> None:
-    answer = client.get(f"{RESET}key/{key}/")
-    assert answer.status_code == 200
-    assert "This link doesn't work" in answer.content.decode()
-    assert links(answer)["Sign in"] == LOGIN
+    response = client.get(f"{RESET}key/{key}/")
+    assert response.status_code == 200
+    assert "This link doesn't work" in response.content.decode()
+    assert links(response)["Sign in"] == LOGIN
 
 
 def test_sign_up_is_closed(rf: RequestFactory) -> None:

@@ -18,9 +18,9 @@ def test_switching_shows_the_other_teams_collections(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
-    answer = as_bob.post("/team", {"team": secret_plans.team_id}, follow=True)
-    assert [row[0] for row in rows(answer)] == ["Secret plans"]
-    assert "Add collection" in answer.content.decode()
+    response = as_bob.post("/team", {"team": secret_plans.team_id}, follow=True)
+    assert [row[0] for row in rows(response)] == ["Secret plans"]
+    assert "Add collection" in response.content.decode()
 
 
 def test_a_page_of_another_teams_collection_switches_to_that_team(
@@ -34,8 +34,8 @@ def test_a_file_of_another_team_does_not_switch(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     file = make_ready_run(secret_plans).files.get(kind="page")
-    answer = as_bob.get(f"/collections/{secret_plans.pk}/runs/1/files/{quote(file.name)}")
-    assert answer.getvalue()
+    response = as_bob.get(f"/collections/{secret_plans.pk}/runs/1/files/{quote(file.name)}")
+    assert response.getvalue()
     assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
 
 
@@ -57,11 +57,11 @@ def test_it_refuses_another_users_team(as_bob: Client, strangers: Team) -> None:
 def test_a_user_without_a_team_is_told_what_to_do(eve: User, client: Client) -> None:
     client.force_login(eve)
     for address in ("/collections/", "/members/"):
-        answer = client.get(address)
-        assert answer.status_code == 403
-        assert "Ask a team&#x27;s owner to add you" in answer.content.decode()
-        assert "eve@example.com" in answer.content.decode()
-        assert links(answer)["Go to your profile"] == "/profile/"
+        response = client.get(address)
+        assert response.status_code == 403
+        assert "Ask a team&#x27;s owner to add you" in response.content.decode()
+        assert "eve@example.com" in response.content.decode()
+        assert links(response)["Go to your profile"] == "/profile/"
 
 
 @pytest.mark.parametrize("address", ["/profile/", "/collections/", "/nowhere"])

@@ -1,1 +1,1 @@
-"""What only a real browser shows."""
+"""Tests in a real browser."""

@@ -1,4 +1,4 @@
-"""A Chromium per test process, signed in once; every test fails on a message in the browser's console."""
+"""One Chromium per test process, signed in once. Any message in the browser's console fails the test."""
 
 import re
 from collections import defaultdict
@@ -13,7 +13,7 @@ from tests.support import tools
 from tests.support.server import DemoServer
 from tests.support.shell import Shell, running
 
-# The shell is the same browser without what only a screen needs, and quicker by a quarter.
+# The headless shell is the same browser without a screen, and a quarter faster.
 CHROMIUM = ("chromium-headless-shell", "chromium")
 QUIET = (
     "--no-sandbox",
@@ -22,7 +22,7 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--js-flags=--no-turbofan,--no-maglev",  # no page is open for as long as it takes to optimize its scripts
+    "--js-flags=--no-turbofan,--no-maglev",  # pages are closed before optimizing their scripts pays off
 )
 NewPage = Callable[..., Page]
 
@@ -48,7 +48,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 @pytest.fixture(scope="session")
 def shell(demo_server: DemoServer) -> Iterator[Shell]:
-    """What runs code on the server's data and returns what it prints."""
+    """A shell that runs code on the server's data and returns its output."""
     with running(demo_server.data_dir) as run:
         yield run
 
@@ -71,12 +71,12 @@ def sign_in(page: Page, email: str, password: str) -> None:
 
 @pytest.fixture
 def expected_in_console() -> list[str]:
-    """What a test that provokes a failure expects in the console: it adds regular expressions."""
-    return [r"the server responded with a status of [45]\d\d"]  # Chromium notes these, a page can't help it
+    """Regular expressions for console messages that a test expects. Tests add to them."""
+    return [r"the server responded with a status of [45]\d\d"]  # a page can't prevent these
 
 
 class Tab:
-    """A page, in a browser window of its own, and what its console says."""
+    """A page in its own browser window, and the messages in its console."""
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         context = browser.new_context(base_url=url, reduced_motion="reduce", **options)
@@ -87,10 +87,10 @@ class Tab:
         self.page = context.new_page()
 
     def clear(self) -> None:
-        """Leave nothing of a test to the next one."""
+        """Remove everything that a test has left."""
         page, context = self.page, self.page.context
         page.unroute_all()
-        page.goto("/healthz")  # small, and of the same site: any other would be in another process
+        page.goto("/healthz")  # a small page of the same site, since another site would use another process
         clock = page.evaluate("localStorage.clear(), sessionStorage.clear(), `${Date.now}`")
         assert "[native code]" in clock, "A clock stays where it is installed: take open_page()."
         assert context.pages == [page]
@@ -102,7 +102,7 @@ class Tab:
 
 @pytest.fixture
 def console(expected_in_console: list[str]) -> Iterator[list[str]]:
-    """What the console of a test's pages says; at its end there must be nothing but what it expects."""
+    """The console messages of a test's pages. Unexpected ones fail the test at its end."""
     complaints: list[str] = []
     yield complaints
     assert [text for text in complaints if not re.search("|".join(expected_in_console), text)] == []
@@ -112,7 +112,7 @@ def console(expected_in_console: list[str]) -> Iterator[list[str]]:
 def open_page(
     browser: Browser, demo_server: DemoServer, signed_in: StorageState, console: list[str]
 ) -> Iterator[NewPage]:
-    """Make new pages, of the owner or with `anonymous=True` of nobody, with any options of a context.
+    """Open new pages, signed in as the owner unless `anonymous=True`, with any options of a context.
 
     They are for tests that add to a page what can't be taken out again: a clock, a listener, a script.
     """
@@ -131,7 +131,7 @@ def open_page(
 
 @pytest.fixture(scope="session")
 def kept_tabs(browser: Browser) -> defaultdict[bool, list[Tab]]:
-    """The tabs of the browser that no test uses at the moment, with scripts and without."""
+    """The browser's unused tabs, with and without JavaScript."""
     return defaultdict(list)
 
 
@@ -139,7 +139,7 @@ def kept_tabs(browser: Browser) -> defaultdict[bool, list[Tab]]:
 def borrow_page(
     browser: Browser, demo_server: DemoServer, console: list[str], kept_tabs: defaultdict[bool, list[Tab]]
 ) -> Iterator[NewPage]:
-    """Get pages that tests hand on: to make one takes a browser longer than most of the tests."""
+    """Reuse pages: opening one takes longer than most tests."""
     borrowed: list[tuple[bool, Tab]] = []
 
     def borrow(state: StorageState | None, *, javascript: bool) -> Page:
@@ -160,12 +160,12 @@ def borrow_page(
 
 @pytest.fixture
 def javascript() -> bool:
-    """Whether the browser runs scripts; parametrized where a test shall pass with and without them."""
+    """Whether the browser runs scripts. Tests that must pass with and without them parametrize it."""
     return True
 
 
 def hide(page: Page, *, hidden: bool = True) -> None:
-    """Let the page's tab be one that nobody sees, or that is seen again."""
+    """Hide the page's tab or show it again."""
     page.evaluate(
         """hidden => {
             Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
@@ -177,17 +177,17 @@ def hide(page: Page, *, hidden: bool = True) -> None:
 
 @pytest.fixture
 def page(borrow_page: NewPage, signed_in: StorageState, *, javascript: bool) -> Page:
-    """A page of the owner's."""
+    """A page, signed in as the owner."""
     return borrow_page(signed_in, javascript=javascript)
 
 
 @pytest.fixture
 def page_without_javascript(borrow_page: NewPage, signed_in: StorageState) -> Page:
-    """A page of the owner's, in a browser that runs no scripts."""
+    """A page without JavaScript, signed in as the owner."""
     return borrow_page(signed_in, javascript=False)
 
 
 @pytest.fixture
 def visitors_page(borrow_page: NewPage, *, javascript: bool) -> Page:
-    """A page of somebody's who isn't signed in."""
+    """A page of a visitor who isn't signed in."""
     return borrow_page(None, javascript=javascript)

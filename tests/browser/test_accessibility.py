@@ -1,4 +1,4 @@
-"""The check itself: what it leaves out of a long table is like what it looks at."""
+"""The accessibility check itself, which samples the rows of long tables."""
 
 import pytest
 from playwright.sync_api import Page

@@ -1,4 +1,4 @@
-"""Accounts at MultiCartAPI. No server may be called here but the vendor's, which is out of reach."""
+"""Accounts at MultiCartAPI. Only the vendor's server may be called, and it is unreachable."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests.browser.test_every_page import check, visit
 from tests.support.shell import Shell
 
 KEY = "canary-4f1d.0c9be2a7"
-# The longest names there are, without a blank; Olivia's team is the first one.
+# The longest possible names, without spaces. Olivia's team is the first one.
 SET_UP = f"""
 from collections_app.models import Account, Collection, Team
 team = Team.objects.get(pk=1)
@@ -31,7 +31,7 @@ Account.objects.all().delete()
 
 @pytest.fixture
 def accounts(shell: Shell) -> Iterator[tuple[int, int]]:
-    """The ids of an account with a collection, and of one without."""
+    """The ids of an account with a collection and of one without."""
     used, unused = shell(SET_UP).split()
     yield int(used), int(unused)
     shell(CLEAN_UP)
@@ -67,7 +67,7 @@ def test_a_disconnected_account_can_be_connected_again(page: Page, accounts: tup
     row.get_by_text("Connect again").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Connect “MultiCartAPI” again")
     page.get_by_role("button", name="Connect").click()
-    expect(page.get_by_label("API key")).to_be_focused()  # the browser asks for what is missing
+    expect(page.get_by_label("API key")).to_be_focused()  # the browser reports the missing value
     page.goto("/collections/")
     expect(page.get_by_role("link", name="Standing desks")).to_be_visible()
 

@@ -42,7 +42,7 @@ def test_a_file_is_copied_and_the_command_downloads_it(
     tools.run("sh", "-c", line, cwd=tmp_path)
     content = stored.read_bytes()
     stored.write_bytes(b"of another run")
-    for _ in range(2):  # over what has that name, and over what is whole already
+    for _ in range(2):  # over a partial file of that name, and over a complete one
         tools.run("sh", "-c", line, cwd=tmp_path)
         assert stored.read_bytes() == content
     assert content.startswith(b"[")

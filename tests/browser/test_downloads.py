@@ -1,4 +1,4 @@
-"""What a click brings is, byte for byte, what is in the store."""
+"""Downloaded files are byte for byte what is in the storage."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def row_of(page: Page, run: int) -> Locator:
 
 
 def stored(server: DemoServer, collection: int, run: int, kind: str, position: int = 0) -> tuple[str, bytes]:
-    """Return a file's name, and its bytes as the results storage keeps them."""
+    """Return a file's name and its bytes in the results storage."""
     named = """
         SELECT file.name, file.key
         FROM collections_app_resultfile AS file JOIN collections_app_run AS run ON run.id = file.run_id

@@ -1,5 +1,5 @@
-"""Every page: no accessibility violation in light and dark, no sideways scrolling on a narrow screen,
-and (by the fixture) no message in the console, such as one about the content security policy."""
+"""Every page has no accessibility violations in light and dark, no horizontal scrolling on a narrow screen,
+and (by the fixture) no console messages, such as those about the content security policy."""
 
 import re
 
@@ -79,17 +79,17 @@ REFUSED = {
     "/team": 405,
     "/collections/101/runs/91/files/x": 404,
 }
-# Pages of errors that nobody can provoke here at will.
+# Error pages that these tests can't provoke.
 RENDERED = ["403_csrf.html", "429.html", "500.html", "502.html", "503.html", "504.html"]
 
-# The addresses of the site that are none of the above, and why.
+# The remaining addresses of the site, and why they aren't visited.
 EXCUSED = {
     "home": "leads on to the collections",
     "collection": "leads on to its runs",
     "collection_restore": "leads back to the collections",
     "keep": "leads back to the runs",
     "team_switch": "leads on to the collections",
-    "key_create": "test_with_a_key_that_was_just_made",
+    "key_create": "test_with_a_new_key",
     "account_change": "tests/browser/test_accounts.py",
     "account_disconnect": "tests/browser/test_accounts.py",
     "pull_client": "a file",
@@ -170,17 +170,17 @@ def check_narrow(page: Page, within: str | None = None, *, contrast: bool = Fals
 
 
 def check_ids(page: Page) -> None:
-    """Check that every id is there once; axe looks only at some of them."""
+    """Check that every id is unique. axe checks only some of them."""
     ids = page.locator("[id]").evaluate_all("all => all.map(each => each.id)")
     assert len(ids) == len(set(ids))
 
 
 def visit(page: Page, address: str, status: int = 200) -> None:
     if not in_ci():
-        make_narrow(page)  # before the page is drawn, so that it is drawn once
-    answer = page.goto(address)
-    assert answer
-    assert answer.status == status, address
+        make_narrow(page)  # before the page is rendered, so that it is rendered once
+    response = page.goto(address)
+    assert response
+    assert response.status == status, address
     assert page.evaluate("document.styleSheets[1].cssRules.length") > 50
     if in_ci():
         check(page)
@@ -196,7 +196,7 @@ def test_for_a_visitor(visitors_page: Page, address: str) -> None:
 
 @pytest.mark.parametrize("address", SIGNED_IN)
 def test_for_a_member(page: Page, demo_server: DemoServer, address: str) -> None:
-    # Of the team that Olivia sees first.
+    # In Olivia's default team.
     member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
     key = _first(demo_server, "apikey", "revoked_at IS NULL")
     visit(page, address.format(member=member, key=key))
@@ -221,7 +221,7 @@ def test_where_a_visitor_is_refused(visitors_page: Page) -> None:
 def test_where_something_fails(
     visitors_page: Page, demo_server: DemoServer, settings: Settings, rf: RequestFactory, template: str
 ) -> None:
-    # With the stylesheet and the scripts of the running server.
+    # With the running server's stylesheet and scripts.
     settings.STATIC_ROOT = demo_server.data_dir / "static"
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "dashboard.static_files.DigestedStaticFiles"}
@@ -236,7 +236,7 @@ def test_where_something_fails(
 
 
 def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer, shell: Shell) -> None:
-    """The link to set a password; then the pages of somebody in no team, and in a team of no collections."""
+    """Check the password link, then the pages of a user without a team and in a team without collections."""
     page.goto("/members/add")
     page.get_by_label("E-mail address").fill("fern@example.com")
     page.get_by_role("button", name="Add to Northwind Pricing").click()
@@ -321,7 +321,7 @@ def test_with_the_sidebar_expanded(page: Page) -> None:
 def test_every_form_of_the_operators_admin_obeys_the_policy(
     visitors_page: Page, demo_server: DemoServer, shell: Shell, expected_in_console: list[str]
 ) -> None:
-    # Django's own pages draw two hints that are no errors.
+    # Django's pages cause two hints that aren't errors.
     expected_in_console += ["Autofocus processing was blocked", "goo.gl/9p2vKq"]
     shell(
         "from collections_app.models import User; "

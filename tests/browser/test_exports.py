@@ -1,4 +1,4 @@
-"""A run's records in another format, in the browser."""
+"""Exports, in the browser."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from tests.support.shell import Shell
 
 ADDRESS = "/collections/101/runs/88/export"
 
-# As if another machine made it, so that the site doesn't.
+# As if another machine were building it, so that the site doesn't.
 QUEUE = """
 from collections_app.records.exports import create
 from collections_app.records.formats.records_file import Format, ExportSpec
@@ -75,7 +75,7 @@ def test_by_keyboard_only(page: Page) -> None:
 
 
 class TestALargeOne:
-    """What isn't made at once; here nobody makes it but the test."""
+    """An export that is not built at once. Only the test builds it."""
 
     @pytest.fixture
     def waiting(self, page: Page, shell: Shell) -> Page:
@@ -89,7 +89,7 @@ class TestALargeOne:
         waiting.get_by_text("Choose columns").click()
         shell(MAKE)
         expect(download).to_be_visible()
-        # The form is left alone.
+        # The form is unchanged.
         expect(waiting.get_by_label("asin", exact=True)).to_be_visible()
         check(waiting)
 

@@ -1,4 +1,4 @@
-"""Finding runs in a browser: in the reader's time zone, with and without JavaScript."""
+"""Finding runs in a browser: in the user's time zone, with and without JavaScript."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Rows and pages that update themselves, under the eyes, fingers and ears of whoever looks at them."""
+"""Rows and pages that update themselves without disturbing the user."""
 
 import re
 import time
@@ -15,20 +15,20 @@ from tests.support.shell import Shell
 BEGIN = """
 from collections_app.models import *
 from collections_app.runs.writer import ResultSetWriter
-made = Collection.objects.create(name={name!r}, team=Collection.objects.get(pk=101).team)
+collection = Collection.objects.create(name={name!r}, team=Collection.objects.get(pk=101).team)
 Run.objects.bulk_create(
-    Run(collection=made, number=number, state="failed", failure_reason="No answer.")
+    Run(collection=collection, number=number, state="failed", failure_reason="No response.")
     for number in range(1, 41)
 )
-made.last_run_number = 40
-made.save()
-with ResultSetWriter.start(made, total=30, page_size=10) as writer:
+collection.last_run_number = 40
+collection.save()
+with ResultSetWriter.start(collection, total=30, page_size=10) as writer:
     for number in range(10):
         writer.add_record({{"asin": number}})
     writer.pause()
-print(made.pk)
+print(collection.pk)
 """
-GO_ON = """
+CONTINUE = """
 from collections_app.models import *
 from collections_app.runs.writer import ResultSetWriter
 with ResultSetWriter.resume(Run.objects.get(collection={pk}, number=41), page_size=10) as writer:
@@ -49,7 +49,7 @@ for _ in range({count}):
 
 
 class Scrape:
-    """A collection whose run 41 goes on, and which gets more runs, whenever it is told to."""
+    """A collection whose run 41 continues, and which gets more runs, when a test says so."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -62,10 +62,10 @@ class Scrape:
         return f"/collections/{self.pk}/runs/41/"
 
     def goes_on(self) -> None:
-        self._shell(GO_ON.format(pk=self.pk, count=10, end="pause()"))
+        self._shell(CONTINUE.format(pk=self.pk, count=10, end="pause()"))
 
     def completes(self) -> None:
-        self._shell(GO_ON.format(pk=self.pk, count=20, end="finish()"))
+        self._shell(CONTINUE.format(pk=self.pk, count=20, end="finish()"))
 
     def is_deleted(self) -> None:
         self._shell(DELETE.format(pk=self.pk))
@@ -81,18 +81,18 @@ def scrape(shell: Shell) -> Scrape:
 
 @pytest.fixture
 def page(open_page: NewPage) -> Page:
-    """A page of this test alone, as a clock stays in a page."""
+    """A page for this test only, because a fake clock stays in a page."""
     return open_page()
 
 
 @pytest.fixture
 def watched(page: Page, scrape: Scrape) -> Page:
-    """The page of the scrape's runs, whose clock goes on when a test says so."""
+    """The page of the scrape's runs. Tests move its clock."""
     return watch(page, scrape.address)
 
 
 def watch(page: Page, address: str) -> Page:
-    """Open a page whose clock goes on when a test says so."""
+    """Open a page with a clock that tests move."""
     now = datetime.now(UTC)
     page.clock.install(time=now)
     page.clock.pause_at(now + timedelta(seconds=1))
@@ -101,9 +101,9 @@ def watch(page: Page, address: str) -> Page:
 
 
 def asks(page: Page, milliseconds: int = 2000) -> None:
-    """Let the time pass after which the page asks, and wait for the answer.
+    """Let time pass until the page polls, and wait for the response.
 
-    It passes again until then: a page begins to wait once it has dealt with the answer before.
+    Repeat this: a page starts its timer after it has handled the previous response.
     """
     asked = counted(page)
     with page.expect_response(re.compile("/live")):
@@ -111,11 +111,11 @@ def asks(page: Page, milliseconds: int = 2000) -> None:
         while not asked:
             assert time.monotonic() < deadline, "The page doesn't ask."
             page.clock.run_for(milliseconds)
-            page.wait_for_timeout(50)  # until what the page asked is heard of
+            page.wait_for_timeout(50)  # until the request has arrived
 
 
 def check_page(page: Page) -> None:
-    page.clock.resume()  # what checks it waits for the time to pass
+    page.clock.resume()  # the check below waits for time to pass
     check(page)
 
 
@@ -172,7 +172,7 @@ def test_the_selection_stays(watched: Page, scrape: Scrape) -> None:
     watched.evaluate("getSelection().selectAllChildren(document.querySelector('#run-41 .row-title'))")
     scrape.goes_on()
     asks(watched)
-    asks(watched, 30_000)  # which it does only once it has dealt with the answer before
+    asks(watched, 30_000)  # it does so only after handling the previous response
     expect(watched.locator("#run-41")).to_contain_text("10 of 30")
     watched.evaluate("getSelection().empty()")
     asks(watched, 30_000)
@@ -297,13 +297,13 @@ class TestTheRunsPage:
         scrape.completes()
         asks(followed)
         expect(announcements).to_have_text("Run 41 completed.")
-        expect(run.get_by_role("heading", name="Run 41")).to_be_focused()  # in the place of what is gone
+        expect(run.get_by_role("heading", name="Run 41")).to_be_focused()  # instead of the removed element
         expect(run.locator(".badge")).to_have_text("Completed")
         expect(run.get_by_role("link", name="ZIP").first).to_be_visible()
         expect(run.get_by_role("link", name="Record 1", exact=True)).to_be_visible()
         expect(run.locator("#facts")).to_contain_text("Records read")
         expect(run.locator("time").first).to_have_attribute("title", re.compile("UTC"))
-        # What makes something of a page does so here too.
+        # Scripts that enhance the page also apply here.
         expect(run.get_by_role("button", name="Copy: SHA-256").first).to_be_visible()
         run.get_by_label("Select page 1").check()
         seen = len(asked)

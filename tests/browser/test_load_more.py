@@ -6,25 +6,25 @@ from playwright.sync_api import Page, expect
 
 from tests.support.shell import Shell
 
-MAKE = """
+CREATE_RUNS = """
 from datetime import timedelta
 from django.utils import timezone
 from collections_app.models import *
 team = Collection.objects.get(pk=101).team
-made, _ = Collection.objects.get_or_create(name={name!r}, team=team)
-first, now = made.last_run_number + 1, timezone.now()
+collection, _ = Collection.objects.get_or_create(name={name!r}, team=team)
+first, now = collection.last_run_number + 1, timezone.now()
 Run.objects.bulk_create(
-    Run(collection=made, number=number, state="failed", failure_reason="No answer.", created_at=now)
+    Run(collection=collection, number=number, state="failed", failure_reason="No response.", created_at=now)
     for number in range(first, first + {count})
 )
-made.last_run_number += {count}
-made.save()
-print(made.pk)
+collection.last_run_number += {count}
+collection.save()
+print(collection.pk)
 """
 
 
 class Growing:
-    """A collection that gets more runs whenever it is told to."""
+    """A collection that gets more runs when a test says so."""
 
     def __init__(self, shell: Shell, count: int) -> None:
         self._shell = shell
@@ -32,7 +32,7 @@ class Growing:
         self.address = f"/collections/{self.grow(count)}/download"
 
     def grow(self, count: int) -> int:
-        return int(self._shell(MAKE.format(name=self._name, count=count)))
+        return int(self._shell(CREATE_RUNS.format(name=self._name, count=count)))
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ PASSWORD = "a violet umbrella in the rain"
 
 
 @pytest.fixture(scope="module")
-def somebody(shell: Shell) -> Iterator[str]:
-    """The address of somebody with a long name, with a key of a long name, until the tests here end."""
+def long_named_user(shell: Shell) -> Iterator[str]:
+    """The email address of a user with a long name and a key with a long name, during this module's tests."""
     shell(
         f"""
 from collections_app.models import *
@@ -36,7 +36,7 @@ def expect_no_sideways_scrolling(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_long_name_fits_the_lists_of_members_and_keys(page: Page, somebody: str, width: int) -> None:
+def test_a_long_name_fits_the_lists_of_members_and_keys(page: Page, long_named_user: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/members/")
     expect(page.locator("td[data-label='Of']").get_by_text(NAME)).to_be_visible()
@@ -45,11 +45,11 @@ def test_a_long_name_fits_the_lists_of_members_and_keys(page: Page, somebody: st
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_long_name_fits_the_pages_and_messages_of_its_owner(
-    visitors_page: Page, somebody: str, width: int
+    visitors_page: Page, long_named_user: str, width: int
 ) -> None:
     page = visitors_page
     page.set_viewport_size({"width": width, "height": 800})
-    sign_in(page, somebody, PASSWORD)
+    sign_in(page, long_named_user, PASSWORD)
     expect(page.get_by_role("heading", level=1)).to_have_text("Collections")
     expect_no_sideways_scrolling(page)
     page.goto("/profile/")
@@ -69,7 +69,7 @@ def test_a_long_name_fits_the_pages_and_messages_of_its_owner(
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_message_with_a_long_name_fits(page: Page, somebody: str, width: int) -> None:
+def test_a_message_with_a_long_name_fits(page: Page, long_named_user: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/members/")
     page.locator(f"summary[aria-label^='Actions for {NAME}']").click()

@@ -1,4 +1,4 @@
-"""A run of 5,000 pages: folded, unfolded in steps where it is, and on a page of its own."""
+"""A run of 5,000 pages: folded, loaded in steps, and on a separate page."""
 
 import re
 import uuid
@@ -13,9 +13,9 @@ MAKE = """
 from tests.support.results import make_many_pages
 from collections_app.models import *
 team = Collection.objects.get(pk=101).team
-made = Collection.objects.create(name={name!r}, team=team)
-make_many_pages(made, 2, 5_000)
-print(made.pk)
+collection = Collection.objects.create(name={name!r}, team=team)
+make_many_pages(collection, 2, 5_000)
+print(collection.pk)
 """
 
 

@@ -1,9 +1,9 @@
-"""A page stands where it stands: nothing jumps away from under a finger when the scripts come."""
+"""Scripts don't shift the layout of a page when they load."""
 
 import pytest
 from playwright.sync_api import Page, expect
 
-PLACES = """() => Object.fromEntries(
+POSITIONS = """() => Object.fromEntries(
     ["h1", "main table", "main table tbody tr:last-child", ".sidebar .whoami"]
         .map((what) => [what, document.querySelector(what)?.getBoundingClientRect().top])
 )"""
@@ -16,14 +16,14 @@ def test_scripts_move_nothing(page: Page, expected_in_console: list[str], path: 
     page.set_viewport_size({"width": width, "height": 800})
     page.route("**/*.js", lambda route: route.abort())
     page.goto(path)
-    before = page.evaluate(PLACES)
+    before = page.evaluate(POSITIONS)
     page.unroute("**/*.js")
     page.goto(path)
     scripts_have_run(page)
-    assert page.evaluate(PLACES) == pytest.approx(before, abs=1)
+    assert page.evaluate(POSITIONS) == pytest.approx(before, abs=1)
 
 
 def scripts_have_run(page: Page) -> None:
-    """Wait for the last script of each of the pages."""
+    """Wait for the last script of each page."""
     expect(page.locator("main time[title]").first).to_be_attached()
     expect(page.locator("[data-shortcuts]")).not_to_have_attribute("hidden", "")

@@ -8,14 +8,14 @@ from tests.support.server import DemoServer
 
 
 def status_of_list_call(server: DemoServer, key: str) -> int:
-    """Return the `code` that the API's list of runs answers a key with."""
+    """Return the `code` with which the API responds to a key."""
     request = urllib.request.Request(
         f"{server.url}/api/v1/schedules/collections/results/download/",
         data=json.dumps({"collection_id": 101}).encode(),
         headers={"x-api-key": key, "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request) as answer:
-        return int(json.load(answer)["code"])
+    with urllib.request.urlopen(request) as response:
+        return int(json.load(response)["code"])
 
 
 def test_a_key_is_created_copied_used_and_revoked(page: Page, demo_server: DemoServer) -> None:

@@ -1,4 +1,4 @@
-"""A run's own page, as people use it."""
+"""The page of a run."""
 
 import json
 import re

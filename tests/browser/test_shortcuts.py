@@ -1,4 +1,4 @@
-"""What the keyboard does, and that it does nothing where somebody types or doesn't want it."""
+"""Keyboard shortcuts, which are off while typing and can be turned off."""
 
 import re
 
@@ -21,7 +21,7 @@ def test_j_and_k_move_between_rows_and_z_downloads_a_zip(runs: Page) -> None:
         runs.keyboard.press(key)
         expect(runs.locator("tbody tr").nth(row)).to_be_focused()
     while not runs.locator("tbody tr:focus [data-label=Archive] a").count():
-        runs.keyboard.press("j")  # past a run that is being written
+        runs.keyboard.press("j")  # past the run in progress
     with runs.expect_download() as download:
         runs.keyboard.press("d")
     assert download.value.suggested_filename.endswith(".zip")

@@ -37,7 +37,7 @@ def test_a_new_user_sets_a_password_and_signs_in(page: Page, visitors_page: Page
 
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_user_switches_between_teams(visitors_page: Page, demo_server: DemoServer) -> None:
-    # Signed in anew: the chosen team belongs to the session, which other tests share.
+    # Sign in again: the chosen team belongs to the session, which other tests share.
     page = visitors_page
     sign_in(page, demo_server.email, demo_server.password)
     switch = page.locator(".team-menu summary")

@@ -1,4 +1,4 @@
-"""A run's files are read again while one looks, and the page says what came of it."""
+"""Verifying a run's files shows progress and the result."""
 
 from playwright.sync_api import Page, expect
 
