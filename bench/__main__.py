@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from bench.measure import HEAD, Options, Row, add_options, machine, options_of
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 BENCHMARKS = (
     "stored_file",

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bench.measure import MEBIBYTE, Row, Target, at_least, program, ratio_row
-from tests.support.server import ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.support.server import environment, free_port, manage, wait_until_it_answers
+from tests.support.tools import ROOT
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "dashboard/gunicorn_conf.py", "dashboard.wsgi"]
 # A user with an API key. Prints the session and the key at the end.

@@ -22,7 +22,6 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db import connection
-from django.http import HttpResponse
 from django.template.base import Template
 from django.test import Client
 from django.utils import timezone
@@ -33,6 +32,7 @@ from collections_app.models import ApiKey, Collection, Kind, Membership, Role, T
 from collections_app.records.exports import create
 from tests.support import databases, tools
 from tests.support.object_store import ObjectStore, program, running
+from tests.support.responses import Response
 
 pytest_plugins = ["tests.support.threads", "tests.support.scheduling", "tests.support.server"]
 
@@ -47,7 +47,7 @@ hypothesis.settings.load_profile("patient")
 _RENDER = Template._render
 
 PASSWORD = "correct horse battery staple"
-Get = Callable[..., HttpResponse]
+Get = Callable[..., Response]
 
 
 def pytest_configure() -> None:
@@ -274,14 +274,9 @@ def as_carol(carol: User) -> Client:
 def get(client: Client, bobs_key: str) -> Get:
     """Get what is below /api/v1/collections/ with Bob's key."""
 
-    def got(path: str, method: str = "GET", **headers: str) -> HttpResponse:
+    def got(path: str, method: str = "GET", **headers: str) -> Response:
         headers = {"x-api-key": bobs_key} | headers
-        answer: HttpResponse = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
+        answer: Response = client.generic(method, f"/api/v1/collections/{path}", headers=headers)
         return answer
 
     return got
-
-
-def content(answer: HttpResponse) -> bytes:
-    """Return all bytes of an answer, which is closed by that."""
-    return b"".join(answer)

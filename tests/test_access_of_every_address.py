@@ -20,6 +20,8 @@ from collections_app.models import Account, ApiKey, Collection, FileKind, Result
 from collections_app.system import background
 from dashboard.urls import urlpatterns as site
 from tests.conftest import signed_in
+from tests.support import responses
+from tests.support.responses import Response
 from tests.support.tools import in_ci
 
 PEOPLE = ("anonymous", "teamless", "stranger", "member", "admin", "owner")
@@ -254,14 +256,14 @@ def undone(stored: Path) -> Iterator[None]:
     stored.write_bytes(content)
 
 
-def call(client: Client, method: str, address: str, data: dict[str, int]) -> HttpResponse:
-    response: HttpResponse
+def call(client: Client, method: str, address: str, data: dict[str, int]) -> Response:
+    response: Response
     response = client.post(address, data) if method == "POST" else client.generic(method, address)
-    b"".join(response)  # reads and closes a file
+    responses.content(response)  # reads and closes a file
     return response
 
 
-def outcome(response: HttpResponse) -> str:
+def outcome(response: Response) -> str:
     """Return "login", the status of a refusal, or "any" if the view was called."""
     if response.headers.get("Location", "").startswith("/accounts/login/?next="):
         return "login"
@@ -311,7 +313,7 @@ def test_keys_get_the_responses_in_the_table(
     headers = {"x-api-key": keys[whose]} if keys[whose] else {}
     for method in METHODS:
         response = Client().generic(method, f"/{where}", b'{"collection_id": 101}', headers=headers)
-        b"".join(response)
+        responses.content(response)
         wanted = expected if method in methods.split() else "405"
         assert outcome(response) == wanted.replace("200", "any"), method
 

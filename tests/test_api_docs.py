@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from django.http import HttpResponse, QueryDict
+from django.http import QueryDict
 from django.test import Client
 from django.urls import get_resolver, reverse
 
@@ -24,9 +24,11 @@ from collections_app.models import Collection
 from collections_app.records.exports import create
 from collections_app.records.formats.records_file import Format
 from collections_app.sources import NotTheFile, SourceBusy, SourceTimeout, SourceUnavailable
+from tests.support import responses
 from tests.support.openapi import DOCUMENT, check, check_schema, examples, operations, resolve
+from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_ready_run, records
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
 OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations()}
@@ -192,9 +194,9 @@ def _runs(laptops: Collection) -> None:
     make_failed_run(laptops)
 
 
-def respond(client: Client, key: str, name: str, situation: Situation) -> HttpResponse:
+def respond(client: Client, key: str, name: str, situation: Situation) -> Response:
     values = {"runner_id": 1, "file_name": "AU Laptops_1_Results_Page_1.json"} | situation.values
-    response: HttpResponse = client.generic(
+    response: Response = client.generic(
         situation.method,
         address_of(name, situation.query, **values),
         headers={"x-api-key": key} | situation.headers,
@@ -202,11 +204,11 @@ def respond(client: Client, key: str, name: str, situation: Situation) -> HttpRe
     return response
 
 
-def check_documented(operation: dict[str, Any], response: HttpResponse) -> None:
+def check_documented(operation: dict[str, Any], response: Response) -> None:
     """Fail unless the status and the body of a response are as documented."""
     described = resolve(operation["responses"][str(response.status_code)])
     assert described["description"].endswith(".")
-    content_type, body = response.headers.get("Content-Type", ""), b"".join(response)
+    content_type, body = response.headers.get("Content-Type", ""), responses.content(response)
     if not body:
         return
     assert list(described["content"]) == [content_type]

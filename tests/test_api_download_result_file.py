@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -15,8 +14,8 @@ from collections_app.api import download_file
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
 from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceTimeout, SourceUnavailable
-from tests.conftest import content
 from tests.support.openapi import api_error
+from tests.support.responses import Response, content
 from tests.support.results import (
     make_failed_run,
     make_processing_run,
@@ -27,7 +26,7 @@ from tests.support.results import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Fetch = Callable[..., HttpResponse]
+Fetch = Callable[..., Response]
 PAGE = "AU%20Laptops_1_Results_Page_1.json"
 ARCHIVE = "AU%20Laptops_1_Results_All_Pages.zip"
 
@@ -42,9 +41,9 @@ def fetch(client: Client, bobs_key: str) -> Iterator[Fetch]:
     """Fetch a path below /api/v1/results/ with Bob's key."""
     responses = []
 
-    def fetched(path: str, key: str = bobs_key, method: str = "GET", **headers: str) -> HttpResponse:
+    def fetched(path: str, key: str = bobs_key, method: str = "GET", **headers: str) -> Response:
         headers = {"x-api-key": key, **headers}
-        response: HttpResponse = client.generic(method, f"/api/v1/results/{path}", headers=headers)
+        response: Response = client.generic(method, f"/api/v1/results/{path}", headers=headers)
         responses.append(response)
         return response
 

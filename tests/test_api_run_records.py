@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -16,13 +15,13 @@ from collections_app.models import Collection, Export, Run
 from collections_app.records.exports import create
 from collections_app.records.exports.build import build_next
 from collections_app.records.formats.records_file import Format
-from tests.conftest import content
 from tests.support.openapi import api_error, check_schema
+from tests.support.responses import Response, content
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Fetch = Callable[..., HttpResponse]
+Fetch = Callable[..., Response]
 
 
 @pytest.fixture
@@ -35,10 +34,10 @@ def fetch(client: Client, bobs_key: str, laptops: Collection) -> Iterator[Fetch]
     """Fetch a path below the run's address with Bob's key."""
     responses = []
 
-    def fetched(path: str, method: str = "GET", number: int = 1, **headers: str) -> HttpResponse:
+    def fetched(path: str, method: str = "GET", number: int = 1, **headers: str) -> Response:
         address = f"/api/v1/collections/{laptops.pk}/runs/{number}/{path}"
         headers = {"x-api-key": bobs_key, **headers}
-        response: HttpResponse = client.generic(method, address, headers=headers)
+        response: Response = client.generic(method, address, headers=headers)
         responses.append(response)
         return response
 

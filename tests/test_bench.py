@@ -14,7 +14,7 @@ from bench import __main__ as bench
 from bench.measure import Missing, Row, at_least, at_most, program, ratio_row, spread_of
 from bench.records import Shop, write_page
 from tests.support import tools
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 
 def run(*arguments: str) -> tools.Done:

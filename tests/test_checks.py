@@ -15,8 +15,7 @@ from pytest_django import Settings
 
 from collections_app.files.storage import address
 from collections_app.models import Account, Team
-from tests.conftest import ObjectStore
-from tests.support.object_store import READER
+from tests.support.object_store import READER, ObjectStore
 from tests.support.results import stored_keys
 from tests.support.upstream import make_account
 

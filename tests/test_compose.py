@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.support import compose, tools
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 MAKE_SECRETS = ROOT / "deploy" / "make_secrets.sh"
 COMPOSE = compose.read()

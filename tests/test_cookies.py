@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import User
+from tests.support.responses import Response
 
 SESSION, CSRF = "__Host-sessionid", "__Host-csrftoken"
 OF_HTTPS = {
@@ -34,16 +34,16 @@ def upgrade(settings: Settings) -> Upgrade:
     return upgraded
 
 
-def token_in(page: HttpResponse) -> str:
+def token_in(page: Response) -> str:
     found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.content.decode())
     assert found
     return found[1]
 
 
-def rename(browser: Client, token: str) -> HttpResponse:
+def rename(browser: Client, token: str) -> Response:
     """Submit a form from a page that the browser has open."""
     form = {"csrfmiddlewaretoken": token, "name": "Robert"}
-    response: HttpResponse
+    response: Response
     response = browser.post(
         "/profile/", form, secure=True, headers={"referer": "https://testserver/profile/"}
     )

@@ -30,6 +30,7 @@ from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
+from tests.support import responses
 from tests.support.results import make_ready_run
 from tests.support.tools import in_ci
 from tests.test_access_of_every_address import LIST, TABLE
@@ -140,7 +141,7 @@ def asked(client: Client, method: str, name: str, address: str, key: str = "") -
     else:
         headers = {"x-api-key": key} if name.startswith("api:") else {}
         response = client.generic(method, f"/{address}", BODIES.get(name, b""), headers=headers)
-    return response.status_code, b"".join(response)
+    return response.status_code, responses.content(response)
 
 
 @pytest.mark.parametrize(

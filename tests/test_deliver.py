@@ -21,6 +21,7 @@ from collections_app.files.delivery.body import BoundedStream, IncompleteBody
 from collections_app.files.delivery.deliver import content_disposition
 from collections_app.files.delivery.ranges import Unsatisfiable, parse_range
 from collections_app.sources import Deliverable, ResultNotFound, SourceTimeout, SourceUnavailable
+from tests.support import responses
 
 CONTENT = bytes(range(256)) * 4
 ETAG = '"6a5b1c2d-400"'
@@ -83,7 +84,7 @@ def send(body: FileBody) -> Iterator[Send]:
 
 
 def content(response: HttpResponseBase) -> bytes:
-    return b"".join(response)  # type: ignore[arg-type]
+    return responses.content(response)
 
 
 # --- the entire file ----------------------------------------------------------------------------

@@ -36,7 +36,8 @@ from collections_app.runs.repair import repair_runs
 from collections_app.runs.writer import ResultSetWriter
 from tests.support import databases, tools
 from tests.support.results import in_order
-from tests.support.server import ROOT, environment, manage
+from tests.support.server import environment, manage
+from tests.support.tools import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "list_run_results.json"
 

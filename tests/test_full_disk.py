@@ -26,6 +26,7 @@ from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.system import disk
 from collections_app.views import health
 from tests.conftest import PASSWORD
+from tests.support import responses
 from tests.support.results import make_ready_run
 from tests.test_access_of_every_address import LIST, TABLE
 
@@ -97,7 +98,7 @@ def status_of(client: Client, method: str, name: str, address: str, key: str) ->
     else:
         answer = client.get(address)
     code = answer.json().get("code", 200) if name in BODIES else answer.status_code
-    b"".join(answer)
+    responses.content(answer)
     return int(code)
 
 

@@ -27,7 +27,8 @@ from collections_app.system.observability import processes
 from dashboard import gunicorn_worker
 from dashboard.gunicorn_worker import Worker
 from tests.support import tools
-from tests.support.server import ROOT, environment, free_port, gunicorn
+from tests.support.server import environment, free_port, gunicorn
+from tests.support.tools import ROOT
 
 INFINITE = resource.RLIM_INFINITY
 CONF = Path(__file__).parent.parent / "dashboard" / "gunicorn_conf.py"

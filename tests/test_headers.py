@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
 from collections_app.models import Collection
+from tests.support.responses import Response
 from tests.support.results import make_ready_run
 
 FILE = "AU%20Laptops_1_Results_Page_1.json"
@@ -18,7 +18,7 @@ FOR_ONE_PERSON = "private, no-cache"
 @pytest.fixture
 def responses(
     settings: Settings, as_bob: Client, client: Client, laptops: Collection, bobs_key: str
-) -> Iterator[dict[str, HttpResponse]]:
+) -> Iterator[dict[str, Response]]:
     """One response of each kind."""
     make_ready_run(laptops)
     sheet = Path(settings.STATIC_ROOT, "sheet.css")
@@ -45,7 +45,7 @@ def responses(
         response.close()
 
 
-def test_each_response_is_cached_only_by_its_recipient(responses: dict[str, HttpResponse]) -> None:
+def test_each_response_is_cached_only_by_its_recipient(responses: dict[str, Response]) -> None:
     """The pages of signed-in people are always revalidated, including error pages."""
     said = {name: response.get("Cache-Control") for name, response in responses.items()}
     never = "max-age=0, no-cache, no-store, must-revalidate, private"
@@ -66,10 +66,10 @@ def test_each_response_is_cached_only_by_its_recipient(responses: dict[str, Http
     }
 
 
-def test_other_sites_may_not_embed_responses(responses: dict[str, HttpResponse]) -> None:
+def test_other_sites_may_not_embed_responses(responses: dict[str, Response]) -> None:
     assert {response["Cross-Origin-Resource-Policy"] for response in responses.values()} == {"same-origin"}
 
 
-def test_pages_may_not_use_the_camera_and_similar_features(responses: dict[str, HttpResponse]) -> None:
+def test_pages_may_not_use_the_camera_and_similar_features(responses: dict[str, Response]) -> None:
     (policy,) = {response["Permissions-Policy"] for response in responses.values()}
     assert {"camera=()", "geolocation=()", "microphone=()", "payment=()"} <= set(policy.split(", "))

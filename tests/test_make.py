@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import tools
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 OLD = "#!/bin/bash\nexit 1\n"
 SHIM = "#!/bin/bash\necho 'pyenv: command not found' >&2\nexit 127\n"

@@ -9,7 +9,8 @@ from django.test import Client
 
 from collections_app.models import Collection, FileKind, Run, Team
 from collections_app.sources import sync
-from tests.conftest import Get, content
+from tests.conftest import Get
+from tests.support.responses import content
 from tests.support.results import (
     make_failed_run,
     make_many_pages,

@@ -25,7 +25,7 @@ from collections_app.views import metrics as metrics_view
 from collections_app.views.metrics import DatabaseMetrics, FreeSpace
 from tests.support.faults import FileServer
 from tests.support.results import make_ready_run, records
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 from tests.test_streams import close
 

@@ -27,6 +27,7 @@ from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import fail_interrupted_runs, repair_runs
 from collections_app.runs.writer import ResultSetWriter, WrongUse
 from collections_app.sources import SourceUnavailable
+from tests.support import responses
 from tests.support.mirrors import Files, csv_of, files_of, zip_of
 from tests.support.results import make_ready_run, store_bytes, stored_bytes, stored_keys
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
@@ -488,7 +489,7 @@ class TestReaders:
         # No account can be reached in these tests.
         for name, content in files.contents.items():
             response = as_bob.get(f"/collections/{run.collection_id}/runs/88/files/{quote(name)}")
-            assert b"".join(response) == content
+            assert responses.content(response) == content
             assert response.headers["Content-Length"] == str(len(content))
 
     def test_a_download_from_the_account_is_not_interrupted(self, run: Run) -> None:

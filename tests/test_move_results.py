@@ -14,8 +14,7 @@ from collections_app.management.commands import move_results
 from collections_app.models import Collection, ResultFile
 from collections_app.runs import move
 from collections_app.runs.removal import delete_run
-from tests.conftest import ObjectStore
-from tests.support.object_store import SECRET_KEY
+from tests.support.object_store import SECRET_KEY, ObjectStore
 from tests.support.results import make_ready_run, records, store_bytes, stored_keys
 
 

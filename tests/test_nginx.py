@@ -23,7 +23,8 @@ import requests
 
 from tests.support import databases, tools
 from tests.support.object_store import BUCKET, ObjectStore, client_of
-from tests.support.server import GUNICORN, ROOT, environment, free_port, manage, wait_until_it_answers
+from tests.support.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
+from tests.support.tools import ROOT
 from tests.test_delivery_over_http import MAKE_KEY, eventually
 
 pytestmark = pytest.mark.scaled_out

@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import quote, quote_from_bytes
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
@@ -15,7 +14,9 @@ from pytest_django import Settings
 
 from collections_app.models import Collection, FileKind, Run, State, Team, User
 from tests.conftest import PASSWORD, signed_in
+from tests.support import responses
 from tests.support.previews import at_once  # noqa: F401
+from tests.support.responses import Response
 from tests.support.tools import examples
 
 SECRET = b"no one else may read this"
@@ -80,9 +81,9 @@ def files(laptops: Collection, secret_plans: Collection, results_folder: Path) -
     _store(Run.objects.create_next(secret_plans), results_folder, "secret.json", SECRET)
 
 
-def check(response: HttpResponse) -> bytes:
+def check(response: Response) -> bytes:
     """Check that a response is acceptable for any input, and return its body."""
-    body = b"".join(response)
+    body = responses.content(response)
     assert response.status_code < 500
     shown = body.replace(b"pull.py", b"")  # the program for scripts, which is offered by its name
     for forbidden in (SECRET, b"Secret plans", b"Traceback", b".py", b"collections_app", b"site-packages"):
@@ -90,7 +91,7 @@ def check(response: HttpResponse) -> bytes:
     return body
 
 
-def check_envelope(response: HttpResponse) -> int:
+def check_envelope(response: Response) -> int:
     body = check(response)
     envelope = json.loads(body)
     assert list(envelope) == ["code", "data", "status"]
@@ -294,7 +295,7 @@ FORMS = {
     "/accounts/password/change/": {"oldpassword": PASSWORD, "password1": PASSWORD, "password2": PASSWORD},
     "/accounts/password/reset/": {"email": "bob@example.com"},
 }
-Send = Callable[[str, dict[str, str]], HttpResponse]
+Send = Callable[[str, dict[str, str]], Response]
 
 
 @pytest.fixture
@@ -304,10 +305,10 @@ def send(alice: User, bob: User, crawlers: Team, settings: Settings) -> Send:
     settings.ACCOUNT_RATE_LIMITS = False
     ids = {"bob": bob.memberships.get().pk, "crawlers": crawlers.pk}
 
-    def sent(address: str, fields: dict[str, str]) -> HttpResponse:
+    def sent(address: str, fields: dict[str, str]) -> Response:
         browser = Client() if address == "/accounts/login/" else signed_in(alice)
         data = {name: value.replace("{crawlers}", str(crawlers.pk)) for name, value in fields.items()}
-        response: HttpResponse = browser.post(address.format(**ids), data)
+        response: Response = browser.post(address.format(**ids), data)
         return response
 
     return sent

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import tools
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 APP = ROOT / "collections_app"
 

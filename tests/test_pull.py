@@ -33,7 +33,8 @@ from tests.support.results_api import (
     envelope,
     etag_of,
 )
-from tests.support.server import ROOT, DemoServer
+from tests.support.server import DemoServer
+from tests.support.tools import ROOT
 
 PAGE = "AU Laptops_88_Results_Page_{}.json"
 ZIP = "AU Laptops_88_Results_All_Pages.zip"

@@ -12,7 +12,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from collections_app.models import Collection
-from tests.support.server import ROOT
+from tests.support import responses
+from tests.support.tools import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -47,7 +48,7 @@ def content(client: Client, key: str, link: str) -> bytes:
     """Return the bytes behind a link of the API."""
     response = client.get(urlsplit(link).path, headers={"x-api-key": key})
     assert response.status_code == 200
-    return b"".join(response.streaming_content)  # type: ignore[attr-defined]
+    return responses.content(response)
 
 
 def test_the_pages_contain_every_record(
@@ -76,4 +77,4 @@ def test_the_dashboard_and_the_api_send_the_same_file(
 ) -> None:
     for link in [*run["download_links"]["pages"], run["download_links"]["all_pages"]]:
         response = as_bob.get(f"/collections/101/runs/1/files/{Path(link).name}")
-        assert b"".join(response.streaming_content) == content(client, bobs_key, link)  # type: ignore[attr-defined]
+        assert responses.content(response) == content(client, bobs_key, link)  # type: ignore[attr-defined]

@@ -19,9 +19,8 @@ from collections_app.runs.repair import repair_runs
 from collections_app.runs.writer import ResultSetWriter
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable, deliverable
 from collections_app.system.disk import free_space
-from tests.conftest import ObjectStore
 from tests.support.faults import random_bytes
-from tests.support.object_store import BUCKET, SECRET_KEY
+from tests.support.object_store import BUCKET, SECRET_KEY, ObjectStore
 from tests.support.results import (
     abandon,
     make_ready_run,

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 from collections_app.models import Collection, ResultFile, Team
+from tests.support import responses
 from tests.support.ranges import check_ranges
+from tests.support.responses import Response
 from tests.support.results import make_ready_run, make_run_of_pages, records, stored_records
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
@@ -16,9 +17,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ADDRESS = "/collections/101/selection.json"
 
 
-def content(response: HttpResponse) -> bytes:
-    assert response.status_code in {200, 206}, b"".join(response)
-    return b"".join(response)
+def content(response: Response) -> bytes:
+    assert response.status_code in {200, 206}, responses.content(response)
+    return responses.content(response)
 
 
 def test_the_records_of_all_runs_are_one_list(as_bob: Client, laptops: Collection) -> None:

@@ -19,9 +19,10 @@ from collections_app.files.bundles.selection import InvalidSelection, Selection,
 from collections_app.files.bundles.zips import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
-from tests.conftest import Get, content
+from tests.conftest import Get
 from tests.support import tools
 from tests.support.ranges import check_ranges
+from tests.support.responses import content
 from tests.support.results import (
     make_failed_run,
     make_many_pages,

@@ -9,14 +9,14 @@ import pytest
 from allauth.core.internal.httpkit import get_client_ip
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from collections_app.models import User
 from collections_app.system import data_folder
 from tests.conftest import PASSWORD
-from tests.support.server import ROOT
+from tests.support.responses import Response
+from tests.support.tools import ROOT
 from tests.test_encryption import new_key
 
 SETTINGS = str(ROOT / "dashboard" / "settings.py")
@@ -296,7 +296,7 @@ class TestClientAddress:
         settings.ALLAUTH_TRUSTED_PROXY_COUNT = read(PUBLIC_URL=url)["ALLAUTH_TRUSTED_PROXY_COUNT"]
         cache.clear()
 
-        def sign_in(number: int, email: str, password: str) -> HttpResponse:
+        def sign_in(number: int, email: str, password: str) -> Response:
             headers = {"x-forwarded-for": f"198.51.100.{number}"}
             return Client().post("/accounts/login/", {"login": email, "password": password}, headers=headers)
 

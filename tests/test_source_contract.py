@@ -19,8 +19,8 @@ from collections_app.files.storage import address
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Team
 from collections_app.sources import LISTING_DEADLINE, Freshness, ResultNotFound, deliverable, source_of
-from tests.conftest import ObjectStore
 from tests.support.faults import FileServer, page_bytes
+from tests.support.object_store import ObjectStore
 from tests.support.results import make_ready_run, store_bytes
 from tests.support.upstream import lists, make_account, make_remote_collection, make_remote_run, remote_run
 

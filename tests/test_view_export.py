@@ -6,7 +6,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.core.cache import cache
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -18,8 +17,10 @@ from collections_app.records.exports.sample import sample
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.sources import SourceUnavailable, account
+from tests.support import responses
 from tests.support.html import text_of
 from tests.support.mirrors import Files, files_of
+from tests.support.responses import Response
 from tests.support.results import (
     make_failed_run,
     make_processing_run,
@@ -50,7 +51,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create, "_QUICK", dict.fromkeys(Format, -1))
 
 
-def html(response: HttpResponse) -> str:
+def html(response: Response) -> str:
     assert response.status_code == 200
     return response.content.decode()
 
@@ -63,7 +64,7 @@ def addresses(page: str) -> list[str]:
 def file_at(client: Client, address: str) -> bytes:
     response = client.get(address)
     assert response.status_code == 200, response.headers
-    return b"".join(response)
+    return responses.content(response)
 
 
 class TestThePage:
@@ -225,7 +226,7 @@ class TestTheFile:
     def test_it_supports_ranges(self, as_bob: Client, run: Run) -> None:
         response = as_bob.get("/collections/101/runs/1/records.jsonl", headers={"Range": "bytes=0-9"})
         assert response.status_code == 206
-        assert b"".join(response) == b'{"asin":"B'
+        assert responses.content(response) == b'{"asin":"B'
 
     def test_another_team_is_refused(self, as_carol: Client, run: Run) -> None:
         for address in (PAGE, "/collections/101/runs/1/records.csv"):

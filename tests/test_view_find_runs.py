@@ -6,13 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from collections_app.models import Collection, Run, State, Team
 from collections_app.views.download import page as download
 from tests.support.html import links, rows, text_of
+from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 from tests.support.upstream import lists, make_account, make_remote_collection, remote_run
 
@@ -25,7 +25,7 @@ def found(client: Client, address: str = ADDRESS, **asked: str) -> list[int]:
     return found_in(client.get(address, asked))
 
 
-def found_in(response: HttpResponse) -> list[int]:
+def found_in(response: Response) -> list[int]:
     """Return the numbers of the runs in a response."""
     assert response.status_code == 200
     return [int(re.findall(r"Run (\d+)", row[0])[0]) for row in rows(response)]

@@ -1,12 +1,12 @@
 import re
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Account, Collection, Run, Team
 from tests.support.html import text_of
+from tests.support.responses import Response
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
 
 
@@ -23,18 +23,18 @@ def remote(account: Account) -> Collection:
     return remote
 
 
-def download(client: Client, collection: Collection) -> HttpResponse:
-    response: HttpResponse = client.get(f"/collections/{collection.pk}/download")
+def download(client: Client, collection: Collection) -> Response:
+    response: Response = client.get(f"/collections/{collection.pk}/download")
     return response
 
 
-def keeping(response: HttpResponse) -> str:
+def keeping(response: Response) -> str:
     """Return what the page says about copying, or ""."""
     found = re.search(r'<form class="keeping".*?</form>', response.content.decode(), re.DOTALL)
     return text_of(found[0]) if found else ""
 
 
-def progress(response: HttpResponse) -> list[str]:
+def progress(response: Response) -> list[str]:
     return re.findall(
         r'<progress value="(\d+)" max="(\d+)" aria-label="Completed runs', response.content.decode()
     )

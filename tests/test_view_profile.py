@@ -17,7 +17,7 @@ from tests.support.results import (
     make_run_of_pages,
     records,
 )
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 
 def calls(response: Any) -> list[str]:

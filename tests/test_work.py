@@ -36,7 +36,8 @@ from tests.support import databases, tools
 from tests.support.faults import EndlessServer
 from tests.support.mirrors import files_of, pretend
 from tests.support.results import make_ready_run, records
-from tests.support.server import ROOT, environment, free_port, gunicorn, manage, wait_until_it_answers
+from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
+from tests.support.tools import ROOT
 from tests.support.upstream import (
     NOON,
     ListedRuns,

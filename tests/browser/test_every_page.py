@@ -14,9 +14,9 @@ from pytest_django import Settings
 from tests.browser.conftest import NARROW, sign_in
 from tests.support import databases
 from tests.support.accessibility import check_accessibility
-from tests.support.server import ROOT, DemoServer
+from tests.support.server import DemoServer
 from tests.support.shell import Shell
-from tests.support.tools import in_ci
+from tests.support.tools import ROOT, in_ci
 from tests.test_access_of_every_address import TABLE
 
 NEW_PASSWORD = "a violet umbrella in the rain"

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.server import ROOT
+from tests.support.tools import ROOT
 
 # ${NAME} or ${NAME:-what it is otherwise}
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^}]*))?\}")

@@ -3,7 +3,7 @@
 import re
 from html import unescape
 
-from django.http import HttpResponse
+from tests.support.responses import Response
 
 
 def text_of(html: str) -> str:
@@ -11,13 +11,13 @@ def text_of(html: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())
 
 
-def links(answer: HttpResponse) -> dict[str, str]:
+def links(answer: Response) -> dict[str, str]:
     """Return the addresses of a page's links by their text."""
     found = re.findall(r'<a\b[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', answer.content.decode(), re.DOTALL)
     return {text_of(content): unescape(address) for address, content in found}
 
 
-def columns(answer: HttpResponse) -> list[str]:
+def columns(answer: Response) -> list[str]:
     """Return the headings of a page's table, as they are called where they hold more than that."""
     found = re.findall(
         r'<th\b(?:[^>]*? aria-label="([^"]*)")?[^>]*>(.*?)</th>', answer.content.decode(), re.DOTALL
@@ -25,7 +25,7 @@ def columns(answer: HttpResponse) -> list[str]:
     return [unescape(name) or text_of(cell) for name, cell in found]
 
 
-def rows(answer: HttpResponse) -> list[list[str]]:
+def rows(answer: Response) -> list[list[str]]:
     """Return the cells of a page's table, row by row."""
     bodies = "".join(re.findall(r"<tbody\b.*?</tbody>", answer.content.decode(), re.DOTALL))
     return [

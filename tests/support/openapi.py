@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.http import HttpResponse
-
 from collections_app.api import docs
+from tests.support.responses import Response
 
 DOCUMENT: dict[str, Any] = json.loads(docs.DOCUMENT.read_text())
 
@@ -90,7 +89,7 @@ def check_schema(name: str, value: Any) -> None:
     check(DOCUMENT["components"]["schemas"][name], value)
 
 
-def api_error(response: HttpResponse) -> tuple[int, str]:
+def api_error(response: Response) -> tuple[int, str]:
     """Return the code and the message of an error response. Fail unless it is as documented."""
     assert response.headers["Content-Type"] == "application/json"
     envelope = json.loads(response.content)

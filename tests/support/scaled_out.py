@@ -23,8 +23,8 @@ import requests
 
 from tests.support import commands, compose, databases, tools
 from tests.support.object_store import program
-from tests.support.server import ROOT, environment, free_port
-from tests.support.tools import output_of
+from tests.support.server import environment, free_port
+from tests.support.tools import ROOT, output_of
 
 _WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
 _WEED_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
