@@ -30,8 +30,7 @@ class SignInAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is 
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count the attempt. allauth takes it back if the password is correct."""
-        # The name is private to allauth. Read in 65.21.1; tests/test_sign_in_limits.py fails if it
-        # changes.
+        # The name is private to allauth. Read in 65.21.1; tests/test_sign_in_limits.py fails if it changes.
         self._login_failed_rl_usage = sign_in_limits.count(request, credentials["email"])
 
     def login(self, request: HttpRequest, user: User) -> None:

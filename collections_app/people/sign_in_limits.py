@@ -1,7 +1,6 @@
 """Limits for failed sign-ins. They are the same whether or not a user with the email address exists.
 
-allauth's rate limiter is private to it. Read in 65.21.1; tests/test_sign_in_limits.py fails if it
-changes.
+allauth's rate limiter is private to it. Read in 65.21.1; tests/test_sign_in_limits.py fails if it changes.
 """
 
 import math
