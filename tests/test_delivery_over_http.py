@@ -445,7 +445,7 @@ def test_a_malformed_body_is_a_client_error(server: Server, body: bytes) -> None
         f"x-api-key: {server.key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
     response = talk(server, head.encode() + body)
-    assert b'{"code":400,"data":"The body' in response
+    assert b'{"code":400,"data":"The request body' in response
 
 
 def test_no_header_changes_the_path_of_the_app(server: Server) -> None:

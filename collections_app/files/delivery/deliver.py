@@ -118,8 +118,7 @@ def content_disposition(name: str) -> str:
 def _requested_range(request: HttpRequest, size: int, headers: dict[str, str]) -> ByteRange | None:
     if request.method != "GET":  # RFC 9110, section 14.2
         return None
-    # If-Range: send the range only if the file hasn't changed. A weak ETag never matches, because ours is
-    # strong.
+    # If-Range: send the range only if the file hasn't changed. A weak ETag never matches ours.
     condition = request.headers.get("If-Range")
     if condition is not None and condition.strip() not in {headers["ETag"], headers["Last-Modified"]}:
         return None

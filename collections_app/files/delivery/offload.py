@@ -1,8 +1,7 @@
 """Let nginx send files, after we have checked that the client may have them.
 
 This uses X-Accel-Redirect (deploy/nginx.conf). nginx sends files in a folder by sendfile, and requests files
-in a bucket with our signature. The signature is in headers of our response, which nginx removes and doesn't
-log.
+in a bucket with our signature. nginx removes the signature from our response, and doesn't log it.
 """
 
 import os
@@ -21,8 +20,7 @@ _BUCKET = "/_delivered/objects/"
 
 # nginx parses ranges differently. It gets only those that it parses as we do.
 _PLAIN_RANGE = re.compile(r"bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})", re.ASCII)
-# We send the file if the request has one of these headers, because nginx would evaluate it again. This is
-# rare.
+# We send the file if the request has one of these headers, which nginx would evaluate again.
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 # The header with which nginx requests a file again that it couldn't send.
 _FAILED = "X-Delivery-Failed"

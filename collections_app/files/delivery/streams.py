@@ -1,4 +1,4 @@
-"""Limit the simultaneous downloads of each person and API key, so that there are free threads for others.
+"""Limit the simultaneous downloads of each person and API key, so that threads stay free for others.
 
 Each file that Python sends occupies a thread until the download ends. Each process counts its own threads.
 """

@@ -277,5 +277,5 @@ class _Build:
 
 
 def _size_of_records(export: Export) -> int:
-    """Return the total size of the files with the records, as far as it is known."""
+    """Return the total size of the files with the records. Unknown sizes count as 0."""
     return sum(file.size or 0 for file in export.run.record_files())

@@ -31,9 +31,9 @@ _QUICK = {
     Format.XLSX: 2_000_000,
     Format.PARQUET: 20_000_000,
 }
-# Opening more files than this takes longer than that: S3 needs two requests for each.
+# Opening more files than this takes too long: S3 needs two requests for each.
 _QUICK_FILES = 100
-# How long a failed export isn't built again, unless a user presses the button.
+# A request builds a failed export again only after this time, unless a user presses the button.
 _REST = timedelta(seconds=10)
 
 MOST_COLUMNS = 1000

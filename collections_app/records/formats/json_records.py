@@ -74,7 +74,7 @@ class ReadableLines(Protocol):
 def read_records(stream: Readable, *, wrapped: bool = True) -> Iterator[dict[str, Any]]:
     """Yield the records of a JSON list of objects, and with `wrapped` also of `{"asins": [...]}`.
 
-    Other keys of the wrapper are ignored. The text is UTF-8, with or without a byte order mark. Raises
+    Other keys of the wrapper are ignored. The text is UTF-8, and can have a byte order mark. Raises
     InvalidRecords.
     """
     for some in read_batches(stream, wrapped=wrapped):

@@ -1,6 +1,6 @@
 """Check that bytes from an account are the expected file: a list of records, or a ZIP.
 
-An account may send an error, a web page or nothing at all in place of a file. The first BEGINNING bytes and
+An account may send an error, a web page or nothing at all instead of a file. The first BEGINNING bytes and
 the last ENDING bytes are enough to recognize a file of any size.
 """
 
@@ -112,7 +112,7 @@ def _content(data: bytes) -> bytes:
 
 
 def _found(data: bytes, otherwise: str) -> NotRecognized:
-    """Return an error that describes bytes sent in place of a file."""
+    """Return an error that describes the bytes that an account sent instead of a file."""
     content = _content(data)
     if not content:
         return NotRecognized("nothing")

@@ -11,8 +11,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Besides the time, the level and the message, a line can have only these fields. docs/operations.md lists
-# them.
+# Besides the time, level and message, a line can have only these fields (see docs/operations.md).
 REQUEST_FIELDS = ("method", "route", "status", "bytes", "seconds", "complete")
 CONTEXT_FIELDS = ("request_id", "user", "team", "key", "collection", "run", "file")
 
