@@ -246,7 +246,7 @@ except address.InvalidAddress as _problem:
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "dashboard.static_files.DigestedStaticFiles"},
+    "staticfiles": {"BACKEND": "dashboard.static_files.BundledStaticFiles"},
     "results": _results.entry,
     # Files that can be created again at any time. files/storage/cache.py limits their size.
     "converted": {

@@ -37,7 +37,7 @@ def signed_in(*arguments: str, **options: Any) -> Iterator[Page]:
     ):
         page = context.pages[0]
         page.goto("/")
-        page.get_by_label("E-mail address").fill(server.email)
+        page.get_by_label("Email address").fill(server.email)
         page.get_by_label("Password").fill(server.password)
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("heading", name="Collections").wait_for()

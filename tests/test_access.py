@@ -17,7 +17,7 @@ def membership(user: User) -> Membership:
 
 def current_team(client: Client) -> str:
     """Return the team whose members the user sees."""
-    (team,) = re.findall(r"Everybody in (\w+)\.", client.get("/members/").content.decode())
+    (team,) = re.findall(r"People in (\w+)\.", client.get("/members/").content.decode())
     return str(team)
 
 

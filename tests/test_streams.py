@@ -114,7 +114,7 @@ def test_a_person_over_the_limit_gets_an_error_page(as_a_person: Begin) -> None:
     refused = as_a_person()
     assert (refused.status_code, refused["Retry-After"]) == (429, "10")
     page = refused.content.decode()
-    assert "Too many downloads at once" in page
+    assert "Too many downloads" in page
     assert "You have 3 downloads running" in page
     assert "Go to the collections" in page
 

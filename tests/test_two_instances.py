@@ -400,7 +400,7 @@ def test_with_a_vendor_that_answers_after_30_seconds_every_page_comes_with_the_r
     two.proxy.close_connections()
     pages = [within_two_seconds(two, member, path.format(two.by_proxy), two.by_proxy) for path in PAGES]
     assert "MultiCartAPI is slow to respond." in pages[-1]
-    assert "The runs below are as they were" in pages[-1]
+    assert "The list was last updated" in pages[-1]
     assert f"/collections/{two.by_proxy}/runs/{LAPTOPS_RUN}/files/" in pages[-1]
 
 

@@ -381,14 +381,14 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 def test_a_member_verifies_and_sees_the_result(as_bob: Client, run: Run) -> None:
     address = "/collections/101/runs/1/"
-    assert "Verify reads them again" in as_bob.get(address).content.decode()
+    assert "Verify to check them again" in as_bob.get(address).content.decode()
     response = as_bob.post("/collections/101/runs/1/verify")
     assert (response.status_code, response["Location"]) == (302, "/collections/101/runs/1/")
-    assert "Every file is as it was written" in as_bob.get(address).content.decode()
+    assert "All files are intact" in as_bob.get(address).content.decode()
     change_a_byte(page(run, 2))
     as_bob.post("/collections/101/runs/1/verify")
     shown = as_bob.get(address).content.decode()
-    assert "1 file is not as it should be" in shown
+    assert "1 invalid file" in shown
     assert "AU Laptops_1_Results_Page_2.json: The content has changed since" in shown
 
 
@@ -455,6 +455,6 @@ def test_a_run_with_fewer_records_than_requested_is_partial(as_bob: Client, lapt
     with ResultSetWriter.start(laptops, total=250) as writer:
         writer.add_record({"asin": "B1"})
     assert Run.objects.get().is_partial
-    assert "1 of the 250 records that were asked for" in " ".join(
+    assert "1 of 250 records were found" in " ".join(
         as_bob.get("/collections/101/runs/1/").content.decode().split()
     )

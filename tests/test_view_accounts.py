@@ -104,8 +104,8 @@ def shown(response: Any, field: str) -> str | None:
 
 def test_an_empty_list_says_what_to_do(as_adam: Client) -> None:
     response = as_adam.get(LIST)
-    assert "No account yet" in response.content.decode()
-    assert links(response)["Connect an account"] == CONNECT
+    assert "No accounts yet" in response.content.decode()
+    assert links(response)["Connect account"] == CONNECT
 
 
 def test_it_lists_accounts_by_name_with_masked_keys(as_adam: Client, crawlers: Team, theirs: Account) -> None:
@@ -477,7 +477,7 @@ def test_an_account_with_collections_loses_only_its_key(
     kept = Account.objects.get()
     assert (kept.encrypted_key, kept.key_ending) == ("", "")
     assert kept.collections.get() == collection
-    assert not {"Disconnect…", "Remove…", "Add a collection"} & set(links(response))
+    assert not {"Disconnect…", "Remove…", "Add collection"} & set(links(response))
 
 
 def test_a_disconnected_account_is_connected_with_a_new_key(
@@ -514,7 +514,7 @@ def test_an_admin_adds_a_collection_after_a_test_call(
 
 
 def test_the_page_for_adding_a_collection_links_to_it(as_adam: Client) -> None:
-    assert links(as_adam.get("/collections/add"))["Add it from your account"] == ADD
+    assert links(as_adam.get("/collections/add"))["add it from an account"] == ADD
 
 
 def test_the_accounts_link_selects_it(as_adam: Client, account: Account) -> None:
@@ -537,7 +537,7 @@ def test_an_unknown_account_in_the_address_is_ignored(
 
 
 def test_without_accounts_it_links_to_connecting_one(as_adam: Client) -> None:
-    assert links(as_adam.get(ADD))["Connect an account"] == CONNECT
+    assert links(as_adam.get(ADD))["Connect account"] == CONNECT
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_completed_run_has_its_pages_and_a_zip(as_bob: Client, laptops: Collec
     assert 0 < size < 1024
     assert rows(response) == [
         [
-            "20 Jun 2026, 12:00 UTC Run 1 Other formats of run 1",
+            "20 Jun 2026, 12:00 UTC Run 1 Export run 1",
             "Completed",
             "5",
             "Page 1 of run 1 Page 2 of run 1 Page 3 of run 1",
@@ -280,7 +280,7 @@ def test_opening_the_page_lists_the_account(
         ["Processing", "100 of 250", ANY, ""],
         ["Completed", "250", "Page 1 of run 1 Page 2 of run 1", "ZIP of run 1"],
     ]
-    assert "Up to date with MultiCartAPI as of" in response.content.decode()
+    assert "Updated from MultiCartAPI:" in response.content.decode()
     assert 'role="status">' not in response.content.decode().partition("<main")[2].partition("</main>")[0]
 
 
@@ -333,11 +333,9 @@ def test_if_the_account_is_down_the_known_runs_are_shown_with_their_age(
         (notice,) = re.findall(
             r'<div class="notice" role="status">.*?</div>', response.content.decode(), re.DOTALL
         )
-        assert text_of(notice) == (
-            f"MultiCartAPI is not responding. The runs below are as they were {age} ago."
-        )
+        assert text_of(notice) == (f"MultiCartAPI is not responding. The list was last updated {age} ago.")
         assert len(rows(response)) == 1
-        assert "Up to date" not in response.content.decode()
+        assert "Updated from" not in response.content.decode()
     assert len(listed.calls) == 1
 
 
@@ -357,8 +355,8 @@ def test_if_the_account_is_down_and_no_runs_are_known_it_says_so(
     listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
     response = text_of(as_bob.get(page_of(connected)).content.decode())
     assert "MultiCartAPI is not responding." in response
-    assert "Not listed yet" in response
-    assert "The runs below" not in response
+    assert "Runs not loaded yet" in response
+    assert "The list was last updated" not in response
     assert "import_run" not in response
 
 

@@ -50,7 +50,7 @@ def make_failed_runs(
 def shown(client: Client, **asked: str) -> str:
     """Return the sentence about the number of runs."""
     content = client.get(ADDRESS, asked).content.decode()
-    (said,) = re.findall(r'<p class="shown">(.*?)</p>', content, re.DOTALL)
+    (said,) = re.findall(r'<p class="list-count">(.*?)</p>', content, re.DOTALL)
     return text_of(said)
 
 
@@ -82,7 +82,7 @@ class TestByState:
     def test_no_matching_runs(self, as_bob: Client) -> None:
         Run.objects.filter(state="failed").delete()
         response = as_bob.get(ADDRESS, {"state": "failed"})
-        assert "No such run" in response.content.decode()
+        assert "No matching runs" in response.content.decode()
         assert links(response)["Show all runs"] == ADDRESS
 
     def test_new_runs_match_the_filter(self, as_bob: Client, laptops: Collection) -> None:
@@ -257,5 +257,5 @@ class TestAtAnAccount:
         address = f"/collections/{collection.pk}/download"
         asked = {"to": "2024-12-31"}
         response = as_bob.get(address, asked)
-        assert "None of the runs that are known here is like that." in text_of(response.content.decode())
-        assert found(as_bob, address + links(response)["Look further back"]) == [1]
+        assert "Older runs can be loaded from MultiCartAPI." in text_of(response.content.decode())
+        assert found(as_bob, address + links(response)["Load older runs"]) == [1]

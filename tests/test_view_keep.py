@@ -76,7 +76,7 @@ class TestWhatThePageSays:
         make_remote_run(remote)
         response = download(as_adam, remote)
         assert keeping(response) == (
-            "From the account “MultiCartAPI”. Files are fetched from there when somebody downloads them. "
+            "Results come from the account “MultiCartAPI”. Files are fetched when you download them. "
             "Keep results here"
         )
         assert progress(response) == []
@@ -89,7 +89,7 @@ class TestWhatThePageSays:
         Run.objects.filter(number=1).update(is_kept=True)
         response = download(as_adam, remote)
         assert keeping(response) == (
-            "From the account “MultiCartAPI”. 1 of 3 completed runs kept here. Stop keeping"
+            "Results come from the account “MultiCartAPI”. 1 of 3 completed runs kept here. Stop keeping"
         )
         assert progress(response) == [("1", "3")]
 
@@ -115,18 +115,18 @@ class TestWhatThePageSays:
         account.set_key("")
         account.save()
         said = keeping(download(as_adam, remote))
-        assert "0 of 1 completed run kept here; no more are copied while the account is disconnected." in said
+        assert "0 of 1 completed run kept here. Copying is paused while the account is disconnected." in said
 
     def test_an_archived_collection_copies_nothing_more(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True)
         remote.archive()
         make_remote_run(remote)
         said = keeping(download(as_adam, remote))
-        assert "no more are copied while the collection is archived." in said
+        assert "Copying is paused while the collection is archived." in said
 
     def test_a_member_sees_no_button(self, as_bob: Client, remote: Collection) -> None:
         response = download(as_bob, remote)
-        assert keeping(response).startswith("From the account “MultiCartAPI”.")
+        assert keeping(response).startswith("Results come from the account “MultiCartAPI”.")
         assert "Keep results here" not in response.content.decode()
 
     def test_it_costs_the_same_number_of_queries_for_any_number_of_runs(

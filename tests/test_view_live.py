@@ -107,14 +107,14 @@ def test_a_failed_run_shows_the_reason_and_what_to_do(as_bob: Client, processing
     add_records(processing, 0).fail("The shop asked for a captcha.")
     (row,) = news(as_bob, asked)["rows"]
     assert row["news"] == "Run 1 failed."
-    assert "The shop asked for a captcha. A failed run has no files. Use the newest" in text_of(row["html"])
+    assert "The shop asked for a captcha. A failed run has no files. Use the latest" in text_of(row["html"])
 
 
 def test_a_run_with_missing_records_says_so(as_bob: Client, laptops: Collection) -> None:
     make_ready_run(laptops, records(231))
     laptops.runs.update(total=250)
     content = text_of(as_bob.get(PAGE).content.decode())
-    assert "19 of 250 records are missing: the scrape ended without finding them." in content
+    assert "19 of 250 records are missing. The files contain everything that was found." in content
 
 
 def test_a_run_without_missing_records_does_not(as_bob: Client, laptops: Collection) -> None:
@@ -195,7 +195,7 @@ class TestProgress:
             extracted=40,
             total=50,
         )
-        assert "Being written for 10 min, about 2 min left." in shown
+        assert "Running for 10 min, about 2 min left." in shown
 
     def test_the_remaining_time_is_based_on_the_last_pages(self, as_bob: Client, processing: Run) -> None:
         now = timezone.now()
@@ -203,14 +203,14 @@ class TestProgress:
             page.modified = now - timedelta(minutes=10 * (2 - page.position))
             page.save()
         shown = self.at(as_bob, processing, created_at=now - timedelta(days=90), updated_at=now)
-        assert "Being written for 90 days, about 30 min left." in shown
+        assert "Running for 90 days, about 30 min left." in shown
 
     def test_the_remaining_time_is_unknown_without_a_total(self, as_bob: Client, processing: Run) -> None:
         assert "Being written for less than a minute." in self.at(as_bob, processing, total=0)
 
     def test_a_stalled_run_says_so(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, updated_at=timezone.now() - timedelta(hours=3, minutes=5))
-        assert "Nothing new for 3 h; the run isn't completed." in shown
+        assert "Stalled: no progress for 3 h." in shown
         assert "left" not in shown
 
     def test_stalling_is_a_change(self, as_bob: Client, processing: Run) -> None:
@@ -219,16 +219,16 @@ class TestProgress:
         asked = looked_at(as_bob)
         assert news(as_bob, asked) == NO_NEWS
         Run.objects.update(updated_at=recently - timedelta(minutes=2))
-        assert "Nothing new for 3 min" in text_of(news(as_bob, asked)["rows"][0]["html"])
+        assert "Stalled: no progress for 3 min" in text_of(news(as_bob, asked)["rows"][0]["html"])
 
     def test_a_run_with_all_records_is_finishing(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, extracted=50)
-        assert "All records are there. The files are being finished." in shown
+        assert "All records are written. Finishing the files." in shown
 
     def test_only_the_last_pages_are_shown(self, as_bob: Client, laptops: Collection) -> None:
         run = make_processing_run(laptops, records(30), page_size=2)
         shown = self.at(as_bob, run)
-        assert "9 pages and" in shown
+        assert "9 pages, then" in shown
         assert re.findall(r"Page (\d+)", shown) == ["10", "11", "12", "13", "14", "15"]
 
 
@@ -310,7 +310,7 @@ class TestAtARunsPage:
         news = as_bob.get(address).json()
         shown = text_of(news["html"])
         assert "Records 30 of 50" in shown
-        assert "Being written for less than a minute" in shown
+        assert "Running for less than a minute" in shown
         assert "Page 1Page 2Page 3" in shown
         assert "/files/" not in news["html"]
         assert news["news"] == []
@@ -417,7 +417,7 @@ class TestAtTheListOfCollections:
         asked = self.looked_at(as_bob)
         delete_run(laptops.runs.get())
         (news,) = self.news(as_bob, asked)
-        assert "No run yet" in text_of(news["html"])
+        assert "No runs yet" in text_of(news["html"])
         assert news["news"] == "AU Laptops: No runs left."
 
     def test_it_works_after_switching_teams(self, bob: User, as_bob: Client, laptops: Collection) -> None:

@@ -78,14 +78,14 @@ def test_a_revoked_key_is_not_active(as_adam: Client, bob: User, bobs_key: str) 
     ApiKey.objects.get().revoke()
     response = as_adam.get("/members/")
     assert rows(response)[-1][3] == "0"
-    assert "Nobody has an API key" in response.content.decode()
+    assert "No API keys yet" in response.content.decode()
 
 
 def test_a_key_of_an_inactive_user_is_not_active(as_adam: Client, bob: User, bobs_key: str) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
     response = as_adam.get("/members/")
     assert rows(response)[-1][3] == "0"
-    assert "Nobody has an API key" in response.content.decode()
+    assert "No API keys yet" in response.content.decode()
 
 
 @pytest.mark.parametrize("count", [1, 40])
@@ -147,7 +147,7 @@ def test_without_a_mail_server_the_link_is_only_shown(as_adam: Client) -> None:
 def test_with_a_mail_server_the_link_is_also_queued_as_mail(as_adam: Client, settings: Settings) -> None:
     settings.EMAIL_URL = "smtp://mail.example.com"
     response = as_adam.post("/members/add", NEW)
-    assert "waiting to be sent to dora@example.com" in response.content.decode()
+    assert "We are sending this link to dora@example.com" in response.content.decode()
     assert mail.outbox == []
     call_command("work", "--once")
     [message] = mail.outbox
@@ -257,7 +257,7 @@ def address_of(user: User, what: str) -> str:
 
 
 def test_an_owner_changes_a_role(as_alice: Client, bob: User) -> None:
-    assert "Role of Bob" in as_alice.get(address_of(bob, "role")).content.decode()
+    assert "Change role of Bob" in as_alice.get(address_of(bob, "role")).content.decode()
     response = as_alice.post(address_of(bob, "role"), {"role": "admin"}, follow=True)
     assert "Changed the role of Bob to Admin." in response.content.decode()
     assert bob.memberships.get().role == Role.ADMIN
@@ -314,7 +314,7 @@ def test_a_member_cannot_manage_anyone(as_bob: Client, alice: User, what: str) -
 
 def test_a_password_link_asks_for_confirmation_and_sets_a_new_password(as_adam: Client, bob: User) -> None:
     address = address_of(bob, "password-link")
-    assert "Make a password link for Bob?" in as_adam.get(address).content.decode()
+    assert "Create a password link for Bob?" in as_adam.get(address).content.decode()
     response = as_adam.post(address)
     assert response.status_code == 200
     assert "no-store" in response["Cache-Control"]
@@ -328,7 +328,7 @@ def test_a_user_in_another_team_gets_no_password_link(as_alice: Client, bob: Use
     membership = bob.memberships.get()
     Membership.objects.create(user=bob, team=strangers)
     assert (
-        links(as_alice.get("/members/")).get("Make a password link…")
+        links(as_alice.get("/members/")).get("Create password link…")
         != f"/members/{membership.pk}/password-link"
     )
     response = as_alice.post(f"/members/{membership.pk}/password-link")

@@ -73,8 +73,8 @@ def test_a_user_without_a_team_has_a_name_and_no_keys(client: Client, eve: User)
     client.force_login(eve)
     response = client.get("/profile/").content.decode()
     assert "Save name" in response
-    assert "You are not in a team yet" in response
-    assert "Make a key" not in response
+    assert "You aren't in a team" in response
+    assert "Create key" not in response
     assert client.post("/profile/keys", {"name": "x"}).status_code == 403
 
 
@@ -239,7 +239,7 @@ def test_the_example_is_found_quickly_among_many_runs(
 def test_without_results_there_is_no_file_call(as_bob: Client, laptops: Collection) -> None:
     response = as_bob.get("/profile/")
     assert [call.split()[0] for call in calls(response)] == ["curl", "export"]
-    assert "Once a run is completed" in response.content.decode()
+    assert "once a run has completed" in response.content.decode()
 
 
 def test_archived_collections_and_other_teams_are_not_used_as_example(
@@ -249,7 +249,7 @@ def test_archived_collections_and_other_teams_are_not_used_as_example(
     Collection.objects.create(team=crawlers, name="Old", kind=Kind.AMAZON).archive()
     response = as_bob.get("/profile/")
     assert calls(response) == []
-    assert "As soon as Crawlers has a collection" in response.content.decode()
+    assert "once Crawlers has a collection" in response.content.decode()
 
 
 # --- the client ---------------------------------------------------------------------------------

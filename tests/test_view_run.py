@@ -51,7 +51,7 @@ def page(client: Client, run: Run, query: str | Mapping[str, Any] = "", **header
 
 def rows(text: str) -> list[list[str]]:
     """Return the texts of the table of records, including their numbers."""
-    (sheet,) = re.findall(r'<div class="sheet" id="sheet".*?</div>', text, re.DOTALL) or [text]
+    (sheet,) = re.findall(r'<div class="scroll-table" id="records-table".*?</div>', text, re.DOTALL) or [text]
     found = re.findall(r"<tr>\s*(<th scope=\"row\".*?)</tr>", sheet, re.DOTALL)
     return [
         [
@@ -109,7 +109,7 @@ def test_the_first_hundred_records_are_shown_with_a_link_to_more(as_bob: Client,
     run = make_ready_run(laptops, records(250), page_size=40)
     first = page(as_bob, run)
     assert numbers(first) == list(range(1, 101))
-    assert 'hx-trigger="click, intersect once root:#sheet"' in first
+    assert 'hx-trigger="click, intersect once root:#records-table"' in first
     more = page(as_bob, run, "?after=100", **HTMX)
     assert more.lstrip().startswith("<tbody")
     assert numbers(more) == list(range(101, 201))
@@ -122,7 +122,7 @@ def test_more_records_are_a_separate_page_without_javascript(as_bob: Client, lap
     run = make_ready_run(laptops, records(101))
     text = page(as_bob, run, "?after=100")
     assert numbers(text) == [101]
-    assert "From record 101 on" in words(text)
+    assert "From record 101" in words(text)
 
 
 def test_a_hundred_records_need_no_link_to_more(as_bob: Client, laptops: Collection) -> None:
@@ -133,8 +133,8 @@ def test_a_hundred_records_need_no_link_to_more(as_bob: Client, laptops: Collect
 def test_the_zip_of_all_files_is_offered_once(
     as_bob: Client, laptops: Collection, headphones: Collection
 ) -> None:
-    assert "All as a ZIP" not in page(as_bob, make_ready_run(laptops, records(2)))
-    assert page(as_bob, make_ready_run(headphones, records(2))).count("All as a ZIP") == 1
+    assert "Download all as ZIP" not in page(as_bob, make_ready_run(laptops, records(2)))
+    assert page(as_bob, make_ready_run(headphones, records(2))).count("Download all as ZIP") == 1
 
 
 def test_a_category_list_is_shown_too(as_bob: Client, headphones: Collection) -> None:
@@ -145,15 +145,15 @@ def test_a_category_list_is_shown_too(as_bob: Client, headphones: Collection) ->
 
 def test_a_run_without_records(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [])
-    assert "This run is complete, and found nothing." in words(page(as_bob, run))
-    assert "No record has “x” in it" in words(page(as_bob, run, "?q=x"))
+    assert "This run completed without finding any records." in words(page(as_bob, run))
+    assert "No records match “x”" in words(page(as_bob, run, "?q=x"))
     assert "0 in 0 columns" in words(as_bob.get(address(run, "facts")).content.decode())
 
 
 def test_a_partial_run_says_so(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     Run.objects.filter(pk=run.pk).update(total=250)
-    assert "This run is incomplete: it brought back 3 of the 250 records" in words(page(as_bob, run))
+    assert "3 of 250 records were found." in words(page(as_bob, run))
 
 
 def test_the_number_of_queries_does_not_grow_with_the_run(
@@ -190,7 +190,7 @@ def test_the_files_of_a_run_of_many_pages_are_folded(as_bob: Client, laptops: Co
     assert len(read) <= 26
     assert listed_files(text).count("<tr") == 1 + 13
     assert "Files 5,001 ·" in words(text)
-    assert "+4,988 more pages ; their sizes and digests are in manifest.json" in words(text)
+    assert "+4,988 more pages ; their sizes and checksums are in manifest.json" in words(text)
     assert f'href="{address(many, "pages")}"' in text
 
 
@@ -198,12 +198,12 @@ def test_records_load_on_scroll_unless_the_run_is_large(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_ready_run(laptops, records(300), page_size=10)
-    assert "intersect once root:#sheet" in page(as_bob, run)
+    assert "intersect once root:#records-table" in page(as_bob, run)
     size = sum(file.size or 0 for file in run.files.filter(kind=FileKind.PAGE))
     monkeypatch.setattr(table, "LARGEST_AUTOMATIC", size - 1)
-    assert "intersect once root:#sheet" not in page(as_bob, run)
+    assert "intersect once root:#records-table" not in page(as_bob, run)
     monkeypatch.setattr(table, "LARGEST_AUTOMATIC", size)
-    assert "intersect once root:#sheet" in page(as_bob, run)
+    assert "intersect once root:#records-table" in page(as_bob, run)
 
 
 # --- searching and sorting ----------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_search_covers_lists_and_objects(as_bob: Client, laptops: Collection) ->
 def test_a_search_shows_the_number_of_matches(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250))
     text = page(as_bob, run, {"q": "laptop 1"})
-    assert "111 records with “laptop 1”" in words(text)
+    assert "111 records match “laptop 1”" in words(text)
     assert len(rows(text)) == 100
     more = page(as_bob, run, {"q": "laptop 1", "after": "100"}, **HTMX)
     assert len(rows(more)) == 11
@@ -462,7 +462,7 @@ def test_an_unknown_record_is_not_found(as_bob: Client, laptops: Collection, pat
 def test_a_very_long_record_is_truncated(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{"text": "x" * 300_000}])
     text = as_bob.get(address(run, "records/1")).content.decode()
-    assert "This record is too long to be shown in full. Download the file to see the rest." in words(text)
+    assert "This record is cut off. Download the file to see all of it." in words(text)
     assert len(text) < 250_000
 
 
@@ -485,15 +485,15 @@ def test_facts(as_bob: Client, laptops: Collection) -> None:
     text = words(facts(as_bob, make_ready_run(laptops, content)))
     assert "Records read 4 in 4 columns" in text
     assert f"Price 1.99 {DASH} 50" in text
-    assert "Half cost 10 or less" in text
-    assert "In stock 75 % 3 of 4" in text
+    assert "Median 10" in text
+    assert "In stock 75% 3 of 4" in text
     assert "seller 1 3" in text
     assert "price_cents 3 1 199 5,000" in text
 
 
 def test_the_plot_has_a_table(as_bob: Client, laptops: Collection) -> None:
     text = facts(as_bob, make_ready_run(laptops, records(160)))
-    (plot,) = re.findall(r"<svg class=\"plot\".*?</svg>", text, re.DOTALL)
+    (plot,) = re.findall(r"<svg class=\"chart\".*?</svg>", text, re.DOTALL)
     assert plot.count("<rect") == 16
     assert "<title" in plot
     assert "<desc" in plot
@@ -536,7 +536,7 @@ def test_an_infinite_range_of_prices_makes_one_bar(as_bob: Client, laptops: Coll
 def test_one_very_high_price_does_not_hide_the_others(as_bob: Client, laptops: Collection) -> None:
     content = [{"price": price} for price in range(1, 200)] + [{"price": 1_000_000}]
     text = facts(as_bob, make_ready_run(laptops, content))
-    (last,) = re.findall(r"<td>([^<]*) and more</td>", text)
+    (last,) = re.findall(r"<td>([^<]*) or more</td>", text)
     assert float(last) < 200
 
 
@@ -549,7 +549,7 @@ def test_a_processing_run_shows_no_contents(as_bob: Client, laptops: Collection)
         text = as_bob.get(address(run, query)).content.decode()
         assert "Laptop 1" not in text
         assert "/files/" not in text
-    assert "once it is completed" in words(page(as_bob, run))
+    assert "once the run has completed" in words(page(as_bob, run))
     assert as_bob.get(address(run, "records/1")).status_code == 404
 
 
@@ -585,7 +585,7 @@ def test_a_page_beyond_the_results_is_empty(as_bob: Client, laptops: Collection)
     run = make_ready_run(laptops, records(3))
     text = words(page(as_bob, run, "?q=laptop&after=100"))
     assert "No more records" in text
-    assert "No record has" not in text
+    assert "No records match" not in text
 
 
 def test_a_page_far_beyond_the_end_is_empty(as_bob: Client, laptops: Collection) -> None:
@@ -618,7 +618,7 @@ def test_a_storage_error_is_reported(
 
 # --- records that are too large -----------------------------------------------------------------
 
-TOO_LARGE = "Too large to be shown here; it is in the file."
+TOO_LARGE = "Too large to show. Download the file to see it."
 
 
 @pytest.fixture
@@ -640,7 +640,7 @@ def test_a_record_that_is_too_large_does_not_affect_others(
 
 def test_a_record_that_is_too_large_says_so_on_its_own_page(as_bob: Client, fat: Run) -> None:
     text = words(as_bob.get(address(fat, "records/2")).content.decode())
-    assert "This record is too large to be shown here; it is in the file." in text
+    assert "This record is too large to show. Download the file to see it." in text
     assert "Previous" in text
     assert "Next" in text
     assert '"price": 1' in words(as_bob.get(address(fat, "records/3")).content.decode())
@@ -736,7 +736,7 @@ def test_the_table_of_a_large_run_is_built_on_demand(
     text = page(as_bob, run)
     assert numbers(text) == list(range(1, 101))
     assert 'hx-trigger="click"' in text
-    assert "Read them" in words(facts(as_bob, run))
+    assert "Calculate statistics" in words(facts(as_bob, run))
     assert "Records read 250" in words(as_bob.get(address(run, "facts?read=1")).content.decode())
 
 

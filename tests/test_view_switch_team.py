@@ -73,8 +73,8 @@ def test_a_user_without_a_team_sees_no_dead_links(eve: User, client: Client, add
 def test_an_operator_without_a_team_is_redirected_to_the_admin(eve: User, client: Client) -> None:
     User.objects.filter(pk=eve.pk).update(is_staff=True)
     client.force_login(eve)
-    assert links(client.get("/collections/"))["Go to the operators' pages"] == "/admin/"
-    assert "The operators' pages are open to you." in client.get("/profile/").content.decode()
+    assert links(client.get("/collections/"))["Go to the admin site"] == "/admin/"
+    assert "You can use the admin site." in client.get("/profile/").content.decode()
 
 
 def test_a_user_removed_from_the_current_team_falls_back_to_another(

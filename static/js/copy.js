@@ -1,7 +1,7 @@
-// Copy buttons: <button data-copy="id of what is copied" hidden>. They stay hidden without this, and
-// where the browser lets no page copy (plain HTTP on another machine).
+// Copy buttons: <button data-copy="id of the text" hidden>. They stay hidden if the browser doesn't let pages copy,
+// as over plain HTTP from another machine.
 
-import { announce } from "./swaps.js";
+import { announce } from "./dom.js";
 
 const FEEDBACK_MS = 2000;
 
@@ -23,7 +23,7 @@ async function copy(button) {
   }, FEEDBACK_MS);
 }
 
-function offer() {
+function showButtons() {
   for (const button of document.querySelectorAll("[data-copy][hidden]")) {
     button.hidden = false;
     button.addEventListener("click", () => copy(button));
@@ -31,6 +31,6 @@ function offer() {
 }
 
 if (navigator.clipboard) {
-  offer();
-  document.addEventListener("page:changed", offer);
+  showButtons();
+  document.addEventListener("page:changed", showButtons);
 }

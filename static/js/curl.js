@@ -1,21 +1,20 @@
-// "Copy as curl": while it is on, choosing a file copies the command that downloads it by script,
-// instead of downloading it. So it costs a page of a thousand files one button, and works by mouse,
-// finger and keyboard alike. It isn't there where the browser lets no page copy.
+// "Copy as curl": while it is on, clicking a file copies its curl command instead of downloading it. One button serves
+// a page of a thousand files, by mouse, touch and keyboard. Removed if the browser doesn't let pages copy.
 
-import { announce } from "./swaps.js";
+import { announce } from "./dom.js";
 
 const FEEDBACK_MS = 2000;
-const HINT = "Choose a file to copy its curl command.";
+const HINT = "Click a file to copy its curl command.";
 const FILE =
   /^\/collections\/\d+\/(?:runs\/(\d+)\/(?:files\/.+|records\.\w+|all\.zip|manifest\.json)|selection\.\w+)$/;
 const ORIGINAL = /^\/collections\/(\d+)\/runs\/(\d+)\/files\//;
 
 const toggle = document.querySelector("[data-curl]");
 const bar = document.querySelector("[data-curl-bar]");
-const hint = bar.querySelector("p");
+const hint = bar?.querySelector("p");
 
-// The address of the same file for scripts, with everything quoted that means something to a shell.
-function addressOf(link) {
+// The API's URL of the same file, with everything quoted that means something to a shell.
+function apiUrl(link) {
   const api = new URL(toggle.dataset.curl, location).href;
   const path = link.pathname.replace(ORIGINAL, "/results/$1/$2/").slice(1);
   return (api + path + link.search).replace(
@@ -24,69 +23,69 @@ function addressOf(link) {
   );
 }
 
-// With the run's number, as the lists of all runs have one name, and they would overwrite each other.
-function nameOf(link, run) {
+// Includes the run's number: every category list has the same name, and the files would overwrite each other.
+function fileName(link, run) {
   const name = (link.download || decodeURIComponent(link.pathname.split("/").at(-1))).replace(/["$`\\!/]/g, "_");
   return !run || name.match(/\d+/g)?.includes(run) ? name : `run_${run}_${name}`;
 }
 
-// Without `-C -`: it would go on in whatever has that name, and of another file there make a mixture.
-function commandOf(link, run) {
+// Without `-C -`, which would append to any file of that name, even a different one.
+function curlCommand(link, run) {
   return [
-    `curl -f -o "${nameOf(link, run)}" \\`,
+    `curl -f -o "${fileName(link, run)}" \\`,
     '  -H "x-api-key: YOUR_API_KEY" \\',
-    `  "${addressOf(link)}"`,
+    `  "${apiUrl(link)}"`,
   ].join("\n");
 }
 
-function turn(on) {
+function setMode(on) {
   toggle.setAttribute("aria-pressed", on);
-  document.body.classList.toggle("copies-curl", on);
+  document.body.classList.toggle("curl-mode", on);
   hint.textContent = HINT;
   bar.hidden = !on;
-  announce(on ? `${HINT} Escape ends it.` : "Files are downloaded again.");
+  announce(on ? `${HINT} Press Escape to stop.` : "Clicking a file downloads it again.");
 }
 
 function isOn() {
   return toggle.getAttribute("aria-pressed") === "true";
 }
 
-function leave() {
+function stop() {
   const hadFocus = bar.contains(document.activeElement);
-  turn(false);
+  setMode(false);
   if (hadFocus) toggle.focus();
 }
 
 async function copy(link, run) {
-  const what = link.textContent.replace(/\s+/g, " ").trim();
+  const label = link.textContent.replace(/\s+/g, " ").trim();
   try {
-    await navigator.clipboard.writeText(commandOf(link, run));
+    await navigator.clipboard.writeText(curlCommand(link, run));
   } catch {
-    hint.textContent = "This browser didn't let the page copy it.";
+    hint.textContent = "Your browser blocked copying.";
     announce(hint.textContent);
     return;
   }
-  hint.textContent = `Copied: ${what}`;
+  hint.textContent = `Copied: ${label}`;
   announce(hint.textContent);
   link.classList.add("copied");
   setTimeout(() => link.classList.remove("copied"), FEEDBACK_MS);
 }
 
-if (navigator.clipboard) {
+if (toggle && navigator.clipboard) {
   toggle.hidden = false;
-  toggle.addEventListener("click", () => turn(!isOn()));
-  bar.querySelector("button").addEventListener("click", leave);
+  toggle.addEventListener("click", () => setMode(!isOn()));
+  bar.querySelector("button").addEventListener("click", stop);
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && isOn()) leave();
+    if (event.key === "Escape" && isOn()) stop();
   });
-  // Rows that come later are files too, so the page listens, not each link.
+  // One listener for the page, because rows are added later.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("main a[href]");
-    const found = isOn() && link && FILE.exec(link.pathname);
-    if (!found || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const match = isOn() && link && FILE.exec(link.pathname);
+    if (!match || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    copy(link, found[1]);
+    copy(link, match[1]);
   });
 } else {
-  toggle.remove();
+  toggle?.remove();
 }

@@ -1,4 +1,4 @@
-// A <dialog> opens once htmx has put something into it. A click beside it closes it, as Escape does.
+// Opens a <dialog> when htmx has filled it. A click outside closes it, as Escape does.
 
 document.addEventListener("htmx:afterSwap", (event) => {
   const dialog = event.target;

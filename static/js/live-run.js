@@ -1,19 +1,15 @@
-// Keeps the page of a run that isn't completed up to date while somebody looks at it; in the end it shows the
-// run's records and files.
+// Updates the page of a run until the run has completed.
 
-import { follow } from "./asking.js";
-import { made, replace, tellChanged } from "./replacing.js";
-import { announce } from "./swaps.js";
+import { announce, elementFrom, notifyChanged, replace } from "./dom.js";
+import { poll } from "./polling.js";
 
 const run = () => document.getElementById("run");
 
-follow({
-  address: () => run().dataset.live,
-  isLive: true,
-  show({ html, news }) {
-    if (!replace(run(), made(html))) return false;
-    tellChanged();
-    announce(...news);
-    return true;
-  },
-});
+function update({ html, news }) {
+  if (!replace(run(), elementFrom(html))) return false;
+  notifyChanged();
+  announce(...news);
+  return true;
+}
+
+if (run()?.dataset.live) poll({ url: () => run().dataset.live, isLive: true, update });

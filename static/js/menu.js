@@ -1,5 +1,5 @@
-// Menus are <details data-menu> and work without this. With it: only one is open, Escape and a click
-// elsewhere close it, and the arrow keys move through it.
+// Menus are <details data-menu>, which work without scripts. This keeps at most one open, closes it on Escape or a
+// click outside, and lets the arrow keys move through it.
 
 const openMenus = () => document.querySelectorAll("details[data-menu][open]");
 const items = (menu) => [...menu.querySelectorAll(".menu-items :is(a, button)")];
@@ -12,12 +12,12 @@ function close(menu) {
 
 function move(menu, key) {
   const all = items(menu);
-  const now = all.indexOf(document.activeElement);
-  const next = { ArrowDown: now + 1, ArrowUp: now < 0 ? -1 : now - 1, Home: 0, End: -1 }[key];
+  const current = all.indexOf(document.activeElement);
+  const next = { ArrowDown: current + 1, ArrowUp: current < 0 ? -1 : current - 1, Home: 0, End: -1 }[key];
   all.at(next % all.length).focus();
 }
 
-// "toggle" doesn't bubble, so it is caught on its way down.
+// "toggle" doesn't bubble, hence the capturing listener.
 document.addEventListener(
   "toggle",
   (event) => {
@@ -44,7 +44,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A menu left by Tab closes behind the reader.
+// Close a menu when Tab leaves it.
 document.addEventListener("focusout", (event) => {
   const menu = event.target.closest("details[data-menu][open]");
   if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;

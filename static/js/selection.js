@@ -1,117 +1,117 @@
-// Runs or pages are selected by checkboxes, one by one, (with Shift) from the last one on, or all that are shown.
-// The bar says how much that is, and leads to the ZIP. Without this, the bar is a form with a button, and always there.
+// Checkboxes select runs or pages: one, a range (with Shift), or all that are shown. A floating bar shows how much is
+// selected and links to the ZIP. Without scripts, the bar is a form that is always shown.
 
-import { announce } from "./swaps.js";
+import { announce } from "./dom.js";
 
 const WAIT_MS = 200;
 
-function watchAll() {
-  document.querySelectorAll("form[data-selection]:not(.floating)").forEach(watch);
+function setUpForms() {
+  document.querySelectorAll("form[data-selection]:not(.floating)").forEach(setUp);
 }
 
-function watch(form) {
-  const said = form.querySelector("[data-selected]");
-  const whole = document.querySelector(`[data-pick-all="${form.id}"]`);
-  const all = () => [...form.elements].filter((each) => each.type === "checkbox");
-  let last = null;
-  let shown = "";
+function setUp(form) {
+  const summary = form.querySelector("[data-selected]");
+  const selectAll = document.querySelector(`[data-select-all="${form.id}"]`);
+  const allBoxes = () => [...form.elements].filter((each) => each.type === "checkbox");
+  let lastClicked = null;
+  let shownQuery = "";
   let timer = 0;
   let request = new AbortController();
 
-  function show() {
-    showWhole();
-    const query = queryOf(all().filter((box) => box.checked));
+  function update() {
+    updateSelectAll();
+    const query = queryOf(allBoxes().filter((box) => box.checked));
     form.hidden = !query;
-    if (query === shown) return;
-    shown = query;
+    if (query === shownQuery) return;
+    shownQuery = query;
     clearTimeout(timer);
     request.abort();
     if (!query) {
       announce("Nothing is selected.");
       return;
     }
-    said.setAttribute("aria-busy", "true");
-    timer = setTimeout(() => ask(query), WAIT_MS);
+    summary.setAttribute("aria-busy", "true");
+    timer = setTimeout(() => fetchSummary(query), WAIT_MS);
   }
 
-  function showWhole() {
-    const boxes = all();
+  function updateSelectAll() {
+    const boxes = allBoxes();
     const count = boxes.filter((box) => box.checked).length;
-    const box = whole.querySelector("input");
-    whole.hidden = !boxes.length;
+    const box = selectAll.querySelector("input");
+    selectAll.hidden = !boxes.length;
     box.checked = count > 0 && count === boxes.length;
     box.indeterminate = count > 0 && count < boxes.length;
   }
 
-  async function ask(query) {
+  async function fetchSummary(query) {
     request = new AbortController();
     try {
-      const answer = await fetch(`${form.dataset.selection}?${query}`, { signal: request.signal });
-      if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
-      said.innerHTML = await answer.text();
+      const response = await fetch(`${form.dataset.selection}?${query}`, { signal: request.signal });
+      if (!response.ok || response.redirected) throw new Error(response.statusText);
+      summary.innerHTML = await response.text();
     } catch (error) {
       if (error.name === "AbortError") return;
-      said.textContent = "How much this is can't be found out now. Reload the page and try again.";
+      summary.textContent = "Couldn't calculate the size of the selection. Reload the page and try again.";
     }
-    said.removeAttribute("aria-busy");
-    const news = said.querySelector("[data-announce]");
-    announce(news?.dataset.announce ?? said.textContent);
+    summary.removeAttribute("aria-busy");
+    const news = summary.querySelector("[data-announce]");
+    announce(news?.dataset.announce ?? summary.textContent);
   }
 
-  // "click" also comes from the space bar, and knows about Shift, which "change" doesn't.
+  // "click" also fires for the space bar and, unlike "change", reports Shift.
   document.addEventListener("click", ({ target, shiftKey }) => {
     if (target.form !== form || target.type !== "checkbox") return;
-    const boxes = all();
-    if (shiftKey && last?.isConnected) {
-      const [from, to] = [boxes.indexOf(last), boxes.indexOf(target)].sort((a, b) => a - b);
+    const boxes = allBoxes();
+    if (shiftKey && lastClicked?.isConnected) {
+      const [from, to] = [boxes.indexOf(lastClicked), boxes.indexOf(target)].sort((a, b) => a - b);
       for (const box of boxes.slice(from, to + 1)) box.checked = target.checked;
     }
-    last = target;
-    show();
+    lastClicked = target;
+    update();
   });
 
-  whole.querySelector("input").addEventListener("change", ({ target }) => {
-    for (const box of all()) box.checked = target.checked;
-    show();
+  selectAll.querySelector("input").addEventListener("change", ({ target }) => {
+    for (const box of allBoxes()) box.checked = target.checked;
+    update();
   });
 
-  // Rows that come or go later.
-  document.addEventListener("htmx:afterSwap", show);
-  document.addEventListener("page:changed", show);
+  // Rows were added or removed.
+  document.addEventListener("htmx:afterSwap", update);
+  document.addEventListener("page:changed", update);
 
   form.querySelector("[data-clear]").addEventListener("click", () => {
-    const first = all().find((box) => box.checked);
-    for (const box of all()) box.checked = false;
-    show();
+    const first = allBoxes().find((box) => box.checked);
+    for (const box of allBoxes()) box.checked = false;
+    update();
     first?.focus();
   });
 
   form.classList.add("floating");
-  show(); // A browser that comes back to the page may have kept what was selected.
+  update(); // The browser may have restored the selection.
 }
 
-// "runs=88-91,95&pages=90.1-3": spans are short, however much is selected.
+// For example "runs=88-91,95&pages=90.1-3": ranges keep the query short.
 function queryOf(boxes) {
-  const spans = new Map();
+  const groups = new Map();
   for (const box of boxes) {
     const [run, page] = box.value.split(".");
     const group = page === undefined ? "runs=" : `pages=${run}.`;
-    spans.set(group, [...(spans.get(group) ?? []), Number(page ?? run)]);
+    groups.set(group, [...(groups.get(group) ?? []), Number(page ?? run)]);
   }
-  const found = { runs: [], pages: [] };
-  for (const [group, numbers] of spans) {
-    const [name, before] = group.split("=");
-    for (const [first, end] of joined(numbers)) {
-      found[name].push(before + (first === end ? first : `${first}-${end}`));
+  const items = { runs: [], pages: [] };
+  for (const [group, numbers] of groups) {
+    const [name, prefix] = group.split("=");
+    for (const [first, end] of ranges(numbers)) {
+      items[name].push(prefix + (first === end ? first : `${first}-${end}`));
     }
   }
-  return Object.entries(found)
-    .filter(([, items]) => items.length)
-    .map(([name, items]) => `${name}=${items.join(",")}`)
+  return Object.entries(items)
+    .filter(([, values]) => values.length)
+    .map(([name, values]) => `${name}=${values.join(",")}`)
     .join("&");
 }
 
-function joined(numbers) {
+function ranges(numbers) {
   const spans = [];
   for (const number of [...numbers].sort((a, b) => a - b)) {
     if (spans.length && spans.at(-1)[1] === number - 1) spans.at(-1)[1] = number;
@@ -120,5 +120,5 @@ function joined(numbers) {
   return spans;
 }
 
-watchAll();
-document.addEventListener("page:changed", watchAll);
+setUpForms();
+document.addEventListener("page:changed", setUpForms);

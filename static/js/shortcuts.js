@@ -1,17 +1,15 @@
-// Keys that do what links and buttons do as well. Never while somebody types or a dialog or menu is open, and
-// never with Ctrl, Alt or Meta, which are the browser's. They can be turned off; the browser remembers that.
+// Keyboard shortcuts for links and buttons. Ignored while the user types, while a dialog or menu is open, and with
+// Ctrl, Alt or Meta, which belong to the browser. Users can turn them off in each browser.
 
 const OFF = "shortcuts-off";
 const PAIR_MS = 1500;
-const PLACES = { c: "collections", m: "members", p: "profile" };
+const DESTINATIONS = { c: "collections", m: "members", p: "profile" };
 
 const dialog = document.getElementById("shortcuts");
 const opener = document.querySelector("[data-shortcuts]");
-const onSwitch = document.getElementById("shortcuts-on");
+const toggle = document.getElementById("shortcuts-on");
 
-let pair = 0; // until when a letter after "g" is the second of a pair
-
-// --- rows -------------------------------------------------------------------------------------
+let pairUntil = 0; // the time until which a letter completes "g"
 
 const rows = () => [...document.querySelectorAll("main table.cards > tbody > tr")];
 const LINK = "a.row-title, .row-detail a:not(.delete)";
@@ -19,8 +17,8 @@ const current = () => document.activeElement.closest("main tbody > tr");
 
 function move(step) {
   const all = rows();
-  const now = all.indexOf(current());
-  const row = all[now < 0 ? 0 : Math.min(Math.max(now + step, 0), all.length - 1)];
+  const index = all.indexOf(current());
+  const row = all[index < 0 ? 0 : Math.min(Math.max(index + step, 0), all.length - 1)];
   if (!row) return false;
   row.tabIndex = -1;
   row.focus({ preventScroll: true });
@@ -28,34 +26,32 @@ function move(step) {
   return true;
 }
 
-function press(link) {
+function click(link) {
   link?.click();
   return Boolean(link);
 }
 
 function search() {
-  const find = document.querySelector("details.find");
-  if (find) find.open = true;
-  const field = document.querySelector("main input[type=search]") ?? find?.querySelector("select, input");
+  const filters = document.querySelector("details.filters");
+  if (filters) filters.open = true;
+  const field = document.querySelector("main input[type=search]") ?? filters?.querySelector("select, input");
   field?.focus();
   return Boolean(field);
 }
 
-function goTo(place) {
-  return press(document.querySelector(`.nav-links [data-place="${place}"]`));
+function goTo(destination) {
+  return click(document.querySelector(`.nav-links [data-destination="${destination}"]`));
 }
-
-// --- keys -------------------------------------------------------------------------------------
 
 const KEYS = {
   "/": search,
   j: () => move(1),
   k: () => move(-1),
-  o: () => press(current()?.querySelector(LINK)),
-  Enter: () => document.activeElement === current() && press(current()?.querySelector(LINK)),
-  d: () => press(current()?.querySelector('[data-label="Archive"] a, .buttons a')),
-  n: () => press(document.querySelector("[data-new-runs]:not([hidden])")),
-  g: () => Boolean((pair = Date.now() + PAIR_MS)),
+  o: () => click(current()?.querySelector(LINK)),
+  Enter: () => document.activeElement === current() && click(current()?.querySelector(LINK)),
+  d: () => click(current()?.querySelector('[data-label="Archive"] a, .buttons a')),
+  n: () => click(document.querySelector("[data-new-runs]:not([hidden])")),
+  g: () => Boolean((pairUntil = Date.now() + PAIR_MS)),
   "?": () => {
     dialog.showModal();
     return true;
@@ -66,7 +62,7 @@ function isTyping(element) {
   return element.matches("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
 }
 
-function isElsewhere(event) {
+function isReserved(event) {
   return (
     event.defaultPrevented ||
     event.ctrlKey ||
@@ -77,38 +73,37 @@ function isElsewhere(event) {
   );
 }
 
-document.addEventListener("keydown", (event) => {
-  if (!onSwitch.checked || isElsewhere(event)) return;
-  const place = Date.now() < pair && PLACES[event.key];
-  pair = 0;
-  if (place ? goTo(place) : KEYS[event.key]?.()) event.preventDefault();
-});
+function onKey(event) {
+  if (!toggle.checked || isReserved(event)) return;
+  const destination = Date.now() < pairUntil && DESTINATIONS[event.key];
+  pairUntil = 0;
+  if (destination ? goTo(destination) : KEYS[event.key]?.()) event.preventDefault();
+}
 
-// --- the switch -------------------------------------------------------------------------------
-
-function remembered() {
+function isTurnedOff() {
   try {
     return localStorage.getItem(OFF) !== null;
   } catch {
-    return false; // a browser that keeps nothing
+    return false; // localStorage is blocked
   }
 }
 
-onSwitch.checked = !remembered();
-onSwitch.addEventListener("change", () => {
+function saveToggle() {
   try {
-    if (onSwitch.checked) localStorage.removeItem(OFF);
+    if (toggle.checked) localStorage.removeItem(OFF);
     else localStorage.setItem(OFF, "1");
   } catch {
-    // It holds for this page then.
+    // The choice lasts until the page is left.
   }
-});
+}
 
-dialog.addEventListener("click", (event) => {
-  if (event.target === dialog) dialog.close();
-});
-opener.hidden = false;
-opener.addEventListener("click", () => {
-  document.getElementById("sidebar").hidePopover?.();
-  dialog.showModal();
-});
+if (dialog) {
+  toggle.checked = !isTurnedOff();
+  toggle.addEventListener("change", saveToggle);
+  document.addEventListener("keydown", onKey);
+  opener.hidden = false;
+  opener.addEventListener("click", () => {
+    document.getElementById("sidebar").hidePopover?.();
+    dialog.showModal();
+  });
+}

@@ -74,7 +74,7 @@ def test_a_disconnected_account_can_be_connected_again(page: Page, accounts: tup
 
 def test_a_server_that_is_not_allowed_is_refused_and_the_key_is_cleared(page: Page) -> None:
     page.goto("/collections/connect")
-    page.get_by_role("link", name="Connect an account").click()
+    page.get_by_role("link", name="Connect account").click()
     expect(page.get_by_label("Name")).to_have_value("MultiCartAPI")
     page.get_by_label("Base address").fill("https://evil.example/api/v1")
     page.get_by_label("API key").fill(KEY)

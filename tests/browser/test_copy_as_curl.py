@@ -28,7 +28,7 @@ def test_a_file_is_copied_and_the_command_downloads_it(
 ) -> None:
     curl = tools.needs("curl")
     runs.get_by_role("button", name="Copy as curl").click()
-    expect(runs.get_by_text("Choose a file to copy its curl command.", exact=True)).to_be_visible()
+    expect(runs.get_by_text("Click a file to copy its curl command.", exact=True)).to_be_visible()
     runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()
     expect(runs.locator("#announcements")).to_have_text("Copied: Page 1 of run 88")
     command = copied(runs)

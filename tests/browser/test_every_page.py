@@ -224,7 +224,7 @@ def test_where_something_fails(
     # With the running server's stylesheet and scripts.
     settings.STATIC_ROOT = demo_server.data_dir / "static"
     settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "dashboard.static_files.DigestedStaticFiles"}
+        "staticfiles": {"BACKEND": "dashboard.static_files.BundledStaticFiles"}
     }
     request = rf.get("/")
     request.user = AnonymousUser()
@@ -238,7 +238,7 @@ def test_where_something_fails(
 def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer, shell: Shell) -> None:
     """Check the password link, then the pages of a user without a team and in a team without collections."""
     page.goto("/members/add")
-    page.get_by_label("E-mail address").fill("fern@example.com")
+    page.get_by_label("Email address").fill("fern@example.com")
     page.get_by_role("button", name="Add to Northwind Pricing").click()
     link = page.get_by_role("textbox", name="Password link").input_value()
     check(page)
@@ -260,7 +260,7 @@ def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer
     databases.execute(demo_server.data_dir, f"DELETE FROM collections_app_membership WHERE {fern}")
     visit(page, "/collections/", 403)
     visit(page, "/profile/")
-    expect(page.get_by_text("You are not in a team yet")).to_be_visible()
+    expect(page.get_by_text("You aren't in a team")).to_be_visible()
 
     shell(
         "from django.core.management import call_command\n"
@@ -269,13 +269,13 @@ def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer
     visit(page, "/collections/")
     expect(page.get_by_role("heading", name="No collections yet")).to_be_visible()
     visit(page, "/profile/")
-    expect(page.get_by_text("As soon as Emptyhanded has a collection")).to_be_visible()
+    expect(page.get_by_text("Examples appear here once Emptyhanded has a collection")).to_be_visible()
 
 
 def test_with_a_password_link_for_a_member(page: Page, demo_server: DemoServer) -> None:
     member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
     page.goto(f"/members/{member}/password-link")
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Create link").click()
     expect(page.get_by_role("textbox", name="Password link")).to_be_visible()
     check(page)
 
@@ -289,7 +289,7 @@ def test_with_an_open_menu(page: Page) -> None:
 def test_with_a_new_key(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_label("Key name").fill("x")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create key").click()
     expect(page.get_by_role("textbox", name="API key")).to_be_visible()
     check(page)
 

@@ -36,13 +36,13 @@ build_next()
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_csv_of_chosen_columns(page: Page) -> None:
     page.goto("/collections/101/download")
-    page.get_by_role("link", name="Other formats of run 88").click()
+    page.get_by_role("link", name="Export run 88").click()
     page.get_by_label("CSV A table").check()
     page.get_by_label("CSV for spreadsheets").check()
     page.get_by_text("Choose columns").click()
     page.get_by_label("asin", exact=True).check()
     page.get_by_label("title", exact=True).check()
-    page.get_by_role("button", name="Make the file").click()
+    page.get_by_role("button", name="Create export").click()
     with page.expect_download() as started:
         page.get_by_role("link", name="Download CSV for spreadsheets, asin, title").first.click()
     assert started.value.suggested_filename == "AU Laptops_88_Records_chosen_columns.csv"
@@ -54,7 +54,7 @@ def test_a_csv_of_chosen_columns(page: Page) -> None:
 def test_with_columns_to_choose_and_with_exports(page: Page) -> None:
     page.goto(ADDRESS)
     page.get_by_text("Choose columns").click()
-    page.get_by_role("button", name="Make the file").click()
+    page.get_by_role("button", name="Create export").click()
     page.get_by_role("link", name="Download CSV, All columns").wait_for()
     page.get_by_text("Choose columns").click()
     check(page)
@@ -85,7 +85,7 @@ class TestALargeOne:
 
     def test_it_appears_and_is_announced(self, waiting: Page, shell: Shell) -> None:
         download = waiting.get_by_role("link", name="Download Parquet, All columns")
-        expect(waiting.get_by_role("progressbar", name="Records of Parquet")).to_be_visible()
+        expect(waiting.get_by_role("progressbar", name="Records exported to Parquet")).to_be_visible()
         waiting.get_by_text("Choose columns").click()
         shell(MAKE)
         expect(download).to_be_visible()

@@ -14,8 +14,8 @@ ADDRESS = "/collections/101/download"
 def test_runs_by_status_and_by_day_in_the_users_time_zone(open_page: NewPage) -> None:
     page = open_page(timezone_id="Australia/Sydney")
     page.goto(ADDRESS)
-    page.get_by_text("Find runs", exact=True).click()
-    expect(page.get_by_text("Days begin and end in this time zone: Australia/Sydney.")).to_be_visible()
+    page.get_by_text("Filter runs", exact=True).click()
+    expect(page.get_by_text("Time zone: Australia/Sydney")).to_be_visible()
     filtering = page.get_by_role("search", name="Filter runs")
     filtering.get_by_label("Status").select_option("Failed")
     filtering.get_by_label("To").fill("2026-06-20")
@@ -30,10 +30,10 @@ def test_runs_by_status_and_by_day_in_the_users_time_zone(open_page: NewPage) ->
 def test_going_to_a_day_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(ADDRESS)
-    page.get_by_text("Find runs", exact=True).click()
-    expect(page.get_by_text("Days begin and end in this time zone: UTC.")).to_be_visible()
-    going = page.get_by_role("search", name="Go to a day")
-    going.get_by_label("Go to day").fill("2026-06-20")
+    page.get_by_text("Filter runs", exact=True).click()
+    expect(page.get_by_text("Time zone: UTC")).to_be_visible()
+    going = page.get_by_role("search", name="Go to a date")
+    going.get_by_label("Go to date").fill("2026-06-20")
     going.get_by_role("button", name="Go").click()
     expect(page.locator("tbody tr").first).to_contain_text("Run 88")
 
@@ -48,13 +48,13 @@ def test_loading_more_updates_the_number_of_runs(page: Page, demo_server: DemoSe
     runs = "SELECT count(*) FROM collections_app_run WHERE collection_id = 101"
     ((count,),) = databases.execute(demo_server.data_dir, runs)
     page.goto(ADDRESS)
-    expect(page.locator(".shown")).to_have_text(f"Showing 50 of {count} runs")
+    expect(page.locator(".list-count")).to_have_text(f"Showing 50 of {count} runs")
     page.get_by_role("link", name="Load more").click()
-    expect(page.locator(".shown")).to_have_text(f"Showing {count} of {count} runs")
+    expect(page.locator(".list-count")).to_have_text(f"Showing {count} of {count} runs")
 
 
 def test_sorting_collections_keeps_the_page(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Sort by").select_option("Sort by latest run")
-    expect(page.locator("tbody tr").last).to_contain_text("No run yet")
+    expect(page.locator("tbody tr").last).to_contain_text("No runs yet")
     expect(page).to_have_url(re.compile(r"sort=recent"))

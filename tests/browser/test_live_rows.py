@@ -225,9 +225,7 @@ def test_a_user_who_was_signed_out_is_told(watched: Page, scrape: Scrape) -> Non
     watched.context.clear_cookies()
     asks(watched)
     problem = watched.locator("[data-live-problem]")
-    expect(problem).to_have_text(
-        re.compile("You are signed out, so what is shown here doesn't change any more. Sign in")
-    )
+    expect(problem).to_have_text(re.compile("You are signed out. Live updates have stopped. Sign in"))
     expect(watched.locator("#announcements")).to_have_text(re.compile("You are signed out"))
     watched.clock.run_for(120_000)
     assert len(asked) == 1
@@ -239,7 +237,7 @@ def test_a_user_who_lost_access_is_told(watched: Page) -> None:
     watched.route("**/live?*", lambda route: route.fulfill(status=403))
     asks(watched)
     expect(watched.locator("[data-live-problem]")).to_contain_text(
-        "What is shown here can't be followed any more"
+        "Live updates have stopped. You may no longer have access"
     )
 
 
@@ -259,7 +257,7 @@ def test_an_unreachable_server_is_retried(
 def test_without_javascript_the_page_says_what_to_do(page_without_javascript: Page, scrape: Scrape) -> None:
     page = page_without_javascript
     page.goto(scrape.address)
-    assert "Refresh to see how far it is." in page.locator("#run-41").inner_text()
+    assert "Refresh to update." in page.locator("#run-41").inner_text()
     expect(page.locator("[data-new-runs]")).to_be_hidden()
     scrape.goes_on()
     page.get_by_role("link", name="Refresh").click()
@@ -332,7 +330,9 @@ class TestTheRunsPage:
         scrape.is_deleted()
         asks(followed)
         problem = followed.locator("[data-live-problem]")
-        expect(problem).to_have_text(re.compile("What is shown here was deleted meanwhile. Look again"))
+        expect(problem).to_have_text(
+            re.compile("Live updates have stopped: this item was deleted. Reload the page")
+        )
         followed.clock.run_for(120_000)
         assert len(asked) == 1
         check_page(followed)
@@ -342,7 +342,7 @@ class TestTheRunsPage:
     ) -> None:
         page = page_without_javascript
         page.goto(scrape.run_address)
-        assert "Refresh to see how far it is." in page.locator("#run").inner_text()
+        assert "Refresh to update." in page.locator("#run").inner_text()
         scrape.goes_on()
         page.get_by_role("link", name="Refresh").click()
         expect(page.locator("#run")).to_contain_text("20 of 30")

@@ -59,7 +59,7 @@ def test_a_long_name_fits_the_pages_and_messages_of_its_owner(
     expect(page.get_by_text("Saved your name.")).to_be_visible()
     if width < 960:
         page.get_by_role("button", name="Menu").click()
-    who = page.locator(".whoami-name")
+    who = page.locator(".user-name")
     expect(who).to_be_visible()
     box, sidebar = who.bounding_box(), page.locator(".sidebar").bounding_box()
     assert box

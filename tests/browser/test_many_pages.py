@@ -84,5 +84,5 @@ def test_pages_can_be_selected_on_the_separate_page(page: Page, address: str) ->
     page.get_by_role("link", name="+4,500 more pages of run 2").press("Enter")
     with page.expect_request(f"**{address}/selection?pages=2.499-503"):
         page.get_by_label("Select page 503").click(modifiers=["Shift"])
-    expect(page.get_by_role("form", name="Selected")).to_be_visible()
+    expect(page.get_by_role("form", name="Selection")).to_be_visible()
     check(page)

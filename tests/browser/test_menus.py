@@ -81,6 +81,6 @@ def test_the_sidebar_expands_on_a_narrow_screen_without_javascript(page_without_
 def test_the_first_tab_offers_to_skip_the_sidebar(page: Page) -> None:
     page.goto("/collections/")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 POSITIONS = """() => Object.fromEntries(
-    ["h1", "main table", "main table tbody tr:last-child", ".sidebar .whoami"]
+    ["h1", "main table", "main table tbody tr:last-child", ".sidebar .user-info"]
         .map((what) => [what, document.querySelector(what)?.getBoundingClientRect().top])
 )"""
 

@@ -22,7 +22,7 @@ def test_a_key_is_created_copied_used_and_revoked(page: Page, demo_server: DemoS
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/profile/")
     page.get_by_label("Key name").fill("browser test")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create key").click()
     page.get_by_role("button", name="Copy: API key").click()
     expect(page.get_by_role("status").last).to_have_text("Copied")
     key = page.evaluate("navigator.clipboard.readText()")
@@ -49,5 +49,5 @@ def test_an_example_call_is_copied_completely(page: Page, demo_server: DemoServe
 
 def test_without_javascript_there_is_no_copy_button(page_without_javascript: Page) -> None:
     page_without_javascript.goto("/profile/")
-    expect(page_without_javascript.get_by_text("Getting results by script")).to_be_visible()
+    expect(page_without_javascript.get_by_text("Download results with a script")).to_be_visible()
     expect(page_without_javascript.get_by_role("button", name="Copy")).to_have_count(0)

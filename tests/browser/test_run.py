@@ -14,16 +14,16 @@ RUN = "/collections/101/runs/88/"
 
 
 def rows(page: Page) -> int:
-    return page.locator("#found tbody tr").count()
+    return page.locator("#results tbody tr").count()
 
 
 def first_row(page: Page) -> list[str]:
-    return page.locator("#found tbody tr").first.locator("td").all_text_contents()
+    return page.locator("#results tbody tr").first.locator("td").all_text_contents()
 
 
 def column(page: Page, name: str) -> list[str]:
-    heads = [text.strip() for text in page.locator("#found thead th").all_text_contents()]
-    cells = page.locator(f"#found tbody tr > :nth-child({heads.index(name) + 1})")
+    heads = [text.strip() for text in page.locator("#results thead th").all_text_contents()]
+    cells = page.locator(f"#results tbody tr > :nth-child({heads.index(name) + 1})")
     return cells.all_text_contents()
 
 
@@ -37,34 +37,34 @@ def test_from_the_list_of_runs_to_the_records(page: Page) -> None:
 
 def test_more_records_load_on_scroll(page: Page) -> None:
     page.goto(RUN)
-    sheet = page.get_by_role("region", name="Records, a table that scrolls")
+    sheet = page.get_by_role("region", name="Records (scrollable table)")
     for count in (200, 250):
         sheet.evaluate("sheet => sheet.scrollTo(0, sheet.scrollHeight)")
-        expect(page.locator("#found tbody tr")).to_have_count(count)
+        expect(page.locator("#results tbody tr")).to_have_count(count)
     expect(page.locator("#load-more")).to_have_count(0)
     assert column(page, "#") == [str(number) for number in range(1, 251)]
 
 
 def test_the_keyboard_scrolls_and_loads_more(page: Page) -> None:
     page.goto(RUN)
-    page.get_by_role("region", name="Records, a table that scrolls").focus()
+    page.get_by_role("region", name="Records (scrollable table)").focus()
     page.keyboard.press("End")
-    expect(page.locator("#found tbody tr")).to_have_count(200)
+    expect(page.locator("#results tbody tr")).to_have_count(200)
 
 
 def test_search_while_typing(page: Page) -> None:
     page.goto(RUN)
-    search = page.get_by_role("searchbox", name="Search in all records of this run")
+    search = page.get_by_role("searchbox", name="Search all records of this run")
     search.press_sequentially("lenovo")
-    expect(page.get_by_text(re.compile(r"\d+ records with “lenovo”"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"\d+ records match “lenovo”"))).to_be_visible()
     assert all("Lenovo" in text for text in column(page, "title"))
     expect(page).to_have_url(re.compile(r"\?q=lenovo$"))
     expect(search).to_be_focused()
-    check(page, "#found")
+    check(page, "#results")
     page.reload()
-    expect(page.get_by_text(re.compile(r"\d+ records with “lenovo”"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"\d+ records match “lenovo”"))).to_be_visible()
     search.fill("nothing has this")
-    expect(page.get_by_role("heading", name="No record has “nothing has this” in it")).to_be_visible()
+    expect(page.get_by_role("heading", name="No records match “nothing has this”")).to_be_visible()
     expect(page.locator("#announcements")).to_have_text("No records found")
 
 
@@ -78,7 +78,7 @@ def test_a_column_header_sorts_and_keeps_the_focus(page: Page) -> None:
         prices = [int(text) for text in column(page, "price_cents")]
         assert prices == sorted(prices, reverse=order == "descending")
     page.get_by_role("searchbox").fill("asus")  # in the same order and columns
-    expect(page.get_by_text("records with “asus”")).to_be_visible()
+    expect(page.get_by_text("records match “asus”")).to_be_visible()
     expect(head).to_have_attribute("aria-sort", "descending")
     expect(page).to_have_url(re.compile("sort=price_cents&dir=desc"))
     page.go_back()
@@ -87,13 +87,13 @@ def test_a_column_header_sorts_and_keeps_the_focus(page: Page) -> None:
 
 def test_chosen_columns_stay_in_the_address(page: Page) -> None:
     page.goto(RUN)
-    page.locator("#found summary").click()
+    page.locator("#results summary").click()
     for box in page.locator(".columns input[type=checkbox]").all()[2:]:
         box.uncheck()
     page.get_by_label("specifications", exact=True).check()
     check(page, ".columns")
-    page.get_by_role("button", name="Show these").click()
-    expect(page.locator("#found thead th")).to_have_text(["#", "asin", "parent_asin", "specifications"])
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#results thead th")).to_have_text(["#", "asin", "parent_asin", "specifications"])
     expect(page).to_have_url(re.compile(r"\?column=asin&column=parent_asin&column=specifications#records$"))
 
 
@@ -127,9 +127,9 @@ def test_next_follows_the_sorted_rows(page: Page) -> None:
 
 def test_facts_load_after_the_page(page: Page) -> None:
     page.goto(RUN)
-    expect(page.get_by_role("img", name="How many records have which price")).to_be_visible()
+    expect(page.get_by_role("img", name="Records by price")).to_be_visible()
     expect(page.get_by_role("heading", name="In stock")).to_be_visible()
-    page.get_by_text("The same in figures").click()
+    page.get_by_text("Show as table").click()
     check(page, "#facts")
 
 
@@ -141,16 +141,16 @@ def test_without_javascript(page_without_javascript: Page) -> None:
     assert column(page, "#")[0] == "101"
     page.get_by_role("searchbox").fill("lenovo")
     page.get_by_role("button", name="Search").click()
-    expect(page.get_by_text("records with “lenovo”")).to_be_visible()
+    expect(page.get_by_text("records match “lenovo”")).to_be_visible()
     page.get_by_role("link", name="price_cents", exact=True).click()
     expect(page.get_by_role("columnheader", name="price_cents", exact=True)).to_have_attribute(
         "aria-sort", "ascending"
     )
-    expect(page.get_by_text("records with “lenovo”")).to_be_visible()
-    page.locator("#found tbody a").first.click()
+    expect(page.get_by_text("records match “lenovo”")).to_be_visible()
+    page.locator("#results tbody a").first.click()
     expect(page.get_by_role("heading", name=re.compile("Record "))).to_be_visible()
     page.goto(RUN)
-    page.get_by_role("link", name="What is missing, and the range of prices").click()
+    page.get_by_role("link", name="Show missing values and prices").click()
     expect(page.get_by_role("heading", name="Price")).to_be_visible()
 
 
@@ -171,7 +171,7 @@ def test_hostile_records(open_page: NewPage, shell: Shell) -> None:
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     page.goto(f"/collections/101/runs/{number}/")
     expect(page.get_by_text("<img src=x onerror=alert(1)>")).to_be_visible()
-    check(page, "#found")
+    check(page, "#results")
     page.get_by_role("link", name="Record 1", exact=True).click()
     expect(page.get_by_role("dialog")).to_be_visible()
     check(page, "dialog[open]")

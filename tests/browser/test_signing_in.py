@@ -21,7 +21,7 @@ def test_a_user_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -
 def test_signing_in_returns_to_the_requested_page(visitors_page: Page, demo_server: DemoServer) -> None:
     page = visitors_page
     page.goto("/collections/101/download")
-    page.get_by_label("E-mail address").fill(demo_server.email)
+    page.get_by_label("Email address").fill(demo_server.email)
     page.get_by_label("Password").fill(demo_server.password)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("AU Laptops")

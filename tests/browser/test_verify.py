@@ -20,11 +20,11 @@ def test_the_button_verifies_with_progress(page: Page, shell: Shell) -> None:
     page.goto(FILES)
     section = page.get_by_role("region", name="Verification")
     section.get_by_role("button", name="Verify").click()
-    expect(section).to_contain_text("Every file is as it was written")
+    expect(section).to_contain_text("All files are intact")
     shell(DAMAGE)
     try:
         section.get_by_role("button", name="Verify again").click()
-        expect(section).to_contain_text("1 file is not as it should be")
+        expect(section).to_contain_text("1 invalid file")
         expect(section).to_contain_text("AU Laptops_87_Results_Page_1.json: The content has changed since")
     finally:
         shell(DAMAGE)
@@ -36,7 +36,7 @@ def test_without_javascript_the_result_shows_after_a_refresh(page_without_javasc
     page.get_by_role("button", name="Verify").click()
     while page.get_by_role("link", name="Refresh").count() and page.locator(".verification progress").count():
         page.locator(".verification").get_by_role("link", name="Refresh").click()
-    expect(page.locator(".verified")).to_contain_text("Every file is as it was written")
+    expect(page.locator(".verified")).to_contain_text("All files are intact")
 
 
 def test_a_digest_can_be_copied(page: Page) -> None:

@@ -52,7 +52,7 @@ def collections(request: MemberRequest) -> HttpResponse:
         "orders": ORDERS.items(),
         "more": _next_address(rows, query, order, archived=archived),
     }
-    fragment = "collections/_rows.html" if after else "collections/_found.html"
+    fragment = "collections/_rows.html" if after else "collections/_results.html"
     return render_fragment(request, "collections/list.html", fragment, context)
 
 

@@ -59,7 +59,7 @@ def selection(request: MemberRequest, collection: Collection) -> HttpResponse:
     query = request.GET.urlencode(safe=",.")
     for name in ("selection_zip", "selection_json"):
         context[name] = f"{reverse(name, args=[collection.pk])}?{query}"
-    return render(request, "download/_selected.html", context)
+    return render(request, "download/_selection.html", context)
 
 
 def _selected(request: MemberRequest) -> Selection:

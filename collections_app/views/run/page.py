@@ -38,7 +38,7 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
     skips that many records.
     """
     context = run_context(request, collection, number)
-    fragment = "run/_rows.html" if context["query"].table_query.after else "run/_found.html"
+    fragment = "run/_rows.html" if context["query"].table_query.after else "run/_results.html"
     is_refused = "view" in context and context["view"].is_refused
     return render_result(request, "run/page.html", fragment, context, is_refused=is_refused)
 

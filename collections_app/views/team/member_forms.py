@@ -24,7 +24,7 @@ class RoleForm(forms.Form):
 class AddMemberForm(RoleForm):
     """A new member."""
 
-    email = forms.EmailField(label="E-mail address", max_length=254)
+    email = forms.EmailField(label="Email address", max_length=254)
     name = forms.CharField(
         required=False,
         max_length=100,

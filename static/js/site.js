@@ -1,0 +1,16 @@
+// The scripts of every page. collectstatic joins them in this order; see dashboard/static_files.py.
+// A script that another one imports comes first.
+
+import "./dom.js";
+import "./times.js";
+import "./polling.js";
+import "./menu.js";
+import "./copy.js";
+import "./selection.js";
+import "./htmx-events.js";
+import "./dialogs.js";
+import "./curl.js";
+import "./live-collections.js";
+import "./live-runs.js";
+import "./live-run.js";
+import "./shortcuts.js";
