@@ -169,7 +169,7 @@ def test_a_copy_that_differs_is_removed(
 def test_a_storage_that_cannot_be_used(laptops: Collection, object_store: ObjectStore) -> None:
     make_ready_run(laptops)
     with pytest.raises(
-        CommandError, match="A storage can't be used: The object storage refused the request"
+        CommandError, match="The results storage can't be used: The object storage refused the request"
     ) as caught:
         move_to(object_store.url("x", secret="wrong"))
     assert "wrong" not in str(caught.value)

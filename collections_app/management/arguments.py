@@ -1,6 +1,8 @@
 """Arguments and error messages that the commands share."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.core.exceptions import ValidationError
@@ -59,6 +61,20 @@ def database_problem(error: OperationalError) -> str:
     # SQLite reports a full disk as an I/O error.
     hint = " Is the disk full?" if "I/O" in str(error) else ""
     return f"The database can't be used: {database.reason(error)}.{hint}"
+
+
+@contextmanager
+def copy_errors(command: str) -> Iterator[None]:
+    """Turn errors that stop all copying into CommandErrors that say how to continue."""
+    hint = f"Completed copies are kept. To continue, run {command} again."
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"The results storage can't be used: {error.strerror or error}. {hint}") from None
+    except OperationalError as error:
+        raise CommandError(f"{database_problem(error)} {hint}") from None
+    except KeyboardInterrupt:
+        raise interrupted(hint) from None
 
 
 def team_of(name: str) -> Team:

@@ -1,19 +1,16 @@
 """Copy the results of an account's collection to our storage."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
 from collections_app.management.arguments import (
     collection_of,
+    copy_errors,
     count,
-    database_problem,
-    interrupted,
     run_number,
     shown,
     text,
@@ -24,7 +21,6 @@ from collections_app.runs.mirror import mirror_run
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources.account import AccountSource
 
-RESUME_HINT = "Completed copies are kept. To continue, run mirror again."
 # The time limit for one part of the account's list.
 LIST_SECONDS = 60.0
 # Stop after this many consecutive failures of the account, or at once if it asks us to wait.
@@ -56,7 +52,7 @@ class Command(BaseCommand):
                 f"{shown(collection.name)} isn't connected to an account. Its results are stored on this "
                 "site."
             )
-        with _errors_as_messages():
+        with copy_errors("mirror"):
             _list_runs(collection, run)
             self._copy(collection, _to_copy(collection, run))
 
@@ -143,17 +139,3 @@ def _copy_run(run: Run, progress: Callable[[int], object]) -> tuple[list[str], i
         return [str(error)], _MOST_FAILURES
     except SourceUnavailable as error:
         return [str(error)], 1
-
-
-@contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    """Turn errors that stop all copying into CommandErrors."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CommandError(f"The results storage can't be used: {reason}. {RESUME_HINT}") from None
-    except OperationalError as error:
-        raise CommandError(f"{database_problem(error)} {RESUME_HINT}") from None
-    except KeyboardInterrupt:
-        raise interrupted(RESUME_HINT) from None

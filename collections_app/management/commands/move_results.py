@@ -1,25 +1,21 @@
 """Copy all result files from one storage to another."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from django.conf import settings
 from django.core.files.storage import InvalidStorageError, storages
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
 from collections_app.files.storage import address
 from collections_app.files.storage.address import StorageAddress
 from collections_app.files.storage.base import ResultsStorage
-from collections_app.management.arguments import database_problem, interrupted, text
+from collections_app.management.arguments import copy_errors, text
 from collections_app.runs.move import MoveReport, copy_all, total_size
 
-RESUME_HINT = "Completed copies are kept. To continue, run move_results again."
 _FOLDER = "folder"
 _STDIN = "-"
 
@@ -54,7 +50,7 @@ class Command(BaseCommand):
             raise CommandError(f"The site already stores its results in {in_use.name}.")
         source, target = (in_use, other) if to else (other, in_use)
         self.stdout.write(f"Copying from {source.name} to {target.name}.")
-        with _errors_as_messages():
+        with copy_errors("move_results"):
             report = self._copy(_opened(source), _opened(target))
         self._sum_up(report, source, target, is_before=to is not None)
 
@@ -100,16 +96,3 @@ def _opened(storage: StorageAddress) -> ResultsStorage:
         return cast(ResultsStorage, storages.create_storage(storage.entry))
     except InvalidStorageError as error:
         raise CommandError(str(error)) from None
-
-
-@contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    """Turn errors that stop all copying into CommandErrors."""
-    try:
-        yield
-    except OSError as error:
-        raise CommandError(f"A storage can't be used: {error.strerror or error}. {RESUME_HINT}") from None
-    except OperationalError as error:
-        raise CommandError(f"{database_problem(error)} {RESUME_HINT}") from None
-    except KeyboardInterrupt:
-        raise interrupted(RESUME_HINT) from None
