@@ -139,7 +139,7 @@ class TestMessages:
     def test_the_advice_fits_the_error(self) -> None:
         assert "DATABASE_URL" in database.advice(OperationalError("connection refused"))
         assert "make serve" in database.advice(ProgrammingError("no such relation"))
-        assert "make tables" in database.advice(ProgrammingError("permission denied for schema public"))
+        assert "create tables" in database.advice(ProgrammingError("permission denied for schema public"))
 
     def test_a_shortened_message_ends_correctly(self) -> None:
         error = ProgrammingError(
