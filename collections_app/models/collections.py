@@ -94,7 +94,7 @@ class Collection(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
-    # Runs that the account lists and that have no rows. See sources/unlisted.py for the format.
+    # Runs that the account lists and that have no rows. See sources/missing_runs.py for the format.
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied automatically from the account to our own storage.
     keeps_results = models.BooleanField(default=False, editable=False)
