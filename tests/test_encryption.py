@@ -34,10 +34,10 @@ def test_the_same_secret_looks_different_each_time() -> None:
 
 def test_the_key_is_created_on_first_use_with_mode_600(file: Path) -> None:
     token = encryption.encrypt(SECRET)
-    made = file.read_text()
+    created = file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert encryption.decrypt(token) == SECRET
-    assert file.read_text() == made
+    assert file.read_text() == created
 
 
 def test_the_setting_has_precedence_over_the_file(settings: Settings, file: Path) -> None:

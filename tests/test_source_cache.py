@@ -319,13 +319,13 @@ def test_an_open_entry_stays_readable_after_it_is_deleted(
 def test_an_entry_being_written_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 0)
 
-    def make_while_another_is_made(out: IO[bytes]) -> None:
+    def build_during_another_build(out: IO[bytes]) -> None:
         out.write(b"first half, ")
         out.flush()
         read("b.csv", writes(b"another"))
         out.write(b"second half")
 
-    assert read("a.csv", make_while_another_is_made) == b"first half, second half"
+    assert read("a.csv", build_during_another_build) == b"first half, second half"
 
 
 def test_the_last_free_space_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,8 +280,8 @@ NO_TIMES = [None, MISSING, "", "yesterday", 1781956800, "0001-01-01T00:00:00Z", 
 
 @pytest.mark.parametrize("nothing", NO_TIMES)
 def test_if_one_time_is_missing_the_other_is_used(vendor: responses.RequestsMock, nothing: Any) -> None:
-    made, updated = runs_of(vendor, changed(id=1, created_at=nothing), changed(id=2, updated_at=nothing))
-    assert made.created_at == made.updated_at == datetime(2026, 6, 20, 12, 5, tzinfo=UTC)
+    created, updated = runs_of(vendor, changed(id=1, created_at=nothing), changed(id=2, updated_at=nothing))
+    assert created.created_at == created.updated_at == datetime(2026, 6, 20, 12, 5, tzinfo=UTC)
     assert updated.created_at == updated.updated_at == datetime(2026, 6, 20, 12, 0, tzinfo=UTC)
 
 

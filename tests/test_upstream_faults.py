@@ -36,7 +36,7 @@ NO_RUNS = b'{"code": 200, "data": [], "status": 1}'
 
 
 def response_of(body: bytes, head: str = "", *, status: str = "200 OK") -> bytes:
-    """Return a response as it is sent. The proxy closes the connection after it."""
+    """Return the bytes of a response. The proxy closes the connection after it."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n"
     return head.encode() + body
 

@@ -78,7 +78,7 @@ class FileLocation:
     """Where a server in front of us finds the bytes."""
 
     path: str  # in the folder of results, or in the object storage
-    headers: Mapping[str, str] | None = None  # of the request to the object storage, if the file is there
+    headers: Mapping[str, str] | None = None  # of a signed request; None for the folder
 
 
 @runtime_checkable

@@ -53,7 +53,7 @@ class MissingRuns:
         return MissingRuns([*kept, *part.unreadable][-MAX_KEPT:], frozenset(doubtful))
 
     def as_json(self) -> dict[str, list[Any]]:
-        """Return the record as it is stored on the collection."""
+        """Return the JSON that is stored on the collection."""
         return {
             "unreadable": [
                 [run.number, run.reason, run.near and run.near.isoformat()] for run in self.unreadable
