@@ -37,7 +37,7 @@ def test_an_admin_deletes_the_run_with_its_files(as_adam: Client, run: Run, resu
 def test_a_run_that_is_being_written_stays(as_adam: Client, laptops: Collection) -> None:
     with ResultSetWriter.start(laptops) as writer:
         response = as_adam.post(ADDRESS, follow=True)
-        assert "being written just now" in response.content.decode()
+        assert "Run 1 is being written" in response.content.decode()
         assert Run.objects.exists()
         writer.discard()
 
