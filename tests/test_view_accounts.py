@@ -142,7 +142,7 @@ def test_the_sidebar_links_to_it_for_admins_and_owners(
     assert found == [LIST, LIST, None]
 
 
-# --- who may ------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["", "connect", "{}/change", "{}/disconnect"])
@@ -389,7 +389,7 @@ def test_another_team_may_use_the_same_name(as_adam: Client, theirs: Account) ->
     assert as_adam.post(CONNECT, NEW | {"name": theirs.name}).status_code == 302
 
 
-# --- another name, key or address ---------------------------------------------------------------
+# --- changing the name, key or address ---------------------------------------------------------------
 
 
 def test_a_new_key_replaces_the_old_one_after_a_test_call(
@@ -648,7 +648,7 @@ def test_a_member_cannot_add_collections(as_bob: Client, account: Account, vendo
     assert vendor.listed == []
 
 
-# --- the key stays where it belongs -------------------------------------------------------------
+# --- secrecy of the key -------------------------------------------------------------
 
 
 def test_the_key_is_never_shown_logged_or_stored_unencrypted(
@@ -724,7 +724,7 @@ def test_an_operator_cannot_change_a_collections_account(as_oscar: Client, accou
     assert (collection.account, collection.remote_id) == (account, 4711)
 
 
-# --- two users at the same time, and what changes while an account responds --------------------
+# --- concurrent changes --------------------
 
 at_once = pytest.mark.django_db(transaction=True)
 

@@ -67,7 +67,7 @@ def file_at(client: Client, address: str) -> bytes:
     return responses.content(response)
 
 
-class TestThePage:
+class TestPage:
     def test_it_shows_how_many_of_many_columns_it_offers(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, [{f"col{number}": number for number in range(1_200)}])
         page = text_of(html(as_bob.get(PAGE)))
@@ -142,7 +142,7 @@ class TestThePage:
             as_bob.get(PAGE)
 
 
-class TestAsking:
+class TestCreating:
     def test_a_small_export_is_ready_at_once(self, as_bob: Client, run: Run) -> None:
         response = as_bob.post(PAGE, {"format": "csv", "column": ["title", "asin"], "excel": "1"})
         assert (response.status_code, response.headers["Location"]) == (302, f"{PAGE}#exports")
@@ -222,7 +222,7 @@ class TestAsking:
         assert not Export.objects.exists()
 
 
-class TestTheFile:
+class TestFile:
     def test_it_supports_ranges(self, as_bob: Client, run: Run) -> None:
         response = as_bob.get("/collections/101/runs/1/records.jsonl", headers={"Range": "bytes=0-9"})
         assert response.status_code == 206
@@ -246,7 +246,7 @@ class TestTheFile:
         assert as_bob.get("/collections/101/runs/1/records.csv?excel=x").status_code == 400
 
 
-class TestTheEstimate:
+class TestEstimate:
     def test_it_is_roughly_correct(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(20_000), page_size=5000)
         estimated = sample(run).sizes

@@ -54,7 +54,7 @@ def shown(client: Client, **asked: str) -> str:
     return text_of(said)
 
 
-class TestByState:
+class TestByStatus:
     @pytest.fixture(autouse=True)
     def runs(self, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
@@ -178,7 +178,7 @@ class TestByNumber:
         assert response.status_code == 404
 
 
-class TestTheLatest:
+class TestLatest:
     def test_the_newest_completed_run_is_linked(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         make_failed_run(laptops)
@@ -190,7 +190,7 @@ class TestTheLatest:
         assert "Latest run" not in links(as_bob.get(ADDRESS))
 
 
-class TestHowMany:
+class TestTotal:
     def test_all(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_runs(laptops, 1)
         assert shown(as_bob) == "Showing 1 of 1 run"

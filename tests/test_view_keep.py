@@ -40,7 +40,7 @@ def progress(response: Response) -> list[str]:
     )
 
 
-class TestTurningItOnAndOff:
+class TestSwitching:
     def test_an_admin_switches_copying_on_and_off(self, as_adam: Client, remote: Collection) -> None:
         for value, is_on, said in (
             ("on", True, "Copying the results of “AU Laptops”."),
@@ -68,7 +68,7 @@ class TestTurningItOnAndOff:
         assert not Collection.objects.get().keeps_results
 
 
-class TestWhatThePageSays:
+class TestNotice:
     def test_nothing_for_a_collection_without_an_account(self, as_adam: Client, laptops: Collection) -> None:
         assert keeping(download(as_adam, laptops)) == ""
 

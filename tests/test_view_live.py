@@ -232,7 +232,7 @@ class TestProgress:
         assert re.findall(r"Page (\d+)", shown) == ["10", "11", "12", "13", "14", "15"]
 
 
-class TestLoad:
+class TestCost:
     @pytest.mark.parametrize("count", [1, 40])
     def test_unchanged_rows_cost_two_queries_besides_authentication(
         self,
@@ -286,7 +286,7 @@ class TestAtAnAccount:
             assert [skip for skip, _ in listed.calls].count(0) == 1
 
 
-class TestAtARunsPage:
+class TestRunPage:
     PAGE = "/collections/101/runs/1/"
 
     def looked_at(self, client: Client) -> str:
@@ -358,7 +358,7 @@ class TestAtARunsPage:
         assert as_bob.get(address).json()["news"] == ["Run 1 completed."]
 
 
-class TestAtTheListOfCollections:
+class TestCollectionList:
     LIVE = "/collections/live"
 
     def looked_at(self, client: Client) -> dict[str, str]:

@@ -420,7 +420,7 @@ def test_a_password_link_does_not_reactivate_a_user(
     assert (bob.is_active, bob.check_password(NEW_PASSWORD)) == (False, True)
 
 
-# --- two people at the same moment --------------------------------------------------------------
+# --- concurrent changes --------------------------------------------------------------
 
 at_once = pytest.mark.django_db(transaction=True)
 

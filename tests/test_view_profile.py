@@ -28,7 +28,7 @@ def calls(response: Any) -> list[str]:
     ]
 
 
-# --- about you ----------------------------------------------------------------------------------
+# --- the name ----------------------------------------------------------------------------------
 
 
 def test_a_user_changes_their_name(as_bob: Client, bob: User) -> None:

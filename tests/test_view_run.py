@@ -62,7 +62,7 @@ def rows(text: str) -> list[list[str]]:
     ]
 
 
-def heads(text: str) -> list[str]:
+def headers_of(text: str) -> list[str]:
     return [html.unescape(name) for name in re.findall(r'id="sort-\d+"[^>]*>([^<]*)', text)]
 
 
@@ -93,7 +93,7 @@ def test_counts_that_the_account_does_not_report_are_unknown(as_bob: Client, lap
 def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     text = page(as_bob, run)
-    assert heads(text) == ["asin", "title", "price_cents"]
+    assert headers_of(text) == ["asin", "title", "price_cents"]
     assert rows(text) == [
         ["1", "B000000001", "Laptop 1", "100"],
         ["2", "B000000002", "Laptop 2", "200"],
@@ -288,7 +288,7 @@ def test_a_column_header_shows_its_order_and_links_to_the_next(as_bob: Client, s
 
 def test_chosen_columns_are_in_every_link(as_bob: Client, shop: Run) -> None:
     text = page(as_bob, shop, "?column=price&column=name&column=unknown&q=a")
-    assert heads(text) == ["name", "price"]
+    assert headers_of(text) == ["name", "price"]
     assert "None of these records has the column “unknown”." in words(text)
     assert len(re.findall(r'name="column" value="(?:name|price)" checked', text)) == 2
     assert 'name="column" value="note" >' in text
@@ -299,7 +299,7 @@ def test_chosen_columns_are_in_every_link(as_bob: Client, shop: Run) -> None:
 def test_twelve_columns_are_shown_by_default(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{f"key {number}": number for number in range(20)}])
     text = page(as_bob, run)
-    assert heads(text) == [f"key {number}" for number in range(12)]
+    assert headers_of(text) == [f"key {number}" for number in range(12)]
     assert "12 of 20" in words(text)
 
 
@@ -308,7 +308,7 @@ def test_more_records_have_the_same_columns(as_bob: Client, laptops: Collection)
     text = page(as_bob, run)
     (more,) = re.findall(r'id="load-more" href="([^"#]*)', text)
     response = as_bob.get(html.unescape(more), headers=HTMX)
-    assert [len(row) for row in rows(response.content.decode())] == [1 + len(heads(text))]
+    assert [len(row) for row in rows(response.content.decode())] == [1 + len(headers_of(text))]
 
 
 def test_htmx_gets_the_records_only(as_bob: Client, shop: Run) -> None:
@@ -360,10 +360,10 @@ def test_hostile_records_are_escaped(as_bob: Client, hostile: Run, query: str) -
     assert '<a href="https://example.com/?a=1&amp;b=2" rel="noopener noreferrer nofollow">' in main
     assert len(main) < 60_000
     (first, *_) = [row for row in rows(text) if row[0] == "1"]
-    assert first[heads(text).index("ASIN") + 1] == "2"
-    assert first[heads(text).index("half") + 1] == "?"
-    assert first[heads(text).index("key ?") + 1] == "half a key"
-    assert first[heads(text).index("long") + 1] == "é" * 160 + "…"
+    assert first[headers_of(text).index("ASIN") + 1] == "2"
+    assert first[headers_of(text).index("half") + 1] == "?"
+    assert first[headers_of(text).index("key ?") + 1] == "half a key"
+    assert first[headers_of(text).index("long") + 1] == "é" * 160 + "…"
 
 
 def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run) -> None:
@@ -416,7 +416,7 @@ def test_a_record_is_shown_in_full(as_bob: Client, laptops: Collection) -> None:
     assert "record-next" not in text
 
 
-def beside(client: Client, run: Run, where: str) -> dict[str, str]:
+def neighbors_of(client: Client, run: Run, where: str) -> dict[str, str]:
     """Return the Previous and Next links on a record's page."""
     text = client.get(address(run, where)).content.decode()
     return {name: html.unescape(to) for name, to in re.findall(r'id="record-(\w+)" href="([^"]*)"', text)}
@@ -429,14 +429,14 @@ def test_next_follows_the_search_results(as_bob: Client, shop: Run) -> None:
     where = [f"records/1{order}0", f"records/3{order}1", f"records/2{order}2"]
     assert [f'href="{address(shop, each)}"' in text for each in where] == [True] * 3
     for at, each in enumerate(where):
-        leads = beside(as_bob, shop, each)
+        leads = neighbors_of(as_bob, shop, each)
         assert leads.get("previous") == (address(shop, where[at - 1]) if at else None)
         assert leads.get("next") == (address(shop, where[at + 1]) if at < 2 else None)
 
 
 def test_next_follows_the_file_if_the_results_have_changed(as_bob: Client, shop: Run) -> None:
     for query in ("", "?after=2", "?sort=price&after=3", "?q=lamp&after=999999999999"):
-        assert beside(as_bob, shop, f"records/2{query}") == {
+        assert neighbors_of(as_bob, shop, f"records/2{query}") == {
             "previous": address(shop, "records/1"),
             "next": address(shop, "records/3"),
         }
@@ -540,7 +540,7 @@ def test_one_very_high_price_does_not_hide_the_others(as_bob: Client, laptops: C
     assert float(last) < 200
 
 
-# --- what can't be shown ------------------------------------------------------------------------
+# --- missing and invalid files ------------------------------------------------------------------------
 
 
 def test_a_processing_run_shows_no_contents(as_bob: Client, laptops: Collection) -> None:
@@ -720,7 +720,7 @@ def test_another_column_can_be_requested_by_address(as_bob: Client, wide: Run) -
         text = page(as_bob, wide, f"?column=col299{query}")
         assert rows(text)[0][1] == value, query
         assert 'name="column" value="col299" checked' in text, query
-        assert heads(text) == []  # none of them sorts
+        assert headers_of(text) == []  # none of them sorts
         said = "Can't sort by “col299”. It isn't one of the first 200 columns of these records."
         assert (said in words(text)) == ("sort" in query), query
 
@@ -811,7 +811,7 @@ def _entries() -> list[str]:
     return [name for name in storages["converted"].listdir("")[1] if not name.endswith(".lock")]
 
 
-# --- the limit for one person's questions -------------------------------------------------------
+# --- the limit of queries per user -------------------------------------------------------
 
 TOO_MUCH = "You have 8 searches running, the maximum per person. Wait for one to finish."
 
@@ -844,7 +844,7 @@ def test_the_first_records_do_not_wait_for_other_queries(as_bob: Client, laptops
     assert len(rows(page(as_bob, run))) == 100
 
 
-# --- whose it is --------------------------------------------------------------------------------
+# --- access --------------------------------------------------------------------------------
 
 
 def test_a_run_of_another_team_is_refused(as_carol: Client, laptops: Collection) -> None:

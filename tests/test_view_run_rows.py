@@ -89,7 +89,7 @@ def test_only_runs_are_counted_up_to_a_limit(as_bob: Client, laptops: Collection
     assert "LIMIT 10001" in counted
 
 
-# --- rows that are kept -------------------------------------------------------------------------
+# --- cached rows -------------------------------------------------------------------------
 
 
 def test_files_of_cached_rows_are_not_queried(as_bob: Client, laptops: Collection) -> None:

@@ -74,7 +74,7 @@ def test_by_keyboard_only(page: Page) -> None:
     assert len([json.loads(line) for line in lines]) == 250
 
 
-class TestALargeOne:
+class TestALargeExport:
     """An export that is not built at once. Only the test builds it."""
 
     @pytest.fixture

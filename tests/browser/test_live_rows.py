@@ -61,16 +61,16 @@ class Scrape:
     def run_address(self) -> str:
         return f"/collections/{self.pk}/runs/41/"
 
-    def goes_on(self) -> None:
+    def continue_run(self) -> None:
         self._shell(CONTINUE.format(pk=self.pk, count=10, end="pause()"))
 
-    def completes(self) -> None:
+    def complete(self) -> None:
         self._shell(CONTINUE.format(pk=self.pk, count=20, end="finish()"))
 
-    def is_deleted(self) -> None:
+    def delete_run(self) -> None:
         self._shell(DELETE.format(pk=self.pk))
 
-    def starts(self, count: int) -> None:
+    def start_runs(self, count: int) -> None:
         self._shell(START.format(pk=self.pk, count=count))
 
 
@@ -100,7 +100,7 @@ def watch(page: Page, address: str) -> Page:
     return page
 
 
-def asks(page: Page, milliseconds: int = 2000) -> None:
+def let_poll(page: Page, milliseconds: int = 2000) -> None:
     """Let time pass until the page polls, and wait for the response.
 
     Repeat this: a page starts its timer after it has handled the previous response.
@@ -135,14 +135,14 @@ def test_a_run_progresses_and_completes(watched: Page, scrape: Scrape) -> None:
     announcements = watched.locator("#announcements")
     expect(row).to_contain_text("10 of 30")
     expect(row.locator(".pill")).to_have_text(["Page 1"])
-    scrape.goes_on()
-    asks(watched)
+    scrape.continue_run()
+    let_poll(watched)
     expect(row).to_contain_text("20 of 30")
     expect(row.locator(".pill")).to_have_text(["Page 1", "Page 2"])
     expect(row.locator("progress")).to_have_js_property("value", 20)
     expect(announcements).to_have_text("")
-    scrape.completes()
-    asks(watched)
+    scrape.complete()
+    let_poll(watched)
     expect(row).to_contain_text("Completed")
     expect(announcements).to_have_text("Run 41 completed.")
     expect(row.locator(".pill").first).to_have_attribute("href", re.compile("/files/"))
@@ -158,8 +158,8 @@ def test_the_focus_and_the_scroll_position_stay(watched: Page, scrape: Scrape) -
     watched.evaluate("scrollTo(0, 900)")
     looked_at = watched.locator("#run-25")
     before = looked_at.bounding_box()
-    scrape.completes()
-    asks(watched)
+    scrape.complete()
+    let_poll(watched)
     expect(watched.locator("#run-41")).to_contain_text("Completed")
     expect(delete).to_be_focused()
     after = looked_at.bounding_box()
@@ -170,19 +170,19 @@ def test_the_focus_and_the_scroll_position_stay(watched: Page, scrape: Scrape) -
 
 def test_the_selection_stays(watched: Page, scrape: Scrape) -> None:
     watched.evaluate("getSelection().selectAllChildren(document.querySelector('#run-41 .row-title'))")
-    scrape.goes_on()
-    asks(watched)
-    asks(watched, 30_000)  # it does so only after handling the previous response
+    scrape.continue_run()
+    let_poll(watched)
+    let_poll(watched, 30_000)  # it does so only after handling the previous response
     expect(watched.locator("#run-41")).to_contain_text("10 of 30")
     watched.evaluate("getSelection().empty()")
-    asks(watched, 30_000)
+    let_poll(watched, 30_000)
     expect(watched.locator("#run-41")).to_contain_text("20 of 30")
 
 
 def test_new_runs_are_inserted_on_request(watched: Page, scrape: Scrape) -> None:
     link = watched.get_by_role("link", name="2 new runs")
-    scrape.starts(2)
-    asks(watched)
+    scrape.start_runs(2)
+    let_poll(watched)
     expect(link).to_be_visible()
     expect(watched.locator("#announcements")).to_have_text("2 new runs")
     expect(watched.locator("tbody tr").first).to_have_id("run-41")
@@ -191,22 +191,22 @@ def test_new_runs_are_inserted_on_request(watched: Page, scrape: Scrape) -> None
     expect(watched.locator("#run-43")).to_be_focused()
     expect(watched.locator("[data-new-runs]")).to_be_hidden()
     expect(watched).to_have_url(re.compile(f"{scrape.address}$"))
-    scrape.starts(1)
-    asks(watched)
+    scrape.start_runs(1)
+    let_poll(watched)
     expect(watched.get_by_role("link", name="1 new run")).to_be_visible()
     check_page(watched)
 
 
 def test_while_nothing_changes_it_polls_less_often(watched: Page) -> None:
     asked = counted(watched)
-    asks(watched)
+    let_poll(watched)
     watched.clock.run_for(2000)
     assert len(asked) == 1
     for _ in range(8):
-        asks(watched, 30_000)
+        let_poll(watched, 30_000)
     watched.clock.run_for(25_000)
     seen = len(asked)
-    asks(watched, 5_000)
+    let_poll(watched, 5_000)
     assert len(asked) == seen + 1
 
 
@@ -223,7 +223,7 @@ def test_a_hidden_tab_stops_polling_until_it_is_visible(watched: Page) -> None:
 def test_a_user_who_was_signed_out_is_told(watched: Page, scrape: Scrape) -> None:
     asked = counted(watched)
     watched.context.clear_cookies()
-    asks(watched)
+    let_poll(watched)
     problem = watched.locator("[data-live-problem]")
     expect(problem).to_have_text(re.compile("You are signed out. Live updates have stopped. Sign in"))
     expect(watched.locator("#announcements")).to_have_text(re.compile("You are signed out"))
@@ -235,7 +235,7 @@ def test_a_user_who_was_signed_out_is_told(watched: Page, scrape: Scrape) -> Non
 
 def test_a_user_who_lost_access_is_told(watched: Page) -> None:
     watched.route("**/live?*", lambda route: route.fulfill(status=403))
-    asks(watched)
+    let_poll(watched)
     expect(watched.locator("[data-live-problem]")).to_contain_text(
         "Live updates have stopped. You may no longer have access"
     )
@@ -250,7 +250,7 @@ def test_an_unreachable_server_is_retried(
     problem = watched.locator("[data-live-problem]")
     expect(problem).to_contain_text("The server can't be reached")
     watched.unroute("**/live?*")
-    asks(watched, 30_000)
+    let_poll(watched, 30_000)
     expect(problem).to_be_hidden()
 
 
@@ -259,7 +259,7 @@ def test_without_javascript_the_page_says_what_to_do(page_without_javascript: Pa
     page.goto(scrape.address)
     assert "Refresh to update." in page.locator("#run-41").inner_text()
     expect(page.locator("[data-new-runs]")).to_be_hidden()
-    scrape.goes_on()
+    scrape.continue_run()
     page.get_by_role("link", name="Refresh").click()
     expect(page.locator("#run-41")).to_contain_text("20 of 30")
 
@@ -272,7 +272,7 @@ def test_nothing_is_animated_with_reduced_motion(page: Page, scrape: Scrape) -> 
     assert names == "none"
 
 
-class TestTheRunsPage:
+class TestRunPage:
     @pytest.fixture
     def followed(self, page: Page, scrape: Scrape) -> Page:
         return watch(page, scrape.run_address)
@@ -284,16 +284,16 @@ class TestTheRunsPage:
         check_page(followed)
         watch(followed, scrape.run_address)
         followed.get_by_role("link", name="Refresh").focus()
-        scrape.goes_on()
-        asks(followed)
+        scrape.continue_run()
+        let_poll(followed)
         expect(run).to_contain_text("20 of 30")
         expect(run.locator("progress")).to_have_js_property("value", 20)
         expect(run.locator(".pill")).to_have_text(["Page 1", "Page 2"])
         expect(followed.get_by_role("link", name="Refresh")).to_be_focused()
         expect(announcements).to_have_text("")
         asked = counted(followed)
-        scrape.completes()
-        asks(followed)
+        scrape.complete()
+        let_poll(followed)
         expect(announcements).to_have_text("Run 41 completed.")
         expect(run.get_by_role("heading", name="Run 41")).to_be_focused()  # instead of the removed element
         expect(run.locator(".badge")).to_have_text("Completed")
@@ -318,7 +318,7 @@ class TestTheRunsPage:
         crumb = followed.get_by_role("link", name=scrape.name, exact=True)
         crumb.focus()
         hide(followed)
-        scrape.completes()
+        scrape.complete()
         followed.clock.run_for(120_000)
         assert asked == []
         hide(followed, hidden=False)
@@ -327,8 +327,8 @@ class TestTheRunsPage:
 
     def test_a_deleted_run(self, followed: Page, scrape: Scrape) -> None:
         asked = counted(followed)
-        scrape.is_deleted()
-        asks(followed)
+        scrape.delete_run()
+        let_poll(followed)
         problem = followed.locator("[data-live-problem]")
         expect(problem).to_have_text(
             re.compile("Live updates have stopped: this item was deleted. Reload the page")
@@ -343,12 +343,12 @@ class TestTheRunsPage:
         page = page_without_javascript
         page.goto(scrape.run_address)
         assert "Refresh to update." in page.locator("#run").inner_text()
-        scrape.goes_on()
+        scrape.continue_run()
         page.get_by_role("link", name="Refresh").click()
         expect(page.locator("#run")).to_contain_text("20 of 30")
 
 
-class TestTheListOfCollections:
+class TestCollectionList:
     def test_the_latest_runs_update(self, page: Page, scrape: Scrape) -> None:
         watch(page, f"/collections/?q={scrape.name}")
         row = page.locator("tr", has=page.get_by_role("link", name=scrape.name))
@@ -356,11 +356,11 @@ class TestTheListOfCollections:
         expect(row.locator(".badge")).to_have_text("Processing")
         actions = row.get_by_label(f"Actions for {scrape.name}")
         actions.press("Enter")
-        scrape.goes_on()
-        asks(page)
+        scrape.continue_run()
+        let_poll(page)
         expect(announcements).to_have_text("")
-        scrape.completes()
-        asks(page, 30_000)
+        scrape.complete()
+        let_poll(page, 30_000)
         expect(row.locator(".badge")).to_have_text("Completed")
         expect(row.locator("time")).to_have_attribute("title", re.compile("UTC"))
         expect(announcements).to_have_text(f"{scrape.name}: Run 41 completed.")
@@ -380,7 +380,7 @@ class TestTheListOfCollections:
         hide(page)
         page.clock.run_for(120_000)
         assert asked == []
-        scrape.completes()
+        scrape.complete()
         hide(page, hidden=False)
         expect(page.locator(".badge")).to_have_text("Completed")
         assert len(asked) == 1

@@ -77,5 +77,5 @@ def test_a_message_with_a_long_name_fits(page: Page, long_named_user: str, width
     expect(page.get_by_role("button", name="Change role")).to_be_visible()
     expect_no_sideways_scrolling(page)
     page.get_by_role("button", name="Change role").click()
-    expect(page.locator(".message")).to_contain_text("is now: Member.")
+    expect(page.locator(".message")).to_contain_text("to Member.")
     expect_no_sideways_scrolling(page)
