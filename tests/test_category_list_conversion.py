@@ -72,7 +72,7 @@ def small_pieces() -> Iterator[None]:
 def exact(content: bytes) -> bytes | str:
     """Return the CSV, or the error, if the records are read one by one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_records._Text, "take_some", lambda text: [])
+        patch.setattr(json_records._Text, "take_many", lambda text: [])
         return outcome(lambda out: write_category_csv(read_records(io.BytesIO(content)), out))
 
 
