@@ -30,7 +30,7 @@ def download(client: Client, collection: Collection) -> Response:
 
 def keeping(response: Response) -> str:
     """Return what the page says about copying, or ""."""
-    found = re.search(r'<form class="keeping".*?</form>', response.content.decode(), re.DOTALL)
+    found = re.search(r'<form class="keep-results".*?</form>', response.content.decode(), re.DOTALL)
     return text_of(found[0]) if found else ""
 
 

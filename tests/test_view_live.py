@@ -206,7 +206,7 @@ class TestProgress:
         assert "Running for 90 days, about 30 min left." in shown
 
     def test_the_remaining_time_is_unknown_without_a_total(self, as_bob: Client, processing: Run) -> None:
-        assert "Being written for less than a minute." in self.at(as_bob, processing, total=0)
+        assert "Running for less than a minute." in self.at(as_bob, processing, total=0)
 
     def test_a_stalled_run_says_so(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, updated_at=timezone.now() - timedelta(hours=3, minutes=5))
