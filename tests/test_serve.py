@@ -232,7 +232,7 @@ class TestARealProcess:
         log, env = data_dir / "next.log", environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1")
         with tools.running(sys.executable, "manage.py", "serve", log=log, env=env) as process:
             try:
-                waits = f"Waiting for port {port}. Its server was killed, and its workers are stopping.\n"
+                waits = f"Waiting for port {port}. Its server was killed, and its workers are still stopping."
                 assert eventually(lambda: waits in log.read_text())
             finally:
                 for worker in workers:
