@@ -260,7 +260,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 # Browsers request only names with digests, and no source maps. Skipping the rest saves collectstatic three
 # quarters of its time.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
-WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS: tuple[str, ...] = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
 
 # No form uploads files. Without this, large uploads would be written to the disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]

@@ -65,7 +65,8 @@ def measured(command: list[str]) -> dict[str, Any]:
 
 def score(report: dict[str, Any], category: str) -> int:
     """Return the score of a category, from 0 to 100."""
-    return round(report["categories"][category]["score"] * 100)
+    value: float = report["categories"][category]["score"] * 100
+    return round(value)
 
 
 def sum_of_scores(report: dict[str, Any]) -> int:

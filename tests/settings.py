@@ -4,6 +4,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
+from typing import Any, cast
 
 # Files are synced in tests as in earnest: on a disk that takes half the time of all tests, in memory none.
 _IN_MEMORY = "/dev/shm"
@@ -41,12 +43,13 @@ STORAGES = STORAGES | {
     # The names of static files as they are: no collectstatic before a test.
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 }
-STATIC_ROOT = os.path.join(_folder, "static")  # noqa: PTH118
-os.mkdir(STATIC_ROOT)  # noqa: PTH102
+STATIC_ROOT = Path(_folder, "static")
+STATIC_ROOT.mkdir()
 if databases.is_postgresql():
     DATABASES["default"] = database.postgresql(databases.start_server())
 else:
     # Processes are killed here, but the power stays on: what was written is not lost without a sync.
-    DATABASES["default"]["OPTIONS"] |= {"init_command": "PRAGMA synchronous = OFF"}
+    _options = cast("dict[str, Any]", DATABASES["default"]["OPTIONS"])
+    _options["init_command"] = "PRAGMA synchronous = OFF"
 # A line for each request of every test would bury what a test has to say.
 LOGGING["loggers"]["collections_app.system.observability.requests"]["level"] = "CRITICAL"

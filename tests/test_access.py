@@ -249,7 +249,7 @@ def test_templates_get_no_permissions_for_anonymous_users() -> None:
 
 def test_templates_get_the_members_permissions(bob: User) -> None:
     request = RequestFactory().get("/")
-    request.membership = membership(bob)
+    request.membership = membership(bob)  # type: ignore[attr-defined]
     assert access.context(request)["may"] == {
         "see": True,
         "manage_collections": False,

@@ -17,6 +17,7 @@ from django.urls import get_resolver, reverse
 from collections_app.api import list_runs
 from collections_app.api.authentication import HEADER
 from collections_app.api.limits import MAX_BODY_SIZE, MAX_INTEGER
+from collections_app.api.request_body import integer
 from collections_app.files import delivery
 from collections_app.files.bundles.merged import MOST_MERGED
 from collections_app.files.bundles.selection import MOST_FILES, MOST_RUNS
@@ -126,11 +127,11 @@ def test_the_fields_of_the_list_request_are_those_of_the_code(
     client: Client, bobs_key: str, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = {}
-    read = list_runs.integer
+    read = integer
 
     def spy(body: dict[str, Any], name: str, **bounds: int) -> int:
-        default = {"default": bounds["default"]} if "default" in bounds else {}
-        limits = {"minimum": bounds["least"], "maximum": bounds.get("most", MAX_INTEGER)}
+        default: dict[str, Any] = {"default": bounds["default"]} if "default" in bounds else {}
+        limits: dict[str, Any] = {"minimum": bounds["least"], "maximum": bounds.get("most", MAX_INTEGER)}
         fields[name] = {"type": "integer"} | limits | default
         return read(body, name, **bounds)
 

@@ -379,9 +379,9 @@ def read(watched: Watched, as_bob: Client, bobs_key: str, vendor: Vendor, moods:
                 Collection.objects.update(refresh_tried_at=None, refresh_problem="")
                 watched(as_bob, f"/collections/{collection.pk}/{question}")
             watched(as_bob, "/collections/")
-            question = {"collection_id": collection.pk, "limit": 1000}
+            query = {"collection_id": collection.pk, "limit": 1000}
             Collection.objects.update(refresh_tried_at=None, refresh_problem="")
-            watched(as_bob, listing, question, content_type="application/json", **api)
+            watched(as_bob, listing, query, content_type="application/json", **api)
             for name in names:
                 path = f"{collection.pk}/88/{quote(name)}"
                 watched(as_bob, f"/api/v1/results/{path}", **api)

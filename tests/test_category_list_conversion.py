@@ -148,5 +148,5 @@ def test_a_usual_list_is_read_in_batches() -> None:
 def test_nested_lists_of_objects_do_not_mislead_it() -> None:
     record = {"asin": "B1", "variants": [{"asin": "B2"}, {"asin": "B3"}, {"asin": "B4"}]}
     for style in ({}, {"separators": (",", ":")}, {"indent": 1}):
-        content = json.dumps([record] * 10_000, **style).encode()  # type: ignore[arg-type]
+        content = json.dumps([record] * 10_000, **style).encode()
         assert list(read_records(io.BytesIO(content))) == [record] * 10_000

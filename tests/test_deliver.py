@@ -375,7 +375,7 @@ def test_a_name_with_a_lone_surrogate() -> None:
 
 def test_the_file_is_closed_if_the_client_disconnects(send: Send, body: FileBody) -> None:
     response = send()
-    next(iter(response))  # type: ignore[call-overload]
+    next(iter(response))
     assert not body.opened[0].closed
     response.close()
     assert body.opened[0].closed

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -145,7 +146,7 @@ def run(*command: tools.Word) -> str:
 
 def run_shell(script: str, **options: Path) -> str:
     tools.needs("curl")
-    return tools.run("sh", "-c", script, **options).stdout
+    return tools.run("sh", "-c", script, **options).stdout  # type: ignore[arg-type]
 
 
 # --- the vendor's examples ----------------------------------------------------------------------
@@ -513,7 +514,7 @@ def test_stalled_requests_are_ended(server: Server) -> None:
         assert healthy(server)
         for connection in stalled:
             with contextlib.suppress(ConnectionResetError):
-                response = b"".join(iter(lambda c=connection: c.recv(65536), b""))
+                response = b"".join(iter(lambda c=connection: c.recv(65536), b""))  # type: ignore[misc]
                 assert response == b"" or response.startswith(b"HTTP/1.1 403") or b'"code":400' in response, (
                     response
                 )
@@ -557,7 +558,8 @@ def test_uploads_are_not_stored(server: Server) -> None:
     session = requests.Session()
     page = session.get(f"{server.url}/accounts/login/").text
     token = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
-    before, spooled = server.resident_kibibytes(), []
+    spooled: list[Any] = []
+    before = server.resident_kibibytes()
     field = f'--x\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n{token}\r\n'
     file = '--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
     size, piece = 30, b"a" * MEBIBYTE

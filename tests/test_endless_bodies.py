@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -31,7 +32,7 @@ SIZE = 5_000_000_000
 # The beginning of a page. The rest isn't checked.
 BEGINNING = b"10000\r\n" + page_bytes(70_000)[: 64 * 1024] + b"\r\n"
 CHUNK = b"400\r\n" + bytes(1024) + b"\r\n"
-DRIBBLE = {"piece": b"1\r\nx\r\n", "pause": 0.02}
+DRIBBLE: dict[str, Any] = {"piece": b"1\r\nx\r\n", "pause": 0.02}
 
 Served = Callable[[EndlessServer], ResultFile]
 
@@ -306,7 +307,7 @@ def site(demo_data: Path, tmp_path: Path) -> Iterator[Site]:
         collection, key = manage(data_dir, "shell", "--no-imports", "--command", command).split()[-2:]
         port = free_port()
         more = {"PORT": str(port), "UPSTREAM_ORIGINS": f"http://127.0.0.1:{server.port}"}
-        command = gunicorn(str(tmp_path / "conf.py"))
+        command = gunicorn(str(tmp_path / "conf.py"))  # type: ignore[assignment]
         with tools.running(*command, log=log, env=environment(data_dir, **more)) as process:
             wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
             yield Site(process, port, key, collection, server)

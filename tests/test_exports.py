@@ -24,7 +24,7 @@ from collections_app.records.exports.create import (
     encode_columns,
     parse_spec,
 )
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from collections_app.system.disk import RESERVE
@@ -347,7 +347,7 @@ class TestOneAtATime:
         self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         export = create_export(run, CSV)
-        write = build.write_records
+        write = write_records
 
         def write_and_lose(*args: Any, **options: Any) -> None:
             write(*args, **options)
@@ -380,7 +380,7 @@ class TestOneAtATime:
     ) -> None:
         monkeypatch.setattr(build, "RENEW_AFTER_SECONDS", 0.01)
         export = create_export(run, CSV)
-        leases = set()
+        leases: set[object] = set()
 
         def wait_for_two(*args: Any, **options: Any) -> None:
             until = time.monotonic() + PATIENCE

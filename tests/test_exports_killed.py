@@ -3,6 +3,7 @@
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def files_in(folder: Path) -> list[str]:
 def end_in_the_middle(demo_data: Path, data_dir: Path, how: signal.Signals) -> None:
     databases.copy(demo_data, data_dir)
     command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", MAKE]
-    options = {"stdout": tools.PIPE, "stderr": tools.DEVNULL, "text": True}
+    options: dict[str, Any] = {"stdout": tools.PIPE, "stderr": tools.DEVNULL, "text": True}
     with tools.start(*command, env=environment(data_dir), **options) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "half\n"

@@ -191,7 +191,8 @@ class TestLimits:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Format
     ) -> None:
         monkeypatch.setattr(tables, "MOST_CELLS", 10)
-        for options in ({}, {"columns": ("a", "b")}):
+        every: dict[str, Any] = {}
+        for options in (every, {"columns": ("a", "b")}):
             assert written([{"a": 1, "b": 2}] * 5, kind, tmp_path, **options)
             with pytest.raises(ConversionError, match=r"more than 10 cells. Choose the columns you need"):
                 written([{"a": 1, "b": 2}] * 6, kind, tmp_path, **options)

@@ -268,7 +268,7 @@ def test_the_log_warns_once_an_hour(
     room: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(disk.time, "monotonic", lambda: now)
+    monkeypatch.setattr("collections_app.system.disk.time.monotonic", lambda: now)
     room(512 * 1024**2)
     warned_at = disk.warn(disk.NEVER)
     warned_at = disk.warn(warned_at)

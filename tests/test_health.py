@@ -57,7 +57,7 @@ class TestReady:
         def gone(*args: object) -> None:
             raise DatabaseError("connection to server at 10.0.0.1 failed: password of results")
 
-        monkeypatch.setattr(health.MigrationExecutor, "migration_plan", gone)
+        monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", gone)
         assert self.problem() == "The database is unavailable."
 
     def test_a_database_that_needs_migrations(self) -> None:
@@ -87,7 +87,7 @@ class TestReady:
         self, monkeypatch: pytest.MonkeyPatch, results_folder: Path
     ) -> None:
         storage = type(storages["results"])
-        opened = storage._open
+        opened = storage._open  # type: ignore[attr-defined]
 
         def other(self: Any, name: str, mode: str = "rb") -> Any:
             if mode == "rb":

@@ -447,7 +447,11 @@ class TestWhatCanNotBe:
     ) -> None:
         page = put(tmp_path, "a.json", "[{}]")
         broken = incoming.Incoming(
-            str(page), "a.json", incoming.Form.LIST, 4, functools.partial(Path("/proc/self/mem").open, "rb")
+            str(page),
+            "a.json",
+            incoming.Form.LIST,
+            4,
+            functools.partial(Path("/proc/self/mem").open, "rb"),  # type: ignore[arg-type]
         )
         monkeypatch.setattr(import_command, "incoming_files", lambda paths, stack: [broken])
         assert refused(101, page) == f"{page} can't be read (Input/output error). Nothing was imported."

@@ -40,7 +40,7 @@ def an_accounts_files_of_the_same_name(size: int) -> Work:
 
 
 def pulled_files_of_the_same_name(size: int) -> Work:
-    return partial(pull.with_unique_names, [pull.Item("a", "page.json", None, None)] * size)
+    return partial(pull.with_unique_names, [pull.Item("a", "page.json", None, None)] * size)  # type: ignore[arg-type]
 
 
 def a_list_deep_within_lists(size: int) -> Work:

@@ -138,7 +138,7 @@ def test_a_refused_download_is_counted(
     before, running = read(), as_bob.get(address)
     assert as_bob.get(address).status_code == 429
     assert grown(before, read())["results_file_streams_refused_total", "person"] == 1
-    assert running.getvalue()  # type: ignore[attr-defined]
+    assert running.getvalue()
 
 
 def test_the_database_has_the_pending_work(

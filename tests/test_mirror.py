@@ -27,6 +27,7 @@ from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import fail_interrupted_runs, repair_runs
 from collections_app.runs.writer import ResultSetWriter, WrongUse
 from collections_app.sources import SourceUnavailable
+from collections_app.system.disk import RESERVE
 from tests.support import responses
 from tests.support.mirrors import Files, csv_of, files_of, zip_of
 from tests.support.results import make_ready_run, store_bytes, stored_bytes, stored_keys
@@ -284,7 +285,7 @@ class TestWhatIsWrong:
 
     def test_a_file_that_does_not_fit_is_not_started(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         files = files_of(run)
-        free = storage.RESERVE + len(files.contents[PAGE_1]) - 1
+        free = RESERVE + len(files.contents[PAGE_1]) - 1
         monkeypatch.setattr(storage, "free_space", lambda: free)
         with pytest.raises(OSError, match="The disk is nearly full"):
             copy(run, files)

@@ -31,7 +31,7 @@ def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind)
         run = start_over(collection)
         files = files_of(run)
         killed = is_killed(
-            lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))
+            lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))  # type: ignore[misc]
         )
         copied = {file.remote_name for file in run.files.exclude(key="")}
         for file in run.files.exclude(key=""):
@@ -56,7 +56,7 @@ def test_killed_at_every_point_while_replacing_a_damaged_copy(crawlers: Team, re
         copy(run, files)
         damage(run.files.get(position=1))
         killed = is_killed(
-            lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))
+            lambda run=run, files=files, point=point: kill_at(POINTS, point, lambda: copy(run, files))  # type: ignore[misc]
         )
         expire_leases()
         if point % 4 < 2:

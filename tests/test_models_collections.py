@@ -24,16 +24,16 @@ class TestConstraints:
 class TestOrder:
     def test_the_order_is_alphabetical_in_any_case(self, crawlers: Team) -> None:
         named(crawlers, "beta", "Alpha", "alpha 2", "Gamma", "Äpfel", "ÉCLAIR")
-        ordered = [collection.name for collection in crawlers.collections.by_name()]  # type: ignore[attr-defined]
+        ordered = [collection.name for collection in crawlers.collections.by_name()]
         assert ordered == ["Alpha", "alpha 2", "Äpfel", "beta", "ÉCLAIR", "Gamma"]
 
     def test_paging_by_name_neither_repeats_nor_skips(self, crawlers: Team) -> None:
         rows = named(crawlers, "b", "B", "a", "b", "c", "A", "Äpfel", "b 2")
         seen: list[Collection] = []
-        rows = Collection.objects.by_name()  # type: ignore[attr-defined]
-        while page := list(rows.after(seen[-1].name, seen[-1].pk)[:3] if seen else rows[:3]):
+        by_name = Collection.objects.by_name()
+        while page := list(by_name.after(seen[-1].name, seen[-1].pk)[:3] if seen else by_name[:3]):
             seen += page
-        assert seen == list(rows)
+        assert seen == list(by_name)
         assert sorted(row.pk for row in seen) == [row.pk for row in rows]
 
 
@@ -41,20 +41,20 @@ class TestQuestions:
     def test_an_archived_collection_is_not_current_until_it_is_restored(self, crawlers: Team) -> None:
         old, new = named(crawlers, "old", "new")
         old.archive(at=datetime(2026, 6, 20, tzinfo=UTC))
-        assert list(Collection.objects.current()) == [new]  # type: ignore[attr-defined]
-        assert list(Collection.objects.archived()) == [old]  # type: ignore[attr-defined]
+        assert list(Collection.objects.current()) == [new]
+        assert list(Collection.objects.archived()) == [old]
         old.restore()
-        assert set(Collection.objects.current()) == {old, new}  # type: ignore[attr-defined]
+        assert set(Collection.objects.current()) == {old, new}
 
     def test_search_finds_any_part_of_the_name_in_any_case(self, crawlers: Team) -> None:
         laptops, _, hundred = named(crawlers, "AU Laptops", "Chairs", "100% cotton")
-        assert list(Collection.objects.named_like("lapt")) == [laptops]  # type: ignore[attr-defined]
-        assert list(Collection.objects.named_like("%")) == [hundred]  # type: ignore[attr-defined]
+        assert list(Collection.objects.named_like("lapt")) == [laptops]
+        assert list(Collection.objects.named_like("%")) == [hundred]
 
     @pytest.mark.parametrize("text", ["Café", "CAFÉ", "cafe", "Cafe\u0301"])
     def test_search_ignores_case_and_accents_of_every_letter(self, crawlers: Team, text: str) -> None:
         [cafe] = named(crawlers, "Café")
-        assert list(Collection.objects.named_like(text)) == [cafe]  # type: ignore[attr-defined]
+        assert list(Collection.objects.named_like(text)) == [cafe]
 
     def test_a_name_of_the_longest_characters_is_stored(self, crawlers: Team) -> None:
         [collection] = named(crawlers, "\ufdfa" * 200)

@@ -93,7 +93,7 @@ class TestTheListOfRuns(TestCase):
             a_run(self.collection, number=number, created_at=NOON + timedelta(seconds=second))
         expected = sorted(Run.objects.all(), key=lambda run: (run.created_at, run.number), reverse=True)
         seen: list[Run] = []
-        rows = self.collection.runs.newest_first()  # type: ignore[attr-defined]
+        rows = self.collection.runs.newest_first()
         while page := list(rows.before(seen[-1].cursor if seen else None)[:size]):
             seen += page
             a_run(self.collection, number=1000 + len(seen), created_at=NOON + timedelta(days=1))
@@ -102,7 +102,7 @@ class TestTheListOfRuns(TestCase):
     @pytest.mark.sqlite(reason="its words for a query plan")
     def test_sqlite_starts_within_the_index(self) -> None:
         run = a_run(self.collection)
-        page = self.collection.runs.newest_first().before(run.cursor)[:51]  # type: ignore[attr-defined]
+        page = self.collection.runs.newest_first().before(run.cursor)[:51]
         plan = page.explain()
         assert "run_newest_first (collection_id=? AND created_at<?)" in plan
         assert "TEMP B-TREE" not in plan
@@ -116,7 +116,7 @@ class TestTheListOfRuns(TestCase):
         Run.objects.bulk_create(runs)
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE collections_app_run")
-        page = self.collection.runs.newest_first().before(runs[1000].cursor)[:51]  # type: ignore[attr-defined]
+        page = self.collection.runs.newest_first().before(runs[1000].cursor)[:51]
         plan = page.explain(analyze=True)
         assert "Index Scan using run_newest_first" in plan
         assert re.search(r"Index Cond: \(\(collection_id = \d+\) AND \(created_at <= ", plan)
@@ -132,7 +132,7 @@ class TestFilesOfTheListsRuns:
             make_ready_run(laptops, records(5), page_size=2)
         make_processing_run(laptops, records(3), page_size=2)
         with CaptureQueriesContext(connection) as queries:
-            processing, *ready = laptops.runs.newest_first().with_files()  # type: ignore[attr-defined]
+            processing, *ready = laptops.runs.newest_first().with_files()
             assert [len(run.pages) for run in ready] == [3, 3, 3]
             assert all(run.archive for run in ready)
         assert len(queries) == 2
@@ -144,14 +144,14 @@ class TestFilesOfTheListsRuns:
     ) -> None:
         make_ready_run(laptops, records(5), page_size=2)
         make_ready_run(headphones, records(2))
-        plain = Run.objects.newest_first()  # type: ignore[attr-defined]
+        plain = Run.objects.newest_first()
         found = [[file.name for file in run.record_files()] for run in plain]
         assert sorted(map(len, found)) == [1, 3]
         assert [[file.name for file in run.record_files()] for run in plain.with_files()] == found
 
     def test_files_know_their_run_and_collection_without_a_query(self, laptops: Collection) -> None:
         make_ready_run(laptops, records(5), page_size=2)
-        for run in (laptops.runs.get(), laptops.runs.with_files().get()):  # type: ignore[attr-defined]
+        for run in (laptops.runs.get(), laptops.runs.with_files().get()):
             files = run.record_files()
             with CaptureQueriesContext(connection) as queries:
                 assert all(file.run is run and file.run.collection is laptops for file in files)
@@ -159,7 +159,9 @@ class TestFilesOfTheListsRuns:
 
     def test_a_category_run_has_a_list_and_a_csv(self, headphones: Collection) -> None:
         make_ready_run(headphones, records(2))
-        run = headphones.runs.newest_first().with_files().get()  # type: ignore[attr-defined]
+        run = headphones.runs.newest_first().with_files().get()
+        assert run.category_list
+        assert run.category_csv
         assert run.category_list.name == "category_asins.json"
         assert run.category_csv.name == "category_asins.csv"
         assert (run.pages, run.archive) == ([], None)

@@ -83,7 +83,7 @@ class TestTeams:
     ) -> None:
         aaron = User.objects.create_user("aaron@example.com")
         Membership.objects.create(user=aaron, team=crawlers)
-        assert [str(member) for member in crawlers.memberships.by_role()] == [  # type: ignore[attr-defined]
+        assert [str(member) for member in crawlers.memberships.by_role()] == [
             "alice@example.com in Crawlers (owner)",
             "adam@example.com in Crawlers (admin)",
             "aaron@example.com in Crawlers (member)",

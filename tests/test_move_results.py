@@ -10,7 +10,6 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.files.storage import address
-from collections_app.management.commands import move_results
 from collections_app.models import Collection, ResultFile
 from collections_app.runs import move
 from collections_app.runs.removal import delete_run
@@ -89,7 +88,8 @@ def test_it_continues_where_it_was_interrupted(
     laptops: Collection, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready_run(laptops, records(5), page_size=1)
-    copy, copied = move._copy, []
+    copied: list[str] = []
+    copy = move._copy
 
     def interrupted(file: ResultFile, *args: Any) -> None:
         if len(copied) == 2:
@@ -188,7 +188,7 @@ def test_an_address_with_a_secret_is_read_from_the_input(
     laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready_run(laptops)
-    monkeypatch.setattr(move_results.sys, "stdin", io.StringIO(f"file://{tmp_path}/other\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"file://{tmp_path}/other\n"))
     assert "Copied: 2 (" in move_to("-")
 
 

@@ -24,8 +24,8 @@ import requests
 from tests.support import databases, tools
 from tests.support.object_store import BUCKET, ObjectStore, client_of
 from tests.support.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
-from tests.support.tools import ROOT
-from tests.test_delivery_over_http import MAKE_KEY, eventually
+from tests.support.tools import ROOT, eventually
+from tests.test_delivery_over_http import MAKE_KEY
 
 pytestmark = pytest.mark.scaled_out
 
@@ -522,7 +522,7 @@ def test_responses_have_the_request_id_of_nginx(site: Site) -> None:
     for answer in (site.get(ODD), requests.get(f"{site.url}/accounts/login/")):
         given = answer.headers["X-Request-ID"]
         assert re.fullmatch("[0-9a-f]{32}", given)
-        assert eventually(lambda given=given: given in site.logs())  # nginx writes its line later
+        assert eventually(lambda given=given: given in site.logs())  # type: ignore[misc]  # nginx writes its line later
         assert site.get(ODD, X_Request_ID="forged-by-a-client").headers["X-Request-ID"] != given
 
 

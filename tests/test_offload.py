@@ -2,6 +2,7 @@
 
 import logging
 import os
+import runpy
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from pytest_django import Settings
 
 from collections_app.models import Collection, FileKind, ResultFile
 from tests.support.results import make_ready_run, stored_bytes
-from tests.test_settings import SETTINGS, runpy
+from tests.test_settings import SETTINGS
 
 
 @pytest.fixture(autouse=True)

@@ -156,7 +156,7 @@ def test_a_lease_that_expires_during_a_repair_loses_no_file(
     # It is written, and its row is about to be committed.
     coming = results_folder / f"{laptops.pk}/1/{writer.run.attempt}-page-0002.json"
     coming.write_text("[]\n")
-    monkeypatch.setattr("collections_app.runs.repair.fail_interrupted_runs", lambda: lapse() or [])
+    monkeypatch.setattr("collections_app.runs.repair.fail_interrupted_runs", lambda: lapse() or [])  # type: ignore[func-returns-value]
     assert not repair_runs().removed_files
     assert coming.exists()
     writer.discard()

@@ -76,7 +76,7 @@ def send() -> bool:
 
 def secret_of(message: Any) -> str:
     """Return the part of a mail that must not appear anywhere else."""
-    return re.findall(r"/key/\w+-(\S+)/", str(message.body))[0]
+    return str(re.findall(r"/key/\w+-(\S+)/", str(message.body))[0])
 
 
 # --- the queue ----------------------------------------------------------------------------------

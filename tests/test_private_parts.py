@@ -28,9 +28,9 @@ from storages.backends.s3 import S3Storage
         (BaseDatabaseWrapper.connect, "self.connection = self.get_new_connection(conn_params)"),
         # system/disk.py
         (BaseDatabaseWrapper.cursor, "self._cursor()"),
-        (BaseDatabaseWrapper._cursor, "with self.wrap_database_errors:"),
+        (BaseDatabaseWrapper._cursor, "with self.wrap_database_errors:"),  # type: ignore[attr-defined]
         # system/database.py
-        (postgresql.DatabaseWrapper.pool.fget, 'self.settings_dict["OPTIONS"].get("pool")'),
+        (postgresql.DatabaseWrapper.pool.fget, 'self.settings_dict["OPTIONS"].get("pool")'),  # type: ignore[attr-defined]
         # files/storage/bucket.py
         (S3Storage._create_session, "boto3.Session("),
         (S3Storage._normalize_name, "safe_join(self.location, name)"),

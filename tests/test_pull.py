@@ -100,6 +100,7 @@ def do_pull(api: ResultsApi, output: Path) -> Callable[..., int]:
     return do
 
 
+Reply = tuple[int, dict[str, str], bytes]
 Pull = Callable[..., int]
 
 
@@ -147,7 +148,7 @@ class TestSelection:
     def test_a_server_that_sends_404_after_the_last_run(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
-        error = (200, {}, envelope(404, "No more."))
+        error: Reply = (200, {}, envelope(404, "No more."))
         api.override = lambda request: error if request.body and request.body["skip"] else None
         assert do_pull("--all") == 0
         assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
@@ -164,7 +165,7 @@ class TestSelection:
     def test_wait_stops_if_the_run_failed(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        failed = (409, {}, envelope(409, "Run 89 failed, so it has no files."))
+        failed: Reply = (409, {}, envelope(409, "Run 89 failed, so it has no files."))
         api.override = lambda request: failed if request.path.endswith("/runs/89/manifest.json") else None
         assert do_pull("--run", 89, "--wait") == 1
         assert capsys.readouterr().err == "pull: Run 89 of collection 101 failed, so it has no files.\n"
@@ -261,7 +262,7 @@ class TestVerification:
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         files = [{"name": PAGE.format(1), "size": 1, "sha256": None}, {"name": None}, "x"]
-        manifest = (200, {}, json.dumps({"files": files}).encode())
+        manifest: Reply = (200, {}, json.dumps({"files": files}).encode())
         api.override = lambda request: manifest if request.path.endswith("manifest.json") else None
         assert do_pull("--verify") == 1
         assert list(pulled(output)) == [f"88/{PAGE.format(2)}"]
@@ -324,7 +325,7 @@ class TestFormats:
     ) -> None:
         api.is_dashboard = True
         api.converted = {"records.csv": b"asin\n"}
-        error = (400, {}, envelope(400, "No record has a column “asin”."))
+        error: Reply = (400, {}, envelope(400, "No record has a column “asin”."))
         api.override = lambda request: error if "/runs/88/records" in request.path else None
         assert do_pull("--all", "--format", "csv", "--columns", "asin") == 1
         assert pulled(output) == {"87/records.csv": b"asin\n"}
@@ -340,7 +341,7 @@ class TestFormats:
     ) -> None:
         api.is_dashboard = True
         api.converted = {"records.csv": {"state": "running", "done": 1, "total": 2}}
-        failure = (500, {}, envelope(500, "The disk is full."))
+        failure: Reply = (500, {}, envelope(500, "The disk is full."))
         api.override = lambda request: failure if len(api.requests_for("records.csv")) == 2 else None
         assert do_pull("--format", "csv", "--wait") == 1
         assert capsys.readouterr().err == (
@@ -502,7 +503,7 @@ class TestNetworks:
         self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waited: list[float] = []
-        monkeypatch.setattr(pull.time, "sleep", waited.append)
+        monkeypatch.setattr("collections_app.client.pull.time.sleep", waited.append)
         error = json.dumps({"code": 503, "data": "Try again in 5 seconds.", "status": 0}).encode()
         responses = iter(
             [

@@ -77,4 +77,4 @@ def test_the_dashboard_and_the_api_send_the_same_file(
 ) -> None:
     for link in [*run["download_links"]["pages"], run["download_links"]["all_pages"]]:
         response = as_bob.get(f"/collections/101/runs/1/files/{Path(link).name}")
-        assert responses.content(response) == content(client, bobs_key, link)  # type: ignore[attr-defined]
+        assert responses.content(response) == content(client, bobs_key, link)

@@ -271,7 +271,7 @@ class Load:
                 is_complete = True
             except requests.RequestException:
                 time.sleep(0.1)
-        assert self.stop.is_set() or digest(got) == self.expected[name]
+        assert self.stop.is_set() or digest(bytes(got)) == self.expected[name]
 
     def view(self, session: requests.Session) -> None:
         address = f"{self.site.out.url}/collections/{COLLECTION}/download"

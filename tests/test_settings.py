@@ -121,7 +121,7 @@ def test_it_has_one_worker_per_core(
 
 def test_an_empty_data_folder_is_the_default(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[Path] = []
-    monkeypatch.setattr(data_folder, "prepare", lambda folder: prepared.append(folder) or folder)
+    monkeypatch.setattr(data_folder, "prepare", lambda folder: prepared.append(folder) or folder)  # type: ignore[func-returns-value]
     read(DATA_DIR="", SECRET_KEY="no file is created")
     assert prepared == [ROOT / "var"]
 
@@ -267,7 +267,8 @@ class TestClientAddress:
     def address(self, settings: Settings, public: dict[str, Any], forwarded: str) -> str | None:
         settings.ALLAUTH_TRUSTED_PROXY_COUNT = public["ALLAUTH_TRUSTED_PROXY_COUNT"]
         request = RequestFactory().get("/", REMOTE_ADDR="127.0.0.1", headers={"x-forwarded-for": forwarded})
-        return get_client_ip(request)
+        found: str | None = get_client_ip(request)
+        return found
 
     def test_behind_a_proxy_it_is_the_address_that_the_proxy_adds(
         self, settings: Settings, read: Any

@@ -61,6 +61,7 @@ def noted(collection: Collection, *, seconds_ago: float, problem: str = "", has_
 def test_refresh_loads_the_runs_and_returns_their_age(collection: Collection, listed: ListedRuns) -> None:
     before = timezone.now()
     freshness = source_of(collection).refresh(collection, deadline=SOON)
+    assert freshness.as_of
     assert before <= freshness.as_of <= timezone.now()
     assert (freshness.problem, freshness.has_older, freshness.is_late) == ("", False, False)
     assert [run.number for run in collection.runs.all()] == [1]

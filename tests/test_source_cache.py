@@ -20,6 +20,7 @@ from django.core.files.storage import storages
 
 from collections_app.files.storage import cache
 from collections_app.files.storage.cache import BuildFailed, cached
+from collections_app.system.disk import RESERVE
 from collections_app.system.serving import ClientDisconnected, serving
 from tests.support import tools
 from tests.support.server import environment
@@ -218,7 +219,7 @@ def test_threads_that_wait_for_a_failing_build_do_not_repeat_it(folder: Path) ->
         while len(_waiting(folder)) < 3:
             time.sleep(0.01)
         goes_on.set()
-        assert sorted(each.result().__name__ for each in outcomes) == ["BuildFailed"] * 3 + ["ValueError"]
+        assert sorted(each.result().__name__ for each in outcomes) == ["BuildFailed"] * 3 + ["ValueError"]  # type: ignore[union-attr]
     assert tried == [True]
     # Later callers try again, and another entry with the same lock isn't affected.
     assert read("a.csv", writes(b"complete")) == b"complete"
@@ -331,7 +332,7 @@ def test_an_entry_being_written_is_not_deleted(folder: Path, monkeypatch: pytest
 def test_the_last_free_space_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read("a.csv", writes(bytes(100)))
     used(folder, "a.csv", 10)
-    free = cache.RESERVE - 50
+    free = RESERVE - 50
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**12, 10**12, free))
     read("b.csv", writes(bytes(10)))
     assert entries(folder) == ["b.csv"]

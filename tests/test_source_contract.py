@@ -61,7 +61,7 @@ class Surroundings:
 
     def vendor(self, contents: dict[str, bytes], **abilities: bool) -> FileServer:
         """Start an account's server."""
-        server = self.stack.enter_context(FileServer(contents, **abilities).running())
+        server = self.stack.enter_context(FileServer(contents, **abilities).running())  # type: ignore[arg-type]
         self.settings.UPSTREAM_ORIGINS = [f"http://127.0.0.1:{server.port}"]
         return server
 

@@ -392,7 +392,7 @@ def test_files_are_named_before_the_transaction(
     collection: Collection, account: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named_in: list[int] = []
-    kept_name = rows.kept_name
+    kept_name = rows.kept_name  # type: ignore[attr-defined]
 
     def kept(name: str) -> str:
         named_in.append(len(connection.savepoint_ids))

@@ -115,6 +115,7 @@ def test_temporary_and_permanent_errors_differ(
 def test_our_own_rows_are_always_current(laptops: Collection) -> None:
     before = timezone.now()
     freshness = source_of(laptops).refresh(laptops, deadline=timedelta(seconds=1))
+    assert freshness.as_of
     assert before <= freshness.as_of <= timezone.now()
     assert freshness.problem == ""
 

@@ -47,8 +47,8 @@ def test_an_exception_leaves_nothing_behind(results_folder: Path) -> None:
 def test_a_discarded_file_leaves_nothing_behind(results_folder: Path) -> None:
     file = storages["results"].open("a.json", "wb")
     file.write(b"half")
-    file.discard()
-    file.discard()
+    file.discard()  # type: ignore[attr-defined]
+    file.discard()  # type: ignore[attr-defined]
     file.close()
     assert files_in(results_folder) == []
 
@@ -67,11 +67,13 @@ def test_a_full_disk_leaves_nothing_behind(results_folder: Path, monkeypatch: py
 
 
 def test_a_file_is_synced_before_it_is_renamed(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = []
+    order: list[str] = []
     replace, fsync = Path.replace, os.fsync
-    monkeypatch.setattr(os, "fsync", lambda number: (order.append("fsync"), fsync(number))[1])
+    monkeypatch.setattr(os, "fsync", lambda number: (order.append("fsync"), fsync(number))[1])  # type: ignore[func-returns-value]
     monkeypatch.setattr(
-        Path, "replace", lambda path, target: (order.append("rename"), replace(path, target))[1]
+        Path,
+        "replace",
+        lambda path, target: (order.append("rename"), replace(path, target))[1],  # type: ignore[func-returns-value]
     )
     results_folder.mkdir()
     write("a.json", b"[]")
@@ -79,12 +81,12 @@ def test_a_file_is_synced_before_it_is_renamed(results_folder: Path, monkeypatch
 
 
 def test_new_folders_are_synced(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced = []
+    synced: list[str] = []
     fsync = os.fsync
     monkeypatch.setattr(
         os,
         "fsync",
-        lambda number: (synced.append(str(Path(f"/proc/self/fd/{number}").readlink())), fsync(number))[1],
+        lambda number: (synced.append(str(Path(f"/proc/self/fd/{number}").readlink())), fsync(number))[1],  # type: ignore[func-returns-value]
     )
     write("101/1/a.json", b"[]")
     for folder in (

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 import requests
@@ -253,7 +253,7 @@ def test_every_file_is_the_vendors_to_the_byte(two: Two, member: requests.Sessio
     assert sum(".json" in name for name in names) >= 1
     assert sum(".zip" in name for name in names) == 1
     for address in addresses:
-        name = requests.utils.unquote(address.rpartition("/")[2])
+        name = unquote(address.rpartition("/")[2])
         if name == SPARSE:
             continue
         theirs = requests.get(
@@ -412,7 +412,7 @@ def test_a_file_of_a_vendor_that_is_down_is_one_sentence(two: Two, member: reque
     page = member.get(two.front.url + file)
     assert page.status_code == 502
     assert "is not responding. Try again later." in page.text
-    name = requests.utils.unquote(file.rpartition("/")[2])
+    name = unquote(file.rpartition("/")[2])
     answer = requests.get(two.api_file(two.by_proxy, LAPTOPS_RUN, name), headers=two.as_member)
     assert answer.status_code == 502
     assert "is not responding" in answer.json()["data"]

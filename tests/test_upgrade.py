@@ -85,7 +85,7 @@ def _zip(name: str, content: bytes) -> tuple[bytes, dict[str, int]]:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, content)
     (member,) = archive.infolist()
-    begins = member.header_offset + zipfile.sizeFileHeader + len(name)
+    begins = member.header_offset + zipfile.sizeFileHeader + len(name)  # type: ignore[attr-defined]
     return out.getvalue(), {
         "archive_offset": begins,
         "archive_size": member.compress_size,

@@ -19,6 +19,7 @@ from collections_app.models import Collection, FileKind, Kind, ResultFile, Run, 
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.writer import RecordsLost, ResultSetWriter
 from collections_app.system import background
+from tests.support import responses
 from tests.support.faults import FileServer
 from tests.support.html import text_of
 from tests.support.mirrors import Files, files_of, zip_of
@@ -47,7 +48,7 @@ def page(run: Run, position: int) -> ResultFile:
 def change_a_byte(file: ResultFile) -> None:
     data = bytearray(stored_bytes(file))
     data[3] ^= 1
-    store_bytes(file.key, data)
+    store_bytes(file.key, bytes(data))
 
 
 def lose(file: ResultFile) -> None:
@@ -61,7 +62,7 @@ def test_an_intact_run_has_no_problems(run: Run) -> None:
     read: list[int] = []
     verifier = Verifier(run)
     assert verifier.verify(read.append) == []
-    assert sum(read) == verifier.total == sum(run.files.values_list("size", flat=True))
+    assert sum(read) == verifier.total == sum(file.size or 0 for file in run.files.all())
     verification = Verification.objects.get()
     assert (verification.problems, verification.is_under_way) == ([], False)
     assert verification.finished_at
@@ -272,8 +273,8 @@ def test_a_damaged_copy_is_not_delivered(as_bob: Client, copied: Run) -> None:
         assert response.status_code == 502, address
         assert "The copy of this file is damaged." in response.content.decode()
         assert as_bob.head(address).status_code == 502
-    response: Any = as_bob.get(f"{here}/runs/88/files/{PAGE_1}")
-    assert response.getvalue() == stored_bytes(named(copied, PAGE_1))
+    response = as_bob.get(f"{here}/runs/88/files/{PAGE_1}")
+    assert responses.content(response) == stored_bytes(named(copied, PAGE_1))
 
 
 def test_a_copy_replaced_during_verification_is_not_marked_as_damaged(copied: Run) -> None:

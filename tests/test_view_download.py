@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from collections_app.models import Collection, Kind, ResultFile, Run, State, Team
 from collections_app.sources import SourceUnavailable
 from tests.support.html import columns, links, rows, text_of
+from tests.support.responses import Response
 from tests.support.results import (
     make_failed_run,
     make_many_pages,
@@ -53,7 +54,7 @@ def make_runs(collection: Collection, count: int, *, every: timedelta = timedelt
     collection.save()
 
 
-def numbers(response: object) -> list[int]:
+def numbers(response: Response) -> list[int]:
     return [int(row[0].split("Run ")[1].split(" ")[0]) for row in rows(response)]
 
 
@@ -71,7 +72,8 @@ def test_a_completed_run_has_its_pages_and_a_zip(as_bob: Client, laptops: Collec
     response = as_bob.get(ADDRESS)
     assert columns(response) == ["Run time", "Status", "Records", "Pages", "Archive"]
     size = ResultFile.objects.get(run=run, kind="archive").size
-    assert 0 < size < 1024
+    assert size
+    assert size < 1024
     assert rows(response) == [
         [
             "20 Jun 2026, 12:00 UTC Run 1 Export run 1",

@@ -177,7 +177,7 @@ class TestCreating:
             lambda: as_bob.post(PAGE, {"format": "csv"}),
             lambda: as_bob.get("/collections/101/runs/1/records.csv"),
         ):
-            assert request().headers["Location"] == f"{PAGE}#exports"
+            assert request().headers["Location"] == f"{PAGE}#exports"  # type: ignore[no-untyped-call]
             assert "Your team has 1 exports in the queue" in text_of(html(as_bob.get(PAGE)))
 
     def test_polling_returns_the_list_and_announces_finished_exports(

@@ -34,7 +34,7 @@ def keeping(response: Response) -> str:
     return text_of(found[0]) if found else ""
 
 
-def progress(response: Response) -> list[str]:
+def progress(response: Response) -> list[tuple[str, str]]:
     return re.findall(
         r'<progress value="(\d+)" max="(\d+)" aria-label="Completed runs', response.content.decode()
     )

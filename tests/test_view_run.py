@@ -208,7 +208,7 @@ def test_records_load_on_scroll_unless_the_run_is_large(
 
 # --- searching and sorting ----------------------------------------------------------------------
 
-SHOP = [
+SHOP: list[dict[str, Any]] = [
     {"name": "Zürich lamp", "price": 20, "tags": ["bright", "Öko"], "note": None},
     {"name": "apple", "price": 3.5, "note": "in\u2028two lines"},
     {"name": "Banana", "price": "11", "note": ""},
@@ -507,7 +507,8 @@ def test_a_table_may_be_deleted_during_a_request(
     as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch, path: str, *, is_run_deleted: bool
 ) -> None:
     run = make_ready_run(laptops, [{"title": "Anker", "price": 5}])
-    connected, deleted = engine._connected, []
+    deleted: list[object] = []
+    connected = engine._connected
 
     def delete_first(files: Sequence[Path], threads: int) -> Any:
         if not deleted and files[0].suffix == ".table":

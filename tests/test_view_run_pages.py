@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from collections_app.models import Collection, ResultFile
 from tests.support import responses
 from tests.support.html import links, text_of
+from tests.support.responses import Response
 from tests.support.results import (
     make_failed_run,
     make_many_pages,
@@ -20,7 +21,7 @@ HTMX = {"HX-Request": "true"}
 ADDRESS = "/collections/101/runs/1/pages"
 
 
-def shown(response: object) -> list[int]:
+def shown(response: Response) -> list[int]:
     return [int(name.split()[1]) for name in links(response) if name.startswith("Page ")]
 
 

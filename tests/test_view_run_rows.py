@@ -226,4 +226,4 @@ def test_the_number_of_cached_rows_is_limited(
     make_many_pages(laptops, 20, 1)
     for _ in range(2):
         assert len(rows(as_bob.get(ADDRESS))) == 20
-    assert len(caches["run_rows"]._cache) <= 10
+    assert len(caches["run_rows"]._cache) <= 10  # type: ignore[attr-defined]

@@ -29,6 +29,7 @@ from collections_app.models import Account, Collection, Export, Run, State, Team
 from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.records.exports import create
 from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources import account as account_source
 from dashboard import background
@@ -73,7 +74,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(worker_module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("collections_app.management.worker.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -407,7 +408,7 @@ class TestOtherWork:
             if len(rests) == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        monkeypatch.setattr(worker_module.time, "sleep", rest)
+        monkeypatch.setattr("collections_app.management.worker.time.sleep", rest)
         monkeypatch.setattr(worker_module, "close_old_connections", lambda: None)
         before = signal.getsignal(signal.SIGTERM)
         call_command("work")
@@ -624,8 +625,8 @@ class TestBackground:
             if len(rests) == 3:
                 raise Enough
 
-        monkeypatch.setattr(background.time, "sleep", rest)
-        monkeypatch.setattr(background.connections, "close_all", lambda: None)
+        monkeypatch.setattr("dashboard.background.time.sleep", rest)
+        monkeypatch.setattr("dashboard.background.connections.close_all", lambda: None)
         return rests
 
     def test_without_an_account_it_repairs_periodically(
@@ -636,7 +637,7 @@ class TestBackground:
             laptops, attempt="killed", lease_expires_at=timezone.now() - timedelta(seconds=1)
         )
         repairs: list[int] = []
-        repair = background.fail_interrupted_runs
+        repair = fail_interrupted_runs
         monkeypatch.setattr(background, "fail_interrupted_runs", lambda: repairs.append(len(repair())))
         with pytest.raises(Enough):
             background._run()
@@ -649,14 +650,14 @@ class TestBackground:
         Export.objects.create(run=make_ready_run(laptops), format="csv", digest="x")
         started: list[list[str]] = []
 
-        real = background.subprocess.Popen
+        real = tools.Process
 
         def start(command: list[str], **options: Any) -> tools.Process:
             started.append(command[2:])
             Export.objects.update(state="failed", failure="It failed.")
             return real([tools.needs("true")], **options)
 
-        monkeypatch.setattr(background.subprocess, "Popen", start)
+        monkeypatch.setattr("dashboard.background.subprocess.Popen", start)
         with pytest.raises(Enough):
             background._run()
         assert started == [["work", "--with-parent", "--once"]]
@@ -668,14 +669,14 @@ class TestBackground:
         settings.EMAIL_URL = "smtp://mail.example.com"
         queue_password_link(bob.email, site="http://testserver")
         started: list[list[str]] = []
-        real = background.subprocess.Popen
+        real = tools.Process
 
         def start(command: list[str], **options: Any) -> tools.Process:
             started.append(command[2:])
             assert outbox.send_next(compose_mail)
             return real([tools.needs("true")], **options)
 
-        monkeypatch.setattr(background.subprocess, "Popen", start)
+        monkeypatch.setattr("dashboard.background.subprocess.Popen", start)
         with pytest.raises(Enough):
             background._run()
         assert started == [["work", "--with-parent", "--once"]]
@@ -683,7 +684,7 @@ class TestBackground:
     def test_with_an_account_it_restarts_the_worker(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(background.sys, "executable", tools.needs("false"))
+        monkeypatch.setattr("dashboard.background.sys.executable", tools.needs("false"))
         with pytest.raises(Enough):
             background._run()
         assert caplog.text.count("the worker exited with status 1 and will be restarted") == 3

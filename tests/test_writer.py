@@ -283,7 +283,7 @@ class TestBeforeItIsReady:
         with ResultSetWriter.start(laptops) as writer:
             writer.add_record({})
             seen = Run.objects.get()
-        prefetch_related_objects([seen], *laptops.runs.with_files()._prefetch_related_lookups)
+        prefetch_related_objects([seen], *laptops.runs.with_files()._prefetch_related_lookups)  # type: ignore[attr-defined]
         assert len(seen.ready_files) == 2
         assert not seen.is_ready
         assert (seen.pages, seen.archive) == ([], None)

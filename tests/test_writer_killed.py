@@ -148,7 +148,7 @@ def test_killed_at_every_point(
     for point in points_to_be_killed_at(results_storage):
         start_over(collection)
         prepare(collection)
-        killed = is_killed(lambda point=point: kill_at(points, point, lambda: act(collection)))
+        killed = is_killed(lambda point=point: kill_at(points, point, lambda: act(collection)))  # type: ignore[misc]
         check_once(collection, checked)
         if not killed:
             break

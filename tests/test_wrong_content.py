@@ -267,7 +267,7 @@ def test_a_wrong_end_is_not_delivered(
     for start in (0, 100_000):
         got = io.BytesIO()
         with found.body.open(start, found.size - start) as stream, pytest.raises(IncompleteBody):
-            got.writelines(iter(lambda stream=stream: stream.read(10_000), b""))
+            got.writelines(iter(lambda stream=stream: stream.read(10_000), b""))  # type: ignore[misc]
         assert content[start:].startswith(got.getvalue())
         assert 0 < len(got.getvalue()) < found.size - start - 60_000
         assert "the account sent a damaged " in caplog.messages[-1]
@@ -282,7 +282,7 @@ def test_every_range_of_a_large_file_is_delivered(server: FileServer, run: Run) 
         for start, length in ((0, found.size), (1, found.size - 1), (found.size - 9, 9), (5, 200_000)):
             with found.body.open(start, length) as stream:
                 assert (
-                    b"".join(iter(lambda stream=stream: stream.read(7777), b""))
+                    b"".join(iter(lambda stream=stream: stream.read(7777), b""))  # type: ignore[misc]
                     == (content[start : start + length])
                 )
 

@@ -147,7 +147,7 @@ def borrow_page(
         tab = kept.pop() if kept else Tab(browser, demo_server.url, java_script_enabled=javascript)
         borrowed.append((javascript, tab))
         if state:
-            tab.page.context.add_cookies(state["cookies"])
+            tab.page.context.add_cookies(state["cookies"])  # type: ignore[arg-type]
         return tab.page
 
     yield borrow

@@ -6,7 +6,7 @@ from dashboard import gunicorn_conf
 from dashboard.gunicorn_conf import *  # noqa: F403
 
 
-def post_worker_init(worker: Worker) -> None:
+def post_worker_init(worker: Worker) -> None:  # type: ignore[no-redef]
     """Do as the site does, and shorten the patience."""
     gunicorn_conf.post_worker_init(worker)
     # Before the workers are there, Django isn't set up.

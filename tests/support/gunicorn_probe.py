@@ -23,4 +23,4 @@ def _counted(*args: Any) -> int:
     return sent
 
 
-os.sendfile = _counted
+setattr(os, "sendfile", _counted)  # noqa: B010

@@ -31,7 +31,7 @@ def _page(records: Iterable[bytes]) -> bytes:
         size += len(record) + 1
         return size < SIZE
 
-    return b"[%b]" % b",".join(takewhile(fits, records))
+    return b"[%b]" % b",".join(takewhile(fits, records))  # type: ignore[arg-type]
 
 
 def _wide(columns: int) -> bytes:
@@ -47,7 +47,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     "deeply nested lists": lambda: b'[{"a":%b%b%b}]' % (b"[" * 300, _page(repeat(b"1")), b"]" * 300),
     "no complete record": lambda: b'[{"a":' * (SIZE // 6),
 }
-WHERE = ("", "?q=1", "facts", "records/1", "export")
+WHERE: tuple[str, ...] = ("", "?q=1", "facts", "records/1", "export")
 WHERE += ("records.csv", "records.xlsx", "records.jsonl?columns=0")
 
 

@@ -26,7 +26,7 @@ SECRET_KEY = "the/secret+of=tests"
 READER = "reader"  # a key that can only read and list
 BUCKET = "results"
 REGION = "us-east-1"
-_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
+_PORTS: tuple[str, ...] = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
 _PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
 
 

@@ -26,8 +26,10 @@ from tests.support.object_store import program
 from tests.support.server import environment, free_port
 from tests.support.tools import ROOT, output_of
 
-_WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
-_WEED_PORTS += ("filer.port.grpc", "s3.port", "s3.port.grpc")
+_WEED_PORTS = (
+    *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port"),
+    *("filer.port.grpc", "s3.port", "s3.port.grpc"),
+)
 
 
 def eventually(true: Callable[[], bool], what: str, seconds: float = tools.PATIENCE) -> None:

@@ -45,7 +45,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
-class _ByFile(LoadFileScheduling):
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]
     """Each file's tests run in one process, as they share what is started for them.
 
     So do those of many files that share a browser and a server: one half, by their names, and the other.
@@ -54,7 +54,7 @@ class _ByFile(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/browser/"):
             return f"browser, {'from' if nodeid > 'tests/browser/test_f' else 'before'} f"
-        return super()._split_scope(nodeid)
+        return str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

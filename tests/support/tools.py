@@ -43,25 +43,25 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def needs(*programs: Word) -> str:
+def needs(*programs: object) -> str:
     """Return the path of the first program that is installed; skip the test if none is.
 
     conftest.py turns the skip into a failure in CI.
     """
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), _SERVERS])
     for program in programs:
-        if found := shutil.which(program, path=path):
+        if found := shutil.which(str(program), path=path):
             return found
     pytest.skip(f"{programs[0]} is not installed")
 
 
-def start(program: Word, *arguments: object, **options: Any) -> Process:
+def start(program: object, *arguments: object, **options: Any) -> Process:
     """Start a program in the project's folder; skip the test if it is not installed."""
     return subprocess.Popen([needs(program), *map(str, arguments)], **{"cwd": ROOT} | options)
 
 
 @contextmanager
-def running(program: Word, *arguments: object, log: Path, **options: Any) -> Iterator[Process]:
+def running(program: object, *arguments: object, log: Path, **options: Any) -> Iterator[Process]:
     """Run a program that writes to a log; press Ctrl-C at the end of the block."""
     with log.open("ab") as out, start(program, *arguments, stdout=out, stderr=STDOUT, **options) as process:
         try:
@@ -79,11 +79,11 @@ def _wait_for(process: Process) -> None:
         raise
 
 
-def run(program: Word, *arguments: object, check: bool = True, **options: Any) -> Done:
+def run(program: object, *arguments: object, check: bool = True, **options: Any) -> Done:
     """Run a program to its end; fail the test if the program fails, unless `check` is false."""
     output = {} if "stdout" in options else {"capture_output": True}
-    options = {"cwd": ROOT, "text": True, "timeout": PATIENCE} | output | options
-    done: Done = subprocess.run([needs(program), *map(str, arguments)], check=False, **options)
+    defaults: dict[str, Any] = {"cwd": ROOT, "text": True, "timeout": PATIENCE} | output
+    done: Done = subprocess.run([needs(program), *map(str, arguments)], check=False, **defaults | options)
     if check:
         output_of(done)
     return done

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -134,9 +135,7 @@ class ListedRuns:
         self.calls: list[tuple[int, int]] = []  # skip and limit of each
         self.unreadable: set[int] = set()  # numbers of unreadable runs
         self.nameless: set[int] = set()  # unreadable runs whose number can't be read either
-        self.order: Callable[[RemoteRun], object] = lambda run: (
-            -run.number
-        )  # the order of runs with the same time
+        self.order: Callable[[RemoteRun], Any] = lambda run: -run.number  # of runs with the same time
         self.most = 1000  # maximum number of runs in a response
         self.problem: Exception | None = None  # raised instead of a response
         self.before_each: Callable[[], object] = lambda: None  # called before each response
