@@ -39,7 +39,7 @@ def expect_no_sideways_scrolling(page: Page) -> None:
 def test_a_long_name_fits_the_lists_of_members_and_keys(page: Page, long_named_user: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/members/")
-    expect(page.locator("td[data-label='Of']").get_by_text(NAME)).to_be_visible()
+    expect(page.locator("td[data-label='Owner']").get_by_text(NAME)).to_be_visible()
     expect_no_sideways_scrolling(page)
 
 
