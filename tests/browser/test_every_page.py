@@ -181,7 +181,7 @@ def visit(page: Page, address: str, status: int = 200) -> None:
     response = page.goto(address)
     assert response
     assert response.status == status, address
-    assert page.evaluate("document.styleSheets[1].cssRules.length") > 50
+    assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
     if in_ci():
         check(page)
     else:
