@@ -94,7 +94,7 @@ def test_a_server_that_takes_too_long(page: ResultFile, monkeypatch: pytest.Monk
         raise ReadTimeoutError(endpoint_url="http://key:secret@host")
 
     monkeypatch.setattr(storages["results"].connection.meta.client, "head_object", slow)  # type: ignore[attr-defined]
-    with pytest.raises(SourceTimeout, match="takes too long"):
+    with pytest.raises(SourceTimeout, match="took too long"):
         deliverable(page).body.open(0, 1)
 
 
