@@ -172,8 +172,8 @@ def test_a_zip_is_offered_if_it_exists_or_the_files_are_stored(
     text = page(as_bob, run)
     assert numbers(text) == [1, 2, 3]
     assert "category_asins.csv" in text
-    assert "All as a ZIP" not in text
+    assert "Download all as ZIP" not in text
     assert as_bob.get(address(run, "all.zip")).status_code == 404
     assert mirror_run(run, files_of(run)) == []
-    assert "All as a ZIP" in page(as_bob, run)
+    assert "Download all as ZIP" in page(as_bob, run)
     assert as_bob.get(address(run, "all.zip")).status_code == 200

@@ -327,7 +327,7 @@ class TestRunPage:
         assert "/runs/1/files/" in news["html"]
         assert "Laptop 1" in news["html"]
         page = as_bob.get(self.PAGE).content.decode()
-        assert "js/live-run.js" not in page
+        assert "data-live" not in page
 
         def uncovered(text: str) -> str:
             return re.sub(r'csrfmiddlewaretoken" value="\w+"', "", text)
