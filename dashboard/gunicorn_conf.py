@@ -108,10 +108,10 @@ def post_worker_init(worker: Worker) -> None:
         _keep_open(worker)
     # Django isn't set up yet when gunicorn reads this file.
     from collections_app.system.observability import metrics  # noqa: PLC0415
-    from dashboard import background  # noqa: PLC0415
+    from dashboard import worker_process  # noqa: PLC0415
 
     metrics.open_files()
-    background.start()
+    worker_process.start()
 
 
 def _keep_open(worker: Worker) -> None:

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from collections_app.files.storage import address
+from collections_app.files.storage import storage_url
 from collections_app.system import data_folder, database
 from collections_app.system.observability import logs
 
@@ -237,11 +237,11 @@ CACHES = {
 RESULTS_STORAGE_URL = env.str("RESULTS_STORAGE_URL", default="")
 try:
     _results = (
-        address.parse(RESULTS_STORAGE_URL, connections=WEB_THREADS)
+        storage_url.parse(RESULTS_STORAGE_URL, connections=WEB_THREADS)
         if RESULTS_STORAGE_URL
-        else address.in_folder(DATA_DIR / "results")
+        else storage_url.in_folder(DATA_DIR / "results")
     )
-except address.InvalidAddress as _problem:
+except storage_url.InvalidAddress as _problem:
     raise ImproperlyConfigured(f"RESULTS_STORAGE_URL is invalid. {_problem}") from None
 
 STORAGES = {
@@ -285,7 +285,7 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.people.password_links.PasswordLinkTokens"  # noqa: S105
 # views/sign_in/sign_in.py applies these limits to POST only; allauth would count HEAD and OPTIONS as well.
-# collections_app/attempts.py counts failed sign-ins.
+# collections_app/people/sign_in_limits.py counts failed sign-ins.
 ACCOUNT_RATE_LIMITS = {
     "change_password": None,
     "login": None,

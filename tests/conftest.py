@@ -27,7 +27,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
-from collections_app.files.storage import address
+from collections_app.files.storage import storage_url
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.records.exports import create
 from tests.support import databases, tools
@@ -119,9 +119,9 @@ def results_storage(request: pytest.FixtureRequest, settings: Settings, tmp_path
     kind: str = getattr(request, "param", "folder")
     if kind == "s3":
         store: ObjectStore = request.getfixturevalue("object_store")
-        results = address.parse(store.url(uuid.uuid4().hex)).entry
+        results = storage_url.parse(store.url(uuid.uuid4().hex)).entry
     else:
-        results = address.in_folder(tmp_path / "results").entry
+        results = storage_url.in_folder(tmp_path / "results").entry
     converted = settings.STORAGES["converted"] | {"OPTIONS": {"location": tmp_path / "converted"}}
     settings.STORAGES = settings.STORAGES | {"results": results, "converted": converted}
     return kind

@@ -23,7 +23,7 @@ from collections_app.files.bundles.merged import MOST_MERGED
 from collections_app.files.bundles.selection import MOST_FILES, MOST_RUNS
 from collections_app.models import Collection
 from collections_app.records.exports import create
-from collections_app.records.formats.records_file import Format
+from collections_app.records.formats.export_formats import Format
 from collections_app.sources import NotTheFile, SourceBusy, SourceTimeout, SourceUnavailable
 from tests.support import responses
 from tests.support.openapi import DOCUMENT, check, check_schema, examples, operations, resolve

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from collections_app.models import Collection, Export, Run
 from collections_app.records.exports import create
 from collections_app.records.exports.build import build_next
-from collections_app.records.formats.records_file import Format
+from collections_app.records.formats.export_formats import Format
 from tests.support.openapi import api_error, check_schema
 from tests.support.responses import Response, content
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records

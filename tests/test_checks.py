@@ -13,7 +13,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connection
 from pytest_django import Settings
 
-from collections_app.files.storage import address
+from collections_app.files.storage import storage_url
 from collections_app.models import Account, Team
 from tests.support.object_store import READER, ObjectStore
 from tests.support.results import stored_keys
@@ -45,7 +45,7 @@ def test_a_storage_that_works(results_storage: str) -> None:
 
 
 def test_an_unusable_bucket_is_reported_with_a_hint(settings: Settings, object_store: ObjectStore) -> None:
-    entry = address.parse(object_store.url("x", secret="hidden")).entry
+    entry = storage_url.parse(object_store.url("x", secret="hidden")).entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
     with pytest.raises(SystemCheckError) as caught:
         call_command("check", databases=["default"])
@@ -61,7 +61,7 @@ def test_an_unusable_bucket_is_reported_with_a_hint(settings: Settings, object_s
 
 
 def test_a_read_only_key_is_reported(settings: Settings, object_store: ObjectStore) -> None:
-    entry = address.parse(object_store.url("x", key=READER)).entry
+    entry = storage_url.parse(object_store.url("x", key=READER)).entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
     with pytest.raises(SystemCheckError) as caught:
         call_command("check", databases=["default"])
@@ -87,7 +87,7 @@ def test_a_server_that_is_not_an_object_storage(settings: Settings) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Nowhere) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         here = f"127.0.0.1:{server.server_port}"
-        entry = address.parse(f"s3+http://key:secret@{here}/results").entry
+        entry = storage_url.parse(f"s3+http://key:secret@{here}/results").entry
         settings.STORAGES = settings.STORAGES | {"results": entry}
         (error,) = run_checks(databases=["default"])
         server.shutdown()
@@ -103,14 +103,16 @@ def test_a_bucket_without_a_key(settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    settings.STORAGES = settings.STORAGES | {"results": address.parse("s3+http://127.0.0.1:9/results").entry}
+    settings.STORAGES = settings.STORAGES | {
+        "results": storage_url.parse("s3+http://127.0.0.1:9/results").entry
+    }
     (error,) = run_checks(databases=["default"])
     assert "No key for the object storage is set. Add KEY:SECRET@ before the host" in error.msg
 
 
 def test_an_unusable_folder(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    entry = address.parse(f"file://{tmp_path}/file/results").entry
+    entry = storage_url.parse(f"file://{tmp_path}/file/results").entry
     settings.STORAGES = settings.STORAGES | {"results": entry}
     assert found() == ["results.E001"]
 

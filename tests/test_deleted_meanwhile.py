@@ -26,7 +26,7 @@ from collections_app.models import (
 )
 from collections_app.records.exports import sample
 from collections_app.records.exports.create import create_export
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished

@@ -17,9 +17,9 @@ from django.db.models import Count, F
 from django.test import TestCase
 from pytest_django import Settings
 
-from collections_app.demo import build, story
+from collections_app.demo import build, content
+from collections_app.demo.catalog import LAPTOPS
 from collections_app.demo.products import product_records
-from collections_app.demo.shelves import LAPTOPS
 from collections_app.models import (
     ApiKey,
     Collection,
@@ -127,7 +127,7 @@ class TestTheStory(TestCase):
     def test_the_second_team_has_its_own_collections_and_people(self) -> None:
         other = Team.objects.exclude(name="Northwind Pricing").get()
         assert other.collections.filter(runs__state=State.READY).exists()
-        assert other.memberships.exclude(user__email=story.OLIVIA.email).exists()
+        assert other.memberships.exclude(user__email=content.OLIVIA.email).exists()
 
     def test_olivia_owns_the_first_team_and_can_switch_to_the_other(self) -> None:
         teams = Membership.objects.filter(user__email="olivia@example.com").order_by("team__name")
@@ -173,11 +173,11 @@ def test_prices_stock_and_ratings_change_from_run_to_run() -> None:
 @pytest.fixture
 def short_story(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Path:
     """A shorter demo, in its own data folder."""
-    (laptops,) = (told for told in story.COLLECTIONS if told.id == 101)
-    headphones = next(told for told in story.COLLECTIONS if told.id == 102)
+    (laptops,) = (told for told in content.COLLECTIONS if told.id == 101)
+    headphones = next(told for told in content.COLLECTIONS if told.id == 102)
     short = [
-        story.Story(**vars(laptops) | {"runs": range(88, 92)}),
-        story.Story(**vars(headphones) | {"runs": range(5, 7)}),
+        content.Story(**vars(laptops) | {"runs": range(88, 92)}),
+        content.Story(**vars(headphones) | {"runs": range(5, 7)}),
     ]
     monkeypatch.setattr(build, "COLLECTIONS", short)
     settings.DATA_DIR = tmp_path
@@ -260,7 +260,7 @@ class TestAfterAKill:
         assert demo() == demo_of(short_story)
         assert [run.number for run in Run.objects.order_by("pk")] == [88, 89, 90, 91, 5, 6]
         assert not repair_runs().was_needed
-        assert User.objects.count() == len(story.PEOPLE)
+        assert User.objects.count() == len(content.PEOPLE)
 
     def test_a_run_that_was_being_written_is_replaced(self, short_story: Path) -> None:
         interrupted(2).close()

@@ -24,7 +24,7 @@ from collections_app.records.exports.create import (
     encode_columns,
     parse_spec,
 )
-from collections_app.records.formats.records_file import ExportSpec, Format, write_records
+from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from collections_app.system.disk import RESERVE

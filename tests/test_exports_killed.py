@@ -14,7 +14,7 @@ from tests.support.server import environment, manage
 MAKE = """
 import time
 from collections_app.records.exports import build, create
-from collections_app.records.formats.records_file import Format, ExportSpec
+from collections_app.records.formats.export_formats import Format, ExportSpec
 from collections_app.models import Run
 create._QUICK = dict.fromkeys(Format, -1)
 export = create.create_export(Run.objects.get(collection=101, number=88), ExportSpec(Format.CSV))

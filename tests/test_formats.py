@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collections_app.records.formats import parquet, tables, xlsx
+from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.flatten import Columns, flatten, json_text
-from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import ConversionError, TooWide, UnknownColumn
 from tests.support import tools
 from tests.support.tools import examples

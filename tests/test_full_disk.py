@@ -22,7 +22,7 @@ from pytest_django import Settings
 from collections_app.files.verification.verify import Verifier
 from collections_app.models import Account, ApiKey, Collection, Membership, Role, Run, Team, User
 from collections_app.records.exports.create import create_export
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.system import disk
 from collections_app.views import health
 from tests.conftest import PASSWORD

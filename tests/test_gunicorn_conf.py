@@ -97,7 +97,7 @@ def test_a_database_that_can_not_be_opened_is_logged_once(
     lines: list[str] = []
     log = SimpleNamespace(warning=lambda text, *args: lines.append(text % args))
     worker = SimpleNamespace(log=log)
-    monkeypatch.setattr("dashboard.background.start", lambda: None)
+    monkeypatch.setattr("dashboard.worker_process.start", lambda: None)
     conf()["post_worker_init"](worker)
     assert lines == []
 

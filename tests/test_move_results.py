@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.files.storage import address
+from collections_app.files.storage import storage_url
 from collections_app.models import Collection, ResultFile
 from collections_app.runs import move
 from collections_app.runs.removal import delete_run
@@ -40,7 +40,7 @@ def move_to(url: str) -> str:
 
 def switch(settings: Settings, url: str) -> None:
     settings.RESULTS_STORAGE_URL = url
-    settings.STORAGES = settings.STORAGES | {"results": address.parse(url).entry}
+    settings.STORAGES = settings.STORAGES | {"results": storage_url.parse(url).entry}
 
 
 def keys() -> list[str]:

@@ -13,8 +13,8 @@ from django.core.files.storage import storages
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.files.storage import address
 from collections_app.files.storage import bucket as s3
+from collections_app.files.storage import storage_url
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile
 from collections_app.runs.repair import repair_runs
@@ -44,7 +44,7 @@ def use(settings: Settings, object_store: ObjectStore, tmp_path: Any) -> Callabl
 
     def use(**changes: Any) -> str:
         folder = str(tmp_path.parent.name + tmp_path.name)
-        entry = address.parse(object_store.url(folder, **changes)).entry
+        entry = storage_url.parse(object_store.url(folder, **changes)).entry
         settings.STORAGES = settings.STORAGES | {"results": entry}
         return folder
 
@@ -232,7 +232,7 @@ def test_threads_share_a_connection_but_a_forked_process_does_not(
 
 class TestAddress:
     def test_a_bucket_over_https(self) -> None:
-        found = address.parse("s3://KEY:a%2Fb%2Bc@s3.example.com/results/team-1/x?region=eu-central-1")
+        found = storage_url.parse("s3://KEY:a%2Fb%2Bc@s3.example.com/results/team-1/x?region=eu-central-1")
         assert found.entry["OPTIONS"] == {
             "access_key": "KEY",
             "secret_key": "a/b+c",
@@ -245,13 +245,14 @@ class TestAddress:
         assert found.name == "the bucket results/team-1/x at s3.example.com"
 
     def test_a_bucket_over_http_without_a_key(self) -> None:
-        options = address.parse("s3+http://127.0.0.1:8333/results").entry["OPTIONS"]
+        options = storage_url.parse("s3+http://127.0.0.1:8333/results").entry["OPTIONS"]
         assert options["endpoint_url"] == "http://127.0.0.1:8333"
         assert not {"access_key", "secret_key"} & options.keys()
 
     def test_a_folder(self) -> None:
         assert (
-            str(address.parse("file:///srv/my%20results").entry["OPTIONS"]["location"]) == "/srv/my results"
+            str(storage_url.parse("file:///srv/my%20results").entry["OPTIONS"]["location"])
+            == "/srv/my results"
         )
 
     @pytest.mark.parametrize(
@@ -274,8 +275,8 @@ class TestAddress:
         ],
     )
     def test_an_error_does_not_contain_the_secret(self, text: str, problem: str) -> None:
-        with pytest.raises(address.InvalidAddress, match=problem) as caught:
-            address.parse(text)
+        with pytest.raises(storage_url.InvalidAddress, match=problem) as caught:
+            storage_url.parse(text)
         assert "Use s3://KEY:SECRET@host/bucket" in str(caught.value)
         assert "hid" not in str(caught.value)
 

@@ -23,10 +23,10 @@ from collections_app.sources import (
     ResultNotFound,
     SourceTimeout,
     SourceUnavailable,
-    category_csv,
+    category_csv_body,
     deliverable,
 )
-from collections_app.sources.category_csv import CategoryCsvBody
+from collections_app.sources.category_csv_body import CategoryCsvBody
 from collections_app.sources.upstream import http as transport
 from tests.support.faults import Fault, FaultProxy, FileServer
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
@@ -311,6 +311,6 @@ def test_threads_that_wait_for_a_failing_csv_are_told_to_try_again(
     def failed_meanwhile(name: str, make: object) -> None:
         raise BuildFailed
 
-    monkeypatch.setattr(category_csv, "cached", failed_meanwhile)
+    monkeypatch.setattr(category_csv_body, "cached", failed_meanwhile)
     with pytest.raises(SourceUnavailable, match=r"a moment ago\. Try again"):
         deliverable(file)

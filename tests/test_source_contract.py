@@ -15,7 +15,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.files.storage import address
+from collections_app.files.storage import storage_url
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, Kind, ResultFile, Team
 from collections_app.sources import LISTING_DEADLINE, Freshness, ResultNotFound, deliverable, source_of
@@ -136,7 +136,7 @@ def ours_in_a_bucket(around: Surroundings) -> Case:
 def case(request: pytest.FixtureRequest, crawlers: Team, settings: Settings) -> Iterator[Case]:
     def bucket() -> dict[str, Any]:
         store: ObjectStore = request.getfixturevalue("object_store")
-        return address.parse(store.url(uuid.uuid4().hex)).entry
+        return storage_url.parse(store.url(uuid.uuid4().hex)).entry
 
     with ExitStack() as stack:
         yield request.param(Surroundings(crawlers, settings, stack, bucket))

@@ -14,8 +14,8 @@ from collections_app.records.exports import create
 from collections_app.records.exports import sample as sampling
 from collections_app.records.exports.build import build_next
 from collections_app.records.exports.sample import sample
+from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.records.formats.json_records import Record
-from collections_app.records.formats.records_file import ExportSpec, Format
 from collections_app.sources import SourceUnavailable, account
 from tests.support import responses
 from tests.support.html import text_of

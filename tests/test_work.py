@@ -22,17 +22,17 @@ from pytest_django import Settings
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from collections_app import outbox
-from collections_app.files.storage import address
+from collections_app.files.storage import storage_url
 from collections_app.management import worker as worker_module
 from collections_app.management.worker import BackgroundTask, Backoff, Exporter, Worker
 from collections_app.models import Account, Collection, Export, Run, State, Team, User
 from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.records.exports import create
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources import account as account_source
-from dashboard import background
+from dashboard import worker_process
 from tests.support import databases, tools
 from tests.support.faults import EndlessServer
 from tests.support.mirrors import files_of, pretend
@@ -394,7 +394,7 @@ class TestOtherWork:
     ) -> None:
         (tmp_path / "file").touch()
         settings.RESULTS_STORAGE_URL = f"file://{tmp_path}/file/results"
-        entry = address.parse(settings.RESULTS_STORAGE_URL).entry
+        entry = storage_url.parse(settings.RESULTS_STORAGE_URL).entry
         settings.STORAGES = settings.STORAGES | {"results": entry}
         monkeypatch.setattr(Worker, "run_once", lambda self: pytest.fail("It began."))
         with pytest.raises(SystemCheckError, match="Check the host, bucket, folder"):
@@ -479,8 +479,8 @@ from dashboard.gunicorn_conf import *
 workers = 2
 
 def post_worker_init(worker):
-    from dashboard import background
-    background.POLL_SECONDS = 0.05
+    from dashboard import worker_process
+    worker_process.POLL_SECONDS = 0.05
     gunicorn_conf.post_worker_init(worker)
 """
 
@@ -625,8 +625,8 @@ class TestBackground:
             if len(rests) == 3:
                 raise Enough
 
-        monkeypatch.setattr("dashboard.background.time.sleep", rest)
-        monkeypatch.setattr("dashboard.background.connections.close_all", lambda: None)
+        monkeypatch.setattr("dashboard.worker_process.time.sleep", rest)
+        monkeypatch.setattr("dashboard.worker_process.connections.close_all", lambda: None)
         return rests
 
     def test_without_an_account_it_repairs_periodically(
@@ -638,9 +638,9 @@ class TestBackground:
         )
         repairs: list[int] = []
         repair = fail_interrupted_runs
-        monkeypatch.setattr(background, "fail_interrupted_runs", lambda: repairs.append(len(repair())))
+        monkeypatch.setattr(worker_process, "fail_interrupted_runs", lambda: repairs.append(len(repair())))
         with pytest.raises(Enough):
-            background._run()
+            worker_process._run()
         assert repairs == [1]
         assert Run.objects.get().state == State.FAILED
 
@@ -657,9 +657,9 @@ class TestBackground:
             Export.objects.update(state="failed", failure="It failed.")
             return real([tools.needs("true")], **options)
 
-        monkeypatch.setattr("dashboard.background.subprocess.Popen", start)
+        monkeypatch.setattr("dashboard.worker_process.subprocess.Popen", start)
         with pytest.raises(Enough):
-            background._run()
+            worker_process._run()
         assert started == [["work", "--with-parent", "--once"]]
         assert caplog.text == ""
 
@@ -676,17 +676,17 @@ class TestBackground:
             assert outbox.send_next(compose_mail)
             return real([tools.needs("true")], **options)
 
-        monkeypatch.setattr("dashboard.background.subprocess.Popen", start)
+        monkeypatch.setattr("dashboard.worker_process.subprocess.Popen", start)
         with pytest.raises(Enough):
-            background._run()
+            worker_process._run()
         assert started == [["work", "--with-parent", "--once"]]
 
     def test_with_an_account_it_restarts_the_worker(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("dashboard.background.sys.executable", tools.needs("false"))
+        monkeypatch.setattr("dashboard.worker_process.sys.executable", tools.needs("false"))
         with pytest.raises(Enough):
-            background._run()
+            worker_process._run()
         assert caplog.text.count("the worker exited with status 1 and will be restarted") == 3
 
     def test_a_database_error_is_one_log_line(
@@ -695,15 +695,15 @@ class TestBackground:
         def fail() -> bool:
             raise OperationalError("disk I/O error")
 
-        monkeypatch.setattr(background, "_has_accounts", fail)
+        monkeypatch.setattr(worker_process, "_has_accounts", fail)
         with pytest.raises(Enough):
-            background._run()
+            worker_process._run()
         assert [record.getMessage() for record in caplog.records] == ["background problem=disk I/O error"] * 3
 
     def test_a_lock_that_can_not_be_created_is_one_log_line(
         self, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings.DATA_DIR = tmp_path / "nowhere"
-        background._wait_for_lock()
+        worker_process._wait_for_lock()
         (record,) = caplog.records
         assert record.getMessage().startswith("background problem=can't start: ")

@@ -1,1 +1,1 @@
-"""What a script calls: the only home of the wire spellings."""
+"""The API. Only this folder and `sources/upstream/runs.py` contain JSON names of the API contract."""

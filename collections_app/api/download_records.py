@@ -18,7 +18,7 @@ from collections_app.records.exports.create import (
     parse_format,
     parse_spec,
 )
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.export_formats import ExportSpec, Format
 
 
 @endpoint("GET", "HEAD")

@@ -1,4 +1,4 @@
-"""Every error of the API: its code, its message, and its headers."""
+"""How exceptions become errors of the API. The checks of requests word their own."""
 
 import logging
 

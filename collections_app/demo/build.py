@@ -14,8 +14,8 @@ from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection, transaction
 
+from collections_app.demo.content import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS, Outcome, Story
 from collections_app.demo.products import SECONDS_PER_RECORD, Record, product_records
-from collections_app.demo.story import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS, Outcome, Story
 from collections_app.models import ApiKey, Collection, Membership, Run, Team, User
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter

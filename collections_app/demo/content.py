@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from collections_app.demo import shelves
+from collections_app.demo import catalog
 from collections_app.demo.products import Shelf
 from collections_app.models import Kind, Role
 from collections_app.runs.writer import DEFAULT_PAGE_SIZE
@@ -89,7 +89,7 @@ AU_LAPTOPS = Story(
     team=NORTHWIND,
     name="AU Laptops",
     kind=Kind.AMAZON,
-    shelf=shelves.LAPTOPS,
+    shelf=catalog.LAPTOPS,
     # Run 88 is the one in the examples: 20 June 2026 at noon. The runs before 28 were deleted.
     runs=range(28, 92),
     last_run_at=_at(6, 23, 12),
@@ -115,7 +115,7 @@ COLLECTIONS = [
         team=NORTHWIND,
         name="AU Headphones, whole category",
         kind=Kind.AMAZON_CATEGORY,
-        shelf=shelves.HEADPHONES,
+        shelf=catalog.HEADPHONES,
         runs=range(1, 15),
         last_run_at=_at(6, 21, 3, 30),
         every=_WEEK,
@@ -127,7 +127,7 @@ COLLECTIONS = [
         team=NORTHWIND,
         name="Office chairs and desks",
         kind=Kind.OFFICEWORKS,
-        shelf=shelves.CHAIRS,
+        shelf=catalog.CHAIRS,
         runs=range(1, 23),
         last_run_at=_at(6, 22, 18),
         every=timedelta(days=3),
@@ -140,7 +140,7 @@ COLLECTIONS = [
         team=NORTHWIND,
         name='Café "Crème" / コーヒー ☕ 24/7',
         kind=Kind.AMAZON,
-        shelf=shelves.COFFEE,
+        shelf=catalog.COFFEE,
         runs=range(1, 7),
         last_run_at=_at(6, 19, 7, 15),
         every=_WEEK,
@@ -152,7 +152,7 @@ COLLECTIONS = [
         team=NORTHWIND,
         name="Robot vacuums",
         kind=Kind.AMAZON,
-        shelf=shelves.LAPTOPS,
+        shelf=catalog.LAPTOPS,
         runs=range(0),
         last_run_at=_at(6, 23, 12),
         every=_DAY,
@@ -163,7 +163,7 @@ COLLECTIONS = [
         team=NORTHWIND,
         name="Back to school 2026",
         kind=Kind.OFFICEWORKS,
-        shelf=shelves.PAPER,
+        shelf=catalog.PAPER,
         runs=range(1, 6),
         last_run_at=_at(2, 2, 9),
         every=_WEEK,
@@ -175,7 +175,7 @@ COLLECTIONS = [
         team=NORTHWIND,
         name="US Monitors",
         kind=Kind.AMAZON,
-        shelf=shelves.MONITORS,
+        shelf=catalog.MONITORS,
         runs=range(3, 15),
         last_run_at=_at(6, 21, 22),
         every=_WEEK,
@@ -190,7 +190,7 @@ COLLECTIONS = [
         team=SOUTHBANK,
         name="Copy paper",
         kind=Kind.OFFICEWORKS,
-        shelf=shelves.PAPER,
+        shelf=catalog.PAPER,
         runs=range(1, 11),
         last_run_at=_at(6, 23, 6),
         every=_DAY,
@@ -202,7 +202,7 @@ COLLECTIONS = [
         team=SOUTHBANK,
         name="Fountain pens",
         kind=Kind.AMAZON,
-        shelf=shelves.PENS,
+        shelf=catalog.PENS,
         runs=range(1, 7),
         last_run_at=_at(6, 22, 20),
         every=_WEEK,
@@ -214,7 +214,7 @@ COLLECTIONS = [
         team=SOUTHBANK,
         name="Ink and toner, whole category",
         kind=Kind.AMAZON_CATEGORY,
-        shelf=shelves.INK,
+        shelf=catalog.INK,
         runs=range(1, 5),
         last_run_at=_at(6, 20, 4),
         every=_WEEK,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from collections_app.models import Collection, FileKind, ResultFile, Run
 from collections_app.sources import sync
 from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
-from collections_app.sources.category_csv import CategoryCsvBody
+from collections_app.sources.category_csv_body import CategoryCsvBody
 from collections_app.sources.local import LocalSource
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.upstream.connection import MAX_FILE_BYTES

@@ -17,7 +17,7 @@ ADDRESS = "/collections/101/runs/88/export"
 # As if another machine were building it, so that the site doesn't.
 QUEUE = """
 from collections_app.records.exports import create
-from collections_app.records.formats.records_file import Format, ExportSpec
+from collections_app.records.formats.export_formats import Format, ExportSpec
 from collections_app.models import Export, Run
 from collections_app.runs.lease import new_expiry
 create._QUICK = dict.fromkeys(Format, -1)

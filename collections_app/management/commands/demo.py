@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from collections_app.demo import build
-from collections_app.demo.story import AU_LAPTOPS
+from collections_app.demo.content import AU_LAPTOPS
 from collections_app.models import Collection, State
 from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.writer import WrongUse

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from collections_app.files.storage import address
-from collections_app.files.storage.address import StorageAddress
+from collections_app.files.storage import storage_url
 from collections_app.files.storage.base import ResultsStorage
+from collections_app.files.storage.storage_url import StorageAddress
 from collections_app.management.arguments import copy_errors, text
 from collections_app.runs.move import MoveReport, copy_all, total_size
 
@@ -84,10 +84,10 @@ def _parsed(url: str) -> StorageAddress:
         # Other users of the machine can see command-line arguments.
         url = sys.stdin.readline().strip()
     if url == _FOLDER:
-        return address.in_folder(Path(settings.DATA_DIR) / "results")
+        return storage_url.in_folder(Path(settings.DATA_DIR) / "results")
     try:
-        return address.parse(url)
-    except address.InvalidAddress as problem:
+        return storage_url.parse(url)
+    except storage_url.InvalidAddress as problem:
         raise CommandError(str(problem)) from None
 
 

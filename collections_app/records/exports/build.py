@@ -22,8 +22,8 @@ from collections_app.files.storage.base import results
 from collections_app.models import Export, ExportState, FileKind, ResultFile
 from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
+from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.json_records import Record
-from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import ConversionError
 from collections_app.runs.lease import RENEW_AFTER_SECONDS, LeaseLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile

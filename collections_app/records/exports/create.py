@@ -15,7 +15,7 @@ from collections_app.files.names import export_name
 from collections_app.models import Export, ExportState, Run
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export, spec_of
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from django.core.cache import caches
 
 from collections_app.models import ResultFile, Run
+from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.flatten import Columns, flatten
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_batches
-from collections_app.records.formats.records_file import ExportSpec, Format, write_records
 from collections_app.records.formats.tables import ConversionError, TooWide
 from collections_app.records.reading import open_file
 from collections_app.sources import ResultNotFound, SourceUnavailable

@@ -12,8 +12,8 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter
 from collections_app.views.download.rows import may_delete_runs, run_rows, version
+from collections_app.views.live import news_of, parse_versions, refresh_in_background
 from collections_app.views.page_size import PAGE_SIZE
-from collections_app.views.polling import news_of, parse_versions, refresh_in_background
 
 _VERSION = re.compile(r"(\d{1,18})\.([0-9a-f]{8})", re.ASCII)
 

@@ -26,7 +26,7 @@ from collections_app.records.exports.create import (
     parse_spec,
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
-from collections_app.records.formats.records_file import ExportSpec, Format
+from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.run.lookup import find_ready_run

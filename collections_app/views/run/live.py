@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.download.rows import version
-from collections_app.views.polling import news_of, refresh_in_background
+from collections_app.views.live import news_of, refresh_in_background
 from collections_app.views.run.page import run_context
 
 

@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from collections_app.files.verification.background import start_verifying
+from collections_app.files.verification.start import start_verifying
 from collections_app.files.verification.verify import VerificationBusy
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
