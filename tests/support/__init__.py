@@ -1,1 +1,1 @@
-"""Helpers of the tests: real programs, example data and readers of pages."""
+"""Helpers for the tests: real programs, example data and readers of pages."""

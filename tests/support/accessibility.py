@@ -1,4 +1,4 @@
-"""What axe finds in a page."""
+"""Check the accessibility of a page with axe."""
 
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Page
@@ -6,7 +6,7 @@ from playwright.sync_api import Page
 from tests.support.server import AXE
 from tests.support.tools import in_ci
 
-# Rows are told apart by their elements' attributes, but for those that say which row, file or time it is.
+# Rows are compared by the attributes of their elements, except for those that identify a row, file or time.
 CHECK = r"""async ([within, rules]) => {
     const individual =
         /^(id|name|href|download|title|datetime|value|max|for|form|hx-.*|data-(?!label$).*|aria-(label|labelledby|describedby|controls))$/;
@@ -32,16 +32,16 @@ CHECK = r"""async ([within, rules]) => {
     const seen = new Map();
     const hidden = [];
     for (const row of document.querySelectorAll("tbody > tr, li")) {
-        const place = part.contains(row) + path(row.parentElement);
-        if (!seen.has(place)) seen.set(place, new Map());
-        const times = seen.get(place);
+        const parent = part.contains(row) + path(row.parentElement);
+        if (!seen.has(parent)) seen.set(parent, new Map());
+        const times = seen.get(parent);
         const all = new Set(kinds(row, ""));
         if (!row.contains(part) && [...all].every((kind) => times.get(kind) >= 2)) hidden.push(row);
         else for (const kind of all) times.set(kind, (times.get(kind) ?? 0) + 1);
     }
 
     for (const row of hidden) row.style.setProperty("visibility", "hidden", "important");
-    // The full report lists violations alone, which is much faster where a page has many rows.
+    // Report only violations, which is much faster if a page has many rows.
     const { violations } = await axe.run(part, { resultTypes: ["violations"], rules });
     for (const row of hidden) {
         row.style.removeProperty("visibility");
@@ -59,18 +59,16 @@ LOAD = """async (address) => {
 
 
 def check_accessibility(page: Page, within: str | None = None, *, contrast: bool = False) -> None:
-    """Check the current state of a page, or of the element that a selector finds; a violation fails the test.
+    """Check the current state of a page, or of the element that a selector finds. A violation fails the test.
 
-    The contrast of colors takes as long as all other rules together. CI always checks it; outside CI it is
-    checked on request.
+    Checking the contrast of colors takes as long as all other rules together, so it is optional outside CI.
 
-    Most rows of a long table come of one template, and axe takes its time with each. So it sees each kind of
-    element that is in a row of a table (or an item of a list) in two rows; of those that have no other kind
-    the rest are hidden from it, and stay where they are. Of one kind are elements of the same name,
-    attributes and state, which both have a text or none, within the same elements of a row, in tables within
-    elements of the same names and classes. They may differ in their texts, addresses and ids.
+    axe is slow for long tables, whose rows mostly come from one template. So it checks each kind of element
+    in a row (or list item) twice, and rows without any other kind of element are hidden from it. Elements are
+    of the same kind if their names, attributes, states and ancestors are the same, and both or neither have
+    text. Their texts, addresses and ids may differ.
     """
-    # It stays until the page is left.
+    # axe remains loaded until the browser leaves the page.
     if not page.evaluate("'axe' in window"):
         if page.evaluate("'htmx' in window"):  # a page of the site, with scripts
             page.evaluate(LOAD, f"/static/{AXE}")

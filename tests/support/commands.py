@@ -1,7 +1,7 @@
-"""Management commands in processes of their own, which start quickly.
+"""Run management commands in separate processes that start quickly.
 
-Half a second of each command goes into importing Django and what else the site builds on. So a process of the
-tests has one beside it that did so once, and that is forked for each command: this file as a program.
+Importing Django and the site's other packages takes half a second. So each test process starts a server, this
+file as a program, which imports them once and forks for each command.
 """
 
 import atexit
@@ -20,7 +20,7 @@ from tests.support import tools
 from tests.support.tools import Done
 
 _TIMEOUT = 120  # seconds
-# What takes the most time of a start, and doesn't ask for settings when it is imported.
+# The slowest imports that don't need the settings.
 _BEFOREHAND = [
     "cryptography.fernet",
     "csp.constants",
@@ -51,7 +51,7 @@ _one_at_a_time = threading.Lock()
 
 
 def run(arguments: list[str], env: dict[str, str]) -> Done:
-    """Run a management command to its end, whatever that is."""
+    """Run a management command, and return its exit code and output."""
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder) / "output", Path(folder) / "errors"
         status = _status(arguments, env, str(output), str(errors))
@@ -59,7 +59,7 @@ def run(arguments: list[str], env: dict[str, str]) -> Done:
 
 
 def _status(arguments: list[str], env: dict[str, str], output: str, errors: str) -> int:
-    """Run a management command that writes to two new files; return how it ended, as `Popen` says it."""
+    """Run a management command that writes to two new files. Return its exit code, as `Popen` does."""
     with _one_at_a_time:
         parent = _parent()
         assert parent.stdin
@@ -71,7 +71,7 @@ def _status(arguments: list[str], env: dict[str, str], output: str, errors: str)
 
 @cache
 def _parent() -> tools.Process:
-    """Return the process that is forked, started when it is first asked for."""
+    """Return the process that forks for each command. Start it on first use."""
     parent = tools.start(
         *(sys.executable, "-m", "tests.support.commands"), stdin=tools.PIPE, stdout=tools.PIPE, text=True
     )
@@ -80,7 +80,7 @@ def _parent() -> tools.Process:
 
 
 def _serve() -> None:
-    """Run what each line of the input asks for, and say how it ended."""
+    """Run the command on each line of the input, and print its exit code."""
     for module in _BEFOREHAND:
         import_module(module)
     for line in sys.stdin:
@@ -94,10 +94,10 @@ def _serve() -> None:
 
 
 def _become(arguments: list[str], env: dict[str, str], output: str, errors: str) -> None:
-    """Be manage.py in an environment of its own."""
+    """Become manage.py with this environment."""
     sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115
-    for place, file in ((output, 1), (errors, 2)):
-        os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL), file)
+    for path, descriptor in ((output, 1), (errors, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), descriptor)
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["manage.py", *arguments]

@@ -1,4 +1,4 @@
-"""compose.yaml, as the tests read it."""
+"""Read compose.yaml."""
 
 import re
 from typing import Any
@@ -7,18 +7,18 @@ import yaml
 
 from tests.support.tools import ROOT
 
-# ${NAME} or ${NAME:-what it is otherwise}
+# ${NAME} or ${NAME:-default}
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^}]*))?\}")
 
 
 def read() -> dict[str, Any]:
-    """Return what compose.yaml says, with its variables as they stand there."""
+    """Return the content of compose.yaml, without replacing its variables."""
     found: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
     return found
 
 
 def environment(service: str) -> dict[str, str]:
-    """Return what a service finds in its environment where nothing is set outside; the secrets left out."""
+    """Return the environment of a service, with the defaults of all variables and without the secrets."""
     written = read()["services"][service].get("environment", {})
     return {name: VARIABLE.sub(lambda found: found[2] or "", value) for name, value in written.items()}
 

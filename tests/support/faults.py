@@ -90,7 +90,7 @@ class FaultProxy:
             if fault.cut_when:
                 fault.cut_when.wait(20)
             if fault.is_reset:
-                # To close with a time to linger of nothing is to reset.
+                # Closing a socket with a linger time of 0 resets the connection.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_RD)  # which ends the reading of questions
@@ -122,7 +122,7 @@ class FaultProxy:
                         return
             else:
                 client.sendall(data)
-            # Nothing more may come, when all was cut off that would.
+            # Once the limit is reached, the server may send nothing more, so don't wait for it.
             data = b"" if fault.instead or left == 0 else server.recv(_PIECE)
 
 

@@ -1,4 +1,4 @@
-"""The site's own gunicorn settings; servers of accounts that don't answer are given up after two seconds."""
+"""The site's gunicorn settings, but with a timeout of two seconds for the servers of accounts."""
 
 from gunicorn.workers.base import Worker
 
@@ -7,9 +7,9 @@ from dashboard.gunicorn_conf import *  # noqa: F403
 
 
 def post_worker_init(worker: Worker) -> None:  # type: ignore[no-redef]
-    """Do as the site does, and shorten the patience."""
+    """Do what the site does, and shorten the timeout."""
     gunicorn_conf.post_worker_init(worker)
-    # Before the workers are there, Django isn't set up.
+    # Django is only set up in the workers.
     from collections_app.sources.upstream import http  # noqa: PLC0415
 
     http.READ_SECONDS = 2

@@ -1,7 +1,7 @@
-"""The site's own gunicorn settings, with changes for tests of delivery.
+"""The site's gunicorn settings, with changes for tests of delivery.
 
-Readers that stall are ended after one second, requests that don't arrive after three, and what the
-kernel sends by itself is counted.
+Clients that stall are disconnected after one second, and requests that don't arrive after three. The bytes
+that sendfile sends are logged.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a person sees of a page: its links and the rows of its table."""
+"""Read the links and tables of a page."""
 
 import re
 from html import unescape
@@ -18,7 +18,7 @@ def links(answer: Response) -> dict[str, str]:
 
 
 def columns(answer: Response) -> list[str]:
-    """Return the headings of a page's table, as they are called where they hold more than that."""
+    """Return the column headers of a page's table: their aria-label, or else their text."""
     found = re.findall(
         r'<th\b(?:[^>]*? aria-label="([^"]*)")?[^>]*>(.*?)</th>', answer.content.decode(), re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""Imports the same pages again and again, a line for each: what the tests of the scaled-out site kill.
+"""Import the same pages repeatedly, and print a line for each import. Tests of the scaled-out site kill this.
 
 python -m tests.support.importing COLLECTION PAUSE FILE...
 """
@@ -14,7 +14,7 @@ from django.db import connections
 
 
 def main() -> None:
-    """Import until killed. "completed 7" is printed once the command has said that run 7 is there."""
+    """Import until killed. Print "completed 7" once the command has reported run 7 as complete."""
     collection, pause, *files = sys.argv[1:]
     while True:
         said = io.StringIO()

@@ -1,4 +1,4 @@
-"""Two people at the same moment."""
+"""Send a request while another change is in progress."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -8,15 +8,15 @@ from django.db import connections, transaction
 
 from collections_app.models import Team
 
-# Long enough for a request to get to where it has to wait for the other's transaction.
+# Long enough for a request to reach the point where it waits for the other transaction.
 A_MOMENT = 0.3
 
 
 def ask_meanwhile(change: Callable[[], object], ask: Callable[[], Any]) -> Any:
-    """Return the answer to a request that came in while a change was under way. Needs real transactions.
+    """Return the response to a request that arrives during a change. Needs real transactions.
 
-    The change begins as all that is done to a team does (access.confirm): nobody else does anything to it
-    until the end. On SQLite that is so for every change.
+    Like every change of a team (access.confirm), the change first locks the team, so that other changes wait
+    for it. On SQLite, all changes wait for each other.
     """
 
     def asked() -> Any:

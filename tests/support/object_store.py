@@ -1,7 +1,7 @@
 """A real S3 server for the tests: SeaweedFS, one for all test processes of a session.
 
-Each process that uses it holds a shared lock on a file. The server's keeper, this file as a program, waits
-until it is alone with that lock, and ends the server: whatever becomes of the processes, nothing stays.
+Each process that uses it holds a shared lock on a file. This file, run as a program, starts the server, waits
+for an exclusive lock, and stops the server. So it stops even if the other processes are killed.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class ObjectStore:
     def url(
         self, prefix: str, *, key: str = ACCESS_KEY, secret: str = SECRET_KEY, port: int | None = None
     ) -> str:
-        """Return what RESULTS_STORAGE_URL is for a part of the bucket."""
+        """Return the RESULTS_STORAGE_URL of a folder in the bucket."""
         host = f"127.0.0.1:{port or self.port}"
         return f"s3+http://{key}:{quote(secret, safe='')}@{host}/{BUCKET}/{prefix}"
 

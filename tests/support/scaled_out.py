@@ -1,7 +1,7 @@
-"""The scaled-out site as compose.yaml puts it together, as processes on this machine that can be killed.
+"""The scaled-out site of compose.yaml, as processes on this machine that can be killed.
 
-Commands, environments and nginx's configuration are those of compose.yaml and deploy/; only addresses and
-folders are others.
+Commands, environments and nginx's configuration come from compose.yaml and deploy/. Only addresses and
+folders are different.
 """
 
 import contextlib
@@ -33,13 +33,13 @@ _WEED_PORTS = (
 
 
 def eventually(true: Callable[[], bool], what: str, seconds: float = tools.PATIENCE) -> None:
-    """Return once something is true; fail where it isn't in time."""
+    """Wait until something is true. Fail the test if it isn't in time."""
     if not tools.eventually(true, seconds):
         pytest.fail(f"Not within {seconds} seconds: {what}")
 
 
 def answers(url: str) -> bool:
-    """Whether 200 is what comes from an address."""
+    """Return whether a URL responds with 200."""
     with contextlib.suppress(requests.RequestException):
         return requests.get(url, timeout=5).status_code == 200
     return False
@@ -47,7 +47,7 @@ def answers(url: str) -> bool:
 
 @dataclass
 class Part:
-    """A process that is started, killed with all that it started, and started again."""
+    """A process that can be started, killed with its children, and started again."""
 
     name: str
     command: list[str]
@@ -59,14 +59,14 @@ class Part:
     pids: list[int] = field(default_factory=list)
 
     def start(self) -> None:
-        """Start it, and return once it is ready."""
+        """Start it, and wait until it is ready."""
         self.begin()
         eventually(self._ready_or_ended, f"{self.name} is ready:\n{self._said()}")
         assert self.process
         assert self.process.poll() is None, self._said()
 
     def begin(self) -> None:
-        """Start it, and don't wait."""
+        """Start it without waiting."""
         group = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
         with self.log.open("ab") as log:
             self.process = tools.start(
@@ -81,11 +81,11 @@ class Part:
         self.pids.append(self.process.pid)
 
     def kill(self) -> None:
-        """End it and its children as a machine that loses its power would."""
+        """Kill it and its children at once, as a power failure would."""
         if self.process is None:
             return
         family = descendants(self.process.pid)
-        for pid in family:  # none of them may start another one, or tidy up
+        for pid in family:  # so that none of them starts another one or cleans up
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
         for pid in {*family, *descendants(self.process.pid)}:
@@ -103,7 +103,7 @@ class Part:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return a process and all that it and its children started."""
+    """Return a process and all of its descendants."""
     found = [pid]
     for each in found:
         for task in Path(f"/proc/{each}/task").glob("*/children"):
@@ -113,7 +113,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Return whether a process exists and isn't a zombie."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
@@ -121,7 +121,7 @@ def alive(pid: int) -> bool:
 
 @dataclass
 class ScaledOut:
-    """The parts, by their names, and where they are."""
+    """The parts of the site by name, with their folder, ports and secrets."""
 
     folder: Path
     secrets: dict[str, str]
@@ -137,7 +137,7 @@ class ScaledOut:
         return [f"http://127.0.0.1:{self.ports[name]}" for name in ("web 1", "web 2")]
 
     def environment(self, service: str, data_dir: Path, **more: str) -> dict[str, str]:
-        """Return the environment of a process of ours, as compose.yaml has it."""
+        """Return the environment that compose.yaml sets for one of our processes."""
         found = {
             name: value.replace("postgresql:5432", f"127.0.0.1:{self.ports['postgresql']}").replace(
                 "objects:8333", f"127.0.0.1:{self.ports['s3.port']}"
@@ -181,31 +181,31 @@ class ScaledOut:
 
 @contextlib.contextmanager
 def running(folder: Path, static: Path) -> Iterator[ScaledOut]:
-    """Start all parts one after the other, as they need each other, and end them."""
+    """Start all parts in the order of their dependencies, and kill them at the end."""
     tools.run(ROOT / "deploy" / "make_secrets.sh", folder / "secrets")
     names = ("nginx", "gate", "web 1", "web 2", "postgresql", *_WEED_PORTS)
     site = ScaledOut(folder, _secrets(folder / "secrets" / "app.env"), {name: free_port() for name in names})
     with tempfile.TemporaryDirectory(prefix="results-tests-scaled-out-") as database:
-        made = [_postgresql(site, Path(database)), _objects(site)]
-        made += [_web(site, name, static) for name in ("web 1", "web 2")]
-        made += [_worker(site), _gate(site), _nginx(site, static)]
-        site.parts = {part.name: part for part in made}
+        parts = [_postgresql(site, Path(database)), _objects(site)]
+        parts += [_web(site, name, static) for name in ("web 1", "web 2")]
+        parts += [_worker(site), _gate(site), _nginx(site, static)]
+        site.parts = {part.name: part for part in parts}
         try:
             site.parts["objects"].begin()
             site.parts["postgresql"].start()
             _make_role_and_database(site)
             _make_bucket(site)
-            for part in made[2:4]:
+            for part in parts[2:4]:
                 part.begin()
-            for part in made[2:4]:
+            for part in parts[2:4]:
                 eventually(part.is_ready, f"{part.name} is ready")
-            for part in made[4:]:
+            for part in parts[4:]:
                 part.start()
             yield site
         finally:
-            for part in reversed(made):
+            for part in reversed(parts):
                 part.kill()
-            for pid in [pid for part in made for pid in part.pids]:
+            for pid in [pid for part in parts for pid in part.pids]:
                 for left in Path("/dev/shm").glob(f"metrics-{pid}-*"):
                     shutil.rmtree(left, ignore_errors=True)
 
@@ -231,7 +231,7 @@ def _postgresql(site: ScaledOut, folder: Path) -> Part:
     make += [f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8"]
     tools.run(*make, cwd=folder, user=user)
     where = ["-D", data, "-p", site.ports["postgresql"], "-k", folder, "-h", "127.0.0.1"]
-    # The machine isn't switched off, so that what was written is there.
+    # Without a power failure, what was written survives without fsync.
     quick = ["-c", "fsync=off", "-c", "full_page_writes=off"]
 
     def is_ready() -> bool:
@@ -269,17 +269,17 @@ def _objects(site: ScaledOut) -> Part:
 
 
 def _make_bucket(site: ScaledOut) -> None:
-    """Do what compose.yaml's `bucket` does, until the object storage takes it."""
+    """Run the command of compose.yaml's `bucket` until the object storage accepts it."""
     (line,) = compose.command("bucket")
     line = line.replace("weed", str(program())).replace(
         "objects:9333", f"127.0.0.1:{site.ports['master.port']}.{site.ports['master.port.grpc']}"
     )
 
-    def is_made() -> bool:
+    def is_created() -> bool:
         return tools.run("sh", "-c", line, check=False).returncode == 0
 
-    eventually(is_made, "the bucket is made")
-    assert is_made()  # nor does a second time do harm
+    eventually(is_created, "the bucket is created")
+    assert is_created()  # running it again does no harm
 
 
 def _web(site: ScaledOut, name: str, static: Path) -> Part:

@@ -1,4 +1,4 @@
-"""In which process each test runs, in which order, and what all of them are spared, to be quick."""
+"""Speed up the tests: assign them to processes, order them, and skip unneeded work."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from django.db.models.signals import post_migrate
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-# The files whose tests start programs, from the one that takes longest.
+# The files whose tests start programs, slowest first.
 _LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve", "view_run", "canary"]
 _LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
 
@@ -41,14 +41,14 @@ def _modules(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Let `-n auto` be two test processes for each processor: many a test waits for a server."""
+    """Make `-n auto` start two test processes per processor, because many tests wait for servers."""
     return 2 * (os.cpu_count() or 1)
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]
-    """Each file's tests run in one process, as they share what is started for them.
+    """Runs each file's tests in one process, because they share servers and other fixtures.
 
-    So do those of many files that share a browser and a server: one half, by their names, and the other.
+    The files in tests/browser share a browser and a server, so they run in two groups, split by name.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -59,29 +59,29 @@ class _ByFile(LoadFileScheduling):  # type: ignore[misc]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Let a file's tests run in one process, in the order of `pytest_collection_modifyitems`."""
+    """Run each file's tests in one process, in the order that `pytest_collection_modifyitems` sets."""
     config.option.loadscopereorder = False
     return _ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the files that take longest begin first, so that none is left for one process in the end."""
+    """Start the slowest files first, so that no process is left with one at the end."""
     tests_of = Counter(item.path for item in items)
-    items.sort(key=lambda item: (_place(item), -tests_of[item.path]))
+    items.sort(key=lambda item: (_rank(item), -tests_of[item.path]))
 
 
-def _place(item: pytest.Item) -> int:
+def _rank(item: pytest.Item) -> int:
     name = "browser" if item.path.parent.name == "browser" else item.path.stem.removeprefix("test_")
     return _LONG.index(name) if name in _LONG else len(_LONG)
 
 
 def pytest_collection_finish() -> None:
-    """Spare every test what none of them needs."""
-    # What is imported by now stays: a collection need not go through it, which takes a tenth of all time.
+    """Skip work that no test needs."""
+    # The objects of imported modules are never freed. Examining them would take a tenth of the total time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    # After each test with transactions of its own "flush" would have the rows of permissions made again,
-    # which are given to nobody (an operator has them all), and of content types, which come when asked for.
+    # After each test with real transactions, "flush" would recreate permissions, which no one is granted (an
+    # operator has all of them), and content types, which are created on first use.
     post_migrate.disconnect(create_contenttypes)
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")

@@ -1,4 +1,4 @@
-"""A real gunicorn over the real demo, for tests of what only real HTTP and real browsers show."""
+"""Serve the demo with gunicorn, for tests that need real HTTP or a browser."""
 
 import fcntl
 import json
@@ -22,7 +22,7 @@ from tests.support import commands, databases, tools
 from tests.support.tools import ROOT, output_of
 
 SERVE = [sys.executable, "manage.py", "serve"]
-# Beside the static files, by a name that lets browsers keep what they made of it: it is half a megabyte.
+# Next to the static files. Its name contains a digest, so that browsers cache its half a megabyte.
 AXE = "axe.0123456789ab.js"
 
 
@@ -36,7 +36,7 @@ GUNICORN = gunicorn("dashboard/gunicorn_conf.py")
 
 @dataclass(frozen=True)
 class DemoServer:
-    """A running server. The account is the demo owner's; everybody in the demo has that password."""
+    """A running server, and how the demo's owner signs in. All of the demo's users have the same password."""
 
     url: str
     data_dir: Path
@@ -62,27 +62,27 @@ def follow_handbook(step: str, env: dict[str, str]) -> str:
 
 
 def environment(data_dir: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a process that works on a data folder, free of what the tests set."""
-    knobs = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
-    knobs |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS", "METRICS_TOKEN", "PROMETHEUS_MULTIPROC_DIR"}
-    knobs |= {"DATABASE_URL"}
-    knobs |= {"RESULTS_STORAGE_URL", "DELIVERY", "HSTS"}
-    knobs |= {"PYTHONDONTWRITEBYTECODE"}  # each process would compile the whole site
-    inherited = {name: value for name, value in os.environ.items() if name not in knobs}
+    """Return the environment for a process with this data folder, without the settings of the tests."""
+    ours = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    ours |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS", "METRICS_TOKEN", "PROMETHEUS_MULTIPROC_DIR"}
+    ours |= {"DATABASE_URL"}
+    ours |= {"RESULTS_STORAGE_URL", "DELIVERY", "HSTS"}
+    ours |= {"PYTHONDONTWRITEBYTECODE"}  # otherwise, each process would compile the entire site
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
     settings = {"DJANGO_SETTINGS_MODULE": "tests.support.server_settings", "DATA_DIR": str(data_dir)}
     settings["DATABASE_URL"] = more.get("DATABASE_URL") or databases.address_of(data_dir)
     return inherited | settings | more
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return an unused port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_until_it_answers(url: str, process: tools.Process, log: Path) -> None:
-    """Return once the server answers /healthz; fail with its log where it doesn't."""
+    """Wait until the server responds to /healthz. If it doesn't, fail with its log."""
     deadline = time.monotonic() + tools.PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -95,18 +95,18 @@ def wait_until_it_answers(url: str, process: tools.Process, log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A data folder with the demo and the static files, made once for all; databases.copy() copies it."""
+    """A data folder with the demo and the static files, created once. Copy it with databases.copy()."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
-    made = shared / "demo-data"
+    demo = shared / "demo-data"
     with (shared / "demo-data.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
+        if not demo.exists():
             unfinished = shared / "demo-data.unfinished"
             unfinished.mkdir()
             make_demo(unfinished)
-            databases.rename(unfinished, made)
-    return made
+            databases.rename(unfinished, demo)
+    return demo
 
 
 def make_demo(data_dir: Path) -> None:
@@ -123,7 +123,7 @@ def make_demo(data_dir: Path) -> None:
 
 @pytest.fixture(scope="session")
 def demo_server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
-    """A server over a copy of the demo, of this test process alone."""
+    """A server with a copy of the demo, for this test process only."""
     folder = tmp_path_factory.mktemp("server")
     with serving(databases.copy(demo_data, folder / "data"), folder / "log") as server:
         yield server
@@ -131,7 +131,7 @@ def demo_server(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @contextmanager
 def serving(data_dir: Path, log: Path) -> Iterator[DemoServer]:
-    """Serve a data folder that holds the demo."""
+    """Serve a data folder that contains the demo."""
     account = json.loads((data_dir / "demo.json").read_text())
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""What happens on the server's data while somebody looks at it: Python code, as in `manage.py shell`."""
+"""Change a server's data during a test, with Python code as in `manage.py shell`."""
 
 import json
 import sys
@@ -11,13 +11,13 @@ from tests.support.server import environment
 
 Shell = Callable[[str], str]
 
-# Each piece of code runs in a fork of a process that has set up Django, which takes half a second.
+# Setting up Django takes half a second, so one process does it once and forks for each piece of code.
 _FORK_FOR_EACH = """
 import contextlib, io, json, os, sys, traceback
 import collections_app.records.exports.build, collections_app.runs.removal, collections_app.runs.writer
 
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # whatever else is said
+os.dup2(2, 1)  # for all other output
 for line in sys.stdin:
     if os.fork() == 0:
         printed, error = io.StringIO(), None
