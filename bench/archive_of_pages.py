@@ -43,7 +43,7 @@ class Result(NamedTuple):
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Build the ZIP file with both."""
+    """Build the ZIP file with both tools."""
     peer = program("zip", "zip")
     with bench_folder() as folder:
         pages = prepare(folder, options)

@@ -18,7 +18,7 @@ BLOCK = 256 * 1024
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Build the ZIP file with both."""
+    """Build the ZIP file with both tools."""
     peer = program("zip", "zip")
     with bench_folder() as folder:
         pages = prepare(folder, options)
@@ -36,7 +36,7 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 def joined(folder: Path, rows: list[Any]) -> Result:
-    """Assemble the ZIP file. The first bytes count as its start, the others as left."""
+    """Assemble the ZIP file. Measure the time to the first bytes, and the time for the rest."""
     from collections_app.files.bundles.pieces import Part  # noqa: PLC0415
     from collections_app.files.bundles.zips import Member, zip_of  # noqa: PLC0415
     from collections_app.sources.local import StoredBody  # noqa: PLC0415

@@ -80,7 +80,7 @@ def check_stored_keys(databases: Sequence[str] | None = None, **_: Any) -> list[
         tokens = list(stored.values_list("encrypted_key", flat=True))
         unreadable = sum(not _is_readable(token) for token in tokens)
         if unreadable:
-            # On SQLite, the only machine lost its keys. On PostgreSQL, this machine may have the wrong ones.
+            # On PostgreSQL, another machine may have the right keys. With SQLite, there is no other machine.
             is_fatal = unreadable == len(tokens) and connection.vendor == "postgresql"
             found.append(_unreadable(unreadable, len(tokens), is_fatal=is_fatal))
     return found

@@ -70,7 +70,7 @@ for _origin in UPSTREAM_ORIGINS:
             "https://multicartapi.com, and separate several with commas."
         )
 
-# The address that people and scripts reach this site at, such as https://results.example.com.
+# The address that people and scripts use for this site, such as https://results.example.com.
 # Empty: links use the host of each request, and only this machine can use the site.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 if not re.fullmatch(r"(?a)(https?://\w[\w.-]*(:\d+)?)?", PUBLIC_URL):

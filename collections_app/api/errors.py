@@ -1,4 +1,4 @@
-"""How exceptions become errors of the API. The checks of requests word their own."""
+"""Convert exceptions to errors of the API. Checks of requests have their own messages."""
 
 import logging
 

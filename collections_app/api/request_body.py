@@ -22,7 +22,7 @@ def read_body(request: HttpRequest) -> bytes:
     """
     stream: Any = request
     if isinstance(request, WSGIRequest) and request.environ.get("wsgi.input_terminated"):
-        # The server ends the stream itself. Without a Content-Length, Django would read nothing.
+        # Without a Content-Length, Django would read nothing. This server's stream ends with the body.
         stream = request.environ["wsgi.input"]
     try:
         body: bytes = stream.read(MAX_BODY_SIZE + 1)

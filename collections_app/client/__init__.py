@@ -1,1 +1,1 @@
-"""What a script has on its own machine: one file that knows nothing of the site around it."""
+"""The client for scripts on other machines: one file that imports nothing from the site."""

@@ -1,1 +1,1 @@
-"""What a run's files are: their names, storage, delivery, bundles and verification."""
+"""The files of runs: their names, storage, delivery, bundles and verification."""

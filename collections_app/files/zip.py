@@ -1,8 +1,8 @@
-"""The ZIP format: what is written around the members, and what is checked in ZIPs from elsewhere.
+"""The ZIP format: write headers and directories, and check ZIPs from elsewhere.
 
-zipfile writes the headers and the directory, but not around members that are stored or compressed elsewhere.
-`ZipInfo.FileHeader()` and `ZipFile.filelist`, which aren't documented, do that. Read in Python 3.11.7;
-tests/test_archive.py and tests/test_selection_zip.py have other programs check the result.
+zipfile can't write headers and a directory for members that are stored or compressed elsewhere, so this uses
+`ZipInfo.FileHeader()` and `ZipFile.filelist`, which aren't documented (Python 3.11.7 was read). In
+tests/test_archive.py and tests/test_selection_zip.py, other programs check the result.
 """
 
 import io
@@ -23,13 +23,13 @@ _DIRECTORY_END_SIZE = 22
 LONGEST_ENDING = _DIRECTORY_END_SIZE + 65_535
 _COMMENT_LENGTH_AT = 20
 
-# Where a member's header says how long the name and the extra field are that follow it.
+# Where a member's header has the lengths of the name and the extra field, which follow it.
 _LENGTHS_AT = 26
 _HEADER_SIZE = 30
 _ENCRYPTED = 0x1
 # The methods that zipfile decompresses in bounded memory.
 _BOUNDED_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-# With the other methods, it decompresses as much as this at once, which may become gigabytes if it is more.
+# With other methods, zipfile decompresses this many bytes at once. More could expand to gigabytes.
 _LARGEST_READ = 4096
 
 # The range of dates in the format.

@@ -34,7 +34,7 @@ class RunFailed(NotDownloadable):
 
 @dataclass(frozen=True)
 class Cursor:
-    """A position in the list of runs, newest first. URLs contain it, so it has no primary key."""
+    """A position in the list of runs, newest first. It appears in URLs, so it contains no primary key."""
 
     created_at: datetime
     number: int
@@ -123,7 +123,7 @@ class Run(models.Model):
     extracted = models.PositiveBigIntegerField("records scraped", null=True, blank=True, default=0)
     total = models.PositiveBigIntegerField("records requested", null=True, blank=True, default=0)
     file_count = models.PositiveIntegerField(default=0)
-    # Whether all files are in our own storage. Those of an account are once they have been copied.
+    # Whether all files are in our own storage. An account's run is kept once all of its files are copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
     # The token and the lease of the only process that writes or copies the files. Without a lease, none does.
     attempt = models.CharField(max_length=16, blank=True, editable=False)

@@ -1,1 +1,1 @@
-"""Writing a run's files: names, pages, archive, ready. The only writer."""
+"""Write, copy, move, repair and delete runs and their files. No other package does."""

@@ -72,7 +72,7 @@ class NewFile(DiscardedOnError):
 
     def row(self, kind: FileKind, position: int, name: str, records: int | None) -> ResultFile:
         """Return an unsaved row for the closed file, without a run."""
-        # The storage's time, because nginx and we create the ETag from it.
+        # Use the storage's time: nginx and this site both derive the ETag from it.
         modified = results().get_modified_time(self.key).replace(microsecond=0)
         return ResultFile(
             kind=kind,

@@ -98,7 +98,7 @@ def _must_wait(collection: Collection) -> bool:
 
 
 def _known(collection: Collection) -> Freshness:
-    """Return what the collection's row says."""
+    """Return the freshness that the collection's row records."""
     return Freshness(
         as_of=collection.refreshed_at,
         problem=collection.refresh_problem,
@@ -118,9 +118,9 @@ _loads_older = Background("list-runs", most=_MAX_AT_ONCE, most_per_owner=_MAX_PE
 def _done_within(
     deadline: timedelta, background: Background, work: _Work, collection: Collection
 ) -> Freshness:
-    """Do the work, or join a request that does it already, and return what the rows say then.
+    """Do the work, or join a request that is already doing it, and return the resulting freshness.
 
-    Wait until the deadline after the start of the work at most. The work itself continues.
+    Wait no longer than the deadline, counted from the start of the work. The work itself continues.
     """
     left = deadline.total_seconds() - background.age(collection.pk)
     try:

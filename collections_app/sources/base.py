@@ -127,11 +127,11 @@ class ResultSource(Protocol):
     """Where the results of a collection come from."""
 
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Refresh the collection's Run and ResultFile rows. Waits until the deadline at most."""
+        """Refresh the collection's Run and ResultFile rows. Waits no longer than the deadline."""
         ...
 
     def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
-        """Load the next runs that are older than the rows. Waits until the deadline at most."""
+        """Load the next runs that are older than the rows. Waits no longer than the deadline."""
         ...
 
     def size(self, file: ResultFile) -> int:

@@ -10,5 +10,5 @@ def absolute(request: HttpRequest, path: str) -> str:
 
 
 def results_of(request: HttpRequest, collection_id: int) -> str:
-    """Return the URL below which the API has a collection's files: `{run number}/{file name}`."""
+    """Return the URL below which the API serves a collection's files: `{run number}/{file name}`."""
     return absolute(request, f"/api/v1/results/{collection_id}")

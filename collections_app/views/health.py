@@ -72,7 +72,7 @@ _CHECKS: list[tuple[str, Callable[[], str]]] = [
 
 
 class _Readiness:
-    """The result of the checks, which run in the background: checks that hang must not pile up threads."""
+    """The result of the checks, which run in the background so that hanging checks don't pile up threads."""
 
     def __init__(self) -> None:
         self.warning = ""
@@ -83,7 +83,7 @@ class _Readiness:
         self._checked_at = float("-inf")
 
     def problem(self) -> str:
-        """Return what is wrong, or "". If a check takes too long, this is what is wrong."""
+        """Return what is wrong, or "". A check that takes too long is a problem too."""
         with self._lock:
             if time.monotonic() - self._checked_at < CACHE_SECONDS:
                 return self._problem

@@ -97,6 +97,6 @@ def _counts() -> Iterator[Metric]:
     oldest = connected.aggregate(oldest=Min("refresh_tried_at"))["oldest"]
     yield GaugeMetricFamily(
         "results_refresh_age_seconds",
-        "Time since the connected collection that has waited longest was last listed.",
+        "Age of the oldest list of runs from an account.",
         max(0.0, (timezone.now() - oldest).total_seconds()) if oldest else 0.0,
     )

@@ -1,4 +1,4 @@
-"""All records of a selection as one JSON list, joined from the content of each file's brackets."""
+"""All records of a selection as one JSON list, joined from what is inside the brackets of each file."""
 
 import hashlib
 from collections.abc import Iterator

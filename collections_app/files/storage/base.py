@@ -10,7 +10,7 @@ from django.core.files.storage import storages
 
 from collections_app.system.disk import RESERVE, free_space
 
-# A file is listed with this suffix until it is complete. Deleting it under that name stops the writing.
+# A file is listed with this suffix until it is complete. Deleting that name cancels the write.
 PART_SUFFIX = ".part"
 
 
@@ -87,7 +87,7 @@ class ResultsStorage(Protocol):
         ...
 
     def signed_request(self, key: str) -> tuple[str, dict[str, str]] | None:
-        """Return the path and headers of a signed request to an object storage, or None for a folder."""
+        """Return the path and headers of a signed request to an object store, or None for a folder."""
         ...
 
 

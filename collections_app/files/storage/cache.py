@@ -150,7 +150,7 @@ def _record_failure(lock: IO[str], name: str) -> None:
 
 
 def _check_recent_failure(lock: IO[str], name: str, requested_at: int) -> None:
-    """Raise BuildFailed if it was tried since then, so that waiting threads don't all repeat it."""
+    """Raise BuildFailed if a build has failed since then, so that waiting threads don't all repeat it."""
     lock.seek(0)
     tried, _, failed_at = lock.read().rpartition(" ")
     if tried == name and failed_at.isdecimal() and int(failed_at) > requested_at:

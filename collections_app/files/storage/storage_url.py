@@ -37,7 +37,7 @@ def in_folder(folder: Path) -> StorageAddress:
 
 
 def parse(text: str, *, connections: int = 10) -> StorageAddress:
-    """Parse an address. `connections` is the size of the connection pool for an object storage.
+    """Parse an address. `connections` is the size of the connection pool for an object store.
 
     Raises InvalidAddress.
     """

@@ -27,7 +27,7 @@ _NO_LIST = "something that is not a list of records ({})"
 
 
 class NotRecognized(Exception):
-    """The bytes are not the file. The message is a noun phrase that describes them."""
+    """The bytes are not the expected file. The message is a noun phrase that describes them."""
 
 
 class EnvelopeFound(NotRecognized):

@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 
 _SMALLEST_CHUNK = 64 * 1024
 _LARGEST_CHUNK = 1024 * 1024
-# A client that returns for more within the first time gets larger chunks, and after the second the smallest.
+# A client that asks for more within _QUICK_SECONDS gets larger chunks; after _SLOW_SECONDS, the smallest.
 _QUICK_SECONDS = 0.05
 _SLOW_SECONDS = 0.25
-# A chunk grows only once this many times its size was read. The connection's buffers take a few MiB, which
-# makes every client look quick at first, and 500 slow ones must not hold 1 MiB each.
+# A chunk grows only once this many times its size was read. The connection's buffers hold a few MiB, so
+# every client looks quick at first, and 500 slow clients must not use 1 MiB each.
 _CHUNKS_BEFORE_GROWTH = 16
 
 

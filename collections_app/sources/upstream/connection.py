@@ -89,7 +89,7 @@ class _LimitedFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read the next bytes. Raises TimeoutError, ClientDisconnected, SourceUnavailable, OSError."""
-        # A file of a socket can't be read again after a timeout, so this reads from the socket.
+        # A socket's file object can't be read after a timeout, so read from the socket itself.
         while True:
             self._connection.settimeout(self._limits.seconds())
             started_at = time.monotonic()
@@ -107,7 +107,7 @@ class _LimitedFile(io.RawIOBase):
 
 
 class _CompleteLines(io.BufferedReader):
-    """Raises an error for an incomplete line: http.client would read a length of 200 cut short as 20."""
+    """Raises an error for an incomplete line: http.client would accept a length of 200 truncated to 20."""
 
     def readline(self, size: int | None = -1) -> bytes:
         line = super().readline(size)
@@ -116,8 +116,8 @@ class _CompleteLines(io.BufferedReader):
         return line
 
 
-# What follows replaces private parts of Python (http.client of 3.11.7 and 3.13.0 was read) and urllib3 (2.8.0
-# was read). A read timeout of requests isn't enough: it starts again with each byte. A test checks that the
+# The code below replaces private parts of Python (http.client of 3.11.7 and 3.13.0 was read) and urllib3
+# (2.8.0 was read), because the read timeout of requests starts again with each byte. A test checks that the
 # libraries still use these parts.
 
 

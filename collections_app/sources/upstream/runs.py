@@ -1,4 +1,4 @@
-"""The lists of runs that accounts send. The API's spellings are written only here and in our own API."""
+"""The lists of runs that accounts send. Only this module and our own API contain the API's JSON names."""
 
 import json
 import logging

@@ -59,7 +59,7 @@ def collections(request: MemberRequest) -> HttpResponse:
 def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
     """Return the collections with their `latest_run`, which may be None, in two queries.
 
-    Their `latest` is a token that changes whenever the list shows something else about that run.
+    Their `latest` is a token that changes whenever anything that the list shows about that run changes.
     """
     newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
     rows = list(found.annotate(latest_run_id=Subquery(newest.values("pk")[:1])))

@@ -23,7 +23,7 @@ _PLOT_WIDTH, _PLOT_HEIGHT, _GAP = 320, 72, 2
 @collection_member(Action.SEE)
 @require_safe
 def run_facts(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
-    """Show facts about the records of a completed run. With `read`, also read a large run to find them."""
+    """Show facts about the records of a completed run. With `read`, read even a large run."""
     run = find_run(collection, number)
     context: dict[str, Any] = {"collection": collection, "run": run}
     if run.is_ready:

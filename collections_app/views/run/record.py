@@ -71,7 +71,7 @@ def _shown(found: Record, *, has_next: bool) -> dict[str, Any]:
 
 
 def _neighbors(files: Sequence[ResultFile], position: int, query: RecordQuery) -> dict[str, Any]:
-    """Return the links to the previous and the next result, or nothing if the record isn't where it was."""
+    """Return the links to the previous and next results, or nothing if the record's position has changed."""
     index = query.table_query.after
     found = read_table(files, lambda table: {"positions": neighbors(table, query.table_query)})
     positions = found.get("positions", {})

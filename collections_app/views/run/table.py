@@ -18,9 +18,9 @@ PATIENCE = 0.8
 
 
 def read_table(files: Sequence[ResultFile], read: Callable[[Table], dict[str, Any]]) -> dict[str, Any]:
-    """Return what `read` finds in the table of the files.
+    """Call `read` with the table of the files, and return its result.
 
-    Without a table, return `progress`, or a `problem` and whether the query `is_refused`.
+    If there is no table yet, return `progress`, or a `problem` and whether the query `is_refused`.
     """
     try:
         return read(table_of(files, seconds=PATIENCE))
