@@ -122,7 +122,7 @@ def test_a_failed_build_is_retried_after_a_while(run: Run, fetch: Fetch) -> None
         ),
         (
             "records.csv?excel=maybe",
-            (400, "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, or 0."),
+            (400, "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, else 0."),
         ),
         (
             "records.xml",

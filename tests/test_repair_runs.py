@@ -192,7 +192,8 @@ def test_a_read_only_database(laptops: Collection, monkeypatch: pytest.MonkeyPat
     with pytest.raises(CommandError) as caught:
         call_command("repair_runs")
     assert str(caught.value) == (
-        "The database can't be used: disk I/O error. Is the disk full? Run repair_runs again when it works."
+        "The database can't be used: disk I/O error. Is the disk full? "
+        "Fix the problem and run repair_runs again."
     )
 
 
@@ -205,7 +206,7 @@ def test_a_storage_that_denies_access(laptops: Collection, monkeypatch: pytest.M
         call_command("repair_runs")
     assert str(caught.value) == (
         "The results storage can't be used: The object storage refused the request: AccessDenied (results). "
-        "Run repair_runs again when it works."
+        "Fix the problem and run repair_runs again."
     )
 
 

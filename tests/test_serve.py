@@ -170,9 +170,7 @@ class TestErrors:
     @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
     def test_a_host_of_another_machine_is_reported(self, settings: Settings, port: int, host: str) -> None:
         settings.HOST = host
-        with pytest.raises(
-            CommandError, match=f"Can't listen on port {port} of {host} .*Change HOST or PORT"
-        ):
+        with pytest.raises(CommandError, match=f"Can't listen on {host}, port {port} .*Change HOST or PORT"):
             serve()
 
 
@@ -300,7 +298,7 @@ class TestARealProcess:
         # On PostgreSQL, a warning about secrets comes first.
         assert self.error(data_dir, PORT=str(port)).endswith(
             f"CommandError: The results storage can't be used: Not a directory ({data_dir}/results). "
-            "Run repair_runs again when it works.\n"
+            "Fix the problem and run repair_runs again.\n"
         )
 
     # A limit on file sizes simulates a full disk without special rights.

@@ -578,7 +578,7 @@ def test_a_collection_of_another_type_is_not_added(
         ({"remote_id": "9" * 5000}, "Enter the collection's ID at MultiCartAPI. It is a number."),
         ({"remote_id": "0"}, "IDs at MultiCartAPI start at 1."),
         ({"remote_id": "-7"}, "IDs at MultiCartAPI start at 1."),
-        ({"remote_id": str(2**63)}, "IDs at MultiCartAPI aren't that large."),
+        ({"remote_id": str(2**63)}, "This ID is too large for MultiCartAPI."),
         ({"account": ""}, "Choose an account."),
         ({"account": "x"}, "Your team has no such account."),
         ({"account": 10**30}, "Your team has no such account."),

@@ -636,7 +636,7 @@ def test_a_record_that_is_too_large_does_not_affect_others(
     text = page(as_bob, fat, query)
     assert numbers(text) == found
     assert [row[1] == TOO_LARGE for row in rows(text)] == [number == 2 for number in found]
-    assert "One record is too large for this page. Search, sorting and facts skip it" in words(text)
+    assert "One record is too large for this page. Search, sorting and statistics skip it" in words(text)
 
 
 def test_a_record_that_is_too_large_says_so_on_its_own_page(as_bob: Client, fat: Run) -> None:
@@ -747,7 +747,7 @@ def test_search_covers_the_start_of_a_very_large_run(
     monkeypatch.setattr(table, "MOST_BYTES", 60_000)
     run = make_ready_run(laptops, records(5000), page_size=100)
     text = words(page(as_bob, run, "?q=laptop"))
-    assert "Search, sorting and facts cover its first 1,000 records" in text
+    assert "Search, sorting and statistics cover its first 1,000 records" in text
 
 
 def test_the_page_reads_only_the_first_bytes(
@@ -785,7 +785,7 @@ def test_building_a_table_stops_if_no_one_waits_for_it(
     run = make_ready_run(laptops, records(3))
     with monkeypatch.context() as patched:
         patched.setattr(background, "_WANTED_SECONDS", -1)
-        assert "It takes too long to read these records." in words(page(as_bob, run, "?q=2"))
+        assert "Reading these records takes too long." in words(page(as_bob, run, "?q=2"))
     table._background.clear()
     assert numbers(page(as_bob, run, "?q=laptop+2")) == [2]
 

@@ -94,16 +94,16 @@ def test_a_page_number_redirects_to_the_file(as_bob: Client, laptops: Collection
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
-        ("4", "Run 1 has no page 4. Its pages are 1 to 3."),
-        ("0", "Run 1 has no page 0. Its pages are 1 to 3."),
-        ("999999999", "Run 1 has no page 999,999,999. Its pages are 1 to 3."),
-        ("", "Enter a page number of run 1. Its pages are 1 to 3."),
-        ("-1", "Enter a page number of run 1. Its pages are 1 to 3."),
-        ("1e3", "Enter a page number of run 1. Its pages are 1 to 3."),
-        ("\u0663", "Enter a page number of run 1. Its pages are 1 to 3."),
-        ("9" * 5_000, "Enter a page number of run 1. Its pages are 1 to 3."),
-        ("3\0", "Enter a page number of run 1. Its pages are 1 to 3."),
-        ("<b>", "Enter a page number of run 1. Its pages are 1 to 3."),
+        ("4", "Run 1 has no page 4. It has pages 1 to 3."),
+        ("0", "Run 1 has no page 0. It has pages 1 to 3."),
+        ("999999999", "Run 1 has no page 999,999,999. It has pages 1 to 3."),
+        ("", "Enter a page number of run 1. It has pages 1 to 3."),
+        ("-1", "Enter a page number of run 1. It has pages 1 to 3."),
+        ("1e3", "Enter a page number of run 1. It has pages 1 to 3."),
+        ("\u0663", "Enter a page number of run 1. It has pages 1 to 3."),
+        ("9" * 5_000, "Enter a page number of run 1. It has pages 1 to 3."),
+        ("3\0", "Enter a page number of run 1. It has pages 1 to 3."),
+        ("<b>", "Enter a page number of run 1. It has pages 1 to 3."),
     ],
 )
 def test_an_unknown_page_number_is_explained(

@@ -68,10 +68,10 @@ def test_the_separate_page_loads_more_in_place(page: Page, address: str) -> None
 def test_an_unknown_page_number_is_explained(page_without_javascript: Page, page: Page, address: str) -> None:
     page_without_javascript.goto(f"{address}/runs/1/pages?page=5001")
     alert = page_without_javascript.get_by_role("alert")
-    expect(alert).to_have_text("Run 1 has no page 5,001. Its pages are 1 to 5,000.")
+    expect(alert).to_have_text("Run 1 has no page 5,001. It has pages 1 to 5,000.")
     field = page_without_javascript.get_by_label("Page of 5,000 of run 1")
     expect(field).to_have_value("5001")
-    expect(field).to_have_accessible_description("Run 1 has no page 5,001. Its pages are 1 to 5,000.")
+    expect(field).to_have_accessible_description("Run 1 has no page 5,001. It has pages 1 to 5,000.")
     page.goto(f"{address}/download")  # the browser itself sends no such number
     page.get_by_label("Page of 5,000 of run 2").fill("5001")
     page.get_by_role("button", name="Download this page of run 2").click()

@@ -26,7 +26,9 @@ class Command(BaseCommand):
         try:
             report = repair_runs()
         except OperationalError as error:
-            raise CommandError(f"{database_problem(error)} Run repair_runs again when it works.") from None
+            raise CommandError(
+                f"{database_problem(error)} Fix the problem and run repair_runs again."
+            ) from None
         except OSError as error:
             raise CommandError(
                 f"The results storage can't be used: {describe_error(error)}. Run repair_runs again when it "

@@ -31,13 +31,13 @@ class Command(BaseCommand):
             self._rotate()
         except OperationalError as error:
             raise CommandError(
-                f"{database_problem(error)} Nothing is lost. Try again when it works."
+                f"{database_problem(error)} Nothing was lost. Fix the problem and try again."
             ) from None
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(
-                f"The keys can't be written ({error.strerror}). Nothing is lost. Fix the problem and try "
+                f"The keys can't be written ({error.strerror}). Nothing was lost. Fix the problem and try "
                 "again."
             ) from None
 

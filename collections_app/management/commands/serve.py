@@ -126,7 +126,7 @@ def _check_port(host: str, port: int) -> None:
                 f"Port {port} is used by another program. Stop it, or choose another port: PORT={port + 1}."
             )
         else:
-            reason = f"Can't listen on port {port} of {host} ({error.strerror}). Change HOST or PORT."
+            reason = f"Can't listen on {host}, port {port} ({error.strerror}). Change HOST or PORT."
         raise CommandError(reason) from None
 
 

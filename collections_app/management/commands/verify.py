@@ -50,7 +50,7 @@ class Command(BaseCommand):
         try:
             self._verify(_wanted(collection, runs))
         except OperationalError as error:
-            raise CommandError(f"{database_problem(error)} Run verify again when it works.") from None
+            raise CommandError(f"{database_problem(error)} Fix the problem and run verify again.") from None
         except KeyboardInterrupt:
             raise interrupted("The results so far are stored.") from None
 

@@ -60,9 +60,7 @@ class Command(BaseCommand):
         finally:
             signal.signal(signal.SIGTERM, before)
         if has_failed and not with_parent:
-            raise CommandError(
-                "Some of the work failed; the log says why. It will be tried again the next time."
-            )
+            raise CommandError("Some of the work failed; the log says why. It will be retried the next time.")
 
 
 def _work(*, once: bool) -> bool:

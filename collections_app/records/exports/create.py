@@ -64,7 +64,7 @@ def parse_spec(wanted: Format, columns: Sequence[str], excel: str) -> ExportSpec
     `excel` is "1" for a CSV for spreadsheets. Other formats ignore it.
     """
     if excel not in {"", "0", "1"}:
-        raise InvalidSpec("Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, or 0.")
+        raise InvalidSpec("Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, else 0.")
     names = _names(columns)
     if len(names) > MOST_COLUMNS or sum(map(len, names)) > _LONGEST_NAMES:
         raise InvalidSpec(_TOO_MANY_COLUMNS)

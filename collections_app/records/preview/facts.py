@@ -127,9 +127,9 @@ def _build(name: str, table: Table) -> Facts:
         with cached(name, lambda out: _write(table, out)) as entry:
             return msgspec.json.decode(entry.read(), type=Facts)
     except (BuildFailed, OSError):
-        raise TableUnavailable("The facts can't be computed. Try again.") from None
+        raise TableUnavailable("The statistics can't be calculated. Try again.") from None
     except QueryTimeout:
-        raise TableUnavailable("It takes too long to compute the facts.") from None
+        raise TableUnavailable("Calculating the statistics takes too long.") from None
 
 
 def _write(table: Table, out: IO[bytes]) -> None:

@@ -140,7 +140,7 @@ def _build(name: str, files: Sequence[ResultFile]) -> Table:
     except BuildFailed:
         raise TableUnavailable("The records could not be read. Try again.") from None
     except QueryTimeout:
-        raise TableUnavailable("It takes too long to read these records. Try again later.") from None
+        raise TableUnavailable("Reading these records takes too long. Try again later.") from None
     except UnreadableFile as error:
         logger.warning("preview failed: table=%s problem=%s", name, error)
         raise TableUnavailable("These records can't be searched or sorted.") from None

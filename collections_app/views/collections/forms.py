@@ -73,7 +73,7 @@ class ConnectForm(CollectionNameForm):
             "required": "Enter the collection's ID at MultiCartAPI.",
             "invalid": "Enter the collection's ID at MultiCartAPI. It is a number.",
             "min_value": "IDs at MultiCartAPI start at 1.",
-            "max_value": "IDs at MultiCartAPI aren't that large.",
+            "max_value": "This ID is too large for MultiCartAPI.",
         },
         widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
     )

@@ -77,7 +77,7 @@ def _announcement(pages: list[ResultFile], run: Run) -> str:
 
 def _problem(run: Run, requested: str) -> str:
     number = int(requested) if _NUMBER.fullmatch(requested) else None
-    hint = "It has one page." if run.page_count == 1 else f"Its pages are 1 to {run.page_count:,}."
+    hint = "It has one page." if run.page_count == 1 else f"It has pages 1 to {run.page_count:,}."
     if number is None:
         return f"Enter a page number of run {run.number}. {hint}"
     return f"Run {run.number} has no page {number:,}. {hint}"

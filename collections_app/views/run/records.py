@@ -147,12 +147,12 @@ def table_notes(table: Table) -> list[str]:
     notes = [f"{problem} Records after this point are not shown." for problem in table.problems]
     if not table.is_complete:
         notes.append(
-            f"This run is large. Search, sorting and facts cover its first {table.records:,} records."
+            f"This run is large. Search, sorting and statistics cover its first {table.records:,} records."
         )
     if table.too_large:
         which = "One record is" if table.too_large == 1 else f"{table.too_large:,} records are"
         notes.append(
-            f"{which} too large for this page. Search, sorting and facts skip "
+            f"{which} too large for this page. Search, sorting and statistics skip "
             f"{'it' if table.too_large == 1 else 'them'}; the files contain everything."
         )
     if table.has_more_columns:
