@@ -30,7 +30,7 @@ class Missing(Exception):
 
 
 class Options(NamedTuple):
-    """How much to measure."""
+    """The amount of work to measure."""
 
     pairs: int
     is_quick: bool

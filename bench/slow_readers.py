@@ -52,7 +52,7 @@ print(collection.pk)
 
 @dataclass
 class PageLoads:
-    """How long pages took, and how many failed."""
+    """The load times of pages, and the number of failures."""
 
     seconds: list[float]
     failed: int

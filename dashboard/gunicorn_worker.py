@@ -99,7 +99,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             keep_alive = super().handle(conn)
         if not keep_alive:
             # gunicorn gives a client two seconds to disconnect, and waits in the thread that all connections
-            # share. Wait here instead, so that nothing is left to wait for there.
+            # share. Wait in this thread instead, so that the shared thread doesn't have to.
             with contextlib.suppress(OSError):
                 util.close_graceful(conn.sock.dup())
                 conn.sock.shutdown(socket.SHUT_RD)

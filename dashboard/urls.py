@@ -1,4 +1,4 @@
-"""The URLs: the operators' admin, sign-in, and everything else from the app."""
+"""The URLs of the operators' admin and of sign-in, followed by those of the app."""
 
 from allauth.account import views as account
 from django.contrib import admin

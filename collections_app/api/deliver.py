@@ -28,7 +28,7 @@ def deliver(request: HttpRequest, deliverable: Deliverable, key: ApiKey) -> Http
 
 
 def add_location(response: HttpResponseBase, run: Run, file_name: str) -> HttpResponseBase:
-    """Name the run's address in a response for `latest`, which may soon be another run."""
+    """Add the run's permanent address to a response for `latest`, which may soon mean another run."""
     address = f"/api/v1/collections/{run.collection_id}/runs/{run.number}/{file_name}"
     response.headers["Content-Location"] = address
     return response

@@ -24,7 +24,7 @@ from collections_app.system import data_folder
 
 @dataclass(frozen=True)
 class SignIn:
-    """What a user needs to sign in to the demo, and whether the demo is complete."""
+    """The credentials for the demo, and whether the demo is complete."""
 
     email: str
     password: str

@@ -21,7 +21,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run differs from one that finds all requested records."""
+    """The outcome of a run that doesn't find all requested records."""
 
     found: int | None = None
     failure: str = ""

@@ -121,7 +121,7 @@ def check(row: Model) -> None:
 
 def _one(model: type[Named], name: str) -> Named:
     what = model._meta.verbose_name
-    # An id comes first: a collection named "101" must not hide number 101.
+    # Ids take precedence over names: a collection named "101" must not hide the one with id 101.
     if name.isdecimal() and len(name) <= len(str(_LARGEST_NUMBER)) and int(name) <= _LARGEST_NUMBER:
         by_id = model.objects.filter(pk=int(name)).first()
         if by_id:

@@ -42,7 +42,7 @@ _LONGEST_PAUSE_SECONDS = 3600.0
 
 
 class Backoff:
-    """What failed, and when to try it again."""
+    """The work that failed, and when to retry it."""
 
     def __init__(self) -> None:
         self._failures: dict[tuple[str, int], int] = {}

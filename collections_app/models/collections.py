@@ -17,7 +17,7 @@ _LONGEST_SEARCH_NAME = 400  # a single character can become several
 
 
 class Kind(models.TextChoices):
-    """What a collection scrapes. The values are the vendor's `request_type`."""
+    """The type of a collection. The values are MultiCartAPI's `request_type`."""
 
     AMAZON = "amazon", "Amazon"
     OFFICEWORKS = "officeworks.com.au", "Officeworks"
@@ -87,14 +87,14 @@ class Collection(models.Model):
         Account, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="collections"
     )
     remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
-    # The state of the account's list of runs: its age, why it isn't newer, and whether it has older runs.
+    # The state of the account's list of runs: when it was updated, what failed, and whether older runs exist.
     refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Until when the account asked us to wait.
     retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
-    # Runs that the account lists and that have no rows. See sources/missing_runs.py for the format.
+    # Runs that the account lists but that have no rows. See sources/missing_runs.py for the format.
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied automatically from the account to our own storage.
     keeps_results = models.BooleanField(default=False, editable=False)

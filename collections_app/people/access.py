@@ -33,7 +33,7 @@ _SESSION_TEAM = "team_id"
 
 
 class Action(enum.StrEnum):
-    """What a member of a team may be allowed to do."""
+    """An action that a role may allow."""
 
     SEE = "see"  # also download, and create and revoke one's own API keys
     MANAGE_COLLECTIONS = "manage_collections"  # also delete runs
@@ -47,7 +47,7 @@ _MAY: dict[str, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action),
     Role.OWNER: frozenset(Action),
 }
-# Which roles a member may assign, and whose holders the member may remove.
+# The roles that a member may assign, and whose holders the member may remove.
 _ASSIGNABLE: dict[str, list[Role]] = {
     Role.MEMBER: [],
     Role.ADMIN: [Role.MEMBER],

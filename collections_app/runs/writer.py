@@ -46,7 +46,7 @@ class RecordsLost(Exception):
 
 
 class _Input(enum.Enum):
-    """What a run is written from."""
+    """The source of a run's files: records or existing files."""
 
     RECORDS = "records"
     PAGES = "pages"

@@ -27,7 +27,7 @@ class Unreadable:
 
     @property
     def key(self) -> int | datetime | None:
-        """What identifies the run: its number, or else its position in the list."""
+        """The identity of the run: its number, or else its position in the list."""
         return self.near if self.number is None else self.number
 
 
@@ -132,7 +132,10 @@ class RunListPart:
                 self.numbers.add(entry.number)
 
     def _to_read_again(self, last: datetime | None) -> int | None:
-        """Return where to read again for missed runs above `last` (None: the list's end), if anywhere."""
+        """Return the position at which to look again for missed runs newer than `last`, or None.
+
+        If `last` is None, look in the entire list.
+        """
         passed = {moment for moment in self._divided if last is None or last < moment}
         missed = {moment for moment in passed if len(self._positions[moment]) > len(self._at[moment])}
         self._missed = (self._missed - passed) | missed

@@ -1,1 +1,1 @@
-"""What the app needs from its machine: database, disk, secrets, logs."""
+"""The app's connections to its machine: database, disk, secrets and logs."""

@@ -1,4 +1,4 @@
-"""What forms share. Text fields reject control characters, which are never typed on purpose."""
+"""Base classes of forms. Text fields reject control characters, which no one types on purpose."""
 
 import unicodedata
 from typing import Any

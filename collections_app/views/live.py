@@ -1,4 +1,4 @@
-"""What the pages that poll for updates share."""
+"""Shared code of the pages that poll for updates."""
 
 import re
 from datetime import timedelta

@@ -1,7 +1,7 @@
-"""The databases of tests: SQLite files or, with TEST_DATABASE=postgresql, those of a PostgreSQL of their own.
+"""The databases of tests: SQLite files or, with TEST_DATABASE=postgresql, those of a PostgreSQL server.
 
-The server is started by the first process of the tests, which all others inherit its address from, and ends
-with it. The data folder of a real process has its own database, which is created on first use.
+The first test process starts the server and stops it at its end; the others inherit the server's address.
+Each data folder of a real process has its own database, which is created on first use.
 """
 
 import atexit
@@ -22,13 +22,13 @@ from psycopg import sql
 
 from tests.support import tools
 
-# The address of the server's own database, for the processes that the first one starts.
+# The environment variable with the server's URL, for the processes that the first one starts.
 _SERVER = "TEST_POSTGRESQL_SERVER"
 _PROGRAMS = "/usr/lib/postgresql/*/bin"
 
-# The order of letters is that of a language, as in most databases.
+# Sort text by the rules of a language, as most databases do.
 _LETTERS = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"]
-# Nothing has to outlive the tests.
+# Nothing needs to survive the tests.
 _QUICK = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -77,7 +77,7 @@ def execute(data_dir: Path, statement: str, *values: Any) -> list[tuple[Any, ...
     """Execute a statement in the database of a data folder, and return its rows. "?" stands for a value."""
     if is_postgresql():
         with psycopg.connect(address_of(data_dir), autocommit=True) as database:
-            # Without values, a "%" is one.
+            # Without values, psycopg doesn't treat "%" as a placeholder.
             found = database.execute(statement.replace("?", "%s").encode(), values or None)
             return found.fetchall() if found.description else []
     with closing(sqlite3.connect(data_dir / "db.sqlite3", timeout=30)) as file, file:

@@ -19,7 +19,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 @dataclass
 class Fault:
-    """What happens to the responses on a connection; by default, nothing."""
+    """The faults of the responses on a connection. By default, there are none."""
 
     delay: float = 0  # seconds before the first byte
     pause: float = 0  # seconds before each further byte: they come one by one

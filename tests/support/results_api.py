@@ -124,7 +124,7 @@ class _Handler(QuietHandler):
         if override:
             self._send(*override)
         elif self.headers["x-api-key"] != api.key:
-            # The vendor refuses to list with HTTP 200, and to give a file with the status itself.
+            # MultiCartAPI rejects requests for lists with HTTP 200, and requests for files with HTTP 401.
             self._send_json(200 if body else 401, envelope(401, "Unknown key."))
         elif request.path == _LIST:
             self._list(body)

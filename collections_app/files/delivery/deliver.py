@@ -29,8 +29,8 @@ _FIRST_BYTES = 64 * 1024
 class _Stream(FileResponse):
     """A streamed body without the headers that Django would guess from the file.
 
-    If the body wasn't sent to its end, `disconnect` is called. sendfile doesn't report a file that is shorter
-    than promised, and on a connection that stays open the client would take the next response for the rest.
+    Calls `disconnect` if the body ends early, because sendfile doesn't report a file that is too short. On a
+    connection that stays open, the client would mistake the next response for the rest of the file.
     """
 
     block_size = BLOCK_SIZE
@@ -43,7 +43,7 @@ class _Stream(FileResponse):
 
     @property
     def bytes_sent(self) -> int:
-        """How many bytes of the body were sent to the connection."""
+        """The number of bytes of the body that were sent to the connection."""
         return self.bytes_promised - self._body.remaining
 
     def set_headers(self, filelike: object) -> None:

@@ -22,7 +22,7 @@ _BUCKET = "/_delivered/objects/"
 _PLAIN_RANGE = re.compile(r"bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})", re.ASCII)
 # We send the file if the request has one of these headers, which nginx would evaluate again.
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
-# The header with which nginx requests a file again that it couldn't send.
+# nginx sends this header when it requests a file again that it couldn't send itself.
 _FAILED = "X-Delivery-Failed"
 
 

@@ -1,1 +1,1 @@
-"""What operators and cron jobs call, one file per command."""
+"""Commands for operators and cron jobs, one file per command."""

@@ -40,7 +40,7 @@ class Format(enum.StrEnum):
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What an export contains, and its format."""
+    """The content and the format of an export."""
 
     format: Format
     columns: tuple[str, ...] = ()  # in this order; empty for all columns
@@ -55,7 +55,7 @@ class ExportSpec:
 
     @property
     def passes(self) -> int:
-        """How many times the records are read."""
+        """The number of times that the records are read."""
         return 1 if self.columns or self.format in {Format.JSON, Format.JSONL} else 2
 
 

@@ -286,7 +286,7 @@ class _Text:
         return record
 
     def take_many(self) -> list[Any]:
-        """Take many records at once. Return none if the next ones have to be taken one by one."""
+        """Take many records at once. Return an empty list if the next ones must be taken one by one."""
         if self._is_slow or not self._separator:
             return []
         self._undecode()

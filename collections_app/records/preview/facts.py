@@ -83,7 +83,7 @@ class Prices(msgspec.Struct, frozen=True):
 
 
 class Stock(msgspec.Struct, frozen=True):
-    """How many records are in stock, of those with a value in the column."""
+    """The number of records in stock, of those with a value in the column."""
 
     column: str
     yes: int

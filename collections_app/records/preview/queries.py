@@ -31,7 +31,7 @@ try_cast({column} AS DOUBLE) {direction} NULLS LAST, lower(nullif({column}, ''))
 
 @dataclass(frozen=True)
 class TableQuery:
-    """Which records to show, and in what order. `after` is the number of records to skip."""
+    """A selection of records, and their order. `after` is the number of records to skip."""
 
     search: str = ""
     sort: str = ""  # a column, or "" for the order of the file

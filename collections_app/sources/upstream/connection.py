@@ -41,7 +41,7 @@ def read_deadline(deadline: float) -> Iterator[None]:
 
 
 class ReadLimits:
-    """How long to wait for one response. Only time spent waiting for the server counts."""
+    """The time limits for one response. Only time spent waiting for the server counts."""
 
     def __init__(self) -> None:
         self._size = 0

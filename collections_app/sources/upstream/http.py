@@ -35,7 +35,7 @@ _RETRIED_STATUSES = {502, 503, 504}
 _PAUSES = (0.1, 0.3)  # before the second and the third attempt, in seconds
 _CHUNK = 64 * 1024
 
-# urllib3 logs warnings with tracebacks about invalid responses. Those that matter are errors here.
+# urllib3 logs warnings with tracebacks about invalid responses. We raise errors for those that matter.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 _URL = re.compile(r"(https?)://([\w.-]+)(?::([0-9]{1,5}))?(/[^?#\\]*)?", re.ASCII | re.IGNORECASE)

@@ -1,1 +1,1 @@
-"""What operators see: a log line for each request, and metrics for Prometheus."""
+"""Monitoring for operators: a log line for each request, and metrics for Prometheus."""

@@ -27,7 +27,7 @@ def config(*, for_people: bool) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "collections_app.system.observability.requests": {"level": "INFO"},
-            # A response of 4xx is the client's error, and no event for the operator. Django logs some of them
+            # A 4xx response is the client's error and doesn't concern the operator. Django logs some of them
             # as security errors with a traceback, for example an unknown Host.
             "django.request": {"level": "ERROR", "filters": ["no_path"]},
             "django.security": {"level": "CRITICAL"},

@@ -12,7 +12,7 @@ from collections_app.models.collections import CollectionQuerySet, search_form
 
 ORDERS = {"name": "Sort by name", "recent": "Sort by latest run", "state": "Sort by status"}
 
-# What needs attention comes first.
+# Statuses that need attention come first.
 _RANKS = {State.FAILED: 0, State.PROCESSING: 1, State.READY: 2}
 _NO_RUN = 3
 

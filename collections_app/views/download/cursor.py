@@ -1,4 +1,4 @@
-"""How addresses write a position in the list of runs."""
+"""Convert positions in the list of runs to text for URLs, and back."""
 
 import re
 from datetime import UTC, datetime

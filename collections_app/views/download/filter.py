@@ -21,7 +21,7 @@ _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(8999, 12, 31)
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which runs to list. Empty fields match every run."""
+    """A filter for the list of runs. Empty fields match every run."""
 
     state: str = ""
     first: date | None = None
@@ -69,7 +69,7 @@ class RunFilter:
 
     @property
     def description(self) -> str:
-        """What the page shows, such as "Failed, 1-2 May 2026 (UTC)"."""
+        """The description on the page, such as "Failed, 1-2 May 2026 (UTC)"."""
         parts = [State(self.state).label] if self.state else []
         if self.first or self.last:
             parts.append(f"{_days(self.first, self.last)} ({self.zone})")

@@ -1,4 +1,4 @@
-"""How a table and a page show the values of a record: short, and always as text."""
+"""Format the values of a record for a table or a page: short, and always as text."""
 
 import json
 import re

@@ -18,7 +18,7 @@ _UNITS = ((86_400, "day", "days"), (3_600, "h", "h"), (60, "min", "min"))
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What the row of a run that is being written shows."""
+    """The progress of a run that is being written, as its row shows it."""
 
     since: datetime
     lasting: str  # how long it has been running, such as "3 min"

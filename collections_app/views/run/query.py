@@ -17,7 +17,7 @@ _MOST_DIGITS = 12
 
 @dataclass(frozen=True)
 class RecordQuery:
-    """Which records to show, in which order, and which of their columns."""
+    """The records to show, their order, and the columns to show."""
 
     table_query: TableQuery
     columns: Sequence[str]
