@@ -75,5 +75,5 @@ def _is_unprintable(character: str) -> bool:
 def fitted(stem: str, tail: str) -> str:
     """Return stem and tail. Shorten the stem if both together would be too long for a file name."""
     room = MAX_BYTES - len(tail.encode())
-    # A character whose last bytes were cut off is dropped.
+    # Drop a character whose last bytes were cut off.
     return stem.encode()[:room].decode(errors="ignore") + tail

@@ -18,12 +18,12 @@ from isal import isal_zlib
 # The first bytes of a member's header (and so of a ZIP), and of the directory's end (and so of an empty ZIP).
 MEMBER = b"PK\x03\x04"
 DIRECTORY_END = b"PK\x05\x06"
-# The most bytes from the directory's end to the ZIP's: the record and the longest comment.
+# The maximum size of what ends a ZIP: the end-of-directory record and the longest comment.
 _DIRECTORY_END_SIZE = 22
 LONGEST_ENDING = _DIRECTORY_END_SIZE + 65_535
 _COMMENT_LENGTH_AT = 20
 
-# Where a member's header has the lengths of the name and the extra field, which follow it.
+# The offset in a member's header of the lengths of the name and the extra field that follow it.
 _LENGTHS_AT = 26
 _HEADER_SIZE = 30
 _ENCRYPTED = 0x1

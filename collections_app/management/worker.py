@@ -82,7 +82,7 @@ class Worker:
         self.has_failed = False
 
     def run_forever(self) -> None:
-        """Work until the process stops, whatever fails."""
+        """Work until the process stops, and continue after errors."""
         while True:
             if not self.run_once():
                 close_old_connections()  # to reconnect if the database was restarted

@@ -9,7 +9,7 @@ from collections_app.system.database import release_connections
 
 
 class FileStream:
-    """A file that is read from its beginning, at most `most` bytes of it."""
+    """The first `most` bytes of a file, which is read from its beginning."""
 
     def __init__(self, file: ResultFile, stream: BinaryIO, most: int) -> None:
         self._file = file

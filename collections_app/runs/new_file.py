@@ -9,7 +9,7 @@ from collections_app.models import FileKind, ResultFile
 
 
 class NewFile(DiscardedOnError):
-    """A file that is counted and hashed while it is written, so that it isn't read again for that.
+    """A file that is measured and hashed while it is written, so that it needn't be read again.
 
     It can't be rewound, so that it can be uploaded while it is written. It appears in the storage when it is
     closed. If an exception leaves the `with` block, it is discarded.

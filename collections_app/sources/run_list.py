@@ -141,5 +141,5 @@ class RunListPart:
         self._missed = (self._missed - passed) | missed
         if self.is_stuck or not missed:
             return None
-        # Runs that arrive or leave meanwhile shift the positions.
+        # Runs that arrive or leave in the meantime shift the positions.
         return min(self._positions.pop(max(missed)))

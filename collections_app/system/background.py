@@ -1,4 +1,4 @@
-"""Background work, which continues in a thread of its own even if no one waits for it any more."""
+"""Background work, which continues in its own thread even if no one is waiting for it."""
 
 import logging
 import os
@@ -111,7 +111,7 @@ class Background:
         try:
             result = work()
         except FileNotFoundError as error:
-            # A file that was deleted meanwhile can be created again at once.
+            # A file that was deleted in the meantime can be created again at once.
             self._forget(key)
             job.future.set_exception(error)
         except BaseException as error:  # noqa: BLE001  # the callers that wait get it

@@ -85,7 +85,7 @@ def _check_object(schema: dict[str, Any], value: dict[str, Any]) -> None:
 
 
 def check_schema(name: str, value: Any) -> None:
-    """Fail unless a value matches the schema of that name."""
+    """Fail unless a value matches the schema with this name."""
     check(DOCUMENT["components"]["schemas"][name], value)
 
 

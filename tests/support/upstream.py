@@ -128,7 +128,7 @@ def _files(name: str, number: int, pages: int, *, category: bool) -> tuple[Remot
 
 
 class ListedRuns:
-    """A replacement for `list_runs`: an account's list, newest first, and the calls for it."""
+    """A fake `list_runs`: an account's list, newest first. It records the calls."""
 
     def __init__(self, runs: Iterable[RemoteRun] = ()) -> None:
         self.runs = list(runs)

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 from collections_app.sources.base import Body, IncompleteBody, ResultNotFound, SourceUnavailable
 
-# The most bytes that are returned at once.
+# The maximum number of bytes to return at once.
 _BLOCK = 256 * 1024
 # A gap of at most this size between two parts of a file is read rather than opening the file again.
 _NEAR = 64 * 1024

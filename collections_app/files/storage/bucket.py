@@ -45,7 +45,7 @@ _PARTS_PER_SIZE = 1000
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 _ATTEMPTS = 3
-# How often in a row an interrupted download is resumed.
+# How many times in a row an interrupted download is resumed.
 _MAX_RESUMES = 3
 
 # How much is read at once: little for a slow client, so that many of them need little memory.

@@ -105,7 +105,7 @@ def _sizes_in(folder: Path) -> dict[str, int]:
     sizes = {}
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # it was renamed or deleted meanwhile
+            with contextlib.suppress(FileNotFoundError):  # it was renamed or deleted in the meantime
                 if path.is_file():
                     sizes[path.name] = path.stat().st_size
     return sizes

@@ -45,7 +45,7 @@ class Verifier:
         try:
             problems = list(self._problems(progress))
             if problems and not Run.objects.filter(pk=self._run.pk).exists():
-                problems = []  # The run and its files have been deleted meanwhile.
+                problems = []  # The run and its files have been deleted in the meantime.
         except BaseException:
             self._verification.give_up()
             raise
@@ -78,7 +78,7 @@ class Verifier:
         if not self._run.collection.is_remote:
             return f"{problem} Restore it from a backup." if problem else ""
         if bool(problem) != file.is_damaged:
-            # Unless it has been replaced meanwhile.
+            # Unless it has been replaced in the meantime.
             same = ResultFile.objects.filter(pk=file.pk, key=file.key)
             if same.update(is_damaged=bool(problem)):
                 Run.objects.filter(pk=self._run.pk).update(is_kept=False)

@@ -67,7 +67,7 @@ class ReadableLines(Protocol):
     """A stream of lines of bytes."""
 
     def readline(self, size: int, /) -> bytes:
-        """Return the next line, at most `size` bytes of it, or nothing at the end."""
+        """Return at most `size` bytes of the next line, or nothing at the end."""
         ...
 
 
@@ -103,7 +103,7 @@ def check_beginning(data: bytes, *, wrapped: bool = True) -> None:
 
 
 def read_values(stream: Readable) -> Iterator[Any]:
-    """Yield the items of a JSON list or wrapped list, whatever they are, or else the value itself.
+    """Yield the items of a JSON list or wrapped list, of any type, or else the value itself.
 
     Use it to show the content of a file that may not be a list of records. Raises InvalidRecords after the
     values that can be read.

@@ -27,7 +27,7 @@ _SLOW = "MultiCartAPI is slow to respond."
 
 @dataclass(frozen=True)
 class FirstRecords:
-    """The first records, and why there are no more of them."""
+    """The first records, and the reason if there aren't more."""
 
     records: Sequence[Record]
     is_complete: bool = False  # the run has no other records

@@ -93,7 +93,7 @@ def connect(table: Table, *, seconds: float, semaphore: FairSemaphore = SEARCHES
             yield database
     except UnreadableFile:
         # The disk is damaged.
-        raise TableUnavailable("The records have to be read again. Try again.") from None
+        raise TableUnavailable("The cached records can't be read. Try again.") from None
 
 
 def _between(database: Database, table: Table, first: int, last: int) -> list[Record]:

@@ -48,7 +48,7 @@ def _is_locked(folder: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # it has been removed meanwhile
+        return False  # it has been removed in the meantime
     return False
 
 
