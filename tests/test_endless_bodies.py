@@ -292,8 +292,7 @@ class Site:
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         address = f"/api/v1/results/{self.collection}/{run}/{quote(NAME)}"
         client.request(method, address, headers={"x-api-key": self.key})
-        while self.server.asked.count("GET") == asked:
-            time.sleep(0.01)
+        assert tools.eventually(lambda: self.server.asked.count("GET") > asked)
         return client
 
 

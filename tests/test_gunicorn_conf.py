@@ -9,7 +9,6 @@ import signal
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -165,9 +164,7 @@ def test_a_worker_that_gets_a_stop_signal_while_starting_stops(tmp_path: Path) -
     (tmp_path / "conf.py").write_text(SLOW_START)
     env = environment(tmp_path, PORT=str(free_port()), PYTHONPATH=str(ROOT))
     with tools.start(*gunicorn("conf.py"), cwd=tmp_path, env=env, stderr=tools.DEVNULL) as process:
-        while not (tmp_path / "forked").exists():
-            assert process.poll() is None
-            time.sleep(0.01)
+        assert tools.eventually((tmp_path / "forked").exists)
         process.terminate()
         try:
             process.wait(timeout=tools.PATIENCE)

@@ -190,8 +190,7 @@ def test_processes_wait_for_each_other(tmp_path: Path) -> None:
     assert waiter.stdout
     if select.select([builder.stdout, waiter.stdout], [], [], 20)[0] == [waiter.stdout]:
         builder, waiter = waiter, builder
-    while not _waiting(tmp_path / "converted"):
-        time.sleep(0.01)
+    assert tools.eventually(lambda: bool(_waiting(tmp_path / "converted")))
     built, _ = builder.communicate("\n", timeout=tools.PATIENCE)
     found, _ = waiter.communicate("\n", timeout=tools.PATIENCE)
     assert built == f"building\nbuilt by {builder.pid}\n"
@@ -216,8 +215,7 @@ def test_threads_that_wait_for_a_failing_build_do_not_repeat_it(folder: Path) ->
 
     with ThreadPoolExecutor(4) as threads:
         outcomes = [threads.submit(outcome, number) for number in range(4)]
-        while len(_waiting(folder)) < 3:
-            time.sleep(0.01)
+        assert tools.eventually(lambda: len(_waiting(folder)) == 3)
         goes_on.set()
         assert sorted(each.result().__name__ for each in outcomes) == ["BuildFailed"] * 3 + ["ValueError"]  # type: ignore[union-attr]
     assert tried == [True]
@@ -247,8 +245,7 @@ def test_a_disconnected_client_does_not_fail_others_that_wait(
 
         def leave(out: IO[bytes]) -> None:
             readers.append(threads.submit(read, "a.csv", writes(b"complete")))
-            while not _waiting(folder):
-                time.sleep(0.005)
+            assert tools.eventually(lambda: bool(_waiting(folder)))
             theirs.close()
             raise ConnectionResetError
 
@@ -274,8 +271,7 @@ def test_a_failure_does_not_affect_another_entry_with_the_same_lock(
     with (folder / "0000.lock").open("w") as lock, ThreadPoolExecutor(1) as threads:
         fcntl.flock(lock, fcntl.LOCK_EX)
         reader = threads.submit(read, "b.csv", writes(b"complete"))
-        while not _waiting(folder):
-            time.sleep(0.01)
+        assert tools.eventually(lambda: bool(_waiting(folder)))
         lock.write(f"a.csv {time.time_ns()}")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_UN)
