@@ -92,7 +92,7 @@ def test_a_server_that_is_not_an_object_storage(settings: Settings) -> None:
         (error,) = run_checks(databases=["default"])
         server.shutdown()
     assert error.msg == (
-        "The results storage can't be used: The server at this address isn't an object storage "
+        "The results storage can't be used: The server at this address isn't an object store "
         f"(http://{here})."
     )
 

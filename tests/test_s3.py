@@ -1,4 +1,4 @@
-"""Errors and interruptions of an object storage. See also test_results_storage.py."""
+"""Errors and interruptions of an object store. See also test_results_storage.py."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Collections: named scrape jobs of a team."""
+"""Collections: the named scraping jobs of a team."""
 
 import math
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
 
 
 class Collection(models.Model):
-    """A named scrape job. Its runs are numbered from 1; a number is never used again."""
+    """A named scraping job. Its runs are numbered from 1; a number is never used again."""
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="collections")
     name = models.CharField(max_length=200)

@@ -57,7 +57,7 @@ _BUFFER = 256 * 1024
 # Between the key and the upload ID of a file that is being written. Our keys don't contain it.
 _UPLOAD = "#"
 
-_NO_STORAGE = "The server at this address isn't an object storage"
+_NO_STORAGE = "The server at this address isn't an object store"
 _NO_KEY = (
     "No key for the object storage is set. Add KEY:SECRET@ before the host in RESULTS_STORAGE_URL, or set "
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

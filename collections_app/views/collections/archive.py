@@ -17,7 +17,7 @@ def collection_archive(request: MemberRequest, collection: Collection) -> HttpRe
         return render(request, "collections/archive.html", {"collection": collection})
     collection.archive()
     messages.success(
-        request, f"Archived “{collection}”. Its runs and files stay, and you can restore it any time."
+        request, f"Archived “{collection}”. Its runs and files are kept, and you can restore it at any time."
     )
     return redirect("collections")
 

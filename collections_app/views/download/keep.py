@@ -20,7 +20,7 @@ def keep(request: MemberRequest, collection: Collection) -> HttpResponse:
     if collection.keeps_results:
         messages.success(
             request,
-            f"Copying the results of “{collection}”. The copies stay here, whatever happens at the account.",
+            f"Copying the results of “{collection}”. The copies stay even if the account deletes its files.",
         )
     else:
         messages.success(request, f"Stopped copying results of “{collection}”. Existing copies stay.")
