@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bench.measure import Options, Row, at_most, in_turn, ratio_row, run, value_row
 from bench.servers import bench_folder
 
-# Both print their seconds and by how many KiB their process grew.
+# Both print the elapsed seconds, and the growth of their process in KiB.
 HEAD = """
 import sys, time
 source, target = sys.argv[1:]

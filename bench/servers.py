@@ -118,7 +118,7 @@ def memory_of(process: Path, what: str) -> float:
 
 
 def grown_while(work: Callable[[], T]) -> tuple[T, float]:
-    """Return the result of the work, and by how many MiB this process grew."""
+    """Return the result of the work, and the growth of this process in MiB."""
     myself = Path("/proc/self")
     (myself / "clear_refs").write_text("5")
     before = memory_of(myself, "VmRSS")

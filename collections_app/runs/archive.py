@@ -30,7 +30,7 @@ class RunArchive:
         self._zip: GrowingZip[NewFile] | None = None
 
     def begin_page(self, *, is_first: bool) -> None:
-        """Compress the page that begins, unless the ZIP lacks earlier pages."""
+        """Start to compress a page, unless the ZIP lacks earlier pages."""
         if is_first or self._zip is not None:
             self._page = Deflated()
 
@@ -40,7 +40,7 @@ class RunArchive:
             self._page.write(data)
 
     def discard_page(self) -> None:
-        """Discard the page that was begun."""
+        """Discard the unfinished page."""
         if self._page is not None:
             self._page.close()
             self._page = None
@@ -65,7 +65,7 @@ class RunArchive:
         return archive.out
 
     def discard(self) -> None:
-        """Discard the ZIP and the page that was begun."""
+        """Discard the ZIP and the unfinished page."""
         self.discard_page()
         if self._zip is not None:
             self._zip.out.discard()

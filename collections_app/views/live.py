@@ -37,7 +37,7 @@ def refresh_in_background(collection: Collection) -> None:
 
 
 def news_of(run: Run) -> str:
-    """Return what a screen reader announces about a run that has changed: only its end."""
+    """Return what a screen reader announces about a run that has changed: only that it has finished."""
     if run.state == State.READY:
         return f"Run {run.number} completed."
     return f"Run {run.number} failed." if run.state == State.FAILED else ""

@@ -1,4 +1,4 @@
-"""A file server, and a proxy that adds the faults of networks to its responses."""
+"""A file server, and a proxy that adds network faults to its responses."""
 
 import random
 import re

@@ -16,7 +16,7 @@ _users: set[int] = set()  # who is verifying a run; one each
 
 
 def start_verifying(run: Run, user_id: int) -> None:
-    """Start to verify a ready run. Raises VerificationBusy, also if too many runs are being verified."""
+    """Start to verify a ready run. Raises VerificationBusy, including if too many runs are being verified."""
     with _lock:
         if user_id in _users:
             raise VerificationBusy("One of your runs is being verified. Wait for it to finish.")

@@ -11,7 +11,7 @@ from collections_app.sources import SourceUnavailable
 def read(run: Run) -> Iterator[list[Record]]:
     """Yield the records of a run in batches.
 
-    Raises ResultNotFound, SourceTimeout, and SourceUnavailable, also if a file is damaged or ends early.
+    Raises ResultNotFound, SourceTimeout, and SourceUnavailable (even if a file is damaged or ends early).
     """
     for file in run.record_files():
         stream, _ = open_file(file)

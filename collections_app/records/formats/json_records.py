@@ -133,7 +133,7 @@ def read_keys(stream: Readable) -> Iterator[str]:
 def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
     """Yield the records of JSON Lines: one object per line. Blank lines are skipped.
 
-    The text is UTF-8, with or without a byte order mark. Raises InvalidRecords, also if there are no records.
+    The text is UTF-8, with or without a byte order mark. Raises InvalidRecords, even if there are no records.
     """
     number = 0
     found = False
