@@ -10,7 +10,7 @@ from collections_app.views.sign_in.password_reset import password_reset
 
 admin.site.site_header = admin.site.site_title = "Results: operators"
 
-# The part of allauth that we use. There is no sign-up and no change of the e-mail address.
+# The part of allauth that we use. There is no sign-up and no change of the email address.
 accounts = [
     path("login/", sign_in.sign_in, name="account_login"),
     path("logout/", public(account.logout), name="account_logout"),

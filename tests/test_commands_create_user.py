@@ -19,7 +19,7 @@ def create_user(*args: str) -> dict[str, str]:
 def test_it_creates_a_user_who_can_sign_in_with_the_printed_password() -> None:
     printed = create_user("Dora@example.com", "--name", "Dora Diaz")
     dora = User.objects.get()
-    assert printed["E-mail"] == dora.email == "dora@example.com"
+    assert printed["Email"] == dora.email == "dora@example.com"
     assert dora.check_password(printed["Password"])
     assert (dora.name, dora.is_staff, dora.memberships.count()) == ("Dora Diaz", False, 0)
 
@@ -69,7 +69,7 @@ def test_on_a_terminal_it_prompts_for_the_password_and_does_not_print_it(
 ) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("getpass.getpass", lambda prompt: "a good long one")
-    assert create_user("dora@example.com") == {"E-mail": "dora@example.com"}
+    assert create_user("dora@example.com") == {"Email": "dora@example.com"}
     assert User.objects.get().check_password("a good long one")
 
 

@@ -186,7 +186,7 @@ def short_story(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: P
 
 def demo_of(folder: Path) -> dict[str, str]:
     sign_in = json.loads((folder / "demo.json").read_text())
-    return {"E-mail": sign_in["email"], "Password": sign_in["password"], "API key": sign_in["api_key"]}
+    return {"Email": sign_in["email"], "Password": sign_in["password"], "API key": sign_in["api_key"]}
 
 
 def rows() -> list[object]:
@@ -200,7 +200,7 @@ def rows() -> list[object]:
 class TestTheCommand:
     def test_it_prints_a_working_sign_in(self, short_story: Path) -> None:
         printed = demo()
-        user = User.objects.get(email=printed["E-mail"])
+        user = User.objects.get(email=printed["Email"])
         assert user.check_password(printed["Password"])
         key = ApiKey.objects.recognize(printed["API key"])
         assert key is not None

@@ -130,8 +130,8 @@ class TestWithTheDemo:
 
     def test_it_fills_an_empty_database_and_prints_how_to_sign_in(self) -> None:
         printed = serve("--demo")
-        assert list(printed) == ["Address", "E-mail", "Password", "API key"]
-        assert User.objects.get(email=printed["E-mail"]).check_password(printed["Password"])
+        assert list(printed) == ["Address", "Email", "Password", "API key"]
+        assert User.objects.get(email=printed["Email"]).check_password(printed["Password"])
 
     def test_the_second_time_prints_the_same(self) -> None:
         assert serve("--demo") == serve("--demo")
@@ -215,7 +215,7 @@ class TestARealProcess:
 
     def test_it_sets_everything_up_and_prints_the_same_the_next_time(self, data_dir: Path, port: int) -> None:
         printed = self.run(data_dir, port, "--demo")
-        said = ["Address", "E-mail", "Password", "API key"]
+        said = ["Address", "Email", "Password", "API key"]
         assert [name for name in printed if name in said] == said
         assert self.run(data_dir, port, "--demo") == printed
         secret = data_dir / "secret_key"

@@ -88,7 +88,7 @@ def collection_of(name: str) -> Collection:
 
 
 def user_of(email: str) -> User:
-    """Return the user with this e-mail address, ignoring case. Raise CommandError if none exists."""
+    """Return the user with this email address, ignoring case. Raise CommandError if none exists."""
     try:
         return User.objects.get_by_natural_key(email)
     except User.DoesNotExist:

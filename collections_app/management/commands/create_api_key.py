@@ -15,7 +15,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Define the arguments."""
-        parser.add_argument("email", metavar="EMAIL", type=text, help="the e-mail address of the key's owner")
+        parser.add_argument("email", metavar="EMAIL", type=text, help="the email address of the key's owner")
         parser.add_argument(
             "--team", type=text, help="the id or exact name of the team; needed if the owner is in several"
         )

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     """Creates a team and its owner, who can do everything else in the browser."""
 
     help = (
-        "Create a team and its owner. If no user has the e-mail address, create one: prompt for a password "
+        "Create a team and its owner. If no user has the email address, create one: prompt for a password "
         "on a terminal, otherwise generate one and print it once."
     )
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         """Define the arguments."""
         parser.add_argument("name", metavar="NAME", type=text, help="the team's name")
         parser.add_argument(
-            "--owner", metavar="EMAIL", type=text, required=True, help="the owner's e-mail address"
+            "--owner", metavar="EMAIL", type=text, required=True, help="the owner's email address"
         )
 
     def handle(self, *args: Any, name: str, owner: str, **options: Any) -> None:
@@ -38,6 +38,6 @@ class Command(BaseCommand):
             user.save()
             team.save()
             Membership.objects.create(user=user, team=team, role=Role.OWNER)
-        self.stdout.write(f"Team: {shown(team.name)} (id {team.pk})\nE-mail: {user.email}")
+        self.stdout.write(f"Team: {shown(team.name)} (id {team.pk})\nEmail: {user.email}")
         if password:
             self.stdout.write(f"Password: {password}")

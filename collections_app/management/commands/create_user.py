@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Define the arguments."""
-        parser.add_argument("email", metavar="EMAIL", type=text, help="the e-mail address to sign in with")
+        parser.add_argument("email", metavar="EMAIL", type=text, help="the email address to sign in with")
         parser.add_argument("--name", type=text, default="", help="the user's name")
         parser.add_argument("--team", type=text, help="the id or exact name of a team to join")
         parser.add_argument("--role", choices=Role.values, help="the role in that team (default: member)")
@@ -49,6 +49,6 @@ class Command(BaseCommand):
             user.save()
             if joined:
                 Membership.objects.create(user=user, team=joined, role=role or Role.MEMBER)
-        self.stdout.write(f"E-mail: {user.email}")
+        self.stdout.write(f"Email: {user.email}")
         if password:
             self.stdout.write(f"Password: {password}")

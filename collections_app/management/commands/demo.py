@@ -42,9 +42,7 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from None
             sign_in = build.sign_in()
         assert sign_in is not None
-        self.stdout.write(
-            f"E-mail: {sign_in.email}\nPassword: {sign_in.password}\nAPI key: {sign_in.api_key}"
-        )
+        self.stdout.write(f"Email: {sign_in.email}\nPassword: {sign_in.password}\nAPI key: {sign_in.api_key}")
         if live:
             self._continue_run()
 

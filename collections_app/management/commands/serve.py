@@ -84,7 +84,7 @@ class Command(BaseCommand):
         account = build.sign_in() if demo else None
         if account:
             self.stdout.write(
-                f"E-mail: {account.email}\nPassword: {account.password}\nAPI key: {account.api_key}"
+                f"Email: {account.email}\nPassword: {account.password}\nAPI key: {account.api_key}"
             )
         elif not (User.objects.exists() or Team.objects.exists()):
             self.stdout.write(
