@@ -15,8 +15,8 @@ RUNS = 1_000_000
 MANY, FEW = 10_000, 51  # of both, the list shows 50
 TARGET = at_most(2)
 
-# Failed runs, because their pages cost the database the most compared with the rest. The database copies one
-# run, one minute apart.
+# Failed runs, because their pages spend the most time in the database. The database copies one run
+# and sets the times of the copies one minute apart.
 MAKE_RUNS = """
 from django.db import connection
 deep = Collection.objects.create(pk=101, team=team, name="Deep")

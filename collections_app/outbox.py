@@ -1,7 +1,7 @@
 """The outbox: requests queue mail, and the worker sends it.
 
 Requests don't wait for a mail server or fail with it, and their duration doesn't reveal whether mail is sent.
-A mail is sent at least once: if a worker is killed after the server has accepted it, it is sent again.
+An email is sent at least once: if a worker is killed after the server has accepted it, it is sent again.
 """
 
 import json
@@ -30,7 +30,7 @@ _PERMANENT = 500  # and above: SMTP codes for permanent failures
 
 
 def queue(data: Data, *, lasts: timedelta) -> bool:
-    """Queue a mail that is composed from the data. Try to send it for as long as it lasts.
+    """Queue an email that is composed from the data. Try to send it for as long as it is valid.
 
     Return False, and queue nothing, if there is no mail server.
     """
@@ -50,7 +50,7 @@ def has_due() -> bool:
 
 
 def send_next(compose: Callable[[Data], EmailMessage | None]) -> bool:
-    """Send the mail that has been due longest. Return whether there was one.
+    """Send the email that has been due longest. Return whether there was one.
 
     `compose` returns the message, or None if it no longer needs to be sent.
     """
@@ -64,7 +64,7 @@ def send_next(compose: Callable[[Data], EmailMessage | None]) -> bool:
 
 def _due() -> QuerySet[OutgoingMail]:
     now = database.now()
-    # A mail that is due later than the longest pause was tried before the clock was set back.
+    # An email that is due later than the longest pause was tried before the clock was set back.
     due = Q(due_at__lte=now) | Q(due_at__gt=now + _LONGEST_PAUSE)
     if not settings.EMAIL_URL:
         due &= Q(expires_at__lte=now)
@@ -76,7 +76,7 @@ def _mine(mail: OutgoingMail) -> QuerySet[OutgoingMail]:
 
 
 def _claim(mail: OutgoingMail) -> bool:
-    """Claim the mail for the length of a lease. Return False if another worker was faster."""
+    """Claim the email for the length of a lease. Return False if another worker was faster."""
     until = database.now() + _LEASE
     taken = _mine(mail).update(due_at=until, tries=F("tries") + 1)
     mail.due_at, mail.tries = until, mail.tries + 1

@@ -318,7 +318,7 @@ if EMAIL_URL:
     EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_SSL"))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-EMAIL_TIMEOUT = 30  # seconds for each step of sending a mail
+EMAIL_TIMEOUT = 30  # seconds for each step of sending an email
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="") or f"results@{_public.hostname or 'localhost'}"
 
 LANGUAGE_CODE = "en-us"

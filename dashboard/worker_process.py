@@ -27,7 +27,7 @@ from collections_app.system import database, disk
 
 logger = logging.getLogger(__name__)
 
-# How often to look for work. Someone may be waiting for an export or a mail.
+# How often to look for work. Someone may be waiting for an export or an email.
 POLL_SECONDS = 2
 # How long to wait before restarting a process that has exited.
 RESTART_SECONDS = 10

@@ -75,7 +75,7 @@ def send() -> bool:
 
 
 def secret_of(message: Any) -> str:
-    """Return the part of a mail that must not appear anywhere else."""
+    """Return the part of an email that must not appear anywhere else."""
     return str(re.findall(r"/key/\w+-(\S+)/", str(message.body))[0])
 
 

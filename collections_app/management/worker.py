@@ -27,7 +27,7 @@ from collections_app.system import database
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 5.0
-# Someone is watching the progress of an export, or waiting for a mail.
+# Someone is watching the progress of an export, or waiting for an email.
 TASK_IDLE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 # How old the rows of a collection may become, in general and if a run is Processing.
@@ -235,7 +235,7 @@ class Mailer(BackgroundTask):
     """Send due mail, one message at a time."""
 
     def run_once(self) -> bool:
-        """Send one mail. Return whether there may be another one."""
+        """Send one message. Return whether there may be another one."""
         return outbox.send_next(compose_mail)
 
 

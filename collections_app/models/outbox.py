@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class OutgoingMail(models.Model):
-    """A mail that is waiting to be sent. Its row is deleted when the mail server accepts it or it expires."""
+    """A queued email. Its row is deleted when the mail server accepts the email, or when it expires."""
 
     # The data that the mail is composed from, as JSON. It may contain a link that lets someone sign in.
     encrypted_data = models.TextField(editable=False)

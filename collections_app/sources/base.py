@@ -124,7 +124,7 @@ class Freshness:
 
 
 class ResultSource(Protocol):
-    """Where the results of a collection come from."""
+    """The source of a collection's results."""
 
     def refresh(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Refresh the collection's Run and ResultFile rows. Waits no longer than the deadline."""

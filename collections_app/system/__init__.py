@@ -1,1 +1,1 @@
-"""The app's connections to its machine: database, disk, secrets and logs."""
+"""The app's access to its machine: database, disk, secrets and logs."""

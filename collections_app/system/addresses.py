@@ -1,4 +1,4 @@
-"""Absolute URLs of this site, for mails, examples and API responses."""
+"""Absolute URLs of this site, for emails, examples and API responses."""
 
 from django.conf import settings
 from django.http import HttpRequest

@@ -39,7 +39,7 @@ def member_password_link(request: MemberRequest, membership_id: int) -> HttpResp
 @never_cache
 @sensitive_variables("link")
 def render_password_link(request: MemberRequest, user: User, link: str, *, is_new: bool) -> HttpResponse:
-    """Show the link and queue a mail with it. The link is a secret, so only this response contains it."""
+    """Show the link and queue an email with it. The link is a secret, so no other response contains it."""
     context = {
         "person": user,
         "is_new": is_new,
