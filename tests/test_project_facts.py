@@ -381,6 +381,13 @@ class TestDocumentation:
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
+    def test_the_paths_in_the_architecture_page_exist(self) -> None:
+        page = (ROOT / "docs" / "architecture.md").read_text()
+        paths = set(re.findall(r"`((?:[\w-]+/)+[\w-]+\.\w+)`", page))
+        folders = (ROOT, APP, APP / "sources", ROOT / "static" / "js")
+        assert len(paths) > 15
+        assert not [path for path in paths if not any((folder / path).exists() for folder in folders)]
+
     def test_the_changelog_starts_with_unreleased_changes_and_this_version(self) -> None:
         headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
         assert headings[0] == "Unreleased"
