@@ -60,7 +60,7 @@ exit codes:
   0  everything requested is here, and some of it is new
   1  something failed; run the same command again to retry and resume
   2  wrong usage, an invalid key, or no permission
-  3  nothing new: everything requested was here already
+  3  nothing new: everything requested was already here
   4  not ready yet: try again later, or use --wait
   130  interrupted; run the same command again to resume
 

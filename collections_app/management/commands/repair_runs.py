@@ -31,8 +31,8 @@ class Command(BaseCommand):
             ) from None
         except OSError as error:
             raise CommandError(
-                f"The results storage can't be used: {describe_error(error)}. Run repair_runs again when it "
-                "works."
+                f"The results storage can't be used: {describe_error(error)}. Fix the problem and run "
+                "repair_runs again."
             ) from None
         for run in report.failed_runs:
             self.stdout.write(f"Run {_named(run)} was interrupted. It is now Failed.")
