@@ -30,6 +30,7 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 30  # for the headers of a response
 USER_AGENT = "scrape-results-dashboard"
 MAX_JSON_BYTES = 8 * 1024 * 1024
+TOO_SLOW = "{who} took too long to respond. Try again later."
 
 _RETRIED_STATUSES = {502, 503, 504}
 _PAUSES = (0.1, 0.3)  # before the second and the third attempt, in seconds
@@ -129,7 +130,7 @@ class Server:
         try:
             yield
         except (requests.Timeout, ReadTimeoutError, TimeoutError):
-            raise SourceTimeout(f"{self.name} took too long to respond. Try again later.") from None
+            raise SourceTimeout(TOO_SLOW.format(who=self.name)) from None
         except (requests.exceptions.SSLError, TlsError):
             raise SourceUnavailable(
                 f"{self.name} can't be reached securely: its certificate isn't valid. Check its base address."

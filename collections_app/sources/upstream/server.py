@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from collections_app.models import Account, Collection, NotConnected
 from collections_app.sources.base import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
-from collections_app.sources.upstream.http import Server, retry_after_of
+from collections_app.sources.upstream.http import TOO_SLOW, Server, retry_after_of
 from collections_app.system.serving import ClientDisconnected
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ NO_LIST = "{who} didn't send a list of runs. Check its base address, or try agai
 REDIRECTED = "{who} redirects to another address. Check its base address."
 _SERVER_ERROR = "{who} reports an internal error (code {code}). Try again later."
 _UNEXPECTED = "{who} sent an unexpected response (code {code}). Try again later."
-_TOO_SLOW = "{who} took too long to respond. Try again later."
 _TOO_MANY_REQUESTS = "{who} is receiving too many requests. Try again in {wait}."
 _UNAVAILABLE = "{who} is unavailable. Try again in {wait}."
 _RETRY_AFTER = 60  # seconds to wait after a 429 without Retry-After
@@ -112,7 +111,7 @@ def _check_server(code: int, headers: Mapping[str, str], who: str) -> None:
     if code == 503 and seconds is not None:  # noqa: PLR2004
         raise SourceBusy(_UNAVAILABLE.format(who=who, wait=_in_words(seconds)), seconds)
     if code == 504:  # noqa: PLR2004
-        raise SourceTimeout(_TOO_SLOW.format(who=who))
+        raise SourceTimeout(TOO_SLOW.format(who=who))
     if 500 <= code < 600:  # noqa: PLR2004
         raise SourceUnavailable(_SERVER_ERROR.format(who=who, code=code))
 
