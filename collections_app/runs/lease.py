@@ -58,11 +58,6 @@ def is_valid(lease_expires_at: datetime | None) -> bool:
     return lease_expires_at is not None and now < lease_expires_at <= now + _FURTHEST
 
 
-def is_being_written(run: Run) -> bool:
-    """Whether a process is writing the run, according to the row that was read."""
-    return run.state == State.PROCESSING and is_held(run)
-
-
 def being_written() -> Q:
     """Return the condition for runs that a process is writing."""
     now = database.now()

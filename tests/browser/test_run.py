@@ -17,10 +17,6 @@ def rows(page: Page) -> int:
     return page.locator("#results tbody tr").count()
 
 
-def first_row(page: Page) -> list[str]:
-    return page.locator("#results tbody tr").first.locator("td").all_text_contents()
-
-
 def column(page: Page, name: str) -> list[str]:
     heads = [text.strip() for text in page.locator("#results thead th").all_text_contents()]
     cells = page.locator(f"#results tbody tr > :nth-child({heads.index(name) + 1})")

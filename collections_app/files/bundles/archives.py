@@ -13,7 +13,6 @@ from collections_app.sources.base import Body
 from collections_app.system import disk
 
 ALL = "all.zip"
-SELECTION = "selection.zip"
 
 _BLOCK = 1024 * 1024
 

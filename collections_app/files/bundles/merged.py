@@ -11,8 +11,6 @@ from collections_app.sources import Deliverable, deliverable
 from collections_app.sources.base import Body
 from collections_app.system import disk
 
-MERGED = "selection.json"
-
 # The positions of each file's brackets are read once and then stored, which takes a moment for each file.
 MOST_MERGED = 2000
 
