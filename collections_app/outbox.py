@@ -30,7 +30,7 @@ _PERMANENT = 500  # and above: SMTP codes for permanent failures
 
 
 def queue(data: Data, *, lasts: timedelta) -> bool:
-    """Queue an email that is composed from the data. Try to send it for as long as it is valid.
+    """Queue an email, and retry until it is sent or expires. The worker composes it from the data.
 
     Return False, and queue nothing, if there is no mail server.
     """
