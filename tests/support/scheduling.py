@@ -18,6 +18,7 @@ _LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve"
 _LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
 
 
+@pytest.hookimpl(trylast=True)  # coverage must start first, to see the lines that an import runs
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Import a share of the test modules before the collection imports the others.
 
