@@ -1,5 +1,7 @@
 // Shows every <time datetime> in the user's time zone, with the UTC text as its title, and updates durations.
 
+const DAY = 86_400_000;
+
 const UNITS = [
   [86_400, "day", "days"],
   [3_600, "h", "h"],
@@ -10,13 +12,38 @@ const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
 function showTimes() {
   for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
     time.title = time.textContent.trim();
-    time.textContent = format.format(new Date(time.dateTime));
+    time.textContent = withOffset(new Date(time.dateTime));
   }
 }
 
 showTimes();
 document.addEventListener("htmx:afterSwap", showTimes);
 document.addEventListener("page:changed", showTimes);
+
+// When clocks go back, an hour is repeated. Only the UTC offset tells the two apart.
+function withOffset(at) {
+  const text = format.format(at);
+  return isRepeated(at) ? `${text} UTC${offset(at)}` : text;
+}
+
+function isRepeated(at) {
+  const here = at.getTimezoneOffset();
+  return [-DAY, DAY].some((step) => {
+    const there = new Date(at.getTime() + step).getTimezoneOffset();
+    const twin = new Date(at.getTime() + (there - here) * 60_000);
+    return there !== here && twin.getTimezoneOffset() === there;
+  });
+}
+
+function offset(at) {
+  const minutes = -at.getTimezoneOffset();
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${minutes < 0 ? "-" : "+"}${two(hours)}:${two(rest)}`;
+}
+
+function two(number) {
+  return String(number).padStart(2, "0");
+}
 
 export function showElapsed() {
   for (const part of document.querySelectorAll("[data-since]")) {
