@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from collections_app.files import names
 
-ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
+_LETTERS = st.text(st.characters(codec=None, exclude_categories=()))
+_DEVICES = st.sampled_from(["nul", "CON", "aux", "LPT\xb2", "COM1", "CONIN$", " ", ".", ". "])
+ANY_TEXT = _LETTERS | st.lists(_LETTERS | _DEVICES, max_size=4).map("".join)
 
 
 def test_pages_and_the_zip_have_the_vendors_names() -> None:
@@ -39,6 +41,82 @@ def test_allowed_characters_stay(name: str) -> None:
 )
 def test_forbidden_characters_become_underscores(name: str, expected: str) -> None:
     assert names.safe(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("NUL.json", "_NUL.json"),
+        ("nul", "_nul"),
+        ("Con.tar.json", "_Con.tar.json"),
+        ("AUX .json", "_AUX .json"),
+        ("COM1.json", "_COM1.json"),
+        ("lpt\xb9.json", "_lpt\xb9.json"),
+        ("CONIN$.json", "_CONIN$.json"),
+        ("conout$", "_conout$"),
+        (f"PRN{' ' * 200}x.json", f"_PRN{' ' * 191}.json"),
+        ("page.json. .", "page.json___"),
+        ("page ", "page_"),
+        (f"{'x' * 199} y", f"{'x' * 199}_"),
+        ("COM.json", "COM.json"),
+        ("COM10.json", "COM10.json"),
+        ("NULL.json", "NULL.json"),
+        ("_NUL.json", "_NUL.json"),
+    ],
+)
+def test_names_that_windows_reserves_or_changes_are_replaced(name: str, expected: str) -> None:
+    assert names.kept_name(name) == expected
+
+
+def test_a_collection_with_the_name_of_a_device_has_files_that_windows_can_write() -> None:
+    assert names.page_name("NUL.de", 88, 1) == "_NUL.de_88_Results_Page_1.json"
+    assert names.archive_name("aux.", 88) == "_aux._88_Results_All_Pages.zip"
+    assert names.export_name("CON.", 88, "csv", has_chosen_columns=False) == "_CON._88_Records.csv"
+    assert names.selection_name("Com1.a", [88], "zip") == "_Com1.a_Run_88_Selection.zip"
+    assert names.page_name("NUL", 88, 1) == "NUL_88_Results_Page_1.json"
+
+
+SAME_FILES = [
+    ("Page.json", "page.JSON"),
+    ("Caf\xe9.json", "CAFE\u0301.json"),
+    ("Stra\xdfe.json", "STRASSE.json"),
+    ("\u212bngstr\xf6m.json", "\xe5ngstro\u0308m.json"),
+    ("\uac00.json", "\u1100\u1161.json"),
+    ("\u03c3.json", "\u03c2.json"),
+    ("a\u200db.json", "ab.json"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), SAME_FILES)
+def test_names_of_the_same_file_on_windows_or_macos_are_numbered(first: str, second: str) -> None:
+    unique = names.UniqueNames()
+    stem, ending = second.split(".")
+    assert [unique.add(name) for name in (first, second, second)] == [
+        first,
+        f"{stem} (2).{ending}",
+        f"{stem} (3).{ending}",
+    ]
+
+
+@given(st.characters(exclude_categories=["Cs"]))
+def test_every_case_and_unicode_form_has_the_same_collision_key(letter: str) -> None:
+    same = {letter.upper(), letter.lower(), letter.title(), letter.casefold()}
+    same |= {unicodedata.normalize(form, letter) for form in ("NFC", "NFD")}
+    assert {names.collision_key(each) for each in same} == {names.collision_key(letter)}
+
+
+@pytest.mark.parametrize(
+    "name", ["ノートパソコン.json", "\uff89\uff70\uff84.json", "\uff11.json", "\uff50age.json"]
+)
+def test_names_that_only_look_alike_stay(name: str) -> None:
+    assert names.UniqueNames(["ノート.json", "page.json", "1.json"]).add(name) == name
+
+
+def test_a_numbered_name_is_not_too_long() -> None:
+    unique = names.UniqueNames()
+    added = [unique.add("日" * 65 + ".json") for _ in range(1000)]
+    assert len({names.collision_key(name) for name in added}) == 1000
+    assert max(len(name.encode()) for name in added) <= 200
 
 
 def test_a_long_name_is_shortened_between_two_characters() -> None:
@@ -93,5 +171,16 @@ def test_printable_text_cannot_move_the_cursor(name: str) -> None:
 def assert_is_a_file_name(name: str) -> None:
     assert 0 < len(name.encode()) <= 200
     assert not name.startswith(".")
-    assert not set(name) & set('/\\<>:"|?*')
+    assert not is_reserved_on_windows(name)
     assert not {unicodedata.category(character) for character in name} & {"Cc", "Cs", "Zl", "Zp"}
+
+
+def is_reserved_on_windows(name: str) -> bool:
+    """Whether Windows can't store a file with this name. From ntpath.isreserved() of Python 3.13."""
+    devices = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+    devices |= {f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789\xb9\xb2\xb3"}
+    return (
+        name[-1:] in {".", " "}
+        or bool(set(name) & set('/\\<>:"|?*'))
+        or name.partition(".")[0].rstrip(" ").upper() in devices
+    )

@@ -772,6 +772,10 @@ HOSTILE = {
     "a\0b\n.json": "a_b_.json",
     "\u202egpj.json": "_gpj.json",
     "CON.json": "_CON.json",
+    "nul .x.json": "_nul .x.json",
+    "LPT\xb9.json": "_LPT\xb9.json",
+    "conin$": "_conin$",
+    f"NUL{' ' * 300}x.json": f"_NUL{' ' * 192}.json",
     "a.json.part": "a.json.part_",
     "x.PART.json": "x.PART.json_",
     "é日本👩‍💻 ok.json": "é日本👩‍💻 ok.json",
@@ -788,6 +792,19 @@ class TestHostileNames:
         assert safe not in {"", ".", ".."}
         if HOSTILE[name] not in {"__", ".._.._escape.json"}:
             assert safe == HOSTILE[name]
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ("Caf\xe9.json", "CAFE\u0301.json"),
+            ("stra\xdfe.json", "STRASSE.json"),
+            ("a\u200bb.json", "ab.json"),
+            ("\u1f80.json", "\u1f88.json"),
+        ],
+    )
+    def test_names_of_the_same_file_on_windows_or_macos_are_numbered(self, first: str, second: str) -> None:
+        items = pull.with_unique_names([pull.Item("/1", first), pull.Item("/2", second)])
+        assert [item.name for item in items] == [first, f"2_{second}"]
 
     @pytest.mark.parametrize("name", ["x" * 1000 + ".json", "日" * 500, "." + "y" * 500])
     def test_long_names_are_shortened(self, name: str, tmp_path: Path) -> None:

@@ -107,6 +107,20 @@ def test_a_single_run_needs_no_folder(as_bob: Client, runs: list[Run]) -> None:
     assert list(members(content(response))) == [name(1, page).removeprefix("Run 1/") for page in (1, 2)]
 
 
+def test_names_that_windows_or_macos_cannot_unpack_are_replaced(as_bob: Client, laptops: Collection) -> None:
+    pages = {f"{number}.json": f'[{{"n": {number}}}]'.encode() for number in range(1, 5)}
+    run = make_run_of_pages(laptops, pages)
+    # Older versions stored such names.
+    old = ["NUL.json", "Caf\xe9.json", "CAFE\u0301.JSON", "a. "]
+    for position, stored in enumerate(old, 1):
+        run.files.filter(position=position, kind=FileKind.PAGE).update(name=stored)
+    response = as_bob.get(f"/collections/{laptops.pk}/selection.zip?runs=1")
+    new = ["_NUL.json", "Caf\xe9.json", "CAFE\u0301 (2).JSON", "a__"]
+    assert members(content(response)) == dict(zip(new, pages.values(), strict=True))
+    stored_file = as_bob.get(f"/collections/{laptops.pk}/runs/1/files/NUL.json")
+    assert content(stored_file) == pages["1.json"]
+
+
 def test_category_lists_are_not_compressed(as_bob: Client, headphones: Collection) -> None:
     for count in (1, 2):
         make_ready_run(headphones, records(count))

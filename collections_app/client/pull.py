@@ -425,7 +425,7 @@ def parse_time(value: Any) -> datetime | None:
 
 _FORBIDDEN = frozenset('/\\<>:"|?*')  # separators, and what Windows forbids
 _TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\.|$)")
 _RESERVED = re.compile(r"(?i)\.part(\.json(\.new)?)?$")
 _MAX_NAME_SIZE = 200  # bytes; file systems allow 255, and ".part.json.new" is appended
 _MAX_EXTENSION_SIZE = 20
@@ -435,12 +435,12 @@ def safe_name(name: str) -> str:
     """Return a safe local name for a server's file name. It is never a path."""
     name = "".join("_" if c in _FORBIDDEN or is_invisible(c) else c for c in name).rstrip(" .")
     name = re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), name) or "_"
-    name = f"_{name}" if _DEVICES.match(name) else name
     stem, dot, extension = name.rpartition(".")
     if not dot or len(extension.encode()) > _MAX_EXTENSION_SIZE:
         stem, dot, extension = name, "", ""
     room = _MAX_NAME_SIZE - len((dot + extension).encode())
-    name = stem.encode()[:room].decode(errors="ignore") + dot + extension
+    name = (stem.encode()[:room].decode(errors="ignore") + dot + extension).rstrip(" .")
+    name = f"_{name}" if _DEVICES.match(name) else name
     return f"{name}_" if _RESERVED.search(name) else name
 
 
@@ -455,11 +455,11 @@ def printable(text: str) -> str:
 
 
 def with_unique_names(items: list[Item]) -> list[Item]:
-    """Return the items with unique names, also on a file system that ignores case."""
+    """Return the items with names that are different files on any system."""
     taken: dict[str, int] = {}  # name: the last number used as its prefix
     result = []
     for item in items:
-        name, folded = item.name, unicodedata.normalize("NFC", item.name).casefold()
+        name, folded = item.name, collision_key(item.name)
         if folded in taken:
             count = taken[folded] + 1
             while f"{count}_{folded}" in taken:
@@ -469,6 +469,16 @@ def with_unique_names(items: list[Item]) -> list[Item]:
         taken[folded] = 1
         result.append(Item(item.address, name, item.sha256, item.size))
     return result
+
+
+def collision_key(name: str) -> str:
+    """Return a text that is equal for names of the same file on any system.
+
+    Windows and macOS ignore case, macOS ignores Unicode forms, and HFS+ ignores invisible characters.
+    """
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    folded = unicodedata.normalize("NFD", visible).upper().casefold()
+    return unicodedata.normalize("NFD", folded)
 
 
 def open_file(path: Path, mode: str = "rb") -> BinaryIO:

@@ -1,8 +1,9 @@
-"""The names of result files: their patterns, allowed characters and length."""
+"""The names of result files: their patterns, and what Windows, macOS and Linux allow."""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 CATEGORY_LIST = "category_asins.json"
 CATEGORY_CSV = "category_asins.csv"
@@ -17,6 +18,13 @@ _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 # Control characters, halves of surrogate pairs, line and paragraph separators.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _LEADING_DOTS = re.compile(r"^\.+")
+# Windows removes these without a message.
+_TRAILING = re.compile(r"[. ]+\Z")
+# Windows opens a device instead of a file with one of these names, whatever the case and the extension. The
+# list is that of ntpath.isreserved() in Python 3.13, with COM0 and LPT0, which some versions reserve.
+_DEVICE = re.compile(
+    r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9\xb9\xb2\xb3]) *(?:\.|\Z)", re.IGNORECASE
+)
 
 
 def page_name(collection_name: str, run_number: int, page: int) -> str:
@@ -56,7 +64,7 @@ def kept_name(name: str) -> str:
 def safe(name: str) -> str:
     """Return the name with `_` instead of characters that file names can't contain. Never return ""."""
     replaced = "".join("_" if _is_refused(character) else character for character in name)
-    return _LEADING_DOTS.sub(lambda dots: "_" * len(dots[0]), replaced) or "_"
+    return _LEADING_DOTS.sub(_underscores, replaced) or "_"
 
 
 def printable(text: str) -> str:
@@ -73,7 +81,54 @@ def _is_unprintable(character: str) -> bool:
 
 
 def fitted(stem: str, tail: str) -> str:
-    """Return stem and tail. Shorten the stem if both together would be too long for a file name."""
+    """Return stem and tail as a file name. Shorten the stem if both together would be too long.
+
+    Stem and tail must contain only characters that safe() returns.
+    """
     room = MAX_BYTES - len(tail.encode())
     # Drop a character whose last bytes were cut off.
-    return stem.encode()[:room].decode(errors="ignore") + tail
+    name = stem.encode()[:room].decode(errors="ignore") + tail
+    return fitted(f"_{stem}", tail) if _DEVICE.match(name) else _TRAILING.sub(_underscores, name)
+
+
+def _underscores(found: re.Match[str]) -> str:
+    return "_" * len(found[0])
+
+
+class UniqueNames:
+    """The names of files in one folder, which are different files on Windows, macOS and Linux."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        """Start with names that are taken."""
+        self._taken = set(map(collision_key, taken))
+        self._numbers: dict[str, int] = {}  # the last number used, by the key of the name with number 2
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the name, or one that is the same on some systems, is taken."""
+        return collision_key(name) in self._taken
+
+    def add(self, name: str) -> str:
+        """Take and return the name, or the name with a number if it is taken."""
+        free = self._numbered(PurePosixPath(name)) if name in self else name
+        self._taken.add(collision_key(free))
+        return free
+
+    def _numbered(self, path: PurePosixPath) -> str:
+        first = collision_key(fitted(path.stem, f" (2){path.suffix}"))
+        number = self._numbers.get(first, 2)
+        while (name := fitted(path.stem, f" ({number}){path.suffix}")) in self:
+            number += 1
+        self._numbers[first] = number
+        return name
+
+
+def collision_key(name: str) -> str:
+    """Return a text that is equal for names of the same file on any system.
+
+    Windows and macOS ignore case, macOS ignores Unicode forms, and HFS+ ignores invisible characters.
+    """
+    if name.isascii():
+        return name.lower()
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    folded = unicodedata.normalize("NFD", visible).upper().casefold()
+    return unicodedata.normalize("NFD", folded)

@@ -109,7 +109,7 @@ class ResultSetWriter:
         self._page_count = len(page_names)
         self._list = run.files.filter(kind=FileKind.CATEGORY_LIST).first()
         self._archive_name = names.archive_name(run.collection.name, run.number)
-        self._names = {self._archive_name} | page_names
+        self._names = names.UniqueNames([self._archive_name, *page_names])
         self._extracted = run.extracted or 0
         self._input: _Input | None = None
         self._file: NewFile | None = None  # the page or list in progress

@@ -8,14 +8,13 @@ from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app.files.names import CATEGORY_CSV, fitted, kept_name
+from collections_app.files.names import CATEGORY_CSV, UniqueNames, kept_name
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.run_list import RunListPart
@@ -157,36 +156,14 @@ def _files(remote: RemoteRun) -> list[ResultFile]:
     if any(file.kind == FileKind.CATEGORY_LIST for file in listed):
         # We create it from the list, whether or not the account has one.
         listed.append(RemoteFile(FileKind.CATEGORY_CSV, 0, ""))
-    names = _Names()
+    names = UniqueNames()
     return [
         ResultFile(
             kind=file.kind,
             position=file.position,
-            name=names.free(kept_name(file.remote_name or CATEGORY_CSV)),
+            name=names.add(kept_name(file.remote_name or CATEGORY_CSV)),
             remote_name=file.remote_name,
             modified=remote.updated_at.replace(microsecond=0),
         )
         for file in listed
     ]
-
-
-class _Names:
-    """Unique names for a run's files."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}  # the last number used, by the name with number 2
-
-    def free(self, name: str) -> str:
-        """Reserve and return the name, or a similar one if it is taken."""
-        free = self._numbered(PurePosixPath(name)) if name in self._taken else name
-        self._taken.add(free)
-        return free
-
-    def _numbered(self, path: PurePosixPath) -> str:
-        first = fitted(path.stem, f" (2){path.suffix}")
-        number = self._numbers.get(first, 2)
-        while (name := fitted(path.stem, f" ({number}){path.suffix}")) in self._taken:
-            number += 1
-        self._numbers[first] = number
-        return name

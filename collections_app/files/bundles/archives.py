@@ -1,12 +1,13 @@
 """The ZIPs of a run and of a selection."""
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable
 
 from collections_app.files.bundles.pieces import Part
 from collections_app.files.bundles.selection import Selection, files_of
 from collections_app.files.bundles.zips import Member, zip_of
-from collections_app.files.names import all_files_name, selection_name
+from collections_app.files.names import UniqueNames, all_files_name, kept_name, selection_name
 from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.sources import Deliverable, deliverable
 from collections_app.sources.base import Body
@@ -57,9 +58,10 @@ def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliver
                 "results here” on the download page first, or download its files one by one."
             )
     archives = _archives_of(files)
+    names = _names_in_zip(files)
     archive = zip_of(
-        _member(f"{folders.get(file.run.number, '')}{file.name}", file, archives.get(file.run_id))
-        for file in files
+        _member(f"{folders.get(file.run.number, '')}{name}", file, archives.get(file.run_id))
+        for name, file in zip(names, files, strict=True)
     )
     return Deliverable(
         name=name,
@@ -68,6 +70,12 @@ def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliver
         modified=max(file.modified for file in files),
         body=archive.body,
     )
+
+
+def _names_in_zip(files: list[ResultFile]) -> list[str]:
+    """Return names that can be unpacked on any system. Older versions stored names that can't."""
+    unique: defaultdict[int, UniqueNames] = defaultdict(UniqueNames)
+    return [unique[file.run_id].add(kept_name(file.name)) for file in files]
 
 
 def _archives_of(files: Iterable[ResultFile]) -> dict[int, Body]:
