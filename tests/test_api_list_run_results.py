@@ -595,7 +595,7 @@ def test_unexpected_errors_are_logged_and_reported_without_details(
     monkeypatch.setattr(list_runs, "_run_objects", broken)
     with caplog.at_level(logging.ERROR):
         code, reason = error(call({"collection_id": 101}))
-    assert (code, reason) == (500, "Something went wrong on our side. It was logged; try again later.")
+    assert (code, reason) == (500, "Something went wrong on our side. The error was logged. Try again later.")
     assert "ZeroDivisionError: a secret" in caplog.text
 
 

@@ -217,7 +217,7 @@ class TestCreate:
         monkeypatch.setattr(build, "write_records", lambda *args, **options: 1 / 0)
         assert (
             create_export(run, CSV).failure
-            == "Something went wrong on our side. The error has been logged. Try again later."
+            == "Something went wrong on our side. The error was logged. Try again later."
         )
         assert "ZeroDivisionError" in caplog.text
         assert stored() == []

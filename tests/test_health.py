@@ -130,7 +130,7 @@ class TestReady:
             raise RuntimeError("a secret of ours")
 
         monkeypatch.setattr(health, "_CHECKS", [("", broken)])
-        assert self.problem() == "Something went wrong on our side. It was logged."
+        assert self.problem() == "Something went wrong on our side. The error was logged."
         assert "a secret of ours" in caplog.text
 
     def test_the_result_is_cached(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -461,7 +461,7 @@ def test_a_page_of_products_is_not_accepted_as_a_category_list(
     [
         (400, "didn't understand the request"),
         (401, "rejected the API key"),
-        (402, "used up its plan, or a payment is due"),
+        (402, "requires payment"),
         (403, "has no access to this collection"),
         (404, "doesn't have this collection"),
         (409, "didn't send a list of runs"),

@@ -471,9 +471,8 @@ def test_an_account_with_collections_loses_only_its_key(
     assert "Disconnect “MultiCartAPI”?" in as_adam.get(address_of(account, "disconnect")).content.decode()
     assert Account.objects.get().is_connected
     response = as_adam.post(address_of(account, "disconnect"), follow=True)
-    assert (
-        "Disconnected “MultiCartAPI” and deleted its key. Its collections stay." in response.content.decode()
-    )
+    message = "Disconnected “MultiCartAPI” and deleted its key. Its collections are kept."
+    assert message in response.content.decode()
     kept = Account.objects.get()
     assert (kept.encrypted_key, kept.key_ending) == ("", "")
     assert kept.collections.get() == collection
@@ -615,7 +614,7 @@ def test_a_duplicate_collection_is_refused_with_its_name(
         collection.archive()
     [error] = errors(as_adam.post(ADD, of(account)))
     which = "the archived collection" if archived else "the collection"
-    assert error == f"Your team already has it: {which} “AU Laptops”."
+    assert error == f"Your team has already added it as {which} “AU Laptops”."
     assert vendor.listed == []
 
 

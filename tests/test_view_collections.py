@@ -155,7 +155,7 @@ def test_a_page_after_the_last_collection_is_empty(as_bob: Client, laptops: Coll
 def test_it_refuses_an_invalid_after(as_bob: Client, after: str) -> None:
     response = as_bob.get("/collections/", {"after": after})
     assert response.status_code == 400
-    assert "Invalid value of “after”" in response.content.decode()
+    assert "Invalid “after” parameter" in response.content.decode()
 
 
 def test_it_accepts_only_get(as_bob: Client) -> None:

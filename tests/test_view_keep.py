@@ -44,7 +44,7 @@ class TestSwitching:
     def test_an_admin_switches_copying_on_and_off(self, as_adam: Client, remote: Collection) -> None:
         for value, is_on, said in (
             ("on", True, "Copying the results of “AU Laptops”."),
-            ("off", False, "Stopped copying results of “AU Laptops”. Existing copies stay."),
+            ("off", False, "Stopped copying results of “AU Laptops”. Existing copies are kept."),
         ):
             response = as_adam.post(f"/collections/{remote.pk}/keep", {"keep": value}, follow=True)
             assert response.redirect_chain == [(f"/collections/{remote.pk}/download", 302)]

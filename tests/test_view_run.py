@@ -289,7 +289,7 @@ def test_a_column_header_shows_its_order_and_links_to_the_next(as_bob: Client, s
 def test_chosen_columns_are_in_every_link(as_bob: Client, shop: Run) -> None:
     text = page(as_bob, shop, "?column=price&column=name&column=unknown&q=a")
     assert headers_of(text) == ["name", "price"]
-    assert "None of these records has the column “unknown”." in words(text)
+    assert "No record here has the column “unknown”." in words(text)
     assert len(re.findall(r'name="column" value="(?:name|price)" checked', text)) == 2
     assert 'name="column" value="note" >' in text
     head = html.unescape(re.findall(r'href="([^"]*)" id="sort-1"', text)[0])

@@ -132,7 +132,7 @@ def test_it_refuses_an_invalid_after(as_bob: Client, laptops: Collection, after:
     make_ready_run(laptops)
     response = as_bob.get(ADDRESS, {"after": after})
     assert response.status_code == 400
-    assert "Invalid value of “after”" in response.content.decode()
+    assert "Invalid “after” parameter" in response.content.decode()
 
 
 def test_runs_without_pages_are_explained(

@@ -57,7 +57,7 @@ def _unexpected_error(error: Exception) -> ApiError:
     if isinstance(error, OperationalError):
         message = "The database is unavailable. Try again in a moment."
         return ApiError(503, message, _retry_after(RETRY_AFTER_SECONDS))
-    return ApiError(500, "Something went wrong on our side. It was logged; try again later.")
+    return ApiError(500, "Something went wrong on our side. The error was logged. Try again later.")
 
 
 def _retry_after(seconds: int) -> dict[str, str]:

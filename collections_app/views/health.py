@@ -99,7 +99,7 @@ class _Readiness:
                 problem = problem or check()
             self.warning = disk.warning()
         except Exception:
-            problem = "Something went wrong on our side. It was logged."
+            problem = "Something went wrong on our side. The error was logged."
             logger.exception("readyz problem=unexpected")
         with self._lock:
             self._problem, self._checked_at = problem, time.monotonic()

@@ -23,7 +23,7 @@ def parse_versions(pattern: re.Pattern[str], request: MemberRequest, name: str) 
     items = text.split(",") if text else []
     found = [pattern.fullmatch(item) for item in items]
     if len(items) > _MOST_ROWS or None in found:
-        raise BadRequest(f"Invalid value of “{name}”. Reload the page.")
+        raise BadRequest(f"Invalid “{name}” parameter. Reload the page.")
     return {int(match[1]): match[2] for match in found if match}
 
 

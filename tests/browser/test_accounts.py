@@ -61,7 +61,7 @@ def test_a_disconnected_account_can_be_connected_again(page: Page, accounts: tup
     menu.click()
     row.get_by_text("Disconnect…").click()
     page.get_by_role("button", name="Disconnect").click()
-    expect(page.get_by_text("Its collections stay.")).to_be_visible()
+    expect(page.get_by_text("Its collections are kept.")).to_be_visible()
     expect(row).to_contain_text("Disconnected")
     menu.click()
     row.get_by_text("Connect again").click()

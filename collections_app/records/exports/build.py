@@ -53,7 +53,7 @@ _NO_SPACE = (
     "The export can't be stored, perhaps because the disk is full. Try again later, or tell the operator."
 )
 _TOO_DEEP = "A record in this run is nested too deeply for this format. Choose another format."
-_BROKEN = "Something went wrong on our side. The error has been logged. Try again later."
+_BROKEN = "Something went wrong on our side. The error was logged. Try again later."
 
 
 def due() -> Q:

@@ -22,7 +22,7 @@ _BAD_REQUEST = "{who} didn't understand the request. Check its base address."
 _PROBLEMS = {
     400: "{who} didn't understand the request. Check its base address and the collection's ID.",
     401: "{who} rejected the API key. An admin can enter a new one.",
-    402: "{who} has used up its plan, or a payment is due. Contact the person who manages the plan.",
+    402: "{who} requires payment. Contact the person who manages the plan.",
     403: "{who} has no access to this collection. Check the collection's ID.",
     404: "{who} doesn't have this collection. Check the collection's ID.",
     405: _BAD_REQUEST,

@@ -112,4 +112,4 @@ class ConnectForm(CollectionNameForm):
         other = account.collections.filter(remote_id=remote_id).first()
         if other:
             which = "the archived collection" if other.archived_at else "the collection"
-            self.add_error("remote_id", f"Your team already has it: {which} “{other}”.")
+            self.add_error("remote_id", f"Your team has already added it as {which} “{other}”.")

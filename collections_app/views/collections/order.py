@@ -50,7 +50,7 @@ def format_key(collection: Collection, order: str) -> str:
 def _parse(order: str, text: str) -> dict[str, str]:
     match = _KEYS[order].fullmatch(text)
     if match is None:
-        raise BadRequest("Invalid value of “after”. Go back to the first collections.")
+        raise BadRequest("Invalid “after” parameter. Go back to the first collections.")
     return match.groupdict()
 
 

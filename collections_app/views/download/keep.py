@@ -12,7 +12,7 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 @collection_member(Action.MANAGE_COLLECTIONS)
 @require_POST
 def keep(request: MemberRequest, collection: Collection) -> HttpResponse:
-    """Start copying if `keep` is "on", otherwise stop. Existing copies stay either way."""
+    """Start copying if `keep` is "on", otherwise stop. Existing copies are kept either way."""
     if not collection.is_remote:
         raise Http404("This collection isn't connected to an account.")
     collection.keeps_results = request.POST.get("keep") == "on"
@@ -20,8 +20,8 @@ def keep(request: MemberRequest, collection: Collection) -> HttpResponse:
     if collection.keeps_results:
         messages.success(
             request,
-            f"Copying the results of “{collection}”. The copies stay even if the account deletes its files.",
+            f"Copying the results of “{collection}”. If the account deletes its files, the copies are kept.",
         )
     else:
-        messages.success(request, f"Stopped copying results of “{collection}”. Existing copies stay.")
+        messages.success(request, f"Stopped copying results of “{collection}”. Existing copies are kept.")
     return redirect("download", collection.pk)

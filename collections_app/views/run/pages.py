@@ -42,7 +42,7 @@ def run_pages(request: MemberRequest, collection: Collection, number: int) -> Ht
 def _render(request: MemberRequest, collection: Collection, run: Run, requested: str) -> HttpResponse:
     after = request.GET.get("after", "")
     if after and not _NUMBER.fullmatch(after):
-        raise BadRequest("Invalid value of “after”. It must be the number of a page.")
+        raise BadRequest("Invalid “after” parameter. It must be the number of a page.")
     prefetch_first_files([run], 0)  # the files that aren't pages, for the number of pages
     found = run.files.filter(kind=FileKind.PAGE, position__gt=_number(after)).order_by("position")
     pages = list(found[:PAGES_SHOWN])

@@ -64,7 +64,7 @@ def parse_query(request: MemberRequest) -> RecordQuery:
     search = values.get("q", "").replace("\0", "").strip()[:_LONGEST_SEARCH]
     after = values.get("after", "0")
     if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
-        raise BadRequest("Invalid value of “after”. It must be a whole number.")
+        raise BadRequest("Invalid “after” parameter. It must be a whole number.")
     table_query = TableQuery(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
     query = RecordQuery(table_query, list(dict.fromkeys(values.getlist("column"))))
     if len(query.again) > _LONGEST_ADDRESS:

@@ -171,5 +171,5 @@ def _unknown_columns(query: RecordQuery, known: Sequence[str], records: Sequence
     existing = set(known).union(*(record.fields for record in records))
     missing = [f"“{column}”" for column in query.columns if column not in existing]
     if missing and records:
-        notes.append(f"None of these records has the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
+        notes.append(f"No record here has the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
     return notes

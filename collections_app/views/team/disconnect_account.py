@@ -24,7 +24,7 @@ def account_disconnect(request: MemberRequest, account_id: int) -> HttpResponse:
     if count:
         account.set_key("")
         account.save(update_fields=["encrypted_key", "key_ending"])
-        messages.success(request, f"Disconnected “{account}” and deleted its key. Its collections stay.")
+        messages.success(request, f"Disconnected “{account}” and deleted its key. Its collections are kept.")
     else:
         account.delete()
         messages.success(request, f"Removed “{account}” and its key.")
