@@ -58,6 +58,12 @@ def test_all_records_in_one_file(run: Run, fetch: Fetch) -> None:
     assert response.headers["Content-Disposition"] == 'attachment; filename="AU Laptops_1_Records.csv"'
 
 
+def test_columns_may_be_separated_by_a_comma_and_a_space(run: Run, fetch: Fetch) -> None:
+    assert content(fetch("records.csv?columns=asin, price_cents")).startswith(b"asin,price_cents\r\n")
+    refused = fetch('records.csv?columns=asin," price_cents"').json()
+    assert refused["data"].startswith("No record has a column “ price_cents”.")
+
+
 def test_columns_and_the_excel_option(run: Run, fetch: Fetch) -> None:
     response = fetch("records.csv?columns=price_cents,asin&excel=1")
     assert content(response).startswith(b"\xef\xbb\xbfprice_cents,asin\r\n100,B000000001\r\n")

@@ -16,12 +16,12 @@ from collections_app.files.storage import base as storage
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
 from collections_app.records.exports import build, create, retention
 from collections_app.records.exports.build import Queue, build_export, build_next
+from collections_app.records.exports.column_list import encode_columns, parse_columns
 from collections_app.records.exports.create import (
     InvalidSpec,
     TooManyQueued,
     create_export,
     deliverable,
-    encode_columns,
     parse_spec,
 )
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
@@ -76,9 +76,30 @@ class TestSpec:
     def test_names_of_columns(self) -> None:
         spec = parse_spec(Format.CSV, ['a,"b,c"', "a,d"], "1")
         assert spec == ExportSpec(Format.CSV, ("a", "b,c", "d"), excel=True)
-        names = ('x"', "y,z", " ", "two\nlines", "two\r\nlines", "\r")
+        names = ('x"', "y,z", " ", " price", "price\t", "a b", "\xa0", "two\nlines", "two\r\nlines", "\r")
         assert parse_spec(Format.CSV, [encode_columns(names)], "").columns == names
         assert parse_spec(Format.CSV, [encode_columns([name]) for name in names], "").columns == names
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("asin, price", ("asin", "price")),
+            (" asin\t,price , ", ("asin", "price")),
+            ('asin, " price"', ("asin", " price")),
+            ('"asin" , "a, ""b"" " ', ("asin", 'a, "b" ')),
+            ('5" screen, "open', ('5" screen', '"open')),
+            ('"two" words,asin', ('"two" words', "asin")),
+            ("a b,\xa0c", ("a b", "\xa0c")),
+        ],
+    )
+    def test_spaces_around_names_are_ignored_unless_they_are_quoted(
+        self, text: str, names: tuple[str, ...]
+    ) -> None:
+        assert parse_spec(Format.CSV, [text], "").columns == names
+
+    def test_a_list_of_quotes_is_parsed_in_linear_time(self) -> None:
+        for text in ('"a"",' * 25_000, '"' * 127_999, ' " ' * 40_000, '"x""' * 30_000):
+            assert list(parse_columns(text))
 
     def test_other_formats_ignore_the_spreadsheet_option(self) -> None:
         assert parse_spec(Format.JSON, [], "1") == ExportSpec(Format.JSON)

@@ -121,6 +121,15 @@ class TestPage:
         assert parse_qs(urlsplit(address).query)["columns"] == ['"""><script>alert(1)</script>","a,b"']
         assert file_at(as_bob, address) == b'"""><script>alert(1)</script>","a,b"\r\n1,2\r\n'
 
+    def test_a_column_name_may_begin_with_a_space(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, [{" price": 1, "price": 2, "asin": "A"}])
+        as_bob.post(PAGE, {"format": "csv", "column": [" price", "asin"]})
+        (address,) = [link for link in addresses(html(as_bob.get(PAGE))) if "records.csv" in link]
+        assert parse_qs(urlsplit(address).query)["columns"] == ['" price",asin']
+        assert file_at(as_bob, address) == b" price,asin\r\n1,A\r\n"
+        unquoted = "/collections/101/runs/1/records.csv?columns=asin, price"
+        assert file_at(as_bob, unquoted) == b"asin,price\r\nA,2\r\n"
+
     def test_a_column_name_may_contain_line_breaks(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, [{"two\nlines": 1, "asin": "A"}])
         as_bob.post(PAGE, {"format": "csv", "column": ["two\r\nlines"]})  # as a browser sends it

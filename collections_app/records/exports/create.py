@@ -1,7 +1,5 @@
 """Create exports: reuse a stored one, build a small one within the request, or queue it."""
 
-import csv
-import io
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from collections_app.files.names import export_name
 from collections_app.models import Export, ExportState, Run
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export, spec_of
+from collections_app.records.exports.column_list import parse_columns
 from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
@@ -60,7 +59,7 @@ def parse_format(text: str) -> Format | None:
 def parse_spec(wanted: Format, columns: Sequence[str], excel: str) -> ExportSpec:
     """Return the spec for URL parameters or form fields. Raises InvalidSpec.
 
-    Each of `columns` is a list such as `a,b`. Names with a comma or a line break are quoted, as in a CSV.
+    Each of `columns` is a list such as `a,b`; see column_list.
     `excel` is "1" for a CSV for spreadsheets. Other formats ignore it.
     """
     if excel not in {"", "0", "1"}:
@@ -75,23 +74,15 @@ def parse_spec(wanted: Format, columns: Sequence[str], excel: str) -> ExportSpec
 
 
 def _names(columns: Sequence[str]) -> list[str]:
-    # Quoting can double the length. The csv module refuses longer texts with an error of its own.
+    # Quoting can double the length.
     if sum(map(len, columns)) > 2 * _LONGEST_NAMES:
         raise InvalidSpec(_TOO_MANY_COLUMNS)
     try:
-        return [name for text in columns for name in next(csv.reader([text]), [])]
-    except csv.Error:
+        return [name for text in columns for name in parse_columns(text)]
+    except ValueError:
         raise InvalidSpec(
             "Invalid “columns” parameter. Use a list such as a,b, and quote names that contain a line break."
         ) from None
-
-
-def encode_columns(columns: Sequence[str]) -> str:
-    """Return the columns as a URL parameter, which parse_spec() reads."""
-    out = io.StringIO()
-    # With this line terminator the writer quotes names that contain "\r" or "\n".
-    csv.writer(out, lineterminator="\r\n").writerow(columns)
-    return out.getvalue().removesuffix("\r\n")
 
 
 def create_export(run: Run, spec: ExportSpec, *, again: bool = False) -> Export:

@@ -16,12 +16,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from collections_app.models import Collection, Export, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.exports.build import spec_of
+from collections_app.records.exports.column_list import encode_columns
 from collections_app.records.exports.create import (
     InvalidSpec,
     TooManyQueued,
     create_export,
     deliverable,
-    encode_columns,
     parse_format,
     parse_spec,
 )
