@@ -1,4 +1,3 @@
-import functools
 import io
 import json
 import os
@@ -6,7 +5,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,7 +15,8 @@ from pytest_django import Settings
 
 from collections_app.management.commands import import_run as import_command
 from collections_app.models import Collection, FileKind, Run, State
-from collections_app.runs import incoming
+from collections_app.runs.incoming.files import Incoming
+from collections_app.runs.incoming.forms import Form
 from collections_app.runs.repair import repair_runs
 from collections_app.runs.writer import ResultSetWriter
 from tests.support import tools
@@ -27,6 +27,8 @@ PAGES = {
     "AU Laptops_88_Results_Page_2.json": b'[{"asin": "B2"}]',
     "AU Laptops_88_Results_Page_10.json": b'[{"asin": "B3"}, {"asin": "B4"}]',
 }
+
+DAMAGED_ZIP = ": the ZIP is damaged or unsupported. Extract it, and import the files. Nothing was imported."
 
 
 def import_run(collection: object, *files: Path, **options: Any) -> str:
@@ -81,6 +83,30 @@ class TestPages:
         assert [page.name for page in pages] == list(PAGES)
         assert run.state == State.READY
         assert out == "Run 1 of AU Laptops: 4 records in 4 files.\n/collections/101/download\n"
+
+    def test_numbers_in_every_spelling_are_sorted_as_numbers(
+        self, laptops: Collection, tmp_path: Path
+    ) -> None:
+        names = ["page_1.json", "page_10.json", "page_2.json"]
+        import_run(101, *(put(tmp_path, name, f'[{{"name": "{name}"}}]') for name in names))
+        assert [record["name"] for record in stored_records(Run.objects.get())] == [
+            "page_1.json",
+            "page_2.json",
+            "page_10.json",
+        ]
+
+    def test_files_of_finder_and_explorer_are_ignored(self, laptops: Collection, tmp_path: Path) -> None:
+        names = [".DS_Store", "._page_1.json", "Thumbs.db", "desktop.ini", "page_1.json"]
+        import_run(101, *(put(tmp_path, name, "[{}]" if name[0] == "p" else "\0") for name in names))
+        assert Run.objects.get().extracted == 1
+
+    def test_nothing_is_left_without_the_files_of_the_system(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put(tmp_path, ".DS_Store", b"\0\0\0\1Bud1")
+        assert refused(101, path) == (
+            f"{path} was added by an operating system and contains no results. Nothing was imported."
+        )
 
     def test_pages_without_numbers_keep_the_given_order(self, laptops: Collection, tmp_path: Path) -> None:
         import_run(101, *(put(tmp_path, name, "[{}]") for name in ("b Page_2.json", "a.json")))
@@ -172,6 +198,19 @@ class TestZip:
         pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
         assert [(page.name, stored_bytes(page)) for page in pages] == list(PAGES.items())
 
+    def test_files_of_finder_and_explorer_are_ignored(self, laptops: Collection, tmp_path: Path) -> None:
+        page = "AU_1_Results_Page_1.json"
+        extras = (".DS_Store", f"._{page}", "a/Thumbs.db", "a/desktop.ini", f"a/__MACOSX/b/._{page}")
+        members = {f"run/{name}": b"\0" for name in extras} | {f"run/{page}": b'[{"a": 1}]'}
+        import_run(101, put_zip(tmp_path, members))
+        assert stored_records(Run.objects.get()) == [{"a": 1}]
+
+    def test_only_files_of_finder_and_explorer(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put_zip(tmp_path, {"a/.DS_Store": b"", "__MACOSX/x.json": b"[]"})
+        assert refused(101, path) == f"{path} is a ZIP without pages. Nothing was imported."
+
     def test_our_own_zips_can_be_imported(self, laptops: Collection, tmp_path: Path) -> None:
         run = make_ready_run(laptops, records(5), page_size=2)
         path = put(tmp_path, "all.zip", stored_bytes(run.files.get(kind=FileKind.ARCHIVE)))
@@ -203,7 +242,7 @@ class TestZip:
     def test_a_truncated_zip(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         path.write_bytes(path.read_bytes()[:-10])
-        assert refused(101, path).startswith(f"{path}: the ZIP is damaged or unsupported (")
+        assert refused(101, path) == f"{path}{DAMAGED_ZIP}"
 
     def test_a_damaged_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": json.dumps(records(50)).encode()})
@@ -217,7 +256,7 @@ class TestZip:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("a.json", b'[{"asin": "B1"}]')
         path.write_bytes(path.read_bytes().replace(b"B1", b"B2"))
-        assert "a.json: the ZIP is damaged or unsupported (Bad CRC-32" in refused(101, path)
+        assert refused(101, path) == f"{path}: a.json{DAMAGED_ZIP}"
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_a_damaged_member_is_named_for_every_method(
@@ -229,7 +268,7 @@ class TestZip:
         content = bytearray(path.read_bytes())
         content[60:1000] = b"\xff" * 940
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (")
+        assert refused(101, path) == f"{path}: a.json{DAMAGED_ZIP}"
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_every_method_can_be_read(self, laptops: Collection, tmp_path: Path, method: int) -> None:
@@ -240,36 +279,34 @@ class TestZip:
         assert stored_records(Run.objects.get()) == records(5000)
 
     @pytest.mark.parametrize(
-        ("signature", "message"),
+        ("signature", "member"),
         [
-            (b"PK\x01\x02", ": the ZIP is damaged"),  # the directory at the end
-            (b"PK\x03\x04", ": \u2551\u25a0.json: the ZIP is damaged"),  # the member itself
+            (b"PK\x01\x02", ""),  # the directory at the end
+            (b"PK\x03\x04", ": \u2551\u25a0.json"),  # the member itself
         ],
     )
     def test_a_name_that_is_not_valid_utf_8(
-        self, laptops: Collection, tmp_path: Path, refused: Any, signature: bytes, message: str
+        self, laptops: Collection, tmp_path: Path, refused: Any, signature: bytes, member: str
     ) -> None:
         path = put_zip(tmp_path, {"xx.json": b"[{}]"})
         content = bytearray(path.read_bytes().replace(b"xx.json", b"\xba\xfe.json"))
         content[content.index(signature) + (9 if signature == b"PK\x01\x02" else 7)] |= 0x08
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}{message} or unsupported ('utf-8' codec can't")
+        assert refused(101, path) == f"{path}{member}{DAMAGED_ZIP}"
 
     def test_a_zip_of_an_unsupported_version(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         content = bytearray(path.read_bytes())
         content[content.index(b"PK\x01\x02") + 6] = 99
         path.write_bytes(content)
-        assert refused(101, path) == (
-            f"{path}: the ZIP is damaged or unsupported (zip file version 9.9). Nothing was imported."
-        )
+        assert refused(101, path) == f"{path}{DAMAGED_ZIP}"
 
     def test_a_zip_with_shifted_offsets(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]"})
         content = bytearray(path.read_bytes())
         content[content.index(b"PK\x01\x02") + 42] = 7
         path.write_bytes(content)
-        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (")
+        assert refused(101, path) == f"{path}: a.json{DAMAGED_ZIP}"
 
     def test_a_name_cannot_control_the_terminal(
         self, laptops: Collection, tmp_path: Path, refused: Any
@@ -304,7 +341,7 @@ class TestZip:
         size = (100_004).to_bytes(4, "little")
         assert content.count(size) == 2
         path.write_bytes(content.replace(size, (4).to_bytes(4, "little")))
-        assert refused(101, path).startswith(f"{path}: a.json: the ZIP is damaged or unsupported (Bad CRC-32")
+        assert refused(101, path) == f"{path}: a.json{DAMAGED_ZIP}"
 
     def test_a_category_does_not_accept_a_zip_of_pages(
         self, headphones: Collection, tmp_path: Path, refused: Any
@@ -407,7 +444,12 @@ class TestWhatCanNotBe:
         assert refused(101, missing) == f"The file {missing} doesn't exist. Nothing was imported."
 
     def test_a_folder(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
-        assert refused(101, tmp_path) == f"{tmp_path} is not a file. Nothing was imported."
+        assert refused(101, tmp_path) == (
+            f"{tmp_path} is a folder. Name the files in it, such as {tmp_path}/*.json. Nothing was imported."
+        )
+
+    def test_a_device(self, laptops: Collection, refused: Any) -> None:
+        assert refused(101, Path("/dev/null")) == "/dev/null is not a file. Nothing was imported."
 
     def test_an_empty_file(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         empty = put(tmp_path, "a.json", "")
@@ -446,13 +488,11 @@ class TestWhatCanNotBe:
         self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         page = put(tmp_path, "a.json", "[{}]")
-        broken = incoming.Incoming(
-            str(page),
-            "a.json",
-            incoming.Form.LIST,
-            4,
-            functools.partial(Path("/proc/self/mem").open, "rb"),  # type: ignore[arg-type]
-        )
+
+        def unreadable() -> IO[bytes]:
+            return Path("/proc/self/mem").open("rb")
+
+        broken = Incoming(str(page), str(tmp_path), "a.json", 4, unreadable, Form.LIST)
         monkeypatch.setattr(import_command, "incoming_files", lambda paths, stack: [broken])
         assert refused(101, page) == f"{page} can't be read (Input/output error). Nothing was imported."
 

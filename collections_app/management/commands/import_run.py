@@ -17,7 +17,10 @@ from collections_app.files.names import printable
 from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
 from collections_app.models import Collection, Run
 from collections_app.records.formats.json_records import InvalidRecords, read_json_lines
-from collections_app.runs.incoming import Form, Incoming, Unusable, incoming_files, shown, why_no_page
+from collections_app.runs.incoming.files import Incoming, Unusable, shown
+from collections_app.runs.incoming.forms import Form
+from collections_app.runs.incoming.lookup import incoming_files
+from collections_app.runs.incoming.objects import why_no_page
 from collections_app.runs.lease import LeaseLost
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
@@ -33,8 +36,13 @@ class Command(BaseCommand):
         "Import result files as one new run of a collection. The files can be pages (JSON lists of records, "
         "stored unchanged), the ZIP file of all pages, JSON Lines (.jsonl, .ndjson, split into pages) or, "
         'for a category collection, the complete list (a JSON list, {"asins": [...]}, or JSON Lines). '
-        "Files with Page_1, Page_2 and so on in their names are imported in that order. If a file has an "
-        "error, nothing is imported."
+        "Files are imported in the order of the numbers in their names (page_1, page_2, page_10). The number "
+        'after "page" counts first, then the others from left to right. If names repeat, the numbers of '
+        "their folders count before. A name that only lacks the number comes first: results.json, then "
+        "results (1).json. "
+        "All other files without a number stay where you name them. Files that macOS and Windows add "
+        "(.DS_Store, ._*, __MACOSX, Thumbs.db, desktop.ini) are ignored. If a file has an error, nothing is "
+        "imported."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,1 @@
+"""Result files that a user imports as a run."""

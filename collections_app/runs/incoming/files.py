@@ -1,0 +1,91 @@
+"""A file to import, and the errors of files that can't be imported."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from collections_app.files.names import printable
+from collections_app.runs.incoming.forms import Form
+
+
+class Unusable(Exception):
+    """A file can't be imported. The message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A file, or a member of a ZIP, to import. Messages call it `label`.
+
+    `folder` is where the file is: a folder, a ZIP or both. `damage` says what is wrong if reading fails for
+    any other reason than an error of the operating system. `largest_read` is the number of bytes to read at
+    once.
+    """
+
+    label: str
+    folder: str
+    name: str
+    size: int
+    opener: Callable[[], IO[bytes]]
+    form: Form
+    damage: str = " is damaged."
+    largest_read: int | None = None
+
+    def open(self, progress: Callable[[int], object]) -> "Reader":
+        """Open the file. Each read calls `progress` with the number of bytes. Raises Unusable."""
+        return Reader(self, progress)
+
+
+class Reader:
+    """The stream of a file to import. Raises Unusable if the file can't be read."""
+
+    def __init__(self, file: Incoming, progress: Callable[[int], object]) -> None:
+        self._file = file
+        self._progress = progress
+        with reading(file.label, file.damage):
+            self._stream = file.opener()
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, or nothing at the end."""
+        largest = self._file.largest_read or size
+        data = piece = self._take(self._stream.read, min(size, largest))
+        while piece and len(data) < size:
+            piece = self._take(self._stream.read, min(size - len(data), largest))
+            data += piece
+        return data
+
+    def readline(self, size: int, /) -> bytes:
+        """Return at most `size` bytes of the next line, or nothing at the end."""
+        return self._take(self._stream.readline, size)
+
+    def _take(self, read: Callable[[int], bytes], size: int) -> bytes:
+        with reading(self._file.label, self._file.damage):
+            data = read(size)
+        self._progress(len(data))
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+@contextmanager
+def reading(label: str, damage: str) -> Iterator[None]:
+    """Raise Unusable if reading a file fails. For malicious bytes, zipfile can raise any exception."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        reason = getattr(error, "strerror", None)
+        raise Unusable(f"{label} can't be read ({reason})." if reason else f"{label}{damage}") from None
+
+
+def shown(path: Path | str) -> str:
+    """Return a printable form of a path."""
+    return printable(str(path))
