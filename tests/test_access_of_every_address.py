@@ -310,12 +310,17 @@ def test_keys_get_the_responses_in_the_table(
 ) -> None:
     where, methods, _ = TABLE[name]
     expected = dict(zip(KEYS, SCRIPTS[name].split(), strict=True))[whose]
-    headers = {"x-api-key": keys[whose]} if keys[whose] else {}
-    for method in METHODS:
-        response = Client().generic(method, f"/{where}", b'{"collection_id": 101}', headers=headers)
-        responses.content(response)
-        wanted = expected if method in methods.split() else "405"
-        assert outcome(response) == wanted.replace("200", "any"), method
+    for headers in headers_with(keys[whose]):
+        for method in METHODS:
+            response = Client().generic(method, f"/{where}", b'{"collection_id": 101}', headers=headers)
+            responses.content(response)
+            wanted = expected if method in methods.split() else "405"
+            assert outcome(response) == wanted.replace("200", "any"), (method, headers.keys())
+
+
+def headers_with(key: str) -> list[dict[str, str]]:
+    """Return the headers in which a script can send a key."""
+    return [{"x-api-key": key}, {"Authorization": f"Bearer {key}"}, {"Authorization": f"Token {key}"}]
 
 
 # --- undeclared views ---------------------------------------------------------------------------

@@ -69,7 +69,8 @@ def test_every_reference_resolves_and_every_component_is_used() -> None:
     used = set(re.findall(r'"\$ref": "#/components/([^"]+)"', json.dumps(DOCUMENT)))
     components = DOCUMENT["components"]
     assert used == {f"{kind}/{name}" for kind in components for name in components[kind]} - {
-        "securitySchemes/ApiKey"
+        "securitySchemes/ApiKey",
+        "securitySchemes/Bearer",
     }
 
 
@@ -80,9 +81,11 @@ def test_every_operation_has_a_summary_and_a_description() -> None:
 
 
 def test_every_operation_needs_the_api_key() -> None:
-    assert DOCUMENT["security"] == [{"ApiKey": []}]
-    scheme = DOCUMENT["components"]["securitySchemes"]["ApiKey"]
-    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", HEADER)
+    assert DOCUMENT["security"] == [{"ApiKey": []}, {"Bearer": []}]
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    header, bearer = schemes["ApiKey"], schemes["Bearer"]
+    assert (header["type"], header["in"], header["name"]) == ("apiKey", "header", HEADER)
+    assert (bearer["type"], bearer["scheme"]) == ("http", "bearer")
 
 
 # --- addresses, methods and parameters ------------------------------------------------------------

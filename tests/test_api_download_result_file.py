@@ -11,6 +11,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.api import download_file
+from collections_app.api.authentication import CHALLENGES
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, Run, User
 from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceTimeout, SourceUnavailable
@@ -124,7 +125,7 @@ def test_the_dashboard_sends_the_same_response(
 def test_an_unknown_key_is_rejected(fetch: Fetch, run: Run, key: str) -> None:
     response = fetch(f"101/1/{PAGE}", key=key)
     assert api_error(response)[0] == 401
-    assert response.headers["WWW-Authenticate"] == 'ApiKey header="x-api-key"'
+    assert response.headers["WWW-Authenticate"] == CHALLENGES
 
 
 def test_a_revoked_key_is_rejected(fetch: Fetch, run: Run) -> None:

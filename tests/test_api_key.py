@@ -44,10 +44,37 @@ def test_other_authorization_schemes_are_ignored(form: str, bobs_key: str) -> No
     assert call(FILE, {"Authorization": form.format(key=bobs_key)}) == (401, 401)
 
 
-def test_x_api_key_takes_precedence(bobs_key: str) -> None:
-    """A proxy may need the Authorization header for its password."""
-    assert call(FILE, {"x-api-key": bobs_key, "Authorization": "Bearer another"}) == (200, 200)
-    assert call(FILE, {"x-api-key": "another", "Authorization": f"Bearer {bobs_key}"}) == (401, 401)
+@pytest.mark.parametrize("address", [LIST, FILE, MANIFEST])
+@pytest.mark.parametrize("scheme", ["Bearer", "token"])
+def test_two_different_keys_are_rejected(address: str, scheme: str, bobs_key: str, carols_key: str) -> None:
+    status = 200 if address == LIST else 401
+    for other in (carols_key, "another"):
+        assert call(address, {"x-api-key": bobs_key, "Authorization": f"{scheme} {other}"}) == (status, 401)
+        assert call(address, {"x-api-key": other, "Authorization": f"{scheme} {bobs_key}"}) == (status, 401)
+
+
+def test_the_error_for_two_keys_tells_what_to_do(client: Client, bobs_key: str) -> None:
+    headers = {"x-api-key": bobs_key, "Authorization": "Bearer another"}
+    assert client.get(FILE, headers=headers).json()["data"] == (
+        "x-api-key and Authorization contain different API keys. Send only one of them."
+    )
+
+
+def test_the_same_key_can_be_sent_twice(bobs_key: str) -> None:
+    assert call(FILE, {"x-api-key": bobs_key, "Authorization": f"Bearer {bobs_key}"}) == (200, 200)
+
+
+def test_a_proxys_password_is_ignored(bobs_key: str) -> None:
+    assert call(FILE, {"x-api-key": bobs_key, "Authorization": "Basic Ym9iOnNlY3JldA=="}) == (200, 200)
+
+
+@pytest.mark.parametrize("address", [FILE, MANIFEST])
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"Authorization": "Bearer wrong"}])
+def test_a_401_lists_the_ways_to_send_a_key(client: Client, address: str, headers: dict[str, str]) -> None:
+    response = client.get(address, headers=headers)
+    assert response.headers["WWW-Authenticate"] == (
+        'Bearer realm="api", Token realm="api", ApiKey header="x-api-key"'
+    )
 
 
 class TestOverHttps:
@@ -56,7 +83,8 @@ class TestOverHttps:
         settings.SECURE_SSL_REDIRECT = True
 
     @pytest.mark.parametrize(
-        "header", ["x-api-key: {key}", "Authorization: Bearer {key}", "x-api-key: wrong"]
+        "header",
+        ["x-api-key: {key}", "Authorization: Bearer {key}", "Authorization: Token {key}", "x-api-key: wrong"],
     )
     @pytest.mark.parametrize("address", [LIST, FILE, MANIFEST])
     def test_a_key_sent_over_http_is_an_error_and_not_a_redirect(

@@ -345,9 +345,10 @@ def test_no_secret_is_in_any_line(
     assert cookies
     client.get(f"/collections/101/download?q={canaries['query']}", **more)
     for key in (bobs_key, bobs_key + "x"):
-        header = {"x-api-key": key} | more["headers"]
-        response: Any = client.get(f"/api/v1/results/101/1/{quote(file.name)}", headers=header)
-        response.getvalue()
+        for header in ({"x-api-key": key}, {"Authorization": f"Bearer {key}"}, {"Authorization": key}):
+            address = f"/api/v1/results/101/1/{quote(file.name)}"
+            response: Any = client.get(address, headers=header | more["headers"])
+            response.getvalue()
     anonymous = Client(raise_request_exception=False)
     assert anonymous.get(canaries["path"], follow=True, **more).status_code == 200
     anonymous.get(canaries["path"] + "x", **more)

@@ -8,6 +8,7 @@ from collections_app.api.errors import ApiError
 from collections_app.models import ApiKey
 
 HEADER = "x-api-key"
+CHALLENGES = f'Bearer realm="api", Token realm="api", ApiKey header="{HEADER}"'
 
 _USE_HTTPS = (
     "Use https:// for this address. If you sent an API key over http://, revoke it and create a new one."
@@ -30,10 +31,18 @@ def authenticate(request: HttpRequest) -> ApiKey:
 
 
 def _sent_key(request: HttpRequest) -> str:
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    in_authorization = credentials.strip() if scheme.lower() in {"bearer", "token"} else ""
-    return request.headers.get(HEADER, "") or in_authorization
+    """Return the key in the headers, or "" without one. Raises ApiError (401) for two different keys."""
+    sent = {request.headers.get(HEADER, "").strip(), _key_in_authorization(request)} - {""}
+    if len(sent) > 1:
+        raise _unauthorized(f"{HEADER} and Authorization contain different API keys. Send only one of them.")
+    return "".join(sent)
+
+
+def _key_in_authorization(request: HttpRequest) -> str:
+    # Other schemes are for other servers: a proxy may ask for a password.
+    scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
+    return credentials.strip() if scheme.lower() in {"bearer", "token"} else ""
 
 
 def _unauthorized(message: str) -> ApiError:
-    return ApiError(401, message, {"WWW-Authenticate": f'ApiKey header="{HEADER}"'})
+    return ApiError(401, message, {"WWW-Authenticate": CHALLENGES})
