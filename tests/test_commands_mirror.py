@@ -117,6 +117,27 @@ class TestCopying:
         assert mirror("AU Laptops").startswith("Copied 120 runs (")
         assert remote.runs.count() == 120
 
+    @pytest.mark.parametrize("options", [(), ("--run", "900")])
+    def test_a_run_that_the_account_added_among_known_ones_is_copied(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+    ) -> None:
+        listed = lists(monkeypatch, [remote_run(number) for number in range(1, 181)])
+        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, progress: [])
+        mirror("AU Laptops")
+        listed.runs.append(remote_run(900, at=remote_run(20).created_at))
+        mirror("AU Laptops", *options)
+        assert remote.runs.filter(number=900).exists()
+
+    def test_if_known_runs_cannot_be_listed_again_nothing_is_copied(
+        self, remote: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listed = lists(monkeypatch, [remote_run(number) for number in range(1, 101)])
+        monkeypatch.setattr(command, "mirror_run", lambda run, source, *, progress: [])
+        mirror("AU Laptops")
+        monkeypatch.setattr(sync, "refresh", lambda *_, **__: None)
+        listed.problem = SourceUnavailable("MultiCartAPI is not responding.")
+        assert refused("AU Laptops") == ("The list of runs can't be updated: MultiCartAPI is not responding.")
+
     def test_listing_stops_at_the_selected_run(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -65,6 +65,73 @@ def test_refresh_loads_the_runs_and_returns_their_age(collection: Collection, li
     assert before <= freshness.as_of <= timezone.now()
     assert (freshness.problem, freshness.has_older, freshness.is_late) == ("", False, False)
     assert [run.number for run in collection.runs.all()] == [1]
+
+
+@pytest.fixture
+def hundred(collection: Collection, listed: ListedRuns) -> Collection:
+    """A collection whose account lists 100 known runs, and has then added run 900 as its oldest one."""
+    listed.runs = [remote_run(number) for number in range(1, 101)]
+    sync.refresh(collection, seconds=20)
+    sync.load_older(collection, seconds=20)
+    assert collection.runs.count() == 100
+    Collection.objects.update(refresh_tried_at=None)
+    listed.runs.append(remote_run(900, at=NOON - timedelta(days=1)))
+    return Collection.objects.get(pk=collection.pk)
+
+
+def test_refresh_finds_a_run_that_was_added_below_the_newest_ones(hundred: Collection) -> None:
+    freshness = source_of(hundred).refresh(hundred, deadline=SOON)
+    assert freshness.problem == ""
+    assert hundred.runs.filter(number=900).exists()
+
+
+def test_no_request_waits_for_known_runs_to_be_read_again(
+    hundred: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Callable[[], None]] = []
+
+    def in_background(work: Callable[[], None], *, name: str) -> None:
+        if name == "list-runs":
+            work()
+        else:
+            started.append(work)
+
+    monkeypatch.setattr(background, "in_background", in_background)
+    assert source_of(hundred).refresh(hundred, deadline=SOON).problem == ""
+    assert not hundred.runs.filter(number=900).exists()
+    for work in started:
+        work()
+    assert hundred.runs.filter(number=900).exists()
+
+
+def test_if_known_runs_cannot_be_read_again_the_newest_are_still_up_to_date(
+    hundred: Collection, listed: ListedRuns
+) -> None:
+    listed.calls.clear()
+
+    def fail_deeper() -> None:
+        listed.problem = DOWN if listed.calls[-1][0] else None
+
+    listed.before_each = fail_deeper
+    freshness = source_of(hundred).refresh(hundred, deadline=SOON)
+    assert (len(listed.calls), freshness.problem) == (2, "")
+
+
+def test_an_account_that_is_busy_when_known_runs_are_read_again_is_left_alone(
+    hundred: Collection, listed: ListedRuns
+) -> None:
+    listed.calls.clear()
+
+    def fail_deeper() -> None:
+        listed.problem = SourceBusy("Wait a minute.", 60) if listed.calls[-1][0] else None
+
+    listed.before_each = fail_deeper
+    source_of(hundred).refresh(hundred, deadline=SOON)
+    hundred.refresh_from_db()
+    assert hundred.retry_after == 60
+    listed.calls.clear()
+    source_of(hundred).refresh(hundred, deadline=SOON)
+    assert listed.calls == []
 
 
 @pytest.mark.parametrize(

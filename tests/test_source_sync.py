@@ -852,6 +852,181 @@ def test_after_a_failure_there_are_still_more_runs(collection: Collection, accou
     assert len(known(collection)) == LIMIT - 1
 
 
+# --- runs that the account adds or moves among known ones --------------------------------------
+
+
+def reread(collection: Collection) -> bool:
+    is_last = sync.reread(collection, seconds=5)
+    collection.refresh_from_db()
+    return is_last
+
+
+def all_known(collection: Collection) -> None:
+    refresh(collection)
+    while collection.has_older_runs:
+        go_back(collection)
+
+
+def added(number: int, *, before: int) -> RemoteRun:
+    """A run that the account adds just before a known one."""
+    return remote_run(number, at=remote_run(before).created_at - timedelta(minutes=1))
+
+
+def refreshes_to_find(collection: Collection, *numbers: int, most: int = 8) -> int:
+    """Return how many refreshes it takes to find the runs."""
+    for refreshes in range(1, most + 1):
+        refresh(collection)
+        reread(collection)
+        if set(numbers) <= set(known(collection)):
+            return refreshes
+    raise AssertionError(f"not found after {most} refreshes: {set(numbers) - set(known(collection))}")
+
+
+def test_a_run_added_deep_in_the_list_is_found_by_the_second_refresh(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(130)
+    all_known(collection)
+    account.runs.append(added(900, before=10))
+    assert refreshes_to_find(collection, 900) == 2
+    assert known(collection) == [*range(130, 9, -1), 900, *range(9, 0, -1)]
+    assert collection.runs.get(number=900).is_ready
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize(
+    ("before", "refreshes"), [(39, 1), (25, 1), (24, 2), (19, 2), (18, 3), (7, 4), (6, 5), (1, 5)]
+)
+def test_each_refresh_reads_the_next_part_of_the_known_runs(
+    collection: Collection, account: ListedRuns, before: int, refreshes: int
+) -> None:
+    account.runs = runs(40)
+    all_known(collection)
+    account.runs.append(added(900, before=before))
+    assert refreshes_to_find(collection, 900) == refreshes
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_it_is_found_wherever_the_last_refresh_stopped(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(40)
+    all_known(collection)
+    for count in range(4):
+        account.runs.append(added(900 + count, before=3 + 8 * count))
+        assert refreshes_to_find(collection, 900 + count)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_many_runs_added_at_the_end_are_found(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(20, 41)
+    all_known(collection)
+    account.runs += runs(40)
+    refreshes_to_find(collection, *range(1, 41), most=11)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_runs_below_the_known_ones_are_not_written(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(60)
+    refresh(collection)
+    go_back(collection)
+    go_back(collection)
+    before = known(collection)
+    assert [reread(collection) for _ in range(4)] == [False, True, False, True]
+    assert known(collection) == before
+    assert collection.has_older_runs
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_runs_above_the_known_ones_are_not_written(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(20)
+    all_known(collection)
+    account.runs = runs(40)
+    reread(collection)
+    assert known(collection) == list(range(20, 0, -1))
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_a_short_list_is_not_read_twice(collection: Collection, account: ListedRuns, count: int) -> None:
+    account.runs = runs(count)
+    all_known(collection)
+    account.calls.clear()
+    assert reread(collection)
+    assert account.calls == []
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_one_call_reads_a_part(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(40)
+    all_known(collection)
+    account.calls.clear()
+    while not reread(collection):
+        pass
+    # The last part is requested twice, to see that it is the end.
+    assert [skip for skip, _ in account.calls] == [7, 13, 19, 25, 31, 36, 37]
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("most", [3, 5, 1000])
+def test_runs_added_to_many_with_the_same_time_are_found(
+    collection: Collection, account: ListedRuns, most: int
+) -> None:
+    account.runs = [*runs(5), *simultaneous(12, first=10, hour=9), *runs(20, 30)]
+    account.most = most
+    all_known(collection)
+    account.runs += simultaneous(2, first=90, hour=9)
+    account.order = lambda run: random.random()
+    refreshes_to_find(collection, 90, 91, most=40)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_unreadable_runs_do_not_stop_the_reading(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(60)
+    account.unreadable = set(range(10, 40))
+    all_known(collection)
+    account.runs.append(added(900, before=5))
+    refreshes_to_find(collection, 900, most=10)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_known_runs_that_leave_the_list_do_not_hide_others(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = runs(40)
+    all_known(collection)
+    reread(collection)
+    account.runs = [run for run in account.runs if not 12 <= run.number < 30]
+    account.runs.append(added(900, before=10))
+    refreshes_to_find(collection, 900, most=6)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_processing_run_whose_time_changes_is_found_again(
+    collection: Collection, account: ListedRuns
+) -> None:
+    account.runs = [*runs(39), remote_run(40, ready=False)]
+    all_known(collection)
+    moved = added(40, before=10)
+    replaced(account, moved)
+    refresh(collection)
+    while not reread(collection):
+        pass
+    run = collection.runs.get(number=40)
+    assert (run.state, run.created_at) == (State.READY, moved.created_at)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_part_that_cannot_be_read_is_tried_again(collection: Collection, account: ListedRuns) -> None:
+    account.runs = runs(40)
+    all_known(collection)
+    reread(collection)
+    begin = collection.reread_from
+    account.problem = DOWN
+    with pytest.raises(SourceUnavailable):
+        reread(collection)
+    collection.refresh_from_db()
+    assert collection.reread_from == begin == 13
+
+
 # --- what is noted ------------------------------------------------------------------------------
 
 

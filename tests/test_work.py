@@ -112,6 +112,17 @@ class TestListing:
         assert remote.refreshed_at
         assert remote.refresh_tried_at
 
+    def test_a_run_that_the_account_added_among_known_ones_is_found(
+        self, remote: Collection, listed: ListedRuns
+    ) -> None:
+        listed.runs = [remote_run(number) for number in range(1, 101)]
+        sync.refresh(remote, seconds=20)
+        sync.load_older(remote, seconds=20)
+        listed.runs.append(remote_run(900, at=NOON - timedelta(days=1)))
+        Collection.objects.update(refresh_tried_at=None)
+        work()
+        assert remote.runs.filter(number=900).exists()
+
     @pytest.mark.parametrize(
         ("age", "processing", "is_listed"),
         [

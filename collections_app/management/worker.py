@@ -166,7 +166,8 @@ class Worker:
         mine = Collection.objects.filter(pk=collection.pk, refresh_tried_at=tried_at)
         if mine.update(refresh_tried_at=timezone.now()):
             sync.refresh(collection, seconds=LIST_SECONDS)
-            self._check_refresh("refresh", collection)
+            if self._check_refresh("refresh", collection):
+                sync.reread(collection, seconds=LIST_SECONDS)
         return True
 
     def _check_refresh(self, what: str, collection: Collection) -> bool:

@@ -94,6 +94,8 @@ class Collection(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
+    # The position in the account's list from which to read the known runs again.
+    reread_from = models.PositiveBigIntegerField(default=0, editable=False)
     # Runs that the account lists but that have no rows. See sources/missing_runs.py for the format.
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied automatically from the account to our own storage.

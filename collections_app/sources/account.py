@@ -1,15 +1,23 @@
 """A MultiCartAPI account as a source."""
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO, Protocol
 
 from django.utils import timezone
 
-from collections_app.models import Collection, FileKind, ResultFile, Run
+from collections_app.models import Collection, FileKind, NotConnected, ResultFile, Run
 from collections_app.sources import sync
-from collections_app.sources.base import Body, Freshness, ResultNotFound, ResultSource
+from collections_app.sources.base import (
+    Body,
+    Freshness,
+    ResultNotFound,
+    ResultSource,
+    SourceBusy,
+    SourceUnavailable,
+)
 from collections_app.sources.category_csv_body import CategoryCsvBody
 from collections_app.sources.local import LocalSource
 from collections_app.sources.missing_runs import MissingRuns
@@ -49,7 +57,7 @@ class AccountSource:
         # If neither runs nor a problem are known, another process has just started the first request.
         if (known.as_of or known.problem) and _must_wait(collection):
             return known
-        return _done_within(deadline, _refreshes, sync.refresh, collection)
+        return _done_within(deadline, _refreshes, _refresh, collection)
 
     def load_older(self, collection: Collection, *, deadline: timedelta) -> Freshness:
         """Load the next older runs, if the account has more."""
@@ -113,6 +121,7 @@ def _known(collection: Collection) -> Freshness:
 
 _refreshes = Background("list-runs", most=_MAX_AT_ONCE, most_per_owner=_MAX_PER_ACCOUNT)
 _loads_older = Background("list-runs", most=_MAX_AT_ONCE, most_per_owner=_MAX_PER_ACCOUNT)
+_rereads = Background("reread-runs", most=_MAX_AT_ONCE, most_per_owner=_MAX_PER_ACCOUNT)
 
 
 def _done_within(
@@ -140,6 +149,26 @@ def _done_within(
         ]
     )
     return _known(collection)
+
+
+def _refresh(collection: Collection, *, seconds: float) -> None:
+    """Load the newest runs, and then read a part of the known runs again, which no request waits for."""
+    sync.refresh(collection, seconds=seconds)
+    if not collection.refresh_problem:
+        with suppress(StillWorking):
+            _rereads.done_within(
+                0, collection.pk, lambda: _run(_reread, collection.pk), owner=collection.account_id
+            )
+
+
+def _reread(collection: Collection, *, seconds: float) -> None:
+    try:
+        sync.reread(collection, seconds=seconds)
+    except SourceBusy as error:
+        sync.note_problem(collection, str(error), retry_after=error.retry_after)
+    except (NotConnected, SourceUnavailable) as error:
+        # The newest runs are up to date. The next refresh tries this part again.
+        logger.info("upstream reread collection=%s problem=%s", collection.pk, error)
 
 
 def _run(work: _Work, collection_id: int) -> None:

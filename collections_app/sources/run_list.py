@@ -79,6 +79,15 @@ class RunListPart:
         """Return whether the part extends to runs older than that time."""
         return self.lowest is not None and self.lowest < moment
 
+    @property
+    def next_begin(self) -> int:
+        """The position at which the next part should begin.
+
+        It repeats the runs with the lowest time, because this part may lack some of them.
+        """
+        positions = self._positions.get(self.lowest) if self.lowest and not self.is_stuck else None
+        return max(self._begin, min(positions) - OVERLAP) if positions else self._skip
+
     def read_page(self) -> None:
         """Read the next page."""
         page = self._fetch(self._skip)

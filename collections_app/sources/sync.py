@@ -3,6 +3,9 @@
 A collection's rows are one gapless block of the account's list that begins with its newest run, so every page
 can be shown from the rows alone. Newer runs are written only when they join the block, all in one
 transaction. Older runs are written only from the end of the block, all those with the same time at once.
+
+The account may also add runs within the block, with an older time. The newest page of the list shows some of
+them. To find the others, a page of the block is read again after each refresh, one after the other.
 """
 
 import time
@@ -69,6 +72,27 @@ def load_older(collection: Collection, *, seconds: float) -> None:
         # Runs newer than all known ones have arrived since, and don't join the block yet.
         joining = [run for run in _belonging(part, block) if run.created_at <= block.newest]
         rows.write(collection, part, joining, has_older_runs=not part.is_end, refresh_problem="")
+
+
+def reread(collection: Collection, *, seconds: float) -> bool:
+    """List the next of the known runs again, and write the runs that were added among them.
+
+    Return whether this was the last part; the next one begins at the top. Raises NotConnected and
+    SourceUnavailable.
+    """
+    block = _Block.of(collection)
+    known = collection.runs.count() + len(MissingRuns.of(collection).unreadable)
+    if block is None or known <= LIMIT - OVERLAP:
+        return True  # the newest page contains all of them
+    begin = collection.reread_from or LIMIT - OVERLAP
+    part = RunListPart(_Pages(collection, seconds), begin)
+    part.read_page()
+    while not (part.is_end or part.is_stuck or (part.next_begin > begin and not part.doubtful)):
+        part.read_page()
+    is_last = part.is_end or part.is_past(block.oldest)
+    found = [run for run in part.runs.values() if block.oldest <= run.created_at <= block.newest]
+    rows.write(collection, part, found, reread_from=0 if is_last else part.next_begin)
+    return is_last
 
 
 def note_problem(collection: Collection, problem: str, *, retry_after: int = 0) -> None:

@@ -15,7 +15,7 @@ from collections_app.management.arguments import (
     shown,
     text,
 )
-from collections_app.models import Collection, Run
+from collections_app.models import Collection, NotConnected, Run
 from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
@@ -104,10 +104,26 @@ def _list_runs(collection: Collection, number: int | None) -> None:
         collection.refresh_from_db()
         if collection.refresh_problem:
             raise CommandError(f"The list of runs can't be updated: {collection.refresh_problem}")
-        is_known = number is not None and collection.runs.filter(number=number).exists()
-        if is_known or not collection.has_older_runs:
+        if _is_known(collection, number):
             return
+        if not collection.has_older_runs:
+            break
         list_part = sync.load_older
+    _find_added_runs(collection, number)
+
+
+def _find_added_runs(collection: Collection, number: int | None) -> None:
+    """Look for runs that the account has added among the known ones."""
+    collection.reread_from = 0
+    try:
+        while not (sync.reread(collection, seconds=LIST_SECONDS) or _is_known(collection, number)):
+            pass
+    except (NotConnected, SourceUnavailable) as error:
+        raise CommandError(f"The list of runs can't be updated: {error}") from None
+
+
+def _is_known(collection: Collection, number: int | None) -> bool:
+    return number is not None and collection.runs.filter(number=number).exists()
 
 
 def _to_copy(collection: Collection, number: int | None) -> list[Run]:
