@@ -1,0 +1,77 @@
+"""Columns that mean the same, whatever the vendor calls them."""
+
+from collections_app.records.roles import Role, columns_of, shown_first
+
+
+def test_the_price_is_found_whatever_the_vendor_calls_it() -> None:
+    names = [
+        "price",
+        "Price",
+        "finalPrice",
+        "final_price",
+        "price.value",
+        "buybox-price",
+        "Sale Price",
+        "price_cents",
+    ]
+    for name in names:
+        assert columns_of(Role.PRICE, ["asin", name, "list_price"]) == [name]
+    others = [
+        "price_per_unit",
+        "list_price",
+        "shipping_price",
+        "price.currency",
+        "priceless",
+        "x" * 200 + "price",
+        "",
+    ]
+    assert columns_of(Role.PRICE, others) == []
+
+
+def test_the_best_name_comes_first() -> None:
+    columns = ["buybox_price", "price.raw", "price.value", "price_cents"]
+    assert columns_of(Role.PRICE, columns) == ["price_cents", "price.value", "buybox_price", "price.raw"]
+
+
+def test_columns_are_shown_by_their_meaning_then_as_in_the_file() -> None:
+    columns = [
+        "asin",
+        "url",
+        "brand",
+        "final_price",
+        "initial_price",
+        "currency",
+        "title",
+        "in_stock",
+        "rating",
+    ]
+    assert shown_first([*columns, "reviews_count", "seller_name", "name"]) == [
+        *(
+            "title",
+            "final_price",
+            "initial_price",
+            "in_stock",
+            "rating",
+            "reviews_count",
+            "seller_name",
+            "brand",
+        ),
+        *("asin", "url", "currency", "name"),
+    ]
+
+
+def test_columns_of_real_shops() -> None:
+    lazada = [
+        "url",
+        "title",
+        "rating",
+        "reviews",
+        "initial_price",
+        "final_price",
+        "currency",
+        "image",
+        "brand",
+    ]
+    assert shown_first(lazada)[:6] == ["title", "final_price", "initial_price", "rating", "reviews", "brand"]
+    shein = ["product_name", "initial_price", "final_price", "in_stock", "reviews_count", "rating", "brand"]
+    assert shown_first(shein)[:4] == ["product_name", "final_price", "initial_price", "in_stock"]
