@@ -17,8 +17,10 @@ from django.db.models.signals import post_init
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from collections_app.files.storage.cache import cached
 from collections_app.models import Collection, FileKind, ResultFile, Run, User
 from collections_app.records.preview import engine, first_records, table
+from collections_app.records.preview.columns import LONGEST_NAME, MOST_COLUMNS
 from collections_app.records.preview.concurrency import MOST_PER_USER, queries_of
 from collections_app.records.preview.engine import SEARCHES
 from collections_app.runs.removal import delete_run
@@ -33,6 +35,7 @@ from tests.support.results import (
 )
 
 DASH = "\N{EN DASH}"
+QUOTE = '"'
 HTMX = {"HX-Request": "true"}
 
 pytestmark = pytest.mark.django_db
@@ -341,7 +344,9 @@ HOSTILE = {
 }
 
 
-SHOWN = [key.replace("\ud83d", "?") for key in HOSTILE]
+SHOWN = [key.replace("\ud83d", "?").replace("\0", "\ufffd") for key in HOSTILE]
+SHOWN[SHOWN.index("")] = "(no name)"
+SHOWN[SHOWN.index("ASIN")] = "ASIN (2)"
 
 
 @pytest.fixture
@@ -360,7 +365,7 @@ def test_hostile_records_are_escaped(as_bob: Client, hostile: Run, query: str) -
     assert '<a href="https://example.com/?a=1&amp;b=2" rel="noopener noreferrer nofollow">' in main
     assert len(main) < 60_000
     (first, *_) = [row for row in rows(text) if row[0] == "1"]
-    assert first[headers_of(text).index("ASIN") + 1] == "2"
+    assert first[headers_of(text).index("ASIN (2)") + 1] == "2"
     assert first[headers_of(text).index("half") + 1] == "?"
     assert first[headers_of(text).index("key ?") + 1] == "half a key"
     assert first[headers_of(text).index("long") + 1] == "é" * 160 + "…"
@@ -671,25 +676,92 @@ def test_a_large_first_record_hides_no_other_files(as_bob: Client, laptops: Coll
     assert numbers(page(as_bob, run)) == list(range(1, 31))
 
 
+# --- nested values ------------------------------------------------------------------------------
+
+NESTED: list[dict[str, Any]] = [
+    {"id": 1, "price": {"value": 100.5, "raw": "$100.50"}, "images": ["a.png"], "extra": {}},
+    {"id": 2, "price": {"value": 9.5, "raw": "$9.50"}, "images": {"0": "b.png"}},
+    {"id": 3, "price": {"value": 20, "raw": "$20.00"}, "images": {}, "shop": {"": {'a"b~/': 5}}},
+    {"id": 4, "price": "sold out", "images": None, "shop": {"name.last": "Eve", "name": {"last": "Bob"}}},
+]
+NESTED_COLUMNS = ["id", "price.value", "price.raw", "images", "extra", "images.0", 'shop..a"b~/', "price"]
+NESTED_COLUMNS += ["shop.name.last", "shop.name.last (2)"]
+
+
+@pytest.fixture
+def nested(laptops: Collection) -> Run:
+    return make_ready_run(laptops, NESTED)
+
+
+@pytest.mark.parametrize("query", ["", "?sort=id", "?q=9.5"])
+def test_nested_values_are_columns_as_in_exports(as_bob: Client, nested: Run, query: str) -> None:
+    text = page(as_bob, nested, query)
+    assert headers_of(text) == NESTED_COLUMNS
+    (row,) = [row for row in rows(text) if row[0] == "2"]
+    assert row[2:7] == ["9.5", "$9.50", DASH, DASH, "b.png"]
+    export = as_bob.get(address(nested, "records.csv"))
+    assert b"".join(export).decode().splitlines()[0] == ",".join(
+        f'"{name.replace(QUOTE, QUOTE * 2)}"' if QUOTE in name else name for name in NESTED_COLUMNS
+    )
+
+
+def test_nested_values_can_be_sorted_by(as_bob: Client, nested: Run) -> None:
+    for sort, found in (
+        ("price.value", [2, 3, 1, 4]),
+        ("price.raw", [1, 3, 2, 4]),
+        ("price", [4, 1, 2, 3]),  # objects have columns of their own
+        ("images", [1, 3, 2, 4]),
+        ("images.0", [2, 1, 3, 4]),  # not the first item of a list
+        ('shop..a"b~/', [3, 1, 2, 4]),
+        ("shop.name.last (2)", [4, 1, 2, 3]),
+    ):
+        text = page(as_bob, nested, {"sort": sort})
+        assert numbers(text) == found, sort
+        assert "Can't sort" not in words(text), sort
+
+
+def test_a_column_of_later_records_can_be_chosen(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [*records(150), {"seller": {"name": "Alice"}}])
+    text = page(as_bob, run, {"q": "alice"})
+    assert 'name="column" value="seller.name" checked' in text
+    assert numbers(page(as_bob, run, {"sort": "seller.name"}))[0] == 151
+
+
+def test_nested_keys_with_lone_surrogates_are_columns(as_bob: Client, laptops: Collection) -> None:
+    run = make_run_of_pages(
+        laptops, {"a.json": json.dumps([{"a": {"\ud83d": 2}}, {"a": {"\ud83d": 1}}]).encode()}
+    )
+    for query, found in (("", [["1", "2"], ["2", "1"]]), ("?sort=a.%3F", [["2", "1"], ["1", "2"]])):
+        assert rows(page(as_bob, run, query)) == found, query
+
+
+def test_a_record_nested_too_deeply_hides_no_others(as_bob: Client, laptops: Collection) -> None:
+    deep = b'{"a":' * 400 + b"{%b}" % b",".join(b'"%d":1' % key for key in range(400)) + b"}" * 400
+    run = make_run_of_pages(laptops, {"a.json": b'[{"id":1,"b":%b},{"id":2}]' % deep})
+    for query in ("", "?sort=id"):
+        assert [row[:2] for row in rows(page(as_bob, run, query))] == [["1", "1"], ["2", "2"]], query
+
+
 # --- many columns -------------------------------------------------------------------------------
 
 MORE_COLUMNS = (
-    "These records have more than 200 columns. Only the first 200 can be chosen. Search covers all of them."
+    f"Only the first {MOST_COLUMNS} columns with names of at most {LONGEST_NAME} characters can be chosen "
+    "and sorted by. Search covers all columns."
 )
 
 
 @pytest.fixture
 def wide(laptops: Collection) -> Run:
-    """A run with 300 columns, and one more in its last record."""
+    """A run with 100 columns more than can be chosen, and one more in its last record."""
     return make_ready_run(
         laptops,
-        [{f"col{number}": number + shift for number in range(300)} for shift in range(120)]
+        [{f"col{number}": number + shift for number in range(MOST_COLUMNS + 100)} for shift in range(102)]
         + [{"last": "Ende"}],
     )
 
 
 def test_search_covers_any_number_of_columns(as_bob: Client, wide: Run) -> None:
-    for search, found in (("418", [120]), ("ende", [121]), ("419", [])):
+    for search, found in (("700", [102]), ("ende", [103]), ("701", [])):
         text = page(as_bob, wide, {"q": search})
         assert numbers(text) == found, search
         assert MORE_COLUMNS in words(text)
@@ -705,24 +777,24 @@ def test_only_the_first_of_many_columns_can_be_chosen(as_bob: Client, wide: Run)
     for query in ("", "?sort=col3", "?after=100"):
         text = page(as_bob, wide, query)
         assert MORE_COLUMNS in words(text), query
-        assert "12 of more than 200" in words(text), query
-        assert text.count('type="checkbox" name="column"') == 200, query
+        assert f"12 of more than {MOST_COLUMNS}" in words(text), query
+        assert text.count('type="checkbox" name="column"') == MOST_COLUMNS, query
 
 
 def test_facts_about_many_columns_say_that_there_are_more(as_bob: Client, wide: Run) -> None:
     text = words(facts(as_bob, wide))
-    assert "in more than 200 columns" in text
+    assert f"in more than {MOST_COLUMNS} columns" in text
     assert MORE_COLUMNS in text
 
 
 def test_another_column_can_be_requested_by_address(as_bob: Client, wide: Run) -> None:
-    asked = [("", "299"), ("&sort=col299", "299"), ("&after=1", "300"), ("&q=418", "418")]
+    asked = [("", "550"), ("&sort=col550", "550"), ("&after=1", "551"), ("&q=700", "651")]
     for query, value in asked:
-        text = page(as_bob, wide, f"?column=col299{query}")
+        text = page(as_bob, wide, f"?column=col550{query}")
         assert rows(text)[0][1] == value, query
-        assert 'name="column" value="col299" checked' in text, query
+        assert 'name="column" value="col550" checked' in text, query
         assert headers_of(text) == []  # none of them sorts
-        said = "Can't sort by “col299”. It isn't one of the first 200 columns of these records."
+        said = f"Can't sort by “col550”. It isn't one of the first {MOST_COLUMNS} columns of these records."
         assert (said in words(text)) == ("sort" in query), query
 
 
@@ -806,6 +878,15 @@ def test_deleting_a_run_deletes_its_table(as_alice: Client, laptops: Collection)
     assert len(before) == 4
     assert len(_entries()) == 2
     assert "Records read 3" in words(facts(as_alice, other))
+
+
+def test_deleting_a_run_deletes_the_tables_of_earlier_versions(as_alice: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    for name in table.names_of_tables(run.record_files()):
+        cached(name, lambda out: out.writelines([b"x"])).close()
+    assert len(_entries()) == 2
+    as_alice.post(address(run, "delete"))
+    assert _entries() == []
 
 
 def _entries() -> list[str]:

@@ -1,7 +1,6 @@
 """The records of a run as the preview shows them, and the files that contain them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ class Record:
     """A record and its number in the run, from 1."""
 
     number: int
-    fields: Mapping[str, Any]
+    fields: dict[str, Any]
     is_too_large: bool = False  # then `fields` is empty
 
 
@@ -30,14 +29,6 @@ def fields_of(value: object) -> dict[str, Any]:
     except UnicodeEncodeError:
         return {utf8(key): each for key, each in value.items()}
     return value
-
-
-def columns_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return all keys in the order of their first appearance."""
-    columns: dict[str, None] = {}
-    for record in records:
-        columns.update(dict.fromkeys(record))
-    return list(columns)
 
 
 def files_of_records(run: Run) -> list[ResultFile]:

@@ -4,13 +4,13 @@ from collections_app.files.storage.cache import drop
 from collections_app.models import Run
 from collections_app.records.preview.facts import name_of_facts
 from collections_app.records.preview.records import files_of_records
-from collections_app.records.preview.table import name_of_table
+from collections_app.records.preview.table import names_of_tables
 
 
 def cache_names(run: Run) -> list[str]:
     """Return the names of the cache entries that may exist for a run. Needs with_files()."""
-    table = name_of_table(files_of_records(run))
-    return [table, name_of_facts(table)]
+    tables = names_of_tables(files_of_records(run))
+    return [*tables, *map(name_of_facts, tables)]
 
 
 def delete_cached(names: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Build a table of a run's records, for searching, sorting and facts.
 
 It is a cached Parquet file with each record's number, its JSON, the text that is searched, and a column c0,
-c1, ... for each key. The names of the keys, which come from the records, are only in the metadata of the
-file.
+c1, ... for each column of the records. The names of the columns, which come from the records, are only in the
+metadata of the file.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, Any, BinaryIO
@@ -20,10 +20,12 @@ import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
+from collections_app.records.formats.flatten import KeyPath
 from collections_app.records.formats.json_records import InvalidRecords, read_values
+from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
-from collections_app.records.preview.records import cache_key, columns_of, fields_of
+from collections_app.records.preview.records import cache_key, fields_of
 from collections_app.records.reading import open_file
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
@@ -34,8 +36,6 @@ logger = logging.getLogger(__name__)
 MOST_BYTES = 512 * 1024**2
 # The tables of larger runs are built only for requests that need them.
 LARGEST_AUTOMATIC = 64 * 1024**2
-# The number of columns that can be chosen, sorted by and counted. All values are searched.
-MOST_COLUMNS = 200
 
 # A larger record is of no use in a table, and would need several times its size in memory. Its row is empty.
 LARGEST_RECORD = 4 * 1024**2
@@ -51,11 +51,13 @@ COPY (
     FROM (
         SELECT
             row_number() OVER () AS n, json::VARCHAR AS record,
-            json_extract_string(json, $pointers) AS cells
+            json_extract_string(json, $paths) AS cells, json_type(json, $mixed_paths) AS types
         FROM read_ndjson_objects($lines, maximum_object_size = $most)
     )
 ) TO {table} (FORMAT parquet, ROW_GROUP_SIZE {rows}, KV_METADATA {{description: $description}})
 """
+# A value of a column that contains objects in other records. Their values have columns of their own.
+_UNLESS_OBJECT = "CASE WHEN types[{type}] <> 'OBJECT' OR {cell} = '{{}}' THEN {cell} END"
 _DESCRIPTION = "SELECT value FROM parquet_kv_metadata($table) WHERE key = 'description'"
 
 
@@ -68,12 +70,21 @@ class Table:
     """A table of a run's records."""
 
     path: Path
-    columns: tuple[str, ...]
-    has_more_columns: bool  # which can be searched, and are in the JSON
+    column_list: ColumnList
     records: int
     too_large: int  # how many of them have an empty row
     is_complete: bool  # it contains all records of the run
     problems: tuple[str, ...]  # which files can't be read to the end
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns c0, c1, ..."""
+        return self.column_list.names
+
+    @property
+    def has_more_columns(self) -> bool:
+        """Whether the records have other columns, which can only be searched."""
+        return self.column_list.has_more
 
 
 @dataclass(frozen=True)
@@ -159,8 +170,11 @@ def _described(entry: BinaryIO) -> Table:
     fields = json.loads(description)
     return Table(
         path,
-        tuple(fields["columns"]),
-        fields["has_more_columns"],
+        ColumnList(
+            tuple(fields["columns"]),
+            tuple(path if isinstance(path, str) else tuple(path) for path in fields["paths"]),
+            fields["has_more_columns"],
+        ),
         fields["records"],
         fields["too_large"],
         fields["is_whole"],
@@ -170,7 +184,13 @@ def _described(entry: BinaryIO) -> Table:
 
 def name_of_table(files: Sequence[ResultFile]) -> str:
     """Return the name of the table of these files in the cache."""
-    return f"{cache_key(*files)}.table"
+    return names_of_tables(files)[-1]
+
+
+def names_of_tables(files: Sequence[ResultFile]) -> list[str]:
+    """Return the names of the tables that this and earlier versions build, oldest first."""
+    key = cache_key(*files)
+    return [f"{key}.table", f"{key}-2.table"]
 
 
 # --- building ---------------------------------------------------------------------------------------
@@ -192,21 +212,24 @@ def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
 
 
 def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[[], bool]) -> None:
-    columns = list(written.columns)[:MOST_COLUMNS]
-    has_more_columns = len(written.columns) > MOST_COLUMNS
+    columns = written.columns.columns()
     description = {
-        "columns": columns,
-        "has_more_columns": has_more_columns,
+        "columns": columns.names,
+        "paths": columns.paths,
+        "has_more_columns": columns.has_more,
         "records": written.records,
         "too_large": written.too_large,
         "is_whole": written.is_complete,
         "problems": written.problems,
     }
+    mixed = _mixed(columns.paths)
     statement = _BUILD.format(
-        values="json_extract_string(record, '$.*')" if has_more_columns else "cells",
-        columns="".join(f", cells[{index + 1}] AS c{index}" for index in range(len(columns))),
+        values="json_extract_string(record, '$.*')" if columns.has_more else "cells",
+        columns="".join(
+            f", {_cell(index, path, mixed)} AS c{index}" for index, path in enumerate(columns.paths)
+        ),
         table=_quoted(str(parquet)),
-        rows=_rows_in_a_group(written, len(columns)),
+        rows=_rows_in_a_group(written, len(columns.paths)),
     )
     # With one thread, DuckDB doesn't keep rows in memory to restore their order.
     with open_database(
@@ -215,7 +238,8 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
         database.query(
             statement,
             {
-                "pointers": [_pointer(column) for column in columns] or [_pointer("")],
+                "paths": list(map(_json_path, columns.paths)) or [_NOTHING],
+                "mixed_paths": list(map(_json_path, mixed)) or [_NOTHING],
                 "lines": str(lines),
                 "most": LARGEST_RECORD,
                 "description": json.dumps(description),
@@ -228,9 +252,38 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _pointer(key: str) -> str:
-    """Return a key as a JSON pointer (RFC 6901)."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")
+def _mixed(paths: Iterable[KeyPath]) -> list[tuple[str, ...]]:
+    """Return the paths whose values are objects in some records."""
+    ordered = sorted(map(_keys, paths))
+    return [path for path, following in pairwise(ordered) if following[: len(path)] == path]
+
+
+def _cell(index: int, path: KeyPath, mixed: Sequence[KeyPath]) -> str:
+    """Return the SQL of a column's value."""
+    cell, keys = f"cells[{index + 1}]", _keys(path)
+    return _UNLESS_OBJECT.format(cell=cell, type=mixed.index(keys) + 1) if keys in mixed else cell
+
+
+def _json_path(path: KeyPath) -> str:
+    """Return a path for DuckDB: a JSON pointer (RFC 6901), or a path that can't contain an empty key.
+
+    To a pointer, a number is also the index of an item in a list.
+    """
+    keys = _keys(path)
+    if "" not in keys and any(key.isdecimal() for key in keys[1:]):
+        return "$" + "".join(f".{_json_string(key)}" for key in keys)
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+def _json_string(key: str) -> str:
+    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _keys(path: KeyPath) -> tuple[str, ...]:
+    return (path,) if isinstance(path, str) else path
+
+
+_NOTHING = _json_path("")
 
 
 def _rows_in_a_group(written: "_Lines", columns: int) -> int:
@@ -244,7 +297,7 @@ class _Lines:
 
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self._is_wanted = is_wanted
-        self.columns: dict[str, None] = {}  # all of them, or more than MOST_COLUMNS
+        self.columns = ColumnCollector()
         self.records = 0
         self.too_large = 0
         self.bytes = 0
@@ -272,8 +325,7 @@ class _Lines:
 
     def _add(self, values: Sequence[Any], out: BinaryIO) -> None:
         records = [fields_of(value) for value in values]
-        if len(self.columns) <= MOST_COLUMNS:
-            self.columns.update(dict.fromkeys(columns_of(records)))
+        self.columns.add(map(flat, records))
         data = _as_lines(records)
         if len(data) >= LARGEST_RECORD:
             data = b"".join(map(self._small, data.splitlines(keepends=True)))

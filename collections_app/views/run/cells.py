@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from collections_app.records.formats.flatten import utf8
+from collections_app.records.formats.flatten import FlatRecord, KeyPath, utf8
 
 # Longer values wouldn't fit into a cell.
 _LONGEST_TEXT = 160
@@ -27,9 +27,9 @@ class Cell:
     address: str = ""
 
 
-def cells(fields: Mapping[str, Any], columns: Sequence[str]) -> list[Cell]:
+def cells(values: FlatRecord, paths: Sequence[KeyPath | None]) -> list[Cell]:
     """Return the cells of a record's row."""
-    return [_cell(fields.get(column)) for column in columns]
+    return [_cell(None if path is None else values.get(path)) for path in paths]
 
 
 def _cell(value: object) -> Cell:

@@ -10,10 +10,10 @@ from django.views.decorators.http import require_safe
 from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, Run, State
 from collections_app.models.runs import prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.records.preview.columns import MOST_COLUMNS
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
-from collections_app.records.preview.table import MOST_COLUMNS
 from collections_app.views.download.rows import (
     PAGES_UNFOLDED,
     PAGES_WHERE_FOLDED,

@@ -1,14 +1,23 @@
 """The list of records on a run's page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collections_app.models import ResultFile
+from collections_app.records.formats.flatten import FlatRecord, KeyPath
+from collections_app.records.preview.columns import (
+    LONGEST_NAME,
+    MOST_COLUMNS,
+    ColumnList,
+    columns_of,
+    flat,
+    paths_of,
+)
 from collections_app.records.preview.first_records import first_records
 from collections_app.records.preview.queries import MOST_SORTED, run_query
-from collections_app.records.preview.records import Record, columns_of, files_of_records
-from collections_app.records.preview.table import MOST_COLUMNS, Table, TableProgress, is_small
+from collections_app.records.preview.records import Record, files_of_records
+from collections_app.records.preview.table import Table, TableProgress, is_small
 from collections_app.views.run.cells import Cell, cells
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.query import RecordQuery
@@ -16,9 +25,12 @@ from collections_app.views.run.table import read_table
 
 _COLUMNS_SHOWN = 12
 _MORE_COLUMNS = (
-    f"These records have more than {MOST_COLUMNS} columns. Only the first {MOST_COLUMNS} can be chosen. "
-    "Search covers all of them."
+    f"Only the first {MOST_COLUMNS} columns with names of at most {LONGEST_NAME} characters can be chosen "
+    "and sorted by. Search covers all columns."
 )
+
+# The columns to show, and the paths of their values, or None if no record on the page has the column.
+_Shown = dict[str, KeyPath | None]
 
 
 @dataclass(frozen=True)
@@ -61,17 +73,18 @@ def _from_table(files: Sequence[ResultFile], query: RecordQuery) -> RecordList:
 
 def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     found = run_query(table, query.table_query)
-    shown, choices = _columns(table.columns, query.columns)
-    rows = _rows(found.records, shown)
+    values = [flat(record.fields) for record in found.records]
+    shown = _shown(table.column_list, query.columns, values)
+    rows = _rows(found.records, values, shown)
     following = str(query.table_query.after + len(found.records))
     return {
         "rows": rows,
         "headers": _headers(shown, rows, query, table.columns),
-        "choices": choices,
+        "choices": _choices(table.columns, query.columns, shown),
         "has_more_columns": table.has_more_columns,
         "total": found.total,
         "next": query.address(after=following) if found.has_more else "",
-        "notes": [*table_notes(table), *_unknown_columns(query, table.columns, found.records)],
+        "notes": [*table_notes(table), *_unknown_columns(query, table.column_list, shown, rows)],
         "is_end_of_sorted": not found.has_more and found.total > MOST_SORTED,
     }
 
@@ -82,17 +95,17 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     if first.is_too_large:
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
-    columns = columns_of(each.fields for each in first.records)
-    known, has_more = columns[:MOST_COLUMNS], len(columns) > MOST_COLUMNS
-    shown, choices = _columns(known, query.columns)
-    rows = _rows(first.records, shown)
+    values = [flat(record.fields) for record in first.records]
+    known = columns_of(values)
+    shown = _shown(known, query.columns, values)
+    rows = _rows(first.records, values, shown)
     # Later records may have other columns, but they're added to the same table.
-    following = query if len(shown) >= _COLUMNS_SHOWN else replace(query, columns=shown)
+    following = query if len(shown) >= _COLUMNS_SHOWN else replace(query, columns=list(shown))
     return RecordList(
         rows=rows,
-        headers=_headers(shown, rows, query, known),
-        choices=choices,
-        has_more_columns=has_more,
+        headers=_headers(shown, rows, query, known.names),
+        choices=_choices(known.names, query.columns, shown),
+        has_more_columns=known.has_more,
         total=len(first.records) if first.is_complete else None,
         next=""
         if first.is_complete or not first.records
@@ -100,27 +113,39 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
         loads_on_scroll=is_small(size),
         notes=[
             *([first.problem] if first.problem and first.records else []),
-            *([_MORE_COLUMNS] if has_more else []),
-            *_unknown_columns(query, known, first.records),
+            *([_MORE_COLUMNS] if known.has_more else []),
+            *_unknown_columns(query, known, shown, rows),
         ],
         problem="" if first.records else first.problem,
         is_late=first.is_late,
     )
 
 
-def _columns(known: Sequence[str], chosen: Sequence[str]) -> tuple[list[str], list[tuple[str, bool]]]:
-    """Return the columns to show, and every column that can be chosen."""
-    wanted = set(chosen or known[:_COLUMNS_SHOWN])
-    choices = [(column, column in wanted) for column in dict.fromkeys([*known, *chosen])]
-    return [column for column, is_shown in choices if is_shown], choices
+def _shown(known: ColumnList, chosen: Sequence[str], values: Sequence[FlatRecord]) -> _Shown:
+    """Return the columns to show: in the order of the records, then those that only the address names."""
+    if not chosen:
+        return dict(zip(known.names[:_COLUMNS_SHOWN], known.paths, strict=False))
+    wanted = set(chosen)
+    pairs = zip(known.names, known.paths, strict=True)
+    others = [name for name in chosen if name not in known.names]
+    return {name: path for name, path in pairs if name in wanted} | dict(
+        zip(others, paths_of(others, values), strict=True)
+    )
 
 
-def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[tuple[Record, list[Cell]]]:
-    return [(each, cells(each.fields, columns)) for each in records]
+def _choices(known: Sequence[str], chosen: Sequence[str], shown: _Shown) -> list[tuple[str, bool]]:
+    return [(name, name in shown) for name in dict.fromkeys([*known, *chosen])]
+
+
+def _rows(
+    records: Sequence[Record], values: Sequence[FlatRecord], shown: _Shown
+) -> list[tuple[Record, list[Cell]]]:
+    paths = list(shown.values())
+    return [(record, cells(each, paths)) for record, each in zip(records, values, strict=True)]
 
 
 def _headers(
-    columns: Sequence[str],
+    columns: Iterable[str],
     rows: Sequence[tuple[Record, Sequence[Cell]]],
     query: RecordQuery,
     sortable: Sequence[str],
@@ -160,16 +185,17 @@ def table_notes(table: Table) -> list[str]:
     return notes
 
 
-def _unknown_columns(query: RecordQuery, known: Sequence[str], records: Sequence[Record]) -> list[str]:
+def _unknown_columns(
+    query: RecordQuery, known: ColumnList, shown: _Shown, rows: Sequence[object]
+) -> list[str]:
     """Return which columns of the query these records don't have, one sentence each."""
     notes = []
-    if query.table_query.sort and query.table_query.sort not in known:
-        which = f"first {MOST_COLUMNS} columns" if len(known) == MOST_COLUMNS else "columns"
+    if query.table_query.sort and query.table_query.sort not in known.names:
+        which = f"first {MOST_COLUMNS} columns" if known.has_more else "columns"
         notes.append(
             f"Can't sort by “{query.table_query.sort}”. It isn't one of the {which} of these records."
         )
-    existing = set(known).union(*(record.fields for record in records))
-    missing = [f"“{column}”" for column in query.columns if column not in existing]
-    if missing and records:
+    missing = [f"“{column}”" for column, path in shown.items() if path is None]
+    if missing and rows:
         notes.append(f"No record here has the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
     return notes
