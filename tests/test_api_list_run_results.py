@@ -108,6 +108,72 @@ def test_the_default_limit_is_50(call: Call, laptops: Collection) -> None:
     assert [run["id"] for run in listed(call({"collection_id": 101}))] == list(range(51, 1, -1))
 
 
+def test_before_pages_without_repeats_while_a_run_arrives(call: Call, laptops: Collection) -> None:
+    for _ in range(5):
+        make_ready_run(laptops)
+    first = listed(call({"collection_id": 101, "limit": 2}))
+    make_ready_run(laptops)
+    second = listed(call({"collection_id": 101, "limit": 2, "before": first[-1]["id"]}))
+    assert [run["id"] for run in first + second] == [5, 4, 3, 2]
+
+
+def test_before_lists_the_same_objects_as_skip(call: Call, laptops: Collection) -> None:
+    for _ in range(3):
+        make_ready_run(laptops)
+    skipped = call({"collection_id": 101, "skip": 1, "limit": 1})
+    assert in_order(call({"collection_id": 101, "before": 3, "limit": 1})) == in_order(skipped)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [(6, [5, 3, 2]), (4, [3, 2]), (2**63 - 1, [5, 3, 2]), (2, []), (1, []), (0, [])],
+)
+def test_an_unknown_or_deleted_run_pages_from_where_it_would_be(
+    call: Call, laptops: Collection, before: int, expected: list[int]
+) -> None:
+    for _ in range(5):
+        make_ready_run(laptops)
+    laptops.runs.filter(number__in=[1, 4]).delete()
+    found = listed(call({"collection_id": 101, "before": before}))
+    assert [run["id"] for run in found] == expected
+
+
+def test_before_follows_the_order_of_the_list(call: Call, laptops: Collection) -> None:
+    """Run 1 was created last, and runs 2 and 3 at the same time."""
+    for hour in (2, 1, 1, 0):
+        make_ready_run(laptops, at=NOON + timedelta(hours=hour))
+    found = [1]
+    while page := listed(call({"collection_id": 101, "before": found[-1], "limit": 1})):
+        found.append(page[0]["id"])
+    assert found == [1, 3, 2, 4]
+
+
+def test_before_sees_only_runs_of_the_collection(
+    call: Call, laptops: Collection, headphones: Collection
+) -> None:
+    make_ready_run(headphones)
+    make_ready_run(laptops)
+    assert listed(call({"collection_id": 101, "before": 1})) == []
+
+
+@pytest.mark.parametrize("skip", [0, 1, None])
+def test_before_and_skip_cannot_be_combined(call: Call, laptops: Collection, skip: object) -> None:
+    assert error(call({"collection_id": 101, "before": 1, "skip": skip})) == (
+        400,
+        "before and skip can't be combined. Send only one of them.",
+    )
+
+
+def test_before_takes_one_more_query(
+    call: Call, laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_many_pages(laptops, 30)
+    call({"collection_id": 101})  # updates the key's last use
+    for limit in (1, 20):
+        with django_assert_num_queries(5):
+            assert len(listed(call({"collection_id": 101, "before": 25, "limit": limit}))) == limit
+
+
 @pytest.mark.parametrize("skip", [2, 2**31, 2**63 - 1])
 def test_skipping_all_runs_returns_an_empty_list(call: Call, laptops: Collection, skip: int) -> None:
     make_ready_run(laptops)
@@ -311,6 +377,16 @@ def test_skip_and_limit_reach_all_runs_of_an_account(
     assert [run["id"] for run in found] == list(range(200, 0, -1))[skip : skip + limit]
 
 
+@pytest.mark.parametrize(("before", "limit"), [(201, 50), (150, 100), (5, 50), (1000, 1000)])
+def test_before_reaches_all_runs_of_an_account(
+    call: Call, connected: Collection, listed_there: ListedRuns, before: int, limit: int
+) -> None:
+    listed_there.runs = [remote_run(number) for number in range(1, 201)]
+    found = listed(call({"collection_id": connected.pk, "before": before, "limit": limit}))
+    older = [number for number in range(200, 0, -1) if number < before]
+    assert [run["id"] for run in found] == older[:limit]
+
+
 def test_known_runs_are_listed_if_the_account_does_not_respond(
     call: Call, connected: Collection, listed_there: ListedRuns
 ) -> None:
@@ -456,7 +532,7 @@ def test_the_last_use_of_a_key_is_saved_every_five_minutes(call: Call, laptops: 
 @pytest.mark.parametrize(
     "value", [None, True, False, "101", 101.0, 1e400, [101], {"id": 101}, "", "\u0661"], ids=ascii
 )
-@pytest.mark.parametrize("field", ["collection_id", "skip", "limit"])
+@pytest.mark.parametrize("field", ["collection_id", "skip", "limit", "before"])
 def test_fields_must_be_integers(call: Call, laptops: Collection, field: str, value: object) -> None:
     body = json.dumps({"collection_id": 101} | {field: value}).replace("Infinity", "1e400")
     assert error(call(body.encode())) == (400, f"{field} must be an integer.")
@@ -470,6 +546,8 @@ def test_fields_must_be_integers(call: Call, laptops: Collection, field: str, va
         ("collection_id", "9" * 5000),
         ("skip", "-1"),
         ("skip", str(2**63)),
+        ("before", "-1"),
+        ("before", str(2**63)),
         ("limit", "0"),
         ("limit", "-" + "9" * 5000),
         ("limit", "1001"),

@@ -107,6 +107,21 @@ class TestTheListOfRuns(TestCase):
         assert "run_newest_first (collection_id=? AND created_at<?)" in plan
         assert "TEMP B-TREE" not in plan
 
+    @pytest.mark.sqlite(reason="its words for a query plan")
+    def test_sqlite_finds_the_nearest_number_in_the_index(self) -> None:
+        a_run(self.collection)
+        with CaptureQueriesContext(connection) as queries:
+            list(self.collection.runs.newest_first().before_number(5)[:50])
+        plans = []
+        with connection.cursor() as cursor:
+            for query in queries:
+                cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+                plans.append(" ".join(row[3] for row in cursor.fetchall()))
+        nearest, page = plans
+        assert "(collection_id=? AND number<?)" in nearest
+        assert "run_newest_first (collection_id=? AND created_at<?)" in page
+        assert "TEMP B-TREE" not in nearest + page
+
     @pytest.mark.postgresql(reason="its words for a query plan")
     def test_postgresql_starts_within_the_index(self) -> None:
         runs = [

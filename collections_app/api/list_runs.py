@@ -1,6 +1,7 @@
 """List the runs of a collection."""
 
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from collections_app.api.limits import DEFAULT_LIMIT, MAX_LIMIT
 from collections_app.api.request_body import integer, parse_object
 from collections_app.api.responses import success
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, State
-from collections_app.models.runs import FileNames
+from collections_app.models.runs import FileNames, RunQuerySet
 from collections_app.people import access
 from collections_app.sources import LISTING_DEADLINE, SourceBusy, source_of
 from collections_app.system.addresses import results_of
@@ -25,15 +26,43 @@ def list_run_results(request: HttpRequest, key: ApiKey, body: bytes) -> HttpResp
     """Return part of a collection's runs, newest first."""
     fields = parse_object(body)
     collection_id = integer(fields, "collection_id", least=0)
-    skip = integer(fields, "skip", least=0, default=0)
-    limit = integer(fields, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
+    page = _requested_page(fields)
     collection, _ = access.collection_of([key.membership], collection_id)
-    _refresh(collection, skip + limit)
-    return success(_run_objects(collection, results_of(request, collection.pk), skip, limit))
+    _refresh(collection, page)
+    return success(_run_objects(collection, results_of(request, collection.pk), page))
 
 
-def _refresh(collection: Collection, count: int) -> None:
-    """Refresh the newest runs, and load older ones until `count` runs are known.
+@dataclass(frozen=True)
+class _Page:
+    """A part of the list of runs."""
+
+    limit: int
+    skip: int = 0
+    before: int | None = None  # the number of a run
+
+    def runs_of(self, collection: Collection) -> RunQuerySet:
+        """Return the runs of this part that have rows."""
+        runs = collection.runs.newest_first()
+        if self.before is not None:
+            runs = runs.before_number(self.before)
+        return runs[self.skip : self.skip + self.limit]
+
+    def is_full(self, collection: Collection) -> bool:
+        """Whether all runs of this part have rows."""
+        return self.runs_of(collection).count() == self.limit
+
+
+def _requested_page(fields: dict[str, Any]) -> _Page:
+    limit = integer(fields, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
+    if "before" not in fields:
+        return _Page(limit, skip=integer(fields, "skip", least=0, default=0))
+    if "skip" in fields:
+        raise ApiError(400, "before and skip can't be combined. Send only one of them.")
+    return _Page(limit, before=integer(fields, "before", least=0))
+
+
+def _refresh(collection: Collection, page: _Page) -> None:
+    """Refresh the newest runs, and load older ones until the page is full.
 
     Stop after twice the time limit of a list, and use the runs that are known by then. If none are known,
     and they should be, raise ApiError or SourceBusy.
@@ -45,17 +74,16 @@ def _refresh(collection: Collection, count: int) -> None:
         raise freshness.error
     if freshness.error:
         raise ApiError(504 if freshness.is_late else 502, freshness.problem)
-    while freshness.has_older and not freshness.problem and collection.runs.count() < count:
+    while freshness.has_older and not freshness.problem and not page.is_full(collection):
         left = timedelta(seconds=until - time.monotonic())
         if left <= timedelta():
             break
         freshness = source.load_older(collection, deadline=min(left, LISTING_DEADLINE))
 
 
-def _run_objects(collection: Collection, folder: str, skip: int, limit: int) -> list[dict[str, Any]]:
+def _run_objects(collection: Collection, folder: str, page: _Page) -> list[dict[str, Any]]:
     # Read only the listed columns. Creating a Run for each row would take half of the time.
-    rows = collection.runs.newest_first().values_list(*_LISTED, named=True)
-    runs = list(rows[skip : skip + limit])
+    runs = list(page.runs_of(collection).values_list(*_LISTED, named=True))
     names = ResultFile.objects.names_of(run.pk for run in runs if run.state == State.READY)
     return [
         {

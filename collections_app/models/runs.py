@@ -65,6 +65,15 @@ class RunQuerySet(models.QuerySet["Run"]):
             Q(created_at__lt=cursor.created_at) | Q(number__lt=cursor.number),
         )
 
+    def before_number(self, number: int) -> Self:
+        """Return runs that are older than the run with this number.
+
+        An unknown or deleted run is assumed to follow the run with the next lower number.
+        """
+        nearest = self.filter(number__lte=number).order_by("-number").values_list("created_at", flat=True)
+        created_at = nearest.first()
+        return self.none() if created_at is None else self.before(Cursor(created_at, number))
+
     def after(self, cursor: Cursor | None) -> Self:
         """Return runs that are newer than the cursor, or all runs without a cursor."""
         if cursor is None:
