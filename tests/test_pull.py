@@ -114,6 +114,11 @@ def pulled(output: Path) -> dict[str, bytes]:
     }
 
 
+def is_later_part(request: ReceivedRequest) -> bool:
+    """Whether the request is for a part of the list of runs, but not the first one."""
+    return bool(request.body and (request.body.get("skip") or "before" in request.body))
+
+
 def files_of(run: ListedRun) -> dict[str, bytes]:
     return {f"{run.number}/{name}": content for name, content in run.pages.items()}
 
@@ -134,22 +139,52 @@ class TestSelection:
         assert do_pull("--since", "2026-06-19T12:00:00Z") == 0
         assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
 
-    def test_all_runs_while_newer_ones_arrive(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+    @pytest.mark.parametrize("is_dashboard", [True, False])
+    def test_all_runs_while_newer_ones_arrive(
+        self, api: ResultsApi, do_pull: Pull, output: Path, *, is_dashboard: bool
+    ) -> None:
         api.runs = [run_of(number, b"[]", f"{number}.json") for number in range(120, 0, -1)]
+        api.is_dashboard = is_dashboard
 
         def arrive(request: ReceivedRequest) -> None:
-            if request.body and request.body["skip"]:
+            if is_later_part(request):
                 api.runs.insert(0, run_of(len(api.runs) + 1, b"[]", "late.json"))
 
         api.override = arrive
         assert do_pull("--all") == 0
         assert set(pulled(output)) == {f"{number}/{number}.json" for number in range(1, 121)}
 
+    def test_all_other_runs_while_one_is_deleted(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.runs = [run_of(number, b"[]", f"{number}.json") for number in range(120, 0, -1)]
+        api.is_dashboard = True
+
+        def delete(request: ReceivedRequest) -> None:
+            if is_later_part(request):
+                api.runs = [run for run in api.runs if run.number != 120]
+
+        api.override = delete
+        assert do_pull("--all") == 1  # run 120
+        assert set(pulled(output)) == {f"{number}/{number}.json" for number in range(1, 120)}
+        lists = [request.body for request in api.requests if request.body]
+        assert [body.get("before") for body in lists] == [None, 71, 21, 1]
+
+    def test_a_server_that_ignores_before_gets_skip(self, api: ResultsApi, do_pull: Pull) -> None:
+        api.runs = [run_of(number, b"[]", f"{number}.json") for number in range(120, 0, -1)]
+        assert do_pull("--all") == 0
+        lists = [request.body for request in api.requests if request.body]
+        assert [(body.get("skip"), body.get("before")) for body in lists] == [
+            (0, None),
+            (None, 71),
+            (50, None),
+            (100, None),
+            (120, None),
+        ]
+
     def test_a_server_that_sends_404_after_the_last_run(
         self, api: ResultsApi, do_pull: Pull, output: Path
     ) -> None:
         error: Reply = (200, {}, envelope(404, "No more."))
-        api.override = lambda request: error if request.body and request.body["skip"] else None
+        api.override = lambda request: error if is_later_part(request) else None
         assert do_pull("--all") == 0
         assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2])
 
@@ -849,7 +884,7 @@ class TestHostileNames:
     ) -> None:
         entry = api.entry(api.runs[1])
         entry["download_links"]["pages"] = [link]
-        api.override = lambda request: (200, {}, envelope(200, [entry] if request.body["skip"] == 0 else []))
+        api.override = lambda request: (200, {}, envelope(200, [] if is_later_part(request) else [entry]))
         assert do_pull() == 1
         assert {request.method for request in api.requests} == {"POST"}
 

@@ -244,21 +244,31 @@ class Server:
             raise FatalError(f"Can't call {self.base_url}. Check --base-url.") from None
 
     def runs(self, collection: int) -> Iterator[Run]:
-        """Yield each run of a collection, newest first. Raises PullError."""
+        """Yield each run of a collection, newest first. Raises PullError.
+
+        Each page begins after the last run of the previous one, so no run is lost if another is deleted
+        meanwhile. A server that doesn't know `before` repeats the first page; from then on, use `skip`.
+        """
         seen: set[int] = set()
-        skip = 0
+        skip, knows_before = 0, True
+        last: int | None = None
         while True:
-            entries = retry(lambda: self._list_runs(collection, skip))  # noqa: B023  # called at once
+            after = {"before": last} if knows_before and last is not None else {"skip": skip}
+            entries = retry(lambda: self._list_runs(collection, after))  # noqa: B023  # called at once
             runs = [parse_run(entry, collection) for entry in entries]
             fresh = [run for run in runs if run.number not in seen]
+            if "before" in after and len(fresh) < len(runs):
+                knows_before = False
+                continue
             if not fresh:
                 return
             seen.update(run.number for run in fresh)
             yield from fresh
             skip += len(entries)
+            last = fresh[-1].number
 
-    def _list_runs(self, collection: int, skip: int) -> list[Any]:
-        body = {"collection_id": collection, "skip": skip, "limit": PAGE_SIZE}
+    def _list_runs(self, collection: int, after: dict[str, int]) -> list[Any]:
+        body = {"collection_id": collection, "limit": PAGE_SIZE, **after}
         with self.request("/schedules/collections/results/download/", body=body) as response:
             if response.status_code == 404:
                 raise PullError(
@@ -272,7 +282,7 @@ class Server:
         if not is_true(envelope["status"]):  # the vendor sends errors with HTTP 200
             code = parse_integer(envelope.get("code")) or 0
             error = error_for(code, one_line(envelope.get("data")), retry_after(response))
-            if isinstance(error, NotFound) and skip:
+            if isinstance(error, NotFound) and after != {"skip": 0}:
                 return []
             raise error
         if not isinstance(envelope.get("data"), list):

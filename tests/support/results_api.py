@@ -135,7 +135,11 @@ class _Handler(QuietHandler):
         if body["collection_id"] != COLLECTION:
             self._send_json(200, envelope(404, "No such collection."))
             return
-        page = self.api.runs[body["skip"] : body["skip"] + body["limit"]]
+        runs = self.api.runs
+        if self.api.is_dashboard and "before" in body:
+            runs = [run for run in runs if run.number < body["before"]]
+        skip = body.get("skip", 0)  # MultiCartAPI ignores `before`
+        page = runs[skip : skip + body["limit"]]
         self._send_json(200, envelope(200, [self.api.entry(run) for run in page]))
 
     def _file(self, request: ReceivedRequest) -> None:
