@@ -129,7 +129,7 @@ class TestPages:
         valid = put(tmp_path, "a.json", "[{}]")
         broken = put(tmp_path, "b.json", '[\n {"asin": B1}\n]')
         assert refused(101, valid, broken) == (
-            f"{broken}, line 2, column 11: Expecting value. Nothing was imported."
+            f"{broken}, line 2, column 11: Expected a value. Nothing was imported."
         )
 
     def test_a_page_that_is_nested_too_deeply(
@@ -226,7 +226,7 @@ class TestZip:
 
     def test_a_damaged_member_is_named(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[{}]", "b.json": b"[{]"})
-        assert refused(101, path).startswith(f"{path}: b.json, line 1, column 3: Expecting property name")
+        assert refused(101, path).startswith(f"{path}: b.json, line 1, column 3: Expected a key")
 
     def test_a_zip_without_members(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {})
@@ -381,8 +381,10 @@ class TestJsonLines:
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         lines = put(tmp_path, "a.jsonl", '{"a": 1}\n{"a": 1\n{"a": 1}\n')
-        message = refused(101, lines)
-        assert message == f"{lines}, line 2, column 8: Expecting ',' delimiter. Nothing was imported."
+        assert refused(101, lines) == (
+            f"{lines}, line 2, column 8: Expected a comma, or the end of the object or list. "
+            "Nothing was imported."
+        )
 
     def test_they_do_not_mix_with_pages(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, lines = put(tmp_path, "a.json", "[]"), put_lines(tmp_path, records(1))

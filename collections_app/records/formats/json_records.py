@@ -38,6 +38,28 @@ _SEPARATOR = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
 # How many possible ends of a piece are tried.
 _TRIES = 3
 
+# What `json` says, up to its details, and what we say.
+_PROBLEMS = {
+    "Expecting value": "Expected a value",
+    "Expecting property name": 'Expected a key, in " and "',
+    "Expecting ':'": "Expected : after the key",
+    "Expecting ','": "Expected a comma, or the end of the object or list",
+    "Unterminated string": 'Expected a " at the end of this text',
+    "Invalid control character": "Expected an escape such as \\n, not a control character",
+    "Invalid \\escape": "Expected an escape such as \\n or \\\\ after the \\",
+    "Invalid \\u": "Expected four hexadecimal digits after \\u",
+    "Illegal trailing comma": "Expected no comma before } or ]",
+}
+_NOT_JSON = "Expected JSON"
+_TOO_MANY_DIGITS = "The number has too many digits"
+# Strings, and numbers that are certainly small enough. Possessive, so that no text makes it slow.
+_FINE = re.compile(
+    r'(?:[^"0-9NI-]++|"(?:[^"\\]++|\\.)*+"'
+    r"|-?[0-9]{1,200}+(?:\.[0-9]{1,200}+)?+(?:[eE][+-]?[0-9]{1,2}+)?+(?![0-9.eE]))*+",
+    re.DOTALL,
+)
+_NUMBER = re.compile("-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)")
+
 Record = dict[str, Any]
 _Decode = Callable[[bytes], list[Any]]
 
@@ -339,11 +361,11 @@ class _Text:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if not self._may_go_on(error):
-                    self.fail(error.msg, error.pos)
+                    self.fail(_problem(error), error.pos)
             except RecursionError:
                 self.fail("The record is nested too deeply")
-            except ValueError as error:  # a number that Python can't represent
-                self.fail(str(error))
+            except ValueError as error:
+                self.fail(_number_problem(error), _position_of_number(self._text, self._at))
             else:
                 self.check_size(end - self._at)
                 if self._is_complete(value, end):
@@ -427,15 +449,48 @@ class _Beginning(_Text):
         return data
 
 
+class _InvalidNumber(ValueError):
+    """A number isn't JSON, or too large. The message is for people."""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise _InvalidNumber(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError(f"The number {digits[:20]} is too large")
+        raise _InvalidNumber(f"The number {digits[:20]} is too large")
     return number
+
+
+def _problem(error: json.JSONDecodeError) -> str:
+    """Return what is wrong in our own words, because the parser's differ between versions."""
+    return next((ours for theirs, ours in _PROBLEMS.items() if error.msg.startswith(theirs)), _NOT_JSON)
+
+
+def _number_problem(error: ValueError) -> str:
+    return str(error) if isinstance(error, _InvalidNumber) else _TOO_MANY_DIGITS
+
+
+def _position_of_number(text: str, at: int) -> int:
+    """Return where the first number is that can't be read, in the value that begins at `at`."""
+    while True:
+        fine = _FINE.match(text, at)
+        assert fine is not None
+        at = fine.end()
+        number = _NUMBER.match(text, at)
+        if number is None or not _is_number(number[0]):
+            return at
+        at = number.end()
+
+
+def _is_number(token: str) -> bool:
+    try:
+        _DECODER.decode(token)
+    except ValueError:
+        return False
+    return True
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
