@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from collections_app.models.teams import Team
+from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.system import encryption
 
 _SHOWN_OF_A_KEY = 4
@@ -28,7 +29,7 @@ class Account(models.Model):
     LONGEST_RETRY_AFTER = 3600
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="accounts")
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=100, validators=NAME_VALIDATORS)
     base_url = models.CharField("base address", max_length=300, default=DEFAULT_BASE_URL)
     encrypted_key = models.TextField(blank=True, editable=False)
     key_ending = models.CharField(max_length=_SHOWN_OF_A_KEY, blank=True, editable=False)

@@ -12,6 +12,7 @@ from django.utils.functional import cached_property
 
 from collections_app.models.accounts import Account
 from collections_app.models.teams import Team
+from collections_app.models.validators import NAME_VALIDATORS
 
 _LONGEST_SEARCH_NAME = 400  # a single character can become several
 
@@ -76,7 +77,7 @@ class Collection(models.Model):
     """A named scraping job. Its runs are numbered from 1; a number is never used again."""
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="collections")
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=NAME_VALIDATORS)
     search_name = models.CharField(max_length=_LONGEST_SEARCH_NAME, blank=True, editable=False)
     kind = models.CharField("type", max_length=30, choices=Kind.choices, default=Kind.AMAZON)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

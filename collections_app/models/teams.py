@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.system import disk
 
 
@@ -44,7 +45,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(
         unique=True, error_messages={"unique": "A user with this email address already exists."}
     )
-    name = models.CharField(max_length=100, blank=True)
+    name = models.CharField(max_length=100, blank=True, validators=NAME_VALIDATORS)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("operator", default=False, help_text="May use the admin pages.")
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
@@ -78,7 +79,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 class Team(models.Model):
     """The owner of collections, accounts and API keys. Its members are users."""
 
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=100, validators=NAME_VALIDATORS)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -195,7 +196,7 @@ class ApiKey(models.Model):
     USE_IS_NOTED_EVERY = timedelta(minutes=5)
 
     membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=100, validators=NAME_VALIDATORS)
     prefix = models.CharField(max_length=PREFIX_LENGTH)
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from collections_app.models import Role, User
-from collections_app.views.forms import no_control_characters
+from collections_app.models.validators import NAME_VALIDATORS
 
 
 class RoleForm(forms.Form):
@@ -28,7 +28,7 @@ class AddMemberForm(RoleForm):
     name = forms.CharField(
         required=False,
         max_length=100,
-        validators=[no_control_characters],
+        validators=NAME_VALIDATORS,
         help_text="Used for new users. Existing users keep their name.",
     )
 
