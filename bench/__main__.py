@@ -22,6 +22,7 @@ BENCHMARKS = (
     "joined_zip",
     "category_list_to_csv",
     "preview",
+    "searches",
 )
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
