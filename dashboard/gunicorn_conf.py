@@ -114,6 +114,13 @@ def post_worker_init(worker: Worker) -> None:
     worker_process.start()
 
 
+def worker_exit(_server: Arbiter, _worker: Worker) -> None:
+    """Stop the background work."""
+    from dashboard import worker_process  # noqa: PLC0415
+
+    worker_process.stop()
+
+
 def _keep_open(worker: Worker) -> None:
     # The first process that opens the database creates a file, which fails on a full disk. While one process
     # keeps it open, others can read the database.

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -32,11 +33,57 @@ POLL_SECONDS = 2
 # How long to wait before restarting a process that has exited.
 RESTART_SECONDS = 10
 REPAIR_EVERY_SECONDS = 60
+# How long to wait for a process that is told to stop. It may have an export to put back, and mail to send.
+STOP_SECONDS = 10
+
+
+class Child:
+    """The background process of this web worker."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, command: Sequence[str]) -> int:
+        """Run a command, and return its exit status. Run nothing after stop()."""
+        with self._lock:
+            if self.is_stopped:
+                return 0
+            # The process exits when its input ends, which is when this process exits. In a session of its
+            # own, it doesn't receive Ctrl+C.
+            process = self._process = subprocess.Popen(  # noqa: S603
+                command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, start_new_session=True
+            )
+        with process:
+            return process.wait()
+
+    def stop(self) -> None:
+        """Stop the process, and wait until it has ended."""
+        with self._lock:
+            self.is_stopped = True
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+
+_child = Child()
 
 
 def start() -> None:
     """Start in a daemon thread, which doesn't keep the web worker from exiting."""
     threading.Thread(target=_wait_for_lock, name="background", daemon=True).start()
+
+
+def stop() -> None:
+    """Stop the background process, and start no other.
+
+    The server deletes its metrics when its web workers have exited, and the background process uses them.
+    """
+    _child.stop()
 
 
 def _wait_for_lock() -> None:
@@ -51,7 +98,7 @@ def _wait_for_lock() -> None:
 
 def _run() -> None:
     repaired_at = float("-inf")
-    while True:
+    while not _child.is_stopped:
         pause = POLL_SECONDS
         try:
             if _has_accounts():
@@ -78,12 +125,6 @@ def _has_accounts() -> bool:
 def _run_worker(*options: str) -> None:
     """Run the command until it exits."""
     connections.close_all()
-    command = [sys.executable, "manage.py", "work", "--with-parent", *options]
-    # The child exits when its input ends, which is when this process exits. In a session of its own, it
-    # doesn't receive Ctrl+C.
-    with subprocess.Popen(  # noqa: S603
-        command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, start_new_session=True
-    ) as process:
-        status = process.wait()
-    if status or not options:
+    status = _child.run([sys.executable, "manage.py", "work", "--with-parent", *options])
+    if (status or not options) and not _child.is_stopped:
         logger.warning("background problem=the worker exited with status %s and will be restarted", status)

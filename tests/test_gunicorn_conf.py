@@ -108,6 +108,15 @@ def test_a_database_that_can_not_be_opened_is_logged_once(
     assert lines == ["The database can't be opened: disk I/O error"]
 
 
+def test_the_background_process_stops_before_its_web_worker(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[bool] = []
+    monkeypatch.setattr("dashboard.worker_process.stop", lambda: stopped.append(True))
+    conf()["worker_exit"](None, None)
+    assert stopped == [True]
+
+
 def test_every_setting_exists_in_gunicorn(conf: Conf) -> None:
     for name, value in conf().items():
         if name.islower() and not name.startswith("_") and isinstance(value, str | int):

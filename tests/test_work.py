@@ -620,6 +620,68 @@ class TestExports:
         assert str(error) in caplog.text
 
 
+@pytest.mark.django_db
+class TestStopping:
+    @pytest.fixture
+    def child(self, monkeypatch: pytest.MonkeyPatch) -> worker_process.Child:
+        """The background process of this test. It works until it is stopped."""
+        child = worker_process.Child()
+        monkeypatch.setattr(worker_process, "_child", child)
+        monkeypatch.setattr("dashboard.worker_process.connections.close_all", lambda: None)
+        return child
+
+    @pytest.fixture
+    def program(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """The program that runs as the background process."""
+        program = tmp_path / "program"
+        program.write_text(f"#!{tools.needs('sh')}\necho $$ >{tmp_path}/pid\nexec sleep 60\n")
+        program.chmod(0o700)
+        monkeypatch.setattr("dashboard.worker_process.sys.executable", str(program))
+        return program
+
+    def test_it_ends_before_its_web_worker(
+        self,
+        account: Account,
+        child: worker_process.Child,
+        program: Path,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(worker_process, "_has_accounts", lambda: True)  # asked in another thread
+        monkeypatch.setattr(worker_process, "RESTART_SECONDS", 0)
+        running = threading.Thread(target=worker_process._run)
+        running.start()
+        pid = program.with_name("pid")
+        tools.eventually(lambda: pid.exists() and pid.read_text() != "")
+        worker_process.stop()
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
+        running.join(tools.PATIENCE)
+        assert not running.is_alive()
+        assert caplog.text == ""
+
+    def test_a_process_that_does_not_end_is_killed(
+        self, child: worker_process.Child, program: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker_process, "STOP_SECONDS", 0.1)
+        program.write_text(program.read_text().replace("echo", "trap '' TERM\necho"))
+        statuses: list[int] = []
+        running = threading.Thread(target=lambda: statuses.append(child.run([str(program)])))
+        running.start()
+        tools.eventually(program.with_name("pid").exists)
+        child.stop()
+        running.join(tools.PATIENCE)
+        assert statuses == [-signal.SIGKILL]
+
+    def test_no_process_starts_any_more(
+        self, account: Account, child: worker_process.Child, program: Path
+    ) -> None:
+        worker_process.stop()
+        worker_process._run()
+        worker_process._run_worker()
+        assert not program.with_name("pid").exists()
+
+
 class Enough(Exception):
     """Stops an endless loop."""
 

@@ -52,10 +52,10 @@ class Command(BaseCommand):
         has_failed = False
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            if with_parent:
-                os.nice(_NICENESS)
-                threading.Thread(target=_exit_with_stdin, daemon=True).start()
             with suppress(KeyboardInterrupt):
+                if with_parent:
+                    os.nice(_NICENESS)
+                    threading.Thread(target=_exit_with_stdin, daemon=True).start()
                 has_failed = _work(once=once)
         finally:
             signal.signal(signal.SIGTERM, before)
