@@ -176,7 +176,7 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
     laptops.save()
     make_ready_run(laptops, records(3))
     make_processing_run(laptops)
-    list_call, file_call, pull_call = calls(as_bob.get("/profile/"))
+    pull_call, list_call, file_call = calls(as_bob.get("/profile/"))
     assert list_call.splitlines() == [
         "curl http://testserver/api/v1/schedules/collections/results/download/ \\",
         "  -X POST \\",
@@ -184,11 +184,10 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
         '  -H "Content-Type: application/json" \\',
         """  -d '{ "collection_id": 101, "skip": 0, "limit": 5 }'""",
     ]
-    assert file_call.splitlines() == [
-        'curl "http://testserver/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json" \\',
-        '  -H "x-api-key: YOUR_API_KEY" \\',
-        '  -o "page_1.json"',
-    ]
+    assert file_call == (
+        'curl "http://testserver/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json" '
+        '-H "x-api-key: YOUR_API_KEY" -o "page_1.json"'
+    )
     assert pull_call.splitlines() == [
         "export MULTICART_API_KEY=YOUR_API_KEY",
         "python pull.py 101 --latest --verify --base-url http://testserver/api/v1",
@@ -198,25 +197,27 @@ def test_the_calls_are_filled_in_with_the_latest_ready_run(as_bob: Client, lapto
 def test_the_calls_contain_the_new_key(as_bob: Client, laptops: Collection) -> None:
     response = as_bob.post("/profile/keys", {"name": "new"})
     prefix = ApiKey.objects.get().prefix
-    assert f'-H "x-api-key: {prefix}.' in calls(response)[0]
+    pull_call, list_call = calls(response)
+    assert f"MULTICART_API_KEY={prefix}." in pull_call
+    assert f'-H "x-api-key: {prefix}.' in list_call
     assert "YOUR_API_KEY" not in response.content.decode()
 
 
 def test_the_calls_have_the_public_url(as_bob: Client, laptops: Collection, settings: Settings) -> None:
     settings.PUBLIC_URL = "https://results.example.com"
-    assert calls(as_bob.get("/profile/"))[0].startswith("curl https://results.example.com/api/v1/")
+    assert calls(as_bob.get("/profile/"))[1].startswith("curl https://results.example.com/api/v1/")
 
 
 def test_a_name_is_escaped_for_the_shell(as_bob: Client, laptops: Collection) -> None:
     make_run_of_pages(laptops, {"$(reboot) `x` ! é.json": b"[]"})
-    assert "/%24%28reboot%29%20%60x%60%20%21%20%C3%A9.json" in calls(as_bob.get("/profile/"))[1]
+    assert "/%24%28reboot%29%20%60x%60%20%21%20%C3%A9.json" in calls(as_bob.get("/profile/"))[2]
 
 
 def test_a_collection_with_results_is_preferred(
     as_bob: Client, laptops: Collection, headphones: Collection
 ) -> None:
     make_ready_run(headphones, records(1))
-    list_call, file_call, _ = calls(as_bob.get("/profile/"))
+    _, list_call, file_call = calls(as_bob.get("/profile/"))
     assert f'"collection_id": {headphones.pk},' in list_call
     assert file_call.endswith('-o "category_asins.json"')
 
@@ -229,7 +230,7 @@ def test_the_example_is_found_quickly_among_many_runs(
         make_failed_run(laptops)
     Collection.objects.bulk_create(Collection(team=crawlers, name=f"{number}") for number in range(50))
     make_ready_run(Collection.objects.latest("pk"))
-    list_call, file_call, pull_call = calls(as_bob.get("/profile/"))
+    pull_call, list_call, file_call = calls(as_bob.get("/profile/"))
     assert '"collection_id": 101,' in list_call
     # Completed runs have their own index, so failed runs don't matter.
     assert "/results/101/1/" in file_call
@@ -238,7 +239,7 @@ def test_the_example_is_found_quickly_among_many_runs(
 
 def test_without_results_there_is_no_file_call(as_bob: Client, laptops: Collection) -> None:
     response = as_bob.get("/profile/")
-    assert [call.split()[0] for call in calls(response)] == ["curl", "export"]
+    assert [call.split()[0] for call in calls(response)] == ["export", "curl"]
     assert "once a run has completed" in response.content.decode()
 
 

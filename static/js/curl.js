@@ -25,17 +25,14 @@ function apiUrl(link) {
 
 // Includes the run's number: every category list has the same name, and the files would overwrite each other.
 function fileName(link, run) {
-  const name = (link.download || decodeURIComponent(link.pathname.split("/").at(-1))).replace(/["$`\\!/]/g, "_");
+  const name = (link.download || decodeURIComponent(link.pathname.split("/").at(-1))).replace(/["$`\\!/%]/g, "_");
   return !run || name.match(/\d+/g)?.includes(run) ? name : `run_${run}_${name}`;
 }
 
-// Without `-C -`, which would append to any file of that name, even a different one.
+// One line with double quotes, which sh, cmd.exe and PowerShell understand. Without `-C -`, which would append to any
+// file of that name, even a different one.
 function curlCommand(link, run) {
-  return [
-    `curl -f -o "${fileName(link, run)}" \\`,
-    '  -H "x-api-key: YOUR_API_KEY" \\',
-    `  "${apiUrl(link)}"`,
-  ].join("\n");
+  return `curl -f -o "${fileName(link, run)}" -H "x-api-key: YOUR_API_KEY" "${apiUrl(link)}"`;
 }
 
 function setMode(on) {

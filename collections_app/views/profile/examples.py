@@ -20,10 +20,8 @@ curl {address} \\
   -H "Content-Type: application/json" \\
   -d '{{ "collection_id": {collection_id}, "skip": 0, "limit": 5 }}'"""
 
-FILE_CALL = """\
-curl "{address}" \\
-  -H "x-api-key: {key}" \\
-  -o "{saved_as}\""""
+# One line with double quotes, which cmd.exe and PowerShell understand too.
+FILE_CALL = 'curl "{address}" -H "x-api-key: {key}" -o "{saved_as}"'
 
 PULL_CALL = """\
 export MULTICART_API_KEY={key}
@@ -32,10 +30,10 @@ python pull.py {collection_id} --latest --verify --base-url {address}"""
 
 @dataclass(frozen=True)
 class ExampleCalls:
-    """Commands that list runs, pull results with pull.py, and download a file."""
+    """Commands that pull results with pull.py, list runs, and download a file."""
 
-    list_call: str
     pull_call: str
+    list_call: str
     file_call: str = ""
 
 
@@ -59,8 +57,8 @@ def example_calls(request: MemberRequest, team: Team, key: str) -> ExampleCalls 
     run = collection.runs.filter(state=State.READY).newest_first().first()
     file = run.files.with_records().first() if run else None
     if run is None or file is None:
-        return ExampleCalls(list_call, pull_call)
+        return ExampleCalls(pull_call, list_call)
     saved_as = f"page_{file.position}.json" if file.kind == FileKind.PAGE else file.name
     # Escape everything, because $ and ` are special to a shell.
     address = f"{results_of(request, collection.pk)}/{run.number}/{quote(file.name, safe='')}"
-    return ExampleCalls(list_call, pull_call, FILE_CALL.format(address=address, key=key, saved_as=saved_as))
+    return ExampleCalls(pull_call, list_call, FILE_CALL.format(address=address, key=key, saved_as=saved_as))
