@@ -24,6 +24,7 @@ from collections_app.records.exports.create import (
     deliverable,
     parse_spec,
 )
+from collections_app.records.formats import export_formats
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
@@ -69,9 +70,18 @@ def stored() -> list[str]:
 
 
 class TestSpec:
-    def test_the_digest_is_that_of_release_0_1(self) -> None:
-        spec = ExportSpec(Format.CSV, ("asin", "a\ud800"), excel=True)
-        assert spec.digest == "3c1afbe070e69435695a90f381399b027ffea37c6d8e8db4dee42155aa3afd9b"
+    def test_each_field_and_the_version_change_the_digest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        specs = [
+            ExportSpec(Format.CSV),
+            ExportSpec(Format.JSON),
+            ExportSpec(Format.CSV, ("asin", "a\ud800")),
+            ExportSpec(Format.CSV, ("a\ud800", "asin")),
+            ExportSpec(Format.CSV, excel=True),
+        ]
+        digests = {spec.digest for spec in specs}
+        monkeypatch.setattr(export_formats, "_VERSION", -1)
+        digests |= {spec.digest for spec in specs}
+        assert len(digests) == 2 * len(specs)
 
     def test_names_of_columns(self) -> None:
         spec = parse_spec(Format.CSV, ['a,"b,c"', "a,d"], "1")

@@ -18,10 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import dataset
 
 from collections_app.records.formats import parquet, tables, xlsx
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
-from collections_app.records.formats.flatten import Columns, flatten, json_text
+from collections_app.records.formats.flatten import Columns, flatten
+from collections_app.records.formats.json_records import read_records
+from collections_app.records.formats.json_text import json_text
 from collections_app.records.formats.tables import ConversionError, TooWide, UnknownColumn
 from tests.support import tools
 from tests.support.tools import examples
@@ -61,6 +64,10 @@ def written(records: Records, kind: Format, folder: Path, *, batch: int = 2, **o
     finally:
         shutil.rmtree(folder)
     return out.getvalue()
+
+
+def read(page: str) -> Records:
+    return list(read_records(io.BytesIO(page.encode())))
 
 
 def rows_of_csv(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
@@ -209,6 +216,13 @@ class TestLimits:
         assert json.loads(written(records, Format.JSON, tmp_path, batch=500)) == records
 
 
+NUMBERS_AS_WRITTEN = [
+    '{"p":1299.00,"q":0.1234567890123456789,"e":1E5}',
+    '{"p":1299.00,"n":12345678901234567890123,"z":-0,"in":[1.50,{"a":1e+05}]}',
+    '{"p":1299.00,"half":"\\ud83d","in":{"a":[-0.0,1e400]}}',
+]
+
+
 class TestJson:
     def test_records_are_unchanged(self, tmp_path: Path) -> None:
         assert json.loads(written(LAPTOPS, Format.JSON, tmp_path, batch=1)) == LAPTOPS
@@ -221,6 +235,14 @@ class TestJson:
             [("tags", ["a", "b"]), ("price.cents", 129900)],
             [("price.cents", 5), ("rating", 4.5)],
         ]
+
+    @pytest.mark.parametrize("record", NUMBERS_AS_WRITTEN)
+    def test_numbers_are_as_in_the_source(self, tmp_path: Path, record: str) -> None:
+        records = read(f"[{record}]")
+        assert written(records, Format.JSON, tmp_path).decode() == f"[{record}]\n"
+        assert written(records, Format.JSONL, tmp_path).decode() == f"{record}\n"
+        content = written(records, Format.JSON, tmp_path, columns=("p",))
+        assert content == b'[{"p":1299.00}]\n'
 
     @pytest.mark.parametrize("kind", [Format.JSON, Format.JSONL])
     def test_values_that_are_hard_to_encode(self, tmp_path: Path, kind: Format) -> None:
@@ -245,6 +267,16 @@ class TestCsv:
     def test_a_column_of_the_last_record_is_a_column_of_all(self, tmp_path: Path) -> None:
         records: Records = [{"a": 1}] * 5 + [{"b": 2}]
         assert rows_of_csv(written(records, Format.CSV, tmp_path))[:2] == [["a", "b"], ["1", ""]]
+
+    def test_numbers_are_as_in_json(self, tmp_path: Path) -> None:
+        page = (
+            '[{"a":1299.00,"b":1E5,"c":-0,"d":0.1234567890123456789,"e":[1.50],"f":12345678901234567890123}]'
+        )
+        for excel in (False, True):
+            content = written(read(page), Format.CSV, tmp_path, excel=excel)
+            assert rows_of_csv(content)[1] == [
+                *("1299.00", "1E5", "-0", "0.1234567890123456789", "[1.50]", "12345678901234567890123")
+            ]
 
     def test_chosen_columns(self, tmp_path: Path) -> None:
         content = written(LAPTOPS, Format.CSV, tmp_path, columns=("price.cents", "asin"))
@@ -342,7 +374,7 @@ class TestParquet:
         assert {name: str(kind) for name, kind in zip(*_schema(content), strict=True)} == {
             "asin": "string",
             "title": "string",
-            "price.cents": "int64",
+            "price.cents": "double",
             "price.currency": "string",
             "tags": "string",
             "in_stock": "bool",
@@ -365,8 +397,10 @@ class TestParquet:
         [
             ([1, 2.5], "double", [1.0, 2.5]),
             ([2**53 + 1, 2.5], "string", [str(2**53 + 1), "2.5"]),
-            ([2**63 - 1, -(2**63)], "int64", [2**63 - 1, -(2**63)]),
-            ([2**63], "string", [str(2**63)]),
+            ([1, 2], "double", [1.0, 2.0]),
+            ([2**53, -(2**53)], "double", [2.0**53, -(2.0**53)]),
+            ([2**53 + 1], "string", [str(2**53 + 1)]),
+            ([10**400], "string", [str(10**400)]),
             ([1, "1"], "string", ["1", "1"]),
             ([True, 1], "string", ["true", "1"]),
             ([None, None], "string", [None, None]),
@@ -379,6 +413,42 @@ class TestParquet:
         content = written([{"v": value} for value in values], Format.PARQUET, tmp_path)
         assert str(_schema(content)[1][0]) == kind
         assert [row["v"] for row in rows_of_parquet(content)] == expected
+
+    @pytest.mark.parametrize(
+        ("numbers", "kind", "expected"),
+        [
+            ("1299.00, 1E5, -0, 12.5", "double", [1299.0, 1e5, 0.0, 12.5]),
+            ("0.30000000000000004, 4.333333333333333", "double", [0.1 + 0.2, 13 / 3]),
+            ("1.00, 0.1234567890123456789", "string", ["1.00", "0.1234567890123456789"]),
+            ("1.0, 123456789012345678.0", "string", ["1.0", "123456789012345678.0"]),
+            ("0e5, 1e400", "string", ["0e5", "1e400"]),
+            ("1e-400", "string", ["1e-400"]),
+            ("[1.50], 2.50", "string", ["[1.50]", "2.50"]),
+        ],
+    )
+    def test_a_number_that_a_double_would_change_makes_its_column_text(
+        self, tmp_path: Path, numbers: str, kind: str, expected: list[Any]
+    ) -> None:
+        records = [{"v": value} for value in read(f'[{{"v": [{numbers}]}}]')[0]["v"]]
+        content = written(records, Format.PARQUET, tmp_path)
+        assert str(_schema(content)[1][0]) == kind
+        assert [row["v"] for row in rows_of_parquet(content)] == expected
+
+    @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 1, 3)])
+    def test_files_of_several_runs_can_be_read_together(self, tmp_path: Path, order: tuple[int, ...]) -> None:
+        runs: dict[int, Records] = {
+            1: read('[{"asin": "1", "price": 10, "tags": [1], "in_stock": true}]'),
+            2: read('[{"asin": "2", "price": 12.5, "tags": [], "in_stock": false}]'),
+            3: read('[{"asin": "3", "price": 1299.00, "tags": [2], "in_stock": true}]'),
+        }
+        for number, records in runs.items():
+            (tmp_path / f"{number}.parquet").write_bytes(written(records, Format.PARQUET, tmp_path))
+        paths = [str(tmp_path / f"{number}.parquet") for number in order]
+        prices = {"1": 10, "2": 12.5, "3": 1299}
+        found = duckdb.connect().sql(f"SELECT asin, price FROM read_parquet({paths})").fetchall()
+        assert dict(found) == prices
+        table = dataset.dataset(paths).to_table()
+        assert dict(zip(table["asin"].to_pylist(), table["price"].to_pylist(), strict=True)) == prices
 
     def test_many_rows_keep_their_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(parquet, "_PART_BYTES", 10_000)

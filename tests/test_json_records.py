@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from collections_app.records.formats import json_records
 from collections_app.records.formats.json_records import (
     InvalidRecords,
+    Number,
+    parse_value,
     read_json_lines,
     read_records,
     read_values,
 )
+from collections_app.records.formats.json_text import json_text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -49,7 +52,16 @@ class Dripping(io.RawIOBase):
 
 def read(content: bytes | str, **options: bool) -> list[dict[str, Any]]:
     raw = content.encode() if isinstance(content, str) else content
-    return list(read_records(io.BytesIO(raw), **options))
+    return list(map(with_floats, read_records(io.BytesIO(raw), **options)))
+
+
+def with_floats(value: Any) -> Any:
+    """Return a value with floats, as the json module reads it."""
+    if isinstance(value, Number):
+        return float(bytes(value))
+    if isinstance(value, dict):
+        return {key: with_floats(each) for key, each in value.items()}
+    return [with_floats(each) for each in value] if isinstance(value, list) else value
 
 
 def problem_of(content: bytes | str) -> InvalidRecords:
@@ -71,7 +83,7 @@ def test_bytes_can_arrive_in_any_pieces(monkeypatch: pytest.MonkeyPatch, indent:
     content += b" \n"
     for size in range(1, len(content) + 1):
         monkeypatch.setattr(json_records, "_CHUNK", size)
-        assert list(read_records(Dripping(content, size))) == MESSY
+        assert [with_floats(each) for each in read_records(Dripping(content, size))] == MESSY
 
 
 @pytest.mark.no_cover
@@ -137,10 +149,8 @@ def test_a_list_can_be_empty(content: str) -> None:
         ('[{"a": [1 2]}]', 1, 11, "Expected a comma, or the end of the object or list"),
         ('[\n\n {"a": NaN}]', 3, 8, "NaN is not JSON"),
         ('[{"NaN": "\\"NaN", "b":\n [1, 1e5, -Infinity, NaN]}]', 2, 11, "-Infinity is not JSON"),
-        ('[{"a": 1e999}]', 1, 8, "The number 1e999 is too large"),
-        ('[{"a": 1e309}]', 1, 8, "The number 1e309 is too large"),
-        ('[{"a": 1e308, "b":\n-1e400}]', 2, 1, "The number -1e400 is too large"),
-        ('{"before": 1e999, "asins": []}', 1, 12, "The number 1e999 is too large"),
+        ('[{"a": -1, "b": "-Infinity", "c": -Infinity}]', 1, 35, "-Infinity is not JSON"),
+        ('{"before": NaN, "asins": []}', 1, 12, "NaN is not JSON"),
     ],
 )
 def test_it_says_what_is_wrong_and_where(content: str, line: int, column: int, problem: str) -> None:
@@ -164,7 +174,7 @@ def test_no_error_has_the_parsers_words(records: list[dict[str, Any]], at: int, 
 
 
 @pytest.mark.no_cover
-@given(RECORDS, st.sampled_from(["NaN", "-Infinity", "1e999", "-1E+400", "9" * 5000]))
+@given(RECORDS, st.sampled_from(["NaN", "Infinity", "-Infinity"]))
 def test_an_error_points_at_the_value(records: list[dict[str, Any]], number: str) -> None:
     before = json.dumps([*records, {"a": [*records, 0]}], indent=1)[: -len("0\n  ]\n }\n]")]
     error = problem_of(f"{before}{number}]}}]")
@@ -196,9 +206,30 @@ def test_a_record_that_is_nested_too_deeply_is_refused() -> None:
     assert (error.line, error.column, error.problem) == (1, 2, "The record is nested too deeply")
 
 
-def test_a_number_of_thousands_of_digits_is_refused() -> None:
-    error = problem_of('[{"a": ' + "1" * 5000 + "}]")
-    assert (error.line, error.column, error.problem) == (1, 8, "The number has too many digits")
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("1299.00", "0.1234567890123456789", "1E5", "1e+05", "-0", "-0.0", "12345678901234567890123"),
+        *("1e999", "-1e-999", "1" * 4300, "-" + "1" * 5000, "0." + "1" * 5000),
+    ],
+    ids=lambda number: number[:20],
+)
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_numbers_are_kept_as_written(monkeypatch: pytest.MonkeyPatch, number: str, *, is_slow: bool) -> None:
+    monkeypatch.setattr(json_records, "_SMALLEST_PIECE", 10**9 if is_slow else 1)
+    record = f'{{"n": {number}, "in": [{number} ,{{"a":{number}}}]}}'
+    content = f"[{','.join([record] * 5)}]".encode()
+    assert [json_text(each) for each in read_records(io.BytesIO(content))] == [record.replace(" ", "")] * 5
+    assert [json_text(each) for each in read_json_lines(io.BytesIO(record.encode()))] == [
+        record.replace(" ", "")
+    ]
+    assert json_text(parse_value(number)) == number
+
+
+def test_only_minus_zero_is_read_the_slow_way() -> None:
+    for text in ("SKU-0", "-0, no", "a:-0", "-0.5"):
+        assert not json_records._NEGATIVE_ZERO.search(json.dumps([{"a": text, "b": -0.5}]).encode())
+    assert json_records._NEGATIVE_ZERO.search(b'{"a":-0}')
 
 
 def test_an_invalid_record_is_detected_without_reading_the_rest() -> None:
@@ -264,7 +295,7 @@ def test_memory_depends_on_the_record_not_on_the_file() -> None:
 @given(RECORDS.filter(bool))
 def test_json_lines_return_what_was_written(records: list[dict[str, Any]]) -> None:
     content = "\n".join(json.dumps(record) for record in records)
-    assert list(read_json_lines(io.BytesIO(content.encode()))) == records
+    assert [with_floats(each) for each in read_json_lines(io.BytesIO(content.encode()))] == records
 
 
 def test_json_lines_can_have_blank_lines_windows_endings_and_a_byte_order_mark() -> None:
@@ -282,7 +313,6 @@ def test_json_lines_can_have_blank_lines_windows_endings_and_a_byte_order_mark()
         (b'{"a": 1} {"b": 2}\n', 1, 10, "Expected the end of the line after the record"),
         (b'{"a": 1}\n\n{"b": "\xff"}', 3, 8, "The text is not UTF-8"),
         (b'{"a": 1}\n{"b": NaN}', 2, 7, "NaN is not JSON"),
-        (b'{"a": 1}\n{"b": 1e999}', 2, 7, "The number 1e999 is too large"),
     ],
 )
 def test_json_lines_say_what_is_wrong_and_where(content: bytes, line: int, column: int, problem: str) -> None:
@@ -306,7 +336,7 @@ def test_the_size_of_a_line_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_keys_of_a_wrapper_are_ignored(monkeypatch: pytest.MonkeyPatch, value: str, chunk: int) -> None:
     monkeypatch.setattr(json_records, "_CHUNK", chunk)
     content = f'{{"a": {value}, "asins": [{{"b": {value}}}], "c":{value}\n}}'.encode()
-    assert list(read_records(io.BytesIO(content))) == [{"b": json.loads(value)}]
+    assert read(content) == [{"b": json.loads(value)}]
     assert list(json_records.read_keys(io.BytesIO(content))) == ["a", "asins", "c"]
 
 

@@ -202,7 +202,6 @@ DAMAGES = [
     b'[{"asin": "B1"}, 1]',
     b'[{"asin": "B1"}, {"asin": "\xff"}]',
     b'[{"asin": "B1"}, {"price_cents": NaN}]',
-    b'[{"asin": "B1"}, {"price_cents": 1e999}]',
     b'[{"asin": "B1"}, ' + b"[" * 100_000,
 ]
 

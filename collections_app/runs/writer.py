@@ -12,7 +12,6 @@ A writer commits its own transactions, so it can't be used inside a transaction.
 """
 
 import enum
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
@@ -27,6 +26,7 @@ from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import Readable, count_records, read_records
+from collections_app.records.formats.json_text import SPACED, SPACED_ASCII, styled_json
 from collections_app.runs import folder
 from collections_app.runs.archive import RunArchive
 from collections_app.runs.lease import Lease, RunIsBeingWritten, abandoned, new_attempt, new_expiry
@@ -402,7 +402,7 @@ class _Copying:
 
 def _serialized(record: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(dict(record), ensure_ascii=False, allow_nan=False).encode()
+        return styled_json(dict(record), SPACED).encode()
     except UnicodeEncodeError:
         # Half a surrogate pair: JSON can contain it as an escape, UTF-8 can't.
-        return json.dumps(dict(record), allow_nan=False).encode()
+        return styled_json(dict(record), SPACED_ASCII).encode()

@@ -2,14 +2,14 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 
-from collections_app.records.formats.json_records import Readable, read_batches
+from collections_app.records.formats.json_records import Number, Readable, read_batches
+from collections_app.records.formats.json_text import SPACED, number_text, styled_json
 
 COLUMNS = (
     "asin",
@@ -105,9 +105,13 @@ def _cell(value: Any) -> Any:
             return ""
         case bool():
             return "true" if value else "false"
+        case Number():
+            text = number_text(value)
+            number = float(text)
+            return int(number) if number.is_integer() else text
         case float() if value.is_integer():
             return int(value)
         case dict() | list():
-            return json.dumps(value, ensure_ascii=False)
+            return styled_json(value, SPACED)
         case _:
             return value

@@ -4,7 +4,6 @@ import csv
 import enum
 import hashlib
 import io
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,12 +16,16 @@ import msgspec
 
 from collections_app.records.formats import parquet, xlsx
 from collections_app.records.formats.flatten import Columns, FlatRecord, KeyPath, cells, columns_of, flatten
-from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.json_records import Number, Record
+from collections_app.records.formats.json_text import COMPACT_ASCII, number_text, styled_json
 from collections_app.records.formats.tables import Table, TooWide, UnknownColumn, check_cells
 
 # How many columns an error lists, and how many characters of each name.
 _NAMED = 50
 _NAME_SHOWN = 100
+
+# Increase it when the same records give another file, so that stored exports aren't used any more.
+_VERSION = 2
 
 # Each call yields all records, in batches.
 Read = Callable[[], Iterable[list[Record]]]
@@ -49,8 +52,7 @@ class ExportSpec:
     @property
     def digest(self) -> str:
         """A digest of all fields, under which an export is stored."""
-        # Release 0.1 stored the digest of this text, so it must not change.
-        text = f"Wish(format={self.format!r}, columns={self.columns!r}, excel={self.excel!r})"
+        text = repr((_VERSION, self.format.value, self.columns, self.excel))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
@@ -99,7 +101,7 @@ def _json_list(records: list[Record]) -> bytes:
 
 
 def _json_line(record: Record) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return styled_json(record, COMPACT_ASCII).encode() + b"\n"
 
 
 def _chosen(read: Read, spec: ExportSpec) -> Iterator[list[Record]]:
@@ -178,7 +180,7 @@ def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> No
         writer = csv.writer(text)
         if spec.excel:
             text.write("\ufeff")
-        prepare: Callable[[list[Any]], list[Any]] = _without_formulas if spec.excel else cells
+        prepare: Callable[[list[Any]], list[Any]] = _without_formulas if spec.excel else _written_cells
         if table.names:
             writer.writerow(prepare(list(table.names)))
         for columns in table.batches():
@@ -192,9 +194,20 @@ def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> No
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
+def _written_cells(values: list[Any]) -> list[Any]:
+    """Return the cells of a column, with numbers as their file writes them."""
+    values = cells(values)
+    if Number not in map(type, values):
+        return values
+    return [number_text(value) if type(value) is Number else value for value in values]
+
+
 def _without_formulas(values: list[Any]) -> list[Any]:
     """Return the cells of a column. Text that looks like a formula gets a leading quote."""
-    return [f"'{value}" if type(value) is str and _FORMULA.match(value) else value for value in cells(values)]
+    guarded = [
+        f"'{value}" if type(value) is str and _FORMULA.match(value) else value for value in cells(values)
+    ]
+    return _written_cells(guarded)
 
 
 def _write_xlsx(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:

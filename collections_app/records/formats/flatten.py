@@ -5,21 +5,18 @@ A list or an empty object becomes one cell with its JSON. Columns are in the ord
 in the run.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
-from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.json_records import Number, Record
+from collections_app.records.formats.json_text import json_text
 from collections_app.records.formats.tables import TooWide, check_columns
 
 # The path of a value in a record: its key, or the keys from the outermost to the innermost object.
 KeyPath = str | tuple[str, ...]
 FlatRecord = dict[KeyPath, Any]
 
-_SIMPLE = frozenset({str, int, float, type(None)})
-_encode = msgspec.json.Encoder().encode
+_SIMPLE = frozenset({str, int, float, Number, type(None)})
 
 
 def flatten(record: Record) -> FlatRecord:
@@ -186,15 +183,6 @@ def cells(values: list[Any]) -> list[Any]:
     if _SIMPLE.issuperset(map(type, values)):
         return values
     return [value if type(value) in _SIMPLE else json_text(value) for value in values]
-
-
-def json_text(value: Any) -> str:
-    """Return a value as compact JSON."""
-    try:
-        return _encode(value).decode()
-    except (UnicodeEncodeError, OverflowError):
-        # A lone surrogate, or an integer of more than 64 bits.
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def utf8(text: str) -> str:

@@ -3,12 +3,13 @@
 A list is read in chunks of many records, which msgspec decodes in a third of the time that `json` takes. If
 msgspec refuses a chunk, `json` reads its records one by one: it reports errors with their position, and
 accepts what msgspec doesn't, such as a lone surrogate.
+
+Numbers keep their spelling: a float would turn 1299.00 into 1299.0 and round 0.1234567890123456789.
 """
 
 import codecs
 import io
 import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -51,14 +52,12 @@ _PROBLEMS = {
     "Illegal trailing comma": "Expected no comma before } or ]",
 }
 _NOT_JSON = "Expected JSON"
-_TOO_MANY_DIGITS = "The number has too many digits"
-# Strings, and numbers that are certainly small enough. Possessive, so that no text makes it slow.
-_FINE = re.compile(
-    r'(?:[^"0-9NI-]++|"(?:[^"\\]++|\\.)*+"'
-    r"|-?[0-9]{1,200}+(?:\.[0-9]{1,200}+)?+(?:[eE][+-]?[0-9]{1,2}+)?+(?![0-9.eE]))*+",
-    re.DOTALL,
-)
-_NUMBER = re.compile("-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)")
+# What comes before NaN, Infinity or -Infinity. Possessive, so that no text makes it slow.
+_BEFORE_CONSTANT = re.compile(r'(?:[^"NI-]++|-(?!I)|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+
+# A number with a fraction or an exponent, as the file writes it. Other numbers are integers, except -0 and
+# those of thousands of digits, which an int can't keep or takes long to convert.
+Number = msgspec.Raw
 
 Record = dict[str, Any]
 _Decode = Callable[[bytes], list[Any]]
@@ -105,7 +104,8 @@ def read_records(stream: Readable, *, wrapped: bool = True) -> Iterator[dict[str
 
 def count_records(stream: Readable, *, wrapped: bool = True) -> int:
     """Read a list as read_records() does, and return the number of records."""
-    return sum(map(len, read_batches(stream, wrapped=wrapped)))
+    text = _Text(stream, (_decode_to_count,))
+    return sum(map(len, _all_batches(text, wrapped=wrapped)))
 
 
 def read_batches(stream: Readable, *, wrapped: bool = True, shape: type | None = None) -> Iterator[list[Any]]:
@@ -142,6 +142,11 @@ def read_values(stream: Readable) -> Iterator[Any]:
             yield text.take_value()
     if text.peek():
         text.fail("Expected nothing after the list")
+
+
+def parse_value(text: str) -> Any:
+    """Return the value of a JSON text that was read before, with numbers as read_values() returns them."""
+    return _DECODER.decode(text)
 
 
 def read_keys(stream: Readable) -> Iterator[str]:
@@ -364,8 +369,8 @@ class _Text:
                     self.fail(_problem(error), error.pos)
             except RecursionError:
                 self.fail("The record is nested too deeply")
-            except ValueError as error:
-                self.fail(_number_problem(error), _position_of_number(self._text, self._at))
+            except ValueError as error:  # NaN or Infinity
+                self.fail(str(error), _position_of_constant(self._text, self._at))
             else:
                 self.check_size(end - self._at)
                 if self._is_complete(value, end):
@@ -393,7 +398,7 @@ class _Text:
 
     def _is_complete(self, value: Any, end: int) -> bool:
         # A number may continue in the next chunk. Other values have a visible end.
-        return self._ended or not isinstance(value, int | float) or end + _UNSURE <= len(self._text)
+        return self._ended or not isinstance(value, int | Number) or end + _UNSURE <= len(self._text)
 
     def check_size(self, size: int) -> None:
         """Fail if a record is too large to be valid."""
@@ -449,19 +454,8 @@ class _Beginning(_Text):
         return data
 
 
-class _InvalidNumber(ValueError):
-    """A number isn't JSON, or too large. The message is for people."""
-
-
 def _refuse_constant(name: str) -> NoReturn:
-    raise _InvalidNumber(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise _InvalidNumber(f"The number {digits[:20]} is too large")
-    return number
+    raise ValueError(f"{name} is not JSON")
 
 
 def _problem(error: json.JSONDecodeError) -> str:
@@ -469,38 +463,43 @@ def _problem(error: json.JSONDecodeError) -> str:
     return next((ours for theirs, ours in _PROBLEMS.items() if error.msg.startswith(theirs)), _NOT_JSON)
 
 
-def _number_problem(error: ValueError) -> str:
-    return str(error) if isinstance(error, _InvalidNumber) else _TOO_MANY_DIGITS
+def _position_of_constant(text: str, at: int) -> int:
+    """Return where the first constant that isn't JSON is, in the value that begins at `at`."""
+    before = _BEFORE_CONSTANT.match(text, at)
+    assert before is not None
+    return before.end()
 
 
-def _position_of_number(text: str, at: int) -> int:
-    """Return where the first number is that can't be read, in the value that begins at `at`."""
-    while True:
-        fine = _FINE.match(text, at)
-        assert fine is not None
-        at = fine.end()
-        number = _NUMBER.match(text, at)
-        if number is None or not _is_number(number[0]):
-            return at
-        at = number.end()
+# The limit of Python's conversions between int and text.
+_MOST_DIGITS = 4300
+_NEGATIVE_ZERO = re.compile(rb"-0(?<=[\s:,\[]-0)(?=[\s,\]}])")
 
 
-def _is_number(token: str) -> bool:
-    try:
-        _DECODER.decode(token)
-    except ValueError:
-        return False
-    return True
+def _integer(digits: str) -> int | Number:
+    return Number(digits) if digits == "-0" or len(digits) > _MOST_DIGITS else int(digits)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=Number, parse_int=_integer)
 
-_decode_one: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
-_decode_list: _Decode = msgspec.json.Decoder(list[Record]).decode
+
+def _fast_decoder(kind: Any) -> Callable[[bytes], Any]:
+    decode = msgspec.json.Decoder(kind, float_hook=Number).decode
+
+    def decode_unless_changed(data: bytes) -> Any:
+        if _NEGATIVE_ZERO.search(data):
+            raise msgspec.DecodeError("msgspec reads -0 as 0")
+        return decode(data)
+
+    return decode_unless_changed
+
+
+_decode_one: Callable[[bytes], Record] = _fast_decoder(Record)
+_decode_list: _Decode = _fast_decoder(list[Record])
+
+
+# Floats take less time. What they can't represent is decoded by `json`.
+_decode_to_count: _Decode = msgspec.json.Decoder(list[Record]).decode
 
 
 def _decoders(shape: type | None) -> tuple[_Decode, ...]:
-    if shape is None:
-        return (_decode_list,)
-    decode: _Decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
-    return decode, _decode_list
+    return (_decode_list,) if shape is None else (_fast_decoder(list[shape]), _decode_list)  # type: ignore[valid-type]

@@ -1,7 +1,10 @@
 """Write a table as Parquet. DuckDB converts it from temporary CSV files.
 
-A column has the type BOOLEAN, BIGINT (64-bit integers) or DOUBLE if all its values have that type. Otherwise
-it is text, with the same values as in a CSV.
+A column is BOOLEAN if all its values are, and DOUBLE if all its values are numbers that a double keeps.
+Otherwise it is text, with the same values as in a CSV.
+
+Integers have no type of their own. If one run's prices were integers and the next run's price 12.5, a program
+that reads both files with the types of the first would round it.
 """
 
 from collections.abc import Iterator
@@ -13,12 +16,14 @@ from typing import IO, Any
 import duckdb
 
 from collections_app.records.formats.flatten import cells
+from collections_app.records.formats.json_records import Number
+from collections_app.records.formats.json_text import number_text
+from collections_app.records.formats.numbers import fit_doubles
 from collections_app.records.formats.tables import Table
 
-_TEXT, _BOOLEAN, _INTEGER, _NUMBER = "VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE"
-_LEAST, _MOST = -(2**63), 2**63 - 1
-# Up to here a double can represent every integer.
-_EXACT = 2**53
+_TEXT, _BOOLEAN, _NUMBER = "VARCHAR", "BOOLEAN", "DOUBLE"
+
+_NUMBERS = frozenset({int, float, Number})
 
 # How many bytes and rows DuckDB keeps in memory. Its default is 122,880 rows.
 _GROUP_BYTES = 2 * 1024 * 1024
@@ -131,7 +136,9 @@ def _quoted_cells(values: list[Any]) -> list[str]:
 
 
 def _quoted_cell(value: Any) -> str:
-    return '"' + value.replace('"', '""') + '"' if type(value) is str else repr(value)
+    if type(value) is str:
+        return '"' + value.replace('"', '""') + '"'
+    return number_text(value) if type(value) is Number else repr(value)
 
 
 class _Type:
@@ -139,15 +146,14 @@ class _Type:
 
     def __init__(self) -> None:
         self._kinds: set[type] = set()
-        self._least = self._most = 0
+        self._is_exact = True  # a double keeps every number
 
     def add(self, values: list[Any]) -> None:
         """Add values of the column."""
         kinds = set(map(type, values))
         self._kinds |= kinds
-        if int in kinds:
-            integers = [value for value in values if type(value) is int]
-            self._least, self._most = min(self._least, *integers), max(self._most, *integers)
+        if self._is_exact and not kinds.isdisjoint(_NUMBERS):
+            self._is_exact = fit_doubles(values)
 
     @property
     def name(self) -> str:
@@ -155,11 +161,4 @@ class _Type:
         kinds = self._kinds - {type(None)}
         if kinds == {bool}:
             return _BOOLEAN
-        if kinds == {int}:
-            return _INTEGER if self._is_within(_LEAST, _MOST) else _TEXT
-        if kinds in ({float}, {int, float}):
-            return _NUMBER if self._is_within(-_EXACT, _EXACT) else _TEXT
-        return _TEXT
-
-    def _is_within(self, least: int, most: int) -> bool:
-        return least <= self._least and self._most <= most
+        return _NUMBER if kinds and kinds <= _NUMBERS and self._is_exact else _TEXT

@@ -8,6 +8,8 @@ import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
 from collections_app.records.formats.flatten import cells, utf8
+from collections_app.records.formats.json_records import Number
+from collections_app.records.formats.json_text import number_text
 from collections_app.records.formats.tables import Table
 
 # Limits of Excel (support.microsoft.com, "Excel specifications and limits").
@@ -84,7 +86,7 @@ def _write_cell(sheet: Worksheet, row: int, column: int, value: Any) -> None:
     elif kind is int and abs(value) >= _LARGEST_NUMBER:
         sheet.write_string(row, column, str(value))
     else:
-        sheet.write_number(row, column, value)
+        sheet.write_number(row, column, float(number_text(value)) if kind is Number else value)
 
 
 def _text(value: str) -> str:

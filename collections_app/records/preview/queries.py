@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from collections_app.records.formats.json_records import parse_value
 from collections_app.records.preview.concurrency import FairSemaphore
 from collections_app.records.preview.engine import SEARCHES, Database, UnreadableFile, open_database
 from collections_app.records.preview.records import Record
@@ -109,7 +110,7 @@ def _records(database: Database, table: Table, numbers: Sequence[int]) -> list[R
 
 
 def _record(number: int, text: str) -> Record:
-    fields = json.loads(text)
+    fields = parse_value(text)
     return Record(number, {}, is_too_large=True) if fields is None else Record(number, fields)
 
 

@@ -22,6 +22,7 @@ from collections_app.files.storage.cache import BuildFailed, cached, existing, s
 from collections_app.models import ResultFile
 from collections_app.records.formats.flatten import KeyPath
 from collections_app.records.formats.json_records import InvalidRecords, read_values
+from collections_app.records.formats.json_text import SPACED, styled_json
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
@@ -366,7 +367,7 @@ def _as_line(record: dict[str, Any]) -> bytes:
     try:
         return _ENCODER.encode(record) + b"\n"
     except (ValueError, OverflowError, RecursionError):
-        return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        return styled_json(record, SPACED).encode("utf-8", "replace") + b"\n"
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -1,12 +1,13 @@
 """Format the values of a record for a table or a page: short, and always as text."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from collections_app.records.formats.flatten import FlatRecord, KeyPath, utf8
+from collections_app.records.formats.json_records import Number
+from collections_app.records.formats.json_text import INDENTED, SPACED, json_pieces, json_text, styled_json
 
 # Longer values wouldn't fit into a cell.
 _LONGEST_TEXT = 160
@@ -15,7 +16,6 @@ _LONGEST_ADDRESS = 2000
 LONGEST_JSON = 200_000
 
 _ADDRESS = re.compile(r"https?://[^\s\"<>\\^`{|}]+", re.IGNORECASE)
-_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def _cell(value: object) -> Cell:
             return Cell("", "nothing")
         case bool():
             return Cell("true" if value else "false", "word")
-        case int() | float():
-            return Cell(_short(json.dumps(value)), "number")
+        case int() | float() | Number():
+            return Cell(_short(json_text(value)), "number")
         case str():
             is_address = len(value) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(value)
             return Cell(_short(value), "text", value if is_address else "")
-    return Cell(_short(json.dumps(value, ensure_ascii=False)), "nested")
+    return Cell(_short(styled_json(value, SPACED)), "nested")
 
 
 def _short(text: str) -> str:
@@ -56,7 +56,7 @@ def pretty(fields: Mapping[str, Any]) -> tuple[str, bool]:
     pieces: list[str] = []
     left = LONGEST_JSON
     # Encode piecewise: the indentation of nested lists can make the text a thousand times as long.
-    for piece in _INDENTED.iterencode(fields):
+    for piece in json_pieces(fields, INDENTED):
         pieces.append(piece)
         left -= len(piece)
         if left < 0:

@@ -1,0 +1,36 @@
+"""What other programs do with the numbers of a JSON file."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from collections_app.records.formats.json_records import Number
+from collections_app.records.formats.json_text import number_text
+
+# A double keeps every integer up to here, and every decimal number of so many digits (IEEE 754).
+_LARGEST_INTEGER = 2**53
+_DIGITS = 15
+
+
+def fit_doubles(values: Sequence[Any]) -> bool:
+    """Whether doubles can represent all numbers among these values, without losing a digit."""
+    integers = [value for value in values if type(value) is int]
+    texts = [number_text(value) for value in values if type(value) is Number]
+    return (
+        min(integers, default=0) >= -_LARGEST_INTEGER
+        and max(integers, default=0) <= _LARGEST_INTEGER
+        and (_are_short(texts) or all(map(_fits_double, texts)))
+    )
+
+
+def _are_short(texts: Sequence[str]) -> bool:
+    joined = "".join(texts)
+    return max(map(len, texts), default=0) <= _DIGITS and "e" not in joined and "E" not in joined
+
+
+def _fits_double(text: str) -> bool:
+    number = float(text)
+    if not number:  # perhaps because it is too small
+        return not text.lower().partition("e")[0].strip("-0.")
+    return math.isfinite(number) and Decimal(repr(number)) == Decimal(text)
