@@ -1,7 +1,7 @@
 """Compares deep pages and large teams with first pages and small teams.
 
-Deep: the page of runs after the 900,000 newest of a million. Large: a team with 10,000 collections. Small: a
-team with one page of collections.
+Deep: the page of runs after the 900,000 newest of a million, also in the API's list. Large: a team with
+10,000 collections. Small: a team with one page of collections.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bench.measure import Options, Row, at_most, run
-from bench.pages import compare, running_site
+from bench.pages import API_LIST, compare, running_site
 
 RUNS = 1_000_000
 MANY, FEW = 10_000, 51  # of both, the list shows 50
@@ -68,6 +68,9 @@ def measure(options: Options) -> Iterator[Row]:
         far_down = f"{newest}?before={time.isoformat()}.000000Z_{runs - depth}"
         what = f"page of runs at depth {depth:,} of {runs:,}"
         yield from compare(what, partial(deep.load, far_down), partial(deep.load, newest), TARGET, options)
+        bodies = (f'{{"collection_id": 101, "before": {number}}}' for number in (runs - depth, runs))
+        ours, peer = (partial(deep.load, API_LIST, body=body) for body in bodies)
+        yield from compare(f"API list before run {runs - depth:,} of {runs:,}", ours, peer, TARGET, options)
     with running_site(options) as wide, running_site(options) as narrow:
         wide.run_code(MAKE_COLLECTIONS.replace("COUNT", str(many)))
         narrow.run_code(MAKE_COLLECTIONS.replace("COUNT", str(FEW)))

@@ -12,6 +12,15 @@ from typing import NamedTuple
 from bench.measure import Options, Row, Target, in_turn, program, ratio_row
 from bench.servers import Server, bench_folder, make_member, make_site, run_code, run_site
 
+API_LIST = "/api/v1/schedules/collections/results/download/"
+
+# Makes wrk send POST requests.
+POST = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{}'
+"""
+
 
 class Load(NamedTuple):
     """The cost of one response under continuous load."""
@@ -32,12 +41,14 @@ class Site:
         """Run code with the models and `team`."""
         run_code(self.data_dir, code)
 
-    def load(self, path: str, *, script: Path | None = None, connections: int = 4) -> Load:
-        """Load a page with wrk for a while. Exit if a response isn't 200."""
+    def load(self, path: str, *, body: str = "", connections: int = 4) -> Load:
+        """Load a page with wrk for a while, by POST if there is a body. Exit if a response isn't 200."""
+        script = self.data_dir / "post.lua"
+        script.write_text(POST.format(body))
         headers = [
             option for name, value in self.server.headers.items() for option in ("-H", f"{name}: {value}")
         ]
-        load = ["-t1", f"-c{connections}", f"-d{self._seconds}s", *(["-s", str(script)] if script else [])]
+        load = ["-t1", f"-c{connections}", f"-d{self._seconds}s", *(["-s", str(script)] if body else [])]
         cpu_before = self.server.cpu_seconds
         printed = subprocess.check_output([self._wrk, *load, *headers, self.url + path], text=True)  # noqa: S603
         cpu = 1000 * (self.server.cpu_seconds - cpu_before)

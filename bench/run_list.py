@@ -7,20 +7,14 @@ from collections.abc import Iterator
 from functools import partial
 
 from bench.measure import Options, Row, at_most, run
-from bench.pages import Site, compare, running_site
+from bench.pages import API_LIST, Site, compare, running_site
 
-PATHS = {"ours": "/api/v1/schedules/collections/results/download/", "peer": "/run-list"}
+PATHS = {"ours": API_LIST, "peer": "/run-list"}
 PAGES = (2, 40)
 RUNS = """
 from tests.support.results import make_many_pages
 for pages in {pages}:
     make_many_pages(Collection.objects.create(pk=100 + pages, team=team, name="AU Laptops"), 100, pages)
-"""
-# Makes wrk send POST requests.
-SCRIPT = """
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = '{}'
 """
 
 
@@ -32,9 +26,7 @@ def measure(options: Options) -> Iterator[Row]:
             body = json.dumps({"collection_id": 100 + pages, "skip": 0, "limit": 100})
             if _response(site, PATHS["ours"], body) != _response(site, PATHS["peer"], body):
                 sys.exit("Error: the two responses differ.")
-            script = site.data_dir / "post.lua"
-            script.write_text(SCRIPT.format(body))
-            ours, peer = (partial(site.load, path, script=script) for path in PATHS.values())
+            ours, peer = (partial(site.load, path, body=body) for path in PATHS.values())
             yield from compare(f"API list, 100 runs of {pages} pages", ours, peer, at_most(1.1), options)
 
 
