@@ -17,7 +17,7 @@ from django.urls import get_resolver, reverse
 from collections_app.api import list_runs
 from collections_app.api.authentication import HEADER
 from collections_app.api.limits import MAX_BODY_SIZE, MAX_INTEGER
-from collections_app.api.request_body import integer
+from collections_app.api.request_body import boolean, integer
 from collections_app.files import delivery
 from collections_app.files.bundles.merged import MOST_MERGED
 from collections_app.files.bundles.selection import MOST_FILES, MOST_RUNS
@@ -138,7 +138,12 @@ def test_the_fields_of_the_list_request_are_those_of_the_code(
         fields[name] = {"type": "integer"} | limits | default
         return read(body, name, **bounds)
 
+    def spy_on_booleans(body: dict[str, Any], name: str) -> bool:
+        fields[name] = {"type": "boolean", "default": boolean({}, name)}
+        return boolean(body, name)
+
     monkeypatch.setattr(list_runs, "integer", spy)
+    monkeypatch.setattr(list_runs, "boolean", spy_on_booleans)
     media = LIST[2]["requestBody"]["content"]["application/json"]
     for body in (media["example"], {"collection_id": 101, "before": 88}):
         call_list(client, bobs_key, json.dumps(body).encode())

@@ -102,6 +102,55 @@ def test_skip_and_limit(call: Call, laptops: Collection) -> None:
     assert [run["id"] for run in listed(call({"collection_id": 101, "skip": 1, "limit": 2}))] == [4, 3]
 
 
+class TestWithState:
+    def test_it_adds_the_state_and_the_reason_after_the_other_fields(
+        self, call: Call, laptops: Collection
+    ) -> None:
+        make_ready_run(laptops, records(4))
+        make_failed_run(laptops, "The shop blocked the scraper.")
+        make_processing_run(laptops)
+        plain = listed(call({"collection_id": 101}))
+        runs = listed(call({"collection_id": 101, "with_state": True}))
+        assert [(run["state"], run["failure_reason"]) for run in runs] == [
+            ("processing", ""),
+            ("failed", "The shop blocked the scraper."),
+            ("completed", ""),
+        ]
+        assert [list(run)[:-2] for run in runs] == [list(run) for run in plain]
+        assert [list(run)[-2:] for run in runs] == 3 * [["state", "failure_reason"]]
+
+    @pytest.mark.parametrize(
+        ("fields", "state"),
+        [({"total": 5}, "incomplete"), ({"extracted": 0}, "empty"), ({"extracted": None}, "completed")],
+    )
+    def test_a_run_that_lacks_records(
+        self, call: Call, laptops: Collection, fields: dict[str, Any], state: str
+    ) -> None:
+        make_ready_run(laptops, records(4))
+        Run.objects.update(**fields)
+        (run,) = listed(call({"collection_id": 101, "with_state": True}))
+        assert run["state"] == state
+
+    def test_a_run_without_progress(self, call: Call, laptops: Collection) -> None:
+        make_processing_run(laptops)
+        Run.objects.update(stalls_at=NOON)
+        (run,) = listed(call({"collection_id": 101, "with_state": True}))
+        assert run["state"] == "stalled"
+
+    @pytest.mark.parametrize("with_state", [1, "true", None, []])
+    def test_it_is_a_boolean(self, call: Call, laptops: Collection, with_state: object) -> None:
+        assert error(call({"collection_id": 101, "with_state": with_state})) == (
+            400,
+            "with_state must be true or false.",
+        )
+
+    def test_without_it_the_response_is_the_same(self, call: Call, laptops: Collection) -> None:
+        make_ready_run(laptops)
+        assert in_order(call({"collection_id": 101, "with_state": False})) == in_order(
+            call({"collection_id": 101})
+        )
+
+
 def test_the_default_limit_is_50(call: Call, laptops: Collection) -> None:
     for _ in range(51):
         Run.objects.create_next(laptops)
@@ -667,7 +716,7 @@ def test_the_order_of_the_checks(call: Call, client: Client, secret_plans: Colle
 def test_unexpected_errors_are_logged_and_reported_without_details(
     call: Call, laptops: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(list_runs, "_run_objects", broken)

@@ -43,6 +43,7 @@ def test_it_lists_each_file_with_its_digest(get: Get, run: Run, bobs_key: str, c
         "collection": 101,
         "collection_name": "AU Laptops",
         "run": 1,
+        "state": "completed",
         "created_at": f"{run.created_at:%Y-%m-%dT%H:%M:%SZ}",
         "updated_at": f"{run.updated_at:%Y-%m-%dT%H:%M:%SZ}",
         "extracted": 5,

@@ -276,7 +276,8 @@ def page_of(collection: Collection) -> str:
 def test_opening_the_page_lists_the_account(
     as_bob: Client, connected: Collection, listed: ListedRuns
 ) -> None:
-    listed.runs = [remote_run(1, pages=2), remote_run(2, ready=False)]
+    now = timezone.now()
+    listed.runs = [remote_run(1, pages=2, at=now - timedelta(hours=1)), remote_run(2, ready=False, at=now)]
     response = as_bob.get(page_of(connected))
     assert [row[1:] for row in rows(response)] == [
         ["Processing", "100 of 250", ANY, ""],

@@ -63,21 +63,30 @@ class TestByStatus:
         make_ready_run(laptops, at=NOON + timedelta(hours=3))
 
     @pytest.mark.parametrize(
-        ("state", "numbers"), [("", [4, 3, 2, 1]), ("ready", [4, 1]), ("failed", [2]), ("processing", [3])]
+        ("state", "numbers"),
+        [("", [4, 3, 2, 1]), ("completed", [4, 1]), ("ready", [4, 1]), ("failed", [2]), ("processing", [3])],
     )
     def test_runs_are_filtered_by_status(self, as_bob: Client, state: str, numbers: list[int]) -> None:
         assert found(as_bob, state=state) == numbers
 
     def test_the_page_describes_the_filter(self, as_bob: Client) -> None:
-        response = as_bob.get(ADDRESS, {"state": "ready"})
+        response = as_bob.get(ADDRESS, {"state": "completed"})
         assert "Completed ·" in text_of(response.content.decode())
         assert links(response)["Show all runs"] == ADDRESS
+        assert '<option value="completed" selected>' in response.content.decode()
+
+    def test_old_addresses_work(self, as_bob: Client) -> None:
+        response = as_bob.get(ADDRESS, {"state": "ready"})
+        assert "Completed or empty ·" in text_of(response.content.decode())
         assert '<option value="ready" selected>' in response.content.decode()
 
     def test_an_unknown_status_is_refused(self, as_bob: Client) -> None:
         response = as_bob.get(ADDRESS, {"state": "done"})
         assert response.status_code == 400
-        assert "Unknown run status. Use one of: processing, ready, failed." in response.content.decode()
+        assert (
+            "Unknown run status. Use one of: processing, stalled, failed, completed, incomplete, empty."
+            in response.content.decode()
+        )
 
     def test_no_matching_runs(self, as_bob: Client) -> None:
         Run.objects.filter(state="failed").delete()
@@ -243,7 +252,7 @@ def test_filtering_by_status_uses_an_index_without_sorting(as_bob: Client, lapto
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {asked}")
         plan = str(cursor.fetchall())
-    assert "run_by_state (collection_id=? AND state=? AND created_at<?)" in plan
+    assert "run_unready (collection_id=? AND created_at<?)" in plan
     assert "TEMP B-TREE" not in plan
 
 

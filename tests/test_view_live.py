@@ -208,18 +208,26 @@ class TestProgress:
     def test_the_remaining_time_is_unknown_without_a_total(self, as_bob: Client, processing: Run) -> None:
         assert "Running for less than a minute." in self.at(as_bob, processing, total=0)
 
+    def test_a_run_without_recent_progress_says_so(self, as_bob: Client, processing: Run) -> None:
+        shown = self.at(as_bob, processing, progressed_at=timezone.now() - timedelta(minutes=5, seconds=1))
+        assert "Processing" in shown
+        assert "Running for less than a minute. Last progress 5 min ago." in shown
+        assert "left" not in shown
+
     def test_a_stalled_run_says_so(self, as_bob: Client, processing: Run) -> None:
-        shown = self.at(as_bob, processing, updated_at=timezone.now() - timedelta(hours=3, minutes=5))
-        assert "Stalled: no progress for 3 h." in shown
+        now = timezone.now()
+        shown = self.at(as_bob, processing, progressed_at=now - timedelta(hours=3, minutes=5), stalls_at=now)
+        assert "Stalled" in shown
+        assert "No progress for 3 h." in shown
         assert "left" not in shown
 
     def test_stalling_is_a_change(self, as_bob: Client, processing: Run) -> None:
-        recently = timezone.now() - timedelta(minutes=1)
-        Run.objects.update(updated_at=recently)
         asked = looked_at(as_bob)
         assert news(as_bob, asked) == NO_NEWS
-        Run.objects.update(updated_at=recently - timedelta(minutes=2))
-        assert "Stalled: no progress for 3 min" in text_of(news(as_bob, asked)["rows"][0]["html"])
+        Run.objects.update(stalls_at=timezone.now())
+        (row,) = news(as_bob, asked)["rows"]
+        assert "Stalled" in text_of(row["html"])
+        assert row["news"] == f"Run {processing.number} has stalled."
 
     def test_a_run_with_all_records_is_finishing(self, as_bob: Client, processing: Run) -> None:
         shown = self.at(as_bob, processing, extracted=50)

@@ -10,15 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from collections_app.api.endpoint import endpoint
 from collections_app.api.errors import ApiError
 from collections_app.api.limits import DEFAULT_LIMIT, MAX_LIMIT
-from collections_app.api.request_body import integer, parse_object
+from collections_app.api.request_body import boolean, integer, parse_object
 from collections_app.api.responses import success
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, State
+from collections_app.models.run_status import StatusFacts
 from collections_app.models.runs import FileNames, RunQuerySet
 from collections_app.people import access
 from collections_app.sources import LISTING_DEADLINE, SourceBusy, source_of
 from collections_app.system.addresses import results_of
 
 _LISTED = ("pk", "number", "state", "extracted", "total", "created_at", "updated_at")
+_LISTED_WITH_STATE = (*_LISTED, "stalls_at", "failure_reason")
 
 
 @endpoint("POST", always_200=True)
@@ -26,10 +28,10 @@ def list_run_results(request: HttpRequest, key: ApiKey, body: bytes) -> HttpResp
     """Return part of a collection's runs, newest first."""
     fields = parse_object(body)
     collection_id = integer(fields, "collection_id", least=0)
-    page = _requested_page(fields)
+    page, with_state = _requested_page(fields), boolean(fields, "with_state")
     collection, _ = access.collection_of([key.membership], collection_id)
     _refresh(collection, page)
-    return success(_run_objects(collection, results_of(request, collection.pk), page))
+    return success(_run_objects(collection, results_of(request, collection.pk), page, with_state=with_state))
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,12 @@ def _refresh(collection: Collection, page: _Page) -> None:
         freshness = source.load_older(collection, deadline=min(left, LISTING_DEADLINE))
 
 
-def _run_objects(collection: Collection, folder: str, page: _Page) -> list[dict[str, Any]]:
+def _run_objects(
+    collection: Collection, folder: str, page: _Page, *, with_state: bool
+) -> list[dict[str, Any]]:
     # Read only the listed columns. Creating a Run for each row would take half of the time.
-    runs = list(page.runs_of(collection).values_list(*_LISTED, named=True))
+    columns = _LISTED_WITH_STATE if with_state else _LISTED
+    runs = list(page.runs_of(collection).values_list(*columns, named=True))
     names = ResultFile.objects.names_of(run.pk for run in runs if run.state == State.READY)
     return [
         {
@@ -95,9 +100,15 @@ def _run_objects(collection: Collection, folder: str, page: _Page) -> list[dict[
             "total_results": run.total,
             "created_at": run.created_at.replace(microsecond=0),
             "updated_at": run.updated_at.replace(microsecond=0),
+            **(_state(run, collection) if with_state else {}),
         }
         for run in runs
     ]
+
+
+def _state(run: Any, collection: Collection) -> dict[str, str]:
+    facts = StatusFacts(run.state, run.extracted, run.total, run.stalls_at, collection.observed_until)
+    return {"state": facts.status.value, "failure_reason": run.failure_reason}
 
 
 def _links(names: FileNames | None, collection: Collection, folder: str) -> dict[str, Any]:

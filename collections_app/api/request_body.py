@@ -67,6 +67,14 @@ def integer(
     return value
 
 
+def boolean(fields: dict[str, Any], name: str) -> bool:
+    """Return a boolean field, or False if it is missing. Raises ApiError (400)."""
+    value = fields.get(name, False)
+    if type(value) is not bool:
+        raise ApiError(400, f"{name} must be true or false.")
+    return value
+
+
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):

@@ -141,6 +141,11 @@ class Collection(models.Model):
         return seconds if 0 < seconds <= Account.LONGEST_RETRY_AFTER else None  # else the clock was set back
 
     @property
+    def observed_until(self) -> datetime | None:
+        """Until when the progress of runs is known. An account that doesn't respond stalls no run."""
+        return self.refreshed_at if self.is_remote else timezone.now()
+
+    @property
     def is_category(self) -> bool:
         """Whether runs contain a category list and a CSV instead of pages and a ZIP."""
         return self.kind == Kind.AMAZON_CATEGORY

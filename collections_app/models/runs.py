@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import ClassVar, NamedTuple, Self
@@ -14,14 +14,17 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from collections_app.models.collections import Collection
+from collections_app.models.run_status import (
+    IS_EMPTY,
+    IS_INCOMPLETE,
+    State,
+    Status,
+    StatusFacts,
+    in_status,
+)
 
-
-class State(models.TextChoices):
-    """The status of a run."""
-
-    PROCESSING = "processing", "Processing"
-    READY = "ready", "Completed"
-    FAILED = "failed", "Failed"
+# The number of completed runs whose steps tell how long a run may make no progress.
+_RUNS_TO_LEARN_FROM = 20
 
 
 class NotDownloadable(Exception):
@@ -83,6 +86,16 @@ class RunQuerySet(models.QuerySet["Run"]):
             Q(created_at__gt=cursor.created_at) | Q(number__gt=cursor.number),
         )
 
+    def with_status(self, *statuses: Status) -> Self:
+        """Return runs that have one of the statuses now."""
+        return self.filter(in_status(*statuses))
+
+    def longest_recent_step(self) -> timedelta | None:
+        """Return the longest time between two steps of the newest completed runs, or None if unknown."""
+        ready = self.filter(state=State.READY).newest_first()
+        steps = ready.values_list("longest_step", flat=True)[:_RUNS_TO_LEARN_FROM]
+        return max((step for step in steps if step is not None), default=None)
+
     def to_keep(self) -> Self:
         """Return ready runs with files that are only at the account, the oldest first."""
         return self.filter(state=State.READY, is_kept=False).order_by("created_at", "number")
@@ -134,6 +147,10 @@ class Run(models.Model):
     file_count = models.PositiveIntegerField(default=0)
     # Whether all files are in our own storage. An account's run is kept once all of its files are copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
+    # The last progress of an unfinished run, the longest time between two steps, and when the run stalls.
+    progressed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    longest_step = models.DurationField(null=True, blank=True, editable=False)
+    stalls_at = models.DateTimeField(null=True, blank=True, editable=False)
     # The token and the lease of the only process that writes or copies the files. Without a lease, none does.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -164,6 +181,22 @@ class Run(models.Model):
                 condition=Q(state=State.PROCESSING),
                 name="run_being_written",
             ),
+            # Find the runs that need attention, however rare they are.
+            models.Index(
+                fields=["collection", "-created_at", "-number"],
+                condition=Q(state__in=[State.FAILED, State.PROCESSING]),
+                name="run_unready",
+            ),
+            models.Index(
+                fields=["collection", "-created_at", "-number"],
+                condition=IS_INCOMPLETE & Q(state=State.READY),
+                name="run_incomplete",
+            ),
+            models.Index(
+                fields=["collection", "-created_at", "-number"],
+                condition=IS_EMPTY & Q(state=State.READY),
+                name="run_empty",
+            ),
             # Finds the runs that haven't been copied from an account. The state is constant; including it
             # lets SQLite prefer this index to run_by_state.
             models.Index(
@@ -183,6 +216,12 @@ class Run(models.Model):
     def is_ready(self) -> bool:
         """Whether the run is complete, so that its files may be downloaded."""
         return self.state == State.READY
+
+    @property
+    def status(self) -> Status:
+        """The status of the run now."""
+        until = self.collection.observed_until
+        return StatusFacts(self.state, self.extracted, self.total, self.stalls_at, until).status
 
     @property
     def missing(self) -> int:

@@ -24,6 +24,7 @@ from django.utils import timezone
 from collections_app.files import names
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.models.run_status import progress
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import Readable, count_records, read_records
 from collections_app.records.formats.json_text import SPACED, SPACED_ASCII, styled_json
@@ -83,6 +84,7 @@ class ResultSetWriter:
                 updated_at=started_at,
                 attempt=new_attempt(),
                 lease_expires_at=new_expiry(),
+                **progress(timezone.now(), usual_step=collection.runs.longest_recent_step()),
             )
         return cls(run, page_size=page_size)
 
@@ -91,7 +93,9 @@ class ResultSetWriter:
         """Continue a Processing run that has no writer. Raises RunIsBeingWritten, WrongUse."""
         _check_page_size(page_size)
         _check_is_local(run.collection)
-        taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry()}
+        usual = run.collection.runs.longest_recent_step()
+        resumed = progress(timezone.now(), usual_step=usual, longest_step=run.longest_step)
+        taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry(), **resumed}
         without_writer = abandoned() | Q(lease_expires_at=None)
         if not Run.objects.filter(without_writer, pk=run.pk, state=State.PROCESSING).update(**taken):
             if Run.objects.filter(pk=run.pk, state=State.PROCESSING).exists():
@@ -111,6 +115,7 @@ class ResultSetWriter:
         self._archive_name = names.archive_name(run.collection.name, run.number)
         self._names = names.UniqueNames([self._archive_name, *page_names])
         self._extracted = run.extracted or 0
+        self._usual_step = run.collection.runs.longest_recent_step()
         self._input: _Input | None = None
         self._file: NewFile | None = None  # the page or list in progress
         self._file_name = ""
@@ -156,10 +161,10 @@ class ResultSetWriter:
         others = self._list_and_csv() if self._is_category else [self._finished_archive()]
         with transaction.atomic(durable=True):
             self._change(
+                **self._progress(),
                 state=State.READY,
                 lease_expires_at=None,
                 updated_at=at or timezone.now(),
-                extracted=self._extracted,
                 total=self.run.total or self._extracted,
                 file_count=self._page_count + len(others),
                 is_kept=True,
@@ -178,7 +183,7 @@ class ResultSetWriter:
             self._end_file()
         self._archive.discard()
         with transaction.atomic(durable=True):
-            self._change(lease_expires_at=None, extracted=self._extracted, updated_at=timezone.now())
+            self._change(**self._progress(), lease_expires_at=None, updated_at=timezone.now())
             self._replace_all_but_pages([self._list] if self._list else [])
         self._is_over = True
 
@@ -250,6 +255,13 @@ class ResultSetWriter:
         self._lease.renew(**fields)
         for name, value in fields.items():
             setattr(self.run, name, value)
+
+    def _progress(self) -> dict[str, Any]:
+        """Return the fields of the run that change with each page."""
+        run, now = self.run, timezone.now()
+        step = now - run.progressed_at if run.progressed_at else None
+        steps = progress(now, usual_step=self._usual_step, longest_step=run.longest_step, step=step)
+        return {"extracted": self._extracted, **steps}
 
     def _lose(self) -> None:
         self._is_over = True
@@ -334,7 +346,7 @@ class ResultSetWriter:
         page = file.row(FileKind.PAGE, self._page_count + 1, name, records)
         page.run = self.run
         with self._archive.adding(page), transaction.atomic(durable=True):
-            self._change(extracted=self._extracted, updated_at=timezone.now())
+            self._change(**self._progress(), updated_at=timezone.now())
             page.save(force_insert=True)
         self._page_count += 1
         self._names.add(name)

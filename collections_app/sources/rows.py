@@ -4,18 +4,19 @@ If the runs have very many files, some are written as Processing first. Each bec
 that writes its files.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Collection as Several
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Subquery
 from django.utils import timezone
 
 from collections_app.files.names import CATEGORY_CSV, UniqueNames, kept_name
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.models.run_status import progress
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.run_list import RunListPart
 from collections_app.sources.upstream.runs import RemoteFile, RemoteRun
@@ -34,6 +35,20 @@ _NO_FILES_IN_0_1 = (
 # How many files to write in one transaction, unless a single run has more. SQLite has no other writers
 # during a transaction.
 _MAX_FILES_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """A reading of the list: when, and when the one before was."""
+
+    at: datetime
+    seen_at: datetime | None
+
+    def unchanged_since(self, progressed_at: datetime) -> timedelta | None:
+        """Return for how long a run was seen without progress: the least time that its step has taken."""
+        if self.seen_at is None or self.seen_at <= progressed_at:
+            return None
+        return self.seen_at - progressed_at
 
 
 def unfinished(collection: Collection) -> dict[int, datetime]:
@@ -56,6 +71,7 @@ def write(
     part: RunListPart,
     listed: Iterable[RemoteRun],
     *,
+    look: Look,
     not_listed: Several[int] = (),
     **notes: Any,
 ) -> None:
@@ -66,9 +82,17 @@ def write(
     """
     first, *others = _batches(_unready(collection, listed)) or [[]]
     later = [replace(run, is_ready=False) for batch in others for run in batch]
-    _write_batch(collection, [*first, *later], part=part, not_listed=not_listed, notes=notes)
+
+    def record_all(current: Collection) -> None:
+        if not_listed:
+            collection.runs.filter(number__in=not_listed, state=State.PROCESSING).update(
+                state=State.FAILED, failure_reason=_NOT_LISTED
+            )
+        record(collection, unlisted=MissingRuns.of(current).after(part).as_json(), **notes)
+
+    _write_batch(collection, [*first, *later], look, also=record_all)
     for batch in others:
-        _write_batch(collection, batch)
+        _write_batch(collection, batch, look)
 
 
 def _unready(collection: Collection, listed: Iterable[RemoteRun]) -> list[RemoteRun]:
@@ -95,29 +119,29 @@ def _batches(runs: Iterable[RemoteRun]) -> list[list[RemoteRun]]:
 def _write_batch(
     collection: Collection,
     listed: Several[RemoteRun],
+    look: Look,
     *,
-    part: RunListPart | None = None,
-    not_listed: Several[int] = (),
-    notes: Mapping[str, Any] | None = None,
+    also: Callable[[Collection], None] = lambda collection: None,
 ) -> None:
+    """Write runs in one transaction, which `also` takes part in, and which locks the collection."""
     # Built before the transaction, because it takes long.
     files_of = {remote.number: _files(remote) for remote in listed}
     with transaction.atomic():
         # One writer at a time: another process may have listed the same new runs.
         current = Collection.objects.select_for_update().get(pk=collection.pk)
-        _write_runs(collection, listed, files_of)
-        if not_listed:
-            collection.runs.filter(number__in=not_listed, state=State.PROCESSING).update(
-                state=State.FAILED, failure_reason=_NOT_LISTED
-            )
-        if part is not None:
-            record(collection, unlisted=MissingRuns.of(current).after(part).as_json(), **(notes or {}))
+        _write_runs(collection, listed, files_of, look)
+        also(current)
 
 
 def _write_runs(
-    collection: Collection, listed: Iterable[RemoteRun], files_of: Mapping[int, list[ResultFile]]
+    collection: Collection,
+    listed: Iterable[RemoteRun],
+    files_of: Mapping[int, list[ResultFile]],
+    look: Look,
 ) -> None:
     by_number = {run.number: run for run in listed}
+    has_unfinished = any(not run.is_ready for run in by_number.values())
+    usual_step = collection.runs.longest_recent_step() if has_unfinished else None
     known = {run.number: run for run in collection.runs.filter(number__in=by_number)}
     new: list[Run] = []
     changed: list[Run] = []
@@ -126,14 +150,47 @@ def _write_runs(
         run = known.get(number) or Run(collection=collection, number=number)
         if run.is_ready:
             continue
+        _record_progress(run, remote, usual_step, look)
         files += _update(run, remote, files_of[number])
         (changed if number in known else new).append(run)
     Run.objects.bulk_create(new)
     Run.objects.bulk_update(changed, _UPDATED_FIELDS)
     ResultFile.objects.bulk_create(files)
+    _stall_overtaken(collection, look)
 
 
 _UPDATED_FIELDS = ["state", "failure_reason", "created_at", "updated_at", "extracted", "total", "file_count"]
+_UPDATED_FIELDS += ["progressed_at", "longest_step", "stalls_at"]
+
+
+def _record_progress(run: Run, remote: RemoteRun, usual_step: timedelta | None, look: Look) -> None:
+    """Record progress since the list was read before. Saves nothing."""
+    before = (run.extracted, run.total, run.updated_at)
+    if run.progressed_at is None:
+        if remote.is_ready:
+            return
+        at, step = min(remote.updated_at, look.at), None
+    elif before == (remote.extracted, remote.total, remote.updated_at) and not remote.is_ready:
+        return
+    else:
+        # An account may not update its own time.
+        is_known = run.progressed_at < remote.updated_at <= look.at
+        at = remote.updated_at if is_known else look.at
+        step = look.unchanged_since(run.progressed_at)
+    fields = progress(at, usual_step=usual_step, longest_step=run.longest_step, step=step)
+    for name, value in fields.items():
+        setattr(run, name, value)
+
+
+def _stall_overtaken(collection: Collection, look: Look) -> None:
+    """Stall runs that a newer completed run has overtaken, unless they have made progress since."""
+    completed = collection.runs.filter(state=State.READY).newest_first().values("created_at")[:1]
+    collection.runs.filter(
+        state=State.PROCESSING,
+        created_at__lt=Subquery(completed),
+        progressed_at__lte=look.seen_at or look.at,
+        stalls_at__gt=look.at,
+    ).update(stalls_at=look.at)
 
 
 def _update(run: Run, remote: RemoteRun, files: list[ResultFile]) -> list[ResultFile]:

@@ -39,17 +39,23 @@ def refresh(collection: Collection, *, seconds: float) -> None:
 
     Records the rows' age and any problem on the collection. Doesn't raise the source's errors.
     """
-    requested_at = timezone.now()
     fetch = _Pages(collection, seconds)
     sought = rows.unfinished(collection)
     unreadable = MissingRuns.of(collection).numbers
     try:
         part, block = _newest(collection, fetch)
         passed = {number for number, moment in sought.items() if part.has_all_of(moment)}
-        notes: dict[str, Any] = {"refreshed_at": requested_at, "refresh_problem": ""}
+        notes: dict[str, Any] = {"refreshed_at": fetch.look.at, "refresh_problem": ""}
         if (has_older := _has_older(part, block)) is not None:
             notes["has_older_runs"] = has_older
-        rows.write(collection, part, _belonging(part, block), not_listed=passed - part.numbers, **notes)
+        rows.write(
+            collection,
+            part,
+            _belonging(part, block),
+            look=fetch.look,
+            not_listed=passed - part.numbers,
+            **notes,
+        )
         deeper = sought.keys() - passed - part.numbers
         deeper_ones = {number: sought[number] for number in deeper}
         _search(collection, fetch, block, deeper_ones | _unreadable_below(collection, part))
@@ -65,13 +71,16 @@ def load_older(collection: Collection, *, seconds: float) -> None:
         rows.record(collection, has_older_runs=False, refresh_problem="")
         return
     try:
-        part = _older(collection, _Pages(collection, seconds), block)
+        fetch = _Pages(collection, seconds)
+        part = _older(collection, fetch, block)
     except (NotConnected, SourceUnavailable) as error:
         _note_error(collection, error)
     else:
         # Runs newer than all known ones have arrived since, and don't join the block yet.
         joining = [run for run in _belonging(part, block) if run.created_at <= block.newest]
-        rows.write(collection, part, joining, has_older_runs=not part.is_end, refresh_problem="")
+        rows.write(
+            collection, part, joining, look=fetch.look, has_older_runs=not part.is_end, refresh_problem=""
+        )
 
 
 def reread(collection: Collection, *, seconds: float) -> bool:
@@ -85,13 +94,14 @@ def reread(collection: Collection, *, seconds: float) -> bool:
     if block is None or known <= LIMIT - OVERLAP:
         return True  # the newest page contains all of them
     begin = collection.reread_from or LIMIT - OVERLAP
-    part = RunListPart(_Pages(collection, seconds), begin)
+    fetch = _Pages(collection, seconds)
+    part = RunListPart(fetch, begin)
     part.read_page()
     while not (part.is_end or part.is_stuck or (part.next_begin > begin and not part.doubtful)):
         part.read_page()
     is_last = part.is_end or part.is_past(block.oldest)
     found = [run for run in part.runs.values() if block.oldest <= run.created_at <= block.newest]
-    rows.write(collection, part, found, reread_from=0 if is_last else part.next_begin)
+    rows.write(collection, part, found, look=fetch.look, reread_from=0 if is_last else part.next_begin)
     return is_last
 
 
@@ -110,6 +120,7 @@ class _Pages:
     """Fetches pages of a collection's list until the time is over."""
 
     def __init__(self, collection: Collection, seconds: float) -> None:
+        self.look = rows.Look(timezone.now(), collection.refreshed_at)
         self._collection = collection
         self._until = time.monotonic() + seconds
 
@@ -217,7 +228,7 @@ def _search(collection: Collection, fetch: _Pages, block: _Block | None, sought:
             part.read_page()
         found = [run for run in part.runs.values() if run.created_at >= block.oldest]
         not_listed = these - part.numbers if part.has_all_of(moment) else set()
-        rows.write(collection, part, found, not_listed=not_listed)
+        rows.write(collection, part, found, look=fetch.look, not_listed=not_listed)
         for number in these | part.numbers:
             sought.pop(number, None)
 
@@ -235,4 +246,4 @@ def _find_moved(collection: Collection, fetch: _Pages, block: _Block | None, mov
         if part.is_end or part.is_past(block.oldest) or moved <= part.numbers:
             break
     found = [run for run in part.runs.values() if run.number in moved and run.created_at >= block.oldest]
-    rows.write(collection, part, found)
+    rows.write(collection, part, found, look=fetch.look)

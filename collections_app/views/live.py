@@ -6,12 +6,20 @@ from datetime import timedelta
 from django.core.exceptions import BadRequest
 from django.utils import timezone
 
-from collections_app.models import Collection, Run, State
+from collections_app.models import Collection, Run, Status
 from collections_app.people.access import MemberRequest
 from collections_app.sources import source_of
 
 # How long to wait before listing an account again for a page that only polls.
 REFRESH_EVERY = timedelta(seconds=15)
+
+_NEWS = {
+    Status.STALLED: "has stalled",
+    Status.FAILED: "failed",
+    Status.COMPLETED: "completed",
+    Status.INCOMPLETE: "completed with missing records",
+    Status.EMPTY: "completed without records",
+}
 
 # Rows that a page shows beyond this number are not updated.
 _MOST_ROWS = 200
@@ -37,7 +45,6 @@ def refresh_in_background(collection: Collection) -> None:
 
 
 def news_of(run: Run) -> str:
-    """Return what a screen reader announces about a run that has changed: only that it has finished."""
-    if run.state == State.READY:
-        return f"Run {run.number} completed."
-    return f"Run {run.number} failed." if run.state == State.FAILED else ""
+    """Return what a screen reader announces about a run that has changed, unless it is running."""
+    what = _NEWS.get(run.status)
+    return f"Run {run.number} {what}." if what else ""

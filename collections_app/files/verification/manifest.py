@@ -46,6 +46,7 @@ def _facts(run: Run, files: list[ResultFile], address_of: AddressOf) -> dict[str
         "collection": run.collection_id,
         "collection_name": run.collection.name,
         "run": run.number,
+        "state": run.status.value,
         "created_at": _time(run.created_at),
         "updated_at": _time(run.updated_at),
         "extracted": run.extracted,

@@ -67,7 +67,9 @@ def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
     for row in rows:
         run = runs.get(row.latest_run_id)  # type: ignore[attr-defined]
         row.latest_run = run
-        row.latest = f"{run.number}.{run.state}" if run else "none"
+        if run:
+            run.collection = row
+        row.latest = f"{run.number}.{run.status}" if run else "none"
     return rows
 
 

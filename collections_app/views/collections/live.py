@@ -8,12 +8,12 @@ from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, Run, State
+from collections_app.models import Collection, Run, Status
 from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team_member
 from collections_app.views.collections.list import with_latest_runs
 from collections_app.views.live import news_of, parse_versions
 
-_SEEN = re.compile(rf"(\d{{1,18}})\.(none|\d{{1,18}}\.(?:{'|'.join(State.values)}))", re.ASCII)
+_SEEN = re.compile(rf"(\d{{1,18}})\.(none|\d{{1,18}}\.(?:{'|'.join(Status.values)}))", re.ASCII)
 
 
 @team_member(Action.SEE)

@@ -4,22 +4,29 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from django.core.exceptions import BadRequest
-from django.db.models import Case, F, IntegerField, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, Expression, F, IntegerField, OuterRef, Q, Subquery, Value, When
 
-from collections_app.models import Collection, Run, State
+from collections_app.models import Collection, Run, Status
 from collections_app.models.collections import CollectionQuerySet, search_form
+from collections_app.models.run_status import status_expression
 
 ORDERS = {"name": "Sort by name", "recent": "Sort by latest run", "state": "Sort by status"}
 
 # Statuses that need attention come first.
-_RANKS = {State.FAILED: 0, State.PROCESSING: 1, State.READY: 2}
-_NO_RUN = 3
+_RANKS = {
+    Status.FAILED: 0,
+    Status.STALLED: 0,
+    Status.EMPTY: 1,
+    Status.INCOMPLETE: 2,
+    Status.PROCESSING: 3,
+    Status.COMPLETED: 4,
+}
+_NO_RUN = 5
 
 _KEYS = {
     "name": re.compile(r"(?P<pk>\d{1,18})_(?P<name>[^\0]*)", re.ASCII),
     "recent": re.compile(r"(?P<pk>\d{1,18})_(?P<at>\d{1,17})?", re.ASCII),
-    "state": re.compile(r"(?P<pk>\d{1,18})_(?P<rank>[0-3])_(?P<name>[^\0]*)", re.ASCII),
+    "state": re.compile(r"(?P<pk>\d{1,18})_(?P<rank>[0-5])_(?P<name>[^\0]*)", re.ASCII),
 }
 
 
@@ -54,9 +61,9 @@ def _parse(order: str, text: str) -> dict[str, str]:
     return match.groupdict()
 
 
-def _latest(field: str) -> Subquery:
+def _latest(value: str | Expression) -> Subquery:
     newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
-    return Subquery(newest.values(field)[:1])
+    return Subquery(newest.annotate(value=F(value) if isinstance(value, str) else value).values("value")[:1])
 
 
 def _by_latest_run(found: CollectionQuerySet, key: dict[str, str] | None) -> CollectionQuerySet:
@@ -72,8 +79,8 @@ def _by_latest_run(found: CollectionQuerySet, key: dict[str, str] | None) -> Col
 
 
 def _by_state(found: CollectionQuerySet, key: dict[str, str] | None) -> CollectionQuerySet:
-    ranks = [When(latest_state=state, then=Value(rank)) for state, rank in _RANKS.items()]
-    found = found.annotate(latest_state=Coalesce(_latest("state"), Value(""))).annotate(
+    ranks = [When(latest_status=status, then=Value(rank)) for status, rank in _RANKS.items()]
+    found = found.annotate(latest_status=_latest(status_expression())).annotate(
         rank=Case(*ranks, default=Value(_NO_RUN), output_field=IntegerField())
     )
     if key:

@@ -11,8 +11,21 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 from django.utils.functional import cached_property
 
-from collections_app.models import State
+from collections_app.models import State, Status
+from collections_app.models.run_status import statuses_of
 from collections_app.models.runs import Cursor, RunQuerySet
+
+# Old addresses contain it.
+_READY = "ready", "Completed or empty"
+
+# The values of the parameter `state`. A stalled run counts as failed. The badge of an incomplete run says
+# Completed.
+_STATUSES = {
+    **{status.value: (status,) for status in Status},
+    "failed": (Status.FAILED, Status.STALLED),
+    "completed": (Status.COMPLETED, Status.INCOMPLETE),
+    "ready": tuple(statuses_of(State.READY)),
+}
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # All runs are between these days, and every time zone can convert them.
@@ -35,8 +48,8 @@ class RunFilter:
         An unknown time zone is replaced by UTC, which the page then shows.
         """
         state = query.get("state", "")
-        if state and state not in State.values:
-            raise BadRequest(f"Unknown run status. Use one of: {', '.join(State.values)}.")
+        if state and state not in _STATUSES:
+            raise BadRequest(f"Unknown run status. Use one of: {', '.join(Status.values)}.")
         zone = query.get("zone", "")
         return cls(
             state=state,
@@ -68,9 +81,14 @@ class RunFilter:
         return self.query_with()
 
     @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The statuses to choose from, with their labels."""
+        return [*Status.choices, _READY] if self.state == "ready" else Status.choices
+
+    @property
     def description(self) -> str:
         """The description on the page, such as "Failed, 1-2 May 2026 (UTC)"."""
-        parts = [State(self.state).label] if self.state else []
+        parts = [dict(self.choices)[self.state]] if self.state else []
         if self.first or self.last:
             parts.append(f"{_days(self.first, self.last)} ({self.zone})")
         text = ", ".join(parts)
@@ -79,7 +97,7 @@ class RunFilter:
     def apply(self, runs: RunQuerySet) -> RunQuerySet:
         """Return the runs that match."""
         if self.state:
-            runs = runs.filter(state=self.state)
+            runs = runs.with_status(*_STATUSES[self.state])
         if self.first:
             runs = runs.filter(created_at__gte=self._start_of(self.first))
         if self.last:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, Run, State
+from collections_app.models import Collection, Run
 from collections_app.models.runs import Cursor
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
@@ -63,7 +63,6 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "newest": format_cursor(runs[0].cursor) if runs else "",
         "has_completed": any(run.is_ready for run in runs),
         "filter": run_filter,
-        "states": State.choices,
         "shown": shown,
         "found": shown if not (before or next_cursor) else _count(collection, run_filter),
         "most_counted": MOST_COUNTED,

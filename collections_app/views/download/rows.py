@@ -64,7 +64,7 @@ def may_delete_runs(membership: Membership, collection: Collection) -> bool:
 
 def version(run: Run) -> str:
     """Return a token that changes whenever the rendered row of an unfinished run changes."""
-    facts = (run.state, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run))
+    facts = (run.status, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run))
     return f"{crc32(repr(facts).encode()):08x}"
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from collections_app.models import ResultFile, Run
 
-# After this time without progress, a run shows that it's stalled instead of an estimate.
+# After this time without progress, a run shows its last progress instead of an estimate.
 IDLE_AFTER = timedelta(minutes=2)
 
 _UNITS = ((86_400, "day", "days"), (3_600, "h", "h"), (60, "min", "min"))
@@ -24,6 +24,7 @@ class RunProgress:
     lasting: str  # how long it has been running, such as "3 min"
     left: str  # such as "about 2 min left"; "" if unknown
     is_idle: bool
+    progressed_at: datetime
     idle: str  # how long there has been no progress
     is_finishing: bool  # all records are scraped, but the files aren't complete
     pages: list[int]  # the numbers of the last pages
@@ -40,7 +41,8 @@ def progress_of(run: Run) -> RunProgress:
         lasting=lasting(now - run.created_at),
         left="" if idle else _left(run),
         is_idle=idle,
-        idle=lasting(now - run.updated_at),
+        progressed_at=_progressed_at(run),
+        idle=lasting(now - _progressed_at(run)),
         is_finishing=bool(run.total) and run.extracted is not None and not run.unscraped,
         pages=pages,
         earlier=pages[0] - 1 if pages else 0,
@@ -49,7 +51,11 @@ def progress_of(run: Run) -> RunProgress:
 
 def is_idle(run: Run) -> bool:
     """Whether there has been no progress for a while."""
-    return timezone.now() - run.updated_at > IDLE_AFTER
+    return timezone.now() - _progressed_at(run) > IDLE_AFTER
+
+
+def _progressed_at(run: Run) -> datetime:
+    return run.progressed_at or run.updated_at
 
 
 def lasting(time: timedelta) -> str:
