@@ -135,6 +135,22 @@ def test_names_are_safe_and_unique(collection: Collection, account: ListedRuns) 
     ]
 
 
+def test_names_can_be_unpacked_on_windows_and_macos(collection: Collection, account: ListedRuns) -> None:
+    names = ["NUL.json", "_nul.json", "Page.json", "page.JSON", "Caf\xe9.json", "Cafe\u0301.json", "a. "]
+    files = tuple(RemoteFile(FileKind.PAGE, page, name) for page, name in enumerate(names, 1))
+    account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": files}))]
+    refresh(collection)
+    assert [file.name for file in collection.runs.get().files.order_by("position")] == [
+        "_NUL.json",
+        "_nul (2).json",
+        "Page.json",
+        "page (2).JSON",
+        "Caf\xe9.json",
+        "Cafe\u0301 (2).json",
+        "a__",
+    ]
+
+
 def test_a_processing_run_shows_its_progress_and_becomes_ready_with_its_files(
     collection: Collection, account: ListedRuns
 ) -> None:

@@ -201,6 +201,18 @@ class TestReadyPages:
         run = make_run_of_pages(laptops, {"../../etc/passwd": b"[]"})
         assert run.files.filter(name="___.._etc_passwd").exists()
 
+    def test_the_zip_can_be_unpacked_on_windows(self, laptops: Collection) -> None:
+        laptops.name = "Aux.: all"
+        laptops.save()
+        run = make_run_of_pages(laptops, {"NUL.json": b"[]", "lpt\xb9 .x.json": b"[]"})
+        names = ["_NUL.json", "_lpt\xb9 .x.json"]
+        assert (
+            list(run.files.filter(kind="page").order_by("position").values_list("name", flat=True)) == names
+        )
+        assert run.files.get(kind="archive").name == "_Aux._ all_1_Results_All_Pages.zip"
+        with archive_of(run) as archive:
+            assert archive.namelist() == names
+
     @pytest.mark.parametrize("content", [b"", b'{"asins": []}', b"[1]", b"[{]", b'[{"a": "\xff"}]'])
     def test_an_invalid_page_is_refused_and_the_run_continues(
         self, laptops: Collection, content: bytes
