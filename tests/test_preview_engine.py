@@ -1,7 +1,9 @@
 """DuckDB accesses only the given files, for a limited time."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,39 @@ def test_it_reads_the_given_file(given: Path) -> None:
         assert found.query("SELECT a FROM read_csv($path)", {"path": str(given)}) == [(1,)]
 
 
+def test_it_is_reused_for_the_same_file_only(given: Path) -> None:
+    other = given.with_name("other.csv")
+    _open_and_set(given, 1)
+    assert _value_set_before(given) == [(1,)]
+    assert _value_set_before(other) == [(None,)]
+    assert _value_set_before(given) == [(1,)]
+
+
+def test_it_is_not_reused_after_an_error(given: Path) -> None:
+    _open_and_set(given, 1)
+    with pytest.raises(QueryTimeout), open_database(given, seconds=0.1) as found:
+        found.query(FOREVER, {"n": -1})
+    assert _value_set_before(given) == [(None,)]
+
+
+def test_few_are_kept(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.csv" for number in range(5)]
+    for file in files:
+        _open_and_set(file, 1)
+    assert [_value_set_before(file) for file in files[::-1]] == [[(1,)]] * 4 + [[(None,)]]
+
+
+def _open_and_set(file: Path, value: int) -> None:
+    with open_database(file, seconds=5) as found:
+        found.query(f"SET VARIABLE noted = {value}", {})
+
+
+def _value_set_before(file: Path) -> Sequence[tuple[Any, ...]]:
+    with open_database(file, seconds=5) as found:
+        return found.query("SELECT getvariable('noted')", {})
+
+
+@pytest.mark.parametrize("is_reused", [False, True])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -39,8 +74,10 @@ def test_it_reads_the_given_file(given: Path) -> None:
         "SELECT * FROM 'https://example.com/a.csv'",
     ],
 )
-def test_it_can_access_nothing_else(given: Path, statement: str) -> None:
+def test_it_can_access_nothing_else(given: Path, statement: str, is_reused: bool) -> None:
     other = given.with_name("other.csv")
+    for file in (given, other)[: 2 * is_reused]:
+        _open_and_set(file, 1)
     with pytest.raises(UnreadableFile), open_database(given, seconds=5) as found:
         found.query(statement.format(other=other), {})
     assert other.read_text() == "a\n2\n"

@@ -7,6 +7,7 @@ their names are.
 import errno
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from collections_app.records.preview.concurrency import FairSemaphore
 # Per connection.
 _MEMORY = "256MB"
 _THREADS = 2
+# How many databases each process keeps open for the next query. Creating one takes longer than most queries.
+_MOST_IDLE = 4
 # How often to check whether the result is still wanted.
 _CHECK_SECONDS = 1.0
 # The number of connections in each web process. Searches don't wait for tables to be built, or for facts.
@@ -33,6 +36,32 @@ class QueryTimeout(Exception):
 
 class UnreadableFile(Exception):
     """DuckDB can't read a file. The message comes from DuckDB and is for the log."""
+
+
+class _IdleDatabases:
+    """Databases that wait for the next query of the same file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_file: OrderedDict[Path, duckdb.DuckDBPyConnection] = OrderedDict()
+
+    def take(self, file: Path) -> duckdb.DuckDBPyConnection | None:
+        """Remove and return the database that can access only this file."""
+        with self._lock:
+            return self._by_file.pop(file, None)
+
+    def add(self, file: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep a database. Close the one that has been unused for longest if there are too many."""
+        with self._lock:
+            unneeded = [self._by_file.pop(file, None)]
+            self._by_file[file] = connection
+            if len(self._by_file) > _MOST_IDLE:
+                unneeded.append(self._by_file.popitem(last=False)[1])
+        for other in filter(None, unneeded):
+            other.close()
+
+
+_idle = _IdleDatabases()
 
 
 class Database:
@@ -78,6 +107,20 @@ def open_database(
 
 @contextmanager
 def _connected(files: Sequence[Path], threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    if len(files) > 1 or threads != _THREADS:  # for building a table, once
+        with _created(files, threads) as connection:
+            yield connection
+        return
+    connection = _idle.take(files[0]) or _created(files, threads)
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    _idle.add(files[0], connection)
+
+
+def _created(files: Sequence[Path], threads: int) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY,
         "threads": threads,
@@ -85,11 +128,11 @@ def _connected(files: Sequence[Path], threads: int) -> Iterator[duckdb.DuckDBPyC
         "autoload_known_extensions": False,
         "temp_directory": "",
     }
-    with duckdb.connect(":memory:", config=settings) as connection:
-        connection.execute("SET allowed_paths = $files", {"files": [str(file) for file in files]})
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        yield connection
+    connection = duckdb.connect(":memory:", config=settings)
+    connection.execute("SET allowed_paths = $files", {"files": [str(file) for file in files]})
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
 @contextmanager
@@ -105,11 +148,13 @@ def _interrupted_after(
             if time.monotonic() >= until or not is_wanted():
                 connection.interrupt()
 
-    threading.Thread(target=watch, name="preview-watch", daemon=True).start()
+    watcher = threading.Thread(target=watch, name="preview-watch", daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         ended.set()
+        watcher.join()  # otherwise, it could interrupt the next query
 
 
 def _pause(left: float) -> float:
