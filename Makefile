@@ -16,7 +16,7 @@ INSTALL := $(PYTHON) -m pip --disable-pip-version-check install -qq --no-compile
 # Keep compiled modules, whatever the environment says. Otherwise each process would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run serve test test-scaled-out bench lint format lock screenshot lighthouse
+.PHONY: help run serve test test-all test-scaled-out bench lint format lock screenshot lighthouse
 
 help:  ## Show this help
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -27,11 +27,18 @@ run: $(INSTALLED) $(STATIC)  ## Set up and serve the site, with a demo if the da
 serve: $(INSTALLED) $(STATIC)  ## Set up and serve the site without the demo (DATA_DIR=/srv/results)
 	@exec $(PYTHON) manage.py serve
 
+PYTEST := $(PYTHON) -m pytest -n auto --dist loadfile
+
 test: lint  ## Run the checks, and the tests that need only one machine
-	@$(PYTHON) -m pytest -n auto --dist loadfile -m "not scaled_out" $(PYTEST_ARGS)
+	@$(PYTEST) -m "not scaled_out" $(PYTEST_ARGS)
+
+# These targets also run tests that are marked `thorough`, and try more examples.
+test-all test-scaled-out: export TEST_THOROUGHLY := 1
+test-all: lint  ## Run the checks, and the same tests with everything that they can try
+	@$(PYTEST) -m "not scaled_out" $(PYTEST_ARGS)
 
 test-scaled-out: $(INSTALLED) $(TOOLS)  ## Run all tests on a PostgreSQL and an S3 server that this starts
-	@TEST_DATABASE=postgresql TEST_STORAGE=s3 $(PYTHON) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	@TEST_DATABASE=postgresql TEST_STORAGE=s3 $(PYTEST) $(PYTEST_ARGS)
 
 bench: $(INSTALLED) $(TOOLS)  ## Compare the site with the best tools (QUICK=1: less data)
 	@$(PYTHON) -m bench $(if $(QUICK),--quick)

@@ -59,8 +59,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of the database that isn't in use, and mark tests that need the S3 server."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Select the tests to run, and mark tests that need the S3 server."""
+    if not tools.is_thorough():
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("thorough")])
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
         if "object_store" in getattr(item, "fixturenames", ()):

@@ -38,6 +38,7 @@ def test_every_benchmark_runs_as_a_program(
     assert "--quick" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_it_writes_one_table_of_the_selected_benchmarks(tmp_path: Path) -> None:
     tools.needs("zip")
     page = tmp_path / "page.md"

@@ -60,6 +60,8 @@ BAD_ANSWERS = {
     "gone": (404, "text/plain", "KEY"),
 }
 MOODS = [*BAD_ANSWERS, "garbage", "silent", "good"]
+if not tools.is_thorough():
+    MOODS = ["refuses", "redirects", "broken", "garbage", "good"]
 
 # A part of a key is as bad; its last four characters may be shown.
 _PART = 10
@@ -483,7 +485,7 @@ def test_a_key_is_nowhere(
     watched.all(as_adam, *pages)
     watched(as_adam, f"/team/accounts/{account.pk}/disconnect", {}, follow=True)
     read(watched, as_bob, bobs_key, vendor, ["good"])
-    assert watched.count > 200
+    assert watched.count > 20 * len(MOODS)
     for number, record in enumerate(caplog.records):
         assert_clean(f"{record.getMessage()} {record.exc_text}", f"log record {number}")
     assert_clean(caplog.text, "logs")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from collections_app.records.formats import json_records
 from collections_app.records.formats.category_csv import COLUMNS, convert_category_list, write_category_csv
 from collections_app.records.formats.json_records import InvalidRecords, read_batches, read_records
+from tests.support.tools import mostly_thorough
 
 USUAL = {
     "asin": "B0C1",
@@ -91,9 +92,11 @@ def outcome(write: Any) -> bytes | str:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("chunk", [100, 700, 256 * 1024])
+@pytest.mark.parametrize("chunk", mostly_thorough([100, 700, 256 * 1024], 100))
 @pytest.mark.parametrize(
-    "style", [{}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}], ids=str
+    "style",
+    mostly_thorough([{}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}], {}),
+    ids=str,
 )
 @given(records=RECORDS, is_wrapped=st.booleans())
 def test_any_records_give_the_same_csv(

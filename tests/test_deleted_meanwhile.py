@@ -32,7 +32,7 @@ from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
 from tests.support import responses
 from tests.support.results import make_ready_run
-from tests.support.tools import in_ci
+from tests.support.tools import is_thorough, mostly_thorough
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -83,8 +83,8 @@ class Deletion:
 
 
 def deletions(delete: Callable[[], object], model: type[Model]) -> Iterator[Deletion]:
-    """Yield a deletion for each statement of a request; outside CI, for each third one."""
-    for before in range(0, 200, 1 if in_ci() else 3):
+    """Yield a deletion for each statement of a request, or for each third one."""
+    for before in range(0, 200, 1 if is_thorough() else 3):
         deletion = Deletion(delete, model._meta.db_table, before)
         yield deletion
         if not deletion.is_done:
@@ -146,7 +146,10 @@ def asked(client: Client, method: str, name: str, address: str, key: str = "") -
 
 @pytest.mark.parametrize(
     ("name", "is_known"),
-    [*((name, True) for name in ABOUT_RUNS), *((name, False) for name in MAKES_SOMETHING)],
+    mostly_thorough(
+        [*((name, True) for name in ABOUT_RUNS), *((name, False) for name in MAKES_SOMETHING)],
+        *(("run", True), ("result_file", True), ("api:list_run_results", True), ("run_export", False)),
+    ),
 )
 def test_a_run_deleted_during_a_request_is_not_found(
     *,
@@ -176,7 +179,7 @@ def test_a_run_deleted_during_a_request_is_not_found(
 
 
 @pytest.mark.parametrize("model", [Collection, Membership])
-@pytest.mark.parametrize("name", CHANGES_SOMETHING)
+@pytest.mark.parametrize("name", mostly_thorough(CHANGES_SOMETHING, "collection_rename", "member_role"))
 def test_a_change_to_a_deleted_row_is_refused(
     name: str,
     model: type[Model],

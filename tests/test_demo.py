@@ -38,7 +38,7 @@ from collections_app.runs.writer import ResultSetWriter
 from tests.support import databases, tools
 from tests.support.results import in_order
 from tests.support.server import environment, manage
-from tests.support.tools import ROOT
+from tests.support.tools import ROOT, mostly_thorough
 
 GOLDEN = ROOT / "tests" / "golden" / "list_run_results.json"
 
@@ -253,7 +253,7 @@ def interrupted(after: int) -> Generator[Run]:
 
 @pytest.mark.django_db
 class TestAfterAKill:
-    @pytest.mark.parametrize("after", range(1, 7))
+    @pytest.mark.parametrize("after", mostly_thorough(range(1, 7), 3))
     def test_the_next_call_completes_the_demo(self, short_story: Path, after: int) -> None:
         interrupted(after).close()
         assert build.sign_in() is None
@@ -343,6 +343,7 @@ class TestLive:
             demo("--live")
 
 
+@pytest.mark.thorough
 class TestRealProcesses:
     @pytest.fixture
     def data_dir(self, tmp_path: Path) -> Path:

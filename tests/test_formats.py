@@ -589,6 +589,7 @@ def test_records_without_columns_are_omitted_from_csv_and_xlsx(tmp_path: Path) -
 # --- LibreOffice ------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_libreoffice_reads_the_same_records(tmp_path: Path) -> None:
     office = tools.needs("soffice")
     records = [*LAPTOPS, {"asin": "=1+1", "title": "+A1\nsecond line", "price": {"cents": -7}, "tags": []}]

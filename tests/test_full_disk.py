@@ -28,13 +28,14 @@ from collections_app.views import health
 from tests.conftest import PASSWORD
 from tests.support import responses
 from tests.support.results import make_ready_run
+from tests.support.tools import mostly_thorough
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WRITES = {"INSERT", "UPDATE", "DELETE"}
 BODIES = {"api:list_run_results": b'{"collection_id": 101}'}
-# Pages that only read, and the one API call that reads by POST.
+# Pages that only read, and the API call that reads by POST. `make test` tries a few of each kind.
 READ = [name for name, (where, methods, _) in TABLE.items() if "GET" in methods.split() or where == LIST]
 POSTED = [name for name, (where, methods, _) in TABLE.items() if "POST" in methods.split() and where != LIST]
 
@@ -126,7 +127,9 @@ def test_signing_in_works_once_there_is_room_again(client: Client, bob: User) ->
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize(
+    "name", mostly_thorough(READ, "collections", "run", "result_file", "api:list_run_results", "api:run_all")
+)
 def test_reading_still_works(
     name: str, run: Run, as_adam: Client, bobs_key: str, ids: dict[str, int]
 ) -> None:
@@ -140,7 +143,9 @@ def test_reading_still_works(
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("name", POSTED)
+@pytest.mark.parametrize(
+    "name", mostly_thorough(POSTED, "collection_rename", "run_export", "key_create", "account_login")
+)
 def test_a_form_that_cannot_be_stored_is_refused(
     name: str, run: Run, as_adam: Client, ids: dict[str, int]
 ) -> None:

@@ -74,10 +74,11 @@ def _value_set_before(file: Path) -> Sequence[tuple[Any, ...]]:
         "SELECT * FROM 'https://example.com/a.csv'",
     ],
 )
-def test_it_can_access_nothing_else(given: Path, statement: str, is_reused: bool) -> None:
+def test_it_can_access_nothing_else(*, given: Path, statement: str, is_reused: bool) -> None:
     other = given.with_name("other.csv")
-    for file in (given, other)[: 2 * is_reused]:
-        _open_and_set(file, 1)
+    if is_reused:
+        _open_and_set(given, 1)
+        _open_and_set(other, 1)
     with pytest.raises(UnreadableFile), open_database(given, seconds=5) as found:
         found.query(statement.format(other=other), {})
     assert other.read_text() == "a\n2\n"

@@ -132,6 +132,7 @@ def test_a_list_that_was_copied_is_read_from_our_storage(
 
 
 @pytest.mark.no_cover
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_list(file: ResultFile, tmp_path: Path) -> None:
     full_list = tmp_path / "list"
     full_list.write_bytes(b"[" + 50_000 * (json.dumps(RECORDS[0]).encode() + b",") + b"{}]")

@@ -29,7 +29,10 @@ LAPTOPS, HEADPHONES = 101, 102  # in the vendor's demo, where both have a run of
 LAPTOPS_RUN, HEADPHONES_RUN = 88, 14
 MEMBER, STRANGER = "mia@example.com", "sven@example.com"
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc"),
+    pytest.mark.thorough,  # other modules test each side alone, without starting two sites
+]
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from tests.support.results import (
     records,
     stored_records,
 )
+from tests.support.tools import is_thorough
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 20
-ROUNDS = 3
+ROUNDS = 3 if is_thorough() else 1
 
 
 def test_twenty_threads_write_and_read_at_once(laptops: Collection, headphones: Collection) -> None:

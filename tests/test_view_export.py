@@ -256,6 +256,7 @@ class TestFile:
 
 
 class TestEstimate:
+    @pytest.mark.thorough
     def test_it_is_roughly_correct(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, records(20_000), page_size=5000)
         estimated = sample(run).sizes

@@ -33,6 +33,7 @@ from tests.support.results import (
     make_run_of_pages,
     records,
 )
+from tests.support.tools import is_thorough, mostly_thorough
 
 DASH = "\N{EN DASH}"
 QUOTE = '"'
@@ -354,7 +355,9 @@ def hostile(laptops: Collection) -> Run:
     return make_run_of_pages(laptops, {"a.json": json.dumps([HOSTILE, {"c1": 4}]).encode()})
 
 
-@pytest.mark.parametrize("query", ["", "?q=DROP", "?q=pointer", "?sort=c1&dir=desc"])
+@pytest.mark.parametrize(
+    "query", mostly_thorough(["", "?q=DROP", "?q=pointer", "?sort=c1&dir=desc"], "", "?q=DROP")
+)
 def test_hostile_records_are_escaped(as_bob: Client, hostile: Run, query: str) -> None:
     text = page(as_bob, hostile, query + "&column=".join(["&" if query else "?", *map(quote, SHOWN)]))
     main = text.partition("<main")[2].partition("</main>")[0]
@@ -372,7 +375,7 @@ def test_hostile_records_are_escaped(as_bob: Client, hostile: Run, query: str) -
 
 
 def test_every_column_can_be_sorted_by(as_bob: Client, hostile: Run) -> None:
-    for column in SHOWN:
+    for column in SHOWN if is_thorough() else SHOWN[::4]:
         found = numbers(page(as_bob, hostile, {"sort": column, "dir": "desc"}))
         assert found == ([2, 1] if column == "c1" else [1, 2]), column
 
@@ -767,6 +770,7 @@ def test_search_covers_any_number_of_columns(as_bob: Client, wide: Run) -> None:
         assert MORE_COLUMNS in words(text)
 
 
+@pytest.mark.thorough
 def test_many_short_records_with_many_columns_can_be_searched(as_bob: Client, laptops: Collection) -> None:
     one = json.dumps({f"col{number}": number for number in range(200)}).encode()
     run = make_run_of_pages(laptops, {"a.json": b"[%b,%b{}]" % (one, b"{}," * 99_998)})
@@ -907,7 +911,10 @@ def bob_asks_all_he_may(bob: User) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("bob_asks_all_he_may")
-@pytest.mark.parametrize("where", ["?q=laptop", "?sort=asin", "?after=100", "facts", "records/200"])
+@pytest.mark.parametrize(
+    "where",
+    mostly_thorough(["?q=laptop", "?sort=asin", "?after=100", "facts", "records/200"], "?q=laptop", "facts"),
+)
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])
 def test_a_user_with_too_many_queries_is_refused_and_others_are_served(
     as_bob: Client, as_alice: Client, laptops: Collection, where: str, headers: dict[str, str]

@@ -249,11 +249,11 @@ class TestKeeping:
     def test_older_runs_are_listed_before_copying(
         self, remote: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lists(monkeypatch, [remote_run(number) for number in range(1, 131)])
+        lists(monkeypatch, [remote_run(number) for number in range(1, 71)])
         monkeypatch.setattr(worker_module, "mirror_run", copied)
         Collection.objects.update(keeps_results=True)
         work()
-        assert len(kept()) == 130
+        assert len(kept()) == 70
 
     def test_collections_take_turns(self, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
         copies: list[tuple[int, int]] = []

@@ -41,7 +41,7 @@ from tests.support.results import (
     stored_keys,
     stored_records,
 )
-from tests.support.tools import in_ci
+from tests.support.tools import is_thorough
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -124,11 +124,12 @@ def a_mess(collection: Collection) -> None:
     expire_leases()
 
 
+THOROUGH = pytest.mark.thorough
 CASES = [
     pytest.param("laptops", nothing, write_a_product_run, id="product run"),
-    pytest.param("headphones", nothing, write_a_category_run, id="category run"),
+    pytest.param("headphones", nothing, write_a_category_run, id="category run", marks=THOROUGH),
     pytest.param("laptops", a_paused_run, resume_a_run, id="resumed product run"),
-    pytest.param("headphones", a_paused_run, resume_a_run, id="resumed category run"),
+    pytest.param("headphones", a_paused_run, resume_a_run, id="resumed category run", marks=THOROUGH),
     pytest.param("laptops", a_complete_run, delete_a_run, id="deletion"),
     pytest.param("laptops", a_mess, repair, id="repair"),
 ]
@@ -170,19 +171,19 @@ def test_killed_at_any_moment(
     takes = time.monotonic() - began
     moments = random.Random(88)
     checked: set[str] = set()
-    for _ in range(50 if in_ci() else 3):
+    for _ in range(50 if is_thorough() else 3):
         start_over(collection)
         is_killed(lambda: act(collection), kill_after=moments.uniform(0, 2 * takes))
         check_once(collection, checked)
 
 
 def points_to_be_killed_at(results_storage: str) -> Iterator[int]:
-    """Yield the numbers of the points endlessly: all in CI, a sample elsewhere.
+    """Yield the numbers of the points endlessly: all of them, or a sample.
 
     On S3, a deletion has nine points, so testing its states takes every third one.
     """
     step = 3 if results_storage == "s3" else 10
-    return itertools.count(1, 1 if in_ci() else step)
+    return itertools.count(1, 1 if is_thorough() else step)
 
 
 def start_over(collection: Collection) -> None:

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, ViewportSize, expect
 from tests.browser.conftest import NARROW, WIDE
 from tests.support.accessibility import check_accessibility
 from tests.support.server import DemoServer
-from tests.support.tools import in_ci
+from tests.support.tools import is_thorough
 
 LIST, FILE = "#operations-Results-list_run_results", "#operations-Results-download_result_file"
 
@@ -35,7 +35,7 @@ def check(page: Page, within: str | None = None) -> None:
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light")
     expect(page.locator("html")).not_to_contain_class("dark-mode")
-    if in_ci():
+    if is_thorough():
         check_accessibility(page, within)
     _check_width(page, WIDE)
     page.set_viewport_size(NARROW)
@@ -67,7 +67,7 @@ def test_it_lists_all_operations(page: Page) -> None:
         ]
     )
     expect(page.get_by_role("heading", level=1)).to_contain_text("Results API")
-    if in_ci():  # the other tests check a document of two calls, which is much faster
+    if is_thorough():  # the other tests check a document of two calls, which is much faster
         check(page)
 
 

@@ -16,7 +16,7 @@ from tests.support import databases
 from tests.support.accessibility import check_accessibility
 from tests.support.server import DemoServer
 from tests.support.shell import Shell
-from tests.support.tools import ROOT, in_ci
+from tests.support.tools import ROOT, is_thorough
 from tests.test_access_of_every_address import TABLE
 
 NEW_PASSWORD = "a violet umbrella in the rain"
@@ -146,11 +146,11 @@ def check(page: Page, within: str | None = None) -> None:
     """Check a page in a wide window with light colors, then in a narrow one with dark colors.
 
     Where only a part of a page differs from a page that is visited here, check `within` that part.
-    Outside CI, axe checks the narrow window only. Afterwards the window is as it was before.
+    Unless the tests are thorough, axe checks the narrow window only. Afterwards the window is as it was.
     """
     size = page.viewport_size
     assert size
-    if in_ci():
+    if is_thorough():
         check_accessibility(page, within)
     make_narrow(page)
     check_narrow(page, within)
@@ -176,13 +176,13 @@ def check_ids(page: Page) -> None:
 
 
 def visit(page: Page, address: str, status: int = 200) -> None:
-    if not in_ci():
+    if not is_thorough():
         make_narrow(page)  # before the page is rendered, so that it is rendered once
     response = page.goto(address)
     assert response
     assert response.status == status, address
     assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
-    if in_ci():
+    if is_thorough():
         check(page)
     else:
         check_narrow(page, contrast="?" not in address)  # a query doesn't change a page's colors

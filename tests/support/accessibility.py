@@ -4,7 +4,7 @@ from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Page
 
 from tests.support.server import AXE
-from tests.support.tools import in_ci
+from tests.support.tools import is_thorough
 
 # Rows are compared by the attributes of their elements, except for those that identify a row, file or time.
 CHECK = r"""async ([within, rules]) => {
@@ -61,7 +61,8 @@ LOAD = """async (address) => {
 def check_accessibility(page: Page, within: str | None = None, *, contrast: bool = False) -> None:
     """Check the current state of a page, or of the element that a selector finds. A violation fails the test.
 
-    Checking the contrast of colors takes as long as all other rules together, so it is optional outside CI.
+    Checking the contrast of colors takes as long as all other rules together, so tests that aren't thorough
+    choose whether to.
 
     axe is slow for long tables, whose rows mostly come from one template. So it checks each kind of element
     in a row (or list item) twice, and rows without any other kind of element are hidden from it. Elements are
@@ -74,6 +75,6 @@ def check_accessibility(page: Page, within: str | None = None, *, contrast: bool
             page.evaluate(LOAD, f"/static/{AXE}")
         else:
             page.evaluate(AXE_SCRIPT)
-    rules = {"color-contrast": {"enabled": contrast or in_ci()}}
+    rules = {"color-contrast": {"enabled": contrast or is_thorough()}}
     found = AxeResults(page.evaluate(CHECK, [within, rules]))
     assert found.violations_count == 0, found.generate_report()

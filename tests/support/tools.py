@@ -5,12 +5,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
@@ -26,14 +27,26 @@ PATIENCE = 120
 _SERVERS = "/usr/sbin"
 
 
-def in_ci() -> bool:
-    """Whether these are the full tests."""
-    return os.environ.get("CI") == "true"
+def is_thorough() -> bool:
+    """Whether these tests try everything (`make test-all`), or only a few examples of it (`make test`)."""
+    return bool(os.environ.get("TEST_THOROUGHLY"))
 
 
 def examples(count: int) -> int:
-    """Return how many examples hypothesis tries: in CI as many as these, elsewhere a quarter."""
-    return count if in_ci() else count // 4
+    """Return how many examples hypothesis tries."""
+    return count if is_thorough() else max(count // 10, 3)
+
+
+def mostly_thorough(values: Iterable[Any], *usual: Any) -> list[Any]:
+    """Return the values of a parametrized test, of which `make test` tries only the usual ones."""
+    values = list(values)
+    assert all(value in values for value in usual)
+    return [value if value in usual else _thorough(value) for value in values]
+
+
+def _thorough(value: Any) -> ParameterSet:
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
