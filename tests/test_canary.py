@@ -518,13 +518,17 @@ class Browser:
 
     def open(self, path: str) -> requests.Response:
         """Get a page or file; one that breaks off is searched as far as it came."""
-        return self._searched(path, lambda: self.session.get(self.url + path, stream=True, timeout=30))
+        return self._searched(
+            path, lambda: self.session.get(self.url + path, stream=True, timeout=tools.PATIENCE)
+        )
 
     def send(self, path: str, **fields: object) -> requests.Response:
         """Fill in the form of a page, and follow where that leads."""
         token = self.session.cookies["csrftoken"]
         data = {name: str(value) for name, value in fields.items()} | {"csrfmiddlewaretoken": token}
-        return self._searched(path, lambda: self.session.post(self.url + path, data, stream=True, timeout=30))
+        return self._searched(
+            path, lambda: self.session.post(self.url + path, data, stream=True, timeout=tools.PATIENCE)
+        )
 
     def _searched(self, path: str, ask: Callable[[], requests.Response]) -> requests.Response:
         with ask() as answer:

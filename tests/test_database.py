@@ -283,7 +283,7 @@ def test_a_broken_connection_has_all_others_tested(*, closed: bool) -> None:
     used = Connection(closed=closed)
     with pytest.raises(OperationalError):
         database._test_pool(execute, "SELECT 1", None, False, {"connection": used})
-    assert used.checked.wait(timeout=10 if closed else 0.1) is closed
+    assert used.checked.wait(timeout=tools.PATIENCE if closed else 0.1) is closed
 
 
 @pytest.mark.postgresql(reason="a server that goes away and comes back")

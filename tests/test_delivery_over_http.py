@@ -78,7 +78,7 @@ class Server:
         return sum(int(line) for line in (self.data_dir / "sendfile.log").read_text().split())
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=tools.PATIENCE)
 
     @contextlib.contextmanager
     def slow_reader(self, name: str) -> Iterator[http.client.HTTPResponse]:
@@ -331,7 +331,7 @@ def test_no_other_response_is_taken_for_the_rest_of_an_emptied_file(server: Serv
         "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     )
     try:
-        with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        with socket.create_connection((parts.hostname, parts.port), timeout=tools.PATIENCE) as connection:
             connection.sendall(two_requests.encode())
             received = connection.recv(1000)
             os.truncate(stored, 0)
@@ -354,7 +354,7 @@ def test_a_stalled_download_is_ended(server: Server) -> None:
 
 def test_a_slow_download_is_not_ended(server: Server) -> None:
     with server.slow_reader(SPARSE) as response:
-        for _ in range(30):
+        for _ in range(50):
             assert len(response.read(200_000)) == 200_000
             time.sleep(0.1)
         assert str(server.stored(SPARSE)) in server.open_files()
@@ -492,7 +492,7 @@ STALLED = [
 
 
 def healthy(server: Server) -> bool:
-    return bool(requests.get(f"{server.url}/healthz", timeout=20).ok)
+    return bool(requests.get(f"{server.url}/healthz", timeout=tools.PATIENCE).ok)
 
 
 @contextlib.contextmanager
@@ -502,7 +502,7 @@ def connections(server: Server, sending: Iterable[bytes]) -> Iterator[list[socke
     with contextlib.ExitStack() as stack:
         opened = []
         for piece in sending:
-            connection = socket.create_connection((parts.hostname, parts.port), timeout=20)
+            connection = socket.create_connection((parts.hostname, parts.port), timeout=tools.PATIENCE)
             opened.append(stack.enter_context(connection))
             connection.sendall(piece.replace(b"KEY", server.key.encode()))
         yield opened
@@ -545,13 +545,18 @@ def test_the_time_limit_applies_to_each_request(server: Server) -> None:
 
 
 def test_idle_connections_do_not_block_other_clients(server: Server) -> None:
+    assert any(responds_within_a_second(server) for _ in range(3))  # other work on this machine may delay it
+
+
+def responds_within_a_second(server: Server) -> bool:
+    """Return whether the server responds at once although half of its threads have just sent a response."""
     ended = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with connections(server, [ended] * (THREADS // 2)) as lingering:
         for connection in lingering:
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         begun = time.monotonic()
         assert healthy(server)
-        assert time.monotonic() - begun < 1.5
+        return time.monotonic() - begun < 1
 
 
 def test_uploads_are_not_stored(server: Server) -> None:
@@ -586,7 +591,7 @@ def test_uploads_are_not_stored(server: Server) -> None:
 def talk(server: Server, request: bytes) -> bytes:
     """Send bytes as they are and return the entire response."""
     parts = urlsplit(server.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=tools.PATIENCE) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)

@@ -289,7 +289,7 @@ class Site:
     def request(self, method: str, run: int) -> http.client.HTTPConnection:
         """Request a file of a run, and return when the account has received the request."""
         asked = self.server.asked.count("GET")
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=tools.PATIENCE)
         address = f"/api/v1/results/{self.collection}/{run}/{quote(NAME)}"
         client.request(method, address, headers={"x-api-key": self.key})
         assert tools.eventually(lambda: self.server.asked.count("GET") > asked)

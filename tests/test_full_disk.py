@@ -28,7 +28,7 @@ from collections_app.views import health
 from tests.conftest import PASSWORD
 from tests.support import responses
 from tests.support.results import make_ready_run
-from tests.support.tools import mostly_thorough
+from tests.support.tools import PATIENCE, mostly_thorough
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -238,7 +238,7 @@ def room(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callab
     yield leave
     for thread in threading.enumerate():
         if thread.name == "readyz":
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE)
 
 
 SAID = "Low disk space: 512.0 MB free in the data folder. Free up space before the disk is full."

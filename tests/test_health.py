@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from collections_app.system.database import NEWER
 from collections_app.views import health
+from tests.support.tools import PATIENCE
 
 
 def test_healthz_needs_no_login_and_no_database(client: Client) -> None:
@@ -38,7 +39,7 @@ class TestReady:
         yield
         for thread in threading.enumerate():
             if thread.name == "readyz":
-                thread.join(timeout=10)
+                thread.join(timeout=PATIENCE)
 
     def get(self) -> tuple[int, dict[str, str]]:
         response: Any = Client().get("/readyz")

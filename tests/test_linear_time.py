@@ -86,6 +86,10 @@ def a_zip_of_many_files(size: int) -> Work:
 def test_ten_times_as_much_takes_about_ten_times_as_long(
     create_work: Callable[[int], Work], size: int
 ) -> None:
+    # On a busy machine, CPU time varies. Quadratic code takes a hundred times as long in every try.
+    assert any(takes_about_ten_times_as_long(create_work, size) for _ in range(3))
+
+
+def takes_about_ten_times_as_long(create_work: Callable[[int], Work], size: int) -> bool:
     few, many = cpu_seconds(create_work(size)), cpu_seconds(create_work(10 * size))
-    # Quadratic code takes a hundred times as long.
-    assert many < 30 * few + 0.05
+    return many < 30 * few + 0.05

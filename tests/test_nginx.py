@@ -79,7 +79,7 @@ class Site:
     def get(self, name: str, method: str = "GET", **headers: str) -> requests.Response:
         named = {header.replace("_", "-"): value for header, value in headers.items()}
         named |= {"x-api-key": self.key, "Accept-Encoding": "identity"}
-        return requests.request(method, self.address(name), headers=named, timeout=30)
+        return requests.request(method, self.address(name), headers=named, timeout=tools.PATIENCE)
 
     def directly(self, name: str, method: str = "GET", **headers: str) -> requests.Response:
         """Request a path from the app directly."""
@@ -87,7 +87,7 @@ class Site:
             "x-api-key": self.key
         }
         path = urlsplit(self.address(name)).path
-        return requests.request(method, f"{self.behind}{path}", headers=named, timeout=30)
+        return requests.request(method, f"{self.behind}{path}", headers=named, timeout=tools.PATIENCE)
 
     def line(self, answer: requests.Response) -> dict[str, Any]:
         """Return nginx's log line of a response, which it writes when the response has ended."""
@@ -365,7 +365,7 @@ def test_its_log_line_has_the_bytes_that_were_sent(site: Site) -> None:
 
 def test_its_log_line_has_the_bytes_sent_before_a_client_disconnects(site: Site) -> None:
     headers = {"x-api-key": site.key}
-    with requests.get(site.address(LARGE), headers=headers, stream=True, timeout=30) as answer:
+    with requests.get(site.address(LARGE), headers=headers, stream=True, timeout=tools.PATIENCE) as answer:
         answer.raw.read(1)
     line = site.line(answer)
     assert line["complete"] is False
@@ -612,7 +612,9 @@ def app_that_tells(site: Site) -> Iterator[Callable[..., dict[str, str]]]:
 
     def told(origin: str, headers: dict[str, str]) -> dict[str, str]:
         url = urlsplit(site.url)
-        connection = http.client.HTTPConnection(url.netloc, timeout=30, source_address=(origin, 0))
+        connection = http.client.HTTPConnection(
+            url.netloc, timeout=tools.PATIENCE, source_address=(origin, 0)
+        )
         with contextlib.closing(connection):
             named = {header.replace("_", "-"): value for header, value in headers.items()}
             connection.request("GET", "/", headers=named)

@@ -80,7 +80,7 @@ class Site:
         )
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(*self.address, timeout=30)
+        return http.client.HTTPConnection(*self.address, timeout=tools.PATIENCE)
 
     @contextlib.contextmanager
     def slow_download(self) -> Iterator[http.client.HTTPResponse]:
@@ -146,7 +146,7 @@ def test_a_killed_worker_has_no_running_downloads_but_keeps_its_counters(served:
 
 
 def _answers(site: Site) -> bool:
-    with contextlib.suppress(requests.ConnectionError):
+    with contextlib.suppress(requests.RequestException):
         return bool(requests.get(f"{site.url}/readyz", timeout=5).ok)
     return False
 
@@ -185,7 +185,7 @@ def test_a_backup_of_a_running_site_is_complete(served: Site, tmp_path: Path) ->
 def refused(site: Site) -> bool:
     """Return whether the site refuses connections."""
     try:
-        with socket.create_connection(site.address, timeout=1):
+        with socket.create_connection(site.address, timeout=tools.PATIENCE):
             return False
     except ConnectionRefusedError:
         return True

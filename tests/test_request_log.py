@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.conf import settings as site
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -289,20 +288,28 @@ def test_a_traceback_for_people_has_no_variables() -> None:
     assert "canary-in" not in said
 
 
-def test_the_lines_of_gunicorn_have_the_same_format(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def loggers_restored() -> Iterator[None]:
+    """Restore all handlers, because new ones would keep the captured output of this test and fail later."""
+    loggers = [logging.root, *map(logging.getLogger, logging.root.manager.loggerDict)]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("loggers_restored")
+def test_the_lines_of_gunicorn_have_the_same_format() -> None:
     from gunicorn.config import Config  # noqa: PLC0415
 
     error_log = logging.getLogger("gunicorn.error")
-    try:
-        config = Config()
-        config.set("loglevel", "warning")
-        log = Logger(config)
-        log.setup(config)  # as on a reload
-        assert (error_log.handlers, error_log.propagate) == ([], True)
-        assert error_log.level == logging.WARNING
-    finally:
-        error_log.setLevel(logging.NOTSET)
-        logging.config.dictConfig(site.LOGGING)
+    config = Config()
+    config.set("loglevel", "warning")
+    log = Logger(config)
+    log.setup(config)  # as on a reload
+    assert (error_log.handlers, error_log.propagate) == ([], True)
+    assert error_log.level == logging.WARNING
 
 
 # --- secrets ------------------------------------------------------------------------------------

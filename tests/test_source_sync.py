@@ -30,7 +30,7 @@ from collections_app.sources import SourceTimeout, SourceUnavailable, missing_ru
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.sync import LIMIT, PAGE
 from collections_app.sources.upstream.runs import Listing, RemoteFile, RemoteRun
-from tests.support.tools import mostly_thorough
+from tests.support.tools import PATIENCE, mostly_thorough
 from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 DOWN = SourceUnavailable("MultiCartAPI is not responding.")
@@ -1086,13 +1086,13 @@ def test_a_long_problem_is_cut(collection: Collection, account: ListedRuns) -> N
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_refreshes_write_every_run_once(collection: Collection, account: ListedRuns) -> None:
     account.runs = runs(40) + runs(10, 41, ready=False)
-    start = threading.Barrier(6, timeout=20)
+    start = threading.Barrier(6, timeout=PATIENCE)
 
     def bring(_: int) -> None:
         try:
             mine = Collection.objects.select_related("account").get(pk=collection.pk)
             start.wait()
-            sync.refresh(mine, seconds=20)
+            sync.refresh(mine, seconds=PATIENCE)
         finally:
             connections.close_all()
 

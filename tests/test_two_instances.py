@@ -364,24 +364,20 @@ def forget_that_it_was_asked(two: Two, collection: int) -> None:
     databases.execute(two.front.data_dir, forget, collection)
 
 
-def within_two_seconds(two: Two, member: requests.Session, path: str, collection: int) -> str:
-    """Return a page that comes within two seconds; other work on this machine may delay it twice."""
-    took = []
-    for _ in range(3):
-        forget_that_it_was_asked(two, collection)
-        answer = member.get(two.front.url + path)
-        assert answer.status_code == 200
-        took.append(answer.elapsed.total_seconds())
-        if took[-1] < 2:
-            return answer.text
-    pytest.fail(f"{path} took {took} seconds.")
+def without_waiting(two: Two, member: requests.Session, path: str, collection: int) -> str:
+    """Return a page that doesn't wait for an account that responds after 30 seconds."""
+    forget_that_it_was_asked(two, collection)
+    answer = member.get(two.front.url + path)
+    assert answer.status_code == 200
+    assert answer.elapsed.total_seconds() < 20, path  # 2 s, unless the machine is very busy
+    return answer.text
 
 
 PAGES = ["/collections/", "/members/", "/profile/", "/collections/{}/download"]
 
 
 def test_with_the_vendor_down_every_page_comes_and_says_so(two: Two, member: requests.Session) -> None:
-    pages = [within_two_seconds(two, member, path.format(two.dead), two.dead) for path in PAGES]
+    pages = [without_waiting(two, member, path.format(two.dead), two.dead) for path in PAGES]
     assert "is not responding" in pages[-1]
     listing = requests.post(
         f"{two.front.url}/api/v1/schedules/collections/results/download/",
@@ -401,7 +397,7 @@ def test_with_a_vendor_that_answers_after_30_seconds_every_page_comes_with_the_r
     two.proxy.fault = lambda: Fault(delay=30)
     # What is open already has no fault: it is used up by a request that is under way.
     two.proxy.close_connections()
-    pages = [within_two_seconds(two, member, path.format(two.by_proxy), two.by_proxy) for path in PAGES]
+    pages = [without_waiting(two, member, path.format(two.by_proxy), two.by_proxy) for path in PAGES]
     assert "MultiCartAPI is slow to respond." in pages[-1]
     assert "The list was last updated" in pages[-1]
     assert f"/collections/{two.by_proxy}/runs/{LAPTOPS_RUN}/files/" in pages[-1]
@@ -427,7 +423,9 @@ def test_a_file_of_a_vendor_that_is_down_is_one_sentence(two: Two, member: reque
 @contextlib.contextmanager
 def reader_of_the_large_file(two: Two) -> Iterator[http.client.HTTPResponse]:
     """Ask the front for the large file and read nothing of its body yet."""
-    with contextlib.closing(http.client.HTTPConnection(urlsplit(two.front.url).netloc, timeout=30)) as asking:
+    with contextlib.closing(
+        http.client.HTTPConnection(urlsplit(two.front.url).netloc, timeout=tools.PATIENCE)
+    ) as asking:
         path = urlsplit(two.api_file(two.laptops, LAPTOPS_RUN, SPARSE)).path
         asking.request("GET", path, headers=two.as_member)
         with asking.getresponse() as answer:

@@ -272,7 +272,7 @@ def site(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def part_of(site: Site, start: int, etag: str) -> tuple[int, bytes, bool, str]:
     """Request the rest of the file. Return status, bytes, whether they look complete, and the ETag."""
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=tools.PATIENCE)
     headers = {"x-api-key": site.key}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": etag}

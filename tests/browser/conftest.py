@@ -29,8 +29,7 @@ NewPage = Callable[..., Page]
 WIDE = ViewportSize(width=1280, height=720)
 NARROW = ViewportSize(width=360, height=740)
 
-# In milliseconds: several tests share a processor, and each has a browser.
-PATIENCE = 30_000
+PATIENCE = 1000 * tools.PATIENCE  # in milliseconds
 expect.set_options(timeout=PATIENCE)
 
 

@@ -1,7 +1,7 @@
 """The site's gunicorn settings, with changes for tests of delivery.
 
-Clients that stall are disconnected after one second, and requests that don't arrive after three. The bytes
-that sendfile sends are logged.
+Clients that stall, and requests that don't arrive, are ended after three seconds. The bytes that sendfile
+sends are logged.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from dashboard import gunicorn_conf, gunicorn_worker
 from dashboard.gunicorn_conf import *  # noqa: F403
 
-gunicorn_conf.STALL_SECONDS = 1
+gunicorn_conf.STALL_SECONDS = 3
 gunicorn_worker.REQUEST_SECONDS = 3
 
 _sendfile = os.sendfile

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
@@ -88,7 +87,7 @@ def wait_until_it_answers(url: str, process: tools.Process, log: Path) -> None:
         try:
             with urllib.request.urlopen(f"{url}/healthz", timeout=5):
                 return
-        except URLError:
+        except OSError:  # it doesn't listen yet, or is slow
             time.sleep(0.05)
     pytest.fail(f"The server doesn't answer:\n{log.read_text()}")
 

@@ -8,8 +8,8 @@ import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-# A thread that has been told to stop may still be closing its connections.
-_SECONDS_TO_END = 5
+from tests.support import tools
+
 # These serve the entire process and don't belong to a test.
 _OF_THE_PROCESS = (
     "pool-",  # threads of the database connection pool
@@ -32,8 +32,11 @@ def no_thread_outlives_its_test() -> Iterator[None]:
     assert not left, f"Threads leave a database connection open: {', '.join(left)}. Close it in the thread."
 
 
-def still_running(before: set[threading.Thread], seconds: float = _SECONDS_TO_END) -> list[str]:
-    """Return the names of threads that were started since then and don't end in time."""
+def still_running(before: set[threading.Thread], seconds: float = tools.PATIENCE) -> list[str]:
+    """Return the names of threads that were started since then and don't end in time.
+
+    A thread that has been told to stop may still be closing its connections.
+    """
     started = set(threading.enumerate()) - before
     ours = [thread for thread in started if not thread.name.startswith(_OF_THE_PROCESS)]
     for thread in ours:
