@@ -24,7 +24,7 @@ from tests.support.results import (
     records,
     stored_bytes,
 )
-from tests.support.tools import mostly_thorough
+from tests.support.tools import all_or_few
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,7 +159,7 @@ def test_collections_of_other_teams_look_like_unknown_ones(
 @pytest.mark.parametrize(
     "number", ["x", "-1", "+1", "1.0", "1e2", " 1", "0x1", "\uff11", "\u0661", "%00", str(2**63), "9" * 5000]
 )
-@pytest.mark.parametrize("path", mostly_thorough(["{}/1/x.json", "101/{}/x.json"], "101/{}/x.json"))
+@pytest.mark.parametrize("path", all_or_few(["{}/1/x.json", "101/{}/x.json"], "101/{}/x.json"))
 def test_ids_that_are_not_integers_are_not_found(fetch: Fetch, run: Run, path: str, number: str) -> None:
     assert api_error(fetch(path.format(number)))[0] == 404
     assert api_error(fetch(path.format(number), key="wrong"))[0] == 401
@@ -306,7 +306,7 @@ def test_caches_must_not_store_errors(fetch: Fetch, laptops: Collection) -> None
         "/api/..%2Fcollections",
     ],
 )
-@pytest.mark.parametrize("method", mostly_thorough(["GET", "POST", "DELETE", "OPTIONS"], "GET"))
+@pytest.mark.parametrize("method", all_or_few(["GET", "POST", "DELETE", "OPTIONS"], "GET"))
 def test_unknown_addresses_are_404_in_the_envelope(client: Client, path: str, method: str) -> None:
     client = Client(enforce_csrf_checks=True)
     response = client.generic(method, path)

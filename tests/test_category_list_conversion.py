@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collections_app.records.formats import json_records
 from collections_app.records.formats.category_csv import COLUMNS, convert_category_list, write_category_csv
 from collections_app.records.formats.json_records import InvalidRecords, read_batches, read_records
-from tests.support.tools import mostly_thorough
+from tests.support.tools import all_or_few
 
 USUAL = {
     "asin": "B0C1",
@@ -92,10 +92,10 @@ def outcome(write: Any) -> bytes | str:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("chunk", mostly_thorough([100, 700, 256 * 1024], 100))
+@pytest.mark.parametrize("chunk", all_or_few([100, 700, 256 * 1024], 100))
 @pytest.mark.parametrize(
     "style",
-    mostly_thorough([{}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}], {}),
+    all_or_few([{}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}], {}),
     ids=str,
 )
 @given(records=RECORDS, is_wrapped=st.booleans())

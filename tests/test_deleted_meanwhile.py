@@ -32,7 +32,7 @@ from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
 from tests.support import responses
 from tests.support.results import make_ready_run
-from tests.support.tools import is_thorough, mostly_thorough
+from tests.support.tools import all_or_few, is_thorough
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -146,7 +146,7 @@ def asked(client: Client, method: str, name: str, address: str, key: str = "") -
 
 @pytest.mark.parametrize(
     ("name", "is_known"),
-    mostly_thorough(
+    all_or_few(
         [*((name, True) for name in ABOUT_RUNS), *((name, False) for name in MAKES_SOMETHING)],
         *(("run", True), ("result_file", True), ("api:list_run_results", True), ("run_export", False)),
     ),
@@ -179,7 +179,7 @@ def test_a_run_deleted_during_a_request_is_not_found(
 
 
 @pytest.mark.parametrize("model", [Collection, Membership])
-@pytest.mark.parametrize("name", mostly_thorough(CHANGES_SOMETHING, "collection_rename", "member_role"))
+@pytest.mark.parametrize("name", all_or_few(CHANGES_SOMETHING, "collection_rename", "member_role"))
 def test_a_change_to_a_deleted_row_is_refused(
     name: str,
     model: type[Model],

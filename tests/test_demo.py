@@ -38,7 +38,7 @@ from collections_app.runs.writer import ResultSetWriter
 from tests.support import databases, tools
 from tests.support.results import in_order
 from tests.support.server import environment, manage
-from tests.support.tools import ROOT, mostly_thorough
+from tests.support.tools import ROOT, all_or_few
 
 GOLDEN = ROOT / "tests" / "golden" / "list_run_results.json"
 
@@ -253,7 +253,7 @@ def interrupted(after: int) -> Generator[Run]:
 
 @pytest.mark.django_db
 class TestAfterAKill:
-    @pytest.mark.parametrize("after", mostly_thorough(range(1, 7), 3))
+    @pytest.mark.parametrize("after", all_or_few(range(1, 7), 3))
     def test_the_next_call_completes_the_demo(self, short_story: Path, after: int) -> None:
         interrupted(after).close()
         assert build.sign_in() is None

@@ -28,7 +28,7 @@ from collections_app.views import health
 from tests.conftest import PASSWORD
 from tests.support import responses
 from tests.support.results import make_ready_run
-from tests.support.tools import PATIENCE, mostly_thorough
+from tests.support.tools import PATIENCE, all_or_few
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -128,7 +128,7 @@ def test_signing_in_works_once_there_is_room_again(client: Client, bob: User) ->
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
-    "name", mostly_thorough(READ, "collections", "run", "result_file", "api:list_run_results", "api:run_all")
+    "name", all_or_few(READ, "collections", "run", "result_file", "api:list_run_results", "api:run_all")
 )
 def test_reading_still_works(
     name: str, run: Run, as_adam: Client, bobs_key: str, ids: dict[str, int]
@@ -144,7 +144,7 @@ def test_reading_still_works(
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
-    "name", mostly_thorough(POSTED, "collection_rename", "run_export", "key_create", "account_login")
+    "name", all_or_few(POSTED, "collection_rename", "run_export", "key_create", "account_login")
 )
 def test_a_form_that_cannot_be_stored_is_refused(
     name: str, run: Run, as_adam: Client, ids: dict[str, int]

@@ -9,7 +9,7 @@ import pytest
 from tests.support import databases
 from tests.support.hostile import CASES, SIZE, WHERE
 from tests.support.server import manage
-from tests.support.tools import is_thorough, mostly_thorough
+from tests.support.tools import all_or_few, is_thorough
 
 LARGEST_ANSWER = 4 * SIZE
 LONGEST_ANSWER = 8  # seconds of CPU time, on a CPU that may be slow
@@ -29,7 +29,7 @@ def costs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("case", mostly_thorough(CASES, *USUAL))
+@pytest.mark.parametrize("case", all_or_few(CASES, *USUAL))
 def test_time_memory_and_output_are_limited(costs: dict[str, Any], case: str) -> None:
     memory, responses = costs[case]
     assert memory < MOST_MEMORY

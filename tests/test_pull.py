@@ -34,7 +34,7 @@ from tests.support.results_api import (
     etag_of,
 )
 from tests.support.server import DemoServer
-from tests.support.tools import ROOT, mostly_thorough
+from tests.support.tools import ROOT, all_or_few
 
 PAGE = "AU Laptops_88_Results_Page_{}.json"
 ZIP = "AU Laptops_88_Results_All_Pages.zip"
@@ -395,9 +395,9 @@ class TestFormats:
 
 
 class TestResuming:
-    @pytest.mark.parametrize("connections", mostly_thorough([1, 4], 4))
+    @pytest.mark.parametrize("connections", all_or_few([1, 4], 4))
     @pytest.mark.parametrize(
-        "end", mostly_thorough([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], signal.SIGKILL, signal.SIGINT)
+        "end", all_or_few([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], signal.SIGKILL, signal.SIGINT)
     )
     def test_a_killed_pull_resumes(
         self, api: ResultsApi, do_pull: Pull, output: Path, connections: int, end: signal.Signals

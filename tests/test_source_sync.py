@@ -30,7 +30,7 @@ from collections_app.sources import SourceTimeout, SourceUnavailable, missing_ru
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.sync import LIMIT, PAGE
 from collections_app.sources.upstream.runs import Listing, RemoteFile, RemoteRun
-from tests.support.tools import PATIENCE, mostly_thorough
+from tests.support.tools import PATIENCE, all_or_few
 from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 DOWN = SourceUnavailable("MultiCartAPI is not responding.")
@@ -445,7 +445,7 @@ def simultaneous(count: int, first: int = 1, hour: int = 0) -> list[RemoteRun]:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("count", mostly_thorough([9, 51, 60, 61, 62, 120, 230], 61))
+@pytest.mark.parametrize("count", all_or_few([9, 51, 60, 61, 62, 120, 230], 61))
 def test_all_runs_with_the_same_time_are_listed(
     collection: Collection, account: ListedRuns, count: int, order: str
 ) -> None:
@@ -476,7 +476,7 @@ def test_runs_with_the_same_time_become_known_together(collection: Collection, a
     assert known(collection) == [*range(60, 0, -1), *range(120, 60, -1)]
 
 
-@pytest.mark.parametrize("number", mostly_thorough([1, 115, 230], 115))
+@pytest.mark.parametrize("number", all_or_few([1, 115, 230], 115))
 def test_a_processing_run_is_found_anywhere_among_runs_with_its_time(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
@@ -644,9 +644,7 @@ def test_the_number_of_recorded_runs_is_limited(
     assert sentence.startswith("At least 5 runs at MultiCartAPI can't be shown: ")
 
 
-@pytest.mark.parametrize(
-    "number", mostly_thorough([1, 80, 150], 80), ids=["oldest", "in the middle", "newest"]
-)
+@pytest.mark.parametrize("number", all_or_few([1, 80, 150], 80))
 def test_a_run_that_becomes_readable_is_shown_and_no_longer_reported(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:
@@ -659,9 +657,7 @@ def test_a_run_that_becomes_readable_is_shown_and_no_longer_reported(
     assert sentences(collection) == []
 
 
-@pytest.mark.parametrize(
-    "number", mostly_thorough([1, 80, 150], 80), ids=["oldest", "in the middle", "newest"]
-)
+@pytest.mark.parametrize("number", all_or_few([1, 80, 150], 80))
 def test_an_unreadable_run_that_leaves_the_list_is_no_longer_reported(
     collection: Collection, account: ListedRuns, number: int
 ) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
@@ -37,16 +36,11 @@ def examples(count: int) -> int:
     return count if is_thorough() else max(count // 10, 3)
 
 
-def mostly_thorough(values: Iterable[Any], *usual: Any) -> list[Any]:
-    """Return the values of a parametrized test, of which `make test` tries only the usual ones."""
+def all_or_few(values: Iterable[Any], *few: Any) -> list[Any]:
+    """Return the values that a parametrized test tries: all of them, or the few that `make test` tries."""
     values = list(values)
-    assert all(value in values for value in usual)
-    return [value if value in usual else _thorough(value) for value in values]
-
-
-def _thorough(value: Any) -> ParameterSet:
-    values = value if isinstance(value, tuple) else (value,)
-    return pytest.param(*values, marks=pytest.mark.thorough)
+    assert all(value in values for value in few)
+    return values if is_thorough() else [*few]
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
