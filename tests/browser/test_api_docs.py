@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
 from tests.browser.conftest import NARROW, WIDE
@@ -50,6 +51,7 @@ def _check_width(page: Page, size: ViewportSize) -> None:
     assert wide <= size["width"], f"The page is {wide} px wide."
 
 
+@pytest.mark.thorough
 def test_it_lists_all_operations(page: Page) -> None:
     page.goto("/api/v1/docs")
     expect(page.locator(".opblock-summary-description")).to_have_text(
@@ -67,10 +69,10 @@ def test_it_lists_all_operations(page: Page) -> None:
         ]
     )
     expect(page.get_by_role("heading", level=1)).to_contain_text("Results API")
-    if is_thorough():  # the other tests check a document of two calls, which is much faster
-        check(page)
+    check(page)
 
 
+@pytest.mark.thorough
 def test_it_links_to_the_dashboard(page: Page) -> None:
     open_docs(page)
     page.get_by_role("link", name="Back to the dashboard").click()
@@ -95,6 +97,7 @@ def test_an_operation_can_be_tried_out(page: Page, demo_server: DemoServer) -> N
     assert json.loads(call.get_by_label("Request body").input_value())["collection_id"] == 101
 
 
+@pytest.mark.thorough
 def test_missing_values_are_marked(page: Page) -> None:
     open_docs(page)
     call = page.locator(FILE)
@@ -106,6 +109,7 @@ def test_missing_values_are_marked(page: Page) -> None:
     check(page, FILE)
 
 
+@pytest.mark.thorough
 def test_a_schema_can_be_expanded(page: Page) -> None:
     open_docs(page)
     call = page.locator(LIST)
@@ -128,6 +132,7 @@ def test_it_follows_the_color_scheme(page: Page) -> None:
     expect(html).to_have_css("color-scheme", "light")
 
 
+@pytest.mark.thorough
 def test_it_works_with_the_keyboard(page: Page) -> None:
     open_docs(page)
     operation = page.locator(".opblock-summary-control").first

@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import NewPage
 from tests.support import databases
 from tests.support.server import DemoServer
+from tests.support.tools import all_or_few
 
 
 def row_of(page: Page, run: int) -> Locator:
@@ -47,7 +48,7 @@ def click_brings(page: Page, link: Locator, expected: tuple[str, bytes]) -> None
     assert Path(download.path()).read_bytes() == expected[1]
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_page_and_the_zip_of_run_88(page: Page, demo_server: DemoServer) -> None:
     page.goto("/collections/101/download")
     row = row_of(page, 88)
@@ -65,7 +66,7 @@ def test_the_last_of_forty_folded_pages(page: Page, demo_server: DemoServer) -> 
     click_brings(page, pill, stored(demo_server, collection, run, "page", 40))
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_page_by_its_number(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "run.file_count = 41")
     page.goto(f"/collections/{collection}/download")

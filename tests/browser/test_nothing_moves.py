@@ -3,13 +3,15 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.tools import all_or_few
+
 POSITIONS = """() => Object.fromEntries(
     ["h1", "main table", "main table tbody tr:last-child", ".sidebar .user-info"]
         .map((what) => [what, document.querySelector(what)?.getBoundingClientRect().top])
 )"""
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", all_or_few([360, 1280], 360))
 @pytest.mark.parametrize("path", ["/collections/", "/collections/101/download", "/collections/101/runs/88/"])
 def test_scripts_move_nothing(page: Page, expected_in_console: list[str], path: str, width: int) -> None:
     expected_in_console.append("Failed to load resource")

@@ -3,9 +3,10 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.support.server import DemoServer
+from tests.support.tools import all_or_few
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_user_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -> None:
     page = visitors_page
     page.goto("/members/")

@@ -5,6 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.support.server import DemoServer
+from tests.support.tools import all_or_few
 
 NEW_PASSWORD = "a violet umbrella in the rain"
 
@@ -35,7 +36,7 @@ def test_a_new_user_sets_a_password_and_signs_in(page: Page, visitors_page: Page
     expect(other.get_by_text("You aren't in a team yet.")).to_be_visible()
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_user_switches_between_teams(visitors_page: Page, demo_server: DemoServer) -> None:
     # Sign in again: the chosen team belongs to the session, which other tests share.
     page = visitors_page

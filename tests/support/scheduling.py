@@ -49,12 +49,12 @@ def pytest_xdist_auto_num_workers() -> int:
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]
     """Runs each file's tests in one process, because they share servers and other fixtures.
 
-    The files in tests/browser share a browser and a server, so they run in two groups, split by name.
+    All files in tests/browser share a browser and a server.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/browser/"):
-            return f"browser, {'from' if nodeid > 'tests/browser/test_f' else 'before'} f"
+            return "browser"
         return str(super()._split_scope(nodeid))
 
 
