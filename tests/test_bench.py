@@ -57,13 +57,14 @@ def test_it_writes_one_table_of_the_selected_benchmarks(tmp_path: Path) -> None:
 def test_a_failed_benchmark_has_a_row_and_the_others_still_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "BENCHMARKS", ("nothing", "category_list_to_csv"))
+    monkeypatch.setattr(bench, "BENCHMARKS", ("nothing", "joined_zip"))
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--pairs", "1"])
     assert bench.main() == 1
     table = capfd.readouterr().out
     assert "| nothing |" in table
     assert "failed with exit code 1" in table
-    assert "CSV of" in table
+    assert "Compares a ZIP file" in table
 
 
 def test_a_missing_program_is_named_in_the_row(tmp_path: Path) -> None:

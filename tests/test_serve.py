@@ -220,7 +220,10 @@ class TestARealProcess:
         assert [name for name in printed if name in said] == said
         assert self.run(data_dir, port, "--demo") == printed
 
-    def test_it_waits_for_the_workers_of_a_killed_server(self, data_dir: Path, port: int) -> None:
+    def test_it_waits_for_the_workers_of_a_killed_server(
+        self, demo_data: Path, tmp_path: Path, port: int
+    ) -> None:
+        data_dir = databases.copy(demo_data, tmp_path / "data")
         with self.server(data_dir, port, WEB_CONCURRENCY="2") as (killed, _):
             workers = children(killed.pid)
             for worker in workers:

@@ -83,8 +83,9 @@ def test_an_operation_can_be_tried_out(page: Page, demo_server: DemoServer) -> N
     open_docs(page)
     page.get_by_role("button", name="Authorize").click()
     check(page, ".dialog-ux")
-    page.get_by_role("textbox", name="Value:").fill(demo_server.api_key)
-    page.get_by_role("button", name="Apply credentials").click()
+    scheme = page.locator(".auth-container form").filter(has_text="x-api-key")
+    scheme.get_by_role("textbox", name="Value:").fill(demo_server.api_key)
+    scheme.get_by_role("button", name="Apply credentials").click()
     page.get_by_role("dialog").get_by_role("button", name="Close").last.click()
 
     call = page.locator(LIST)

@@ -100,6 +100,7 @@ def test_a_name_is_escaped_for_the_shell(runs: Page) -> None:
     assert command.endswith('/88/%24%28x%29%60y%60%21%27%25a%25%22%E2%82%AC.json?columns=a,%24b%60"')
 
 
+@pytest.mark.thorough
 def test_the_page_is_accessible_while_it_is_on(runs: Page) -> None:
     runs.get_by_role("button", name="Copy as curl").click()
     runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()

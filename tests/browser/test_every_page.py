@@ -146,17 +146,20 @@ def test_every_error_page_is_visited() -> None:
 
 
 def check(page: Page, within: str | None = None) -> None:
-    """Check a page in a wide window with light colors, then in a narrow one with dark colors.
+    """Check a state of a page: in a narrow window, it doesn't scroll horizontally.
 
-    Where only a part of a page differs from a page that is visited here, check `within` that part.
-    Unless the tests are thorough, axe checks the narrow window only. Afterwards the window is as it was.
+    Thorough tests also check its accessibility, in a wide window with light colors and in a narrow one with
+    dark colors. Where only a part of a page differs from a page that is visited here, they check `within` it.
+    Afterwards the window is as it was before.
     """
     size = page.viewport_size
     assert size
     if is_thorough():
         check_accessibility(page, within)
     make_narrow(page)
-    check_narrow(page, within)
+    check_width(page)
+    if is_thorough():
+        check_accessibility(page, within)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
 
@@ -166,10 +169,9 @@ def make_narrow(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
 
 
-def check_narrow(page: Page, within: str | None = None, *, contrast: bool = False) -> None:
+def check_width(page: Page) -> None:
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= NARROW["width"], f"The page is {wide} px wide."
-    check_accessibility(page, within, contrast=contrast)
 
 
 def check_ids(page: Page) -> None:
@@ -179,17 +181,19 @@ def check_ids(page: Page) -> None:
 
 
 def visit(page: Page, address: str, status: int = 200) -> None:
+    """Open a page and check it: narrow and dark, and in thorough tests also wide and light."""
     if not is_thorough():
         make_narrow(page)  # before the page is rendered, so that it is rendered once
     response = page.goto(address)
     assert response
     assert response.status == status, address
     assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
+    check_ids(page)
     if is_thorough():
         check(page)
     else:
-        check_narrow(page, contrast=address in COLORFUL)
-    check_ids(page)
+        check_width(page)
+        check_accessibility(page, contrast=address in COLORFUL)
 
 
 @pytest.mark.parametrize("address", ANONYMOUS)
@@ -275,6 +279,7 @@ def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer
     expect(page.get_by_text("Examples appear here once Emptyhanded has a collection")).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_with_a_password_link_for_a_member(page: Page, demo_server: DemoServer) -> None:
     member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
     page.goto(f"/members/{member}/password-link")
@@ -283,12 +288,14 @@ def test_with_a_password_link_for_a_member(page: Page, demo_server: DemoServer) 
     check(page)
 
 
+@pytest.mark.thorough
 def test_with_an_open_menu(page: Page) -> None:
     page.goto("/collections/")
     page.locator("summary[aria-label='Actions for AU Laptops']").click()
     check(page)
 
 
+@pytest.mark.thorough
 def test_with_a_new_key(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_label("Key name").fill("x")
@@ -297,6 +304,7 @@ def test_with_a_new_key(page: Page) -> None:
     check(page)
 
 
+@pytest.mark.thorough
 def test_with_a_message(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_role("button", name="Save name").click()
@@ -304,6 +312,7 @@ def test_with_a_message(page: Page) -> None:
     check(page)
 
 
+@pytest.mark.thorough
 def test_with_an_invalid_form(page: Page) -> None:
     page.goto("/collections/add")
     page.get_by_label("Name").fill("x" * 10)
@@ -314,6 +323,7 @@ def test_with_an_invalid_form(page: Page) -> None:
     check(page)
 
 
+@pytest.mark.thorough
 def test_with_the_sidebar_expanded(page: Page) -> None:
     page.set_viewport_size(NARROW)
     page.goto("/collections/")

@@ -148,6 +148,7 @@ def test_records_are_merged_into_one_file(page: Page) -> None:
     assert len(json.loads(started.value.path().read_bytes())) == 500
 
 
+@pytest.mark.thorough
 def test_the_bar_is_accessible_and_fits(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").click()

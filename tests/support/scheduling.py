@@ -42,8 +42,11 @@ def _modules(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Make `-n auto` start two test processes per processor, because many tests wait for servers."""
-    return 2 * (os.cpu_count() or 1)
+    """Make `-n auto` start one more test process than processors, because many tests wait for servers.
+
+    Each process takes as long as some hundred tests to import the modules and to create its database.
+    """
+    return 1 + (os.cpu_count() or 1)
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]
