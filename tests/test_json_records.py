@@ -12,8 +12,10 @@ from collections_app.records.formats import json_records
 from collections_app.records.formats.json_records import (
     InvalidRecords,
     Number,
+    copy_records,
     parse_value,
     read_json_lines,
+    read_keys,
     read_records,
     read_values,
 )
@@ -296,12 +298,17 @@ def test_memory_depends_on_the_record_not_on_the_file() -> None:
 @given(RECORDS.filter(bool))
 def test_json_lines_return_what_was_written(records: list[dict[str, Any]]) -> None:
     content = "\n".join(json.dumps(record) for record in records)
-    assert [with_floats(each) for each in read_json_lines(io.BytesIO(content.encode()))] == records
+    assert [json.loads(text) for text in read_json_lines(io.BytesIO(content.encode()))] == records
 
 
 def test_json_lines_can_have_blank_lines_windows_endings_and_a_byte_order_mark() -> None:
     content = b'\xef\xbb\xbf{"a": 1}\r\n\r\n  {"b": "\xc3\xa9"}\r\n'
-    assert list(read_json_lines(io.BytesIO(content))) == [{"a": 1}, {"b": "é"}]
+    assert list(read_json_lines(io.BytesIO(content))) == [b'{"a": 1}', '{"b": "é"}'.encode()]
+
+
+def test_json_lines_keep_the_text_of_records() -> None:
+    texts = [b'{ "a":1299.00, "a": 0.1234567890123456789 }', rb'{"b":"\ud83d"}', b'{"c":1E5}']
+    assert list(read_json_lines(io.BytesIO(b" \r\n".join(texts)))) == texts
 
 
 @pytest.mark.parametrize(
@@ -338,7 +345,122 @@ def test_other_keys_of_a_wrapper_are_ignored(monkeypatch: pytest.MonkeyPatch, va
     monkeypatch.setattr(json_records, "_CHUNK", chunk)
     content = f'{{"a": {value}, "asins": [{{"b": {value}}}], "c":{value}\n}}'.encode()
     assert read(content) == [{"b": json.loads(value)}]
-    assert list(json_records.read_keys(io.BytesIO(content))) == ["a", "asins", "c"]
+    assert [key for key, _ in read_keys(io.BytesIO(content))] == ["a", "asins", "c"]
+
+
+class TestCopies:
+    """copy_records() copies a list while it is read."""
+
+    @staticmethod
+    def copy(stream: Any, **options: Any) -> tuple[int, bytes]:
+        out = io.BytesIO()
+        count = copy_records(stream, out.write, **{"wrapped": False} | options)
+        return count, out.getvalue()
+
+    @pytest.mark.no_cover
+    @given(
+        RECORDS,
+        st.sampled_from([None, 2]),
+        st.sampled_from(["", "\ufeff", " \n"]),
+        st.sampled_from(["ascii", "utf-8"]),
+    )
+    def test_a_list_is_copied_byte_for_byte(
+        self, records: list[dict[str, Any]], indent: int | None, before: str, encoding: str
+    ) -> None:
+        text = before + json.dumps(records, indent=indent, ensure_ascii=encoding == "ascii") + " \r\n"
+        content = text.encode(errors="replace")
+        assert self.copy(io.BytesIO(content)) == (len(records), content)
+
+    @pytest.mark.parametrize(
+        ("content", "copied"),
+        [
+            ('[\n{"a":1}\n][\n{"a":2}\n]\n', '[\n{"a":1}\n,{"a":2}\n]\n'),
+            ('[{"a":1}] \n [{"a":2}][]\n[ ]\r\n[{"a":3},{}]', '[{"a":1},{"a":2},{"a":3},{}]'),
+            ('[][{"a":"]["}][]', '[{"a":"]["}]'),
+            ("[][]", "[]"),
+            ("[ ]\n[ ] ", "[ ] "),
+        ],
+    )
+    def test_lists_that_follow_each_other_become_one(
+        self, monkeypatch: pytest.MonkeyPatch, content: str, copied: str
+    ) -> None:
+        for chunk in range(1, len(content) + 1):
+            monkeypatch.setattr(json_records, "_CHUNK", chunk)
+            count, out = self.copy(io.BytesIO(content.encode()))
+            assert out.decode() == copied
+            assert count == len(json.loads(out))
+
+    def test_many_records_in_lists_that_follow_each_other(self) -> None:
+        records = [{"asin": f"B{number:09}", "title": "x" * 50} for number in range(30_000)]
+        content = "\n".join(json.dumps(records[at : at + 7_000]) for at in range(0, 30_000, 7_000))
+        count, out = self.copy(io.BytesIO(content.encode()))
+        assert (count, json.loads(out)) == (30_000, records)
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ('[{"a":1}]x[]', "line 1, column 10: Expected nothing after the list"),
+            ('[{"a":1}]\n[{"a":2}', "line 2, column 9: Expected , or ] after the record"),
+            ('[{"a":1}]\n[,', "line 2, column 2: Expected a record, in { and }"),
+            ("[{}][", "line 1, column 6: Expected a record, in { and }"),
+            ("[[]]", "line 1, column 2: Expected a record, in { and }"),
+        ],
+    )
+    def test_what_follows_a_list_must_be_a_list(self, content: str, problem: str) -> None:
+        with pytest.raises(InvalidRecords) as caught:
+            self.copy(io.BytesIO(content.encode()))
+        assert str(caught.value) == problem
+
+    def test_endless_blanks_after_a_list_do_not_fill_the_memory(self) -> None:
+        count, out = self.copy(io.BytesIO(b"[{}]" + b" " * 1_000_000))
+        assert count == 1
+        assert len(out) < 300_000
+
+    @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
+    @pytest.mark.parametrize("indent", [None, 1])
+    def test_the_list_in_an_object(
+        self, monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None
+    ) -> None:
+        monkeypatch.setattr(json_records, "_CHUNK", chunk)
+        value = {"ads": [{"search_results": [1]}, 5], "search_results": MESSY, "total": 1e5, "x": [[]]}
+        content = b"\xef\xbb\xbf" + json.dumps(value, indent=indent).encode()
+        count, out = self.copy(io.BytesIO(content), at="search_results")
+        assert (count, json.loads(out), out[:1], out[-1:]) == (3, MESSY, b"[", b"]")
+        assert list(read_keys(io.BytesIO(content))) == [
+            ("ads", True),
+            ("search_results", True),
+            ("total", False),
+            ("x", False),
+        ]
+
+    def test_numbers_in_the_list_stay_as_they_are_written(self) -> None:
+        content = b'{"a":[ {"p":1299.00, "q":0.1234567890123456789, "e":1E5} ]}'
+        assert self.copy(io.BytesIO(content), at="a") == (1, content[5:-1])
+
+    def test_a_list_that_is_empty(self) -> None:
+        assert self.copy(io.BytesIO(b'{"a": [ ]}'), at="a") == (0, b"[ ]")
+        assert list(read_keys(io.BytesIO(b'{"a": [ ], "b": [1]}'))) == [("a", False), ("b", False)]
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ('{"b": [{}]}', "line 1, column 12: Expected a list with the chosen key in the object"),
+            ('{"a": {}}', "line 1, column 7: Expected a list of records, in [ and ]"),
+            ('{"a": [1]}', "line 1, column 8: Expected a record, in { and }"),
+            ('{"a": [{}],\n"a": [{}]}', "line 2, column 6: Expected one list with the chosen key"),
+            ('{"a": [{}]}[]', "line 1, column 12: Expected nothing after the list"),
+            ("[{}]", "line 1, column 1: Expected an object, in { and }"),
+        ],
+    )
+    def test_an_object_without_the_list(self, content: str, problem: str) -> None:
+        with pytest.raises(InvalidRecords) as caught:
+            self.copy(io.BytesIO(content.encode()), at="a")
+        assert str(caught.value).startswith(problem)
+
+    def test_endless_blanks_in_a_list_are_not_searched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(json_records, "MAX_RECORD", 100_000)
+        with pytest.raises(InvalidRecords, match="larger than"):
+            list(read_keys(io.BytesIO(b'{"a": [' + b" " * 1_000_000 + b"{}]}")))
 
 
 class TestAnyValues:

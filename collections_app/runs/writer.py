@@ -14,6 +14,7 @@ A writer commits its own transactions, so it can't be used inside a transaction.
 import enum
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
@@ -26,7 +27,7 @@ from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.models.run_status import progress
 from collections_app.records.formats.category_csv import convert_category_list
-from collections_app.records.formats.json_records import Readable, count_records, read_records
+from collections_app.records.formats.json_records import Readable, copy_records, read_records
 from collections_app.records.formats.json_text import SPACED, SPACED_ASCII, styled_json
 from collections_app.runs import folder
 from collections_app.runs.archive import RunArchive
@@ -126,24 +127,29 @@ class ResultSetWriter:
 
     def add_record(self, record: Mapping[str, Any]) -> None:
         """Add a record. Raises ValueError or TypeError if JSON can't represent it, WrongUse, LeaseLost."""
+        self.add_record_text(_serialized(record))
+
+    def add_record_text(self, text: bytes) -> None:
+        """Add the JSON text of a record, which isn't checked. Raises WrongUse, LeaseLost."""
         self._choose(_Input.RECORDS)
-        self._append(_serialized(record))
+        self._append(text)
         self._extracted += 1
         if not self._is_category and self._file_records == self._page_size:
             self._end_file()
 
-    def add_page(self, name: str, stream: Readable) -> None:
+    def add_page(self, name: str, stream: Readable, *, records_at: str | None = None) -> None:
         """Copy a page file byte for byte; of a category, the entire list.
 
-        A page keeps its name, with unsafe characters replaced. A category's list has a fixed name. Raises
-        InvalidRecords if the file isn't a list of records, WrongUse, LeaseLost.
+        Several lists that follow each other become one. With `records_at`, the file is an object, and only
+        the list with this key is copied. A page keeps its name, with unsafe characters replaced. A category's
+        list has a fixed name. Raises InvalidRecords if the file has no such list, WrongUse, LeaseLost.
         """
         self._choose(_Input.PAGES)
         name = self._unused_name(names.CATEGORY_LIST if self._is_category else names.kept_name(name))
         try:
             with self._lease.checked_if_files_vanish(), self._new_file() as file:
-                copying = _Copying(stream, file, self._archive)
-                records = count_records(copying, wrapped=self._is_category)
+                write = partial(self._copy, file)
+                records = copy_records(stream, write, wrapped=self._is_category, at=records_at)
         except BaseException:
             self._archive.discard_page()
             raise
@@ -304,7 +310,10 @@ class ResultSetWriter:
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None
-        self._file.write(data)
+        self._copy(self._file, data)
+
+    def _copy(self, file: NewFile, data: bytes) -> None:
+        file.write(data)
         self._archive.write(data)
 
     def _begin_file(self) -> None:
@@ -394,22 +403,6 @@ def _check_is_local(collection: Collection) -> None:
         raise WrongUse(
             f"The runs of {names.printable(collection.name)} come from an account, so none can be added here."
         )
-
-
-class _Copying:
-    """A stream whose bytes are copied to a file and the archive while they are read."""
-
-    def __init__(self, stream: Readable, file: NewFile, archive: RunArchive) -> None:
-        self._stream = stream
-        self._file = file
-        self._archive = archive
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size)
-        if data:
-            self._file.write(data)
-            self._archive.write(data)
-        return data
 
 
 def _serialized(record: Mapping[str, Any]) -> bytes:

@@ -130,7 +130,7 @@ def _import(collection: Collection, files: list[Incoming], page_size: int) -> Ru
             with _naming(file), file.open(progress.update) as stream:
                 if file.form is Form.LINES:
                     for record in read_json_lines(stream):
-                        writer.add_record(record)
+                        writer.add_record_text(record)
                 else:
                     writer.add_page(file.name, stream)
     return writer.run

@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -34,8 +34,12 @@ _LARGEST_CHUNK = 8 * 1024 * 1024
 _UNSURE = 16
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
+_BLANK_BYTES = b" \t\n\r"
+_LIST_BEGIN = re.compile(r"\[[ \t\n\r]*")
 # The text between two records, up to the first key: the same throughout a file, and rare within a record.
 _SEPARATOR = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
+# Longer blanks at the end of a list aren't copied, because they are kept in memory.
+_LONGEST_ENDING = 64 * 1024
 # How many possible ends of a piece are tried.
 _TRIES = 3
 
@@ -149,16 +153,42 @@ def parse_value(text: str) -> Any:
     return _DECODER.decode(text)
 
 
-def read_keys(stream: Readable) -> Iterator[str]:
-    """Yield the keys of a JSON object, and skip their values. Raises InvalidRecords."""
-    text = _Text(stream)
+def copy_records(
+    stream: Readable, write: Callable[[bytes], object], *, wrapped: bool, at: str | None = None
+) -> int:
+    """Copy a list of records while it is read, and return the number of records. Raises InvalidRecords.
+
+    A list, or with `wrapped` an object that contains it, is copied byte for byte. Several lists that follow
+    each other, as in `[...][...]`, become one. With `at`, the text is an object, and the list with this key
+    is copied.
+    """
+    text = _CopiedText(stream, write, is_copying=at is None)
+    if at is not None:
+        batches = _batches_at(text, at)
+    elif wrapped and text.peek() == "{":
+        batches = _wrapped_batches(text)
+    else:
+        batches = _joined_batches(text)
+    count = sum(map(len, batches))
+    if text.peek():
+        text.fail("Expected nothing after the list")
+    text.settle()
+    return count
+
+
+def read_keys(stream: Readable) -> Iterator[tuple[str, bool]]:
+    """Yield the keys of a JSON object, and whether the value is a list of objects. Raises InvalidRecords.
+
+    Only the first item of a list is considered.
+    """
+    text = _Text(stream, (_decode_to_count,))
     for key in _keys(text):
-        yield key
-        text.take_value()
+        yield key, text.begins_list_of_objects()
+        _skip_value(text)
 
 
-def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
-    """Yield the records of JSON Lines: one object per line. Blank lines are skipped.
+def read_json_lines(stream: ReadableLines) -> Iterator[bytes]:
+    """Yield the text of the records of JSON Lines: one object per line. Blank lines are skipped.
 
     The text is UTF-8, with or without a byte order mark. Raises InvalidRecords, even if there are no records.
     """
@@ -166,29 +196,34 @@ def read_json_lines(stream: ReadableLines) -> Iterator[dict[str, Any]]:
     found = False
     while line := stream.readline(MAX_RECORD + 1):
         number += 1
-        record = _fast_line(line)
-        if record is not None:
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if _is_valid(line) or _has_record(line, number):
             found = True
-            yield record
-            continue
-        text = _Text(io.BytesIO(line.rstrip(b"\r\n")), line=number)
-        text.check_size(len(line))
-        if text.peek():
-            found = True
-            yield text.take_object()
-            if text.peek():
-                text.fail("Expected the end of the line after the record")
+            yield line.strip(_BLANK_BYTES)
     if not found:
         _Text(io.BytesIO()).fail("The file is empty")
 
 
-def _fast_line(line: bytes) -> Record | None:
-    """Return the record on a line, or None if msgspec can't decode it."""
-    if len(line) > MAX_RECORD:
-        return None
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _decode_one(line)
-    return None
+def _has_record(line: bytes, number: int) -> bool:
+    """Check a line that msgspec refuses. Return whether it has a record, and isn't blank."""
+    text = _Text(io.BytesIO(line.rstrip(b"\r\n")), line=number)
+    text.check_size(len(line))
+    if not text.peek():
+        return False
+    text.take_object()
+    if text.peek():
+        text.fail("Expected the end of the line after the record")
+    return True
+
+
+def _is_valid(line: bytes) -> bool:
+    """Whether msgspec accepts the line as a record."""
+    if len(line) <= MAX_RECORD:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            _decode_one(line)
+            return True
+    return False
 
 
 def _all_batches(text: "_Text", *, wrapped: bool) -> Iterator[list[Any]]:
@@ -204,16 +239,58 @@ def _batches(text: "_Text", *, of_anything: bool = False) -> Iterator[list[Any]]
     if not text.peek():
         text.fail("The file is empty")
     text.expect("[", "Expected a list of records, in [ and ]")
-    if text.peek() == "]":
-        text.expect("]", "")
-        return
+    if text.peek() != "]":
+        yield from _items(text, of_anything=of_anything)
+    text.expect("]", "")
+
+
+def _items(text: "_Text", *, of_anything: bool = False) -> Iterator[list[Any]]:
+    """Yield the items of a list that isn't empty, up to its ]."""
     while True:
         is_value = of_anything and text.peek() != "{"
         yield text.take_many() or [text.take_value() if is_value else text.take_object()]
         if text.peek() == "]":
-            text.expect("]", "")
             return
         text.expect(",", "Expected , or ] after the record")
+
+
+def _joined_batches(text: "_CopiedText") -> Iterator[list[Any]]:
+    """Yield the records of one or more lists that follow each other, and copy them as one list."""
+    separator = b""
+    for some in _batches(text):
+        separator = b","
+        yield some
+    while text.take_joint():
+        if text.peek() != "]":
+            text.insert(separator)
+            separator = b","
+            yield from _items(text)
+        text.expect("]", "")
+
+
+def _batches_at(text: "_CopiedText", name: str) -> Iterator[list[Any]]:
+    """Yield the records of the list in an object with this key, and copy only that list."""
+    found = False
+    for key in _keys(text):
+        if key != name:
+            _skip_value(text)
+            continue
+        if found:
+            text.peek()
+            text.fail("Expected one list with the chosen key in the object, not two")
+        found = True
+        with text.copying():
+            yield from _batches(text)
+    if not found:
+        text.fail("Expected a list with the chosen key in the object")
+
+
+def _skip_value(text: "_Text") -> None:
+    if not text.begins_list_of_objects():
+        text.take_value()
+        return
+    for _ in _batches(text, of_anything=True):
+        pass
 
 
 def _wrapped_values(text: "_Text") -> Iterator[Any]:
@@ -331,13 +408,17 @@ class _Text:
 
     def _undecode(self) -> None:
         """Turn the remaining text into bytes again, and read more of them."""
-        self._line, self._column = self._position_after(self._text[: self._at])
         undecoded, _ = self._decoder.getstate()
-        self._raw = self._text[self._at :].encode() + undecoded + self._raw
-        self._text, self._at = "", 0
+        self._raw = self._forget().encode() + undecoded + self._raw
         # A byte order mark is skipped only at the beginning of the file.
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._top_up()
+
+    def _forget(self) -> str:
+        """Forget the available text, and return the part that wasn't taken."""
+        self._line, self._column = self._position_after(self._text[: self._at])
+        rest, self._text, self._at = self._text[self._at :], "", 0
+        return rest
 
     def _top_up(self) -> None:
         if len(self._raw) < _CHUNK:
@@ -379,6 +460,18 @@ class _Text:
             # Double the amount each time, so that a large record isn't parsed again for every chunk.
             self._read_more(min(max(_CHUNK, len(self._text) - self._at), _LARGEST_CHUNK))
 
+    def begins_list_of_objects(self) -> bool:
+        """Whether a list comes next whose first item is an object. Takes only blanks."""
+        self.peek()
+        while begin := _LIST_BEGIN.match(self._text, self._at):
+            if begin.end() < len(self._text):
+                return self._text[begin.end()] == "{"
+            if self._ended:
+                return False
+            self.check_size(len(begin[0]))
+            self._read_more(max(_CHUNK, len(begin[0])))
+        return False
+
     def fail(self, problem: str, at: int | None = None) -> NoReturn:
         """Raise InvalidRecords for a position in the text, by default the current one."""
         before = self._text[: self._at if at is None else at]
@@ -406,8 +499,7 @@ class _Text:
             self.fail(f"The record is larger than {MAX_RECORD // (1024 * 1024)} MiB")
 
     def _read_more(self, size: int) -> None:
-        self._line, self._column = self._position_after(self._text[: self._at])
-        rest, self._at = self._text[self._at :], 0
+        rest = self._forget()
         data, self._raw = self._raw, b""
         if not data:
             data = self._read(size)
@@ -432,6 +524,75 @@ class _Text:
         if lines:
             return self._line + lines, len(before) - before.rfind("\n")
         return self._line, self._column + len(before)
+
+
+class _CopiedText(_Text):
+    """Text that is copied, as bytes, while it is taken."""
+
+    def __init__(self, stream: Readable, write: Callable[[bytes], object], *, is_copying: bool) -> None:
+        super().__init__(stream, (_decode_to_count,))
+        self.insert = write
+        self._is_copying = is_copying
+        self._settled = 0  # the end of the text that was copied or left out
+        self._is_beginning = True
+
+    def settle(self) -> None:
+        """Copy what was taken, or leave it out if nothing is being copied."""
+        if self._is_copying:
+            self.insert(self._text[self._settled : self._at].encode())
+        self._settled = self._at
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Copy what is taken in the block."""
+        self.peek()
+        self.settle()
+        self._is_copying = True
+        yield
+        self.settle()
+        self._is_copying = False
+
+    def take_joint(self) -> bool:
+        """Take the [ of another list after a ], and copy neither. If there is none, copy the ]."""
+        self._at -= 1
+        self.settle()
+        self._at += 1
+        ending = io.BytesIO()
+        with self._copying_to(ending):
+            is_joint = self.peek() == "["
+            if is_joint:
+                self._at += 1
+                self.peek()
+        if not is_joint:
+            self.insert(ending.getvalue())
+        return is_joint
+
+    @contextmanager
+    def _copying_to(self, out: io.BytesIO) -> Iterator[None]:
+        def write(data: bytes) -> None:
+            out.write(data[: _LONGEST_ENDING - out.tell()])
+
+        insert, self.insert = self.insert, write
+        yield
+        self.settle()
+        self.insert = insert
+
+    def _forget(self) -> str:
+        self.settle()
+        self._settled = 0
+        return super()._forget()
+
+    def _advance(self, piece: bytes) -> None:
+        if self._is_copying:
+            self.insert(piece)
+        super()._advance(piece)
+
+    def _read(self, size: int) -> bytes:
+        data = super()._read(size)
+        if self._is_beginning and self._is_copying and data.startswith(codecs.BOM_UTF8):
+            self.insert(codecs.BOM_UTF8)  # the text doesn't contain it
+        self._is_beginning = False
+        return data
 
 
 class _OutOfBytes(Exception):

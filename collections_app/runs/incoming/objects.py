@@ -14,7 +14,7 @@ def why_no_page(file: Incoming) -> str:
     """Return why a file that contains one object isn't a page of products. Raises Unusable."""
     keys = set()
     with file.open(lambda size: None) as stream, suppress(InvalidRecords):
-        for key in read_keys(stream):
+        for key, _ in read_keys(stream):
             keys.add(key)
             if key == WRAPPER:
                 return f"{file.label} is a category list, and this collection scrapes products."
