@@ -1,8 +1,9 @@
+import gzip
 import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -15,8 +16,8 @@ from pytest_django import Settings
 
 from collections_app.management.commands import import_run as import_command
 from collections_app.models import Collection, FileKind, Run, State
+from collections_app.runs.incoming import checks, compressed
 from collections_app.runs.incoming.files import Incoming
-from collections_app.runs.incoming.forms import Form
 from collections_app.runs.repair import repair_runs
 from collections_app.runs.writer import ResultSetWriter
 from tests.support import tools
@@ -173,7 +174,9 @@ class TestPages:
             "links to. A page is a list of records: [{...}, {...}]. Nothing was imported."
         )
 
-    @pytest.mark.parametrize("content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"asin": ', '{"a": 1,'])
+    @pytest.mark.parametrize(
+        "content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"a": []}', '{"a": [1]}']
+    )
     def test_one_object_is_not_a_page(
         self, laptops: Collection, tmp_path: Path, refused: Any, content: str
     ) -> None:
@@ -187,7 +190,7 @@ class TestPages:
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         path = put_zip(tmp_path, {"a.json": b'{"code": 200, "data": [], "status": 1}'})
-        assert refused(101, path).startswith(f"{path}: a.json, line 1, column 1: Expected a list of records")
+        assert refused(101, path).startswith(f"{path}: a.json is an API response with a list of runs.")
 
 
 class TestZip:
@@ -220,7 +223,8 @@ class TestZip:
     def test_a_member_that_is_not_a_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {"a.json": b"[]", "notes.txt": b"x"})
         assert refused(101, path) == (
-            f"{path}: notes.txt is not a JSON file. A ZIP to import may contain only pages. "
+            f"{path}: notes.txt is not a JSON file. A ZIP to import may contain only JSON and JSON "
+            "Lines. "
             "Nothing was imported."
         )
 
@@ -317,7 +321,7 @@ class TestZip:
     def test_pages_that_do_not_fit_on_the_disk(
         self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(import_command, "free_space", lambda: 5 * 1024 * 1024)
+        monkeypatch.setattr(checks, "free_space", lambda: 5 * 1024 * 1024)
         path = put_zip(tmp_path, {"a.json": b" " * 6 * 1024 * 1024 + b"[{}]"})
         assert refused(101, path) == (
             f"{path}: a.json needs 6.0\xa0MB, but the results storage has only 5.0\xa0MB free. "
@@ -329,7 +333,7 @@ class TestZip:
     def test_a_storage_that_does_not_know_its_free_space(
         self, laptops: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(import_command, "free_space", lambda: None)
+        monkeypatch.setattr(checks, "free_space", lambda: None)
         import_run(101, put(tmp_path, "a.json", "[{}]"))
         assert Run.objects.get().is_ready
 
@@ -392,6 +396,227 @@ class TestJsonLines:
             f"{lines} is JSON Lines, but other files aren't. All files of a run must have the same type. "
             "Nothing was imported."
         )
+
+    @pytest.mark.parametrize("name", ["items.jl", "items.jsonlines", "items.JSONL", "items.jl.gz"])
+    def test_a_single_record(self, laptops: Collection, tmp_path: Path, name: str) -> None:
+        content = b'{"a":1}\n'
+        import_run(101, put(tmp_path, name, gzip.compress(content) if name.endswith(".gz") else content))
+        assert stored_records(Run.objects.get()) == [{"a": 1}]
+
+    def test_a_file_with_a_single_record_among_others(self, laptops: Collection, tmp_path: Path) -> None:
+        import_run(
+            101, put_lines(tmp_path, records(2), "1.json"), put_lines(tmp_path, records(1, 3), "2.json")
+        )
+        assert stored_records(Run.objects.get()) == records(3)
+
+    def test_numbers_stay_as_they_are_written(self, laptops: Collection, tmp_path: Path) -> None:
+        text = b'{"p":1299.00,"q":0.1234567890123456789,"e":1E5}'
+        import_run(101, put(tmp_path, "a.jsonl", text))
+        page = Run.objects.get().files.get(kind=FileKind.PAGE)
+        assert stored_bytes(page) == b"[\n" + text + b"\n]\n"
+
+    def test_they_can_be_in_a_zip(self, laptops: Collection, tmp_path: Path) -> None:
+        import_run(101, put_zip(tmp_path, {"a.jl": b'{"a": 1}\n', "b.json": b'{"a": 2}\n{"a": 3}\n'}))
+        assert [record["a"] for record in stored_records(Run.objects.get())] == [1, 2, 3]
+
+
+class TestGzip:
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("page_1.json.gz", b'[{"a": 1},\n{"a": 2}]'),
+            ("items.jsonl.gz", b'{"a":1}\n{"a":2}\n'),
+            ("items.jl.GZ", b'{"a":1}\n{"a":2}\n'),
+            ("items.json.gz", b'{"a":1}\n{"a":2}\n'),
+            ("items.json.gz", b'{"search_results": [{"a": 1}, {"a": 2}]}'),
+            ("items.json.gz", b'[{"a": 1}][{"a": 2}]'),
+            ("items.json", b'[{"a": 1}, {"a": 2}]'),
+        ],
+    )
+    def test_every_format(self, laptops: Collection, tmp_path: Path, name: str, content: bytes) -> None:
+        import_run(101, put(tmp_path, name, gzip.compress(content)))
+        assert stored_records(Run.objects.get()) == [{"a": 1}, {"a": 2}]
+
+    def test_a_page_is_stored_unpacked(self, laptops: Collection, tmp_path: Path) -> None:
+        files = [put(tmp_path, f"{name}.gz", gzip.compress(content)) for name, content in PAGES.items()]
+        import_run(101, *reversed(files))
+        pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [(page.name, stored_bytes(page)) for page in pages] == list(PAGES.items())
+
+    def test_a_category_list(self, headphones: Collection, tmp_path: Path) -> None:
+        import_run("Headphones", put(tmp_path, "a.json.gz", gzip.compress(b'{"asins": [{"asin": "B1"}]}')))
+        assert Run.objects.get().extracted == 1
+
+    def test_several_members(self, laptops: Collection, tmp_path: Path) -> None:
+        content = gzip.compress(b'{"a":1}\n{"a"') + gzip.compress(b":2}\n") + b"\0" * 100
+        import_run(101, put(tmp_path, "a.jsonl.gz", content))
+        assert stored_records(Run.objects.get()) == [{"a": 1}, {"a": 2}]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda content: content[:-10],
+            lambda content: content[:5],
+            lambda content: content + content[:-1],
+            lambda content: content + b"more",
+            lambda content: content + b"x",
+            lambda content: content[:-8] + bytes(4) + content[-4:],
+            lambda content: content[:30] + b"\xff" * 20 + content[50:],
+            lambda content: content[:2] + b"\7" + content[3:],
+        ],
+    )
+    @pytest.mark.parametrize("name", ["a.json.gz", "a.jsonl.gz"])
+    def test_a_damaged_file(
+        self, laptops: Collection, tmp_path: Path, refused: Any, name: str, damage: Callable[[bytes], bytes]
+    ) -> None:
+        content = (
+            json.dumps(records(2000))
+            if "jsonl" not in name
+            else "".join(json.dumps(record) + "\n" for record in records(2000))
+        )
+        path = put(tmp_path, name, damage(gzip.compress(content.encode())))
+        assert refused(101, path) == (
+            f"{path} is damaged or incomplete. Create or download it again. Nothing was imported."
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            (b"", "is empty."),
+            (
+                gzip.compress(b"[]", mtime=0),
+                "is compressed twice. Unpack it with gunzip, and import the result.",
+            ),
+            (b"PK\x03\x04", "contains a ZIP. Unpack it with gunzip, and import the ZIP."),
+        ],
+        ids=["nothing", "gzip", "zip"],
+    )
+    def test_what_a_gzip_file_cannot_contain(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: bytes, problem: str
+    ) -> None:
+        path = put(tmp_path, "a.gz", gzip.compress(content))
+        assert refused(101, path) == f"{path} {problem} Nothing was imported."
+
+    @pytest.mark.parametrize(
+        "content", [b" ", b"{},", b"[]", b'{"a":1}\n', b'{"a":', b'{"a": 1, "b": [{}]}'], ids=repr
+    )
+    @pytest.mark.parametrize("name", ["a.json.gz", "a.jsonl.gz"])
+    def test_a_bomb_stops_early(
+        self,
+        laptops: Collection,
+        tmp_path: Path,
+        refused: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        content: bytes,
+    ) -> None:
+        monkeypatch.setattr(compressed, "_ALWAYS_ALLOWED", 1_000)
+        path = put(tmp_path, name, gzip.compress((b"[" if content == b"{}," else b"") + content * 100_000))
+        message = refused(101, path)
+        if message != f"{path}{compressed.BOMB} Nothing was imported.":
+            assert message.startswith(f"{path}, line 1, column ")
+
+    def test_a_zip_bomb(
+        self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(compressed, "_ALWAYS_ALLOWED", 1_000)
+        path = put_zip(tmp_path, {"a.json": b"[" + b"{}," * 100_000 + b"{}]"})
+        assert refused(101, path) == f"{path}{compressed.BOMB} Nothing was imported."
+
+
+class TestObjects:
+    def test_its_only_list_of_objects_becomes_a_page(self, laptops: Collection, tmp_path: Path) -> None:
+        content = '{"q": "x", "ids": [1, 2], "search_results": [{"p": 1299.00}, {"p": 1E5}], "none": []}'
+        import_run(101, put(tmp_path, "page_1.json", content))
+        page = Run.objects.get().files.get(kind=FileKind.PAGE)
+        assert (page.name, page.records) == ("page_1.json", 2)
+        assert stored_bytes(page) == b'[{"p": 1299.00}, {"p": 1E5}]'
+
+    def test_objects_and_lists_can_be_pages_of_one_run(self, laptops: Collection, tmp_path: Path) -> None:
+        path = put_zip(tmp_path, {"1.json": b'[{"a": 1}]', "2.json": b'{\n"results": [\n{"a": 2}\n]\n}\n'})
+        import_run(101, path)
+        assert stored_records(Run.objects.get()) == [{"a": 1}, {"a": 2}]
+
+    def test_with_several_lists_the_error_names_them(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put(tmp_path, "a.json", '{"ads": [{}], "ids": [1], "\\u001b[31m": [{}], "results": [{}]}')
+        assert refused(101, path) == (
+            f'{path} contains 3 lists of objects: "ads", "\ufffd[31m", "results". '
+            "Choose one with --records-at NAME. Nothing was imported."
+        )
+
+    def test_one_of_several_lists_can_be_chosen(self, laptops: Collection, tmp_path: Path) -> None:
+        path = put(tmp_path, "a.json", '{"ads": [{"a": 1}], "results": [{"a": 2}], "more": {}}')
+        import_run(101, path, records_at="results")
+        assert stored_records(Run.objects.get()) == [{"a": 2}]
+
+    def test_a_list_that_is_empty_has_to_be_chosen(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put(tmp_path, "a.json", '{"results": [], "total": 0}')
+        assert refused(101, path).startswith(f"{path} is one object.")
+        import_run(101, path, records_at="results")
+        assert Run.objects.get().extracted == 0
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ('{"a": [{}], "b": [{}]}', ' has no "results". Its lists of objects: "a", "b".'),
+            ('{"a": 1}', ' has no "results". It has no list of objects.'),
+            ('{"results": {}}', ", line 1, column 13: Expected a list of records, in [ and ]."),
+            ("[{}]", " is a list of records, not an object that contains a list."),
+        ],
+    )
+    def test_the_chosen_list_must_exist(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: str, problem: str
+    ) -> None:
+        path = put(tmp_path, "a.json", content)
+        assert refused(101, path, records_at="results") == f"{path}{problem} Nothing was imported."
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ('{"asin": ', "line 1, column 10: Expected a value"),
+            ('{"a": 1,', 'line 1, column 9: Expected a key, in " and "'),
+            ('{"results": [{"a": 1},\n{"a": NaN}]}', "line 2, column 7: NaN is not JSON"),
+        ],
+    )
+    def test_a_damaged_object(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: str, problem: str
+    ) -> None:
+        path = put(tmp_path, "a.json", content)
+        assert refused(101, path) == f"{path}, {problem}. Nothing was imported."
+
+    def test_an_error_response_is_never_a_page(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put(tmp_path, "a.json", '{"code": 500, "errors": [{}], "status": 0}')
+        assert refused(101, path).startswith(f"{path} is an API response. A page is a list of records")
+
+    def test_thousands_of_lists(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put(tmp_path, "a.json", json.dumps({"x" * 200 + str(key): [{}] for key in range(20_000)}))
+        message = refused(101, path)
+        assert message.startswith(f'{path} contains 20,000 lists of objects: "{"x" * 100}...", "x')
+        assert " and 19,990 more. Choose one with --records-at NAME." in message
+        assert len(message) < 2_000
+
+    @pytest.mark.parametrize("content", ['{"results": [{"asin": "B1"}]}', '[{"asin": "B1"}]\n[]'])
+    def test_a_category_list(self, headphones: Collection, tmp_path: Path, content: str) -> None:
+        import_run("Headphones", put(tmp_path, "a.json", content))
+        listed = Run.objects.get().files.get(name="category_asins.json")
+        assert stored_bytes(listed) == b'[{"asin": "B1"}]'
+
+
+class TestAppendedLists:
+    def test_lists_that_follow_each_other_become_one_page(self, laptops: Collection, tmp_path: Path) -> None:
+        import_run(101, put(tmp_path, "items.json", '[\n{"a":1}\n][\n{"a":2}\n]'))
+        page = Run.objects.get().files.get(kind=FileKind.PAGE)
+        assert (page.name, stored_bytes(page)) == ("items.json", b'[\n{"a":1}\n,{"a":2}\n]')
+
+    def test_an_error_in_a_later_list(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = put(tmp_path, "items.json", '[\n{"a":1}\n][\n{"a":x}\n]')
+        assert refused(101, path) == f"{path}, line 4, column 6: Expected a value. Nothing was imported."
 
 
 class TestCategoryLists:
@@ -494,7 +719,7 @@ class TestWhatCanNotBe:
         def unreadable() -> IO[bytes]:
             return Path("/proc/self/mem").open("rb")
 
-        broken = Incoming(str(page), str(tmp_path), "a.json", 4, unreadable, Form.LIST)
+        broken = Incoming(str(page), str(tmp_path), "a.json", 4, unreadable)
         monkeypatch.setattr(import_command, "incoming_files", lambda paths, stack: [broken])
         assert refused(101, page) == f"{page} can't be read (Input/output error). Nothing was imported."
 

@@ -223,9 +223,7 @@ def test_numbers_are_kept_as_written(monkeypatch: pytest.MonkeyPatch, number: st
     record = f'{{"n": {number}, "in": [{number} ,{{"a":{number}}}]}}'
     content = f"[{','.join([record] * 5)}]".encode()
     assert [json_text(each) for each in read_records(io.BytesIO(content))] == [record.replace(" ", "")] * 5
-    assert [json_text(each) for each in read_json_lines(io.BytesIO(record.encode()))] == [
-        record.replace(" ", "")
-    ]
+    assert list(read_json_lines(io.BytesIO(record.encode()))) == [record.encode()]
     assert json_text(parse_value(number)) == number
 
 

@@ -1,30 +1,26 @@
 """Create a run from files."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
-from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from tqdm import tqdm
 
 from collections_app.files.names import printable
 from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
-from collections_app.models import Collection, Run
-from collections_app.records.formats.json_records import InvalidRecords, read_json_lines
+from collections_app.runs.incoming.checks import checked
 from collections_app.runs.incoming.files import Incoming, Unusable, shown
-from collections_app.runs.incoming.forms import Form
 from collections_app.runs.incoming.lookup import incoming_files
-from collections_app.runs.incoming.objects import why_no_page
+from collections_app.runs.incoming.objects import SeveralLists
+from collections_app.runs.incoming.write import write_run
 from collections_app.runs.lease import LeaseLost
 from collections_app.runs.repair import fail_interrupted_runs
-from collections_app.runs.writer import DEFAULT_PAGE_SIZE, ResultSetWriter, WrongUse
-from collections_app.system.disk import free_space
+from collections_app.runs.writer import DEFAULT_PAGE_SIZE, WrongUse
 
 NOTHING = "Nothing was imported."
 
@@ -33,9 +29,13 @@ class Command(BaseCommand):
     """Imports result files as one new run."""
 
     help = (
-        "Import result files as one new run of a collection. The files can be pages (JSON lists of records, "
-        "stored unchanged), the ZIP file of all pages, JSON Lines (.jsonl, .ndjson, split into pages) or, "
-        'for a category collection, the complete list (a JSON list, {"asins": [...]}, or JSON Lines). '
+        "Import result files as one new run of a collection. The files can be pages, the ZIP file of all "
+        "pages, JSON Lines (.jsonl, .jsonlines, .jl, .ndjson, split into pages) or, for a category "
+        'collection, the complete list (a JSON list, {"asins": [...]}, or JSON Lines). All but ZIP files can '
+        "be compressed with gzip. A page is a JSON list of records, which is stored unchanged. Several lists "
+        "that follow each other in a file ([...][...], as Scrapy appends them) become one page. A page can "
+        'also be an object with one list of records, such as {"search_results": [...]}; only the list is '
+        "stored. "
         "Files are imported in the order of the numbers in their names (page_1, page_2, page_10). The number "
         'after "page" counts first, then the others from left to right. If names repeat, the numbers of '
         "their folders count before. A name that only lacks the number comes first: results.json, then "
@@ -52,6 +52,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a file to import")
         parser.add_argument(
+            "--records-at",
+            metavar="NAME",
+            type=text,
+            help="the name of the list of records, for files that contain an object with several lists",
+        )
+        parser.add_argument(
             "--page-size",
             metavar="N",
             type=_at_least_one,
@@ -65,9 +71,12 @@ class Command(BaseCommand):
             collection = collection_of(options["collection"])
             with ExitStack() as stack:
                 files = incoming_files(options["files"], stack)
-                _check(collection, files)
+                files = checked(collection, files, options["records_at"])
                 fail_interrupted_runs()
-                run = _import(collection, files, options["page_size"])
+                with _progress(files) as progress:
+                    run = write_run(collection, files, options["page_size"], progress.update)
+        except SeveralLists as error:
+            raise CommandError(f"{error} Choose one with --records-at NAME. {NOTHING}") from None
         except (Unusable, WrongUse, LeaseLost) as error:
             raise CommandError(f"{error} {NOTHING}") from None
         except OSError as error:
@@ -86,60 +95,18 @@ class Command(BaseCommand):
         self.stdout.write(settings.PUBLIC_URL + reverse("download", args=[collection.pk]))
 
 
-def _at_least_one(text: str) -> int:
-    number = int(text)
+def _at_least_one(argument: str) -> int:
+    try:
+        number = int(argument)
+    except ValueError:
+        raise argparse.ArgumentTypeError("not a number; use a number such as 250") from None
     if number < 1:
         raise argparse.ArgumentTypeError("a page has at least one record")
     return number
 
 
-def _check(collection: Collection, files: list[Incoming]) -> None:
-    """Raise Unusable if the files can't be a run of this collection."""
-    lines = [file for file in files if file.form is Form.LINES]
-    if lines and len(lines) < len(files):
-        raise Unusable(
-            f"{lines[0].label} is JSON Lines, but other files aren't. All files of a run must have the same "
-            "type."
-        )
-    if collection.is_category and len(files) > 1:
-        name = printable(collection.name)
-        raise Unusable(f"{name} is a category collection, so a run has one list, not {len(files)} files.")
-    for file in files:
-        if file.form is Form.OBJECT and not collection.is_category:
-            raise Unusable(why_no_page(file))
-    _check_room(files)
-
-
-def _check_room(files: list[Incoming]) -> None:
-    """Raise Unusable if the files don't fit, such as those of a ZIP bomb."""
-    size = sum(file.size for file in files if file.form is not Form.LINES)
-    free = free_space()
-    if free is not None and size > free:
-        raise Unusable(
-            f"{files[0].label}{' and the other files need' if len(files) > 1 else ' needs'} "
-            f"{filesizeformat(size)}, but the results storage has only {filesizeformat(free)} free."
-        )
-
-
-def _import(collection: Collection, files: list[Incoming], page_size: int) -> Run:
-    total = sum(file.size for file in files)
-    # Only shown on a terminal.
-    progress = tqdm(total=total, unit="B", unit_scale=True, desc="Importing", disable=None, leave=False)
-    with progress, ResultSetWriter.start(collection, page_size=page_size) as writer:
-        for file in files:
-            with _naming(file), file.open(progress.update) as stream:
-                if file.form is Form.LINES:
-                    for record in read_json_lines(stream):
-                        writer.add_record_text(record)
-                else:
-                    writer.add_page(file.name, stream)
-    return writer.run
-
-
-@contextmanager
-def _naming(file: Incoming) -> Iterator[None]:
-    """Add the file's name to errors in its content."""
-    try:
-        yield
-    except InvalidRecords as error:
-        raise Unusable(f"{file.label}, {error}.") from None
+def _progress(files: list[Incoming]) -> "tqdm[NoReturn]":
+    """Return a progress bar, which is only shown on a terminal. The size of gzip files isn't known."""
+    sizes = [file.size for file in files if file.size is not None]
+    total = sum(sizes) if len(sizes) == len(files) else None
+    return tqdm(total=total, unit="B", unit_scale=True, desc="Importing", disable=None, leave=False)

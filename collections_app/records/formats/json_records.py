@@ -654,12 +654,11 @@ def _fast_decoder(kind: Any) -> Callable[[bytes], Any]:
     return decode_unless_changed
 
 
-_decode_one: Callable[[bytes], Record] = _fast_decoder(Record)
 _decode_list: _Decode = _fast_decoder(list[Record])
 
-
-# Floats take less time. What they can't represent is decoded by `json`.
+# To count or check records, floats take less time. What they can't represent is decoded by `json`.
 _decode_to_count: _Decode = msgspec.json.Decoder(list[Record]).decode
+_decode_one: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
 
 
 def _decoders(shape: type | None) -> tuple[_Decode, ...]:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from collections_app.files.names import printable
+from collections_app.runs.incoming.compressed import BOMB
 from collections_app.runs.incoming.forms import Form
 
 
@@ -19,23 +20,31 @@ class Unusable(Exception):
 class Incoming:
     """A file, or a member of a ZIP, to import. Messages call it `label`.
 
-    `folder` is where the file is: a folder, a ZIP or both. `damage` says what is wrong if reading fails for
-    any other reason than an error of the operating system. `largest_read` is the number of bytes to read at
-    once.
+    `folder` is where the file is: a folder, a ZIP or both. `size` is in bytes, or None if it isn't known, and
+    then at most `largest`. `damage` says what is wrong if reading fails for any other reason than an error of
+    the operating system. `largest_read` is the number of bytes to read at once. The records of an object are
+    in the list with the key `records_at`.
     """
 
     label: str
     folder: str
     name: str
-    size: int
+    size: int | None
     opener: Callable[[], IO[bytes]]
-    form: Form
+    form: Form = Form.LIST
     damage: str = " is damaged."
+    largest: int | None = None
     largest_read: int | None = None
+    records_at: str | None = None
 
-    def open(self, progress: Callable[[int], object]) -> "Reader":
+    def open(self, progress: Callable[[int], object] = lambda size: None) -> "Reader":
         """Open the file. Each read calls `progress` with the number of bytes. Raises Unusable."""
         return Reader(self, progress)
+
+    def head(self, size: int) -> bytes:
+        """Return the first bytes. Raises Unusable."""
+        with self.open() as stream:
+            return stream.read(size)
 
 
 class Reader:
@@ -44,6 +53,7 @@ class Reader:
     def __init__(self, file: Incoming, progress: Callable[[int], object]) -> None:
         self._file = file
         self._progress = progress
+        self._taken = 0
         with reading(file.label, file.damage):
             self._stream = file.opener()
 
@@ -63,6 +73,9 @@ class Reader:
     def _take(self, read: Callable[[int], bytes], size: int) -> bytes:
         with reading(self._file.label, self._file.damage):
             data = read(size)
+        self._taken += len(data)
+        if self._file.largest is not None and self._taken > self._file.largest:
+            raise Unusable(self._file.label + BOMB)
         self._progress(len(data))
         return data
 

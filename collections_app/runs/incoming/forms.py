@@ -1,10 +1,14 @@
-"""The format of a file to import, recognized by its beginning."""
+"""The format of a file to import, recognized by its name and its beginning."""
 
+import codecs
 import enum
-from typing import IO
+from pathlib import PurePath
 
+from collections_app.records.formats.json_records import ReadableLines
+
+# Scrapy writes .jl and .jsonlines.
+LINES_ENDINGS = {".jsonl", ".jsonlines", ".jl", ".ndjson"}
 _BLANKS = b" \t\r\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PIECE = 64 * 1024
 
 
@@ -16,15 +20,22 @@ class Form(enum.Enum):
     LINES = "JSON Lines"
 
 
-def form_of(file: IO[bytes]) -> Form:
+def form_of(name: str, file: ReadableLines) -> Form:
     """Return the form of an open file."""
-    if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
-        file.seek(0)
+    return Form.LINES if has_lines_ending(name) else _form_of(file)
+
+
+def has_lines_ending(name: str) -> bool:
+    """Whether the name says that the file is JSON Lines."""
+    return PurePath(name).suffix.lower() in LINES_ENDINGS
+
+
+def _form_of(file: ReadableLines) -> Form:
     last = b""  # the last character so far that isn't whitespace
     is_new_line = False
     # Lines are read in pieces, because the first one may be an entire category.
     while piece := file.readline(_PIECE):
-        text = piece.strip(_BLANKS)
+        text = piece.removeprefix(codecs.BOM_UTF8).strip(_BLANKS)
         if text and not last and not text.startswith(b"{"):
             # Anything that isn't JSON is treated as a list, because reading it reports what is wrong, and
             # where.

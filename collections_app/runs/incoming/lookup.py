@@ -1,19 +1,27 @@
-"""The files to import: those that are named, and the members of ZIPs among them."""
+"""The files to import: those that are named, unpacked, and the members of ZIPs among them."""
 
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from isal import igzip
 
 from collections_app.files.names import printable
 from collections_app.files.zip import DIRECTORY_END, MEMBER, is_encrypted, largest_read
+from collections_app.runs.incoming.compressed import BOMB, largest_content
 from collections_app.runs.incoming.files import Incoming, Unusable, reading, shown
-from collections_app.runs.incoming.forms import Form, form_of
+from collections_app.runs.incoming.forms import LINES_ENDINGS, Form, form_of
 from collections_app.runs.incoming.page_order import NamedFile, in_page_order
 from collections_app.runs.incoming.system_files import is_system_file
 
-_LINES_ENDINGS = {".jsonl", ".ndjson"}
+_GZIP = b"\x1f\x8b"
+_GZIP_ENDING = ".gz"
+_DAMAGED_GZIP = " is damaged or incomplete. Create or download it again."
 _DAMAGED_ZIP = ": the ZIP is damaged or unsupported. Extract it, and import the files."
+_MEMBER_ENDINGS = (".json", *LINES_ENDINGS)
 
 
 def incoming_files(paths: list[Path], stack: ExitStack) -> list[Incoming]:
@@ -24,6 +32,9 @@ def incoming_files(paths: list[Path], stack: ExitStack) -> list[Incoming]:
     files = [file for path in paths for file in _incoming(path, stack)]
     if not files:
         raise Unusable(f"{shown(paths[0])} was added by an operating system and contains no results.")
+    if {file.form for file in files} == {Form.LINES, Form.OBJECT}:
+        # A file of JSON Lines with a single record looks like any other object.
+        files = [replace(file, form=Form.LINES) for file in files]
     return [files[at] for at in in_page_order([NamedFile(file.folder, file.name) for file in files])]
 
 
@@ -36,16 +47,43 @@ def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:
         raise Unusable(f"{shown(path)} is a folder. Name the files in it, such as {shown(path / '*.json')}.")
     if not path.is_file():
         raise Unusable(f"{shown(path)} is not a file.")
-    with reading(shown(path), " can't be read."), path.open("rb") as file:
-        head = file.read(len(MEMBER))
-        file.seek(0)
-        form = Form.LINES if path.suffix.lower() in _LINES_ENDINGS else form_of(file)
-        size = path.stat().st_size
+    file = Incoming(shown(path), str(path.parent), path.name, path.stat().st_size, lambda: path.open("rb"))
+    head = file.head(len(MEMBER))
     if not head:
-        raise Unusable(f"{shown(path)} is empty.")
+        raise Unusable(f"{file.label} is empty.")
     if head in {MEMBER, DIRECTORY_END}:
         return list(_members(path, stack))
-    return [Incoming(shown(path), str(path.parent), path.name, size, lambda: path.open("rb"), form)]
+    return [_recognized(_unpacked(file, path) if head.startswith(_GZIP) else file)]
+
+
+def _recognized(file: Incoming) -> Incoming:
+    with file.open() as stream:
+        return replace(file, form=form_of(file.name, stream))
+
+
+def _unpacked(file: Incoming, path: Path) -> Incoming:
+    """Return the content of a gzip file."""
+    name = file.name[: -len(_GZIP_ENDING)] if file.name.lower().endswith(_GZIP_ENDING) else file.name
+    unpacked = replace(
+        file,
+        name=name or file.name,
+        size=None,
+        largest=largest_content(file.size or 0),
+        opener=lambda: _gunzip(path),
+        damage=_DAMAGED_GZIP,
+    )
+    head = unpacked.head(len(MEMBER))
+    if not head:
+        raise Unusable(f"{file.label} is empty.")
+    if head in {MEMBER, DIRECTORY_END}:
+        raise Unusable(f"{file.label} contains a ZIP. Unpack it with gunzip, and import the ZIP.")
+    if head.startswith(_GZIP):
+        raise Unusable(f"{file.label} is compressed twice. Unpack it with gunzip, and import the result.")
+    return unpacked
+
+
+def _gunzip(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], igzip.open(path))  # type: ignore[no-untyped-call]
 
 
 def _members(path: Path, stack: ExitStack) -> Iterator[Incoming]:
@@ -56,14 +94,16 @@ def _members(path: Path, stack: ExitStack) -> Iterator[Incoming]:
     ]
     if not members:
         raise Unusable(f"{shown(path)} is a ZIP without pages.")
+    if sum(member.file_size for member in members) > largest_content(path.stat().st_size):
+        raise Unusable(shown(path) + BOMB)
     for member in members:
-        yield _member(path, archive, member)
+        yield _recognized(_member(path, archive, member))
 
 
 def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Incoming:
     label = f"{shown(path)}: {printable(member.filename)}"
-    if not member.filename.lower().endswith(".json"):
-        raise Unusable(f"{label} is not a JSON file. A ZIP to import may contain only pages.")
+    if not member.filename.lower().endswith(_MEMBER_ENDINGS):
+        raise Unusable(f"{label} is not a JSON file. A ZIP to import may contain only JSON and JSON Lines.")
     if is_encrypted(member):
         raise Unusable(f"{label} is encrypted. Extract the ZIP, and import the pages.")
     inner = PurePosixPath(member.filename)
@@ -74,7 +114,6 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> In
         inner.name,
         member.file_size,
         lambda: archive.open(member),
-        Form.LIST,
-        _DAMAGED_ZIP,
-        largest_read(member),
+        damage=_DAMAGED_ZIP,
+        largest_read=largest_read(member),
     )

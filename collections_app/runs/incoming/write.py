@@ -1,0 +1,28 @@
+"""Write a run from files."""
+
+from collections.abc import Callable
+
+from collections_app.models import Collection, Run
+from collections_app.records.formats.json_records import read_json_lines
+from collections_app.runs.incoming.files import Incoming
+from collections_app.runs.incoming.forms import Form
+from collections_app.runs.incoming.objects import naming
+from collections_app.runs.writer import ResultSetWriter
+
+
+def write_run(
+    collection: Collection, files: list[Incoming], page_size: int, progress: Callable[[int], object]
+) -> Run:
+    """Write a new run from the files, which checked() has returned. If one has an error, write nothing.
+
+    Each read calls `progress` with the number of bytes. Raises Unusable, WrongUse, LeaseLost, OSError.
+    """
+    with ResultSetWriter.start(collection, page_size=page_size) as writer:
+        for file in files:
+            with naming(file), file.open(progress) as stream:
+                if file.form is Form.LINES:
+                    for record in read_json_lines(stream):
+                        writer.add_record_text(record)
+                else:
+                    writer.add_page(file.name, stream, records_at=file.records_at)
+    return writer.run
