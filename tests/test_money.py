@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collections_app.records.formats.json_records import parse_value
 from collections_app.records.money import SQL_TYPE, Notation, NotationFinder, currency_of, unit_of
 from tests.support.tools import cpu_seconds, examples
 
@@ -115,7 +116,7 @@ def test_values_that_stay_ambiguous_are_not_money(values: list[str]) -> None:
         ["1,299.00", "1 299.00"],
         ["$1,299", "$5,20"],
         ["1.000.000", "1.5"],
-        ["5,20", 5.5],
+        ["5,20", parse_value("5.5")],
     ],
 )
 def test_values_written_differently_are_not_money(values: list[Any]) -> None:
@@ -182,15 +183,25 @@ def test_missing_values_do_not_matter() -> None:
         assert not found(*values).problem
 
 
+def n(text: str) -> Any:
+    """Return a number as records contain it."""
+    return parse_value(text)
+
+
 def test_numbers_agree_with_text_that_has_the_same_separators() -> None:
-    assert amounts(5, 1299.5, None, 0, -2.25) == ["5", "1299.5", "-", "0", "-2.25"]
-    assert amounts("$5.00", 1299.5, 0.125, -7) == ["5.00 $", "1299.5", "0.125", "-7"]
-    assert found("$5.00", 1e-7).problem == "It contains “1e-07”, which isn't an amount of money."
-    assert found("$5.00", 10**300).notation() is None
+    assert amounts(5, n("1299.50"), None, 0, n("-2.25")) == ["5", "1299.50", "-", "0", "-2.25"]
+    assert amounts("$5.00", n("1299.5"), n("0.125"), -7) == ["5.00 $", "1299.5", "0.125", "-7"]
+    assert found("5,20", n("5.5")).problem == "“5.5” and “5,20” are written differently."
+    for text in ("1e-7", "5E2", "-12345678901234567890", "9" * 5000):
+        assert (
+            found("$5.00", n(text), 7).problem == f"It contains “{text:.30}”, which isn't an amount of money."
+        )
+        assert notation(n(text), "5").is_plain
+    assert notation("$5").amount(10**20)
 
 
 def test_plain_numbers_are_told_from_other_notations() -> None:
-    assert notation("12.50", "3", 4, 5.5).is_plain
+    assert notation("12.50", "3", 4, n("5.5")).is_plain
     for text in ("$5", "5,20", "1,299.00", " 5"):
         assert not notation("12", text).is_plain
 
@@ -251,5 +262,7 @@ def test_the_order_of_values_does_not_matter(values: list[str]) -> None:
 def test_long_and_many_values_take_little_time() -> None:
     long = ["1" * 10_000_000, "$" * 10_000_000, "1," * 5_000_000, " " * 10_000_000]
     assert cpu_seconds(lambda: [found("$5", text) for text in long]) < 1
+    numbers = [n("1" * 10_000_000), n("0." + "1" * 10_000_000), *map(n, ["1." + "1" * 17] * 100_000)]
+    assert cpu_seconds(lambda: found(*numbers)) < 1
     many = [f"${number:,}.{number % 100:02}" for number in range(100_000)]
     assert cpu_seconds(lambda: found(*many)) < 1

@@ -31,6 +31,8 @@ def test_the_price_is_found_whatever_the_vendor_calls_it() -> None:
 def test_the_best_name_comes_first() -> None:
     columns = ["buybox_price", "price.raw", "price.value", "price_cents"]
     assert columns_of(Role.PRICE, columns) == ["price_cents", "price.value", "buybox_price", "price.raw"]
+    assert columns_of(Role.PRICE, ["price", "price.value"]) == ["price.value", "price"]
+    assert columns_of(Role.PRICE, ["price", "price_value"]) == ["price", "price_value"]
 
 
 def test_columns_are_shown_by_their_meaning_then_as_in_the_file() -> None:

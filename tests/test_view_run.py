@@ -97,11 +97,11 @@ def test_counts_that_the_account_does_not_report_are_unknown(as_bob: Client, lap
 def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     text = page(as_bob, run)
-    assert headers_of(text) == ["asin", "title", "price_cents"]
+    assert headers_of(text) == ["title", "price_cents", "asin"]
     assert rows(text) == [
-        ["1", "B000000001", "Laptop 1", "100"],
-        ["2", "B000000002", "Laptop 2", "200"],
-        ["3", "B000000003", "Laptop 3", "300"],
+        ["1", "Laptop 1", "100", "B000000001"],
+        ["2", "Laptop 2", "200", "B000000002"],
+        ["3", "Laptop 3", "300", "B000000003"],
     ]
     assert "Records 3" in words(text)
     for file in run.files.all():
@@ -143,8 +143,8 @@ def test_the_zip_of_all_files_is_offered_once(
 
 def test_a_category_list_is_shown_too(as_bob: Client, headphones: Collection) -> None:
     run = make_ready_run(headphones, records(2))
-    assert [row[1] for row in rows(page(as_bob, run))] == ["B000000001", "B000000002"]
-    assert [row[1] for row in rows(page(as_bob, run, "?q=laptop+2"))] == ["B000000002"]
+    assert [row[1] for row in rows(page(as_bob, run))] == ["Laptop 1", "Laptop 2"]
+    assert [row[1] for row in rows(page(as_bob, run, "?q=laptop+2"))] == ["Laptop 2"]
 
 
 def test_a_run_without_records(as_bob: Client, laptops: Collection) -> None:
@@ -537,9 +537,10 @@ def test_equal_prices_make_one_bar(as_bob: Client, laptops: Collection) -> None:
     assert facts(as_bob, make_ready_run(laptops, [{"price": 5}] * 3)).count("<rect") == 1
 
 
-def test_an_infinite_range_of_prices_makes_one_bar(as_bob: Client, laptops: Collection) -> None:
+def test_the_largest_numbers_have_a_plot(as_bob: Client, laptops: Collection) -> None:
     content = [{"price": 1e308}, {"price": -1e308}]
-    assert facts(as_bob, make_ready_run(laptops, content)).count("<rect") == 1
+    text = facts(as_bob, make_ready_run(laptops, content))
+    assert re.findall(r'<td class="number">(\d+)</td></tr>', text) == ["1", *["0"] * 14, "1"]
 
 
 def test_one_very_high_price_does_not_hide_the_others(as_bob: Client, laptops: Collection) -> None:
@@ -699,9 +700,9 @@ def nested(laptops: Collection) -> Run:
 @pytest.mark.parametrize("query", ["", "?sort=id", "?q=9.5"])
 def test_nested_values_are_columns_as_in_exports(as_bob: Client, nested: Run, query: str) -> None:
     text = page(as_bob, nested, query)
-    assert headers_of(text) == NESTED_COLUMNS
+    assert headers_of(text) == ["price.value", *(name for name in NESTED_COLUMNS if name != "price.value")]
     (row,) = [row for row in rows(text) if row[0] == "2"]
-    assert row[2:7] == ["9.5", "$9.50", DASH, DASH, "b.png"]
+    assert row[1:7] == ["9.5", "2", "$9.50", DASH, DASH, "b.png"]
     export = as_bob.get(address(nested, "records.csv"))
     assert b"".join(export).decode().splitlines()[0] == ",".join(
         f'"{name.replace(QUOTE, QUOTE * 2)}"' if QUOTE in name else name for name in NESTED_COLUMNS
@@ -711,7 +712,7 @@ def test_nested_values_are_columns_as_in_exports(as_bob: Client, nested: Run, qu
 def test_nested_values_can_be_sorted_by(as_bob: Client, nested: Run) -> None:
     for sort, found in (
         ("price.value", [2, 3, 1, 4]),
-        ("price.raw", [1, 3, 2, 4]),
+        ("price.raw", [2, 3, 1, 4]),
         ("price", [4, 1, 2, 3]),  # objects have columns of their own
         ("images", [1, 3, 2, 4]),
         ("images.0", [2, 1, 3, 4]),  # not the first item of a list

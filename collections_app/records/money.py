@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from collections_app.records.currencies import CODES, code_of, separates_thousands
+from collections_app.records.formats.json_records import Number
+from collections_app.records.formats.json_text import number_text
 
 # The most digits before the decimal separator, and after it. Longer values aren't amounts.
 MOST_DIGITS = 18
@@ -19,8 +21,6 @@ MOST_DIGITS = 18
 SQL_TYPE = f"DECIMAL({2 * MOST_DIGITS}, {MOST_DIGITS})"
 _LONGEST = 64
 _MOST_SHAPES = 10_000
-# The range in which Python and JSON write floats without an exponent.
-_LEAST_FLOAT, _MOST_FLOAT = 1e-4, 1e15
 
 _AMOUNT = re.compile(r"([^0-9]*)([0-9](?:[0-9.,' ]*[0-9])?)([^0-9]*)")
 # In groups of three digits, or as in India: 12,34,567.
@@ -33,7 +33,9 @@ _UNIFIED: dict[int, str | None] = dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u20
 _UNIFIED |= {0x2019: "'", 0x2212: "-", 0x2013: "-"}
 _UNIFIED |= dict.fromkeys(map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c"))
 _SHAPE = dict.fromkeys(map(ord, "123456789"), "9")
-_NUMBERS = {int, float, type(None)}
+_NUMBERS = {int, Number, type(None)}
+# In a number in JSON that isn't an amount.
+_EXTREME = re.compile(rb"[eE]|[0-9]{%d}" % (MOST_DIGITS + 1))
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Notation:
 
     def amount(self, value: object) -> Amount | None:
         """Return a value as an amount, or None if it isn't one in this notation."""
-        parts = _split(_text(value))
+        if type(value) is int or type(value) is Number:
+            return Amount(Decimal(_digits(value)), "") if self.decimal != "," else None
+        parts = _split(value) if type(value) is str else None
         if parts is None or not self._fits(parts):
             return None
         digits = "".join(char for char in parts.core if char.isdigit() or char == self.decimal)
@@ -95,6 +99,7 @@ class NotationFinder:
     def __init__(self) -> None:
         self._problem = ""
         self._is_plain = True
+        self._extreme = ""
         self._currencies: dict[str, None] = {}
         self._shapes: set[str] = set()
         # An example of each separator.
@@ -110,11 +115,17 @@ class NotationFinder:
     @property
     def problem(self) -> str:
         """Why the values have no notation, for users; "" if they have one, or none is filled."""
-        return self._problem or self._disagreement()
+        if self._problem or self._is_plain or not self._extreme:
+            return self._problem or self._disagreement()
+        return _contains(self._extreme)
 
-    def add(self, values: Sequence[object]) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """Add the values of some records."""
-        if not self._problem and not (_NUMBERS.issuperset(map(type, values)) and self._add_numbers(values)):
+        if self._problem:
+            return
+        numbers = values if _NUMBERS.issuperset(map(type, values)) else [*filter(_is_number, values)]
+        self._add_numbers(numbers)
+        if numbers is not values:
             self._add_each(values)
 
     def _add_each(self, values: Iterable[object]) -> None:
@@ -123,10 +134,8 @@ class NotationFinder:
                 return
             if type(value) is str:
                 self._add_text(value)
-            elif type(value) is int or type(value) is float:
-                self._add_number(value)
-            elif value is not None:
-                self._reject("lists, objects or booleans")
+            elif not _is_number(value):
+                self._reject("It contains lists, objects or booleans.")
 
     def notation(self) -> Notation | None:
         """Return the notation of all values, or None if they don't agree, or none is filled."""
@@ -135,22 +144,15 @@ class NotationFinder:
         decimal, thousands = (next(iter(each), "") for each in (self._all_decimals(), self._all_groups()))
         return Notation(decimal, thousands, tuple(self._currencies), self._is_plain)
 
-    def _add_numbers(self, values: Sequence[Any]) -> bool:
-        """Add many numbers at once, and return whether that was possible."""
-        numbers = [number for number in values if number]
-        if numbers and not (min(numbers) >= _LEAST_FLOAT and max(numbers) < _MOST_FLOAT):
-            return False
-        for number in {type(number): number for number in values if number is not None}.values():
-            self._add_number(number)
-        return True
-
-    def _add_number(self, number: float) -> None:
-        if number and not _LEAST_FLOAT <= abs(number) < _MOST_FLOAT:
-            self._reject(f"“{number!r:.30}”, which isn't an amount of money")
-            return
-        self._currencies.setdefault("")
-        if type(number) is float:
-            self._decimals.setdefault(".", repr(number))
+    def _add_numbers(self, values: Sequence[Any]) -> None:
+        integers = [value for value in values if type(value) is int]
+        others = [value for value in values if type(value) is Number]
+        if integers or others:
+            self._currencies.setdefault("")
+        if others:
+            self._decimals.setdefault(".", _digits(others[0]))
+        ends = [str(end).encode() for end in (min(integers), max(integers))] if integers else []
+        self._extreme = self._extreme or _extreme(b" ".join([*ends, *others]))
 
     def _add_text(self, text: str) -> None:
         shape = text.translate(_SHAPE) if len(text) <= _LONGEST else ""
@@ -158,7 +160,7 @@ class NotationFinder:
             return
         parts = _split(text)
         if parts is None:
-            self._reject(f"“{text:.30}”, which isn't an amount of money")
+            self._reject(_contains(text))
             return
         if len(self._shapes) < _MOST_SHAPES:
             self._shapes.add(shape)
@@ -180,8 +182,8 @@ class NotationFinder:
         else:
             self._groups.setdefault(last, text)
 
-    def _reject(self, reason: str) -> None:
-        self._problem = f"It contains {reason}."
+    def _reject(self, problem: str) -> None:
+        self._problem = problem
         self._shapes.clear()
 
     def _all_decimals(self) -> dict[str, str]:
@@ -208,7 +210,7 @@ class NotationFinder:
 
 
 def currency_of(text: str) -> str:
-    """Return the code or sign of a currency that stands alone, or "" if the text is something else."""
+    """Return the code or sign of the currency that a text names, or "" if it contains anything else."""
     return (code_of(text.translate(_UNIFIED).strip()) or "") if len(text) <= _LONGEST else ""
 
 
@@ -227,10 +229,6 @@ class _Parts:
     separators: str
     is_ambiguous: bool  # "3.350"
     has_decimals: bool  # or may have, if ambiguous
-
-
-def _text(value: object) -> str:
-    return value if type(value) is str else repr(value) if type(value) in (int, float) else ""
 
 
 def _split(text: str) -> _Parts | None:
@@ -261,7 +259,7 @@ def _without_minus(before: str) -> tuple[str, bool]:
 
 
 def _outer_currency(before: str, after: str) -> str | None:
-    """Return the currency before or after an amount, "" if there is none, or None if one isn't a currency."""
+    """Return the currency of an amount from the texts around it, or None if one of them is something else."""
     first, second = code_of(before), code_of(after)
     if first is None or second is None:
         return None
@@ -280,18 +278,38 @@ def _separators(core: str) -> tuple[str, bool, bool] | None:
     is_decimal = last not in others and last in ".,"
     if is_decimal and not others and _is_thousands(parts):
         return separators, True, True
-    whole, rest = (parts[:-1], parts[-1]) if is_decimal else (parts, "")
-    groups_fit = len(others) <= 1 and (len(whole) == 1 or _is_thousands(whole))
-    is_short = sum(map(len, whole)) <= MOST_DIGITS and len(rest) <= MOST_DIGITS
+    groups, decimals = (parts[:-1], parts[-1]) if is_decimal else (parts, "")
+    is_grouped = len(others) <= 1 and (len(groups) == 1 or _is_thousands(groups))
+    is_short = sum(map(len, groups)) <= MOST_DIGITS and len(decimals) <= MOST_DIGITS
     return (
         (separators, False, is_decimal)
-        if groups_fit and is_short and (is_decimal or not others - {last})
+        if is_grouped and is_short and (is_decimal or not others - {last})
         else None
     )
 
 
 def _is_thousands(parts: Sequence[str]) -> bool:
     return _THOUSANDS.fullmatch(" ".join(parts)) is not None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in _NUMBERS
+
+
+def _digits(number: Any) -> str:
+    return number_text(number) if type(number) is Number else str(number)
+
+
+def _extreme(numbers: bytes) -> str:
+    """Return the first number that isn't an amount, or ""."""
+    found = _EXTREME.search(numbers)
+    if found is None:
+        return ""
+    return numbers[numbers.rfind(b" ", 0, found.start()) + 1 :].partition(b" ")[0].decode()
+
+
+def _contains(text: str) -> str:
+    return f"It contains “{text:.30}”, which isn't an amount of money."
 
 
 def _differently(one: str, other: str) -> str:

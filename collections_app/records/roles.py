@@ -57,9 +57,20 @@ _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
 def columns_of(role: Role, columns: Iterable[str]) -> list[str]:
     """Return the columns with this role, best first."""
-    ranks = _RANKS[role]
-    found = [(ranks[name], column) for column in columns if (name := _plain(column)) in ranks]
-    return [column for _, column in sorted(found, key=lambda pair: pair[0])]
+    columns, ranks = list(columns), _RANKS[role]
+    found = {column: ranks[name] for column in columns if (name := _plain(column)) in ranks}
+
+    def is_object(column: str) -> bool:
+        return any(each.startswith(f"{column}.") for each in columns)
+
+    # A column that contains objects in other records comes last.
+    return sorted(found, key=lambda column: (is_object(column), found[column]))
+
+
+def is_price(column: str) -> bool:
+    """Whether a column has the name of a price."""
+    name = _plain(column)
+    return name in _RANKS[Role.PRICE] or name in _RANKS[Role.LIST_PRICE]
 
 
 def shown_first(columns: Sequence[str]) -> list[str]:

@@ -43,6 +43,11 @@ class ColumnCollector:
                 self._is_full = True
             self._is_full |= len(self._columns) > MOST_COLUMNS
 
+    @property
+    def paths(self) -> list[KeyPath]:
+        """The paths of the first columns so far."""
+        return self._columns.paths[:MOST_COLUMNS]
+
     def columns(self) -> ColumnList:
         """Return the columns that can be chosen."""
         pairs = zip(self._columns.names, self._columns.paths, strict=True)

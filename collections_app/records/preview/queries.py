@@ -26,8 +26,10 @@ _WHERE = "WHERE contains(text, strip_accents(lower($search)))"
 _OR_AS_JSON = " OR contains(text, strip_accents(lower($as_json)))"
 # Numbers by value, then text without regard to case. Missing values come last in both directions.
 _ORDER = """
-try_cast({column} AS DOUBLE) {direction} NULLS LAST, lower(nullif({column}, '')) {direction} NULLS LAST,
+try_cast({column} AS DOUBLE) {direction} NULLS LAST, try_cast({column} AS HUGEINT) {direction} NULLS LAST,
+lower(nullif({column}, '')) {direction} NULLS LAST,
 """
+_ORDER_OF_MONEY = "{column} {direction} NULLS LAST,"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,13 @@ def _positions(database: Database, table: Table, query: TableQuery, count: int) 
     else:
         values["records"] = table.records
     if query.sort in table.columns:
-        index = table.columns.index(query.sort)
-        order = _ORDER.format(column=f"c{index}", direction="DESC" if query.descending else "ASC")
+        order = _order(table, query)
     rows = database.query(_POSITIONS.format(total=total, where=where, order=order), values)
     return [number for number, _ in rows], rows[0][1] if rows else 0
+
+
+def _order(table: Table, query: TableQuery) -> str:
+    direction = "DESC" if query.descending else "ASC"
+    if query.sort in table.notations:
+        return _ORDER_OF_MONEY.format(column=table.sql_amount(query.sort), direction=direction)
+    return _ORDER.format(column=table.sql_name(query.sort), direction=direction)

@@ -1,15 +1,15 @@
 """Build a table of a run's records, for searching, sorting and facts.
 
 It is a cached Parquet file with each record's number, its JSON, the text that is searched, and a column c0,
-c1, ... for each column of the records. The names of the columns, which come from the records, are only in the
-metadata of the file.
+c1, ... for each column of the records. If c3 contains money as text, its amounts are in the column m3. The
+names of the columns, which come from the records, are only in the metadata of the file.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -23,11 +23,15 @@ from collections_app.models import ResultFile
 from collections_app.records.formats.flatten import KeyPath
 from collections_app.records.formats.json_records import InvalidRecords, read_values
 from collections_app.records.formats.json_text import SPACED, styled_json
+from collections_app.records.money import Notation, NotationFinder
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
+from collections_app.records.preview.notations import NotationCollector
 from collections_app.records.preview.records import cache_key, fields_of
 from collections_app.records.reading import open_file
+from collections_app.records.roles import Role
+from collections_app.records.roles import columns_of as columns_with_role
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
 
@@ -76,11 +80,21 @@ class Table:
     too_large: int  # how many of them have an empty row
     is_complete: bool  # it contains all records of the run
     problems: tuple[str, ...]  # which files can't be read to the end
+    notations: Mapping[str, Notation]  # of the columns that contain money as text
+    not_money: Mapping[str, str]  # why other columns with the names of prices don't
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns c0, c1, ..."""
         return self.column_list.names
+
+    def sql_name(self, column: str) -> str:
+        """Return the name of a column's values in SQL."""
+        return f"c{self.columns.index(column)}"
+
+    def sql_amount(self, column: str) -> str:
+        """Return the name in SQL of the amounts of a column that has a notation."""
+        return f"m{self.columns.index(column)}"
 
     @property
     def has_more_columns(self) -> bool:
@@ -180,7 +194,13 @@ def _described(entry: BinaryIO) -> Table:
         fields["too_large"],
         fields["is_whole"],
         tuple(fields["problems"]),
+        {name: _notation(values) for name, values in fields["notations"].items()},
+        fields["not_money"],
     )
+
+
+def _notation(fields: dict[str, Any]) -> Notation:
+    return Notation(**fields | {"currencies": tuple(fields["currencies"])})
 
 
 def name_of_table(files: Sequence[ResultFile]) -> str:
@@ -214,6 +234,8 @@ def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
 
 def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[[], bool]) -> None:
     columns = written.columns.columns()
+    finders = written.notations.finders(columns)
+    notations = _notations(finders)
     description = {
         "columns": columns.names,
         "paths": columns.paths,
@@ -222,12 +244,15 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
         "too_large": written.too_large,
         "is_whole": written.is_complete,
         "problems": written.problems,
+        "notations": {name: asdict(notation) for name, notation in notations.items()},
+        "not_money": {name: finders[name].problem for name in columns_with_role(Role.PRICE, finders)},
     }
     mixed = _mixed(columns.paths)
     statement = _BUILD.format(
         values="json_extract_string(record, '$.*')" if columns.has_more else "cells",
         columns="".join(
-            f", {_cell(index, path, mixed)} AS c{index}" for index, path in enumerate(columns.paths)
+            f", {_cell(index, path, mixed)} AS c{index}{_amount(index, notations.get(name))}"
+            for index, (name, path) in enumerate(zip(columns.names, columns.paths, strict=True))
         ),
         table=_quoted(str(parquet)),
         rows=_rows_in_a_group(written, len(columns.paths)),
@@ -246,6 +271,16 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
                 "description": json.dumps(description),
             },
         )
+
+
+def _notations(finders: Mapping[str, NotationFinder]) -> dict[str, Notation]:
+    """Return the notations of columns that DuckDB can't read as numbers."""
+    found = {name: finder.notation() for name, finder in finders.items()}
+    return {name: notation for name, notation in found.items() if notation and not notation.is_plain}
+
+
+def _amount(index: int, notation: Notation | None) -> str:
+    return f", {notation.sql(f'c{index}')} AS m{index}" if notation else ""
 
 
 def _quoted(text: str) -> str:
@@ -299,6 +334,7 @@ class _Lines:
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self._is_wanted = is_wanted
         self.columns = ColumnCollector()
+        self.notations = NotationCollector()
         self.records = 0
         self.too_large = 0
         self.bytes = 0
@@ -326,7 +362,9 @@ class _Lines:
 
     def _add(self, values: Sequence[Any], out: BinaryIO) -> None:
         records = [fields_of(value) for value in values]
-        self.columns.add(map(flat, records))
+        flat_records = list(map(flat, records))
+        self.columns.add(flat_records)
+        self.notations.add(flat_records, self.columns.paths)
         data = _as_lines(records)
         if len(data) >= LARGEST_RECORD:
             data = b"".join(map(self._small, data.splitlines(keepends=True)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpResponse
@@ -10,10 +11,12 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import queries_of
-from collections_app.records.preview.facts import Facts, facts_of
+from collections_app.records.preview.facts import facts_of
+from collections_app.records.preview.price_facts import Bar, Prices
 from collections_app.records.preview.records import files_of_records
 from collections_app.records.preview.table import Table, is_built, is_built_automatically
 from collections_app.views.run.lookup import find_run
+from collections_app.views.run.numbers import number_text, price_texts
 from collections_app.views.run.records import table_notes
 from collections_app.views.run.table import PATIENCE, read_table, render_result
 
@@ -43,7 +46,17 @@ def _facts(files: Sequence[ResultFile], *, is_requested: bool) -> dict[str, Any]
 
 def _read_facts(table: Table) -> dict[str, Any]:
     facts = facts_of(table, seconds=PATIENCE)
-    return {"facts": facts, "plot": _plot(facts), "notes": table_notes(table), "table": table}
+    return {
+        "facts": facts,
+        "columns": [(column, *map(_text, (column.low, column.high))) for column in facts.columns],
+        "prices": [_price_card(prices) for prices in facts.prices.prices],
+        "notes": table_notes(table),
+        "table": table,
+    }
+
+
+def _text(number: Decimal | None) -> str:
+    return "" if number is None else number_text(number)
 
 
 @dataclass(frozen=True)
@@ -56,10 +69,35 @@ class PlotBar:
     height: float
 
 
-def _plot(facts: Facts) -> list[PlotBar]:
-    if facts.prices is None:
-        return []
-    bars = facts.prices.bars
+@dataclass(frozen=True)
+class PriceCard:
+    """The prices in a currency as texts, and their histogram: each range of prices with its count."""
+
+    currency: str
+    low: str
+    median: str
+    high: str
+    count: int
+    plot: Sequence[PlotBar]
+    ranges: Sequence[tuple[str, str, int]]
+
+
+def _price_card(prices: Prices) -> PriceCard:
+    low, median, high = price_texts([prices.low, prices.median, prices.high], prices.currency)
+    edges = price_texts([bar.low for bar in prices.bars], "")
+    ranges = zip(edges, [*edges[1:], ""], prices.bars, strict=True)
+    return PriceCard(
+        prices.currency,
+        low,
+        median,
+        high,
+        prices.count,
+        _plot(prices.bars),
+        [(edge, above, bar.count) for edge, above, bar in ranges],
+    )
+
+
+def _plot(bars: Sequence[Bar]) -> list[PlotBar]:
     most = max(bar.count for bar in bars) or 1
     step = _PLOT_WIDTH / len(bars)
     heights = [max(bar.count / most * _PLOT_HEIGHT, 1 if bar.count else 0) for bar in bars]

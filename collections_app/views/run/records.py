@@ -6,6 +6,7 @@ from typing import Any
 
 from collections_app.models import ResultFile
 from collections_app.records.formats.flatten import FlatRecord, KeyPath
+from collections_app.records.money import NotationFinder
 from collections_app.records.preview.columns import (
     LONGEST_NAME,
     MOST_COLUMNS,
@@ -18,7 +19,8 @@ from collections_app.records.preview.first_records import first_records
 from collections_app.records.preview.queries import MOST_SORTED, run_query
 from collections_app.records.preview.records import Record, files_of_records
 from collections_app.records.preview.table import Table, TableProgress, is_small
-from collections_app.views.run.cells import Cell, cells
+from collections_app.records.roles import is_price, shown_first
+from collections_app.views.run.cells import Cell, aligned_as_number, cells
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.query import RecordQuery
 from collections_app.views.run.table import read_table
@@ -84,7 +86,11 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
         "has_more_columns": table.has_more_columns,
         "total": found.total,
         "next": query.address(after=following) if found.has_more else "",
-        "notes": [*table_notes(table), *_unknown_columns(query, table.column_list, shown, rows)],
+        "notes": [
+            *table_notes(table),
+            *_currencies(table, query.table_query.sort),
+            *_unknown_columns(query, table.column_list, shown, rows),
+        ],
         "is_end_of_sorted": not found.has_more and found.total > MOST_SORTED,
     }
 
@@ -100,7 +106,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     shown = _shown(known, query.columns, values)
     rows = _rows(first.records, values, shown)
     # Later records may have other columns, but they're added to the same table.
-    following = query if len(shown) >= _COLUMNS_SHOWN else replace(query, columns=list(shown))
+    following = replace(query, columns=list(shown))
     return RecordList(
         rows=rows,
         headers=_headers(shown, rows, query, known.names),
@@ -122,26 +128,38 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
 
 
 def _shown(known: ColumnList, chosen: Sequence[str], values: Sequence[FlatRecord]) -> _Shown:
-    """Return the columns to show: in the order of the records, then those that only the address names."""
+    """Return the columns to show, by their meaning, then those that only the address names."""
+    paths = dict(zip(known.names, known.paths, strict=True))
+    ordered = shown_first(known.names)
     if not chosen:
-        return dict(zip(known.names[:_COLUMNS_SHOWN], known.paths, strict=False))
+        return {name: paths[name] for name in ordered[:_COLUMNS_SHOWN]}
     wanted = set(chosen)
-    pairs = zip(known.names, known.paths, strict=True)
-    others = [name for name in chosen if name not in known.names]
-    return {name: path for name, path in pairs if name in wanted} | dict(
+    others = [name for name in chosen if name not in paths]
+    return {name: paths[name] for name in ordered if name in wanted} | dict(
         zip(others, paths_of(others, values), strict=True)
     )
 
 
 def _choices(known: Sequence[str], chosen: Sequence[str], shown: _Shown) -> list[tuple[str, bool]]:
-    return [(name, name in shown) for name in dict.fromkeys([*known, *chosen])]
+    return [(name, name in shown) for name in dict.fromkeys([*shown_first(known), *chosen])]
 
 
 def _rows(
     records: Sequence[Record], values: Sequence[FlatRecord], shown: _Shown
 ) -> list[tuple[Record, list[Cell]]]:
-    paths = list(shown.values())
-    return [(record, cells(each, paths)) for record, each in zip(records, values, strict=True)]
+    rows = [cells(each, list(shown.values())) for each in values]
+    for index, (name, path) in enumerate(shown.items()):
+        if path is not None and _is_money(name, [each.get(path) for each in values]):
+            for row in rows:
+                row[index] = aligned_as_number(row[index])
+    return list(zip(records, rows, strict=True))
+
+
+def _is_money(column: str, values: Sequence[object]) -> bool:
+    finder = NotationFinder()
+    finder.add(values)
+    notation = finder.notation()
+    return notation is not None and (not notation.is_plain or is_price(column))
 
 
 def _headers(
@@ -183,6 +201,16 @@ def table_notes(table: Table) -> list[str]:
     if table.has_more_columns:
         notes.append(_MORE_COLUMNS)
     return notes
+
+
+def _currencies(table: Table, sort: str) -> list[str]:
+    """Return what to know about the order of a column with several currencies, if it is one."""
+    notation = table.notations.get(sort)
+    if notation is None or len(notation.currencies) == 1:
+        return []
+    names = ", ".join(each for each in notation.currencies if each)
+    others = " and amounts without a currency" if "" in notation.currencies else ""
+    return [f"“{sort}” contains {names}{others}. The amounts are sorted without converting them."]
 
 
 def _unknown_columns(

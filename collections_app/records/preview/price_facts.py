@@ -1,0 +1,198 @@
+"""Facts about the prices of a run's records, for each currency: their range and a histogram."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+import msgspec
+
+from collections_app.records.money import SQL_TYPE, currency_of, unit_of
+from collections_app.records.preview.column_facts import Column
+from collections_app.records.preview.engine import Database
+from collections_app.records.preview.table import Table
+from collections_app.records.roles import Role, columns_of
+
+BARS = 16
+# The number of currencies that are shown, the most common first.
+_MOST_CURRENCIES = 4
+# The number of different texts that name them.
+_MOST_TEXTS = 1000
+# The most digits before the decimal separator of an exact amount.
+_MOST_EXACT = 10**18
+# Enough for the sum of any two DOUBLEs.
+_PRECISION = 700
+
+_TEXTS = """
+SELECT {text} AS naming, any_value({column}), count(*) FROM read_parquet($table) WHERE {amount} IS NOT NULL
+GROUP BY naming ORDER BY count(*) DESC, naming LIMIT $most
+"""
+_PRICES = """
+SELECT {what} FROM (SELECT {amount} AS price, coalesce({text}, '') AS naming FROM read_parquet($table))
+WHERE price IS NOT NULL AND (len($texts::VARCHAR[]) = 0 OR list_contains($texts::VARCHAR[], naming))
+GROUP BY {group}
+"""
+_RANGE = """
+count(*), min(price), max(price), quantile_disc(price, 0.5), -quantile_disc(-price, 0.5),
+quantile_disc(price, 0.98)
+"""
+_BAR = "least(greatest(floor((price::DOUBLE - $low) / $width), 0), $last)::INTEGER"
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """The number of prices from `low` to the next bar. The last bar has no upper limit."""
+
+    low: Decimal
+    count: int
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """The range of the prices in a currency, in its main unit. The currency is a code, a sign, or ""."""
+
+    column: str
+    currency: str
+    low: Decimal
+    median: Decimal
+    high: Decimal
+    count: int
+    bars: list[Bar]
+
+
+class PriceFacts(msgspec.Struct, frozen=True):
+    """The prices in each currency, the most common first, or why there are none."""
+
+    prices: list[Prices] = []
+    more_currencies: int = 0  # than are listed
+    column: str = ""  # "" if no column has the name of a price
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A column of prices, and the SQL of its amounts and of the texts that name their currencies."""
+
+    column: str
+    amount: str
+    text: str
+    is_text_of_price: bool
+    unit: int
+
+
+def prices_in(database: Database, table: Table, columns: Sequence[Column]) -> PriceFacts:
+    """Return the facts about the best column of prices that contains money."""
+    filled = {column.name: column for column in columns if column.filled}
+    candidates = columns_of(Role.PRICE, filled)
+    name = next((name for name in candidates if _is_money(table, filled[name])), None)
+    if name is None:
+        return _problem(table, candidates)
+    source = _source(table, filled[name])
+    by_currency = _texts_by_currency(database, table, source)
+    shown = list(by_currency.items())[:_MOST_CURRENCIES]
+    prices = [_prices(database, table, source, currency, texts) for currency, texts in shown]
+    return PriceFacts(prices, len(by_currency) - len(shown), name)
+
+
+def _is_money(table: Table, column: Column) -> bool:
+    return column.name in table.notations or (column.low is not None and not table.not_money.get(column.name))
+
+
+def _problem(table: Table, candidates: Sequence[str]) -> PriceFacts:
+    if not candidates:
+        return PriceFacts()
+    return PriceFacts(column=candidates[0], problem=table.not_money.get(candidates[0], ""))
+
+
+def _source(table: Table, column: Column) -> _Source:
+    name = column.name
+    notation = table.notations.get(name)
+    if notation:
+        amount, unit = table.sql_amount(name), 1
+    else:
+        is_exact = (column.low or 0) > -_MOST_EXACT and (column.high or 0) < _MOST_EXACT
+        amount = f"try_cast({table.sql_name(name)} AS {SQL_TYPE if is_exact else 'DOUBLE'})"
+        unit = unit_of(name)
+    if notation and any(notation.currencies):
+        text = f"regexp_replace({table.sql_name(name)}, '[0-9]', '', 'g')"
+        return _Source(name, amount, text, is_text_of_price=True, unit=unit)
+    text = _currency_column(table, name)
+    return _Source(name, amount, text, is_text_of_price=False, unit=unit)
+
+
+def _currency_column(table: Table, price: str) -> str:
+    """Return the SQL of the column that names the currency of a price: beside it, or of the record."""
+    found = columns_of(Role.CURRENCY, table.columns)
+    for parent in (price.rpartition(".")[0], ""):
+        for name in found:
+            if name.rpartition(".")[0] == parent:
+                return table.sql_name(name)
+    return "''"
+
+
+def _texts_by_currency(database: Database, table: Table, source: _Source) -> Mapping[str, list[str]]:
+    """Return the texts that name each currency, or {"": []}, which is all prices without a currency."""
+    if source.text == "''":
+        return {"": []}
+    column = table.sql_name(source.column) if source.is_text_of_price else source.text
+    statement = _TEXTS.format(text=source.text, column=column, amount=source.amount)
+    rows = database.query(statement, {"table": str(table.path), "most": _MOST_TEXTS + 1})
+    if len(rows) > _MOST_TEXTS:
+        return {"": []}
+    counts: dict[str, int] = {}
+    found: dict[str, list[str]] = {}
+    for text, example, count in rows:
+        currency = _currency(table, source, example)
+        found.setdefault(currency, []).append(text or "")
+        counts[currency] = counts.get(currency, 0) + count
+    return {currency: found[currency] for currency in sorted(found, key=lambda each: -counts[each])}
+
+
+def _currency(table: Table, source: _Source, example: str | None) -> str:
+    if not source.is_text_of_price:
+        return currency_of(example or "")
+    amount = table.notations[source.column].amount(example)
+    return amount.currency if amount else ""
+
+
+def _prices(database: Database, table: Table, source: _Source, currency: str, texts: Sequence[str]) -> Prices:
+    values = {"table": str(table.path), "texts": list(texts)}
+    statement = _PRICES.format(what=_RANGE, amount=source.amount, text=source.text, group="ALL")
+    ((count, *row),) = database.query(statement, values)
+    with localcontext(prec=_PRECISION):
+        low, high, middle, upper_middle, nearly_all = (_decimal(number) for number in row)
+        # A few very high prices would put all others into the first bar.
+        top = nearly_all if high > 2 * nearly_all > 0 else high
+        return Prices(
+            column=source.column,
+            currency=currency,
+            low=low / source.unit,
+            median=(middle + upper_middle) / 2 / source.unit,
+            high=high / source.unit,
+            count=count,
+            bars=_bars(database, source, values, low, top) or [Bar(low / source.unit, count)],
+        )
+
+
+def _bars(
+    database: Database, source: _Source, values: Mapping[str, object], low: Decimal, top: Decimal
+) -> list[Bar]:
+    """Return the histogram of prices, or nothing if all are the same."""
+    width = float((top - low) / BARS)
+    # The difference between the largest floats is infinite.
+    if not 0 < width < math.inf:
+        return []
+    statement = _PRICES.format(
+        what=f"{_BAR} AS bar, count(*)", amount=source.amount, text=source.text, group="bar"
+    )
+    counts = dict(database.query(statement, {**values, "low": float(low), "width": width, "last": BARS - 1}))
+    decimals = _decimals(width / source.unit)
+    between = [round((low + bar * (top - low) / BARS) / source.unit, decimals) for bar in range(1, BARS)]
+    return [Bar(edge, counts.get(bar, 0)) for bar, edge in enumerate([low / source.unit, *between])]
+
+
+def _decimals(width: float) -> int:
+    """Return how many decimals tell the edges of bars of this width apart."""
+    return max(0, 2 - math.floor(math.log10(width)))
+
+
+def _decimal(number: Decimal | float) -> Decimal:
+    return number if isinstance(number, Decimal) else Decimal(repr(number))

@@ -1,0 +1,235 @@
+"""What the page of a run knows about its columns: prices, stock, and which columns come first."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from collections_app.models import Collection
+from tests.support.previews import at_once  # noqa: F401
+from tests.support.results import make_ready_run
+from tests.test_view_run import DASH, address, facts, headers_of, numbers, page, rows, words
+
+pytestmark = pytest.mark.django_db
+
+SHOP: list[dict[str, Any]] = [
+    {"id": 1, "price": "$1,299.00"},
+    {"id": 2, "price": "$89.99"},
+    {"id": 3, "price": "$9.50"},
+]
+SHOPS = [*SHOP, {"id": 4, "price": "£10"}, {"id": 5, "price": None}]
+
+
+def prices(client: Client, collection: Collection, *values: Any, column: str = "price") -> str:
+    """Return the facts about the records with these prices, as text."""
+    run = make_ready_run(
+        collection, [{"asin": str(index), column: each} for index, each in enumerate(values)]
+    )
+    return words(facts(client, run))
+
+
+# --- prices -------------------------------------------------------------------------------------
+
+
+def test_money_sorts_by_amount(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, SHOPS)
+    assert numbers(page(as_bob, run, "?sort=price")) == [3, 4, 2, 1, 5]
+    assert numbers(page(as_bob, run, "?sort=price&dir=desc")) == [1, 2, 4, 3, 5]
+    assert numbers(page(as_bob, run, "?sort=price&q=%24")) == [3, 2, 1]
+
+
+def test_sorting_says_that_currencies_are_not_converted(as_bob: Client, laptops: Collection) -> None:
+    note = "“price” contains $, GBP. The amounts are sorted without converting them."
+    assert note in words(page(as_bob, make_ready_run(laptops, SHOPS), "?sort=price"))
+    assert "without converting" not in words(page(as_bob, make_ready_run(laptops, SHOP), "?sort=price"))
+
+
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        (["1.299,00 €", "89,99 €", "9,50 €"], [3, 2, 1]),
+        (["10,-", "9,50", "1 000,-"], [2, 1, 3]),
+        (["$5", "-$7", "$.99", 4, ""], [2, 3, 4, 1, 5]),
+        (["99999999999999999999", "100000000000000000001", "100000000000000000000", "5"], [4, 1, 3, 2]),
+    ],
+)
+def test_amounts_sort_in_any_notation(
+    as_bob: Client, laptops: Collection, values: Sequence[object], order: list[int]
+) -> None:
+    run = make_ready_run(laptops, [{"amount": value} for value in values])
+    assert numbers(page(as_bob, run, "?sort=amount")) == order
+
+
+def test_sorting_leaves_values_as_they_were_scraped(as_bob: Client, laptops: Collection) -> None:
+    text = page(as_bob, make_ready_run(laptops, SHOPS), "?sort=price")
+    assert [row[1] for row in rows(text)] == ["$9.50", "£10", "$89.99", "$1,299.00", DASH]
+
+
+def test_text_that_is_not_money_sorts_as_text(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"price": text} for text in ("$9.50", "from $10", "$89.99")])
+    assert numbers(page(as_bob, run, "?sort=price")) == [3, 1, 2]
+
+
+def test_money_is_aligned_as_numbers(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"price": "$5", "sku": "100", "was_price": "12.50", "note": "5 pieces"}])
+    cells = dict(re.findall(r'<td class="(\w+)">([^<]*)</td>', page(as_bob, run)))
+    assert cells == {"number": "12.50", "text": "5 pieces"}
+    assert re.findall(r'<td class="number">([^<]*)<', page(as_bob, run)) == ["$5", "12.50"]
+
+
+def test_each_currency_has_a_price_range(as_bob: Client, laptops: Collection) -> None:
+    text = prices(as_bob, laptops, "$1,299.00", "$9.50", "£10", "$89.99")
+    assert f"Price in $ $ 9.50 {DASH} $ 1,299.00" in text
+    assert "Median $ 89.99 · 3 records" in text
+    assert f"Price in GBP GBP 10 {DASH} GBP 10" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "shown"),
+    [
+        ("final_price", [100.5, 9.5], f"Price 9.50 {DASH} 100.50"),
+        ("finalPrice", ["100.5", "9.5"], f"Price 9.50 {DASH} 100.50"),
+        ("price_cents", [10050, 950], f"Price 9.50 {DASH} 100.50"),
+        ("price", ["1.299,00 €", "5,20 €"], f"Price in EUR EUR 5.20 {DASH} EUR 1,299.00"),
+        ("price", ["AUD 2,236.00", "AUD 5"], f"Price in AUD AUD 5.00 {DASH} AUD 2,236.00"),
+        ("price", [0.1, 0.2, 0.3, 0.4], "Median 0.25"),
+        (
+            "price",
+            ["999999999999999999.01 $", "999999999999999999.02 $"],
+            "Median $ 999,999,999,999,999,999.015",
+        ),
+        ("price", ["$5"] * 3, "Median $ 5 · 3 records"),
+    ],
+)
+def test_prices_are_exact(
+    as_bob: Client, laptops: Collection, column: str, values: list[Any], shown: str
+) -> None:
+    assert shown in prices(as_bob, laptops, *values, column=column)
+
+
+def test_the_record_names_the_currency_of_its_price(as_bob: Client, laptops: Collection) -> None:
+    nested = [{"price": {"value": 5, "currency": "AUD"}, "currency": "EUR"} for _ in range(3)]
+    text = words(facts(as_bob, make_ready_run(laptops, nested)))
+    assert f"Price in AUD AUD 5 {DASH} AUD 5" in text
+    assert "column price.value" in text
+    beside = [{"final_price": 5, "currency": name} for name in ("USD", "USD", "€", "?", None)]
+    text = words(facts(as_bob, make_ready_run(laptops, beside)))
+    for name, count in (("USD", "2 records"), ("EUR", "1 record")):
+        assert f"Price in {name} {name} 5 {DASH} {name} 5" in text
+        assert f"Median {name} 5 · {count}" in text
+    assert f"Price 5 {DASH} 5" in text
+    assert "Median 5 · 2 records" in text
+
+
+def test_four_of_many_currencies_are_shown(as_bob: Client, laptops: Collection) -> None:
+    names = ["USD", "EUR", "AUD", "GBP", "CHF", "SEK"]
+    text = prices(as_bob, laptops, *[f"{name} 5" for name in names * 2])
+    assert text.count("Price in ") == 4
+    assert "There are prices in 2 more currencies." in text
+    many = [{"price": 5, "currency": f"currency {number}"} for number in range(1_200)]
+    assert f"Price 5 {DASH} 5" in words(facts(as_bob, make_ready_run(laptops, many)))
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (["$5", "from $10"], "It contains “from $10”, which isn't an amount of money."),
+        (["3.350", "1.299"], "“3.350” can mean thousands or decimals."),
+        (["5,20", "5.20"], "“5,20” and “5.20” are written differently."),
+        (["$5", ["$6"]], "It contains lists, objects or booleans."),
+        (["$5", "9" * 3_000_000], f"It contains “{'9' * 30}”, which isn't an amount of money."),
+    ],
+)
+def test_a_column_that_is_not_money_says_why(
+    as_bob: Client, laptops: Collection, values: list[Any], problem: str
+) -> None:
+    text = prices(as_bob, laptops, *values)
+    assert f"Price Unknown The column price can't be read as prices. {problem}" in text
+
+
+def test_the_first_column_of_prices_that_is_money_is_used(as_bob: Client, laptops: Collection) -> None:
+    content = [{"price": "from $5", "sale_price": "", "buybox_price": "$5", "list_price": 9}]
+    text = words(facts(as_bob, make_ready_run(laptops, content)))
+    assert f"Price in $ $ 5 {DASH} $ 5" in text
+    assert "column buybox_price" in text
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        (["5.10", "5.1"], "5.1", "5.1"),
+        (
+            ["12345678901234567891", "12345678901234567890"],
+            "12,345,678,901,234,567,890",
+            "12,345,678,901,234,567,891",
+        ),
+        ([-(2**60) - 1, -(2**60)], "-1,152,921,504,606,846,977", "-1,152,921,504,606,846,976"),
+        ([2**53 + 1, 5], "5", "9,007,199,254,740,993"),
+        ([0.0004, 1299.0], "0.0004", "1,299"),
+        ([1e300, "5"], "5", "1E+300"),
+        (["$1,299.50", "$5"], "5", "1,299.5"),
+        (["$5", "£6"], "", ""),
+    ],
+)
+def test_facts_do_not_round_numbers(
+    as_bob: Client, laptops: Collection, values: list[Any], low: str, high: str
+) -> None:
+    text = facts(as_bob, make_ready_run(laptops, [{"n": value} for value in values]))
+    assert re.findall(r'<td class="number">([^<]*)</td>', text)[-2:] == [low, high]
+
+
+# --- stock --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "shown"),
+    [
+        (
+            "availability",
+            ["https://schema.org/InStock", "https://schema.org/OutOfStock"],
+            "In stock 50% 1 of 2",
+        ),
+        ("availability", ["In stock.", "Only 3 left in stock", "Sold out", None], "In stock 67% 2 of 3"),
+        ("stock_status", ["Auf Lager", "Pre-order", "Backorder"], "1 of 3 · 1 pre-order · 1 backorder"),
+        ("stock", [5, 0, 12, 1], "In stock 75% 3 of 4"),
+        ("isAvailable", [True, "true", "no", False], "In stock 50% 2 of 4"),
+    ],
+)
+def test_stock_is_counted_in_the_words_of_shops(
+    as_bob: Client, laptops: Collection, column: str, values: list[Any], shown: str
+) -> None:
+    assert shown in prices(as_bob, laptops, *values, column=column)
+
+
+def test_unknown_words_for_stock_are_named(as_bob: Client, laptops: Collection) -> None:
+    text = prices(as_bob, laptops, "In stock", "Ask in store", column="availability")
+    assert "In stock Unknown The column availability can't be read as stock." in text
+    assert "“Ask in store” is not a known wording for stock." in text
+    content = [{"availability": "Ask in store", "stock": 5}, {"availability": "In stock", "stock": 0}]
+    text = words(facts(as_bob, make_ready_run(laptops, content)))
+    assert "In stock 50% 1 of 2 · column stock" in text
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+def test_columns_are_shown_by_their_meaning(as_bob: Client, laptops: Collection) -> None:
+    others = {f"key {number}": number for number in range(10)}
+    meaning = {"brand": "Acer", "price": {"value": 5, "raw": "$5"}, "initial_price": 6, "name": "Laptop"}
+    run = make_ready_run(laptops, [{"asin": "1"} | others | meaning])
+    expected = ["name", "price.value", "initial_price", "brand", "asin", *(f"key {n}" for n in range(7))]
+    assert headers_of(page(as_bob, run)) == expected
+    assert headers_of(page(as_bob, run, "?column=key%209&column=brand&sort=asin")) == ["brand", "key 9"]
+
+
+def test_more_records_keep_the_columns_that_are_shown(as_bob: Client, laptops: Collection) -> None:
+    others = {f"key {number}": number for number in range(20)}
+    run = make_ready_run(laptops, [others] * 100 + [others | {"title": "Late", "price": 5}])
+    (more,) = re.findall(r'id="load-more" href="[^"]*(\?[^"#]*)', page(as_bob, run))
+    assert rows(page(as_bob, run, more.replace("&amp;", "&")))[0][1:] == [str(n) for n in range(12)]
+    assert address(run) in page(as_bob, run)
