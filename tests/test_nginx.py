@@ -281,9 +281,19 @@ def test_a_file_with_a_changed_time_is_sent_by_the_app(site: Site) -> None:
     assert answer.headers["ETag"] == site.directly(RESTORED, "HEAD").headers["ETag"]
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "Token"])
+def test_the_key_can_be_in_the_authorization_header(site: Site, scheme: str) -> None:
+    headers = {"Authorization": f"{scheme} {site.key}"}
+    answer = requests.get(site.address(ODD), headers=headers, timeout=30)
+    assert (answer.status_code, answer.content) == (200, content(ODD))
+    assert site.key not in site.logs()
+
+
 def test_rejections_are_those_of_the_app(site: Site) -> None:
     path = urlsplit(site.address(ODD)).path
-    assert requests.get(f"{site.url}{path}").json()["code"] == 401
+    refused = requests.get(f"{site.url}{path}")
+    assert (refused.status_code, refused.json()["code"]) == (401, 401)
+    assert refused.headers["WWW-Authenticate"].startswith("Bearer ")
     other = f"{site.url}/api/v1/results/999999/88/a.json"
     assert requests.get(other, headers={"x-api-key": site.key}).json()["code"] == 403
     assert site.get("no such file").json()["code"] == 404
