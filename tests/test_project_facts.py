@@ -71,7 +71,7 @@ USES: dict[str, set[str]] = {
         "system.observability",
         "system.serving",
     },
-    "people": {"models", "outbox", "system.disk", "system.vanished"},
+    "people": {"models", "outbox", "system.database", "system.disk", "system.vanished"},
     "demo": {"models", "runs", "system.data_folder"},
     "checks": {"files.storage", "models", "sources", "system.encryption"},
     "files.bundles": {"files.names", "files.zip", "models", "sources", "system.disk"},

@@ -5,6 +5,7 @@ Each address is in its own network. Mallory guesses, and Bob knows his password.
 
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -18,12 +19,13 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.test import Client, RequestFactory
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import Run, User
-from collections_app.people import sign_in_limits
+from collections_app.people import devices, sign_in_limits
 from collections_app.people.password_links import password_path
 from collections_app.records.exports import sample
+from collections_app.system import database
 from tests.conftest import PASSWORD, signed_in
 
 LOGIN = "/accounts/login/"
@@ -185,6 +187,107 @@ def test_parallel_guesses_do_not_get_around_the_limit() -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(begin, range(18))) <= 5
+
+
+class SlowChecks:
+    """Passwords take as long to check as in production. Counts the checks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        encode = MD5PasswordHasher.encode
+
+        def slowly(hasher: MD5PasswordHasher, password: str, salt: str) -> str:
+            self.count += 1
+            database.release_connections()
+            time.sleep(0.3)
+            return encode(hasher, password, salt)
+
+        monkeypatch.setattr(MD5PasswordHasher, "encode", slowly)
+
+
+@pytest.fixture
+def slow_checks(monkeypatch: pytest.MonkeyPatch) -> SlowChecks:
+    return SlowChecks(monkeypatch)
+
+
+def sign_in_at_once(*attempts: tuple[Client, str, str]) -> list[int]:
+    """Send all attempts at the same time. Return the statuses of the responses."""
+
+    def attempt(browser: Client, password: str, email: str) -> int:
+        try:
+            return int(sign_in(browser, password, email).status_code)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(attempts)) as pool:
+        return list(pool.map(attempt, *zip(*attempts, strict=True)))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestInParallel:
+    @pytest.fixture(autouse=True)
+    def no_attempts(self) -> Iterator[None]:
+        """Forget all attempts: these tests are not rolled back."""
+        cache.clear()
+        yield
+        cache.clear()
+
+    def test_right_passwords_are_not_refused(self, slow_checks: SlowChecks) -> None:
+        browsers = [at("192.0.2.1") for _ in range(8)]
+        assert sign_in_at_once(*[(browser, PASSWORD, BOB) for browser in browsers]) == [302] * 8
+
+    def test_neither_in_a_known_browser(self, slow_checks: SlowChecks) -> None:
+        browsers = [at("192.0.2.1") for _ in range(8)]
+        cookies = known().cookies.output(header="", sep=";")
+        for browser in browsers:
+            browser.cookies.load(cookies)
+        assert sign_in_at_once(*[(browser, PASSWORD, BOB) for browser in browsers]) == [302] * 8
+
+    def test_nor_those_of_many_users_at_an_address(self, slow_checks: SlowChecks) -> None:
+        emails = [f"user{number}@example.com" for number in range(12)]
+        for email in emails:
+            User.objects.create_user(email, PASSWORD)
+        attempts = [(at("192.0.2.1"), PASSWORD, email) for email in emails]
+        assert sign_in_at_once(*attempts) == [302] * 12
+
+    def test_wrong_passwords_are_checked_five_times(self, slow_checks: SlowChecks) -> None:
+        wrong = [(at("192.0.2.1"), "wrong", BOB) for _ in range(10)]
+        assert sign_in_at_once(*wrong) == [200] * 10
+        assert slow_checks.count == 5
+        assert refusal(sign_in(at("192.0.2.1")))
+
+    def test_right_passwords_do_not_allow_more_wrong_ones(self, slow_checks: SlowChecks) -> None:
+        attempts = [(at("192.0.2.1"), password, BOB) for password in (PASSWORD, "wrong") * 6]
+        succeeded = sign_in_at_once(*attempts).count(302)
+        assert slow_checks.count - succeeded == 5
+        assert refusal(sign_in(at("192.0.2.1")))
+
+
+def test_an_attempt_does_not_wait_for_one_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in_limits, "_WAIT_SECONDS", 0.2)
+    request = RequestFactory().post(LOGIN, REMOTE_ADDR="192.0.2.1")
+    for _ in range(5):
+        sign_in_limits.count(request, BOB)
+    assert refusal(sign_in(at("192.0.2.1"))) == "5 minutes"
+
+
+def test_after_wrong_passwords_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(seconds: float) -> None:
+        raise AssertionError("It waits.")
+
+    monkeypatch.setattr("collections_app.people.sign_in_limits.time.sleep", wait)
+    guess(at("192.0.2.1"), 5)
+    assert refusal(sign_in(at("192.0.2.1")))
+
+
+def test_a_browser_is_recognized_once_for_each_request(
+    bob: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    request = RequestFactory().post(LOGIN)
+    request.COOKIES = {name: morsel.value for name, morsel in known().cookies.items()}
+    with django_assert_num_queries(1):
+        assert devices.recognize(request, BOB)
+        assert devices.recognize(request, f" {BOB.upper()}")
 
 
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com"])

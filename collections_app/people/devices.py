@@ -6,6 +6,7 @@ one user. It is valid until the user's password changes, even if the user signs 
 
 import secrets
 from datetime import timedelta
+from typing import cast
 
 from django.conf import settings
 from django.core.signing import BadSignature, TimestampSigner
@@ -22,6 +23,17 @@ _KEPT_FOR = timedelta(days=365)
 def recognize(request: HttpRequest, email: str) -> str:
     """Return the browser's id if this user has signed in there before, else ""."""
     email = User.objects.normalize_email(email)
+    if email not in (found := _recognized(request)):
+        found[email] = _device(request, email)
+    return found[email]
+
+
+def _recognized(request: HttpRequest) -> dict[str, str]:
+    """Return what recognize() has returned for the request. The view and the limits both call it."""
+    return cast(dict[str, str], request.__dict__.setdefault("recognized_devices", {}))
+
+
+def _device(request: HttpRequest, email: str) -> str:
     cookie = request.COOKIES.get(_cookie_name(email))
     user = User.objects.filter(email=email).first() if cookie else None
     if not cookie or not user:

@@ -33,6 +33,10 @@ class SignInAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is 
         # The name is private to allauth. Read in 65.21.1; tests/test_sign_in_limits.py fails if it changes.
         self._login_failed_rl_usage = sign_in_limits.count(request, credentials["email"])
 
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Keep the attempt counted: the password is wrong."""
+        self._login_failed_rl_usage.end()
+
     def login(self, request: HttpRequest, user: User) -> None:
         """Sign the user in and remember the browser."""
         super().login(request, user)
