@@ -147,9 +147,38 @@ class TestPages:
             f"{page}, line 1, column 1: Expected a list of records, in [ and ]. Nothing was imported."
         )
 
-    def test_two_pages_with_the_same_name(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
-        page = put(tmp_path, "a.json", "[]")
-        assert refused(101, page, page) == "The run already has a file named a.json. Nothing was imported."
+    def test_pages_whose_names_are_the_same_after_cleaning_get_numbers(
+        self, laptops: Collection, tmp_path: Path
+    ) -> None:
+        names = ["a:b.json", "a?b.json", "A*B.json", "AU Laptops_1_Results_All_Pages.zip"]
+        import_run(101, *(put(tmp_path, name, "[]") for name in names))
+        pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [page.name for page in pages] == [
+            "a_b.json",
+            "a_b (2).json",
+            "A_B (3).json",
+            "AU Laptops_1_Results_All_Pages (2).zip",
+        ]
+
+    def test_pages_with_the_same_name_in_several_folders_get_numbers(
+        self, laptops: Collection, tmp_path: Path
+    ) -> None:
+        for folder in ("10", "2"):
+            (tmp_path / folder).mkdir()
+            put(tmp_path / folder, "page.json", f'[{{"folder": {folder}}}]')
+        import_run(101, tmp_path / "10" / "page.json", tmp_path / "2" / "page.json")
+        run = Run.objects.get()
+        pages = run.files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [page.name for page in pages] == ["page.json", "page (2).json"]
+        assert stored_records(run) == [{"folder": 2}, {"folder": 10}]
+
+    def test_the_same_file_twice(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        page, link = put(tmp_path, "a.json", "[]"), tmp_path / "b.json"
+        link.symlink_to(page)
+        for other in (page, link):
+            assert refused(101, page, other) == (
+                f"{page} and {other} are the same file. Name it once. Nothing was imported."
+            )
 
     def test_a_category_list_is_not_a_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         listed = put(tmp_path, "a.json", '\ufeff\n{"asins": [{}]}')
@@ -235,6 +264,26 @@ class TestZip:
     def test_a_zip_without_members(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         path = put_zip(tmp_path, {})
         assert refused(101, path) == f"{path} is a ZIP without pages. Nothing was imported."
+
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    def test_a_member_twice(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
+        path = tmp_path / "all.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.json", "[]")
+            archive.writestr("a.json", "[{}]")
+        assert (
+            refused(101, path) == f"{path} contains a.json twice. Create the ZIP again. Nothing was imported."
+        )
+
+    def test_long_names_keep_their_page_numbers(self, laptops: Collection, tmp_path: Path) -> None:
+        names = [f"{'x' * 300}_Page_{number}.json" for number in (1, 10, 2)]
+        import_run(101, put_zip(tmp_path, dict.fromkeys(names, b"[]")))
+        pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [page.name[-15:] for page in pages] == [
+            "xxx_Page_1.json",
+            "xxx_Page_2.json",
+            "xx_Page_10.json",
+        ]
 
     def test_an_encrypted_member(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, path = put(tmp_path, "a.json", "[{}]"), tmp_path / "all.zip"

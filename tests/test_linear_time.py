@@ -35,7 +35,9 @@ def chosen_columns_beside_a_long_key(size: int) -> Work:
 
 def an_accounts_files_of_the_same_name(size: int) -> Work:
     # They differ only in a part that is cut off from their names here.
-    files = [RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}.json") for number in range(size)]
+    files = [
+        RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}{'x' * 200}1.json") for number in range(size)
+    ]
     return partial(rows._files, replace(remote_run(1), files=tuple(files)))
 
 

@@ -133,6 +133,33 @@ def test_an_imported_page_keeps_its_name() -> None:
     assert names.kept_name("AU Laptops_88_Results_Page_1.json") == "AU Laptops_88_Results_Page_1.json"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x" * 300 + "_Page_10.json", "x" * 187 + "_Page_10.json"),
+        ("x" * 300 + "_88_Results_page-7_" + "y" * 100 + ".json", "x" * 188 + "_page-7.json"),
+        ("日" * 100 + "Page 12.json", "日" * 62 + "Page 12.json"),
+        ("x" * 300 + "12.json", "x" * 193 + "12.json"),
+        ("page_7_" + "x" * 300 + ".json", "page_7_" + "x" * 188 + ".json"),
+        ("page_7_" + "x" * 300 + "9.json", "page_7_" + "x" * 188 + ".json"),
+    ],
+)
+def test_a_long_imported_name_keeps_its_page_number(name: str, expected: str) -> None:
+    assert names.kept_name(name) == expected
+
+
+def test_a_long_name_that_is_taken_keeps_its_page_number() -> None:
+    unique, name = names.UniqueNames(), names.kept_name("x" * 300 + "_Page_10.json")
+    assert [unique.add(name) for _ in range(2)] == [name, "x" * 183 + "_Page_10 (2).json"]
+
+
+@given(st.lists(st.sampled_from(["page", "_", "1", "22", "ü", "x" * 150, ".", " ", "9" * 40]), max_size=9))
+def test_every_long_imported_name_is_valid_everywhere(parts: list[str]) -> None:
+    name = names.kept_name("".join(parts) + ".json")
+    assert_is_a_file_name(name)
+    assert names.kept_name(name) == name
+
+
 def test_a_long_imported_name_keeps_its_extension() -> None:
     assert names.kept_name("x" * 300 + ".json") == "x" * 195 + ".json"
     assert names.kept_name("x" * 300) == "x" * 200

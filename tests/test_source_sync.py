@@ -121,6 +121,7 @@ def test_a_category_run_gets_a_row_for_its_csv(
 
 def test_names_are_safe_and_unique(collection: Collection, account: ListedRuns) -> None:
     names = ["a/b.json", "a:b.json", "a_b (2).json", "a?b.json", "x" * 300 + "1.json", "x" * 300 + "2.json"]
+    names += ["y" * 300 + "a.json", "y" * 300 + "b.json"]
     files = tuple(RemoteFile(FileKind.PAGE, page, name) for page, name in enumerate(names, 1))
     account.runs = [RemoteRun(**(vars(remote_run(1)) | {"files": files}))]
     refresh(collection)
@@ -131,8 +132,10 @@ def test_names_are_safe_and_unique(collection: Collection, account: ListedRuns) 
         "a_b (2).json",
         "a_b (2) (2).json",
         "a_b (3).json",
-        "x" * 195 + ".json",
-        "x" * 191 + " (2).json",
+        "x" * 194 + "1.json",
+        "x" * 194 + "2.json",
+        "y" * 195 + ".json",
+        "y" * 191 + " (2).json",
     ]
 
 

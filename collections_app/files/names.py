@@ -26,6 +26,10 @@ _DEVICE = re.compile(
     r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9\xb9\xb2\xb3]) *(?:\.|\Z)", re.IGNORECASE
 )
 
+# Numbers in names, with digits of any script. "page" may be written in many ways: Page_1, page-1, PAGE (1).
+NUMBER = re.compile(r"\d{1,18}")
+PAGE_NUMBER = re.compile(r"[\W_]?page[\W_]{0,9}(\d{1,18})", re.IGNORECASE)
+
 
 def page_name(collection_name: str, run_number: int, page: int) -> str:
     """Return the name of a run's page file."""
@@ -56,9 +60,24 @@ def export_name(collection_name: str, run_number: int, ending: str, *, has_chose
 
 
 def kept_name(name: str) -> str:
-    """Return a safe form of an imported page file's name. A long name is shortened before its extension."""
+    """Return a safe form of an imported page file's name. A long name keeps its page number and extension."""
     stem, dot, ending = safe(name).rpartition(".")
-    return fitted(stem, f".{ending}") if dot and len(ending) <= len("jsonl") else fitted(safe(name), "")
+    return (
+        _shortened(stem, f".{ending}") if dot and len(ending) <= len("jsonl") else _shortened(safe(name), "")
+    )
+
+
+def _shortened(stem: str, tail: str) -> str:
+    """Return what fitted() returns, but keep the number of the page in the stem."""
+    room = MAX_BYTES - len(tail.encode())
+    number = _last(PAGE_NUMBER, stem) or _last(NUMBER, stem)
+    if number and len(stem[: number.end()].encode()) > room:
+        return fitted(stem[: number.start()], number[0] + tail)
+    return fitted(stem, tail)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(reversed([None, *pattern.finditer(text)]))
 
 
 def safe(name: str) -> str:
@@ -114,9 +133,9 @@ class UniqueNames:
         return free
 
     def _numbered(self, path: PurePosixPath) -> str:
-        first = collision_key(fitted(path.stem, f" (2){path.suffix}"))
+        first = collision_key(_shortened(path.stem, f" (2){path.suffix}"))
         number = self._numbers.get(first, 2)
-        while (name := fitted(path.stem, f" ({number}){path.suffix}")) in self:
+        while (name := _shortened(path.stem, f" ({number}){path.suffix}")) in self:
             number += 1
         self._numbers[first] = number
         return name

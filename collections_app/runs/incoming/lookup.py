@@ -1,6 +1,7 @@
 """The files to import: those that are named, unpacked, and the members of ZIPs among them."""
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,12 +31,22 @@ def incoming_files(paths: list[Path], stack: ExitStack) -> list[Incoming]:
     ZIPs stay open until the stack is closed. Raises Unusable, OSError.
     """
     files = [file for path in paths for file in _incoming(path, stack)]
+    _check_named_once(paths)
     if not files:
         raise Unusable(f"{shown(paths[0])} was added by an operating system and contains no results.")
     if {file.form for file in files} == {Form.LINES, Form.OBJECT}:
         # A file of JSON Lines with a single record looks like any other object.
         files = [replace(file, form=Form.LINES) for file in files]
     return [files[at] for at in in_page_order([NamedFile(file.folder, file.name) for file in files])]
+
+
+def _check_named_once(paths: list[Path]) -> None:
+    first: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        status = path.stat()
+        other = first.setdefault((status.st_dev, status.st_ino), path)
+        if other is not path:
+            raise Unusable(f"{shown(other)} and {shown(path)} are the same file. Name it once.")
 
 
 def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:
@@ -96,6 +107,8 @@ def _members(path: Path, stack: ExitStack) -> Iterator[Incoming]:
         raise Unusable(f"{shown(path)} is a ZIP without pages.")
     if sum(member.file_size for member in members) > largest_content(path.stat().st_size):
         raise Unusable(shown(path) + BOMB)
+    if repeated := [name for name, count in Counter(each.filename for each in members).items() if count > 1]:
+        raise Unusable(f"{shown(path)} contains {printable(repeated[0])} twice. Create the ZIP again.")
     for member in members:
         yield _recognized(_member(path, archive, member))
 

@@ -1,12 +1,9 @@
 """The order of imported files: by the numbers in their names, as numbers."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Digits of every script. More digits aren't a number that anyone counts with.
-_NUMBER = re.compile(r"\d{1,1000}")
-_PAGE_NUMBER = re.compile(r"page[\W_]*(\d{1,1000})", re.IGNORECASE)
+from collections_app.files.names import NUMBER, PAGE_NUMBER
 
 _Key = tuple[list[int], list[int]]
 
@@ -40,11 +37,11 @@ def in_page_order(files: Sequence[NamedFile]) -> list[int]:
 
 
 def _key(file: NamedFile, *, with_folder: bool) -> _Key:
-    numbers = list(map(int, _NUMBER.findall(file.name)))
+    numbers = list(map(int, NUMBER.findall(file.name)))
     # Without "page", the first number counts first.
-    page = _PAGE_NUMBER.findall(file.name)[-1:] or numbers[:1]
+    page = PAGE_NUMBER.findall(file.name)[-1:] or numbers[:1]
     return (
-        list(map(int, _NUMBER.findall(file.folder))) if with_folder else [],
+        list(map(int, NUMBER.findall(file.folder))) if with_folder else [],
         [*map(int, page), *numbers],
     )
 

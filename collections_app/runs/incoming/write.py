@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from collections_app.files.names import UniqueNames, archive_name, kept_name
 from collections_app.models import Collection, Run
 from collections_app.records.formats.json_records import read_json_lines
 from collections_app.runs.incoming.files import Incoming
@@ -15,14 +16,16 @@ def write_run(
 ) -> Run:
     """Write a new run from the files, which checked() has returned. If one has an error, write nothing.
 
-    Each read calls `progress` with the number of bytes. Raises Unusable, WrongUse, LeaseLost, OSError.
+    If several files would have the same name, the later ones get a number. Each read calls `progress` with
+    the number of bytes. Raises Unusable, WrongUse, LeaseLost, OSError.
     """
     with ResultSetWriter.start(collection, page_size=page_size) as writer:
+        names = UniqueNames([archive_name(collection.name, writer.run.number)])
         for file in files:
             with naming(file), file.open(progress) as stream:
                 if file.form is Form.LINES:
                     for record in read_json_lines(stream):
                         writer.add_record_text(record)
                 else:
-                    writer.add_page(file.name, stream, records_at=file.records_at)
+                    writer.add_page(names.add(kept_name(file.name)), stream, records_at=file.records_at)
     return writer.run
