@@ -11,12 +11,12 @@ CATEGORY_CSV = "category_asins.csv"
 # File systems allow 255 bytes. The rest is for what browsers add, such as " (1)".
 MAX_BYTES = 200
 
-# Path separators, and characters that Windows refuses.
-_REFUSED = frozenset('/\\<>:"|?*')
-# These can make a name read backwards, so that an .exe looks like a .json.
-_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# Control characters, halves of surrogate pairs, line and paragraph separators.
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Control characters, line and paragraph separators, halves of surrogate pairs, and characters that change the
+# direction of text. The last ones can make a name read backwards, so that an .exe looks like a .json.
+_UNPRINTABLE_RANGES = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNPRINTABLE = re.compile(f"[{_UNPRINTABLE_RANGES}]")
+# Also path separators, and characters that Windows refuses.
+_REFUSED = re.compile(rf'[/\\<>:"|?*{_UNPRINTABLE_RANGES}]')
 _LEADING_DOTS = re.compile(r"^\.+")
 # Windows removes these without a message.
 _TRAILING = re.compile(r"[. ]+\Z")
@@ -82,21 +82,12 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 def safe(name: str) -> str:
     """Return the name with `_` instead of characters that file names can't contain. Never return ""."""
-    replaced = "".join("_" if _is_refused(character) else character for character in name)
-    return _LEADING_DOTS.sub(_underscores, replaced) or "_"
+    return _LEADING_DOTS.sub(_underscores, _REFUSED.sub("_", name)) or "_"
 
 
 def printable(text: str) -> str:
     """Return the text for a terminal, with \ufffd instead of control characters."""
-    return "".join("\ufffd" if _is_unprintable(character) else character for character in text)
-
-
-def _is_refused(character: str) -> bool:
-    return character in _REFUSED or _is_unprintable(character)
-
-
-def _is_unprintable(character: str) -> bool:
-    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _UNPRINTABLE
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def fitted(stem: str, tail: str) -> str:
