@@ -10,7 +10,7 @@ from collections_app.records.formats.json_text import number_text
 
 # A double keeps every integer up to here, and every decimal number of so many digits (IEEE 754).
 _LARGEST_INTEGER = 2**53
-_DIGITS = 15
+DIGITS = 15
 
 
 def fit_doubles(values: Sequence[Any]) -> bool:
@@ -20,16 +20,17 @@ def fit_doubles(values: Sequence[Any]) -> bool:
     return (
         min(integers, default=0) >= -_LARGEST_INTEGER
         and max(integers, default=0) <= _LARGEST_INTEGER
-        and (_are_short(texts) or all(map(_fits_double, texts)))
+        and (all(map(is_short, texts)) or all(map(fits_double, texts)))
     )
 
 
-def _are_short(texts: Sequence[str]) -> bool:
-    joined = "".join(texts)
-    return max(map(len, texts), default=0) <= _DIGITS and "e" not in joined and "E" not in joined
+def is_short(text: str) -> bool:
+    """Whether a number has few digits and no exponent, so that a double can represent it."""
+    return len(text) <= DIGITS and "e" not in text and "E" not in text
 
 
-def _fits_double(text: str) -> bool:
+def fits_double(text: str) -> bool:
+    """Whether a double can represent this number without losing a digit."""
     number = float(text)
     if not number:  # perhaps because it is too small
         return not text.lower().partition("e")[0].strip("-0.")
