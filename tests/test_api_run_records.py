@@ -70,6 +70,13 @@ def test_columns_and_the_excel_option(run: Run, fetch: Fetch) -> None:
     assert "_1_Records_chosen_columns.csv" in response.headers["Content-Disposition"]
 
 
+@pytest.mark.parametrize("separator", [";", "%3B"])
+def test_a_csv_with_semicolons(run: Run, fetch: Fetch, separator: str) -> None:
+    response = fetch(f"records.csv?columns=price_cents,asin&excel=1&separator={separator}")
+    assert content(response).startswith(b"\xef\xbb\xbfprice_cents;asin\r\n100;B000000001\r\n")
+    assert content(fetch("records.csv?separator=,&columns=asin,title")).startswith(b"asin,title\r\n")
+
+
 def test_head_ranges_and_conditions(run: Run, fetch: Fetch) -> None:
     complete = fetch("records.jsonl")
     etag, size = complete.headers["ETag"], int(complete.headers["Content-Length"])
@@ -129,6 +136,10 @@ def test_a_failed_build_is_retried_after_a_while(run: Run, fetch: Fetch) -> None
         (
             "records.csv?excel=maybe",
             (400, "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, else 0."),
+        ),
+        (
+            "records.csv?separator=|",
+            (400, "Invalid “separator” parameter. Use a comma or a semicolon."),
         ),
         (
             "records.xml",

@@ -77,6 +77,7 @@ class TestSpec:
             ExportSpec(Format.CSV, ("asin", "a\ud800")),
             ExportSpec(Format.CSV, ("a\ud800", "asin")),
             ExportSpec(Format.CSV, excel=True),
+            ExportSpec(Format.CSV, separator=";"),
         ]
         digests = {spec.digest for spec in specs}
         monkeypatch.setattr(export_formats, "_VERSION", -1)
@@ -112,7 +113,15 @@ class TestSpec:
             assert list(parse_columns(text))
 
     def test_other_formats_ignore_the_spreadsheet_option(self) -> None:
-        assert parse_spec(Format.JSON, [], "1") == ExportSpec(Format.JSON)
+        assert parse_spec(Format.JSON, [], "1", ";") == ExportSpec(Format.JSON)
+
+    def test_the_separator_is_a_comma_or_a_semicolon(self) -> None:
+        assert parse_spec(Format.CSV, [], "", ";") == ExportSpec(Format.CSV, separator=";")
+        for same in ("", ","):
+            assert parse_spec(Format.CSV, [], "", same) == ExportSpec(Format.CSV)
+        for wrong in ("x", ";;", "\t", "=", '"', "\n"):
+            with pytest.raises(InvalidSpec, match="Invalid “separator” parameter"):
+                parse_spec(Format.JSON, [], "", wrong)
 
     @pytest.mark.parametrize(
         ("columns", "excel", "problem"),

@@ -304,7 +304,37 @@ class TestCsv:
         assert written([], Format.CSV, tmp_path, columns=("a", "b")) == b"a,b\r\n"
 
     @pytest.mark.parametrize(
-        "evil", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\uff1d1", '=cmd|"/c calc"!A1']
+        "evil",
+        [
+            *(
+                "=1+1",
+                "=1",
+                "+1+1",
+                "-1+1",
+                "-1-1",
+                "@SUM(1)",
+                "\t=1",
+                "\r=1",
+                "\n=1",
+                "\n-1",
+                '=cmd|"/c calc"!A1',
+            ),
+            *(
+                "\uff1d1",
+                "\uff0b1",
+                "\uff0d1",
+                "\uff201",
+                "+49 30 123",
+                "-A1",
+                "-",
+                "+",
+                "--1",
+                "-1%%",
+                "-1\n",
+                "+1:1",
+            ),
+            *("-1e5+1", "-.", "-%", "-1 1", "-1*1", "-$5", "-1(2)", "-\u0661"),
+        ],
     )
     def test_the_spreadsheet_option_escapes_formulas(self, tmp_path: Path, evil: str) -> None:
         records: Records = [{evil: evil, "number": -5, "list": [evil], "plain": "a=b"}]
@@ -313,6 +343,38 @@ class TestCsv:
         header, row = rows_of_csv(content, "utf-8-sig")
         assert (header[0], row[0]) == (f"'{evil}", f"'{evil}")
         assert row[1:] == ["-5", json.dumps([evil], ensure_ascii=False), "a=b"]
+
+    @pytest.mark.parametrize(
+        "number",
+        [
+            *(
+                "-26%",
+                "-5.20",
+                "+3",
+                "-0",
+                "-1,299.00",
+                "-1.299,00",
+                "-12.5 %",
+                "-12,5\u00a0%",
+                "+1e5",
+                "-1.5E-3",
+            ),
+            *("-.5", "26%", "5.20", "-" + "1" * 30_000),
+        ],
+        ids=lambda number: number[:20],
+    )
+    def test_the_spreadsheet_option_leaves_numbers_and_percentages_alone(
+        self, tmp_path: Path, number: str
+    ) -> None:
+        content = written([{"discount": number}], Format.CSV, tmp_path, excel=True)
+        assert rows_of_csv(content, "utf-8-sig") == [["discount"], [number]]
+
+    def test_columns_can_be_separated_by_semicolons(self, tmp_path: Path) -> None:
+        records: Records = [{"a": "x;y", "b": "x,y", "c": "=1", "d": 1.5}]
+        content = written(records, Format.CSV, tmp_path, separator=";")
+        assert content.decode() == 'a;b;c;d\r\n"x;y";x,y;=1;1.5\r\n'
+        content = written(records, Format.CSV, tmp_path, separator=";", excel=True)
+        assert content.decode("utf-8-sig") == 'a;b;c;d\r\n"x;y";x,y;\'=1;1.5\r\n'
 
     def test_without_the_option_text_is_unchanged(self, tmp_path: Path) -> None:
         assert rows_of_csv(written([{"a": "=1"}], Format.CSV, tmp_path)) == [["a"], ["=1"]]

@@ -225,10 +225,21 @@ class TestCreating:
         assert "No record has a column “asn”" in page
         assert "Try again" not in page
 
-    @pytest.mark.parametrize("data", [{}, {"format": "xml"}, {"format": "csv", "column": "a\0"}])
+    @pytest.mark.parametrize(
+        "data",
+        [{}, {"format": "xml"}, {"format": "csv", "column": "a\0"}, {"format": "csv", "separator": "x"}],
+    )
     def test_invalid_options_are_refused(self, as_bob: Client, run: Run, data: dict[str, str]) -> None:
         assert as_bob.post(PAGE, data).status_code == 400
         assert not Export.objects.exists()
+
+    def test_semicolons(self, as_bob: Client, run: Run) -> None:
+        as_bob.post(PAGE, {"format": "csv", "excel": "1", "separator": ";"})
+        page = html(as_bob.get(PAGE))
+        assert "CSV for spreadsheets with semicolons" in text_of(page)
+        response = as_bob.get("/collections/101/runs/1/records.csv?excel=1&separator=%3B")
+        assert responses.content(response).startswith(b"\xef\xbb\xbfasin;title;price_cents\r\n")
+        assert Export.objects.count() == 1
 
 
 class TestFile:

@@ -47,7 +47,12 @@ def _spec(request: HttpRequest, name: str) -> ExportSpec:
     if file_format is None:
         raise ApiError(404, f"Unknown format. The formats are {', '.join(Format)}.")
     try:
-        return parse_spec(file_format, request.GET.getlist("columns"), request.GET.get("excel", ""))
+        return parse_spec(
+            file_format,
+            request.GET.getlist("columns"),
+            request.GET.get("excel", ""),
+            request.GET.get("separator", ""),
+        )
     except InvalidSpec as error:
         raise ApiError(400, str(error)) from None
 

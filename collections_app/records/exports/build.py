@@ -63,7 +63,7 @@ def due() -> Q:
 
 def spec_of(export: Export) -> ExportSpec:
     """Return the spec of an export."""
-    return ExportSpec(Format(export.format), tuple(export.columns), export.excel)
+    return ExportSpec(Format(export.format), tuple(export.columns), export.excel, export.separator)
 
 
 def _never() -> bool:

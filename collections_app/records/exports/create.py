@@ -14,7 +14,7 @@ from collections_app.models import Export, ExportState, Run
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export, spec_of
 from collections_app.records.exports.column_list import parse_columns
-from collections_app.records.formats.export_formats import ExportSpec, Format
+from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 
@@ -56,21 +56,26 @@ def parse_format(text: str) -> Format | None:
     return Format(text) if text in set(Format) else None
 
 
-def parse_spec(wanted: Format, columns: Sequence[str], excel: str) -> ExportSpec:
+def parse_spec(wanted: Format, columns: Sequence[str], excel: str, separator: str = "") -> ExportSpec:
     """Return the spec for URL parameters or form fields. Raises InvalidSpec.
 
     Each of `columns` is a list such as `a,b`; see column_list.
-    `excel` is "1" for a CSV for spreadsheets. Other formats ignore it.
+    `excel` is "1" for a CSV for spreadsheets, and `separator` separates the columns of a CSV. Other formats
+    ignore both.
     """
     if excel not in {"", "0", "1"}:
         raise InvalidSpec("Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, else 0.")
+    if separator not in {"", COMMA, SEMICOLON}:
+        raise InvalidSpec("Invalid “separator” parameter. Use a comma or a semicolon.")
     names = _names(columns)
     if len(names) > MOST_COLUMNS or sum(map(len, names)) > _LONGEST_NAMES:
         raise InvalidSpec(_TOO_MANY_COLUMNS)
     if any("\0" in name for name in names):
         raise InvalidSpec("Invalid column name. Names can't contain null bytes.")
     chosen = tuple(dict.fromkeys(filter(None, names)))
-    return ExportSpec(wanted, chosen, excel=excel == "1" and wanted == Format.CSV)
+    if wanted != Format.CSV:
+        return ExportSpec(wanted, chosen)
+    return ExportSpec(wanted, chosen, excel=excel == "1", separator=separator or COMMA)
 
 
 def _names(columns: Sequence[str]) -> list[str]:
@@ -135,6 +140,7 @@ def _found_or_new(run: Run, spec: ExportSpec) -> Export:
             "format": spec.format.value,
             "columns": list(spec.columns),
             "excel": spec.excel,
+            "separator": spec.separator,
             "total": run.extracted,
         },
     )

@@ -24,6 +24,8 @@ from collections_app.records.formats.tables import Table, TooWide, UnknownColumn
 _NAMED = 50
 _NAME_SHOWN = 100
 
+COMMA, SEMICOLON = ",", ";"
+
 # Increase it when the same records give another file, so that stored exports aren't used any more.
 _VERSION = 2
 
@@ -48,11 +50,12 @@ class ExportSpec:
     format: Format
     columns: tuple[str, ...] = ()  # in this order; empty for all columns
     excel: bool = False  # a CSV that is safe to open in a spreadsheet
+    separator: str = COMMA  # between the columns of a CSV
 
     @property
     def digest(self) -> str:
         """A digest of all fields, under which an export is stored."""
-        text = repr((_VERSION, self.format.value, self.columns, self.excel))
+        text = repr((_VERSION, self.format.value, self.columns, self.excel, self.separator))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
@@ -177,7 +180,7 @@ def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> No
     # A lone surrogate, which JSON allows and UTF-8 doesn't, becomes a question mark.
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
     try:
-        writer = csv.writer(text)
+        writer = csv.writer(text, delimiter=spec.separator)
         if spec.excel:
             text.write("\ufeff")
         prepare: Callable[[list[Any]], list[Any]] = _without_formulas if spec.excel else _written_cells
@@ -190,8 +193,11 @@ def _write_csv(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> No
 
 
 # A spreadsheet treats text that starts with one of these as a formula (owasp.org, "CSV Injection"). The last
-# four are the full-width forms.
-_FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# four are the full-width forms. A number or a percentage alone does no harm: -5.20, +3, -26%.
+_FORMULA = re.compile(
+    "(?![+-](?=[.,]?[0-9])[0-9]*+(?:[.,][0-9]++)*+(?:[eE][+-]?[0-9]++)?+[ \u00a0\u202f]?%?\\Z)"
+    "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+)
 
 
 def _written_cells(values: list[Any]) -> list[Any]:

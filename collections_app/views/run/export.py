@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -26,7 +26,7 @@ from collections_app.records.exports.create import (
     parse_spec,
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
-from collections_app.records.formats.export_formats import ExportSpec, Format
+from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.run.lookup import find_ready_run
@@ -99,7 +99,7 @@ def run_records(
     if parsed_format is None:
         raise Http404(f"Unknown format “{file_format}”. Use one of: {', '.join(Format)}.")
     run = find_ready_run(collection, number)
-    spec = _parse(parsed_format, request.GET.getlist("columns"), request.GET.get("excel", ""))
+    spec = _parse(parsed_format, request.GET.getlist("columns"), request.GET)
     export = _create(request, run, spec)
     if export is None or not export.is_ready:
         return redirect(f"{reverse('run_export', args=[collection.pk, number])}#exports")
@@ -149,6 +149,7 @@ def _news(listed: list[_Listed], before: str) -> str:
 def _listed(run: Run, export: Export) -> _Listed:
     spec = spec_of(export)
     label = _FORMATS[spec.format][0] + (" for spreadsheets" if spec.excel else "")
+    label += " with semicolons" if spec.separator == SEMICOLON else ""
     more = len(spec.columns) - _COLUMNS_NAMED
     named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
     columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
@@ -161,6 +162,8 @@ def _records_address(run: Run, spec: ExportSpec) -> str:
         query["columns"] = encode_columns(spec.columns)
     if spec.excel:
         query["excel"] = "1"
+    if spec.separator != COMMA:
+        query["separator"] = spec.separator
     address = reverse("run_records", args=[run.collection_id, run.number, spec.format.value])
     return f"{address}?{urlencode(query)}" if query else address
 
@@ -171,11 +174,11 @@ def _posted_spec(request: MemberRequest) -> ExportSpec:
         raise BadRequest("Choose a format.")
     # Each value is a single name, even if it contains a comma.
     columns = [encode_columns([name]) for name in request.POST.getlist("column")]
-    return _parse(posted_format, columns, request.POST.get("excel", ""))
+    return _parse(posted_format, columns, request.POST)
 
 
-def _parse(file_format: Format, columns: list[str], excel: str) -> ExportSpec:
+def _parse(file_format: Format, columns: list[str], options: QueryDict) -> ExportSpec:
     try:
-        return parse_spec(file_format, columns, excel)
+        return parse_spec(file_format, columns, options.get("excel", ""), options.get("separator", ""))
     except InvalidSpec as error:
         raise BadRequest(str(error)) from None
