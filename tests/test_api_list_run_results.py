@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from collections_app.api import list_runs
+from collections_app.api import list_runs, refresh
 from collections_app.models import ApiKey, Collection, Kind, Membership, Run, Team, User
 from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
@@ -489,7 +489,7 @@ def test_an_account_that_is_slow_to_send_the_first_list_is_504(
         return Listing([])
 
     monkeypatch.setattr(sync, "list_runs", late)
-    monkeypatch.setattr(list_runs, "LISTING_DEADLINE", timedelta())
+    monkeypatch.setattr(refresh, "LISTING_DEADLINE", timedelta())
     assert error(call({"collection_id": connected.pk})) == (504, "MultiCartAPI is slow to respond.")
     answered.set()
     for thread in threading.enumerate():
@@ -501,7 +501,7 @@ def test_loading_older_runs_has_a_time_limit(
     call: Call, connected: Collection, listed_there: ListedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed_there.runs = [remote_run(number) for number in range(1, 201)]
-    monkeypatch.setattr(list_runs, "LISTING_DEADLINE", timedelta())
+    monkeypatch.setattr(refresh, "LISTING_DEADLINE", timedelta())
     assert len(listed(call({"collection_id": connected.pk, "limit": 1000}))) == LIMIT - 1
 
 

@@ -1,8 +1,6 @@
 """List the runs of a collection."""
 
-import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,13 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from collections_app.api.endpoint import endpoint
 from collections_app.api.errors import ApiError
 from collections_app.api.limits import DEFAULT_LIMIT, MAX_LIMIT
+from collections_app.api.refresh import refresh
 from collections_app.api.request_body import boolean, integer, parse_object
 from collections_app.api.responses import success
 from collections_app.models import ApiKey, Collection, FileKind, ResultFile, State
 from collections_app.models.run_status import StatusFacts
 from collections_app.models.runs import FileNames, RunQuerySet
 from collections_app.people import access
-from collections_app.sources import LISTING_DEADLINE, SourceBusy, source_of
 from collections_app.system.addresses import results_of
 
 _LISTED = ("pk", "number", "state", "extracted", "total", "created_at", "updated_at")
@@ -30,7 +28,7 @@ def list_run_results(request: HttpRequest, key: ApiKey, body: bytes) -> HttpResp
     collection_id = integer(fields, "collection_id", least=0)
     page, with_state = _requested_page(fields), boolean(fields, "with_state")
     collection, _ = access.collection_of([key.membership], collection_id)
-    _refresh(collection, page)
+    refresh(collection, lambda: page.is_full(collection))
     return success(_run_objects(collection, results_of(request, collection.pk), page, with_state=with_state))
 
 
@@ -61,26 +59,6 @@ def _requested_page(fields: dict[str, Any]) -> _Page:
     if "skip" in fields:
         raise ApiError(400, "before and skip can't be combined. Send only one of them.")
     return _Page(limit, before=integer(fields, "before", least=0))
-
-
-def _refresh(collection: Collection, page: _Page) -> None:
-    """Refresh the newest runs, and load older ones until the page is full.
-
-    Stop after twice the time limit of a list, and use the runs that are known by then. If none are known,
-    and they should be, raise ApiError or SourceBusy.
-    """
-    until = time.monotonic() + 2 * LISTING_DEADLINE.total_seconds()
-    source = source_of(collection)
-    freshness = source.refresh(collection, deadline=LISTING_DEADLINE)
-    if isinstance(freshness.error, SourceBusy):
-        raise freshness.error
-    if freshness.error:
-        raise ApiError(504 if freshness.is_late else 502, freshness.problem)
-    while freshness.has_older and not freshness.problem and not page.is_full(collection):
-        left = timedelta(seconds=until - time.monotonic())
-        if left <= timedelta():
-            break
-        freshness = source.load_older(collection, deadline=min(left, LISTING_DEADLINE))
 
 
 def _run_objects(

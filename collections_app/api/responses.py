@@ -13,6 +13,11 @@ def success(data: object) -> HttpResponse:
     return _response(msgspec.json.encode({"code": 200, "data": data, "status": 1}))
 
 
+def plain(data: dict[str, object]) -> HttpResponse:
+    """Return a response with data and no envelope."""
+    return _response(msgspec.json.encode(data))
+
+
 def accepted(data: object, *, retry_after_seconds: int) -> HttpResponse:
     """Return a 202 response: the file is still being built."""
     response = _response(msgspec.json.encode({"code": 202, "data": data, "status": 1}), 202)

@@ -11,6 +11,7 @@ from collections_app.api.download_records import run_records
 from collections_app.api.download_run import run_all, run_manifest, selection_json, selection_zip
 from collections_app.api.errors import ApiError
 from collections_app.api.list_runs import list_run_results
+from collections_app.api.lists import list_collection_runs, list_collections
 from collections_app.api.responses import failure
 from collections_app.people.access import public
 
@@ -36,6 +37,8 @@ _v1 = [
         download_result_file,
         name="download_result_file",
     ),
+    path("collections", list_collections, name="list_collections"),
+    path("collections/<collection_id>/runs", list_collection_runs, name="list_collection_runs"),
     path(f"{_RUN}/manifest.json", run_manifest, name="run_manifest"),
     path(f"{_LATEST}/manifest.json", run_manifest, name="latest_manifest"),
     path(f"{_RUN}/all.zip", run_all, name="run_all"),

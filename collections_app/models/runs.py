@@ -304,6 +304,18 @@ class FileKind(models.TextChoices):
 KINDS_OF_RECORDS = (FileKind.PAGE, FileKind.CATEGORY_LIST)
 
 
+def prefetch_latest_runs(collections: Sequence[Collection]) -> None:
+    """Prefetch `latest_run`, which may be None, in one query."""
+    newest = Run.objects.filter(collection=OuterRef("pk")).newest_first().values("pk")[:1]
+    listed = Collection.objects.filter(pk__in=[collection.pk for collection in collections])
+    runs = Run.objects.filter(pk__in=listed.values(newest_run=Subquery(newest)))
+    by_collection = {run.collection_id: run for run in runs}
+    for collection in collections:
+        collection.latest_run = run = by_collection.get(collection.pk)
+        if run is not None:
+            run.collection = collection
+
+
 def prefetch_first_files(runs: Sequence[Run], pages: int) -> None:
     """Prefetch `ready_files` for ready runs in one query, with only the first pages.
 

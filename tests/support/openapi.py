@@ -58,7 +58,7 @@ def check(schema: dict[str, Any], value: Any) -> None:
     assert type(value) in [_TYPES[name] for name in types], f"{value!r} is not of type {types}"
     assert value in schema.get("enum", [value])
     assert value == schema.get("const", value)
-    if schema.get("format") == "date-time":
+    if value is not None and schema.get("format") == "date-time":
         assert datetime.fromisoformat(value).tzinfo
     if isinstance(value, dict):
         _check_object(schema, value)

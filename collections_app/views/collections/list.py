@@ -2,14 +2,14 @@
 
 from urllib.parse import urlencode
 
-from django.db.models import OuterRef, Subquery
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, Run
+from collections_app.models import Collection
 from collections_app.models.collections import CollectionQuerySet
+from collections_app.models.runs import prefetch_latest_runs
 from collections_app.people.access import Action, MemberRequest, signed_in, team_member
 from collections_app.views.collections.order import ORDERS, format_key, ordered
 from collections_app.views.fragments import render_fragment
@@ -61,14 +61,10 @@ def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
 
     Their `latest` is a token that changes whenever anything that the list shows about that run changes.
     """
-    newest = Run.objects.filter(collection=OuterRef("pk")).newest_first()
-    rows = list(found.annotate(latest_run_id=Subquery(newest.values("pk")[:1])))
-    runs = Run.objects.in_bulk([row.latest_run_id for row in rows])  # type: ignore[attr-defined]
+    rows = list(found)
+    prefetch_latest_runs(rows)
     for row in rows:
-        run = runs.get(row.latest_run_id)  # type: ignore[attr-defined]
-        row.latest_run = run
-        if run:
-            run.collection = row
+        run = row.latest_run
         row.latest = f"{run.number}.{run.status}" if run else "none"
     return rows
 
