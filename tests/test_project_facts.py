@@ -133,6 +133,7 @@ USES: dict[str, set[str]] = {
         "client",
         "files.bundles",
         "files.delivery",
+        "files.names",
         "files.verification",
         "models",
         "people",

@@ -379,6 +379,14 @@ def test_every_printable_key_is_accepted(as_adam: Client, key: str) -> None:
     assert Account.objects.get().key == key
 
 
+def test_a_duplicate_name_is_refused_ignoring_unicode_forms(
+    as_adam: Client, crawlers: Team, vendor: Vendor
+) -> None:
+    make_account(crawlers, name="Caf\xe9")
+    response = as_adam.post(CONNECT, NEW | {"name": "Cafe\u0301"})
+    assert errors(response) == ["Your team already has an account named “Caf\xe9”."]
+
+
 def test_a_duplicate_name_is_refused_ignoring_case(as_adam: Client, account: Account, vendor: Vendor) -> None:
     response = as_adam.post(CONNECT, NEW | {"name": "MULTICARTapi"})
     assert errors(response) == ["Your team already has an account named “MultiCartAPI”."]

@@ -206,6 +206,7 @@ def test_the_form_for_adding_shows_errors(as_adam: Client, fields: dict[str, str
     [
         ("au LAPTOPS", "Your team already has a collection named “AU Laptops”."),
         ("CAFÉ", "Your team already has an archived collection named “Café”."),
+        ("cafe\u0301", "Your team already has an archived collection named “Café”."),
     ],
 )
 def test_a_duplicate_name_is_refused(

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from collections_app.files.names import collision_key
 from collections_app.models import Account, Collection
 from collections_app.models.collections import search_form
 from collections_app.views.forms import ChangeNameForm, NameForm
@@ -17,12 +18,12 @@ class CollectionNameForm(NameForm):
     """A name that is unique among the team's collections."""
 
     def clean_name(self) -> str:
-        """Reject the name of another collection, ignoring case."""
+        """Reject the name of another collection, ignoring case and Unicode forms."""
         name: str = self.cleaned_data["name"]
         others = self.instance.team.collections.exclude(pk=self.instance.pk)
         for other in others.filter(search_name=search_form(name)):
             # A search for “Cafe” also finds “Café”, but they are different names.
-            if other.name.casefold() == name.casefold():
+            if collision_key(other.name) == collision_key(name):
                 which = "an archived collection" if other.archived_at else "a collection"
                 raise ValidationError(f"Your team already has {which} named “{other}”.")
         return name

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.text import get_text_list
 
+from collections_app.files.names import collision_key
 from collections_app.models import Account, Team
 from collections_app.views.forms import NameForm
 
@@ -57,9 +58,9 @@ def _default_address() -> str:
 
 def _free_name(team: Team) -> str:
     """Return a name that none of the team's accounts has."""
-    taken = {account.name.casefold() for account in team.accounts.all()}
+    taken = {collision_key(account.name) for account in team.accounts.all()}
     numbered = (f"{_DEFAULT_NAME} {number}" for number in count(2))
-    return next(name for name in chain([_DEFAULT_NAME], numbered) if name.casefold() not in taken)
+    return next(name for name in chain([_DEFAULT_NAME], numbered) if collision_key(name) not in taken)
 
 
 class AccountForm(NameForm):
@@ -100,10 +101,10 @@ class AccountForm(NameForm):
             self.fields["key"].help_text = "Stored encrypted and never shown again."
 
     def clean_name(self) -> str:
-        """Reject the name of another account of the team, ignoring case."""
+        """Reject the name of another account of the team, ignoring case and Unicode forms."""
         name: str = self.cleaned_data["name"]
         for other in self.instance.team.accounts.exclude(pk=self.instance.pk):
-            if other.name.casefold() == name.casefold():
+            if collision_key(other.name) == collision_key(name):
                 raise ValidationError(f"Your team already has an account named “{other}”.")
         return name
 
