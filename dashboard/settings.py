@@ -93,7 +93,7 @@ IS_BEHIND_A_PROXY = _https or DELIVERY == "nginx"
 # All requests come from the proxy's address. allauth counts sign-ins by the address that it adds last.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if IS_BEHIND_A_PROXY else 0
 # The API refuses plain HTTP instead: after a redirect, a script would keep sending its key unencrypted.
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^api/"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^api/(?!v1/(docs|openapi\.json)$)"]
 
 # What browsers must open over HTTPS for a year: the host of PUBLIC_URL, on every port, or more.
 HSTS = env.str("HSTS", default="") or "host"

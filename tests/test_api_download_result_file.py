@@ -233,11 +233,22 @@ def test_a_file_missing_from_the_storage_is_not_found_and_logged(
     assert file.key in caplog.text
 
 
+@pytest.mark.parametrize(("error", "code"), [(SourceUnavailable, 502), (SourceTimeout, 504)])
+def test_a_failed_source_is_reported_in_its_own_words(
+    fetch: Fetch, run: Run, error: type[Exception], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "The account “Main” reports an internal error (code 500). Try again later."
+
+    def broken(file: ResultFile) -> None:
+        raise error(said)
+
+    monkeypatch.setattr(download_file, "deliverable", broken)
+    assert api_error(fetch(f"101/1/{PAGE}")) == (code, said)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (SourceUnavailable("socket 7"), 502),
-        (SourceTimeout("socket 7"), 504),
         (OperationalError("socket 7"), 503),
         (ZeroDivisionError("socket 7"), 500),
     ],

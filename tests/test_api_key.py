@@ -103,8 +103,20 @@ class TestOverHttps:
         )
         assert bobs_key not in str(response.headers)
 
-    def test_unknown_api_addresses_do_not_redirect(self, client: Client, bobs_key: str) -> None:
-        assert client.get("/api/v2/anything", headers={"x-api-key": bobs_key}).status_code == 404
+    @pytest.mark.parametrize("address", ["/api/", "/api/v1/", "/api/v1/nothing", "/api/v2/anything"])
+    @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+    def test_an_unknown_api_address_is_an_error_too(
+        self, client: Client, bobs_key: str, address: str, method: str
+    ) -> None:
+        response = client.generic(method, address, headers={"x-api-key": bobs_key})
+        assert response.status_code == 403
+        if method != "HEAD":
+            assert response.json()["data"].startswith("Use https:// for this address. ")
+        assert client.generic(method, address, secure=True).status_code == 404
+
+    @pytest.mark.parametrize("address", ["/api/v1/docs", "/api/v1/openapi.json"])
+    def test_the_documentation_redirects_to_https(self, client: Client, address: str) -> None:
+        assert client.get(address)["Location"] == f"https://testserver{address}"
 
     def test_pages_redirect_to_https(self, client: Client) -> None:
         assert client.get("/collections/")["Location"] == "https://testserver/collections/"

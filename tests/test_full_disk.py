@@ -123,6 +123,15 @@ def test_signing_in_works_once_there_is_room_again(client: Client, bob: User) ->
     assert answer.status_code == 302
 
 
+def test_signing_out_clears_the_cookie_and_says_that_the_disk_is_full(as_bob: Client) -> None:
+    with full_disk():
+        answer = as_bob.post("/accounts/logout/")
+    assert answer.status_code == 503
+    assert "The disk is full" in answer.content.decode()
+    assert (answer.cookies["sessionid"].value, answer.cookies["sessionid"]["max-age"]) == ("", 0)
+    assert as_bob.get("/collections/")["Location"].startswith("/accounts/login/")
+
+
 # --- everything else ----------------------------------------------------------------------------
 
 

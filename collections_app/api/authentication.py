@@ -17,8 +17,7 @@ _USE_HTTPS = (
 
 def authenticate(request: HttpRequest) -> ApiKey:
     """Return the API key that the request carries, its membership loaded. Raises ApiError (401, 403)."""
-    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
-        raise ApiError(403, _USE_HTTPS)
+    require_https(request)
     text = _sent_key(request)
     if not text:
         raise _unauthorized(f"The API key is missing. Send it in the header {HEADER}.")
@@ -28,6 +27,12 @@ def authenticate(request: HttpRequest) -> ApiKey:
     bind_contextvars(key=key.prefix, user=key.membership.user_id, team=key.membership.team_id)
     key.note_use()
     return key
+
+
+def require_https(request: HttpRequest) -> None:
+    """Raise ApiError (403) if the site uses HTTPS, but the request doesn't."""
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        raise ApiError(403, _USE_HTTPS)
 
 
 def _sent_key(request: HttpRequest) -> str:

@@ -7,7 +7,7 @@ from django.db import OperationalError
 
 from collections_app.files.delivery import RETRY_AFTER_SECONDS, TooManyStreams
 from collections_app.models import NotDownloadable
-from collections_app.sources import NotTheFile, ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
+from collections_app.sources import ResultNotFound, SourceBusy, SourceTimeout, SourceUnavailable
 from collections_app.system import disk
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,8 @@ def _source_error(error: SourceUnavailable) -> ApiError:
         case SourceBusy():
             return ApiError(503, str(error), _retry_after(error.retry_after))
         case SourceTimeout():
-            return ApiError(504, "The storage of this file took too long to respond. Try again later.")
-        case NotTheFile():
-            return ApiError(502, str(error))
-    return ApiError(502, "The storage of this file is not responding. Try again later.")
+            return ApiError(504, str(error))
+    return ApiError(502, str(error))
 
 
 def _unexpected_error(error: Exception) -> ApiError:

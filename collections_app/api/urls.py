@@ -5,6 +5,7 @@ from django.http.response import HttpResponseBase
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
+from collections_app.api.authentication import require_https
 from collections_app.api.docs import openapi_json, openapi_view
 from collections_app.api.download_file import download_result_file
 from collections_app.api.download_records import run_records
@@ -19,6 +20,10 @@ from collections_app.people.access import public
 @public
 @csrf_exempt
 def _unknown(request: HttpRequest) -> HttpResponseBase:
+    try:
+        require_https(request)
+    except ApiError as error:
+        return failure(error)
     return failure(ApiError(404, "This address doesn't exist. The API documentation lists all addresses."))
 
 

@@ -21,3 +21,10 @@ class SessionStore(DatabaseSessionStore):
             if not (disk.is_full(error) or disk.is_full(error.__context__)):
                 raise
             logger.warning("Can't save a session: the disk is full.")
+
+    def delete(self, session_key: str | None = None) -> None:
+        """Delete the session unless the disk is full. The browser still forgets its cookie."""
+        try:
+            super().delete(session_key)
+        except disk.DiskFull:
+            logger.warning("Can't delete a session: the disk is full.")

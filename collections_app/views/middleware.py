@@ -126,7 +126,12 @@ class DiskFullPage:
         response = self.get_response(request)
         if request.method in _SAFE_METHODS or not disk.has_failed():
             return response
-        return errors.disk_full(request)
+        page = errors.disk_full(request)
+        # Signing out still signs the browser out.
+        page.cookies.update(
+            {name: cookie for name, cookie in response.cookies.items() if cookie["max-age"] == 0}
+        )
+        return page
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page if the view failed because the disk is full."""
