@@ -96,12 +96,13 @@ def test_leading_zeros_are_ignored(fetch: Fetch, run: Run) -> None:
     assert fetch(f"{'0' * 5000}101/01/{PAGE}").status_code == 200
 
 
-def test_it_takes_four_queries(
-    fetch: Fetch, run: Run, django_assert_num_queries: DjangoAssertNumQueries
+@pytest.mark.parametrize("path", [f"101/1/{PAGE}", "101/1/nothing.json", "101/2/x", "999/1/x", "x/1/x"])
+def test_the_key_and_the_file_take_one_query(
+    fetch: Fetch, run: Run, path: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     fetch(f"101/1/{PAGE}")  # updates the key's last use
-    with django_assert_num_queries(4):
-        fetch(f"101/1/{PAGE}", method="HEAD")
+    with django_assert_num_queries(1):
+        fetch(path, method="HEAD")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from collections_app.models import ApiKey, Membership, Role, Team, User
+from tests.support.keys import recognize
 
 
 def create_api_key(*args: str) -> str:
@@ -15,7 +16,7 @@ def create_api_key(*args: str) -> str:
 
 
 def test_the_printed_key_works_for_the_users_team(bob: User) -> None:
-    key = ApiKey.objects.recognize(create_api_key("BOB@example.com", "--name", "nightly job"))
+    key = recognize(create_api_key("BOB@example.com", "--name", "nightly job"))
     assert key is not None
     assert key.name == "nightly job"
     assert key.membership == bob.memberships.get()
@@ -28,7 +29,7 @@ def test_a_user_in_several_teams_needs_the_team_option(bob: User, crawlers: Team
     assert str(error.value) == (
         'bob@example.com is in several teams ("Crawlers", "Strangers"). Choose one with --team.'
     )
-    key = ApiKey.objects.recognize(create_api_key("bob@example.com", "--team", "Strangers"))
+    key = recognize(create_api_key("bob@example.com", "--team", "Strangers"))
     assert key is not None
     assert key.membership == in_strangers
 

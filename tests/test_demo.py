@@ -36,6 +36,7 @@ from collections_app.models import (
 from collections_app.runs.repair import repair_runs
 from collections_app.runs.writer import ResultSetWriter
 from tests.support import databases, tools
+from tests.support.keys import recognize
 from tests.support.results import in_order
 from tests.support.server import environment, manage
 from tests.support.tools import ROOT, all_or_few
@@ -202,7 +203,7 @@ class TestTheCommand:
         printed = demo()
         user = User.objects.get(email=printed["Email"])
         assert user.check_password(printed["Password"])
-        key = ApiKey.objects.recognize(printed["API key"])
+        key = recognize(printed["API key"])
         assert key is not None
         assert (key.membership.user, key.membership.role) == (user, Role.OWNER)
 

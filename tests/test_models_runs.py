@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run, State, Team
+from collections_app.models import Collection, FileKind, ResultFile, Run, State, Team
 from tests.support.results import make_processing_run, make_ready_run, records
 from tests.support.tools import examples
 
@@ -180,40 +180,6 @@ class TestFilesOfTheListsRuns:
         assert run.category_list.name == "category_asins.json"
         assert run.category_csv.name == "category_asins.csv"
         assert (run.pages, run.archive) == ([], None)
-
-
-class TestWhatMayBeDownloaded:
-    def test_a_file_of_a_ready_run_has_its_run_and_collection(self, laptops: Collection) -> None:
-        run = make_ready_run(laptops)
-        name = run.files.get(kind=FileKind.PAGE).name
-        with CaptureQueriesContext(connection) as queries:
-            file = ResultFile.objects.downloadable(laptops, run.number, name)
-            assert file.run.collection == laptops
-        assert len(queries) == 2
-        assert (file.name, str(file)) == (name, name)
-
-    @pytest.mark.parametrize("name", ["nothing.json", "", "..", "../secret_key", "a\0b", "x" * 10_000])
-    def test_other_names_are_not_found(self, laptops: Collection, name: str) -> None:
-        run = make_ready_run(laptops)
-        with pytest.raises(NotDownloadable, match="Run 1 has no file with that name"):
-            ResultFile.objects.downloadable(laptops, run.number, name)
-
-    def test_a_run_of_another_collection_is_not_found(
-        self, laptops: Collection, secret_plans: Collection
-    ) -> None:
-        run = make_ready_run(secret_plans)
-        with pytest.raises(NotDownloadable, match="This collection has no run 1"):
-            ResultFile.objects.downloadable(laptops, run.number, run.files.all()[0].name)
-
-    def test_a_processing_run_is_not_downloadable_yet(self, laptops: Collection) -> None:
-        run = make_processing_run(laptops, records(1))
-        with pytest.raises(NotDownloadable, match="Run 1 is still processing"):
-            ResultFile.objects.downloadable(laptops, run.number, run.files.get().name)
-
-    def test_a_failed_run_is_not_downloadable(self, laptops: Collection) -> None:
-        a_run(laptops, state=State.FAILED, failure_reason="Blocked")
-        with pytest.raises(NotDownloadable, match="Run 1 failed, so it has no files"):
-            ResultFile.objects.downloadable(laptops, 1, "page.json")
 
 
 def test_is_ready_depends_on_the_state(laptops: Collection) -> None:

@@ -145,9 +145,9 @@ class TestPage:
         as_bob.get(PAGE)
         for name in ("asin", "title", "price_cents"):
             as_bob.post(PAGE, {"format": "csv", "column": name})
-        # The session, the user, the memberships, the collection, the run, its files, what was found in them
-        # before, the exports.
-        with django_assert_num_queries(8):
+        # The session, the user, the memberships with the collection, the run, its files, what was found in
+        # them before, the exports.
+        with django_assert_num_queries(7):
             as_bob.get(PAGE)
 
 

@@ -252,8 +252,8 @@ class TestCost:
         for _ in range(count):
             make_processing_run(laptops)
         asked = looked_at(as_bob)
-        # The session, user, memberships and collection; its rows, and new ones.
-        with django_assert_num_queries(6):
+        # The session; the user; the memberships and the collection. Its rows, and new ones.
+        with django_assert_num_queries(5):
             assert as_bob.get(LIVE, asked).status_code == 204
 
     def test_it_does_not_switch_the_current_team(
@@ -306,8 +306,8 @@ class TestRunPage:
         self, as_bob: Client, processing: Run, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         address = self.looked_at(as_bob)
-        # The session, user, memberships and collection; the run.
-        with django_assert_num_queries(5):
+        # The session; the user; the memberships and the collection; the run.
+        with django_assert_num_queries(4):
             response = as_bob.get(address)
         assert response.status_code == 204
         assert "no-store" in response["Cache-Control"]

@@ -12,6 +12,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from collections_app.models import ApiKey, Membership, Role, Team, User
 from tests.conftest import PASSWORD
 from tests.support.html import columns, links, rows
+from tests.support.keys import recognize
 from tests.support.meanwhile import ask_meanwhile
 
 NEW = {"email": "Dora@Example.com ", "name": "Dora", "role": "member"}
@@ -283,7 +284,7 @@ def test_removing_asks_for_confirmation_and_ends_access_and_keys(
     assert as_bob.get("/collections/").status_code == 200
     assert "Removed Bob from Crawlers." in as_adam.post(address, follow=True).content.decode()
     assert as_bob.get("/collections/").status_code == 403
-    assert ApiKey.objects.recognize(bobs_key) is None
+    assert recognize(bobs_key) is None
 
 
 @pytest.mark.parametrize("what", ["role", "remove", "password-link"])

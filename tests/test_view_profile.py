@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
 from tests.support.html import links, rows
+from tests.support.keys import recognize
 from tests.support.meanwhile import ask_meanwhile
 from tests.support.results import (
     make_failed_run,
@@ -87,7 +88,7 @@ def test_a_new_key_is_shown_once_and_works(as_bob: Client) -> None:
     assert "no-store" in response["Cache-Control"]
     found = re.search(r'id="new-key" type="text" readonly value="([^"]*)"', response.content.decode())
     assert found
-    key = ApiKey.objects.recognize(found[1])
+    key = recognize(found[1])
     assert key is not None
     assert (key.name, key.membership.user.email) == ("nightly import", "bob@example.com")
     again = as_bob.get("/profile/")
@@ -121,11 +122,11 @@ def test_it_shows_only_the_users_keys_in_the_current_team(
 def test_a_key_is_revoked_after_confirmation(as_bob: Client, bobs_key: str) -> None:
     address = f"/keys/{ApiKey.objects.get().pk}/revoke"
     assert "Revoke “cron job”?" in as_bob.get(address).content.decode()
-    assert ApiKey.objects.recognize(bobs_key)
+    assert recognize(bobs_key)
     response = as_bob.post(address, follow=True)
     assert response.redirect_chain[-1][0] == "/profile/"
     assert "Revoked the key “cron job”." in response.content.decode()
-    assert ApiKey.objects.recognize(bobs_key) is None
+    assert recognize(bobs_key) is None
     assert rows(response) == []
     assert as_bob.post(address).status_code == 404
 
@@ -133,19 +134,19 @@ def test_a_key_is_revoked_after_confirmation(as_bob: Client, bobs_key: str) -> N
 def test_an_admin_revokes_any_key_of_the_team(as_adam: Client, bobs_key: str) -> None:
     response = as_adam.post(f"/keys/{ApiKey.objects.get().pk}/revoke", follow=True)
     assert response.redirect_chain[-1][0] == "/members/"
-    assert ApiKey.objects.recognize(bobs_key) is None
+    assert recognize(bobs_key) is None
 
 
 def test_a_member_cannot_revoke_another_members_key(as_bob: Client, adam: User) -> None:
     key, text = ApiKey.objects.issue(adam.memberships.get(), "adam's")
     assert as_bob.get(f"/keys/{key.pk}/revoke").status_code == 404
     assert as_bob.post(f"/keys/{key.pk}/revoke").status_code == 404
-    assert ApiKey.objects.recognize(text)
+    assert recognize(text)
 
 
 def test_no_one_revokes_a_key_of_another_team(as_alice: Client, carols_key: str) -> None:
     assert as_alice.post(f"/keys/{ApiKey.objects.get().pk}/revoke").status_code == 404
-    assert ApiKey.objects.recognize(carols_key)
+    assert recognize(carols_key)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -165,7 +166,7 @@ def test_a_key_deleted_concurrently_counts_as_revoked(
     go = key.revoke if what == "revoked" else bob.memberships.get().remove
     response = ask_meanwhile(go, lambda: as_adam.post(f"/keys/{key.pk}/revoke"))
     assert response.status_code == 302
-    assert ApiKey.objects.recognize(bobs_key) is None
+    assert recognize(bobs_key) is None
 
 
 # --- examples -----------------------------------------------------------------------------------

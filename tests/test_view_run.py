@@ -166,8 +166,8 @@ def test_the_number_of_queries_does_not_grow_with_the_run(
     small, large = make_ready_run(laptops, records(1)), make_ready_run(laptops, records(300), page_size=10)
     for run in (small, large):
         for query in ("", "?q=laptop&sort=title"):
-            # session, user, memberships, collection; run, files, their sizes and verification
-            with django_assert_num_queries(8):
+            # session, user, memberships and collection; run, files, their sizes and verification
+            with django_assert_num_queries(7):
                 page(as_bob, run, query)
 
 

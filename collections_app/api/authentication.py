@@ -1,11 +1,14 @@
 """Identify the caller by the API key in the request's headers."""
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpRequest
 from structlog.contextvars import bind_contextvars
 
 from collections_app.api.errors import ApiError
 from collections_app.models import ApiKey
+from collections_app.models.lookup import NOTHING, Address, Requested, recognize
 
 HEADER = "x-api-key"
 CHALLENGES = f'Bearer realm="api", Token realm="api", ApiKey header="{HEADER}"'
@@ -15,18 +18,27 @@ _USE_HTTPS = (
 )
 
 
-def authenticate(request: HttpRequest) -> ApiKey:
+def authenticate(request: HttpRequest, **_: Any) -> ApiKey:
     """Return the API key that the request carries, its membership loaded. Raises ApiError (401, 403)."""
+    return authenticate_and_find(request, NOTHING)[0]
+
+
+def authenticate_and_find(request: HttpRequest, address: Address) -> tuple[ApiKey, Requested]:
+    """Return the API key that the request carries, and what the address names, with one query.
+
+    The key's membership is loaded. Raises ApiError (401, 403).
+    """
     require_https(request)
     text = _sent_key(request)
     if not text:
         raise _unauthorized(f"The API key is missing. Send it in the header {HEADER}.")
-    key = ApiKey.objects.recognize(text) if text.isascii() and text.isprintable() else None
-    if key is None:
+    found = recognize(text, address) if text.isascii() and text.isprintable() else None
+    if found is None:
         raise _unauthorized("This API key is unknown or was revoked. Create a new one on your profile page.")
+    key, _ = found
     bind_contextvars(key=key.prefix, user=key.membership.user_id, team=key.membership.team_id)
     key.note_use()
-    return key
+    return found
 
 
 def require_https(request: HttpRequest) -> None:

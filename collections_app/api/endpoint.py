@@ -12,15 +12,18 @@ from collections_app.api.authentication import authenticate
 from collections_app.api.errors import ApiError, api_error_for
 from collections_app.api.request_body import read_body
 from collections_app.api.responses import failure
-from collections_app.models import ApiKey
 from collections_app.people import access
 from collections_app.system import disk
 
-View = Callable[Concatenate[HttpRequest, ApiKey, ...], HttpResponseBase]
+View = Callable[Concatenate[HttpRequest, Any, ...], HttpResponseBase]
 
 
-def endpoint(*methods: str, always_200: bool = False) -> Callable[[View], access.View]:
+def endpoint(
+    *methods: str, always_200: bool = False, authenticate: Callable[..., Any] = authenticate
+) -> Callable[[View], access.View]:
     """Call the view with the caller's API key, and report every error in the envelope.
+
+    Another `authenticate` can return more than the key. It also gets what the address names.
 
     Check the method first, then the size of the body, then the key. A view that allows POST also gets the
     body. With `always_200`, errors have the HTTP status 200, and only the envelope contains their code.

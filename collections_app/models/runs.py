@@ -107,12 +107,12 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def ready_run(self, number: int) -> "Run":
         """Return the ready run with this number. Raises NotDownloadable."""
-        return _ready(number, self.filter(number=number).first())
+        return check_ready(number, self.filter(number=number).first())
 
     def ready_runs(self, numbers: Sequence[int]) -> "list[Run]":
         """Return the ready runs with these numbers, in the same order. Raises NotDownloadable."""
         found = {run.number: run for run in self.filter(number__in=numbers)}
-        return [_ready(number, found.get(number)) for number in numbers]
+        return [check_ready(number, found.get(number)) for number in numbers]
 
     def latest_ready(self) -> "Run":
         """Return the newest ready run. Raises NotDownloadable."""
@@ -122,7 +122,8 @@ class RunQuerySet(models.QuerySet["Run"]):
         return run
 
 
-def _ready(number: int, run: "Run | None") -> "Run":
+def check_ready(number: int, run: "Run | None") -> "Run":
+    """Return the run, which was looked up by its number. Raises NotDownloadable unless it is ready."""
     if run is None:
         raise NotDownloadable(f"This collection has no run {number}.")
     if run.state == State.PROCESSING:
@@ -373,15 +374,6 @@ class ResultFileQuerySet(models.QuerySet["ResultFile"]):
             else:
                 names[run_id].others[kind] = name
         return names
-
-    def downloadable(self, collection: Collection, number: int, name: str) -> "ResultFile":
-        """Return a ready run's file with its run and collection. Raises NotDownloadable."""
-        run = collection.runs.ready_run(number)
-        # PostgreSQL raises an error for NUL characters.
-        file = None if "\0" in name else run.files.filter(name=name).first()
-        if file is None:
-            raise NotDownloadable(f"Run {number} has no file with that name.")
-        return file
 
 
 class ResultFile(models.Model):

@@ -166,25 +166,15 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 
 class ApiKeyManager(models.Manager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # created at run time
-    """Creates API keys and recognizes them."""
+    """Creates API keys."""
 
     def issue(self, membership: Membership, name: str) -> tuple["ApiKey", str]:
         """Create a key. Return it with its text, which isn't stored and can't be shown again."""
         prefix = secrets.token_hex(ApiKey.PREFIX_LENGTH // 2)
         text = f"{prefix}.{secrets.token_urlsafe(32)}"
-        return self.create(membership=membership, name=name, prefix=prefix, digest=_digest(text)), text
-
-    def recognize(self, text: str) -> "ApiKey | None":
-        """Return the active key with this text, with its user and team, or None."""
-        if len(text) > ApiKey.MAX_TEXT_LENGTH:
-            return None
-        found: ApiKeyQuerySet = self.active().filter(digest=_digest(text))
-        return found.select_related("membership__user", "membership__team").first()
-
-
-def _digest(text: str) -> str:
-    # A fast hash is enough, because 32 random bytes can't be guessed.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return self.create(
+            membership=membership, name=name, prefix=prefix, digest=ApiKey.digest_of(text)
+        ), text
 
 
 class ApiKey(models.Model):
@@ -211,6 +201,12 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.name})"
+
+    @staticmethod
+    def digest_of(text: str) -> str:
+        """Return the digest of a key's text."""
+        # A fast hash is enough, because 32 random bytes can't be guessed.
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def revoke(self) -> None:
         """Revoke the key permanently. Does nothing if it is already revoked."""

@@ -20,7 +20,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 from structlog.contextvars import bind_contextvars
 
-from collections_app.models import ApiKey, Collection, Membership, Role, Team, User
+from collections_app.models import Collection, Membership, Role, Team, User
+from collections_app.models.lookup import NOTHING, Address, Requested, memberships_of
 from collections_app.system.vanished import retry_if_vanished
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class MemberRequest(HttpRequest):
     htmx: "HtmxDetails"
     memberships: list[Membership]
     membership: Membership
+    requested: Requested  # what the address names, if it belongs to one of the teams
     collection: Collection  # if the address contains its id
 
 
@@ -120,15 +122,26 @@ def collection_of(memberships: Iterable[Membership], collection_id: int) -> tupl
 
     Raises PermissionDenied, with the same sentence whether or not the collection exists.
     """
+    teams = [membership.team_id for membership in memberships]
+    found = Collection.objects.filter(pk=collection_id, team__in=teams).first()
+    return check_collection(memberships, collection_id, found)
+
+
+def check_collection(
+    memberships: Iterable[Membership], collection_id: int, found: Collection | None
+) -> tuple[Collection, Membership]:
+    """Return the collection that was found by its id, and the membership that gives access to it.
+
+    Raises PermissionDenied, with the same sentence whether or not the collection exists.
+    """
     bind_contextvars(collection=collection_id)
     by_team = {membership.team_id: membership for membership in memberships}
-    collection = Collection.objects.filter(pk=collection_id, team__in=by_team).first()
-    if collection is None:
+    if found is None or found.team_id not in by_team:
         raise PermissionDenied(NOT_YOURS)
-    membership = by_team[collection.team_id]
+    membership = by_team[found.team_id]
     bind_contextvars(team=membership.team_id)
-    collection.team = membership.team
-    return collection, membership
+    found.team = membership.team
+    return found, membership
 
 
 # --- what views declare -------------------------------------------------------------------------
@@ -198,13 +211,13 @@ def public(view: View) -> View:
     return _declaring(_allow, view)
 
 
-def api_key(authenticate: Callable[[HttpRequest], ApiKey]) -> Callable[[View], View]:
-    """Let scripts with an API key call this view, which receives the key that `authenticate` returns."""
+def api_key(authenticate: Callable[..., Any]) -> Callable[[View], View]:
+    """Let scripts with an API key call this view, which receives what `authenticate` returns."""
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return view(request, authenticate(request), *args, **kwargs)
+        def checked(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            return view(request, authenticate(request, **kwargs), **kwargs)
 
         return _declaring(_allow, checked)
 
@@ -246,7 +259,8 @@ def collection_member(
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(request: MemberRequest, collection_id: int, **kwargs: Any) -> HttpResponseBase:
-            collection, membership = collection_of(request.memberships, collection_id)
+            found = request.requested.collection
+            collection, membership = check_collection(request.memberships, collection_id, found)
             _check(membership, action)
             if not is_file and membership.team_id != request.membership.team_id:
                 choose_team(request, membership.team_id)
@@ -271,7 +285,7 @@ def confirm(request: MemberRequest, action: Action) -> None:
     Since the first check, the user may have been removed or have lost the role. Raises PermissionDenied.
     """
     team = Team.objects.select_for_update().get(pk=request.membership.team_id)
-    request.memberships = _memberships_of(request.user)
+    request.memberships, _ = memberships_of(request.user)
     membership = next((each for each in request.memberships if each.team_id == team.pk), None)
     if membership is None:
         raise PermissionDenied(f"You are no longer in {team}.")
@@ -282,7 +296,8 @@ def confirm(request: MemberRequest, action: Action) -> None:
 class DefaultDeny:
     """Middleware that applies each view's declaration, and responds with 403 for a view without one.
 
-    Sets `memberships` on a signed-in request and, if the user is in a team, the current `membership`.
+    Sets `memberships` and `requested` on a signed-in request and, if the user is in a team, the current
+    `membership`.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -308,12 +323,12 @@ class DefaultDeny:
 
 
 def prefetch_memberships(request: HttpRequest) -> None:
-    """Set `memberships` on a signed-in request and, if the user is in a team, the current `membership`."""
+    """Set `memberships` and `requested`, and the current `membership` if the user is in a team."""
     assert isinstance(request.user, User)
-    memberships = _memberships_of(request.user)
+    memberships, requested = memberships_of(request.user, _address(request))
     bind_contextvars(user=request.user.pk)
     chosen = request.session.get(_SESSION_TEAM)
-    request.memberships = memberships  # type: ignore[attr-defined]
+    request.memberships, request.requested = memberships, requested  # type: ignore[attr-defined]
     if memberships:
         request.membership = next(  # type: ignore[attr-defined]
             (membership for membership in memberships if membership.team_id == chosen), memberships[0]
@@ -321,14 +336,18 @@ def prefetch_memberships(request: HttpRequest) -> None:
         bind_contextvars(team=request.membership.team_id)  # type: ignore[attr-defined]
 
 
+def _address(request: HttpRequest) -> Address:
+    named = request.resolver_match.kwargs if request.resolver_match else {}
+    if "collection_id" not in named:
+        return NOTHING
+    number = named.get("number") if "name" in named else None  # only a file's address is looked up entirely
+    return Address(named["collection_id"], number, named.get("name"))
+
+
 def _reload_memberships(request: HttpRequest) -> None:
     if hasattr(request, "memberships"):
         vars(request).pop("membership", None)
         prefetch_memberships(request)
-
-
-def _memberships_of(user: User) -> list[Membership]:
-    return list(user.memberships.select_related("team").order_by("team__name", "pk"))
 
 
 def choose_team(request: MemberRequest, team_id: int) -> Team:

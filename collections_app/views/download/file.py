@@ -3,7 +3,7 @@
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, ResultFile
+from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import deliverable
 from collections_app.views.file_response import file_response
@@ -12,7 +12,5 @@ from collections_app.views.file_response import file_response
 @collection_member(Action.SEE, is_file=True)
 @require_safe
 def result_file(request: MemberRequest, collection: Collection, number: int, name: str) -> HttpResponseBase:
-    """Send a file of a completed run."""
-    return file_response(
-        request, lambda: deliverable(ResultFile.objects.downloadable(collection, number, name))
-    )
+    """Send a file of a completed run, which was looked up with the user's memberships."""
+    return file_response(request, lambda: deliverable(request.requested.downloadable(number)))

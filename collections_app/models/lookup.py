@@ -1,0 +1,189 @@
+"""Everything that decides about a request in one query: key, memberships, collection, run and file.
+
+Compiling such a query takes Django longer than everything else that happens to a small file, so the SQL is
+written here. This module only reads; people/access.py decides.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+from django.db import connection, models
+
+from collections_app.models.collections import Collection
+from collections_app.models.runs import NotDownloadable, ResultFile, Run, check_ready
+from collections_app.models.teams import ApiKey, Membership, Team, User
+
+_MAX_INTEGER = 2**63 - 1
+
+
+class Address(NamedTuple):
+    """What an address names, as far as it names anything."""
+
+    collection_id: int | None = None
+    number: int | None = None  # of a run
+    name: str | None = None  # of a file
+
+    def parameters(self) -> list[int | str | None]:
+        """Return the values for the query. None finds nothing, and replaces what no row can have."""
+        numbers = (self.collection_id, self.number)
+        # SQLite can't be asked for larger integers, nor PostgreSQL for NUL.
+        name = None if self.name is None or "\0" in self.name else self.name
+        return [*(None if value is None or value > _MAX_INTEGER else value for value in numbers), name]
+
+
+NOTHING = Address()
+
+
+class Requested(NamedTuple):
+    """The rows that an address names. The collection belongs to one of the caller's teams, or it is None."""
+
+    collection: Collection | None = None
+    run: Run | None = None
+    file: ResultFile | None = None
+
+    def downloadable(self, number: int) -> ResultFile:
+        """Return the file with its run and collection. Raises NotDownloadable unless the run is ready."""
+        check_ready(number, self.run)
+        if self.file is None:
+            raise NotDownloadable(f"Run {number} has no file with that name.")
+        return self.file
+
+
+def recognize(text: str, address: Address = NOTHING) -> tuple[ApiKey, Requested] | None:
+    """Return the active key with this text, with its team, and what the address names, or None."""
+    if len(text) > ApiKey.MAX_TEXT_LENGTH:
+        return None
+    for key, *rest in _rows(_of_key(), [*address.parameters(), ApiKey.digest_of(text)]):
+        key.membership, requested = _related(*rest)
+        return key, requested
+    return None
+
+
+def memberships_of(user: User, address: Address = NOTHING) -> tuple[list[Membership], Requested]:
+    """Return the user's memberships, sorted by team, and what the address names."""
+    memberships, requested = [], Requested()
+    for row in _rows(_of_user(), [*address.parameters(), user.pk]):
+        membership, found = _related(*row)
+        membership.user = user
+        memberships.append(membership)
+        requested = found if found.collection else requested
+    return memberships, requested
+
+
+def _related(
+    membership: Membership,
+    team: Team,
+    collection: Collection | None,
+    run: Run | None,
+    file: ResultFile | None,
+) -> tuple[Membership, Requested]:
+    """Connect the instances in a row."""
+    membership.team = team
+    if collection:
+        collection.team = team
+    if run and collection:
+        run.collection = collection
+    if file and run:
+        file.run = run
+    return membership, Requested(collection, run, file)
+
+
+# --- the query ----------------------------------------------------------------------------------
+
+
+class _Table(NamedTuple):
+    """A model in a query, without its fields that are read only if they are needed."""
+
+    alias: str
+    model: type[models.Model]
+    deferred: frozenset[str] = frozenset()
+
+    @property
+    def fields(self) -> list["models.Field[Any, Any]"]:
+        return [field for field in self.model._meta.concrete_fields if field.name not in self.deferred]
+
+    @property
+    def columns(self) -> list[str]:
+        return [f'{self.alias}."{field.column}"' for field in self.fields]
+
+    def __str__(self) -> str:
+        return f'"{self.model._meta.db_table}" {self.alias}'
+
+    def reader(self) -> Callable[[Sequence[Any]], Any]:
+        """Return a function that converts columns to an instance, or to None if there is no row."""
+        names = [field.attname for field in self.fields]
+        key = names.index(self.model._meta.pk.attname)
+        converters = [
+            (index, convert) for index, field in enumerate(self.fields) for convert in _converters(field)
+        ]
+
+        def read(columns: Sequence[Any]) -> Any:
+            if columns[key] is None:
+                return None
+            values = list(columns)
+            for index, convert in converters:
+                values[index] = convert(values[index])
+            return self.model.from_db(connection.alias, names, values)
+
+        return read
+
+
+def _converters(field: "models.Field[Any, Any]") -> Iterator[Callable[[Any], Any]]:
+    """Yield what the database and the field do to a value, as Django's compiler does."""
+    expression = field.get_col(field.model._meta.db_table)
+    for convert in connection.ops.get_db_converters(expression) + field.get_db_converters(connection):
+        yield partial(_convert, convert, expression)
+
+
+def _convert(convert: Callable[..., Any], expression: models.Expression, value: Any) -> Any:
+    return convert(value, expression, connection)
+
+
+class _Query(NamedTuple):
+    sql: str
+    readers: list[tuple[int, int, Callable[[Sequence[Any]], Any]]]
+
+
+# The aliases are short, because Django searches the SQL for parameters each time.
+_KEY = _Table("k", ApiKey, frozenset({"name", "digest", "created_at", "revoked_at"}))
+_MEMBERSHIP = _Table("m", Membership, frozenset({"created_at"}))
+_TEAM = _Table("t", Team, frozenset({"created_at"}))
+_COLLECTION, _RUN, _FILE = _Table("c", Collection), _Table("r", Run), _Table("f", ResultFile)
+_JOINED = f"""
+JOIN {_TEAM} ON t.id = m.team_id
+LEFT JOIN {_COLLECTION} ON c.id = %s AND c.team_id = m.team_id
+LEFT JOIN {_RUN} ON r.collection_id = c.id AND r.number = %s
+LEFT JOIN {_FILE} ON f.run_id = r.id AND f.name = %s
+"""
+_ROWS = (_MEMBERSHIP, _TEAM, _COLLECTION, _RUN, _FILE)
+
+
+@cache
+def _of_key() -> _Query:
+    active, _ = ApiKey.objects.active().filter(digest="").values("pk").query.sql_with_params()
+    joined = f"{_KEY} JOIN {_MEMBERSHIP} ON m.id = k.membership_id {_JOINED}"
+    return _query((_KEY, *_ROWS), f"{joined} WHERE k.id IN ({active})")
+
+
+@cache
+def _of_user() -> _Query:
+    return _query(_ROWS, f"{_MEMBERSHIP} {_JOINED} WHERE m.user_id = %s ORDER BY t.name, m.id")
+
+
+def _query(tables: Sequence[_Table], rest: str) -> _Query:
+    columns = [table.columns for table in tables]
+    bounds = pairwise(accumulate(map(len, columns), initial=0))
+    readers = [(first, end, table.reader()) for (first, end), table in zip(bounds, tables, strict=True)]
+    names = ", ".join(name for group in columns for name in group)
+    return _Query(f"SELECT {names} FROM {rest}", readers)  # noqa: S608
+
+
+def _rows(query: _Query, parameters: list[Any]) -> Iterator[list[Any]]:
+    """Yield the instances in each row. A missing one is None."""
+    with connection.cursor() as cursor:
+        cursor.execute(query.sql, parameters)
+        rows = cursor.fetchall()
+    for row in rows:
+        yield [read(row[first:end]) for first, end, read in query.readers]
