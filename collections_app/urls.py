@@ -99,4 +99,5 @@ people = [
     path("metrics", metrics, name="metrics"),
 ]
 
-urlpatterns = [*people, path("api/", include("collections_app.api.urls"))]
+# Django tries them in this order. Scripts send the most requests.
+urlpatterns = [path("api/", include("collections_app.api.urls")), *people]

@@ -156,7 +156,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "dashboard.static_files.StaticFiles",
     "collections_app.views.middleware.CompressPages",
-    "csp.middleware.CSPMiddleware",
+    "collections_app.views.middleware.add_content_security_policy",
     "collections_app.views.middleware.DiskFullPage",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "collections_app.views.middleware.accept_old_cookie_names",

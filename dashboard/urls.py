@@ -1,4 +1,4 @@
-"""The URLs of the operators' admin and of sign-in, followed by those of the app."""
+"""The URLs of the app, followed by those of sign-in and of the operators' admin."""
 
 from allauth.account import views as account
 from django.contrib import admin
@@ -31,9 +31,9 @@ accounts = [
 ]
 
 urlpatterns = [
-    path("admin/", admin.site.urls),
-    path("accounts/", include(accounts)),
     path("", include("collections_app.urls")),
+    path("accounts/", include(accounts)),
+    path("admin/", admin.site.urls),
 ]
 
 handler400 = "collections_app.views.errors.bad_request"

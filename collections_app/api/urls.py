@@ -31,17 +31,18 @@ _RUN = "collections/<collection_id>/runs/<runner_id>"
 _LATEST = "collections/<collection_id>/latest"
 _SELECTION = "collections/<collection_id>/selection"
 
+# Django tries them in this order.
 _v1 = [
-    path("", _unknown, name="api-root"),
-    path("docs", openapi_view, name="openapi-view"),
-    path("openapi.json", openapi_json, name="openapi-json"),
-    path("schedules/collections/results/download/", list_run_results, name="list_run_results"),
     # Not <path:file_name>: an empty name, or one with a line break, needs the same checks.
     re_path(
         r"^results/(?P<collection_id>[^/]+)/(?P<runner_id>[^/]+)/(?P<file_name>(?s:.*))$",
         download_result_file,
         name="download_result_file",
     ),
+    path("", _unknown, name="api-root"),
+    path("docs", openapi_view, name="openapi-view"),
+    path("openapi.json", openapi_json, name="openapi-json"),
+    path("schedules/collections/results/download/", list_run_results, name="list_run_results"),
     path("collections", list_collections, name="list_collections"),
     path("collections/<collection_id>/runs", list_collection_runs, name="list_collection_runs"),
     path(f"{_RUN}/manifest.json", run_manifest, name="run_manifest"),

@@ -7,6 +7,8 @@ call a view.
 from collections.abc import Callable
 from typing import Any
 
+from csp.constants import HEADER as POLICY_HEADER
+from csp.utils import build_policy
 from django.conf import global_settings, settings
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import MiddlewareNotUsed
@@ -47,6 +49,22 @@ def add_headers(get_response: GetResponse) -> GetResponse:
         # nginx adds its own Cache-Control when it sends the file.
         if has_vary_header(response, "Cookie") and "X-Accel-Redirect" not in response:
             response.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+    return middleware
+
+
+def add_content_security_policy(get_response: GetResponse) -> GetResponse:
+    """Return middleware that adds CONTENT_SECURITY_POLICY, except to Django's pages for debugging.
+
+    django-csp's own middleware builds the policy for each response, because a view could change it.
+    """
+    policy = build_policy()
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if not (settings.DEBUG and response.status_code in {404, 500}):
+            response.setdefault(POLICY_HEADER, policy)
         return response
 
     return middleware
