@@ -65,6 +65,10 @@ def run_of(number: int, content: bytes, name: str = "large.bin") -> ListedRun:
     return ListedRun(number, {name: content})
 
 
+def run_of_many(pages: int) -> ListedRun:
+    return ListedRun(88, {PAGE.format(number): page(number) for number in range(1, pages + 1)})
+
+
 @pytest.fixture
 def api() -> Iterator[ResultsApi]:
     """The vendor's API: run 89 is processing, run 88 is ready, run 87 is from the day before."""
@@ -476,7 +480,65 @@ class TestParallel:
     def test_a_small_file_is_one_request(self, api: ResultsApi, do_pull: Pull) -> None:
         do_pull("--parallel", 16)
         assert [request.range for request in api.requests_for(".json")] == [None, None]
+
+    def test_one_connection_is_kept_open(self, api: ResultsApi, do_pull: Pull) -> None:
+        api.runs = [run_of_many(50)]
+        assert do_pull("--parallel", 1) == 0
         assert api.connections == 1
+
+    @pytest.mark.parametrize("connections", [2, 5])
+    def test_several_small_files_are_downloaded_at_once(
+        self, api: ResultsApi, do_pull: Pull, output: Path, connections: int
+    ) -> None:
+        api.runs = [run_of_many(4 * connections)]
+        together, under_way, most = threading.Barrier(connections), 0, 0
+        lock = threading.Lock()
+
+        def count(request: ReceivedRequest) -> None:
+            nonlocal under_way, most
+            if request.method == "GET":
+                with lock:
+                    under_way += 1
+                    most = max(most, under_way)
+                together.wait(tools.PATIENCE)
+                with lock:
+                    under_way -= 1
+
+        api.override = count
+        assert do_pull("--parallel", connections) == 0
+        assert pulled(output) == files_of(api.runs[0])
+        assert most == connections == api.connections
+
+    def test_the_record_of_many_files_is_written_rarely(
+        self, api: ResultsApi, do_pull: Pull, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api.runs = [run_of_many(50)]
+        monkeypatch.setattr(pull, "SAVE_EVERY", (3600.0, MIB))
+        written = []
+        write_json = pull.write_json
+        monkeypatch.setattr(pull, "write_json", lambda *args: (written.append(args), write_json(*args)))
+        assert do_pull() == 0
+        assert len(written) == 1
+        assert do_pull() == 3
+        assert len(written) == 1
+
+    def test_after_an_error_the_complete_files_are_known(
+        self, api: ResultsApi, do_pull: Pull, output: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api.runs = [run_of_many(60)]
+        monkeypatch.setattr(pull, "SAVE_EVERY", (3600.0, MIB))
+        rejected: Reply = (401, {}, envelope(401, "This API key was revoked."))
+        api.override = lambda request: rejected if request.path.endswith("_12.json") else None
+        assert do_pull() == 2
+        complete = set(pulled(output))
+        assert 0 < len(complete) < 60
+        requested = {request.path for request in api.requests_for(".json")}
+        assert len(requested) < 60  # the error stopped the others
+        api.override = lambda request: None
+        api.requests.clear()
+        assert do_pull() == 0
+        assert len(api.requests_for(".json")) == 60 - len(complete)
+        assert pulled(output) == files_of(api.runs[0])
 
     def test_parts_of_different_versions_are_never_mixed(
         self, api: ResultsApi, do_pull: Pull, output: Path

@@ -35,6 +35,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -43,7 +44,7 @@ import requests
 from urllib3.exceptions import HTTPError as BrokenTransfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 try:
     import fcntl
@@ -82,6 +83,7 @@ REDRAW_SECONDS = 0.1  # seconds
 BLOCK_SIZE = 256 * 1024  # bytes
 MIN_PART_SIZE = 8 * 1024 * 1024  # bytes; a smaller part isn't worth a connection
 MAX_CONNECTIONS = 16
+THREADS_PER_CONNECTION = 4  # while one file is received, others are verified and synced
 SAVE_EVERY = (1.0, 16 * 1024 * 1024)  # seconds and bytes
 MAX_ERROR_SIZE = 4096  # bytes
 MAX_JSON_SIZE = 64 * 1024 * 1024  # bytes
@@ -178,6 +180,37 @@ def retry(attempt: Callable[[], _T]) -> _T:
     return attempt()
 
 
+def in_parallel(work: Callable[[_T], None], tasks: Iterable[_T], threads: int) -> None:
+    """Call `work` for each task, in several threads. After an error, start no other task, and raise it."""
+    waiting, errors = deque(tasks), list[BaseException]()
+    needed = min(threads, len(waiting))
+    if needed > 1:
+        workers = [
+            threading.Thread(target=work_on, args=[work, waiting, errors], daemon=True) for _ in range(needed)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    else:
+        work_on(work, waiting, errors)
+    if errors:
+        raise errors[0]
+
+
+def work_on(work: Callable[[_T], None], waiting: deque[_T], errors: list[BaseException]) -> None:
+    """Call `work` for each waiting task until there is an error."""
+    try:
+        while waiting and not errors:
+            try:
+                task = waiting.popleft()
+            except IndexError:
+                return  # another thread took the last one
+            work(task)
+    except BaseException as error:  # noqa: BLE001  # the calling thread raises it
+        errors.append(error)
+
+
 # --- the server -------------------------------------------------------------------------------------------
 
 
@@ -225,15 +258,13 @@ class Server:
     def request(self, address: str, headers: dict[str, str] | None = None, body: Any = None) -> Any:
         """Return the response, whatever its status, with its body unread. Raises TemporaryError."""
         method = "GET" if body is None else "POST"
+        request = requests.Request(method, self.base_url + address, headers=headers, json=body)
         try:
-            return self._session.request(
-                method,
-                self.base_url + address,
-                headers=headers,
-                json=body,
-                stream=True,
+            return self._session.send(
+                self._session.prepare_request(request),
                 allow_redirects=False,  # requests would send the API key to the other host
                 timeout=TIMEOUT,
+                **self._environment,
             )
         except requests.exceptions.SSLError:
             text = f"{self.base_url} doesn't support HTTPS, or its certificate is invalid. Check --base-url."
@@ -242,6 +273,11 @@ class Server:
             raise TemporaryError(f"Can't connect to {self.base_url}. Check it, or try again later.") from None
         except (requests.RequestException, UnicodeError, ValueError):
             raise FatalError(f"Can't call {self.base_url}. Check --base-url.") from None
+
+    @cached_property
+    def _environment(self) -> Any:
+        """The proxies and certificates that environment variables name. Reading them is slow."""
+        return self._session.merge_environment_settings(self.base_url, {}, True, None, None)
 
     def runs(self, collection: int) -> Iterator[Run]:
         """Yield each run of a collection, newest first. Raises PullError.
@@ -461,6 +497,8 @@ def is_invisible(character: str) -> bool:
 
 def printable(text: str) -> str:
     """Return a text that is safe to print to a terminal."""
+    if text.isprintable():  # the usual case, a hundred times faster
+        return text
     return "".join("?" if is_invisible(character) else character for character in text)
 
 
@@ -541,7 +579,7 @@ def file_size(path: Path) -> int | None:
 
 
 class RunFolder:
-    """The folder of a run. Its .pull.json lists the complete files."""
+    """The folder of a run. Its .pull.json lists the complete files. Several threads may use it."""
 
     def __init__(self, output: Path, run: Run) -> None:
         self.path = output / str(run.collection) / str(run.number)
@@ -550,6 +588,9 @@ class RunFolder:
         self._record = self.path / ".pull.json"
         known = read_json_file(self._record)
         self._known: dict[str, Any] = known if isinstance(known, dict) else {}
+        self._lock = threading.Lock()
+        self._saved_at = time.monotonic()
+        self._is_saved = True
 
     def find_problem(self, item: Item, *, verify: bool) -> str | None:
         """Return None if the file is complete and up to date, "" if it is missing or outdated.
@@ -565,10 +606,24 @@ class RunFolder:
         return (find_damage(path, item.sha256) if verify else "") or None
 
     def note(self, item: Item) -> None:
-        """Record that a file is complete."""
+        """Note that a file is complete. A file that isn't saved yet is downloaded again after a crash."""
         size = file_size(self.path / item.name)
-        self._known[item.name] = self._facts(item, size or 0)
+        with self._lock:
+            self._known[item.name] = self._facts(item, size or 0)
+            self._is_saved = False
+            if time.monotonic() - self._saved_at >= SAVE_EVERY[0]:
+                self._save()
+
+    def save(self) -> None:
+        """Save which files are complete."""
+        with self._lock:
+            if not self._is_saved:
+                self._save()
+
+    def _save(self) -> None:
+        sync_folder(self.path)  # first the names of the files, then the record
         write_json(self._record, self._known)
+        self._saved_at, self._is_saved = time.monotonic(), True
 
     def _facts(self, item: Item, size: int) -> dict[str, Any]:
         return {"size": size, "address": item.address, "updated_at": self.updated_at}
@@ -698,7 +753,8 @@ class Download:
         problem = "the file keeps changing, or the server can't resume"
         for attempt in range(MAX_ATTEMPTS):
             try:
-                self._fetch(may_resume=self.options.resume and attempt == 0)
+                with self.options.turns:
+                    self._fetch(may_resume=self.options.resume and attempt == 0)
                 self._raise_error_response()
                 problem = self._find_problem()
                 if not problem:
@@ -730,7 +786,7 @@ class Download:
             self._save()
             raise
         finally:
-            self.options.progress.end()
+            self.options.progress.end(self.item.name)
 
     def _stored_state(self) -> DownloadState | None:
         """Return the stored state of an earlier process, or None if it can't be resumed."""
@@ -809,33 +865,18 @@ class Download:
     def _download_parts(self, parts: list[list[int]], response: Any) -> None:
         """Download all parts, the first one from `response` if it is given."""
         self._is_cancelled.clear()
-        if len(parts) <= 1:
-            for part in parts:
-                self._download_part(part, response)
-            return
-        waiting = deque((part, None if index else response) for index, part in enumerate(parts))
-        errors: list[BaseException] = []
-        workers = [
-            threading.Thread(target=self._download_queue, args=[waiting, errors], daemon=True)
-            for _ in range(min(self.connections, len(parts)))
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        if errors:
-            raise errors[0]
+        tasks = [(part, None if index else response) for index, part in enumerate(parts)]
+        in_parallel(self._download_or_cancel, tasks, self.connections)
 
-    def _download_queue(self, waiting: deque[tuple[list[int], Any]], errors: list[BaseException]) -> None:
-        """Download parts from the queue until it is empty or a download fails."""
+    def _download_or_cancel(self, task: tuple[list[int], Any]) -> None:
+        """Download a part. If that fails, cancel the others."""
         try:
-            while not self._is_cancelled.is_set():
-                self._download_part(*waiting.popleft())
-        except (IndexError, Cancelled):
-            pass  # the queue is empty, or another worker failed
-        except BaseException as error:  # noqa: BLE001  # the main thread raises it
-            errors.append(error)
+            self._download_part(*task)
+        except Cancelled:
+            pass  # another part failed
+        except BaseException:
             self._is_cancelled.set()
+            raise
 
     def _download_part(self, part: list[int], response: Any) -> None:
         """Download a part of the file. Reconnect if necessary.
@@ -893,7 +934,7 @@ class Download:
                 file.write(data)
                 file.flush()
                 part[0] += len(data)
-                self.options.progress.add(len(data))
+                self.options.progress.add(self.item.name, len(data))
                 self._save_regularly(file)
                 if part[0] >= part[1]:
                     return
@@ -956,7 +997,6 @@ class Download:
         with open_file(self.part, "r+b") as file:
             os.fsync(file.fileno())
         self.part.replace(self.final)
-        sync_folder(self.folder.path)
         self.sidecar.unlink(missing_ok=True)
         self.folder.note(self.item)
 
@@ -966,9 +1006,9 @@ class Download:
 
 
 def reserve(file: BinaryIO, size: int) -> None:
-    """Reserve disk space, so that a disk that is too small fails at once."""
+    """Reserve disk space for a large file, so that a disk that is too small fails at once."""
     file.truncate(size)
-    if size and hasattr(os, "posix_fallocate"):
+    if size > BLOCK_SIZE and hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
@@ -1012,6 +1052,7 @@ class Console:
     def __init__(self, *, quiet: bool, key: str = "") -> None:
         self._quiet = quiet
         self._key = key
+        self._lock = threading.Lock()
 
     def info(self, text: str) -> None:
         """Print a result, unless --quiet is set."""
@@ -1025,50 +1066,69 @@ class Console:
     def _print(self, text: str, stream: Any) -> None:
         text = text.replace(self._key, "(the API key)") if self._key else text
         encoding = stream.encoding or "utf-8"
-        print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+        with self._lock:
+            print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+
+
+@dataclass
+class FileProgress:
+    """The progress of a file, in bytes."""
+
+    name: str
+    size: int
+    at_first: int
+    done: int
+    started: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        seconds = max(time.monotonic() - self.started, 0.001)
+        speed = (self.done - self.at_first) / seconds
+        share = self.done / self.size if self.size else 1
+        left = f"  {format_duration((self.size - self.done) / speed)} left" if speed else ""
+        bar = "#" * int(share * 20)
+        facts = f"  [{bar:<20}] {share:4.0%}  {format_size(self.done)}  {format_size(speed)}/s{left}"
+        room = max(shutil.get_terminal_size().columns - len(facts) - 1, 8)
+        return (self.name if len(self.name) <= room else f"…{self.name[1 - room :]}") + facts
 
 
 class ProgressBar:
-    """A line on the terminal with the progress of a file."""
+    """A line on the terminal with the progress of the file that grew last."""
 
     def __init__(self, *, is_shown: bool) -> None:
         self._is_shown = is_shown
         self._lock = threading.Lock()
-        self._name, self._size, self._at_first, self._done = "", 0, 0, 0
-        self._started = self._drawn = 0.0
+        self._files: dict[str, FileProgress] = {}
+        self._drawn = 0.0
 
     def start(self, name: str, size: int, done: int) -> None:
         """Start with a file, of which `done` bytes are already here."""
-        self._name, self._size, self._at_first, self._done = printable(name), size, done, done
-        self._started, self._drawn = time.monotonic(), 0.0
+        if self._is_shown:
+            with self._lock:
+                self._files[name] = FileProgress(printable(name), size, done, done)
 
-    def add(self, count: int) -> None:
+    def add(self, name: str, count: int) -> None:
         """Count received bytes."""
+        if not self._is_shown:
+            return
         with self._lock:
-            self._done += count
-            if self._is_shown and time.monotonic() - self._drawn >= REDRAW_SECONDS:
+            self._files[name].done += count
+            if time.monotonic() - self._drawn >= REDRAW_SECONDS:
                 self._drawn = time.monotonic()
-                self._draw(self._text())
+                self._draw(str(self._files[name]))
 
     def check(self, name: str) -> None:
         """Show that the complete file is being verified."""
         if self._is_shown:
-            self._draw(f"{printable(name)}  verifying")
+            with self._lock:
+                self._draw(f"{printable(name)}  verifying")
 
-    def end(self) -> None:
-        """Remove the line."""
+    def end(self, name: str) -> None:
+        """Remove the line after the last file."""
         if self._is_shown:
-            self._draw("")
-
-    def _text(self) -> str:
-        seconds = max(time.monotonic() - self._started, 0.001)
-        speed = (self._done - self._at_first) / seconds
-        share = self._done / self._size if self._size else 1
-        left = f"  {format_duration((self._size - self._done) / speed)} left" if speed else ""
-        bar = "#" * int(share * 20)
-        facts = f"  [{bar:<20}] {share:4.0%}  {format_size(self._done)}  {format_size(speed)}/s{left}"
-        room = max(shutil.get_terminal_size().columns - len(facts) - 1, 8)
-        return (self._name if len(self._name) <= room else f"…{self._name[1 - room :]}") + facts
+            with self._lock:
+                del self._files[name]
+                if not self._files:
+                    self._draw("")
 
     def _draw(self, text: str) -> None:
         width = shutil.get_terminal_size().columns - 1
@@ -1102,7 +1162,8 @@ class DownloadOptions:
 
     resume: bool
     verify: bool
-    connections: int
+    connections: int  # for each file
+    turns: threading.Semaphore  # limits how many files are received at once
     until: float  # time.monotonic() at the end of --wait
     progress: ProgressBar
 
@@ -1215,23 +1276,19 @@ def original_item(folder: str, name: str, facts: dict[str, Any]) -> Item:
 
 
 class Pull:
-    """A pull of the requested runs, one file at a time."""
+    """A pull of the requested runs, one after the other, and several files of a run at once."""
 
     def __init__(self, server: Server, options: argparse.Namespace, console: Console) -> None:
         self._server, self._options, self._console = server, options, console
-        self._download_options = DownloadOptions(
-            resume=options.resume,
-            verify=options.verify,
-            connections=options.parallel,
-            until=time.monotonic() + options.wait,
-            progress=ProgressBar(is_shown=sys.stderr.isatty() and not options.quiet),
-        )
+        self._until = time.monotonic() + options.wait
+        self._progress = ProgressBar(is_shown=sys.stderr.isatty() and not options.quiet)
         self._outcome = Outcome()
+        self._lock = threading.Lock()  # of the outcome
 
     def run(self) -> int:
         """Pull all runs, and return the exit code. Raises FatalError, NotReady, PullError, OSError."""
         options = self._options
-        runs = wait_for_runs(self._server, options, self._download_options.until)
+        runs = wait_for_runs(self._server, options, self._until)
         with lock_collection(options.output, options.collection):
             for run in runs:
                 self._report(f"Run {run.number}", lambda: self._pull_run(run))  # noqa: B023  # called at once
@@ -1244,20 +1301,44 @@ class Pull:
     def _pull_run(self, run: Run) -> None:
         items = items_to_pull(self._server, run, self._options)
         folder = RunFolder(self._options.output, run)
-        for item in items:
-            name = f"Run {run.number}, {printable(item.name)}"
-            self._report(name, lambda: self._pull_item(item, folder, name))  # noqa: B023  # called at once
+        options = self._options_for(len(items))
 
-    def _pull_item(self, item: Item, folder: RunFolder, name: str) -> None:
-        problem = folder.find_problem(item, verify=self._download_options.verify)
+        def pull(item: Item) -> None:
+            name = f"Run {run.number}, {printable(item.name)}"
+            self._report(name, lambda: self._pull_item(item, folder, options, name))
+
+        try:
+            in_parallel(pull, items, THREADS_PER_CONNECTION * self._options.parallel)
+        finally:
+            folder.save()
+
+    def _options_for(self, files: int) -> DownloadOptions:
+        """Return the options of the downloads in a run with this many files, which share the connections."""
+        at_once = max(1, min(self._options.parallel, files))
+        return DownloadOptions(
+            resume=self._options.resume,
+            verify=self._options.verify,
+            connections=self._options.parallel // at_once,
+            turns=threading.Semaphore(at_once),
+            until=self._until,
+            progress=self._progress,
+        )
+
+    def _pull_item(self, item: Item, folder: RunFolder, options: DownloadOptions, name: str) -> None:
+        problem = folder.find_problem(item, verify=options.verify)
         if problem is None:
-            self._outcome.here += 1
+            self._count(here=1)
             return
         if problem:
             self._console.error(f"{name}: {problem}. Downloading it again.")
-        Download(self._server, item, folder, self._download_options).run()
-        self._outcome.new += 1
-        self._outcome.size += file_size(folder.path / item.name) or 0
+        Download(self._server, item, folder, options).run()
+        self._count(new=1, size=file_size(folder.path / item.name) or 0)
+
+    def _count(self, **numbers: int) -> None:
+        """Add to the outcome."""
+        with self._lock:
+            for name, count in numbers.items():
+                setattr(self._outcome, name, getattr(self._outcome, name) + count)
 
     def _report(self, name: str, work: Callable[[], None]) -> None:
         """Call `work`. Print and count its errors, so that the pull continues. Raises FatalError."""
@@ -1266,10 +1347,10 @@ class Pull:
         except FatalError:
             raise
         except NotReady as error:
-            self._outcome.waiting += 1
+            self._count(waiting=1)
             self._console.info(f"{name}: {error}")
         except PullError as error:
-            self._outcome.failed += 1
+            self._count(failed=1)
             self._console.error(f"{name}: {error}")
 
 
@@ -1322,7 +1403,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=connections,
         default=4,
         metavar="N",
-        help="the number of connections for a large file (default: 4)",
+        help="the number of connections, for several files at once or for a large one (default: 4)",
     )
     add(
         "--wait",
