@@ -13,6 +13,8 @@ from tests.support.tools import ROOT
 
 BENCHMARKS = (
     "stored_file",
+    "small_files",
+    "pull_pages",
     "proxied_stream",
     "slow_readers",
     "depth",

@@ -75,18 +75,19 @@ def compare(
     what: str,
     ours: "partial[Load]",
     peer: "partial[Load]",
-    target: Target,
+    target: Target | None,
     options: Options,
 ) -> Iterator[Row]:
     """Yield two rows: by elapsed time and by CPU time.
 
-    The values are times or, if the target is a minimum, responses per second.
+    The values are responses per second or, if the target is a maximum, times.
     """
     loads = in_turn(ours, peer, options.pairs)
-    units = ("requests/s", "requests per CPU second") if target.is_minimum else ("ms", "CPU ms")
+    are_rates = target is None or target.is_minimum
+    units = ("requests/s", "requests per CPU second") if are_rates else ("ms", "CPU ms")
     memory = f"{max(mine.mib for mine, _ in loads):.0f} MiB in total"
     for index, unit in enumerate(units):
         pairs = [(mine[index], other[index]) for mine, other in loads]
-        if target.is_minimum:
+        if are_rates:
             pairs = [(1000 / mine, 1000 / other) for mine, other in pairs]
         yield ratio_row(f"{what}, {unit}", pairs, target, form="{:.1f}", memory="" if index else memory)

@@ -514,9 +514,14 @@ class TestParallel:
     ) -> None:
         api.runs = [run_of_many(50)]
         monkeypatch.setattr(pull, "SAVE_EVERY", (3600.0, MIB))
-        written = []
+        written: list[Path] = []
         write_json = pull.write_json
-        monkeypatch.setattr(pull, "write_json", lambda *args: (written.append(args), write_json(*args)))
+
+        def note(path: Path, value: object) -> None:
+            written.append(path)
+            write_json(path, value)
+
+        monkeypatch.setattr(pull, "write_json", note)
         assert do_pull() == 0
         assert len(written) == 1
         assert do_pull() == 3
