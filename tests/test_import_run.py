@@ -546,11 +546,9 @@ class TestGzip:
         path = put(tmp_path, "a.gz", gzip.compress(content))
         assert refused(101, path) == f"{path} {problem} Nothing was imported."
 
-    @pytest.mark.parametrize(
-        "content", [b" ", b"{},", b"[]", b'{"a":1}\n', b'{"a":', b'{"a": 1, "b": [{}]}'], ids=repr
-    )
+    @pytest.mark.parametrize("content", [b" ", b"{},", b'{"a":1}\n'], ids=repr)
     @pytest.mark.parametrize("name", ["a.json.gz", "a.jsonl.gz"])
-    def test_a_bomb_stops_early(
+    def test_a_bomb_stops_before_anything_is_written(
         self,
         laptops: Collection,
         tmp_path: Path,
@@ -560,10 +558,16 @@ class TestGzip:
         content: bytes,
     ) -> None:
         monkeypatch.setattr(compressed, "_ALWAYS_ALLOWED", 1_000)
-        path = put(tmp_path, name, gzip.compress((b"[" if content == b"{}," else b"") + content * 100_000))
-        message = refused(101, path)
-        if message != f"{path}{compressed.BOMB} Nothing was imported.":
-            assert message.startswith(f"{path}, line 1, column ")
+        monkeypatch.setattr(ResultSetWriter, "start", None)
+        path = put(tmp_path, name, gzip.compress(content * 100_000))
+        assert refused(101, path) == f"{path}{compressed.BOMB} Nothing was imported."
+
+    def test_content_that_does_not_fit_on_the_disk(
+        self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checks, "free_space", lambda: 50_000)
+        path = put(tmp_path, "a.json.gz", gzip.compress(b" " * 60_000 + b"[{}]"))
+        assert "a.json.gz needs 58.6\xa0KB, but the results storage has only 48.8\xa0KB" in refused(101, path)
 
     def test_a_zip_bomb(
         self, laptops: Collection, tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch

@@ -106,7 +106,6 @@ def _at_least_one(argument: str) -> int:
 
 
 def _progress(files: list[Incoming]) -> "tqdm[NoReturn]":
-    """Return a progress bar, which is only shown on a terminal. The size of gzip files isn't known."""
-    sizes = [file.size for file in files if file.size is not None]
-    total = sum(sizes) if len(sizes) == len(files) else None
+    """Return a progress bar, which is only shown on a terminal."""
+    total = sum(file.size for file in files)
     return tqdm(total=total, unit="B", unit_scale=True, desc="Importing", disable=None, leave=False)

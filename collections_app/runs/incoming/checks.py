@@ -40,7 +40,7 @@ def _check_forms(files: list[Incoming]) -> None:
 
 def _check_room(files: list[Incoming]) -> None:
     """Raise Unusable if the files don't fit."""
-    size = sum(file.size or 0 for file in files)
+    size = sum(file.size for file in files)
     free = free_space()
     if free is not None and size > free:
         raise Unusable(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -10,6 +10,8 @@ from typing import IO, Self
 from collections_app.files.names import printable
 from collections_app.runs.incoming.compressed import BOMB
 from collections_app.runs.incoming.forms import Form
+
+_BLOCK = 256 * 1024
 
 
 class Unusable(Exception):
@@ -20,8 +22,8 @@ class Unusable(Exception):
 class Incoming:
     """A file, or a member of a ZIP, to import. Messages call it `label`.
 
-    `folder` is where the file is: a folder, a ZIP or both. `size` is in bytes, or None if it isn't known, and
-    then at most `largest`. `damage` says what is wrong if reading fails for any other reason than an error of
+    `folder` is where the file is: a folder, a ZIP or both. `size` is in bytes; reading fails after `largest`
+    bytes. `damage` says what is wrong if reading fails for any other reason than an error of
     the operating system. `largest_read` is the number of bytes to read at once. The records of an object are
     in the list with the key `records_at`.
     """
@@ -29,7 +31,7 @@ class Incoming:
     label: str
     folder: str
     name: str
-    size: int | None
+    size: int
     opener: Callable[[], IO[bytes]]
     form: Form = Form.LIST
     damage: str = " is damaged."
@@ -45,6 +47,14 @@ class Incoming:
         """Return the first bytes. Raises Unusable."""
         with self.open() as stream:
             return stream.read(size)
+
+    def measured(self) -> Self:
+        """Return the file with its actual size. Raises Unusable if it can't be read to its end."""
+        size = 0
+        with self.open() as stream:
+            while piece := stream.read(_BLOCK):
+                size += len(piece)
+        return replace(self, size=size)
 
 
 class Reader:
