@@ -185,9 +185,8 @@ class _Mirror:
                     self._locate(pages[member.filename], member, archive, stored)
         except (NotTheFile, LeaseLost, OSError):
             raise
-        except Exception as error:  # noqa: BLE001  # zipfile raises any exception for damaged bytes
-            reason = printable(str(error)).rstrip(".") or type(error).__name__
-            raise NotTheFile(f"The ZIP is damaged ({reason}).") from None
+        except Exception:  # noqa: BLE001  # zipfile raises any exception for damaged bytes
+            raise NotTheFile("The ZIP is damaged.") from None
         return list(pages.values())
 
     def _locate(
