@@ -196,6 +196,11 @@ class TestARealProcess:
         (tmp_path / "data" / "static").symlink_to(demo_data / "static")
         return tmp_path / "data"
 
+    @pytest.fixture
+    def used(self, demo_data: Path, tmp_path: Path) -> Path:
+        """A data folder that needs no migrations, which take most of the time of a start."""
+        return databases.copy(demo_data, tmp_path / "used")
+
     def run(self, data_dir: Path, port: int, *arguments: str, **knobs: str) -> dict[str, str]:
         """Serve until it responds, press Ctrl+C, and return the output."""
         with self.server(data_dir, port, *arguments, **knobs) as (_, log):
@@ -220,16 +225,13 @@ class TestARealProcess:
         assert [name for name in printed if name in said] == said
         assert self.run(data_dir, port, "--demo") == printed
 
-    def test_it_waits_for_the_workers_of_a_killed_server(
-        self, demo_data: Path, tmp_path: Path, port: int
-    ) -> None:
-        data_dir = databases.copy(demo_data, tmp_path / "data")
-        with self.server(data_dir, port, WEB_CONCURRENCY="2") as (killed, _):
+    def test_it_waits_for_the_workers_of_a_killed_server(self, used: Path, port: int) -> None:
+        with self.server(used, port, WEB_CONCURRENCY="2") as (killed, _):
             workers = children(killed.pid)
             for worker in workers:
                 os.kill(worker, signal.SIGSTOP)  # it can't stop yet
             killed.kill()
-        log, env = data_dir / "next.log", environment(data_dir, PORT=str(port), WEB_CONCURRENCY="1")
+        log, env = used / "next.log", environment(used, PORT=str(port), WEB_CONCURRENCY="1")
         with tools.running(sys.executable, "manage.py", "serve", log=log, env=env) as process:
             try:
                 waits = f"Waiting for port {port}. Its server was killed, and its workers are still stopping."
@@ -281,26 +283,26 @@ class TestARealProcess:
         database.write_bytes(b"This is no database. " * 1000)
         assert self.error(data_dir, PORT=str(port)) == f"{start} file is not a database.\n"
 
-    def test_a_newer_database_is_reported_without_a_traceback(self, data_dir: Path, port: int) -> None:
-        manage(data_dir, "migrate", "--verbosity=0")
+    def test_a_newer_database_is_reported_without_a_traceback(self, used: Path, port: int) -> None:
         databases.execute(
-            data_dir,
+            used,
             "INSERT INTO django_migrations (app, name, applied) VALUES (?, ?, '2030-01-01')",
             *("collections_app", "9999_later"),
         )
-        assert self.error(data_dir, PORT=str(port)) == (
+        assert self.error(used, PORT=str(port)) == (
             "CommandError: The database is newer than this version of the site. Start the newer version, or "
             "restore the backup from before the upgrade.\n"
         )
-        done = commands.run(["work", "--once"], environment(data_dir))
+        done = commands.run(["work", "--once"], environment(used))
         assert done.returncode == 1
         assert "(results.E006) The database is newer" in done.stderr
 
-    def test_a_results_path_that_is_not_a_folder_is_reported(self, data_dir: Path, port: int) -> None:
-        (data_dir / "results").touch()
+    def test_a_results_path_that_is_not_a_folder_is_reported(self, used: Path, port: int) -> None:
+        (used / "results").rename(used / "moved")
+        (used / "results").touch()
         # On PostgreSQL, a warning about secrets comes first.
-        assert self.error(data_dir, PORT=str(port)).endswith(
-            f"CommandError: The results storage can't be used: Not a directory ({data_dir}/results). "
+        assert self.error(used, PORT=str(port)).endswith(
+            f"CommandError: The results storage can't be used: Not a directory ({used}/results). "
             "Fix the problem and run repair_runs again.\n"
         )
 
@@ -328,14 +330,11 @@ class TestARealProcess:
         assert done.stderr.count("\n") == 1
 
     @ON_THE_DISK
-    def test_results_can_be_read_while_the_disk_is_full(
-        self, demo_data: Path, tmp_path: Path, port: int
-    ) -> None:
-        data_dir = databases.copy(demo_data, tmp_path / "full")
-        manage(data_dir, "shell", "--no-imports", "--command", NO_KEY_WAS_USED)
-        headers = {"x-api-key": json.loads((data_dir / "demo.json").read_text())["api_key"]}
+    def test_results_can_be_read_while_the_disk_is_full(self, used: Path, port: int) -> None:
+        manage(used, "shell", "--no-imports", "--command", NO_KEY_WAS_USED)
+        headers = {"x-api-key": json.loads((used / "demo.json").read_text())["api_key"]}
         address = f"http://127.0.0.1:{port}/api/v1/schedules/collections/results/download/"
-        with self.server(data_dir, port, WEB_CONCURRENCY="1") as (process, log):
+        with self.server(used, port, WEB_CONCURRENCY="1") as (process, log):
             worker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
             # The log can grow, but the database and the files next to it can't.
             resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
