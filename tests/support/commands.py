@@ -19,7 +19,6 @@ from pathlib import Path
 from tests.support import tools
 from tests.support.tools import Done
 
-_TIMEOUT = 120  # seconds
 # The slowest imports that don't need the settings.
 _BEFOREHAND = [
     "cryptography.fernet",
@@ -86,7 +85,7 @@ def _serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            signal.alarm(_TIMEOUT)
+            signal.alarm(tools.PATIENCE)
             _become(*json.loads(line))
             return
         _, status = os.waitpid(child, 0)

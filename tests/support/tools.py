@@ -20,8 +20,8 @@ Process = subprocess.Popen[Any]
 Done = subprocess.CompletedProcess[str]
 Word = str | Path
 
-# How many seconds tests wait for something to happen. Starting a server is slow on a busy machine.
-PATIENCE = 120
+# How many seconds tests wait for something to happen. On a busy machine, starting a server takes a minute.
+PATIENCE = 300
 # Debian's folder for servers, which isn't on every user's PATH.
 _SERVERS = "/usr/sbin"
 
