@@ -200,6 +200,14 @@ def test_numbers_agree_with_text_that_has_the_same_separators() -> None:
     assert notation("$5").amount(10**20)
 
 
+def test_text_may_be_a_number_with_an_exponent() -> None:
+    assert amounts("2.7940000000e+01", "5", "1E2") == ["27.940000000", "5", "1E+2"]
+    assert notation("2.79e+01", "5").is_plain
+    assert notation("5.5").amount("1e999999999") is None
+    assert notation("5.5").amount(n("1e999999999")) is None
+    assert found("1e1", "$5").problem == "It contains “1e1”, which isn't an amount of money."
+
+
 def test_plain_numbers_are_told_from_other_notations() -> None:
     assert notation("12.50", "3", 4, n("5.5")).is_plain
     for text in ("$5", "5,20", "1,299.00", " 5"):

@@ -26,6 +26,7 @@ _AMOUNT = re.compile(r"([^0-9]*)([0-9](?:[0-9.,' ]*[0-9])?)([^0-9]*)")
 # In groups of three digits, or as in India: 12,34,567.
 _THOUSANDS = re.compile("[1-9][0-9]{0,2}(?: [0-9]{3})+|[1-9][0-9]?(?: [0-9]{2})+ [0-9]{3}")
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_JSON_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _POINT_BEFORE = re.compile(r"[^.,\w]*[.,]")
 _ROUND = re.compile(r"([.,])-{1,2}")
 # Every space becomes a plain one, every apostrophe and minus an ASCII one. Marks of direction are removed.
@@ -62,7 +63,9 @@ class Notation:
     def amount(self, value: object) -> Amount | None:
         """Return a value as an amount, or None if it isn't one in this notation."""
         if type(value) is int or type(value) is Number:
-            return Amount(Decimal(_digits(value)), "") if self.decimal != "," else None
+            return _plain_amount(_digits(value)) if self.decimal != "," else None
+        if self.is_plain and type(value) is str:
+            return _plain_amount(value)
         parts = _split(value) if type(value) is str else None
         if parts is None or not self._fits(parts):
             return None
@@ -158,6 +161,9 @@ class NotationFinder:
         shape = text.translate(_SHAPE) if len(text) <= _LONGEST else ""
         if shape in self._shapes or not text or text.isspace():
             return
+        if _JSON_NUMBER.fullmatch(text) and not _PLAIN.fullmatch(text):
+            self._add_numbers([Number(text)])
+            return
         parts = _split(text)
         if parts is None:
             self._reject(_contains(text))
@@ -229,6 +235,10 @@ class _Parts:
     separators: str
     is_ambiguous: bool  # "3.350"
     has_decimals: bool  # or may have, if ambiguous
+
+
+def _plain_amount(text: str) -> Amount | None:
+    return Amount(Decimal(text), "") if _JSON_NUMBER.fullmatch(text) else None
 
 
 def _split(text: str) -> _Parts | None:

@@ -11,7 +11,7 @@ from collections_app.records.preview.table import Table
 
 # Integers below this are exact as a DOUBLE.
 _EXACT = 2**53
-# A number may have megabytes of zeros.
+# A number may have megabytes of zeros, or an exponent that means the same.
 _LONGEST = 400
 
 # With many columns, a FILTER for each of them would be ten times as slow.
@@ -92,6 +92,7 @@ def _exact_text(database: Database, table: Table, name: str, number: float, dire
 
 def _decimal(text: str, number: float) -> Decimal:
     try:
-        return Decimal(text if len(text) <= _LONGEST else repr(number))
+        exact = Decimal(text if len(text) <= _LONGEST else repr(number))
     except InvalidOperation:  # DuckDB reads more forms of numbers
         return Decimal(repr(number))
+    return exact if abs(exact.adjusted()) <= _LONGEST else Decimal(repr(number))

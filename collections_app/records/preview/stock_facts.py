@@ -55,7 +55,7 @@ def _stock(database: Database, table: Table, column: Column) -> StockFacts:
     for value, count in values[:_MOST_VALUES]:
         availability = availability_of(value)
         if availability is None:
-            return StockFacts(column.name, problem=f"“{value:.50}” is not a known wording for stock.")
+            return StockFacts(column.name, problem=f"“{value:.50}” isn't a known wording for stock.")
         counts[availability] += count
     if len(values) > _MOST_VALUES:
         return StockFacts(column.name, problem="It contains too many different values.")
