@@ -3,6 +3,8 @@
 import io
 import json
 import zipfile
+from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,8 +13,13 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from collections_app.models import Collection
+from collections_app.models import Collection, Run
+from collections_app.records.preview.facts import facts_of
+from collections_app.records.preview.queries import TableQuery, run_query
+from collections_app.records.preview.records import files_of_records
+from collections_app.records.preview.table import Table, table_of
 from tests.support import responses
+from tests.support.previews import at_once  # noqa: F401
 from tests.support.tools import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -78,3 +85,33 @@ def test_the_dashboard_and_the_api_send_the_same_file(
     for link in [*run["download_links"]["pages"], run["download_links"]["all_pages"]]:
         response = as_bob.get(f"/collections/101/runs/1/files/{Path(link).name}")
         assert responses.content(response) == content(client, bobs_key, link)
+
+
+# --- on the run's page --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(scraped: object) -> Table:
+    return table_of(files_of_records(Run.objects.with_files().get()), seconds=60)
+
+
+def test_each_currency_has_its_price_range(table: Table, scraped: list[dict[str, Any]]) -> None:
+    amounts = defaultdict(list)
+    for record in scraped:
+        amounts[record["currency"]].append(Decimal(record["final_price"]))
+    found = facts_of(table, seconds=60).prices
+    assert (found.column, found.problem, found.more_currencies) == ("final_price", "", 0)
+    ranges = {prices.currency: (prices.low, prices.high, prices.count) for prices in found.prices}
+    assert ranges == {name: (min(each), max(each), len(each)) for name, each in amounts.items()}
+
+
+def test_prices_sort_by_amount(table: Table, scraped: list[dict[str, Any]]) -> None:
+    order = sorted(range(1000), key=lambda index: Decimal(scraped[index]["final_price"]))
+    found = run_query(table, TableQuery(sort="final_price"))
+    assert [record.number - 1 for record in found.records] == order[:100]
+
+
+def test_stock_is_counted(table: Table, scraped: list[dict[str, Any]]) -> None:
+    stock = facts_of(table, seconds=60).stock
+    in_stock = [record["in_stock"] for record in scraped if "in_stock" in record]
+    assert (stock.in_stock, stock.count, stock.problem) == (in_stock.count(True), len(in_stock), "")

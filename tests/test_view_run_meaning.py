@@ -124,10 +124,10 @@ def test_the_record_names_the_currency_of_its_price(as_bob: Client, laptops: Col
     assert "Median 5 · 2 records" in text
 
 
-def test_four_of_many_currencies_are_shown(as_bob: Client, laptops: Collection) -> None:
-    names = ["USD", "EUR", "AUD", "GBP", "CHF", "SEK"]
+def test_six_of_many_currencies_are_shown(as_bob: Client, laptops: Collection) -> None:
+    names = ["USD", "EUR", "AUD", "GBP", "CHF", "SEK", "NOK", "DKK"]
     text = prices(as_bob, laptops, *[f"{name} 5" for name in names * 2])
-    assert text.count("Price in ") == 4
+    assert text.count("Price in ") == 6
     assert "There are prices in 2 more currencies." in text
     many = [{"price": 5, "currency": f"currency {number}"} for number in range(1_200)]
     assert f"Price 5 {DASH} 5" in words(facts(as_bob, make_ready_run(laptops, many)))

@@ -15,7 +15,7 @@ from collections_app.records.roles import Role, columns_of
 
 BARS = 16
 # The number of currencies that are shown, the most common first.
-_MOST_CURRENCIES = 4
+_MOST_CURRENCIES = 6
 # The number of different texts that name them.
 _MOST_TEXTS = 1000
 # The most digits before the decimal separator of an exact amount.
