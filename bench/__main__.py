@@ -25,6 +25,7 @@ BENCHMARKS = (
     "category_list_to_csv",
     "preview",
     "searches",
+    "compressed_bomb",
 )
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
