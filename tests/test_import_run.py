@@ -138,7 +138,7 @@ class TestPages:
     ) -> None:
         deep = put(tmp_path, "a.json", '[{"a": ' + "[" * 100_000 + "]" * 100_000 + "}]")
         assert refused(101, deep) == (
-            f"{deep}, line 1, column 2: The record is nested too deeply. Nothing was imported."
+            f"{deep}, line 1, column 8: The value is nested too deeply. Nothing was imported."
         )
 
     def test_a_file_that_is_not_json(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:

@@ -206,7 +206,25 @@ def test_invalid_utf_8_is_detected() -> None:
 
 def test_a_record_that_is_nested_too_deeply_is_refused() -> None:
     error = problem_of('[{"a": ' + "[" * 200_000 + "]" * 200_000 + "}]")
-    assert (error.line, error.column, error.problem) == (1, 2, "The record is nested too deeply")
+    assert (error.line, error.column, error.problem) == (1, 8, "The value is nested too deeply")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"),
+    [
+        ('[{"a": [1], "{\\"b\\": [": "x",\n "c" : DEEP, "d": DEEP}]', 2, 8),
+        ('[{"a": {"b": DEEP}}]', 1, 8),
+        ("[DEEP]", 1, 2),
+        ('[{"a": DEEP', 1, 8),
+    ],
+)
+def test_the_error_points_at_the_value_that_is_nested_too_deeply(
+    content: str, line: int, column: int
+) -> None:
+    values = read_values(io.BytesIO(content.replace("DEEP", "[" * 5000 + "]" * 5000).encode()))
+    with pytest.raises(InvalidRecords, match="The value is nested too deeply") as caught:
+        list(values)
+    assert (caught.value.line, caught.value.column) == (line, column)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ _BLANK_BYTES = b" \t\n\r"
 _LIST_BEGIN = re.compile(r"\[[ \t\n\r]*")
 # The text between two records, up to the first key: the same throughout a file, and rare within a record.
 _SEPARATOR = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
+# What comes before a value in a record.
+_KEY = re.compile(r'[ \t\n\r]*+[{,][ \t\n\r]*+"(?:[^"\\]++|\\.)*+"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 # Longer blanks at the end of a list aren't copied, because they are kept in memory.
 _LONGEST_ENDING = 64 * 1024
 # How many possible ends of a piece are tried.
@@ -449,7 +451,7 @@ class _Text:
                 if not self._may_go_on(error):
                     self.fail(_problem(error), error.pos)
             except RecursionError:
-                self.fail("The record is nested too deeply")
+                self.fail("The value is nested too deeply", _position_of_deep_value(self._text, self._at))
             except ValueError as error:  # NaN or Infinity
                 self.fail(str(error), _position_of_constant(self._text, self._at))
             else:
@@ -622,6 +624,18 @@ def _refuse_constant(name: str) -> NoReturn:
 def _problem(error: json.JSONDecodeError) -> str:
     """Return what is wrong in our own words, because the parser's differ between versions."""
     return next((ours for theirs, ours in _PROBLEMS.items() if error.msg.startswith(theirs)), _NOT_JSON)
+
+
+def _position_of_deep_value(text: str, at: int) -> int:
+    """Return where the first value that is nested too deeply begins, in the record that begins at `at`."""
+    separator = _KEY.match(text, at)
+    while separator:
+        try:
+            _, end = _DECODER.raw_decode(text, separator.end())
+        except (RecursionError, ValueError):
+            return separator.end()
+        separator = _KEY.match(text, end)
+    return at
 
 
 def _position_of_constant(text: str, at: int) -> int:
