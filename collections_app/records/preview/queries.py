@@ -1,6 +1,5 @@
 """Query the table of a run: search, sort and page through its records."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from collections_app.records.formats.json_records import parse_value
 from collections_app.records.preview.concurrency import FairSemaphore
 from collections_app.records.preview.engine import SEARCHES, Database, UnreadableFile, open_database
 from collections_app.records.preview.records import Record
+from collections_app.records.preview.search import terms
 from collections_app.records.preview.table import Table, TableUnavailable
 
 COUNT = 100
@@ -21,9 +21,6 @@ _BY_NUMBER = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unne
 _POSITIONS = """
 SELECT n, {total} FROM read_parquet($table) {where} ORDER BY {order} n LIMIT $count OFFSET $after
 """
-_WHERE = "WHERE contains(text, strip_accents(lower($search)))"
-# Lists and objects are stored as JSON.
-_OR_AS_JSON = " OR contains(text, strip_accents(lower($as_json)))"
 # Numbers by value, then text without regard to case. Missing values come last in both directions.
 _ORDER = """
 try_cast({column} AS DOUBLE) {direction} NULLS LAST, try_cast({column} AS HUGEINT) {direction} NULLS LAST,
@@ -116,19 +113,24 @@ def _record(number: int, text: str) -> Record:
     return Record(number, {}, is_too_large=True) if fields is None else Record(number, fields)
 
 
+def _matching(table: Table, search: str) -> tuple[str, str, dict[str, object]]:
+    """Return the SQL of the number of matches, the condition, and their parameters."""
+    found = terms(search)
+    if not found:
+        return "$records", "", {"records": table.records}
+    conditions = (f"contains(text, $term{index})" for index in range(len(found)))
+    return (
+        "count(*) OVER ()",
+        f"WHERE {' AND '.join(conditions)}",
+        {f"term{index}": term for index, term in enumerate(found)},
+    )
+
+
 def _positions(database: Database, table: Table, query: TableQuery, count: int) -> tuple[list[int], int]:
     """Return the numbers of the selected records, and the total number of matches."""
     values: dict[str, object] = {"table": str(table.path), "count": count, "after": query.after}
-    total, where, order = "$records", "", ""
-    if query.search:
-        total, where = "count(*) OVER ()", _WHERE
-        values["search"] = query.search
-        as_json = json.dumps(query.search, ensure_ascii=False)[1:-1]
-        if as_json != query.search:
-            where += _OR_AS_JSON
-            values["as_json"] = as_json
-    else:
-        values["records"] = table.records
+    total, where, matched = _matching(table, query.search)
+    values, order = values | matched, ""
     if query.sort in table.columns:
         order = _order(table, query)
     rows = database.query(_POSITIONS.format(total=total, where=where, order=order), values)

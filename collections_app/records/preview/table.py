@@ -20,8 +20,8 @@ import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
-from collections_app.records.formats.flatten import KeyPath
-from collections_app.records.formats.json_records import InvalidRecords, read_values
+from collections_app.records.formats.flatten import FlatRecord, KeyPath
+from collections_app.records.formats.json_records import InvalidRecords, Record, read_values
 from collections_app.records.formats.json_text import SPACED, styled_json
 from collections_app.records.money import Notation, NotationFinder
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
@@ -29,6 +29,7 @@ from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
 from collections_app.records.preview.notations import NotationCollector
 from collections_app.records.preview.records import cache_key, fields_of
+from collections_app.records.preview.search import searched_text
 from collections_app.records.reading import open_file
 from collections_app.records.roles import Role
 from collections_app.records.roles import columns_of as columns_with_role
@@ -44,7 +45,9 @@ LARGEST_AUTOMATIC = 64 * 1024**2
 
 # A larger record is of no use in a table, and would need several times its size in memory. Its row is empty.
 LARGEST_RECORD = 4 * 1024**2
-_TOO_LARGE = b"null\n"
+# A line consists of a record, this character, which neither part contains, and the text that is searched.
+_BETWEEN = b"\x1f"
+_LARGEST_LINE = 3 * LARGEST_RECORD
 _BATCH = 500
 _ROW_GROUP_BYTES = 8 * 1024**2
 _ROW_GROUP_CELLS = 2_000_000
@@ -52,12 +55,15 @@ _SECONDS = 600.0
 
 _BUILD = """
 COPY (
-    SELECT n, record, strip_accents(lower(array_to_string({values}, chr(10)))) AS text {columns}
+    SELECT n, coalesce(record, 'null') AS record, text {columns}
     FROM (
         SELECT
-            row_number() OVER () AS n, json::VARCHAR AS record,
-            json_extract_string(json, $paths) AS cells, json_type(json, $mixed_paths) AS types
-        FROM read_ndjson_objects($lines, maximum_object_size = $most)
+            row_number() OVER () AS n, record, text,
+            json_extract_string(record, $paths) AS cells, json_type(record, $mixed_paths) AS types
+        FROM read_csv(
+            $lines, columns = {{record: 'VARCHAR', text: 'VARCHAR'}}, auto_detect = false, header = false,
+            delim = $between, quote = '', escape = '', max_line_size = $most, buffer_size = 2 * $most
+        )
     )
 ) TO {table} (FORMAT parquet, ROW_GROUP_SIZE {rows}, KV_METADATA {{description: $description}})
 """
@@ -154,9 +160,9 @@ def progress_of(files: Sequence[ResultFile]) -> TableProgress:
     total = min(size_of(files) or MOST_BYTES, MOST_BYTES)
     if is_built(files):
         return TableProgress(total, total)
-    lines = scratch_path(name_of_table(files), "lines")
+    done = scratch_path(name_of_table(files), "done")
     with suppress(FileNotFoundError):  # it hasn't started, or has just finished
-        return TableProgress(min(lines.stat().st_size, total), total)
+        return TableProgress(min(done.stat().st_size, total), total)
     return TableProgress(0, total)
 
 
@@ -211,25 +217,25 @@ def name_of_table(files: Sequence[ResultFile]) -> str:
 def names_of_tables(files: Sequence[ResultFile]) -> list[str]:
     """Return the names of the tables that this and earlier versions build, oldest first."""
     key = cache_key(*files)
-    return [f"{key}.table", f"{key}-2.table"]
+    return [f"{key}.table", f"{key}-3.table"]
 
 
 # --- building ---------------------------------------------------------------------------------------
 
 
 def _write(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
-    lines, parquet = scratch_path(name, "lines"), scratch_path(name, "parquet")
+    lines, done, parquet = (scratch_path(name, part) for part in ("lines", "done", "parquet"))
     is_wanted = partial(_background.is_wanted, name)
     try:
         written = _Lines(is_wanted)
-        with lines.open("wb") as line_file:
-            written.write(files, line_file)
+        with lines.open("wb") as line_file, done.open("wb") as done_file:
+            written.write(files, line_file, done_file)
         _convert(written, lines, parquet, is_wanted)
         with parquet.open("rb") as file:
             copyfileobj(file, out, 1024 * 1024)
     finally:
-        lines.unlink(missing_ok=True)
-        parquet.unlink(missing_ok=True)
+        for path in (lines, done, parquet):
+            path.unlink(missing_ok=True)
 
 
 def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[[], bool]) -> None:
@@ -249,7 +255,6 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
     }
     mixed = _mixed(columns.paths)
     statement = _BUILD.format(
-        values="json_extract_string(record, '$.*')" if columns.has_more else "cells",
         columns="".join(
             f", {_cell(index, path, mixed)} AS c{index}{_amount(index, notations.get(name))}"
             for index, (name, path) in enumerate(zip(columns.names, columns.paths, strict=True))
@@ -267,7 +272,8 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
                 "paths": list(map(_json_path, columns.paths)) or [_NOTHING],
                 "mixed_paths": list(map(_json_path, mixed)) or [_NOTHING],
                 "lines": str(lines),
-                "most": LARGEST_RECORD,
+                "between": _BETWEEN.decode(),
+                "most": _LARGEST_LINE,
                 "description": json.dumps(description),
             },
         )
@@ -341,10 +347,11 @@ class _Lines:
         self.is_complete = True
         self.problems: list[str] = []
 
-    def write(self, files: Iterable[ResultFile], out: BinaryIO) -> None:
+    def write(self, files: Iterable[ResultFile], out: BinaryIO, done: BinaryIO) -> None:
         """Write the records of the files. Skip the rest of a file that can't be read.
 
-        Raises QueryTimeout if the records are no longer wanted.
+        The size of `done`, which has no content, is the progress in bytes of records. Raises QueryTimeout if
+        the records are no longer wanted.
         """
         for file in files:
             stream, _ = open_file(file)
@@ -357,6 +364,7 @@ class _Lines:
                         if not self._is_wanted():
                             raise QueryTimeout
                         self._add(some, out)
+                        done.truncate(self.bytes)
                 except InvalidRecords as error:
                     self.problems.append(f"{file.name}: {error}.")
 
@@ -365,18 +373,19 @@ class _Lines:
         flat_records = list(map(flat, records))
         self.columns.add(flat_records)
         self.notations.add(flat_records, self.columns.paths)
-        data = _as_lines(records)
-        if len(data) >= LARGEST_RECORD:
-            data = b"".join(map(self._small, data.splitlines(keepends=True)))
-        out.write(data)
+        out.writelines(map(self._line, records, flat_records))
         self.records += len(records)
-        self.bytes += len(data)
 
-    def _small(self, line: bytes) -> bytes:
-        if len(line) < LARGEST_RECORD:
-            return line
-        self.too_large += 1
-        return _TOO_LARGE
+    def _line(self, record: Record, values: FlatRecord) -> bytes:
+        data = _as_json(record)
+        self.bytes += len(data)
+        text = b""
+        if len(data) >= LARGEST_RECORD:
+            self.too_large += 1
+            data = b""
+        else:
+            text = searched_text(values.values()).encode("utf-8", "replace")
+        return b"%b%b%b\n" % (data, _BETWEEN, text)
 
 
 def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
@@ -393,19 +402,12 @@ def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
         yield some
 
 
-def _as_lines(records: Sequence[dict[str, Any]]) -> bytes:
+def _as_json(value: object) -> bytes:
+    """Return a value as JSON, even if it has lone surrogates or very long numbers."""
     try:
-        return _ENCODER.encode_lines(records)
+        return _ENCODER.encode(value)
     except (ValueError, OverflowError, RecursionError):
-        return b"".join(map(_as_line, records))
-
-
-def _as_line(record: dict[str, Any]) -> bytes:
-    """Return a record as a line, even if it has lone surrogates or very long numbers."""
-    try:
-        return _ENCODER.encode(record) + b"\n"
-    except (ValueError, OverflowError, RecursionError):
-        return styled_json(record, SPACED).encode("utf-8", "replace") + b"\n"
+        return styled_json(value, SPACED).encode("utf-8", "replace")
 
 
 _ENCODER = msgspec.json.Encoder()

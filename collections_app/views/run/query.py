@@ -61,7 +61,9 @@ class RecordQuery:
 def parse_query(request: MemberRequest) -> RecordQuery:
     """Return the query of the request. Raises BadRequest."""
     values = request.GET
-    search = values.get("q", "").replace("\0", "").strip()[:_LONGEST_SEARCH]
+    search = values.get("q", "").replace("\0", "").strip()
+    if len(search) > _LONGEST_SEARCH:
+        raise BadRequest(f"The search is too long. Use at most {_LONGEST_SEARCH} characters.")
     after = values.get("after", "0")
     if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
         raise BadRequest("Invalid “after” parameter. It must be a whole number.")
