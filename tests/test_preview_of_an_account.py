@@ -70,7 +70,7 @@ def test_they_are_downloaded_once(as_bob: Client, run: Run, server: FileServer) 
 
 
 def test_searching_downloads_the_entire_run(as_bob: Client, run: Run) -> None:
-    text = page(as_bob, run, "?q=Laptop+150")
+    text = page(as_bob, run, "?q=%22Laptop+150%22")
     assert numbers(text) == [150]
     assert "Records read 180" in words(as_bob.get(address(run, "facts?read=1")).content.decode())
 

@@ -26,6 +26,7 @@ WINGS = {"files", "records", "system"}
 USES: dict[str, set[str]] = {
     "system.vanished": set(),
     "system.disk": set(),
+    "system.search_form": set(),
     "records.formats": {"files.zip"},
     "system.addresses": set(),
     "client": set(),
@@ -99,6 +100,7 @@ USES: dict[str, set[str]] = {
         "sources",
         "system.background",
         "system.database",
+        "system.search_form",
     },
     "apps": {"checks", "system.database", "system.disk"},
     "api": {

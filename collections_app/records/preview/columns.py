@@ -9,7 +9,7 @@ from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.tables import TooWide
 
 # The number of columns that can be chosen, sorted by and counted. All values are searched.
-MOST_COLUMNS = 500
+MOST_COLUMNS = 300
 # The links of the page contain the names of columns.
 LONGEST_NAME = 500
 
