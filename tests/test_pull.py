@@ -131,7 +131,7 @@ class TestSelection:
     def test_latest_is_the_newest_completed_run(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull() == 0
         assert pulled(output) == files_of(api.runs[1])
-        assert api.requests[0].body == {"collection_id": 101, "skip": 0, "limit": 50}
+        assert api.requests[0].body == {"collection_id": 101, "skip": 0, "limit": 50, "with_state": True}
 
     def test_a_run_by_its_number(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
         assert do_pull("--run", 87) == 0
@@ -204,10 +204,34 @@ class TestSelection:
     def test_wait_stops_if_the_run_failed(
         self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        failed: Reply = (409, {}, envelope(409, "Run 89 failed, so it has no files."))
-        api.override = lambda request: failed if request.path.endswith("/runs/89/manifest.json") else None
+        api.is_dashboard = True
+        api.runs = [ListedRun(89, is_ready=False, state="failed", failure_reason="The shop blocked it.")]
         assert do_pull("--run", 89, "--wait") == 1
-        assert capsys.readouterr().err == "pull: Run 89 of collection 101 failed, so it has no files.\n"
+        assert capsys.readouterr().err == "pull: Run 89 of collection 101 failed: The shop blocked it.\n"
+
+    def test_a_stalled_run_says_so(
+        self, api: ResultsApi, do_pull: Pull, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        api.is_dashboard = True
+        api.runs = [ListedRun(89, is_ready=False, state="stalled")]
+        assert do_pull("--run", 89) == 4
+        assert capsys.readouterr().out == "Run 89 of collection 101 has stalled. It may continue.\n"
+
+    @pytest.mark.parametrize(("extracted", "note"), [(231, " (19 of 250 records missing)"), (None, "")])
+    def test_missing_records_are_reported(
+        self,
+        api: ResultsApi,
+        do_pull: Pull,
+        output: Path,
+        capsys: pytest.CaptureFixture[str],
+        extracted: int | None,
+        note: str,
+    ) -> None:
+        api.runs[1].extracted = extracted
+        assert do_pull() == 0
+        assert capsys.readouterr().out == (
+            f"Collection 101, run 88{note}: 2 new files (108 bytes), in {output}/101/88\n"
+        )
 
     def test_no_run_since_a_date(self, do_pull: Pull, capsys: pytest.CaptureFixture[str]) -> None:
         assert do_pull("--since", "2027-01-01") == 4

@@ -227,6 +227,17 @@ class Run:
     archive: str = ""
     csv: str = ""
     foreign_links: int = 0  # number of links that don't lead to this run
+    state: str = ""  # only the dashboard reports it
+    failure_reason: str = ""
+    extracted: int | None = None
+    total: int | None = None
+
+    @property
+    def missing(self) -> str:
+        """How many of the requested records are missing, or "" if none are or it isn't known."""
+        if self.extracted is None or self.total is None or self.extracted >= self.total:
+            return ""
+        return f"{self.total - self.extracted:,} of {self.total:,} records missing"
 
 
 @dataclass(frozen=True)
@@ -304,7 +315,7 @@ class Server:
             last = fresh[-1].number
 
     def _list_runs(self, collection: int, after: dict[str, int]) -> list[Any]:
-        body = {"collection_id": collection, "limit": PAGE_SIZE, **after}
+        body = {"collection_id": collection, "limit": PAGE_SIZE, "with_state": True, **after}
         with self.request("/schedules/collections/results/download/", body=body) as response:
             if response.status_code == 404:
                 raise PullError(
@@ -324,15 +335,6 @@ class Server:
         if not isinstance(envelope.get("data"), list):
             raise invalid_response("list of runs")
         return list(envelope["data"])
-
-    def has_failed(self, run: Run) -> bool:
-        """Return whether a run failed. Only the dashboard reports this, and not in its list."""
-
-        def attempt() -> bool:
-            with self.request(manifest_address(run)) as response:
-                return bool(response.status_code == 409)
-
-        return retry(attempt)
 
     def manifest(self, run: Run) -> dict[str, dict[str, Any]] | None:
         """Return the manifest's entries by file name, or None if the server has no manifests."""
@@ -425,6 +427,10 @@ def parse_run(entry: Any, collection: int) -> Run:
         archive=archive,
         csv=csv,
         foreign_links=names.count(""),
+        state=str(entry.get("state") or ""),
+        failure_reason=one_line(entry.get("failure_reason")),
+        extracted=parse_integer(entry.get("total_exacted_result")),
+        total=parse_integer(entry.get("total_results")),
     )
 
 
@@ -1216,10 +1222,9 @@ def wait_for_runs(server: Server, options: argparse.Namespace, until: float) -> 
         ready, unready = select_runs(server, options)
         if ready:
             return ready
-        if options.run is not None and server.has_failed(unready[0]):
-            raise PullError(
-                f"Run {options.run} of collection {options.collection} failed, so it has no files."
-            )
+        if options.run is not None and unready[0].state == "failed":
+            reason = unready[0].failure_reason
+            raise PullError(f"Run {options.run} of collection {options.collection} failed: {reason}")
         left = until - time.monotonic()
         if left <= 0:
             raise NotReady(not_ready_message(unready, options))
@@ -1229,6 +1234,8 @@ def wait_for_runs(server: Server, options: argparse.Namespace, until: float) -> 
 def not_ready_message(unready: list[Run], options: argparse.Namespace) -> str:
     """Return a message that explains why no run can be pulled yet."""
     of = f"of collection {options.collection}"
+    if unready and unready[0].state == "stalled":
+        return f"Run {unready[0].number} {of} has stalled. It may continue."
     if unready:
         return f"Run {unready[0].number} {of} is not ready yet."
     if options.since:
@@ -1294,7 +1301,8 @@ class Pull:
                 self._report(f"Run {run.number}", lambda: self._pull_run(run))  # noqa: B023  # called at once
         subject, folder = f"{len(runs)} runs", options.output / str(options.collection)
         if len(runs) == 1:
-            subject, folder = f"run {runs[0].number}", folder / str(runs[0].number)
+            note = f" ({runs[0].missing})" if runs[0].missing else ""
+            subject, folder = f"run {runs[0].number}{note}", folder / str(runs[0].number)
         self._console.info(f"Collection {options.collection}, {subject}: {self._outcome}, in {folder}")
         return self._outcome.code()
 

@@ -26,6 +26,9 @@ class ListedRun:
     pages: dict[str, bytes] = field(default_factory=dict)
     archive: dict[str, bytes] = field(default_factory=dict)
     is_ready: bool = True
+    state: str = "completed"  # only the dashboard reports it,
+    failure_reason: str = ""  # and this
+    extracted: int | None = 250
     created_at: str = "2026-06-20T12:00:00Z"
     updated_at: str = "2026-06-20T12:05:00Z"
 
@@ -87,10 +90,11 @@ class ResultsApi:
                 "pages": links if run.is_ready else [],
                 "all_pages": archive[0] if archive and run.is_ready else None,
             },
-            "total_exacted_result": 250,
+            "total_exacted_result": run.extracted,
             "total_results": 250,
             "created_at": run.created_at,
             "updated_at": run.updated_at,
+            **({"state": run.state, "failure_reason": run.failure_reason} if self.is_dashboard else {}),
         }
 
 
