@@ -29,8 +29,9 @@ _LINE_ENDS = re.compile("\r\n?")
 # In XLSX, _x0041_ is an escape for "A". A text like that could be escaped too, but few readers know escapes.
 # They all join the runs of a text, so it is split into runs that don't look like an escape.
 _ESCAPE = re.compile("_x[0-9A-Fa-f]{4}_")
-_RUNS = re.compile("(?<=_)(?=x[0-9A-Fa-f]{4}_)|(?<=_x)(?=[0-9A-Fa-f]{4}_)|(?<=^<)(?=r>)|(?<=^<r)(?=>)")
-_MOST_RUNS = 100  # each takes far more bytes than its text
+_RUNS = re.compile("(?<=_)(?=x[0-9A-Fa-f]{4}_)|(?<=^<)(?=r>)")
+# XML can't contain these characters, so they are escaped. XlsxWriter would escape those in runs twice.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 
 _EVERY_CELL = "A1:XFD1048576"
 _OPTIONS = {
@@ -89,6 +90,7 @@ class _Formats:
 
     def __init__(self, workbook: xlsxwriter.Workbook) -> None:
         self.bold = workbook.add_format({"bold": True})
+        self.plain = workbook.add_format()
         self._workbook = workbook
         self._decimals: dict[int, Format] = {}
 
@@ -136,10 +138,11 @@ class _Sheet:
         text = _text(value)
         if not text:  # Excel has no empty text
             return
-        if _ESCAPE.search(text) or _is_markup(text):
-            self._sheet.write_rich_string(row, column, *_RUNS.split(text, _MOST_RUNS))
+        if (_ESCAPE.search(text) or _is_markup(text)) and not _CONTROL.search(text):
+            *runs, last = _RUNS.split(text)
+            self._sheet.write_rich_string(row, column, *runs, self._formats.plain, last)
         else:
-            self._sheet.write_string(row, column, text, cell_format)
+            self._sheet.write_string(row, column, f" {text}" if _is_markup(text) else text, cell_format)
 
     def _write_integer(self, row: int, column: int, value: int) -> None:
         size = abs(value)
