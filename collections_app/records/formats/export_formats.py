@@ -16,8 +16,8 @@ import msgspec
 
 from collections_app.records.formats import parquet, xlsx
 from collections_app.records.formats.flatten import Columns, FlatRecord, KeyPath, cells, columns_of, flatten
-from collections_app.records.formats.json_records import Number, Record
-from collections_app.records.formats.json_text import COMPACT_ASCII, number_text, styled_json
+from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.json_text import COMPACT_ASCII, styled_json, written_numbers
 from collections_app.records.formats.tables import Table, TooWide, UnknownColumn, check_cells
 
 # How many columns an error lists, and how many characters of each name.
@@ -202,18 +202,14 @@ _FORMULA = re.compile(
 
 def _written_cells(values: list[Any]) -> list[Any]:
     """Return the cells of a column, with numbers as their file writes them."""
-    values = cells(values)
-    if Number not in map(type, values):
-        return values
-    return [number_text(value) if type(value) is Number else value for value in values]
+    return cells(written_numbers(values))
 
 
 def _without_formulas(values: list[Any]) -> list[Any]:
     """Return the cells of a column. Text that looks like a formula gets a leading quote."""
-    guarded = [
-        f"'{value}" if type(value) is str and _FORMULA.match(value) else value for value in cells(values)
-    ]
-    return _written_cells(guarded)
+    if str in set(map(type, values)):
+        values = [f"'{value}" if type(value) is str and _FORMULA.match(value) else value for value in values]
+    return _written_cells(values)
 
 
 def _write_xlsx(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:

@@ -51,6 +51,16 @@ def number_text(number: Number) -> str:
     return str(number, "ascii")
 
 
+def written_numbers(values: list[Any]) -> list[Any]:
+    """Return the values of a column, with each Number as it is written."""
+    kinds = set(map(type, values))
+    if kinds == {Number}:  # faster than one by one
+        return b"\n".join(values).decode().split("\n")
+    if Number in kinds:
+        return [number_text(value) if type(value) is Number else value for value in values]
+    return values
+
+
 def json_text(value: Any) -> str:
     """Return a value as compact JSON. The text can contain lone surrogates."""
     try:

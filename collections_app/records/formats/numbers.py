@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from collections_app.records.formats.json_records import Number
-from collections_app.records.formats.json_text import number_text
+from collections_app.records.formats.json_text import written_numbers
 
 # A double keeps every integer up to here, and every decimal number of so many digits (IEEE 754).
 _LARGEST_INTEGER = 2**53
@@ -16,7 +16,7 @@ DIGITS = 15
 def fit_doubles(values: Sequence[Any]) -> bool:
     """Whether doubles can represent all numbers among these values, without losing a digit."""
     integers = [value for value in values if type(value) is int]
-    texts = [number_text(value) for value in values if type(value) is Number]
+    texts = written_numbers([value for value in values if type(value) is Number])
     return (
         min(integers, default=0) >= -_LARGEST_INTEGER
         and max(integers, default=0) <= _LARGEST_INTEGER

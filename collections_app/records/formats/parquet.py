@@ -17,7 +17,7 @@ import duckdb
 
 from collections_app.records.formats.flatten import cells
 from collections_app.records.formats.json_records import Number
-from collections_app.records.formats.json_text import number_text
+from collections_app.records.formats.json_text import number_text, written_numbers
 from collections_app.records.formats.numbers import fit_doubles
 from collections_app.records.formats.tables import Table
 
@@ -132,6 +132,8 @@ def _next_part(rows: _Rows, folder: Path, files: ExitStack) -> IO[bytes]:
 
 def _quoted_cells(values: list[Any]) -> list[str]:
     """Return the cells for a CSV file, in which an empty cell is NULL and "" is an empty text."""
+    if set(map(type, values)) == {Number}:
+        return written_numbers(values)
     return ["" if value is None else _quoted_cell(value) for value in cells(values)]
 
 
