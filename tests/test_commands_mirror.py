@@ -243,6 +243,17 @@ class TestFailures:
             "Run 1: Another process is copying it, or was stopped while it did. Try again in a minute.\n"
         )
 
+    def test_a_run_that_the_disk_has_no_room_for_is_reported_and_the_others_are_copied(
+        self, files: Files, runs: list[Run], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (page,) = runs[1].files.filter(kind=FileKind.PAGE)
+        files.announced[page.remote_name] = 2**50
+        assert refused("AU Laptops") == "Some files could not be copied. To try again, run mirror again."
+        assert kept() == {1, 3}
+        assert capsys.readouterr().err == (
+            f"Run 2: {page.name}: The disk has no room for its 1.0 PB. Free up space, then try again.\n"
+        )
+
     def test_a_deleted_run_is_reported(self, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
         files.on_open = lambda name: Run.objects.filter(number=3).delete()
         refused("AU Laptops")

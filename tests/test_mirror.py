@@ -285,15 +285,22 @@ class TestWhatIsWrong:
 
     def test_a_file_that_does_not_fit_is_not_started(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         files = files_of(run)
-        free = RESERVE + len(files.contents[PAGE_1]) - 1
+        size = len(files.contents[PAGE_1])
+        free = RESERVE + size - 1
         monkeypatch.setattr(storage, "free_space", lambda: free)
+        said = f"{PAGE_1}: The disk has no room for its {size} bytes. Free up space, then try again."
+        assert copy(run, files) == [said]
+        assert files.opened == []
+        free += 1
+        copy(run, files)
+        assert files.opened[0] == PAGE_1
+
+    def test_a_nearly_full_disk(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = files_of(run)
+        monkeypatch.setattr(storage, "free_space", lambda: RESERVE - 1)
         with pytest.raises(OSError, match="The disk is nearly full"):
             copy(run, files)
         assert files.opened == []
-        free += 1
-        with pytest.raises(OSError, match="The disk is nearly full"):
-            copy(run, files)
-        assert files.opened[0] == PAGE_1
 
     def test_a_storage_without_a_disk_has_unlimited_space(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ from typing import IO, BinaryIO, Self, cast
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
+from django.template.defaultfilters import filesizeformat
 
 from collections_app.files.names import printable
 from collections_app.files.storage.base import check_free_space, results
@@ -57,9 +58,10 @@ Progress = Callable[[int], object]  # called with the number of bytes that just 
 def mirror_run(run: Run, source: ResultSource, *, progress: Progress = lambda size: None) -> list[str]:
     """Copy the files of a ready run that are missing or damaged in the results storage.
 
-    Return a sentence for each file that the source doesn't have or sends wrongly. Raises RunIsBeingWritten,
-    LeaseLost, SourceUnavailable, OSError (such as a full disk); the files that were copied before stay.
-    Can't be used inside a transaction.
+    Return a sentence for each file that the source doesn't have or sends wrongly. If the disk has no room for
+    a file, return that as well, and leave out the remaining files. Raises RunIsBeingWritten, LeaseLost,
+    SourceUnavailable, OSError (such as a full disk); the files that were copied before stay. Can't be used
+    inside a transaction.
     """
     problems: list[str] = []
     with _Mirror(run, source, progress) as mirror:
@@ -70,7 +72,13 @@ def mirror_run(run: Run, source: ResultSource, *, progress: Progress = lambda si
                 mirror.copy(file)
             except FileUnavailable as error:
                 problems.append(f"{printable(file.name)}: {error}")
+                if isinstance(error, _NoRoom):
+                    break
     return problems
+
+
+class _NoRoom(FileUnavailable):
+    """The disk has room for other files, but not for this one."""
 
 
 class _Mirror:
@@ -128,7 +136,8 @@ class _Mirror:
         if file.is_damaged:
             file.size = None  # it was the size of the copy
         size = self._source.size(file)
-        check_free_space(size)
+        check_free_space(0)
+        _check_fits(size)
         self._lease.renew_if_due()
         with (
             self._source.body(file).open(0, size) as stream,
@@ -231,6 +240,15 @@ class _Mirror:
         with suppress(Exception):
             if not ResultFile.objects.filter(key=new.key).exists():
                 results().delete(new.key)
+
+
+def _check_fits(size: int) -> None:
+    """Raise _NoRoom if the disk has no room for a file of this size."""
+    try:
+        check_free_space(size)
+    except OSError:
+        needed = filesizeformat(size).replace("\xa0", " ")
+        raise _NoRoom(f"The disk has no room for its {needed}. Free up space, then try again.") from None
 
 
 def _check_ends(stored: IO[bytes], size: int) -> None:
