@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from collections_app.records.exports.create import (
 )
 from collections_app.records.formats import export_formats
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
+from collections_app.records.formats.parquet import Interrupted
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from collections_app.system.disk import RESERVE
@@ -382,6 +384,39 @@ class TestOneAtATime:
             build_next()
         export.refresh_from_db()
         assert (export.state, export.lease_expires_at, stored()) == (ExportState.QUEUED, None, [])
+
+    @pytest.mark.parametrize(
+        ("is_stopped", "state", "failure"),
+        [(True, ExportState.QUEUED, ""), (False, ExportState.FAILED, build._TOO_SLOW)],
+    )
+    def test_duckdb_is_interrupted_if_it_takes_too_long_or_has_to_stop(
+        self,
+        run: Run,
+        queue_all: None,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        is_stopped: bool,
+        state: str,
+        failure: str,
+    ) -> None:
+        over: list[bool] = []
+
+        def work_until_interrupted(*args: Any, is_over: Callable[[], bool], **options: Any) -> None:
+            over.append(is_over())
+            if is_stopped:
+                stop.append(True)
+            else:
+                monkeypatch.setattr(build._Build, "_is_late", lambda self: True)
+            over.append(is_over())
+            raise Interrupted
+
+        stop: list[bool] = []
+        export = create_export(run, ExportSpec(Format.PARQUET))
+        monkeypatch.setattr(build, "write_records", work_until_interrupted)
+        assert build_next(must_stop=lambda: bool(stop))
+        export.refresh_from_db()
+        assert over == [False, True]
+        assert (export.state, export.failure, stored()) == (state, failure, [])
 
     def test_a_process_that_lost_the_lease_leaves_no_file(
         self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import dataset
 
-from collections_app.records.formats import parquet, tables, xlsx
+from collections_app.records.formats import interruption, parquet, tables, xlsx
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.flatten import Columns, flatten
 from collections_app.records.formats.json_records import read_records
@@ -629,6 +629,20 @@ class TestParquet:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+    def test_duckdb_is_interrupted_when_it_has_to_stop(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(interruption, "CHECK_SECONDS", 0.002)
+        rows = [{"n": n, "text": f"{n}" * 20} for n in range(60_000)]
+        with pytest.raises(parquet.Interrupted):
+            write_records(
+                lambda: iter([rows]),
+                ExportSpec(Format.PARQUET),
+                io.BytesIO(),
+                folder=tmp_path,
+                is_over=lambda: True,
+            )
 
     def test_duckdb_reads_it_too(self, tmp_path: Path) -> None:
         path = tmp_path / "a.parquet"

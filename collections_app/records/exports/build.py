@@ -24,6 +24,7 @@ from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.parquet import Interrupted
 from collections_app.records.formats.tables import ConversionError
 from collections_app.runs.lease import RENEW_AFTER_SECONDS, LeaseLost, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
@@ -174,7 +175,7 @@ class _Build:
         retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
         key = retention.key_of(export, self._attempt)
         with self._temporary_folder() as folder, _ExportFile(key, self._alive) as new:
-            write_records(self._read, self._spec, cast(IO[bytes], new), folder=folder)
+            self._write(cast(IO[bytes], new), folder)
         stored = new.row(FileKind.PAGE, 0, "", None)
         try:
             self._note(
@@ -190,6 +191,17 @@ class _Build:
             results().delete(key)
             raise
         retention.make_room(0, but=export)
+
+    def _write(self, out: IO[bytes], folder: Path) -> None:
+        try:
+            write_records(self._read, self._spec, out, folder=folder, is_over=self._is_over)
+        except Interrupted:
+            self._alive()  # raises the reason
+            raise
+
+    def _is_over(self) -> bool:
+        """Return whether _alive() would raise an error, without using the database."""
+        return self._must_stop() or self._is_late() or self._is_lost
 
     @contextmanager
     def _temporary_folder(self) -> Iterator[Path]:

@@ -64,13 +64,23 @@ class ExportSpec:
         return 1 if self.columns or self.format in {Format.JSON, Format.JSONL} else 2
 
 
-def write_records(read: Read, spec: ExportSpec, out: IO[bytes], *, folder: Path) -> None:
+def _never() -> bool:
+    return False
+
+
+def write_records(
+    read: Read, spec: ExportSpec, out: IO[bytes], *, folder: Path, is_over: Callable[[], bool] = _never
+) -> None:
     """Write the records to `out`, which stays open. Temporary files are written to `folder`.
 
-    The amount of memory depends on the largest records, not on their number. Raises ConversionError, OSError,
-    and what `read` raises.
+    The amount of memory depends on the largest records, not on their number. Raises ConversionError, OSError
+    and what `read` raises. DuckDB writes Parquet files without reading records or writing to `out`. If
+    `is_over`, which another thread calls, returns true meanwhile, raises Interrupted.
     """
-    _WRITERS[spec.format](read, spec, out, folder)
+    if spec.format == Format.PARQUET:
+        _write_parquet(read, spec, out, folder, is_over)
+    else:
+        _WRITERS[spec.format](read, spec, out, folder)
 
 
 # --- JSON -------------------------------------------------------------------------------------------
@@ -218,13 +228,15 @@ def _write_xlsx(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> N
     _copy(path, out)
 
 
-def _write_parquet(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
+def _write_parquet(
+    read: Read, spec: ExportSpec, out: IO[bytes], folder: Path, is_over: Callable[[], bool]
+) -> None:
     path = folder / "records.parquet"
     table = _table(read, spec)
     if not table.names:
         # A Parquet file needs at least one column.
         table = Table((_NO_COLUMNS,), lambda: ([[None] * len(some)] for some in read()))
-    parquet.write(table, path, folder=folder)
+    parquet.write(table, path, folder=folder, is_over=is_over)
     _copy(path, out)
 
 
@@ -241,5 +253,4 @@ _WRITERS: dict[Format, Callable[[Read, ExportSpec, IO[bytes], Path], None]] = {
     Format.JSONL: _write_json_lines,
     Format.CSV: _write_csv,
     Format.XLSX: _write_xlsx,
-    Format.PARQUET: _write_parquet,
 }

@@ -7,7 +7,7 @@ Integers have no type of their own. If one run's prices were integers and the ne
 that reads both files with the types of the first would round it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import IO, Any
 import duckdb
 
 from collections_app.records.formats.flatten import cells
+from collections_app.records.formats.interruption import interrupted_if
 from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import number_text, written_numbers
 from collections_app.records.formats.numbers import fit_doubles
@@ -34,13 +35,20 @@ _BUFFER = 1024 * 1024
 _MEMORY = "4GB"  # enough for records of 64 MiB
 
 
-def write(table: Table, path: Path, *, folder: Path) -> None:
-    """Write a Parquet file. The table needs at least one column. Raises OSError, KeyboardInterrupt."""
+class Interrupted(Exception):
+    """The file was not written, because `is_over` returned true."""
+
+
+def write(table: Table, path: Path, *, folder: Path, is_over: Callable[[], bool]) -> None:
+    """Write a Parquet file. The table needs at least one column.
+
+    Raises Interrupted once `is_over` returns true, OSError, KeyboardInterrupt.
+    """
     types = [_Type() for _ in table.names]
     rows = _write_rows(table, types, folder)
     group = _GROUP_BYTES // max(1, rows.size // max(1, rows.count))
     buffer = max(_BUFFER, 2 * rows.longest)
-    with duckdb.connect(":memory:") as database, _interruptible():
+    with duckdb.connect(":memory:") as database, _interruptible(), interrupted_if(is_over, database):
         _lock_down(database, folder)
         # Only the column names come from records, and they are quoted.
         database.execute(
@@ -56,9 +64,11 @@ def write(table: Table, path: Path, *, folder: Path) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt again, which DuckDB turns into a RuntimeError."""
+    """Raise Interrupted, and KeyboardInterrupt again, which DuckDB turns into a RuntimeError."""
     try:
         yield
+    except duckdb.InterruptException:
+        raise Interrupted from None
     except RuntimeError as error:
         raise KeyboardInterrupt from error
 

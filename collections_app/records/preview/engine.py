@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from collections_app.records.formats.interruption import interrupted_if
 from collections_app.records.preview.concurrency import FairSemaphore
 
 # Per connection.
@@ -22,8 +23,6 @@ _MEMORY = "256MB"
 _THREADS = 2
 # How many databases each process keeps open for the next query. Creating one takes longer than most queries.
 _MOST_IDLE = 4
-# How often to check whether the result is still wanted.
-_CHECK_SECONDS = 1.0
 # The number of connections in each web process. Searches don't wait for tables to be built, or for facts.
 SEARCHES = FairSemaphore(2)
 FACTS = FairSemaphore(1)
@@ -92,9 +91,10 @@ def open_database(
         if not is_acquired:
             raise QueryTimeout
         try:
+            until = time.monotonic() + seconds
             with (
                 _connected(files, threads) as connection,
-                _interrupted_after(seconds, is_wanted, connection),
+                interrupted_if(lambda: time.monotonic() >= until or not is_wanted(), connection),
             ):
                 yield Database(connection)
         except duckdb.InterruptException:
@@ -133,29 +133,3 @@ def _created(files: Sequence[Path], threads: int) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-@contextmanager
-def _interrupted_after(
-    seconds: float, is_wanted: Callable[[], bool], connection: duckdb.DuckDBPyConnection
-) -> Iterator[None]:
-    ended = threading.Event()
-    until = time.monotonic() + seconds
-
-    def watch() -> None:
-        # Repeat it, because an interruption before the statement starts has no effect.
-        while not ended.wait(_pause(until - time.monotonic())):
-            if time.monotonic() >= until or not is_wanted():
-                connection.interrupt()
-
-    watcher = threading.Thread(target=watch, name="preview-watch", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()  # otherwise, it could interrupt the next query
-
-
-def _pause(left: float) -> float:
-    return min(left, _CHECK_SECONDS) if left > 0 else _CHECK_SECONDS
