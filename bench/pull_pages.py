@@ -83,7 +83,7 @@ def _timed(download: "partial[int]", output: Path, count: int) -> float:
     shutil.rmtree(output, ignore_errors=True)
     os.sync()  # what others have written isn't measured
     seconds = seconds_of(download)
-    if len(list(output.rglob("*.json"))) != count:
+    if len(list(output.rglob(NAME.format("*")))) != count:
         sys.exit(f"Error: {output} doesn't have {count} pages.")
     return seconds
 

@@ -1,5 +1,6 @@
 """The gunicorn settings."""
 
+import gc
 import logging
 import os
 import resource
@@ -88,7 +89,11 @@ def child_exit(_server: Arbiter, worker: Worker) -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Raise the limit of open files, and let the kernel close stalled connections."""
+    """Raise the limit of open files, and let the kernel close stalled connections.
+
+    Also keep the garbage collector away from the modules that all workers share.
+    """
+    gc.freeze()
     # A connection may also have a result file and the database open. A worker that reached the limit, often
     # 1,024, would exit and interrupt all its downloads.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -68,6 +68,7 @@ class TestRows:
         for row, other in zip(found, expected, strict=True):
             assert row
             assert values_of(row) == values_of(other)
+            assert (row._state.adding, row._state.db) == (other._state.adding, other._state.db)
 
     def test_they_are_connected(
         self, find: Find, laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
