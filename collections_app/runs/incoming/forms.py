@@ -9,7 +9,9 @@ from collections_app.records.formats.json_records import ReadableLines
 # Scrapy writes .jl and .jsonlines.
 LINES_ENDINGS = {".jsonl", ".jsonlines", ".jl", ".ndjson"}
 _BLANKS = b" \t\r\n"
-_PIECE = 64 * 1024
+# Most files can be recognized by their first characters.
+_FIRST_PIECE = 64
+_LARGEST_PIECE = 64 * 1024
 
 
 class Form(enum.Enum):
@@ -33,8 +35,10 @@ def has_lines_ending(name: str) -> bool:
 def _form_of(file: ReadableLines) -> Form:
     last = b""  # the last character so far that isn't whitespace
     is_new_line = False
+    size = _FIRST_PIECE
     # Lines are read in pieces, because the first one may be an entire category.
-    while piece := file.readline(_PIECE):
+    while piece := file.readline(size):
+        size = min(2 * size, _LARGEST_PIECE)
         text = piece.removeprefix(codecs.BOM_UTF8).strip(_BLANKS)
         if text and not last and not text.startswith(b"{"):
             # Anything that isn't JSON is treated as a list, because reading it reports what is wrong, and
