@@ -116,6 +116,7 @@ def query_duckdb(statement: str) -> None:
 
 def large(folder: Path, mebibytes: int) -> Iterator[Row]:
     """Measure the first records of a large run, its table and its queries."""
+    from collections_app.records.preview.facts import facts_of  # noqa: PLC0415
     from collections_app.records.preview.first_records import first_records  # noqa: PLC0415
     from collections_app.records.preview.queries import TableQuery, run_query  # noqa: PLC0415
     from collections_app.records.preview.table import table_of  # noqa: PLC0415
@@ -137,6 +138,7 @@ def large(folder: Path, mebibytes: int) -> Iterator[Row]:
         ("records from the middle on", TableQuery(after=table.records // 2)),
     ):
         yield row(name, partial(run_query, table, query))
+    yield row("statistics, calculated once in the background", lambda: facts_of(table, seconds=1200))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,11 @@ def test_sorting_says_that_currencies_are_not_converted(as_bob: Client, laptops:
     note = "“price” contains $, GBP. The amounts are sorted without converting them."
     assert note in words(page(as_bob, make_ready_run(laptops, SHOPS), "?sort=price"))
     assert "without converting" not in words(page(as_bob, make_ready_run(laptops, SHOP), "?sort=price"))
+    beside = [{"final_price": "5", "currency": name, "rating": 4} for name in ("THB", "IDR", "THB", "")]
+    run = make_ready_run(laptops, beside)
+    note = "“final_price” contains IDR, THB. The amounts are sorted without converting them."
+    assert note in words(page(as_bob, run, "?sort=final_price"))
+    assert "without converting" not in words(page(as_bob, run, "?sort=rating"))
 
 
 @pytest.mark.parametrize(

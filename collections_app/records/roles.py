@@ -73,6 +73,16 @@ def is_price(column: str) -> bool:
     return name in _RANKS[Role.PRICE] or name in _RANKS[Role.LIST_PRICE]
 
 
+def currency_column(price: str, columns: Iterable[str]) -> str | None:
+    """Return the column that names the currency of a price: in the same object, or of the record."""
+    found = columns_of(Role.CURRENCY, columns)
+    for parent in (price.rpartition(".")[0], ""):
+        for column in found:
+            if column.rpartition(".")[0] == parent:
+                return column
+    return None
+
+
 def shown_first(columns: Sequence[str]) -> list[str]:
     """Return the columns in the order in which tables show them: one of each role, then the others."""
     first = [found[0] for role in _SHOWN_FIRST if (found := columns_of(role, columns))]

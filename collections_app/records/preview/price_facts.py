@@ -11,7 +11,7 @@ from collections_app.records.money import SQL_TYPE, currency_of, unit_of
 from collections_app.records.preview.column_facts import Column
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
-from collections_app.records.roles import Role, columns_of
+from collections_app.records.roles import Role, columns_of, currency_column
 
 BARS = 16
 # The number of currencies that are shown, the most common first.
@@ -114,18 +114,9 @@ def _source(table: Table, column: Column) -> _Source:
     if notation and any(notation.currencies):
         text = f"regexp_replace({table.sql_name(name)}, '[0-9]', '', 'g')"
         return _Source(name, amount, text, is_text_of_price=True, unit=unit)
-    text = _currency_column(table, name)
+    named = currency_column(name, table.columns)
+    text = table.sql_name(named) if named else "''"
     return _Source(name, amount, text, is_text_of_price=False, unit=unit)
-
-
-def _currency_column(table: Table, price: str) -> str:
-    """Return the SQL of the column that names the currency of a price: beside it, or of the record."""
-    found = columns_of(Role.CURRENCY, table.columns)
-    for parent in (price.rpartition(".")[0], ""):
-        for name in found:
-            if name.rpartition(".")[0] == parent:
-                return table.sql_name(name)
-    return "''"
 
 
 def _texts_by_currency(database: Database, table: Table, source: _Source) -> Mapping[str, list[str]]:

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from collections_app.records.formats.json_records import parse_value
+from collections_app.records.money import currency_of
 from collections_app.records.preview.concurrency import FairSemaphore
 from collections_app.records.preview.engine import SEARCHES, Database, UnreadableFile, open_database
 from collections_app.records.preview.records import Record
 from collections_app.records.preview.search import terms
 from collections_app.records.preview.table import Table, TableUnavailable
+from collections_app.records.roles import currency_column, is_price
 
 COUNT = 100
 # Each page of search results or sorted records costs as much as all pages before it.
@@ -27,6 +29,7 @@ try_cast({column} AS DOUBLE) {direction} NULLS LAST, try_cast({column} AS HUGEIN
 lower(nullif({column}, '')) {direction} NULLS LAST,
 """
 _ORDER_OF_MONEY = "{column} {direction} NULLS LAST,"
+_CURRENCIES = "SELECT DISTINCT {column} FROM read_parquet($table) WHERE {column} <> '' LIMIT 10"
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,15 @@ class TableQuery:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """At most COUNT records, the total number of matches, and whether more can be shown."""
+    """At most COUNT records, the total number of matches, and whether more can be shown.
+
+    If they are sorted by a price, `currencies` are up to ten currencies of that column, codes or signs.
+    """
 
     records: Sequence[Record]
     total: int
     has_more: bool
+    currencies: Sequence[str] = ()
 
 
 def run_query(table: Table, query: TableQuery) -> QueryResult:
@@ -62,7 +69,9 @@ def run_query(table: Table, query: TableQuery) -> QueryResult:
             return QueryResult(records, table.records, after + len(records) < table.records)
         numbers, total = _positions(database, table, query, COUNT)
         records = _records(database, table, numbers)
-    return QueryResult(records, total, query.after + len(records) < min(total, MOST_SORTED))
+        currencies = _currencies(database, table, query.sort)
+    has_more = query.after + len(records) < min(total, MOST_SORTED)
+    return QueryResult(records, total, has_more, currencies)
 
 
 def record_at(table: Table, number: int) -> Record | None:
@@ -142,3 +151,14 @@ def _order(table: Table, query: TableQuery) -> str:
     if query.sort in table.notations:
         return _ORDER_OF_MONEY.format(column=table.sql_amount(query.sort), direction=direction)
     return _ORDER.format(column=table.sql_name(query.sort), direction=direction)
+
+
+def _currencies(database: Database, table: Table, sort: str) -> Sequence[str]:
+    notation = table.notations.get(sort)
+    if notation and any(notation.currencies):
+        return notation.currencies
+    column = currency_column(sort, table.columns) if is_price(sort) else None
+    if column is None:
+        return ()
+    rows = database.query(_CURRENCIES.format(column=table.sql_name(column)), {"table": str(table.path)})
+    return sorted({currency_of(text) for (text,) in rows})

@@ -88,7 +88,7 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
         "next": query.address(after=following) if found.has_more else "",
         "notes": [
             *table_notes(table),
-            *_currencies(table, query.table_query.sort),
+            *_currencies(query.table_query.sort, found.currencies),
             *_unknown_columns(query, table.column_list, shown, rows),
         ],
         "is_end_of_sorted": not found.has_more and found.total > MOST_SORTED,
@@ -203,13 +203,12 @@ def table_notes(table: Table) -> list[str]:
     return notes
 
 
-def _currencies(table: Table, sort: str) -> list[str]:
+def _currencies(sort: str, currencies: Sequence[str]) -> list[str]:
     """Return what to know about the order of a column with several currencies, if it is one."""
-    notation = table.notations.get(sort)
-    if notation is None or len(notation.currencies) == 1:
+    if len(currencies) <= 1:
         return []
-    names = ", ".join(each for each in notation.currencies if each)
-    others = " and amounts without a currency" if "" in notation.currencies else ""
+    names = ", ".join(each for each in currencies if each)
+    others = " and amounts without a currency" if "" in currencies else ""
     return [f"“{sort}” contains {names}{others}. The amounts are sorted without converting them."]
 
 
