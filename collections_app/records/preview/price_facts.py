@@ -87,6 +87,8 @@ def prices_in(database: Database, table: Table, columns: Sequence[Column]) -> Pr
         return _problem(table, candidates)
     source = _source(table, filled[name])
     by_currency = _texts_by_currency(database, table, source)
+    if by_currency is None:
+        return PriceFacts(column=name, problem="Its currencies are written in too many ways.")
     shown = list(by_currency.items())[:_MOST_CURRENCIES]
     prices = [_prices(database, table, source, currency, texts) for currency, texts in shown]
     return PriceFacts(prices, len(by_currency) - len(shown), name)
@@ -119,15 +121,18 @@ def _source(table: Table, column: Column) -> _Source:
     return _Source(name, amount, text, is_text_of_price=False, unit=unit)
 
 
-def _texts_by_currency(database: Database, table: Table, source: _Source) -> Mapping[str, list[str]]:
-    """Return the texts that name each currency, or {"": []}, which is all prices without a currency."""
+def _texts_by_currency(database: Database, table: Table, source: _Source) -> Mapping[str, list[str]] | None:
+    """Return the texts that name each currency, or None if there are too many.
+
+    {"": []} is all prices, without a currency.
+    """
     if source.text == "''":
         return {"": []}
     column = table.sql_name(source.column) if source.is_text_of_price else source.text
     statement = _TEXTS.format(text=source.text, column=column, amount=source.amount)
     rows = database.query(statement, {"table": str(table.path), "most": _MOST_TEXTS + 1})
     if len(rows) > _MOST_TEXTS:
-        return {"": []}
+        return None
     counts: dict[str, int] = {}
     found: dict[str, list[str]] = {}
     for text, example, count in rows:
