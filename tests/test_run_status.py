@@ -243,11 +243,12 @@ class TestOnPages:
         row = self.row(as_bob)
         assert "Empty" in row
         assert "Completed" not in row
-        assert "None of 80 records were found." in row
+        assert "0 of 80" in row
         assert "ZIP" in row
         assert "Empty" in self.row(as_bob, "/collections/")
-        page = as_bob.get("/collections/101/runs/1").content.decode()
+        page = as_bob.get("/collections/101/runs/1/").content.decode()
         assert 'id="records-search"' not in page
+        assert "None of 80 records were found. The next run retries them." in text_of(page)
 
     def test_a_stalled_run_counts_as_failed_in_the_filter(self, as_bob: Client, laptops: Collection) -> None:
         make_processing_run(laptops)

@@ -454,8 +454,9 @@ def test_counts_that_the_account_does_not_report_are_unknown(
     listed.runs = [replace(remote_run(1, ready=ready), extracted=extracted, total=total)]
     response = as_bob.get(page_of(connected))
     assert rows(response)[0][2] == text
-    is_known_to_be_incomplete = ready and (extracted, total) == (0, 50)
-    assert ("missing" in response.content.decode()) is is_known_to_be_incomplete
+    is_known_to_be_empty = ready and (extracted, total) == (0, 50)
+    assert (rows(response)[0][1] == "Empty") is is_known_to_be_empty
+    assert "missing" not in response.content.decode()
 
 
 @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "without JavaScript"])

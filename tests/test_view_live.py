@@ -114,7 +114,7 @@ def test_a_run_with_missing_records_says_so(as_bob: Client, laptops: Collection)
     make_ready_run(laptops, records(231))
     laptops.runs.update(total=250)
     content = text_of(as_bob.get(PAGE).content.decode())
-    assert "19 of 250 records are missing. The files contain everything that was found." in content
+    assert "Completed 19 missing 231 of 250" in content
 
 
 def test_a_run_without_missing_records_does_not(as_bob: Client, laptops: Collection) -> None:
