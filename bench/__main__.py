@@ -23,6 +23,7 @@ BENCHMARKS = (
     "archive_of_pages",
     "joined_zip",
     "category_list_to_csv",
+    "exports",
     "preview",
     "searches",
     "compressed_bomb",

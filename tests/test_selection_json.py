@@ -56,6 +56,12 @@ def test_pages_of_any_formatting_are_joined(as_bob: Client, laptops: Collection)
     assert not ResultFile.objects.filter(kind="page", list_start=None).exists()
 
 
+def test_numbers_are_as_in_the_pages(as_bob: Client, laptops: Collection) -> None:
+    numbers = b'{"p":1299.00,"q":0.1234567890123456789,"e":1E5,"n":12345678901234567890123,"z":-0}'
+    make_run_of_pages(laptops, {"a.json": b"[%b]" % numbers, "b.json": b"[%b]" % numbers})
+    assert content(as_bob.get(f"{ADDRESS}?runs=1")) == b"[\n%b,\n%b\n]\n" % (numbers, numbers)
+
+
 def test_without_records_the_list_is_empty(as_bob: Client, laptops: Collection) -> None:
     for _ in range(2):
         make_ready_run(laptops, [])

@@ -47,12 +47,12 @@ INDENTED = Style(",", indent="  ")
 
 
 def number_text(number: Number) -> str:
-    """Return a number as it is written."""
+    """Return the text of a number, as in its file."""
     return str(number, "ascii")
 
 
 def written_numbers(values: list[Any]) -> list[Any]:
-    """Return the values of a column, with each Number as it is written."""
+    """Return the values of a column, with the text of each Number."""
     kinds = set(map(type, values))
     if kinds == {Number}:  # faster than one by one
         return b"\n".join(values).decode().split("\n")
@@ -91,7 +91,7 @@ def json_pieces(value: Any, style: Style) -> Iterator[str]:
 
 
 def _pieces(value: Any, style: Style, depth: int) -> Iterator[str | _Nested]:
-    """Yield the pieces of a value's JSON, but the values that are nested in it as they are."""
+    """Yield the pieces of a value's JSON, and the values nested in it unchanged."""
     if not value or not isinstance(value, dict | list):
         yield _scalar(value, style)
         return

@@ -155,7 +155,7 @@ class _Sheet:
         self._sheet.write_number(row, column, value, None if is_general else self._formats.decimals(0))
 
     def _write_number(self, row: int, column: int, text: str) -> None:
-        """Write a number that looks as it is written, or else text if Excel would change it."""
+        """Write a number that looks as in its file, or text if Excel would change it."""
         is_exact = is_short(text)
         decimals = _decimals(text)
         if not is_exact and (not fits_double(text) or (decimals or 0) < 0):
