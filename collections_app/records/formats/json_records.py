@@ -555,7 +555,7 @@ class _CopiedText(_Text):
         self._is_copying = False
 
     def take_joint(self) -> bool:
-        """Take the [ of another list after a ], and copy neither. If there is none, copy the ]."""
+        """Take the [ of another list after a ], and copy neither. Without another list, copy the ]."""
         self._at -= 1
         self.settle()
         self._at += 1

@@ -30,19 +30,28 @@ def incoming_files(paths: list[Path], stack: ExitStack) -> list[Incoming]:
 
     ZIPs stay open until the stack is closed. Raises Unusable, OSError.
     """
-    files = [file for path in paths for file in _incoming(path, stack)]
-    _check_named_once(paths)
-    if not files:
+    named = [path for path in paths if not is_system_file(str(path))]
+    if not named:
         raise Unusable(f"{shown(paths[0])} was added by an operating system and contains no results.")
+    _check_paths(named)
+    files = [file for path in named for file in _incoming(path, stack)]
     if {file.form for file in files} == {Form.LINES, Form.OBJECT}:
         # A file of JSON Lines with a single record looks like any other object.
         files = [replace(file, form=Form.LINES) for file in files]
     return [files[at] for at in in_page_order([NamedFile(file.folder, file.name) for file in files])]
 
 
-def _check_named_once(paths: list[Path]) -> None:
+def _check_paths(paths: list[Path]) -> None:
     first: dict[tuple[int, int], Path] = {}
     for path in paths:
+        if not path.exists():
+            raise Unusable(f"The file {shown(path)} doesn't exist.")
+        if path.is_dir():
+            raise Unusable(
+                f"{shown(path)} is a folder. Name the files in it, such as {shown(path / '*.json')}."
+            )
+        if not path.is_file():
+            raise Unusable(f"{shown(path)} is not a file.")
         status = path.stat()
         other = first.setdefault((status.st_dev, status.st_ino), path)
         if other is not path:
@@ -50,14 +59,6 @@ def _check_named_once(paths: list[Path]) -> None:
 
 
 def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:
-    if is_system_file(str(path)):
-        return []
-    if not path.exists():
-        raise Unusable(f"The file {shown(path)} doesn't exist.")
-    if path.is_dir():
-        raise Unusable(f"{shown(path)} is a folder. Name the files in it, such as {shown(path / '*.json')}.")
-    if not path.is_file():
-        raise Unusable(f"{shown(path)} is not a file.")
     file = Incoming(shown(path), str(path.parent), path.name, path.stat().st_size, lambda: path.open("rb"))
     head = file.head(len(MEMBER))
     if not head:
