@@ -120,6 +120,7 @@ def test_a_schema_can_be_expanded(page: Page) -> None:
     check(page, LIST)
 
 
+@pytest.mark.thorough
 def test_it_follows_the_color_scheme(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     open_docs(page)

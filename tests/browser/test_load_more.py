@@ -57,6 +57,7 @@ def test_it_reaches_the_first_run_while_runs_arrive(page: Page, growing: Growing
     expect(page).to_have_url(growing.address)
 
 
+@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_it_reaches_the_first_run_without_javascript(page_without_javascript: Page, growing: Growing) -> None:
     page, seen = page_without_javascript, []
     page.goto(growing.address)

@@ -129,6 +129,7 @@ def test_facts_load_after_the_page(page: Page) -> None:
     check(page, "#facts")
 
 
+@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(RUN)

@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 
@@ -34,6 +35,7 @@ def test_pages_leave_nothing_in_the_browsers_storage(page: Page) -> None:
     assert "AU Laptops" not in kept
 
 
+@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_it_searches_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto("/collections/")

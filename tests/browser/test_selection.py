@@ -128,6 +128,7 @@ def test_pages_of_a_run_are_selected_on_its_page(page: Page) -> None:
     assert members(started.value) == ["AU Laptops_88_Results_Page_1.json"]
 
 
+@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_without_javascript_a_button_sends_the_checkboxes(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(RUNS)
