@@ -706,7 +706,7 @@ def test_a_valid_key_is_accepted(vendor: responses.RequestsMock, response: dict[
     ("response", "words"),
     [
         ({"json": {"code": 401, "data": "no", "status": 0}}, "rejected the API key"),
-        ({"json": {"code": 402, "data": "no", "status": 0}}, "payment is due"),
+        ({"json": {"code": 402, "data": "no", "status": 0}}, "requires payment"),
         ({"json": {"code": 429, "data": "no", "status": 0}}, "too many requests"),
         ({"json": {"code": 500, "data": "no", "status": 0}}, "reports an internal error"),
         ({"json": {"data": "no", "status": 0}}, "didn't send a list of runs"),
