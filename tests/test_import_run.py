@@ -417,12 +417,19 @@ class TestJsonLines:
         call_command("import_run", "101", str(put_lines(tmp_path, records(5))), "--page-size=2")
         assert Run.objects.get().file_count == 4
 
-    @pytest.mark.parametrize("size", ["0", "-1", "many"])
+    @pytest.mark.parametrize(
+        ("size", "problem"),
+        [
+            ("0", "a page has at least one record"),
+            ("-1", "a page has at least one record"),
+            ("many", "not a number; use a number such as 250"),
+        ],
+    )
     def test_a_page_holds_at_least_one_record(
-        self, laptops: Collection, tmp_path: Path, refused: Any, size: str
+        self, laptops: Collection, tmp_path: Path, size: str, problem: str
     ) -> None:
         lines = put_lines(tmp_path, records(5))
-        with pytest.raises(CommandError, match="--page-size"):
+        with pytest.raises(CommandError, match=f"argument --page-size: {problem}"):
             call_command("import_run", "101", str(lines), f"--page-size={size}")
 
     def test_several_files_make_one_run(self, laptops: Collection, tmp_path: Path) -> None:
