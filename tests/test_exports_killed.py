@@ -19,7 +19,7 @@ from collections_app.models import Run
 create._QUICK = dict.fromkeys(Format, -1)
 export = create.create_export(Run.objects.get(collection=101, number=88), ExportSpec(Format.CSV))
 
-def write_a_part(read, spec, out, *, folder):
+def write_a_part(read, spec, out, *, folder, is_over):
     out.write(b"asin")
     (folder / "rows.csv").write_text("a")
     print("half", flush=True)
