@@ -748,6 +748,29 @@ def test_a_column_of_later_records_can_be_chosen(as_bob: Client, laptops: Collec
     assert numbers(page(as_bob, run, {"sort": "seller.name"}))[0] == 151
 
 
+def test_the_columns_of_all_records_can_be_listed(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [*records(150), {"seller": {"name": "Alice"}}])
+    first = page(as_bob, run)
+    assert "seller.name" not in first
+    (link,) = re.findall(r'href="([^"#]*)#records"[^>]*>List all columns', first)
+    listed = page(as_bob, run, html.unescape(link).partition("/runs/1/")[2], **HTMX)
+    assert 'name="column" value="seller.name"' in listed
+    assert "List all columns" not in listed
+    assert "List all columns" not in page(as_bob, make_ready_run(laptops, records(3)))
+
+
+def test_a_chosen_column_of_later_records_can_be_sorted_by(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [*records(150), {"seller": {"name": "Alice"}}])
+    text = page(as_bob, run, {"column": ["asin", "seller.name"]})
+    assert set(headers_of(text)) == {"asin", "seller.name"}
+    assert "No record here" not in words(text)
+
+
+def test_a_long_list_of_columns_can_be_filtered(as_bob: Client, laptops: Collection, shop: Run) -> None:
+    assert "Find columns" in page(as_bob, make_ready_run(laptops, [{str(key): 1 for key in range(21)}]))
+    assert "Find columns" not in page(as_bob, shop)
+
+
 def test_nested_keys_with_lone_surrogates_are_columns(as_bob: Client, laptops: Collection) -> None:
     run = make_run_of_pages(
         laptops, {"a.json": json.dumps([{"a": {"\ud83d": 2}}, {"a": {"\ud83d": 1}}]).encode()}

@@ -36,7 +36,7 @@ document.addEventListener("keydown", (event) => {
   if (!menu) return;
   if (event.key === "Escape" && menu.open) {
     close(menu);
-  } else if (["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) {
+  } else if (["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key) && !event.target.matches("input")) {
     if (!menu.open && !event.key.startsWith("Arrow")) return;
     menu.open = true;
     event.preventDefault();

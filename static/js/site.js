@@ -5,6 +5,7 @@ import "./dom.js";
 import "./times.js";
 import "./polling.js";
 import "./menu.js";
+import "./column-filter.js";
 import "./copy.js";
 import "./selection.js";
 import "./htmx-events.js";

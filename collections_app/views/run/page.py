@@ -10,7 +10,6 @@ from django.views.decorators.http import require_safe
 from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, Run, State
 from collections_app.models.runs import prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.preview.columns import MOST_COLUMNS
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
@@ -34,8 +33,8 @@ from collections_app.views.run.table import render_result
 def run(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Show a run. htmx gets the records only.
 
-    `q` searches the records, `sort` and `dir` order them, each `column` names a column to show, and `after`
-    skips that many records.
+    `q` searches the records, `sort` and `dir` order them, each `column` names a column to show, `after` skips
+    that many records, and `columns=all` lists the columns of all records.
     """
     context = run_context(request, collection, number)
     fragment = "run/_rows.html" if context["query"].table_query.after else "run/_results.html"
@@ -48,7 +47,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     query = parse_query(request)
     run = find_run(collection, number, first_files_only=query.is_first_records)
     context: dict[str, Any] = {"collection": collection, "run": run, "query": query}
-    context |= {"most_sorted": MOST_SORTED, "most_columns": MOST_COLUMNS}
+    context["most_sorted"] = MOST_SORTED
     if run.is_ready:
         context |= _files(run)
         with queries_of(request.user.pk):

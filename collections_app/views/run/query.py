@@ -21,6 +21,7 @@ class RecordQuery:
 
     table_query: TableQuery
     columns: Sequence[str]
+    lists_all_columns: bool = False  # even those that the first records don't have
 
     def address(self, **changes: str) -> str:
         """Return the query string with some parameters changed. Empty ones are left out."""
@@ -32,12 +33,18 @@ class RecordQuery:
     @property
     def is_first_records(self) -> bool:
         """Whether it asks for the first records in file order, which needs no table."""
-        return self.table_query.is_unfiltered and not self.table_query.after
+        return self.table_query.is_unfiltered and not (self.table_query.after or self.lists_all_columns)
 
     @property
     def again(self) -> str:
         """The query string that repeats this query."""
-        return self.address(after=str(self.table_query.after or ""))
+        listed = "all" if self.lists_all_columns else ""
+        return self.address(after=str(self.table_query.after or ""), columns=listed)
+
+    @property
+    def with_all_columns(self) -> str:
+        """The query string that lists all columns of the run, open to choose from."""
+        return self.address(columns="all")
 
     @property
     def from_start(self) -> str:
@@ -68,7 +75,8 @@ def parse_query(request: MemberRequest) -> RecordQuery:
     if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
         raise BadRequest("Invalid “after” parameter. It must be a whole number.")
     table_query = TableQuery(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
-    query = RecordQuery(table_query, list(dict.fromkeys(values.getlist("column"))))
+    columns = list(dict.fromkeys(values.getlist("column")))
+    query = RecordQuery(table_query, columns, lists_all_columns=values.get("columns") == "all")
     if len(query.again) > _LONGEST_ADDRESS:
         raise BadRequest("The address is too long. Choose fewer columns.")
     return query

@@ -53,6 +53,7 @@ class RecordList:
     headers: Sequence[ColumnHeader] = ()
     choices: Sequence[tuple[str, bool]] = ()  # every column, and whether it's shown
     has_more_columns: bool = False  # than the choices
+    lists_all_columns: bool = True  # not only those of the first records
     total: int | None = None  # the number of matching records, or None if unknown
     next: str = ""  # the query string for the next records
     loads_on_scroll: bool = True
@@ -98,12 +99,12 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
 def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | None) -> RecordList:
     """Return the records at the start of the first files."""
     first = first_records(files)
-    if first.is_too_large:
-        run = files[0].run
-        return _from_table(files_of_records(find_run(run.collection, run.number)), query)
     values = [flat(record.fields) for record in first.records]
     known = columns_of(values)
     shown = _shown(known, query.columns, values)
+    if first.is_too_large or (None in shown.values() and not first.is_complete and first.records):
+        run = files[0].run
+        return _from_table(files_of_records(find_run(run.collection, run.number)), query)
     rows = _rows(first.records, values, shown)
     # Later records may have other columns, but they're added to the same table.
     following = replace(query, columns=list(shown))
@@ -112,6 +113,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
         headers=_headers(shown, rows, query, known.names),
         choices=_choices(known.names, query.columns, shown),
         has_more_columns=known.has_more,
+        lists_all_columns=first.is_complete,
         total=len(first.records) if first.is_complete else None,
         next=""
         if first.is_complete or not first.records
