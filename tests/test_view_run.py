@@ -261,6 +261,15 @@ def test_search_covers_lists_and_objects(as_bob: Client, laptops: Collection) ->
         assert len(found) == 2, search
 
 
+def test_search_finds_numbers_as_their_file_writes_them(as_bob: Client, laptops: Collection) -> None:
+    content = (
+        b'[{"p":1299.00,"q":0.1234567890123456789,"e":1E5,"n":[-12345678901234567890123]}, {"p":1299.5}]'
+    )
+    run = make_run_of_pages(laptops, {"a.json": content})
+    for search in ("1299.00", "0.1234567890123456789", "1e5", "1E5", "-12345678901234567890123"):
+        assert numbers(page(as_bob, run, {"q": search})) == [1], search
+
+
 @pytest.mark.parametrize("search", ["x" * 201, "laptop " * 1_000])
 def test_a_search_that_is_too_long_is_refused(as_bob: Client, laptops: Collection, search: str) -> None:
     run = make_ready_run(laptops, records(1))
