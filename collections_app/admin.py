@@ -1,6 +1,6 @@
 """The admin, for operators: add teams, users and owners. Teams manage themselves in the dashboard.
 
-Runs, files, API keys and roles can only be viewed here, because editing them would break rules.
+Runs, files, API keys and roles can only be viewed here, because editing them would bypass the site's checks.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ admin.site.unregister([Group, EmailAddress])
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own can't be subscripted
-    """Rows that can't be deleted, because that would break rules or leave files behind."""
+    """Rows that can't be deleted, because that would bypass checks or leave files behind."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False."""

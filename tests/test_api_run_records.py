@@ -135,7 +135,7 @@ def test_a_failed_build_is_retried_after_a_while(run: Run, fetch: Fetch) -> None
         ),
         (
             "records.csv?excel=maybe",
-            (400, "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, else 0."),
+            (400, "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, otherwise 0."),
         ),
         (
             "records.csv?separator=|",

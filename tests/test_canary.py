@@ -1,6 +1,6 @@
-"""A key is given to the app, and everything that comes out of the app is searched for it.
+"""An account's key never leaves the app: everything that the app outputs is searched for it.
 
-What a server of an account says holds the key as well: it repeats the key in whatever it answers.
+The account's server repeats the key in every response, so its responses are dangerous too.
 """
 
 import base64
@@ -47,9 +47,9 @@ PAGE, ARCHIVE = "AU Laptops_88_Results_Page_1.json", "AU Laptops_88_Results_All_
 FILES = {PAGE: json.dumps(records(3)).encode(), "category_asins.json": json.dumps(records(3)).encode()}
 FILES[ARCHIVE] = zip_of({PAGE: FILES[PAGE]})
 
-# What the account's server says in a bad mood, with KEY for the key that came.
+# The responses of the account's server in its bad modes. KEY stands for the key that it received.
 _REFUSAL = '{"code": 401, "data": "KEY is unknown", "status": 0, "key": "KEY"}'
-BAD_ANSWERS = {
+BAD_RESPONSES = {
     "refuses": (401, "application/json", _REFUSAL),
     "refuses in 200": (200, "application/json", _REFUSAL),
     "html": (200, "text/html", "<h1>Sign in with KEY</h1>"),
@@ -59,11 +59,11 @@ BAD_ANSWERS = {
     "fails": (500, "text/plain", "Traceback: KEY"),
     "gone": (404, "text/plain", "KEY"),
 }
-MOODS = [*BAD_ANSWERS, "garbage", "silent", "good"]
+MODES = [*BAD_RESPONSES, "garbage", "silent", "good"]
 if not tools.is_thorough():
-    MOODS = ["refuses", "redirects", "broken", "garbage", "good"]
+    MODES = ["refuses", "redirects", "broken", "garbage", "good"]
 
-# A part of a key is as bad; its last four characters may be shown.
+# A part of a key is a leak too, but its last four characters may be shown.
 _PART = 10
 
 
@@ -77,16 +77,16 @@ TRACES = [trace.lower() for trace in _traces()]
 
 
 def assert_clean(content: bytes | str, where: object) -> None:
-    """Fail where there is a part of a key, in capitals or not, saying what stands around it."""
+    """Fail if the content contains a part of a key, in any case. The message shows its surroundings."""
     content = content.encode() if isinstance(content, str) else content
-    lowered = content.lower()  # a search for each trace is quicker by ten times than one pattern
+    lowered = content.lower()  # searching for each trace is ten times as fast as one pattern
     for trace in TRACES:
         found = lowered.find(trace)
         assert found < 0, f"{where}: {content[max(0, found - 200) : found + 50]!r}"
 
 
 def assert_clean_folder(folder: Path) -> None:
-    """Fail where there is a part of a key in a name or a byte of whatever is in a folder."""
+    """Fail if the names or contents of the files in a folder contain a part of a key."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     for path in files:
@@ -107,11 +107,11 @@ def test_the_search_finds_what_it_searches_for() -> None:
 
 @dataclass
 class Vendor:
-    """A server of an account that repeats the key in all it says, in a mood that the test sets."""
+    """An account's server that repeats the key in every response. Tests set its mode."""
 
     elsewhere: str = ""  # the other server's address
-    mood: str = "good"
-    keys: set[str] = field(default_factory=set)  # those that came
+    mode: str = "good"
+    keys: set[str] = field(default_factory=set)  # those that it received
     port: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -124,7 +124,7 @@ class Vendor:
         return f"{self.origin}/api/v1"
 
     def listed(self, collection: int) -> list[dict[str, object]]:
-        """Return the runs: of 88 the links are good, of 87 they lead elsewhere, and so on."""
+        """Return the runs: the links of 88 are valid, those of 87 lead to another server, and so on."""
         return [
             self._run(collection, 88, self.origin),
             self._run(collection, 87, self.elsewhere),
@@ -165,34 +165,34 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         runs = self.vendor.listed(question["collection_id"])[question["skip"] :][: question["limit"]]
-        self._answer(json.dumps({"code": 200, "data": runs, "status": 1}).encode(), "application/json")
+        self._respond(json.dumps({"code": 200, "data": runs, "status": 1}).encode(), "application/json")
 
     def do_GET(self) -> None:
-        self._answer(FILES[unquote(self.path.rpartition("/")[2])], "application/octet-stream")
+        self._respond(FILES[unquote(self.path.rpartition("/")[2])], "application/octet-stream")
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _answer(self, good: bytes, media_type: str) -> None:
+    def _respond(self, good: bytes, media_type: str) -> None:
         self.vendor.keys.add(self.headers["x-api-key"])
-        mood = self.vendor.mood
-        if mood == "silent":
+        mode = self.vendor.mode
+        if mode == "silent":
             self.vendor.stopped.wait(60)
             self.close_connection = True
-        elif mood == "garbage":
+        elif mode == "garbage":
             self.wfile.write(self._with_key("KEY\r\nContent-Length: KEY\r\n\r\n"))
             self.close_connection = True
-        elif mood == "good":
+        elif mode == "good":
             self._send(200, media_type, good)
         else:
-            status, media_type, text = BAD_ANSWERS[mood]
+            status, media_type, text = BAD_RESPONSES[mode]
             self._send(status, media_type, self._with_key(text))
 
     def _with_key(self, text: str) -> bytes:
         return text.replace("KEY", self.headers["x-api-key"]).encode()
 
     def _send(self, status: int, media_type: str, body: bytes) -> None:
-        key, is_broken = self.headers["x-api-key"], self.vendor.mood == "broken"
+        key, is_broken = self.headers["x-api-key"], self.vendor.mode == "broken"
         self.send_response(status, key)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body) + 1000 * is_broken))
@@ -207,19 +207,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = is_broken
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of readers that leave."""
+        """Ignore clients that disconnect."""
 
 
 @dataclass
 class Elsewhere:
-    """Another server, which notes whoever comes."""
+    """Another server, which records its visitors."""
 
     origin: str = ""
     visits: list[bytes] = field(default_factory=list)
@@ -248,7 +248,7 @@ class Elsewhere:
 
 @pytest.fixture
 def vendor() -> Iterator[Vendor]:
-    """The account's server. Another one, which it sends us to, is visited by nobody."""
+    """The account's server. It links to another server, which must receive no requests."""
     with Elsewhere().running() as elsewhere:
         vendor = Vendor(elsewhere.origin)
 
@@ -272,7 +272,7 @@ def vendor() -> Iterator[Vendor]:
 
 @pytest.fixture
 def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: Vendor) -> None:
-    """A site that may call both servers, and doesn't wait for long."""
+    """A site that may call both servers, with short timeouts."""
     settings.UPSTREAM_ORIGINS = [vendor.origin, vendor.elsewhere]
     monkeypatch.setattr(transport, "_PAUSES", (0, 0))
     monkeypatch.setattr(transport, "READ_SECONDS", 0.1)
@@ -284,28 +284,32 @@ def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: Vendo
 
 @dataclass
 class Watched:
-    """People and scripts whose answers are searched, headers and cookies and all."""
+    """Clients whose responses are searched, including headers and cookies."""
 
     count: int = 0
 
     def __call__(self, client: Client, address: str, fields: object = None, **more: Any) -> HttpResponseBase:
-        """Ask for an address, or post fields to it; return the answer."""
-        answer: Any = client.get(address, **more) if fields is None else client.post(address, fields, **more)
+        """Request an address, or post fields to it. Return the response."""
+        response: Any = (
+            client.get(address, **more) if fields is None else client.post(address, fields, **more)
+        )
         content = b""
-        if answer.streaming:
-            with suppress(ConnectionError):  # it broke off, which is what it should do
-                for piece in answer:
+        if response.streaming:
+            with suppress(ConnectionError):  # the response must break off
+                for piece in response:
                     content += piece
-            answer.close()
+            response.close()
         else:
-            content = answer.content
+            content = response.content
         assert_clean(content, address)
-        assert_clean(repr(list(answer.items())) + answer.cookies.output() + answer.reason_phrase, address)
+        assert_clean(
+            repr(list(response.items())) + response.cookies.output() + response.reason_phrase, address
+        )
         self.count += 1
-        return answer  # type: ignore[no-any-return]
+        return response  # type: ignore[no-any-return]
 
     def all(self, client: Client, *addresses: str) -> None:
-        """Ask for several pages."""
+        """Request several pages."""
         for address in addresses:
             self(client, address)
 
@@ -323,7 +327,7 @@ def operator(transactional_db: None) -> Client:
 
 
 def told(command: str, *args: str) -> str:
-    """Call a command, and return what it says, well or badly."""
+    """Call a command, and return its output, whether or not it succeeds."""
     said = StringIO()
     try:
         call_command(command, *args, stdout=said, stderr=said)
@@ -333,7 +337,7 @@ def told(command: str, *args: str) -> str:
 
 
 def connect(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
-    """Connect an account in every mood of its server, with mistakes before, and another key afterwards."""
+    """Connect an account in every mode of its server: first with invalid forms, finally with another key."""
     form = {"name": "Main", "base_url": vendor.base_url, "key": KEYS[0]}
     connect = "/team/accounts/connect"
     watched.all(as_adam, "/team/accounts/", connect)
@@ -345,13 +349,13 @@ def connect(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
     ]
     for mistake in (mistakes[0], mistakes[1], *mistakes[4:]):
         assert watched(as_adam, connect, form | mistake).status_code == 200
-    for mood in MOODS:
-        vendor.mood = mood
+    for mode in MODES:
+        vendor.mode = mode
         watched(as_adam, connect, form, follow=True)
     account = Account.objects.get()
     change = f"/team/accounts/{account.pk}/change"
-    for mood in MOODS:
-        vendor.mood = mood
+    for mode in MODES:
+        vendor.mode = mode
         watched(as_adam, change, form | {"key": KEYS[1]}, follow=True)
         watched(as_adam, change, form | {"base_url": f"{vendor.base_url}/other", "key": ""})
     watched(as_adam, connect, form)  # the name is taken
@@ -359,22 +363,22 @@ def connect(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
 
 
 def add_collections(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
-    """Add two collections of the account, in every mood."""
+    """Add two collections of the account, in every mode."""
     form = {"account": Account.objects.get().pk, "kind": "amazon", "name": "AU Laptops", "remote_id": LAPTOPS}
-    for mood in MOODS:
-        vendor.mood = mood
+    for mode in MODES:
+        vendor.mode = mode
         watched(as_adam, "/collections/connect", form, follow=True)
     category = {"kind": "amazon_category_scrape", "name": "Headphones", "remote_id": HEADPHONES}
     watched(as_adam, "/collections/connect", form | category, follow=True)
     watched(as_adam, "/collections/connect", form)
 
 
-def read(watched: Watched, as_bob: Client, bobs_key: str, vendor: Vendor, moods: list[str]) -> None:
-    """List and download, each time as if the account had not been asked yet."""
+def read(watched: Watched, as_bob: Client, bobs_key: str, vendor: Vendor, modes: list[str]) -> None:
+    """List and download, each time without what the account sent before."""
     listing = "/api/v1/schedules/collections/results/download/"
     api: dict[str, Any] = {"headers": {"x-api-key": bobs_key}}
-    for mood in moods:
-        vendor.mood = mood
+    for mode in modes:
+        vendor.mode = mode
         for collection in Collection.objects.all():
             names = [PAGE, ARCHIVE] if collection.remote_id == LAPTOPS else list_and_csv()
             for question in (f"download?before=2026-06-30T00:00:00.000000Z_{0}", "download"):
@@ -397,7 +401,7 @@ def list_and_csv() -> list[str]:
 
 
 def administer(watched: Watched, operator: Client) -> None:
-    """Open every page of the operators' admin that shows something of accounts."""
+    """Open every page of the admin that shows something about accounts."""
     watched(operator, "/admin/")
     for model in (Account, Collection, Run, ResultFile):
         address = f"/admin/collections_app/{model._meta.model_name}/"
@@ -407,9 +411,9 @@ def administer(watched: Watched, operator: Client) -> None:
 
 
 def keep(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
-    """Copy results in every mood: by command, and by what works in the background."""
-    for mood in MOODS:
-        vendor.mood = mood
+    """Copy results in every mode, with the command and with the background worker."""
+    for mode in MODES:
+        vendor.mode = mode
         for collection in Collection.objects.all():
             assert_clean(told("mirror", str(collection.pk)), "mirror")
             watched(as_adam, f"/collections/{collection.pk}/keep", {"keep": "on"}, follow=True)
@@ -425,7 +429,7 @@ def break_down(
     vendor: Vendor,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Let a mistake of ours come up while the key is in use."""
+    """Raise an error of our own code while the key is in use."""
 
     def mistake(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a mistake of ours")
@@ -462,19 +466,19 @@ def test_a_key_is_nowhere(
     caplog.set_level(logging.DEBUG)
     connect(watched, as_adam, vendor)
     add_collections(watched, as_adam, vendor)
-    read(watched, as_bob, bobs_key, vendor, ["good", *MOODS])
+    read(watched, as_bob, bobs_key, vendor, ["good", *MODES])
     keep(watched, as_adam, vendor)
     read(watched, as_bob, bobs_key, vendor, ["good", "broken"])
     administer(watched, operator)
     break_down(watched, adam, monkeypatch, vendor, caplog)
     assert_clean(told("rotate_encryption_keys"), "rotate_encryption_keys")
-    assert vendor.keys == set(KEYS)  # they were really used
+    assert vendor.keys == set(KEYS)  # both were used
     account = Account.objects.get()
     assert account.key == KEYS[1]
     for thing in (account, server_of(account), vars(account)):
         assert_clean(repr(thing), "repr")
 
-    # The database as it lies on the disk, what was kept and what was converted.
+    # The database file, the copies and the converted files.
     database = Path(str(connection.settings_dict["NAME"]))
     for path in database.parent.glob(f"{database.name}*"):
         assert_clean(path.read_bytes(), path)
@@ -485,7 +489,7 @@ def test_a_key_is_nowhere(
     watched.all(as_adam, *pages)
     watched(as_adam, f"/team/accounts/{account.pk}/disconnect", {}, follow=True)
     read(watched, as_bob, bobs_key, vendor, ["good"])
-    assert watched.count > 20 * len(MOODS)
+    assert watched.count > 20 * len(MODES)
     for number, record in enumerate(caplog.records):
         assert_clean(f"{record.getMessage()} {record.exc_text}", f"log record {number}")
     assert_clean(caplog.text, "logs")
@@ -493,12 +497,12 @@ def test_a_key_is_nowhere(
     assert_clean("".join(capfd.readouterr()), "output")
 
 
-# --- a site as it is served ---------------------------------------------------------------------
+# --- a running site -----------------------------------------------------------------------------
 
 
 @contextmanager
 def served(demo_data: Path, folder: Path, vendor: Vendor) -> Iterator[tuple[str, Path, int]]:
-    """Serve the demo, without waiting for long for servers of accounts; yield address, log and process."""
+    """Serve the demo with short timeouts for accounts. Yield its address, log and process."""
     data_dir, log, port = folder / "data", folder / "log", free_port()
     databases.copy(demo_data, data_dir)
     origins = f"{vendor.origin},{vendor.elsewhere}"
@@ -511,19 +515,19 @@ def served(demo_data: Path, folder: Path, vendor: Vendor) -> Iterator[tuple[str,
 
 @dataclass
 class Browser:
-    """Somebody at a real server, whose answers are searched."""
+    """A browser on a real server, whose responses are searched."""
 
     url: str
     session: requests.Session = field(default_factory=requests.Session)
 
     def open(self, path: str) -> requests.Response:
-        """Get a page or file; one that breaks off is searched as far as it came."""
+        """Get a page or file. If it breaks off, search the part that arrived."""
         return self._searched(
             path, lambda: self.session.get(self.url + path, stream=True, timeout=tools.PATIENCE)
         )
 
     def send(self, path: str, **fields: object) -> requests.Response:
-        """Fill in the form of a page, and follow where that leads."""
+        """Submit the form of a page, and follow redirects."""
         token = self.session.cookies["csrftoken"]
         data = {name: str(value) for name, value in fields.items()} | {"csrfmiddlewaretoken": token}
         return self._searched(
@@ -531,15 +535,15 @@ class Browser:
         )
 
     def _searched(self, path: str, ask: Callable[[], requests.Response]) -> requests.Response:
-        with ask() as answer:
-            for each in (*answer.history, answer):
+        with ask() as response:
+            for each in (*response.history, response):
                 assert_clean(f"{each.headers} {each.reason} {each.url}", path)
             content = b""
             with suppress(requests.RequestException):
-                for piece in answer.iter_content(100):
+                for piece in response.iter_content(100):
                     content += piece
             assert_clean(content, path)
-            return answer
+            return response
 
 
 def test_a_key_is_in_nothing_that_a_served_site_writes(
@@ -551,15 +555,15 @@ def test_a_key_is_in_nothing_that_a_served_site_writes(
         browser.open("/accounts/login/")
         browser.send("/accounts/login/", login=account["email"], password=account["password"])
         form = {"name": "Main", "base_url": vendor.base_url, "key": KEYS[0]}
-        for mood in ("refuses", "html", "redirects", "garbage", "good"):
-            vendor.mood = mood
+        for mode in ("refuses", "html", "redirects", "garbage", "good"):
+            vendor.mode = mode
             browser.send("/team/accounts/connect", **form)
         collection = {"account": 1, "kind": "amazon", "name": "Connected", "remote_id": LAPTOPS}
         added = browser.send("/collections/connect", **collection)
         ours = added.url.removeprefix(url).removesuffix("download")
         assert re.fullmatch(r"/collections/\d+/", ours)
-        for mood in ("good", "broken", "redirects", "garbage", "silent"):
-            vendor.mood = mood
+        for mode in ("good", "broken", "redirects", "garbage", "silent"):
+            vendor.mode = mode
             for page in (
                 "download",
                 "runs/88/archive-size",
@@ -569,7 +573,7 @@ def test_a_key_is_in_nothing_that_a_served_site_writes(
         for process in (pid, int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])):
             for part in ("cmdline", "environ"):
                 assert_clean(Path(f"/proc/{process}/{part}").read_bytes(), part)
-        assert_clean_folder(tmp_path)  # with the log of writing ahead, which ends with the server
+        assert_clean_folder(tmp_path)  # with the write-ahead log, which is removed when the server exits
         assert vendor.keys == {KEYS[0]}
     assert_clean_folder(tmp_path)
     said = log.read_text()

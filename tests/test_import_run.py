@@ -177,7 +177,7 @@ class TestPages:
         link.symlink_to(page)
         for other in (page, link):
             assert refused(101, page, other) == (
-                f"{page} and {other} are the same file. Name it once. Nothing was imported."
+                f"{page} and {other} are the same file. Pass it once. Nothing was imported."
             )
 
     def test_a_category_list_is_not_a_page(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
@@ -638,7 +638,7 @@ class TestObjects:
         ("content", "problem"),
         [
             ('{"asin": ', "line 1, column 10: Expected a value"),
-            ('{"a": 1,', 'line 1, column 9: Expected a key, in " and "'),
+            ('{"a": 1,', "line 1, column 9: Expected a key in double quotes"),
             ('{"results": [{"a": 1},\n{"a": NaN}]}', "line 2, column 7: NaN is not JSON"),
         ],
     )
@@ -732,7 +732,7 @@ class TestWhatCanNotBe:
 
     def test_a_folder(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         assert refused(101, tmp_path) == (
-            f"{tmp_path} is a folder. Name the files in it, such as {tmp_path}/*.json. Nothing was imported."
+            f"{tmp_path} is a folder. Pass the files in it, such as {tmp_path}/*.json. Nothing was imported."
         )
 
     def test_a_device(self, laptops: Collection, refused: Any) -> None:

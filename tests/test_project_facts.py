@@ -1,6 +1,6 @@
 """Rules for the entire project.
 
-`python -m tests.test_project_facts` prints which rooms use which others.
+`python -m tests.test_project_facts` prints which components use which others.
 """
 
 import ast
@@ -18,11 +18,11 @@ from tests.support.tools import ROOT
 
 APP = ROOT / "collections_app"
 
-# Folders that only group rooms.
-WINGS = {"files", "records", "system"}
+# Folders that only group components.
+GROUPS = {"files", "records", "system"}
 
-# The rooms that each room uses. A room is a module or package of the app, or the site's settings (dashboard).
-# Imports go in one direction, and the app doesn't import the site.
+# The components that each component uses. A component is a module or package of the app, or the site's
+# settings (dashboard). Imports go in one direction, and the app doesn't import the site.
 USES: dict[str, set[str]] = {
     "system.vanished": set(),
     "system.disk": set(),
@@ -181,20 +181,20 @@ def python_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.py") if "migrations" not in path.parts)
 
 
-def room_of(path: Path) -> str:
-    return _room(_module(path))
+def component_of(path: Path) -> str:
+    return _component(_module(path))
 
 
 def _module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _room(module: str) -> str:
+def _component(module: str) -> str:
     package, _, rest = module.partition(".")
     if package != APP.name:
         return package
     names = rest.split(".")
-    return ".".join(names[: 2 if names[0] in WINGS else 1])
+    return ".".join(names[: 2 if names[0] in GROUPS else 1])
 
 
 SOURCES = {
@@ -227,54 +227,61 @@ def _ours(name: str) -> str | None:
 
 
 def _arrows() -> list[tuple[str, str]]:
-    return [(room, used) for room in USES for used in USES[room]]
+    return [(component, used) for component in USES for used in USES[component]]
 
 
 def picture() -> str:
-    """Return the rooms in layers, each above those that it uses, with their names."""
+    """Return the components in layers, each above those that it uses, with their names."""
     used_by: dict[str, set[str]] = {name: set() for arrow in _arrows() for name in arrow}
-    for room, used in _arrows():
-        used_by[used].add(room)
+    for component, used in _arrows():
+        used_by[used].add(component)
     order = TopologicalSorter(used_by)
     order.prepare()
     layers: list[str] = []
-    while rooms := sorted(order.get_ready()):
-        layers.append("".join(map(_line, rooms)))
-        order.done(*rooms)
+    while components := sorted(order.get_ready()):
+        layers.append("".join(map(_line, components)))
+        order.done(*components)
     return "\n".join(layers)
 
 
-def _line(room: str) -> str:
-    text = f"{room:22}{', '.join(sorted(USES[room]))}".rstrip()
+def _line(component: str) -> str:
+    text = f"{component:22}{', '.join(sorted(USES[component]))}".rstrip()
     return textwrap.fill(text, 100, subsequent_indent=" " * 22, drop_whitespace=True) + "\n"
 
 
 class TestImports:
-    @pytest.mark.parametrize("room", sorted({*USES, *map(_room, SOURCES)}))
-    def test_a_room_uses_exactly_the_rooms_in_the_table(self, room: str) -> None:
+    @pytest.mark.parametrize("component", sorted({*USES, *map(_component, SOURCES)}))
+    def test_a_component_uses_exactly_the_components_in_the_table(self, component: str) -> None:
         used = {
-            _room(name) for module, path in SOURCES.items() if _room(module) == room for name in imports(path)
+            _component(name)
+            for module, path in SOURCES.items()
+            if _component(module) == component
+            for name in imports(path)
         }
-        assert used - {room} == USES[room], f"{room} uses other rooms than in the picture:\n\n{picture()}"
+        assert used - {component} == USES[component], (
+            f"{component} uses other components than in the picture:\n\n{picture()}"
+        )
 
-    def test_rooms_import_in_one_direction(self) -> None:
+    def test_components_import_in_one_direction(self) -> None:
         TopologicalSorter(USES).prepare()  # raises CycleError
 
     def test_modules_import_in_one_direction(self) -> None:
         uses = {module: set(imports(path)) for module, path in SOURCES.items()}
         TopologicalSorter(uses).prepare()  # raises CycleError
 
-    def test_the_picture_shows_every_room_above_those_it_uses(self) -> None:
+    def test_the_picture_shows_every_component_above_those_it_uses(self) -> None:
         shown = re.findall(r"^\S+", picture(), re.MULTILINE)
-        assert sorted(shown) == sorted(room for room in USES if any(room in pair for pair in _arrows()))
-        assert all(shown.index(room) < shown.index(used) for room, used in _arrows())
+        assert sorted(shown) == sorted(
+            component for component in USES if any(component in pair for pair in _arrows())
+        )
+        assert all(shown.index(component) < shown.index(used) for component, used in _arrows())
 
     def test_delivery_uses_only_the_interface_of_sources(self) -> None:
         from_sources = {
             module
             for path in python_files(APP / "files" / "delivery")
             for module in imports(path)
-            if _room(module) == "sources"
+            if _component(module) == "sources"
         }
         assert from_sources == {"collections_app.sources.base"}
 
@@ -295,7 +302,7 @@ class TestImports:
             module
             for path in python_files(APP / "views")
             for module in imports(path)
-            if _room(module) == "runs"
+            if _component(module) == "runs"
         }
         assert from_runs <= {"collections_app.runs.removal", "collections_app.runs.lease"}
 
@@ -306,7 +313,7 @@ class TestSpelling:
         wrong = [
             f"{path.relative_to(ROOT)}: {found.group()}"
             for path in python_files(APP) + python_files(ROOT / "dashboard")
-            if room_of(path) != "api" and path not in allowed
+            if component_of(path) != "api" and path not in allowed
             for found in WIRE_SPELLINGS.finditer(path.read_text())
         ]
         assert not wrong

@@ -104,7 +104,7 @@ class TestTheRule:
 
 
 class TestOurRuns:
-    """A collection that steps every 50 minutes is patient, one that steps every minute isn't."""
+    """With progress every 50 minutes, a collection allows longer pauses than with progress every minute."""
 
     def written(self, collection: Collection, every: timedelta) -> Run:
         """Write a run with a page at each step, and return the next run, which has just begun."""

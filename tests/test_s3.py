@@ -179,7 +179,7 @@ def test_the_server_rejects_a_corrupted_upload(bucket: str, monkeypatch: pytest.
 def test_a_corrupted_object_is_deleted(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put = s3.NewObject._put
     monkeypatch.setattr(s3.NewObject, "_put", lambda file: put(file).replace('"', '"0', 1))
-    with pytest.raises(OSError, match="stored something else than was sent"):
+    with pytest.raises(OSError, match="stored different data than was sent"):
         store_bytes(KEY, CONTENT)
     assert stored_keys() == []
 

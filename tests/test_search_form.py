@@ -1,4 +1,4 @@
-"""Searching for texts that a reader would call the same."""
+"""Searching for texts that look the same to a reader."""
 
 import unicodedata
 from collections.abc import Callable

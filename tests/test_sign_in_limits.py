@@ -236,14 +236,16 @@ class TestInParallel:
         browsers = [at("192.0.2.1") for _ in range(8)]
         assert sign_in_at_once(*[(browser, PASSWORD, BOB) for browser in browsers]) == [302] * 8
 
-    def test_neither_in_a_known_browser(self, slow_checks: SlowChecks) -> None:
+    def test_right_passwords_in_a_known_browser_are_not_refused(self, slow_checks: SlowChecks) -> None:
         browsers = [at("192.0.2.1") for _ in range(8)]
         cookies = known().cookies.output(header="", sep=";")
         for browser in browsers:
             browser.cookies.load(cookies)
         assert sign_in_at_once(*[(browser, PASSWORD, BOB) for browser in browsers]) == [302] * 8
 
-    def test_nor_those_of_many_users_at_an_address(self, slow_checks: SlowChecks) -> None:
+    def test_right_passwords_of_many_users_at_an_address_are_not_refused(
+        self, slow_checks: SlowChecks
+    ) -> None:
         emails = [f"user{number}@example.com" for number in range(12)]
         for email in emails:
             User.objects.create_user(email, PASSWORD)
@@ -271,7 +273,7 @@ def test_an_attempt_does_not_wait_for_one_that_never_ends(monkeypatch: pytest.Mo
     assert refusal(sign_in(at("192.0.2.1"))) == "5 minutes"
 
 
-def test_after_wrong_passwords_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_after_wrong_passwords_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(seconds: float) -> None:
         raise AssertionError("It waits.")
 

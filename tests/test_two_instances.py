@@ -37,7 +37,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Instance:
-    """A running site of one worker, and the log of the requests that it answered."""
+    """A running site with one worker, and the log of its requests."""
 
     url: str
     data_dir: Path
@@ -60,14 +60,14 @@ class Instance:
         return False
 
     def answered(self) -> list[str]:
-        """Return the log of the requests, /healthz left out."""
+        """Return the log of the requests, without /healthz."""
         lines = (self.data_dir / "requests.log").read_text().splitlines()
         return [line for line in lines if "/healthz" not in line]
 
 
 @dataclass(frozen=True)
 class Two:
-    """The vendor and the front, whose collections by their account: direct, by a proxy, and a dead one."""
+    """The vendor and the front. The front's collections, by account: direct, through a proxy, and offline."""
 
     vendor: Instance
     front: Instance
@@ -103,7 +103,7 @@ def running(data_dir: Path, **more: str) -> Iterator[Instance]:
     port, log = free_port(), data_dir / "log"
     knobs = {"PORT": str(port), "WEB_CONCURRENCY": "1", "WEB_THREADS": "20"} | more
     knobs["GUNICORN_CMD_ARGS"] = f"--access-logfile {data_dir / 'requests.log'}"
-    # Whoever holds this lock lists accounts in the background: here nobody, so that every call is a test's.
+    # While this lock is held, no worker lists accounts in the background, so every call comes from a test.
     with (data_dir / "work.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with tools.running(*GUNICORN, log=log, env=environment(data_dir, **knobs)) as process:
@@ -143,7 +143,7 @@ print(json.dumps({{
 
 
 def connect(data_dir: Path, urls: dict[str, str], key: str) -> dict[str, Any]:
-    """Connect accounts in front, and return what CONNECT prints."""
+    """Connect accounts on the front, and return what CONNECT prints."""
     command = CONNECT.replace("URLS", repr(urls)).replace("KEY)", f"{key!r})")
     printed: dict[str, Any] = json.loads(manage(data_dir, "shell", "--no-imports", "--command", command))
     return printed
@@ -332,7 +332,7 @@ def test_a_stranger_is_refused_before_any_call_leaves_us(
     two: Two, member: requests.Session, stranger: requests.Session
 ) -> None:
     (file, *_) = files_on(two, member, two.laptops, LAPTOPS_RUN)
-    # The line about an answer is written after it.
+    # The log line of a response is written after it.
     before: list[str] = []
     while before != (before := two.vendor.answered()):
         time.sleep(0.1)
@@ -359,7 +359,7 @@ def test_a_stranger_is_refused_before_any_call_leaves_us(
 
 
 def forget_that_it_was_asked(two: Two, collection: int) -> None:
-    """Let the next look at the list ask the account again at once."""
+    """Let the next view of the list request it from the account at once."""
     forget = "UPDATE collections_app_collection SET refresh_tried_at = NULL WHERE id = ?"
     databases.execute(two.front.data_dir, forget, collection)
 
@@ -395,7 +395,7 @@ def test_with_a_vendor_that_answers_after_30_seconds_every_page_comes_with_the_r
     two.proxy.fault = Fault
     files_on(two, member, two.by_proxy, LAPTOPS_RUN)
     two.proxy.fault = lambda: Fault(delay=30)
-    # What is open already has no fault: it is used up by a request that is under way.
+    # Connections that are already open have no fault, so use them up with a request in progress.
     two.proxy.close_connections()
     pages = [without_waiting(two, member, path.format(two.by_proxy), two.by_proxy) for path in PAGES]
     assert "MultiCartAPI is slow to respond." in pages[-1]
@@ -422,7 +422,7 @@ def test_a_file_of_a_vendor_that_is_down_is_one_sentence(two: Two, member: reque
 
 @contextlib.contextmanager
 def reader_of_the_large_file(two: Two) -> Iterator[http.client.HTTPResponse]:
-    """Ask the front for the large file and read nothing of its body yet."""
+    """Request the large file from the front, and read nothing of its body yet."""
     with contextlib.closing(
         http.client.HTTPConnection(urlsplit(two.front.url).netloc, timeout=tools.PATIENCE)
     ) as asking:

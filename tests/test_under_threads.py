@@ -1,4 +1,4 @@
-"""Many write and read at once. SQLite lets one writer in at a time; the others wait, and don't fail."""
+"""Many threads write and read at once. SQLite allows one writer at a time, and the others wait."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

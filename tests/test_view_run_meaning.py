@@ -133,7 +133,7 @@ def test_six_of_many_currencies_are_shown(as_bob: Client, laptops: Collection) -
     names = ["USD", "EUR", "AUD", "GBP", "CHF", "SEK", "NOK", "DKK"]
     text = prices(as_bob, laptops, *[f"{name} 5" for name in names * 2])
     assert text.count("Price in ") == 6
-    assert "There are prices in 2 more currencies." in text
+    assert "Prices in 2 more currencies aren't shown." in text
     many = [{"price": 5, "currency": f"currency {number}"} for number in range(1_200)]
     text = words(facts(as_bob, make_ready_run(laptops, many)))
     assert (
@@ -220,7 +220,7 @@ def test_stock_is_counted_in_the_words_of_shops(
 def test_unknown_words_for_stock_are_named(as_bob: Client, laptops: Collection) -> None:
     text = prices(as_bob, laptops, "In stock", "Ask in store", column="availability")
     assert "In stock Unknown The column availability can't be read as stock." in text
-    assert "“Ask in store” isn't a known wording for stock." in text
+    assert "“Ask in store” isn't a known stock status." in text
     content = [{"availability": "Ask in store", "stock": 5}, {"availability": "In stock", "stock": 0}]
     text = words(facts(as_bob, make_ready_run(laptops, content)))
     assert "In stock 50% 1 of 2 · column stock" in text

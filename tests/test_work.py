@@ -475,7 +475,7 @@ def children(pid: int) -> dict[int, str]:
 
 
 def until(found: Callable[[], Any], seconds: float = tools.PATIENCE) -> Any:
-    """Return what is found as soon as there is something; fails where there isn't in time."""
+    """Return the result once it is true. Fail if that takes too long."""
     deadline = time.monotonic() + seconds
     while not (result := found()):
         assert time.monotonic() < deadline

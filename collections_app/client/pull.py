@@ -140,7 +140,7 @@ class Cancelled(Exception):
 
 _FATAL = {
     401: "The server rejected the API key.",
-    402: "The server requires a payment.",
+    402: "The server requires payment.",
     403: "This API key has no permission.",
 }
 _TEMPORARY = {429, 502, 503, 504}
@@ -509,7 +509,7 @@ def printable(text: str) -> str:
 
 
 def with_unique_names(items: list[Item]) -> list[Item]:
-    """Return the items with names that are different files on any system."""
+    """Return the items, renamed so that no two names mean the same file on any system."""
     taken: dict[str, int] = {}  # name: the last number used as its prefix
     result = []
     for item in items:
@@ -526,7 +526,7 @@ def with_unique_names(items: list[Item]) -> list[Item]:
 
 
 def collision_key(name: str) -> str:
-    """Return a text that is equal for names of the same file on any system.
+    """Return a text that is equal for names that mean the same file on any system.
 
     Windows and macOS ignore case, macOS ignores Unicode forms, and HFS+ ignores invisible characters.
     """

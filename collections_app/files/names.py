@@ -106,7 +106,7 @@ def _underscores(found: re.Match[str]) -> str:
 
 
 class UniqueNames:
-    """The names of files in one folder, which are different files on Windows, macOS and Linux."""
+    """The names of files in one folder, no two of which mean the same file on Windows, macOS or Linux."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         """Start with names that are taken."""
@@ -133,7 +133,7 @@ class UniqueNames:
 
 
 def collision_key(name: str) -> str:
-    """Return a text that is equal for names of the same file on any system.
+    """Return a text that is equal for names that mean the same file on any system.
 
     Windows and macOS ignore case, macOS ignores Unicode forms, and HFS+ ignores invisible characters.
     """

@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 def sort_by_the_letters_alone(apps, schema_editor):
-    """Have PostgreSQL sort names as SQLite does, whatever language the database was made for.
+    """Have PostgreSQL sort names as SQLite does, whatever language the database was created for.
 
     An order that a newer operating system changes would break the index, and with it the paging.
     """

@@ -1,6 +1,6 @@
-"""Everything that decides about a request in one query: key, memberships, collection, run and file.
+"""Read what decides about a request with one query: key, memberships, collection, run and file.
 
-Compiling such a query takes Django longer than everything else that happens to a small file, so the SQL is
+Compiling such a query takes Django longer than the rest of the request for a small file, so the SQL is
 written here. This module only reads; people/access.py decides.
 """
 
@@ -20,16 +20,16 @@ _MAX_INTEGER = 2**63 - 1
 
 
 class Address(NamedTuple):
-    """What an address names, as far as it names anything."""
+    """What an address names. The parts that it doesn't name are None."""
 
     collection_id: int | None = None
     number: int | None = None  # of a run
     name: str | None = None  # of a file
 
     def parameters(self) -> list[int | str | None]:
-        """Return the values for the query. None finds nothing, and replaces what no row can have."""
+        """Return the values for the query. None matches no row, and replaces values that no row can have."""
         numbers = (self.collection_id, self.number)
-        # SQLite can't be asked for larger integers, nor PostgreSQL for NUL.
+        # SQLite rejects larger integers, and PostgreSQL rejects NUL.
         name = None if self.name is None or "\0" in self.name else self.name
         return [*(None if value is None or value > _MAX_INTEGER else value for value in numbers), name]
 
@@ -95,7 +95,7 @@ def _related(
 
 
 class _Table(NamedTuple):
-    """A model in a query, without its fields that are read only if they are needed."""
+    """A model in a query, without its deferred fields, which are read only when needed."""
 
     alias: str
     model: type[models.Model]

@@ -88,7 +88,7 @@ def in_status(*statuses: Status) -> Q:
     """Return the condition for runs that have one of the statuses now."""
     conditions = _conditions(timezone.now())
     states = sorted({_STATES[status] for status in statuses})
-    # A condition that covers a whole state leaves the details out, so that an index of the state serves it.
+    # A condition for all statuses of a stage compares only the stage, so that its index can be used.
     complete = {state for state in states if statuses_of(state) <= set(statuses)}
     partial = [
         Q(state=_STATES[status]) & conditions[status]
@@ -110,7 +110,7 @@ def status_expression() -> Case:
 
 
 def _conditions(now: datetime) -> dict[Status, Q]:
-    """Return what tells the statuses of the same stage apart."""
+    """Return the conditions that distinguish the statuses of the same stage."""
     is_ours, is_remote = Q(collection__account=None), Q(collection__account__isnull=False)
     refreshed_at = F("collection__refreshed_at")
     late = (is_ours & Q(stalls_at__lte=now)) | (is_remote & Q(stalls_at__lte=refreshed_at))
@@ -153,7 +153,7 @@ def progress(
     """Return the columns of a run after progress.
 
     `usual_step` is the collection's longest_recent_step(), `longest_step` is the run's own so far, and `step`
-    is the time since the progress before, if known.
+    is the time since the previous progress, if known.
     """
     longest = _longest(longest_step, step)
     usual = _longest(usual_step, longest)

@@ -29,7 +29,7 @@ def recognize(request: HttpRequest, email: str) -> str:
 
 
 def _recognized(request: HttpRequest) -> dict[str, str]:
-    """Return what recognize() has returned for the request. The view and the limits both call it."""
+    """Return the earlier results of recognize() for the request. The view and the limits both call it."""
     return cast(dict[str, str], request.__dict__.setdefault("recognized_devices", {}))
 
 

@@ -29,7 +29,7 @@ _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _JSON_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _POINT_BEFORE = re.compile(r"[^.,\w]*[.,]")
 _ROUND = re.compile(r"([.,])-{1,2}")
-# Every space becomes a plain one, every apostrophe and minus an ASCII one. Marks of direction are removed.
+# Every space becomes a plain one, every apostrophe and minus an ASCII one. Directional marks are removed.
 _UNIFIED: dict[int, str | None] = dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f"), " ")
 _UNIFIED |= {0x2019: "'", 0x2212: "-", 0x2013: "-"}
 _UNIFIED |= dict.fromkeys(map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c"))
@@ -51,7 +51,7 @@ class Amount:
 class Notation:
     """How all values of a column are written.
 
-    The separators of decimals and thousands are "" if no value has any. The currencies are those that the
+    The decimal and thousands separators are "" if no value has any. The currencies are those that the
     values name, in the order of their first appearance: codes, signs, and "" for values without one.
     """
 
@@ -94,9 +94,9 @@ class Notation:
 
 
 class NotationFinder:
-    """Find the notation of a column, to which each value is added once: a text, a number or None.
+    """Find the notation of a column. Add each value once: a text, a number or None.
 
-    It takes about a microsecond per value, and nothing once a value isn't an amount.
+    This takes about a microsecond per value, and no time after the first value that isn't an amount.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class NotationFinder:
 
     @property
     def problem(self) -> str:
-        """Why the values have no notation, for users; "" if they have one, or none is filled."""
+        """Why the values have no notation, for users; "" if they have one, or are all missing."""
         if self._problem or self._is_plain or not self._extreme:
             return self._problem or self._disagreement()
         return _contains(self._extreme)
@@ -141,7 +141,7 @@ class NotationFinder:
                 self._reject("It contains lists, objects or booleans.")
 
     def notation(self) -> Notation | None:
-        """Return the notation of all values, or None if they don't agree, or none is filled."""
+        """Return the notation of all values, or None if they don't agree, or are all missing."""
         if self.problem or not self._currencies:
             return None
         decimal, thousands = (next(iter(each), "") for each in (self._all_decimals(), self._all_groups()))
@@ -221,7 +221,7 @@ def currency_of(text: str) -> str:
 
 
 def unit_of(column: str) -> int:
-    """Return how many units of a column are one of its currency: 100 if its name says that it is in cents."""
+    """Return how many of a column's units make one unit of its currency: 100 if its name says cents."""
     return 100 if re.search(r"(?:^|[^a-z])cents$", column.lower()) else 1
 
 
@@ -259,7 +259,7 @@ def _split(text: str) -> _Parts | None:
 
 
 def _without_minus(before: str) -> tuple[str, bool]:
-    """Return what is before an amount without a minus, and whether there was one."""
+    """Return the text before an amount without its minus, and whether it has one."""
     sign = before.strip()
     if sign.startswith("-"):
         return sign[1:], True
@@ -279,7 +279,7 @@ def _outer_currency(before: str, after: str) -> str | None:
 
 
 def _separators(core: str) -> tuple[str, bool, bool] | None:
-    """Return the last three parts of an amount, or None if its digits aren't grouped."""
+    """Return the last three fields of _Parts, or None if the digits are grouped wrongly."""
     parts = re.split("[^0-9]", core)
     separators = "".join(char for char in core if not char.isdigit())
     if not separators:

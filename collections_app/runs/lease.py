@@ -76,7 +76,7 @@ def abandoned() -> Q:
 
 
 class Lease:
-    """The lease on a run that this process writes (Processing) or copies (Completed).
+    """The lease on a run that this process writes (if it is processing) or copies (if it is ready).
 
     A process that is slow may lose the lease to another one. From then on it changes nothing, because each
     change of the run's row depends on the lease.

@@ -40,7 +40,7 @@ _LONGEST_REASON = 500
 
 
 class WrongUse(Exception):
-    """A run can't be written like that. The message is for people."""
+    """A run can't be written in this way. The message is for people."""
 
 
 class RecordsLost(Exception):

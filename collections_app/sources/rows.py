@@ -39,13 +39,13 @@ _MAX_FILES_AT_ONCE = 5_000
 
 @dataclass(frozen=True)
 class Look:
-    """A reading of the list: when, and when the one before was."""
+    """The times of a reading of the list and of the previous reading."""
 
     at: datetime
     seen_at: datetime | None
 
     def unchanged_since(self, progressed_at: datetime) -> timedelta | None:
-        """Return for how long a run was seen without progress: the least time that its step has taken."""
+        """Return how long a run was seen without progress, which is the least duration of its step."""
         if self.seen_at is None or self.seen_at <= progressed_at:
             return None
         return self.seen_at - progressed_at
@@ -96,7 +96,7 @@ def write(
 
 
 def _unready(collection: Collection, listed: Iterable[RemoteRun]) -> list[RemoteRun]:
-    """Return the runs that aren't ready in our rows, each once."""
+    """Return the runs whose rows aren't ready, without duplicates."""
     by_number = {run.number: run for run in listed}
     ready = collection.runs.filter(number__in=by_number, state=State.READY)
     known = set(ready.values_list("number", flat=True))
@@ -123,8 +123,8 @@ def _write_batch(
     *,
     also: Callable[[Collection], None] = lambda collection: None,
 ) -> None:
-    """Write runs in one transaction, which `also` takes part in, and which locks the collection."""
-    # Built before the transaction, because it takes long.
+    """Write runs in one transaction that locks the collection. `also` is called within it."""
+    # Built before the transaction, because this takes long.
     files_of = {remote.number: _files(remote) for remote in listed}
     with transaction.atomic():
         # One writer at a time: another process may have listed the same new runs.
@@ -164,7 +164,7 @@ _UPDATED_FIELDS += ["progressed_at", "longest_step", "stalls_at"]
 
 
 def _record_progress(run: Run, remote: RemoteRun, usual_step: timedelta | None, look: Look) -> None:
-    """Record progress since the list was read before. Saves nothing."""
+    """Record progress since the list was last read. Saves nothing."""
     before = (run.extracted, run.total, run.updated_at)
     if run.progressed_at is None:
         if remote.is_ready:

@@ -1,4 +1,4 @@
-"""The form of texts for searching: texts that a reader would call the same have the same form."""
+"""The form of texts for searching: texts that look the same to a reader have the same form."""
 
 import re
 from unicodedata import normalize

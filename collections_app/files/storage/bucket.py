@@ -434,7 +434,7 @@ class NewObject(DiscardedOnError):
         stored = self._storage.call("head_object", self._key)
         if (stored["ContentLength"], stored["ETag"]) != (self._size, etag):
             self._storage.delete(self._key)
-            raise OSError(errno.EIO, "The object storage stored something else than was sent", self._key)
+            raise OSError(errno.EIO, "The object storage stored different data than was sent", self._key)
 
 
 def _md5(data: bytes) -> str:

@@ -36,11 +36,12 @@ class Command(BaseCommand):
         "that follow each other in a file ([...][...], as Scrapy appends them) become one page. A page can "
         'also be an object with one list of records, such as {"search_results": [...]}; only the list is '
         "stored. Files are imported in the order of the numbers in their names (page_1, page_2, page_10). "
-        'The number after "page" counts first, then the others from left to right. If names repeat, the '
-        "numbers of their folders count before. A name that only lacks the number comes first: results.json, "
-        "then results (1).json. All other files without a number stay where you name them. Files that macOS "
-        "and Windows add (.DS_Store, ._*, __MACOSX, Thumbs.db, desktop.ini) are ignored. If a file has an "
-        "error, nothing is imported."
+        'The number after "page" counts first, then the others from left to right. If several folders '
+        "contain the same names, the numbers of the folders count before those of the names. A name without "
+        "a number comes before the same name with one: results.json, then results (1).json. All other files "
+        "without a number keep their position on the command line. Files that macOS and Windows add "
+        "(.DS_Store, ._*, __MACOSX, Thumbs.db, desktop.ini) are ignored. If a file has an error, nothing is "
+        "imported."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""The list of columns in a URL, such as `asin, price,"a,b"`. Its rules are those of a line of a CSV file."""
+"""The list of columns in a URL, such as `asin, price,"a,b"`. It is a line of a CSV file."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ def parse_columns(text: str) -> Iterator[str]:
 
 
 def encode_columns(names: Iterable[str]) -> str:
-    """Return the list of these names, which parse_columns() reads."""
+    """Return these names as a list that parse_columns() reads."""
     return ",".join(map(_encoded, names))
 
 

@@ -64,7 +64,9 @@ def parse_spec(wanted: Format, columns: Sequence[str], excel: str, separator: st
     ignore both.
     """
     if excel not in {"", "0", "1"}:
-        raise InvalidSpec("Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, else 0.")
+        raise InvalidSpec(
+            "Invalid “excel” parameter. Use 1 for a CSV that is safe for spreadsheets, otherwise 0."
+        )
     if separator not in {"", COMMA, SEMICOLON}:
         raise InvalidSpec("Invalid “separator” parameter. Use a comma or a semicolon.")
     names = _names(columns)

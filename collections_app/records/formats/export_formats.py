@@ -26,7 +26,7 @@ _NAME_SHOWN = 100
 
 COMMA, SEMICOLON = ",", ";"
 
-# Increase it when the same records give another file, so that stored exports aren't used any more.
+# Increase it when the same records would produce a different file, so that stored exports are no longer used.
 _VERSION = 2
 
 # Each call yields all records, in batches.

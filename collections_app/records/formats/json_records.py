@@ -45,10 +45,10 @@ _LONGEST_ENDING = 64 * 1024
 # How many possible ends of a piece are tried.
 _TRIES = 3
 
-# What `json` says, up to its details, and what we say.
+# The beginnings of the json module's messages, and our own messages.
 _PROBLEMS = {
     "Expecting value": "Expected a value",
-    "Expecting property name": 'Expected a key, in " and "',
+    "Expecting property name": "Expected a key in double quotes",
     "Expecting ':'": "Expected : after the key",
     "Expecting ','": "Expected a comma, or the end of the object or list",
     "Unterminated string": 'Expected a " at the end of this text',
@@ -339,7 +339,7 @@ def _keys(text: "_Text") -> Iterator[str]:
         return
     while True:
         if text.peek() != '"':
-            text.fail('Expected a key, in " and "')
+            text.fail("Expected a key in double quotes")
         key: str = text.take_value()
         text.expect(":", "Expected : after the key")
         yield key
@@ -463,7 +463,7 @@ class _Text:
             self._read_more(min(max(_CHUNK, len(self._text) - self._at), _LARGEST_CHUNK))
 
     def begins_list_of_objects(self) -> bool:
-        """Whether a list comes next whose first item is an object. Takes only blanks."""
+        """Whether a list comes next whose first item is an object. Consumes only blanks."""
         self.peek()
         while begin := _LIST_BEGIN.match(self._text, self._at):
             if begin.end() < len(self._text):

@@ -24,7 +24,7 @@ class Style:
     ensure_ascii: bool = False
 
     def dumps(self, value: Any) -> str:
-        """Return a value without a Number as JSON. Raises TypeError if there is one, RecursionError."""
+        """Return a value without a Number as JSON. Raises TypeError if it has one, and RecursionError."""
         return json.dumps(
             value,
             ensure_ascii=self.ensure_ascii,
@@ -91,7 +91,7 @@ def json_pieces(value: Any, style: Style) -> Iterator[str]:
 
 
 def _pieces(value: Any, style: Style, depth: int) -> Iterator[str | _Nested]:
-    """Yield the pieces of a value's JSON, and the values nested in it unchanged."""
+    """Yield the pieces of a value's JSON. Nested values are yielded unchanged."""
     if not value or not isinstance(value, dict | list):
         yield _scalar(value, style)
         return

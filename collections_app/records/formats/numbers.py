@@ -8,7 +8,7 @@ from typing import Any
 from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import written_numbers
 
-# A double keeps every integer up to here, and every decimal number of so many digits (IEEE 754).
+# A double keeps every integer up to here, and every decimal number with this many digits (IEEE 754).
 _LARGEST_INTEGER = 2**53
 DIGITS = 15
 

@@ -95,7 +95,7 @@ class _Formats:
         self._decimals: dict[int, Format] = {}
 
     def decimals(self, count: int) -> Format:
-        """Return the format of numbers with so many decimals."""
+        """Return the format of numbers with this many decimals."""
         if count not in self._decimals:
             pattern = "0." + "0" * count if count else "0"
             self._decimals[count] = self._workbook.add_format({"num_format": pattern})
@@ -177,7 +177,7 @@ def _is_markup(text: str) -> bool:
 
 
 class _Exact(float):
-    """A number that XlsxWriter writes with all its digits. It would round it to 16."""
+    """A number that XlsxWriter writes with all of its digits, instead of rounding it to 16."""
 
     def __format__(self, _: str) -> str:
         return repr(self)

@@ -65,7 +65,7 @@ def columns_of(records: Iterable[FlatRecord]) -> ColumnList:
 
 
 def paths_of(names: Sequence[str], records: Sequence[FlatRecord]) -> list[KeyPath | None]:
-    """Return the paths of columns that only these records are known to have, or None if they don't."""
+    """Return the paths of columns outside the list, or None for those that these records don't have."""
     columns = Columns(names)
     with suppress(TooWide):
         columns.add(records)

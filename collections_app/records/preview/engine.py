@@ -82,7 +82,7 @@ def open_database(
     semaphore: FairSemaphore = SEARCHES,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Database]:
-    """Yield a connection that can read and write these files, for a limited time and while it is wanted.
+    """Yield a connection that can read and write these files, for a limited time and while it is needed.
 
     Raises TooManyQueries, QueryTimeout, also while waiting for others, UnreadableFile, and FileNotFoundError
     if the first file has been deleted.

@@ -186,7 +186,7 @@ def _bars(
 
 
 def _decimals(width: float) -> int:
-    """Return how many decimals tell the edges of bars of this width apart."""
+    """Return how many decimals it takes to distinguish the edges of bars of this width."""
     return max(0, 2 - math.floor(math.log10(width)))
 
 

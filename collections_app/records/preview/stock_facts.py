@@ -11,7 +11,7 @@ from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
 from collections_app.records.roles import Role, columns_of
 
-# A column with more different values doesn't say what shops say about stock, unless they are counts.
+# A column with more distinct values doesn't describe stock, unless they are counts.
 _MOST_VALUES = 10_000
 
 _VALUES = """
@@ -55,7 +55,7 @@ def _stock(database: Database, table: Table, column: Column) -> StockFacts:
     for value, count in values[:_MOST_VALUES]:
         availability = availability_of(value)
         if availability is None:
-            return StockFacts(column.name, problem=f"“{value:.50}” isn't a known wording for stock.")
+            return StockFacts(column.name, problem=f"“{value:.50}” isn't a known stock status.")
         counts[availability] += count
     if len(values) > _MOST_VALUES:
         return StockFacts(column.name, problem="It contains too many different values.")

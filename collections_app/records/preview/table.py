@@ -351,7 +351,7 @@ class _Lines:
         """Write the records of the files. Skip the rest of a file that can't be read.
 
         The size of `done`, which has no content, is the progress in bytes of records. Raises QueryTimeout if
-        the records are no longer wanted.
+        the records are no longer needed.
         """
         for file in files:
             stream, _ = open_file(file)

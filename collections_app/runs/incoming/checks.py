@@ -11,7 +11,7 @@ from collections_app.system.disk import free_space
 
 
 def checked(collection: Collection, files: list[Incoming], records_at: str | None) -> list[Incoming]:
-    """Return the files, with the list to import of those that contain an object.
+    """Return the files. Those that contain an object also name the list to import.
 
     `records_at` is the key of that list, or None if there is only one. Raises SeveralLists, Unusable if the
     files can't be a run of this collection.

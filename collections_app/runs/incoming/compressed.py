@@ -7,7 +7,7 @@ _ALWAYS_ALLOWED = 16 * 1024 * 1024
 
 BOMB = (
     f" would be more than {_LARGEST_RATIO} times as large unpacked, like a ZIP bomb. "
-    "If that is right, unpack it, and import the files."
+    "If this is expected, unpack it and import the files."
 )
 
 

@@ -1,4 +1,4 @@
-"""The files to import: those that are named, unpacked, and the members of ZIPs among them."""
+"""The files to import: the given files, unpacked, and the members of ZIPs among them."""
 
 import zipfile
 from collections import Counter
@@ -48,14 +48,14 @@ def _check_paths(paths: list[Path]) -> None:
             raise Unusable(f"The file {shown(path)} doesn't exist.")
         if path.is_dir():
             raise Unusable(
-                f"{shown(path)} is a folder. Name the files in it, such as {shown(path / '*.json')}."
+                f"{shown(path)} is a folder. Pass the files in it, such as {shown(path / '*.json')}."
             )
         if not path.is_file():
             raise Unusable(f"{shown(path)} is not a file.")
         status = path.stat()
         other = first.setdefault((status.st_dev, status.st_ino), path)
         if other is not path:
-            raise Unusable(f"{shown(other)} and {shown(path)} are the same file. Name it once.")
+            raise Unusable(f"{shown(other)} and {shown(path)} are the same file. Pass it once.")
 
 
 def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:

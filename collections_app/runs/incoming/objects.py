@@ -20,7 +20,7 @@ class SeveralLists(Unusable):
 
 @dataclass
 class _Lists:
-    """The lists of objects in an object, and those of its keys that tell what it is."""
+    """The lists of objects in an object, and those of its keys that identify it."""
 
     names: list[str] = field(default_factory=list)
     count: int = 0
@@ -34,7 +34,7 @@ class _Lists:
 
 
 def with_list(file: Incoming, chosen: str | None, *, is_category: bool) -> Incoming:
-    """Return the file, which contains an object, with `records_at`: by default its only list of objects.
+    """Return a file that contains an object, with `records_at` set: by default, to its only list of objects.
 
     Raises SeveralLists, Unusable. A category's list may be in its usual wrapper; then it stays unset.
     """

@@ -19,8 +19,9 @@ def in_page_order(files: Sequence[NamedFile]) -> list[int]:
     """Return the indexes of the files in the order of their pages.
 
     The number after the last "page" in a name counts first, then all of its numbers from left to right. If
-    names repeat, the numbers of their folders count before that. A name without a number comes first if it is
-    otherwise the same (results.json, results (1).json); all others without a number stay where they are.
+    several folders contain the same names, the numbers of the folders count before that. A name without a
+    number comes before the same name with one (results.json, results (1).json). All others without a number
+    stay where they are.
     """
     has_repeated_names = len({file.name for file in files}) < len(files)
     keys = [_key(file, with_folder=has_repeated_names) for file in files]

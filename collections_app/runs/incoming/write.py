@@ -14,7 +14,7 @@ from collections_app.runs.writer import ResultSetWriter
 def write_run(
     collection: Collection, files: list[Incoming], page_size: int, progress: Callable[[int], object]
 ) -> Run:
-    """Write a new run from the files, which checked() has returned. If one has an error, write nothing.
+    """Write a new run from files that checked() has returned. If one has an error, write nothing.
 
     If several files would have the same name, the later ones get a number. Each read calls `progress` with
     the number of bytes. Raises Unusable, WrongUse, LeaseLost, OSError.

@@ -131,7 +131,7 @@ class _Response(http.client.HTTPResponse):
         # urllib3 rejects this as well, but leaves the connection open.
         lengths = {length.strip() for length in self.headers.get("Content-Length", "").split(",")}
         if len(lengths) > 1:
-            raise http.client.HTTPException("The response has several lengths.")
+            raise http.client.HTTPException("The response has several Content-Length headers.")
 
 
 class _Connection(HTTPConnection):

@@ -84,13 +84,13 @@ def logged_errors(request: str, context: str) -> Iterator[None]:
 
 
 def raise_for_list(code: int, headers: Mapping[str, str], who: str) -> NoReturn:
-    """Raise the error for a code that came instead of a list of runs."""
+    """Raise the error for a code that the server sent instead of a list of runs."""
     _check_server(code, headers, who)
     raise SourceUnavailable(_PROBLEMS.get(code, NO_LIST).format(who=who))
 
 
 def raise_for_file(code: int, headers: Mapping[str, str], who: str) -> NoReturn:
-    """Raise the error for a code that came instead of a file."""
+    """Raise the error for a code that the server sent instead of a file."""
     _check_server(code, headers, who)
     if code == 404:  # noqa: PLR2004
         raise ResultNotFound("The account no longer has this file.")

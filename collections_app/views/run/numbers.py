@@ -9,7 +9,7 @@ _DECIMALS_OF_MONEY = 2
 
 
 def number_text(number: Decimal, decimals: int = 0) -> str:
-    """Return a number with separators of thousands and at least this many decimals."""
+    """Return a number with thousands separators and at least this many decimals."""
     integer, _, fraction = f"{number or 0:,f}".partition(".")
     fraction = fraction.rstrip("0").ljust(decimals, "0")
     text = f"{integer}.{fraction}" if fraction else integer

@@ -130,7 +130,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
 
 
 def _shown(known: ColumnList, chosen: Sequence[str], values: Sequence[FlatRecord]) -> _Shown:
-    """Return the columns to show, by their meaning, then those that only the address names."""
+    """Return the columns to show, ordered by meaning, then those that only the URL names."""
     paths = dict(zip(known.names, known.paths, strict=True))
     ordered = shown_first(known.names)
     if not chosen:
@@ -206,7 +206,7 @@ def table_notes(table: Table) -> list[str]:
 
 
 def _currencies(sort: str, currencies: Sequence[str]) -> list[str]:
-    """Return what to know about the order of a column with several currencies, if it is one."""
+    """Return a note about the order of the amounts if the column has several currencies."""
     if len(currencies) <= 1:
         return []
     names = ", ".join(each for each in currencies if each)
