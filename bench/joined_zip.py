@@ -38,7 +38,7 @@ def measure(options: Options) -> Iterator[Row]:
 def joined(folder: Path, rows: list[Any]) -> Result:
     """Assemble the ZIP file. Measure the time to the first bytes, and the time for the rest."""
     from collections_app.files.bundles.pieces import Part  # noqa: PLC0415
-    from collections_app.files.bundles.zips import Member, zip_of  # noqa: PLC0415
+    from collections_app.files.bundles.zip_body import Member, zip_of  # noqa: PLC0415
     from collections_app.sources.local import StoredBody  # noqa: PLC0415
 
     began = time.perf_counter()

@@ -30,7 +30,7 @@ from collections_app.system.serving import serving
 REQUEST_SECONDS = 15
 
 # A process that uses this part of its threads waits before it accepts a connection, so that another process
-# can. From here on, it rejects downloads (collections_app/files/delivery/streams.py).
+# can. From here on, it rejects downloads (collections_app/files/delivery/parallel_downloads.py).
 BUSY = 9 / 10
 YIELD_SECONDS = 0.05
 

@@ -27,7 +27,7 @@ from tests.support.faults import FileServer
 from tests.support.results import make_ready_run, records
 from tests.support.tools import ROOT
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
-from tests.test_streams import close
+from tests.test_parallel_downloads import close
 
 TOKEN = "a token for the tests"[:7] + "x" * 16
 SENT = {"Authorization": f"Bearer {TOKEN}"}

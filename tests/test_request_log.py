@@ -26,7 +26,7 @@ from dashboard.gunicorn_worker import Logger
 from tests.conftest import PASSWORD
 from tests.support.results import make_ready_run, records
 from tests.support.tools import ROOT
-from tests.test_streams import close
+from tests.test_parallel_downloads import close
 
 Lines = Callable[[], list[dict[str, Any]]]
 

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from collections_app.files.bundles.pieces import JoinedBody, Part
 from collections_app.files.bundles.selection import InvalidSelection, Selection, files_of, parse
-from collections_app.files.bundles.zips import Member, zip_of
+from collections_app.files.bundles.zip_body import Member, zip_of
 from collections_app.models import Collection, FileKind, ResultFile, Run, Team
 from collections_app.sources.base import Body, BytesBody
 from tests.conftest import Get

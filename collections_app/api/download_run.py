@@ -10,9 +10,9 @@ from collections_app.api.deliver import add_location, deliver
 from collections_app.api.endpoint import endpoint
 from collections_app.api.errors import ApiError
 from collections_app.api.find_run import find_collection, find_run
-from collections_app.files.bundles.archives import ALL, run_archive, selection_archive
 from collections_app.files.bundles.merged import merged_selection
 from collections_app.files.bundles.selection import InvalidSelection, Selection, parse
+from collections_app.files.bundles.zip_downloads import ALL, run_archive, selection_archive
 from collections_app.files.verification.manifest import NAME as MANIFEST
 from collections_app.files.verification.manifest import manifest
 from collections_app.models import ApiKey, Collection, Run

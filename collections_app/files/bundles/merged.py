@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Iterator
 
-from collections_app.files.bundles.archives import name_of
 from collections_app.files.bundles.pieces import JoinedBody, Part, Piece
 from collections_app.files.bundles.selection import InvalidSelection, Selection, files_of
+from collections_app.files.bundles.zip_downloads import name_of
 from collections_app.models import Collection, NotDownloadable, ResultFile
 from collections_app.sources import Deliverable, deliverable
 from collections_app.sources.base import Body

@@ -14,8 +14,8 @@ from django.utils.http import http_date
 
 from collections_app.files.delivery.body import BoundedStream
 from collections_app.files.delivery.offload import offload
+from collections_app.files.delivery.parallel_downloads import Downloader, Slot, streams
 from collections_app.files.delivery.ranges import ByteRange, Unsatisfiable, parse_range
-from collections_app.files.delivery.streams import Downloader, Slot, streams
 from collections_app.sources.base import Deliverable, SourceTimeout, SourceUnavailable
 from collections_app.system import database
 from collections_app.system.observability import metrics

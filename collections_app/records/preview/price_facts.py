@@ -7,11 +7,11 @@ from decimal import Decimal, localcontext
 
 import msgspec
 
+from collections_app.records.column_roles import Role, columns_of, currency_column
 from collections_app.records.money import SQL_TYPE, currency_of, unit_of
 from collections_app.records.preview.column_facts import Column
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
-from collections_app.records.roles import Role, columns_of, currency_column
 
 BARS = 16
 # The number of currencies that are shown, the most common first.

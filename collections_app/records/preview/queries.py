@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from collections_app.records.column_roles import currency_column, is_price
 from collections_app.records.formats.json_records import parse_value
 from collections_app.records.money import currency_of
 from collections_app.records.preview.concurrency import FairSemaphore
@@ -11,7 +12,6 @@ from collections_app.records.preview.engine import SEARCHES, Database, Unreadabl
 from collections_app.records.preview.records import Record
 from collections_app.records.preview.search import terms
 from collections_app.records.preview.table import Table, TableUnavailable
-from collections_app.records.roles import currency_column, is_price
 
 COUNT = 100
 # Each page of search results or sorted records costs as much as all pages before it.

@@ -7,7 +7,7 @@ from typing import Any
 
 from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import number_text
-from collections_app.system.search_form import search_form
+from collections_app.system.search_normalization import search_form
 
 # Ends a value, so that no phrase matches the end of one value and the start of the next.
 _END = "\x7f"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import msgspec
 
 from collections_app.records.availability import Availability, availability_of
+from collections_app.records.column_roles import Role, columns_of
 from collections_app.records.preview.column_facts import Column
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
-from collections_app.records.roles import Role, columns_of
 
 # A column with more distinct values doesn't describe stock, unless they are counts.
 _MOST_VALUES = 10_000

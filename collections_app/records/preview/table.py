@@ -20,6 +20,8 @@ import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
+from collections_app.records.column_roles import Role
+from collections_app.records.column_roles import columns_of as columns_with_role
 from collections_app.records.formats.flatten import FlatRecord, KeyPath
 from collections_app.records.formats.json_records import InvalidRecords, Record, read_values
 from collections_app.records.formats.json_text import SPACED, styled_json
@@ -31,8 +33,6 @@ from collections_app.records.preview.notations import NotationCollector
 from collections_app.records.preview.records import cache_key, fields_of
 from collections_app.records.preview.search import searched_text
 from collections_app.records.reading import open_file
-from collections_app.records.roles import Role
-from collections_app.records.roles import columns_of as columns_with_role
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
 

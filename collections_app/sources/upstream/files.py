@@ -21,13 +21,13 @@ from collections_app.records.formats.recognition import (
 from collections_app.sources.base import NotTheFile, SourceUnavailable
 from collections_app.sources.upstream.body import BodyStream, CheckedStream
 from collections_app.sources.upstream.connection import MAX_FILE_BYTES, TOO_LARGE
+from collections_app.sources.upstream.error_messages import raise_for_file
 from collections_app.sources.upstream.server import (
     at_account,
     folder_of_run,
     integer,
     logged_errors,
     name_of,
-    raise_for_file,
     server_of,
 )
 from collections_app.system import disk

@@ -13,15 +13,13 @@ from urllib.parse import unquote, urlsplit
 from collections_app.files.names import CATEGORY_LIST
 from collections_app.models import Collection, FileKind, ResultFile
 from collections_app.sources.base import SourceUnavailable
+from collections_app.sources.upstream.error_messages import NO_LIST, REDIRECTED, raise_for_list
 from collections_app.sources.upstream.http import BufferedResponse, Server, endpoint_of
 from collections_app.sources.upstream.server import (
-    NO_LIST,
-    REDIRECTED,
     at_account,
     folder_of_run,
     integer,
     logged_errors,
-    raise_for_list,
     server_of,
     server_with_key,
 )

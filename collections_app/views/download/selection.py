@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from collections_app.files.bundles.archives import archive_of, selection_archive
 from collections_app.files.bundles.merged import merged_selection
 from collections_app.files.bundles.selection import InvalidSelection, Selection, files_of, parse
+from collections_app.files.bundles.zip_downloads import archive_of, selection_archive
 from collections_app.models import Collection, NotDownloadable
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from collections_app.files.bundles.archives import run_archive
+from collections_app.files.bundles.zip_downloads import run_archive
 from collections_app.files.verification.manifest import manifest
 from collections_app.models import Collection, Run, Verification
 from collections_app.people.access import Action, MemberRequest, collection_member

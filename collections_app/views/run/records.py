@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collections_app.models import ResultFile
-from collections_app.records.formats.flatten import FlatRecord, KeyPath
+from collections_app.records.column_roles import is_price
+from collections_app.records.formats.flatten import FlatRecord
 from collections_app.records.money import NotationFinder
 from collections_app.records.preview.columns import (
     LONGEST_NAME,
@@ -13,26 +14,21 @@ from collections_app.records.preview.columns import (
     ColumnList,
     columns_of,
     flat,
-    paths_of,
 )
 from collections_app.records.preview.first_records import first_records
 from collections_app.records.preview.queries import MOST_SORTED, run_query
 from collections_app.records.preview.records import Record, files_of_records
 from collections_app.records.preview.table import Table, TableProgress, is_small
-from collections_app.records.roles import is_price, shown_first
 from collections_app.views.run.cells import Cell, aligned_as_number, cells
+from collections_app.views.run.columns import ShownColumns, column_choices, shown_columns
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.query import RecordQuery
 from collections_app.views.run.table import read_table
 
-_COLUMNS_SHOWN = 12
 _MORE_COLUMNS = (
     f"Only the first {MOST_COLUMNS} columns with names of at most {LONGEST_NAME} characters can be chosen "
     "and sorted by. Search covers all columns."
 )
-
-# The columns to show, and the paths of their values, or None if no record on the page has the column.
-_Shown = dict[str, KeyPath | None]
 
 
 @dataclass(frozen=True)
@@ -77,13 +73,13 @@ def _from_table(files: Sequence[ResultFile], query: RecordQuery) -> RecordList:
 def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     found = run_query(table, query.table_query)
     values = [flat(record.fields) for record in found.records]
-    shown = _shown(table.column_list, query.columns, values)
+    shown = shown_columns(table.column_list, query.columns, values)
     rows = _rows(found.records, values, shown)
     following = str(query.table_query.after + len(found.records))
     return {
         "rows": rows,
         "headers": _headers(shown, rows, query, table.columns),
-        "choices": _choices(table.columns, query.columns, shown),
+        "choices": column_choices(table.columns, query.columns, shown),
         "has_more_columns": table.has_more_columns,
         "total": found.total,
         "next": query.address(after=following) if found.has_more else "",
@@ -101,7 +97,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     first = first_records(files)
     values = [flat(record.fields) for record in first.records]
     known = columns_of(values)
-    shown = _shown(known, query.columns, values)
+    shown = shown_columns(known, query.columns, values)
     if first.is_too_large or (None in shown.values() and not first.is_complete and first.records):
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
@@ -111,7 +107,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     return RecordList(
         rows=rows,
         headers=_headers(shown, rows, query, known.names),
-        choices=_choices(known.names, query.columns, shown),
+        choices=column_choices(known.names, query.columns, shown),
         has_more_columns=known.has_more,
         lists_all_columns=first.is_complete,
         total=len(first.records) if first.is_complete else None,
@@ -129,25 +125,8 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     )
 
 
-def _shown(known: ColumnList, chosen: Sequence[str], values: Sequence[FlatRecord]) -> _Shown:
-    """Return the columns to show, ordered by meaning, then those that only the URL names."""
-    paths = dict(zip(known.names, known.paths, strict=True))
-    ordered = shown_first(known.names)
-    if not chosen:
-        return {name: paths[name] for name in ordered[:_COLUMNS_SHOWN]}
-    wanted = set(chosen)
-    others = [name for name in chosen if name not in paths]
-    return {name: paths[name] for name in ordered if name in wanted} | dict(
-        zip(others, paths_of(others, values), strict=True)
-    )
-
-
-def _choices(known: Sequence[str], chosen: Sequence[str], shown: _Shown) -> list[tuple[str, bool]]:
-    return [(name, name in shown) for name in dict.fromkeys([*shown_first(known), *chosen])]
-
-
 def _rows(
-    records: Sequence[Record], values: Sequence[FlatRecord], shown: _Shown
+    records: Sequence[Record], values: Sequence[FlatRecord], shown: ShownColumns
 ) -> list[tuple[Record, list[Cell]]]:
     rows = [cells(each, list(shown.values())) for each in values]
     for index, (name, path) in enumerate(shown.items()):
@@ -215,7 +194,7 @@ def _currencies(sort: str, currencies: Sequence[str]) -> list[str]:
 
 
 def _unknown_columns(
-    query: RecordQuery, known: ColumnList, shown: _Shown, rows: Sequence[object]
+    query: RecordQuery, known: ColumnList, shown: ShownColumns, rows: Sequence[object]
 ) -> list[str]:
     """Return which columns of the query these records don't have, one sentence each."""
     notes = []

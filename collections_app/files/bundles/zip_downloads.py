@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from collections_app.files.bundles.pieces import Part
 from collections_app.files.bundles.selection import Selection, files_of
-from collections_app.files.bundles.zips import Member, zip_of
+from collections_app.files.bundles.zip_body import Member, zip_of
 from collections_app.files.names import UniqueNames, all_files_name, kept_name, selection_name
 from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.sources import Deliverable, deliverable

@@ -1,6 +1,6 @@
 """Columns that mean the same, whatever the vendor calls them."""
 
-from collections_app.records.roles import Role, columns_of, shown_first
+from collections_app.records.column_roles import Role, columns_of, shown_first
 
 
 def test_the_price_is_found_whatever_the_vendor_calls_it() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from collections_app.records.preview.search import searched_text, terms
-from collections_app.system.search_form import search_form
+from collections_app.system.search_normalization import search_form
 
 
 @pytest.mark.parametrize(

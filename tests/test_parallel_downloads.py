@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from collections_app.files.delivery.body import BoundedStream
-from collections_app.files.delivery.streams import Downloader, Streams, TooManyStreams, most
+from collections_app.files.delivery.parallel_downloads import Downloader, Streams, TooManyStreams, most
 from collections_app.models import ApiKey, Collection, ResultFile, User
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.sources.local import StoredBody
