@@ -36,7 +36,7 @@ Conf = Callable[..., dict[str, Any]]
 
 
 def test_the_worker_is_written_for_the_installed_version() -> None:
-    """If this fails, compare what the worker overrides with the new version, then name that in its file."""
+    """If this fails, compare what the worker overrides with the new version, then update it there."""
     assert f"as read in version {version('gunicorn')}." in str(gunicorn_worker.__doc__)
 
 

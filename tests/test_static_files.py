@@ -27,7 +27,7 @@ def collected(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_it_is_written_for_the_installed_version() -> None:
-    """If this fails, compare what is overridden with the new version, then name that in the file."""
+    """If this fails, compare what is overridden with the new version, then update the version in the file."""
     assert f"as read in version {version('whitenoise')}." in str(static_files.__doc__)
 
 

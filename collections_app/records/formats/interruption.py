@@ -1,4 +1,4 @@
-"""Interrupt DuckDB, which works on a statement for any time without calling back."""
+"""Interrupt DuckDB, which may work on a statement for a long time without calling back."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -34,7 +34,7 @@ def ordered(found: CollectionQuerySet, order: str, after: str) -> CollectionQuer
     """Return the collections in that order, after a sort key if there is one. Raises BadRequest.
 
     An index yields the newest run of each collection, so nothing is denormalized, and sorting ten thousand
-    collections takes some ten milliseconds.
+    collections takes about ten milliseconds.
     """
     key = _parse(order, after) if after else None
     if order == "recent":
