@@ -163,7 +163,7 @@ def test_the_number_of_queries_does_not_grow_with_the_pages(
             as_bob.get(f"/collections/{collection.pk}/runs/1/pages")
         taken.append(len(queries))
         assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
-    assert taken == [7, 7]
+    assert taken == [6, 6]
 
 
 def test_a_stranger_gets_403_for_existing_and_unknown_pages(as_carol: Client, laptops: Collection) -> None:
