@@ -157,14 +157,19 @@ class TestRejections:
     def test_an_unknown_run_is_rejected(self, files: Files) -> None:
         assert refused("AU Laptops", "--run", "9") == "AU Laptops has no run 9."
 
-    def test_a_processing_run_is_rejected(
-        self, remote: Collection, files: Files, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("age", "status"), [(timedelta(), "Processing"), (timedelta(days=1), "Stalled")])
+    def test_an_unfinished_run_is_rejected(
+        self,
+        remote: Collection,
+        files: Files,
+        monkeypatch: pytest.MonkeyPatch,
+        age: timedelta,
+        status: str,
     ) -> None:
-        lists(monkeypatch, [remote_run(4, ready=False), *(remote_run(number) for number in (3, 2, 1))])
-        assert (
-            refused("AU Laptops", "--run", "4")
-            == "Run 4 can't be copied because it is Processing, not Completed."
-        )
+        unfinished = remote_run(4, ready=False, at=timezone.now() - age)
+        lists(monkeypatch, [unfinished, *(remote_run(number) for number in (3, 2, 1))])
+        problem = f"Run 4 can't be copied because its status is {status}."
+        assert refused("AU Laptops", "--run", "4") == problem
 
     @pytest.mark.parametrize("number", ["-1", "9" * 20, "x"])
     def test_an_invalid_run_number_is_rejected(self, files: Files, number: str) -> None:

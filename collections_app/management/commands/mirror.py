@@ -135,7 +135,7 @@ def _to_copy(collection: Collection, number: int | None) -> list[Run]:
     if run is None:
         raise CommandError(f"{shown(collection.name)} has no run {number}.")
     if not run.is_ready:
-        raise CommandError(f"Run {number} can't be copied because it is {run.status.label}, not Completed.")
+        raise CommandError(f"Run {number} can't be copied because its status is {run.status.label}.")
     return [each for each in runs if each.number == number]
 
 
