@@ -13,6 +13,10 @@ def test_the_price_is_found_whatever_the_vendor_calls_it() -> None:
         "buybox-price",
         "Sale Price",
         "price_cents",
+        "priceCents",
+        "salePriceCents",
+        "price.valueCents",
+        "priceInCents",
     ]
     for name in names:
         assert columns_of(Role.PRICE, ["asin", name, "list_price"]) == [name]
@@ -22,6 +26,7 @@ def test_the_price_is_found_whatever_the_vendor_calls_it() -> None:
         "shipping_price",
         "price.currency",
         "priceless",
+        "shipping_price_cents",
         "x" * 200 + "price",
         "",
     ]

@@ -231,7 +231,11 @@ def test_a_value_in_another_notation_is_not_an_amount() -> None:
 
 @pytest.mark.parametrize(
     ("name", "unit"),
-    [("price_cents", 100), ("price.cents", 100), ("cents", 100), ("price", 1), ("accents", 1)],
+    [
+        *[(name, 100) for name in ("price_cents", "price.cents", "cents", "PRICE_CENTS", "priceCents")],
+        *[(name, 100) for name in ("salePriceCents", "price.valueCents", "priceInCents", "Price in cents")],
+        *[(name, 1) for name in ("price", "accents", "ACCENTS", "priceCentsOff")],
+    ],
 )
 def test_a_column_in_cents_says_so_in_its_name(name: str, unit: int) -> None:
     assert unit_of(name) == unit

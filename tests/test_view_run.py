@@ -938,7 +938,7 @@ def test_deleting_a_run_deletes_the_tables_of_earlier_versions(as_alice: Client,
     run = make_ready_run(laptops, records(3))
     for name in table.names_of_tables(run.record_files()):
         cached(name, lambda out: out.writelines([b"x"])).close()
-    assert len(_entries()) == 2
+    assert len(_entries()) == 3
     as_alice.post(address(run, "delete"))
     assert _entries() == []
 

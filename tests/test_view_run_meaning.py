@@ -98,6 +98,8 @@ def test_each_currency_has_a_price_range(as_bob: Client, laptops: Collection) ->
         ("final_price", ["1.00500000e+02", "9.5"], f"Price 9.50 {DASH} 100.50"),
         ("finalPrice", ["100.5", "9.5"], f"Price 9.50 {DASH} 100.50"),
         ("price_cents", [10050, 950], f"Price 9.50 {DASH} 100.50"),
+        ("priceCents", [1299, 500], f"Price 5.00 {DASH} 12.99"),
+        ("price_cents", ["1299 USD", "500 USD"], f"Price in USD USD 5.00 {DASH} USD 12.99"),
         ("price", ["1.299,00 €", "5,20 €"], f"Price in EUR EUR 5.20 {DASH} EUR 1,299.00"),
         ("price", ["AUD 2,236.00", "AUD 5"], f"Price in AUD AUD 5.00 {DASH} AUD 2,236.00"),
         ("price", [0.1, 0.2, 0.3, 0.4], "Median 0.25"),

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from itertools import chain
 
 
 class Role(Enum):
     """The meaning of a column, with its possible names, best first.
 
     Names are in lower case, and "_" is any separator: "price_value" is also `price.value` and `priceValue`.
+    A price may be in cents: "price" is also `price_cents` and `priceInCents`.
     """
 
     # In the order in which tables show them.
@@ -49,10 +51,21 @@ class Role(Enum):
 
 # Tables show these first.
 _SHOWN_FIRST = [role for role in Role if role is not Role.CURRENCY]
-_RANKS = {role: {name: rank for rank, name in enumerate(role.value.split())} for role in Role}
+_AMOUNTS = (Role.PRICE, Role.LIST_PRICE)
 _LONGEST = 100
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
+
+
+def _names(role: Role) -> list[str]:
+    names = role.value.split()
+    if role not in _AMOUNTS:
+        return names
+    in_cents = [[name, f"{name}_cents", f"{name}_in_cents"] for name in names]
+    return list(dict.fromkeys(chain.from_iterable(in_cents)))
+
+
+_RANKS = {role: {name: rank for rank, name in enumerate(_names(role))} for role in Role}
 
 
 def columns_of(role: Role, columns: Iterable[str]) -> list[str]:
@@ -70,7 +83,7 @@ def columns_of(role: Role, columns: Iterable[str]) -> list[str]:
 def is_price(column: str) -> bool:
     """Whether a column has the name of a price."""
     name = _plain(column)
-    return name in _RANKS[Role.PRICE] or name in _RANKS[Role.LIST_PRICE]
+    return any(name in _RANKS[role] for role in _AMOUNTS)
 
 
 def currency_column(price: str, columns: Iterable[str]) -> str | None:

@@ -33,6 +33,8 @@ _ROUND = re.compile(r"([.,])-{1,2}")
 _UNIFIED: dict[int, str | None] = dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f"), " ")
 _UNIFIED |= {0x2019: "'", 0x2212: "-", 0x2013: "-"}
 _UNIFIED |= dict.fromkeys(map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c"))
+# A word at the end of a name: "price_cents" or "priceCents".
+_CENTS = re.compile(r"(?:^|[^A-Za-z])(?i:cents)$|[a-z]C(?i:ents)$")
 _SHAPE = dict.fromkeys(map(ord, "123456789"), "9")
 _NUMBERS = {int, Number, type(None)}
 # In a number in JSON that isn't an amount.
@@ -222,7 +224,7 @@ def currency_of(text: str) -> str:
 
 def unit_of(column: str) -> int:
     """Return how many of a column's units make one unit of its currency: 100 if its name says cents."""
-    return 100 if re.search(r"(?:^|[^a-z])cents$", column.lower()) else 1
+    return 100 if _CENTS.search(column) else 1
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,11 @@ def _source(table: Table, column: Column) -> _Source:
     name = column.name
     notation = table.notations.get(name)
     if notation:
-        amount, unit = table.sql_amount(name), 1
+        amount = table.sql_amount(name)
     else:
         is_exact = (column.low or 0) > -_MOST_EXACT and (column.high or 0) < _MOST_EXACT
         amount = f"try_cast({table.sql_name(name)} AS {SQL_TYPE if is_exact else 'DOUBLE'})"
-        unit = unit_of(name)
+    unit = unit_of(name)
     if notation and any(notation.currencies):
         text = f"regexp_replace({table.sql_name(name)}, '[0-9]', '', 'g')"
         return _Source(name, amount, text, is_text_of_price=True, unit=unit)
