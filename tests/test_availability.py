@@ -12,6 +12,8 @@ IN, OUT = Availability.IN_STOCK, Availability.OUT_OF_STOCK
     ("values", "availability"),
     [
         ([True, "true", "Yes", 1, 250, "3", "12.0", 0.5], IN),
+        (["1,234 in stock", "1.234 auf Lager", "http://www.schema.org/InStock", "In Stock Online"], IN),
+        (["No longer in stock", "www.schema.org/OutOfStock"], OUT),
         ([False, "false", "No", 0, "0", "0.0"], OUT),
         (["https://schema.org/InStock", "http://schema.org/LimitedAvailability", "InStock", "in_stock"], IN),
         (["https://schema.org/OutOfStock", "schema.org/SoldOut", "outOfStock", "OUT-OF-STOCK"], OUT),

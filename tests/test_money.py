@@ -214,11 +214,12 @@ def test_plain_numbers_are_told_from_other_notations() -> None:
         assert not notation("12", text).is_plain
 
 
-def test_only_names_and_unique_signs_are_currencies() -> None:
-    assert [currency_of(text) for text in ("AUD", "€", "US$", "$", " eur", "foo", "A" * 100, "")] == [
+def test_names_and_signs_are_currencies() -> None:
+    assert [currency_of(text) for text in ("AUD", "€", "US$", "$", " eur", "?", "A" * 100, "")] == [
         *("AUD", "EUR", "USD", "$"),
-        *("", "", "", ""),
+        *("EUR", "", "", ""),
     ]
+    assert [currency_of(text) for text in ("US Dollar", "BTC")] == ["US Dollar", "BTC"]
     assert notation("$5", "10", "€3").currencies == ("$", "", "EUR")
 
 

@@ -94,6 +94,7 @@ USES: dict[str, set[str]] = {
         "models",
         "records.availability",
         "records.formats",
+        "records.currencies",
         "records.money",
         "records.reading",
         "records.column_roles",

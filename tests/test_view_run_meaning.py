@@ -131,6 +131,25 @@ def test_the_record_names_the_currency_of_its_price(as_bob: Client, laptops: Col
     assert "Median 5 · 2 records" in text
 
 
+@pytest.mark.parametrize(
+    ("records", "names"),
+    [
+        ([(5, "usd"), (700, "jpy")], {"USD", "JPY"}),
+        ([(5, "US Dollar"), (700, "BTC")], {"US Dollar", "BTC"}),
+        ([("$5", "USD"), ("$7", "AUD"), ("$8", None)], {"USD", "AUD", "$"}),
+        ([("$5", "USD"), ("€7", "USD")], {"USD", "EUR"}),
+    ],
+)
+def test_currencies_are_not_merged(
+    as_bob: Client, laptops: Collection, records: list[Any], names: set[str]
+) -> None:
+    run = make_ready_run(laptops, [{"price": price, "currency": name} for price, name in records])
+    text = words(facts(as_bob, run))
+    assert text.count("Price in ") == len(names)
+    assert all(f"Price in {name} {name} " in text for name in names)
+    assert "without converting" in words(page(as_bob, run, "?sort=price"))
+
+
 def test_six_of_many_currencies_are_shown(as_bob: Client, laptops: Collection) -> None:
     names = ["USD", "EUR", "AUD", "GBP", "CHF", "SEK", "NOK", "DKK"]
     text = prices(as_bob, laptops, *[f"{name} 5" for name in names * 2])

@@ -20,6 +20,7 @@ class Availability(Enum):
 
 # The texts of shops, without regard to case, spaces and punctuation. "#" is a number.
 _IN_STOCK = """
+    in stock online; in stock in store
     yes; true; y; available; available now; in stock; in-store only; online only; limited availability
     limited stock; low stock; only # left; only # left in stock; only # left in stock order soon
     only # left in stock more on the way; only # available; # left; # left in stock; # in stock
@@ -39,6 +40,7 @@ _IN_STOCK = """
     متوفر في المخزون
 """  # noqa: RUF001  # Turkish
 _OUT_OF_STOCK = """
+    no longer in stock
     no; false; n; unavailable; out of stock; currently unavailable; sold out; not available
     not in stock; temporarily out of stock; temporarily unavailable; discontinued; no stock
     this item is out of stock; no longer available
@@ -72,10 +74,10 @@ _BACKORDER = """
     su ordinazione; in nabestelling
 """
 
-_SCHEMA = re.compile(r"(?:https?://)?schema\.org/", re.IGNORECASE)
+_SCHEMA = re.compile(r"(?:https?://)?(?:www\.)?schema\.org/", re.IGNORECASE)
 _OTHER = re.compile(r"[^\w#]|_")
 _COUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
-_NUMBER = re.compile(r"(?<![0-9.,])([0-9]{1,9})\+?(?![0-9.,]*[0-9])")
+_NUMBER = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2}(?:[,.][0-9]{3}){1,2}|[0-9]{1,9})\+?(?![0-9.,]*[0-9])")
 
 
 def availability_of(value: object) -> Availability | None:
@@ -99,7 +101,7 @@ def _of_text(text: str) -> Availability | None:
     count = _NUMBER.search(text)
     if count is None or _plain(_NUMBER.sub("#", text)) not in _TEXTS:
         return None
-    return _of_count(int(count[1]))
+    return _of_count(int(re.sub("[,.]", "", count[1])))
 
 
 def _of_count(count: float) -> Availability | None:

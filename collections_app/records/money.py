@@ -218,8 +218,11 @@ class NotationFinder:
 
 
 def currency_of(text: str) -> str:
-    """Return the code or sign of the currency that a text names, or "" if it contains anything else."""
-    return (code_of(text.translate(_UNIFIED).strip()) or "") if len(text) <= _LONGEST else ""
+    """Return the code or sign of the currency that a text names, another name as it is, or ""."""
+    name = text.translate(_UNIFIED).strip() if len(text) <= _LONGEST else ""
+    if name.upper() in CODES:
+        return name.upper()
+    return code_of(name) or (name if any(map(str.isalpha, name)) else "")
 
 
 def unit_of(column: str) -> int:

@@ -8,6 +8,7 @@ from decimal import Decimal, localcontext
 import msgspec
 
 from collections_app.records.column_roles import Role, columns_of, currency_column
+from collections_app.records.currencies import CODES
 from collections_app.records.money import SQL_TYPE, currency_of, unit_of
 from collections_app.records.preview.column_facts import Column
 from collections_app.records.preview.engine import Database
@@ -24,7 +25,7 @@ _MOST_EXACT = 10**18
 _PRECISION = 700
 
 _TEXTS = """
-SELECT {text} AS naming, any_value({column}), count(*) FROM read_parquet($table) WHERE {amount} IS NOT NULL
+SELECT {text} AS naming, any_value({example}), count(*) FROM read_parquet($table) WHERE {amount} IS NOT NULL
 GROUP BY naming ORDER BY count(*) DESC, naming LIMIT $most
 """
 _PRICES = """
@@ -36,6 +37,9 @@ _RANGE = """
 count(*), min(price), max(price), quantile_disc(price, 0.5), -quantile_disc(-price, 0.5),
 quantile_disc(price, 0.98)
 """
+_NO_TEXT = "''"
+# Prices don't contain it.
+_BETWEEN = "chr(31)"
 _BAR = "least(greatest(floor((price::DOUBLE - $low) / $width), 0), $last)::INTEGER"
 
 
@@ -74,7 +78,7 @@ class _Source:
     column: str
     amount: str
     text: str
-    is_text_of_price: bool
+    example: str  # such a text, with the price
     unit: int
 
 
@@ -113,12 +117,14 @@ def _source(table: Table, column: Column) -> _Source:
         is_exact = (column.low or 0) > -_MOST_EXACT and (column.high or 0) < _MOST_EXACT
         amount = f"try_cast({table.sql_name(name)} AS {SQL_TYPE if is_exact else 'DOUBLE'})"
     unit = unit_of(name)
-    if notation and any(notation.currencies):
-        text = f"regexp_replace({table.sql_name(name)}, '[0-9]', '', 'g')"
-        return _Source(name, amount, text, is_text_of_price=True, unit=unit)
     named = currency_column(name, table.columns)
-    text = table.sql_name(named) if named else "''"
-    return _Source(name, amount, text, is_text_of_price=False, unit=unit)
+    beside = f"coalesce({table.sql_name(named)}, '')" if named else _NO_TEXT
+    within = f"regexp_replace({table.sql_name(name)}, '[0-9]', '', 'g')"
+    is_within = notation is not None and any(notation.currencies)
+    text = (
+        f"{beside} || {_BETWEEN} || {within if is_within else _NO_TEXT}" if named or is_within else _NO_TEXT
+    )
+    return _Source(name, amount, text, f"{beside} || {_BETWEEN} || {table.sql_name(name)}", unit)
 
 
 def _texts_by_currency(database: Database, table: Table, source: _Source) -> Mapping[str, list[str]] | None:
@@ -126,10 +132,9 @@ def _texts_by_currency(database: Database, table: Table, source: _Source) -> Map
 
     {"": []} is all prices, without a currency.
     """
-    if source.text == "''":
+    if source.text == _NO_TEXT:
         return {"": []}
-    column = table.sql_name(source.column) if source.is_text_of_price else source.text
-    statement = _TEXTS.format(text=source.text, column=column, amount=source.amount)
+    statement = _TEXTS.format(text=source.text, example=source.example, amount=source.amount)
     rows = database.query(statement, {"table": str(table.path), "most": _MOST_TEXTS + 1})
     if len(rows) > _MOST_TEXTS:
         return None
@@ -142,11 +147,13 @@ def _texts_by_currency(database: Database, table: Table, source: _Source) -> Map
     return {currency: found[currency] for currency in sorted(found, key=lambda each: -counts[each])}
 
 
-def _currency(table: Table, source: _Source, example: str | None) -> str:
-    if not source.is_text_of_price:
-        return currency_of(example or "")
-    amount = table.notations[source.column].amount(example)
-    return amount.currency if amount else ""
+def _currency(table: Table, source: _Source, example: str) -> str:
+    """Return the currency that the price names, unless only the text beside it is clear."""
+    beside, _, price = example.rpartition("\x1f")
+    notation = table.notations.get(source.column)
+    amount = notation.amount(price) if notation else None
+    within = amount.currency if amount else ""
+    return within if within in CODES else currency_of(beside) or within
 
 
 def _prices(database: Database, table: Table, source: _Source, currency: str, texts: Sequence[str]) -> Prices:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from collections_app.records.column_roles import currency_column, is_price
+from collections_app.records.currencies import CODES
 from collections_app.records.formats.json_records import parse_value
 from collections_app.records.money import currency_of
 from collections_app.records.preview.concurrency import FairSemaphore
@@ -155,10 +156,9 @@ def _order(table: Table, query: TableQuery) -> str:
 
 def _currencies(database: Database, table: Table, sort: str) -> Sequence[str]:
     notation = table.notations.get(sort)
-    if notation and any(notation.currencies):
-        return notation.currencies
+    within = notation.currencies if notation and any(notation.currencies) else ()
     column = currency_column(sort, table.columns) if is_price(sort) else None
-    if column is None:
-        return ()
+    if column is None or (within and CODES.issuperset(within)):
+        return within
     rows = database.query(_CURRENCIES.format(column=table.sql_name(column)), {"table": str(table.path)})
-    return sorted({currency_of(text) for (text,) in rows})
+    return sorted({currency_of(text) for (text,) in rows} | CODES.intersection(within)) or within
