@@ -554,19 +554,19 @@ class TestParallel:
     def test_after_an_error_the_complete_files_are_known(
         self, api: ResultsApi, do_pull: Pull, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        api.runs = [run_of_many(60)]
+        api.runs = [run_of_many(300)]
         monkeypatch.setattr(pull, "SAVE_EVERY", (3600.0, MIB))
         rejected: Reply = (401, {}, envelope(401, "This API key was revoked."))
         api.override = lambda request: rejected if request.path.endswith("_12.json") else None
         assert do_pull() == 2
         complete = set(pulled(output))
-        assert 0 < len(complete) < 60
+        assert 0 < len(complete) < 300
         requested = {request.path for request in api.requests_for(".json")}
-        assert len(requested) < 60  # the error stopped the others
+        assert len(requested) < 300  # the error stopped the others
         api.override = lambda request: None
         api.requests.clear()
         assert do_pull() == 0
-        assert len(api.requests_for(".json")) == 60 - len(complete)
+        assert len(api.requests_for(".json")) == 300 - len(complete)
         assert pulled(output) == files_of(api.runs[0])
 
     def test_parts_of_different_versions_are_never_mixed(

@@ -58,6 +58,8 @@ def test_it_lists_all_operations(page: Page) -> None:
         [
             "List run results",
             "Download result file",
+            "List collections",
+            "List runs",
             "Manifest",
             "Manifest of the latest run",
             "All files as a ZIP",
