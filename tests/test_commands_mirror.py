@@ -248,6 +248,7 @@ class TestFailures:
             "Run 1: Another process is copying it, or was stopped while it did. Try again in a minute.\n"
         )
 
+    @pytest.mark.usefixtures("results_folder")  # a bucket has no limit
     def test_a_run_that_the_disk_has_no_room_for_is_reported_and_the_others_are_copied(
         self, files: Files, runs: list[Run], capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -550,4 +550,6 @@ class TestRunsOfAnAccount:
                 cursor.execute("ANALYZE collections_app_run")
             assert "run_to_keep" in remote.runs.to_keep()[:1].explain()
             processing = Run.objects.filter(state=State.PROCESSING, lease_expires_at=None)
-            assert "run_being_written" in processing.values_list("collection", flat=True).explain()
+            plan = processing.values_list("collection", flat=True).explain()
+            # Both contain only unfinished and failed runs. With so few rows, PostgreSQL may choose either.
+            assert "run_being_written" in plan or "run_unready" in plan

@@ -103,6 +103,7 @@ class TestTheRule:
                 assert set(Run.objects.filter(in_status(*group)).values_list("pk", flat=True)) == expected
 
 
+@pytest.mark.usefixtures("results_folder")  # an S3 server refuses what is signed at another time
 class TestOurRuns:
     """With progress every 50 minutes, a collection allows longer pauses than with progress every minute."""
 

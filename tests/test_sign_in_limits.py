@@ -27,6 +27,7 @@ from collections_app.people.password_links import password_path
 from collections_app.records.exports import sample
 from collections_app.system import database
 from tests.conftest import PASSWORD, signed_in
+from tests.support import tools
 
 LOGIN = "/accounts/login/"
 BOB = "bob@example.com"
@@ -226,8 +227,9 @@ def sign_in_at_once(*attempts: tuple[Client, str, str]) -> list[int]:
 @pytest.mark.django_db(transaction=True)
 class TestInParallel:
     @pytest.fixture(autouse=True)
-    def no_attempts(self) -> Iterator[None]:
-        """Forget all attempts: these tests are not rolled back."""
+    def no_attempts(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Forget all attempts: these tests are not rolled back. On a busy machine, locks take longer."""
+        monkeypatch.setattr("allauth.core.internal.ratelimit.CACHE_LOCK_WAIT_TIMEOUT", tools.PATIENCE)
         cache.clear()
         yield
         cache.clear()
