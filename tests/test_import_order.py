@@ -42,6 +42,20 @@ def ordered(*paths: str) -> list[str]:
         ["items_1.jsonl.gz", "items_2.jsonl.gz", "items_10.jsonl.gz"],
         ["1/results.json", "2/results.json", "10/results.json"],
         ["batch_2/page_1.json", "batch_2/page_2.json", "batch_2/page_10.json", "batch_10/page_1.json"],
+        ["AU_88_Results_Page_2.json", "AU_88_Results_Page_10.json", "AU_89_Results_Page_1.json"],
+        ["2026-11-29_page_10.json", "2026-11-30_page_2.json"],
+        ["2026-11-29/page_10.json", "2026-11-30/page_2.json"],
+        ["laptops_2.zip/page_1.json", "laptops_2.zip/page_2.json", "laptops_10.zip/page_1.json"],
+        ["p_1_perpage_20.json", "p_2_perpage_10.json", "p_10_perpage_5.json"],
+        ["-10.json", "-1.json", "0.json", "1.json"],
+        ["\u22121.json", "0.json", "1.json"],
+        ["laptops -1.json", "laptops -2.json", "laptops -10.json"],
+        ["cafe\u0301_1.json", "caf\u00e9_2.json", "CAF\u00c9_10.json"],
+        ["999999999999999999.json", "1000000000000000000.json", "10000000000000000000.json"],
+        # Each name has a title or an id of its own.
+        ["1 - Intro.json", "2 - Laptops.json", "10 - Phones.json"],
+        ["results_1_a7f.json", "results_2_c9.json", "results_10_ba.json"],
+        ["c/page_1.json", "a/page_2.json", "b/page_10.json"],
     ],
 )
 def test_numbers_in_names_are_sorted_as_numbers(names: list[str]) -> None:
@@ -65,17 +79,45 @@ def test_names_without_numbers_keep_the_given_order(names: list[str]) -> None:
     assert ordered(*names) == names
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["laptops_1", "laptops_2", "phones_1", "phones_2"],
+        ["phones_1", "phones_2", "laptops_1"],
+        ["laptops_page_1", "laptops_page_2", "phones_page_1", "phones_page_2"],
+        ["laptops_88_Results_Page_1", "laptops_88_Results_Page_2", "phones_7_Results_Page_1"],
+        ["1_laptops", "2_laptops", "1_phones", "2_phones"],
+        ["phones_1", "laptops_1", "phones_2", "laptops_2"],
+        ["b_2", "z_1", "a_2", "c_1"],
+        ["phones_10", "laptops_2"],
+        ["c++_1", "c++_2", "c_1", "c_2"],
+        ["\U0001f4bb_1", "\U0001f4bb_2", "\U0001f4f1_1"],
+        ["a/page_1", "a/page_2", "b/page_1", "b/page_2"],
+        ["b/page_1", "b/page_2", "a/page_1", "a/page_2"],
+        ["run-7/b_2", "run-7/a_1"],
+        ["all.zip/a/page_1", "all.zip/a/page_2", "all.zip/b/page_1"],
+    ],
+)
+def test_different_series_keep_the_given_order(names: list[str]) -> None:
+    assert ordered(*(f"{name}.json" for name in names)) == [f"{name}.json" for name in names]
+
+
+def test_each_series_is_sorted_where_it_is() -> None:
+    names = ["phones_1", "phones_10", "phones_2", "laptops_1", "laptops_10", "laptops_2"]
+    assert ordered(*names) == ["phones_1", "phones_2", "phones_10", "laptops_1", "laptops_2", "laptops_10"]
+
+
 def test_files_without_a_number_stay_where_they_are_among_numbered_ones() -> None:
     names = ["summary.json", "page_1.json", "page_10.json", "rest.json", "page_2.json"]
     assert ordered(*names) == ["summary.json", "page_1.json", "page_2.json", "rest.json", "page_10.json"]
 
 
 def test_the_same_number_twice_keeps_the_given_order() -> None:
-    assert ordered("b_2.json", "z_1.json", "a_2.json", "c_1.json") == [
-        "z_1.json",
-        "c_1.json",
-        "b_2.json",
-        "a_2.json",
+    assert ordered("Page_2.json", "page 1.json", "page_2.json", "PAGE-1.json") == [
+        "page 1.json",
+        "PAGE-1.json",
+        "Page_2.json",
+        "page_2.json",
     ]
 
 

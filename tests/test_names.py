@@ -141,6 +141,7 @@ def test_an_imported_page_keeps_its_name() -> None:
         ("日" * 100 + "Page 12.json", "日" * 62 + "Page 12.json"),
         ("x" * 300 + "12.json", "x" * 193 + "12.json"),
         ("page_7_" + "x" * 300 + ".json", "page_7_" + "x" * 188 + ".json"),
+        ("p_2_perpage_10_" + "x" * 300 + "3.json", "p_2_perpage_10_" + "x" * 179 + "3.json"),
         ("page_7_" + "x" * 300 + "9.json", "page_7_" + "x" * 188 + ".json"),
     ],
 )

@@ -60,6 +60,7 @@ USES: dict[str, set[str]] = {
         "sources",
         "system.database",
         "system.disk",
+        "system.search_normalization",
     },
     "sources": {
         "files.names",

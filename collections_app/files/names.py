@@ -27,8 +27,9 @@ _DEVICE = re.compile(
 )
 
 # Numbers in names, with digits of any script. "page" may be written in many ways: Page_1, page-1, PAGE (1).
+# In perpage_10, the number isn't that of a page.
 NUMBER = re.compile(r"\d{1,18}")
-PAGE_NUMBER = re.compile(r"[\W_]?page[\W_]{0,9}(\d{1,18})", re.IGNORECASE)
+PAGE_NUMBER = re.compile(r"[\W_]?(?<![a-z])page[\W_]{0,9}(\d{1,18})", re.IGNORECASE)
 
 
 def page_name(collection_name: str, run_number: int, page: int) -> str:

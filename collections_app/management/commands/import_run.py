@@ -35,11 +35,11 @@ class Command(BaseCommand):
         "be compressed with gzip. A page is a JSON list of records, which is stored unchanged. Several lists "
         "that follow each other in a file ([...][...], as Scrapy appends them) become one page. A page can "
         'also be an object with one list of records, such as {"search_results": [...]}; only the list is '
-        "stored. Files are imported in the order of the numbers in their names (page_1, page_2, page_10). "
-        'The number after "page" counts first, then the others from left to right. If several folders '
-        "contain the same names, the numbers of the folders count before those of the names. A name without "
-        "a number comes before the same name with one: results.json, then results (1).json. All other files "
-        "without a number keep their position on the command line. Files that macOS and Windows add "
+        "stored. Files whose names differ only in numbers are imported in the order of these numbers "
+        "(page_1, page_2, page_10). The first number counts first; those of folders and ZIP files come "
+        "before those of the name. All other files stay in the order of the command line. If each name "
+        'contains a title or an id of its own, the number after "page" counts, or the first one after the '
+        "same beginning. Files that macOS and Windows add "
         "(.DS_Store, ._*, __MACOSX, Thumbs.db, desktop.ini) are ignored. If a file has an error, nothing is "
         "imported."
     )

@@ -1,11 +1,17 @@
 """The order of imported files: by the numbers in their names, as numbers."""
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from collections_app.files.names import NUMBER, PAGE_NUMBER
+from collections_app.files.names import PAGE_NUMBER
+from collections_app.system.search_normalization import search_form
 
-_Key = tuple[list[int], list[int]]
+# The minus is a sign only where a name begins. Python converts up to 4,300 digits.
+_NUMBER = re.compile(r"(?<![^/])-\d{1,4000}|\d{1,4000}")
+# What differs between spellings of the same name: the word "page", numbers, and separators.
+_SPELLING = re.compile(r"(?<![a-z])page(?![a-z])|#?\d+|[\s_.()\[\]-]+")
 
 
 class NamedFile(NamedTuple):
@@ -15,37 +21,54 @@ class NamedFile(NamedTuple):
     name: str
 
 
+class _Key(NamedTuple):
+    series: Hashable
+    numbers: list[int]
+
+
 def in_page_order(files: Sequence[NamedFile]) -> list[int]:
     """Return the indexes of the files in the order of their pages.
 
-    The number after the last "page" in a name counts first, then all of its numbers from left to right. If
-    several folders contain the same names, the numbers of the folders count before that. A name without a
-    number comes before the same name with one (results.json, results (1).json). All others without a number
-    stay where they are.
+    Files are a series if their folders and names are the same except for numbers, separators, case and the
+    word "page". The files of a series are sorted by all numbers, from left to right. They only change places
+    with each other, so several series stay in the given order, and so do all other files.
+
+    If there is no series, because each name contains an id or a title of its own, the number after the last
+    "page" counts first. Other files are then a series if their names are the same up to the first number.
     """
-    has_repeated_names = len({file.name for file in files}) < len(files)
-    keys = [_key(file, with_folder=has_repeated_names) for file in files]
-    series = {_letters(file.name) for file, key in zip(files, keys, strict=True) if any(key)}
-    moving = [
-        at
-        for at, (file, key) in enumerate(zip(files, keys, strict=True))
-        if any(key) or _letters(file.name) in series
-    ]
+    keys = [_key(file) for file in files]
+    if len({key.series for key in keys}) == len(files):
+        keys = [_key_despite_titles(file) for file in files]
+    positions = defaultdict(list)
+    for at, key in enumerate(keys):
+        positions[key.series].append(at)
     order = list(range(len(files)))
-    for at, index in zip(moving, sorted(moving, key=keys.__getitem__), strict=True):
-        order[at] = index
+    for own in positions.values():
+        for at, index in zip(own, sorted(own, key=lambda index: keys[index].numbers), strict=True):
+            order[at] = index
     return order
 
 
-def _key(file: NamedFile, *, with_folder: bool) -> _Key:
-    numbers = list(map(int, NUMBER.findall(file.name)))
-    # Without "page", the first number counts first.
-    page = PAGE_NUMBER.findall(file.name)[-1:] or numbers[:1]
-    return (
-        list(map(int, NUMBER.findall(file.folder))) if with_folder else [],
-        [*map(int, page), *numbers],
-    )
+def _key(file: NamedFile) -> _Key:
+    path = _path(file)
+    return _Key(_without_spelling(path), _numbers(path))
 
 
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalpha, name.casefold()))
+def _key_despite_titles(file: NamedFile) -> _Key:
+    name, numbers = search_form(file.name), _numbers(_path(file))
+    if page := PAGE_NUMBER.findall(name):
+        return _Key(None, [int(page[-1]), *numbers])
+    beginning = _NUMBER.split(name, maxsplit=1)[0]
+    return _Key((_without_spelling(search_form(file.folder)), _without_spelling(beginning)), numbers)
+
+
+def _path(file: NamedFile) -> str:
+    return search_form(f"{file.folder}/{file.name}")
+
+
+def _numbers(path: str) -> list[int]:
+    return list(map(int, _NUMBER.findall(path)))
+
+
+def _without_spelling(path: str) -> str:
+    return _SPELLING.sub("", path)
