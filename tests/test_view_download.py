@@ -77,7 +77,7 @@ def test_a_completed_run_has_its_pages_and_a_zip(as_bob: Client, laptops: Collec
     assert size < 1024
     assert rows(response) == [
         [
-            "20 Jun 2026, 12:00 UTC Run 1 Export run 1",
+            "20 Jun 2026, 12:00 UTC Run 1",
             "Completed",
             "5",
             "Page 1 of run 1 Page 2 of run 1 Page 3 of run 1",

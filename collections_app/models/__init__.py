@@ -4,6 +4,7 @@ from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.exports import Export, ExportState
 from collections_app.models.outbox import OutgoingMail
+from collections_app.models.preferences import Preferences
 from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
@@ -23,6 +24,7 @@ __all__ = [
     "NotConnected",
     "NotDownloadable",
     "OutgoingMail",
+    "Preferences",
     "ResultFile",
     "Role",
     "Run",

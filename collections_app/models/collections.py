@@ -121,6 +121,7 @@ class Collection(models.Model):
     # Set by lists of collections.
     latest_run: Any  # a Run, or None
     latest: str
+    download_menu: Any
 
     def __str__(self) -> str:
         return self.name

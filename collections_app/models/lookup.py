@@ -13,6 +13,7 @@ from django.db import connection, models
 from django.db.models.base import ModelState
 
 from collections_app.models.collections import Collection
+from collections_app.models.preferences import Preferences
 from collections_app.models.runs import NotDownloadable, ResultFile, Run, check_ready
 from collections_app.models.teams import ApiKey, Membership, Team, User
 
@@ -63,9 +64,13 @@ def recognize(text: str, address: Address = NOTHING) -> tuple[ApiKey, Requested]
 
 
 def memberships_of(user: User, address: Address = NOTHING) -> tuple[list[Membership], Requested]:
-    """Return the user's memberships, sorted by team, and what the address names."""
+    """Return the user's memberships, sorted by team, and what the address names.
+
+    The user's preferences are prefetched.
+    """
     memberships, requested = [], Requested()
-    for row in _rows(_of_user(), [*address.parameters(), user.pk]):
+    for preferences, *row in _rows(_of_user(), [*address.parameters(), user.pk]):
+        Preferences._meta.get_field("user").remote_field.set_cached_value(user, preferences)
         membership, found = _related(*row)
         membership.user = user
         memberships.append(membership)
@@ -161,6 +166,7 @@ _KEY = _Table("k", ApiKey, frozenset({"name", "digest", "created_at", "revoked_a
 _MEMBERSHIP = _Table("m", Membership, frozenset({"created_at"}))
 _TEAM = _Table("t", Team, frozenset({"created_at"}))
 _COLLECTION, _RUN, _FILE = _Table("c", Collection), _Table("r", Run), _Table("f", ResultFile)
+_PREFERENCES = _Table("p", Preferences)
 _JOINED = f"""
 JOIN {_TEAM} ON t.id = m.team_id
 LEFT JOIN {_COLLECTION} ON c.id = %s AND c.team_id = m.team_id
@@ -179,7 +185,8 @@ def _of_key() -> _Query:
 
 @cache
 def _of_user() -> _Query:
-    return _query(_ROWS, f"{_MEMBERSHIP} {_JOINED} WHERE m.user_id = %s ORDER BY t.name, m.id")
+    joined = f"{_MEMBERSHIP} {_JOINED} LEFT JOIN {_PREFERENCES} ON p.user_id = m.user_id"
+    return _query((_PREFERENCES, *_ROWS), f"{joined} WHERE m.user_id = %s ORDER BY t.name, m.id")
 
 
 def _query(tables: Sequence[_Table], rest: str) -> _Query:

@@ -10,6 +10,7 @@ import "./copy.js";
 import "./selection.js";
 import "./htmx-events.js";
 import "./dialogs.js";
+import "./start-download.js";
 import "./curl.js";
 import "./live-collections.js";
 import "./live-runs.js";

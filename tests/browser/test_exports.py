@@ -37,7 +37,8 @@ build_next()
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_csv_of_chosen_columns(page: Page) -> None:
     page.goto("/collections/101/download")
-    page.get_by_role("link", name="Export run 88").click()
+    page.locator("summary", has_text="Download run 88").click()
+    page.get_by_role("link", name="Choose columns… of run 88").click()
     page.get_by_label("CSV A table").check()
     page.get_by_label("CSV for spreadsheets").check()
     page.get_by_text("Choose columns").click()
@@ -52,11 +53,33 @@ def test_a_csv_of_chosen_columns(page: Page) -> None:
     assert (header, len(rows)) == (["asin", "title"], 250)
 
 
+@pytest.mark.parametrize("javascript", all_or_few([True, False], True))
+def test_two_clicks_from_collections_put_an_excel_file_on_disk(page: Page) -> None:
+    page.goto("/collections/")
+    page.locator("summary[aria-label='Actions for US Monitors']").click()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Excel of the newest completed run of US Monitors").click()
+    assert started.value.suggested_filename.startswith("US Monitors_")
+    assert Path(started.value.path()).read_bytes().startswith(b"PK")
+
+
+@pytest.mark.thorough
+def test_the_menu_of_a_run_by_keyboard(page: Page) -> None:
+    page.goto("/collections/101/download")
+    page.locator("summary", has_text="Download run 88").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("link", name="Excel of run 88")).to_be_focused()
+    page.keyboard.press("End")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Export run 88")).to_be_visible()
+
+
 def test_with_columns_to_choose_and_with_exports(page: Page) -> None:
     page.goto(ADDRESS)
     page.get_by_text("Choose columns").click()
     page.get_by_role("button", name="Create export").click()
-    page.get_by_role("link", name="Download CSV, All columns").wait_for()
+    page.get_by_role("link", name="Download Excel, All columns").wait_for()
     page.get_by_text("Choose columns").click()
     check(page)
     check_ids(page)
@@ -64,7 +87,7 @@ def test_with_columns_to_choose_and_with_exports(page: Page) -> None:
 
 def test_by_keyboard_only(page: Page) -> None:
     page.goto(ADDRESS)
-    page.get_by_label("CSV A table").focus()
+    page.get_by_label("Excel A workbook").focus()
     for _ in range(3):
         page.keyboard.press("ArrowDown")
     expect(page.get_by_label("JSON Lines")).to_be_checked()
@@ -93,6 +116,15 @@ class TestALargeExport:
         # The form is unchanged.
         expect(waiting.get_by_label("asin", exact=True)).to_be_visible()
         check(waiting)
+
+    def test_its_download_starts_once_when_it_is_ready(self, page: Page, shell: Shell) -> None:
+        shell(QUEUE.format(format="JSONL"))
+        page.goto("/collections/101/runs/87/records.jsonl")
+        expect(page.get_by_text("The download starts automatically.")).to_be_visible()
+        with page.expect_download() as started:
+            shell(MAKE)
+        assert started.value.suggested_filename == "AU Laptops_87_Records.jsonl"
+        expect(page).to_have_url("/collections/101/runs/87/export#exports")
 
     def test_a_hidden_tab_does_not_poll_and_catches_up(self, open_page: NewPage, shell: Shell) -> None:
         shell(QUEUE.format(format="XLSX"))

@@ -12,9 +12,12 @@ def text_of(html: str) -> str:
 
 
 def links(answer: Response) -> dict[str, str]:
-    """Return the addresses of a page's links by their text."""
+    """Return the addresses of a page's links by their text. Of links with the same text, the first counts."""
     found = re.findall(r'<a\b[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', answer.content.decode(), re.DOTALL)
-    return {text_of(content): unescape(address) for address, content in found}
+    texts: dict[str, str] = {}
+    for address, content in found:
+        texts.setdefault(text_of(content), unescape(address))
+    return texts
 
 
 def columns(answer: Response) -> list[str]:
@@ -26,8 +29,9 @@ def columns(answer: Response) -> list[str]:
 
 
 def rows(answer: Response) -> list[list[str]]:
-    """Return the cells of a page's table, row by row."""
-    bodies = "".join(re.findall(r"<tbody\b.*?</tbody>", answer.content.decode(), re.DOTALL))
+    """Return the cells of a page's table, row by row, without their menus."""
+    page = re.sub(r'<details class="menu.*?</details>', "", answer.content.decode(), flags=re.DOTALL)
+    bodies = "".join(re.findall(r"<tbody\b.*?</tbody>", page, re.DOTALL))
     return [
         [text_of(cell) for cell in re.findall(r"<td\b.*?</td>", row, re.DOTALL)]
         for row in re.findall(r"<tr\b.*?</tr>", bodies, re.DOTALL)

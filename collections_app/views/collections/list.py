@@ -12,6 +12,7 @@ from collections_app.models.collections import CollectionQuerySet
 from collections_app.models.runs import prefetch_latest_runs
 from collections_app.people.access import Action, MemberRequest, signed_in, team_member
 from collections_app.views.collections.order import ORDERS, format_key, ordered
+from collections_app.views.download.menu import latest_menu, preferred_format
 from collections_app.views.fragments import render_fragment
 from collections_app.views.page_size import PAGE_SIZE
 
@@ -43,6 +44,9 @@ def collections(request: MemberRequest) -> HttpResponse:
     order = request.GET.get("sort", "")
     order = order if order in ORDERS else "name"
     rows = with_latest_runs(ordered(found, order, after)[: PAGE_SIZE + 1])
+    preferred = preferred_format(request)
+    for row in rows:
+        row.download_menu = latest_menu(row, preferred)
     context = {
         "collections": rows[:PAGE_SIZE],
         "query": query,

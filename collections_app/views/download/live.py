@@ -11,6 +11,7 @@ from collections_app.models.runs import RunQuerySet
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter
+from collections_app.views.download.menu import preferred_format
 from collections_app.views.download.rows import may_delete_runs, run_rows, version
 from collections_app.views.live import news_of, parse_versions, refresh_in_background
 from collections_app.views.page_size import PAGE_SIZE
@@ -42,6 +43,7 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     rows = run_rows(
         collection,
         [*changed, *added],
+        preferred=preferred_format(request),
         may_delete=may_delete_runs(request.membership, collection),
         loads_sizes=not collection.refresh_problem,
     )

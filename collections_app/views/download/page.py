@@ -15,6 +15,7 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter, parse_day
+from collections_app.views.download.menu import preferred_format
 from collections_app.views.download.rows import may_delete_runs, run_rows
 from collections_app.views.fragments import render_fragment
 from collections_app.views.page_size import PAGE_SIZE
@@ -55,6 +56,7 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "rows": run_rows(
             collection,
             runs,
+            preferred=preferred_format(request),
             may_delete=may_delete_runs(request.membership, collection),
             loads_sizes=not freshness.problem,
         ),

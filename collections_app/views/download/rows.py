@@ -15,6 +15,7 @@ from django.urls import reverse
 from collections_app.models import Collection, Membership, Run, State
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, may
+from collections_app.views.download.menu import run_menu
 from collections_app.views.run.progress import is_idle, progress_of
 
 # A run with more pages than PAGES_UNFOLDED shows the first PAGES_WHERE_FOLDED and links to the others.
@@ -30,14 +31,15 @@ _LONGEST_CACHED = 16_000
 
 
 def run_rows(
-    collection: Collection, runs: Sequence[Run], *, may_delete: bool, loads_sizes: bool
+    collection: Collection, runs: Sequence[Run], *, preferred: str, may_delete: bool, loads_sizes: bool
 ) -> list[str]:
     """Return the HTML of the runs' rows, in order. The files of cached rows aren't queried.
 
-    `loads_sizes` makes rows of unknown ZIP size load it when they're scrolled into view.
+    `preferred` is the first format in the Download menus. `loads_sizes` makes rows of unknown ZIP size load
+    it when they're scrolled into view.
     """
     cache = caches["run_rows"]
-    keys = {run.pk: _key(run, may_delete=may_delete) for run in runs if run.is_ready}
+    keys = {run.pk: _key(run, preferred, may_delete=may_delete) for run in runs if run.is_ready}
     cached = cache.get_many(keys.values())
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in cached]
     if missing:
@@ -49,7 +51,9 @@ def run_rows(
     rows: list[str] = []
     for run in runs:
         key = keys.get(run.pk, "")
-        row = cached.get(key) or _render(collection, run, may_delete=may_delete, loads_sizes=loads_sizes)
+        row = cached.get(key) or _render(
+            collection, run, preferred, may_delete=may_delete, loads_sizes=loads_sizes
+        )
         if key and key not in cached and _is_final(run) and len(row) <= _LONGEST_CACHED:
             new[key] = row
         rows.append(row)
@@ -68,10 +72,11 @@ def version(run: Run) -> str:
     return f"{crc32(repr(facts).encode()):08x}"
 
 
-def _key(run: Run, *, may_delete: bool) -> str:
+def _key(run: Run, preferred: str, *, may_delete: bool) -> str:
     """Return the cache key of a completed run's row. Its number, collection and files never change."""
     times = f"{run.created_at.timestamp()}_{run.updated_at.timestamp()}"
-    return f"{run.pk}_{times}_{run.extracted}_{run.total}_{run.file_count}_{run.is_kept:d}{may_delete:d}"
+    counts = f"{run.extracted}_{run.total}_{run.file_count}"
+    return f"{run.pk}_{times}_{counts}_{run.is_kept:d}{may_delete:d}{preferred}"
 
 
 def _is_final(run: Run) -> bool:
@@ -79,7 +84,7 @@ def _is_final(run: Run) -> bool:
     return run.archive is None or run.archive.size is not None
 
 
-def _render(collection: Collection, run: Run, *, may_delete: bool, loads_sizes: bool) -> str:
+def _render(collection: Collection, run: Run, preferred: str, *, may_delete: bool, loads_sizes: bool) -> str:
     context: dict[str, object] = {
         "run": run,
         "is_remote": collection.is_remote,
@@ -95,7 +100,7 @@ def _render(collection: Collection, run: Run, *, may_delete: bool, loads_sizes: 
         context["page_count"] = run.page_count
         context["after"] = PAGES_WHERE_FOLDED
         context["files"] = files_address(collection, run.number)
-        context["export_address"] = reverse("run_export", args=address)
+        context["menu"] = run_menu(run, preferred)
         context["pages_address"] = context["more_address"] = reverse("run_pages", args=address)
         context["archive_size_address"] = reverse("archive_size", args=address)
     elif run.state == State.PROCESSING:

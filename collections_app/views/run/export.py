@@ -27,6 +27,7 @@ from collections_app.records.exports.create import (
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
+from collections_app.views.download.menu import FORMAT_NAMES, preferred_format, remember_format
 from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.run.lookup import find_ready_run
@@ -36,12 +37,12 @@ _COLUMNS_NAMED = 3
 _LONGEST_COLUMN = 60
 _IDS = re.compile(r"\d{1,18}(-\d{1,18}){0,99}", re.ASCII)
 
-_FORMATS = {
-    Format.CSV: ("CSV", "A table that almost every program can open."),
-    Format.XLSX: ("Excel", "A workbook (XLSX)."),
-    Format.JSON: ("JSON", "A list of the records exactly as they were scraped."),
-    Format.JSONL: ("JSON Lines", "The same records, one per line."),
-    Format.PARQUET: ("Parquet", "Typed columns, for data tools."),
+_ABOUT = {
+    Format.XLSX: "A workbook (XLSX).",
+    Format.CSV: "A table that almost every program can open.",
+    Format.JSON: "A list of the records exactly as they were scraped.",
+    Format.JSONL: "The same records, one per line.",
+    Format.PARQUET: "Typed columns, for data tools.",
 }
 
 
@@ -65,6 +66,7 @@ class _Listed:
     columns: str
     address: str
     chosen: tuple[str, ...]
+    is_started: bool  # its download starts by itself
 
 
 @collection_member(Action.SEE)
@@ -72,7 +74,8 @@ class _Listed:
 def run_export(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Show the run's exports and the form. On POST, create an export.
 
-    htmx gets the list of exports only, or with `sample` the form only.
+    htmx gets the list of exports only, or with `sample` the form only. The download of the export `start`
+    starts when it is ready.
     """
     run = find_ready_run(collection, number)
     if request.method == "POST":
@@ -80,7 +83,13 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
         return redirect(f"{reverse('run_export', args=[collection.pk, number])}#exports")
     shows_form = "sample" in request.GET
     takes_sample = shows_form or (not wants_fragment(request) and is_at_hand(run))
-    context = export_context(run, takes_sample=takes_sample, before=request.GET.get("before", ""))
+    context = export_context(
+        run,
+        takes_sample=takes_sample,
+        preferred=preferred_format(request),
+        before=request.GET.get("before", ""),
+        start=request.GET.get("start", ""),
+    )
     context |= {"collection": collection, "chosen_format": request.GET.get("format", "")}
     fragment = "run/_export_form.html" if shows_form else "run/_exports.html"
     response = render_fragment(request, "run/export.html", fragment, context)
@@ -100,9 +109,11 @@ def run_records(
         raise Http404(f"Unknown format “{file_format}”. Use one of: {', '.join(Format)}.")
     run = find_ready_run(collection, number)
     spec = _parse(parsed_format, request.GET.getlist("columns"), request.GET)
+    remember_format(request, parsed_format)
     export = _create(request, run, spec)
     if export is None or not export.is_ready:
-        return redirect(f"{reverse('run_export', args=[collection.pk, number])}#exports")
+        start = f"?start={export.pk}" if export and export.is_under_way else ""
+        return redirect(f"{reverse('run_export', args=[collection.pk, number])}{start}#exports")
     return file_response(request, lambda: deliverable(export))
 
 
@@ -115,14 +126,18 @@ def _create(request: MemberRequest, run: Run, spec: ExportSpec, *, again: bool =
         return None
 
 
-def export_context(run: Run, *, takes_sample: bool, before: str = "") -> dict[str, object]:
+def export_context(
+    run: Run, *, takes_sample: bool, preferred: str = "", before: str = "", start: str = ""
+) -> dict[str, object]:
     """Return the context of run/_export_form.html and run/_exports.html.
 
     `takes_sample` is whether to read the first records for their columns and sizes, which takes a moment if
     they're at an account. `before` names the exports that were in progress when the page was last updated.
+    `start` is the id of the export whose download starts when it is ready.
     """
-    listed = [_listed(run, export) for export in run.exports.newest_first()[:_EXPORTS_SHOWN]]
+    listed = [_listed(run, export, start) for export in run.exports.newest_first()[:_EXPORTS_SHOWN]]
     under_way = [each.export.pk for each in listed if each.export.is_under_way]
+    chosen = parse_format(preferred) or Format.XLSX
     found = sample(run) if takes_sample else Sample()
     return {
         "run": run,
@@ -130,11 +145,12 @@ def export_context(run: Run, *, takes_sample: bool, before: str = "") -> dict[st
         "takes_sample": takes_sample,
         "sample": found,
         "choices": [
-            _Choice(each.value, *_FORMATS[each], found.sizes.get(each), is_chosen=each == Format.CSV)
-            for each in _FORMATS
+            _Choice(each.value, name, _ABOUT[each], found.sizes.get(each), is_chosen=each == chosen)
+            for each, name in FORMAT_NAMES.items()
         ],
         "exports": listed,
         "under_way": "-".join(map(str, under_way)),
+        "start": start if start in map(str, under_way) else "",
         "news": _news(listed, before),
     }
 
@@ -146,14 +162,21 @@ def _news(listed: list[_Listed], before: str) -> str:
     return " ".join(f"{each.label} {'is ready' if each.export.is_ready else 'failed'}." for each in finished)
 
 
-def _listed(run: Run, export: Export) -> _Listed:
+def _listed(run: Run, export: Export, start: str) -> _Listed:
     spec = spec_of(export)
-    label = _FORMATS[spec.format][0] + (" for spreadsheets" if spec.excel else "")
+    label = FORMAT_NAMES[spec.format] + (" for spreadsheets" if spec.excel else "")
     label += " with semicolons" if spec.separator == SEMICOLON else ""
     more = len(spec.columns) - _COLUMNS_NAMED
     named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
     columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
-    return _Listed(export, label, columns or "All columns", _records_address(run, spec), spec.columns)
+    return _Listed(
+        export,
+        label,
+        columns or "All columns",
+        _records_address(run, spec),
+        spec.columns,
+        is_started=str(export.pk) == start,
+    )
 
 
 def _records_address(run: Run, spec: ExportSpec) -> str:

@@ -10,6 +10,7 @@ from collections_app.files.verification.manifest import manifest
 from collections_app.models import Collection, Run, Verification
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.system.addresses import absolute
+from collections_app.views.download.menu import ZIP, remember_format
 from collections_app.views.download.rows import files_address
 from collections_app.views.file_response import file_response
 
@@ -36,4 +37,5 @@ def run_manifest(request: MemberRequest, collection: Collection, number: int) ->
 @require_safe
 def run_all(request: MemberRequest, collection: Collection, number: int) -> HttpResponseBase:
     """Send a ZIP of all original files of a completed run."""
+    remember_format(request, ZIP)
     return file_response(request, lambda: run_archive(collection.runs.ready_run(number)))

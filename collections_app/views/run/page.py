@@ -13,6 +13,7 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
+from collections_app.views.download.menu import preferred_format, run_menu
 from collections_app.views.download.rows import (
     PAGES_UNFOLDED,
     PAGES_WHERE_FOLDED,
@@ -50,6 +51,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     context["most_sorted"] = MOST_SORTED
     if run.is_ready:
         context |= _files(run)
+        context["menu"] = run_menu(run, preferred_format(request))
         with queries_of(request.user.pk):
             context["view"] = record_list(files_of_records(run), query, context["records_size"])
     elif run.state == State.PROCESSING:

@@ -1,0 +1,28 @@
+"""What users have chosen for themselves."""
+
+from django.db import models
+
+from collections_app.models.teams import User
+
+
+class Preferences(models.Model):
+    """A user's choices on all pages. A user without a row has the defaults."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="preferences")
+    download_format = models.CharField(
+        max_length=10, blank=True, help_text="The format of the user's last download from a menu."
+    )
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"Preferences of {self.user_id}"
+
+    @staticmethod
+    def of(user: User) -> "Preferences":
+        """Return the user's preferences, or the defaults. A request loads them with its memberships."""
+        try:
+            return user.preferences
+        except Preferences.DoesNotExist:
+            return Preferences(user=user)

@@ -1,0 +1,98 @@
+"""The Download menu: the records of a run, or of a collection's newest completed run, in any format."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from collections_app.files.bundles.zip_downloads import ALL
+from collections_app.models import Collection, Preferences, Run
+from collections_app.people.access import MemberRequest
+from collections_app.records.formats.export_formats import Format
+from collections_app.system import disk
+
+# In the order of the menu.
+FORMAT_NAMES = {
+    Format.XLSX: "Excel",
+    Format.CSV: "CSV",
+    Format.JSON: "JSON",
+    Format.JSONL: "JSON Lines",
+    Format.PARQUET: "Parquet",
+}
+ZIP = "zip"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A link in the menu."""
+
+    format: str
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class DownloadMenu:
+    """The links of a menu. The first one is the format that the user downloaded last."""
+
+    subject: str  # what the links download, for screen readers
+    choices: list[Choice]
+    columns_address: str  # the page where one chooses columns
+
+
+def run_menu(run: Run, preferred: str) -> DownloadMenu:
+    """Return the menu of a completed run. Needs the run's files that aren't pages."""
+    folder = reverse("run", args=[run.collection_id, run.number])
+    return _menu(
+        f"run {run.number}",
+        folder,
+        preferred,
+        is_category=run.category_list is not None,
+        has_zip=run.is_kept or run.archive is not None,
+    )
+
+
+def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:
+    """Return the menu of the collection's newest completed run, without looking it up."""
+    return _menu(
+        f"the newest completed run of {collection}",
+        reverse("latest", args=[collection.pk]),
+        preferred,
+        is_category=collection.is_category,
+        has_zip=True,
+    )
+
+
+def _menu(subject: str, folder: str, preferred: str, *, is_category: bool, has_zip: bool) -> DownloadMenu:
+    choices = [
+        Choice(each, _name(each, is_category=is_category), f"{folder}records.{each}") for each in FORMAT_NAMES
+    ]
+    if has_zip and not is_category:
+        choices.append(Choice(ZIP, "ZIP", f"{folder}{ALL}"))
+    return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export")
+
+
+def _name(file_format: Format, *, is_category: bool) -> str:
+    # A category run already has a CSV file, with some of the columns.
+    if is_category and file_format == Format.CSV:
+        return "CSV, all columns"
+    return FORMAT_NAMES[file_format]
+
+
+def _preferred_first(choices: Iterable[Choice], preferred: str) -> list[Choice]:
+    return sorted(choices, key=lambda choice: choice.format != preferred)
+
+
+def preferred_format(request: MemberRequest) -> str:
+    """Return the format that the user downloaded last, or ""."""
+    return Preferences.of(request.user).download_format
+
+
+def remember_format(request: MemberRequest, file_format: str) -> None:
+    """Save the format of a download, so that it is the first in the user's menus."""
+    if request.method != "GET" or preferred_format(request) == file_format:
+        return
+    with disk.best_effort("the format of a download"):
+        Preferences.objects.update_or_create(
+            user_id=request.user.pk, defaults={"download_format": file_format}
+        )
