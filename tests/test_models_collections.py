@@ -4,6 +4,7 @@ import pytest
 from django.db import IntegrityError
 
 from collections_app.models import Collection, Kind, Run, State, Team
+from collections_app.models.expectations import restore
 
 
 def named(team: Team, *names: str) -> list[Collection]:
@@ -43,7 +44,7 @@ class TestQuestions:
         old.archive(at=datetime(2026, 6, 20, tzinfo=UTC))
         assert list(Collection.objects.current()) == [new]
         assert list(Collection.objects.archived()) == [old]
-        old.restore()
+        restore(old)
         assert set(Collection.objects.current()) == {old, new}
 
     def test_search_finds_any_part_of_the_name_in_any_case(self, crawlers: Team) -> None:

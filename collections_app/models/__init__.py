@@ -1,18 +1,21 @@
 """The tables and their queries, one file per aggregate."""
 
 from collections_app.models.accounts import Account, NotConnected
+from collections_app.models.acknowledgments import Acknowledgment
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.exports import Export, ExportState
 from collections_app.models.outbox import OutgoingMail
 from collections_app.models.preferences import Preferences
 from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
+from collections_app.models.schedules import Schedule
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
 from collections_app.models.verifications import Verification
 
 __all__ = [
     "KINDS_OF_RECORDS",
     "Account",
+    "Acknowledgment",
     "ApiKey",
     "Collection",
     "Export",
@@ -28,6 +31,7 @@ __all__ = [
     "ResultFile",
     "Role",
     "Run",
+    "Schedule",
     "State",
     "Status",
     "Team",

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from collections_app.models.accounts import Account
-from collections_app.models.teams import Team
+from collections_app.models.teams import Team, User
 from collections_app.models.validators import NAME_VALIDATORS
 
 _LONGEST_SEARCH_NAME = 400  # a single character can become several
@@ -101,6 +101,16 @@ class Collection(models.Model):
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied automatically from the account to our own storage.
     keeps_results = models.BooleanField(default=False, editable=False)
+    # When the next run is expected and from when on it is late, if known. expectations.py stores both.
+    expected_at = models.DateTimeField(null=True, blank=True, editable=False)
+    late_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When the collection was resumed or restored. Runs that are missing from before don't make it late.
+    watched_from = models.DateTimeField(null=True, blank=True, editable=False)
+    # A paused collection is never late, and has no problem.
+    paused_at = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_by = models.ForeignKey(
+        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
 
     objects: ClassVar[models.Manager["Collection"]] = CollectionQuerySet.as_manager()
 
@@ -119,6 +129,8 @@ class Collection(models.Model):
         indexes = [models.Index(fields=["team", "search_name", "id"], name="collection_by_name")]
 
     # Set by lists of collections.
+    condition: Any  # a Condition, and CollectionDetails, by prefetch_conditions()
+    details: Any
     latest_run: Any  # a Run, or None
     latest: str
     download_menu: Any
@@ -145,6 +157,18 @@ class Collection(models.Model):
     def observed_until(self) -> datetime | None:
         """Until when the progress of runs is known. An account that doesn't respond stalls no run."""
         return self.refreshed_at if self.is_remote else timezone.now()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the expected run is late. collection_status.py has the same rule for the database."""
+        if self.is_ignored or self.late_at is None or self.observed_until is None:
+            return False
+        return self.late_at <= self.observed_until
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether the collection is archived or paused, so that nothing about it is a problem."""
+        return self.archived_at is not None or self.paused_at is not None
 
     @property
     def is_category(self) -> bool:
@@ -176,9 +200,4 @@ class Collection(models.Model):
     def archive(self, *, at: datetime | None = None) -> None:
         """Hide the collection from the list. Its runs and files stay downloadable."""
         self.archived_at = at or timezone.now()
-        self.save(update_fields=["archived_at"])
-
-    def restore(self) -> None:
-        """Show an archived collection in the list again."""
-        self.archived_at = None
         self.save(update_fields=["archived_at"])

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from collections_app.models.collections import Collection
+from collections_app.models.expectations import expect_next_run
 from collections_app.models.run_status import (
     IS_EMPTY,
     IS_INCOMPLETE,
@@ -51,7 +52,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Create the collection's next run, as Processing, with the next free number."""
         Collection.objects.filter(pk=collection.pk).update(last_run_number=F("last_run_number") + 1)
         collection.refresh_from_db(fields=["last_run_number"])
-        return self.create(collection=collection, number=collection.last_run_number, **fields)
+        run = self.create(collection=collection, number=collection.last_run_number, **fields)
+        expect_next_run(collection)
+        return run
 
     def newest_first(self) -> Self:
         """Sort in the order of all lists of runs. Runs with equal times are sorted by number."""

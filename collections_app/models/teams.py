@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from collections_app.models.time_zones import UTC, is_time_zone
 from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.system import disk
 
@@ -80,6 +81,7 @@ class Team(models.Model):
     """The owner of collections, accounts and API keys. Its members are users."""
 
     name = models.CharField(max_length=100, validators=NAME_VALIDATORS)
+    time_zone = models.CharField(max_length=60, default=UTC, validators=[is_time_zone])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from collections_app.files.names import CATEGORY_CSV, UniqueNames, kept_name
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
+from collections_app.models.expectations import expect_next_run
 from collections_app.models.run_status import progress
 from collections_app.sources.missing_runs import MissingRuns
 from collections_app.sources.run_list import RunListPart
@@ -129,7 +130,8 @@ def _write_batch(
     with transaction.atomic():
         # One writer at a time: another process may have listed the same new runs.
         current = Collection.objects.select_for_update().get(pk=collection.pk)
-        _write_runs(collection, listed, files_of, look)
+        if _write_runs(collection, listed, files_of, look):
+            expect_next_run(collection)
         also(current)
 
 
@@ -138,7 +140,8 @@ def _write_runs(
     listed: Iterable[RemoteRun],
     files_of: Mapping[int, list[ResultFile]],
     look: Look,
-) -> None:
+) -> bool:
+    """Write the runs that aren't ready yet, and return whether there are any."""
     by_number = {run.number: run for run in listed}
     has_unfinished = any(not run.is_ready for run in by_number.values())
     usual_step = collection.runs.longest_recent_step() if has_unfinished else None
@@ -157,6 +160,7 @@ def _write_runs(
     Run.objects.bulk_update(changed, _UPDATED_FIELDS)
     ResultFile.objects.bulk_create(files)
     _stall_overtaken(collection, look)
+    return bool(new or changed)
 
 
 _UPDATED_FIELDS = ["state", "failure_reason", "created_at", "updated_at", "extracted", "total", "file_count"]

@@ -6,6 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from collections_app.models import Collection
+from collections_app.models.expectations import restore
 from collections_app.people.access import Action, MemberRequest, collection_member
 
 
@@ -26,6 +27,6 @@ def collection_archive(request: MemberRequest, collection: Collection) -> HttpRe
 @require_POST
 def collection_restore(request: MemberRequest, collection: Collection) -> HttpResponseRedirect:
     """Restore an archived collection."""
-    collection.restore()
+    restore(collection)
     messages.success(request, f"Restored “{collection}”.")
     return redirect("collections")

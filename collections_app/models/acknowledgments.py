@@ -1,0 +1,62 @@
+"""Problems of collections, and how people acknowledge them."""
+
+from datetime import UTC, datetime
+
+from django.db import models
+from django.utils import timezone
+
+from collections_app.models.collections import Collection
+from collections_app.models.teams import User
+from collections_app.models.validators import no_control_characters
+
+# Earlier than any run.
+NO_RUN = datetime.fromtimestamp(0, UTC)
+
+
+class Problem(models.TextChoices):
+    """Why a collection needs attention, the most urgent first."""
+
+    FAILED = "failed", "Failed"  # or stalled
+    LATE = "late", "Late"
+    EMPTY = "empty", "Empty"
+    INCOMPLETE = "incomplete", "Incomplete"
+
+
+class Acknowledgment(models.Model):
+    """A note that a collection's problem is known. Until it ends, the collection doesn't need attention.
+
+    It covers the problem of the newest run that has ended, and lateness, if the collection had them when it
+    was acknowledged. It doesn't cover other problems: if incomplete runs are acknowledged, a failed one still
+    needs attention. It ends when the day `until` begins in the team's time zone, or with the first run that
+    completes and is newer than the runs it is about. A later problem of the same kind isn't covered.
+    """
+
+    LONGEST_NOTE = 300
+
+    collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="acknowledgment")
+    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    note = models.CharField(max_length=LONGEST_NOTE, validators=[no_control_characters])
+    created_at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()
+    # The time of the newest run that had ended, or NO_RUN.
+    last_run_at = models.DateTimeField()
+    run_problem = models.CharField(max_length=10, blank=True, choices=Problem.choices)
+    covers_late = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(note=""), name="acknowledgment_has_a_note"),
+            models.CheckConstraint(
+                condition=models.Q(covers_late=True) | models.Q(run_problem__gt=""),
+                name="acknowledgment_covers_a_problem",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.collection_id}: {self.note}"
+
+    @property
+    def covered(self) -> frozenset[Problem]:
+        """The problems that are acknowledged."""
+        of_run = [Problem(self.run_problem)] if self.run_problem else []
+        return frozenset([*of_run, Problem.LATE] if self.covers_late else of_run)

@@ -1,0 +1,263 @@
+"""The condition of a collection: one rule for the Overview, other pages, the API and the worker.
+
+It follows from the status of the last run (run_status.py), the deadline of the next one (expectations.py) and
+what people did: paused, archived or acknowledged. `Condition` is the rule. `conditions` reads what it needs
+with three queries, however many collections there are. `prefetch_conditions` reads more for the rows that are
+shown.
+
+The last run is the newest one that has ended: a run that is still processing says nothing yet, but a stalled
+one counts as failed. A good run is Completed and lacks no records.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+from django.db.models import BooleanField, Case, Exists, F, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from collections_app.models.acknowledgments import NO_RUN, Acknowledgment, Problem
+from collections_app.models.collections import Collection, CollectionQuerySet
+from collections_app.models.run_status import State, Status, StatusFacts
+from collections_app.models.runs import Run, RunQuerySet
+from collections_app.models.teams import User
+from collections_app.models.time_zones import zone
+
+# More failed runs in a row aren't counted.
+MOST_FAILURES = 100
+
+_PROBLEMS = {
+    Status.FAILED: Problem.FAILED,
+    Status.EMPTY: Problem.EMPTY,
+    Status.INCOMPLETE: Problem.INCOMPLETE,
+}
+_URGENCIES = list(Problem)
+
+
+class NoProblem(Exception):
+    """The collection has no problem to acknowledge."""
+
+    def __str__(self) -> str:
+        return "This collection has no problem at the moment, so there is nothing to acknowledge."
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The condition of a collection now. `covered` are the problems that are acknowledged."""
+
+    last_status: Status | None  # of the last run. Failed, if that has stalled
+    is_late: bool
+    is_paused: bool
+    is_archived: bool
+    covered: frozenset[Problem]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All problems, acknowledged or not, the most urgent first."""
+        if self.is_archived or self.is_paused:
+            return []
+        of_run = _PROBLEMS.get(self.last_status) if self.last_status else None
+        return [each for each in Problem if each == of_run or (each == Problem.LATE and self.is_late)]
+
+    @property
+    def problem(self) -> Problem | None:
+        """The most urgent problem that isn't acknowledged, or None."""
+        return next((problem for problem in self.problems if problem not in self.covered), None)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether there are problems, and all of them are acknowledged."""
+        return bool(self.problems) and self.problem is None
+
+    @property
+    def urgency(self) -> int:
+        """The position in lists that begin with problems. Paused and archived collections come last."""
+        if self.problem:
+            return _URGENCIES.index(self.problem)
+        if self.is_acknowledged:
+            return len(_URGENCIES)
+        return len(_URGENCIES) + (2 if self.is_paused or self.is_archived else 1)
+
+
+def conditions(found: CollectionQuerySet) -> dict[int, Condition]:
+    """Return the conditions of collections by their ids, in their order, with three queries."""
+    statuses, covered = _last_statuses(found), _covered(found)
+    facts = _observed(found).values_list("pk", _is(_IS_LATE), _is(_IS_PAUSED), _is(_IS_ARCHIVED))
+    return {
+        pk: Condition(statuses.get(pk), is_late, is_paused, is_archived, covered.get(pk, frozenset()))
+        for pk, is_late, is_paused, is_archived in facts
+    }
+
+
+@dataclass(frozen=True)
+class CollectionDetails:
+    """What lists show of a collection, besides its condition."""
+
+    failures: int  # the number of failed and stalled runs in a row; at most MOST_FAILURES
+    newest_run: Run | None  # may be processing
+    last_run: Run | None
+    last_good_run: Run | None
+    acknowledgment: Acknowledgment | None  # if it covers a problem of the collection
+
+
+def prefetch_conditions(
+    collections: Sequence[Collection], known: Mapping[int, Condition] | None = None
+) -> None:
+    """Set each collection's `condition`, `details` and `latest_run`, in at most seven queries.
+
+    `known` are conditions that were read before, if any.
+    """
+    listed = Collection.objects.filter(pk__in=[collection.pk for collection in collections])
+    by_id = conditions(listed) if known is None else {each.pk: known[each.pk] for each in collections}
+    runs, failures, notes = _runs_of(listed), _failures(listed, by_id), _acknowledgments(listed, by_id)
+    for collection in collections:
+        newest, last, good = runs[collection.pk]
+        for run in filter(None, (newest, last, good)):
+            run.collection = collection
+        collection.condition = by_id[collection.pk]
+        collection.details = CollectionDetails(
+            failures.get(collection.pk, 0), newest, last, good, notes.get(collection.pk)
+        )
+        collection.latest_run = newest
+
+
+def acknowledge(collection: Collection, *, by: User, note: str, until: date) -> Acknowledgment:
+    """Acknowledge all problems that the collection has, instead of an earlier acknowledgment.
+
+    `until` is the day from which on they need attention again. Raises NoProblem.
+    """
+    prefetch_conditions([collection])
+    problems, last = collection.condition.problems, collection.details.last_run
+    if not problems:
+        raise NoProblem
+    begin = datetime.combine(until, time(), zone(collection.team.time_zone))
+    acknowledgment, _ = Acknowledgment.objects.update_or_create(
+        collection=collection,
+        defaults={
+            "by": by,
+            "note": note,
+            "created_at": timezone.now(),
+            "until": begin,
+            "last_run_at": last.created_at if last else NO_RUN,
+            "run_problem": next((each for each in problems if each != Problem.LATE), ""),
+            "covers_late": Problem.LATE in problems,
+        },
+    )
+    return acknowledgment
+
+
+def condition_of(collection: Collection) -> Condition:
+    """Return the condition of one collection."""
+    return conditions(Collection.objects.filter(pk=collection.pk))[collection.pk]
+
+
+def withdraw_acknowledgment(collection: Collection) -> None:
+    """Delete the acknowledgment, if there is one, so that the problem needs attention again."""
+    Acknowledgment.objects.filter(collection=collection).delete()
+
+
+# --- the queries --------------------------------------------------------------------------------
+# They are short, because compiling a long one takes Django longer than running it for all collections.
+
+_IS_LATE = Q(late_at__lte=F("observed"))
+_IS_PAUSED = Q(paused_at__isnull=False)
+_IS_ARCHIVED = Q(archived_at__isnull=False)
+
+
+def _last_statuses(found: CollectionQuerySet) -> dict[int, Status]:
+    last = Run.objects.filter(pk__in=_observed(found).values(last=_first(_ended())))
+    columns = last.values_list("collection_id", "state", "extracted", "total")
+    return {pk: _status(state, extracted, total) for pk, state, extracted, total in columns}
+
+
+def _status(state: str, extracted: int | None, total: int | None) -> Status:
+    """Return the status of a run that has ended. A run that is still processing has stalled."""
+    if state != State.READY:
+        return Status.FAILED
+    return StatusFacts(state, extracted, total, stalls_at=None, observed_until=None).status
+
+
+def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
+    """Return what the acknowledgments cover that haven't ended."""
+    good = _good().filter(created_at__gt=OuterRef("last_run_at"), collection=OuterRef("collection"))
+    lasting = Acknowledgment.objects.filter(
+        ~Exists(good), collection__in=found.values("pk"), until__gt=timezone.now()
+    )
+    return {each.collection_id: each.covered for each in lasting}
+
+
+def _runs_of(listed: CollectionQuerySet) -> dict[int, tuple[Run | None, Run | None, Run | None]]:
+    """Return the newest, the last and the last good run of each collection."""
+    of_it = Run.objects.filter(collection=OuterRef("pk"))
+    good = _good().filter(collection=OuterRef("pk"))
+    found = _observed(listed).values_list("pk", _first(of_it), _first(_ended()), _first(good))
+    ids = {pk: run_ids for pk, *run_ids in found}
+    runs = Run.objects.in_bulk({run_id for run_ids in ids.values() for run_id in run_ids})
+    return {
+        pk: (runs.get(newest), runs.get(last), runs.get(good)) for pk, (newest, last, good) in ids.items()
+    }
+
+
+def _failures(listed: CollectionQuerySet, by_id: Mapping[int, Condition]) -> dict[int, int]:
+    """Return the number of failed and stalled runs in a row of the collections whose last run failed."""
+    failed = [pk for pk, condition in by_id.items() if condition.last_status == Status.FAILED]
+    if not failed:
+        return {}
+    ready = Run.objects.filter(collection=OuterRef("pk"), state=State.READY)
+    counted = _observed(listed.filter(pk__in=failed)).annotate(
+        ready_at=Coalesce(_first(ready, "created_at"), Value(NO_RUN)), ready_number=_first(ready, "number")
+    )
+    return dict(counted.values_list("pk", _Count(_failed())))
+
+
+def _acknowledgments(listed: CollectionQuerySet, by_id: Mapping[int, Condition]) -> dict[int, Acknowledgment]:
+    covered = [pk for pk, condition in by_id.items() if condition.covered & {*condition.problems}]
+    notes = Acknowledgment.objects.filter(collection__in=covered).select_related("by") if covered else ()
+    return {each.collection_id: each for each in notes}
+
+
+def _observed(found: CollectionQuerySet) -> CollectionQuerySet:
+    """Annotate collections with `observed`, which is Collection.observed_until."""
+    return found.annotate(
+        observed=Case(When(account=None, then=Value(timezone.now())), default=F("refreshed_at"))
+    )
+
+
+def _ended() -> RunQuerySet:
+    """Return the runs of the collection in the outer query that are ready, failed or stalled."""
+    has_ended = Q(state__in=[State.READY, State.FAILED]) | Q(stalls_at__lte=OuterRef("observed"))
+    return Run.objects.filter(has_ended, collection=OuterRef("pk"))
+
+
+def _good() -> RunQuerySet:
+    return Run.objects.with_status(Status.COMPLETED)
+
+
+def _failed() -> RunQuerySet:
+    """Return the failed and stalled runs that are newer than the newest ready one of their collection."""
+    at, number = OuterRef("ready_at"), OuterRef("ready_number")
+    return _ended().filter(
+        Q(created_at__gt=at) | Q(number__gt=number),
+        created_at__gte=at,  # redundant, but lets the database start within the index
+        state__in=[State.FAILED, State.PROCESSING],  # so that it uses the index of these
+    )
+
+
+def _first(runs: RunQuerySet, field: str = "pk") -> Subquery:
+    return Subquery(runs.newest_first().values(field)[:1])
+
+
+class _Count(Subquery):
+    """Counts at most MOST_FAILURES rows."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
+
+    def __init__(self, runs: RunQuerySet) -> None:
+        super().__init__(runs.newest_first().values("pk")[:MOST_FAILURES])
+
+
+def _is(condition: Q) -> Case:
+    """Return an expression that is false rather than NULL."""
+    return Case(When(condition, then=True), default=False, output_field=BooleanField())

@@ -1,0 +1,194 @@
+"""When the next run of a collection is expected: learned from earlier runs, or set by a person.
+
+A rhythm is either an interval ("every 6 hours") or a time of day on some weekdays ("at 07:00
+Australia/Sydney, Monday to Friday"). No run is late only because the clocks change.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+# How many runs a rhythm is learned from, at most and at least.
+LEARNED_FROM = 20
+_LEAST_RUNS = 4
+
+_DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+_SHORTEST_GRACE = timedelta(minutes=15)
+_LONGEST_GRACE = timedelta(hours=6)
+# Shorter intervals are those of many runs imported at once.
+_SHORTEST_INTERVAL = timedelta(minutes=10)
+_LONGEST_INTERVAL = timedelta(days=31)
+# A shorter interval is learned as such, a longer one as a time of day if possible.
+_SHORTEST_DAILY = timedelta(hours=20)
+# Runs are irregular if their usual deviation is more than this share of their interval, or this time.
+_REGULAR = 0.25
+_LARGEST_DEVIATION = timedelta(hours=2)
+# How early a run may start and still be the expected one.
+_EARLY = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """When the next run is expected, and from when on it is late."""
+
+    at: datetime
+    late_at: datetime
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A run every so often. What starts it may follow the clocks of a time zone."""
+
+    every: timedelta
+    zone: ZoneInfo
+    grace: timedelta
+
+    def next_after(self, last: datetime) -> Expected:
+        """Return when the next run is expected after one that started at `last`."""
+        # In UTC: in a time zone, Python adds to the time on the clock.
+        at = last.astimezone(UTC) + self.every
+        by_the_clock = (last.astimezone(self.zone) + self.every).astimezone(UTC)
+        return Expected(at, max(at, by_the_clock) + self.grace)
+
+
+@dataclass(frozen=True)
+class TimeOfDay:
+    """A run at a time of day, in a time zone, on some weekdays (0 is Monday)."""
+
+    at: time
+    zone: ZoneInfo
+    weekdays: frozenset[int]
+    grace: timedelta
+    # The UTC offset of all runs so far. If it is known, the runs may ignore the clocks of the zone.
+    offset: timedelta | None = None
+
+    def next_after(self, last: datetime) -> Expected:
+        """Return when the next run is expected after one that started at `last`."""
+        return next(
+            Expected(at, self._latest(day) + self.grace)
+            for day in self._days_from(last.astimezone(self.zone).date())
+            if (at := self._moment(day)) > last.astimezone(UTC) + _EARLY
+        )
+
+    def _days_from(self, first: date) -> Iterator[date]:
+        # A week and a day contain every weekday after the first day's time.
+        return (day for day in (first + n * _DAY for n in range(9)) if day.weekday() in self.weekdays)
+
+    def _moment(self, day: date, *, fold: int = 0) -> datetime:
+        return datetime.combine(day, self.at, self.zone).replace(fold=fold).astimezone(UTC)
+
+    def _latest(self, day: date) -> datetime:
+        """Return the later of two equal times when the clocks go back, or the time by unchanged clocks."""
+        moments = [self._moment(day), self._moment(day, fold=1)]
+        if self.offset is not None:
+            moments.append(datetime.combine(day, self.at, timezone(self.offset)).astimezone(UTC))
+        return max(moments)
+
+
+Rhythm = Interval | TimeOfDay
+
+
+def learn(times: Iterable[datetime], zone: ZoneInfo) -> Rhythm | None:
+    """Return the rhythm of the last 20 runs, which started at these times, or None if they are irregular.
+
+    Runs that are scheduled in UTC are told from those that follow the clocks of `zone`.
+    """
+    starts = sorted(times)[-LEARNED_FROM:]
+    if len(starts) < _LEAST_RUNS:
+        return None
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    usual = sorted(gaps)[len(gaps) // 2]
+    if usual >= _SHORTEST_DAILY and (daily := _learn_time_of_day(starts, zone)):
+        return daily
+    return _learn_interval(gaps, usual, zone)
+
+
+def _learn_interval(gaps: Sequence[timedelta], usual: timedelta, zone: ZoneInfo) -> Interval | None:
+    deviation = _usual_deviation([gap - usual for gap in gaps])
+    is_regular = deviation <= min(_REGULAR * usual, _LARGEST_DEVIATION)
+    if not (is_regular and _SHORTEST_INTERVAL <= usual <= _LONGEST_INTERVAL):
+        return None
+    return Interval(usual, zone, _grace(deviation, usual))
+
+
+def _learn_time_of_day(starts: Sequence[datetime], zone: ZoneInfo) -> TimeOfDay | None:
+    zones = [zone, ZoneInfo("UTC")]
+    daily = _time_of_day(starts, min(zones, key=lambda each: _spread(starts, each)))
+    return daily if daily and _explains(daily, starts) else None
+
+
+def _explains(rhythm: Rhythm, starts: Sequence[datetime]) -> bool:
+    """Whether at least four of five runs would not have been late. A run every other day isn't daily."""
+    late = [later > rhythm.next_after(earlier).late_at for earlier, later in pairwise(starts)]
+    return 5 * sum(late) <= len(late)
+
+
+def _time_of_day(starts: Sequence[datetime], zone: ZoneInfo) -> TimeOfDay | None:
+    center = _center(starts, zone)
+    deviation = _usual_deviation(_deviations(starts, zone, center))
+    weekdays = _weekdays(starts, zone, center)
+    if deviation > _LARGEST_DEVIATION or not weekdays:
+        return None
+    at = time(center // _HOUR, center % _HOUR // _MINUTE)
+    offsets = {start.astimezone(zone).utcoffset() for start in starts}
+    offset = offsets.pop() if len(offsets) == 1 else None
+    return TimeOfDay(at, zone, weekdays, _grace(deviation, _DAY), offset)
+
+
+def _center(starts: Sequence[datetime], zone: ZoneInfo) -> timedelta:
+    """Return the usual time of day. Times around midnight are close to one another."""
+    times = [_time_of(start, zone) for start in starts]
+    return min(times, key=lambda center: sum((abs(_distance(each, center)) for each in times), timedelta()))
+
+
+def _deviations(starts: Sequence[datetime], zone: ZoneInfo, center: timedelta) -> list[timedelta]:
+    return [_distance(_time_of(start, zone), center) for start in starts]
+
+
+def _spread(starts: Sequence[datetime], zone: ZoneInfo) -> timedelta:
+    return sum(map(abs, _deviations(starts, zone, _center(starts, zone))), timedelta())
+
+
+def _time_of(start: datetime, zone: ZoneInfo) -> timedelta:
+    local = start.astimezone(zone)
+    return timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
+
+
+def _distance(one: timedelta, other: timedelta) -> timedelta:
+    """Return the distance between two times of day, from -12 to 12 hours."""
+    return (one - other + _DAY / 2) % _DAY - _DAY / 2
+
+
+def _weekdays(starts: Sequence[datetime], zone: ZoneInfo, center: timedelta) -> frozenset[int]:
+    """Return the weekdays with a run in at least half of the weeks that have runs.
+
+    Weekdays that haven't been seen yet are assumed. Weeks without runs are outages.
+    """
+    days = {_day_of(start, zone, center) for start in starts}
+    first, last = min(days), max(days)
+    mondays = {day - day.weekday() * _DAY for day in days}
+    runs = Counter(day.weekday() for day in days)
+    return frozenset(
+        weekday
+        for weekday in range(7)
+        if 2 * runs[weekday] >= sum(first <= monday + weekday * _DAY <= last for monday in mondays)
+    )
+
+
+def _day_of(start: datetime, zone: ZoneInfo, center: timedelta) -> date:
+    """Return the day whose run this is: one at 00:05 may be the run of 23:55 on the day before."""
+    local = start.astimezone(zone).replace(tzinfo=None)
+    return (local - _distance(_time_of(start, zone), center)).date()
+
+
+def _usual_deviation(deviations: Sequence[timedelta]) -> timedelta:
+    """Return the deviation that four of five runs don't exceed, because some are started by hand."""
+    ordered = sorted(map(abs, deviations))
+    return ordered[max(0, -(-len(ordered) * 4 // 5) - 1)]
+
+
+def _grace(deviation: timedelta, interval: timedelta) -> timedelta:
+    return max(_SHORTEST_GRACE, min(2 * deviation, interval / 2, _LONGEST_GRACE))

@@ -1,0 +1,28 @@
+"""The time zones that people may choose."""
+
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.core.exceptions import ValidationError
+
+UTC = "UTC"
+_CONTINENTS = {"Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe"}
+_CONTINENTS |= {"Indian", "Pacific"}
+
+
+@cache
+def time_zones() -> list[str]:
+    """Return UTC and the names of all zones that are named after a city or an area."""
+    named = (name for name in available_timezones() if name.partition("/")[0] in _CONTINENTS)
+    return [UTC, *sorted(named)]
+
+
+def is_time_zone(name: str) -> None:
+    """Raise ValidationError unless people may choose this time zone."""
+    if name not in time_zones():
+        raise ValidationError("Choose a time zone from the list.")
+
+
+def zone(name: str) -> ZoneInfo:
+    """Return the time zone, or UTC if this machine no longer knows it."""
+    return ZoneInfo(name if name in time_zones() else UTC)
