@@ -1,6 +1,8 @@
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -203,9 +205,7 @@ class TestPages:
             "links to. A page is a list of records: [{...}, {...}]. Nothing was imported."
         )
 
-    @pytest.mark.parametrize(
-        "content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"a": []}', '{"a": [1]}']
-    )
+    @pytest.mark.parametrize("content", ["{}", '{"asin": "B1"}\n', '{"asin": {}\n}', '{"a": [1]}'])
     def test_one_object_is_not_a_page(
         self, laptops: Collection, tmp_path: Path, refused: Any, content: str
     ) -> None:
@@ -493,6 +493,32 @@ class TestGzip:
         import_run(101, put(tmp_path, name, gzip.compress(content)))
         assert stored_records(Run.objects.get()) == [{"a": 1}, {"a": 2}]
 
+    @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.JL.GZ", "a.jsonl"])
+    def test_a_file_that_was_unpacked_keeps_its_format(
+        self, laptops: Collection, tmp_path: Path, name: str
+    ) -> None:
+        import_run(101, put(tmp_path, name, b'{"a":1}\n'))
+        assert stored_records(Run.objects.get()) == [{"a": 1}]
+
+    @pytest.mark.parametrize(
+        ("content", "program"),
+        [
+            (bz2.compress(b"[{}]"), "bzip2"),
+            (lzma.compress(b"[{}]"), "xz"),
+            (b"\x28\xb5\x2f\xfd\x04", "Zstandard"),
+            (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+            (b"Rar!\x1a\x07", "RAR"),
+        ],
+    )
+    def test_other_compressed_files(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: bytes, program: str
+    ) -> None:
+        path = put(tmp_path, "a.json", content)
+        assert (
+            refused(101, path)
+            == f"{path} is compressed with {program}. Unpack it first. Nothing was imported."
+        )
+
     def test_a_page_is_stored_unpacked(self, laptops: Collection, tmp_path: Path) -> None:
         files = [put(tmp_path, f"{name}.gz", gzip.compress(content)) for name, content in PAGES.items()]
         import_run(101, *reversed(files))
@@ -615,16 +641,91 @@ class TestObjects:
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         path = put(tmp_path, "a.json", '{"results": [], "total": 0}')
-        assert refused(101, path).startswith(f"{path} is one object.")
+        assert refused(101, path) == (
+            f'{path} is one object without a list of records. Empty lists: "results". '
+            "Choose one with --records-at NAME. Nothing was imported."
+        )
         import_run(101, path, records_at="results")
         assert Run.objects.get().extracted == 0
+
+    def test_an_empty_list_is_a_page_if_others_have_their_records_there(
+        self, laptops: Collection, tmp_path: Path
+    ) -> None:
+        content = ['{"results": [{"a": 1}], "ids": []}', '{"results": [], "ids": []}']
+        import_run(101, *(put(tmp_path, f"{at}.json", page) for at, page in enumerate(content)))
+        pages = Run.objects.get().files.filter(kind=FileKind.PAGE).order_by("position")
+        assert [stored_bytes(page) for page in pages] == [b'[{"a": 1}]', b"[]"]
 
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            ('{"a": [{}], "b": [{}]}', ' has no "results". Its lists of objects: "a", "b".'),
-            ('{"a": 1}', ' has no "results". It has no list of objects.'),
-            ('{"results": {}}', ", line 1, column 13: Expected a list of records, in [ and ]."),
+            ('{"results": null}', ", line 1, column 13: Expected a list of records, in [ and ]."),
+            ('{"message": "busy"}', ', line 1, column 20: Expected a list "results" in the object.'),
+            (
+                '{"results": [], "ads": [{}]}',
+                ' contains 2 lists of objects: "ads", "results". Choose one with --records-at NAME.',
+            ),
+        ],
+    )
+    def test_a_page_without_the_list_that_others_have(
+        self, laptops: Collection, tmp_path: Path, refused: Any, content: str, problem: str
+    ) -> None:
+        page, other = put(tmp_path, "1.json", '{"results": [{}]}'), put(tmp_path, "2.json", content)
+        assert refused(101, page, other) == f"{other}{problem} Nothing was imported."
+
+    @pytest.mark.parametrize("value", ["null", "2", "[]"])
+    def test_a_list_in_which_not_all_values_are_records(
+        self, laptops: Collection, tmp_path: Path, refused: Any, value: str
+    ) -> None:
+        path = put(tmp_path, "a.json", f'{{"results": [{value}, {{"a": 1}}]}}')
+        assert refused(101, path) == (
+            f"{path}, line 1, column 14: Expected a record, in {{ and }}. Nothing was imported."
+        )
+
+    def test_a_list_in_another_object_has_to_be_chosen(
+        self, laptops: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put(tmp_path, "a.json", '{"data": {"total": 1, "results": [{"a": 1}], "ads": []}}')
+        assert refused(101, path) == (
+            f'{path} is one object without a list of records. Lists in other objects: "data.results". '
+            'Empty lists: "data.ads". Choose one with --records-at NAME. Nothing was imported.'
+        )
+        import_run(101, path, records_at="data.results")
+        assert stored_records(Run.objects.get()) == [{"a": 1}]
+
+    def test_a_key_with_a_dot_can_be_chosen(self, laptops: Collection, tmp_path: Path) -> None:
+        path = put(tmp_path, "a.json", '{"data.results": [{"a": 1}], "ads": [{}]}')
+        import_run(101, path, records_at="data.results")
+        assert stored_records(Run.objects.get()) == [{"a": 1}]
+
+    @pytest.mark.parametrize("options", [{}, {"records_at": "results"}])
+    def test_a_list_twice(
+        self, laptops: Collection, tmp_path: Path, refused: Any, options: dict[str, str]
+    ) -> None:
+        path = put(tmp_path, "a.json", '{"results": [{}],\n"results": [{}]}')
+        assert refused(101, path, **options) == (
+            f'{path}, line 2, column 12: Expected one "results" in the object, not two. Nothing was imported.'
+        )
+
+    def test_lists_in_other_objects_of_a_category(
+        self, headphones: Collection, tmp_path: Path, refused: Any
+    ) -> None:
+        path = put(tmp_path, "a.json", '{"data": {"products": [{"asin": "B1"}]}}')
+        assert 'Lists in other objects: "data.products". Choose one' in refused("Headphones", path)
+        import_run("Headphones", path, records_at="data.products")
+        assert Run.objects.get().extracted == 1
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ('{"a": [{}], "b": [{}]}', ' has no list "results". Its lists of objects: "a", "b".'),
+            (
+                '{"a": {"b": [{}]}, "c": []}',
+                ' has no list "results". Lists in other objects: "a.b". Empty lists: "c".',
+            ),
+            ('{"a": 1}', ' has no list "results". It has no list of objects.'),
+            ('{"results": {}}', ' has no list "results". It has no list of objects.'),
+            ('{"results": 5}', ", line 1, column 13: Expected a list of records, in [ and ]."),
             ("[{}]", " is a list of records, not an object that contains a list."),
         ],
     )
@@ -715,7 +816,7 @@ class TestCategoryLists:
             ('{"asins": null}', "column 11: Expected a list of records, in [ and ]"),
             ('{"asins": {"a": 1}}', "column 11: Expected a list of records, in [ and ]"),
             ("{}", 'column 3: Expected a list, or an object with the list in it: {"asins": [...]}'),
-            ('{"code": 200, "data": []}', "column 26: Expected a list, or an object with the list in it"),
+            ('{"code": 200, "data": {}}', "column 26: Expected a list, or an object with the list in it"),
         ],
     )
     def test_an_object_without_a_list(

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from collections_app.records.formats import json_records
 from collections_app.records.formats.json_records import (
+    Content,
     InvalidRecords,
     Number,
     copy_records,
     parse_value,
     read_json_lines,
-    read_keys,
+    read_paths,
     read_records,
     read_values,
 )
@@ -361,7 +362,7 @@ def test_other_keys_of_a_wrapper_are_ignored(monkeypatch: pytest.MonkeyPatch, va
     monkeypatch.setattr(json_records, "_CHUNK", chunk)
     content = f'{{"a": {value}, "asins": [{{"b": {value}}}], "c":{value}\n}}'.encode()
     assert read(content) == [{"b": json.loads(value)}]
-    assert [key for key, _ in read_keys(io.BytesIO(content))] == ["a", "asins", "c"]
+    assert (("asins",), Content.RECORDS) in list(read_paths(io.BytesIO(content)))
 
 
 class TestCopies:
@@ -440,43 +441,59 @@ class TestCopies:
         monkeypatch.setattr(json_records, "_CHUNK", chunk)
         value = {"ads": [{"search_results": [1]}, 5], "search_results": MESSY, "total": 1e5, "x": [[]]}
         content = b"\xef\xbb\xbf" + json.dumps(value, indent=indent).encode()
-        count, out = self.copy(io.BytesIO(content), at="search_results")
+        count, out = self.copy(io.BytesIO(content), at=("search_results",))
         assert (count, json.loads(out), out[:1], out[-1:]) == (3, MESSY, b"[", b"]")
-        assert list(read_keys(io.BytesIO(content))) == [
-            ("ads", True),
-            ("search_results", True),
-            ("total", False),
-            ("x", False),
+        assert list(read_paths(io.BytesIO(content))) == [
+            (("ads",), Content.RECORDS),
+            (("search_results",), Content.RECORDS),
+            (("total",), None),
+            (("x",), Content.OTHERS),
         ]
 
     def test_numbers_in_the_list_stay_as_they_are_written(self) -> None:
         content = b'{"a":[ {"p":1299.00, "q":0.1234567890123456789, "e":1E5} ]}'
-        assert self.copy(io.BytesIO(content), at="a") == (1, content[5:-1])
+        assert self.copy(io.BytesIO(content), at=("a",)) == (1, content[5:-1])
 
     def test_a_list_that_is_empty(self) -> None:
-        assert self.copy(io.BytesIO(b'{"a": [ ]}'), at="a") == (0, b"[ ]")
-        assert list(read_keys(io.BytesIO(b'{"a": [ ], "b": [1]}'))) == [("a", False), ("b", False)]
+        assert self.copy(io.BytesIO(b'{"a": [ ]}'), at=("a",)) == (0, b"[ ]")
+        assert list(read_paths(io.BytesIO(b'{"a": [ ], "b": [1]}'))) == [
+            (("a",), Content.NOTHING),
+            (("b",), Content.OTHERS),
+        ]
 
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            ('{"b": [{}]}', "line 1, column 12: Expected a list with the chosen key in the object"),
-            ('{"a": {}}', "line 1, column 7: Expected a list of records, in [ and ]"),
+            ('{"b": [{}]}', 'line 1, column 12: Expected a list "a" in the object'),
+            ('{"a": {}}', 'line 1, column 10: Expected a list "a" in the object'),
+            ('{"a": null}', "line 1, column 7: Expected a list of records, in [ and ]"),
             ('{"a": [1]}', "line 1, column 8: Expected a record, in { and }"),
-            ('{"a": [{}],\n"a": [{}]}', "line 2, column 6: Expected one list with the chosen key"),
+            ('{"a": [{}],\n"a": [{}]}', 'line 2, column 6: Expected one "a" in the object, not two'),
             ('{"a": [{}]}[]', "line 1, column 12: Expected nothing after the list"),
             ("[{}]", "line 1, column 1: Expected an object, in { and }"),
         ],
     )
     def test_an_object_without_the_list(self, content: str, problem: str) -> None:
         with pytest.raises(InvalidRecords) as caught:
-            self.copy(io.BytesIO(content.encode()), at="a")
+            self.copy(io.BytesIO(content.encode()), at=("a",))
         assert str(caught.value).startswith(problem)
 
     def test_endless_blanks_in_a_list_are_not_searched(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(json_records, "MAX_RECORD", 100_000)
         with pytest.raises(InvalidRecords, match="larger than"):
-            list(read_keys(io.BytesIO(b'{"a": [' + b" " * 1_000_000 + b"{}]}")))
+            list(read_paths(io.BytesIO(b'{"a": [' + b" " * 1_000_000 + b"{}]}")))
+
+    def test_lists_in_other_objects(self) -> None:
+        content = b'{"a": {"b": {"c": {"d": [null, {}]}, "e": [{"f": [{}]}], "g": {}}}}'
+        assert list(read_paths(io.BytesIO(content))) == [
+            (("a", "b", "c", "d"), Content.RECORDS),
+            (("a", "b", "e"), Content.RECORDS),
+        ]
+        assert self.copy(io.BytesIO(content), at=("a", "b", "e")) == (1, b'[{"f": [{}]}]')
+
+    def test_lists_below_more_keys_are_not_found(self) -> None:
+        content = b'{"a": {"b": {"c": {"d": {"e": [{}]}}}}}'
+        assert list(read_paths(io.BytesIO(content))) == [(("a", "b", "c", "d"), None)]
 
 
 class TestAnyValues:

@@ -28,7 +28,7 @@ from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.models.expectations import expect_next_run
 from collections_app.models.run_status import progress
 from collections_app.records.formats.category_csv import convert_category_list
-from collections_app.records.formats.json_records import Readable, copy_records, read_records
+from collections_app.records.formats.json_records import JsonPath, Readable, copy_records, read_records
 from collections_app.records.formats.json_text import SPACED, SPACED_ASCII, styled_json
 from collections_app.runs import folder
 from collections_app.runs.archive import RunArchive
@@ -138,12 +138,13 @@ class ResultSetWriter:
         if not self._is_category and self._file_records == self._page_size:
             self._end_file()
 
-    def add_page(self, name: str, stream: Readable, *, records_at: str | None = None) -> None:
+    def add_page(self, name: str, stream: Readable, *, records_at: JsonPath | None = None) -> None:
         """Copy a page file byte for byte; of a category, the entire list.
 
         Several lists that follow each other become one. With `records_at`, the file is an object, and only
-        the list with this key is copied. A page keeps its name, with unsafe characters replaced. A category's
-        list has a fixed name. Raises InvalidRecords if the file has no such list, WrongUse, LeaseLost.
+        the list with this path is copied. A page keeps its name, with unsafe characters replaced. A
+        category's list has a fixed name. Raises InvalidRecords if the file has no such list, WrongUse,
+        LeaseLost.
         """
         self._choose(_Input.PAGES)
         name = self._unused_name(names.CATEGORY_LIST if self._is_category else names.kept_name(name))

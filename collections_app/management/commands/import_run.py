@@ -16,7 +16,7 @@ from collections_app.management.arguments import collection_of, count, database_
 from collections_app.runs.incoming.checks import checked
 from collections_app.runs.incoming.files import Incoming, Unusable, shown
 from collections_app.runs.incoming.lookup import incoming_files
-from collections_app.runs.incoming.objects import SeveralLists
+from collections_app.runs.incoming.objects import NoListChosen
 from collections_app.runs.incoming.write import write_run
 from collections_app.runs.lease import LeaseLost
 from collections_app.runs.repair import fail_interrupted_runs
@@ -54,7 +54,8 @@ class Command(BaseCommand):
             "--records-at",
             metavar="NAME",
             type=text,
-            help="the name of the list of records, for files that contain an object with several lists",
+            help="the name of the list of records, for files that contain an object with several lists; "
+            "for a list in another object, use dots: data.results",
         )
         parser.add_argument(
             "--page-size",
@@ -74,7 +75,7 @@ class Command(BaseCommand):
                 fail_interrupted_runs()
                 with _progress(files) as progress:
                     run = write_run(collection, files, options["page_size"], progress.update)
-        except SeveralLists as error:
+        except NoListChosen as error:
             raise CommandError(f"{error} Choose one with --records-at NAME. {NOTHING}") from None
         except (Unusable, WrongUse, LeaseLost) as error:
             raise CommandError(f"{error} {NOTHING}") from None

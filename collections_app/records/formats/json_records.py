@@ -8,6 +8,7 @@ Numbers keep their spelling: a float would turn 1299.00 into 1299.0 and round 0.
 """
 
 import codecs
+import enum
 import io
 import json
 import re
@@ -42,6 +43,9 @@ _SEPARATOR = re.compile(r'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*(?:"[^"\\]*")?')
 _KEY = re.compile(r'[ \t\n\r]*+[{,][ \t\n\r]*+"(?:[^"\\]++|\\.)*+"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 # Longer blanks at the end of a list aren't copied, because they are kept in memory.
 _LONGEST_ENDING = 64 * 1024
+# Lists are found below at most this many keys.
+_MOST_KEYS = 4
+_LONGEST_NAME = 100  # in messages
 # How many possible ends of a piece are tried.
 _TRIES = 3
 
@@ -66,7 +70,17 @@ _BEFORE_CONSTANT = re.compile(r'(?:[^"NI-]++|-(?!I)|"(?:[^"\\]++|\\.)*+")*+', re
 Number = msgspec.Raw
 
 Record = dict[str, Any]
+# The keys that lead to a value in an object.
+JsonPath = tuple[str, ...]
 _Decode = Callable[[bytes], list[Any]]
+
+
+class Content(enum.Enum):
+    """What a list contains."""
+
+    RECORDS = "at least one object"
+    OTHERS = "no objects, but other values"
+    NOTHING = "nothing"
 
 
 class InvalidRecords(Exception):
@@ -156,12 +170,12 @@ def parse_value(text: str) -> Any:
 
 
 def copy_records(
-    stream: Readable, write: Callable[[bytes], object], *, wrapped: bool, at: str | None = None
+    stream: Readable, write: Callable[[bytes], object], *, wrapped: bool, at: JsonPath | None = None
 ) -> int:
     """Copy a list of records while it is read, and return the number of records. Raises InvalidRecords.
 
     A list, or with `wrapped` an object that contains it, is copied byte for byte. Several lists that follow
-    each other, as in `[...][...]`, become one. With `at`, the text is an object, and the list with this key
+    each other, as in `[...][...]`, become one. With `at`, the text is an object, and the list with this path
     is copied.
     """
     text = _CopiedText(stream, write, is_copying=at is None)
@@ -178,15 +192,14 @@ def copy_records(
     return count
 
 
-def read_keys(stream: Readable) -> Iterator[tuple[str, bool]]:
-    """Yield the keys of a JSON object, and whether the value is a list of objects. Raises InvalidRecords.
+def read_paths(stream: Readable) -> Iterator[tuple[JsonPath, Content | None]]:
+    """Yield the paths of the values in a JSON object, and what the lists among them contain.
 
-    Only the first item of a list is considered.
+    Objects within the object are read down to four keys. Raises InvalidRecords.
     """
     text = _Text(stream, (_decode_to_count,))
-    for key in _keys(text):
-        yield key, text.begins_list_of_objects()
-        _skip_value(text)
+    for path in _paths(text):
+        yield path, _skip_value(text)
 
 
 def read_json_lines(stream: ReadableLines) -> Iterator[bytes]:
@@ -270,29 +283,49 @@ def _joined_batches(text: "_CopiedText") -> Iterator[list[Any]]:
         text.expect("]", "")
 
 
-def _batches_at(text: "_CopiedText", name: str) -> Iterator[list[Any]]:
-    """Yield the records of the list in an object with this key, and copy only that list."""
+def _batches_at(text: "_CopiedText", chosen: JsonPath) -> Iterator[list[Any]]:
+    """Yield the records of the list in an object with this path, and copy only that list."""
     found = False
-    for key in _keys(text):
-        if key != name:
+    for path in _paths(text):
+        if path != chosen:
             _skip_value(text)
             continue
         if found:
             text.peek()
-            text.fail("Expected one list with the chosen key in the object, not two")
+            text.fail(f"Expected one {_name(chosen)} in the object, not two")
         found = True
         with text.copying():
             yield from _batches(text)
     if not found:
-        text.fail("Expected a list with the chosen key in the object")
+        text.fail(f"Expected a list {_name(chosen)} in the object")
 
 
-def _skip_value(text: "_Text") -> None:
-    if not text.begins_list_of_objects():
-        text.take_value()
-        return
-    for _ in _batches(text, of_anything=True):
-        pass
+def _paths(text: "_Text", above: JsonPath = ()) -> Iterator[JsonPath]:
+    """Yield the path of each value in the object that comes next. The caller takes the value after it."""
+    for key in _keys(text):
+        path = (*above, key)
+        if len(path) < _MOST_KEYS and text.peek() == "{":
+            yield from _paths(text, path)
+        else:
+            yield path
+
+
+def _name(path: JsonPath) -> str:
+    return json.dumps(".".join(path)[:_LONGEST_NAME])
+
+
+def _skip_value(text: "_Text") -> Content | None:
+    """Take the value that comes next. Return what it contains if it is a list."""
+    if text.begins_list_of_objects():
+        for _ in _batches(text, of_anything=True):
+            pass
+        return Content.RECORDS
+    value = text.take_value()
+    if not isinstance(value, list):
+        return None
+    if not value:
+        return Content.NOTHING
+    return Content.RECORDS if any(isinstance(item, dict) for item in value) else Content.OTHERS
 
 
 def _wrapped_values(text: "_Text") -> Iterator[Any]:

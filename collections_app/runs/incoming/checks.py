@@ -6,15 +6,15 @@ from collections_app.files.names import printable
 from collections_app.models import Collection
 from collections_app.runs.incoming.files import Incoming, Unusable
 from collections_app.runs.incoming.forms import Form
-from collections_app.runs.incoming.objects import with_list
+from collections_app.runs.incoming.objects import with_lists
 from collections_app.system.disk import free_space
 
 
 def checked(collection: Collection, files: list[Incoming], records_at: str | None) -> list[Incoming]:
     """Return the files. Those that contain an object also name the list to import.
 
-    `records_at` is the key of that list, or None if there is only one. Raises SeveralLists, Unusable if the
-    files can't be a run of this collection.
+    `records_at` is the path of that list, or None to find it. Raises NoListChosen, Unusable if the files
+    can't be a run of this collection.
     """
     _check_forms(files)
     if collection.is_category and len(files) > 1:
@@ -23,10 +23,7 @@ def checked(collection: Collection, files: list[Incoming], records_at: str | Non
     _check_room(files)
     if records_at is not None and not any(file.form is Form.OBJECT for file in files):
         raise Unusable(f"{files[0].label} is {files[0].form.value}, not an object that contains a list.")
-    return [
-        with_list(file, records_at, is_category=collection.is_category) if file.form is Form.OBJECT else file
-        for file in files
-    ]
+    return with_lists(files, records_at, is_category=collection.is_category)
 
 
 def _check_forms(files: list[Incoming]) -> None:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from collections_app.files.names import printable
+from collections_app.records.formats.json_records import JsonPath
 from collections_app.runs.incoming.compressed import BOMB
 from collections_app.runs.incoming.forms import Form
 
@@ -25,7 +26,7 @@ class Incoming:
     `folder` is where the file is: a folder, a ZIP or both. `size` is in bytes; reading fails after `largest`
     bytes. `damage` says what is wrong if reading fails for any other reason than an error of
     the operating system. `largest_read` is the number of bytes to read at once. The records of an object are
-    in the list with the key `records_at`.
+    in the list with the path `records_at`.
     """
 
     label: str
@@ -37,7 +38,7 @@ class Incoming:
     damage: str = " is damaged."
     largest: int | None = None
     largest_read: int | None = None
-    records_at: str | None = None
+    records_at: JsonPath | None = None
 
     def open(self, progress: Callable[[int], object] = lambda size: None) -> "Reader":
         """Open the file. Each read calls `progress` with the number of bytes. Raises Unusable."""

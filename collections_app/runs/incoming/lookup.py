@@ -20,6 +20,14 @@ from collections_app.runs.incoming.system_files import is_system_file
 
 _GZIP = b"\x1f\x8b"
 _GZIP_ENDING = ".gz"
+# The first bytes of other compressed files.
+_OTHER_COMPRESSION = {
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+    b"\xfd7zX": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    **{b"BZh%d" % level: "bzip2" for level in range(1, 10)},
+}
 _DAMAGED_GZIP = " is damaged or incomplete. Create or download it again."
 _DAMAGED_ZIP = ": the ZIP is damaged or unsupported. Extract it, and import the files."
 _MEMBER_ENDINGS = (".json", *LINES_ENDINGS)
@@ -59,12 +67,16 @@ def _check_paths(paths: list[Path]) -> None:
 
 
 def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:
-    file = Incoming(shown(path), str(path.parent), path.name, path.stat().st_size, lambda: path.open("rb"))
+    # Some programs unpack a file while they download it, and keep its name.
+    name = path.name.removesuffix(path.suffix) if path.suffix.lower() == _GZIP_ENDING else path.name
+    file = Incoming(shown(path), str(path.parent), name, path.stat().st_size, lambda: path.open("rb"))
     head = file.head(len(MEMBER))
     if not head:
         raise Unusable(f"{file.label} is empty.")
     if head in {MEMBER, DIRECTORY_END}:
         return list(_members(path, stack))
+    if head in _OTHER_COMPRESSION:
+        raise Unusable(f"{file.label} is compressed with {_OTHER_COMPRESSION[head]}. Unpack it first.")
     return [_recognized(_unpacked(file, path) if head.startswith(_GZIP) else file)]
 
 
@@ -75,10 +87,8 @@ def _recognized(file: Incoming) -> Incoming:
 
 def _unpacked(file: Incoming, path: Path) -> Incoming:
     """Return the content of a gzip file."""
-    name = file.name[: -len(_GZIP_ENDING)] if file.name.lower().endswith(_GZIP_ENDING) else file.name
     unpacked = replace(
         file,
-        name=name or file.name,
         largest=largest_content(file.size),
         opener=lambda: _gunzip(path),
         damage=_DAMAGED_GZIP,
