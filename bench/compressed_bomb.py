@@ -14,6 +14,7 @@ from bench.measure import MEBIBYTE, Options, Row, at_most, in_turn, program, rat
 from bench.servers import bench_folder, grown_while
 from collections_app.runs.incoming.files import Unusable
 from collections_app.runs.incoming.lookup import incoming_files
+from collections_app.runs.incoming.paths import files_at
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -43,7 +44,7 @@ def reject(bomb: Path) -> None:
     """Read the file as an import does. Raise AssertionError unless it is rejected."""
     with ExitStack() as stack:
         try:
-            incoming_files([bomb], stack)
+            incoming_files(files_at([bomb]), stack)
         except Unusable:
             return
     raise AssertionError("The file was accepted.")

@@ -39,6 +39,7 @@ from collections_app.views.team.members import members
 from collections_app.views.team.password_link import member_password_link
 from collections_app.views.team.remove_member import member_remove
 from collections_app.views.team.switch_team import team_switch
+from collections_app.views.upload.page import upload
 
 of_a_run = [
     path("", run, name="run"),
@@ -64,6 +65,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("download", download, name="download"),
     path("live", live, name="live"),
     path("keep", keep, name="keep"),
+    path("upload", upload, name="upload"),
     path("latest/", latest, name="latest"),
     path("latest/<path:rest>", latest, name="latest_rest"),
     path("selection", selection, name="selection"),

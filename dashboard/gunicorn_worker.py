@@ -26,7 +26,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from collections_app.system.serving import serving
 
-# How long a request may take to arrive, including its body. Requests are small, since no one uploads files.
+# How long a request may take to arrive, including its body. Requests are small; a view that receives uploads
+# allows more time (collections_app/system/serving.py).
 REQUEST_SECONDS = 15
 
 # A process that uses this part of its threads waits before it accepts a connection, so that another process
@@ -94,8 +95,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn.parser is None:
             conn.parser = RequestParser(self.cfg, conn.sock, conn.client)
             conn.parser.unreader = DeadlineUnreader(conn.sock)
-        conn.parser.unreader.deadline = time.monotonic() + REQUEST_SECONDS
-        with serving(conn.sock, lambda: not self.alive):
+        unreader: DeadlineUnreader = conn.parser.unreader
+        unreader.allow_seconds(REQUEST_SECONDS)
+        with serving(conn.sock, lambda: not self.alive, unreader.allow_seconds):
             keep_alive = super().handle(conn)
         if not keep_alive:
             # gunicorn gives a client two seconds to disconnect, and waits in the thread that all connections
@@ -122,6 +124,10 @@ class DeadlineUnreader(SocketUnreader):  # type: ignore[misc]
     """Reads a request until its deadline."""
 
     deadline: float
+
+    def allow_seconds(self, seconds: float) -> None:
+        """Set the deadline to this many seconds from now."""
+        self.deadline = time.monotonic() + seconds
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Return the next bytes. After the deadline, raise ConnectionResetError, which gunicorn ignores."""

@@ -262,8 +262,11 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS: tuple[str, ...] = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
 
-# No form uploads files. Without this, large uploads would be written to the disk.
+# Only views/upload/ receives files, with its own handler. Without this, files that are sent to any other
+# address would be written to the disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+# A run can have hundreds of pages.
+DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 
 AUTH_USER_MODEL = "collections_app.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]

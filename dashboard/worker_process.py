@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 2
 # How long to wait before restarting a process that has exited.
 RESTART_SECONDS = 10
-REPAIR_EVERY_SECONDS = 60
+TIDY_EVERY_SECONDS = 60
 # How long to wait for a process that is told to stop. It may have an export to put back, and mail to send.
 STOP_SECONDS = 10
 
@@ -97,7 +97,7 @@ def _wait_for_lock() -> None:
 
 
 def _run() -> None:
-    repaired_at = float("-inf")
+    tidied_at = float("-inf")
     while not _child.is_stopped:
         pause = POLL_SECONDS
         try:
@@ -106,10 +106,11 @@ def _run() -> None:
                 pause = RESTART_SECONDS
             elif Export.objects.under_way().exists() or outbox.has_due():
                 _run_worker("--once")
-            elif time.monotonic() - repaired_at > REPAIR_EVERY_SECONDS:
-                repaired_at = time.monotonic()
+            else:
                 fail_interrupted_runs()
-                retention.tidy()
+                if time.monotonic() - tidied_at > TIDY_EVERY_SECONDS:
+                    tidied_at = time.monotonic()
+                    retention.tidy()
         except (DatabaseError, OSError) as error:
             logger.warning("background problem=%s", database.reason(error))
         finally:

@@ -59,6 +59,7 @@ TABLE = {
     "live": ("collections/101/live", "GET HEAD", "login 403 403 in in in"),
     "archive_size": ("collections/101/runs/1/archive-size", "GET HEAD", "login 403 403 in404 in404 in404"),
     "keep": ("collections/101/keep", "POST", "login 403 403 403 in404 in404"),  # its runs are ours
+    "upload": ("collections/101/upload", FORM, "login 403 403 403 in in"),
     "result_file": ("collections/101/runs/1/files/a.json", "GET HEAD", "login 403 403 in in in"),
     "run_pages": ("collections/101/runs/1/pages", "GET HEAD", "login 403 403 in in in"),
     "latest": ("collections/101/latest/", "GET HEAD", "login 403 403 in in in"),

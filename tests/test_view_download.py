@@ -145,10 +145,17 @@ def test_a_run_without_records_has_one_page(as_bob: Client, laptops: Collection)
     assert rows(as_bob.get(ADDRESS))[0][2:4] == ["0", "Page 1 of run 1"]
 
 
-def test_without_runs_it_says_what_to_do(as_bob: Client, laptops: Collection) -> None:
+def test_without_runs_it_says_what_to_do(as_bob: Client, as_adam: Client, laptops: Collection) -> None:
     response = as_bob.get(ADDRESS).content.decode()
     assert "No runs yet" in response
-    assert "import_run 101 FILE…" in response
+    assert "Ask an admin of Crawlers to upload the result files of a run." in response
+    assert "import_run" not in response
+    assert "<table" not in response
+    admins = as_adam.get(ADDRESS)
+    offered = links(admins)
+    assert offered["Upload files"] == "/collections/101/upload"
+    assert offered["Connect an account"] == "/team/accounts/connect"
+    assert "import_run 101 FILE…" in admins.content.decode()
 
 
 def test_only_admins_may_delete_a_run(as_bob: Client, as_adam: Client, laptops: Collection) -> None:

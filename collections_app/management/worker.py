@@ -232,6 +232,15 @@ class BackgroundTask(ABC):
         """Do one piece of work. Return whether there may be more."""
 
 
+class Repairer(BackgroundTask):
+    """Fail or delete runs whose writer was killed, even while the worker copies a run."""
+
+    def run_once(self) -> bool:
+        """Repair all of them. Return False, because none is left."""
+        fail_interrupted_runs()
+        return False
+
+
 class Mailer(BackgroundTask):
     """Send due mail, one message at a time."""
 

@@ -158,6 +158,8 @@ class Run(models.Model):
     # The token and the lease of the only process that writes or copies the files. Without a lease, none does.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Whether to delete the run instead of failing it if its writer is killed: the user uploads it again.
+    discard_if_killed = models.BooleanField(db_default=False, editable=False)
 
     objects: ClassVar[models.Manager["Run"]] = RunQuerySet.as_manager()
 

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, ResultFile, Run, State
+from collections_app.models.runs import RunQuerySet
 from collections_app.runs import folder
 from collections_app.runs.lease import abandoned, being_written, lapsed
 
@@ -48,15 +49,33 @@ def repair_runs() -> RepairReport:
 
 
 def fail_interrupted_runs() -> list[Run]:
-    """Fail the runs whose writers were killed, remove their files, and return the runs."""
-    return [run for run in Run.objects.filter(abandoned()).order_by("pk") if _fail(run)]
+    """Fail the runs whose writers were killed, remove their files, and return the runs.
+
+    Delete those that were to be discarded. They aren't returned.
+    """
+    interrupted = list(Run.objects.filter(abandoned()).order_by("pk"))
+    return [run for run in interrupted if (_discard if run.discard_if_killed else _fail)(run)]
+
+
+def _still_abandoned(run: Run) -> RunQuerySet:
+    """Return the run's row if its writer hasn't renewed the lease, and no other repair was faster."""
+    return Run.objects.filter(abandoned(), pk=run.pk, attempt=run.attempt)
+
+
+def _discard(run: Run) -> bool:
+    """Delete the run and its files. Return False, as it didn't fail."""
+    with transaction.atomic(durable=True):
+        current = _still_abandoned(run).select_for_update().first()
+        if current is not None:
+            current.delete()
+    if current is not None:
+        folder.remove(run)
+    return False
 
 
 def _fail(run: Run) -> bool:
     with transaction.atomic(durable=True):
-        # Checked again, as the writer may have renewed its lease, or another repair may have been faster.
-        still_dead = Run.objects.filter(abandoned(), pk=run.pk, attempt=run.attempt)
-        failed = still_dead.update(
+        failed = _still_abandoned(run).update(
             state=State.FAILED, failure_reason=INTERRUPTED, lease_expires_at=None, updated_at=timezone.now()
         )
         if not failed:

@@ -70,9 +70,11 @@ class ResultSetWriter:
         total: int = 0,
         page_size: int = DEFAULT_PAGE_SIZE,
         created_at: datetime | None = None,
+        discard_if_killed: bool = False,
     ) -> Self:
         """Create the collection's next run, as Processing. `total` is the number of requested records.
 
+        If the process is killed, the run becomes Failed or, with `discard_if_killed`, is deleted.
         Raises WrongUse if the collection's runs come from an account.
         """
         _check_page_size(page_size)
@@ -86,6 +88,7 @@ class ResultSetWriter:
                 updated_at=started_at,
                 attempt=new_attempt(),
                 lease_expires_at=new_expiry(),
+                discard_if_killed=discard_if_killed,
                 **progress(timezone.now(), usual_step=collection.runs.longest_recent_step()),
             )
         return cls(run, page_size=page_size)

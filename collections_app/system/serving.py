@@ -19,15 +19,23 @@ class ClientDisconnected(Exception):
 class _Request:
     client: socket.socket
     is_stopping: Callable[[], bool]
+    set_patience: Callable[[float], None]
 
 
 _request: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 
 @contextmanager
-def serving(client: socket.socket, is_stopping: Callable[[], bool]) -> Iterator[None]:
-    """Note the client that this thread serves, and how to tell whether the server is stopping."""
-    token = _request.set(_Request(client, is_stopping))
+def serving(
+    client: socket.socket,
+    is_stopping: Callable[[], bool],
+    set_patience: Callable[[float], None] = lambda seconds: None,
+) -> Iterator[None]:
+    """Note the client that this thread serves, and how to tell whether the server is stopping.
+
+    `set_patience` is called with the seconds that the rest of the request may take to arrive.
+    """
+    token = _request.set(_Request(client, is_stopping, set_patience))
     try:
         yield
     finally:
@@ -53,6 +61,13 @@ def check_client() -> None:
     """Raise ClientDisconnected if this thread serves a client that has closed its connection."""
     if client_has_disconnected():
         raise ClientDisconnected
+
+
+def allow_seconds(seconds: float) -> None:
+    """Allow the client this many seconds for the rest of its request. Each call replaces the last one."""
+    request = _request.get()
+    if request is not None:
+        request.set_patience(seconds)
 
 
 def is_stopping() -> bool:

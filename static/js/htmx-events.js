@@ -44,17 +44,22 @@ document.addEventListener("visibilitychange", () => {
   postponed.clear();
 });
 
+// Uploads report their own errors.
+function isUpload(elt) {
+  return elt.matches("[data-upload]");
+}
+
 // The link itself leads to the error page.
 document.addEventListener("htmx:responseError", (event) => {
   const { elt } = event.detail.requestConfig;
-  if (isBackground(elt)) return;
+  if (isBackground(elt) || isUpload(elt)) return;
   if (elt.href) location.assign(elt.href);
   else elt.form.requestSubmit();
 });
 
 document.addEventListener("htmx:sendError", (event) => {
   const { elt } = event.detail.requestConfig;
-  if (isBackground(elt)) return;
+  if (isBackground(elt) || isUpload(elt)) return;
   const message = document.createElement("p");
   message.className = "message error";
   message.role = "alert";

@@ -9,6 +9,7 @@ import "./column-filter.js";
 import "./copy.js";
 import "./selection.js";
 import "./htmx-events.js";
+import "./upload.js";
 import "./dialogs.js";
 import "./start-download.js";
 import "./curl.js";

@@ -17,6 +17,7 @@ from collections_app.runs.incoming.checks import checked
 from collections_app.runs.incoming.files import Incoming, Unusable, shown
 from collections_app.runs.incoming.lookup import incoming_files
 from collections_app.runs.incoming.objects import NoListChosen
+from collections_app.runs.incoming.paths import files_at
 from collections_app.runs.incoming.write import write_run
 from collections_app.runs.lease import LeaseLost
 from collections_app.runs.repair import fail_interrupted_runs
@@ -70,7 +71,7 @@ class Command(BaseCommand):
         try:
             collection = collection_of(options["collection"])
             with ExitStack() as stack:
-                files = incoming_files(options["files"], stack)
+                files = incoming_files(files_at(options["files"]), stack)
                 files = checked(collection, files, options["records_at"])
                 fail_interrupted_runs()
                 with _progress(files) as progress:

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
-from collections_app.management.worker import Exporter, Mailer, Worker
+from collections_app.management.worker import Exporter, Mailer, Repairer, Worker
 
 # Background work yields the CPU to requests.
 _NICENESS = 10
@@ -72,7 +72,7 @@ def _work(*, once: bool) -> bool:
         return worker.has_failed
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)
-        for task in (Exporter(remote=False), Exporter(remote=True), Mailer())
+        for task in (Exporter(remote=False), Exporter(remote=True), Mailer(), Repairer())
     }
     for thread in threads.values():
         thread.start()

@@ -2,10 +2,10 @@
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, cast
 
 from isal import igzip
@@ -13,7 +13,7 @@ from isal import igzip
 from collections_app.files.names import printable
 from collections_app.files.zip import DIRECTORY_END, MEMBER, is_encrypted, largest_read
 from collections_app.runs.incoming.compressed import BOMB, largest_content
-from collections_app.runs.incoming.files import Incoming, Unusable, reading, shown
+from collections_app.runs.incoming.files import Incoming, Unusable, reading
 from collections_app.runs.incoming.forms import LINES_ENDINGS, Form, form_of
 from collections_app.runs.incoming.page_order import NamedFile, in_page_order
 from collections_app.runs.incoming.system_files import is_system_file
@@ -33,51 +33,37 @@ _DAMAGED_ZIP = ": the ZIP is damaged or unsupported. Extract it, and import the 
 _MEMBER_ENDINGS = (".json", *LINES_ENDINGS)
 
 
-def incoming_files(paths: list[Path], stack: ExitStack) -> list[Incoming]:
+def incoming_files(given: Sequence[Incoming], stack: ExitStack) -> list[Incoming]:
     """Return the files to import, in the order of in_page_order(), without system files.
 
-    ZIPs stay open until the stack is closed. Raises Unusable, OSError.
+    ZIPs stay open until the stack is closed. Raises Unusable.
     """
-    named = [path for path in paths if not is_system_file(str(path))]
-    if not named:
-        raise Unusable(f"{shown(paths[0])} was added by an operating system and contains no results.")
-    _check_paths(named)
-    files = [file for path in named for file in _incoming(path, stack)]
+    wanted = [file for file in given if not is_system_file(f"{file.folder}/{file.name}")]
+    if not wanted:
+        raise Unusable(f"{given[0].label} was added by an operating system and contains no results.")
+    files = [content for file in wanted for content in _contents(file, stack)]
     if {file.form for file in files} == {Form.LINES, Form.OBJECT}:
         # A file of JSON Lines with a single record looks like any other object.
         files = [replace(file, form=Form.LINES) for file in files]
     return [files[at] for at in in_page_order([NamedFile(file.folder, file.name) for file in files])]
 
 
-def _check_paths(paths: list[Path]) -> None:
-    first: dict[tuple[int, int], Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise Unusable(f"The file {shown(path)} doesn't exist.")
-        if path.is_dir():
-            raise Unusable(
-                f"{shown(path)} is a folder. Pass the files in it, such as {shown(path / '*.json')}."
-            )
-        if not path.is_file():
-            raise Unusable(f"{shown(path)} is not a file.")
-        status = path.stat()
-        other = first.setdefault((status.st_dev, status.st_ino), path)
-        if other is not path:
-            raise Unusable(f"{shown(other)} and {shown(path)} are the same file. Pass it once.")
-
-
-def _incoming(path: Path, stack: ExitStack) -> list[Incoming]:
-    # Some programs unpack a file while they download it, and keep its name.
-    name = path.name.removesuffix(path.suffix) if path.suffix.lower() == _GZIP_ENDING else path.name
-    file = Incoming(shown(path), str(path.parent), name, path.stat().st_size, lambda: path.open("rb"))
+def _contents(file: Incoming, stack: ExitStack) -> list[Incoming]:
+    file = replace(file, name=_without_gzip_ending(file.name))
     head = file.head(len(MEMBER))
     if not head:
         raise Unusable(f"{file.label} is empty.")
     if head in {MEMBER, DIRECTORY_END}:
-        return list(_members(path, stack))
+        return list(_members(file, stack))
     if head in _OTHER_COMPRESSION:
         raise Unusable(f"{file.label} is compressed with {_OTHER_COMPRESSION[head]}. Unpack it first.")
-    return [_recognized(_unpacked(file, path) if head.startswith(_GZIP) else file)]
+    return [_recognized(_unpacked(file) if head.startswith(_GZIP) else file)]
+
+
+def _without_gzip_ending(name: str) -> str:
+    # Some programs unpack a file while they download it, and keep its name.
+    ending = PurePosixPath(name).suffix
+    return name.removesuffix(ending) if ending.lower() == _GZIP_ENDING else name
 
 
 def _recognized(file: Incoming) -> Incoming:
@@ -85,12 +71,12 @@ def _recognized(file: Incoming) -> Incoming:
         return replace(file, form=form_of(file.name, stream))
 
 
-def _unpacked(file: Incoming, path: Path) -> Incoming:
+def _unpacked(file: Incoming) -> Incoming:
     """Return the content of a gzip file."""
     unpacked = replace(
         file,
         largest=largest_content(file.size),
-        opener=lambda: _gunzip(path),
+        opener=lambda: cast(IO[bytes], _Gunzipped(file.opener())),
         damage=_DAMAGED_GZIP,
     )
     head = unpacked.head(len(MEMBER))
@@ -104,28 +90,39 @@ def _unpacked(file: Incoming, path: Path) -> Incoming:
     return unpacked.measured()
 
 
-def _gunzip(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], igzip.open(path))  # type: ignore[no-untyped-call]
+class _Gunzipped(igzip.IGzipFile):
+    """The content of a gzip file. Closes the file as well, which IGzipFile doesn't."""
+
+    def __init__(self, compressed: IO[bytes]) -> None:
+        super().__init__(fileobj=compressed, mode="rb")  # type: ignore[no-untyped-call]
+        self._compressed = compressed
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            super().close()
+        finally:
+            self._compressed.close()
 
 
-def _members(path: Path, stack: ExitStack) -> Iterator[Incoming]:
-    with reading(shown(path), _DAMAGED_ZIP):
-        archive = stack.enter_context(zipfile.ZipFile(path))
+def _members(file: Incoming, stack: ExitStack) -> Iterator[Incoming]:
+    with reading(file.label, _DAMAGED_ZIP):
+        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(file.opener())))
     members = [
         member for member in archive.infolist() if not member.is_dir() and not is_system_file(member.filename)
     ]
     if not members:
-        raise Unusable(f"{shown(path)} is a ZIP without pages.")
-    if sum(member.file_size for member in members) > largest_content(path.stat().st_size):
-        raise Unusable(shown(path) + BOMB)
+        raise Unusable(f"{file.label} is a ZIP without pages.")
+    if sum(member.file_size for member in members) > largest_content(file.size):
+        raise Unusable(file.label + BOMB)
     if repeated := [name for name, count in Counter(each.filename for each in members).items() if count > 1]:
-        raise Unusable(f"{shown(path)} contains {printable(repeated[0])} twice. Create the ZIP again.")
+        raise Unusable(f"{file.label} contains {printable(repeated[0])} twice. Create the ZIP again.")
     for member in members:
-        yield _recognized(_member(path, archive, member))
+        yield _recognized(_member(file, archive, member))
 
 
-def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Incoming:
-    label = f"{shown(path)}: {printable(member.filename)}"
+def _member(file: Incoming, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Incoming:
+    label = f"{file.label}: {printable(member.filename)}"
     if not member.filename.lower().endswith(_MEMBER_ENDINGS):
         raise Unusable(f"{label} is not a JSON file. A ZIP to import may contain only JSON and JSON Lines.")
     if is_encrypted(member):
@@ -134,7 +131,7 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> In
     # The member is checked while it is read, in bounded memory.
     return Incoming(
         label,
-        f"{path}/{inner.parent}",
+        f"{file.folder}/{file.name}/{inner.parent}",
         inner.name,
         member.file_size,
         lambda: archive.open(member),

@@ -12,14 +12,23 @@ from collections_app.runs.writer import ResultSetWriter
 
 
 def write_run(
-    collection: Collection, files: list[Incoming], page_size: int, progress: Callable[[int], object]
+    collection: Collection,
+    files: list[Incoming],
+    page_size: int,
+    progress: Callable[[int], object],
+    *,
+    discard_if_killed: bool = False,
 ) -> Run:
     """Write a new run from files that checked() has returned. If one has an error, write nothing.
 
     If several files would have the same name, the later ones get a number. Each read calls `progress` with
     the number of bytes. Raises Unusable, WrongUse, LeaseLost, OSError.
+
+    With `discard_if_killed`, the next repair deletes the run if this process is killed.
     """
-    with ResultSetWriter.start(collection, page_size=page_size) as writer:
+    with ResultSetWriter.start(
+        collection, page_size=page_size, discard_if_killed=discard_if_killed
+    ) as writer:
         names = UniqueNames([archive_name(collection.name, writer.run.number)])
         for file in files:
             with naming(file), file.open(progress) as stream:

@@ -1,0 +1,1 @@
+"""Upload the files of a run in the browser."""
