@@ -34,12 +34,12 @@ with connection.cursor() as cursor:
     )
 """
 MAKE_COLLECTIONS = """
-from collections_app.models.collections import search_form
+from collections_app.models.collections import search_name
 from django.utils import timezone
 account = Account.objects.create(team=team, name="Account")
 names = [f"Laptops {number:05}" for number in range(COUNT)]
 created = Collection.objects.bulk_create(
-    Collection(team=team, name=name, search_name=search_form(name), account=account, remote_id=number)
+    Collection(team=team, name=name, search_name=search_name(name), account=account, remote_id=number)
     for number, name in enumerate(names, 1)
 )
 Run.objects.bulk_create(

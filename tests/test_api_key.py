@@ -31,7 +31,7 @@ def call(address: str, headers: dict[str, str], **options: Any) -> tuple[int, in
     return response.status_code, response.json()["code"] if is_envelope else 200
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "TOKEN"])
+@pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "TOKEN", "Bearer\t", "Token \t "])
 @pytest.mark.parametrize("address", [LIST, FILE, MANIFEST])
 def test_the_authorization_header_can_contain_the_key(address: str, scheme: str, bobs_key: str) -> None:
     assert call(address, {"Authorization": f"{scheme} {bobs_key}"}) == (200, 200)

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError
 
 from collections_app.models import Collection, Kind, Run, State, Team
@@ -57,9 +59,32 @@ class TestQuestions:
         [cafe] = named(crawlers, "Café")
         assert list(Collection.objects.named_like(text)) == [cafe]
 
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("STRASSE", "straße"),
+            ("Men\u2019s  shoes", "men's shoes"),
+            ("10\u00d720 \u00bd", "10x20 1/2"),
+            ("Key\u00adboards", "keyboards"),
+        ],
+    )
+    def test_search_ignores_what_it_ignores_in_records(self, crawlers: Team, name: str, text: str) -> None:
+        [collection] = named(crawlers, name)
+        assert list(Collection.objects.named_like(text)) == [collection]
+
+    def test_the_upgrade_updates_all_names(self, crawlers: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+        migration = import_module("collections_app.migrations.0022_search_names")
+        monkeypatch.setattr(migration, "BLOCK", 2)
+        saved = named(crawlers, "Men\u2019s shoes", "AU Laptops", "\u00bd", "Keyboards", "10\u00d720")
+        Collection.objects.filter(name__in=["Men\u2019s shoes", "10\u00d720"]).update(search_name="old")
+        migration.update_search_names(apps, None)
+        assert {each.name: each.search_name for each in Collection.objects.all()} == {
+            each.name: each.search_name for each in saved
+        }
+
     def test_a_name_of_the_longest_characters_is_stored(self, crawlers: Team) -> None:
         [collection] = named(crawlers, "\ufdfa" * 200)
-        assert len(collection.search_name) == 400
+        assert len(collection.search_name) == 399  # the 400th character is a space
 
     def test_it_knows_whether_it_scrapes_a_category(
         self, laptops: Collection, headphones: Collection

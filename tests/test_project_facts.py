@@ -48,7 +48,7 @@ USES: dict[str, set[str]] = {
     "system.observability": {"system.serving"},
     "system.database": {"system.sqlite"},
     "system.background": {"system.database"},
-    "models": {"system.disk", "system.encryption"},
+    "models": {"system.disk", "system.encryption", "system.search_normalization"},
     "admin": {"models"},
     "outbox": {"models", "system.database", "system.encryption"},
     "runs": {

@@ -1,5 +1,6 @@
 """Identify the caller by the API key in the request's headers."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from collections_app.models.lookup import NOTHING, Address, Requested, recognize
 HEADER = "x-api-key"
 CHALLENGES = f'Bearer realm="api", Token realm="api", ApiKey header="{HEADER}"'
 
+_BLANKS = re.compile(r"[ \t]+")
 _USE_HTTPS = (
     "Use https:// for this address. If you sent an API key over http://, revoke it and create a new one."
 )
@@ -57,7 +59,7 @@ def _sent_key(request: HttpRequest) -> str:
 
 def _key_in_authorization(request: HttpRequest) -> str:
     # Other schemes are for other servers: a proxy may ask for a password.
-    scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, credentials = _BLANKS.sub(" ", request.headers.get("Authorization", "").strip()).partition(" ")
     return credentials.strip() if scheme.lower() in {"bearer", "token"} else ""
 
 

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Self
-from unicodedata import combining, normalize
 
 from django.db import models
 from django.utils import timezone
@@ -13,6 +12,7 @@ from django.utils.functional import cached_property
 from collections_app.models.accounts import Account
 from collections_app.models.teams import Team, User
 from collections_app.models.validators import NAME_VALIDATORS
+from collections_app.system.search_normalization import search_form
 
 _LONGEST_SEARCH_NAME = 400  # a single character can become several
 
@@ -25,13 +25,9 @@ class Kind(models.TextChoices):
     AMAZON_CATEGORY = "amazon_category_scrape", "Amazon category"
 
 
-def search_form(name: str) -> str:
-    """Return the form of a name for searching and sorting: without case and accents.
-
-    Databases do this only for English letters, or differ from one another.
-    """
-    plain = "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
-    return plain.casefold()[:_LONGEST_SEARCH_NAME]
+def search_name(name: str) -> str:
+    """Return the form of a name for searching and sorting, because databases compare texts differently."""
+    return search_form(name)[:_LONGEST_SEARCH_NAME].rstrip()
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
 
     def named_like(self, text: str) -> Self:
         """Return collections whose names contain the text, ignoring case and accents."""
-        return self.filter(search_name__contains=search_form(text))
+        return self.filter(search_name__contains=search_name(text))
 
     def by_name(self) -> Self:
         """Sort by name, ignoring case and accents. Equal names are in the order of their creation."""
@@ -65,7 +61,7 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
 
     def after(self, name: str, pk: int) -> Self:
         """Return collections that follow the one with this name and id in the order of by_name()."""
-        form = search_form(name)
+        form = search_name(name)
         # The first condition is redundant. It lets the database start within the index.
         return self.filter(
             models.Q(search_name__gte=form),
@@ -140,7 +136,7 @@ class Collection(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the collection, and update its search name."""
-        self.search_name = search_form(self.name)
+        self.search_name = search_name(self.name)
         if "name" in (kwargs.get("update_fields") or ()):
             kwargs["update_fields"] = [*kwargs["update_fields"], "search_name"]
         super().save(*args, **kwargs)

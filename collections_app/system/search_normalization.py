@@ -20,11 +20,26 @@ _DOTLESS_I = "\u0131"
 _APOSTROPHES = "\u02b9\u02bb-\u02bd\u2018\u2019\u201b\u2032"
 _QUOTES = "\u201c-\u201f"
 _DASHES = "\u2010-\u2015\u2212"
+_SLASHES = "\u2044\u2215"
+_TIMES = "\u00d7\u2715\u2716\u2a2f"
+_RATIO = "\u2236"
+_TILDES = "\u223c\u301c"
 # Characters that keyboards and programs exchange for these.
 _SIMPLE = [
     (re.compile(f"[{characters}]"), simple)
-    for characters, simple in ((_DOTLESS_I, "i"), (_APOSTROPHES, "'"), (_QUOTES, '"'), (_DASHES, "-"))
+    for characters, simple in (
+        (_DOTLESS_I, "i"),
+        (_APOSTROPHES, "'"),
+        (_QUOTES, '"'),
+        (_DASHES, "-"),
+        (_SLASHES, "/"),
+        (_TIMES, "x"),
+        (_RATIO, ":"),
+        (_TILDES, "~"),
+    )
 ]
+# Decomposed, a fraction after a digit would become another number.
+_MIXED_FRACTION = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215f\u2189])")
 # Decomposed, these would become a space with an accent, and two primes.
 _ACUTE, _DOUBLE_PRIME = "\u00b4", "\u2033"
 
@@ -35,8 +50,8 @@ _SPACES = ["  ", *(space for space in map(chr, range(0x3001)) if space.isspace()
 def search_form(text: str) -> str:
     """Return a text without case, accents, invisible characters and Unicode's variants of the same character.
 
-    Each run of whitespace becomes a space. Variants are ligatures, full-width digits and typographic quotes,
-    for example.
+    Each run of whitespace becomes a space. Variants are ligatures, full-width digits, typographic quotes
+    and fractions, for example.
     """
     text = text.lower() if text.isascii() else _without_variants(text)
     return " ".join(text.split()) if any(map(text.__contains__, _SPACES)) else text.strip()
@@ -44,6 +59,7 @@ def search_form(text: str) -> str:
 
 def _without_variants(text: str) -> str:
     text = text.replace(_ACUTE, "'").replace(_DOUBLE_PRIME, '"')
+    text = _MIXED_FRACTION.sub(" ", text)
     text = _IGNORED.sub("", normalize("NFKD", text).casefold())
     for variants, simple in _SIMPLE:
         text = variants.sub(simple, text)

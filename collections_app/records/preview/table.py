@@ -217,7 +217,7 @@ def name_of_table(files: Sequence[ResultFile]) -> str:
 def names_of_tables(files: Sequence[ResultFile]) -> list[str]:
     """Return the names of the tables that this and earlier versions build, oldest first."""
     key = cache_key(*files)
-    return [f"{key}.table", f"{key}-3.table", f"{key}-4.table"]
+    return [f"{key}.table", f"{key}-3.table", f"{key}-4.table", f"{key}-5.table"]
 
 
 # --- building ---------------------------------------------------------------------------------------

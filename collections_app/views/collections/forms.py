@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from collections_app.files.names import collision_key
 from collections_app.models import Account, Collection
-from collections_app.models.collections import search_form
+from collections_app.models.collections import search_name
 from collections_app.views.forms import ChangeNameForm, NameForm
 
 _NAME_REQUIRED = {"name": {"required": "Enter a name for the collection."}}
@@ -21,7 +21,7 @@ class CollectionNameForm(NameForm):
         """Reject the name of another collection, ignoring case and Unicode forms."""
         name: str = self.cleaned_data["name"]
         others = self.instance.team.collections.exclude(pk=self.instance.pk)
-        for other in others.filter(search_name=search_form(name)):
+        for other in others.filter(search_name=search_name(name)):
             # A search for “Cafe” also finds “Café”, but they are different names.
             if collision_key(other.name) == collision_key(name):
                 which = "an archived collection" if other.archived_at else "a collection"

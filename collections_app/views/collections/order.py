@@ -7,7 +7,7 @@ from django.core.exceptions import BadRequest
 from django.db.models import Case, Expression, F, IntegerField, OuterRef, Q, Subquery, Value, When
 
 from collections_app.models import Collection, Run, Status
-from collections_app.models.collections import CollectionQuerySet, search_form
+from collections_app.models.collections import CollectionQuerySet, search_name
 from collections_app.models.run_status import status_expression
 
 ORDERS = {"name": "Sort by name", "recent": "Sort by latest run", "state": "Sort by status"}
@@ -84,7 +84,7 @@ def _by_state(found: CollectionQuerySet, key: dict[str, str] | None) -> Collecti
         rank=Case(*ranks, default=Value(_NO_RUN), output_field=IntegerField())
     )
     if key:
-        rank, name, pk = int(key["rank"]), search_form(key["name"]), int(key["pk"])
+        rank, name, pk = int(key["rank"]), search_name(key["name"]), int(key["pk"])
         further = Q(search_name__gt=name) | Q(search_name=name, pk__gt=pk)
         found = found.filter(Q(rank__gt=rank) | (Q(rank=rank) & further))
     return found.order_by("rank", "search_name", "pk")  # type: ignore[misc]
