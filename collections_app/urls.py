@@ -29,6 +29,10 @@ from collections_app.views.run.page import run
 from collections_app.views.run.pages import run_pages
 from collections_app.views.run.record import record
 from collections_app.views.run.verify import verify
+from collections_app.views.settings.acknowledge import collection_acknowledge
+from collections_app.views.settings.page import collection_settings
+from collections_app.views.settings.pause import collection_pause
+from collections_app.views.settings.schedule import collection_schedule
 from collections_app.views.team.accounts import accounts
 from collections_app.views.team.add_member import member_add
 from collections_app.views.team.change_account import account_change
@@ -38,6 +42,7 @@ from collections_app.views.team.member_role import member_role
 from collections_app.views.team.members import members
 from collections_app.views.team.password_link import member_password_link
 from collections_app.views.team.remove_member import member_remove
+from collections_app.views.team.settings import team_settings
 from collections_app.views.team.switch_team import team_switch
 from collections_app.views.upload.page import upload
 
@@ -62,6 +67,10 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("rename", collection_rename, name="collection_rename"),
     path("archive", collection_archive, name="collection_archive"),
     path("restore", collection_restore, name="collection_restore"),
+    path("settings", collection_settings, name="collection_settings"),
+    path("settings/schedule", collection_schedule, name="collection_schedule"),
+    path("settings/pause", collection_pause, name="collection_pause"),
+    path("settings/acknowledge", collection_acknowledge, name="collection_acknowledge"),
     path("download", download, name="download"),
     path("live", live, name="live"),
     path("keep", keep, name="keep"),
@@ -91,6 +100,7 @@ people = [
     path("team/accounts/connect", account_connect, name="account_connect"),
     path("team/accounts/<int:account_id>/change", account_change, name="account_change"),
     path("team/accounts/<int:account_id>/disconnect", account_disconnect, name="account_disconnect"),
+    path("team/settings", team_settings, name="team_settings"),
     path("profile/", profile, name="profile"),
     path("profile/pull.py", pull_client, name="pull_client"),
     path("profile/keys", key_create, name="key_create"),

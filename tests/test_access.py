@@ -29,8 +29,9 @@ def alice_among_strangers(alice: User, strangers: Team) -> Membership:
 # --- roles --------------------------------------------------------------------------------------
 
 
-def test_members_can_only_see(bob: User) -> None:
-    assert [action for action in Action if access.may(membership(bob), action)] == [Action.SEE]
+def test_members_can_only_see_and_acknowledge(bob: User) -> None:
+    allowed = [action for action in Action if access.may(membership(bob), action)]
+    assert allowed == [Action.SEE, Action.ACKNOWLEDGE]
 
 
 def test_admins_and_owners_can_do_everything(adam: User, alice: User) -> None:
@@ -252,8 +253,10 @@ def test_templates_get_the_members_permissions(bob: User) -> None:
     request.membership = membership(bob)  # type: ignore[attr-defined]
     assert access.context(request)["may"] == {
         "see": True,
+        "acknowledge": True,
         "manage_collections": False,
         "manage_accounts": False,
         "revoke_any_key": False,
         "manage_members": False,
+        "manage_team": False,
     }

@@ -1,6 +1,7 @@
 """List collections and runs: /api/v1/collections and /api/v1/collections/{collection_id}/runs."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +61,9 @@ class TestCollections:
                         "updated_at": "2026-06-20T12:00:00Z",
                         "manifest": "http://testserver/api/v1/collections/101/runs/2/manifest.json",
                     },
+                    "expected_at": None,
+                    "late": False,
+                    "paused": False,
                 }
             ],
             "next": None,
@@ -74,6 +78,17 @@ class TestCollections:
             found += [collection["id"] for collection in page["collections"]]
             address = (page["next"] or "").removeprefix("http://testserver")
         assert found == [collection.pk for collection in made]
+
+    def test_whether_it_is_late_or_paused(self, fetch: Fetch, laptops: Collection) -> None:
+        laptops.expected_at = NOON
+        laptops.late_at = NOON + timedelta(minutes=15)
+        laptops.save()
+        (collection,) = fetch("/api/v1/collections")["collections"]
+        assert (collection["expected_at"], collection["late"]) == ("2026-06-20T12:00:00Z", True)
+        laptops.paused_at = NOON
+        laptops.save()
+        (collection,) = fetch("/api/v1/collections")["collections"]
+        assert (collection["late"], collection["paused"]) == (False, True)
 
     def test_archived_ones_are_included(self, fetch: Fetch, laptops: Collection) -> None:
         laptops.archive()

@@ -76,6 +76,9 @@ def _collection(request: HttpRequest, collection: Collection) -> dict[str, Any]:
         "refreshed_at": collection.refreshed_at and collection.refreshed_at.replace(microsecond=0),
         "runs": absolute(request, f"/api/v1/collections/{collection.pk}/runs"),
         "newest_run": _run(request, newest) if newest else None,
+        "expected_at": collection.expected_at and collection.expected_at.replace(microsecond=0),
+        "late": collection.is_late,
+        "paused": collection.paused_at is not None,
     }
 
 

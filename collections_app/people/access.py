@@ -37,14 +37,16 @@ class Action(enum.StrEnum):
     """An action that a role may allow."""
 
     SEE = "see"  # also download, and create and revoke one's own API keys
+    ACKNOWLEDGE = "acknowledge"  # the problem of a collection
     MANAGE_COLLECTIONS = "manage_collections"  # also delete runs
     MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, change the key, disconnect
     REVOKE_ANY_KEY = "revoke_any_key"
     MANAGE_MEMBERS = "manage_members"
+    MANAGE_TEAM = "manage_team"  # its name and time zone
 
 
 _MAY: dict[str, frozenset[Action]] = {
-    Role.MEMBER: frozenset({Action.SEE}),
+    Role.MEMBER: frozenset({Action.SEE, Action.ACKNOWLEDGE}),
     Role.ADMIN: frozenset(Action),
     Role.OWNER: frozenset(Action),
 }

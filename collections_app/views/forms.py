@@ -5,10 +5,25 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, QueryDict
 
+from collections_app.models.time_zones import time_zones
+
 
 def posted(request: HttpRequest) -> QueryDict | None:
     """Return the form's data on POST, or None."""
     return request.POST if request.method == "POST" else None
+
+
+class TimeZoneField(forms.ChoiceField):
+    """A choice of all time zones."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        choose = "Choose a time zone from the list."
+        super().__init__(
+            label="Time zone",
+            choices=lambda: [(name, name.replace("_", " ")) for name in time_zones()],
+            error_messages={"required": choose, "invalid_choice": choose},
+            **kwargs,
+        )
 
 
 class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class can't be subscripted

@@ -63,13 +63,15 @@ def collections(request: MemberRequest) -> HttpResponse:
 def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
     """Return the collections with their `latest_run`, which may be None, in two queries.
 
-    Their `latest` is a token that changes whenever anything that the list shows about that run changes.
+    Their `latest` is a token that changes whenever anything that the list shows about that run changes, or if
+    the next one is late.
     """
     rows = list(found)
     prefetch_latest_runs(rows)
     for row in rows:
         run = row.latest_run
-        row.latest = f"{run.number}.{run.status}" if run else "none"
+        late = "late." if row.is_late else ""
+        row.latest = f"{run.number}.{late}{run.status}" if run else f"{late}none"
     return rows
 
 

@@ -13,7 +13,8 @@ from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team
 from collections_app.views.collections.list import with_latest_runs
 from collections_app.views.live import news_of, parse_versions
 
-_SEEN = re.compile(rf"(\d{{1,18}})\.(none|\d{{1,18}}\.(?:{'|'.join(Status.values)}))", re.ASCII)
+_LATEST = rf"(?:late\.)?none|\d{{1,18}}\.(?:late\.)?(?:{'|'.join(Status.values)})"
+_SEEN = re.compile(rf"(\d{{1,18}})\.({_LATEST})", re.ASCII)
 
 
 @team_member(Action.SEE)
@@ -35,7 +36,7 @@ def collections_live(request: MemberRequest) -> HttpResponse:
             {
                 "id": each.pk,
                 "html": render_to_string("collections/_latest.html", {"collection": each}),
-                "news": f"{each}: {_news(each.latest_run, seen[each.pk])}",
+                "news": f"{each}: {_news(each, seen[each.pk])}",
             }
             for each in changed
         ],
@@ -43,8 +44,11 @@ def collections_live(request: MemberRequest) -> HttpResponse:
     )
 
 
-def _news(run: Run | None, seen: str) -> str:
-    """Return what a screen reader announces about a collection whose latest run has changed."""
+def _news(collection: Collection, seen: str) -> str:
+    """Return what a screen reader announces about a collection whose `latest` has changed."""
+    run: Run | None = collection.latest_run
+    if collection.is_late and "late." not in seen:
+        return "The next run is late."
     if run is None:
         return "No runs left."
     number = seen.partition(".")[0]

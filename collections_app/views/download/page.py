@@ -19,6 +19,7 @@ from collections_app.views.download.menu import preferred_format
 from collections_app.views.download.rows import may_delete_runs, run_rows
 from collections_app.views.fragments import render_fragment
 from collections_app.views.page_size import PAGE_SIZE
+from collections_app.views.settings.words import late_for
 
 # Counting a million runs would take longer than the rest of the page.
 MOST_COUNTED = 10_000
@@ -70,6 +71,7 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "most_counted": MOST_COUNTED,
         "freshness": freshness,
         "age": _age(freshness),
+        "late_for": late_for(collection),
     }
     return render_fragment(request, "download/page.html", "download/_run_rows.html", context)
 

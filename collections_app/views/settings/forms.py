@@ -1,0 +1,119 @@
+"""The forms of a collection's settings."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.utils import timezone
+
+from collections_app.models import Acknowledgment, Schedule
+from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
+from collections_app.models.time_zones import zone
+from collections_app.models.validators import no_control_characters
+from collections_app.views.forms import TimeZoneField
+
+LEARNED = "learned"
+
+_WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+_LONGEST_ACKNOWLEDGMENT = timedelta(days=366)
+
+
+def _whole_number(label: str, most: int, **fields: Any) -> forms.IntegerField:
+    between = f"Enter a whole number from 1 to {most:,}."
+    return forms.IntegerField(
+        label=label,
+        required=False,
+        validators=[MinValueValidator(1, between), MaxValueValidator(most, between)],
+        error_messages={"invalid": between},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
+        **fields,
+    )
+
+
+class ScheduleForm(forms.Form):
+    """When runs are expected. The fields are those of a Schedule."""
+
+    kind = forms.ChoiceField(
+        label="Runs are expected",
+        choices=[(LEARNED, "As learned from the last 20 runs"), *ScheduleKind.choices],
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
+    )
+    every_hours = _whole_number("Hours between two runs", LONGEST_INTERVAL)
+    at = forms.TimeField(
+        label="Time of day",
+        required=False,
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        error_messages={"invalid": "Enter a time, such as 07:30."},
+    )
+    weekdays = forms.MultipleChoiceField(
+        label="Days",
+        required=False,
+        choices=[(str(number), name) for number, name in enumerate(_WEEKDAYS)],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"invalid_choice": "Choose days of the week."},
+    )
+    time_zone = TimeZoneField()
+    grace_minutes = _whole_number(
+        "Grace in minutes",
+        LONGEST_GRACE,
+        help_text="How long a run may be overdue before it is late. A run may start up to two hours early.",
+    )
+
+    @staticmethod
+    def initial_of(schedule: Schedule | None, time_zone: str) -> dict[str, Any]:
+        """Return the values of a schedule, or the defaults in the team's time zone."""
+        shown = schedule or Schedule(time_zone=time_zone)
+        names = ("every_hours", "at", "time_zone", "grace_minutes")
+        values = {name: getattr(shown, name) for name in names}
+        return values | {"kind": shown.kind if schedule else LEARNED, "weekdays": [*shown.weekdays]}
+
+    @property
+    def schedule(self) -> dict[str, Any] | None:
+        """The fields of the schedule, or None if the rhythm is to be learned."""
+        values = self.cleaned_data
+        if values["kind"] == LEARNED:
+            return None
+        grace = values["grace_minutes"]
+        return {
+            "kind": values["kind"],
+            "every_hours": values["every_hours"],
+            "at": values["at"],
+            "weekdays": "".join(sorted(values["weekdays"])),
+            "time_zone": values["time_zone"],
+            "grace_minutes": Schedule._meta.get_field("grace_minutes").default if grace is None else grace,
+        }
+
+
+class AcknowledgeForm(forms.Form):
+    """A note about a problem, and the day from which on it needs attention again."""
+
+    note = forms.CharField(
+        label="Note",
+        max_length=Acknowledgment.LONGEST_NOTE,
+        validators=[no_control_characters],
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Enter what is known about the problem."},
+        help_text="What your team should know, such as “The shop is down. Fixed on Monday.”",
+    )
+    until = forms.DateField(
+        label="Until",
+        error_messages={"required": "Enter a date.", "invalid": "Enter a date, such as 2026-06-22."},
+        help_text="On this day, the problem needs attention again.",
+    )
+
+    def __init__(self, *args: Any, time_zone: str, **kwargs: Any) -> None:
+        self._today = timezone.now().astimezone(zone(time_zone)).date()
+        super().__init__(*args, **kwargs)
+        limits = {"min": self._today + timedelta(days=1), "max": self._today + _LONGEST_ACKNOWLEDGMENT}
+        dates = {name: day.isoformat() for name, day in limits.items()}
+        self.fields["until"].widget = forms.DateInput(attrs={"type": "date"} | dates, format="%Y-%m-%d")
+
+    def clean_until(self) -> date:
+        """Reject days that have begun, and those more than a year from now."""
+        until: date = self.cleaned_data["until"]
+        if not self._today < until <= self._today + _LONGEST_ACKNOWLEDGMENT:
+            raise ValidationError("Enter a day after today, within a year.")
+        return until

@@ -1,0 +1,45 @@
+"""Rhythms and delays in words."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from collections_app.models import Collection
+from collections_app.models.rhythm import Interval, Rhythm
+from collections_app.views.run.progress import lasting
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_SHORTEST_RANGE = 3  # of days that are named by their first and last
+_DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+
+
+def describe(rhythm: Rhythm, *, is_learned: bool) -> str:
+    """Return a rhythm in words, such as "daily at about 02:10 (Australia/Sydney)"."""
+    about = "about " if is_learned else ""
+    if isinstance(rhythm, Interval):
+        return f"{about}every {_duration(rhythm.every)}"
+    return f"{_days(sorted(rhythm.weekdays))} at {about}{rhythm.at:%H:%M} ({rhythm.zone.key})"
+
+
+def late_for(collection: Collection) -> str:
+    """Return how long ago the expected run should have started, such as "5 h"; "" if it isn't late."""
+    if not collection.is_late or collection.expected_at is None:
+        return ""
+    return lasting(timezone.now() - collection.expected_at)
+
+
+def _duration(every: timedelta) -> str:
+    for unit, one, many in ((_DAY, "day", "days"), (_HOUR, "hour", "hours")):
+        if every >= 1.5 * unit or every == unit:
+            number = f"{every / unit:.3g}"
+            return one if number == "1" else f"{number} {many}"
+    return f"{round(every / _MINUTE)} minutes"
+
+
+def _days(weekdays: list[int]) -> str:
+    if len(weekdays) == len(_DAYS):
+        return "daily"
+    if len(weekdays) >= _SHORTEST_RANGE and weekdays == list(range(weekdays[0], weekdays[-1] + 1)):
+        return f"{_DAYS[weekdays[0]]} to {_DAYS[weekdays[-1]]}"
+    *others, last = (f"{_DAYS[day]}s" for day in weekdays)
+    return f"{', '.join(others)} and {last}" if others else last

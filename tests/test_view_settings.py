@@ -1,0 +1,236 @@
+"""The settings of collections and teams: schedule, pause, acknowledged problems, time zone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+from django.test import Client
+
+from collections_app.models import Acknowledgment, Collection, Schedule, Team
+from collections_app.models.expectations import expect_next_run
+from collections_app.models.rhythm import Interval, Rhythm, TimeOfDay
+from collections_app.views.settings.words import describe
+from tests.support.html import links, text_of
+from tests.support.responses import Response
+from tests.support.results import make_failed_run, make_ready_run
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+TWO = datetime(2026, 6, 20, 2, tzinfo=UTC)
+PAGE = "/collections/101/settings"
+SCHEDULE: dict[str, str | list[str]] = {
+    "kind": "time_of_day",
+    "at": "07:30",
+    "weekdays": ["0", "4"],
+    "time_zone": "Europe/Berlin",
+}
+
+pytestmark = pytest.mark.usefixtures("results_folder")
+
+
+@pytest.fixture(autouse=True)
+def morning() -> Iterator[None]:
+    with time_machine.travel(TWO + 5 * HOUR, tick=False):
+        yield
+
+
+@pytest.fixture
+def nightly(laptops: Collection) -> Collection:
+    """A collection that ran on four nights at 02:00, the last time on Saturday, 20 June 2026."""
+    for age in (3, 2, 1, 0):
+        make_ready_run(laptops, at=TWO - age * DAY)
+    return laptops
+
+
+@pytest.fixture
+def late(laptops: Collection) -> Collection:
+    """A collection that ran on four nights at 02:00, but not last night."""
+    for age in (4, 3, 2, 1):
+        make_ready_run(laptops, at=TWO - age * DAY)
+    return laptops
+
+
+def text(response: Response) -> str:
+    return text_of(response.content.decode())
+
+
+def shown(client: Client, address: str = PAGE) -> str:
+    return text(client.get(address))
+
+
+def after_post(client: Client, section: str, **form: str | list[str]) -> str:
+    """Post a section's form, and return the text of the page that follows."""
+    return text(client.post(f"{PAGE}/{section}", form, follow=True))
+
+
+class TestSchedule:
+    def test_the_learned_rhythm_in_words(self, as_bob: Client, nightly: Collection) -> None:
+        page = shown(as_bob)
+        assert "Learned from the last 4 runs: daily at about 02:00 (UTC)." in page
+        assert "Next run expected 21 Jun 2026, 02:00 UTC Late from 21 Jun 2026, 02:15 UTC" in page
+        assert "Save schedule" not in page
+
+    def test_no_rhythm(self, as_bob: Client, laptops: Collection) -> None:
+        assert "No rhythm yet. It is learned from at least four runs." in shown(as_bob)
+        for age in (90, 40, 39, 2, 0):
+            make_ready_run(laptops, at=TWO - age * DAY)
+        assert "The last 5 runs are irregular, so no run is expected." in shown(as_bob)
+
+    def test_an_admin_sets_it_by_hand_and_returns_to_the_learned_one(
+        self, as_adam: Client, nightly: Collection
+    ) -> None:
+        page = after_post(as_adam, "schedule", **SCHEDULE, grace_minutes="45")
+        assert "Set by hand: Mondays and Fridays at 07:30 (Europe/Berlin)." in page
+        assert "Next run expected 22 Jun 2026, 05:30 UTC Late from 22 Jun 2026, 06:15 UTC" in page
+        assert "Set by hand: every 6 hours." in after_post(
+            as_adam, "schedule", kind="interval", every_hours="6", time_zone="UTC"
+        )
+        assert "Learned from the last 4 runs" in after_post(
+            as_adam, "schedule", kind="learned", time_zone="UTC"
+        )
+
+    @pytest.mark.parametrize(
+        ("form", "error"),
+        [
+            ({"kind": ""}, "Choose one."),
+            ({"at": ""}, "Enter the time of day, such as 07:30."),
+            ({"at": "7 o'clock"}, "Enter a time, such as 07:30."),
+            ({"weekdays": []}, "Choose at least one day."),
+            ({"weekdays": ["7"]}, "Choose days of the week."),
+            ({"time_zone": "Mars/Olympus"}, "Choose a time zone from the list."),
+            ({"grace_minutes": "0"}, "Enter a whole number from 1 to 10,080."),
+            ({"grace_minutes": "9" * 30}, "Enter a whole number from 1 to 10,080."),
+            ({"kind": "interval"}, "Enter the number of hours between two runs."),
+            ({"kind": "interval", "every_hours": "745"}, "Enter a whole number from 1 to 744."),
+        ],
+    )
+    def test_an_error_says_what_to_enter(
+        self, as_adam: Client, laptops: Collection, form: dict[str, str | list[str]], error: str
+    ) -> None:
+        page = after_post(as_adam, "schedule", **SCHEDULE | form)
+        assert error in page
+        assert not Schedule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "words"),
+    [
+        (TimeOfDay(time(7), ZoneInfo("UTC"), frozenset(range(5)), HOUR), "Monday to Friday at 07:00 (UTC)"),
+        (TimeOfDay(time(7), ZoneInfo("UTC"), frozenset([2]), HOUR), "Wednesdays at 07:00 (UTC)"),
+        (
+            TimeOfDay(time(7), ZoneInfo("UTC"), frozenset([0, 2, 4]), HOUR),
+            "Mondays, Wednesdays and Fridays at 07:00 (UTC)",
+        ),
+        (Interval(HOUR, ZoneInfo("UTC"), HOUR), "every hour"),
+        (Interval(HOUR / 4, ZoneInfo("UTC"), HOUR), "every 15 minutes"),
+        (Interval(5.999 * HOUR, ZoneInfo("UTC"), HOUR), "every 6 hours"),
+        (Interval(14 * DAY, ZoneInfo("UTC"), HOUR), "every 14 days"),
+    ],
+)
+def test_rhythms_in_words(rhythm: Rhythm, words: str) -> None:
+    assert describe(rhythm, is_learned=False) == words
+
+
+class TestPause:
+    def test_an_admin_pauses_and_resumes_it(self, as_adam: Client, late: Collection) -> None:
+        assert "Late: expected 5 h ago" in shown(as_adam)
+        page = after_post(as_adam, "pause", pause="on")
+        assert "Late" not in page
+        assert "Paused by Adam" in page
+        page = after_post(as_adam, "pause", pause="off")
+        assert "Next run expected 21 Jun 2026, 02:00 UTC" in page
+
+    def test_the_badges_in_the_lists(self, as_bob: Client, late: Collection) -> None:
+        assert "Late: expected 5 h ago" in shown(as_bob, "/collections/101/download")
+        assert "Late" in shown(as_bob, "/collections/")
+        Collection.objects.update(paused_at=TWO)
+        for page in ("/collections/", "/collections/101/download"):
+            assert "Paused" in shown(as_bob, page)
+
+    def test_the_list_shows_a_late_collection_without_a_reload(
+        self, as_bob: Client, late: Collection
+    ) -> None:
+        (change,) = as_bob.get("/collections/live", {"seen": "101.4.completed"}).json()
+        assert change["news"] == "AU Laptops: The next run is late."
+        assert as_bob.get("/collections/live", {"seen": "101.4.late.completed"}).status_code == 204
+
+
+class TestAcknowledging:
+    def test_a_member_acknowledges_a_problem_and_takes_it_back(
+        self, as_bob: Client, laptops: Collection
+    ) -> None:
+        make_failed_run(laptops)
+        make_failed_run(laptops)
+        assert "Failed 2 times in a row." in shown(as_bob)
+        page = after_post(as_bob, "acknowledge", note="The shop is down.", until="2026-06-22")
+        assert "The shop is down. Acknowledged by Bob until 22 Jun 2026." in page
+        page = after_post(as_bob, "acknowledge", withdraw="")
+        assert "Acknowledged by" not in page
+        assert "needs attention again" in page
+
+    @pytest.mark.parametrize(
+        ("form", "error"),
+        [
+            ({"note": " "}, "Enter what is known about the problem."),
+            ({"note": "a\nb\u202e"}, "Remove line breaks and other control characters."),
+            ({"note": "a" * 301}, "at most 300 characters"),
+            ({"until": ""}, "Enter a date."),
+            ({"until": "Monday"}, "Enter a date, such as 2026-06-22."),
+            ({"until": "2026-06-20"}, "Enter a day after today, within a year."),
+            ({"until": "9999-12-31"}, "Enter a day after today, within a year."),
+        ],
+    )
+    def test_an_error_says_what_to_enter(
+        self, as_bob: Client, laptops: Collection, form: dict[str, str], error: str
+    ) -> None:
+        make_failed_run(laptops)
+        assert error in after_post(as_bob, "acknowledge", **{"note": "Known.", "until": "2026-06-22"} | form)
+        assert not Acknowledgment.objects.exists()
+
+    def test_today_is_that_of_the_team(self, as_bob: Client, laptops: Collection, crawlers: Team) -> None:
+        Team.objects.update(time_zone="Pacific/Kiritimati")  # already 20 June, 21:00
+        make_failed_run(laptops)
+        page = after_post(as_bob, "acknowledge", note="Known.", until="2026-06-21")
+        assert "until 21 Jun 2026." in page
+        assert Acknowledgment.objects.get().until == datetime(2026, 6, 20, 10, tzinfo=UTC)
+
+    def test_there_is_nothing_to_acknowledge(self, as_bob: Client, nightly: Collection) -> None:
+        assert "Acknowledge" not in shown(as_bob)
+        page = after_post(as_bob, "acknowledge", note="Known.", until="2026-06-22")
+        assert "This collection has no problem at the moment" in page
+
+    @pytest.mark.parametrize("page", ["/collections/", "/collections/101/download"])
+    def test_two_clicks_lead_to_the_form(self, as_bob: Client, laptops: Collection, page: str) -> None:
+        make_failed_run(laptops)
+        assert 'name="note"' in as_bob.get(links(as_bob.get(page))["Settings"]).content.decode()
+
+
+class TestTeam:
+    def test_an_owner_changes_its_name_and_time_zone(self, as_alice: Client, crawlers: Team) -> None:
+        address = links(as_alice.get("/members/"))["Team settings"]
+        form = {"name": "Scrapers", "time_zone": "Australia/Sydney"}
+        assert "Saved the settings of Scrapers." in text(as_alice.post(address, form, follow=True))
+        crawlers.refresh_from_db()
+        assert (crawlers.name, crawlers.time_zone) == ("Scrapers", "Australia/Sydney")
+
+    @pytest.mark.parametrize(
+        ("form", "error"),
+        [
+            ({"name": "\u3164"}, "Enter a name with at least one visible character."),
+            ({"time_zone": "../../etc/passwd"}, "Choose a time zone from the list."),
+        ],
+    )
+    def test_an_error_says_what_to_enter(
+        self, as_alice: Client, crawlers: Team, form: dict[str, str], error: str
+    ) -> None:
+        response = as_alice.post("/team/settings", {"name": "Scrapers", "time_zone": "UTC"} | form)
+        assert error in text(response)
+        crawlers.refresh_from_db()
+        assert crawlers.name == "Crawlers"
+
+    def test_its_next_runs_are_learned_in_its_time_zone(self, as_bob: Client, nightly: Collection) -> None:
+        Team.objects.update(time_zone="Australia/Sydney")
+        nightly.refresh_from_db()
+        expect_next_run(nightly)
+        assert "daily at about 12:00 (Australia/Sydney)" in shown(as_bob)
