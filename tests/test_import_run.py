@@ -135,12 +135,28 @@ class TestPages:
             f"{broken}, line 2, column 11: Expected a value. Nothing was imported."
         )
 
-    def test_a_page_that_is_nested_too_deeply(
-        self, laptops: Collection, tmp_path: Path, refused: Any
+    @pytest.mark.parametrize(
+        ("name", "begin", "end", "position"),
+        [
+            ("a.json", '[{"a": ', "}]", "line 1, column 8"),
+            ("a.jsonl", '{"a": 1}\n{"a": ', "}", "line 2, column 7"),
+            ("a.json", '{"results": [{"a": ', "}]}", "line 1, column 20"),
+            ("a.json", '{"results": [{}], "data": ', "}", "line 1, column 27"),
+        ],
+    )
+    def test_a_value_that_is_nested_too_deeply(
+        self,
+        laptops: Collection,
+        tmp_path: Path,
+        refused: Any,
+        name: str,
+        begin: str,
+        end: str,
+        position: str,
     ) -> None:
-        deep = put(tmp_path, "a.json", '[{"a": ' + "[" * 100_000 + "]" * 100_000 + "}]")
+        deep = put(tmp_path, name, begin + "[" * 100_000 + "]" * 100_000 + end)
         assert refused(101, deep) == (
-            f"{deep}, line 1, column 8: The value is nested too deeply. Nothing was imported."
+            f"{deep}, {position}: The value is nested too deeply. Nothing was imported."
         )
 
     def test_a_file_that_is_not_json(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:

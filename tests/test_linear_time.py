@@ -13,8 +13,10 @@ from collections_app.client import pull
 from collections_app.files.bundles.pieces import JoinedBody, Part
 from collections_app.models import FileKind
 from collections_app.records.formats.flatten import Columns, flatten
+from collections_app.runs.incoming.page_order import NamedFile, in_page_order
 from collections_app.sources import rows
 from collections_app.sources.upstream.runs import RemoteFile
+from collections_app.system.search_normalization import search_form
 from collections_app.views.run.cells import pretty
 from tests.support.tools import cpu_seconds
 from tests.support.upstream import remote_run
@@ -52,6 +54,14 @@ def a_list_deep_within_lists(size: int) -> Work:
     return partial(pretty, {"a": items})
 
 
+def fractions_to_search(size: int) -> Work:
+    return partial(search_form, "1\u00bd\u00d7" * size)
+
+
+def an_imported_name_of_numbers(size: int) -> Work:
+    return partial(in_page_order, [NamedFile("a", "page_1" * size), NamedFile("b", "1" * size)])
+
+
 @dataclass(frozen=True)
 class Stored:
     """One of many stored files."""
@@ -82,6 +92,8 @@ def a_zip_of_many_files(size: int) -> Work:
         (an_accounts_files_of_the_same_name, 250),
         (pulled_files_of_the_same_name, 400),
         (a_list_deep_within_lists, 2_000),
+        (fractions_to_search, 5_000),
+        (an_imported_name_of_numbers, 2_000),
         (a_zip_of_many_files, 1_500),
     ],
 )

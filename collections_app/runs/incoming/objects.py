@@ -72,7 +72,7 @@ class _Object:
             self.empty.add(path)
 
     def chosen_path(self, chosen: str) -> JsonPath:
-        """Return the path of the chosen list. Raises Unusable if there is none."""
+        """Return the path of the chosen list. Raises Unusable if it doesn't exist."""
         if self.chosen is None:
             raise Unusable(f"{self.label} has no list {_quoted((chosen,))}. {self._described()}")
         return self.chosen
@@ -90,7 +90,7 @@ class _Object:
             return lists.first[0]
         self._check_other_lists()
         if len(known) == 1:
-            return next(iter(known))  # Reading it reports what is there instead.
+            return next(iter(known))  # Reading it reports the value at this path, or that it is missing.
         raise Unusable(f"{self.label} is one object. {_A_PAGE} JSON Lines files need the extension .jsonl.")
 
     def category_path(self) -> JsonPath | None:

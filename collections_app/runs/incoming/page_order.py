@@ -30,8 +30,8 @@ def in_page_order(files: Sequence[NamedFile]) -> list[int]:
     """Return the indexes of the files in the order of their pages.
 
     Files are a series if their folders and names are the same except for numbers, separators, case and the
-    word "page". The files of a series are sorted by all numbers, from left to right. They only change places
-    with each other, so several series stay in the given order, and so do all other files.
+    word "page". The files of a series are sorted by all numbers, from left to right. They move only to each
+    other's positions, so several series stay in the given order, and so do all other files.
 
     If there is no series, because each name contains an id or a title of its own, the number after the last
     "page" counts first. Other files are then a series if their names are the same up to the first number.
