@@ -32,6 +32,9 @@ def _env_number(name: str, default: int, *, most: int) -> int:
 
 DEBUG = env.bool("DEBUG", default=False)
 
+# Whether runs of the demo are written all the time.
+DEMO_LIVE = env.bool("DEMO_LIVE", default=False)
+
 # Where gunicorn listens, and its processes and threads.
 HOST = env.str("HOST", default="") or "127.0.0.1"
 PORT = _env_number("PORT", 8000, most=65535)

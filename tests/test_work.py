@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -22,6 +22,7 @@ from pytest_django import Settings
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from collections_app import outbox
+from collections_app.demo import build
 from collections_app.files.storage import storage_url
 from collections_app.management import worker as worker_module
 from collections_app.management.worker import BackgroundTask, Backoff, Exporter, Worker
@@ -684,6 +685,42 @@ class TestStopping:
 
 class Enough(Exception):
     """Stops an endless loop."""
+
+
+@pytest.mark.django_db
+class TestLiveDemo:
+    @pytest.fixture(autouse=True)
+    def started(
+        self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> list[Sequence[str]]:
+        """The commands that were started. The first one stops the site."""
+        settings.DATA_DIR, settings.DEMO_LIVE = tmp_path, True
+        started: list[Sequence[str]] = []
+
+        def run(command: Sequence[str]) -> int:
+            started.append(command[2:])
+            worker_process.stop()
+            return 0
+
+        demo = worker_process.Child()
+        monkeypatch.setattr(demo, "run", run)
+        monkeypatch.setattr(worker_process, "_demo", demo)
+        monkeypatch.setattr(worker_process, "_child", worker_process.Child())
+        monkeypatch.setattr(worker_process, "RESTART_SECONDS", 0)
+        monkeypatch.setattr("dashboard.worker_process.connections.close_all", lambda: None)
+        return started
+
+    def test_runs_are_written_until_the_site_stops(
+        self, started: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        account = build.SignIn("olivia@example.com", "x")
+        monkeypatch.setattr(build, "sign_in", lambda: account)
+        worker_process._write_demo()
+        assert started == [["demo", "--live", "--with-parent", "--verbosity=0"]]
+
+    def test_a_site_without_the_demo_is_left_alone(self, alice: User, started: list[Sequence[str]]) -> None:
+        worker_process._write_demo()
+        assert started == []
 
 
 @pytest.mark.django_db

@@ -3,20 +3,23 @@
 import fcntl
 import json
 import secrets
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime, time
 from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection, transaction
+from django.utils import timezone
 
-from collections_app.demo.content import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS, Outcome, Story
-from collections_app.demo.products import SECONDS_PER_RECORD, Record, product_records
-from collections_app.models import ApiKey, Collection, Membership, Run, Team, User
+from collections_app.demo.content import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS
+from collections_app.demo.products import Shop
+from collections_app.demo.schedule import FIRST_NIGHT, SYDNEY, PlannedRun, Story
+from collections_app.models import ApiKey, Collection, Membership, Run, State, Team, User
+from collections_app.models.run_status import progress
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
 from collections_app.system import data_folder
@@ -24,12 +27,18 @@ from collections_app.system import data_folder
 
 @dataclass(frozen=True)
 class SignIn:
-    """The credentials for the demo, and whether the demo is complete."""
+    """The credentials for the demo, whether the demo is complete, and until when it has runs."""
 
     email: str
     password: str
     api_key: str = ""
     finished: bool = False
+    until: str = datetime.combine(FIRST_NIGHT, time(), UTC).isoformat()  # of demos of version 0.2.0
+
+    @property
+    def has_runs_until(self) -> datetime:
+        """The time up to which the demo has runs."""
+        return datetime.fromisoformat(self.until)
 
 
 class NotTheDemo(Exception):
@@ -61,47 +70,34 @@ def can_build() -> bool:
     return not any(rows.exists() for rows in others)
 
 
-def run_count() -> int:
-    """Return the number of runs in the demo."""
-    return sum(len(story.runs) for story in COLLECTIONS)
+def count_missing(day: date | None = None) -> int:
+    """Return the number of runs that build() would write."""
+    now, saved = _time_of(day), sign_in()
+    if saved is None:
+        return sum(len(story.runs(now)) for story in COLLECTIONS)
+    before = saved.has_runs_until
+    return sum(len([*_continued(story, before, now), *_new(story, before, now)]) for story in COLLECTIONS)
 
 
-def build() -> Generator[Run]:
-    """Fill the database with the demo. Yield each run after it is written.
+def build(day: date | None = None) -> Generator[Run]:
+    """Fill the database with the demo as it is now, or at noon of a day in Sydney. Yield each written run.
 
-    Remove an unfinished demo first. Raises NotTheDemo if the database contains other data.
+    If the demo exists, add the runs since the last time, and continue those that were unfinished. Finished
+    and deleted runs stay as they are, and archived and deleted collections get no runs. Remove an unfinished
+    demo first. Raises NotTheDemo if the database contains other data.
     """
+    now = _time_of(day)
     with _locked():
         # Another process may have finished it while this one waited.
-        if sign_in() is None:
-            yield from _build()
+        saved = sign_in()
+        yield from _build(now) if saved is None else _add_runs(saved, now)
 
 
-def continue_run(run: Run) -> Iterator[int]:
-    """Add the remaining records to a Processing run, page by page. Yield the size of each page."""
-    story = next(story for story in COLLECTIONS if story.id == run.collection_id)
-    size = story.page_size_of(story.runs[-1])
-    found, total = run.extracted or 0, run.total or 0
-    records = islice(_records(story, run.number, total, run.created_at), found, None)
-    while found < total:
-        page = list(islice(records, size))
-        found += len(page)
-        with ResultSetWriter.resume(run, page_size=size) as writer:
-            _add(writer, page)
-            if found < total:
-                writer.pause()
-        yield len(page)
+def _time_of(day: date | None) -> datetime:
+    return timezone.now() if day is None else datetime.combine(day, time(12), SYDNEY)
 
 
-def start_next(collection: Collection) -> Run:
-    """Start the collection's next run and leave it Processing."""
-    story = next(story for story in COLLECTIONS if story.id == collection.pk)
-    with ResultSetWriter.start(collection, total=story.records) as writer:
-        writer.pause()
-    return writer.run
-
-
-def _build() -> Iterator[Run]:
+def _build(now: datetime) -> Iterator[Run]:
     if not can_build():
         raise NotTheDemo
     _remove_unfinished_demo()
@@ -111,12 +107,54 @@ def _build() -> Iterator[Run]:
     _create_people(unfinished.password)
     for story in COLLECTIONS:
         collection = _create_collection(story)
-        for number in story.runs:
-            yield _write_run(collection, story, number)
+        shop = Shop(story)
+        for planned in story.runs(now):
+            yield _start(collection, shop, planned)
     _, api_key = ApiKey.objects.issue(
         Membership.objects.get(user__email=OLIVIA.email, team=NORTHWIND), "Demo"
     )
-    _save(SignIn(OLIVIA.email, unfinished.password, api_key, finished=True))
+    _save(SignIn(OLIVIA.email, unfinished.password, api_key, finished=True, until=now.isoformat()))
+
+
+def _add_runs(saved: SignIn, now: datetime) -> Iterator[Run]:
+    before = saved.has_runs_until
+    current = Collection.objects.current().filter(account=None).in_bulk([story.id for story in COLLECTIONS])
+    for story in COLLECTIONS:
+        if collection := current.get(story.id):
+            yield from _add_runs_of(story, collection, before, now)
+    if now > before:
+        _save(replace(saved, until=now.isoformat()))
+
+
+def _add_runs_of(story: Story, collection: Collection, before: datetime, now: datetime) -> Iterator[Run]:
+    shop = Shop(story)
+    for planned in _continued(story, before, now):
+        if run := _unfinished_run(collection, planned):
+            yield _continue(run, shop, planned)
+    for planned in _new(story, before, now):
+        # It exists if this was interrupted the last time.
+        if run := _unfinished_run(collection, planned):
+            yield _continue(run, shop, planned)
+        elif not collection.runs.filter(created_at=planned.started_at).exists():
+            yield _start(collection, shop, planned)
+
+
+def _continued(story: Story, before: datetime, now: datetime) -> Iterator[PlannedRun]:
+    """Yield the runs that were unfinished before and have progressed, as they are now."""
+    for old in story.runs(before) if now > before else ():
+        run = story.run_of(old.night, now) if old.is_paused else old
+        if run != old:
+            has_hung = not (run.is_paused or run.step)
+            yield replace(run, ended_at=now) if has_hung else run
+
+
+def _new(story: Story, before: datetime, now: datetime) -> list[PlannedRun]:
+    known = {run.started_at for run in story.runs(before)}
+    return [run for run in story.runs(now) if run.started_at not in known] if now > before else []
+
+
+def _unfinished_run(collection: Collection, planned: PlannedRun) -> Run | None:
+    return collection.runs.filter(state=State.PROCESSING, created_at=planned.started_at).first()
 
 
 def _create_people(password: str) -> None:
@@ -137,15 +175,14 @@ def _create_people(password: str) -> None:
 
 
 def _create_collection(story: Story) -> Collection:
-    first = story.runs[0] if story.runs else 1
     collection = Collection.objects.create(
         pk=story.id,
         team_id=story.team,
         name=story.name,
         kind=story.kind,
-        created_at=story.started_at(1) if story.runs else story.last_run_at,
+        created_at=story.created_at,
         archived_at=story.archived_at,
-        last_run_number=first - 1,
+        last_run_number=story.first_number - 1,
     )
     _reset_sequence(Collection)
     return collection
@@ -158,32 +195,45 @@ def _reset_sequence(model: type[Team | Collection]) -> None:
             cursor.execute(statement)
 
 
-def _write_run(collection: Collection, story: Story, number: int) -> Run:
-    outcome = story.outcomes.get(number, Outcome())
-    found = story.records if outcome.found is None else outcome.found
-    started_at = story.started_at(number)
-    ended_at = started_at + timedelta(seconds=found * SECONDS_PER_RECORD)
-    size = story.page_size_of(number)
-    with ResultSetWriter.start(
-        collection, total=story.records, page_size=size, created_at=started_at
-    ) as writer:
-        _add(writer, islice(_records(story, number, story.records, started_at), found))
-        if outcome.failure:
-            writer.fail(outcome.failure, at=ended_at)
-        elif outcome.is_processing:
+def _start(collection: Collection, shop: Shop, planned: PlannedRun) -> Run:
+    writer = ResultSetWriter.start(
+        collection,
+        total=shop.story.records,
+        page_size=planned.page_size,
+        created_at=planned.started_at,
+    )
+    return _write(writer, shop, planned)
+
+
+def _continue(run: Run, shop: Shop, planned: PlannedRun) -> Run:
+    # Only this process writes the demo's runs, so any other holder of a lease was killed.
+    Run.objects.filter(pk=run.pk).update(lease_expires_at=None)
+    return _write(ResultSetWriter.resume(run, page_size=planned.page_size), shop, planned)
+
+
+def _write(writer: ResultSetWriter, shop: Shop, planned: PlannedRun) -> Run:
+    """Add the records that a run has found since its last page, and finish it if it has ended."""
+    run = writer.run
+    with writer:
+        for record in islice(shop.records(planned), run.extracted or 0, planned.found):
+            writer.add_record(record)
+        if planned.is_paused:
             writer.pause()
+        elif planned.outcome.failure:
+            writer.fail(planned.outcome.failure, at=planned.ended_at)
         else:
-            writer.finish(at=ended_at)
-    return writer.run
+            writer.finish(at=planned.ended_at)
+    if planned.is_paused or planned.step:
+        _set_progress(run, planned)
+    return run
 
 
-def _records(story: Story, number: int, count: int, started_at: datetime) -> Iterator[Record]:
-    return product_records(story.kind, story.shelf, number, count, started_at)
-
-
-def _add(writer: ResultSetWriter, records: Iterable[Record]) -> None:
-    for record in records:
-        writer.add_record(record)
+def _set_progress(run: Run, planned: PlannedRun) -> None:
+    """Store the times of a run's progress, because it was written within a second."""
+    at = planned.progressed_at
+    usual_step = run.collection.runs.longest_recent_step()
+    times = progress(at, usual_step=usual_step, longest_step=planned.step)
+    Run.objects.filter(pk=run.pk).update(updated_at=at, **times)
 
 
 @contextmanager
@@ -209,9 +259,11 @@ def _sign_in_file() -> Path:
 
 def _saved_sign_in() -> SignIn | None:
     try:
-        return SignIn(**json.loads(_sign_in_file().read_text()))
+        saved = SignIn(**json.loads(_sign_in_file().read_text()))
+        datetime.fromisoformat(saved.until)
     except (FileNotFoundError, TypeError, ValueError):
         return None
+    return saved
 
 
 def _save(sign_in: SignIn) -> None:

@@ -1,6 +1,21 @@
 """The products of the demo's shops: the words and prices that records are generated from."""
 
-from collections_app.demo.products import Shelf
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class Shelf:
+    """A kind of product: what its titles and prices are generated from. Prices are in units of `currency`."""
+
+    name: str
+    title: str
+    brands: dict[str, tuple[str, ...]]
+    specifications: dict[str, tuple[str, ...]]
+    prices: tuple[int, int]
+    path: tuple[str, ...]
+    currency: str = "AUD"
+    site: str = "www.amazon.com.au"
+
 
 _COLOURS = ("Black", "Silver", "Cloud Grey", "Midnight Blue", "White", "Sage Green")
 
@@ -168,4 +183,23 @@ INK = Shelf(
     },
     prices=(14, 189),
     path=("Printing", "Ink and toner"),
+)
+
+VACUUMS = Shelf(
+    name="robot vacuums",
+    title="{brand} {series} Robot Vacuum, {suction}, {station}, {colour}",
+    brands={
+        "Roborock": ("Q7", "S8", "Qrevo"),
+        "iRobot": ("Roomba Combo", "Roomba j9"),
+        "Ecovacs": ("Deebot N20", "Deebot X5"),
+        "Dreame": ("L10s", "X40"),
+        "Xiaomi": ("S20", "X20"),
+    },
+    specifications={
+        "Suction": ("2,700 Pa", "4,000 Pa", "6,000 Pa", "12,000 Pa"),
+        "Station": ("Charging Dock", "Self-Emptying", "Self-Washing Mop"),
+        "Colour": ("Black", "White"),
+    },
+    prices=(249, 2299),
+    path=("Home", "Vacuums"),
 )

@@ -1,13 +1,12 @@
-"""The content of the demo: teams, people, collections and runs."""
+"""The content of the demo: teams, people, collections and the outcomes of their runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 
 from collections_app.demo import catalog
-from collections_app.demo.products import Shelf
+from collections_app.demo.schedule import CYCLE, DAY, Early, Fault, Nightly, Outcome, Story
 from collections_app.models import Kind, Role
-from collections_app.runs.writer import DEFAULT_PAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -17,42 +16,6 @@ class Person:
     email: str
     name: str
     roles: Mapping[int, Role]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a run that doesn't find all requested records."""
-
-    found: int | None = None
-    failure: str = ""
-    is_processing: bool = False
-
-
-@dataclass(frozen=True)
-class Story:
-    """A collection and its runs: their numbers, their start times and their outcomes."""
-
-    id: int
-    team: int
-    name: str
-    kind: Kind
-    shelf: Shelf
-    runs: range
-    last_run_at: datetime
-    every: timedelta
-    records: int
-    page_size: int = DEFAULT_PAGE_SIZE
-    page_sizes: Mapping[int, int] = field(default_factory=dict)
-    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
-    archived_at: datetime | None = None
-
-    def started_at(self, number: int) -> datetime:
-        """Return when the run with this number started. Runs start at equal intervals."""
-        return self.last_run_at - (self.runs[-1] - number) * self.every
-
-    def page_size_of(self, number: int) -> int:
-        """Return how many records a page of this run contains."""
-        return self.page_sizes.get(number, self.page_size)
 
 
 NORTHWIND, SOUTHBANK = 1, 2
@@ -68,8 +31,7 @@ PEOPLE = [
     Person("beatriz@example.com", "Beatriz Álvarez", {SOUTHBANK: Role.ADMIN}),
 ]
 
-# In the demo, it is always the afternoon of 23 June 2026.
-_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
+_WEEK = 7 * DAY
 
 
 def _at(month: int, day: int, hour: int, minute: int = 0) -> datetime:
@@ -84,28 +46,62 @@ def _blocked(found: int, total: int) -> Outcome:
     return Outcome(found, f"The shop asked for a captcha after {found} of {total} records.")
 
 
+def _nights(turn: int, failing: Outcome, found: int) -> dict[int, Outcome]:
+    """Return the outcomes of one of the four collections that take turns in failing for a week.
+
+    So at any time, one of them has failed at least three times in a row, and another one is incomplete.
+    """
+    incomplete = {
+        (7 * week + 1 + day) % CYCLE: Outcome(found=found)
+        for week in range(4)
+        for day, place in enumerate((1, 2, 3, 1, 2, 3, 2))
+        if (week + place) % 4 == turn
+    }
+    return incomplete | {(7 * turn + night) % CYCLE: failing for night in range(-1, 8)}
+
+
 AU_LAPTOPS = Story(
     id=101,
     team=NORTHWIND,
     name="AU Laptops",
     kind=Kind.AMAZON,
     shelf=catalog.LAPTOPS,
-    # Run 88 is the one in the examples: 20 June 2026 at noon. The runs before 28 were deleted.
-    runs=range(28, 92),
-    last_run_at=_at(6, 23, 12),
-    every=_DAY,
     records=250,
-    page_sizes={91: 50},
-    outcomes={
-        91: Outcome(found=187, is_processing=True),
-        89: _blocked(64, 250),
-        86: Outcome(found=231),
-        77: _TIMED_OUT,
-        76: _TIMED_OUT,
-        63: Outcome(found=198),
-        52: _CHANGED,
-        40: _blocked(212, 250),
-    },
+    early=Early(
+        # Run 88 is the one in the examples: 20 June 2026 at noon. The runs before 62 were deleted.
+        runs=range(62, 92),
+        last_at=_at(6, 23, 12),
+        outcomes={
+            91: _blocked(187, 250),
+            89: _blocked(64, 250),
+            86: Outcome(found=231),
+            77: _TIMED_OUT,
+            76: _TIMED_OUT,
+            63: Outcome(found=198),
+        },
+    ),
+    nightly=Nightly(
+        at=time(22),
+        newest=28,
+        outcomes={
+            3: _blocked(96, 250),
+            9: Outcome(found=0),
+            15: Outcome(fault=Fault.NO_PRICES),
+            22: Outcome(found=231),
+        },
+    ),
+)
+
+# `demo --live` writes its runs.
+ROBOT_VACUUMS = Story(
+    id=105,
+    team=NORTHWIND,
+    name="Robot vacuums",
+    kind=Kind.AMAZON,
+    shelf=catalog.VACUUMS,
+    records=35,
+    page_size=5,
+    added_on=date(2026, 6, 23),
 )
 
 COLLECTIONS = [
@@ -116,11 +112,9 @@ COLLECTIONS = [
         name="AU Headphones, whole category",
         kind=Kind.AMAZON_CATEGORY,
         shelf=catalog.HEADPHONES,
-        runs=range(1, 15),
-        last_run_at=_at(6, 21, 3, 30),
-        every=_WEEK,
         records=400,
-        outcomes={6: _TIMED_OUT, 13: Outcome(found=371)},
+        nightly=Nightly(at=time(20, 15), outcomes=_nights(0, _TIMED_OUT, found=388)),
+        added_on=date(2026, 9, 14),
     ),
     Story(
         id=103,
@@ -128,12 +122,15 @@ COLLECTIONS = [
         name="Office chairs and desks",
         kind=Kind.OFFICEWORKS,
         shelf=catalog.CHAIRS,
-        runs=range(1, 23),
-        last_run_at=_at(6, 22, 18),
-        every=timedelta(days=3),
         records=80,
         page_size=40,
-        outcomes={9: _CHANGED, 17: Outcome(found=0), 20: Outcome(found=55)},
+        early=Early(
+            runs=range(15, 23),
+            last_at=_at(6, 22, 18),
+            every=3 * DAY,
+            outcomes={17: Outcome(found=0), 20: Outcome(found=55)},
+        ),
+        nightly=Nightly(at=time(20, 40), newest=20, outcomes=_nights(1, _CHANGED, found=76)),
     ),
     Story(
         id=104,
@@ -141,33 +138,20 @@ COLLECTIONS = [
         name='Café "Crème" / コーヒー ☕ 24/7',
         kind=Kind.AMAZON,
         shelf=catalog.COFFEE,
-        runs=range(1, 7),
-        last_run_at=_at(6, 19, 7, 15),
-        every=_WEEK,
         records=60,
         page_size=20,
+        nightly=Nightly(at=time(21, 15), outcomes=_nights(2, _blocked(12, 60), found=58)),
+        added_on=date(2026, 9, 14),
     ),
-    Story(
-        id=105,
-        team=NORTHWIND,
-        name="Robot vacuums",
-        kind=Kind.AMAZON,
-        shelf=catalog.LAPTOPS,
-        runs=range(0),
-        last_run_at=_at(6, 23, 12),
-        every=_DAY,
-        records=0,
-    ),
+    ROBOT_VACUUMS,
     Story(
         id=106,
         team=NORTHWIND,
         name="Back to school 2026",
         kind=Kind.OFFICEWORKS,
         shelf=catalog.PAPER,
-        runs=range(1, 6),
-        last_run_at=_at(2, 2, 9),
-        every=_WEEK,
         records=40,
+        early=Early(runs=range(1, 6), last_at=_at(2, 2, 9), every=_WEEK),
         archived_at=_at(2, 27, 16, 40),
     ),
     Story(
@@ -176,14 +160,69 @@ COLLECTIONS = [
         name="US Monitors",
         kind=Kind.AMAZON,
         shelf=catalog.MONITORS,
-        runs=range(3, 15),
-        last_run_at=_at(6, 21, 22),
-        every=_WEEK,
         records=200,
         page_size=100,
-        # A run with 40 pages.
-        page_sizes={13: 5},
-        outcomes={8: _TIMED_OUT},
+        early=Early(
+            runs=range(9, 15),
+            last_at=_at(6, 21, 22),
+            every=_WEEK,
+            # A run with 40 pages.
+            page_sizes={13: 5},
+        ),
+        nightly=Nightly(at=time(21, 40), newest=20, outcomes=_nights(3, _TIMED_OUT, found=181)),
+    ),
+    Story(
+        id=108,
+        team=NORTHWIND,
+        name="Office furniture, all stores",
+        kind=Kind.OFFICEWORKS,
+        shelf=catalog.CHAIRS,
+        records=140,
+        page_size=20,
+        # At any time, one of its runs is processing.
+        nightly=Nightly(at=time(18, 20), newest=8, takes=DAY),
+        added_on=date(2026, 10, 12),
+    ),
+    Story(
+        id=109,
+        team=NORTHWIND,
+        name="AU Ink and toner",
+        kind=Kind.AMAZON,
+        shelf=catalog.INK,
+        records=80,
+        page_size=40,
+        nightly=Nightly(at=time(22, 30), hangs_at=40),
+        added_on=date(2026, 10, 19),
+    ),
+    Story(
+        id=110,
+        team=NORTHWIND,
+        name="NZ Headphones",
+        kind=Kind.AMAZON,
+        shelf=catalog.HEADPHONES,
+        records=60,
+        page_size=60,
+        nightly=Nightly(at=time(21), late_by=3, outcomes={5: _TIMED_OUT, 12: _TIMED_OUT, 20: _TIMED_OUT}),
+        added_on=date(2026, 10, 19),
+    ),
+    Story(
+        id=111,
+        team=NORTHWIND,
+        name="AU Fountain pens",
+        kind=Kind.AMAZON,
+        shelf=catalog.PENS,
+        records=75,
+        page_size=75,
+        nightly=Nightly(
+            at=time(19, 30),
+            outcomes={
+                4: Outcome(fault=Fault.CAPTCHA),
+                11: Outcome(found=0),
+                18: Outcome(fault=Fault.CAPTCHA),
+                25: Outcome(found=0),
+            },
+        ),
+        added_on=date(2026, 9, 28),
     ),
     Story(
         id=201,
@@ -191,11 +230,9 @@ COLLECTIONS = [
         name="Copy paper",
         kind=Kind.OFFICEWORKS,
         shelf=catalog.PAPER,
-        runs=range(1, 11),
-        last_run_at=_at(6, 23, 6),
-        every=_DAY,
         records=50,
-        outcomes={4: _TIMED_OUT},
+        nightly=Nightly(at=time(19), outcomes={3: _TIMED_OUT, 9: Outcome(found=44), 17: _TIMED_OUT}),
+        added_on=date(2026, 9, 7),
     ),
     Story(
         id=202,
@@ -203,11 +240,10 @@ COLLECTIONS = [
         name="Fountain pens",
         kind=Kind.AMAZON,
         shelf=catalog.PENS,
-        runs=range(1, 7),
-        last_run_at=_at(6, 22, 20),
-        every=_WEEK,
         records=75,
         page_size=25,
+        nightly=Nightly(at=time(20), newest=5, every=7),
+        added_on=date(2026, 9, 7),
     ),
     Story(
         id=203,
@@ -215,9 +251,8 @@ COLLECTIONS = [
         name="Ink and toner, whole category",
         kind=Kind.AMAZON_CATEGORY,
         shelf=catalog.INK,
-        runs=range(1, 5),
-        last_run_at=_at(6, 20, 4),
-        every=_WEEK,
         records=120,
+        nightly=Nightly(at=time(23), newest=5, every=7),
+        added_on=date(2026, 9, 7),
     ),
 ]

@@ -13,7 +13,7 @@ A writer commits its own transactions, so it can't be used inside a transaction.
 
 import enum
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -80,6 +80,7 @@ class ResultSetWriter:
         _check_page_size(page_size)
         _check_is_local(collection)
         started_at = created_at or timezone.now()
+        usual_step = collection.runs.longest_recent_step()
         with transaction.atomic(durable=True):
             run = Run.objects.create_next(
                 collection,
@@ -89,38 +90,42 @@ class ResultSetWriter:
                 attempt=new_attempt(),
                 lease_expires_at=new_expiry(),
                 discard_if_killed=discard_if_killed,
-                **progress(timezone.now(), usual_step=collection.runs.longest_recent_step()),
+                **progress(timezone.now(), usual_step=usual_step),
             )
-        return cls(run, page_size=page_size)
+        return cls(run, page_size=page_size, usual_step=usual_step)
 
     @classmethod
     def resume(cls, run: Run, *, page_size: int = DEFAULT_PAGE_SIZE) -> Self:
         """Continue a Processing run that has no writer. Raises RunIsBeingWritten, WrongUse."""
         _check_page_size(page_size)
         _check_is_local(run.collection)
-        usual = run.collection.runs.longest_recent_step()
-        resumed = progress(timezone.now(), usual_step=usual, longest_step=run.longest_step)
+        usual_step = run.collection.runs.longest_recent_step()
+        resumed = progress(timezone.now(), usual_step=usual_step, longest_step=run.longest_step)
         taken = {"attempt": new_attempt(), "lease_expires_at": new_expiry(), **resumed}
         without_writer = abandoned() | Q(lease_expires_at=None)
         if not Run.objects.filter(without_writer, pk=run.pk, state=State.PROCESSING).update(**taken):
             if Run.objects.filter(pk=run.pk, state=State.PROCESSING).exists():
                 raise RunIsBeingWritten(f"Another process is writing run {run.number}.")
             raise WrongUse(f"Run {run.number} is finished or deleted. Only a processing run can be resumed.")
-        return cls(Run.objects.select_related("collection").get(pk=run.pk), page_size=page_size, resumed=True)
+        run = Run.objects.select_related("collection").get(pk=run.pk)
+        return cls(run, page_size=page_size, usual_step=usual_step, resumed=True)
 
-    def __init__(self, run: Run, *, page_size: int, resumed: bool = False) -> None:
+    def __init__(
+        self, run: Run, *, page_size: int, usual_step: timedelta | None, resumed: bool = False
+    ) -> None:
         """Take over a run whose attempt and lease are this writer's. Use start() or resume()."""
         self.run = run
         self._page_size = page_size
         self._resumed = resumed
         self._is_category = run.collection.is_category
-        page_names = set(run.files.filter(kind=FileKind.PAGE).values_list("name", flat=True))
+        files = run.files.all() if resumed else run.files.none()
+        page_names = set(files.filter(kind=FileKind.PAGE).values_list("name", flat=True))
         self._page_count = len(page_names)
-        self._list = run.files.filter(kind=FileKind.CATEGORY_LIST).first()
+        self._list = files.filter(kind=FileKind.CATEGORY_LIST).first()
         self._archive_name = names.archive_name(run.collection.name, run.number)
         self._names = names.UniqueNames([self._archive_name, *page_names])
         self._extracted = run.extracted or 0
-        self._usual_step = run.collection.runs.longest_recent_step()
+        self._usual_step = usual_step
         self._input: _Input | None = None
         self._file: NewFile | None = None  # the page or list in progress
         self._file_name = ""

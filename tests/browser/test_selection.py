@@ -10,7 +10,7 @@ from tests.browser.conftest import NARROW, WIDE
 from tests.browser.test_every_page import check
 from tests.support.tools import all_or_few
 
-RUNS = "/collections/101/download"  # 91 is processing and 89 failed
+RUNS = "/collections/101/download"  # 91 and 89 failed
 
 
 def members(download: Download) -> list[str]:

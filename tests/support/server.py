@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from tests.support import commands, databases, tools
 from tests.support.tools import ROOT, output_of
 
 SERVE = [sys.executable, "manage.py", "serve"]
+# The demo is as at noon of this day in Sydney.
+DAY = date(2026, 11, 29)
 # Next to the static files. Its name contains a digest, so that browsers cache its half a megabyte.
 AXE = "axe.0123456789ab.js"
 
@@ -103,17 +106,17 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         if not demo.exists():
             unfinished = shared / "demo-data.unfinished"
             unfinished.mkdir()
-            make_demo(unfinished)
+            make_demo(unfinished, "--day", str(DAY))
             databases.rename(unfinished, demo)
     return demo
 
 
-def make_demo(data_dir: Path) -> None:
-    """Fill an empty data folder with the demo and the static files."""
+def make_demo(data_dir: Path, *options: str) -> None:
+    """Fill an empty data folder with the demo, created with these options, and the static files."""
     for command in (
         ["migrate", "--verbosity=0"],
         ["createcachetable"],
-        ["demo"],
+        ["demo", *options],
         ["collectstatic", "--noinput", "--verbosity=0"],
     ):
         manage(data_dir, *command)

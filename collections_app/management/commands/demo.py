@@ -1,72 +1,83 @@
 """Fill an empty database with the demo."""
 
-import time
+from datetime import date, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from collections_app.demo import build
-from collections_app.demo.content import AU_LAPTOPS
-from collections_app.models import Collection, State
-from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
-from collections_app.runs.writer import WrongUse
-
-SECONDS_PER_PAGE = 3.0
+from collections_app.demo.content import ROBOT_VACUUMS
+from collections_app.demo.live import CannotWrite, write_runs
+from collections_app.demo.schedule import SYDNEY
+from collections_app.management.stopping import until_stopped
 
 
 class Command(BaseCommand):
-    """Fills an empty database with the demo, or prints how to sign in to an existing demo."""
+    """Fills an empty database with the demo, or adds the runs since then, and prints how to sign in."""
 
     help = (
         "Fill an empty database with example teams, collections and runs, and print how to sign in. If the "
-        "demo already exists, only print how to sign in. Databases with other data are not changed."
+        "demo already exists, add the runs since the last time. Databases with other data are not changed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Define the arguments."""
         parser.add_argument(
+            "--day",
+            type=_day,
+            metavar="YYYY-MM-DD",
+            help="create the demo as it is at noon of this day in Sydney, and not as it is now",
+        )
+
+        parser.add_argument(
             "--live",
             action="store_true",
-            help=f"then continue the processing run of {AU_LAPTOPS.name} until it completes, one page every "
-            f"{SECONDS_PER_PAGE:.0f} seconds, and start the next run",
+            help=f"then write runs of {ROBOT_VACUUMS.name}, each in about 40 seconds, until you press Ctrl+C",
+        )
+        parser.add_argument(
+            "--with-parent",
+            action="store_true",
+            help="exit when standard input ends; used by the site",
         )
 
-    def handle(self, *args: Any, live: bool, **options: Any) -> None:
-        """Create the demo if it doesn't exist, print how to sign in, and continue its run with --live."""
-        sign_in = build.sign_in()
-        if sign_in is None:
-            try:
-                self._build()
-            except build.NotTheDemo as error:
-                raise CommandError(str(error)) from None
-            sign_in = build.sign_in()
-        assert sign_in is not None
-        self.stdout.write(f"Email: {sign_in.email}\nPassword: {sign_in.password}\nAPI key: {sign_in.api_key}")
-        if live:
-            self._continue_run()
+    def handle(
+        self, *args: Any, day: date | None, live: bool, with_parent: bool, verbosity: int, **options: Any
+    ) -> None:
+        """Create the demo or add its new runs, print how to sign in, and write runs with --live."""
+        self._is_quiet = verbosity == 0
+        try:
+            self._build(day)
+            self._say_how_to_sign_in()
+            if live:
+                self._write_runs(with_parent=with_parent)
+        except (build.NotTheDemo, CannotWrite) as error:
+            raise CommandError(str(error)) from None
 
-    def _build(self) -> None:
-        bar = tqdm(
-            build.build(), desc="Creating the demo", total=build.run_count(), unit=" runs", disable=None
-        )
-        for _ in bar:
+    def _say(self, line: str) -> None:
+        if not self._is_quiet:
+            self.stdout.write(line)
+            self.stdout.flush()
+
+    def _build(self, day: date | None) -> None:
+        missing, disable = build.count_missing(day), True if self._is_quiet else None
+        for _ in tqdm(build.build(day), desc="Writing runs", total=missing, unit=" runs", disable=disable):
             pass
 
-    def _continue_run(self) -> None:
-        collection = Collection.objects.filter(pk=AU_LAPTOPS.id).first()
-        if collection is None:
-            raise CommandError(f"The demo's collection {AU_LAPTOPS.name} no longer exists.")
-        run = collection.runs.filter(state=State.PROCESSING).newest_first().first()
-        run = run or build.start_next(collection)
-        with tqdm(
-            desc=f"Run {run.number}", total=run.total, initial=run.extracted or 0, unit=" records"
-        ) as bar:
-            try:
-                for added in build.continue_run(run):
-                    bar.update(added)
-                    time.sleep(SECONDS_PER_PAGE)
-            except (RunIsBeingWritten, LeaseLost, WrongUse) as error:
-                raise CommandError(str(error)) from None
-        following = build.start_next(collection)
-        self.stdout.write(f"Run {run.number} is completed. Run {following.number} is processing.")
+    def _say_how_to_sign_in(self) -> None:
+        sign_in = build.sign_in()
+        assert sign_in is not None
+        self._say(f"Email: {sign_in.email}\nPassword: {sign_in.password}\nAPI key: {sign_in.api_key}")
+
+    def _write_runs(self, *, with_parent: bool) -> None:
+        self._say(f"Writing runs of {ROBOT_VACUUMS.name}. Press Ctrl+C to stop.")
+        with until_stopped(with_parent=with_parent):
+            for run in write_runs():
+                self._say(f"Run {run.number} is completed.")
+
+
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if day > datetime.now(SYDNEY).date():
+        raise ValueError("This day is in the future.")
+    return day

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import os
 import shlex
 import socket
@@ -41,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--demo",
             action="store_true",
-            help="fill an empty database with the demo, and print how to sign in",
+            help="fill an empty database with the demo or add its runs since then, and print how to sign in",
         )
 
     def handle(self, *args: Any, demo: bool, **options: Any) -> None:
@@ -54,9 +53,8 @@ class Command(BaseCommand):
             self._say("Updating the database")
             _update_database()
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
-            if demo and build.can_build():
-                self._say("Creating the demo")
-                call_command("demo", stdout=io.StringIO())
+            if demo:
+                self._prepare_demo()
         self._say_where(host, port, demo=demo)
         self._say("Press Ctrl+C to stop.")
         sys.stderr.flush()
@@ -74,6 +72,16 @@ class Command(BaseCommand):
             self._say(f"Waiting for port {port}. Its server was killed, and its workers are still stopping.")
             _wait_for_orphans(host, port)
         _check_port(host, port)
+
+    def _prepare_demo(self) -> None:
+        """Create the demo in an empty database, or add the runs since the last start to it."""
+        if build.can_build():
+            self._say("Creating the demo")
+        elif build.sign_in() and build.count_missing():
+            self._say("Adding the demo's runs since the last start")
+        else:
+            return
+        call_command("demo", verbosity=0)
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

@@ -1,15 +1,13 @@
 """Do the site's background work."""
 
 import os
-import signal
-import sys
 import threading
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
+from collections_app.management.stopping import until_stopped
 from collections_app.management.worker import Exporter, Mailer, Repairer, Worker
 
 # Background work yields the CPU to requests.
@@ -50,15 +48,10 @@ class Command(BaseCommand):
         if not (with_parent or skip_checks):  # the site has been checked at startup
             self.check(databases=[DEFAULT_DB_ALIAS])
         has_failed = False
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with suppress(KeyboardInterrupt):
-                if with_parent:
-                    os.nice(_NICENESS)
-                    threading.Thread(target=_exit_with_stdin, daemon=True).start()
-                has_failed = _work(once=once)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        with until_stopped(with_parent=with_parent):
+            if with_parent:
+                os.nice(_NICENESS)
+            has_failed = _work(once=once)
         if has_failed and not with_parent:
             raise CommandError("Some of the work failed; the log says why. It will be retried the next time.")
 
@@ -84,9 +77,3 @@ def _work(*, once: bool) -> bool:
         for thread in threads.values():
             thread.join(_STOP_SECONDS)
     return False
-
-
-def _exit_with_stdin() -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
