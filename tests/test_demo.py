@@ -157,6 +157,12 @@ class TestTheStory(TestCase):
                 statuses.append(run.status)
         assert statuses == [Status.PROCESSING, Status.PROCESSING, Status.STALLED]
 
+    def test_only_one_collection_is_late(self) -> None:
+        late = Collection.objects.current().filter(late_at__lte=NOON)
+        assert [collection.pk for collection in late] == [110]
+        expected = Collection.objects.current().filter(late_at__gt=NOON)
+        assert expected.count() == 11
+
     def test_one_run_has_40_pages(self) -> None:
         pages = Run.objects.filter(files__kind=FileKind.PAGE).annotate(listed_pages=Count("files"))
         assert max(run.listed_pages for run in pages) == 40  # type: ignore[attr-defined]

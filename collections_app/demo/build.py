@@ -159,7 +159,9 @@ def _unfinished_run(collection: Collection, planned: PlannedRun) -> Run | None:
 
 def _create_people(password: str) -> None:
     with transaction.atomic():
-        teams = {pk: Team.objects.create(pk=pk, name=name) for pk, name in TEAMS.items()}
+        teams = {
+            pk: Team.objects.create(pk=pk, name=name, time_zone=SYDNEY.key) for pk, name in TEAMS.items()
+        }
         hashed = ""
         for person in PEOPLE:
             user = User(email=person.email, name=person.name)
