@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
@@ -90,6 +92,14 @@ class TestOurRuns:
         rhythm = learned_rhythm(nightly)
         assert isinstance(rhythm, TimeOfDay)
         assert (rhythm.at, rhythm.zone.key) == (time(12), "Australia/Sydney")
+
+
+def test_the_upgrade_learns_from_the_newest_runs(nightly: Collection, headphones: Collection) -> None:
+    Collection.objects.update(expected_at=None, late_at=None)
+    import_module("collections_app.migrations.0020_learn_rhythms").expect_next_runs(apps, None)
+    nightly.refresh_from_db()
+    headphones.refresh_from_db()
+    assert (nightly.expected_at, headphones.expected_at) == (TWO + DAY, None)
 
 
 class TestAnAccountsRuns:

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 LEARNED_FROM = 20
 _LEAST_RUNS = 4
 
-_DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+_DAY = timedelta(days=1)
+_HALF_DAY = 12 * 3600  # seconds
 _SHORTEST_GRACE = timedelta(minutes=15)
 _LONGEST_GRACE = timedelta(hours=6)
 # Shorter intervals are those of many runs imported at once.
@@ -115,8 +116,8 @@ def _learn_interval(gaps: Sequence[timedelta], usual: timedelta, zone: ZoneInfo)
 
 
 def _learn_time_of_day(starts: Sequence[datetime], zone: ZoneInfo) -> TimeOfDay | None:
-    zones = [zone, ZoneInfo("UTC")]
-    daily = _time_of_day(starts, min(zones, key=lambda each: _spread(starts, each)))
+    times = [_Times(starts, each) for each in (zone, ZoneInfo("UTC"))]
+    daily = _time_of_day(min(times, key=lambda each: each.spread))
     return daily if daily and _explains(daily, starts) else None
 
 
@@ -126,48 +127,43 @@ def _explains(rhythm: Rhythm, starts: Sequence[datetime]) -> bool:
     return 5 * sum(late) <= len(late)
 
 
-def _time_of_day(starts: Sequence[datetime], zone: ZoneInfo) -> TimeOfDay | None:
-    center = _center(starts, zone)
-    deviation = _usual_deviation(_deviations(starts, zone, center))
-    weekdays = _weekdays(starts, zone, center)
+class _Times:
+    """The times of day of runs, in seconds, and how they deviate from the usual one."""
+
+    def __init__(self, starts: Sequence[datetime], zone: ZoneInfo) -> None:
+        self.zone = zone
+        self.starts = [start.astimezone(zone) for start in starts]
+        times = [start.hour * 3600 + start.minute * 60 + start.second for start in self.starts]
+        # Times around midnight are close to one another.
+        self.usual = min(times, key=lambda usual: sum(abs(_distance(each, usual)) for each in times))
+        self.deviations = [_distance(each, self.usual) for each in times]
+        self.spread = sum(map(abs, self.deviations))
+
+
+def _distance(one: int, other: int) -> int:
+    """Return the distance between two times of day, from -12 to 12 hours, in seconds."""
+    return (one - other + _HALF_DAY) % (2 * _HALF_DAY) - _HALF_DAY
+
+
+def _time_of_day(times: _Times) -> TimeOfDay | None:
+    deviation = _usual_deviation([timedelta(seconds=each) for each in times.deviations])
+    weekdays = _weekdays(times)
     if deviation > _LARGEST_DEVIATION or not weekdays:
         return None
-    at = time(center // _HOUR, center % _HOUR // _MINUTE)
-    offsets = {start.astimezone(zone).utcoffset() for start in starts}
+    at = time(times.usual // 3600, times.usual // 60 % 60)
+    offsets = {start.utcoffset() for start in times.starts}
     offset = offsets.pop() if len(offsets) == 1 else None
-    return TimeOfDay(at, zone, weekdays, _grace(deviation, _DAY), offset)
+    return TimeOfDay(at, times.zone, weekdays, _grace(deviation, _DAY), offset)
 
 
-def _center(starts: Sequence[datetime], zone: ZoneInfo) -> timedelta:
-    """Return the usual time of day. Times around midnight are close to one another."""
-    times = [_time_of(start, zone) for start in starts]
-    return min(times, key=lambda center: sum((abs(_distance(each, center)) for each in times), timedelta()))
-
-
-def _deviations(starts: Sequence[datetime], zone: ZoneInfo, center: timedelta) -> list[timedelta]:
-    return [_distance(_time_of(start, zone), center) for start in starts]
-
-
-def _spread(starts: Sequence[datetime], zone: ZoneInfo) -> timedelta:
-    return sum(map(abs, _deviations(starts, zone, _center(starts, zone))), timedelta())
-
-
-def _time_of(start: datetime, zone: ZoneInfo) -> timedelta:
-    local = start.astimezone(zone)
-    return timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
-
-
-def _distance(one: timedelta, other: timedelta) -> timedelta:
-    """Return the distance between two times of day, from -12 to 12 hours."""
-    return (one - other + _DAY / 2) % _DAY - _DAY / 2
-
-
-def _weekdays(starts: Sequence[datetime], zone: ZoneInfo, center: timedelta) -> frozenset[int]:
+def _weekdays(times: _Times) -> frozenset[int]:
     """Return the weekdays with a run in at least half of the weeks that have runs.
 
     Weekdays that haven't been seen yet are assumed. Weeks without runs are outages.
     """
-    days = {_day_of(start, zone, center) for start in starts}
+    # A run at 00:05 may be the run of 23:55 on the day before.
+    moved = zip(times.starts, times.deviations, strict=True)
+    days = {(start.replace(tzinfo=None) - timedelta(seconds=late)).date() for start, late in moved}
     first, last = min(days), max(days)
     mondays = {day - day.weekday() * _DAY for day in days}
     runs = Counter(day.weekday() for day in days)
@@ -176,12 +172,6 @@ def _weekdays(starts: Sequence[datetime], zone: ZoneInfo, center: timedelta) -> 
         for weekday in range(7)
         if 2 * runs[weekday] >= sum(first <= monday + weekday * _DAY <= last for monday in mondays)
     )
-
-
-def _day_of(start: datetime, zone: ZoneInfo, center: timedelta) -> date:
-    """Return the day whose run this is: one at 00:05 may be the run of 23:55 on the day before."""
-    local = start.astimezone(zone).replace(tzinfo=None)
-    return (local - _distance(_time_of(start, zone), center)).date()
 
 
 def _usual_deviation(deviations: Sequence[timedelta]) -> timedelta:
