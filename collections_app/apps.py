@@ -23,12 +23,13 @@ class CollectionsConfig(AppConfig):
             check_results_storage,
             check_shared_secrets,
             check_stored_keys,
+            check_time_zones,
         )
 
         checks.register(database.check_leftover_sqlite)
         checks.register(database.check_encoding, checks.Tags.database)
         checks.register(database.check_version, checks.Tags.database)
-        for check in (check_results_storage, check_shared_secrets, check_stored_keys):
+        for check in (check_results_storage, check_shared_secrets, check_stored_keys, check_time_zones):
             checks.register(check, checks.Tags.database)
         post_migrate.connect(_enable_wal, sender=self)
         connection_created.connect(disk.install_error_wrapper)

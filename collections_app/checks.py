@@ -15,6 +15,7 @@ from django.db import connections
 
 from collections_app.files.storage.base import describe_error, results
 from collections_app.models import Account
+from collections_app.models.time_zones import time_zones
 from collections_app.sources.local import can_write_and_read
 from collections_app.system.encryption import SecretUnreadable, decrypt
 
@@ -46,6 +47,19 @@ def check_results_storage(databases: Sequence[str] | None = None, **_: Any) -> l
             hint="The key in RESULTS_STORAGE_URL needs permission to read, write and delete objects. For a "
             "folder, check its owner and the free disk space.",
             id="results.E002",
+        )
+    ]
+
+
+def check_time_zones(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Report a machine without a time zone database, on which no schedule can be computed."""
+    if not databases or len(time_zones()) > 1:
+        return []
+    return [
+        Error(
+            "This machine has no time zone database.",
+            hint="Install it with the system's package manager. The package is usually called tzdata.",
+            id="results.E007",
         )
     ]
 

@@ -44,6 +44,11 @@ def test_a_storage_that_works(results_storage: str) -> None:
     assert found() == []
 
 
+def test_a_machine_without_time_zones_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collections_app.checks.time_zones", lambda: ["UTC"])
+    assert found() == ["results.E007"]
+
+
 def test_an_unusable_bucket_is_reported_with_a_hint(settings: Settings, object_store: ObjectStore) -> None:
     entry = storage_url.parse(object_store.url("x", secret="hidden")).entry
     settings.STORAGES = settings.STORAGES | {"results": entry}

@@ -112,6 +112,13 @@ class TestSchedule:
         assert error in page
         assert not Schedule.objects.exists()
 
+    @pytest.mark.parametrize("kind", ["learned", "interval"])
+    def test_errors_in_fields_of_another_kind_are_ignored(
+        self, as_adam: Client, laptops: Collection, kind: str
+    ) -> None:
+        hidden: dict[str, str | list[str]] = {"at": "x", "weekdays": ["9"], "kind": kind, "every_hours": "6"}
+        assert "Saved the schedule" in after_post(as_adam, "schedule", **SCHEDULE | hidden)
+
 
 @pytest.mark.parametrize(
     ("rhythm", "words"),

@@ -1,7 +1,7 @@
 """The time zones that people may choose."""
 
 from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from django.core.exceptions import ValidationError
 
@@ -25,4 +25,7 @@ def is_time_zone(name: str) -> None:
 
 def zone(name: str) -> ZoneInfo:
     """Return the time zone, or UTC if this machine no longer knows it."""
-    return ZoneInfo(name if name in time_zones() else UTC)
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:
+        return ZoneInfo(UTC)

@@ -16,6 +16,13 @@ from collections_app.views.forms import TimeZoneField
 
 LEARNED = "learned"
 
+_COMMON = {"time_zone", "grace_minutes"}
+_FIELDS_OF = {
+    LEARNED: set[str](),
+    ScheduleKind.INTERVAL: {"every_hours", *_COMMON},
+    ScheduleKind.TIME_OF_DAY: {"at", "weekdays", *_COMMON},
+}
+
 _WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _LONGEST_ACKNOWLEDGMENT = timedelta(days=366)
 
@@ -70,21 +77,25 @@ class ScheduleForm(forms.Form):
         values = {name: getattr(shown, name) for name in names}
         return values | {"kind": shown.kind if schedule else LEARNED, "weekdays": [*shown.weekdays]}
 
+    def clean(self) -> dict[str, Any]:
+        """Ignore the fields of other kinds, which the page hides, and their errors."""
+        shown = _FIELDS_OF.get(self.cleaned_data.get("kind", ""), self.fields.keys())
+        for name in self.fields.keys() - shown - {"kind"}:
+            self.errors.pop(name, None)
+            self.cleaned_data.pop(name, None)
+        return self.cleaned_data
+
     @property
     def schedule(self) -> dict[str, Any] | None:
         """The fields of the schedule, or None if the rhythm is to be learned."""
-        values = self.cleaned_data
+        values = dict(self.cleaned_data)
         if values["kind"] == LEARNED:
             return None
-        grace = values["grace_minutes"]
-        return {
-            "kind": values["kind"],
-            "every_hours": values["every_hours"],
-            "at": values["at"],
-            "weekdays": "".join(sorted(values["weekdays"])),
-            "time_zone": values["time_zone"],
-            "grace_minutes": Schedule._meta.get_field("grace_minutes").default if grace is None else grace,
-        }
+        if "weekdays" in values:
+            values["weekdays"] = "".join(sorted(values["weekdays"]))
+        if values["grace_minutes"] is None:
+            values["grace_minutes"] = Schedule._meta.get_field("grace_minutes").default
+        return values
 
 
 class AcknowledgeForm(forms.Form):
