@@ -1,13 +1,14 @@
 """When the next run of a collection is expected: learned from earlier runs, or set by a person.
 
 A rhythm is either an interval ("every 6 hours") or a time of day on some weekdays ("at 07:00
-Australia/Sydney, Monday to Friday"). No run is late only because the clocks change.
+Australia/Sydney, Monday to Friday"). No run is late only because the clocks change, even if it isn't known
+yet which clocks the runs follow: then the run is late when it is late by all of them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -27,6 +28,16 @@ _SHORTEST_DAILY = timedelta(hours=20)
 # Runs are irregular if their usual deviation is more than this share of their interval, or this time.
 _REGULAR = 0.25
 _LARGEST_DEVIATION = timedelta(hours=2)
+# Clocks change on the same days in the European Union, in most of North America, in the south of Australia,
+# and in New Zealand.
+_COMMON_CLOCKS = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Los_Angeles",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+)
 # How early a run may start and still be the expected one.
 _EARLY = timedelta(hours=2)
 
@@ -41,35 +52,35 @@ class Expected:
 
 @dataclass(frozen=True)
 class Interval:
-    """A run every so often. What starts it may follow the clocks of a time zone."""
+    """A run every so often, perhaps by the clocks of a time zone."""
 
     every: timedelta
-    zone: ZoneInfo
     grace: timedelta
+    clocks: tuple[ZoneInfo, ...]
 
     def next_after(self, last: datetime) -> Expected:
         """Return when the next run is expected after one that started at `last`."""
-        # In UTC: in a time zone, Python adds to the time on the clock.
         at = last.astimezone(UTC) + self.every
-        by_the_clock = (last.astimezone(self.zone) + self.every).astimezone(UTC)
-        return Expected(at, max(at, by_the_clock) + self.grace)
+        return Expected(at, max(at, *_by_clocks(last, self.every, self.clocks)) + self.grace)
 
 
 @dataclass(frozen=True)
 class TimeOfDay:
-    """A run at a time of day, in a time zone, on some weekdays (0 is Monday)."""
+    """A run at a time of day, in a time zone, on some weekdays (0 is Monday).
+
+    `clocks` are time zones that the runs may follow instead.
+    """
 
     at: time
     zone: ZoneInfo
     weekdays: frozenset[int]
     grace: timedelta
-    # The UTC offset of all runs so far. If it is known, the runs may ignore the clocks of the zone.
-    offset: timedelta | None = None
+    clocks: tuple[ZoneInfo, ...] = ()
 
     def next_after(self, last: datetime) -> Expected:
         """Return when the next run is expected after one that started at `last`."""
         return next(
-            Expected(at, self._latest(day) + self.grace)
+            Expected(at, self._latest(day, last) + self.grace)
             for day in self._days_from(last.astimezone(self.zone).date())
             if (at := self._moment(day)) > last.astimezone(UTC) + _EARLY
         )
@@ -81,12 +92,16 @@ class TimeOfDay:
     def _moment(self, day: date, *, fold: int = 0) -> datetime:
         return datetime.combine(day, self.at, self.zone).replace(fold=fold).astimezone(UTC)
 
-    def _latest(self, day: date) -> datetime:
-        """Return the later of two equal times when the clocks go back, or the time by unchanged clocks."""
-        moments = [self._moment(day), self._moment(day, fold=1)]
-        if self.offset is not None:
-            moments.append(datetime.combine(day, self.at, timezone(self.offset)).astimezone(UTC))
-        return max(moments)
+    def _latest(self, day: date, last: datetime) -> datetime:
+        """Return the latest moment at which it is this time by any clock; of two equal times, the later."""
+        since_last = datetime.combine(day, self.at) - last.astimezone(self.zone).replace(tzinfo=None)
+        return max(self._moment(day), self._moment(day, fold=1), *_by_clocks(last, since_last, self.clocks))
+
+
+def _by_clocks(last: datetime, later: timedelta, clocks: Iterable[ZoneInfo]) -> list[datetime]:
+    """Return the moments at which each clock shows that so much time has passed."""
+    # In a time zone, Python adds to the time on the clock.
+    return [(last.astimezone(clock) + later).astimezone(UTC) for clock in clocks]
 
 
 Rhythm = Interval | TimeOfDay
@@ -95,7 +110,8 @@ Rhythm = Interval | TimeOfDay
 def learn(times: Iterable[datetime], zone: ZoneInfo) -> Rhythm | None:
     """Return the rhythm of the last 20 runs, which started at these times, or None if they are irregular.
 
-    Runs that are scheduled in UTC are told from those that follow the clocks of `zone`.
+    `zone` is the time zone that the runs probably follow. When clocks change, the next run shows which clocks
+    the runs follow.
     """
     starts = sorted(times)[-LEARNED_FROM:]
     if len(starts) < _LEAST_RUNS:
@@ -107,17 +123,23 @@ def learn(times: Iterable[datetime], zone: ZoneInfo) -> Rhythm | None:
     return _learn_interval(gaps, usual, zone)
 
 
+def _clocks(zone: ZoneInfo) -> list[ZoneInfo]:
+    """Return the time zone, UTC, and one time zone for each day on which clocks change in many countries."""
+    return list(dict.fromkeys([zone, *map(ZoneInfo, _COMMON_CLOCKS)]))
+
+
 def _learn_interval(gaps: Sequence[timedelta], usual: timedelta, zone: ZoneInfo) -> Interval | None:
     deviation = _usual_deviation([gap - usual for gap in gaps])
     is_regular = deviation <= min(_REGULAR * usual, _LARGEST_DEVIATION)
     if not (is_regular and _SHORTEST_INTERVAL <= usual <= _LONGEST_INTERVAL):
         return None
-    return Interval(usual, zone, _grace(deviation, usual))
+    return Interval(usual, _grace(deviation, usual), tuple(_clocks(zone)))
 
 
 def _learn_time_of_day(starts: Sequence[datetime], zone: ZoneInfo) -> TimeOfDay | None:
-    times = [_Times(starts, each) for each in (zone, ZoneInfo("UTC"))]
-    daily = _time_of_day(min(times, key=lambda each: each.spread))
+    times = [_Times(starts, clock) for clock in _clocks(zone)]
+    unchanged = tuple(each.zone for each in times if each.is_unchanged)
+    daily = _time_of_day(min(times, key=lambda each: each.spread), unchanged)
     return daily if daily and _explains(daily, starts) else None
 
 
@@ -138,6 +160,8 @@ class _Times:
         self.usual = min(times, key=lambda usual: sum(abs(_distance(each, usual)) for each in times))
         self.deviations = [_distance(each, self.usual) for each in times]
         self.spread = sum(map(abs, self.deviations))
+        # Whether the clocks haven't changed, so that the runs may follow them or not.
+        self.is_unchanged = len({start.utcoffset() for start in self.starts}) == 1
 
 
 def _distance(one: int, other: int) -> int:
@@ -145,15 +169,13 @@ def _distance(one: int, other: int) -> int:
     return (one - other + _HALF_DAY) % (2 * _HALF_DAY) - _HALF_DAY
 
 
-def _time_of_day(times: _Times) -> TimeOfDay | None:
+def _time_of_day(times: _Times, clocks: tuple[ZoneInfo, ...]) -> TimeOfDay | None:
     deviation = _usual_deviation([timedelta(seconds=each) for each in times.deviations])
     weekdays = _weekdays(times)
     if deviation > _LARGEST_DEVIATION or not weekdays:
         return None
     at = time(times.usual // 3600, times.usual // 60 % 60)
-    offsets = {start.utcoffset() for start in times.starts}
-    offset = offsets.pop() if len(offsets) == 1 else None
-    return TimeOfDay(at, times.zone, weekdays, _grace(deviation, _DAY), offset)
+    return TimeOfDay(at, times.zone, weekdays, _grace(deviation, _DAY), clocks if times.is_unchanged else ())
 
 
 def _weekdays(times: _Times) -> frozenset[int]:

@@ -79,5 +79,5 @@ class Schedule(models.Model):
         """The rhythm that was set."""
         its_zone, grace = zone(self.time_zone), timedelta(minutes=self.grace_minutes)
         if self.at is None:
-            return Interval(timedelta(hours=self.every_hours or 1), its_zone, grace)
+            return Interval(timedelta(hours=self.every_hours or 1), grace, (its_zone,))
         return TimeOfDay(self.at, its_zone, frozenset(map(int, self.weekdays)), grace)
