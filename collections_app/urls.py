@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from collections_app.api import urls as api
 from collections_app.views.collections.add import collection_add
 from collections_app.views.collections.archive import collection_archive, collection_restore
 from collections_app.views.collections.connect import collection_connect
@@ -112,4 +113,4 @@ people = [
 ]
 
 # Django tries them in this order. Scripts send the most requests.
-urlpatterns = [path("api/", include("collections_app.api.urls")), *people]
+urlpatterns = [*api.urlpatterns, *people]

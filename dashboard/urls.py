@@ -4,6 +4,7 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from collections_app import urls
 from collections_app.people.access import public
 from collections_app.views.sign_in import sign_in
 from collections_app.views.sign_in.password_reset import password_reset
@@ -31,7 +32,7 @@ accounts = [
 ]
 
 urlpatterns = [
-    path("", include("collections_app.urls")),
+    *urls.urlpatterns,
     path("accounts/", include(accounts)),
     path("admin/", admin.site.urls),
 ]

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
 from collections_app.models import Collection, Membership, Role, Team, User
@@ -237,6 +238,30 @@ def test_signing_in_never_redirects_to_another_site(client: Client, bob: User) -
         )
         assert response.headers["Location"] == "/"
         client.logout()
+
+
+@pytest.mark.parametrize(
+    ("path", "is_for_scripts"),
+    [
+        ("/api/v1/results/1/88/page.json", True),
+        ("/api/v1/collections", True),
+        ("/api/v1/docs", False),
+        ("/api/v1/unknown", False),
+        ("/collections/", False),
+        ("/healthz", False),
+    ],
+)
+@pytest.mark.django_db
+def test_only_views_for_api_keys_run_without_sessions(path: str, is_for_scripts: bool) -> None:  # noqa: FBT001
+    people, scripts = HttpResponse("for people"), access.serve_scripts(lambda _: people)
+    assert (scripts(RequestFactory().get(path)) is not people) == is_for_scripts
+
+
+def test_an_api_key_is_not_replaced_by_a_session(as_bob: Client, laptops: Collection) -> None:
+    response = as_bob.get(f"/api/v1/results/{laptops.pk}/1/page.json")
+    assert response.status_code == 401
+    assert "sessionid" not in response.cookies
+    assert response["X-Frame-Options"] == "DENY"
 
 
 def test_templates_get_no_permissions_for_anonymous_users() -> None:

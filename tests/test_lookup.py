@@ -70,6 +70,17 @@ class TestRows:
             assert values_of(row) == values_of(other)
             assert (row._state.adding, row._state.db) == (other._state.adding, other._state.db)
 
+    def test_a_download_reads_only_what_it_needs(self, find: Find, laptops: Collection) -> None:
+        found = find(address_of(make_ready_run(laptops).files.get(kind=FileKind.PAGE)))
+        for row, unneeded in zip(found, ("unlisted", "longest_step", "crc32"), strict=True):
+            assert row
+            assert unneeded in row.get_deferred_fields()
+
+    def test_a_page_gets_the_entire_collection(self, find: Find, laptops: Collection) -> None:
+        collection, *_ = find(Address(laptops.pk))
+        assert collection
+        assert not collection.get_deferred_fields()
+
     def test_they_are_connected(
         self, find: Find, laptops: Collection, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:

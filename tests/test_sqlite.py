@@ -102,3 +102,13 @@ def test_a_failed_connection_frees_its_slot(make_access: MakeAccess, tmp_path: P
         with pytest.raises(OperationalError):
             execute(make_access())
     assert slots().qsize() == 2
+
+
+def test_a_repeated_query_gets_its_own_parameters(make_access: MakeAccess) -> None:
+    access = make_access()
+    for value in ("first", "second"):
+        with access.cursor() as cursor:
+            cursor.execute("SELECT %s, '100%%'", [value])
+            assert cursor.fetchone() == (value, "100%")
+            cursor.execute("SELECT %(name)s", {"name": value})
+            assert cursor.fetchone() == (value,)

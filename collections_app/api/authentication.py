@@ -12,6 +12,7 @@ from collections_app.models import ApiKey
 from collections_app.models.lookup import NOTHING, Address, Requested, recognize
 
 HEADER = "x-api-key"
+_IN_META = "HTTP_X_API_KEY"  # request.headers would parse the names of all headers first
 CHALLENGES = f'Bearer realm="api", Token realm="api", ApiKey header="{HEADER}"'
 
 _BLANKS = re.compile(r"[ \t]+")
@@ -51,7 +52,7 @@ def require_https(request: HttpRequest) -> None:
 
 def _sent_key(request: HttpRequest) -> str:
     """Return the key in the headers, or "" without one. Raises ApiError (401) for two different keys."""
-    sent = {request.headers.get(HEADER, "").strip(), _key_in_authorization(request)} - {""}
+    sent = {request.META.get(_IN_META, "").strip(), _key_in_authorization(request)} - {""}
     if len(sent) > 1:
         raise _unauthorized(f"{HEADER} and Authorization contain different API keys. Send only one of them.")
     return "".join(sent)
@@ -59,7 +60,8 @@ def _sent_key(request: HttpRequest) -> str:
 
 def _key_in_authorization(request: HttpRequest) -> str:
     # Other schemes are for other servers: a proxy may ask for a password.
-    scheme, _, credentials = _BLANKS.sub(" ", request.headers.get("Authorization", "").strip()).partition(" ")
+    sent = request.META.get("HTTP_AUTHORIZATION", "").strip()
+    scheme, _, credentials = _BLANKS.sub(" ", sent).partition(" ")
     return credentials.strip() if scheme.lower() in {"bearer", "token"} else ""
 
 

@@ -55,4 +55,4 @@ _v1 = [
     path(f"{_SELECTION}.json", selection_json, name="selection_json"),
 ]
 
-urlpatterns = [path("v1/", include((_v1, "api"))), re_path("", _unknown)]
+urlpatterns = [path("api/v1/", include((_v1, "api"))), path("api/", include([re_path("", _unknown)]))]

@@ -9,7 +9,7 @@ from functools import cache, partial
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.base import ModelState
 
 from collections_app.models.collections import Collection
@@ -57,8 +57,10 @@ def recognize(text: str, address: Address = NOTHING) -> tuple[ApiKey, Requested]
     """Return the active key with this text, with its team, and what the address names, or None."""
     if len(text) > ApiKey.MAX_TEXT_LENGTH:
         return None
-    for key, *rest in _rows(_of_key(), [*address.parameters(), ApiKey.digest_of(text)]):
-        key.membership, requested = _related(*rest)
+    query = _of_key(is_file=address.name is not None)
+    for key, *rest in _rows(query, [*address.parameters(), ApiKey.digest_of(text)]):
+        membership, requested = _related(*rest)
+        _connect(key, "membership", membership)
         return key, requested
     return None
 
@@ -69,7 +71,8 @@ def memberships_of(user: User, address: Address = NOTHING) -> tuple[list[Members
     The user's preferences are prefetched.
     """
     memberships, requested = [], Requested()
-    for preferences, *row in _rows(_of_user(), [*address.parameters(), user.pk]):
+    query = _of_user(is_file=address.name is not None)
+    for preferences, *row in _rows(query, [*address.parameters(), user.pk]):
         Preferences._meta.get_field("user").remote_field.set_cached_value(user, preferences)
         membership, found = _related(*row)
         membership.user = user
@@ -86,29 +89,35 @@ def _related(
     file: ResultFile | None,
 ) -> tuple[Membership, Requested]:
     """Connect the instances in a row."""
-    membership.team = team
+    _connect(membership, "team", team)
     if collection:
-        collection.team = team
+        _connect(collection, "team", team)
     if run and collection:
-        run.collection = collection
+        _connect(run, "collection", collection)
     if file and run:
-        file.run = run
+        _connect(file, "run", run)
     return membership, Requested(collection, run, file)
+
+
+def _connect(row: models.Model, name: str, related: models.Model) -> None:
+    """Set a relation to the instance that it refers to. Assigning it would take ten times as long."""
+    row._meta.get_field(name).set_cached_value(row, related)  # type: ignore[union-attr]
 
 
 # --- the query ----------------------------------------------------------------------------------
 
 
 class _Table(NamedTuple):
-    """A model in a query, without its deferred fields, which are read only when needed."""
+    """A model in a query, with the fields that it reads. The other ones are read only when needed."""
 
     alias: str
     model: type[models.Model]
-    deferred: frozenset[str] = frozenset()
+    names: tuple[str, ...] = ()  # all fields if empty
 
     @property
     def fields(self) -> list["models.Field[Any, Any]"]:
-        return [field for field in self.model._meta.concrete_fields if field.name not in self.deferred]
+        fields = self.model._meta.concrete_fields
+        return [field for field in fields if field.name in self.names or not self.names]
 
     @property
     def columns(self) -> list[str]:
@@ -120,18 +129,16 @@ class _Table(NamedTuple):
     def reader(self) -> Callable[[Sequence[Any], str], Any]:
         """Return a function that converts columns to an instance, or to None if there is no row."""
         names = [field.attname for field in self.fields]
-        key = names.index(self.model._meta.pk.attname)
-        converters = [
-            (index, convert) for index, field in enumerate(self.fields) for convert in _converters(field)
-        ]
+        key = self.model._meta.pk.attname
+        converters = [(field.attname, convert) for field in self.fields for convert in _converters(field)]
 
         def read(columns: Sequence[Any], database: str) -> Any:
-            if columns[key] is None:
+            values = dict(zip(names, columns, strict=True))
+            if values[key] is None:
                 return None
-            values = list(columns)
-            for index, convert in converters:
-                values[index] = convert(values[index])
-            return _instance(self.model, dict(zip(names, values, strict=True)), database)
+            for name, convert in converters:
+                values[name] = convert(values[name])
+            return _instance(self.model, values, database)
 
         return read
 
@@ -162,10 +169,18 @@ class _Query(NamedTuple):
 
 
 # The aliases are short, because Django searches the SQL for parameters each time.
-_KEY = _Table("k", ApiKey, frozenset({"name", "digest", "created_at", "revoked_at"}))
-_MEMBERSHIP = _Table("m", Membership, frozenset({"created_at"}))
-_TEAM = _Table("t", Team, frozenset({"created_at"}))
-_COLLECTION, _RUN, _FILE = _Table("c", Collection), _Table("r", Run), _Table("f", ResultFile)
+_KEY = _Table("k", ApiKey, ("id", "membership", "prefix", "last_used_at"))
+_MEMBERSHIP = _Table("m", Membership, ("id", "user", "team", "role"))
+_TEAM = _Table("t", Team, ("id", "name", "time_zone"))
+# A page shows the collection. A download needs only a few fields of each row.
+_COLLECTION = _Table("c", Collection)
+_COLLECTION_OF_FILE = _Table("c", Collection, ("id", "team", "account", "remote_id"))
+_RUN = _Table("r", Run, ("id", "collection", "number", "state"))
+_FILE = _Table(
+    "f",
+    ResultFile,
+    ("id", "run", "kind", "name", "key", "remote_name", "size", "sha256", "is_damaged", "modified"),
+)
 _PREFERENCES = _Table("p", Preferences)
 _JOINED = f"""
 JOIN {_TEAM} ON t.id = m.team_id
@@ -173,20 +188,25 @@ LEFT JOIN {_COLLECTION} ON c.id = %s AND c.team_id = m.team_id
 LEFT JOIN {_RUN} ON r.collection_id = c.id AND r.number = %s
 LEFT JOIN {_FILE} ON f.run_id = r.id AND f.name = %s
 """
-_ROWS = (_MEMBERSHIP, _TEAM, _COLLECTION, _RUN, _FILE)
+
+
+def _rows_of(*, is_file: bool) -> tuple[_Table, ...]:
+    return (_MEMBERSHIP, _TEAM, _COLLECTION_OF_FILE if is_file else _COLLECTION, _RUN, _FILE)
 
 
 @cache
-def _of_key() -> _Query:
-    active, _ = ApiKey.objects.active().filter(digest="").values("pk").query.sql_with_params()
+def _of_key(*, is_file: bool) -> _Query:
+    active = ApiKey.objects.active().filter(digest="").order_by().values("pk")
+    matching, _ = active.query.sql_with_params()
     joined = f"{_KEY} JOIN {_MEMBERSHIP} ON m.id = k.membership_id {_JOINED}"
-    return _query((_KEY, *_ROWS), f"{joined} WHERE k.id IN ({active})")
+    return _query((_KEY, *_rows_of(is_file=is_file)), f"{joined} WHERE k.id IN ({matching})")
 
 
 @cache
-def _of_user() -> _Query:
+def _of_user(*, is_file: bool) -> _Query:
     joined = f"{_MEMBERSHIP} {_JOINED} LEFT JOIN {_PREFERENCES} ON p.user_id = m.user_id"
-    return _query((_PREFERENCES, *_ROWS), f"{joined} WHERE m.user_id = %s ORDER BY t.name, m.id")
+    tables = (_PREFERENCES, *_rows_of(is_file=is_file))
+    return _query(tables, f"{joined} WHERE m.user_id = %s ORDER BY t.name, m.id")
 
 
 def _query(tables: Sequence[_Table], rest: str) -> _Query:
@@ -199,8 +219,8 @@ def _query(tables: Sequence[_Table], rest: str) -> _Query:
 
 def _rows(query: _Query, parameters: list[Any]) -> Iterator[list[Any]]:
     """Yield the instances in each row. A missing one is None."""
-    with connection.cursor() as cursor:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(query.sql, parameters)
-        rows, database = cursor.fetchall(), connection.alias
+        rows = cursor.fetchall()
     for row in rows:
-        yield [read(row[first:end], database) for first, end, read in query.readers]
+        yield [read(row[first:end], DEFAULT_DB_ALIAS) for first, end, read in query.readers]

@@ -12,7 +12,7 @@ import environ
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, OperationalError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.migrations.loader import MigrationLoader
@@ -108,13 +108,13 @@ def _test_pool(execute: Callable[..., Any], statement: str, values: Any, many: b
 
 
 def release_connections() -> None:
-    """Release this thread's connections before slow work, unless it is in a transaction.
+    """Release this thread's connection before slow work, unless it is in a transaction.
 
     The next query takes one again.
     """
-    for each in connections.all(initialized_only=True):
-        if not each.in_atomic_block:
-            each.close()
+    used = connections[DEFAULT_DB_ALIAS]
+    if used.connection is not None and not used.in_atomic_block:
+        used.close()
 
 
 def now() -> datetime:

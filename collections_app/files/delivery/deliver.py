@@ -24,6 +24,8 @@ from collections_app.system.observability import metrics
 # of nginx, with 1 MiB about the same speed.
 BLOCK_SIZE = 1024 * 1024
 _FIRST_BYTES = 64 * 1024
+# The headers that get_conditional_response() evaluates. Without them, it would still take as long.
+_CONDITIONS = {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"}
 
 
 class _Stream(FileResponse):
@@ -73,7 +75,7 @@ def deliver(
         "Last-Modified": http_date(modified),
         "X-Content-Type-Options": "nosniff",
     }
-    not_needed = get_conditional_response(request, deliverable.etag, modified)
+    not_needed = _unless_needed(request, deliverable.etag, modified)
     if not_needed is not None:
         if not_needed.status_code == 304:  # noqa: PLR2004
             # The size of the file (RFC 9110, section 8.6). Django would set 0.
@@ -105,6 +107,13 @@ def deliver(
     return _with(_stream(request, deliverable, part, status, downloader), headers)
 
 
+def _unless_needed(request: HttpRequest, etag: str, modified: int) -> HttpResponseBase | None:
+    """Return a 304 or 412 response if the request's conditions say so."""
+    if _CONDITIONS.isdisjoint(request.META):
+        return None
+    return get_conditional_response(request, etag, modified)
+
+
 def content_disposition(name: str) -> str:
     """Return the header with the name of a download, which can contain any characters.
 
@@ -119,10 +128,10 @@ def _requested_range(request: HttpRequest, size: int, headers: dict[str, str]) -
     if request.method != "GET":  # RFC 9110, section 14.2
         return None
     # If-Range: send the range only if the file hasn't changed. A weak ETag never matches ours.
-    condition = request.headers.get("If-Range")
+    condition = request.META.get("HTTP_IF_RANGE")
     if condition is not None and condition.strip() not in {headers["ETag"], headers["Last-Modified"]}:
         return None
-    return parse_range(request.headers.get("Range", ""), size)
+    return parse_range(request.META.get("HTTP_RANGE", ""), size)
 
 
 def _stream(

@@ -61,14 +61,15 @@ class Streams:
                 if self._running[who] >= most(who[0]):
                     metrics.STREAMS_REFUSED.labels(who[0]).inc()
                     raise TooManyStreams(_REASONS[who[0]].format(most=most(who[0])))
-            self._running.update(limited)
+            for who in limited:
+                self._running[who] += 1
         return Slot(self, limited)
 
     def leave(self, limited: list[tuple[str, int]]) -> None:
         """Stop counting a download."""
         with self._lock:
-            self._running.subtract(limited)
             for who in limited:
+                self._running[who] -= 1
                 if not self._running[who]:
                     del self._running[who]
 

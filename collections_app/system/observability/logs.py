@@ -13,6 +13,9 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+# No line contains these, so don't determine them.
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
 # Besides the time, level and message, a line can have only these fields (see docs/operations.md).
 REQUEST_FIELDS = ("method", "route", "status", "bytes", "seconds", "complete")
 CONTEXT_FIELDS = ("request_id", "user", "team", "key", "collection", "run", "file")
@@ -59,12 +62,17 @@ class JsonLine(logging.Formatter):
         extra = vars(record)
         event = structlog.contextvars.get_contextvars()
         event |= {name: extra[name] for name in REQUEST_FIELDS if name in extra}
-        event["time"] = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        time = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+        event["time"] = f"{time.isoformat(timespec='microseconds')}Z"
         event["level"], event["event"] = record.levelname.lower(), record.getMessage()
         event["logger"] = record.name
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return json.dumps({name: event[name] for name in _FIRST if name in event} | event, default=repr)
+        return _encoder.encode({name: event[name] for name in _FIRST if name in event} | event)
+
+
+# json.dumps() would create one for each line.
+_encoder = json.JSONEncoder(default=repr)
 
 
 def _formatter(*, for_people: bool) -> logging.Formatter:

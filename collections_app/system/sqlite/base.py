@@ -5,13 +5,33 @@ keeps the memory that each has freed. With a connection per request, that was mo
 a slow download.
 
 This replaces a private part of Django, `_close` (5.2.19 was read). A test checks that Django still uses it.
+
+Cursors also remember queries, because Django searches each query for placeholders each time.
 """
 
 import queue
 import sqlite3
+from functools import lru_cache
 from typing import Any
 
 from django.db.backends.sqlite3 import base
+
+
+@lru_cache(maxsize=500)
+def _converted(query: str) -> str:
+    return str(base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%"))
+
+
+class Cursor(base.SQLiteCursorWrapper):
+    """Django's cursor, which replaces `%s` in a query only the first time."""
+
+    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
+        """Return the query with SQLite's placeholders."""
+        if param_names is None:
+            return _converted(query)
+        converted: str = super().convert_query(query, param_names=param_names)
+        return converted
+
 
 _Slots = queue.LifoQueue[sqlite3.Connection | None]
 
@@ -50,6 +70,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         self._has_slot = True
         return opened
+
+    def create_cursor(self, name: str | None = None) -> Cursor:
+        """Return a cursor. SQLite has no named ones."""
+        cursor: Cursor = self.connection.cursor(factory=Cursor)
+        return cursor
 
     def _close(self) -> None:
         used, has_slot, self._has_slot = self.connection, self._has_slot, False
