@@ -142,6 +142,7 @@ USES: dict[str, set[str]] = {
         "files.verification",
         "models",
         "people",
+        "records.currencies",
         "records.exports",
         "records.formats",
         "records.money",

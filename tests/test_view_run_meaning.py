@@ -84,6 +84,38 @@ def test_money_is_aligned_as_numbers(as_bob: Client, laptops: Collection) -> Non
     assert re.findall(r'<td class="number">([^<]*)<', page(as_bob, run)) == ["$5", "12.50"]
 
 
+@pytest.mark.parametrize(
+    ("records", "shown"),
+    [
+        ([{"price": {"value": 2236, "currency": "AUD"}}], ["AUD 2,236.00"]),
+        ([{"price_cents": 223600, "currency": "aud"}], ["AUD 2,236.00"]),
+        ([{"price": "2.236,50", "currency": "€"}, {"price": None}], ["EUR 2,236.50", DASH]),
+        ([{"price": 3350, "currency": "JPY"}], ["JPY 3,350"]),
+        ([{"price": 3350}, {"price": 12.5}], ["3,350.00", "12.50"]),
+        ([{"price": 3350}], ["3,350"]),
+        ([{"price": "$2,236", "currency": "AUD"}], ["$2,236"]),
+        ([{"price": "from 5", "currency": "AUD"}], ["from 5"]),
+        ([{"price": 0.1234567, "currency": "USD"}, {"price": -5, "currency": 7}], ["USD 0.1234567", "-5.00"]),
+    ],
+)
+@pytest.mark.parametrize("query", ["", "?sort=id"])
+def test_prices_are_shown_as_money(
+    as_bob: Client, laptops: Collection, records: list[Any], shown: list[str], query: str
+) -> None:
+    run = make_ready_run(laptops, [{"id": index} | record for index, record in enumerate(records)])
+    assert [row[1] for row in rows(page(as_bob, run, query))] == shown
+
+
+def test_only_prices_are_shown_as_money(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"weight": 2236, "stock": 1500, "currency": "AUD"}])
+    assert rows(page(as_bob, run)) == [["1", "1500", "2236", "AUD"]]
+
+
+def test_the_title_is_marked_so_that_it_stays_in_sight(as_bob: Client, laptops: Collection) -> None:
+    assert 'class="records title-first"' in page(as_bob, make_ready_run(laptops, [{"productTitle": "Lamp"}]))
+    assert 'class="records"' in page(as_bob, make_ready_run(laptops, [{"price": 5}]))
+
+
 def test_each_currency_has_a_price_range(as_bob: Client, laptops: Collection) -> None:
     text = prices(as_bob, laptops, "$1,299.00", "$9.50", "£10", "$89.99")
     assert f"Price in $ $ 9.50 {DASH} $ 1,299.00" in text

@@ -86,6 +86,11 @@ def is_price(column: str) -> bool:
     return any(name in _RANKS[role] for role in _AMOUNTS)
 
 
+def is_title(column: str) -> bool:
+    """Whether a column has the name of a title."""
+    return _plain(column) in _RANKS[Role.TITLE]
+
+
 def currency_column(price: str, columns: Iterable[str]) -> str | None:
     """Return the column that names the currency of a price: in the same object, or of the record."""
     found = columns_of(Role.CURRENCY, columns)

@@ -34,6 +34,9 @@ _WITH_COMMAS = frozenset(
 )
 _WITH_POINTS = frozenset(_words("kr BRL CLP COP DKK HUF IDR ISK JPY KRW NOK PYG SEK VND"))
 
+# Amounts in these currencies have no decimals.
+_WITHOUT_DECIMALS = frozenset(_words("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"))
+
 
 def code_of(text: str) -> str | None:
     """Return a currency's code, or its sign if it has none, "" for no text, or None for any other text."""
@@ -51,3 +54,8 @@ def code_of(text: str) -> str | None:
 def separates_thousands(code: str, separator: str) -> bool:
     """Whether a comma or point before three digits always separates thousands in amounts of this currency."""
     return code in (_WITH_COMMAS if separator == "," else _WITH_POINTS)
+
+
+def decimals_of(code: str) -> int:
+    """Return how many decimals an amount in this currency has at least."""
+    return 0 if code in _WITHOUT_DECIMALS else 2

@@ -6,6 +6,7 @@ import "./times.js";
 import "./polling.js";
 import "./menu.js";
 import "./column-filter.js";
+import "./records-scroll.js";
 import "./copy.js";
 import "./selection.js";
 import "./htmx-events.js";

@@ -48,6 +48,28 @@ def test_the_keyboard_scrolls_and_loads_more(page: Page) -> None:
     expect(page.locator("#results tbody tr")).to_have_count(200)
 
 
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_the_price_is_in_sight_and_sorting_keeps_the_scroll_position(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(RUN)
+    expect(page.locator("td", has_text="AUD").first).to_be_in_viewport(ratio=1)
+    sheet = page.locator("#records-table")
+    sheet.evaluate("sheet => sheet.scrollTo(140, 300)")
+    before = sheet.evaluate("sheet => [sheet.scrollLeft, sheet.scrollTop]")
+    head = page.get_by_role("columnheader", name="rating", exact=True)
+    head.get_by_role("link").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert sheet.evaluate("sheet => [sheet.scrollLeft, sheet.scrollTop]") == before
+    first = page.locator(".records tbody tr").nth(20)
+    number, title = first.locator("th").bounding_box(), first.locator("td").first.bounding_box()
+    left = sheet.bounding_box()
+    assert number
+    assert title
+    assert left
+    assert 0 <= number["x"] - left["x"] <= 1  # its border
+    assert abs(title["x"] - number["x"] - number["width"]) <= 1
+
+
 def test_search_while_typing(page: Page) -> None:
     page.goto(RUN)
     search = page.get_by_role("searchbox", name="Search all records of this run")
@@ -71,7 +93,7 @@ def test_a_column_header_sorts_and_keeps_the_focus(page: Page) -> None:
         head.get_by_role("link").press(press)
         expect(head).to_have_attribute("aria-sort", order)
         expect(head.get_by_role("link")).to_be_focused()
-        prices = [int(text) for text in column(page, "price_cents")]
+        prices = [float(text[4:].replace(",", "")) for text in column(page, "price_cents")]
         assert prices == sorted(prices, reverse=order == "descending")
     page.get_by_role("searchbox").fill("asus")  # in the same order and columns
     expect(page.get_by_text("records match “asus”")).to_be_visible()

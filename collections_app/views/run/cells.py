@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from collections_app.records.formats.flatten import FlatRecord, KeyPath, utf8
@@ -30,11 +30,6 @@ class Cell:
 def cells(values: FlatRecord, paths: Sequence[KeyPath | None]) -> list[Cell]:
     """Return the cells of a record's row."""
     return [_cell(None if path is None else values.get(path)) for path in paths]
-
-
-def aligned_as_number(cell: Cell) -> Cell:
-    """Return a cell that is aligned like a number, if it has a value."""
-    return cell if cell.kind == "nothing" else replace(cell, kind="number")
 
 
 def _cell(value: object) -> Cell:

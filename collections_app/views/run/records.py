@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collections_app.models import ResultFile
-from collections_app.records.column_roles import is_price
+from collections_app.records.column_roles import is_title
 from collections_app.records.formats.flatten import FlatRecord
-from collections_app.records.money import NotationFinder
 from collections_app.records.preview.columns import (
     LONGEST_NAME,
     MOST_COLUMNS,
@@ -19,9 +18,10 @@ from collections_app.records.preview.first_records import first_records
 from collections_app.records.preview.queries import MOST_SORTED, run_query
 from collections_app.records.preview.records import Record, files_of_records
 from collections_app.records.preview.table import Table, TableProgress, is_small
-from collections_app.views.run.cells import Cell, aligned_as_number, cells
+from collections_app.views.run.cells import Cell, cells
 from collections_app.views.run.columns import ShownColumns, column_choices, shown_columns
 from collections_app.views.run.lookup import find_run
+from collections_app.views.run.money import show_money
 from collections_app.views.run.query import RecordQuery
 from collections_app.views.run.table import read_table
 
@@ -60,6 +60,11 @@ class RecordList:
     progress: TableProgress | None = None
     is_end_of_sorted: bool = False
 
+    @property
+    def has_title_first(self) -> bool:
+        """Whether the first column is a title, which stays in sight."""
+        return bool(self.headers) and is_title(self.headers[0].name)
+
 
 def record_list(files: Sequence[ResultFile], query: RecordQuery, size: int | None) -> RecordList:
     """Return the records that the query asks for. `size` is that of all records, if known."""
@@ -74,7 +79,7 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     found = run_query(table, query.table_query)
     values = [flat(record.fields) for record in found.records]
     shown = shown_columns(table.column_list, query.columns, values)
-    rows = _rows(found.records, values, shown)
+    rows = _rows(found.records, values, shown, table.column_list)
     following = str(query.table_query.after + len(found.records))
     return {
         "rows": rows,
@@ -101,7 +106,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     if first.is_too_large or (None in shown.values() and not first.is_complete and first.records):
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
-    rows = _rows(first.records, values, shown)
+    rows = _rows(first.records, values, shown, known)
     # Later records may have other columns, but they're added to the same table.
     following = replace(query, columns=list(shown))
     return RecordList(
@@ -126,21 +131,11 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
 
 
 def _rows(
-    records: Sequence[Record], values: Sequence[FlatRecord], shown: ShownColumns
+    records: Sequence[Record], values: Sequence[FlatRecord], shown: ShownColumns, known: ColumnList
 ) -> list[tuple[Record, list[Cell]]]:
     rows = [cells(each, list(shown.values())) for each in values]
-    for index, (name, path) in enumerate(shown.items()):
-        if path is not None and _is_money(name, [each.get(path) for each in values]):
-            for row in rows:
-                row[index] = aligned_as_number(row[index])
+    show_money(rows, values, shown, known)
     return list(zip(records, rows, strict=True))
-
-
-def _is_money(column: str, values: Sequence[object]) -> bool:
-    finder = NotationFinder()
-    finder.add(values)
-    notation = finder.notation()
-    return notation is not None and (not notation.is_plain or is_price(column))
 
 
 def _headers(
