@@ -120,8 +120,9 @@ class UserAdmin(KeptAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 
 @admin.register(Team)
 class TeamAdmin(KeptAdmin):
-    """Teams."""
+    """Teams. Their owners and admins choose the time zone."""
 
+    exclude = ["time_zone"]
     list_display = ["name", "members", "created_at"]
     search_fields = ["name"]
     ordering = ["name"]

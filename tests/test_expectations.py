@@ -84,7 +84,7 @@ class TestOurRuns:
                 for number in range(5)
             )
             expect_next_run(laptops)
-        assert laptops.late_at is None  # after the last time that there is
+        assert laptops.late_at is None  # it would be after the year 9999
 
     def test_the_teams_time_zone_decides_what_the_runs_follow(self, nightly: Collection) -> None:
         Team.objects.update(time_zone="Australia/Sydney")

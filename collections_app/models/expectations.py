@@ -45,7 +45,7 @@ def _expected(collection: Collection) -> Expected | None:
     begin = times[0] if times else schedule.created_at if schedule else None
     if rhythm is None or begin is None:
         return None
-    with suppress(OverflowError):  # an account may report any time, even the last one that there is
+    with suppress(OverflowError):  # an account may report any time, such as the year 9999
         return rhythm.next_after(max(begin, collection.watched_from or begin))
     return None
 
