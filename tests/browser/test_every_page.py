@@ -40,6 +40,7 @@ SIGNED_IN = [
     "/collections/101/rename",
     "/collections/101/archive",
     "/collections/101/settings",
+    "/collections/101/upload",
     "/collections/101/download",
     "/collections/101/download?before=2026-06-10T00:00:00.000000Z_1",
     "/collections/101/download?before=2000-01-01T00:00:00.000000Z_1",
