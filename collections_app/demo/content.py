@@ -126,11 +126,10 @@ COLLECTIONS = [
         page_size=40,
         early=Early(
             runs=range(15, 23),
-            last_at=_at(6, 22, 18),
-            every=3 * DAY,
+            last_at=_at(6, 22, 10, 40),
             outcomes={17: Outcome(found=0), 20: Outcome(found=55)},
         ),
-        nightly=Nightly(at=time(20, 40), newest=20, outcomes=_nights(1, _CHANGED, found=76)),
+        nightly=Nightly(at=time(20, 40), outcomes=_nights(1, _CHANGED, found=76)),
     ),
     Story(
         id=104,
@@ -164,12 +163,11 @@ COLLECTIONS = [
         page_size=100,
         early=Early(
             runs=range(9, 15),
-            last_at=_at(6, 21, 22),
-            every=_WEEK,
+            last_at=_at(6, 21, 11, 40),
             # A run with 40 pages.
             page_sizes={13: 5},
         ),
-        nightly=Nightly(at=time(21, 40), newest=20, outcomes=_nights(3, _TIMED_OUT, found=181)),
+        nightly=Nightly(at=time(21, 40), outcomes=_nights(3, _TIMED_OUT, found=181)),
     ),
     Story(
         id=108,

@@ -123,7 +123,7 @@ def _record(kind: Kind, shelf: Shelf, offer: Offer, position: int) -> Record:
 def _offer(offer: Offer) -> Record:
     return {
         "price_cents": offer.price,
-        "list_price_cents": max(offer.price, offer.usual_price),
+        "list_price_cents": max(offer.price, offer.usual_price * (20 + offer.number % 4) // 2000 * 100),
         "in_stock": offer.in_stock,
         "stock": offer.stock,
         "rating": offer.rating,
