@@ -62,8 +62,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Select the tests to run, and mark tests that need the S3 server."""
     if not tools.is_thorough():
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("thorough")])
-        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=[item for item in items if _is_thorough(item)])
+        items[:] = [item for item in items if not _is_thorough(item)]
     other = "sqlite" if databases.is_postgresql() else "postgresql"
     for item in items:
         if "object_store" in getattr(item, "fixturenames", ()):
@@ -71,6 +71,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if marker := item.get_closest_marker(other):
             item.add_marker(pytest.mark.skip(reason=f"This is about {other}: {marker.kwargs['reason']}"))
             item.add_marker("of_the_other_database")
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    return bool(item.get_closest_marker("thorough")) and not item.get_closest_marker("main_case")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -67,6 +67,7 @@ def test_a_failed_benchmark_has_a_row_and_the_others_still_run(
     assert "Compares a ZIP file" in table
 
 
+@pytest.mark.thorough
 def test_a_missing_program_is_named_in_the_row(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     benchmark = ("-m", "bench.joined_zip", "--quick", "--rows", rows)

@@ -204,6 +204,7 @@ for number in range(3):
 READ = "from collections_app.models import Account; print([each.key for each in Account.objects.all()])"
 
 
+@pytest.mark.thorough
 def test_killed_at_any_point_it_leaves_everything_readable_and_can_be_repeated(
     demo_data: Path, tmp_path: Path
 ) -> None:

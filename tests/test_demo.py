@@ -81,6 +81,7 @@ def create(day: date = TODAY) -> list[Run]:
     return list(build.build(day))
 
 
+@pytest.mark.thorough
 class TestTheStory(TestCase):
     """The content of the demo."""
 

@@ -315,6 +315,7 @@ def site(demo_data: Path, tmp_path: Path) -> Iterator[Site]:
     assert "upstream body incomplete" not in said
 
 
+@pytest.mark.thorough
 def test_threads_stop_waiting_if_the_client_disconnects_or_the_site_stops(site: Site) -> None:
     for piece in (b"", CHUNK):
         site.server.piece, site.server.first = piece, BEGINNING if piece else b""

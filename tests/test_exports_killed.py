@@ -62,6 +62,7 @@ def end_in_the_middle(demo_data: Path, data_dir: Path, how: signal.Signals) -> N
 
 
 @pytest.mark.no_cover
+@pytest.mark.thorough
 def test_an_interrupted_export_returns_to_the_queue(demo_data: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     end_in_the_middle(demo_data, data_dir, signal.SIGINT)

@@ -12,6 +12,7 @@ from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import repair_runs
 from tests.support.mirrors import Files, csv_of, files_of
 from tests.support.results import store_bytes, stored_bytes
+from tests.support.tools import all_or_few
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 from tests.test_writer_killed import POINTS, expire_leases, is_killed, kill_at, points_to_be_killed_at, verify
 
@@ -24,7 +25,7 @@ def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
-@pytest.mark.parametrize("kind", [Kind.AMAZON, Kind.AMAZON_CATEGORY])
+@pytest.mark.parametrize("kind", all_or_few([Kind.AMAZON, Kind.AMAZON_CATEGORY], Kind.AMAZON))
 def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind) -> None:
     collection = make_remote_collection(make_account(crawlers), kind=kind)
     for point in points_to_be_killed_at("folder"):
@@ -48,6 +49,7 @@ def test_killed_at_every_point(crawlers: Team, results_folder: Path, kind: Kind)
     assert point > 20
 
 
+@pytest.mark.thorough
 def test_killed_at_every_point_while_replacing_a_damaged_copy(crawlers: Team, results_folder: Path) -> None:
     collection = make_remote_collection(make_account(crawlers))
     for point in points_to_be_killed_at("folder"):

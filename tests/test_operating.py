@@ -27,7 +27,10 @@ MEBIBYTE = 2**20
 SIZE = 64 * MEBIBYTE
 TOKEN = "a-token-for-the-tests"
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into processes by /proc"),
+    pytest.mark.thorough,
+]
 
 PREPARE = f"""
 from django.utils import timezone

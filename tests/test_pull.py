@@ -1009,6 +1009,11 @@ class TestCommandLine:
         assert "usage: pull" in printed.err
         assert "Traceback" not in printed.err
 
+    def test_the_documented_exit_codes_are_those_of_the_help(self) -> None:
+        told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", DOCUMENTATION, re.MULTILINE))
+        helped = dict(re.findall(r"^  (\d+)  (.*)$", pull.EXIT_CODES, re.MULTILINE))
+        assert {code: text.replace("`", "") for code, text in told.items()} == helped
+
     def test_help_lists_the_exit_codes(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             pull.main(["--help"])
@@ -1077,6 +1082,7 @@ class TestCommandLine:
         assert re.search(r'# /// script\n# requires-python = ">=3.9"\n# dependencies = \["requests', text)
 
 
+@pytest.mark.thorough
 class TestSite:
     """pull.py against the demo site."""
 
@@ -1096,11 +1102,6 @@ class TestSite:
         assert list((tmp_path / "results" / "101").glob("*/*.zip"))
         arguments = shlex.split(cron.partition("python pull.py ")[2].partition("&&")[0])
         assert pull.parse_options(arguments).is_latest
-
-    def test_the_documented_exit_codes_are_those_of_the_help(self) -> None:
-        told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", DOCUMENTATION, re.MULTILINE))
-        helped = dict(re.findall(r"^  (\d+)  (.*)$", pull.EXIT_CODES, re.MULTILINE))
-        assert {code: text.replace("`", "") for code, text in told.items()} == helped
 
     @pytest.fixture(autouse=True)
     def site(self, demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,7 @@ ApiKey.objects.update(last_used_at=None)
 """
 
 
+@pytest.mark.thorough
 class TestARealProcess:
     """On a fresh data folder, as `make run` starts it."""
 
@@ -224,7 +225,6 @@ class TestARealProcess:
             wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
             yield process, log
 
-    @pytest.mark.thorough
     def test_it_sets_everything_up_and_prints_the_same_the_next_time(self, data_dir: Path, port: int) -> None:
         printed = self.run(data_dir, port, "--demo")
         said = ["Address", "Email", "Password", "API key"]
@@ -262,6 +262,7 @@ class TestARealProcess:
         assert "Address: " not in done.stdout
         return done.stderr
 
+    @pytest.mark.main_case
     def test_a_data_folder_that_can_not_be_created_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         said = self.error(tmp_path / "file" / "data")
@@ -318,10 +319,7 @@ class TestARealProcess:
         [
             (0, "Error: The file {}/secret_key can't be created or read"),
             pytest.param(100, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
-            pytest.param(
-                *(1000, "CommandError: The database in {} can't be used"),
-                marks=[ON_THE_DISK, pytest.mark.thorough],
-            ),
+            pytest.param(1000, "CommandError: The database in {} can't be used", marks=ON_THE_DISK),
         ],
     )
     def test_a_full_disk_is_reported(self, data_dir: Path, port: int, kibibytes: int, said: str) -> None:

@@ -83,7 +83,7 @@ def attack(addresses: int, guesses: int = 5, network: str = "198.51.100") -> Non
         request = RequestFactory().post(LOGIN, REMOTE_ADDR=f"{network}.{number}")
         for _ in range(guesses):
             with suppress(ValidationError):
-                sign_in_limits.count(request, BOB)
+                sign_in_limits.count(request, BOB).end()
 
 
 def known(address: str = "192.0.2.1") -> Client:
@@ -179,7 +179,7 @@ def test_refused_attempts_do_not_extend_the_wait_for_everyone(
 def test_parallel_guesses_do_not_get_around_the_limit() -> None:
     def begin(_: int) -> bool:
         try:
-            sign_in_limits.count(RequestFactory().post(LOGIN, REMOTE_ADDR="198.51.100.7"), BOB)
+            sign_in_limits.count(RequestFactory().post(LOGIN, REMOTE_ADDR="198.51.100.7"), BOB).end()
         except ValidationError:
             return False
         finally:

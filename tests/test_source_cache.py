@@ -175,6 +175,7 @@ with cached("a.csv", build) as entry:
 """
 
 
+@pytest.mark.thorough
 def test_processes_wait_for_each_other(tmp_path: Path) -> None:
     builder, waiter = (
         tools.start(

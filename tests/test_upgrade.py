@@ -20,6 +20,8 @@ from django.db.migrations.executor import MigrationExecutor
 from tests.support import tools
 from tests.support.server import environment, free_port, manage, wait_until_it_answers
 
+pytestmark = pytest.mark.thorough
+
 FIRST = ("collections_app", "0001_initial")
 PASSWORD = "correct horse battery staple"
 KEY = "0123abcd.key-of-the-first-release"

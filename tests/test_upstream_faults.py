@@ -312,6 +312,7 @@ def download(site: Site) -> tuple[bytes, int]:
 
 @pytest.mark.parametrize("has_lengths", all_or_few([True, False], True))
 @pytest.mark.parametrize("has_ranges", all_or_few([True, False], True))
+@pytest.mark.thorough
 def test_interrupted_downloads_look_incomplete_and_can_be_resumed(
     site: Site,
     has_lengths: bool,  # noqa: FBT001

@@ -504,6 +504,7 @@ account.save()
 """
 
 
+@pytest.mark.thorough
 class TestWithGunicorn:
     @pytest.fixture
     def site(self, demo_data: Path, tmp_path: Path) -> Iterator[tuple[tools.Process, Path]]:

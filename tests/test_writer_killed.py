@@ -126,7 +126,7 @@ def a_mess(collection: Collection) -> None:
 
 THOROUGH = pytest.mark.thorough
 CASES = [
-    pytest.param("laptops", nothing, write_a_product_run, id="product run"),
+    pytest.param("laptops", nothing, write_a_product_run, id="product run", marks=THOROUGH),
     pytest.param("headphones", nothing, write_a_category_run, id="category run", marks=THOROUGH),
     pytest.param("laptops", a_paused_run, resume_a_run, id="resumed product run"),
     pytest.param("headphones", a_paused_run, resume_a_run, id="resumed category run", marks=THOROUGH),
@@ -158,6 +158,7 @@ def test_killed_at_every_point(
 
 
 @pytest.mark.parametrize(("kind", "prepare", "act"), CASES[:2])
+@pytest.mark.thorough
 def test_killed_at_any_moment(
     request: pytest.FixtureRequest,
     kind: str,
@@ -171,7 +172,7 @@ def test_killed_at_any_moment(
     takes = time.monotonic() - began
     moments = random.Random(88)
     checked: set[str] = set()
-    for _ in range(50 if is_thorough() else 3):
+    for _ in range(50):
         start_over(collection)
         is_killed(lambda: act(collection), kill_after=moments.uniform(0, 2 * takes))
         check_once(collection, checked)

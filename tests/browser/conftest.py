@@ -33,11 +33,14 @@ PATIENCE = 1000 * tools.PATIENCE  # in milliseconds
 expect.set_options(timeout=PATIENCE)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests with a browser as thorough. `make test` runs only those that are a `main_case`."""
     folder = str(Path(__file__).parent)
     for item in items:
         if str(item.path).startswith(folder):
-            item.add_marker(pytest.mark.browser)
+            item.add_marker("browser")
+            item.add_marker("thorough")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def show(page: Page, rows: list[str]) -> None:
 def test_similar_rows_pass_and_are_restored(page: Page) -> None:
     show(page, [FINE] * 30)
     before = page.content()
-    check_accessibility(page, contrast=True)
+    check_accessibility(page)
     assert page.content() == before
 
 
@@ -32,17 +32,17 @@ def test_similar_rows_pass_and_are_restored(page: Page) -> None:
 def test_one_bad_row_among_many_is_found(page: Page, bad: str) -> None:
     show(page, [*[FINE] * 20, bad, *[FINE] * 9])
     with pytest.raises(AssertionError, match="Found 1 accessibility violations"):
-        check_accessibility(page, contrast=True)
+        check_accessibility(page)
 
 
 def test_a_problem_of_all_rows_is_found_in_the_checked_ones(page: Page) -> None:
     show(page, [BAD["a pale text"]] * 30)
     with pytest.raises(AssertionError, match=r"1\)\tTarget(.|\n)*2\)\tTarget"):
-        check_accessibility(page, contrast=True)
+        check_accessibility(page)
 
 
 def test_a_part_is_checked_in_any_context(page: Page) -> None:
     show(page, [BAD["a pale text"]] * 30)
     check_accessibility(page, "h1")
     with pytest.raises(AssertionError, match="color-contrast"):
-        check_accessibility(page, "tr:nth-child(20)", contrast=True)
+        check_accessibility(page, "tr:nth-child(20)")

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
 from tests.browser.conftest import NARROW, WIDE
@@ -51,7 +50,6 @@ def _check_width(page: Page, size: ViewportSize) -> None:
     assert wide <= size["width"], f"The page is {wide} px wide."
 
 
-@pytest.mark.thorough
 def test_it_lists_all_operations(page: Page) -> None:
     page.goto("/api/v1/docs")
     expect(page.locator(".opblock-summary-description")).to_have_text(
@@ -74,7 +72,6 @@ def test_it_lists_all_operations(page: Page) -> None:
     check(page)
 
 
-@pytest.mark.thorough
 def test_it_links_to_the_dashboard(page: Page) -> None:
     open_docs(page)
     page.get_by_role("link", name="Back to the dashboard").click()
@@ -100,7 +97,6 @@ def test_an_operation_can_be_tried_out(page: Page, demo_server: DemoServer) -> N
     assert json.loads(call.get_by_label("Request body").input_value())["collection_id"] == 101
 
 
-@pytest.mark.thorough
 def test_missing_values_are_marked(page: Page) -> None:
     open_docs(page)
     call = page.locator(FILE)
@@ -112,7 +108,6 @@ def test_missing_values_are_marked(page: Page) -> None:
     check(page, FILE)
 
 
-@pytest.mark.thorough
 def test_a_schema_can_be_expanded(page: Page) -> None:
     open_docs(page)
     call = page.locator(LIST)
@@ -122,7 +117,6 @@ def test_a_schema_can_be_expanded(page: Page) -> None:
     check(page, LIST)
 
 
-@pytest.mark.thorough
 def test_it_follows_the_color_scheme(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     open_docs(page)
@@ -136,7 +130,6 @@ def test_it_follows_the_color_scheme(page: Page) -> None:
     expect(html).to_have_css("color-scheme", "light")
 
 
-@pytest.mark.thorough
 def test_it_works_with_the_keyboard(page: Page) -> None:
     open_docs(page)
     operation = page.locator(".opblock-summary-control").first

@@ -23,6 +23,7 @@ def copied(page: Page) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
+@pytest.mark.main_case
 def test_a_file_is_copied_and_the_command_downloads_it(
     runs: Page, demo_server: DemoServer, tmp_path: Path
 ) -> None:
@@ -100,7 +101,6 @@ def test_a_name_is_escaped_for_the_shell(runs: Page) -> None:
     assert command.endswith('/88/%24%28x%29%60y%60%21%27%25a%25%22%E2%82%AC.json?columns=a,%24b%60"')
 
 
-@pytest.mark.thorough
 def test_the_page_is_accessible_while_it_is_on(runs: Page) -> None:
     runs.get_by_role("button", name="Copy as curl").click()
     runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()

@@ -48,6 +48,7 @@ def click_brings(page: Page, link: Locator, expected: tuple[str, bytes]) -> None
     assert Path(download.path()).read_bytes() == expected[1]
 
 
+@pytest.mark.main_case
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_page_and_the_zip_of_run_88(page: Page, demo_server: DemoServer) -> None:
     page.goto("/collections/101/download")

@@ -76,8 +76,7 @@ SIGNED_IN = [
     "/accounts/password/change/",
     "/accounts/logout/",
 ]
-PAGES = [address for address in SIGNED_IN if "?" not in address]  # without other states of the same pages
-# With all components, so axe checks the contrast of their colors, which takes as long as all its other rules.
+# With all components, so that `make test` visits only these.
 COLORFUL = ["/collections/", "/collections/101/download", "/collections/101/runs/88/", "/members/add"]
 REFUSED = {
     "/nowhere": 404,
@@ -137,6 +136,7 @@ EXCUSED = {
 }
 
 
+@pytest.mark.main_case
 def test_every_address_is_visited_or_excused() -> None:
     visited = {
         resolve(address.partition("?")[0].format(member=1, key=1)).view_name
@@ -146,6 +146,7 @@ def test_every_address_is_visited_or_excused() -> None:
     assert not visited & EXCUSED.keys()
 
 
+@pytest.mark.main_case
 def test_every_error_page_is_visited() -> None:
     provoked = {f"{status}.html" for status in REFUSED.values()}
     assert provoked | set(RENDERED) == {path.name for path in (ROOT / "templates").glob("[0-9]*.html")}
@@ -199,15 +200,17 @@ def visit(page: Page, address: str, status: int = 200) -> None:
         check(page)
     else:
         check_width(page)
-        check_accessibility(page, contrast=address in COLORFUL)
+        check_accessibility(page)
 
 
-@pytest.mark.parametrize("address", ANONYMOUS)
+@pytest.mark.main_case
+@pytest.mark.parametrize("address", all_or_few(ANONYMOUS, ANONYMOUS[0]))
 def test_for_a_visitor(visitors_page: Page, address: str) -> None:
     visit(visitors_page, address)
 
 
-@pytest.mark.parametrize("address", all_or_few(SIGNED_IN, *PAGES))
+@pytest.mark.main_case
+@pytest.mark.parametrize("address", all_or_few(SIGNED_IN, *COLORFUL))
 def test_for_a_member(page: Page, demo_server: DemoServer, address: str) -> None:
     # In Olivia's default team.
     member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
@@ -230,7 +233,8 @@ def test_where_a_visitor_is_refused(visitors_page: Page) -> None:
     visit(visitors_page, "/nowhere", 404)
 
 
-@pytest.mark.parametrize("template", RENDERED)
+@pytest.mark.main_case
+@pytest.mark.parametrize("template", all_or_few(RENDERED, "500.html"))
 def test_where_something_fails(
     visitors_page: Page, demo_server: DemoServer, settings: Settings, rf: RequestFactory, template: str
 ) -> None:
@@ -285,7 +289,6 @@ def test_for_a_new_user(page: Page, visitors_page: Page, demo_server: DemoServer
     expect(page.get_by_text("Examples appear here once Emptyhanded has a collection")).to_be_visible()
 
 
-@pytest.mark.thorough
 def test_with_a_password_link_for_a_member(page: Page, demo_server: DemoServer) -> None:
     member = _first(demo_server, "membership", "team_id = 1 AND role = 'member'")
     page.goto(f"/members/{member}/password-link")
@@ -294,14 +297,12 @@ def test_with_a_password_link_for_a_member(page: Page, demo_server: DemoServer) 
     check(page)
 
 
-@pytest.mark.thorough
 def test_with_an_open_menu(page: Page) -> None:
     page.goto("/collections/")
     page.locator("summary[aria-label='Actions for AU Laptops']").click()
     check(page)
 
 
-@pytest.mark.thorough
 def test_with_a_new_key(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_label("Key name").fill("x")
@@ -310,7 +311,6 @@ def test_with_a_new_key(page: Page) -> None:
     check(page)
 
 
-@pytest.mark.thorough
 def test_with_a_message(page: Page) -> None:
     page.goto("/profile/")
     page.get_by_role("button", name="Save name").click()
@@ -318,7 +318,6 @@ def test_with_a_message(page: Page) -> None:
     check(page)
 
 
-@pytest.mark.thorough
 def test_with_an_invalid_form(page: Page) -> None:
     page.goto("/collections/add")
     page.get_by_label("Name").fill("x" * 10)
@@ -329,7 +328,6 @@ def test_with_an_invalid_form(page: Page) -> None:
     check(page)
 
 
-@pytest.mark.thorough
 def test_with_the_sidebar_expanded(page: Page) -> None:
     page.set_viewport_size(NARROW)
     page.goto("/collections/")

@@ -53,6 +53,7 @@ def test_a_csv_of_chosen_columns(page: Page) -> None:
     assert (header, len(rows)) == (["asin", "title"], 250)
 
 
+@pytest.mark.main_case
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_two_clicks_from_collections_put_an_excel_file_on_disk(page: Page) -> None:
     page.goto("/collections/")
@@ -63,7 +64,6 @@ def test_two_clicks_from_collections_put_an_excel_file_on_disk(page: Page) -> No
     assert Path(started.value.path()).read_bytes().startswith(b"PK")
 
 
-@pytest.mark.thorough
 def test_the_menu_of_a_run_by_keyboard(page: Page) -> None:
     page.goto("/collections/101/download")
     page.locator("summary", has_text="Download run 88").focus()
@@ -107,6 +107,7 @@ class TestALargeExport:
         page.goto("/collections/101/runs/87/export")
         return page
 
+    @pytest.mark.main_case
     def test_it_appears_and_is_announced(self, waiting: Page, shell: Shell) -> None:
         download = waiting.get_by_role("link", name="Download Parquet, All columns")
         expect(waiting.get_by_role("progressbar", name="Records exported to Parquet")).to_be_visible()

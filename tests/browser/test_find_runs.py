@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
@@ -28,7 +27,6 @@ def test_runs_by_status_and_by_day_in_the_users_time_zone(open_page: NewPage) ->
     expect(page.locator("tbody tr")).to_have_count(50)
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_going_to_a_day_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(ADDRESS)

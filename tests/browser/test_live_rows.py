@@ -130,6 +130,7 @@ def counted(page: Page) -> list[str]:
     return asked
 
 
+@pytest.mark.main_case
 def test_a_run_progresses_and_completes(watched: Page, scrape: Scrape) -> None:
     row = watched.locator("#run-41")
     announcements = watched.locator("#announcements")

@@ -57,7 +57,6 @@ def test_it_reaches_the_first_run_while_runs_arrive(page: Page, growing: Growing
     expect(page).to_have_url(growing.address)
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_it_reaches_the_first_run_without_javascript(page_without_javascript: Page, growing: Growing) -> None:
     page, seen = page_without_javascript, []
     page.goto(growing.address)
@@ -75,6 +74,7 @@ def test_it_reaches_the_first_run_without_javascript(page_without_javascript: Pa
     assert numbers(page)[0] == 129
 
 
+@pytest.mark.main_case
 def test_the_focus_goes_to_the_first_new_row_and_it_is_announced(page: Page) -> None:
     page.goto("/collections/101/download")
     before = page.locator("tbody tr").count()

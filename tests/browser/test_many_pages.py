@@ -44,7 +44,6 @@ def test_pages_load_in_place_and_the_first_new_one_gets_the_focus(page: Page, ad
     expect(page).to_have_url(f"{address}/download")
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_without_javascript_pages_are_listed_on_a_separate_page(
     page_without_javascript: Page, address: str
 ) -> None:

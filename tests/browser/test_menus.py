@@ -1,3 +1,4 @@
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NARROW
@@ -10,6 +11,7 @@ def menu(page: Page, name: str) -> Locator:
     return page.locator(ACTIONS.format(name))
 
 
+@pytest.mark.main_case
 def test_the_actions_menu_works_by_keyboard(page: Page) -> None:
     menu(page, "AU Laptops").focus()
     page.keyboard.press("Enter")

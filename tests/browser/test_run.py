@@ -31,6 +31,7 @@ def test_from_the_list_of_runs_to_the_records(page: Page) -> None:
     assert rows(page) == 100
 
 
+@pytest.mark.main_case
 def test_more_records_load_on_scroll(page: Page) -> None:
     page.goto(RUN)
     sheet = page.get_by_role("region", name="Records (scrollable table)")
@@ -151,7 +152,6 @@ def test_facts_load_after_the_page(page: Page) -> None:
     check(page, "#facts")
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(RUN)

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 
+@pytest.mark.main_case
 def test_the_list_updates_while_typing_and_the_address_keeps_the_search(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_label("Search collections by name").press_sequentially("lap")
@@ -35,7 +36,6 @@ def test_pages_leave_nothing_in_the_browsers_storage(page: Page) -> None:
     assert "AU Laptops" not in kept
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_it_searches_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto("/collections/")

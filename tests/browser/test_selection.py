@@ -19,6 +19,7 @@ def members(download: Download) -> list[str]:
         return archive.namelist()
 
 
+@pytest.mark.main_case
 def test_selected_runs_download_as_one_zip(page: Page) -> None:
     page.goto(RUNS)
     bar = page.get_by_role("form", name="Selection")
@@ -128,7 +129,6 @@ def test_pages_of_a_run_are_selected_on_its_page(page: Page) -> None:
     assert members(started.value) == ["AU Laptops_88_Results_Page_1.json"]
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_without_javascript_a_button_sends_the_checkboxes(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(RUNS)
@@ -149,7 +149,6 @@ def test_records_are_merged_into_one_file(page: Page) -> None:
     assert len(json.loads(started.value.path().read_bytes())) == 500
 
 
-@pytest.mark.thorough
 def test_the_bar_is_accessible_and_fits(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").click()

@@ -27,6 +27,7 @@ def test_j_and_k_move_between_rows_and_z_downloads_a_zip(runs: Page) -> None:
     assert download.value.suggested_filename.endswith(".zip")
 
 
+@pytest.mark.main_case
 def test_a_collection_is_opened_and_left(page: Page) -> None:
     page.goto("/collections/")
     name = page.locator("a.row-title").first.text_content()

@@ -6,6 +6,7 @@ from tests.support.server import DemoServer
 from tests.support.tools import all_or_few
 
 
+@pytest.mark.main_case
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_user_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -> None:
     page = visitors_page

@@ -8,6 +8,7 @@ from tests.browser.conftest import NewPage
 RUN_88 = "time[datetime='2026-06-20T12:00:00Z']"
 
 
+@pytest.mark.main_case
 def test_times_are_in_the_users_time_zone_with_utc_as_title(open_page: NewPage) -> None:
     page = open_page(timezone_id="Australia/Sydney", locale="en-AU")
     page.goto("/collections/101/download")

@@ -1,6 +1,5 @@
 """Verifying a run's files shows progress and the result."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.shell import Shell
@@ -31,7 +30,6 @@ def test_the_button_verifies_with_progress(page: Page, shell: Shell) -> None:
         shell(DAMAGE)
 
 
-@pytest.mark.thorough  # the tests of the view request the same links and forms
 def test_without_javascript_the_result_shows_after_a_refresh(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(FILES)

@@ -4,10 +4,9 @@ from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Page
 
 from tests.support.server import AXE
-from tests.support.tools import is_thorough
 
 # Rows are compared by the attributes of their elements, except for those that identify a row, file or time.
-CHECK = r"""async ([within, rules]) => {
+CHECK = r"""async (within) => {
     const individual =
         /^(id|name|href|download|title|datetime|value|max|for|form|hx-.*|data-(?!label$).*|aria-(label|labelledby|describedby|controls))$/;
 
@@ -42,7 +41,7 @@ CHECK = r"""async ([within, rules]) => {
 
     for (const row of hidden) row.style.setProperty("visibility", "hidden", "important");
     // Report only violations, which is much faster if a page has many rows.
-    const { violations } = await axe.run(part, { resultTypes: ["violations"], rules });
+    const { violations } = await axe.run(part, { resultTypes: ["violations"] });
     for (const row of hidden) {
         row.style.removeProperty("visibility");
         if (!row.style.length) row.removeAttribute("style");
@@ -58,11 +57,8 @@ LOAD = """async (address) => {
 }"""
 
 
-def check_accessibility(page: Page, within: str | None = None, *, contrast: bool = False) -> None:
+def check_accessibility(page: Page, within: str | None = None) -> None:
     """Check the current state of a page, or of the element that a selector finds. A violation fails the test.
-
-    Checking the contrast of colors takes as long as all other rules together, so tests that aren't thorough
-    choose whether to.
 
     axe is slow for long tables, whose rows mostly come from one template. So it checks each kind of element
     in a row (or list item) twice, and rows without any other kind of element are hidden from it. Elements are
@@ -75,6 +71,5 @@ def check_accessibility(page: Page, within: str | None = None, *, contrast: bool
             page.evaluate(LOAD, f"/static/{AXE}")
         else:
             page.evaluate(AXE_SCRIPT)
-    rules = {"color-contrast": {"enabled": contrast or is_thorough()}}
-    found = AxeResults(page.evaluate(CHECK, [within, rules]))
+    found = AxeResults(page.evaluate(CHECK, within))
     assert found.violations_count == 0, found.generate_report()
