@@ -10,7 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Acknowledgment, Collection, Run, State, Status, Team, User
+from collections_app.models import (
+    Acknowledgment,
+    Collection,
+    Run,
+    State,
+    Status,
+    Team,
+    User,
+    collection_status,
+)
 from collections_app.models.collection_status import (
     CollectionDetails,
     Condition,
@@ -152,6 +161,15 @@ class TestDetails:
         runs = [details.newest_run, details.last_run, details.last_good_run]
         assert [run.number for run in runs if run] == [5, 4, 1]
         assert details.newest_run is laptops.latest_run
+
+    def test_a_good_run_is_not_searched_for_among_a_million(
+        self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(collection_status, "_GOOD_AMONG", 3)
+        make_runs(laptops, "cifi")
+        assert read(laptops)[1].last_good_run
+        make_runs(laptops, "i")
+        assert read(laptops)[1].last_good_run is None
 
     @pytest.mark.parametrize("count", [1, 20])
     def test_however_many_collections_are_listed_the_queries_are_the_same(

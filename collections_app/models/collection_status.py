@@ -26,6 +26,8 @@ from collections_app.models.time_zones import zone
 
 # More failed runs in a row aren't counted.
 MOST_FAILURES = 100
+# A good run is searched for among this many ready ones, in case every run of a collection lacks records.
+_GOOD_AMONG = 1_000
 
 _PROBLEMS = {
     Status.FAILED: Problem.FAILED,
@@ -190,8 +192,14 @@ def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
 def _runs_of(listed: CollectionQuerySet) -> dict[int, tuple[Run | None, Run | None, Run | None]]:
     """Return the newest, the last and the last good run of each collection."""
     of_it = Run.objects.filter(collection=OuterRef("pk"))
-    good = _good().filter(collection=OuterRef("pk"))
-    found = _observed(listed).values_list("pk", _first(of_it), _first(_ended()), _first(good))
+    ready = of_it.filter(state=State.READY)
+    oldest = Coalesce(_first(ready, "created_at", after=_GOOD_AMONG - 1), Value(NO_RUN))
+    good = _good().filter(collection=OuterRef("pk"), created_at__gte=OuterRef("oldest"))
+    found = (
+        _observed(listed)
+        .annotate(oldest=oldest)
+        .values_list("pk", _first(of_it), _first(_ended()), _first(good))
+    )
     ids = {pk: run_ids for pk, *run_ids in found}
     runs = Run.objects.in_bulk({run_id for run_ids in ids.values() for run_id in run_ids})
     return {
@@ -244,8 +252,9 @@ def _failed() -> RunQuerySet:
     )
 
 
-def _first(runs: RunQuerySet, field: str = "pk") -> Subquery:
-    return Subquery(runs.newest_first().values(field)[:1])
+def _first(runs: RunQuerySet, field: str = "pk", *, after: int = 0) -> Subquery:
+    """Return a field of the newest run, or of the one after so many."""
+    return Subquery(runs.newest_first().values(field)[after : after + 1])
 
 
 class _Count(Subquery):
