@@ -10,6 +10,7 @@ import time_machine
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
+from django.utils import timezone
 
 from collections_app.models import Collection, Run, Schedule, Team, User
 from collections_app.models.expectations import (
@@ -23,6 +24,7 @@ from collections_app.models.expectations import (
 )
 from collections_app.models.rhythm import TimeOfDay
 from collections_app.runs.removal import delete_run
+from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.runs.writer import ResultSetWriter
 from collections_app.sources import sync
 from tests.support.results import make_failed_run, make_ready_run
@@ -55,6 +57,13 @@ class TestOurRuns:
         writer = ResultSetWriter.start(nightly, created_at=TWO + DAY)
         assert nightly.expected_at == TWO + 2 * DAY
         writer.discard()
+        assert nightly.expected_at == TWO + DAY
+
+    def test_a_run_whose_upload_was_killed_is_still_expected(self, nightly: Collection) -> None:
+        ResultSetWriter.start(nightly, created_at=TWO + DAY, discard_if_killed=True)
+        nightly.runs.update(lease_expires_at=timezone.now() - MINUTE)
+        fail_interrupted_runs()
+        nightly.refresh_from_db()
         assert nightly.expected_at == TWO + DAY
 
     def test_a_run_that_fails_is_not_late(self, nightly: Collection) -> None:

@@ -1,4 +1,4 @@
-"""Downloads from a folder and a bucket through a real nginx with our configuration and a real gunicorn."""
+"""Downloads and uploads through a real nginx with our configuration and a real gunicorn."""
 
 import contextlib
 import hashlib
@@ -26,6 +26,7 @@ from tests.support.object_store import BUCKET, ObjectStore, client_of
 from tests.support.server import GUNICORN, environment, free_port, manage, wait_until_it_answers
 from tests.support.tools import ROOT, eventually
 from tests.test_delivery_over_http import MAKE_KEY
+from tests.test_uploads_over_http import signed_in
 
 pytestmark = pytest.mark.scaled_out
 
@@ -495,6 +496,30 @@ def test_a_body_that_is_too_large_gets_our_error_page(site: Site, body: str) -> 
         assert "Retry-After" not in answer.headers
         assert b"larger than 10 MB" in answer.body  # type: ignore[attr-defined]
     assert json.loads(answer.body)["code"] == 413  # type: ignore[attr-defined]
+
+
+def test_who_may_upload_is_decided_before_nginx_has_the_body(site: Site) -> None:
+    start = (
+        "POST /collections/101/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 2147483648\r\n\r\n"
+    )
+    answer = said_by(site, start.encode())
+    assert answer.status == 302
+    assert answer.headers["Location"].startswith("/accounts/login/")
+
+
+def test_an_upload_may_be_larger_than_other_requests(site: Site) -> None:
+    session = signed_in(site.url, site.folder / "data")
+    form = session.get(f"{site.url}/collections/101/upload").text
+    token = form.partition('action="?token=')[2].partition('"')[0]
+    page = b"[" + b" " * 11 * MEBIBYTE + b"{}]"
+    answer = session.post(
+        f"{site.url}/collections/101/upload?token={token}",
+        files={"files": ("page_1.json", page)},
+        allow_redirects=False,
+    )
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/collections/101/download#run-")
 
 
 def test_too_many_connections_get_our_error_page(site: Site) -> None:

@@ -412,5 +412,6 @@ def test_a_run_whose_upload_was_killed_is_deleted(laptops: Collection, repair: C
 
 def test_only_admins_are_offered_to_upload_more(as_bob: Client, as_adam: Client, laptops: Collection) -> None:
     upload(as_adam, {"a.json": "[{}]"})
-    assert "Upload files" in links(as_adam.get("/collections/101/download"))
-    assert "Upload files" not in links(as_bob.get("/collections/101/download"))
+    for where in ("/collections/", "/collections/101/download"):
+        assert links(as_adam.get(where))["Upload files"] == UPLOAD
+        assert "Upload files" not in links(as_bob.get(where))
