@@ -57,6 +57,7 @@ class TestOurRuns:
         writer = ResultSetWriter.start(nightly, created_at=TWO + DAY)
         assert nightly.expected_at == TWO + 2 * DAY
         writer.discard()
+        nightly.refresh_from_db()
         assert nightly.expected_at == TWO + DAY
 
     def test_a_run_whose_upload_was_killed_is_still_expected(self, nightly: Collection) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from django.db import models, transaction
 from django.db.models import F, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
@@ -217,6 +217,13 @@ class Run(models.Model):
 
     ready_files: list["ResultFile"]
     last_pages: list["ResultFile"]
+
+    @transaction.atomic
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the run and the rows of its files. The collection's next run is expected earlier then."""
+        deleted = super().delete(*args, **kwargs)
+        expect_next_run(self.collection)
+        return deleted
 
     @property
     def is_ready(self) -> bool:

@@ -4,7 +4,6 @@ from django.db import transaction
 
 from collections_app.files.storage.base import results
 from collections_app.models import Run
-from collections_app.models.expectations import expect_next_run
 from collections_app.runs import folder
 from collections_app.runs.lease import RunIsBeingWritten, is_held
 
@@ -27,7 +26,6 @@ def delete_run(run: Run) -> None:
                 )
             exports = list(current.exports.exclude(key="").values_list("key", flat=True))
             current.delete()
-            expect_next_run(run.collection)
     for key in exports:
         results().delete(key)
     folder.remove(run)

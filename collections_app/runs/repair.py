@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, ResultFile, Run, State
-from collections_app.models.expectations import expect_next_run
 from collections_app.models.runs import RunQuerySet
 from collections_app.runs import folder
 from collections_app.runs.lease import abandoned, being_written, lapsed
@@ -69,7 +68,6 @@ def _discard(run: Run) -> bool:
         current = _still_abandoned(run).select_for_update().first()
         if current is not None:
             current.delete()
-            expect_next_run(run.collection)
     if current is not None:
         folder.remove(run)
     return False

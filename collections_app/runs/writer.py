@@ -25,7 +25,6 @@ from django.utils import timezone
 from collections_app.files import names
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
-from collections_app.models.expectations import expect_next_run
 from collections_app.models.run_status import progress
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import JsonPath, Readable, copy_records, read_records
@@ -227,7 +226,6 @@ class ResultSetWriter:
             run = self._lease.held_run.select_for_update().first()
             if run is not None:
                 run.delete()
-                expect_next_run(self.run.collection)
         self._is_over = True
         if run is not None:
             folder.remove(self.run)
