@@ -34,7 +34,12 @@ from tests.support import databases, tools
 from tests.support.object_store import ObjectStore, program, running
 from tests.support.responses import Response
 
-pytest_plugins = ["tests.support.threads", "tests.support.scheduling", "tests.support.server"]
+pytest_plugins = [
+    "tests.support.threads",
+    "tests.support.scheduling",
+    "tests.support.server",
+    "tests.support.passed",
+]
 
 # "s3": tests store results on a real S3 server, unless they use the fixture `results_folder`.
 TEST_STORAGE = os.environ.get("TEST_STORAGE") or "folder"
