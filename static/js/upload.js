@@ -49,20 +49,19 @@ function setUp() {
     // After the request, htmx also reports the progress of the response.
     if (!isUploading || bar.position < 0) return;
     if (loaded < total) showState(`Uploading: ${sizeOf(loaded)} of ${sizeOf(total)}`, loaded / total);
-    else showState("Importing the files…");
+    else showState("Importing the files. Keep this page open.");
   });
   form.addEventListener("htmx:beforeOnLoad", () => (isUploading = false));
   form.addEventListener("htmx:afterRequest", () => {
     isUploading = false;
     setBusy(false);
   });
-  form.addEventListener("htmx:sendAbort", () => announce("Canceled. Nothing was uploaded."));
+  form.addEventListener("htmx:sendAbort", () => showMessage("Canceled. Nothing was uploaded.", "status"));
   form.addEventListener("htmx:sendError", () => {
     showProblem("The connection was lost. Nothing was uploaded. Try again.");
   });
   form.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
-    const isRefused = xhr.status === 403;
-    const advice = isRefused ? "You may no longer upload files here." : "Try again in a moment.";
+    const advice = xhr.status === 403 ? "Reload the page and try again." : "Try again in a moment.";
     showProblem(`Nothing was uploaded. ${advice}`);
   });
 
@@ -108,14 +107,15 @@ function setUp() {
 }
 
 function showProblem(text) {
-  const problem = document.getElementById("upload-problem");
-  problem.replaceChildren();
-  if (!text) return;
+  showMessage(text, "alert");
+}
+
+function showMessage(text, role) {
   const message = document.createElement("p");
-  message.className = "message error";
-  message.role = "alert";
+  message.className = role === "alert" ? "message error" : "message";
+  message.role = role;
   message.textContent = text;
-  problem.append(message);
+  document.getElementById("upload-problem").replaceChildren(...(text ? [message] : []));
 }
 
 function named(files) {

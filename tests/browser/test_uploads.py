@@ -56,7 +56,7 @@ def test_an_upload_shows_its_progress_and_can_be_canceled(
     expect(page.get_by_role("button", name="Upload")).to_be_disabled()
     page.get_by_role("link", name="Cancel").click()
     expect(page.locator("#upload-state")).to_be_hidden()
-    expect(page.locator("#announcements")).to_have_text("Canceled. Nothing was uploaded.")
+    expect(page.locator("#upload-problem")).to_have_text("Canceled. Nothing was uploaded.")
     network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
     collection = upload_page.split("/")[2]
     count = (

@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from collections_app.files.storage.base import describe_error
+from collections_app.files.storage.base import check_free_space, describe_error
 from collections_app.models import Collection, Run
 from collections_app.people.access import Action, MemberRequest, collection_member, confirm
 from collections_app.runs.incoming.checks import checked
@@ -93,6 +93,7 @@ def _import(collection: Collection, files: list[Incoming], records_at: str | Non
         raise Unusable("Choose at least one file.")
     with ExitStack() as stack:
         files = checked(collection, incoming_files(files, stack), records_at)
+        check_free_space(sum(file.size for file in files))
         fail_interrupted_runs()
         return write_run(
             collection, files, DEFAULT_PAGE_SIZE, _check_client_sometimes(), discard_if_killed=True
