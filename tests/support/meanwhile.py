@@ -1,14 +1,19 @@
 """Send a request while another change is in progress."""
 
+import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from collections_app.models import Team
+from tests.support import tools
 
-# Long enough for a request to reach the point where it waits for the other transaction.
+# Statements that wait for another transaction.
+_LOCKS = re.compile(r"BEGIN|INSERT|UPDATE|DELETE|.* FOR UPDATE", re.DOTALL)
+# Long enough for such a statement to reach the database.
 A_MOMENT = 0.3
 
 
@@ -19,10 +24,19 @@ def ask_meanwhile(change: Callable[[], object], ask: Callable[[], Any]) -> Any:
     for it. On SQLite, all changes wait for each other.
     """
 
+    waits = threading.Event()
+
+    def execute(proceed: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if _LOCKS.match(sql):
+            waits.set()
+        return proceed(sql, *arguments)
+
     def asked() -> Any:
         try:
-            return ask()
+            with connection.execute_wrapper(execute):
+                return ask()
         finally:
+            waits.set()
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
@@ -30,5 +44,6 @@ def ask_meanwhile(change: Callable[[], object], ask: Callable[[], Any]) -> Any:
             list(Team.objects.select_for_update().order_by("pk"))
             change()
             answer = pool.submit(asked)
+            assert waits.wait(tools.PATIENCE)
             wait([answer], timeout=A_MOMENT)
         return answer.result()
