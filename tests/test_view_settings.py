@@ -1,5 +1,6 @@
 """The settings of collections and teams: schedule, pause, acknowledged problems, time zone."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -89,6 +90,12 @@ class TestSchedule:
         assert "Learned from the last 4 runs" in after_post(
             as_adam, "schedule", kind="learned", time_zone="UTC"
         )
+
+    def test_the_form_begins_with_the_learned_rhythm(self, as_adam: Client, nightly: Collection) -> None:
+        page = as_adam.get(PAGE).content.decode()
+        assert re.search(r'value="02:00"[^>]* name="at"|name="at"[^>]* value="02:00"', page)
+        assert re.search(r'value="15"[^>]* name="grace_minutes"|name="grace_minutes"[^>]* value="15"', page)
+        assert len(re.findall(r'name="weekdays"[^>]* checked', page)) == 7
 
     @pytest.mark.parametrize(
         ("form", "error"),

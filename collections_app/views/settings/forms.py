@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from collections_app.models import Acknowledgment, Schedule
+from collections_app.models.rhythm import Interval, Rhythm
 from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
 from collections_app.models.time_zones import zone
 from collections_app.models.validators import no_control_characters
@@ -70,9 +71,9 @@ class ScheduleForm(forms.Form):
     )
 
     @staticmethod
-    def initial_of(schedule: Schedule | None, time_zone: str) -> dict[str, Any]:
-        """Return the values of a schedule, or the defaults in the team's time zone."""
-        shown = schedule or Schedule(time_zone=time_zone)
+    def initial_of(schedule: Schedule | None, rhythm: Rhythm | None, time_zone: str) -> dict[str, Any]:
+        """Return the values of a schedule, or those of the learned rhythm, if any."""
+        shown = schedule or _suggestion(rhythm, time_zone)
         names = ("every_hours", "at", "time_zone", "grace_minutes")
         values = {name: getattr(shown, name) for name in names}
         return values | {"kind": shown.kind if schedule else LEARNED, "weekdays": [*shown.weekdays]}
@@ -96,6 +97,20 @@ class ScheduleForm(forms.Form):
         if values["grace_minutes"] is None:
             values["grace_minutes"] = Schedule._meta.get_field("grace_minutes").default
         return values
+
+
+def _suggestion(rhythm: Rhythm | None, time_zone: str) -> Schedule:
+    """Return a schedule to begin with, which isn't saved."""
+    if isinstance(rhythm, Interval):
+        return Schedule(every_hours=max(1, round(rhythm.every / timedelta(hours=1))), time_zone=time_zone)
+    if rhythm is None:
+        return Schedule(time_zone=time_zone)
+    return Schedule(
+        at=rhythm.at,
+        weekdays="".join(map(str, sorted(rhythm.weekdays))),
+        time_zone=rhythm.zone.key,
+        grace_minutes=rhythm.grace // timedelta(minutes=1),
+    )
 
 
 class AcknowledgeForm(forms.Form):

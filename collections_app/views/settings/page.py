@@ -37,7 +37,8 @@ def settings_page(
         "rhythm": describe(rhythm, is_learned=schedule is None) if rhythm else "",
         "learned_from": collection.runs.all()[:LEARNED_FROM].count(),
         "late_for": late_for(collection),
-        "schedule_form": schedule_form or ScheduleForm(initial=ScheduleForm.initial_of(schedule, time_zone)),
+        "schedule_form": schedule_form
+        or ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),
         "acknowledge_form": acknowledge_form or AcknowledgeForm(time_zone=time_zone),
         "time_zone": time_zone,
     }
