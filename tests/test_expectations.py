@@ -9,7 +9,8 @@ import pytest
 import time_machine
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from collections_app.models import Collection, Run, Schedule, Team, User
@@ -74,6 +75,13 @@ class TestOurRuns:
     def test_without_the_deleted_run_the_next_one_is_expected_earlier(self, nightly: Collection) -> None:
         delete_run(make_ready_run(nightly, at=TWO + DAY))
         assert is_late_at(nightly, TWO + DAY + 5 * HOUR)
+
+    @pytest.mark.postgresql(reason="SQLite locks the entire database")
+    def test_the_teams_other_collections_are_not_locked(self, laptops: Collection) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            expect_next_run(laptops)
+        locks = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
+        assert [sql.partition(" FOR UPDATE ")[2] for sql in locks] == ['OF "collections_app_collection"']
 
     def test_a_collection_with_few_or_irregular_runs_is_never_late(self, laptops: Collection) -> None:
         for age in (90, 40, 39, 2, 0):

@@ -31,7 +31,8 @@ def learned_rhythm(collection: Collection) -> Rhythm | None:
 def expect_next_run(collection: Collection) -> None:
     """Store when the collection's next run is expected, if that is known. Needs a transaction."""
     # The lock keeps two transactions from storing what they read before one another's changes.
-    current = Collection.objects.select_for_update().select_related("team").get(pk=collection.pk)
+    locked = Collection.objects.select_for_update(of=("self",))
+    current = locked.select_related("team").get(pk=collection.pk)
     expected = _expected(current)
     current.expected_at = expected.at if expected else None
     current.late_at = expected.late_at if expected else None
