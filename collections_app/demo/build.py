@@ -80,11 +80,11 @@ def count_missing(day: date | None = None) -> int:
 
 
 def build(day: date | None = None) -> Generator[Run]:
-    """Fill the database with the demo as it is now, or at noon of a day in Sydney. Yield each written run.
+    """Fill the database with the demo for now, or for noon of a day in Sydney. Yield each run it writes.
 
-    If the demo exists, add the runs since the last time, and continue those that were unfinished. Finished
-    and deleted runs stay as they are, and archived and deleted collections get no runs. Remove an unfinished
-    demo first. Raises NotTheDemo if the database contains other data.
+    If the demo exists, add the runs since the last time, and continue those that were unfinished. Don't
+    change finished runs, restore deleted ones, or add runs to archived or deleted collections. Remove an
+    unfinished demo first. Raises NotTheDemo if the database contains other data.
     """
     now = _time_of(day)
     with _locked():
@@ -140,7 +140,7 @@ def _add_runs_of(story: Story, collection: Collection, before: datetime, now: da
 
 
 def _continued(story: Story, before: datetime, now: datetime) -> Iterator[PlannedRun]:
-    """Yield the runs that were unfinished before and have progressed, as they are now."""
+    """Yield the current state of the runs that were unfinished before and have progressed."""
     for old in story.runs(before) if now > before else ():
         run = story.run_of(old.night, now) if old.is_paused else old
         if run != old:

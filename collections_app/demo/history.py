@@ -64,36 +64,36 @@ class History:
         self._night = BEGIN
         self._next_number = self._count
         self._offers = [_first_offer(self._shelf, number) for number in range(self._count)]
-        # The night in which a sale or shortage ends, by the product's place in the list.
+        # The night in which a sale or shortage ends, by the index of the offer.
         self._ends: dict[int, date] = {}
 
     def _change(self) -> None:
         """Change the offers as in the current night."""
         chance = Random(f"{self._shelf.name}, {self._count} products on {self._night}")
-        ended = [place for place, until in self._ends.items() if until == self._night]
-        for place in ended:
-            self._end(place)
+        ended = [slot for slot, until in self._ends.items() if until == self._night]
+        for slot in ended:
+            self._end(slot)
         quota = max(1, round(_CHANGING * self._count))
-        unchanged = [place for place in range(self._count) if place not in self._ends and place not in ended]
-        places = chance.sample(unchanged, max(0, quota - len(ended)))
-        if self._night.toordinal() % _NEW_EVERY == 0 and places:
-            self._replace_product(places.pop())
-        for place in places:
+        unchanged = [slot for slot in range(self._count) if slot not in self._ends and slot not in ended]
+        slots = chance.sample(unchanged, max(0, quota - len(ended)))
+        if self._night.toordinal() % _NEW_EVERY == 0 and slots:
+            self._replace_product(slots.pop())
+        for slot in slots:
             (begin,) = chance.choices(list(_CHANGES), list(_CHANGES.values()))
-            offer, nights = begin(self._offers[place], chance)
-            self._offers[place] = offer
+            offer, nights = begin(self._offers[slot], chance)
+            self._offers[slot] = offer
             if nights:
-                self._ends[place] = self._night + timedelta(days=nights)
+                self._ends[slot] = self._night + timedelta(days=nights)
 
-    def _end(self, place: int) -> None:
-        offer = self._offers[place]
-        self._offers[place] = replace(
+    def _end(self, slot: int) -> None:
+        offer = self._offers[slot]
+        self._offers[slot] = replace(
             offer, price=offer.usual_price, in_stock=True, stock=offer.stock or offer.number % 40 + 8
         )
-        del self._ends[place]
+        del self._ends[slot]
 
-    def _replace_product(self, place: int) -> None:
-        self._offers[place] = _first_offer(self._shelf, self._next_number)
+    def _replace_product(self, slot: int) -> None:
+        self._offers[slot] = _first_offer(self._shelf, self._next_number)
         self._next_number += 1
 
 

@@ -59,8 +59,8 @@ class Early:
 class Nightly:
     """The runs since then.
 
-    `late_by` is the number of nights whose runs haven't come. `hangs_at` is the number of records after which
-    the last run made no more progress. A run that `takes` a day finds its pages at equal intervals.
+    `late_by` is the number of newest nights without a run. `hangs_at` is the number of records after which
+    the newest run stopped making progress. A run that `takes` a day finds its pages at equal intervals.
     """
 
     at: time  # in Sydney
@@ -82,7 +82,7 @@ class Nightly:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run as it is at a certain time.
+    """The state of a run at a given time.
 
     `found` is the number of its records so far, and `progressed_at` the time of the last one. `step` is the
     time between two pages of a run that takes hours.
@@ -101,7 +101,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Story:
-    """A collection and its runs. Their records are the same number of products of a shelf."""
+    """A collection and its runs. Each run should find the same number of products of a shelf."""
 
     id: int
     team: int
@@ -132,7 +132,7 @@ class Story:
         return [*self._early_runs(), *self._nightly_runs(now)]
 
     def run_of(self, night: date, now: datetime) -> PlannedRun:
-        """Return the run of a night, as it is now."""
+        """Return the state of a night's run now."""
         assert self.nightly
         if self.nightly.takes:
             return self._long_run(night, now)
@@ -184,7 +184,7 @@ class Story:
         return PlannedRun(night, started_at, ended_at, ended_at, found, page_size, outcome)
 
     def _long_run(self, night: date, now: datetime) -> PlannedRun:
-        """Return a run whose first page comes at once, and whose last page comes at its end."""
+        """Return a run that finds its first page at the start and its last page at the end."""
         assert self.nightly
         assert self.nightly.takes
         started_at = self.nightly.started_at(night)

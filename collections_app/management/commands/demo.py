@@ -27,7 +27,7 @@ class Command(BaseCommand):
             "--day",
             type=_day,
             metavar="YYYY-MM-DD",
-            help="create the demo as it is at noon of this day in Sydney, and not as it is now",
+            help="create the demo for noon of this day in Sydney instead of for now",
         )
 
         parser.add_argument(
