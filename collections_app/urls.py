@@ -21,6 +21,7 @@ from collections_app.views.metrics import metrics
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
 from collections_app.views.profile.pull_client import pull_client
+from collections_app.views.run.commands import run_commands
 from collections_app.views.run.delete import run_delete
 from collections_app.views.run.export import run_export, run_records
 from collections_app.views.run.facts import run_facts
@@ -54,6 +55,7 @@ of_a_run = [
     path("records/<int:position>", record, name="record"),
     path("records.<slug:file_format>", run_records, name="run_records"),
     path("export", run_export, name="run_export"),
+    path("commands", run_commands, name="run_commands"),
     path("verify", verify, name="verify"),
     path("all.zip", run_all, name="run_all"),
     path("manifest.json", run_manifest, name="run_manifest"),

@@ -11,6 +11,7 @@ from collections_app.models import Collection, Export, Kind, Preferences, Run, T
 from collections_app.records.exports import create
 from collections_app.records.exports.build import build_next
 from collections_app.records.formats.export_formats import Format
+from tests.support import responses
 from tests.support.html import links, text_of
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
@@ -34,7 +35,9 @@ def menus(client: Client, address: str) -> list[dict[str, str]]:
             text_of(text): unescape(link)
             for link, text in re.findall(r'<a href="([^"]*)">(.*?)</a>', menu, re.DOTALL)
         }
-        for menu in re.findall(r'<div class="menu-items">(.*?)</div>', page, re.DOTALL)
+        for menu in re.findall(
+            r'<details class="menu(?: download-menu)?" data-menu>(.*?)</details>', page, re.DOTALL
+        )
     ]
 
 
@@ -50,7 +53,7 @@ def test_every_format_of_a_run_is_in_its_menu(as_bob: Client, run: Run, address:
         "ZIP": f"{RUN}all.zip",
         "Choose columns…": EXPORTS,
     }
-    assert {as_bob.get(link).status_code for link in menu.values()} == {200}
+    assert {as_bob.head(link).status_code for link in menu.values()} == {200}
 
 
 def test_a_category_run_has_no_zip_and_names_its_export_apart(as_bob: Client, headphones: Collection) -> None:
@@ -80,7 +83,7 @@ def test_the_menu_of_a_collection_downloads_the_newest_completed_run(
 ) -> None:
     make_failed_run(laptops)
     (menu,) = menus(as_bob, "/collections/")
-    response = as_bob.get(menu["Excel"], follow=True)
+    response = as_bob.head(menu["Excel"], follow=True)
     assert response.redirect_chain == [(f"{RUN}records.xlsx", 302)]
     assert response["Content-Disposition"].endswith('filename="AU Laptops_1_Records.xlsx"')
     assert as_bob.get(menu["Choose columns…"], follow=True).redirect_chain == [(EXPORTS, 302)]
@@ -88,7 +91,8 @@ def test_the_menu_of_a_collection_downloads_the_newest_completed_run(
 
 def test_a_collection_without_runs_has_nothing_to_download(as_bob: Client, laptops: Collection) -> None:
     (menu,) = menus(as_bob, "/collections/")
-    assert list(menu) == ["Download results"]
+    assert "Download results" in menu
+    assert "Excel" not in menu
 
 
 def test_the_format_of_the_last_download_is_the_first_in_all_menus(
@@ -96,7 +100,7 @@ def test_the_format_of_the_last_download_is_the_first_in_all_menus(
 ) -> None:
     make_ready_run(Collection.objects.create(team=crawlers, name="Phones", kind=Kind.AMAZON))
     for link, first in (("records.parquet", "Parquet"), ("all.zip", "ZIP"), ("records.csv", "CSV")):
-        as_bob.get(RUN + link)
+        assert responses.content(as_bob.get(RUN + link))
         for address in (RUNS, RUN):
             (menu,) = menus(as_bob, address)
             assert next(iter(menu)) == first
@@ -105,7 +109,7 @@ def test_the_format_of_the_last_download_is_the_first_in_all_menus(
 
 
 def test_the_last_format_is_stored_in_the_database(as_bob: Client, bob: User, run: Run) -> None:
-    as_bob.get(f"{RUN}records.jsonl")
+    assert responses.content(as_bob.get(f"{RUN}records.jsonl"))
     assert Preferences.objects.get().user == bob
     assert Preferences.objects.get().download_format == "jsonl"
     as_bob.head(f"{RUN}records.csv")
@@ -122,7 +126,7 @@ def test_a_format_that_no_longer_exists_is_ignored(as_bob: Client, bob: User, ru
 def test_preferences_are_read_with_the_memberships(
     as_bob: Client, run: Run, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    as_bob.get(f"{RUN}records.csv")
+    assert responses.content(as_bob.get(f"{RUN}records.csv"))
     as_bob.get(RUNS)
     # The session, the user, the memberships with the preferences, the runs.
     with django_assert_num_queries(4):
@@ -159,7 +163,7 @@ class TestUnfinished:
         build_next()
         response = as_bob.get(refresh)
         (download,) = [link for link in links(response).values() if link.endswith("records.xlsx")]
-        assert as_bob.get(download).status_code == 200
+        assert responses.content(as_bob.get(download)).startswith(b"PK")
 
     @pytest.mark.parametrize("start", ["x", "0", "1e9", "9" * 50, "-1"])
     def test_an_unknown_export_starts_nothing(self, as_bob: Client, run: Run, start: str) -> None:

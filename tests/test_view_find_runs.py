@@ -1,10 +1,13 @@
 """Finding runs on the download page by status, day and number, and their total."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -74,12 +77,12 @@ class TestByStatus:
         response = as_bob.get(ADDRESS, {"state": "completed"})
         assert "Completed ·" in text_of(response.content.decode())
         assert links(response)["Show all runs"] == ADDRESS
-        assert '<option value="completed" selected>' in response.content.decode()
+        assert "Status: Completed" in text_of(response.content.decode())
 
     def test_old_addresses_work(self, as_bob: Client) -> None:
         response = as_bob.get(ADDRESS, {"state": "ready"})
         assert "Completed or empty ·" in text_of(response.content.decode())
-        assert '<option value="ready" selected>' in response.content.decode()
+        assert "Status: Completed or empty" in text_of(response.content.decode())
 
     def test_an_unknown_status_is_refused(self, as_bob: Client) -> None:
         response = as_bob.get(ADDRESS, {"state": "done"})
@@ -105,6 +108,95 @@ class TestByStatus:
         assert as_bob.get("/collections/101/live", asked).status_code == 204
         make_ready_run(laptops)
         assert as_bob.get("/collections/101/live", asked).json()["new"] == 1
+
+
+class TestStatusChip:
+    """The menu of statuses, with the number of runs that each of them would show."""
+
+    @staticmethod
+    def choices(client: Client, **asked: str) -> dict[str, str]:
+        page = client.get(ADDRESS, asked).content.decode()
+        (menu,) = re.findall(r"Status: .*?</details>", page, re.DOTALL)[:1]
+        found = re.findall(r'<a href="[^?]*\?([^"]*)"[^>]*>(.*?)</a>', menu, re.DOTALL)
+        return {text_of(name): unescape(query) for query, name in found}
+
+    @pytest.fixture(autouse=True)
+    def runs(self, laptops: Collection) -> None:
+        make_failed_run(laptops, at=NOON)
+        make_ready_run(laptops, at=NOON)
+        make_ready_run(laptops, at=NOON + timedelta(days=1))
+        partial = make_ready_run(laptops, at=NOON + timedelta(days=2))
+        Run.objects.filter(pk=partial.pk).update(extracted=1, total=9)
+        stalled = make_processing_run(laptops, at=NOON)
+        Run.objects.filter(pk=stalled.pk).update(stalls_at=NOON)
+        make_processing_run(laptops)
+
+    ALL = ["All 6", "Processing 1", "Stalled 1", "Failed 2", "Completed 3", "Incomplete 1", "Empty 0"]
+
+    @pytest.mark.parametrize("state", ["", "completed", "failed", "empty"])
+    def test_it_counts_the_runs_of_every_status(self, as_bob: Client, state: str) -> None:
+        choices = self.choices(as_bob, state=state)
+        assert list(choices) == self.ALL
+        for label, query in choices.items():
+            name, _, count = label.rpartition(" ")
+            assert len(found(as_bob, f"{ADDRESS}?{query}")) == int(count), name
+
+    def test_it_counts_the_runs_of_the_chosen_days_and_keeps_them(self, as_bob: Client) -> None:
+        choices = self.choices(as_bob, to="2026-06-21", state="failed")
+        assert [*choices][3:5] == ["Failed 2", "Completed 2"]
+        assert choices["Completed 2"] == "state=completed&to=2026-06-21&zone=UTC"
+
+    def test_older_runs_are_counted_too(self, as_bob: Client, laptops: Collection) -> None:
+        Run.objects.bulk_create(
+            Run(collection=laptops, number=number, state=State.FAILED, failure_reason="No response.")
+            for number in range(100, 160)
+        )
+        assert [*self.choices(as_bob)][:4] == ["All 66", "Processing 1", "Stalled 1", "Failed 62"]
+
+    def test_all_counts_are_one_query(self, as_bob: Client) -> None:
+        as_bob.get(ADDRESS)
+        with CaptureQueriesContext(connection) as queries:
+            as_bob.get(ADDRESS, {"state": "completed"})
+        assert len([query for query in queries if "COUNT(" in query["sql"]]) == 1
+
+
+class TestByPeriod:
+    """Last night and the last seven days, in the user's time zone."""
+
+    @pytest.fixture(autouse=True)
+    def now(self) -> Iterator[None]:
+        with time_machine.travel(datetime(2026, 6, 20, 9, tzinfo=UTC), tick=False):
+            yield
+
+    @pytest.fixture(autouse=True)
+    def runs(self, laptops: Collection, now: None) -> None:
+        """Run 20 starts at 07:00 on 20 June, and each earlier run twelve hours before the next."""
+        make_failed_runs(laptops, 20, last=datetime(2026, 6, 20, 7, tzinfo=UTC), apart=timedelta(hours=12))
+
+    @pytest.mark.parametrize(
+        ("when", "zone", "numbers"),
+        [
+            ("last-night", "UTC", [20, 19]),
+            ("last-night", "America/New_York", [20]),
+            ("7-days", "UTC", list(range(20, 7, -1))),
+            ("7-days", "Australia/Sydney", list(range(20, 6, -1))),
+        ],
+    )
+    def test_runs_are_filtered_by_period(
+        self, as_bob: Client, when: str, zone: str, numbers: list[int]
+    ) -> None:
+        assert found(as_bob, when=when, zone=zone) == numbers
+
+    def test_the_page_names_the_period_and_its_runs(self, as_bob: Client) -> None:
+        response = as_bob.get(ADDRESS, {"when": "last-night", "state": "failed", "zone": "Asia/Tokyo"})
+        assert "2 runs: Failed, since 18:00 yesterday (Asia/Tokyo) ·" in text_of(response.content.decode())
+        assert links(response)["Last night"] == f"{ADDRESS}?state=failed"
+        assert links(response)["7 days"] == f"{ADDRESS}?state=failed&when=7-days&zone=Asia%2FTokyo"
+
+    def test_an_unknown_period_is_refused(self, as_bob: Client) -> None:
+        response = as_bob.get(ADDRESS, {"when": "tomorrow"})
+        assert response.status_code == 400
+        assert "Unknown period. Use one of: last-night, 7-days." in response.content.decode()
 
 
 class TestByDay:
@@ -192,12 +284,12 @@ class TestLatest:
     def test_the_newest_completed_run_is_linked(self, as_bob: Client, laptops: Collection) -> None:
         make_ready_run(laptops, at=NOON)
         make_failed_run(laptops)
-        assert links(as_bob.get(ADDRESS))["Latest run"] == "/collections/101/latest/"
+        assert links(as_bob.get(ADDRESS))["Newest completed run"] == "/collections/101/latest/"
         assert "/runs/1/" in as_bob.get("/collections/101/latest/")["Location"]
 
     def test_without_completed_runs_there_is_no_link(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_run(laptops)
-        assert "Latest run" not in links(as_bob.get(ADDRESS))
+        assert "Newest completed run" not in links(as_bob.get(ADDRESS))
 
 
 class TestTotal:

@@ -29,9 +29,9 @@ def download(client: Client, collection: Collection) -> Response:
 
 
 def keeping(response: Response) -> str:
-    """Return what the page says about copying, or ""."""
+    """Return what the page says about copying, or "", without the age of the list."""
     found = re.search(r'<form class="keep-results".*?</form>', response.content.decode(), re.DOTALL)
-    return text_of(found[0]) if found else ""
+    return text_of(re.sub("<p>Updated.*?</p>", "", found[0], flags=re.DOTALL)) if found else ""
 
 
 def progress(response: Response) -> list[tuple[str, str]]:

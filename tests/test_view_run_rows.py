@@ -23,6 +23,7 @@ from tests.support.upstream import make_account, make_remote_collection, make_re
 
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
 ADDRESS = "/collections/101/download"
+ZIP = "ZIP · 1 byte of run 1"
 FILES = 'FROM "collections_app_resultfile"'
 
 
@@ -35,29 +36,44 @@ def queries_of(client: Client, address: str = ADDRESS) -> list[str]:
 # --- many pages ---------------------------------------------------------------------------------
 
 
-def test_24_pages_are_all_shown(as_bob: Client, laptops: Collection) -> None:
-    make_many_pages(laptops, 1, 24)
-    response = as_bob.get(ADDRESS)
-    assert rows(response)[0][3].count("Page") == 24
-    assert "more" not in rows(response)[0][3]
-
-
-@pytest.mark.parametrize(("pages", "more"), [(25, "+13 more"), (5_000, "+4,988 more")])
-def test_many_pages_are_folded(as_bob: Client, laptops: Collection, pages: int, more: str) -> None:
+@pytest.mark.parametrize(
+    ("pages", "labels"),
+    [
+        (1, ""),
+        (2, "2 pages of run 1"),
+        (3, "3 pages of run 1"),
+        (4, "4 pages+2 pages of run 1"),
+        (6, "6 pages+4 pages of run 1"),
+        (40, "40 pages+38 pages+34 pages of run 1"),
+        (5_000, "5,000 pages+4,998 pages+4,994 pages of run 1"),
+    ],
+)
+def test_a_row_shows_the_first_pages_and_folds_the_others(
+    as_bob: Client, laptops: Collection, pages: int, labels: str
+) -> None:
+    """The labels are for a phone, a laptop and a wide screen."""
     make_many_pages(laptops, 1, pages)
     response = as_bob.get(ADDRESS)
     shown = [name for name, address in links(response).items() if "/files/" in address]
-    assert shown == [f"Page {number} of run 1" for number in range(1, 13)] + ["ZIP · 1 byte of run 1"]
-    assert links(response)[f"{more} pages of run 1"] == "/collections/101/runs/1/pages"
-    assert 'hx-get="/collections/101/runs/1/pages?after=12"' in response.content.decode()
+    assert shown == [*(f"Page {number} of run 1" for number in range(1, min(pages, 6) + 1)), ZIP]
+    assert rows(response)[0][3] == " ".join([*shown[:-1], labels]).strip()
+    if labels:
+        assert links(response)[labels] == "/collections/101/runs/1/pages"
+        assert 'hx-get="/collections/101/runs/1/pages?open"' in response.content.decode()
 
 
-def test_a_folded_run_offers_to_download_a_page_by_its_number(as_bob: Client, laptops: Collection) -> None:
-    make_many_pages(laptops, 1, 5_000)
-    content = as_bob.get(ADDRESS).content.decode()
+def test_an_opened_row_has_all_pages_and_a_form_for_a_page_by_its_number(
+    as_bob: Client, laptops: Collection
+) -> None:
+    make_many_pages(laptops, 1, 600)
+    response = as_bob.get("/collections/101/runs/1/pages?open", headers={"HX-Request": "true"})
+    content = response.content.decode()
+    assert content.count('class="pill"') == 500
+    assert links(response)["+100 more pages of run 1"] == "/collections/101/runs/1/pages?after=500"
+    assert 'data-announce="Pages 1 to 500 of 600 shown"' in content
     (form,) = re.findall(r'<form class="jump" method="get" action="([^"]*)">', content)
     assert form == "/collections/101/runs/1/pages"
-    assert re.search(r'name="page"\s+min="1"\s+max="5000"', content)
+    assert re.search(r'name="page"\s+min="1"\s+max="600"', content)
 
 
 def test_a_folded_row_and_its_queries_do_not_grow_with_the_pages(as_bob: Client, crawlers: Team) -> None:
@@ -70,7 +86,7 @@ def test_a_folded_row_and_its_queries_do_not_grow_with_the_pages(as_bob: Client,
         sizes.append(len(as_bob.get(address).content))
         fetched.append(len(ResultFile.objects.raw(asked)))
     assert sizes[0] == sizes[1]
-    assert fetched == [25, 25]
+    assert fetched == [7, 7]
 
 
 @pytest.mark.sqlite(reason="its words for a query plan")
@@ -106,7 +122,7 @@ def test_only_files_of_new_rows_are_queried(as_bob: Client, laptops: Collection)
     (asked,) = [sql for sql in queries_of(as_bob) if FILES in sql]
     assert {file.run_id for file in ResultFile.objects.raw(asked)} == {new.pk}
     assert [row[3] for row in rows(as_bob.get(ADDRESS))] == [
-        "Page 1 of run 2 Page 2 of run 2",
+        "Page 1 of run 2 Page 2 of run 2 2 pages of run 2",
         "Page 1 of run 1",
     ]
 

@@ -317,6 +317,20 @@ class FileKind(models.TextChoices):
 KINDS_OF_RECORDS = (FileKind.PAGE, FileKind.CATEGORY_LIST)
 
 
+class _Count(Subquery):
+    """The number of rows of a query."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = models.IntegerField()
+
+
+def count_by_status(collection: Collection, runs: RunQuerySet, limit: int) -> dict[Status, int]:
+    """Return how many of the collection's runs have each status, up to `limit` each, in one query."""
+    counts = [_Count(runs.with_status(status).order_by().values("pk")[:limit]) for status in Status]
+    (row,) = Collection.objects.filter(pk=collection.pk).values_list(*counts)
+    return dict(zip(Status, row, strict=True))
+
+
 def prefetch_latest_runs(collections: Sequence[Collection]) -> None:
     """Prefetch `latest_run`, which may be None, in one query."""
     newest = Run.objects.filter(collection=OuterRef("pk")).newest_first().values("pk")[:1]

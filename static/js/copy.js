@@ -11,7 +11,8 @@ async function copy(button) {
   try {
     await navigator.clipboard.writeText(source.value ?? source.textContent);
   } catch {
-    source.select?.();
+    if (source.select) source.select();
+    else getSelection().selectAllChildren(source);
     label.textContent = "Press Ctrl+C";
     return;
   }
@@ -33,4 +34,5 @@ function showButtons() {
 if (navigator.clipboard) {
   showButtons();
   document.addEventListener("page:changed", showButtons);
+  document.addEventListener("htmx:afterSwap", showButtons);
 }

@@ -61,10 +61,11 @@ function restoreFocus(fresh, focused) {
 }
 
 function copyState(old, fresh) {
-  const menus = fresh.querySelectorAll("details");
-  old.querySelectorAll("details").forEach((menu, index) => {
-    if (menus[index]) menus[index].open = menu.open;
-  });
+  const name = (menu) => menu.querySelector("summary").ariaLabel ?? menu.className;
+  for (const menu of old.querySelectorAll("details[open]")) {
+    const same = [...fresh.querySelectorAll("details")].find((each) => name(each) === name(menu));
+    if (same) same.open = true;
+  }
   for (const box of old.querySelectorAll("input:checked")) {
     const same = [...fresh.querySelectorAll("input")].find((each) => each.name === box.name && each.value === box.value);
     if (same) same.checked = true;

@@ -13,7 +13,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
     const row = added.rows[0];
     row.tabIndex = -1;
     row.focus();
-  } else if (added.matches("li[data-announce]")) {
+  } else if (added.matches("li[data-announce], ul[data-announce]")) {
     added.querySelector("a").focus();
   }
 });

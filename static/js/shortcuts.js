@@ -12,7 +12,7 @@ const toggle = document.getElementById("shortcuts-on");
 let pairUntil = 0; // the time until which a letter completes "g"
 
 const rows = () => [...document.querySelectorAll("main table.cards > tbody > tr")];
-const LINK = "a.row-title, .row-detail a:not(.delete)";
+const LINK = "a.row-title, .row-detail a";
 const current = () => document.activeElement.closest("main tbody > tr");
 
 function move(step) {
@@ -32,9 +32,7 @@ function click(link) {
 }
 
 function search() {
-  const filters = document.querySelector("details.filters");
-  if (filters) filters.open = true;
-  const field = document.querySelector("main input[type=search]") ?? filters?.querySelector("select, input");
+  const field = document.querySelector("main input[type=search], main .run-number input");
   field?.focus();
   return Boolean(field);
 }
@@ -49,7 +47,7 @@ const KEYS = {
   k: () => move(-1),
   o: () => click(current()?.querySelector(LINK)),
   Enter: () => document.activeElement === current() && click(current()?.querySelector(LINK)),
-  d: () => click(current()?.querySelector('[data-label="Archive"] a, .buttons a')),
+  d: () => click(current()?.querySelector('.buttons a, [data-label="Archive"] a')),
   n: () => click(document.querySelector("[data-new-runs]:not([hidden])")),
   g: () => Boolean((pairUntil = Date.now() + PAIR_MS)),
   "?": () => {

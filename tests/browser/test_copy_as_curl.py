@@ -1,10 +1,10 @@
-import re
+"""Copying the command that downloads a run, from its menu."""
+
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage
 from tests.browser.test_every_page import check
 from tests.support import tools
 from tests.support.server import DemoServer
@@ -23,21 +23,30 @@ def copied(page: Page) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
+def copy_command(page: Page) -> None:
+    page.get_by_label("Actions for run 88").click()
+    page.get_by_role("link", name="Copy as curl (run 88)").click()
+
+
 @pytest.mark.main_case
-def test_a_file_is_copied_and_the_command_downloads_it(
+def test_a_command_is_copied_and_shown_and_downloads_the_file(
     runs: Page, demo_server: DemoServer, tmp_path: Path
 ) -> None:
     curl = tools.needs("curl")
-    runs.get_by_role("button", name="Copy as curl").click()
-    expect(runs.get_by_text("Click a file to copy its curl command.", exact=True)).to_be_visible()
-    runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()
-    expect(runs.locator("#announcements")).to_have_text("Copied: Page 1 of run 88")
-    command = copied(runs)
-    # One line without single quotes, for cmd.exe and PowerShell.
-    assert command == (
+    copy_command(runs)
+    dialog = runs.get_by_role("dialog", name="Commands for run 88")
+    expect(runs.locator("#announcements")).to_have_text("Copied")
+    assert copied(runs) == dialog.locator("code").first.text_content()
+    dialog.get_by_label("File").focus()
+    dialog.get_by_label("File").select_option(PAGE)
+    command = (
         f'curl -f -o "{PAGE}" -H "x-api-key: YOUR_API_KEY" '
         f'"{demo_server.url}/api/v1/results/101/88/AU%20Laptops_88_Results_Page_1.json"'
     )
+    expect(dialog.locator("code").first).to_have_text(command)
+    expect(dialog.get_by_label("File")).to_be_focused()
+    dialog.get_by_role("button", name="Copy: curl").click()
+    assert copied(runs) == command
     stored = tmp_path / PAGE
     line = command.replace("YOUR_API_KEY", demo_server.api_key).replace("curl ", f"{curl} -sS ", 1)
     tools.run("sh", "-c", line, cwd=tmp_path)
@@ -47,76 +56,23 @@ def test_a_file_is_copied_and_the_command_downloads_it(
         tools.run("sh", "-c", line, cwd=tmp_path)
         assert stored.read_bytes() == content
     assert content.startswith(b"[")
+    runs.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
 
 
 def test_by_keyboard_only(runs: Page) -> None:
-    button = runs.get_by_role("button", name="Copy as curl")
-    button.focus()
+    runs.get_by_label("Actions for run 88").focus()
+    runs.keyboard.press("ArrowDown")
+    expect(runs.get_by_role("link", name="Copy as curl (run 88)")).to_be_focused()
     runs.keyboard.press("Enter")
-    expect(button).to_have_attribute("aria-pressed", "true")
-    runs.get_by_role("link", name="of run 90").last.focus()
-    runs.keyboard.press("Enter")
-    expect(runs.locator("#announcements")).to_have_text(re.compile(r"^Copied: ZIP · \d.* of run 90$"))
-    assert "/api/v1/results/101/90/AU%20Laptops_90_Results_All_Pages.zip" in copied(runs)
-    runs.keyboard.press("Escape")
-    expect(button).to_have_attribute("aria-pressed", "false")
-    with runs.expect_download() as download:
-        runs.keyboard.press("Enter")
-    assert download.value.suggested_filename.endswith(".zip")
+    expect(runs.get_by_role("dialog", name="Commands for run 88")).to_be_visible()
+    check(runs, "dialog[open]")
 
 
-def test_rows_loaded_later_and_category_lists(runs: Page) -> None:
-    runs.get_by_role("button", name="Copy as curl").click()
-    runs.get_by_role("link", name="Load more").click()
-    runs.get_by_role("link", name="Page 1 of run 64", exact=True).click()
-    expect(runs.locator("#announcements")).to_have_text("Copied: Page 1 of run 64")
-    runs.goto("/collections/102/download")
-    runs.get_by_role("button", name="Copy as curl").click()
-    runs.get_by_role("link", name="Download CSV of run 14").click()
-    expect(runs.locator("#announcements")).to_have_text("Copied: Download CSV of run 14")
-    assert '-o "run_14_category_asins.csv"' in copied(runs)
-
-
-def test_done_returns_the_focus(runs: Page) -> None:
-    button = runs.get_by_role("button", name="Copy as curl")
-    button.click()
-    runs.get_by_role("button", name="Done").click()
-    expect(runs.get_by_role("button", name="Done")).to_be_hidden()
-    expect(button).to_be_focused()
-
-
-def test_a_name_is_escaped_for_the_shell(runs: Page) -> None:
-    runs.get_by_role("button", name="Copy as curl").click()
-    runs.evaluate(
-        """() => {
-          const link = document.querySelector("a.pill");
-          link.href = "/collections/101/runs/88/files/%24(x)%60y%60!'%25a%25%22%E2%82%AC.json?columns=a,$b`";
-          link.id = "hostile";
-        }"""
-    )
-    runs.locator("#hostile").click()
-    expect(runs.locator("#hostile")).to_have_class("pill copied")
-    command = copied(runs)
-    assert command.startswith('curl -f -o "run_88__(x)_y__\'_a__€.json" -H "x-api-key: YOUR_API_KEY" "http')
-    assert command.endswith('/88/%24%28x%29%60y%60%21%27%25a%25%22%E2%82%AC.json?columns=a,%24b%60"')
-
-
-def test_the_page_is_accessible_while_it_is_on(runs: Page) -> None:
-    runs.get_by_role("button", name="Copy as curl").click()
-    runs.get_by_role("link", name="Page 1 of run 88", exact=True).click()
-    expect(runs.get_by_text("Copied: Page 1 of run 88").first).to_be_visible()
-    check(runs)
-
-
-def test_without_clipboard_access_there_is_no_button(open_page: NewPage) -> None:
-    page = open_page()
-    page.add_init_script("delete Navigator.prototype.clipboard")
+def test_without_javascript_the_commands_have_a_page(page_without_javascript: Page) -> None:
+    page = page_without_javascript
     page.goto("/collections/101/download")
-    expect(page.get_by_role("heading", name="AU Laptops")).to_be_visible()
-    expect(page.get_by_role("button", name="Copy as curl")).to_be_hidden()
-
-
-def test_without_javascript_there_is_no_button(page_without_javascript: Page) -> None:
-    page_without_javascript.goto("/collections/101/download")
-    expect(page_without_javascript.get_by_role("heading", name="AU Laptops")).to_be_visible()
-    expect(page_without_javascript.get_by_text("Copy as curl")).to_be_hidden()
+    copy_command(page)
+    page.get_by_label("File").select_option("ZIP")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("code").first).to_contain_text("/api/v1/collections/101/runs/88/all.zip")

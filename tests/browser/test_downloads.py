@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import NewPage
 from tests.support import databases
 from tests.support.server import DemoServer
 from tests.support.tools import all_or_few
@@ -96,22 +95,11 @@ def test_a_name_with_any_characters_is_kept(page: Page, demo_server: DemoServer)
     click_brings(page, row_of(page, run).get_by_role("link", name="Page 1 of"), (name, content))
 
 
-def test_delete_appears_in_the_hovered_or_focused_row(page: Page) -> None:
+@pytest.mark.parametrize("javascript", [True, False])
+def test_delete_is_in_the_menu_of_a_run(page: Page) -> None:
     page.goto("/collections/101/download")
     row = row_of(page, 88)
     delete = row.get_by_role("link", name="Delete… (run")
-    expect(delete).to_have_css("opacity", "0")
-    row.hover()
-    expect(delete).to_have_css("opacity", "1")
-    page.mouse.move(0, 0)
-    expect(delete).to_have_css("opacity", "0")
-    row.get_by_role("link", name="Page 1").focus()
-    page.keyboard.press("Shift+Tab")
-    expect(delete).to_be_focused()
-    expect(delete).to_have_css("opacity", "1")
-
-
-def test_without_a_mouse_delete_is_always_shown(open_page: NewPage) -> None:
-    page = open_page(has_touch=True, is_mobile=True)
-    page.goto("/collections/101/download")
-    expect(row_of(page, 88).get_by_role("link", name="Delete… (run")).to_have_css("opacity", "1")
+    expect(delete).to_be_hidden()
+    row.get_by_label("Actions for run 88").click()
+    expect(delete).to_be_visible()

@@ -62,6 +62,7 @@ SIGNED_IN = [
     "/collections/101/runs/91/",
     "/collections/108/runs/8/",
     "/collections/101/runs/88/export",
+    "/collections/101/runs/88/commands",
     "/collections/101/runs/88/delete",
     "/members/",
     "/members/add",

@@ -37,7 +37,7 @@ build_next()
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_csv_of_chosen_columns(page: Page) -> None:
     page.goto("/collections/101/download")
-    page.locator("summary", has_text="Download run 88").click()
+    page.get_by_label("Download run 88", exact=True).click()
     page.get_by_role("link", name="Choose columns… of run 88").click()
     page.get_by_label("CSV A table").check()
     page.get_by_label("CSV for spreadsheets").check()
@@ -66,7 +66,7 @@ def test_two_clicks_from_collections_put_an_excel_file_on_disk(page: Page) -> No
 
 def test_the_menu_of_a_run_by_keyboard(page: Page) -> None:
     page.goto("/collections/101/download")
-    page.locator("summary", has_text="Download run 88").focus()
+    page.get_by_label("Download run 88", exact=True).focus()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("link", name="Excel of run 88")).to_be_focused()
     page.keyboard.press("End")

@@ -2,11 +2,13 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
 from tests.support import databases
 from tests.support.server import DemoServer
+from tests.support.tools import all_or_few
 
 ADDRESS = "/collections/101/download"
 
@@ -14,15 +16,16 @@ ADDRESS = "/collections/101/download"
 def test_runs_by_status_and_by_day_in_the_users_time_zone(open_page: NewPage) -> None:
     page = open_page(timezone_id="Australia/Sydney")
     page.goto(ADDRESS)
-    page.get_by_text("Filter runs", exact=True).click()
+    page.get_by_text("Status: All").click()
+    page.get_by_role("link", name="Failed").click()
+    page.get_by_text("Dates", exact=True).click()
     expect(page.get_by_text("Time zone: Australia/Sydney")).to_be_visible()
-    filtering = page.get_by_role("search", name="Filter runs")
-    filtering.get_by_label("Status").select_option("Failed")
+    filtering = page.get_by_role("form", name="Filter by date")
     filtering.get_by_label("To").fill("2026-06-20")
-    filtering.get_by_role("button", name="Filter").click()
-    expect(page.get_by_text("Failed, until 20 Jun 2026 (Australia/Sydney)")).to_be_visible()
+    filtering.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("2 runs: Failed, until 20 Jun 2026 (Australia/Sydney)")).to_be_visible()
     expect(page.locator("tbody tr")).to_have_count(2)
-    expect(filtering.get_by_label("Status")).to_have_value("failed")
+    expect(page.get_by_text("Status: Failed")).to_be_visible()
     page.get_by_role("link", name="Show all runs").click()
     expect(page.locator("tbody tr")).to_have_count(50)
 
@@ -30,16 +33,19 @@ def test_runs_by_status_and_by_day_in_the_users_time_zone(open_page: NewPage) ->
 def test_going_to_a_day_without_javascript(page_without_javascript: Page) -> None:
     page = page_without_javascript
     page.goto(ADDRESS)
-    page.get_by_text("Filter runs", exact=True).click()
+    page.get_by_text("Dates", exact=True).click()
     expect(page.get_by_text("Time zone: UTC")).to_be_visible()
-    going = page.get_by_role("search", name="Go to a date")
+    going = page.get_by_role("form", name="Go to a date")
     going.get_by_label("Go to date").fill("2026-06-20")
     going.get_by_role("button", name="Go").click()
     expect(page.locator("tbody tr").first).to_contain_text("Run 88")
 
 
-def test_an_address_highlights_a_run(page: Page) -> None:
-    page.goto(f"{ADDRESS}?run=65")
+@pytest.mark.parametrize("javascript", all_or_few([True, False], True))
+def test_a_run_is_found_by_its_number(page: Page) -> None:
+    page.goto(ADDRESS)
+    page.get_by_label("Run number").fill("65")
+    page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#run-65$"))
     expect(page.locator("#run-65:target")).to_be_in_viewport()
 

@@ -53,9 +53,9 @@ def test_the_search_gets_the_focus(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_the_forms_that_find_runs_get_the_focus(runs: Page) -> None:
+def test_the_field_that_finds_a_run_gets_the_focus(runs: Page) -> None:
     runs.keyboard.press("/")
-    expect(runs.get_by_label("Status")).to_be_focused()
+    expect(runs.get_by_label("Run number")).to_be_focused()
 
 
 def test_shortcuts_are_listed_and_can_be_turned_off(runs: Page) -> None:

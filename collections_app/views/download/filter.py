@@ -1,7 +1,8 @@
-"""The filter of the list of runs: by status, and by day in the user's time zone."""
+"""The filter of the list of runs: by status, and by time in the user's time zone."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 from collections_app.models import State, Status
@@ -27,9 +29,25 @@ _STATUSES = {
     "ready": tuple(statuses_of(State.READY)),
 }
 
+# The values of the parameter `when`: how many days ago the period began, at what time, and its names.
+_PERIODS = {
+    "last-night": (1, time(18), "Last night", "since 18:00 yesterday"),
+    "7-days": (6, time(), "7 days", "last 7 days"),
+}
+
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # All runs are between these days, and every time zone can convert them.
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(8999, 12, 31)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A status or a period to choose, and the query string of the list if it is chosen."""
+
+    name: str
+    query: str
+    is_chosen: bool
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,35 +57,50 @@ class RunFilter:
     state: str = ""
     first: date | None = None
     last: date | None = None
+    when: str = ""
     zone: str = "UTC"
 
     @classmethod
     def from_query(cls, query: QueryDict) -> "RunFilter":
-        """Return the filter for the parameters `state`, `from`, `to` and `zone`. Raises BadRequest.
+        """Return the filter for the parameters `state`, `when`, `from`, `to` and `zone`. Raises BadRequest.
 
         An unknown time zone is replaced by UTC, which the page then shows.
         """
         state = query.get("state", "")
         if state and state not in _STATUSES:
             raise BadRequest(f"Unknown run status. Use one of: {', '.join(Status.values)}.")
+        when = query.get("when", "")
+        if when and when not in _PERIODS:
+            raise BadRequest(f"Unknown period. Use one of: {', '.join(_PERIODS)}.")
         zone = query.get("zone", "")
         return cls(
             state=state,
             first=parse_day(query.get("from", "")),
             last=parse_day(query.get("to", "")),
+            when=when,
             zone=zone if zone in _zones() else "UTC",
         )
 
     @property
     def is_on(self) -> bool:
         """Whether it excludes any run."""
-        return bool(self.state or self.first or self.last)
+        return bool(self.state or self.has_times)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it excludes runs because of their times."""
+        return bool(self.when or self.first or self.last)
 
     @cached_property
     def parameters(self) -> dict[str, str]:
         """The query parameters of the filter."""
-        parts = {"state": self.state, "from": _iso(self.first), "to": _iso(self.last)}
-        if self.first or self.last:
+        parts = {
+            "state": self.state,
+            "when": self.when,
+            "from": _iso(self.first),
+            "to": _iso(self.last),
+        }
+        if self.has_times:
             parts["zone"] = self.zone
         return {name: text for name, text in parts.items() if text}
 
@@ -81,23 +114,66 @@ class RunFilter:
         return self.query_with()
 
     @property
-    def choices(self) -> list[tuple[str, str]]:
-        """The statuses to choose from, with their labels."""
-        return [*Status.choices, _READY] if self.state == "ready" else Status.choices
+    def _names(self) -> dict[str, str]:
+        return dict([*Status.choices, _READY] if self.state == "ready" else Status.choices)
+
+    def statuses(self, counts: Mapping[Status, int]) -> list[Choice]:
+        """Return the statuses to choose from, with the numbers of their runs. The first one means all."""
+        return [
+            Choice("All", replace(self, state="").query, not self.state, sum(counts.values())),
+            *(
+                Choice(name, replace(self, state=state).query, state == self.state, _number_of(state, counts))
+                for state, name in self._names.items()
+            ),
+        ]
+
+    def found(self, counts: Mapping[Status, int]) -> int:
+        """Return the number of runs that match. `counts` are the numbers of runs in its period."""
+        return _number_of(self.state, counts) if self.state else sum(counts.values())
+
+    @property
+    def status_name(self) -> str:
+        """The name of the chosen status, or ""."""
+        return self._names.get(self.state, "")
+
+    @property
+    def periods(self) -> list[Choice]:
+        """The periods to choose from. The query string of the chosen one clears it."""
+        free = replace(self, first=None, last=None, when="")
+        return [
+            Choice(
+                name,
+                free.query if value == self.when else replace(free, when=value).query,
+                value == self.when,
+            )
+            for value, (_, _, name, _) in _PERIODS.items()
+        ]
+
+    @property
+    def days(self) -> str:
+        """The chosen days, such as "1-2 May 2026", or ""."""
+        return _days(self.first, self.last)
 
     @property
     def description(self) -> str:
         """The description on the page, such as "Failed, 1-2 May 2026 (UTC)"."""
-        parts = [dict(self.choices)[self.state]] if self.state else []
-        if self.first or self.last:
-            parts.append(f"{_days(self.first, self.last)} ({self.zone})")
+        times = [_PERIODS[self.when][-1]] if self.when else []
+        times += [self.days] if self.days else []
+        parts = [self.status_name] if self.state else []
+        if times:
+            parts.append(f"{', '.join(times)} ({self.zone})")
         text = ", ".join(parts)
         return text[:1].upper() + text[1:]
 
     def apply(self, runs: RunQuerySet) -> RunQuerySet:
         """Return the runs that match."""
-        if self.state:
-            runs = runs.with_status(*_STATUSES[self.state])
+        runs = self.in_time(runs)
+        return runs.with_status(*_STATUSES[self.state]) if self.state else runs
+
+    def in_time(self, runs: RunQuerySet) -> RunQuerySet:
+        """Return the runs that match, whatever their status."""
+        if self.when:
+            runs = runs.filter(created_at__gte=self._start_of_period())
         if self.first:
             runs = runs.filter(created_at__gte=self._start_of(self.first))
         if self.last:
@@ -108,8 +184,13 @@ class RunFilter:
         """Return the position in the list of runs at which a day's newest run comes next."""
         return Cursor(self._start_of(day + timedelta(days=1)), 0)
 
-    def _start_of(self, day: date) -> datetime:
-        return datetime.combine(day, time(), ZoneInfo(self.zone)).astimezone(UTC)
+    def _start_of_period(self) -> datetime:
+        days, at, _, _ = _PERIODS[self.when]
+        today = timezone.now().astimezone(ZoneInfo(self.zone)).date()
+        return self._start_of(today - timedelta(days=days), at)
+
+    def _start_of(self, day: date, at: time = time()) -> datetime:
+        return datetime.combine(day, at, ZoneInfo(self.zone)).astimezone(UTC)
 
 
 def parse_day(text: str) -> date | None:
@@ -125,6 +206,10 @@ def parse_day(text: str) -> date | None:
     except ValueError:
         pass  # an impossible day, such as 2026-02-30
     raise BadRequest("Invalid date. Use YYYY-MM-DD, for example 2026-06-20.")
+
+
+def _number_of(state: str, counts: Mapping[Status, int]) -> int:
+    return sum(counts[status] for status in _STATUSES[state])
 
 
 def _iso(day: date | None) -> str:

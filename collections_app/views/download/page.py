@@ -1,6 +1,8 @@
 """The download page of a collection: its runs, newest first, and their files."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -9,15 +11,15 @@ from django.urls import reverse
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, Run
-from collections_app.models.runs import Cursor
+from collections_app.models import Collection, Run, Status
+from collections_app.models.runs import Cursor, count_by_status
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter, parse_day
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.download.rows import may_delete_runs, run_rows
-from collections_app.views.fragments import render_fragment
+from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.page_size import PAGE_SIZE
 from collections_app.views.settings.words import late_for
 
@@ -40,8 +42,8 @@ def collection_home(request: MemberRequest, collection: Collection) -> HttpRespo
 def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Show the newest runs, or those `before` a cursor. htmx gets the rows only.
 
-    `state`, `from` and `to` filter the runs. `on` redirects to the runs of a day and earlier, and `run` to
-    the runs around one.
+    `state`, `when`, `from` and `to` filter the runs. `on` redirects to the runs of a day and earlier, and
+    `run` to the runs around one.
     """
     run_filter = RunFilter.from_query(request.GET)
     target = _target(request, collection, run_filter)
@@ -51,6 +53,10 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     runs, freshness = _runs(collection, run_filter, parse_cursor(before) if before else None)
     next_cursor = _next_cursor(collection, runs, freshness, before)
     runs = runs[:PAGE_SIZE]
+    counts: Mapping[Status, int] = {}
+    if not wants_fragment(request):
+        is_all = not (before or next_cursor or run_filter.state)
+        counts = Counter(run.status for run in runs) if is_all else _counts(collection, run_filter)
     shown = len(runs) + (_already_shown(request) if before else 0)
     context = {
         "collection": collection,
@@ -66,8 +72,9 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "newest": format_cursor(runs[0].cursor) if runs else "",
         "has_completed": any(run.is_ready for run in runs),
         "filter": run_filter,
+        "statuses": run_filter.statuses(counts) if counts else [],
         "shown": shown,
-        "found": shown if not (before or next_cursor) else _count(collection, run_filter),
+        "found": run_filter.found(counts) if counts else _count(collection, run_filter),
         "most_counted": MOST_COUNTED,
         "freshness": freshness,
         "age": _age(freshness),
@@ -128,6 +135,11 @@ def _next_cursor(collection: Collection, runs: list[Run], freshness: Freshness, 
 def _count(collection: Collection, run_filter: RunFilter) -> int:
     """Return the number of matching runs, counting one beyond the limit at most."""
     return run_filter.apply(collection.runs.all())[: MOST_COUNTED + 1].count()
+
+
+def _counts(collection: Collection, run_filter: RunFilter) -> dict[Status, int]:
+    """Return how many runs of the period have each status, counting one beyond the limit at most."""
+    return count_by_status(collection, run_filter.in_time(collection.runs.all()), MOST_COUNTED + 1)
 
 
 def _already_shown(request: MemberRequest) -> int:

@@ -5,12 +5,14 @@ that can differ. So no user sees a row of another role, or an outdated one. Each
 and a new version of the templates starts new processes.
 """
 
+import re
 from collections.abc import Sequence
 from zlib import crc32
 
 from django.core.cache import caches
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.safestring import mark_safe
 
 from collections_app.models import Collection, Membership, Run, State
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
@@ -18,13 +20,17 @@ from collections_app.people.access import Action, may
 from collections_app.views.download.menu import run_menu
 from collections_app.views.run.progress import is_idle, progress_of
 
-# A run with more pages than PAGES_UNFOLDED shows the first PAGES_WHERE_FOLDED and links to the others.
-# Hiding just a few pages isn't worth it.
-PAGES_UNFOLDED = 24
-PAGES_WHERE_FOLDED = 12
+# A row links to the first pages of its run, and opens the rest. On most screens, runs.css shows fewer.
+_PAGES_SHOWN = 6
+_PAGES_SHOWN_NARROW = 2
+# Longer labels than "+97 pages" leave no room for pages.
+_MOST_PAGES_NARROW = 99
 
-# A run in progress shows its last pages.
+# The pace of a run in progress is that of its last pages.
 PAGES_WRITTEN = 6
+
+# A quarter of a row, which would be compressed for each response.
+_INDENTATION = re.compile(r"\s*\n\s*")
 
 # Names can be long, and settings.CACHES limits only the number of rows.
 _LONGEST_CACHED = 16_000
@@ -43,7 +49,7 @@ def run_rows(
     cached = cache.get_many(keys.values())
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in cached]
     if missing:
-        prefetch_first_files(missing, PAGES_UNFOLDED)
+        prefetch_first_files(missing, _PAGES_SHOWN)
     unfinished = [run for run in runs if run.state == State.PROCESSING]
     if unfinished:
         prefetch_last_pages(unfinished, PAGES_WRITTEN)
@@ -94,21 +100,33 @@ def _render(collection: Collection, run: Run, preferred: str, *, may_delete: boo
     address = [collection.pk, run.number]
     context["run_address"] = reverse("run", args=address)
     if run.is_ready:
-        is_folded = run.page_count > PAGES_UNFOLDED and len(run.pages) > PAGES_WHERE_FOLDED
-        context["pages"] = run.pages[:PAGES_WHERE_FOLDED] if is_folded else run.pages
-        context["more"] = run.page_count - PAGES_WHERE_FOLDED if is_folded else 0
-        context["page_count"] = run.page_count
-        context["after"] = PAGES_WHERE_FOLDED
+        context |= _pages(run)
         context["files"] = files_address(collection, run.number)
         context["menu"] = run_menu(run, preferred)
-        context["pages_address"] = context["more_address"] = reverse("run_pages", args=address)
+        context["pages_address"] = reverse("run_pages", args=address)
+        context["commands_address"] = reverse("run_commands", args=address)
         context["archive_size_address"] = reverse("archive_size", args=address)
     elif run.state == State.PROCESSING:
         context["version"] = version(run)
         context["progress"] = progress_of(run)
     if may_delete:
         context["delete_address"] = reverse("run_delete", args=address)
-    return render_to_string("download/_run_row.html", context)
+    row = render_to_string("download/_run_row.html", context)
+    return mark_safe(_INDENTATION.sub("\n", row))  # noqa: S308  # it is as safe as before
+
+
+def _pages(run: Run) -> dict[str, object]:
+    """Return the context for the pages of a completed run, for each width of the screen."""
+    count = run.page_count
+    return {
+        "pages": run.pages[:_PAGES_SHOWN],
+        "page_count": count,
+        "more": count - _PAGES_SHOWN,
+        "more_narrow": count - _PAGES_SHOWN_NARROW,
+        # Hiding a single page would save no room.
+        "is_folded_narrow": count > _PAGES_SHOWN_NARROW + 1,
+        "is_number_only": count > _MOST_PAGES_NARROW,
+    }
 
 
 def files_address(collection: Collection, number: int) -> str:

@@ -4,7 +4,11 @@ from django.http import Http404
 
 from collections_app.models import Collection, NotDownloadable, Run
 from collections_app.models.runs import prefetch_first_files
-from collections_app.views.download.rows import PAGES_UNFOLDED
+
+# A run with more pages than PAGES_UNFOLDED shows the first PAGES_WHERE_FOLDED and links to the others.
+# Hiding just a few pages isn't worth it.
+PAGES_UNFOLDED = 24
+PAGES_WHERE_FOLDED = 12
 
 
 def find_run(collection: Collection, number: int, *, first_files_only: bool = False) -> Run:

@@ -14,15 +14,9 @@ from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
 from collections_app.views.download.menu import preferred_format, run_menu
-from collections_app.views.download.rows import (
-    PAGES_UNFOLDED,
-    PAGES_WHERE_FOLDED,
-    PAGES_WRITTEN,
-    files_address,
-    version,
-)
+from collections_app.views.download.rows import PAGES_WRITTEN, files_address, version
 from collections_app.views.run.files import verification_of
-from collections_app.views.run.lookup import find_run
+from collections_app.views.run.lookup import PAGES_UNFOLDED, PAGES_WHERE_FOLDED, find_run
 from collections_app.views.run.progress import progress_of
 from collections_app.views.run.query import parse_query
 from collections_app.views.run.records import record_list

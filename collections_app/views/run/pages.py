@@ -26,7 +26,8 @@ _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 def run_pages(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Show the run's first pages, or those `after` a page. htmx gets the links only.
 
-    `page` redirects to the file of that page. With `select`, htmx also gets checkboxes.
+    `page` redirects to the file of that page. With `select`, htmx also gets checkboxes, and with
+    `open`, the pages of a row that is opened.
     """
     run = find_ready_run(collection, number)
     if collection.is_category:
@@ -65,7 +66,8 @@ def _render(request: MemberRequest, collection: Collection, run: Run, requested:
         "requested": requested,
         "problem": _problem(run, requested) if "page" in request.GET else "",
     }
-    return render_fragment(request, "run/pages.html", "download/_pages.html", context)
+    fragment = "download/_opened_pages.html" if "open" in request.GET else "download/_pages.html"
+    return render_fragment(request, "run/pages.html", fragment, context)
 
 
 def _announcement(pages: list[ResultFile], run: Run) -> str:

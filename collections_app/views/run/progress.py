@@ -27,15 +27,13 @@ class RunProgress:
     progressed_at: datetime
     idle: str  # how long there has been no progress
     is_finishing: bool  # all records are scraped, but the files aren't complete
-    pages: list[int]  # the numbers of the last pages
-    earlier: int  # the number of pages before them
+    pages: int  # the number of pages that are written
 
 
 def progress_of(run: Run) -> RunProgress:
     """Return the progress of a run. Needs prefetch_last_pages()."""
     now = timezone.now()
     idle = is_idle(run)
-    pages = [page.position for page in run.last_pages]
     return RunProgress(
         since=run.created_at,
         lasting=lasting(now - run.created_at),
@@ -44,8 +42,7 @@ def progress_of(run: Run) -> RunProgress:
         progressed_at=_progressed_at(run),
         idle=lasting(now - _progressed_at(run)),
         is_finishing=bool(run.total) and run.extracted is not None and not run.unscraped,
-        pages=pages,
-        earlier=pages[0] - 1 if pages else 0,
+        pages=run.last_pages[-1].position if run.last_pages else 0,
     )
 
 
