@@ -8,12 +8,14 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -520,9 +522,9 @@ class TestParquet:
             "price.cents": "double",
             "price.currency": "string",
             "tags": "string",
-            "in_stock": "bool",
+            "in_stock": "string",
             "rating": "double",
-            "note": "string",
+            "note": "null",
         }
         assert rows_of_parquet(content)[1] == {
             "asin": "B2",
@@ -530,7 +532,7 @@ class TestParquet:
             "price.cents": 5,
             "price.currency": None,
             "tags": None,
-            "in_stock": True,
+            "in_stock": "true",
             "rating": 4.5,
             "note": None,
         }
@@ -546,7 +548,8 @@ class TestParquet:
             ([10**400], "string", [str(10**400)]),
             ([1, "1"], "string", ["1", "1"]),
             ([True, 1], "string", ["true", "1"]),
-            ([None, None], "string", [None, None]),
+            ([None, None], "null", [None, None]),
+            ([True, None, False], "string", ["true", None, "false"]),
             (["", None, '"', "a\r\nb", "a\0b", "\ud800"], "string", ["", None, '"', "a\r\nb", "a\0b", "?"]),
             ([[], {}, None, [None]], "string", ["[]", "{}", None, "[null]"]),
             ([0.1 + 0.2, 1e308, 5e-324], "double", [0.1 + 0.2, 1e308, 5e-324]),
@@ -592,6 +595,53 @@ class TestParquet:
         assert dict(found) == prices
         table = dataset.dataset(paths).to_table()
         assert dict(zip(table["asin"].to_pylist(), table["price"].to_pylist(), strict=True)) == prices
+
+    @pytest.mark.parametrize(
+        ("one", "other", "together"),
+        [
+            ([None], [12.5], [12.5, None]),
+            ([None], ["a"], ["a", None]),
+            ([None], [True], ["true", None]),
+            ([None], [None], [None, None]),
+            ([True], ["a"], ["a", "true"]),
+            ([True], [False], ["false", "true"]),
+            ([5], [True], ["5.0", "true"]),
+            ([5], [2**53 + 1], ["5.0", str(2**53 + 1)]),
+            ([], [12.5], [12.5]),
+        ],
+    )
+    def test_runs_with_different_types_can_be_read_together(
+        self, tmp_path: Path, one: list[Any], other: list[Any], together: list[Any]
+    ) -> None:
+        paths = [str(tmp_path / "1.parquet"), str(tmp_path / "2.parquet")]
+        for path, values in zip(paths, (one, other), strict=True):
+            records = [{"asin": str(value), "v": value} for value in values]
+            Path(path).write_bytes(written(records, Format.PARQUET, tmp_path))
+        for order in (paths, paths[::-1]):
+            statement = f"SELECT v FROM read_parquet({order}, union_by_name = true) ORDER BY v::VARCHAR"
+            assert [v for (v,) in duckdb.connect().sql(statement).fetchall()] == together
+            with suppress(pa.ArrowTypeError):  # text and numbers
+                schemas = [pq.read_schema(path) for path in order]
+                schema = pa.unify_schemas(schemas, promote_options="permissive")
+                column = dataset.dataset(order, schema=schema).to_table()["v"].to_pylist()
+                assert sorted(column, key=str) == sorted(together, key=str)
+
+    @pytest.mark.parametrize(("one", "other"), [(None, 12.5), (None, True), (True, 5), (True, "a")])
+    def test_reading_with_the_types_of_one_run_changes_no_value(
+        self, tmp_path: Path, one: object, other: object
+    ) -> None:
+        paths = [str(tmp_path / "1.parquet"), str(tmp_path / "2.parquet")]
+        for path, value in zip(paths, (one, other), strict=True):
+            Path(path).write_bytes(written([{"v": value}], Format.PARQUET, tmp_path))
+        for order in (paths, paths[::-1]):
+            found: list[Any] = []
+            with suppress(duckdb.Error):
+                found = [v for (v,) in duckdb.connect().sql(f"FROM read_parquet({order})").fetchall()]
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                found += dataset.dataset(order).to_table()["v"].to_pylist()
+            assert {value if value is None else str(value) for value in found} <= {
+                *(None, "true", "5", "5.0", "12.5", "a")
+            }
 
     def test_many_rows_keep_their_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(parquet, "_PART_BYTES", 10_000)

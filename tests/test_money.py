@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collections_app.records.formats.json_records import parse_value
-from collections_app.records.money import SQL_TYPE, Notation, NotationFinder, currency_of, unit_of
+from collections_app.records.money import SQL_TYPE, Amount, Notation, NotationFinder, currency_of, unit_of
 from tests.support.tools import cpu_seconds, examples
 
 NO_BREAK, THIN, NARROW, MINUS, EN_DASH = "\u00a0", "\u2009", "\u202f", "\u2212", "\u2013"
@@ -62,6 +62,7 @@ COLUMNS = [
     (["1\u2019299.00 CHF", "CHF 1'000"], ["1299.00 CHF", "1000 CHF"]),
     (["R$ 1.299,90", "R$ 5"], ["1299.90 BRL", "5 BRL"]),
     (["$10.00 AUD", "US $2"], ["10.00 AUD", "2 USD"]),
+    (["eur 10", "5.50 usd", "Aud 3"], ["10 EUR", "5.50 USD", "3 AUD"]),
     (["12,34,567.00", "1,000"], ["1234567.00", "1000"]),
     (["\u200f1,299.00\xa0₪\u200f", "\u200e5 ₪"], ["1299.00 ILS", "5 ILS"]),
     (["0.350", "3.350"], ["0.350", "3.350"]),
@@ -106,6 +107,45 @@ def test_the_whole_column_decides_what_an_ambiguous_value_means(values: list[str
 def test_values_that_stay_ambiguous_are_not_money(values: list[str]) -> None:
     assert found(*values).notation() is None
     assert "can mean thousands or decimals" in found(*values).problem
+
+
+@pytest.mark.parametrize(
+    ("values", "currency", "read"),
+    [
+        (["1,234", "999"], "USD", ["1234", "999"]),
+        (["1,234", "999"], "usd", ["1234", "999"]),
+        (["1,234", "999"], "US$", ["1234", "999"]),
+        (["1.234", "999"], "CLP", ["1234", "999"]),
+        (["10000", "10.000"], "IDR", ["10000", "10000"]),
+        (["1,500", "800"], "JPY", ["1500", "800"]),
+        (["1.299", "5"], "TRY", ["1299", "5"]),
+        (["1.234", "999"], "USD", None),
+        (["1,234", "999"], "EUR", None),
+        (["1.234", "5"], "KWD", None),
+        (["1,234", "999"], "BTC", None),
+        (["1,234", "999"], "", None),
+        (["1,234", "5.5"], "EUR", ["1234", "5.5"]),
+    ],
+)
+def test_the_currency_column_decides_what_an_ambiguous_value_means(
+    values: list[str], currency: str, read: list[str] | None
+) -> None:
+    for column, expected in ((values, read), (values[::-1], read and read[::-1])):
+        finder = NotationFinder()
+        finder.add(column, [currency] * len(column))
+        agreed = finder.notation()
+        found_amounts = [agreed.amount(value) for value in column] if agreed else None
+        assert found_amounts == ([Amount(Decimal(text), "") for text in expected] if expected else None)
+        assert bool(expected) or "can mean thousands or decimals" in finder.problem
+
+
+def test_one_record_with_a_currency_settles_the_column() -> None:
+    finder = NotationFinder()
+    finder.add(["1,234", "2,345", "999"], [None, 5, "?"])
+    finder.add(["3,456"], ["AUD"])
+    agreed = finder.notation()
+    assert agreed
+    assert agreed.amount("1,234") == Amount(Decimal(1234), "")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +198,11 @@ NOT_MONEY += [
     "1 234 56",
     "$ 1,299.0.0",
     "free",
-    "usd 5",
+    "top 10",
+    "5 kgs",
+    "007",
+    "0012345678905",
+    "1E2",
     "5,20 5",
     "1.299,00,00",
     "0,123,456.00",
@@ -201,11 +245,11 @@ def test_numbers_agree_with_text_that_has_the_same_separators() -> None:
 
 
 def test_text_may_be_a_number_with_an_exponent() -> None:
-    assert amounts("2.7940000000e+01", "5", "1E2") == ["27.940000000", "5", "1E+2"]
+    assert amounts("2.7940000000e+01", "5", "1E+02") == ["27.940000000", "5", "1E+2"]
     assert notation("2.79e+01", "5").is_plain
     assert notation("5.5").amount("1e999999999") is None
     assert notation("5.5").amount(n("1e999999999")) is None
-    assert found("1e1", "$5").problem == "It contains “1e1”, which isn't an amount of money."
+    assert found("1e+1", "$5").problem == "It contains “1e+1”, which isn't an amount of money."
 
 
 def test_plain_numbers_are_told_from_other_notations() -> None:

@@ -9,7 +9,7 @@ from django.test import Client
 
 from collections_app.models import Collection
 from tests.support.previews import at_once  # noqa: F401
-from tests.support.results import make_ready_run
+from tests.support.results import make_ready_run, make_run_of_pages
 from tests.test_view_run import DASH, address, facts, headers_of, numbers, page, rows, words
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +65,61 @@ def test_amounts_sort_in_any_notation(
 ) -> None:
     run = make_ready_run(laptops, [{"amount": value} for value in values])
     assert numbers(page(as_bob, run, "?sort=amount")) == order
+
+
+@pytest.mark.parametrize(
+    ("values", "order", "low_and_high"),
+    [
+        (["3.350", "12", "899"], [2, 1, 3], ["", ""]),
+        (["1,234", "999", "12"], [1, 3, 2], ["", ""]),
+        (["0012345678905", "4006381333931", "05"], [1, 3, 2], ["", ""]),
+        (["1_000", "nan", "inf", "7", "0x1", "-3"], [6, 4, 5, 1, 3, 2], ["", ""]),
+        (["1E5", "7", "12"], [3, 1, 2], ["", ""]),
+        (["5,20", "5.20", "12"], [3, 1, 2], ["", ""]),
+        (["12", "3.350", "N/A"], [1, 2, 3], ["", ""]),
+        (
+            ["0.1234567890123456789", "0.1234567890123456788"],
+            [2, 1],
+            ["0.1234567890123456788", "0.1234567890123456789"],
+        ),
+        (
+            ["-1234567890123456789012.5", "-1234567890123456789012.6", "1e+30", "1"],
+            [2, 1, 4, 3],
+            ["-1,234,567,890,123,456,789,012.6", "1,000,000,000,000,000,000,000,000,000,000"],
+        ),
+    ],
+)
+def test_sorting_and_facts_agree_on_what_is_a_number(
+    as_bob: Client, laptops: Collection, values: list[str], order: list[int], low_and_high: list[str]
+) -> None:
+    run = make_ready_run(laptops, [{"n": value} for value in values])
+    assert numbers(page(as_bob, run, "?sort=n")) == order
+    assert re.findall(r'<td class="number">([^<]*)</td>', facts(as_bob, run))[-2:] == low_and_high
+
+
+def test_sorting_says_why_amounts_are_sorted_as_text(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"price": text, "sku": text} for text in ("3.350", "12", "899")])
+    note = "“price” is sorted as text. “3.350” can mean thousands or decimals."
+    assert note in words(page(as_bob, run, "?sort=price"))
+    assert "sorted as text" not in words(page(as_bob, run))
+
+
+@pytest.mark.parametrize(
+    ("values", "currency", "order", "shown"),
+    [
+        (["1,234", "999"], "USD", [2, 1], f"Price in USD USD 999.00 {DASH} USD 1,234.00"),
+        (["10.000", "9000"], "IDR", [2, 1], f"Price in IDR IDR 9,000 {DASH} IDR 10,000"),
+        (["1,234", "999"], "EUR", [1, 2], "“1,234” can mean thousands or decimals."),
+    ],
+)
+def test_the_currency_column_settles_ambiguous_prices(
+    as_bob: Client, laptops: Collection, values: list[str], currency: str, order: list[int], shown: str
+) -> None:
+    run = make_ready_run(laptops, [{"price": value, "currency": currency} for value in values])
+    assert numbers(page(as_bob, run, "?sort=price")) == order
+    assert shown in words(facts(as_bob, run))
+    nested = [{"price": {"value": value, "currency": currency}} for value in values]
+    assert numbers(page(as_bob, make_ready_run(laptops, nested), "?sort=price.value")) == order
 
 
 def test_sorting_leaves_values_as_they_were_scraped(as_bob: Client, laptops: Collection) -> None:
@@ -141,6 +196,15 @@ def test_each_currency_has_a_price_range(as_bob: Client, laptops: Collection) ->
             "Median $ 999,999,999,999,999,999.015",
         ),
         ("price", ["$5"] * 3, "Median $ 5 · 3 records"),
+        ("price", ["eur 10", "eur 6"], f"Price in EUR EUR 6 {DASH} EUR 10"),
+        (
+            "price",
+            [1234567890123456789012, 1234567890123456789010],
+            f"Price 1,234,567,890,123,456,789,010 {DASH} 1,234,567,890,123,456,789,012",
+        ),
+        ("price", ["0.1234567890123456789", "0.5"], f"Price 0.1234567890123456789 {DASH} 0.50"),
+        ("price", [10**40, 5], "Its amounts have too many digits to summarize."),
+        ("price", ["0012", "5"], "It contains “0012”, which isn't an amount of money."),
     ],
 )
 def test_prices_are_exact(
@@ -236,6 +300,8 @@ def test_the_first_column_of_prices_that_is_money_is_used(as_bob: Client, laptop
         ([0.0004, 1299.0], "0.0004", "1,299"),
         ([1e300, "5"], "5", "1E+300"),
         (["1e-999999999", "-0e-999999999", "5"], "0", "5"),
+        ([10**399 + 1, "5"], "5", f"1.{'0' * 398}1E+399"),
+        ([10**400, "5"], "5", ""),
         (["$1,299.50", "$5"], "5", "1,299.5"),
         (["$5", "£6"], "", ""),
     ],
@@ -245,6 +311,19 @@ def test_facts_do_not_round_numbers(
 ) -> None:
     text = facts(as_bob, make_ready_run(laptops, [{"n": value} for value in values]))
     assert re.findall(r'<td class="number">([^<]*)</td>', text)[-2:] == [low, high]
+
+
+def test_facts_do_not_round_numbers_of_json(as_bob: Client, laptops: Collection) -> None:
+    content = (
+        b'[{"price":{"value":0.1234567890123456789,"note":null,"n":[1]}},'
+        b'{"price":{"value":0.1234567890123456788}},{"price":{"value":1E-1}}]'
+    )
+    run = make_run_of_pages(laptops, {"page.json": content})
+    assert numbers(page(as_bob, run, "?sort=price.value")) == [3, 2, 1]
+    text = facts(as_bob, run)
+    assert f"Price 0.10 {DASH} 0.1234567890123456789" in words(text)
+    shown = re.findall(r'<td class="number">([^<]*)</td>', text)
+    assert "0.1234567890123456789" in shown
 
 
 # --- stock --------------------------------------------------------------------------------------
@@ -261,6 +340,7 @@ def test_facts_do_not_round_numbers(
         ("availability", ["In stock.", "Only 3 left in stock", "Sold out", None], "In stock 67% 2 of 3"),
         ("stock_status", ["Auf Lager", "Pre-order", "Backorder"], "1 of 3 · 1 pre-order · 1 backorder"),
         ("stock", [5, 0, 12, 1], "In stock 75% 3 of 4"),
+        ("stock", ["1,234,567", "0", "2,345"], "In stock 67% 2 of 3"),
         ("isAvailable", [True, "true", "no", False], "In stock 50% 2 of 4"),
     ],
 )

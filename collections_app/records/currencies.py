@@ -28,14 +28,30 @@ _PAIRS = _words("""
     MX$ MXN  R$ BRL  R ZAR  RM MYR  Rp IDR  Rp. IDR  zł PLN  Kč CZK  Ft HUF  SFr. CHF  лв BGN  лв. BGN
 """)  # noqa: RUF001  # not Latin
 _SIGNS = dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
-# In amounts of these currencies, "1,299" or "1.299" is always more than a thousand.
-_WITH_COMMAS = frozenset(
-    _words("$ ¥ 元 Rs AED AUD CAD CNY GBP HKD ILS INR JPY KRW MXN MYR NGN NZD PHP PKR SAR SGD THB TWD USD")
+# How amounts are written, from Unicode CLDR as in Babel 2.19 (cldr.unicode.org): the separators of the
+# official languages wherever a currency is legal tender, and the currencies whose decimals aren't used. Of
+# those that are written in several ways, only USD and CAD are listed, with the separator of most shops.
+_WITH_DECIMAL_POINT = frozenset(
+    _words("""
+    $ ¥ 元 Rs AED AUD BBD BDT BMD BSD BTN BWP BZD CAD CNY CUP DOP EGP ERN ETB FJD FKP GBP GHS GIP GMD
+    GTQ GYD HKD HNL ILS INR JMD KES KHR KYD LKR LRD LSL MNT MVR MWK MXN MYR NAD NGN NIO NPR NZD PAB
+    PEN PGK PHP PKR QAR SAR SBD SDG SGD SHP SLE SSP THB TOP TTD TWD TZS USD WST XCD ZMW
+    """)
 )
-_WITH_POINTS = frozenset(_words("kr BRL CLP COP DKK HUF IDR ISK JPY KRW NOK PYG SEK VND"))
-
-# Amounts in these currencies have no decimals.
-_WITHOUT_DECIMALS = frozenset(_words("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"))
+_WITH_DECIMAL_COMMA = frozenset(
+    _words("""
+    kr AMD AOA ARS BAM BOB BRL BYN CDF COP CRC CVE CZK DKK DZD HTG KGS KZT MDL MKD MRU MZN NOK PLN RON
+    RSD SEK SRD STN TJS TMT TRY UAH UYU UZS VES
+    """)
+)
+_WITHOUT_DECIMALS = frozenset(
+    _words("""
+    AFN ALL BIF CLP DJF GNF HUF IDR IQD IRR ISK JPY KMF KPW KRW LAK LBP MGA MMK PYG RWF SOS SYP UGX
+    VND VUV XAF XOF XPF YER
+    """)
+)
+# In lower case, the other codes are words or units: "top 10", "5 all", "3 kgs".
+_IN_ANY_CASE = CODES.difference(_words("ALL AMD BAM BOB CUP GEL KGS MAD MOP PEN RUB SOS TOP TRY"))
 
 
 def code_of(text: str) -> str | None:
@@ -45,15 +61,18 @@ def code_of(text: str) -> str | None:
         return compact
     if compact in _SIGNS:
         return _SIGNS[compact]
+    if (code := compact.upper()) in _IN_ANY_CASE:
+        return code
     for code, sign in ((compact[:3], compact[3:]), (compact[-3:], compact[:-3])):  # "AUD $"
         if code in CODES and sign in _SIGNS:
             return code
     return None
 
 
-def separates_thousands(code: str, separator: str) -> bool:
-    """Whether a comma or point before three digits always separates thousands in amounts of this currency."""
-    return code in (_WITH_COMMAS if separator == "," else _WITH_POINTS)
+def separates_thousands(currency: str, separator: str) -> bool:
+    """Whether a comma or point before three digits always separates thousands in amounts of a currency."""
+    others = _WITH_DECIMAL_POINT if separator == "," else _WITH_DECIMAL_COMMA
+    return currency in _WITHOUT_DECIMALS or currency in others
 
 
 def decimals_of(code: str) -> int:

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
 
 from collections_app.records.currencies import CODES, code_of, separates_thousands
 from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import number_text
+from collections_app.records.numeric_text import is_number
 
 # The most digits before the decimal separator, and after it. Longer values aren't amounts.
 MOST_DIGITS = 18
@@ -26,7 +28,8 @@ _AMOUNT = re.compile(r"([^0-9]*)([0-9](?:[0-9.,' ]*[0-9])?)([^0-9]*)")
 # In groups of three digits, or as in India: 12,34,567.
 _THOUSANDS = re.compile("[1-9][0-9]{0,2}(?: [0-9]{3})+|[1-9][0-9]?(?: [0-9]{2})+ [0-9]{3}")
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_JSON_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
+_JSON_NUMBER = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,3})?")
+_LEADING_ZERO = re.compile("0[0-9]")
 _POINT_BEFORE = re.compile(r"[^.,\w]*[.,]")
 _ROUND = re.compile(r"([.,])-{1,2}")
 # Every space becomes a plain one, every apostrophe and minus an ASCII one. Directional marks are removed.
@@ -98,6 +101,8 @@ class Notation:
 class NotationFinder:
     """Find the notation of a column. Add each value once: a text, a number or None.
 
+    The currency of an amount may decide what its separator means. Some records name it beside the amount.
+
     This takes about a microsecond per value, and no time after the first value that isn't an amount.
     """
 
@@ -106,7 +111,7 @@ class NotationFinder:
         self._is_plain = True
         self._extreme = ""
         self._currencies: dict[str, None] = {}
-        self._shapes: set[str] = set()
+        self._shapes: set[tuple[str, str]] = set()
         # An example of each separator.
         self._decimals: dict[str, str] = {}
         self._groups: dict[str, str] = {}
@@ -118,27 +123,32 @@ class NotationFinder:
         return not self._problem
 
     @property
+    def disagreement(self) -> str:
+        """Why values that are all amounts have no notation, for users; "" if that isn't the reason."""
+        return "" if self._problem else self._disagreement()
+
+    @property
     def problem(self) -> str:
         """Why the values have no notation, for users; "" if they have one, or are all missing."""
         if self._problem or self._is_plain or not self._extreme:
             return self._problem or self._disagreement()
         return _contains(self._extreme)
 
-    def add(self, values: Sequence[Any]) -> None:
-        """Add the values of some records."""
+    def add(self, values: Sequence[Any], beside: Sequence[Any] | None = None) -> None:
+        """Add the values of some records, and what the same records contain in the column of currencies."""
         if self._problem:
             return
         numbers = values if _NUMBERS.issuperset(map(type, values)) else [*filter(_is_number, values)]
         self._add_numbers(numbers)
         if numbers is not values:
-            self._add_each(values)
+            self._add_each(zip(values, beside or repeat(""), strict=False))
 
-    def _add_each(self, values: Iterable[object]) -> None:
-        for value in values:
+    def _add_each(self, pairs: Iterable[tuple[object, object]]) -> None:
+        for value, beside in pairs:
             if self._problem:
                 return
             if type(value) is str:
-                self._add_text(value)
+                self._add_text(value, beside if type(beside) is str and len(beside) <= _LONGEST else "")
             elif not _is_number(value):
                 self._reject("It contains lists, objects or booleans.")
 
@@ -147,26 +157,26 @@ class NotationFinder:
         if self.problem or not self._currencies:
             return None
         decimal, thousands = (next(iter(each), "") for each in (self._all_decimals(), self._all_groups()))
-        return Notation(decimal, thousands, tuple(self._currencies), self._is_plain)
+        return Notation(decimal, thousands, tuple(self._currencies), self._is_plain and not thousands)
 
     def _add_numbers(self, values: Sequence[Any]) -> None:
         integers = [value for value in values if type(value) is int]
         others = [value for value in values if type(value) is Number]
         if integers or others:
             self._currencies.setdefault("")
-        if others:
-            self._decimals.setdefault(".", _digits(others[0]))
+        if point := next((text for text in map(_digits, others) if "." in text), ""):
+            self._decimals.setdefault(".", point)
         ends = [str(end).encode() for end in (min(integers), max(integers))] if integers else []
         self._extreme = self._extreme or _extreme(b" ".join([*ends, *others]))
 
-    def _add_text(self, text: str) -> None:
-        shape = text.translate(_SHAPE) if len(text) <= _LONGEST else ""
+    def _add_text(self, text: str, beside: str) -> None:
+        shape = (text.translate(_SHAPE), beside) if len(text) <= _LONGEST else ("", "")
         if shape in self._shapes or not text or text.isspace():
             return
-        if _JSON_NUMBER.fullmatch(text) and not _PLAIN.fullmatch(text):
-            self._add_numbers([Number(text)])
-            return
         parts = _split(text)
+        if is_number(text) and (parts is None or not _PLAIN.fullmatch(text)):
+            self._add_numbers([Number(text.encode())])
+            return
         if parts is None:
             self._reject(_contains(text))
             return
@@ -174,15 +184,15 @@ class NotationFinder:
             self._shapes.add(shape)
         self._is_plain = self._is_plain and _PLAIN.fullmatch(text) is not None
         self._currencies.setdefault(parts.currency)
-        self._note_separators(parts, text)
+        self._note_separators(parts, text, beside)
 
-    def _note_separators(self, parts: "_Parts", text: str) -> None:
+    def _note_separators(self, parts: "_Parts", text: str, beside: str) -> None:
         separators = parts.separators
         if not separators:
             return
         last = separators[-1]
         if parts.is_ambiguous:
-            usual = parts.currency and separates_thousands(parts.currency, last)
+            usual = separates_thousands(currency_named(parts.currency, beside), last)
             (self._groups if usual else self._ambiguous).setdefault(last, text)
         elif parts.has_decimals:
             self._decimals.setdefault(last, text)
@@ -225,6 +235,11 @@ def currency_of(text: str) -> str:
     return code_of(name) or (name if any(map(str.isalpha, name)) else "")
 
 
+def currency_named(within: str, beside: str) -> str:
+    """Return the currency that an amount names, unless only the text in the column of currencies is clear."""
+    return within if within in CODES else currency_of(beside) or within
+
+
 def unit_of(column: str) -> int:
     """Return how many of a column's units make one unit of its currency: 100 if its name says cents."""
     return 100 if _CENTS.search(column) else 1
@@ -258,7 +273,7 @@ def _split(text: str) -> _Parts | None:
         core, after = core + is_round[1], after[is_round.end() :]
     sign, is_negative = _without_minus(before)
     currency, separators = _outer_currency(sign, after), _separators(core)
-    if currency is None or separators is None:
+    if currency is None or separators is None or (not currency and _LEADING_ZERO.match(core)):
         return None
     return _Parts(core, currency, is_negative, *separators)
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-
 from collections_app.records.formats import parquet, xlsx
 from collections_app.records.formats.flatten import Columns, FlatRecord, KeyPath, cells, columns_of, flatten
 from collections_app.records.formats.json_records import Record
-from collections_app.records.formats.json_text import COMPACT_ASCII, styled_json, written_numbers
+from collections_app.records.formats.json_text import COMPACT_ASCII, ENCODER, styled_json, written_numbers
 from collections_app.records.formats.tables import Table, TooWide, UnknownColumn, check_cells
 
 # How many columns an error lists, and how many characters of each name.
@@ -27,7 +25,7 @@ _NAME_SHOWN = 100
 COMMA, SEMICOLON = ",", ";"
 
 # Increase it when the same records would produce a different file, so that stored exports are no longer used.
-_VERSION = 2
+_VERSION = 3
 
 # Each call yields all records, in batches.
 Read = Callable[[], Iterable[list[Record]]]
@@ -97,17 +95,14 @@ def _write_json(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> N
 def _write_json_lines(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
     for some in _chosen(read, spec):
         try:
-            out.write(_encoder.encode_lines(some))
+            out.write(ENCODER.encode_lines(some))
         except (UnicodeEncodeError, OverflowError):
             out.write(b"".join(map(_json_line, some)))
 
 
-_encoder = msgspec.json.Encoder()
-
-
 def _json_list(records: list[Record]) -> bytes:
     try:
-        return _encoder.encode(records)
+        return ENCODER.encode(records)
     except (UnicodeEncodeError, OverflowError):
         # A lone surrogate, or an integer of more than 64 bits.
         return b"[%b]" % b",".join(_json_line(record).rstrip() for record in records)

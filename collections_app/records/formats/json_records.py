@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -65,9 +66,16 @@ _NOT_JSON = "Expected JSON"
 # What comes before NaN, Infinity or -Infinity. Possessive, so that no text makes it slow.
 _BEFORE_CONSTANT = re.compile(r'(?:[^"NI-]++|-(?!I)|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 
-# A number with a fraction or an exponent, as the file writes it. Other numbers are integers, except -0 and
-# those of thousands of digits, which an int can't keep or takes long to convert.
-Number = msgspec.Raw
+
+class Number(bytes):
+    """A number with a fraction or an exponent, as the file writes it.
+
+    Other numbers are integers, except -0 and those of thousands of digits, which an int can't keep or takes
+    long to convert.
+    """
+
+    __slots__ = ()
+
 
 Record = dict[str, Any]
 # The keys that lead to a value in an object.
@@ -684,14 +692,31 @@ _NEGATIVE_ZERO = re.compile(rb"-0(?<=[\s:,\[]-0)(?=[\s,\]}])")
 
 
 def _integer(digits: str) -> int | Number:
-    return Number(digits) if digits == "-0" or len(digits) > _MOST_DIGITS else int(digits)
+    return Number(digits.encode()) if digits == "-0" or len(digits) > _MOST_DIGITS else int(digits)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=Number, parse_int=_integer)
+class _SharedNumbers(dict[str, Number]):
+    """Numbers by their texts. Short ones are shared, because a record may contain millions of them."""
+
+    _LONGEST = 6
+    _MOST = 100_000
+
+    def __missing__(self, text: str) -> Number:
+        number = Number(text.encode())
+        if len(text) <= self._LONGEST:
+            if len(self) >= self._MOST:
+                self.clear()
+            self[text] = number
+        return number
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_SharedNumbers().__getitem__, parse_int=_integer
+)
 
 
 def _fast_decoder(kind: Any) -> Callable[[bytes], Any]:
-    decode = msgspec.json.Decoder(kind, float_hook=Number).decode
+    decode = msgspec.json.Decoder(kind, float_hook=partial(Number, encoding="ascii")).decode
 
     def decode_unless_changed(data: bytes) -> Any:
         if _NEGATIVE_ZERO.search(data):

@@ -11,7 +11,8 @@ from collections_app.records.formats.json_records import Number
 
 _Nested = dict[str, Any] | list[Any]
 
-_encode = msgspec.json.Encoder().encode
+# Raw raises TypeError for anything but a Number.
+ENCODER = msgspec.json.Encoder(enc_hook=msgspec.Raw)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def written_numbers(values: list[Any]) -> list[Any]:
 def json_text(value: Any) -> str:
     """Return a value as compact JSON. The text can contain lone surrogates."""
     try:
-        return _encode(value).decode()
+        return ENCODER.encode(value).decode()
     except (UnicodeEncodeError, OverflowError):
         return styled_json(value, COMPACT)
 

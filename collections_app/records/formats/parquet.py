@@ -1,10 +1,11 @@
 """Write a table as Parquet. DuckDB converts it from temporary CSV files.
 
-A column is BOOLEAN if all its values are, and DOUBLE if all its values are numbers that a double keeps.
-Otherwise it is text, with the same values as in a CSV.
+A column is DOUBLE if all its values are numbers that a double keeps, and NULL if it has no values. Otherwise
+it is text, with the same values as in a CSV.
 
-Integers have no type of their own. If one run's prices were integers and the next run's price 12.5, a program
-that reads both files with the types of the first would round it.
+So the files of several runs can be read together. Programs convert text to no other type without an error,
+and a NULL column takes any type. Integers and booleans have no types of their own, because a program that
+reads all files with the types of the first would turn 12.5 into 12, or 5 into true.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from collections_app.records.formats.json_text import number_text, written_numbe
 from collections_app.records.formats.numbers import fit_doubles
 from collections_app.records.formats.tables import Table
 
-_TEXT, _BOOLEAN, _NUMBER = "VARCHAR", "BOOLEAN", "DOUBLE"
+_TEXT, _NUMBER = "VARCHAR", "DOUBLE"
 
 _NUMBERS = frozenset({int, float, Number})
 
@@ -52,7 +53,8 @@ def write(table: Table, path: Path, *, folder: Path, is_over: Callable[[], bool]
         _lock_down(database, folder)
         # Only the column names come from records, and they are quoted.
         database.execute(
-            f"COPY (SELECT {_names(table)} FROM read_csv({_list(rows.parts)}, columns={_columns(types)}, "  # noqa: S608
+            f"COPY (SELECT {_names(table, types)} FROM read_csv({_list(rows.parts)}, "  # noqa: S608
+            f"columns={_columns(types)}, "
             "auto_detect=false, header=false, parallel=false, new_line='\\n', delim=',', "
             "quote='\"', escape='\"', nullstr='', allow_quoted_nulls=false, "
             f"max_line_size={buffer}, buffer_size={buffer})) TO {_quoted(path)} "
@@ -93,9 +95,10 @@ def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _names(table: Table) -> str:
+def _names(table: Table, types: list["_Type"]) -> str:
     names = ('"' + name.replace('"', '""') + '"' for name in table.names)
-    return ", ".join(f"c{number} AS {name}" for number, name in enumerate(names))
+    cells = (f"c{number}" if each.has_values else "NULL" for number, each in enumerate(types))
+    return ", ".join(map(" AS ".join, zip(cells, names, strict=True)))
 
 
 def _columns(types: list["_Type"]) -> str:
@@ -168,9 +171,11 @@ class _Type:
             self._is_exact = fit_doubles(values)
 
     @property
+    def has_values(self) -> bool:
+        """Whether any value isn't None."""
+        return not self._kinds <= {type(None)}
+
+    @property
     def name(self) -> str:
-        """The name of the type in DuckDB."""
-        kinds = self._kinds - {type(None)}
-        if kinds == {bool}:
-            return _BOOLEAN
-        return _NUMBER if kinds and kinds <= _NUMBERS and self._is_exact else _TEXT
+        """The name of the type in DuckDB, if the column has values."""
+        return _NUMBER if self._kinds - {type(None)} <= _NUMBERS and self._is_exact else _TEXT

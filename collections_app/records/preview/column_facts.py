@@ -6,30 +6,27 @@ from typing import Any
 
 import msgspec
 
+from collections_app.records.numeric_text import Kind
+from collections_app.records.preview import number_sql
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
 
-# Integers below this are exact as a DOUBLE.
-_EXACT = 2**53
-# A number may have megabytes of zeros, or an exponent that means the same.
+# A longer number, or one with such an exponent, isn't summarized.
 _LONGEST = 400
 
-# With many columns, a FILTER for each of them would be ten times as slow.
-_NUMBER = """
-{column},
-CASE WHEN isfinite(try_cast({column} AS DOUBLE)) THEN try_cast({column} AS DOUBLE) END AS {column}_number
+_FILLED = "count(CASE WHEN {column} NOT IN ('', '[]', '{{}}') THEN 1 END)"
+_ENDS = """
+min(try_cast({column} AS DOUBLE)), max(try_cast({column} AS DOUBLE)),
+arg_min({column}, try_cast({column} AS DOUBLE)), arg_max({column}, try_cast({column} AS DOUBLE))
 """
-_COLUMN = """
-count(CASE WHEN {column} NOT IN ('', '[]', '{{}}') THEN 1 END), count({column}_number),
-min({column}_number), max({column}_number),
-arg_min({column}, {column}_number), arg_max({column}, {column}_number)
-"""
-_COLUMNS = "SELECT {each} FROM (SELECT {numbers} FROM read_parquet($table))"
-_AMOUNTS = "SELECT {each} FROM read_parquet($table)"
-_LARGE = """
+_SELECT = "SELECT {each} FROM read_parquet($table)"
+# Of the numbers that are the same as a DOUBLE.
+_EXACT = """
 SELECT {column} FROM read_parquet($table) WHERE try_cast({column} AS DOUBLE) = $number
-ORDER BY try_cast({column} AS HUGEINT) {direction} LIMIT 1
+ORDER BY {order} LIMIT 1
 """
+
+Range = tuple[Decimal | None, Decimal | None]
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -46,53 +43,61 @@ def columns_in(database: Database, table: Table, records: int) -> list[Column]:
     """Return the facts about each column of a table with this many records."""
     if not table.columns:
         return []
-    each, numbers = (
-        ", ".join(part.format(column=table.sql_name(name)) for name in table.columns)
-        for part in (_COLUMN, _NUMBER)
-    )
-    (row,) = database.query(_COLUMNS.format(each=each, numbers=numbers), {"table": str(table.path)})
-    amounts = _ranges_of_money(database, table)
-    columns = []
-    for index, name in enumerate(table.columns):
-        filled, count, *ends = row[6 * index : 6 * index + 6]
-        low, high = amounts.get(name, (None, None))
-        if 0 < filled == count:
-            low, high = _range_of_numbers(database, table, name, ends)
-        columns.append(Column(name, filled, records - filled, low, high))
-    return columns
+    each = ", ".join(_FILLED.format(column=table.sql_name(name)) for name in table.columns)
+    (counts,) = database.query(_SELECT.format(each=each), {"table": str(table.path)})
+    ranges = _ranges_of_numbers(database, table) | _ranges_of_money(database, table)
+    return [
+        Column(name, filled, records - filled, *ranges.get(name, (None, None)))
+        for name, filled in zip(table.columns, counts, strict=True)
+    ]
 
 
-def _ranges_of_money(database: Database, table: Table) -> dict[str, tuple[Decimal | None, Decimal | None]]:
+def _ranges_of_money(database: Database, table: Table) -> dict[str, Range]:
     """Return the ranges of the columns whose amounts can be compared."""
     names = [name for name, notation in table.notations.items() if len(notation.currencies) == 1]
     if not names:
         return {}
     each = ", ".join("min({0}), max({0})".format(table.sql_amount(name)) for name in names)
-    (row,) = database.query(_AMOUNTS.format(each=each), {"table": str(table.path)})
+    (row,) = database.query(_SELECT.format(each=each), {"table": str(table.path)})
     return dict(zip(names, zip(row[::2], row[1::2], strict=True), strict=True))
 
 
-def _range_of_numbers(
-    database: Database, table: Table, name: str, ends: Sequence[Any]
-) -> tuple[Decimal, Decimal]:
+def _ranges_of_numbers(database: Database, table: Table) -> dict[str, Range]:
+    kinds = {Kind.NUMBERS, Kind.LONG_NUMBERS}
+    names = [name for name, kind in table.kinds.items() if kind in kinds and name not in table.notations]
+    if not names:
+        return {}
+    each = ", ".join(_ENDS.format(column=table.sql_name(name)) for name in names)
+    (row,) = database.query(_SELECT.format(each=each), {"table": str(table.path)})
+    ends = (row[start : start + 4] for start in range(0, len(row), 4))
+    return {name: _range(database, table, name, each) for name, each in zip(names, ends, strict=True)}
+
+
+def _range(database: Database, table: Table, name: str, ends: Sequence[Any]) -> Range:
     """Return the exact range of a column, from its ends as DOUBLE and as text."""
     low, high, low_text, high_text = ends
-    if low <= -_EXACT or low >= _EXACT:
-        low_text = _exact_text(database, table, name, low, "ASC")
-    if high <= -_EXACT or high >= _EXACT:
-        high_text = _exact_text(database, table, name, high, "DESC")
-    return _decimal(low_text, low), _decimal(high_text, high)
+    if low is not None and table.kind(name) == Kind.LONG_NUMBERS:
+        low_text = _exact_text(database, table, name, low, descending=False)
+        high_text = _exact_text(database, table, name, high, descending=True)
+    return _decimal(low_text), _decimal(high_text)
 
 
-def _exact_text(database: Database, table: Table, name: str, number: float, direction: str) -> str:
-    statement = _LARGE.format(column=table.sql_name(name), direction=direction)
+def _exact_text(database: Database, table: Table, name: str, number: float, *, descending: bool) -> str:
+    column = table.sql_name(name)
+    order = number_sql.exact_order(column, descending=descending)
+    statement = _EXACT.format(column=column, order=order)
     ((text,),) = database.query(statement, {"table": str(table.path), "number": number})
     return str(text)
 
 
-def _decimal(text: str, number: float) -> Decimal:
+def _decimal(text: str | None) -> Decimal | None:
+    """Return a number, or None if it can't be shown."""
+    if text is None or len(text) > _LONGEST:
+        return None
     try:
-        exact = Decimal(text if len(text) <= _LONGEST else repr(number))
-    except InvalidOperation:  # DuckDB reads more forms of numbers
-        return Decimal(repr(number))
-    return exact if abs(exact.adjusted()) <= _LONGEST else Decimal(repr(number))
+        number = Decimal(text)
+    except InvalidOperation:  # its exponent is too large
+        return None
+    if not number:
+        return Decimal()
+    return number if abs(number.adjusted()) <= _LONGEST else None

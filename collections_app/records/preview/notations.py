@@ -1,37 +1,60 @@
-"""How the amounts of money in each column of a run's records are written."""
+"""How the numbers and amounts of money in each column of a run's records are written."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from collections_app.records.column_roles import currency_column, is_price
 from collections_app.records.formats.flatten import FlatRecord, KeyPath
 from collections_app.records.money import NotationFinder
+from collections_app.records.numeric_text import KindFinder
 from collections_app.records.preview.columns import ColumnList
 
 
 class NotationCollector:
-    """Find the notation of each column. Columns with other values cost nothing after the first of them."""
+    """Find the notation and the kind of each column. Columns cost nothing once both are known."""
 
     def __init__(self) -> None:
         self._finders: dict[KeyPath, NotationFinder] = {}
+        self._kinds: dict[KeyPath, KindFinder] = {}
         self._possible: set[KeyPath] = set()
+        self._currencies: dict[KeyPath, KeyPath] = {}  # the columns beside prices that name their currencies
 
     def add(self, records: Sequence[FlatRecord], paths: Sequence[KeyPath]) -> None:
         """Add more records. The paths are those of all columns so far, in the order of their appearance."""
+        if len(paths) > len(self._finders):
+            self._add_columns(paths)
+        for path, values in list(self._values(records)):
+            self._finders[path].add(values, self._currencies_of(path, records))
+            self._kinds[path].add(values)
+            if self._kinds[path].is_decided and not self._finders[path].is_possible:
+                self._possible.remove(path)
+
+    def _currencies_of(self, price: KeyPath, records: Sequence[FlatRecord]) -> Sequence[Any]:
+        """Return the values in the column that names the currencies of these prices."""
+        currency = self._currencies.get(price)
+        return [] if currency is None else [record.get(currency) for record in records]
+
+    def _add_columns(self, paths: Sequence[KeyPath]) -> None:
         for path in paths[len(self._finders) :]:
             self._finders[path] = NotationFinder()
+            self._kinds[path] = KindFinder()
             self._possible.add(path)
-        for path, values in list(self._values(records)):
-            self._finders[path].add(values)
-            if not self._finders[path].is_possible:
-                self._possible.remove(path)
+        by_name = {path if isinstance(path, str) else ".".join(path): path for path in paths}
+        named = {path: currency_column(name, by_name) for name, path in by_name.items() if is_price(name)}
+        self._currencies = {path: by_name[name] for path, name in named.items() if name is not None}
 
     def finders(self, columns: ColumnList) -> dict[str, NotationFinder]:
         """Return the finders of columns by their names."""
         pairs = zip(columns.names, columns.paths, strict=True)
         return {name: self._finders[path] for name, path in pairs if path in self._finders}
 
-    def _values(self, records: Sequence[FlatRecord]) -> Iterable[tuple[KeyPath, list[Any]]]:
+    def kinds(self, columns: ColumnList) -> dict[str, KindFinder]:
+        """Return the finders of the kinds of columns by their names."""
+        pairs = zip(columns.names, columns.paths, strict=True)
+        return {name: self._kinds[path] for name, path in pairs if path in self._kinds}
+
+    def _values(self, records: Sequence[FlatRecord]) -> Iterator[tuple[KeyPath, list[Any]]]:
         # Records may have few values each, in many columns.
         if len(self._possible) * len(records) > 4 * sum(map(len, records)):
             return self._values_by_record(records)
@@ -41,10 +64,12 @@ class NotationCollector:
         for path in self._possible:
             yield path, [record.get(path) for record in records]
 
-    def _values_by_record(self, records: Sequence[FlatRecord]) -> Iterable[tuple[KeyPath, list[Any]]]:
+    def _values_by_record(self, records: Sequence[FlatRecord]) -> Iterator[tuple[KeyPath, list[Any]]]:
         values = defaultdict(list)
         for record in records:
             for path, value in record.items():
-                if path in self._possible:
+                if path in self._possible and path not in self._currencies:
                     values[path].append(value)
-        return values.items()
+        yield from values.items()
+        for path in self._possible & self._currencies.keys():
+            yield path, [record.get(path) for record in records]

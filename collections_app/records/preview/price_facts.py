@@ -8,8 +8,9 @@ from decimal import Decimal, localcontext
 import msgspec
 
 from collections_app.records.column_roles import Role, columns_of, currency_column
-from collections_app.records.currencies import CODES
-from collections_app.records.money import SQL_TYPE, currency_of, unit_of
+from collections_app.records.money import currency_named, unit_of
+from collections_app.records.numeric_text import Kind
+from collections_app.records.preview import number_sql
 from collections_app.records.preview.column_facts import Column
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
@@ -19,10 +20,11 @@ BARS = 16
 _MOST_CURRENCIES = 6
 # The number of different texts that name them.
 _MOST_TEXTS = 1000
-# The most digits before the decimal separator of an exact amount.
-_MOST_EXACT = 10**18
-# Enough for the sum of any two DOUBLEs.
-_PRECISION = 700
+# The most digits of a DECIMAL in DuckDB that can be subtracted from another one, and Python's for averages.
+_MOST_DIGITS = 37
+_PRECISION = 100
+# The decimals of a number that a DOUBLE tells from others.
+_DECIMALS = 15
 
 _TEXTS = """
 SELECT {text} AS naming, any_value({example}), count(*) FROM read_parquet($table) WHERE {amount} IS NOT NULL
@@ -40,7 +42,8 @@ quantile_disc(price, 0.98)
 _NO_TEXT = "''"
 # Prices don't contain it.
 _BETWEEN = "chr(31)"
-_BAR = "least(greatest(floor((price::DOUBLE - $low) / $width), 0), $last)::INTEGER"
+_BAR = "least(greatest(floor((price - $low)::DOUBLE / $width), 0), $last)::INTEGER"
+_EXTENT = "SELECT {extent} FROM read_parquet($table) WHERE trim({column}) <> ''"
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -89,7 +92,10 @@ def prices_in(database: Database, table: Table, columns: Sequence[Column]) -> Pr
     name = next((name for name in candidates if _is_money(table, filled[name])), None)
     if name is None:
         return _problem(table, candidates)
-    source = _source(table, filled[name])
+    amount = _sql_amount(database, table, name)
+    if not amount:
+        return PriceFacts(column=name, problem="Its amounts have too many digits to summarize.")
+    source = _source(table, name, amount)
     by_currency = _texts_by_currency(database, table, source)
     if by_currency is None:
         return PriceFacts(column=name, problem="Its currencies are written in too many ways.")
@@ -108,14 +114,23 @@ def _problem(table: Table, candidates: Sequence[str]) -> PriceFacts:
     return PriceFacts(column=candidates[0], problem=table.not_money.get(candidates[0], ""))
 
 
-def _source(table: Table, column: Column) -> _Source:
-    name = column.name
+def _sql_amount(database: Database, table: Table, name: str) -> str:
+    """Return the SQL of a column's amounts, or "" if they have too many digits."""
+    if name in table.notations:
+        return table.sql_amount(name)
+    column = table.sql_name(name)
+    decimals = _DECIMALS
+    if table.kind(name) == Kind.LONG_NUMBERS:
+        statement = _EXTENT.format(extent=number_sql.extent(column), column=column)
+        ((before, after),) = database.query(statement, {"table": str(table.path)})
+        if before + after > _MOST_DIGITS:
+            return ""
+        decimals = int(after)
+    return f"try_cast({column} AS DECIMAL({_MOST_DIGITS}, {decimals}))"
+
+
+def _source(table: Table, name: str, amount: str) -> _Source:
     notation = table.notations.get(name)
-    if notation:
-        amount = table.sql_amount(name)
-    else:
-        is_exact = (column.low or 0) > -_MOST_EXACT and (column.high or 0) < _MOST_EXACT
-        amount = f"try_cast({table.sql_name(name)} AS {SQL_TYPE if is_exact else 'DOUBLE'})"
     unit = unit_of(name)
     named = currency_column(name, table.columns)
     beside = f"coalesce({table.sql_name(named)}, '')" if named else _NO_TEXT
@@ -152,8 +167,7 @@ def _currency(table: Table, source: _Source, example: str) -> str:
     beside, _, price = example.rpartition("\x1f")
     notation = table.notations.get(source.column)
     amount = notation.amount(price) if notation else None
-    within = amount.currency if amount else ""
-    return within if within in CODES else currency_of(beside) or within
+    return currency_named(amount.currency if amount else "", beside)
 
 
 def _prices(database: Database, table: Table, source: _Source, currency: str, texts: Sequence[str]) -> Prices:
@@ -161,7 +175,7 @@ def _prices(database: Database, table: Table, source: _Source, currency: str, te
     statement = _PRICES.format(what=_RANGE, amount=source.amount, text=source.text, group="ALL")
     ((count, *row),) = database.query(statement, values)
     with localcontext(prec=_PRECISION):
-        low, high, middle, upper_middle, nearly_all = (_decimal(number) for number in row)
+        low, high, middle, upper_middle, nearly_all = row
         # A few very high prices would put all others into the first bar.
         top = nearly_all if high > 2 * nearly_all > 0 else high
         return Prices(
@@ -180,13 +194,12 @@ def _bars(
 ) -> list[Bar]:
     """Return the histogram of prices, or nothing if all are the same."""
     width = float((top - low) / BARS)
-    # The difference between the largest floats is infinite.
-    if not 0 < width < math.inf:
+    if not width:
         return []
     statement = _PRICES.format(
         what=f"{_BAR} AS bar, count(*)", amount=source.amount, text=source.text, group="bar"
     )
-    counts = dict(database.query(statement, {**values, "low": float(low), "width": width, "last": BARS - 1}))
+    counts = dict(database.query(statement, {**values, "low": low, "width": width, "last": BARS - 1}))
     decimals = _decimals(width / source.unit)
     between = [round((low + bar * (top - low) / BARS) / source.unit, decimals) for bar in range(1, BARS)]
     return [Bar(edge, counts.get(bar, 0)) for bar, edge in enumerate([low / source.unit, *between])]
@@ -195,7 +208,3 @@ def _bars(
 def _decimals(width: float) -> int:
     """Return how many decimals it takes to distinguish the edges of bars of this width."""
     return max(0, 2 - math.floor(math.log10(width)))
-
-
-def _decimal(number: Decimal | float) -> Decimal:
-    return number if isinstance(number, Decimal) else Decimal(repr(number))

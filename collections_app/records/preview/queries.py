@@ -8,6 +8,7 @@ from collections_app.records.column_roles import currency_column, is_price
 from collections_app.records.currencies import CODES
 from collections_app.records.formats.json_records import parse_value
 from collections_app.records.money import currency_of
+from collections_app.records.preview import number_sql
 from collections_app.records.preview.concurrency import FairSemaphore
 from collections_app.records.preview.engine import SEARCHES, Database, UnreadableFile, open_database
 from collections_app.records.preview.records import Record
@@ -24,11 +25,7 @@ _BY_NUMBER = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unne
 _POSITIONS = """
 SELECT n, {total} FROM read_parquet($table) {where} ORDER BY {order} n LIMIT $count OFFSET $after
 """
-# Numbers by value, then text without regard to case. Missing values come last in both directions.
-_ORDER = """
-try_cast({column} AS DOUBLE) {direction} NULLS LAST, try_cast({column} AS HUGEINT) {direction} NULLS LAST,
-lower(nullif({column}, '')) {direction} NULLS LAST,
-"""
+# Missing values come last in both directions.
 _ORDER_OF_MONEY = "{column} {direction} NULLS LAST,"
 _CURRENCIES = "SELECT DISTINCT {column} FROM read_parquet($table) WHERE {column} <> '' LIMIT 10"
 
@@ -148,10 +145,11 @@ def _positions(database: Database, table: Table, query: TableQuery, count: int) 
 
 
 def _order(table: Table, query: TableQuery) -> str:
-    direction = "DESC" if query.descending else "ASC"
     if query.sort in table.notations:
+        direction = "DESC" if query.descending else "ASC"
         return _ORDER_OF_MONEY.format(column=table.sql_amount(query.sort), direction=direction)
-    return _ORDER.format(column=table.sql_name(query.sort), direction=direction)
+    column, kind = table.sql_name(query.sort), table.kind(query.sort)
+    return f"{number_sql.order(column, kind, descending=query.descending)},"
 
 
 def _currencies(database: Database, table: Table, sort: str) -> Sequence[str]:

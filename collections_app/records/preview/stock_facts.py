@@ -18,7 +18,7 @@ _VALUES = """
 SELECT {column} AS value, count(*) FROM read_parquet($table) WHERE {column} <> ''
 GROUP BY value ORDER BY count(*) DESC, value LIMIT $most
 """
-_COUNTS = "SELECT count(*) FILTER (try_cast({column} AS DOUBLE) > 0) FROM read_parquet($table)"
+_COUNTS = "SELECT count(*) FILTER ({count} > 0) FROM read_parquet($table)"
 
 
 class StockFacts(msgspec.Struct, frozen=True):
@@ -47,7 +47,9 @@ def stock_in(database: Database, table: Table, columns: Sequence[Column]) -> Sto
 def _stock(database: Database, table: Table, column: Column) -> StockFacts:
     sql_name = table.sql_name(column.name)
     if column.low is not None and column.low >= 0:
-        ((in_stock,),) = database.query(_COUNTS.format(column=sql_name), {"table": str(table.path)})
+        is_text = column.name in table.notations
+        number = table.sql_amount(column.name) if is_text else f"try_cast({sql_name} AS DOUBLE)"
+        ((in_stock,),) = database.query(_COUNTS.format(count=number), {"table": str(table.path)})
         return StockFacts(column.name, in_stock, count=column.filled)
     counts: Counter[Availability] = Counter()
     statement = _VALUES.format(column=sql_name)

@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice, pairwise
+from itertools import compress, islice, pairwise
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, Any, BinaryIO
-
-import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
 from collections_app.records.column_roles import Role
 from collections_app.records.column_roles import columns_of as columns_with_role
 from collections_app.records.formats.flatten import FlatRecord, KeyPath
-from collections_app.records.formats.json_records import InvalidRecords, Record, read_values
-from collections_app.records.formats.json_text import SPACED, styled_json
+from collections_app.records.formats.json_records import InvalidRecords, Number, Record, read_values
+from collections_app.records.formats.json_text import ENCODER, SPACED, number_text, styled_json
+from collections_app.records.formats.numbers import fit_doubles
 from collections_app.records.money import Notation, NotationFinder
+from collections_app.records.numeric_text import Kind
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
@@ -45,9 +45,10 @@ LARGEST_AUTOMATIC = 64 * 1024**2
 
 # A larger record is of no use in a table, and would need several times its size in memory. Its row is empty.
 LARGEST_RECORD = 4 * 1024**2
-# A line consists of a record, this character, which neither part contains, and the text that is searched.
+# A line consists of a record, the text that is searched, and the numbers as text that DuckDB would round when
+# it extracts them from JSON. This character separates the parts, which don't contain it.
 _BETWEEN = b"\x1f"
-_LARGEST_LINE = 3 * LARGEST_RECORD
+_LARGEST_LINE = 4 * LARGEST_RECORD
 _BATCH = 500
 _ROW_GROUP_BYTES = 8 * 1024**2
 _ROW_GROUP_CELLS = 2_000_000
@@ -59,10 +60,12 @@ COPY (
     FROM (
         SELECT
             row_number() OVER () AS n, record, text,
-            json_extract_string(record, $paths) AS cells, json_type(record, $mixed_paths) AS types
+            json_extract_string(coalesce(json_merge_patch(record, exact), record), $paths) AS cells,
+            json_type(record, $mixed_paths) AS types
         FROM read_csv(
-            $lines, columns = {{record: 'VARCHAR', text: 'VARCHAR'}}, auto_detect = false, header = false,
-            delim = $between, quote = '', escape = '', max_line_size = $most, buffer_size = 2 * $most
+            $lines, columns = {{record: 'VARCHAR', text: 'VARCHAR', exact: 'VARCHAR'}},
+            auto_detect = false, header = false, delim = $between, quote = '', escape = '',
+            max_line_size = $most, buffer_size = 2 * $most
         )
     )
 ) TO {table} (FORMAT parquet, ROW_GROUP_SIZE {rows}, KV_METADATA {{description: $description}})
@@ -88,6 +91,8 @@ class Table:
     problems: tuple[str, ...]  # which files can't be read to the end
     notations: Mapping[str, Notation]  # of the columns that contain money as text
     not_money: Mapping[str, str]  # why other columns with the names of prices don't
+    kinds: Mapping[str, Kind]  # of the columns that aren't text
+    unclear: Mapping[str, str]  # why columns of amounts are text
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -101,6 +106,10 @@ class Table:
     def sql_amount(self, column: str) -> str:
         """Return the name in SQL of the amounts of a column that has a notation."""
         return f"m{self.columns.index(column)}"
+
+    def kind(self, column: str) -> Kind:
+        """Return what the values of a column are, if it has no notation."""
+        return self.kinds.get(column, Kind.TEXT)
 
     @property
     def has_more_columns(self) -> bool:
@@ -202,6 +211,8 @@ def _described(entry: BinaryIO) -> Table:
         tuple(fields["problems"]),
         {name: _notation(values) for name, values in fields["notations"].items()},
         fields["not_money"],
+        {name: Kind(kind) for name, kind in fields["kinds"].items()},
+        fields["unclear"],
     )
 
 
@@ -242,6 +253,8 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
     columns = written.columns.columns()
     finders = written.notations.finders(columns)
     notations = _notations(finders)
+    unclear = {name: finder.disagreement for name, finder in finders.items() if finder.disagreement}
+    kinds = {name: finder.kind for name, finder in written.notations.kinds(columns).items()}
     description = {
         "columns": columns.names,
         "paths": columns.paths,
@@ -252,6 +265,8 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
         "problems": written.problems,
         "notations": {name: asdict(notation) for name, notation in notations.items()},
         "not_money": {name: finders[name].problem for name in columns_with_role(Role.PRICE, finders)},
+        "kinds": {name: kind for name, kind in kinds.items() if kind != Kind.TEXT and name not in unclear},
+        "unclear": unclear,
     }
     mixed = _mixed(columns.paths)
     statement = _BUILD.format(
@@ -372,20 +387,22 @@ class _Lines:
         records = [fields_of(value) for value in values]
         flat_records = list(map(flat, records))
         self.columns.add(flat_records)
-        self.notations.add(flat_records, self.columns.paths)
-        out.writelines(map(self._line, records, flat_records))
+        written = [self._write(*pair, out) for pair in zip(records, flat_records, strict=True)]
+        self.notations.add(list(compress(flat_records, written)), self.columns.paths)
         self.records += len(records)
 
-    def _line(self, record: Record, values: FlatRecord) -> bytes:
+    def _write(self, record: Record, values: FlatRecord, out: BinaryIO) -> bool:
+        """Write the line of a record, and return whether it has a row that isn't empty."""
         data = _as_json(record)
         self.bytes += len(data)
-        text = b""
-        if len(data) >= LARGEST_RECORD:
-            self.too_large += 1
-            data = b""
-        else:
+        is_written = len(data) < LARGEST_RECORD
+        if is_written:
             text = searched_text(values.values()).encode("utf-8", "replace")
-        return b"%b%b%b\n" % (data, _BETWEEN, text)
+            out.write(_BETWEEN.join((data, text, _exact_numbers(values))) + b"\n")
+        else:
+            self.too_large += 1
+            out.write(2 * _BETWEEN + b"\n")
+        return is_written
 
 
 def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
@@ -402,12 +419,24 @@ def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
         yield some
 
 
+def _exact_numbers(values: FlatRecord) -> bytes:
+    """Return the numbers that a double would change, as texts in a JSON merge patch, or nothing."""
+    if Number not in set(map(type, values.values())):
+        return b""
+    patch: dict[str, Any] = {}
+    for path, value in values.items():
+        if type(value) is Number and not fit_doubles([value]):
+            *outer, key = _keys(path)
+            inside = patch
+            for each in outer:
+                inside = inside.setdefault(each, {})
+            inside[key] = number_text(value)
+    return _as_json(patch) if patch else b""
+
+
 def _as_json(value: object) -> bytes:
     """Return a value as JSON, even if it has lone surrogates or very long numbers."""
     try:
-        return _ENCODER.encode(value)
+        return ENCODER.encode(value)
     except (ValueError, OverflowError, RecursionError):
         return styled_json(value, SPACED).encode("utf-8", "replace")
-
-
-_ENCODER = msgspec.json.Encoder()

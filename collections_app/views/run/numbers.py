@@ -13,7 +13,14 @@ def number_text(number: Decimal, decimals: int = 0) -> str:
     integer, _, fraction = f"{number or 0:,f}".partition(".")
     fraction = fraction.rstrip("0").ljust(decimals, "0")
     text = f"{integer}.{fraction}" if fraction else integer
-    return text if len(text) <= _LONGEST else f"{number.normalize():E}"
+    return text if len(text) <= _LONGEST else _with_exponent(number)
+
+
+def _with_exponent(number: Decimal) -> str:
+    sign, digits, _ = number.as_tuple()
+    kept = "".join(map(str, digits)).rstrip("0")
+    point = "." if kept[1:] else ""
+    return f"{'-' * sign}{kept[:1]}{point}{kept[1:]}E{number.adjusted():+}"
 
 
 def price_texts(prices: Sequence[Decimal], currency: str) -> list[str]:

@@ -90,6 +90,7 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
         "next": query.address(after=following) if found.has_more else "",
         "notes": [
             *table_notes(table),
+            *_sorted_as_text(table, query.table_query.sort),
             *_currencies(query.table_query.sort, found.currencies),
             *_unknown_columns(query, table.column_list, shown, rows),
         ],
@@ -177,6 +178,12 @@ def table_notes(table: Table) -> list[str]:
     if table.has_more_columns:
         notes.append(_MORE_COLUMNS)
     return notes
+
+
+def _sorted_as_text(table: Table, sort: str) -> list[str]:
+    """Return why a column of amounts isn't sorted by amount, as one note."""
+    problem = table.unclear.get(sort)
+    return [f"“{sort}” is sorted as text. {problem}"] if problem else []
 
 
 def _currencies(sort: str, currencies: Sequence[str]) -> list[str]:
