@@ -292,8 +292,10 @@ def test_archiving_asks_for_confirmation(as_adam: Client, laptops: Collection) -
 def test_an_archived_collection_moves_to_the_archived_list(as_adam: Client, laptops: Collection) -> None:
     as_adam.post("/collections/101/archive")
     assert rows(as_adam.get("/collections/")) == []
+    Collection.objects.update(archived_at=datetime(2026, 6, 20, 12, tzinfo=UTC))
     response = as_adam.get("/collections/?archived=1")
-    assert [row[0] for row in rows(response)] == ["AU Laptops"]
+    assert [row[0] for row in rows(response)] == ["AU Laptops Archived 20 Jun 2026, 12:00 UTC"]
+    assert "Archived collections keep their runs and files." in response.content.decode()
     assert 'action="/collections/101/restore"' in response.content.decode()
     assert as_adam.get("/collections/101/download").status_code == 200
 
@@ -324,7 +326,7 @@ def test_load_more_stays_in_the_archived_list(as_adam: Client, crawlers: Team) -
     for collection in crawlers.collections.all():
         collection.archive()
     response = as_adam.get(links(as_adam.get("/collections/?archived=1"))["Load more"])
-    assert [row[0] for row in rows(response)] == ["Shelf 050"]
+    assert [row[0].partition(" Archived")[0] for row in rows(response)] == ["Shelf 050"]
 
 
 @pytest.mark.parametrize("what", ["rename", "archive", "restore"])
