@@ -86,9 +86,11 @@ USES: dict[str, set[str]] = {
         "files.storage",
         "models",
         "records.formats",
+        "records.preview",
         "records.reading",
         "runs",
         "sources",
+        "system.background",
         "system.disk",
     },
     "records.preview": {

@@ -109,6 +109,35 @@ def test_it_shows_the_run_its_files_and_its_records(as_bob: Client, laptops: Col
         assert f'href="{address(run)}files/{file.name.replace(" ", "%20")}"' in text
 
 
+def test_it_links_to_the_previous_and_the_next_run(as_bob: Client, laptops: Collection) -> None:
+    runs = [make_ready_run(laptops, records(1)) for _ in range(3)]
+    links = [re.findall(r'href="([^"]*)" rel="(prev|next)"', page(as_bob, run)) for run in runs]
+    first, second, third = map(address, runs)
+    assert links == [[(second, "next")], [(first, "prev"), (third, "next")], [(second, "prev")]]
+
+
+def test_it_names_the_collection_once_and_links_to_its_sections(as_bob: Client, laptops: Collection) -> None:
+    text = page(as_bob, make_ready_run(laptops, records(1)))
+    main = text[text.index("<main") : text.index("</main>")]
+    assert words(main).count("AU Laptops ") == 1
+    for section in re.findall(r'<a href="#(\w+)">', main):
+        assert f'<section id="{section}"' in main
+    assert re.findall(r'<a href="#(\w+)">', main) == ["records", "facts", "files"]
+
+
+def test_only_those_who_may_delete_the_run_are_offered_it(
+    as_bob: Client, as_alice: Client, laptops: Collection
+) -> None:
+    run = make_ready_run(laptops, records(1))
+    assert address(run, "delete") in page(as_alice, run)
+    assert address(run, "delete") not in page(as_bob, run)
+
+
+def test_its_menu_copies_a_curl_command(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(1))
+    assert f'<a href="{address(run, "commands")}" hx-get=' in page(as_bob, run)
+
+
 def test_the_first_hundred_records_are_shown_with_a_link_to_more(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(250), page_size=40)
     first = page(as_bob, run)
@@ -166,8 +195,8 @@ def test_the_number_of_queries_does_not_grow_with_the_run(
     small, large = make_ready_run(laptops, records(1)), make_ready_run(laptops, records(300), page_size=10)
     for run in (small, large):
         for query in ("", "?q=laptop&sort=title"):
-            # session, user, memberships and collection; run, files, their sizes and verification
-            with django_assert_num_queries(7):
+            # session, user, memberships and collection; run, files, their sizes and verification; other runs
+            with django_assert_num_queries(9):
                 page(as_bob, run, query)
 
 

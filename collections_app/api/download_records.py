@@ -52,6 +52,7 @@ def _spec(request: HttpRequest, name: str) -> ExportSpec:
             request.GET.getlist("columns"),
             request.GET.get("excel", ""),
             request.GET.get("separator", ""),
+            request.GET.get("q", ""),
         )
     except InvalidSpec as error:
         raise ApiError(400, str(error)) from None

@@ -54,9 +54,11 @@ def selection_name(collection_name: str, run_numbers: Sequence[int], ending: str
     return fitted(safe(collection_name), f"_{runs}_Selection.{ending}")
 
 
-def export_name(collection_name: str, run_number: int, ending: str, *, has_chosen_columns: bool) -> str:
+def export_name(
+    collection_name: str, run_number: int, ending: str, *, has_chosen_columns: bool, is_search: bool = False
+) -> str:
     """Return the name of a run's exported records."""
-    chosen = "_chosen_columns" if has_chosen_columns else ""
+    chosen = ("_matching" if is_search else "") + ("_chosen_columns" if has_chosen_columns else "")
     return fitted(safe(collection_name), f"_{run_number}_Records{chosen}.{ending}")
 
 

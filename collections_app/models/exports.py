@@ -44,6 +44,9 @@ class Export(models.Model):
     columns = models.JSONField(default=list, help_text="The chosen columns in order. Empty means all.")
     excel = models.BooleanField("for spreadsheets", default=False)
     separator = models.CharField(max_length=1, default=",", help_text="Between the columns of a CSV.")
+    search = models.CharField(
+        max_length=200, blank=True, help_text="Only the records that match it are exported."
+    )
     # Identifies the format, the columns and the options, so that each export exists once.
     digest = models.CharField(max_length=64, editable=False)
     state = models.CharField(max_length=10, choices=ExportState.choices, default=ExportState.QUEUED)

@@ -22,6 +22,7 @@ from collections_app.files.storage.base import results
 from collections_app.models import Export, ExportState, FileKind, ResultFile
 from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
+from collections_app.records.exports.matching import matches_of
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.parquet import Interrupted
@@ -64,7 +65,9 @@ def due() -> Q:
 
 def spec_of(export: Export) -> ExportSpec:
     """Return the spec of an export."""
-    return ExportSpec(Format(export.format), tuple(export.columns), export.excel, export.separator)
+    return ExportSpec(
+        Format(export.format), tuple(export.columns), export.excel, export.separator, export.search
+    )
 
 
 def _never() -> bool:
@@ -146,6 +149,7 @@ class _Build:
         self._ends_at = self._noted_at + _MOST_SECONDS
         self._records_read = 0  # in all passes
         self._is_lost = False
+        self._matches: bytearray | None = None  # of the search; see matches_of()
 
     def run(self) -> None:
         """Build the export and record the outcome. Raises _Stopped."""
@@ -174,6 +178,8 @@ class _Build:
         export = self._export
         retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
         key = retention.key_of(export, self._attempt)
+        if self._spec.search:
+            self._matches = matches_of(export.run, self._spec.search, self._alive)
         with self._temporary_folder() as folder, _ExportFile(key, self._alive) as new:
             self._write(cast(IO[bytes], new), folder)
         stored = new.row(FileKind.PAGE, 0, "", None)
@@ -212,11 +218,25 @@ class _Build:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _wanted(self, some: list[Record], number: int) -> list[Record]:
+        """Return those of some records that match the search. The first of them has this number."""
+        matches = self._matches
+        if matches is None:
+            return some
+        return [
+            record
+            for record, is_match in zip(some, matches[number : number + len(some)], strict=False)
+            if is_match
+        ]
+
     def _read(self) -> Iterator[list[Record]]:
+        number = 1
         for some in records.read(self._export.run):
             for start in range(0, len(some), _RECORDS_AT_ONCE):
                 few = some[start : start + _RECORDS_AT_ONCE]
-                yield few
+                if wanted := self._wanted(few, number):
+                    yield wanted
+                number += len(few)
                 self._records_read += len(few)
                 self._alive()
 

@@ -15,6 +15,7 @@ from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export, spec_of
 from collections_app.records.exports.column_list import parse_columns
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
+from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 
@@ -56,12 +57,14 @@ def parse_format(text: str) -> Format | None:
     return Format(text) if text in set(Format) else None
 
 
-def parse_spec(wanted: Format, columns: Sequence[str], excel: str, separator: str = "") -> ExportSpec:
+def parse_spec(
+    wanted: Format, columns: Sequence[str], excel: str, separator: str = "", search: str = ""
+) -> ExportSpec:
     """Return the spec for URL parameters or form fields. Raises InvalidSpec.
 
     Each of `columns` is a list such as `a,b`; see column_list.
     `excel` is "1" for a CSV for spreadsheets, and `separator` separates the columns of a CSV. Other formats
-    ignore both.
+    ignore both. `search` limits the export to the records that match it.
     """
     if excel not in {"", "0", "1"}:
         raise InvalidSpec(
@@ -69,6 +72,9 @@ def parse_spec(wanted: Format, columns: Sequence[str], excel: str, separator: st
         )
     if separator not in {"", COMMA, SEMICOLON}:
         raise InvalidSpec("Invalid “separator” parameter. Use a comma or a semicolon.")
+    search = search.replace("\0", "").strip()
+    if len(search) > LONGEST_SEARCH:
+        raise InvalidSpec(f"The search is too long. Use at most {LONGEST_SEARCH} characters.")
     names = _names(columns)
     if len(names) > MOST_COLUMNS or sum(map(len, names)) > _LONGEST_NAMES:
         raise InvalidSpec(_TOO_MANY_COLUMNS)
@@ -76,8 +82,8 @@ def parse_spec(wanted: Format, columns: Sequence[str], excel: str, separator: st
         raise InvalidSpec("Invalid column name. Names can't contain null bytes.")
     chosen = tuple(dict.fromkeys(filter(None, names)))
     if wanted != Format.CSV:
-        return ExportSpec(wanted, chosen)
-    return ExportSpec(wanted, chosen, excel=excel == "1", separator=separator or COMMA)
+        return ExportSpec(wanted, chosen, search=search)
+    return ExportSpec(wanted, chosen, excel=excel == "1", separator=separator or COMMA, search=search)
 
 
 def _names(columns: Sequence[str]) -> list[str]:
@@ -143,6 +149,7 @@ def _found_or_new(run: Run, spec: ExportSpec) -> Export:
             "columns": list(spec.columns),
             "excel": spec.excel,
             "separator": spec.separator,
+            "search": spec.search,
             "total": run.extracted,
         },
     )
@@ -208,4 +215,10 @@ class _ExportBody(StoredBody):
 
 def file_name(run: Run, spec: ExportSpec) -> str:
     """Return the file name for a download."""
-    return export_name(run.collection.name, run.number, spec.format, has_chosen_columns=bool(spec.columns))
+    return export_name(
+        run.collection.name,
+        run.number,
+        spec.format,
+        has_chosen_columns=bool(spec.columns),
+        is_search=bool(spec.search),
+    )

@@ -49,11 +49,13 @@ class ExportSpec:
     columns: tuple[str, ...] = ()  # in this order; empty for all columns
     excel: bool = False  # a CSV that is safe to open in a spreadsheet
     separator: str = COMMA  # between the columns of a CSV
+    search: str = ""  # only the records that match it; see records/exports/matching.py
 
     @property
     def digest(self) -> str:
         """A digest of all fields, under which an export is stored."""
-        text = repr((_VERSION, self.format.value, self.columns, self.excel, self.separator))
+        searched = (self.search,) if self.search else ()
+        text = repr((_VERSION, self.format.value, self.columns, self.excel, self.separator, *searched))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property

@@ -10,7 +10,7 @@ from collections_app.records.formats.json_records import parse_value
 from collections_app.records.money import currency_of
 from collections_app.records.preview import number_sql
 from collections_app.records.preview.concurrency import FairSemaphore
-from collections_app.records.preview.engine import SEARCHES, Database, UnreadableFile, open_database
+from collections_app.records.preview.engine import FACTS, SEARCHES, Database, UnreadableFile, open_database
 from collections_app.records.preview.records import Record
 from collections_app.records.preview.search import terms
 from collections_app.records.preview.table import Table, TableUnavailable
@@ -19,6 +19,9 @@ COUNT = 100
 # Each page of search results or sorted records costs as much as all pages before it.
 MOST_SORTED = 10_000
 _SECONDS = 5.0
+# The numbers of matching records are read in parts, which bounds the memory.
+_NUMBERS_AT_ONCE = 100_000
+_SECONDS_FOR_ALL = 60.0
 
 _BETWEEN = "SELECT n, record FROM read_parquet($table) WHERE n BETWEEN $first AND $last ORDER BY n"
 _BY_NUMBER = "SELECT n, record FROM read_parquet($table) WHERE n IN (SELECT unnest($numbers))"
@@ -27,6 +30,7 @@ SELECT n, {total} FROM read_parquet($table) {where} ORDER BY {order} n LIMIT $co
 """
 # Missing values come last in both directions.
 _ORDER_OF_MONEY = "{column} {direction} NULLS LAST,"
+_MATCHES = "SELECT n FROM read_parquet($table) {where} ORDER BY n LIMIT $count"
 _CURRENCIES = "SELECT DISTINCT {column} FROM read_parquet($table) WHERE {column} <> '' LIMIT 10"
 
 
@@ -87,6 +91,19 @@ def neighbors(table: Table, query: TableQuery) -> dict[int, int]:
     with connect(table, seconds=_SECONDS) as database:
         numbers, _ = _positions(database, table, replace(query, after=first), 3)
     return dict(enumerate(numbers, first))
+
+
+def matching_numbers(table: Table, search: str) -> Iterator[int]:
+    """Yield the numbers of all records that match a search, in order. Raises what run_query() raises."""
+    _, where, values = _matching(table, search)
+    where = f"{where} AND n > $last" if where else "WHERE n > $last"
+    statement, last = _MATCHES.format(where=where), 0
+    values = {name: value for name, value in values.items() if name != "records"}
+    values |= {"table": str(table.path), "count": _NUMBERS_AT_ONCE}
+    with connect(table, seconds=_SECONDS_FOR_ALL, semaphore=FACTS) as database:
+        while rows := database.query(statement, values | {"last": last}):
+            yield from (number for (number,) in rows)
+            last = rows[-1][0]
 
 
 @contextmanager

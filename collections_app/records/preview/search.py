@@ -9,6 +9,8 @@ from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import number_text
 from collections_app.system.search_normalization import search_form
 
+LONGEST_SEARCH = 200  # characters
+
 # Ends a value, so that no phrase matches the end of one value and the start of the next.
 _END = "\x7f"
 # A few characters become up to 18.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.urls import reverse
 
@@ -50,6 +51,15 @@ def run_menu(run: Run, preferred: str) -> DownloadMenu:
         is_category=run.category_list is not None,
         has_zip=run.is_kept or run.archive is not None,
     )
+
+
+def search_menu(run: Run, search: str, preferred: str) -> DownloadMenu:
+    """Return the menu of the records of a run that match a search."""
+    folder = reverse("run", args=[run.collection_id, run.number])
+    query = f"?{urlencode({'q': search})}"
+    choices = [Choice(each, name, f"{folder}records.{each}{query}") for each, name in FORMAT_NAMES.items()]
+    subject = f"records of run {run.number} that match"
+    return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export{query}")
 
 
 def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:

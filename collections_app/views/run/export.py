@@ -27,6 +27,7 @@ from collections_app.records.exports.create import (
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
+from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.views.download.menu import FORMAT_NAMES, preferred_format, remember_format
 from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment, wants_fragment
@@ -91,6 +92,7 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
         start=request.GET.get("start", ""),
     )
     context |= {"collection": collection, "chosen_format": request.GET.get("format", "")}
+    context["search"] = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST_SEARCH]
     fragment = "run/_export_form.html" if shows_form else "run/_exports.html"
     response = render_fragment(request, "run/export.html", fragment, context)
     # Both show progress.
@@ -172,7 +174,7 @@ def _listed(run: Run, export: Export, start: str) -> _Listed:
     return _Listed(
         export,
         label,
-        columns or "All columns",
+        (f"Records that match “{spec.search}” · " if spec.search else "") + (columns or "All columns"),
         _records_address(run, spec),
         spec.columns,
         is_started=str(export.pk) == start,
@@ -187,6 +189,8 @@ def _records_address(run: Run, spec: ExportSpec) -> str:
         query["excel"] = "1"
     if spec.separator != COMMA:
         query["separator"] = spec.separator
+    if spec.search:
+        query["q"] = spec.search
     address = reverse("run_records", args=[run.collection_id, run.number, spec.format.value])
     return f"{address}?{urlencode(query)}" if query else address
 
@@ -202,6 +206,8 @@ def _posted_spec(request: MemberRequest) -> ExportSpec:
 
 def _parse(file_format: Format, columns: list[str], options: QueryDict) -> ExportSpec:
     try:
-        return parse_spec(file_format, columns, options.get("excel", ""), options.get("separator", ""))
+        return parse_spec(
+            file_format, columns, options.get("excel", ""), options.get("separator", ""), options.get("q", "")
+        )
     except InvalidSpec as error:
         raise BadRequest(str(error)) from None

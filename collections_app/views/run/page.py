@@ -13,8 +13,9 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
-from collections_app.views.download.menu import preferred_format, run_menu
-from collections_app.views.download.rows import PAGES_WRITTEN, files_address, version
+from collections_app.views.download.menu import preferred_format, run_menu, search_menu
+from collections_app.views.download.rows import PAGES_WRITTEN, files_address, may_delete_runs, version
+from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.files import verification_of
 from collections_app.views.run.lookup import PAGES_UNFOLDED, PAGES_WHERE_FOLDED, find_run
 from collections_app.views.run.progress import progress_of
@@ -32,6 +33,8 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
     that many records, and `columns=all` lists the columns of all records.
     """
     context = run_context(request, collection, number)
+    if not wants_fragment(request):
+        context |= _neighbors(context["run"])
     fragment = "run/_rows.html" if context["query"].table_query.after else "run/_results.html"
     is_refused = "view" in context and context["view"].is_refused
     return render_result(request, "run/page.html", fragment, context, is_refused=is_refused)
@@ -43,9 +46,13 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     run = find_run(collection, number, first_files_only=query.is_first_records)
     context: dict[str, Any] = {"collection": collection, "run": run, "query": query}
     context["most_sorted"] = MOST_SORTED
+    context["may_delete"] = may_delete_runs(request.membership, collection)
     if run.is_ready:
         context |= _files(run)
-        context["menu"] = run_menu(run, preferred_format(request))
+        preferred = preferred_format(request)
+        context["menu"] = run_menu(run, preferred)
+        if query.table_query.search:
+            context["search_menu"] = search_menu(run, query.table_query.search, preferred)
         with queries_of(request.user.pk):
             context["view"] = record_list(files_of_records(run), query, context["records_size"])
     elif run.state == State.PROCESSING:
@@ -53,6 +60,15 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
         context["version"] = version(run)
         context["progress"] = progress_of(run)
     return context
+
+
+def _neighbors(run: Run) -> dict[str, int | None]:
+    """Return the numbers of the runs before and after this one, or None, as `previous_run` and `next_run`."""
+    runs = run.collection.runs
+    return {
+        "previous_run": runs.before(run.cursor).newest_first().values_list("number", flat=True).first(),
+        "next_run": runs.after(run.cursor).newest_first().values_list("number", flat=True).last(),
+    }
 
 
 def _files(run: Run) -> dict[str, object]:

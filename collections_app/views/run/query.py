@@ -8,10 +8,10 @@ from django.core.exceptions import BadRequest
 
 from collections_app.people.access import MemberRequest
 from collections_app.records.preview.queries import TableQuery
+from collections_app.records.preview.search import LONGEST_SEARCH
 
 # Every column header and every row repeats the query in its links.
 _LONGEST_ADDRESS = 8_000
-_LONGEST_SEARCH = 200
 _MOST_DIGITS = 12
 
 
@@ -69,8 +69,8 @@ def parse_query(request: MemberRequest) -> RecordQuery:
     """Return the query of the request. Raises BadRequest."""
     values = request.GET
     search = values.get("q", "").replace("\0", "").strip()
-    if len(search) > _LONGEST_SEARCH:
-        raise BadRequest(f"The search is too long. Use at most {_LONGEST_SEARCH} characters.")
+    if len(search) > LONGEST_SEARCH:
+        raise BadRequest(f"The search is too long. Use at most {LONGEST_SEARCH} characters.")
     after = values.get("after", "0")
     if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
         raise BadRequest("Invalid “after” parameter. It must be a whole number.")

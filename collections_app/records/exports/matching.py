@@ -1,0 +1,48 @@
+"""Find the records of a run that match a search, as the run's page does."""
+
+from collections.abc import Callable
+
+from collections_app.models import Run
+from collections_app.records.formats.tables import ConversionError
+from collections_app.records.preview.engine import QueryTimeout
+from collections_app.records.preview.queries import matching_numbers
+from collections_app.records.preview.records import files_of_records
+from collections_app.records.preview.table import Table, TableUnavailable, table_of
+from collections_app.sources import SourceUnavailable
+from collections_app.system.background import StillWorking
+
+_POLL_SECONDS = 0.5
+
+
+def matches_of(run: Run, search: str, alive: Callable[[], None]) -> bytearray:
+    """Return for each record, from 1, whether it matches: 1 or 0.
+
+    `alive` is called while the table of the run is being built, and may raise an error. Raises
+    SourceUnavailable if the records can't be searched now, and ConversionError if not all can be searched.
+    """
+    files = files_of_records(run)
+    try:
+        return _matches(_table(run, alive), search) if files else bytearray()
+    except TableUnavailable as problem:
+        raise SourceUnavailable(str(problem)) from None
+    except QueryTimeout:
+        raise SourceUnavailable("This search takes too long. Try again later.") from None
+
+
+def _table(run: Run, alive: Callable[[], None]) -> Table:
+    while True:
+        try:
+            return table_of(files_of_records(run), seconds=_POLL_SECONDS)
+        except StillWorking:
+            alive()
+
+
+def _matches(table: Table, search: str) -> bytearray:
+    if not table.is_complete:
+        raise ConversionError(
+            f"Search covers only the first {table.records:,} records of this run. Export all records instead."
+        )
+    found = bytearray(table.records + 1)
+    for number in matching_numbers(table, search):
+        found[number] = 1
+    return found
