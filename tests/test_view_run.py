@@ -25,6 +25,7 @@ from collections_app.records.preview.concurrency import MOST_PER_USER, queries_o
 from collections_app.records.preview.engine import SEARCHES
 from collections_app.runs.removal import delete_run
 from collections_app.system import background
+from collections_app.views.run.json_colors import colored
 from tests.support.previews import at_once  # noqa: F401
 from tests.support.results import (
     make_failed_run,
@@ -473,10 +474,42 @@ def _replace(run: Run, content: bytes) -> None:
 def test_a_record_is_shown_in_full(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [*records(1), {"nested": {"<b>": ["é", None]}}])
     text = as_bob.get(address(run, "records/2")).content.decode()
-    (shown,) = re.findall(r"<code>(.*?)</code>", text, re.DOTALL)
-    assert json.loads(html.unescape(shown)) == {"nested": {"<b>": ["é", None]}}
+    (shown,) = re.findall(r"<code id=\"record-json\">(.*?)</code>", text, re.DOTALL)
+    assert json.loads(html.unescape(re.sub("<[^>]*>", "", shown))) == {"nested": {"<b>": ["é", None]}}
     assert f'href="{address(run, "records/1")}"' in text
     assert "record-next" not in text
+
+
+def test_the_json_of_a_record_is_colored_and_can_be_copied(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"<b>": 'say "hi": </code>', "price": -1.5e3, "sold": [True, None, 7]}])
+    text = page(as_bob, run, "records/1")
+    (code,) = re.findall(r'<code id="record-json">(.*?)</code>', text, re.DOTALL)
+    colors = [
+        (kind, html.unescape(value))
+        for kind, value in re.findall(r'<span class="json-(\w+)">(.*?)</span>', code)
+    ]
+    assert colors == [
+        ("key", '"<b>"'),
+        ("text", '"say \\"hi\\": </code>"'),
+        ("key", '"price"'),
+        ("number", "-1500.0"),
+        ("key", '"sold"'),
+        ("word", "true"),
+        ("word", "null"),
+        ("number", "7"),
+    ]
+    assert 'data-copy="record-json"' in text
+
+
+def test_the_dialog_of_a_record_links_to_its_page(as_bob: Client, shop: Run) -> None:
+    link = f'href="{address(shop, "records/2")}">'
+    assert link not in page(as_bob, shop, "records/2")
+    assert link in page(as_bob, shop, "records/2", **HTMX, **{"HX-Target": "record-dialog"})
+
+
+@pytest.mark.parametrize("value", ['"' * 40_000, "\\" * 49_999, '"\\' * 30_000, "1" * 90_000])
+def test_colors_of_json_take_linear_time(value: str) -> None:
+    assert html.unescape(re.sub("<[^>]*>", "", colored(value))) == value
 
 
 def neighbors_of(client: Client, run: Run, where: str) -> dict[str, str]:
@@ -708,7 +741,7 @@ def test_a_record_that_is_too_large_says_so_on_its_own_page(as_bob: Client, fat:
     assert "This record is too large to show. Download the file to see it." in text
     assert "Previous" in text
     assert "Next" in text
-    assert '"price": 1' in words(as_bob.get(address(fat, "records/3")).content.decode())
+    assert '"price" : 1' in words(as_bob.get(address(fat, "records/3")).content.decode())
 
 
 def test_facts_skip_a_record_that_is_too_large(as_bob: Client, fat: Run) -> None:

@@ -15,6 +15,7 @@ from collections_app.records.preview.queries import neighbors, record_at
 from collections_app.records.preview.records import Record, files_of_records
 from collections_app.records.preview.table import Table
 from collections_app.views.run.cells import pretty
+from collections_app.views.run.json_colors import colored
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.query import RecordQuery, parse_query
 from collections_app.views.run.table import read_table, render_result
@@ -63,7 +64,7 @@ def _shown(found: Record, *, has_next: bool) -> dict[str, Any]:
     text, is_cut = pretty(found.fields)
     return {
         "is_too_large": found.is_too_large,
-        "json": text,
+        "json": colored(text),
         "is_cut": is_cut,
         "previous": found.number - 1,
         "next": found.number + 1 if has_next else None,
