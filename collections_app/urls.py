@@ -6,7 +6,7 @@ from collections_app.api import urls as api
 from collections_app.views.collections.add import collection_add
 from collections_app.views.collections.archive import collection_archive, collection_restore
 from collections_app.views.collections.connect import collection_connect
-from collections_app.views.collections.list import collections, home
+from collections_app.views.collections.list import collections
 from collections_app.views.collections.live import collections_live
 from collections_app.views.collections.rename import collection_rename
 from collections_app.views.download.archive_size import archive_size
@@ -18,6 +18,7 @@ from collections_app.views.download.page import collection_home, download
 from collections_app.views.download.selection import selection, selection_json, selection_zip
 from collections_app.views.health import healthz, readyz
 from collections_app.views.metrics import metrics
+from collections_app.views.overview.page import overview
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
 from collections_app.views.profile.pull_client import pull_client
@@ -87,7 +88,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
 ]
 
 people = [
-    path("", home, name="home"),
+    path("", overview, name="home"),
     path("collections/", collections, name="collections"),
     path("collections/live", collections_live, name="collections_live"),
     path("collections/add", collection_add, name="collection_add"),

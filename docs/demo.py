@@ -40,7 +40,7 @@ def signed_in(*arguments: str, **options: Any) -> Iterator[Page]:
         page.get_by_label("Email address").fill(server.email)
         page.get_by_label("Password").fill(server.password)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="Collections").wait_for()
+        page.get_by_role("heading", name="Overview").wait_for()
         yield page
 
 

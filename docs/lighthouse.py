@@ -15,6 +15,7 @@ from demo import signed_in
 from tests.support.server import free_port
 
 PAGES = {
+    "Overview": "/",
     "Collections": "/collections/",
     "Download results": "/collections/101/download",
     "Run": "/collections/101/runs/88/",
@@ -34,7 +35,7 @@ def main() -> int:
     port = free_port()
     missed = False
     with signed_in(f"--remote-debugging-port={port}") as page:
-        url = page.url.removesuffix(PAGES["Collections"])
+        url = page.url.removesuffix("/")
         for name, path in PAGES.items():
             for mode, arguments in MODES.items():
                 command = [program, url + path, f"--port={port}", *arguments]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 import time_machine
@@ -30,35 +29,11 @@ from collections_app.models.collection_status import (
     prefetch_conditions,
     withdraw_acknowledgment,
 )
+from tests.support.run_history import make_runs
 from tests.support.upstream import NOON, make_account, make_remote_collection
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MONDAY = date(2026, 6, 22)
-
-# Runs in short: the fields of a run, by a letter.
-KINDS: dict[str, dict[str, Any]] = {
-    "c": {"state": "ready", "extracted": 80, "total": 80},
-    "i": {"state": "ready", "extracted": 61, "total": 80},
-    "e": {"state": "ready", "extracted": 0, "total": 80},
-    "f": {"state": "failed", "failure_reason": "The shop did not respond."},
-    "s": {"state": "processing", "stalls_at": NOON - HOUR},
-    "p": {"state": "processing", "stalls_at": NOON + HOUR},
-}
-
-
-def make_runs(collection: Collection, kinds: str) -> None:
-    """Create a run for each letter of KINDS, the oldest first, one a day until today."""
-    first = collection.runs.count() + 1
-    Run.objects.bulk_create(
-        Run(
-            collection=collection,
-            number=first + index,
-            file_count=1,
-            created_at=NOON - DAY * (len(kinds) - index - 1) - HOUR,
-            **KINDS[kind],
-        )
-        for index, kind in enumerate(kinds)
-    )
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ USES: dict[str, set[str]] = {
     "records.column_roles": set(),
     "system": set(),
     "system.sqlite": set(),
-    "templatetags": set(),
+    "templatetags": {"views"},
     "system.encryption": {"system.data_folder"},
     "files.storage": {"system.disk", "system.serving"},
     "system.observability": {"system.serving"},

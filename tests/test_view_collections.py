@@ -20,19 +20,6 @@ def make_collections(team: Team, count: int) -> None:
 # --- the list -----------------------------------------------------------------------------------
 
 
-def test_the_home_page_redirects_to_the_collections(as_bob: Client) -> None:
-    response = as_bob.get("/")
-    assert response.status_code == 302
-    assert response["Location"] == "/collections/"
-
-
-def test_the_home_page_redirects_a_user_without_a_team(client: Client, eve: User) -> None:
-    client.force_login(eve)
-    assert client.get("/")["Location"] == "/profile/"
-    User.objects.filter(pk=eve.pk).update(is_staff=True)
-    assert client.get("/")["Location"] == "/admin/"
-
-
 def test_it_redirects_a_visitor_to_sign_in(client: Client, db: None) -> None:
     response = client.get("/collections/?q=a")
     assert response.status_code == 302

@@ -12,6 +12,7 @@ one counts as failed. A good run is Completed and lacks no records.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from typing import NamedTuple
 
 from django.db.models import BooleanField, Case, Exists, F, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
@@ -44,15 +45,28 @@ class NoProblem(Exception):
         return "This collection has no problem at the moment, so there is nothing to acknowledge."
 
 
+class LastRun(NamedTuple):
+    """The newest run of a collection that has ended."""
+
+    status: Status  # Failed, if the run has stalled
+    created_at: datetime
+    missing: int  # requested records that it doesn't have, or 0 if unknown
+
+
 @dataclass(frozen=True)
 class Condition:
     """The condition of a collection now. `covered` are the problems that are acknowledged."""
 
-    last_status: Status | None  # of the last run. Failed, if that has stalled
+    last: LastRun | None
     is_late: bool
     is_paused: bool
     is_archived: bool
     covered: frozenset[Problem]
+
+    @property
+    def last_status(self) -> Status | None:
+        """The status of the last run."""
+        return self.last.status if self.last else None
 
     @property
     def problems(self) -> list[Problem]:
@@ -84,10 +98,10 @@ class Condition:
 
 def conditions(found: CollectionQuerySet) -> dict[int, Condition]:
     """Return the conditions of collections by their ids, in their order, with three queries."""
-    statuses, covered = _last_statuses(found), _covered(found)
+    last_runs, covered = _last_runs(found), _covered(found)
     facts = _observed(found).values_list("pk", _is(_IS_LATE), _is(_IS_PAUSED), _is(_IS_ARCHIVED))
     return {
-        pk: Condition(statuses.get(pk), is_late, is_paused, is_archived, covered.get(pk, frozenset()))
+        pk: Condition(last_runs.get(pk), is_late, is_paused, is_archived, covered.get(pk, frozenset()))
         for pk, is_late, is_paused, is_archived in facts
     }
 
@@ -167,10 +181,13 @@ _IS_PAUSED = Q(paused_at__isnull=False)
 _IS_ARCHIVED = Q(archived_at__isnull=False)
 
 
-def _last_statuses(found: CollectionQuerySet) -> dict[int, Status]:
+def _last_runs(found: CollectionQuerySet) -> dict[int, LastRun]:
     last = Run.objects.filter(pk__in=_observed(found).values(last=_first(_ended())))
-    columns = last.values_list("collection_id", "state", "extracted", "total")
-    return {pk: _status(state, extracted, total) for pk, state, extracted, total in columns}
+    columns = last.values_list("collection_id", "state", "created_at", "extracted", "total")
+    return {
+        pk: LastRun(_status(state, extracted, total), created_at, _missing(state, extracted, total))
+        for pk, state, created_at, extracted, total in columns
+    }
 
 
 def _status(state: str, extracted: int | None, total: int | None) -> Status:
@@ -178,6 +195,12 @@ def _status(state: str, extracted: int | None, total: int | None) -> Status:
     if state != State.READY:
         return Status.FAILED
     return StatusFacts(state, extracted, total, stalls_at=None, observed_until=None).status
+
+
+def _missing(state: str, extracted: int | None, total: int | None) -> int:
+    if state != State.READY or extracted is None or total is None:
+        return 0
+    return max(0, total - extracted)
 
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:

@@ -130,6 +130,7 @@ class Collection(models.Model):
     latest_run: Any  # a Run, or None
     latest: str
     download_menu: Any
+    line: Any  # what the Overview shows
 
     def __str__(self) -> str:
         return self.name

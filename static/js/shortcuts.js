@@ -3,7 +3,7 @@
 
 const OFF = "shortcuts-off";
 const PAIR_MS = 1500;
-const DESTINATIONS = { c: "collections", m: "members", p: "profile" };
+const DESTINATIONS = { h: "home", c: "collections", m: "members", p: "profile" };
 
 const dialog = document.getElementById("shortcuts");
 const opener = document.querySelector("[data-shortcuts]");

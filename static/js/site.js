@@ -14,6 +14,7 @@ import "./upload.js";
 import "./dialogs.js";
 import "./start-download.js";
 import "./curl.js";
+import "./strips.js";
 import "./live-collections.js";
 import "./live-runs.js";
 import "./live-run.js";

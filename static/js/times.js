@@ -12,13 +12,19 @@ const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
 function showTimes() {
   for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
     time.title = time.textContent.trim();
-    time.textContent = withOffset(new Date(time.dateTime));
+    const exact = withOffset(new Date(time.dateTime));
+    if ("relative" in time.dataset) time.title = exact;
+    else time.textContent = exact;
   }
 }
 
 showTimes();
 document.addEventListener("htmx:afterSwap", showTimes);
 document.addEventListener("page:changed", showTimes);
+
+export function exactTime(iso) {
+  return withOffset(new Date(iso));
+}
 
 // When clocks go back, an hour is repeated. Only the UTC offset tells the two apart.
 function withOffset(at) {

@@ -30,6 +30,10 @@ ANONYMOUS = [
     "/accounts/inactive/",
 ]
 SIGNED_IN = [
+    "/",
+    "/?night=failed",
+    "/?night=running",
+    "/?after=50_999",
     "/collections/",
     "/collections/?q=nothing+of+that+name",
     "/collections/?archived=1",
@@ -78,7 +82,7 @@ SIGNED_IN = [
     "/accounts/logout/",
 ]
 # With all components, so that `make test` visits only these.
-COLORFUL = ["/collections/", "/collections/101/download", "/collections/101/runs/88/", "/members/add"]
+COLORFUL = ["/", "/collections/", "/collections/101/download", "/collections/101/runs/88/", "/members/add"]
 REFUSED = {
     "/nowhere": 404,
     "/collections/999/download": 403,
@@ -91,7 +95,6 @@ RENDERED = ["403_csrf.html", "429.html", "500.html", "502.html", "503.html", "50
 
 # The remaining addresses of the site, and why they aren't visited.
 EXCUSED = {
-    "home": "leads on to the collections",
     "collection": "leads on to its runs",
     "collection_restore": "leads back to the collections",
     "collection_schedule": "leads back to the settings",

@@ -51,7 +51,7 @@ def test_a_long_name_fits_the_pages_and_messages_of_its_owner(
     page = visitors_page
     page.set_viewport_size({"width": width, "height": 800})
     sign_in(page, long_named_user, PASSWORD)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Collections")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
     expect_no_sideways_scrolling(page)
     page.goto("/profile/")
     expect_no_sideways_scrolling(page)

@@ -15,7 +15,7 @@ def test_a_user_signs_in_and_out(visitors_page: Page, demo_server: DemoServer) -
     expect(page.get_by_text("Wrong email address or password")).to_be_visible()
     page.get_by_label("Password").fill(demo_server.password)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Collections")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
 

@@ -2,28 +2,18 @@
 
 from urllib.parse import urlencode
 
-from django.http import HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect
+from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection
 from collections_app.models.collections import CollectionQuerySet
 from collections_app.models.runs import prefetch_latest_runs
-from collections_app.people.access import Action, MemberRequest, signed_in, team_member
+from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.views.collections.order import ORDERS, format_key, ordered
 from collections_app.views.download.menu import latest_menu, preferred_format
 from collections_app.views.fragments import render_fragment
 from collections_app.views.page_size import PAGE_SIZE
-
-
-@signed_in
-@require_safe
-def home(request: MemberRequest) -> HttpResponseRedirect:
-    """Redirect to the collections. Without a team, redirect to the admin or the profile."""
-    if request.memberships:
-        return redirect("collections")
-    return redirect("admin:index" if request.user.is_staff else "profile")
 
 
 @team_member(Action.SEE)

@@ -9,11 +9,10 @@ from statistics import median
 from django.utils import timezone
 
 from collections_app.models import ResultFile, Run
+from collections_app.views.durations import lasting
 
 # After this time without progress, a run shows its last progress instead of an estimate.
 IDLE_AFTER = timedelta(minutes=2)
-
-_UNITS = ((86_400, "day", "days"), (3_600, "h", "h"), (60, "min", "min"))
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,6 @@ def is_idle(run: Run) -> bool:
 
 def _progressed_at(run: Run) -> datetime:
     return run.progressed_at or run.updated_at
-
-
-def lasting(time: timedelta) -> str:
-    """Return a duration in words, as static/js/times.js does."""
-    seconds = time.total_seconds()
-    for length, one, many in _UNITS:
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count:,} {one if count == 1 else many}"
-    return "less than a minute"
 
 
 def _left(run: Run) -> str:

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from collections_app.models import Collection
 from collections_app.models.rhythm import Interval, Rhythm
-from collections_app.views.run.progress import lasting
+from collections_app.views.durations import lasting
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SHORTEST_RANGE = 3  # of days that are named by their first and last

@@ -1,0 +1,1 @@
+"""The Overview: the team's collections at a glance, those with problems first."""

@@ -1,0 +1,99 @@
+"""The first line of the Overview: whether the collections that were due last night are fine."""
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from collections_app.models import Status
+from collections_app.models.collection_status import Condition
+
+# "Last night" begins on the evening before, in the team's time zone.
+_EVENING = time(18)
+
+
+class Outcome(enum.StrEnum):
+    """How a collection did last night. The values appear in URLs."""
+
+    FAILED = "failed"  # or stalled
+    LATE = "late"
+    EMPTY = "empty"
+    INCOMPLETE = "incomplete"
+    RUNNING = "running"
+    FINE = "fine"
+
+
+_OUTCOMES = {
+    Status.FAILED: Outcome.FAILED,
+    Status.EMPTY: Outcome.EMPTY,
+    Status.INCOMPLETE: Outcome.INCOMPLETE,
+    Status.COMPLETED: Outcome.FINE,
+}
+
+
+def evening_before(now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the time at which "last night" began: 18:00 yesterday in the time zone."""
+    yesterday = now.astimezone(zone).date() - timedelta(days=1)
+    return datetime.combine(yesterday, _EVENING, zone)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the line, such as "1 failed". It links to these collections."""
+
+    outcome: Outcome
+    text: str
+
+
+@dataclass(frozen=True)
+class LastNight:
+    """How the collections did that were due last night. Others, and paused ones, don't count."""
+
+    outcomes: Mapping[int, Outcome]  # by the collection's id
+    missing: int  # records of the incomplete runs
+
+    @property
+    def summary(self) -> str:
+        """How many collections are fine, such as "5 of 6 fine"."""
+        due, fine = len(self.outcomes), Counter(self.outcomes.values())[Outcome.FINE]
+        if not due:
+            return "no runs were due"
+        return f"all {due:,} fine" if fine == due > 1 else f"{fine:,} of {due:,} fine"
+
+    @property
+    def parts(self) -> list[Part]:
+        """The collections that aren't fine, by outcome, the most urgent first."""
+        counts = Counter(self.outcomes.values())
+        return [
+            Part(outcome, self._text(outcome, counts[outcome]))
+            for outcome in Outcome
+            if counts[outcome] and outcome != Outcome.FINE
+        ]
+
+    def _text(self, outcome: Outcome, count: int) -> str:
+        text = f"{count:,} {outcome}"
+        return f"{text} ({self.missing:,} missing)" if outcome == Outcome.INCOMPLETE else text
+
+
+def last_night(conditions: Mapping[int, Condition], running: Iterable[int], evening: datetime) -> LastNight:
+    """Return how the collections did since the evening. `running` are those with a run in progress."""
+    started = set(running)
+    found = {pk: _outcome(each, evening, is_running=pk in started) for pk, each in conditions.items()}
+    outcomes = {pk: outcome for pk, outcome in found.items() if outcome}
+    incomplete = (pk for pk, outcome in outcomes.items() if outcome == Outcome.INCOMPLETE)
+    missing = sum(last.missing for pk in incomplete if (last := conditions[pk].last))
+    return LastNight(outcomes, missing)
+
+
+def _outcome(condition: Condition, evening: datetime, *, is_running: bool) -> Outcome | None:
+    """Return how a collection did, or None if it wasn't due."""
+    last = condition.last
+    if condition.is_paused or condition.is_archived:
+        return None
+    if last and last.created_at >= evening:
+        return _OUTCOMES[last.status]
+    if is_running:
+        return Outcome.RUNNING
+    return Outcome.LATE if condition.is_late else None
