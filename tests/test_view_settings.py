@@ -69,22 +69,22 @@ class TestSchedule:
     def test_the_learned_rhythm_in_words(self, as_bob: Client, nightly: Collection) -> None:
         page = shown(as_bob)
         assert "Learned from the last 4 runs: daily at about 02:00 (UTC)." in page
-        assert "Next run expected 21 Jun 2026, 02:00 UTC Late from 21 Jun 2026, 02:15 UTC" in page
+        assert "Next run expected 21 Jun 2026, 02:00 UTC Late after 21 Jun 2026, 02:15 UTC" in page
         assert "Save schedule" not in page
 
     def test_no_rhythm(self, as_bob: Client, laptops: Collection) -> None:
-        assert "No rhythm yet. It is learned from at least four runs." in shown(as_bob)
+        assert "Not enough runs to learn a schedule. At least four are needed." in shown(as_bob)
         for age in (90, 40, 39, 2, 0):
             make_ready_run(laptops, at=TWO - age * DAY)
-        assert "The last 5 runs are irregular, so no run is expected." in shown(as_bob)
+        assert "The last 5 runs are irregular, so the next one can't be predicted." in shown(as_bob)
 
     def test_an_admin_sets_it_by_hand_and_returns_to_the_learned_one(
         self, as_adam: Client, nightly: Collection
     ) -> None:
         page = after_post(as_adam, "schedule", **SCHEDULE, grace_minutes="45")
-        assert "Set by hand: Mondays and Fridays at 07:30 (Europe/Berlin)." in page
-        assert "Next run expected 22 Jun 2026, 05:30 UTC Late from 22 Jun 2026, 06:15 UTC" in page
-        assert "Set by hand: every 6 hours." in after_post(
+        assert "Set manually: Mondays and Fridays at 07:30 (Europe/Berlin)." in page
+        assert "Next run expected 22 Jun 2026, 05:30 UTC Late after 22 Jun 2026, 06:15 UTC" in page
+        assert "Set manually: every 6 hours." in after_post(
             as_adam, "schedule", kind="interval", every_hours="6", time_zone="UTC"
         )
         assert "Learned from the last 4 runs" in after_post(
@@ -104,7 +104,7 @@ class TestSchedule:
             ({"at": ""}, "Enter the time of day, such as 07:30."),
             ({"at": "7 o'clock"}, "Enter a time, such as 07:30."),
             ({"weekdays": []}, "Choose at least one day."),
-            ({"weekdays": ["7"]}, "Choose days of the week."),
+            ({"weekdays": ["7"]}, "Choose days from the list."),
             ({"time_zone": "Mars/Olympus"}, "Choose a time zone from the list."),
             ({"grace_minutes": "0"}, "Enter a whole number from 1 to 10,080."),
             ({"grace_minutes": "9" * 30}, "Enter a whole number from 1 to 10,080."),
@@ -186,13 +186,13 @@ class TestAcknowledging:
     @pytest.mark.parametrize(
         ("form", "error"),
         [
-            ({"note": " "}, "Enter what is known about the problem."),
+            ({"note": " "}, "Enter a note about the problem."),
             ({"note": "a\nb\u202e"}, "Remove line breaks and other control characters."),
             ({"note": "a" * 301}, "at most 300 characters"),
             ({"until": ""}, "Enter a date."),
             ({"until": "Monday"}, "Enter a date, such as 2026-06-22."),
-            ({"until": "2026-06-20"}, "Enter a day after today, within a year."),
-            ({"until": "9999-12-31"}, "Enter a day after today, within a year."),
+            ({"until": "2026-06-20"}, "Enter a date from tomorrow to a year from now."),
+            ({"until": "9999-12-31"}, "Enter a date from tomorrow to a year from now."),
         ],
     )
     def test_an_error_says_what_to_enter(
@@ -212,7 +212,7 @@ class TestAcknowledging:
     def test_there_is_nothing_to_acknowledge(self, as_bob: Client, nightly: Collection) -> None:
         assert "Acknowledge" not in shown(as_bob)
         page = after_post(as_bob, "acknowledge", note="Known.", until="2026-06-22")
-        assert "This collection has no problem at the moment" in page
+        assert "This collection has no problem to acknowledge" in page
 
     @pytest.mark.parametrize("page", ["/collections/", "/collections/101/download"])
     def test_two_clicks_lead_to_the_form(self, as_bob: Client, laptops: Collection, page: str) -> None:

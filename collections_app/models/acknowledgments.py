@@ -1,4 +1,4 @@
-"""Problems of collections, and how people acknowledge them."""
+"""Problems of collections, and their acknowledgments."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from collections_app.models.collections import Collection
 from collections_app.models.teams import User
 from collections_app.models.validators import no_control_characters
 
-# Earlier than any run.
+# A time before any run.
 NO_RUN = datetime.fromtimestamp(0, UTC)
 
 
@@ -23,12 +23,12 @@ class Problem(models.TextChoices):
 
 
 class Acknowledgment(models.Model):
-    """A note that a collection's problem is known. Until it ends, the collection doesn't need attention.
+    """A note that the team knows about a collection's problem, so that it needs no attention.
 
-    It covers the problem of the newest run that has ended, and lateness, if the collection had them when it
-    was acknowledged. It doesn't cover other problems: if incomplete runs are acknowledged, a failed one still
-    needs attention. It ends when the day `until` begins in the team's time zone, or with the first run that
-    completes and is newer than the runs it is about. A later problem of the same kind isn't covered.
+    It covers the problems that the collection had when it was acknowledged: that of its last run, being late,
+    or both. It covers no other problem: if incomplete runs are acknowledged, a failed run still needs
+    attention. It ends when the day `until` begins in the team's time zone, or when a newer run completes with
+    all records. After that, the same problem needs attention again.
     """
 
     LONGEST_NOTE = 300
@@ -38,7 +38,7 @@ class Acknowledgment(models.Model):
     note = models.CharField(max_length=LONGEST_NOTE, validators=[no_control_characters])
     created_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField()
-    # The time of the newest run that had ended, or NO_RUN.
+    # When the collection's last run was created, or NO_RUN.
     last_run_at = models.DateTimeField()
     run_problem = models.CharField(max_length=10, blank=True, choices=Problem.choices)
     covers_late = models.BooleanField(default=False)

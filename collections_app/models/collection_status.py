@@ -1,12 +1,12 @@
 """The condition of a collection: one rule for the Overview, other pages, the API and the worker.
 
-It follows from the status of the last run (run_status.py), the deadline of the next one (expectations.py) and
-what people did: paused, archived or acknowledged. `Condition` is the rule. `conditions` reads what it needs
-with three queries, however many collections there are. `prefetch_conditions` reads more for the rows that are
-shown.
+The condition follows from the status of the last run (run_status.py), the deadline of the next run
+(expectations.py), and whether people paused, archived or acknowledged the collection. `Condition` is the
+rule. `conditions` needs three queries for any number of collections. `prefetch_conditions` reads more, for
+the rows of a page.
 
-The last run is the newest one that has ended: a run that is still processing says nothing yet, but a stalled
-one counts as failed. A good run is Completed and lacks no records.
+The last run is the newest one that isn't processing. A stalled run counts as failed. A good run is Completed
+and lacks no records. The interface calls it successful.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ from collections_app.models.runs import Run, RunQuerySet
 from collections_app.models.teams import User
 from collections_app.models.time_zones import zone
 
-# More failed runs in a row aren't counted.
+# Stop counting failed runs in a row here.
 MOST_FAILURES = 100
-# A good run is searched for among this many ready ones, in case every run of a collection lacks records.
+# Search only this many ready runs for a good one, because all of them may lack records.
 _GOOD_AMONG = 1_000
 
 _PROBLEMS = {
@@ -42,7 +42,7 @@ class NoProblem(Exception):
     """The collection has no problem to acknowledge."""
 
     def __str__(self) -> str:
-        return "This collection has no problem at the moment, so there is nothing to acknowledge."
+        return "This collection has no problem to acknowledge."
 
 
 class LastRun(NamedTuple):
@@ -108,13 +108,13 @@ def conditions(found: CollectionQuerySet) -> dict[int, Condition]:
 
 @dataclass(frozen=True)
 class CollectionDetails:
-    """What lists show of a collection, besides its condition."""
+    """What lists show about a collection, besides its condition."""
 
     failures: int  # the number of failed and stalled runs in a row; at most MOST_FAILURES
     newest_run: Run | None  # may be processing
     last_run: Run | None
     last_good_run: Run | None
-    acknowledgment: Acknowledgment | None  # if it covers a problem of the collection
+    acknowledgment: Acknowledgment | None  # only if it covers a current problem
 
 
 def prefetch_conditions(
@@ -139,9 +139,9 @@ def prefetch_conditions(
 
 
 def acknowledge(collection: Collection, *, by: User, note: str, until: date) -> Acknowledgment:
-    """Acknowledge all problems that the collection has, instead of an earlier acknowledgment.
+    """Acknowledge all current problems of the collection. Replace an earlier acknowledgment.
 
-    `until` is the day from which on they need attention again. Raises NoProblem.
+    On the day `until`, they need attention again. Raises NoProblem.
     """
     prefetch_conditions([collection])
     problems, last = collection.condition.problems, collection.details.last_run
@@ -169,7 +169,7 @@ def condition_of(collection: Collection) -> Condition:
 
 
 def withdraw_acknowledgment(collection: Collection) -> None:
-    """Delete the acknowledgment, if there is one, so that the problem needs attention again."""
+    """Delete the acknowledgment, if any, so that the problem needs attention again."""
     Acknowledgment.objects.filter(collection=collection).delete()
 
 
@@ -191,7 +191,7 @@ def _last_runs(found: CollectionQuerySet) -> dict[int, LastRun]:
 
 
 def _status(state: str, extracted: int | None, total: int | None) -> Status:
-    """Return the status of a run that has ended. A run that is still processing has stalled."""
+    """Return the status of a last run. If its state is PROCESSING, it has stalled, and counts as failed."""
     if state != State.READY:
         return Status.FAILED
     return StatusFacts(state, extracted, total, stalls_at=None, observed_until=None).status
@@ -204,7 +204,7 @@ def _missing(state: str, extracted: int | None, total: int | None) -> int:
 
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
-    """Return what the acknowledgments cover that haven't ended."""
+    """Return the problems that current acknowledgments cover, by collection."""
     good = _good().filter(created_at__gt=OuterRef("last_run_at"), collection=OuterRef("collection"))
     lasting = Acknowledgment.objects.filter(
         ~Exists(good), collection__in=found.values("pk"), until__gt=timezone.now()
@@ -276,7 +276,7 @@ def _failed() -> RunQuerySet:
 
 
 def _first(runs: RunQuerySet, field: str = "pk", *, after: int = 0) -> Subquery:
-    """Return a field of the newest run, or of the one after so many."""
+    """Return a field of the newest run, or with `after`, of the run after that many newer ones."""
     return Subquery(runs.newest_first().values(field)[after : after + 1])
 
 

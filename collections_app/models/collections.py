@@ -97,10 +97,10 @@ class Collection(models.Model):
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied automatically from the account to our own storage.
     keeps_results = models.BooleanField(default=False, editable=False)
-    # When the next run is expected and from when on it is late, if known. expectations.py stores both.
+    # When the next run is expected, and when it becomes late, if known. expectations.py stores both.
     expected_at = models.DateTimeField(null=True, blank=True, editable=False)
     late_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # When the collection was resumed or restored. Runs that are missing from before don't make it late.
+    # When the collection was resumed or restored. Runs that were missed before then don't make it late.
     watched_from = models.DateTimeField(null=True, blank=True, editable=False)
     # A paused collection is never late, and has no problem.
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -125,7 +125,7 @@ class Collection(models.Model):
         indexes = [models.Index(fields=["team", "search_name", "id"], name="collection_by_name")]
 
     # Set by lists of collections.
-    condition: Any  # a Condition, and CollectionDetails, by prefetch_conditions()
+    condition: Any  # a Condition; prefetch_conditions() sets it and the details
     details: Any
     latest_run: Any  # a Run, or None
     latest: str

@@ -1,7 +1,7 @@
-"""When the next run of a collection is expected, and from when on it is late.
+"""When the next run of a collection is expected, and when it becomes late.
 
-A collection stores both times. So lists can be filtered in SQL, and are right even if no worker runs.
-`expect_next_run` updates them. It is called wherever runs are created or deleted, or the schedule changes.
+A collection stores both times. So SQL can filter lists by them, and they are right even if no worker runs.
+`expect_next_run` updates them. Call it wherever runs are created or deleted, or the schedule changes.
 """
 
 from contextlib import suppress
@@ -19,7 +19,7 @@ from collections_app.models.time_zones import zone
 
 
 def schedule_of(collection: Collection) -> Schedule | None:
-    """Return the schedule that someone set, or None."""
+    """Return the collection's schedule, or None if nobody set one."""
     return Schedule.objects.filter(collection=collection).first()
 
 
@@ -30,7 +30,7 @@ def learned_rhythm(collection: Collection) -> Rhythm | None:
 
 def expect_next_run(collection: Collection) -> None:
     """Store when the collection's next run is expected, if that is known. Needs a transaction."""
-    # The lock keeps two transactions from storing what they read before one another's changes.
+    # Without the lock, a concurrent transaction could store a time that it computed from older runs.
     locked = Collection.objects.select_for_update(of=("self",))
     current = locked.select_related("team").get(pk=collection.pk)
     expected = _expected(current)
@@ -46,7 +46,7 @@ def _expected(collection: Collection) -> Expected | None:
     begin = times[0] if times else schedule.created_at if schedule else None
     if rhythm is None or begin is None:
         return None
-    with suppress(OverflowError):  # an account may report any time, such as the year 9999
+    with suppress(OverflowError):  # an account may report any time, even in the year 9999
         return rhythm.next_after(max(begin, collection.watched_from or begin))
     return None
 
@@ -81,14 +81,14 @@ def remove_schedule(collection: Collection) -> None:
 
 
 def pause(collection: Collection, *, by: User) -> None:
-    """Pause a collection, unless it is paused: until it is resumed, it is never late and has no problem."""
+    """Pause a collection, unless it is paused. A paused collection is never late and has no problem."""
     Collection.objects.filter(pk=collection.pk, paused_at=None).update(paused_at=timezone.now(), paused_by=by)
     collection.refresh_from_db(fields=["paused_at", "paused_by"])
 
 
 @transaction.atomic
 def resume(collection: Collection) -> None:
-    """Resume a paused collection. Runs that are missing from before don't make it late."""
+    """Resume a paused collection. Runs that were missed meanwhile don't make it late."""
     collection.paused_at = collection.paused_by = None
     collection.watched_from = timezone.now()
     collection.save(update_fields=["paused_at", "paused_by", "watched_from"])
@@ -97,7 +97,7 @@ def resume(collection: Collection) -> None:
 
 @transaction.atomic
 def restore(collection: Collection) -> None:
-    """Show an archived collection in the list again. Runs that are missing from before don't matter."""
+    """Show an archived collection in the list again. Runs that were missed meanwhile don't make it late."""
     collection.archived_at = None
     collection.watched_from = timezone.now()
     collection.save(update_fields=["archived_at", "watched_from"])

@@ -1,8 +1,8 @@
 """When the next run of a collection is expected: learned from earlier runs, or set by a person.
 
 A rhythm is either an interval ("every 6 hours") or a time of day on some weekdays ("at 07:00
-Australia/Sydney, Monday to Friday"). No run is late only because the clocks change, even if it isn't known
-yet which clocks the runs follow: then the run is late when it is late by all of them.
+Australia/Sydney, Monday to Friday"). A change of clocks makes no run late. While it is unclear which clocks
+the runs follow, a run is late only if it is late by all of them.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ _DAY = timedelta(days=1)
 _HALF_DAY = 12 * 3600  # seconds
 _SHORTEST_GRACE = timedelta(minutes=15)
 _LONGEST_GRACE = timedelta(hours=6)
-# Shorter intervals are those of many runs imported at once.
+# Shorter intervals come from importing many runs at once.
 _SHORTEST_INTERVAL = timedelta(minutes=10)
 _LONGEST_INTERVAL = timedelta(days=31)
 # A shorter interval is learned as such, a longer one as a time of day if possible.
@@ -44,7 +44,7 @@ _EARLY = timedelta(hours=2)
 
 @dataclass(frozen=True)
 class Expected:
-    """When the next run is expected, and from when on it is late."""
+    """When the next run is expected, and when it becomes late."""
 
     at: datetime
     late_at: datetime
@@ -52,7 +52,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Interval:
-    """A run every so often, perhaps by the clocks of a time zone."""
+    """A run at regular intervals, perhaps by the clocks of a time zone."""
 
     every: timedelta
     grace: timedelta
@@ -68,7 +68,7 @@ class Interval:
 class TimeOfDay:
     """A run at a time of day, in a time zone, on some weekdays (0 is Monday).
 
-    `clocks` are time zones that the runs may follow instead.
+    `clocks` are other time zones that the runs may follow.
     """
 
     at: time
@@ -93,13 +93,13 @@ class TimeOfDay:
         return datetime.combine(day, self.at, self.zone).replace(fold=fold).astimezone(UTC)
 
     def _latest(self, day: date, last: datetime) -> datetime:
-        """Return the latest moment at which it is this time by any clock; of two equal times, the later."""
+        """Return the latest moment when any clock shows this time. Use the second of two equal times."""
         since_last = datetime.combine(day, self.at) - last.astimezone(self.zone).replace(tzinfo=None)
         return max(self._moment(day), self._moment(day, fold=1), *_by_clocks(last, since_last, self.clocks))
 
 
 def _by_clocks(last: datetime, later: timedelta, clocks: Iterable[ZoneInfo]) -> list[datetime]:
-    """Return the moments at which each clock shows that so much time has passed."""
+    """Return the moment at which each clock shows that this much time has passed."""
     # In a time zone, Python adds to the time on the clock.
     return [(last.astimezone(clock) + later).astimezone(UTC) for clock in clocks]
 
@@ -144,7 +144,7 @@ def _learn_time_of_day(starts: Sequence[datetime], zone: ZoneInfo) -> TimeOfDay 
 
 
 def _explains(rhythm: Rhythm, starts: Sequence[datetime]) -> bool:
-    """Whether at least four of five runs would not have been late. A run every other day isn't daily."""
+    """Whether at most one run in five would have been late. A run every other day isn't daily."""
     late = [later > rhythm.next_after(earlier).late_at for earlier, later in pairwise(starts)]
     return 5 * sum(late) <= len(late)
 
@@ -181,7 +181,7 @@ def _time_of_day(times: _Times, clocks: tuple[ZoneInfo, ...]) -> TimeOfDay | Non
 def _weekdays(times: _Times) -> frozenset[int]:
     """Return the weekdays with a run in at least half of the weeks that have runs.
 
-    Weekdays that haven't been seen yet are assumed. Weeks without runs are outages.
+    A weekday that has not occurred yet is included. Weeks without runs are outages.
     """
     # A run at 00:05 may be the run of 23:55 on the day before.
     moved = zip(times.starts, times.deviations, strict=True)

@@ -1,4 +1,4 @@
-"""Schedules: when runs of a collection are expected, as people set it."""
+"""Schedules: when people expect the runs of a collection."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ class ScheduleKind(models.TextChoices):
 
 
 class Schedule(models.Model):
-    """When the runs of a collection are expected, as set by a person. Without one, the rhythm is learned."""
+    """When people expect the runs of a collection. Without a schedule, the rhythm is learned."""
 
     collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="schedule")
     kind = models.CharField(max_length=11, choices=ScheduleKind.choices, default=ScheduleKind.TIME_OF_DAY)
@@ -62,7 +62,7 @@ class Schedule(models.Model):
         return f"The schedule of {self.collection_id}"
 
     def clean(self) -> None:
-        """Remove what belongs to the other kind, and raise ValidationError for what is missing."""
+        """Clear the fields of the other kind. Raise ValidationError if a field of this kind is missing."""
         if self.kind == ScheduleKind.INTERVAL:
             self.at, self.weekdays = None, EVERY_DAY
             if self.every_hours is None:

@@ -12,7 +12,7 @@ _CONTINENTS |= {"Indian", "Pacific"}
 
 @cache
 def time_zones() -> list[str]:
-    """Return UTC and the names of all zones that are named after a city or an area."""
+    """Return UTC and all time zones that are named after a city or an area."""
     named = (name for name in available_timezones() if name.partition("/")[0] in _CONTINENTS)
     return [UTC, *sorted(named)]
 

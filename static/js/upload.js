@@ -1,5 +1,4 @@
-// The form that uploads files: it takes dropped files, shows what was chosen and the progress, and can be canceled.
-// Without this, it is an ordinary form.
+// Enhances the upload form: accepts dropped files, shows the chosen files and the progress, and can cancel.
 
 import { announce } from "./dom.js";
 
@@ -10,7 +9,7 @@ function setUp() {
   const input = form.querySelector("input[type=file]");
   const area = form.querySelector(".drop-area");
   const progress = form.querySelector(".upload-progress");
-  const state = progress.querySelector("p");
+  const status = progress.querySelector("p");
   const bar = progress.querySelector("progress");
   let isUploading = false;
 
@@ -18,7 +17,7 @@ function setUp() {
   input.addEventListener("change", showChosen);
   showChosen();
 
-  // Without these, the browser would leave the page to open a file that was dropped beside the area.
+  // Otherwise, the browser opens files that are dropped outside of the area, and leaves the page.
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     area.classList.toggle("is-target", form.contains(event.target) && !isUploading);
@@ -32,7 +31,7 @@ function setUp() {
     if (!form.contains(event.target) || isUploading) return;
     const folder = [...event.dataTransfer.items].find((item) => item.webkitGetAsEntry?.()?.isDirectory);
     if (folder) {
-      showProblem("Folders can't be uploaded. Drop the files in the folder, or a ZIP file of it.");
+      showProblem("You can't upload a folder. Drop the files in it, or a ZIP file of it.");
       return;
     }
     input.files = event.dataTransfer.files;
@@ -43,13 +42,13 @@ function setUp() {
     isUploading = true;
     showProblem("");
     setBusy(true);
-    showState("Uploading…", 0);
+    showStatus("Uploading…", 0);
   });
   form.addEventListener("htmx:xhr:progress", ({ detail: { loaded, total } }) => {
     // After the request, htmx also reports the progress of the response.
     if (!isUploading || bar.position < 0) return;
-    if (loaded < total) showState(`Uploading: ${sizeOf(loaded)} of ${sizeOf(total)}`, loaded / total);
-    else showState("Importing the files. Keep this page open.");
+    if (loaded < total) showStatus(`Uploading: ${sizeOf(loaded)} of ${sizeOf(total)}`, loaded / total);
+    else showStatus("Importing the files. Keep this page open.");
   });
   form.addEventListener("htmx:beforeOnLoad", () => (isUploading = false));
   form.addEventListener("htmx:afterRequest", () => {
@@ -95,8 +94,8 @@ function setUp() {
     for (const field of form.querySelectorAll("input, button")) field.disabled = isBusy;
   }
 
-  function showState(text, position) {
-    state.textContent = text;
+  function showStatus(text, position) {
+    status.textContent = text;
     if (position === undefined) {
       bar.removeAttribute("value");
       announce(text);

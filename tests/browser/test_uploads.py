@@ -52,10 +52,10 @@ def test_an_upload_shows_its_progress_and_can_be_canceled(
     file = FilePayload(name="page_1.json", mimeType="application/json", buffer=records)
     page.get_by_label("Files").set_input_files(file)
     page.get_by_role("button", name="Upload").click()
-    expect(page.locator("#upload-state")).to_contain_text("of 3.9 MB")
+    expect(page.locator("#upload-status")).to_contain_text("of 3.9 MB")
     expect(page.get_by_role("button", name="Upload")).to_be_disabled()
     page.get_by_role("link", name="Cancel").click()
-    expect(page.locator("#upload-state")).to_be_hidden()
+    expect(page.locator("#upload-status")).to_be_hidden()
     expect(page.locator("#upload-problem")).to_have_text("Canceled. Nothing was uploaded.")
     network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
     collection = upload_page.split("/")[2]

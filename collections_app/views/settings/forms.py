@@ -44,12 +44,12 @@ class ScheduleForm(forms.Form):
     """When runs are expected. The fields are those of a Schedule."""
 
     kind = forms.ChoiceField(
-        label="Runs are expected",
+        label="Expect runs",
         choices=[(LEARNED, "As learned from the last 20 runs"), *ScheduleKind.choices],
         widget=forms.RadioSelect,
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
-    every_hours = _whole_number("Hours between two runs", LONGEST_INTERVAL)
+    every_hours = _whole_number("Hours between runs", LONGEST_INTERVAL)
     at = forms.TimeField(
         label="Time of day",
         required=False,
@@ -61,13 +61,13 @@ class ScheduleForm(forms.Form):
         required=False,
         choices=[(str(number), name) for number, name in enumerate(_WEEKDAYS)],
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"invalid_choice": "Choose days of the week."},
+        error_messages={"invalid_choice": "Choose days from the list."},
     )
     time_zone = TimeZoneField()
     grace_minutes = _whole_number(
-        "Grace in minutes",
+        "Grace period (minutes)",
         LONGEST_GRACE,
-        help_text="How long a run may be overdue before it is late. A run may start up to two hours early.",
+        help_text="How long after the expected time a run is late. Runs may start up to two hours early.",
     )
 
     @staticmethod
@@ -88,7 +88,7 @@ class ScheduleForm(forms.Form):
 
     @property
     def schedule(self) -> dict[str, Any] | None:
-        """The fields of the schedule, or None if the rhythm is to be learned."""
+        """The fields of the schedule, or None to learn the rhythm instead."""
         values = dict(self.cleaned_data)
         if values["kind"] == LEARNED:
             return None
@@ -100,7 +100,7 @@ class ScheduleForm(forms.Form):
 
 
 def _suggestion(rhythm: Rhythm | None, time_zone: str) -> Schedule:
-    """Return a schedule to begin with, which isn't saved."""
+    """Return an unsaved schedule with the form's initial values."""
     if isinstance(rhythm, Interval):
         return Schedule(every_hours=max(1, round(rhythm.every / timedelta(hours=1))), time_zone=time_zone)
     if rhythm is None:
@@ -114,15 +114,15 @@ def _suggestion(rhythm: Rhythm | None, time_zone: str) -> Schedule:
 
 
 class AcknowledgeForm(forms.Form):
-    """A note about a problem, and the day from which on it needs attention again."""
+    """A note about a problem, and the day when it needs attention again."""
 
     note = forms.CharField(
         label="Note",
         max_length=Acknowledgment.LONGEST_NOTE,
         validators=[no_control_characters],
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Enter what is known about the problem."},
-        help_text="What your team should know, such as “The shop is down. Fixed on Monday.”",
+        error_messages={"required": "Enter a note about the problem."},
+        help_text="What your team should know, such as “The shop is down until Monday.”",
     )
     until = forms.DateField(
         label="Until",
@@ -138,8 +138,8 @@ class AcknowledgeForm(forms.Form):
         self.fields["until"].widget = forms.DateInput(attrs={"type": "date"} | dates, format="%Y-%m-%d")
 
     def clean_until(self) -> date:
-        """Reject days that have begun, and those more than a year from now."""
+        """Reject today, past days, and days more than a year from now."""
         until: date = self.cleaned_data["until"]
         if not self._today < until <= self._today + _LONGEST_ACKNOWLEDGMENT:
-            raise ValidationError("Enter a day after today, within a year.")
+            raise ValidationError("Enter a date from tomorrow to a year from now.")
         return until

@@ -27,7 +27,7 @@ def settings_page(
     schedule_form: ScheduleForm | None = None,
     acknowledge_form: AcknowledgeForm | None = None,
 ) -> HttpResponse:
-    """Return the page, with a form that was posted and has errors, if any."""
+    """Return the page, with the posted form if it has errors."""
     prefetch_conditions([collection])
     schedule, time_zone = schedule_of(collection), request.membership.team.time_zone
     rhythm = schedule.rhythm if schedule else learned_rhythm(collection)

@@ -16,7 +16,7 @@ def collection_pause(request: MemberRequest, collection: Collection) -> HttpResp
     """Pause the collection if `pause` is "on", otherwise resume it."""
     if request.POST.get("pause") == "on":
         pause(collection, by=request.user)
-        messages.success(request, f"Paused “{collection}”. Missing and failed runs are no longer reported.")
+        messages.success(request, f"Paused “{collection}”. Missed and failed runs don't need attention.")
     else:
         resume(collection)
         messages.success(request, f"Resumed “{collection}”.")

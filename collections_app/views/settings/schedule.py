@@ -1,4 +1,4 @@
-"""Set when runs of a collection are expected, or let it be learned."""
+"""Set the schedule of a collection, or learn it from its runs."""
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -16,7 +16,7 @@ from collections_app.views.settings.page import settings_page
 @collection_member(Action.MANAGE_COLLECTIONS)
 @require_POST
 def collection_schedule(request: MemberRequest, collection: Collection) -> HttpResponse:
-    """Save the schedule, or remove it."""
+    """Save the schedule. Remove it if it is to be learned."""
     form = ScheduleForm(request.POST)
     if not (form.is_valid() and _is_saved(collection, form)):
         return settings_page(request, collection, schedule_form=form)
@@ -25,7 +25,7 @@ def collection_schedule(request: MemberRequest, collection: Collection) -> HttpR
 
 
 def _is_saved(collection: Collection, form: ScheduleForm) -> bool:
-    """Save what the form says, and return True. If it is incomplete, add the errors to the form."""
+    """Save the form, and return whether it is valid. Otherwise, add the errors to the form."""
     if form.schedule is None:
         remove_schedule(collection)
         return True

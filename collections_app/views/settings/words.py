@@ -1,4 +1,4 @@
-"""Rhythms and delays in words."""
+"""Describe rhythms and delays in words."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from collections_app.models.rhythm import Interval, Rhythm
 from collections_app.views.durations import lasting
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_SHORTEST_RANGE = 3  # of days that are named by their first and last
+_SHORTEST_RANGE = 3  # days; fewer are listed one by one
 _DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 

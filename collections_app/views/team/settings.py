@@ -16,7 +16,7 @@ class TeamForm(NameForm):
     """The team's name and time zone."""
 
     time_zone = TimeZoneField(
-        help_text="Days begin at midnight here. Rhythms are learned in this time zone, from the next run on."
+        help_text="Days begin at midnight in this time zone. Learned schedules use it from the next run on."
     )
 
     class Meta:
@@ -25,7 +25,7 @@ class TeamForm(NameForm):
         error_messages = {"name": {"required": "Enter a name for the team."}}
 
     def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002  # Django's signature
-        """Save only these fields, as others may have changed."""
+        """Save only these fields, because other fields may have changed."""
         super().save(commit=False)
         self.instance.save(update_fields=["name", "time_zone"])
         return self.instance
