@@ -22,6 +22,7 @@ from collections_app.views.overview.page import overview
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
 from collections_app.views.profile.pull_client import pull_client
+from collections_app.views.run.choose_columns import run_columns
 from collections_app.views.run.commands import run_commands
 from collections_app.views.run.delete import run_delete
 from collections_app.views.run.export import run_export, run_records
@@ -56,6 +57,7 @@ of_a_run = [
     path("records/<int:position>", record, name="record"),
     path("records.<slug:file_format>", run_records, name="run_records"),
     path("export", run_export, name="run_export"),
+    path("columns", run_columns, name="run_columns"),
     path("commands", run_commands, name="run_commands"),
     path("verify", verify, name="verify"),
     path("all.zip", run_all, name="run_all"),

@@ -77,6 +77,7 @@ TABLE = {
     "selection_json": ("collections/101/selection.json?runs=1", "GET HEAD", "login 403 403" + " in404" * 3),
     "run_export": ("collections/101/runs/1/export", FORM, "login 403 403 in in in"),
     "run_records": ("collections/101/runs/1/records.csv", "GET HEAD", "login 403 403 in in in"),
+    "run_columns": ("collections/101/runs/1/columns", "POST", "login 403 403 in in in"),
     "run_commands": ("collections/101/runs/1/commands", "GET HEAD", "login 403 403 in in in"),
     "run_delete": ("collections/101/runs/1/delete", FORM, "login 403 403 403 in in"),
     "members": ("members/", "GET HEAD", "login 403 in in in in"),

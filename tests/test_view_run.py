@@ -196,8 +196,8 @@ def test_the_number_of_queries_does_not_grow_with_the_run(
     small, large = make_ready_run(laptops, records(1)), make_ready_run(laptops, records(300), page_size=10)
     for run in (small, large):
         for query in ("", "?q=laptop&sort=title"):
-            # session, user, memberships and collection; run, files, their sizes and verification; other runs
-            with django_assert_num_queries(9):
+            # session, user, memberships, collection, columns; run, files, sizes, verification; other runs
+            with django_assert_num_queries(10):
                 page(as_bob, run, query)
 
 
@@ -361,6 +361,33 @@ def test_twelve_columns_are_shown_by_default(as_bob: Client, laptops: Collection
     text = page(as_bob, run)
     assert headers_of(text) == [f"key {number}" for number in range(12)]
     assert "12 of 20" in words(text)
+
+
+def test_chosen_columns_are_saved_for_each_person_and_collection(
+    as_bob: Client, as_alice: Client, shop: Run, headphones: Collection
+) -> None:
+    response = as_bob.post(address(shop, "columns"), {"column": ["note", "name"], "q": "a", "sort": "name"})
+    assert response["Location"] == f"{address(shop)}?q=a&sort=name#records"
+    later = make_ready_run(shop.collection, [*SHOP, {"new": 1}])
+    for query in ("", "?q=a"):
+        assert headers_of(page(as_bob, later, query)) == ["name", "note"]
+    assert headers_of(page(as_bob, later, "?column=price")) == ["price"]
+    assert headers_of(page(as_alice, later)) == ["name", "price", "tags", "note", "new"]
+    assert "note" not in headers_of(page(as_bob, make_ready_run(headphones)))
+    assert headers_of(page(as_bob, make_ready_run(shop.collection, [{"id": 1}]))) == ["id"]
+    as_bob.post(address(shop, "columns"), {"column": "note", "reset": "1"})
+    assert headers_of(page(as_bob, shop)) == ["name", "price", "tags", "note"]
+
+
+@pytest.mark.parametrize("columns", [["x" * 501], ["a\0"], [str(number) for number in range(301)]])
+def test_only_columns_that_can_be_shown_are_saved(as_bob: Client, shop: Run, columns: list[str]) -> None:
+    assert as_bob.post(address(shop, "columns"), {"column": columns}).status_code == 400
+
+
+def test_a_long_list_of_columns_is_folded(as_bob: Client, laptops: Collection) -> None:
+    text = page(as_bob, make_ready_run(laptops, [{f"key {number}": number for number in range(41)}]))
+    assert "17 more columns" in words(text)
+    assert text.count('name="column" value="key ') == 41
 
 
 def test_more_records_have_the_same_columns(as_bob: Client, laptops: Collection) -> None:

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from collections_app.models.collections import Collection
 from collections_app.models.teams import User
 
 
@@ -26,3 +27,28 @@ class Preferences(models.Model):
             return user.preferences
         except Preferences.DoesNotExist:
             return Preferences(user=user)
+
+
+class CollectionPreferences(models.Model):
+    """A user's choices for a collection. A user without a row has the defaults."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="collection_preferences")
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="preferences")
+    columns = models.JSONField(
+        default=list, help_text="The columns of records to show. Empty means the default."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "collection"], name="collection_preferences_once")
+        ]
+        verbose_name_plural = "collection preferences"
+
+    def __str__(self) -> str:
+        return f"Preferences of {self.user_id} for {self.collection_id}"
+
+    @staticmethod
+    def columns_of(user: User, collection: Collection) -> list[str]:
+        """Return the columns that the user has chosen for a collection, or an empty list."""
+        found = CollectionPreferences.objects.filter(user=user, collection=collection)
+        return found.values_list("columns", flat=True).first() or []

@@ -109,6 +109,7 @@ EXCUSED = {
     "result_file": "a file",
     "run_manifest": "a file",
     "run_all": "a file",
+    "run_columns": "leads back to the run's records",
     "verify": "leads back to the run's files",
     "selection": "a part of a page",
     "selection_zip": "a file",

@@ -104,16 +104,22 @@ def test_a_column_header_sorts_and_keeps_the_focus(page: Page) -> None:
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
-def test_chosen_columns_stay_in_the_address(page: Page) -> None:
-    page.goto(RUN)
-    page.locator("#results summary").click()
-    for box in page.locator(".columns input[type=checkbox]").all()[2:]:
-        box.uncheck()
-    page.get_by_label("categories", exact=True).check()
+def test_chosen_columns_are_saved(page: Page) -> None:
+    page.goto(f"{RUN}?sort=title")
+    menu = page.locator("#results summary", has_text="Columns")
+    menu.click()
+    page.get_by_role("button", name="None").click()
+    for name in ("title", "price_cents", "categories"):
+        page.get_by_label(name, exact=True).check()
     check(page, ".columns")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#results thead th")).to_have_text(["#", "title", "price_cents", "categories"])
-    expect(page).to_have_url(re.compile(r"\?column=title&column=price_cents&column=categories#records$"))
+    expect(page).to_have_url(re.compile(r"/88/\?sort=title#records$"))
+    page.goto("/collections/101/runs/87/")
+    expect(page.locator("#results thead th")).to_have_text(["#", "title", "price_cents", "categories"])
+    menu.click()
+    page.get_by_role("button", name="Use default columns").click()
+    expect(page.get_by_role("columnheader", name="seller_name")).to_be_visible()
 
 
 def test_a_record_opens_in_a_dialog(page: Page) -> None:

@@ -12,10 +12,16 @@ _SHOWN_BY_DEFAULT = 12
 ShownColumns = dict[str, KeyPath | None]
 
 
-def shown_columns(known: ColumnList, chosen: Sequence[str], values: Sequence[FlatRecord]) -> ShownColumns:
-    """Return the columns to show, ordered by meaning, then those that only the URL names."""
+def shown_columns(
+    known: ColumnList, chosen: Sequence[str], saved: Sequence[str], values: Sequence[FlatRecord]
+) -> ShownColumns:
+    """Return the columns to show, ordered by meaning, then those that only the URL names.
+
+    If the URL names none, return the columns that the user has saved, as far as these records have them.
+    """
     paths = dict(zip(known.names, known.paths, strict=True))
     ordered = shown_first(known.names)
+    chosen = chosen or [name for name in saved if name in paths]
     if not chosen:
         return {name: paths[name] for name in ordered[:_SHOWN_BY_DEFAULT]}
     wanted = set(chosen)

@@ -1,13 +1,14 @@
 """The page of a run: a summary, its files and its records."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Count, Q, Sum
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from collections_app.models import KINDS_OF_RECORDS, Collection, FileKind, Run, State
+from collections_app.models import KINDS_OF_RECORDS, Collection, CollectionPreferences, FileKind, Run, State
 from collections_app.models.runs import prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import queries_of
@@ -42,7 +43,9 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
 
 def run_context(request: MemberRequest, collection: Collection, number: int) -> dict[str, Any]:
     """Return the template context for a run. Raises Http404 and BadRequest."""
-    query = parse_query(request)
+    query = replace(
+        parse_query(request), saved_columns=CollectionPreferences.columns_of(request.user, collection)
+    )
     run = find_run(collection, number, first_files_only=query.is_first_records)
     context: dict[str, Any] = {"collection": collection, "run": run, "query": query}
     context["most_sorted"] = MOST_SORTED

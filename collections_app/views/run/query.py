@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
+from django.http import QueryDict
 
 from collections_app.people.access import MemberRequest
 from collections_app.records.preview.queries import TableQuery
@@ -22,6 +23,7 @@ class RecordQuery:
     table_query: TableQuery
     columns: Sequence[str]
     lists_all_columns: bool = False  # even those that the first records don't have
+    saved_columns: Sequence[str] = ()  # shown if `columns` is empty
 
     def address(self, **changes: str) -> str:
         """Return the query string with some parameters changed. Empty ones are left out."""
@@ -67,7 +69,14 @@ class RecordQuery:
 
 def parse_query(request: MemberRequest) -> RecordQuery:
     """Return the query of the request. Raises BadRequest."""
-    values = request.GET
+    query = read_query(request.GET)
+    if len(query.again) > _LONGEST_ADDRESS:
+        raise BadRequest("The address is too long. Choose fewer columns.")
+    return query
+
+
+def read_query(values: QueryDict) -> RecordQuery:
+    """Return the query in URL parameters or form fields. Raises BadRequest."""
     search = values.get("q", "").replace("\0", "").strip()
     if len(search) > LONGEST_SEARCH:
         raise BadRequest(f"The search is too long. Use at most {LONGEST_SEARCH} characters.")
@@ -76,7 +85,4 @@ def parse_query(request: MemberRequest) -> RecordQuery:
         raise BadRequest("Invalid “after” parameter. It must be a whole number.")
     table_query = TableQuery(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
     columns = list(dict.fromkeys(values.getlist("column")))
-    query = RecordQuery(table_query, columns, lists_all_columns=values.get("columns") == "all")
-    if len(query.again) > _LONGEST_ADDRESS:
-        raise BadRequest("The address is too long. Choose fewer columns.")
-    return query
+    return RecordQuery(table_query, columns, lists_all_columns=values.get("columns") == "all")

@@ -25,6 +25,9 @@ from collections_app.views.run.money import show_money
 from collections_app.views.run.query import RecordQuery
 from collections_app.views.run.table import read_table
 
+# With more columns than _MOST_LISTED, the menu lists the first _LISTED and folds the others.
+_MOST_LISTED, _LISTED = 40, 24
+
 _MORE_COLUMNS = (
     f"Only the first {MOST_COLUMNS} columns with names of at most {LONGEST_NAME} characters can be chosen "
     "and sorted by. Search covers all columns."
@@ -61,6 +64,16 @@ class RecordList:
     is_end_of_sorted: bool = False
 
     @property
+    def listed_choices(self) -> Sequence[tuple[str, bool]]:
+        """The choices at the top of the menu: all of them, unless there are many."""
+        return self.choices[:_LISTED] if len(self.choices) > _MOST_LISTED else self.choices
+
+    @property
+    def folded_choices(self) -> Sequence[tuple[str, bool]]:
+        """The other choices."""
+        return self.choices[len(self.listed_choices) :]
+
+    @property
     def has_title_first(self) -> bool:
         """Whether the first column is a title, which stays in sight."""
         return bool(self.headers) and is_title(self.headers[0].name)
@@ -78,7 +91,7 @@ def _from_table(files: Sequence[ResultFile], query: RecordQuery) -> RecordList:
 def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     found = run_query(table, query.table_query)
     values = [flat(record.fields) for record in found.records]
-    shown = shown_columns(table.column_list, query.columns, values)
+    shown = shown_columns(table.column_list, query.columns, query.saved_columns, values)
     rows = _rows(found.records, values, shown, table.column_list)
     following = str(query.table_query.after + len(found.records))
     return {
@@ -103,7 +116,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     first = first_records(files)
     values = [flat(record.fields) for record in first.records]
     known = columns_of(values)
-    shown = shown_columns(known, query.columns, values)
+    shown = shown_columns(known, query.columns, query.saved_columns, values)
     if first.is_too_large or (None in shown.values() and not first.is_complete and first.records):
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
