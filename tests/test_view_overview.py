@@ -135,7 +135,8 @@ class TestLines:
         Run.objects.update(updated_at=NOON - HOUR + timedelta(minutes=8))
         response = as_bob.get("/")
         assert columns(response) == [
-            "Collection", "State", "Last 14 runs", "Last good", "Records", "Duration", "Next run", "Download"
+            "Collection", "Status", "Last 14 runs", "Last success", "Records", "Duration", "Next run",
+            "Download",
         ]  # fmt: skip
         assert rows(response) == [
             ["AU Laptops", "19 missing", "", "1 day ago", "61 -24 %", "8 min", "in 3 h", ""]
@@ -166,7 +167,7 @@ class TestLines:
         collection = make(crawlers, "A", "f")
         acknowledge(collection, by=alice, note="The shop moves.", until=(NOON + 2 * DAY).date())
         response = as_bob.get("/")
-        assert rows(response)[0][1] == "Known until 22 Jun"
+        assert rows(response)[0][1] == "Acknowledged until 22 Jun"
         assert "The shop moves." in response.content.decode()
 
     def test_a_problem_leads_to_the_form_that_acknowledges_it(self, as_bob: Client, crawlers: Team) -> None:

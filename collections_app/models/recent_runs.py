@@ -16,7 +16,7 @@ from collections_app.models.runs import Run
 
 @dataclass(frozen=True)
 class RecentRun:
-    """What the Overview shows of a run."""
+    """What the Overview shows about a run."""
 
     number: int
     created_at: datetime
@@ -51,7 +51,7 @@ def recent_runs(collections: Sequence[Collection], count: int) -> dict[int, list
 
 
 def _oldest(by_id: Iterable[int], count: int) -> list[tuple[int, datetime | None, int | None]]:
-    """Return each collection's id, and the time and number of its oldest run to read if it has so many."""
+    """Return each collection's id, and the time and number of its run at position `count`, if any."""
     runs = Run.objects.filter(collection=OuterRef("pk")).newest_first()
     at, number = (Subquery(runs.values(field)[count - 1 : count]) for field in ("created_at", "number"))
     return list(Collection.objects.filter(pk__in=by_id).values_list("pk", at, number))

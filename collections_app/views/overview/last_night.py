@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 from collections_app.models import Status
 from collections_app.models.collection_status import Condition
 
-# "Last night" begins on the evening before, in the team's time zone.
+# "Last night" begins yesterday at this time, in the team's time zone.
 _EVENING = time(18)
 
 
 class Outcome(enum.StrEnum):
-    """How a collection did last night. The values appear in URLs."""
+    """The result of a collection last night. The values appear in URLs."""
 
     FAILED = "failed"  # or stalled
     LATE = "late"
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LastNight:
-    """How the collections did that were due last night. Others, and paused ones, don't count."""
+    """The results of the collections that were due last night. Paused collections don't count."""
 
     outcomes: Mapping[int, Outcome]  # by the collection's id
     missing: int  # records of the incomplete runs
@@ -78,7 +78,7 @@ class LastNight:
 
 
 def last_night(conditions: Mapping[int, Condition], running: Iterable[int], evening: datetime) -> LastNight:
-    """Return how the collections did since the evening. `running` are those with a run in progress."""
+    """Return the results since the evening. `running` are the ids of collections with a run in progress."""
     started = set(running)
     found = {pk: _outcome(each, evening, is_running=pk in started) for pk, each in conditions.items()}
     outcomes = {pk: outcome for pk, outcome in found.items() if outcome}
@@ -88,7 +88,7 @@ def last_night(conditions: Mapping[int, Condition], running: Iterable[int], even
 
 
 def _outcome(condition: Condition, evening: datetime, *, is_running: bool) -> Outcome | None:
-    """Return how a collection did, or None if it wasn't due."""
+    """Return the result of a collection, or None if it wasn't due."""
     last = condition.last
     if condition.is_paused or condition.is_archived:
         return None

@@ -18,7 +18,7 @@ _READY = statuses_of(State.READY)
 
 @dataclass(frozen=True)
 class Line:
-    """What the Overview shows of a collection, besides its condition."""
+    """What the Overview shows about a collection, besides its condition."""
 
     strip: list[RecentRun]  # the newest run is last
     ticks: SafeString  # their HTML: rendering 700 with a template would take most of the page's time

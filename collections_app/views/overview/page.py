@@ -1,4 +1,4 @@
-"""The Overview, which is the start page."""
+"""The Overview: the start page."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -79,7 +79,7 @@ def _problems_first(found: Mapping[int, Condition]) -> list[int]:
 
 
 def _after(ordered: list[int], key: str) -> list[int]:
-    """Return the ids that follow a line. If it is no longer listed, return those from its position on."""
+    """Return the ids after a line. If the line no longer exists, return those from its position on."""
     if not key:
         return ordered
     match = _KEY.fullmatch(key)
@@ -112,7 +112,7 @@ def _next_address(ordered: list[int], found: Mapping[int, Condition], outcome: O
 
 
 def _silent_accounts(team: Team) -> list[Collection]:
-    """Return a collection of each account whose list of runs can't be read at the moment."""
+    """Return one collection of each account whose list of runs can't be read now."""
     failing = team.collections.current().exclude(account=None).exclude(refresh_problem="")
     oldest_first = failing.select_related("account").order_by("account_id", "refreshed_at")
     return list({each.account_id: each for each in reversed(oldest_first)}.values())
