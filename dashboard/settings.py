@@ -32,7 +32,7 @@ def _env_number(name: str, default: int, *, most: int) -> int:
 
 DEBUG = env.bool("DEBUG", default=False)
 
-# Whether runs of the demo are written all the time.
+# Whether the site continuously writes runs of the demo.
 DEMO_LIVE = env.bool("DEMO_LIVE", default=False)
 
 # Where gunicorn listens, and its processes and threads.
@@ -267,8 +267,8 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS: tuple[str, ...] = ("map", "png", "svgz", "woff", "woff2", "br", "gz")
 
-# Only views/upload/ receives files, with its own handler. Without this, files that are sent to any other
-# address would be written to the disk.
+# Only views/upload/ receives files, with its own handler. With Django's default, files that are sent to any
+# other address would be written to the disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 # A run can have hundreds of pages.
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000

@@ -300,7 +300,7 @@ def test_a_wrong_boundary(as_adam: Client, laptops: Collection) -> None:
 def test_too_many_files(as_adam: Client, laptops: Collection, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FILES = 2
     assert problem(upload(as_adam, dict.fromkeys(("a.json", "b.json", "c.json"), "[]"))) == (
-        "These are more than 2 files. Put them into a ZIP file, and upload that. Nothing was uploaded."
+        "You chose more than 2 files. Upload a ZIP file of them instead. Nothing was uploaded."
     )
 
 

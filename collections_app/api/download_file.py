@@ -17,7 +17,7 @@ from collections_app.sources import deliverable
 
 
 class _Found(NamedTuple):
-    """The caller's key, and what the address names."""
+    """The caller's key, and the file that the address names."""
 
     key: ApiKey
     requested: Requested

@@ -27,7 +27,7 @@ from collections_app.system import data_folder
 
 @dataclass(frozen=True)
 class SignIn:
-    """The credentials for the demo, whether the demo is complete, and until when it has runs."""
+    """The credentials for the demo, whether it is complete, and the time up to which it has runs."""
 
     email: str
     password: str
@@ -80,7 +80,7 @@ def count_missing(day: date | None = None) -> int:
 
 
 def build(day: date | None = None) -> Generator[Run]:
-    """Fill the database with the demo for now, or for noon of a day in Sydney. Yield each run it writes.
+    """Fill the database with the demo as of now, or as of noon on a day in Sydney. Yield each run it writes.
 
     If the demo exists, add the runs since the last time, and continue those that were unfinished. Don't
     change finished runs, restore deleted ones, or add runs to archived or deleted collections. Remove an
@@ -132,7 +132,7 @@ def _add_runs_of(story: Story, collection: Collection, before: datetime, now: da
         if run := _unfinished_run(collection, planned):
             yield _continue(run, shop, planned)
     for planned in _new(story, before, now):
-        # It exists if this was interrupted the last time.
+        # It exists if the last call was interrupted.
         if run := _unfinished_run(collection, planned):
             yield _continue(run, shop, planned)
         elif not collection.runs.filter(created_at=planned.started_at).exists():

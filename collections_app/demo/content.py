@@ -47,9 +47,9 @@ def _blocked(found: int, total: int) -> Outcome:
 
 
 def _nights(turn: int, failing: Outcome, found: int) -> dict[int, Outcome]:
-    """Return the outcomes of one of the four collections that take turns in failing for a week.
+    """Return the outcomes of one of the four collections that take turns failing for a week.
 
-    So at any time, one of them has failed at least three times in a row, and another one is incomplete.
+    At any time, one of the four has failed at least three times in a row, and another is incomplete.
     """
     incomplete = {
         (7 * week + 1 + day) % CYCLE: Outcome(found=found)

@@ -1,6 +1,6 @@
-"""The offers of a shop from night to night: what sells, for how much, and by whom.
+"""The offers of a shop on each night: products, prices, stock and sellers.
 
-Every night, 2 % of the products change. Sales and shortages last a few nights. The history of a shop depends
+Every night, 2% of the products change. Sales and shortages last a few nights. The history of a shop depends
 only on its shelf, the number of products and the date.
 """
 
@@ -11,10 +11,10 @@ from random import Random
 
 from collections_app.demo.catalog import Shelf
 
-# No run of the demo is older.
+# The demo has no older runs.
 BEGIN = date(2026, 1, 1)
 _CHANGING = 0.02
-# One night in so many, a product is replaced by a new one.
+# Every this many nights, a new product replaces another.
 _NEW_EVERY = 3
 _SELLERS = (
     "Amazon AU",
@@ -46,13 +46,13 @@ class History:
     """The offers of one shop."""
 
     def __init__(self, shelf: Shelf, count: int) -> None:
-        """Begin with the first offers of this many products."""
+        """Start with the first offers of `count` products."""
         self._shelf = shelf
         self._count = count
         self._rewind()
 
     def offers(self, night: date) -> list[Offer]:
-        """Return the offers in a night. Asking for nights in order is fastest."""
+        """Return a night's offers. Calls in order of the nights are fastest."""
         if night < self._night:
             self._rewind()
         while self._night < night:
@@ -68,7 +68,7 @@ class History:
         self._ends: dict[int, date] = {}
 
     def _change(self) -> None:
-        """Change the offers as in the current night."""
+        """Apply the current night's changes to the offers."""
         chance = Random(f"{self._shelf.name}, {self._count} products on {self._night}")
         ended = [slot for slot, until in self._ends.items() if until == self._night]
         for slot in ended:
@@ -115,11 +115,11 @@ def _first_offer(shelf: Shelf, number: int) -> Offer:
 
 
 def _ending(units: float, chance: Random) -> int:
-    """Return a price in cents that ends as prices do: 499.00, 498.99 or 498.95."""
+    """Return a price in cents with a typical ending: 499.00, 498.99 or 498.95."""
     return max(1, int(units)) * 100 + chance.choice((-1, -1, -5, 0))
 
 
-# The changes of an offer. Each returns the new offer, and for how many nights it lasts, if not for good.
+# The changes of an offer. Each returns the new offer, and how many nights it lasts, or 0 if it is permanent.
 _Changed = tuple[Offer, int]
 
 

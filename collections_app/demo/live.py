@@ -1,4 +1,4 @@
-"""Write runs while people watch."""
+"""Write runs in real time, so that people can watch their progress."""
 
 import fcntl
 import time
@@ -19,7 +19,7 @@ from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
 
 SECONDS_BETWEEN_RUNS = 15
-# How many of the written runs stay. Older ones are deleted.
+# Keep this many of the written runs, and delete older ones.
 KEPT_RUNS = 50
 
 
@@ -56,7 +56,7 @@ def _write_run(collection: Collection, shop: Shop) -> Run:
 
 
 def _planned(run: Run) -> PlannedRun:
-    # Its offers change as if there was a night between two runs.
+    # The offers change as if each run were on another night.
     night, now, story = BEGIN + run.number * DAY, run.created_at, ROBOT_VACUUMS
     return PlannedRun(night, now, now, now, story.records, story.page_size, Outcome())
 

@@ -49,7 +49,7 @@ class Shop:
         self._history = History(story.shelf, story.records)
 
     def records(self, run: PlannedRun) -> Iterator[Record]:
-        """Yield the records of a run. Asking for runs in order is fastest."""
+        """Yield the records of a run. Calls in order of the runs are fastest."""
         kind, shelf = self.story.kind, self.story.shelf
         fault = run.outcome.fault
         for position, offer in enumerate(self._history.offers(run.night)):
@@ -58,7 +58,7 @@ class Shop:
 
 
 def _volatile(kind: Kind, position: int, started_at: datetime) -> Record:
-    """Return what is different in every run."""
+    """Return the fields that differ in every run."""
     if kind == Kind.AMAZON_CATEGORY:
         return {}
     scraped_at = (started_at + position * PER_RECORD).replace(microsecond=0, tzinfo=None)
@@ -80,7 +80,7 @@ def _with_fault(record: Record, fault: Fault, position: int) -> Record:
 
 @cache
 def product(shelf: Shelf, number: int) -> Product:
-    """Return the product with a number on a shelf, starting at 0."""
+    """Return a shelf's product by its number, starting at 0."""
     chance = Random(f"{shelf.name} at {number}")
     brand = chance.choice(list(shelf.brands))
     specifications = {name: chance.choice(values) for name, values in shelf.specifications.items()}
@@ -115,7 +115,7 @@ def _happens(chance: Random, share: float) -> bool:
 
 @cache
 def _record(kind: Kind, shelf: Shelf, offer: Offer, position: int) -> Record:
-    """Return a record without what is different in every run."""
+    """Return a record without the fields that differ in every run."""
     make = {Kind.OFFICEWORKS: _officeworks, Kind.AMAZON_CATEGORY: _category}.get(kind, _amazon)
     return make(shelf, product(shelf, offer.number), offer, position)
 

@@ -33,7 +33,7 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a run that doesn't find all requested records, or finds wrong ones."""
+    """How a run ends: by default, it finds all requested records."""
 
     found: int | None = None
     failure: str = ""
@@ -164,7 +164,7 @@ class Story:
         return runs[::-1]
 
     def _has_begun(self, night: date, now: datetime) -> bool:
-        """Whether a run is shown: one that takes minutes only once it has ended."""
+        """Whether the demo has this run yet. It has runs that take minutes only once they have ended."""
         assert self.nightly
         started_at = self.nightly.started_at(night)
         shown_at = started_at if self.nightly.takes else started_at + self.records * PER_RECORD

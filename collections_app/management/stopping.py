@@ -1,4 +1,4 @@
-"""Stopping commands that run until they are told to stop."""
+"""Stop long-running commands cleanly."""
 
 import os
 import signal

@@ -236,7 +236,7 @@ class Repairer(BackgroundTask):
     """Fail or delete runs whose writer was killed, even while the worker copies a run."""
 
     def run_once(self) -> bool:
-        """Repair all of them. Return False, because none is left."""
+        """Repair all of them. Return False, because no work is left."""
         fail_interrupted_runs()
         return False
 

@@ -302,9 +302,9 @@ def confirm(request: MemberRequest, action: Action) -> None:
 
 
 def serve_scripts(get_response: Callable[[HttpRequest], HttpResponseBase]) -> View:
-    """Return middleware that calls views for API keys itself, without the middleware below it.
+    """Return middleware that calls views for API keys directly, skipping the middleware after it.
 
-    That middleware is for people: sessions, forms and messages. It takes as long as a small file.
+    The skipped middleware is for people: sessions, forms and messages. It takes as long as a small download.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:

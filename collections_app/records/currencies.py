@@ -76,5 +76,5 @@ def separates_thousands(currency: str, separator: str) -> bool:
 
 
 def decimals_of(code: str) -> int:
-    """Return how many decimals an amount in this currency has at least."""
+    """Return the lowest number of decimals of an amount in this currency."""
     return 0 if code in _WITHOUT_DECIMALS else 2

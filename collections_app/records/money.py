@@ -124,7 +124,7 @@ class NotationFinder:
 
     @property
     def disagreement(self) -> str:
-        """Why values that are all amounts have no notation, for users; "" if that isn't the reason."""
+        """Why amounts that disagree have no notation, for users; "" if there is another reason."""
         return "" if self._problem else self._disagreement()
 
     @property
@@ -236,7 +236,7 @@ def currency_of(text: str) -> str:
 
 
 def currency_named(within: str, beside: str) -> str:
-    """Return the currency that an amount names, unless only the text in the column of currencies is clear."""
+    """Return the amount's currency if it is a code, or else that of the column of currencies, if any."""
     return within if within in CODES else currency_of(beside) or within
 
 

@@ -1,7 +1,7 @@
-"""Tell numbers in text from codes, and from text that could mean several numbers.
+"""Tell numbers in text from codes, and from ambiguous text.
 
-A text is a number if JSON could contain it. A text with leading zeros is a code, such as an EAN; so is "1E5",
-because programs write that number with a sign or a fraction: "1e+05", "1.0E5".
+A text is a number if it is a valid JSON number. A text with leading zeros is a code, such as an EAN. So is
+"1E5", because programs write that number with a sign or a fraction: "1e+05", "1.0E5".
 """
 
 import re
@@ -28,12 +28,12 @@ SQL_NUMBER = rf"{_WHOLE}{_FRACTION}?(?:[eE][+-]?[0-9]+)?"
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number, rather than a code or anything else."""
+    """Whether a text is a number."""
     return _PLAIN_NUMBER.fullmatch(text) is not None
 
 
 class Kind(StrEnum):
-    """What the values of a column are, unless they are amounts of money in another notation."""
+    """The kind of a column's values. Amounts of money have a notation instead (money.py)."""
 
     NUMBERS = "numbers"  # which a double tells apart
     LONG_NUMBERS = "long numbers"

@@ -51,7 +51,7 @@ def repair_runs() -> RepairReport:
 def fail_interrupted_runs() -> list[Run]:
     """Fail the runs whose writers were killed, remove their files, and return the runs.
 
-    Delete those that were to be discarded. They aren't returned.
+    Delete those with `discard_if_killed` instead, and don't return them.
     """
     interrupted = list(Run.objects.filter(abandoned()).order_by("pk"))
     return [run for run in interrupted if (_discard if run.discard_if_killed else _fail)(run)]

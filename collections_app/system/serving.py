@@ -64,7 +64,7 @@ def check_client() -> None:
 
 
 def allow_seconds(seconds: float) -> None:
-    """Allow the client this many seconds for the rest of its request. Each call replaces the last one."""
+    """Allow the client this many seconds for the rest of its request. Replace an earlier limit."""
     request = _request.get()
     if request is not None:
         request.set_patience(seconds)

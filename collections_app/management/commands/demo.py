@@ -27,13 +27,13 @@ class Command(BaseCommand):
             "--day",
             type=_day,
             metavar="YYYY-MM-DD",
-            help="create the demo for noon of this day in Sydney instead of for now",
+            help="create the demo as of noon on this day in Sydney, instead of now",
         )
 
         parser.add_argument(
             "--live",
             action="store_true",
-            help=f"then write runs of {ROBOT_VACUUMS.name}, each in about 40 seconds, until you press Ctrl+C",
+            help=f"then write runs of {ROBOT_VACUUMS.name}, one after another, until you press Ctrl+C",
         )
         parser.add_argument(
             "--with-parent",

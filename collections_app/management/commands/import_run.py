@@ -37,10 +37,10 @@ class Command(BaseCommand):
         "that follow each other in a file ([...][...], as Scrapy appends them) become one page. A page can "
         'also be an object with one list of records, such as {"search_results": [...]}; only the list is '
         "stored. Files whose names differ only in numbers are imported in the order of these numbers "
-        "(page_1, page_2, page_10). The first number counts first; those of folders and ZIP files come "
-        "before those of the name. All other files stay in the order of the command line. If each name "
-        'contains a title or an id of its own, the number after "page" counts, or the first one after the '
-        "same beginning. Files that macOS and Windows add "
+        "(page_1, page_2, page_10). Earlier numbers take precedence, and those of folders and ZIP files "
+        "precede those of file names. All other files keep their order on the command line. If each name "
+        'contains its own title or id, files are sorted by the number after "page", or by the first number '
+        "after a common prefix. Files that macOS and Windows add "
         "(.DS_Store, ._*, __MACOSX, Thumbs.db, desktop.ini) are ignored. If a file has an error, nothing is "
         "imported."
     )
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             metavar="NAME",
             type=text,
             help="the name of the list of records, for files that contain an object with several lists; "
-            "for a list in another object, use dots: data.results",
+            "for a list within another object, use dots: data.results",
         )
         parser.add_argument(
             "--page-size",

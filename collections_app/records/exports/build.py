@@ -219,7 +219,7 @@ class _Build:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _wanted(self, some: list[Record], number: int) -> list[Record]:
-        """Return those of some records that match the search. The first of them has this number."""
+        """Return the records that match the search. `number` is that of the first one in `some`."""
         matches = self._matches
         if matches is None:
             return some

@@ -15,10 +15,10 @@ _POLL_SECONDS = 0.5
 
 
 def matches_of(run: Run, search: str, alive: Callable[[], None]) -> bytearray:
-    """Return for each record, from 1, whether it matches: 1 or 0.
+    """Return 1 for each record that matches, and 0 for others. Records are numbered from 1.
 
-    `alive` is called while the table of the run is being built, and may raise an error. Raises
-    SourceUnavailable if the records can't be searched now, and ConversionError if not all can be searched.
+    While the run's table is being built, this calls `alive`, which may raise an error. Raises
+    SourceUnavailable if the records can't be searched now, and ConversionError if the table lacks some.
     """
     files = files_of_records(run)
     try:

@@ -68,10 +68,10 @@ _BEFORE_CONSTANT = re.compile(r'(?:[^"NI-]++|-(?!I)|"(?:[^"\\]++|\\.)*+")*+', re
 
 
 class Number(bytes):
-    """A number with a fraction or an exponent, as the file writes it.
+    """A number that isn't read as an int, as written in the file.
 
-    Other numbers are integers, except -0 and those of thousands of digits, which an int can't keep or takes
-    long to convert.
+    It has a fraction or an exponent, or is -0, which an int can't represent, or has thousands of digits,
+    which take long to convert.
     """
 
     __slots__ = ()
@@ -201,9 +201,9 @@ def copy_records(
 
 
 def read_paths(stream: Readable) -> Iterator[tuple[JsonPath, Content | None]]:
-    """Yield the paths of the values in a JSON object, and what the lists among them contain.
+    """Yield the path of each value in a JSON object, and the content of each list.
 
-    Objects within the object are read down to four keys. Raises InvalidRecords.
+    Lists nested below more than four keys aren't found. Raises InvalidRecords.
     """
     text = _Text(stream, (_decode_to_count,))
     for path in _paths(text):
@@ -309,7 +309,7 @@ def _batches_at(text: "_CopiedText", chosen: JsonPath) -> Iterator[list[Any]]:
 
 
 def _paths(text: "_Text", above: JsonPath = ()) -> Iterator[JsonPath]:
-    """Yield the path of each value in the object that comes next. The caller takes the value after it."""
+    """Yield the path of each value in the next object. The caller must consume each value."""
     for key in _keys(text):
         path = (*above, key)
         if len(path) < _MOST_KEYS and text.peek() == "{":
@@ -323,7 +323,7 @@ def _name(path: JsonPath) -> str:
 
 
 def _skip_value(text: "_Text") -> Content | None:
-    """Take the value that comes next. Return what it contains if it is a list."""
+    """Skip the next value. Return its content if it is a list."""
     if text.begins_list_of_objects():
         for _ in _batches(text, of_anything=True):
             pass

@@ -3,8 +3,8 @@
 A column is DOUBLE if all its values are numbers that a double keeps, and NULL if it has no values. Otherwise
 it is text, with the same values as in a CSV.
 
-So the files of several runs can be read together. Programs convert text to no other type without an error,
-and a NULL column takes any type. Integers and booleans have no types of their own, because a program that
+So the files of several runs can be read together: a NULL column takes any type, and no program silently
+converts text to another type. Integers and booleans have no types of their own. Otherwise, a program that
 reads all files with the types of the first would turn 12.5 into 12, or 5 into true.
 """
 

@@ -11,7 +11,7 @@ from collections_app.records.preview import number_sql
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.table import Table
 
-# A longer number, or one with such an exponent, isn't summarized.
+# Numbers with more digits, or such an exponent, aren't summarized.
 _LONGEST = 400
 
 _FILLED = "count(CASE WHEN {column} NOT IN ('', '[]', '{{}}') THEN 1 END)"
@@ -20,7 +20,7 @@ min(try_cast({column} AS DOUBLE)), max(try_cast({column} AS DOUBLE)),
 arg_min({column}, try_cast({column} AS DOUBLE)), arg_max({column}, try_cast({column} AS DOUBLE))
 """
 _SELECT = "SELECT {each} FROM read_parquet($table)"
-# Of the numbers that are the same as a DOUBLE.
+# Chooses one of the numbers that are equal as a DOUBLE.
 _EXACT = """
 SELECT {column} FROM read_parquet($table) WHERE try_cast({column} AS DOUBLE) = $number
 ORDER BY {order} LIMIT 1

@@ -1,4 +1,4 @@
-"""How the numbers and amounts of money in each column of a run's records are written."""
+"""Find out how each column of a run's records writes numbers and amounts of money."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -46,7 +46,7 @@ def exact_order(column: str, *, descending: bool = False) -> str:
 
 
 def extent(column: str) -> str:
-    """Return the SQL of the most digits before and after the decimal point of a column of numbers."""
+    """Return SQL for the highest number of digits before and after the decimal point in a column."""
     return _EXTENT.format(column=column)
 
 

@@ -11,7 +11,7 @@ from collections_app.system.disk import free_space
 
 
 def checked(collection: Collection, files: list[Incoming], records_at: str | None) -> list[Incoming]:
-    """Return the files. Those that contain an object also name the list to import.
+    """Return the files, with `records_at` set for those that contain an object.
 
     `records_at` is the path of that list, or None to find it. Raises NoListChosen, Unusable if the files
     can't be a run of this collection.

@@ -24,9 +24,9 @@ class Incoming:
     """A file, or a member of a ZIP, to import. Messages call it `label`.
 
     `folder` is where the file is: a folder, a ZIP or both. `size` is in bytes; reading fails after `largest`
-    bytes. `damage` says what is wrong if reading fails for any other reason than an error of
-    the operating system. `largest_read` is the number of bytes to read at once. The records of an object are
-    in the list with the path `records_at`.
+    bytes. `damage` says what is wrong if reading fails, unless the operating system reports an error.
+    `largest_read` is the number of bytes to read at once. If the file contains an object, `records_at` is the
+    path of its list of records.
     """
 
     label: str

@@ -28,7 +28,7 @@ class NoListChosen(Unusable):
 
 
 class _Paths:
-    """Different paths, of which only the first ones are kept."""
+    """A set of paths that keeps only the first ones, and counts the others."""
 
     def __init__(self) -> None:
         self.first: list[JsonPath] = []

@@ -33,8 +33,8 @@ def in_page_order(files: Sequence[NamedFile]) -> list[int]:
     word "page". The files of a series are sorted by all numbers, from left to right. They move only to each
     other's positions, so several series stay in the given order, and so do all other files.
 
-    If there is no series, because each name contains an id or a title of its own, the number after the last
-    "page" counts first. Other files are then a series if their names are the same up to the first number.
+    If each name contains its own id or title, there is no series. Then the number after the last "page"
+    counts first. Files without it are a series if their names are the same up to the first number.
     """
     keys = [_key(file) for file in files]
     if len({key.series for key in keys}) == len(files):

@@ -1,4 +1,4 @@
-"""Uploaded files, in one temporary file without a name: the kernel deletes it when its process ends."""
+"""Uploaded files, in one unnamed temporary file, which the kernel deletes when the process ends."""
 
 import io
 import os
@@ -46,7 +46,7 @@ class UploadedFiles:
         self._parts: list[_Part] = []
 
     def add(self, name: str) -> None:
-        """Begin the next file. Raises OSError."""
+        """Start the next file. Raises OSError."""
         self._parts.append(_Part(name, self._end))
 
     def write(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class UploadedFiles:
         self._parts[-1] = replace(part, size=self._end - part.start)
 
     def files(self) -> list[Incoming]:
-        """Return the files, to be imported."""
+        """Return the files to import."""
         return [
             Incoming(printable(part.name), "", part.name, part.size, partial(self._open, part))
             for part in self._parts
@@ -79,7 +79,7 @@ class UploadedFiles:
 
 
 class _PartReader(io.RawIOBase):
-    """Reads a part of a file. Several of these can read the same file, as each has its own position."""
+    """Reads a part of a file. Several readers can share a file, because each has its own position."""
 
     def __init__(self, fileno: int, part: _Part) -> None:
         self._fileno = fileno

@@ -23,7 +23,7 @@ def _converted(query: str) -> str:
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """Django's cursor, which replaces `%s` in a query only the first time."""
+    """Django's cursor, except that it replaces the `%s` of each query only once."""
 
     def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
         """Return the query with SQLite's placeholders."""

@@ -53,8 +53,7 @@ def collections(request: MemberRequest) -> HttpResponse:
 def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
     """Return the collections with their `latest_run`, which may be None, in two queries.
 
-    Their `latest` is a token that changes whenever anything that the list shows about that run changes, or if
-    the next one is late.
+    Their `latest` is a token that changes when the list shows that run differently, or the next one as late.
     """
     rows = list(found)
     prefetch_latest_runs(rows)

@@ -38,7 +38,7 @@ class DownloadMenu:
 
     subject: str  # what the links download, for screen readers
     choices: list[Choice]
-    columns_address: str  # the page where one chooses columns
+    columns_address: str  # the page for choosing columns
 
 
 def run_menu(run: Run, preferred: str) -> DownloadMenu:

@@ -20,10 +20,10 @@ from collections_app.people.access import Action, may
 from collections_app.views.download.menu import run_menu
 from collections_app.views.run.progress import is_idle, progress_of
 
-# A row links to the first pages of its run, and opens the rest. On most screens, runs.css shows fewer.
+# A row links to the first pages of its run, and to a list of all. On most screens, runs.css shows fewer.
 _PAGES_SHOWN = 6
 _PAGES_SHOWN_NARROW = 2
-# Longer labels than "+97 pages" leave no room for pages.
+# Labels longer than "+97 pages" leave no room for links to pages.
 _MOST_PAGES_NARROW = 99
 
 # The pace of a run in progress is that of its last pages.

@@ -67,7 +67,7 @@ class _Listed:
     columns: str
     address: str
     chosen: tuple[str, ...]
-    is_started: bool  # its download starts by itself
+    is_started: bool  # its download starts automatically
 
 
 @collection_member(Action.SEE)
@@ -75,8 +75,8 @@ class _Listed:
 def run_export(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Show the run's exports and the form. On POST, create an export.
 
-    htmx gets the list of exports only, or with `sample` the form only. The download of the export `start`
-    starts when it is ready.
+    htmx gets the list of exports only, or with `sample` the form only. `start` is the id of the export whose
+    download starts automatically.
     """
     run = find_ready_run(collection, number)
     if request.method == "POST":

@@ -75,7 +75,7 @@ class RecordList:
 
     @property
     def has_title_first(self) -> bool:
-        """Whether the first column is a title, which stays in sight."""
+        """Whether the first column is a title, which stays visible."""
         return bool(self.headers) and is_title(self.headers[0].name)
 
 

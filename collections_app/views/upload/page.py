@@ -102,7 +102,7 @@ def _import(collection: Collection, files: list[Incoming], records_at: str | Non
 
 @contextmanager
 def _problems() -> Iterator[None]:
-    """Raise _Problem for everything that people can do something about."""
+    """Raise _Problem for errors that people can fix."""
     try:
         yield
     except TooManyUploads as error:

@@ -46,8 +46,8 @@ def receive(request: HttpRequest, uploaded: UploadedFiles) -> QueryDict:
         raise _interrupted() from None
     except TooManyFilesSent:
         raise UploadRefused(
-            f"These are more than {settings.DATA_UPLOAD_MAX_NUMBER_FILES:,} files. "
-            "Put them into a ZIP file, and upload that."
+            f"You chose more than {settings.DATA_UPLOAD_MAX_NUMBER_FILES:,} files. "
+            "Upload a ZIP file of them instead."
         ) from None
     except (TooManyFieldsSent, RequestDataTooBig, MultiPartParserError):
         raise _invalid() from None
@@ -58,7 +58,7 @@ def receive(request: HttpRequest, uploaded: UploadedFiles) -> QueryDict:
 def _announced_size(request: HttpRequest) -> int:
     text = request.META.get("CONTENT_LENGTH") or ""
     if not text.isdecimal():
-        raise UploadRefused("The upload has no Content-Length. Upload the files with a browser.")
+        raise UploadRefused("The upload has no Content-Length. Use a browser to upload the files.")
     if int(text) > MOST_BYTES:
         raise UploadRefused(
             f"The files are larger than {filesizeformat(MOST_BYTES)}, the maximum. {_IMPORT_ON_SERVER}"
@@ -89,7 +89,7 @@ def _invalid() -> UploadRefused:
 
 
 class _Body:
-    """The request's body. Reading it waits for slow clients, and fails if the end is missing."""
+    """The request's body. Waits for slow clients. Reading fails if the end is missing."""
 
     def __init__(self, request: HttpRequest, size: int) -> None:
         self._request = request

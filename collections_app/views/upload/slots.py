@@ -1,7 +1,7 @@
 """Limit the simultaneous uploads of each person.
 
-Each upload occupies a thread and disk space until it ends. The kernel releases a lock when its process ends,
-and all processes of this machine share the locks.
+Each upload occupies a thread and disk space until it ends. All processes of this machine share the locks. The
+kernel releases them when a process ends.
 """
 
 import fcntl
