@@ -18,6 +18,7 @@ BENCHMARKS = (
     "proxied_stream",
     "slow_readers",
     "depth",
+    "overview",
     "download_page",
     "run_list",
     "archive_of_pages",
