@@ -22,19 +22,18 @@ def test_the_actions_menu_works_by_keyboard(page: Page) -> None:
 
 
 def test_arrows_home_and_end_move_through_the_menu(page: Page) -> None:
-    summary = menu(page, "AU Laptops")
-    summary.focus()
-    open_items = page.locator("details[open] .menu-items a")
-    for key, item in [
-        ("ArrowUp", "Archive"),
-        ("ArrowDown", "Download results"),
-        ("ArrowDown", "Rename"),
-        ("End", "Archive"),
-        ("Home", "Download results"),
-        ("ArrowUp", "Archive"),
+    menu(page, "AU Laptops").focus()
+    items = page.locator("details[open] .menu-items").locator("a, button")
+    for key, index in [
+        ("ArrowUp", -1),
+        ("ArrowDown", 0),
+        ("ArrowDown", 1),
+        ("End", -1),
+        ("Home", 0),
+        ("ArrowUp", -1),
     ]:
         page.keyboard.press(key)
-        expect(open_items.filter(has_text=item)).to_be_focused()
+        expect(items.nth(index)).to_be_focused()
 
 
 def test_escape_closes_the_menu_and_returns_the_focus(page: Page) -> None:
@@ -47,8 +46,8 @@ def test_escape_closes_the_menu_and_returns_the_focus(page: Page) -> None:
 
 
 def test_only_one_menu_is_open_and_a_click_elsewhere_closes_it(page: Page) -> None:
-    menu(page, "AU Laptops").click()
-    page.locator(ACTIONS.format("US Monitors")).click()
+    menu(page, "US Monitors").click()
+    page.locator(ACTIONS.format("AU Laptops")).click()  # above it, where the menu doesn't cover it
     expect(page.locator("details[open]")).to_have_count(1)
     page.get_by_role("heading", level=1).click()
     expect(page.locator("details[open]")).to_have_count(0)

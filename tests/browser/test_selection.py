@@ -156,21 +156,16 @@ def test_the_bar_is_accessible_and_fits(page: Page) -> None:
     check(page)
 
 
-def test_it_works_together_with_copy_as_curl(page: Page) -> None:
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_copy_as_curl_leaves_the_selection(page: Page, size: ViewportSize) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for size in (WIDE, NARROW):
-        page.set_viewport_size(size)
-        page.goto(RUNS)
-        page.get_by_label("Select run 90").click()
-        page.get_by_label("Select run 88").click(modifiers=["Shift"])
-        page.get_by_role("button", name="Copy as curl").click()
-        bars = [page.get_by_role("form", name="Selection"), page.locator("[data-curl-bar]")]
-        upper, lower = (bar.bounding_box() for bar in bars)
-        assert upper
-        assert lower
-        assert upper["y"] + upper["height"] <= lower["y"]
-        bars[0].get_by_role("link", name="Download ZIP").click()
-        expect(page.locator("#announcements")).to_have_text("Copied: Download ZIP")
-        command = page.evaluate("navigator.clipboard.readText()")
-        assert '-o "selection.zip"' in command
-        assert "/api/v1/collections/101/selection.zip?runs=88,90" in command
+    page.set_viewport_size(size)
+    page.goto(RUNS)
+    page.get_by_label("Select run 90").click()
+    page.get_by_label("Select run 88").click(modifiers=["Shift"])
+    page.get_by_label("Actions for run 88").click()
+    page.get_by_role("link", name="Copy as curl (run 88)").click()
+    expect(page.get_by_role("dialog", name="Commands for run 88")).to_be_visible()
+    page.keyboard.press("Escape")
+    zipped = page.get_by_role("link", name="Download ZIP")
+    expect(zipped).to_have_attribute("href", "/collections/101/selection.zip?runs=88,90")
