@@ -47,6 +47,11 @@ def click_brings(page: Page, link: Locator, expected: tuple[str, bytes]) -> None
     assert Path(download.path()).read_bytes() == expected[1]
 
 
+def open_pages(page: Page, run: int) -> None:
+    """Open all pages of a run: in its row, or without JavaScript on a separate page."""
+    row_of(page, run).get_by_role("link", name=f"pages of run {run}").click()
+
+
 @pytest.mark.main_case
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
 def test_a_page_and_the_zip_of_run_88(page: Page, demo_server: DemoServer) -> None:
@@ -61,7 +66,7 @@ def test_a_page_and_the_zip_of_run_88(page: Page, demo_server: DemoServer) -> No
 def test_the_last_of_forty_folded_pages(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "run.file_count = 41")
     page.goto(f"/collections/{collection}/download")
-    row_of(page, run).get_by_role("link", name="+28 more").click()
+    open_pages(page, run)
     pill = row_of(page, run).get_by_role("link", name=f"Page 40 of run {run}")
     click_brings(page, pill, stored(demo_server, collection, run, "page", 40))
 
@@ -70,9 +75,9 @@ def test_the_last_of_forty_folded_pages(page: Page, demo_server: DemoServer) -> 
 def test_a_page_by_its_number(page: Page, demo_server: DemoServer) -> None:
     collection, run = collection_and_run(demo_server, "run.file_count = 41")
     page.goto(f"/collections/{collection}/download")
-    row = row_of(page, run)
-    row.get_by_label(f"Page of 40 of run {run}").fill("37")
-    button = row.get_by_role("button", name=f"Download this page of run {run}")
+    open_pages(page, run)
+    page.get_by_label(f"Page of 40 of run {run}").fill("37")
+    button = page.get_by_role("button", name=f"Download this page of run {run}")
     click_brings(page, button, stored(demo_server, collection, run, "page", 37))
 
 
