@@ -33,7 +33,7 @@ def test_a_new_user_sets_a_password_and_signs_in(page: Page, visitors_page: Page
     page.get_by_role("button", name="Remove from Northwind Pricing").click()
     expect(page.get_by_text("Removed Dora Finch from Northwind Pricing.")).to_be_visible()
     other.reload()
-    expect(other.get_by_text("You aren't in a team yet.")).to_be_visible()
+    expect(other.get_by_text("You aren't in a team")).to_be_visible()
 
 
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
