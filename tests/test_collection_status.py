@@ -1,4 +1,4 @@
-"""The condition of a collection: its problems, what is acknowledged, and how urgent it is."""
+"""The condition of a collection: its problems, acknowledgments and urgency."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -117,7 +117,7 @@ class TestDetails:
         ("kinds", "failures"),
         [("", 0), ("c", 0), ("f", 1), ("cfsf", 3), ("cfffp", 3), ("ffc", 0), ("fef", 1), ("fif", 1)],
     )
-    def test_how_often_it_failed_in_a_row(self, laptops: Collection, kinds: str, failures: int) -> None:
+    def test_failures_in_a_row_are_counted(self, laptops: Collection, kinds: str, failures: int) -> None:
         make_runs(laptops, kinds)
         assert read(laptops)[1].failures == failures
 
@@ -137,7 +137,7 @@ class TestDetails:
         assert [run.number for run in runs if run] == [5, 4, 1]
         assert details.newest_run is laptops.latest_run
 
-    def test_a_good_run_is_not_searched_for_among_a_million(
+    def test_the_search_for_a_good_run_is_bounded(
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(collection_status, "_GOOD_AMONG", 3)
@@ -147,7 +147,7 @@ class TestDetails:
         assert read(laptops)[1].last_good_run is None
 
     @pytest.mark.parametrize("count", [1, 20])
-    def test_however_many_collections_are_listed_the_queries_are_the_same(
+    def test_any_number_of_collections_needs_the_same_queries(
         self, crawlers: Team, alice: User, count: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         listed = [Collection.objects.create(team=crawlers, name=f"{number}") for number in range(count)]
@@ -226,12 +226,14 @@ class TestAcknowledging:
         withdraw_acknowledgment(laptops)
         assert condition_of(laptops).problem == "failed"
 
-    def test_without_a_problem_there_is_nothing_to_acknowledge(self, laptops: Collection, bob: User) -> None:
+    def test_a_collection_without_a_problem_cannot_be_acknowledged(
+        self, laptops: Collection, bob: User
+    ) -> None:
         make_runs(laptops, "c")
         with pytest.raises(NoProblem):
             acknowledge(laptops, by=bob, note="Known.", until=MONDAY)
 
-    def test_it_stays_when_its_author_is_deleted(self, laptops: Collection, bob: User) -> None:
+    def test_it_is_kept_when_its_author_is_deleted(self, laptops: Collection, bob: User) -> None:
         make_runs(laptops, "f")
         acknowledge(laptops, by=bob, note="Known.", until=MONDAY)
         bob.delete()

@@ -138,7 +138,7 @@ class TestTheStory(TestCase):
         assert Run.objects.count() > 200
 
     def test_runs_have_every_status(self) -> None:
-        # Without ticking, and only to read: an S3 server would reject this time.
+        # The clock is stopped, and this only reads: an S3 server would reject this time.
         with time_machine.travel(NOON, tick=False):
             statuses = {status: Run.objects.with_status(status).count() for status in Status}
         assert all(statuses.values()), statuses
@@ -211,7 +211,7 @@ class TestTheStory(TestCase):
 
 
 def changed(earlier: list[Record], later: list[Record]) -> list[tuple[Record, Record]]:
-    """Return the products of both runs that differ, apart from what differs in every run."""
+    """Return the products that differ between both runs, ignoring fields that differ in every run."""
     always = ("scraped_at", "best_sellers_rank")
     by_asin = {record["asin"]: record for record in earlier}
     both = [(by_asin[record["asin"]], record) for record in later if record["asin"] in by_asin]
@@ -469,7 +469,7 @@ def numbers_of_laptops() -> list[int]:
 
 
 def states() -> dict[tuple[int, datetime], object]:
-    """Return what runs are and contain, without their numbers and names."""
+    """Return the fields and files of runs, without their numbers and names."""
     pages = FileKind.PAGE
     return {
         (run.collection_id, run.created_at): (
@@ -506,7 +506,7 @@ class TestOnALaterDay:
         assert numbers_of_laptops() == [*numbers, 94]
         assert create(TODAY + DAY) == []
 
-    def test_finished_runs_and_their_files_stay_as_they_are(self, short_story: Path) -> None:
+    def test_finished_runs_and_their_files_do_not_change(self, short_story: Path) -> None:
         create()
         runs, files = finished()
         create(LATER)
@@ -514,7 +514,7 @@ class TestOnALaterDay:
         assert [run for run in later_runs if run in runs] == runs  # type: ignore[attr-defined, operator]
         assert [file for file in later_files if file in files] == files  # type: ignore[attr-defined, operator]
 
-    def test_they_are_the_same_as_in_a_demo_that_is_created_then(self, short_story: Path) -> None:
+    def test_a_new_demo_on_that_day_has_the_same_runs(self, short_story: Path) -> None:
         create()
         for days in (1, 2, 3):
             create(TODAY + days * DAY)
@@ -549,7 +549,7 @@ class TestOnALaterDay:
         create(TODAY)
         assert numbers_of_laptops()[-5:] == [91, 92, 93, 94, 95]
 
-    def test_a_demo_of_an_older_version_gets_them_too(self, short_story: Path) -> None:
+    def test_a_demo_of_an_older_version_gets_the_new_runs(self, short_story: Path) -> None:
         create(date(2026, 6, 24))
         saved = json.loads((short_story / "demo.json").read_text())
         del saved["until"]
@@ -565,7 +565,7 @@ class TestOnALaterDay:
             (93, State.READY),
         ]
 
-    def test_what_people_did_stays(self, short_story: Path) -> None:
+    def test_changes_by_people_are_kept(self, short_story: Path) -> None:
         create()
         Run.objects.get(collection=101, number=93).delete()
         Run.objects.get(collection=108, state=State.PROCESSING).delete()

@@ -1,4 +1,4 @@
-"""When the next run is expected and from when on it is late, for our runs and an account's."""
+"""When the next run is expected and when it becomes late, for our runs and an account's."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -54,7 +54,7 @@ class TestOurRuns:
         assert not is_late_at(nightly, TWO + DAY + 14 * MINUTE)
         assert is_late_at(nightly, TWO + DAY + HOUR + 15 * MINUTE)
 
-    def test_it_is_expected_as_soon_as_it_starts(self, nightly: Collection) -> None:
+    def test_the_next_run_is_expected_as_soon_as_one_starts(self, nightly: Collection) -> None:
         writer = ResultSetWriter.start(nightly, created_at=TWO + DAY)
         assert nightly.expected_at == TWO + 2 * DAY
         writer.discard()
@@ -72,7 +72,7 @@ class TestOurRuns:
         make_failed_run(nightly, at=TWO + DAY)
         assert not is_late_at(nightly, TWO + DAY + 5 * HOUR)
 
-    def test_without_the_deleted_run_the_next_one_is_expected_earlier(self, nightly: Collection) -> None:
+    def test_deleting_a_run_makes_the_next_one_expected_earlier(self, nightly: Collection) -> None:
         delete_run(make_ready_run(nightly, at=TWO + DAY))
         assert is_late_at(nightly, TWO + DAY + 5 * HOUR)
 
@@ -89,7 +89,7 @@ class TestOurRuns:
             assert laptops.late_at is None
 
     @pytest.mark.parametrize("hours", [12, 24])
-    def test_times_at_the_ends_of_the_calendar_are_no_error(self, laptops: Collection, hours: int) -> None:
+    def test_times_at_the_ends_of_the_calendar_are_accepted(self, laptops: Collection, hours: int) -> None:
         Team.objects.update(time_zone="America/New_York")
         for end, direction in ((datetime.min, 1), (datetime.max, -1)):  # noqa: DTZ901
             laptops.runs.all().delete()

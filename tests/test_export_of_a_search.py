@@ -53,7 +53,7 @@ def test_every_format_can_export_a_search(as_bob: Client, shop: Run) -> None:
         assert exported(as_bob, shop, "q=lamp", ending) != exported(as_bob, shop, "", ending)
 
 
-def test_the_file_says_that_it_has_only_matching_records(as_bob: Client, shop: Run) -> None:
+def test_the_file_name_says_that_it_has_only_matching_records(as_bob: Client, shop: Run) -> None:
     response = as_bob.get(address(shop, "records.csv?q=lamp"))
     responses.content(response)
     assert "Laptops_1_Records_matching.csv" in response["Content-Disposition"]
@@ -85,7 +85,7 @@ def test_the_worker_builds_the_export_of_a_search(
     assert json.loads(exported(as_bob, shop, "q=apple")) == [LAMPS[1]]
 
 
-def test_a_run_of_which_a_part_is_searched_is_not_exported_in_part(
+def test_a_search_that_covers_only_part_of_a_run_is_not_exported(
     as_bob: Client, shop: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "MOST_BYTES", 1)
@@ -101,7 +101,7 @@ def test_exports_of_other_searches_are_separate(as_bob: Client, shop: Run) -> No
     assert sorted(Export.objects.values_list("search", flat=True)) == ["", "apple", "lamp"]
 
 
-def test_a_search_that_is_too_long_is_not_exported(as_bob: Client, shop: Run) -> None:
+def test_a_search_that_is_too_long_is_rejected(as_bob: Client, shop: Run) -> None:
     response = as_bob.get(address(shop, f"records.csv?q={'x' * 201}"))
     assert response.status_code == 400
     assert "The search is too long. Use at most 200 characters." in words(response.content.decode())

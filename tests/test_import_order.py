@@ -102,7 +102,7 @@ def test_different_series_keep_the_given_order(names: list[str]) -> None:
     assert ordered(*(f"{name}.json" for name in names)) == [f"{name}.json" for name in names]
 
 
-def test_each_series_is_sorted_where_it_is() -> None:
+def test_each_series_is_sorted_within_its_positions() -> None:
     names = ["phones_1", "phones_10", "phones_2", "laptops_1", "laptops_10", "laptops_2"]
     assert ordered(*names) == ["phones_1", "phones_2", "phones_10", "laptops_1", "laptops_2", "laptops_10"]
 

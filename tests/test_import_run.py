@@ -698,7 +698,7 @@ class TestObjects:
             f"{path}, line 1, column 14: Expected a record, in {{ and }}. Nothing was imported."
         )
 
-    def test_a_list_in_another_object_has_to_be_chosen(
+    def test_a_list_within_another_object_must_be_chosen(
         self, laptops: Collection, tmp_path: Path, refused: Any
     ) -> None:
         path = put(tmp_path, "a.json", '{"data": {"total": 1, "results": [{"a": 1}], "ads": []}}')

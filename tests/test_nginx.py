@@ -498,7 +498,7 @@ def test_a_body_that_is_too_large_gets_our_error_page(site: Site, body: str) -> 
     assert json.loads(answer.body)["code"] == 413  # type: ignore[attr-defined]
 
 
-def test_who_may_upload_is_decided_before_nginx_has_the_body(site: Site) -> None:
+def test_permission_is_checked_before_nginx_has_the_body(site: Site) -> None:
     start = (
         "POST /collections/101/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 2147483648\r\n\r\n"

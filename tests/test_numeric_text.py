@@ -1,4 +1,4 @@
-"""What counts as a number in text, and how numbers are compared."""
+"""Which texts are numbers, and how numbers are compared."""
 
 from collections.abc import Iterator
 from decimal import Decimal

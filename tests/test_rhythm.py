@@ -121,13 +121,13 @@ class TestLearning:
         starts = [begin + chance.randrange(40 * 24 * 60) * MINUTE for _ in range(20)]
         assert learn(starts, SYDNEY) is None
 
-    def test_a_run_per_month_has_no_rhythm(self) -> None:
+    def test_monthly_runs_have_no_rhythm(self) -> None:
         assert learn([datetime(2026, month, 1, 7, tzinfo=UTC) for month in range(1, 13)], SYDNEY) is None
 
     def test_centuries_between_runs_cost_nothing(self) -> None:
         assert learn([datetime(year, 1, 1, 7, tzinfo=UTC) for year in range(1970, 9000, 400)], SYDNEY) is None
 
-    def test_runs_at_one_time_have_no_rhythm(self) -> None:
+    def test_runs_at_the_same_time_have_no_rhythm(self) -> None:
         assert learn([datetime(2026, 6, 1, tzinfo=UTC)] * 20, SYDNEY) is None
 
 

@@ -203,7 +203,7 @@ def test_a_slow_upload_that_does_not_stall_succeeds(site: Site) -> None:
     assert eventually(site.is_clean)
 
 
-def test_2_gib_take_less_than_50_mb_of_memory(site: Site) -> None:
+def test_2_gib_need_less_than_50_mb_of_memory(site: Site) -> None:
     page, piece = b"[" + b" " * (MEBIBYTE - 1), b" " * MEBIBYTE
     total = len(HEAD) + 2048 * MEBIBYTE + len(b"{}]") + len(TAIL)
     before = site.resident_kibibytes()

@@ -56,7 +56,9 @@ def test_every_format_of_a_run_is_in_its_menu(as_bob: Client, run: Run, address:
     assert {as_bob.head(link).status_code for link in menu.values()} == {200}
 
 
-def test_a_category_run_has_no_zip_and_names_its_export_apart(as_bob: Client, headphones: Collection) -> None:
+def test_a_category_run_has_no_zip_and_names_its_export_differently(
+    as_bob: Client, headphones: Collection
+) -> None:
     make_ready_run(headphones)
     (menu,) = menus(as_bob, f"/collections/{headphones.pk}/download")
     assert list(menu) == ["Excel", "CSV, all columns", "JSON", "JSON Lines", "Parquet", "Choose columns…"]

@@ -67,7 +67,7 @@ class TestWhereItLeads:
         make(strangers, "Theirs", "c")
         assert names(as_bob.get("/")) == ["Ours"]
 
-    def test_a_team_without_collections_learns_what_to_do(self, as_bob: Client, as_alice: Client) -> None:
+    def test_a_team_without_collections_sees_what_to_do(self, as_bob: Client, as_alice: Client) -> None:
         assert "Ask an owner or admin of Crawlers to add one." in as_bob.get("/").content.decode()
         assert links(as_alice.get("/"))["Add collection"] == "/collections/add"
 
@@ -130,7 +130,7 @@ class TestLastNight:
 
 
 class TestLines:
-    def test_a_line_tells_how_a_collection_is(self, as_bob: Client, crawlers: Team) -> None:
+    def test_a_line_shows_the_condition_of_a_collection(self, as_bob: Client, crawlers: Team) -> None:
         make(crawlers, "AU Laptops", "ccci", expected_at=NOON + 3 * HOUR, late_at=NOON + 4 * HOUR)
         Run.objects.update(updated_at=NOON - HOUR + timedelta(minutes=8))
         response = as_bob.get("/")

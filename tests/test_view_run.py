@@ -126,7 +126,7 @@ def test_it_names_the_collection_once_and_links_to_its_sections(as_bob: Client, 
     assert re.findall(r'<a href="#(\w+)">', main) == ["records", "facts", "files"]
 
 
-def test_only_those_who_may_delete_the_run_are_offered_it(
+def test_only_people_who_may_delete_the_run_see_the_link(
     as_bob: Client, as_alice: Client, laptops: Collection
 ) -> None:
     run = make_ready_run(laptops, records(1))

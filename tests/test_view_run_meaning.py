@@ -166,7 +166,7 @@ def test_only_prices_are_shown_as_money(as_bob: Client, laptops: Collection) -> 
     assert rows(page(as_bob, run)) == [["1", "1500", "2236", "AUD"]]
 
 
-def test_the_title_is_marked_so_that_it_stays_in_sight(as_bob: Client, laptops: Collection) -> None:
+def test_the_title_is_marked_so_that_it_stays_visible(as_bob: Client, laptops: Collection) -> None:
     assert 'class="records title-first"' in page(as_bob, make_ready_run(laptops, [{"productTitle": "Lamp"}]))
     assert 'class="records"' in page(as_bob, make_ready_run(laptops, [{"price": 5}]))
 

@@ -1,4 +1,4 @@
-"""The settings of collections and teams: schedule, pause, acknowledged problems, time zone."""
+"""The settings of collections and teams: schedule, pause, acknowledgments, time zone."""
 
 import re
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ class TestSchedule:
             make_ready_run(laptops, at=TWO - age * DAY)
         assert "The last 5 runs are irregular, so the next one can't be predicted." in shown(as_bob)
 
-    def test_an_admin_sets_it_by_hand_and_returns_to_the_learned_one(
+    def test_an_admin_sets_it_and_returns_to_the_learned_one(
         self, as_adam: Client, nightly: Collection
     ) -> None:
         page = after_post(as_adam, "schedule", **SCHEDULE, grace_minutes="45")
@@ -171,7 +171,7 @@ class TestPause:
 
 
 class TestAcknowledging:
-    def test_a_member_acknowledges_a_problem_and_takes_it_back(
+    def test_a_member_acknowledges_a_problem_and_withdraws_it(
         self, as_bob: Client, laptops: Collection
     ) -> None:
         make_failed_run(laptops)
@@ -202,7 +202,9 @@ class TestAcknowledging:
         assert error in after_post(as_bob, "acknowledge", **{"note": "Known.", "until": "2026-06-22"} | form)
         assert not Acknowledgment.objects.exists()
 
-    def test_today_is_that_of_the_team(self, as_bob: Client, laptops: Collection, crawlers: Team) -> None:
+    def test_today_is_a_day_in_the_teams_time_zone(
+        self, as_bob: Client, laptops: Collection, crawlers: Team
+    ) -> None:
         Team.objects.update(time_zone="Pacific/Kiritimati")  # already 20 June, 21:00
         make_failed_run(laptops)
         page = after_post(as_bob, "acknowledge", note="Known.", until="2026-06-21")

@@ -1,4 +1,4 @@
-"""Upload the files of a run in the browser: who may, what is accepted, and that nothing incomplete stays."""
+"""Upload the files of a run in the browser: permissions, accepted files, and no incomplete runs."""
 
 import gzip
 import io
@@ -66,7 +66,7 @@ def field(name: str, content: bytes = b"1") -> bytes:
 
 
 def send(client: Client, body: bytes, content_type: str = FORM) -> Response:
-    """Send a body as it is."""
+    """Send a body unchanged."""
     response: Response = client.generic("POST", UPLOAD, body, content_type)
     return response
 
@@ -136,7 +136,7 @@ def test_htmx_gets_a_redirect_or_the_problem_only(as_alice: Client, laptops: Col
     assert response["HX-Redirect"] == "/collections/101/download#run-1"
 
 
-# --- what is refused ----------------------------------------------------------------------------
+# --- what is rejected ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_htmx_gets_a_redirect_or_the_problem_only(as_alice: Client, laptops: Col
         ({".DS_Store": "\0"}, ".DS_Store was added by an operating system and contains no results."),
     ],
 )
-def test_files_with_an_error_create_nothing(
+def test_files_with_an_error_create_no_run(
     as_alice: Client, laptops: Collection, files: dict[str, bytes], expected: str
 ) -> None:
     shown = problem(upload(as_alice, files))
@@ -170,7 +170,7 @@ def test_a_record_that_is_nested_too_deeply(as_alice: Client, laptops: Collectio
     assert "nested too deeply" in problem(upload(as_alice, {"a.json": deep}))
 
 
-# --- who may, decided before the body is read ---------------------------------------------------
+# --- permissions, checked before the body is read -----------------------------------------------
 
 
 class Unread(io.RawIOBase):
@@ -225,7 +225,7 @@ def test_an_upload_that_is_too_large(as_adam: Client, laptops: Collection) -> No
     assert "no Content-Length" in problem(announce(as_adam, ""))
 
 
-def test_an_upload_that_the_disk_has_no_room_for(
+def test_an_upload_that_does_not_fit_on_the_disk(
     as_adam: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receive, "free_for_uploads", lambda: RESERVE + 999)
@@ -286,7 +286,7 @@ def test_a_body_without_its_last_boundary(as_adam: Client, laptops: Collection) 
         "not base64",
     ],
 )
-def test_a_body_that_is_no_valid_form(
+def test_a_body_that_is_not_a_valid_form(
     as_adam: Client, laptops: Collection, content_type: str, body: bytes
 ) -> None:
     shown = problem(send(as_adam, body, content_type))
@@ -310,11 +310,11 @@ def test_files_in_other_fields_are_not_stored(as_adam: Client, laptops: Collecti
     assert stored_records(Run.objects.get()) == [{"a": 1}]
 
 
-# --- what happens meanwhile ---------------------------------------------------------------------
+# --- changes during an upload -------------------------------------------------------------------
 
 
 class Meanwhile(io.BytesIO):
-    """A body; something happens while it arrives."""
+    """A body that makes a change while it arrives."""
 
     def __init__(self, body: bytes, happens: Callable[[], object]) -> None:
         super().__init__(body)
@@ -410,7 +410,7 @@ def test_a_run_whose_upload_was_killed_is_deleted(laptops: Collection, repair: C
 # --- the pages ----------------------------------------------------------------------------------
 
 
-def test_only_admins_are_offered_to_upload_more(as_bob: Client, as_adam: Client, laptops: Collection) -> None:
+def test_only_admins_see_the_upload_link(as_bob: Client, as_adam: Client, laptops: Collection) -> None:
     upload(as_adam, {"a.json": "[{}]"})
     for where in ("/collections/", "/collections/101/download"):
         assert links(as_adam.get(where))["Upload files"] == UPLOAD

@@ -50,7 +50,7 @@ def test_the_keyboard_scrolls_and_loads_more(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 1920])
-def test_the_price_is_in_sight_and_sorting_keeps_the_scroll_position(page: Page, width: int) -> None:
+def test_the_price_is_visible_and_sorting_keeps_the_scroll_position(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(RUN)
     expect(page.locator("td", has_text="AUD").first).to_be_in_viewport(ratio=1)

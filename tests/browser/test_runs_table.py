@@ -13,7 +13,7 @@ from tests.support.tools import is_thorough
 LAPTOP = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
 
-# One run of each kind with the longest content that it can have.
+# One run of each kind, with the longest possible content.
 MAKE = """
 from collections_app.models import *
 from tests.support.results import make_failed_run, make_many_pages, make_processing_run, records

@@ -1,6 +1,6 @@
-"""Leave out tests that an earlier run passed. They are listed in the file that `TESTS_PASSED` names.
+"""Skip tests that passed in earlier runs. `TESTS_PASSED` names the file that lists them.
 
-Each run adds the tests that it passed.
+Each run adds the tests that passed.
 """
 
 import os

@@ -8,7 +8,7 @@ from tests.support.upstream import NOON
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
-# Runs in short: the fields of a run, by a letter.
+# The fields of a run, by a letter.
 KINDS: dict[str, dict[str, Any]] = {
     "c": {"state": "ready", "extracted": 80, "total": 80},
     "i": {"state": "ready", "extracted": 61, "total": 80},
