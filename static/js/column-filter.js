@@ -1,4 +1,4 @@
-// The list of columns: filters it as the user types, and checks all columns that it shows, or none.
+// Filters the list of columns as the user types, and checks all visible columns or none.
 
 const labels = (form) => [...form.querySelectorAll("fieldset label")];
 

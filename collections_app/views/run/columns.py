@@ -17,7 +17,7 @@ def shown_columns(
 ) -> ShownColumns:
     """Return the columns to show, ordered by meaning, then those that only the URL names.
 
-    If the URL names none, return the columns that the user has saved, as far as these records have them.
+    If the URL names none, return the user's saved columns that these records have.
     """
     paths = dict(zip(known.names, known.paths, strict=True))
     ordered = shown_first(known.names)
