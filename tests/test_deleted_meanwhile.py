@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.cache import cache
 from django.db import IntegrityError, connection
 from django.db.models import Model
 from django.test import Client
+from django.utils import timezone
 
 from collections_app.files.verification.verify import Verifier
 from collections_app.models import (
@@ -31,14 +33,22 @@ from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
 from tests.support import responses
-from tests.support.results import make_ready_run
+from tests.support.results import make_failed_run, make_ready_run
 from tests.support.tools import all_or_few, is_thorough
 from tests.test_access_of_every_address import LIST, TABLE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 # The data to send to an address.
-FORMS = {"run_export": {"format": "csv", "column": "asin"}}
+FORMS = {
+    "run_export": {"format": "csv", "column": "asin"},
+    "collection_schedule": {"kind": "interval", "every_hours": "24", "time_zone": "UTC"},
+    "collection_pause": {"pause": "on"},
+    "collection_acknowledge": {"note": "Known.", "until": f"{timezone.localdate() + timedelta(days=7)}"},
+    "collection_rename": {"name": "Notebooks"},
+    "team_settings": {"name": "Crawlers", "time_zone": "UTC"},
+    "member_role": {"role": "admin"},
+}
 BODIES = {"api:list_run_results": b'{"collection_id": 101}'}
 
 # A file is complete or not found.
@@ -179,7 +189,9 @@ def test_a_run_deleted_during_a_request_is_not_found(
 
 
 @pytest.mark.parametrize("model", [Collection, Membership])
-@pytest.mark.parametrize("name", all_or_few(CHANGES_SOMETHING, "collection_rename", "member_role"))
+@pytest.mark.parametrize(
+    "name", all_or_few(CHANGES_SOMETHING, "collection_schedule", "collection_acknowledge")
+)
 def test_a_change_to_a_deleted_row_is_refused(
     name: str,
     model: type[Model],
@@ -190,6 +202,7 @@ def test_a_change_to_a_deleted_row_is_refused(
     results_folder: Path,
     tmp_path: Path,
 ) -> None:
+    make_failed_run(run.collection)  # a problem to acknowledge
     membership = bob.memberships.get()
     account = Account.objects.create(team=membership.team, name="A")
     ids = {"bob": membership.pk, "bobs_key": membership.api_keys.get().pk, "account": account.pk}

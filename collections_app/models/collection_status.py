@@ -12,7 +12,7 @@ and lacks no records. The interface calls it successful.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db.models import BooleanField, Case, Exists, F, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
@@ -24,6 +24,8 @@ from collections_app.models.run_status import State, Status, StatusFacts
 from collections_app.models.runs import Run, RunQuerySet
 from collections_app.models.teams import User
 from collections_app.models.time_zones import zone
+
+T = TypeVar("T")
 
 # Stop counting failed runs in a row here.
 MOST_FAILURES = 100
@@ -122,16 +124,16 @@ def prefetch_conditions(
 ) -> None:
     """Set each collection's `condition`, `details` and `latest_run`, in at most seven queries.
 
-    `known` are conditions that were read before, if any.
+    `known` are conditions that were read before, if any. Raises Collection.DoesNotExist if one was deleted.
     """
     listed = Collection.objects.filter(pk__in=[collection.pk for collection in collections])
     by_id = conditions(listed) if known is None else {each.pk: known[each.pk] for each in collections}
     runs, failures, notes = _runs_of(listed), _failures(listed, by_id), _acknowledgments(listed, by_id)
     for collection in collections:
-        newest, last, good = runs[collection.pk]
+        newest, last, good = _of(collection, runs)
         for run in filter(None, (newest, last, good)):
             run.collection = collection
-        collection.condition = by_id[collection.pk]
+        collection.condition = _of(collection, by_id)
         collection.details = CollectionDetails(
             failures.get(collection.pk, 0), newest, last, good, notes.get(collection.pk)
         )
@@ -164,13 +166,21 @@ def acknowledge(collection: Collection, *, by: User, note: str, until: date) -> 
 
 
 def condition_of(collection: Collection) -> Condition:
-    """Return the condition of one collection."""
-    return conditions(Collection.objects.filter(pk=collection.pk))[collection.pk]
+    """Return the condition of one collection. Raises Collection.DoesNotExist."""
+    return _of(collection, conditions(Collection.objects.filter(pk=collection.pk)))
 
 
 def withdraw_acknowledgment(collection: Collection) -> None:
     """Delete the acknowledgment, if any, so that the problem needs attention again."""
     Acknowledgment.objects.filter(collection=collection).delete()
+
+
+def _of(collection: Collection, found: Mapping[int, T]) -> T:
+    """Return what was found about a collection. Raises Collection.DoesNotExist if it was deleted."""
+    try:
+        return found[collection.pk]
+    except KeyError:
+        raise Collection.DoesNotExist from None
 
 
 # --- the queries --------------------------------------------------------------------------------
