@@ -23,7 +23,7 @@ from collections_app.people.access import NOT_YOURS
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources.sync import LIMIT
 from collections_app.sources.upstream.runs import Listing
-from tests.support import responses
+from tests.support import responses, tools
 from tests.support.openapi import check_schema
 from tests.support.results import (
     in_order,
@@ -485,7 +485,7 @@ def test_an_account_that_is_slow_to_send_the_first_list_is_504(
     answered = threading.Event()
 
     def late(collection: Collection, **part: float) -> Listing:
-        assert answered.wait(20)
+        assert answered.wait(tools.PATIENCE)
         return Listing([])
 
     monkeypatch.setattr(sync, "list_runs", late)
@@ -494,7 +494,7 @@ def test_an_account_that_is_slow_to_send_the_first_list_is_504(
     answered.set()
     for thread in threading.enumerate():
         if thread.name == "list-runs":
-            thread.join(20)
+            thread.join(tools.PATIENCE)
 
 
 def test_loading_older_runs_has_a_time_limit(

@@ -7,6 +7,7 @@ import pytest
 
 from collections_app.system import background
 from collections_app.system.background import Background, StillWorking
+from tests.support import tools
 
 
 def test_work_that_finishes_in_time(db: None) -> None:
@@ -18,7 +19,7 @@ def test_several_calls_wait_for_the_same_job(db: None) -> None:
 
     def work() -> str:
         calls.append(1)
-        go_on.wait(10)
+        go_on.wait(tools.PATIENCE)
         return "done"
 
     for _ in range(3):
@@ -38,13 +39,13 @@ def test_work_is_wanted_while_someone_requests_it(db: None, monkeypatch: pytest.
     monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now))
     assert not jobs.is_wanted("a")
     with pytest.raises(StillWorking):
-        jobs.done_within(0.01, "a", lambda: go_on.wait(10))
+        jobs.done_within(0.01, "a", lambda: go_on.wait(tools.PATIENCE))
     now = 119.0
     assert jobs.is_wanted("a")
     now = 121.0
     assert not jobs.is_wanted("a")
     with pytest.raises(StillWorking):
-        jobs.done_within(0, "a", lambda: go_on.wait(10))
+        jobs.done_within(0, "a", lambda: go_on.wait(tools.PATIENCE))
     assert jobs.is_wanted("a")
     go_on.set()
 
@@ -52,7 +53,7 @@ def test_work_is_wanted_while_someone_requests_it(db: None, monkeypatch: pytest.
 def test_the_number_of_jobs_is_limited(db: None) -> None:
     go_on, jobs = threading.Event(), Background("test", most=1)
     with pytest.raises(StillWorking):
-        jobs.done_within(0.01, "a", lambda: go_on.wait(10))
+        jobs.done_within(0.01, "a", lambda: go_on.wait(tools.PATIENCE))
     with pytest.raises(StillWorking):
         jobs.done_within(10, "b", lambda: pytest.fail("It was begun."))
     go_on.set()
@@ -96,7 +97,7 @@ def test_an_owner_can_have_half_of_the_jobs() -> None:
 
         def work() -> None:
             started.set()
-            go_on.wait(20)
+            go_on.wait(tools.PATIENCE)
 
         with pytest.raises(StillWorking):
             jobs.done_within(0, key, work, owner=owner)

@@ -209,7 +209,7 @@ def test_machines_started_at_the_same_time_create_one_database(
 
     def serve(folder: Path) -> int:
         with served(folder, address, WEB_CONCURRENCY="1") as url:
-            return requests.get(f"{url}/accounts/login/", timeout=30).status_code
+            return requests.get(f"{url}/accounts/login/", timeout=tools.PATIENCE).status_code
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(serve, [data_dir, other])) == [200, 200]
@@ -224,7 +224,7 @@ def listed(server: DemoServer) -> dict[str, Any]:
         server.url + LIST,
         json={"collection_id": 101, "skip": 0, "limit": 5},
         headers={"x-api-key": server.api_key},
-        timeout=30,
+        timeout=tools.PATIENCE,
     )
     found: dict[str, Any] = answer.json()
     assert found["code"] == 200, found
@@ -251,7 +251,9 @@ class TestConnections:
         with ExitStack() as stack:
             for _ in range(5 * database.MAX_CONNECTIONS):
                 address = ready["download_links"]["all_pages"]
-                stack.enter_context(requests.get(address, headers=headers, stream=True, timeout=30))
+                stack.enter_context(
+                    requests.get(address, headers=headers, stream=True, timeout=tools.PATIENCE)
+                )
             listed(demo_server)
 
     def test_connections_closed_by_the_server_are_replaced(self, demo_server: DemoServer) -> None:
@@ -298,7 +300,9 @@ def test_a_site_recovers_when_the_database_is_back(demo_data: Path, tmp_path: Pa
     def ask(url: str) -> int:
         question = {"collection_id": 101, "skip": 0, "limit": 5}
         headers = {"x-api-key": account["api_key"]}
-        return int(requests.post(url + LIST, json=question, headers=headers, timeout=30).json()["code"])
+        return int(
+            requests.post(url + LIST, json=question, headers=headers, timeout=tools.PATIENCE).json()["code"]
+        )
 
     with (
         served(data_dir, WEB_CONCURRENCY="1") as url,
@@ -308,6 +312,6 @@ def test_a_site_recovers_when_the_database_is_back(demo_data: Path, tmp_path: Pa
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
         server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         assert ask(url) == 503
-        assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
+        assert requests.get(f"{url}/healthz", timeout=tools.PATIENCE).status_code == 200
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
         assert tools.eventually(lambda: ask(url) == 200)

@@ -109,7 +109,7 @@ class TestReady:
 
         def hang() -> str:
             calls.append(1)
-            resume.wait(30)
+            resume.wait(PATIENCE)
             return ""
 
         checks = list(health._CHECKS)

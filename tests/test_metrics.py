@@ -23,6 +23,7 @@ from collections_app.system.observability import metrics
 from collections_app.system.observability.metrics import registry
 from collections_app.views import metrics as metrics_view
 from collections_app.views.metrics import DatabaseMetrics, FreeSpace
+from tests.support import tools
 from tests.support.faults import FileServer
 from tests.support.results import make_ready_run, records
 from tests.support.tools import ROOT
@@ -191,7 +192,7 @@ def test_metrics_do_not_wait_for_a_database_that_hangs(
 
     def hang() -> list[Metric]:
         calls.append(1)
-        proceed.wait(30)
+        proceed.wait(tools.PATIENCE)
         return []
 
     def in_a_thread(work: Callable[[], None], *, name: str) -> None:

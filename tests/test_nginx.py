@@ -285,7 +285,7 @@ def test_a_file_with_a_changed_time_is_sent_by_the_app(site: Site) -> None:
 @pytest.mark.parametrize("scheme", ["Bearer", "Token"])
 def test_the_key_can_be_in_the_authorization_header(site: Site, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {site.key}"}
-    answer = requests.get(site.address(ODD), headers=headers, timeout=30)
+    answer = requests.get(site.address(ODD), headers=headers, timeout=tools.PATIENCE)
     assert (answer.status_code, answer.content) == (200, content(ODD))
     assert site.key not in site.logs()
 

@@ -22,6 +22,7 @@ from collections_app.management.worker import Mailer, Worker
 from collections_app.models import OutgoingMail, User
 from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.system import database
+from tests.support import tools
 from tests.support.server import free_port
 
 SITE = "https://results.example.com"
@@ -354,6 +355,6 @@ def test_mail_has_a_thread_of_its_own(bob: User, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(EmailBackend, "send_messages", lambda self, messages: sent.set())
     queue(bob)
     # The other work takes longer.
-    monkeypatch.setattr(Worker, "run_forever", lambda self: sent.wait(20))
+    monkeypatch.setattr(Worker, "run_forever", lambda self: sent.wait(tools.PATIENCE))
     call_command("work")
     assert sent.is_set()

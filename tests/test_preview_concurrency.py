@@ -12,6 +12,7 @@ from collections_app.records.preview.concurrency import (
     TooManyQueries,
     queries_of,
 )
+from tests.support import tools
 
 ALICE, BOB, CAROL = 1, 2, 3
 
@@ -58,7 +59,7 @@ def test_a_waiting_user_acquires_it_when_it_is_released() -> None:
         waiting = threading.Thread(target=wait)
         waiting.start()
         assert not came.is_set()
-    waiting.join(20)
+    waiting.join(tools.PATIENCE)
     assert came.is_set()
 
 

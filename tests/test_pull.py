@@ -436,7 +436,7 @@ class TestResuming:
         def hold(request: ReceivedRequest, position: int) -> None:
             # Send each connection half of a part.
             if position % MIB >= MIB // 2:
-                go_on.wait(30)
+                go_on.wait(tools.PATIENCE)
 
         api.before_piece = hold
         impatient = "pull.SAVE_EVERY = (0, 0); pull.MIN_PART_SIZE = 1024 * 1024; pull.command()"

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.support import scaled_out
+from tests.support import scaled_out, tools
 from tests.support.scaled_out import Part, ScaledOut, eventually
 from tests.support.server import follow_handbook
 
@@ -83,7 +83,7 @@ class Site:
         return f"{self.out.url}/api/v1/results/{COLLECTION}/{run}/{name}"
 
     def get(self, url: str, **headers: str) -> requests.Response:
-        return requests.get(url, headers={"x-api-key": self.key} | headers, timeout=30)
+        return requests.get(url, headers={"x-api-key": self.key} | headers, timeout=tools.PATIENCE)
 
     def list_address(self) -> str:
         return f"{self.out.url}/api/v1/schedules/collections/results/download/"
@@ -92,7 +92,7 @@ class Site:
         return {"json": {"collection_id": COLLECTION, "limit": 10}, "headers": {"x-api-key": self.key}}
 
     def listed(self) -> requests.Response:
-        return requests.post(self.list_address(), timeout=30, **self.list_request())
+        return requests.post(self.list_address(), timeout=tools.PATIENCE, **self.list_request())
 
     def signed_in(self) -> requests.Session:
         session = requests.Session()
@@ -151,7 +151,9 @@ def test_a_user_signs_in_and_downloads_through_nginx(site: Site) -> None:
 def test_both_app_processes_respond_and_share_sessions(site: Site) -> None:
     cookies = site.signed_in().cookies
     for app in site.out.apps:
-        shown = requests.get(f"{app}/collections/{COLLECTION}/download", cookies=cookies, timeout=30)
+        shown = requests.get(
+            f"{app}/collections/{COLLECTION}/download", cookies=cookies, timeout=tools.PATIENCE
+        )
         assert shown.status_code == 200
         assert "Under load" in shown.text
     for _ in range(10):
@@ -214,7 +216,7 @@ class Load:
         finally:
             self.stop.set()
             for thread in threads:
-                thread.join(timeout=60)
+                thread.join(timeout=tools.PATIENCE)
 
     def keeps_working(self) -> None:
         """Wait until each client has succeeded again. Fail if one got wrong data."""
@@ -241,7 +243,7 @@ class Load:
         """Send a request. Record and raise server errors and missing responses."""
         begun = time.monotonic()
         try:
-            answer = requests.request(method, url, timeout=30, **options)
+            answer = requests.request(method, url, timeout=tools.PATIENCE, **options)
         except requests.RequestException as error:
             self.errors.append(RequestError(begun, time.monotonic(), url, 0, repr(error)))
             raise

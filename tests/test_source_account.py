@@ -15,6 +15,7 @@ from collections_app.models import Account, Collection, FileKind, ResultFile, Te
 from collections_app.sources import SourceBusy, SourceUnavailable, account, deliverable, source_of, sync
 from collections_app.system import background
 from collections_app.system.background import Background
+from tests.support import tools
 from tests.support.upstream import (
     NOON,
     ListedRuns,
@@ -291,7 +292,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     gate, listed = threading.Event(), ListedRuns([remote_run(1)])
 
     def wait() -> None:
-        assert gate.wait(20)
+        assert gate.wait(tools.PATIENCE)
 
     listed.before_each = wait
     monkeypatch.setattr(sync, "list_runs", listed)
@@ -299,7 +300,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     gate.set()
     for thread in threading.enumerate():
         if thread.name == "list-runs":
-            thread.join(20)
+            thread.join(tools.PATIENCE)
 
 
 in_threads = pytest.mark.django_db(transaction=True)

@@ -204,7 +204,7 @@ def test_threads_that_wait_for_a_failing_build_do_not_repeat_it(folder: Path) ->
 
     def fail(out: IO[bytes]) -> None:
         tried.append(True)
-        goes_on.wait(20)
+        goes_on.wait(tools.PATIENCE)
         raise ValueError("no list")
 
     def outcome(_number: int) -> type[Exception] | None:
