@@ -55,9 +55,9 @@ def test_a_csv_of_chosen_columns(page: Page) -> None:
 
 @pytest.mark.main_case
 @pytest.mark.parametrize("javascript", all_or_few([True, False], True))
-def test_two_clicks_from_collections_put_an_excel_file_on_disk(page: Page) -> None:
-    page.goto("/collections/")
-    page.locator("summary[aria-label='Actions for US Monitors']").click()
+def test_two_clicks_from_the_overview_put_an_excel_file_on_disk(page: Page) -> None:
+    page.goto("/")
+    page.locator("summary[aria-label='Download the newest completed run of US Monitors']").click()
     with page.expect_download() as started:
         page.get_by_role("link", name="Excel of the newest completed run of US Monitors").click()
     assert started.value.suggested_filename.startswith("US Monitors_")
