@@ -133,8 +133,8 @@ class TestDetails:
     def test_the_runs_that_lists_show(self, laptops: Collection) -> None:
         make_runs(laptops, "cief" + "p")
         details = read(laptops)[1]
-        runs = [details.newest_run, details.last_run, details.last_good_run]
-        assert [run.number for run in runs if run] == [5, 4, 1]
+        runs = [details.newest_run, details.last_run, details.last_good_run, details.newest_ready_run]
+        assert [run.number for run in runs if run] == [5, 4, 1, 3]
         assert details.newest_run is laptops.latest_run
 
     def test_the_search_for_a_good_run_is_bounded(

@@ -4,9 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from collections_app.models import Collection, Team
+from collections_app.models import Collection, Run, Team, User
+from collections_app.models.collection_status import acknowledge
+from collections_app.models.expectations import pause
 from collections_app.views.collections import list as collections
+from collections_app.views.collections.order import ORDERS
 from tests.support.html import links, rows
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 from tests.support.tools import all_or_few
@@ -27,7 +31,7 @@ def some(crawlers: Team) -> None:
 
 
 def names(client: Client, address: str = ADDRESS, **asked: str) -> list[str]:
-    return [row[0] for row in rows(client.get(address, asked))]
+    return [row[1] for row in rows(client.get(address, asked))]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,9 @@ def names(client: Client, address: str = ADDRESS, **asked: str) -> list[str]:
         ("name", "ABCDEF"),
         ("nonsense", "ABCDEF"),
         ("recent", "BCAEFD"),  # equal times, and none, in order of creation
-        ("state", "BEACDF"),
+        ("id", "FEDCBA"),
+        ("state", "BACDEF"),
+        ("records", "CAFEDB"),
     ],
 )
 def test_the_orders(as_bob: Client, order: str, found: str) -> None:
@@ -45,7 +51,7 @@ def test_the_orders(as_bob: Client, order: str, found: str) -> None:
 
 
 @pytest.mark.parametrize("shown", all_or_few([1, 2, 4], 2))
-@pytest.mark.parametrize("order", ["name", "recent", "state"])
+@pytest.mark.parametrize("order", list(ORDERS))
 def test_loading_more_keeps_the_order(
     as_bob: Client, order: str, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,27 +60,39 @@ def test_loading_more_keeps_the_order(
     seen, address = [], f"{ADDRESS}?sort={order}"
     while address:
         response = as_bob.get(address)
-        seen += [row[0] for row in rows(response)]
+        seen += [row[1] for row in rows(response)]
         address = links(response).get("Load more", "")
     assert seen == everything
 
 
-@pytest.mark.parametrize("order", ["recent", "state"])
+@pytest.mark.parametrize("order", ["id", "recent", "records", "state"])
 def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collections, "PAGE_SIZE", 1)
     Collection.objects.create(team=Team.objects.get(), name="Another A")
     response = as_bob.get(ADDRESS, {"q": "a", "sort": order})
-    assert [row[0] for row in rows(response)] == ["A"]
+    assert [row[1] for row in rows(response)] == ["A"]
     assert names(as_bob, links(response)["Load more"]) == ["Another A"]
     assert f'<option value="{order}" selected>' in response.content.decode()
 
 
-@pytest.mark.parametrize("order", ["name", "recent", "state"])
+@pytest.mark.parametrize("order", list(ORDERS))
 def test_an_invalid_sort_key_is_refused(as_bob: Client, order: str) -> None:
     for key in ("x", "1", "_", "1_x_", "1_9_a", "-1_2", "1_\0"):
         response = as_bob.get(ADDRESS, {"sort": order, "after": key})
-        assert response.status_code == (200 if order == "name" and key in {"1_x_", "1_9_a"} else 400), key
+        valid = {"name": {"1_x_", "1_9_a"}, "state": {"1_9_a"}, "id": {"1"}}.get(order, set())
+        assert response.status_code == (200 if key in valid else 400), key
 
 
 def test_a_sort_key_beyond_all_times(as_bob: Client) -> None:
     assert as_bob.get(ADDRESS, {"sort": "recent", "after": "1_" + "9" * 17}).status_code == 200
+
+
+def test_the_most_urgent_problems_come_first(as_bob: Client, crawlers: Team, bob: User) -> None:
+    """As on the Overview: a stalled run has failed, and acknowledged problems follow new ones."""
+    named = {each.name: each for each in crawlers.collections.all()}
+    run = make_processing_run(named["F"])
+    Run.objects.filter(pk=run.pk).update(stalls_at=run.created_at)
+    Collection.objects.filter(name="C").update(expected_at=NOON, late_at=NOON)
+    acknowledge(named["B"], by=bob, note="Known.", until=timezone.localdate() + timedelta(days=9))
+    pause(named["A"], by=bob)
+    assert names(as_bob, sort="state") == list("FCBDEA")

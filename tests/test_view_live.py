@@ -1,6 +1,7 @@
 """The addresses that pages poll for changed rows, new runs and progress."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Account, Collection, Membership, Run, Team, User
+from collections_app.models.collection_status import acknowledge
+from collections_app.models.expectations import pause
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
 from tests.support.html import text_of
@@ -27,6 +30,8 @@ from tests.support.upstream import (
 PAGE = "/collections/101/download"
 LIVE = "/collections/101/live"
 NOON = datetime(2026, 6, 20, 12, tzinfo=UTC)
+TOMORROW = timezone.localdate() + timedelta(days=2)
+NONE = "0.00000000.none"  # the version of a collection without runs
 NO_NEWS = {"rows": [], "gone": [], "new": 0, "brought": [], "newest": ""}
 
 
@@ -384,13 +389,13 @@ class TestCollectionList:
         for number in range(count):
             make_processing_run(Collection.objects.create(team=crawlers, name=f"C {number}"))
         asked = self.looked_at(as_bob)
-        # The session, user and memberships; the collections, and their latest runs.
-        with django_assert_num_queries(5):
+        # The session, user and memberships; the collections, their conditions and runs.
+        with django_assert_num_queries(9):
             response = as_bob.get(self.LIVE, asked)
         assert response.status_code == 204
         assert "no-store" in response["Cache-Control"]
         Run.objects.update(state="failed", failure_reason="No response.")
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(10):
             assert len(self.news(as_bob, asked)) == count
 
     def test_a_run_that_starts_and_ends(
@@ -427,6 +432,25 @@ class TestCollectionList:
         assert "No runs yet" in text_of(news["html"])
         assert news["news"] == "AU Laptops: No runs left."
 
+    def test_whatever_the_list_shows_is_updated(self, as_bob: Client, bob: User, laptops: Collection) -> None:
+        make_failed_run(laptops, at=NOON)
+        make_processing_run(laptops)
+        asked = self.looked_at(as_bob)
+        make_failed_run(laptops, at=NOON)  # older than the newest run
+        (news,) = self.news(as_bob, asked)
+        assert "Failed 2 times in a row" in text_of(news["html"])
+        assert news["news"] == "AU Laptops: Its state has changed."
+        changes: list[tuple[Callable[[], object], str]] = [
+            (lambda: make_ready_run(laptops, records(7), at=NOON - timedelta(days=1)), " 7 "),
+            (lambda: acknowledge(laptops, by=bob, note="Known.", until=TOMORROW), "Acknowledged until"),
+            (lambda: pause(laptops, by=bob), "Paused"),
+        ]
+        for change, shown in changes:
+            asked = self.looked_at(as_bob)
+            assert self.news(as_bob, asked) == []
+            change()
+            assert shown in text_of(self.news(as_bob, asked)[0]["html"])
+
     def test_it_works_after_switching_teams(self, bob: User, as_bob: Client, laptops: Collection) -> None:
         asked = self.looked_at(as_bob)
         team = Team.objects.create(name="Another")
@@ -438,11 +462,11 @@ class TestCollectionList:
     def test_a_collection_of_another_team_is_refused(
         self, as_bob: Client, laptops: Collection, secret_plans: Collection
     ) -> None:
-        response = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.none,{secret_plans.pk}.none"})
+        response = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.{NONE},{secret_plans.pk}.{NONE}"})
         assert response.status_code == 403
 
     @pytest.mark.parametrize(
-        "seen", ["x", "1", "1.", "1.2", "1.2.gone", ",", f"{10**18}.none", ",".join(["1.none"] * 201)]
+        "seen", ["x", "1", "1.", "1.2", "1.2.0.none", ",", f"{10**18}.{NONE}", ",".join([f"1.{NONE}"] * 201)]
     )
     def test_invalid_parameters_are_refused(self, as_bob: Client, seen: str) -> None:
         response = as_bob.get(self.LIVE, {"seen": seen})

@@ -116,6 +116,7 @@ class CollectionDetails:
     newest_run: Run | None  # may be processing
     last_run: Run | None
     last_good_run: Run | None
+    newest_ready_run: Run | None
     acknowledgment: Acknowledgment | None  # only if it covers a current problem
 
 
@@ -130,12 +131,12 @@ def prefetch_conditions(
     by_id = conditions(listed) if known is None else {each.pk: known[each.pk] for each in collections}
     runs, failures, notes = _runs_of(listed), _failures(listed, by_id), _acknowledgments(listed, by_id)
     for collection in collections:
-        newest, last, good = _of(collection, runs)
-        for run in filter(None, (newest, last, good)):
+        newest, last, good, ready = _of(collection, runs)
+        for run in filter(None, (newest, last, good, ready)):
             run.collection = collection
         collection.condition = _of(collection, by_id)
         collection.details = CollectionDetails(
-            failures.get(collection.pk, 0), newest, last, good, notes.get(collection.pk)
+            failures.get(collection.pk, 0), newest, last, good, ready, notes.get(collection.pk)
         )
         collection.latest_run = newest
 
@@ -222,8 +223,8 @@ def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
     return {each.collection_id: each.covered for each in lasting}
 
 
-def _runs_of(listed: CollectionQuerySet) -> dict[int, tuple[Run | None, Run | None, Run | None]]:
-    """Return the newest, the last and the last good run of each collection."""
+def _runs_of(listed: CollectionQuerySet) -> dict[int, list[Run | None]]:
+    """Return the newest, the last, the last good and the newest ready run of each collection."""
     of_it = Run.objects.filter(collection=OuterRef("pk"))
     ready = of_it.filter(state=State.READY)
     oldest = Coalesce(_first(ready, "created_at", after=_GOOD_AMONG - 1), Value(NO_RUN))
@@ -231,13 +232,11 @@ def _runs_of(listed: CollectionQuerySet) -> dict[int, tuple[Run | None, Run | No
     found = (
         _observed(listed)
         .annotate(oldest=oldest)
-        .values_list("pk", _first(of_it), _first(_ended()), _first(good))
+        .values_list("pk", _first(of_it), _first(_ended()), _first(good), _first(ready))
     )
     ids = {pk: run_ids for pk, *run_ids in found}
     runs = Run.objects.in_bulk({run_id for run_ids in ids.values() for run_id in run_ids})
-    return {
-        pk: (runs.get(newest), runs.get(last), runs.get(good)) for pk, (newest, last, good) in ids.items()
-    }
+    return {pk: [runs.get(run_id) for run_id in run_ids] for pk, run_ids in ids.items()}
 
 
 def _failures(listed: CollectionQuerySet, by_id: Mapping[int, Condition]) -> dict[int, int]:

@@ -237,6 +237,11 @@ class Run(models.Model):
         return StatusFacts(self.state, self.extracted, self.total, self.stalls_at, until).status
 
     @property
+    def duration(self) -> timedelta | None:
+        """The time that a ready run took, or None."""
+        return self.updated_at - self.created_at if self.is_ready else None
+
+    @property
     def missing(self) -> int:
         """The number of requested records that a completed run didn't find, or 0 if unknown."""
         return self.unscraped if self.is_ready else 0

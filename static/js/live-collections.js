@@ -1,4 +1,4 @@
-// Updates the latest runs in the list of collections. The rows keep their order, even if the list is sorted by them.
+// Updates the rows in the list of collections. They keep their order, even if the list is sorted by what changes.
 
 import { announce, elementFrom, notifyChanged, replace } from "./dom.js";
 import { poll } from "./polling.js";
@@ -6,27 +6,32 @@ import { poll } from "./polling.js";
 const MAX_ANNOUNCED = 3;
 
 const list = document.querySelector("[data-live-collections]");
-const cells = () => [...list.querySelectorAll("[data-latest]")].slice(0, 200);
+const rows = () => [...list.querySelectorAll("[data-latest]")].slice(0, 200);
 
 function url() {
-  const seen = cells().map((cell) => cell.dataset.latest);
+  const seen = rows().map((row) => row.dataset.latest);
   return seen.length ? `${list.dataset.liveCollections}?seen=${seen.join()}` : "";
 }
 
 function update(changes) {
-  const shown = changes.filter(({ id, html }) => replaceCell(id, elementFrom(html)));
+  const shown = changes.filter(({ id, html }) => updateRow(id, elementFrom(html)));
   if (!shown.length) return false;
   notifyChanged();
-  if (shown.length > MAX_ANNOUNCED) announce(`The latest runs of ${shown.length} collections have changed.`);
+  if (shown.length > MAX_ANNOUNCED) announce(`${shown.length} collections have changed.`);
   else announce(...shown.map(({ news }) => news));
   return true;
 }
 
-function replaceCell(id, cell) {
-  const old = cells().find(({ dataset }) => dataset.latest.startsWith(`${id}.`));
-  return Boolean(old) && replace(old, cell);
+// A cell with selected text stays, and so does the version: the next response replaces it.
+function updateRow(id, fresh) {
+  const row = rows().find(({ dataset }) => dataset.latest.startsWith(`${id}.`));
+  if (!row) return false;
+  const replaced = [...fresh.cells].map((cell) => replace(row.querySelector(`[data-label="${cell.dataset.label}"]`), cell));
+  if (!replaced.every(Boolean)) return false;
+  row.dataset.latest = fresh.dataset.latest;
+  return true;
 }
 
 if (list) {
-  poll({ url, isLive: cells().some((cell) => cell.dataset.latest.endsWith(".processing")), update });
+  poll({ url, isLive: rows().some((row) => row.dataset.latest.endsWith(".processing")), update });
 }

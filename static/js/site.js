@@ -5,6 +5,7 @@ import "./dom.js";
 import "./times.js";
 import "./polling.js";
 import "./menu.js";
+import "./open-rows.js";
 import "./column-filter.js";
 import "./records-scroll.js";
 import "./copy.js";

@@ -7,11 +7,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection
-from collections_app.models.collections import CollectionQuerySet
-from collections_app.models.runs import prefetch_latest_runs
 from collections_app.people.access import Action, MemberRequest, team_member
-from collections_app.views.collections.order import ORDERS, format_key, ordered
-from collections_app.views.download.menu import latest_menu, preferred_format
+from collections_app.views.collections.order import ORDERS, first_in_order, format_key
+from collections_app.views.collections.rows import COLUMNS, Header, prepare_rows
+from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
 from collections_app.views.page_size import PAGE_SIZE
 
@@ -33,10 +32,8 @@ def collections(request: MemberRequest) -> HttpResponse:
         found = found.named_like(query)
     order = request.GET.get("sort", "")
     order = order if order in ORDERS else "name"
-    rows = with_latest_runs(ordered(found, order, after)[: PAGE_SIZE + 1])
-    preferred = preferred_format(request)
-    for row in rows:
-        row.download_menu = latest_menu(row, preferred)
+    rows = first_in_order(found, order, after, PAGE_SIZE + 1)
+    prepare_rows(rows, preferred_format(request))
     context = {
         "collections": rows[:PAGE_SIZE],
         "query": query,
@@ -44,34 +41,25 @@ def collections(request: MemberRequest) -> HttpResponse:
         "after": after,
         "order": order,
         "orders": ORDERS.items(),
+        "headers": [
+            Header(column, order, _address(query, column.order, archived=archived)) for column in COLUMNS
+        ],
         "more": _next_address(rows, query, order, archived=archived),
     }
     fragment = "collections/_rows.html" if after else "collections/_results.html"
     return render_fragment(request, "collections/list.html", fragment, context)
 
 
-def with_latest_runs(found: CollectionQuerySet) -> list[Collection]:
-    """Return the collections with their `latest_run`, which may be None, in two queries.
-
-    Their `latest` is a token that changes when the list shows that run differently, or the next one as late.
-    """
-    rows = list(found)
-    prefetch_latest_runs(rows)
-    for row in rows:
-        run = row.latest_run
-        late = "late." if row.is_late else ""
-        row.latest = f"{run.number}.{late}{run.status}" if run else f"{late}none"
-    return rows
-
-
 def _next_address(rows: list[Collection], query: str, order: str, *, archived: bool) -> str:
     """Return the address of the next page, or "" on the last one."""
     if len(rows) <= PAGE_SIZE:
         return ""
-    last = rows[PAGE_SIZE - 1]
-    parameters = {"q": query} if query else {}
-    if archived:
-        parameters["archived"] = "1"
-    if order != "name":
-        parameters["sort"] = order
-    return f"{reverse('collections')}?{urlencode(parameters | {'after': format_key(last, order)})}"
+    after = format_key(rows[PAGE_SIZE - 1], order)
+    return _address(query, order, archived=archived, after=after)
+
+
+def _address(query: str, order: str, *, archived: bool, after: str = "") -> str:
+    sort = "" if order == "name" else order
+    parameters = {"q": query, "archived": "1" if archived else "", "sort": sort, "after": after}
+    given = urlencode({name: value for name, value in parameters.items() if value})
+    return reverse("collections") + (f"?{given}" if given else "")

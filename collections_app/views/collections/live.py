@@ -9,25 +9,30 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, Run, Status
+from collections_app.models.collection_status import prefetch_conditions
 from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team_member
-from collections_app.views.collections.list import with_latest_runs
+from collections_app.views.collections.rows import prepare_rows
+from collections_app.views.download.menu import preferred_format
 from collections_app.views.live import news_of, parse_versions
 
-_LATEST = rf"(?:late\.)?none|\d{{1,18}}\.(?:late\.)?(?:{'|'.join(Status.values)})"
-_SEEN = re.compile(rf"(\d{{1,18}})\.({_LATEST})", re.ASCII)
+# As in rows.py.
+_VERSION = rf"\d{{1,18}}\.(?:late\.)?[0-9a-f]{{8}}\.(?:none|{'|'.join(Status.values)})"
+_SEEN = re.compile(rf"(\d{{1,18}})\.({_VERSION})", re.ASCII)
 
 
 @team_member(Action.SEE)
 @require_safe
 @never_cache
 def collections_live(request: MemberRequest) -> HttpResponse:
-    """Return the collections whose latest run differs from the one that was `seen`, or 204 if none does."""
+    """Return the collections whose rows differ from those that were `seen`, or 204 if none does."""
     seen = parse_versions(_SEEN, request, "seen")
     # In all teams: the user may have switched teams since the page was loaded.
     teams = [membership.team_id for membership in request.memberships]
-    found = with_latest_runs(Collection.objects.filter(team__in=teams, pk__in=seen).by_name())
+    found = list(Collection.objects.filter(team__in=teams, pk__in=seen).select_related("team").by_name())
     if len(found) < len(seen):
         raise PermissionDenied(NOT_YOURS)
+    prefetch_conditions(found)
+    prepare_rows(found, preferred_format(request))
     changed = [each for each in found if each.latest != seen[each.pk]]
     if not changed:
         return HttpResponse(status=204)
@@ -35,7 +40,7 @@ def collections_live(request: MemberRequest) -> HttpResponse:
         [
             {
                 "id": each.pk,
-                "html": render_to_string("collections/_latest.html", {"collection": each}),
+                "html": render_to_string("collections/_live_row.html", {"collection": each}),
                 "news": f"{each}: {_news(each, seen[each.pk])}",
             }
             for each in changed
@@ -45,13 +50,15 @@ def collections_live(request: MemberRequest) -> HttpResponse:
 
 
 def _news(collection: Collection, seen: str) -> str:
-    """Return what a screen reader announces about a collection whose `latest` has changed."""
+    """Return what a screen reader announces about a collection whose row has changed."""
     run: Run | None = collection.latest_run
-    if collection.is_late and "late." not in seen:
+    if collection.is_late and ".late." not in seen:
         return "The next run is late."
     if run is None:
         return "No runs left."
-    number = seen.partition(".")[0]
-    if number.isdecimal() and int(number) > run.number:
+    number, *_, status = seen.split(".")
+    if int(number) > run.number:
         return f"Run {run.number} is now the latest."
+    if (int(number), status) == (run.number, run.status):
+        return "Its state has changed."
     return news_of(run) or f"Run {run.number} started."
