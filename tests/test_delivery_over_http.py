@@ -174,7 +174,9 @@ def as_we_are(server: Server, call: str) -> str:
 def test_the_vendors_first_call_works_but_for_host_and_key(server: Server) -> None:
     response = json.loads(run_shell(as_we_are(server, FIRST_CALL)))
     assert (response["code"], response["status"]) == (200, 1)
-    assert 88 in [run["id"] for run in response["data"]]
+    assert len(response["data"]) == 5
+    before_89 = json.loads(run_shell(as_we_are(server, FIRST_CALL.replace('"skip": 0', '"before": 89'))))
+    assert before_89["data"][0]["id"] == 88
 
 
 def test_the_vendors_second_call_works_but_for_host_and_key(server: Server, tmp_path: Path) -> None:
