@@ -17,9 +17,9 @@ def bob_in_both(bob: User, strangers: Team) -> User:
 def test_switching_shows_the_other_teams_collections(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
-    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
+    assert [row[1] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
     response = as_bob.post("/team", {"team": secret_plans.team_id}, follow=True)
-    assert [row[0] for row in rows(response)] == ["Secret plans"]
+    assert [row[1] for row in rows(response)] == ["Secret plans"]
     assert "Add collection" in response.content.decode()
 
 
@@ -27,7 +27,7 @@ def test_a_page_of_another_teams_collection_switches_to_that_team(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     assert "Strangers" in as_bob.get(f"/collections/{secret_plans.pk}/download").content.decode()
-    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["Secret plans"]
+    assert [row[1] for row in rows(as_bob.get("/collections/"))] == ["Secret plans"]
 
 
 def test_a_file_of_another_team_does_not_switch(
@@ -36,7 +36,7 @@ def test_a_file_of_another_team_does_not_switch(
     file = make_ready_run(secret_plans).files.get(kind="page")
     response = as_bob.get(f"/collections/{secret_plans.pk}/runs/1/files/{quote(file.name)}")
     assert response.getvalue()
-    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
+    assert [row[1] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
 
 
 def test_only_users_in_several_teams_can_switch(bob: User, as_bob: Client, strangers: Team) -> None:
@@ -82,4 +82,4 @@ def test_a_user_removed_from_the_current_team_falls_back_to_another(
 ) -> None:
     as_bob.post("/team", {"team": secret_plans.team_id})
     bob_in_both.memberships.get(team=secret_plans.team).remove()
-    assert [row[0] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
+    assert [row[1] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
