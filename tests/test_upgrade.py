@@ -119,7 +119,7 @@ def alices(upgraded: str) -> requests.Session:
     form = {"login": "alice@example.com", "password": PASSWORD}
     form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
     answer = browser.post(f"{upgraded}/accounts/login/", form)
-    assert answer.url == f"{upgraded}/collections/"
+    assert answer.url == f"{upgraded}/"
     assert "AU Laptops" in answer.text
     return browser
 
