@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import NamedTuple, TypeVar
 
-from django.db.models import BooleanField, Case, Exists, F, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from collections_app.models.acknowledgments import NO_RUN, Acknowledgment, Problem
 from collections_app.models.collections import Collection, CollectionQuerySet
-from collections_app.models.run_status import State, Status, StatusFacts
-from collections_app.models.runs import Run, RunQuerySet
+from collections_app.models.run_status import State, Status, StatusFacts, unscraped
+from collections_app.models.runs import CountUpTo, Run, RunQuerySet
 from collections_app.models.teams import User
 from collections_app.models.time_zones import zone
 
@@ -119,6 +119,11 @@ class CollectionDetails:
     newest_ready_run: Run | None
     acknowledgment: Acknowledgment | None  # only if it covers a current problem
 
+    @property
+    def failure_count(self) -> str:
+        """The number of failed and stalled runs in a row, such as "3" or "100 or more"."""
+        return f"{self.failures} or more" if self.failures == MOST_FAILURES else str(self.failures)
+
 
 def prefetch_conditions(
     collections: Sequence[Collection], known: Mapping[int, Condition] | None = None
@@ -196,7 +201,11 @@ def _last_runs(found: CollectionQuerySet) -> dict[int, LastRun]:
     last = Run.objects.filter(pk__in=_observed(found).values(last=_first(_ended())))
     columns = last.values_list("collection_id", "state", "created_at", "extracted", "total")
     return {
-        pk: LastRun(_status(state, extracted, total), created_at, _missing(state, extracted, total))
+        pk: LastRun(
+            _status(state, extracted, total),
+            created_at,
+            missing=unscraped(extracted, total) if state == State.READY else 0,
+        )
         for pk, state, created_at, extracted, total in columns
     }
 
@@ -206,12 +215,6 @@ def _status(state: str, extracted: int | None, total: int | None) -> Status:
     if state != State.READY:
         return Status.FAILED
     return StatusFacts(state, extracted, total, stalls_at=None, observed_until=None).status
-
-
-def _missing(state: str, extracted: int | None, total: int | None) -> int:
-    if state != State.READY or extracted is None or total is None:
-        return 0
-    return max(0, total - extracted)
 
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
@@ -248,7 +251,7 @@ def _failures(listed: CollectionQuerySet, by_id: Mapping[int, Condition]) -> dic
     counted = _observed(listed.filter(pk__in=failed)).annotate(
         ready_at=Coalesce(_first(ready, "created_at"), Value(NO_RUN)), ready_number=_first(ready, "number")
     )
-    return dict(counted.values_list("pk", _Count(_failed())))
+    return dict(counted.values_list("pk", CountUpTo(MOST_FAILURES, _failed().newest_first())))
 
 
 def _acknowledgments(listed: CollectionQuerySet, by_id: Mapping[int, Condition]) -> dict[int, Acknowledgment]:
@@ -287,16 +290,6 @@ def _failed() -> RunQuerySet:
 def _first(runs: RunQuerySet, field: str = "pk", *, after: int = 0) -> Subquery:
     """Return a field of the newest run, or with `after`, of the run after that many newer ones."""
     return Subquery(runs.newest_first().values(field)[after : after + 1])
-
-
-class _Count(Subquery):
-    """Counts at most MOST_FAILURES rows."""
-
-    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
-    output_field = IntegerField()
-
-    def __init__(self, runs: RunQuerySet) -> None:
-        super().__init__(runs.newest_first().values("pk")[:MOST_FAILURES])
 
 
 def _is(condition: Q) -> Case:

@@ -12,7 +12,7 @@ from operator import or_
 from typing import TypedDict
 
 from django.db import models
-from django.db.models import Case, CharField, F, Q, Value, When
+from django.db.models import F, Q
 from django.utils import timezone
 
 # A run stalls if it makes no progress for twice as long as its collection's longest recent step, but not
@@ -84,6 +84,11 @@ class StatusFacts:
         return self.stalls_at <= self.observed_until
 
 
+def unscraped(extracted: int | None, total: int | None) -> int:
+    """Return how many of the requested records haven't been scraped, or 0 if unknown."""
+    return 0 if extracted is None or total is None else max(0, total - extracted)
+
+
 def in_status(*statuses: Status) -> Q:
     """Return the condition for runs that have one of the statuses now."""
     conditions = _conditions(timezone.now())
@@ -97,16 +102,6 @@ def in_status(*statuses: Status) -> Q:
     ]
     # An index covers failed and processing runs together.
     return Q(state__in=states) & reduce(or_, [*(Q(state=state) for state in complete), *partial])
-
-
-def status_expression() -> Case:
-    """Return an SQL expression for the status of a run now."""
-    conditions = _conditions(timezone.now())
-    whens = [
-        When(condition & Q(state=_STATES[status]), then=Value(status.value))
-        for status, condition in conditions.items()
-    ]
-    return Case(*whens, output_field=CharField())
 
 
 def _conditions(now: datetime) -> dict[Status, Q]:

@@ -22,6 +22,7 @@ from collections_app.models.run_status import (
     Status,
     StatusFacts,
     in_status,
+    unscraped,
 )
 
 # The number of completed runs whose steps tell how long a run may make no progress.
@@ -249,9 +250,7 @@ class Run(models.Model):
     @property
     def unscraped(self) -> int:
         """The number of requested records that haven't been scraped, or 0 if unknown."""
-        if self.extracted is None or self.total is None:
-            return 0
-        return max(0, self.total - self.extracted)
+        return unscraped(self.extracted, self.total)
 
     @property
     def is_partial(self) -> bool:
@@ -322,16 +321,19 @@ class FileKind(models.TextChoices):
 KINDS_OF_RECORDS = (FileKind.PAGE, FileKind.CATEGORY_LIST)
 
 
-class _Count(Subquery):
-    """The number of rows of a query."""
+class CountUpTo(Subquery):
+    """The number of runs in a query, up to a limit."""
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
     output_field = models.IntegerField()
 
+    def __init__(self, limit: int, runs: RunQuerySet) -> None:
+        super().__init__(runs.values("pk")[:limit])
+
 
 def count_by_status(collection: Collection, runs: RunQuerySet, limit: int) -> dict[Status, int]:
     """Return how many of the collection's runs have each status, up to `limit` each, in one query."""
-    counts = [_Count(runs.with_status(status).order_by().values("pk")[:limit]) for status in Status]
+    counts = [CountUpTo(limit, runs.with_status(status).order_by()) for status in Status]
     (row,) = Collection.objects.filter(pk=collection.pk).values_list(*counts)
     return dict(zip(Status, row, strict=True))
 
