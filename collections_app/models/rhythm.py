@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 # How many runs a rhythm is learned from, at most and at least.
 LEARNED_FROM = 20
-_LEAST_RUNS = 4
+LEAST_RUNS = 4
 
 _DAY = timedelta(days=1)
 _HALF_DAY = 12 * 3600  # seconds
@@ -114,7 +114,7 @@ def learn(times: Iterable[datetime], zone: ZoneInfo) -> Rhythm | None:
     the runs follow.
     """
     starts = sorted(times)[-LEARNED_FROM:]
-    if len(starts) < _LEAST_RUNS:
+    if len(starts) < LEAST_RUNS:
         return None
     gaps = [later - earlier for earlier, later in pairwise(starts)]
     usual = sorted(gaps)[len(gaps) // 2]

@@ -29,9 +29,12 @@ _STATUSES = {
     "ready": tuple(statuses_of(State.READY)),
 }
 
+# When "last night" begins, on the day before.
+EVENING = time(18)
+
 # The values of the parameter `when`: how many days ago the period began, at what time, and its names.
 _PERIODS = {
-    "last-night": (1, time(18), "Last night", "since 18:00 yesterday"),
+    "last-night": (1, EVENING, "Last night", f"since {EVENING:%H:%M} yesterday"),
     "7-days": (6, time(), "7 days", "last 7 days"),
 }
 

@@ -4,14 +4,12 @@ import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from collections_app.models import Status
 from collections_app.models.collection_status import Condition
-
-# "Last night" begins yesterday at this time, in the team's time zone.
-_EVENING = time(18)
+from collections_app.views.download.filter import EVENING
 
 
 class Outcome(enum.StrEnum):
@@ -36,7 +34,7 @@ _OUTCOMES = {
 def evening_before(now: datetime, zone: ZoneInfo) -> datetime:
     """Return the time at which "last night" began: 18:00 yesterday in the time zone."""
     yesterday = now.astimezone(zone).date() - timedelta(days=1)
-    return datetime.combine(yesterday, _EVENING, zone)
+    return datetime.combine(yesterday, EVENING, zone)
 
 
 @dataclass(frozen=True)

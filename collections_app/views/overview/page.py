@@ -92,7 +92,7 @@ def _after(ordered: list[int], key: str) -> list[int]:
 
 
 def _lines(request: MemberRequest, ids: Iterable[int], found: Mapping[int, Condition]) -> list[Collection]:
-    by_id = Collection.objects.select_related("account").in_bulk(ids)
+    by_id = Collection.objects.in_bulk(ids)
     lines = [by_id[pk] for pk in ids if pk in by_id]  # one may have been deleted since
     prefetch_conditions(lines, found)
     add_lines(lines)

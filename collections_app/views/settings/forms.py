@@ -9,11 +9,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from collections_app.models import Acknowledgment, Schedule
-from collections_app.models.rhythm import Interval, Rhythm
+from collections_app.models.rhythm import LEARNED_FROM, Interval, Rhythm
 from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
 from collections_app.models.time_zones import zone
 from collections_app.models.validators import no_control_characters
 from collections_app.views.forms import TimeZoneField
+from collections_app.views.settings.words import WEEKDAYS
 
 LEARNED = "learned"
 
@@ -24,7 +25,6 @@ _FIELDS_OF = {
     ScheduleKind.TIME_OF_DAY: {"at", "weekdays", *_COMMON},
 }
 
-_WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _LONGEST_ACKNOWLEDGMENT = timedelta(days=366)
 
 
@@ -45,7 +45,7 @@ class ScheduleForm(forms.Form):
 
     kind = forms.ChoiceField(
         label="Expect runs",
-        choices=[(LEARNED, "As learned from the last 20 runs"), *ScheduleKind.choices],
+        choices=[(LEARNED, f"As learned from the last {LEARNED_FROM} runs"), *ScheduleKind.choices],
         widget=forms.RadioSelect,
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
@@ -59,7 +59,7 @@ class ScheduleForm(forms.Form):
     weekdays = forms.MultipleChoiceField(
         label="Days",
         required=False,
-        choices=[(str(number), name) for number, name in enumerate(_WEEKDAYS)],
+        choices=[(str(number), name[:3]) for number, name in enumerate(WEEKDAYS)],
         widget=forms.CheckboxSelectMultiple,
         error_messages={"invalid_choice": "Choose days from the list."},
     )

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection
 from collections_app.models.collection_status import prefetch_conditions
 from collections_app.models.expectations import learned_rhythm, schedule_of
-from collections_app.models.rhythm import LEARNED_FROM
+from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.settings.forms import AcknowledgeForm, ScheduleForm
 from collections_app.views.settings.words import describe, late_for
@@ -36,6 +36,7 @@ def settings_page(
         "schedule": schedule,
         "rhythm": describe(rhythm, is_learned=schedule is None) if rhythm else "",
         "learned_from": collection.runs.all()[:LEARNED_FROM].count(),
+        "least_runs": LEAST_RUNS,
         "late_for": late_for(collection),
         "schedule_form": schedule_form
         or ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),

@@ -8,7 +8,7 @@ from collections_app.models import Collection
 from collections_app.models.rhythm import Interval, Rhythm
 from collections_app.views.durations import lasting
 
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SHORTEST_RANGE = 3  # days; fewer are listed one by one
 _DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
@@ -37,9 +37,9 @@ def _duration(every: timedelta) -> str:
 
 
 def _days(weekdays: list[int]) -> str:
-    if len(weekdays) == len(_DAYS):
+    if len(weekdays) == len(WEEKDAYS):
         return "daily"
     if len(weekdays) >= _SHORTEST_RANGE and weekdays == list(range(weekdays[0], weekdays[-1] + 1)):
-        return f"{_DAYS[weekdays[0]]} to {_DAYS[weekdays[-1]]}"
-    *others, last = (f"{_DAYS[day]}s" for day in weekdays)
+        return f"{WEEKDAYS[weekdays[0]]} to {WEEKDAYS[weekdays[-1]]}"
+    *others, last = (f"{WEEKDAYS[day]}s" for day in weekdays)
     return f"{', '.join(others)} and {last}" if others else last
