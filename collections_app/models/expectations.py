@@ -1,7 +1,7 @@
 """When the next run of a collection is expected, and when it becomes late.
 
 A collection stores both times. So SQL can filter lists by them, and they are right even if no worker runs.
-`expect_next_run` updates them. Call it wherever runs are created or deleted, or the schedule changes.
+`expect_next_run` updates both. Call it whenever a run is created or deleted, or the schedule changes.
 """
 
 from contextlib import suppress
