@@ -322,6 +322,23 @@ def test_if_it_fails_before_it_joins_the_known_runs_nothing_is_written(
     assert (collection.refresh_problem, collection.refreshed_at) == (str(DOWN), refreshed_at)
 
 
+def test_an_outage_begins_with_its_first_failure_and_ends_with_a_success(
+    collection: Collection, account: ListedRuns
+) -> None:
+    with time_machine.travel(NOON, tick=False) as clock:
+        for hours, problem, failing_since in (
+            (0, None, None),
+            (1, DOWN, NOON + timedelta(hours=1)),
+            (2, DOWN, NOON + timedelta(hours=1)),
+            (3, None, None),
+        ):
+            clock.move_to(NOON + timedelta(hours=hours))
+            account.problem = problem
+            refresh(collection)
+            collection.refresh_from_db()
+            assert collection.failing_since == failing_since
+
+
 def test_no_page_is_requested_after_the_time_is_over(collection: Collection, account: ListedRuns) -> None:
     refresh(collection, seconds=0)
     assert account.calls == []

@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,14 +116,34 @@ def test_it_lists_accounts_by_name_with_masked_keys(as_adam: Client, crawlers: T
     make_remote_collection(account)
     make_remote_collection(account, remote_id=8).archive()
     response = as_adam.get(LIST)
-    assert columns(response) == ["Name", "Key", "Added", "Collections", "Actions"]
-    assert [[row[0], row[1], row[3]] for row in rows(response)] == [
-        [f"Shop A {BASE}", "••••••••cdef", "2"],
-        [f"Shop B {BASE}", "••••••••", "0"],
-        [f"Shop C Disconnected {BASE}", "None", "0"],
+    assert columns(response) == ["Name", "Status", "Key", "Added", "Collections", "Actions"]
+    assert [[*row[:3], row[4]] for row in rows(response)] == [
+        [f"Shop A {BASE}", "Not used yet", "••••••••cdef", "2"],
+        [f"Shop B {BASE}", "Not used yet", "••••••••", "0"],
+        [f"Shop C {BASE}", "Disconnected", "None", "0"],
     ]
-    assert account.created_at.strftime("%H:%M UTC") in rows(response)[0][2]
+    assert account.created_at.strftime("%H:%M UTC") in rows(response)[0][3]
     assert KEY not in response.content.decode()
+
+
+def test_an_outage_is_shown_with_its_start_in_accounts_and_collections(
+    as_adam: Client, account: Account
+) -> None:
+    now = timezone.now()
+    make_remote_collection(account, refreshed_at=now)
+    failing = make_remote_collection(
+        account, remote_id=8, name="Desks", refreshed_at=now - timedelta(hours=6)
+    )
+    Collection.objects.filter(pk=failing.pk).update(
+        refresh_problem="The account “MultiCartAPI” is unavailable.", failing_since=now - timedelta(hours=5)
+    )
+    [row] = rows(as_adam.get(LIST))
+    assert row[1] == (
+        "Failing for 1 of 2 collections, first 5 h ago The account “MultiCartAPI” is unavailable."
+    )
+    page = text_of(as_adam.get("/collections/").content.decode())
+    assert "1 of 2 collections isn't up to date. First failure: 5 h ago" in page
+    assert page.count("Updated 6 h ago") == 1
 
 
 @pytest.mark.parametrize("count", [1, 30])

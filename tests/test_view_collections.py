@@ -162,7 +162,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(
         acknowledge(collection, by=alice, note="Known.", until=timezone.localdate() + timedelta(days=9))
     # The session, user and memberships; the collections; their conditions and runs.
     for sort in ORDERS:
-        with django_assert_max_num_queries(12):
+        with django_assert_max_num_queries(13):
             response = as_bob.get("/collections/", {"sort": sort})
         assert len(rows(response)) == 50
 

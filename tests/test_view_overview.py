@@ -253,10 +253,15 @@ class TestForAdmins:
     def test_an_account_that_does_not_respond_is_named(
         self, as_bob: Client, as_adam: Client, crawlers: Team
     ) -> None:
-        remote = make_remote_collection(make_account(crawlers), refreshed_at=NOON - 5 * HOUR)
-        Collection.objects.filter(pk=remote.pk).update(refresh_problem="MultiCartAPI doesn't respond.")
-        (notice,) = re.findall(r'<div class="notice">.*?</div>', as_adam.get("/").content.decode(), re.DOTALL)
-        assert "MultiCartAPI doesn't respond. Its runs were last updated 5 h ago." in text_of(notice).replace(
-            " .", "."
+        account = make_account(crawlers)
+        remote = make_remote_collection(account, refreshed_at=NOON - 5 * HOUR)
+        make_remote_collection(account, remote_id=2)
+        Collection.objects.filter(pk=remote.pk).update(
+            refresh_problem="MultiCartAPI doesn't respond.", failing_since=NOON - 4 * HOUR
         )
-        assert 'class="notice"' not in as_bob.get("/").content.decode()
+        (notice,) = re.findall(r'<div class="notice">.*?</div>', as_adam.get("/").content.decode(), re.DOTALL)
+        assert text_of(notice) == (
+            "MultiCartAPI doesn't respond. 1 of 2 collections isn't up to date. First failure: 4 h ago"
+        )
+        assert 'href="/team/accounts/"' in notice
+        assert "First failure: 4 h ago" in text_of(as_bob.get("/").content.decode())

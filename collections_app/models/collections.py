@@ -84,12 +84,14 @@ class Collection(models.Model):
         Account, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="collections"
     )
     remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
-    # The state of the account's list of runs: when it was updated, what failed, and whether older runs exist.
+    # The state of the account's list of runs: when it was updated, what fails now and since when, and whether
+    # older runs exist.
     refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Until when the account asked us to wait.
     retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_problem = models.CharField(max_length=300, blank=True, editable=False)
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
     has_older_runs = models.BooleanField(default=False, editable=False)
     # The position in the account's list from which to read the known runs again.
     reread_from = models.PositiveBigIntegerField(default=0, editable=False)

@@ -144,6 +144,7 @@ def _done_within(
             "refresh_tried_at",
             "retry_at",
             "refresh_problem",
+            "failing_since",
             "has_older_runs",
             "unlisted",
         ]

@@ -61,7 +61,10 @@ def unfinished(collection: Collection) -> dict[int, datetime]:
 
 def record(collection: Collection, **notes: Any) -> None:
     """Store what is known about the list on the collection, along with the time."""
-    notes = {"refresh_tried_at": timezone.now(), "retry_at": None} | notes
+    now = timezone.now()
+    notes = {"refresh_tried_at": now, "retry_at": None} | notes
+    if "refresh_problem" in notes:
+        notes["failing_since"] = (collection.failing_since or now) if notes["refresh_problem"] else None
     Collection.objects.filter(pk=collection.pk).update(**notes)
     for name, value in notes.items():
         setattr(collection, name, value)

@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection
+from collections_app.models.outages import outages
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.views.collections.order import ORDERS, first_in_order, format_key
 from collections_app.views.collections.rows import COLUMNS, Header, prepare_rows
@@ -36,6 +37,7 @@ def collections(request: MemberRequest) -> HttpResponse:
     prepare_rows(rows, preferred_format(request))
     context = {
         "collections": rows[:PAGE_SIZE],
+        "outages": outages(request.membership.team),
         "query": query,
         "archived": archived,
         "after": after,

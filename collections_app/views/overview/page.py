@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, Run, Status, Team
 from collections_app.models.collection_status import Condition, conditions, prefetch_conditions
+from collections_app.models.outages import outages
 from collections_app.models.time_zones import zone
 from collections_app.people.access import Action, MemberRequest, may, signed_in
 from collections_app.system import disk
@@ -51,7 +52,7 @@ def overview(request: MemberRequest) -> HttpResponse:
         "more": _next_address(ordered, chosen, outcome),
         "now": timezone.now(),
         "strip_length": STRIP_LENGTH,
-        "accounts": _silent_accounts(team) if may(request.membership, Action.MANAGE_ACCOUNTS) else (),
+        "outages": outages(team),
         "disk_warning": disk.warning() if may(request.membership, Action.MANAGE_COLLECTIONS) else "",
     }
     fragment = "overview/_lines.html" if after else "overview/_results.html"
@@ -109,10 +110,3 @@ def _next_address(ordered: list[int], found: Mapping[int, Condition], outcome: O
     position = len(found) - len(ordered) + PAGE_SIZE
     parameters = {"night": outcome} if outcome else {}
     return f"{reverse('home')}?{urlencode(parameters | {'after': f'{position}_{ordered[PAGE_SIZE - 1]}'})}"
-
-
-def _silent_accounts(team: Team) -> list[Collection]:
-    """Return one collection of each account whose list of runs can't be read now."""
-    failing = team.collections.current().exclude(account=None).exclude(refresh_problem="")
-    oldest_first = failing.select_related("account").order_by("account_id", "refreshed_at")
-    return list({each.account_id: each for each in reversed(oldest_first)}.values())

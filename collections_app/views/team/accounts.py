@@ -6,6 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Account
+from collections_app.models.outages import with_outages
 from collections_app.people.access import Action, MemberRequest, team_member
 
 
@@ -13,7 +14,7 @@ from collections_app.people.access import Action, MemberRequest, team_member
 @require_safe
 def accounts(request: MemberRequest) -> HttpResponse:
     """Show the team's accounts."""
-    found = request.membership.team.accounts.annotate(collection_count=Count("collections"))
+    found = with_outages(request.membership.team.accounts.annotate(collection_count=Count("collections")))
     return render(request, "team/accounts.html", {"accounts": found.order_by("name")})
 
 

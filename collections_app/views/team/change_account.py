@@ -29,7 +29,9 @@ def account_change(request: MemberRequest, account_id: int) -> HttpResponse:
             if is_still_valid(form):
                 saved = form.save()
                 # Problems with the old key no longer apply, so list the account again immediately.
-                saved.collections.update(refresh_tried_at=None, retry_at=None, refresh_problem="")
+                saved.collections.update(
+                    refresh_tried_at=None, retry_at=None, refresh_problem="", failing_since=None
+                )
                 messages.success(request, f"Saved the account “{saved}”.")
                 return redirect("accounts")
     return render(request, "team/change_account.html", {"form": form, "account": account})
