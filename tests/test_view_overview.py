@@ -241,11 +241,11 @@ class TestLongLists:
     ) -> None:
         make(crawlers, "A", "cf")
         as_bob.get("/")
-        with django_assert_num_queries(13):
+        with django_assert_num_queries(14):
             as_bob.get("/")
         for number in range(30):
             make(crawlers, f"Shelf {number}", "cif")
-        with django_assert_num_queries(13):
+        with django_assert_num_queries(14):
             as_bob.get("/")
 
 
