@@ -1,22 +1,29 @@
 """The OpenAPI document at /api/v1/openapi.json: everything it says is true of the code."""
 
 import ast
+import contextlib
+import gzip
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from unittest.mock import Mock
+from urllib.parse import unquote, urlsplit
 
 import pytest
+import requests
 from django.http import QueryDict
 from django.test import Client
 from django.urls import get_resolver, reverse
+from django.urls import resolve as resolve_url
 
 from collections_app.api import list_runs, lists, refresh
 from collections_app.api.authentication import HEADER
 from collections_app.api.limits import MAX_BODY_SIZE, MAX_INTEGER
+from collections_app.api.reference import Operation, Reference
 from collections_app.api.request_body import boolean, integer
 from collections_app.files import delivery
 from collections_app.files.bundles.merged import MOST_MERGED
@@ -36,6 +43,11 @@ OPERATIONS = {operation["operationId"]: (path, method, operation) for path, meth
 LIST = OPERATIONS["list_run_results"]
 LISTS = ("list_collections", "list_collection_runs")
 DOWNLOADS = {name: each for name, each in OPERATIONS.items() if name not in {"list_run_results", *LISTS}}
+SHOWN = [
+    operation
+    for _, group in Reference(DOCUMENT, "https://results.example.com").groups()
+    for operation in group
+]
 NOT_FOR_SCRIPTS = {"api-root", "openapi-view", "openapi-json"}
 
 
@@ -60,10 +72,33 @@ def test_it_is_served_as_json(as_bob: Client) -> None:
     assert response.json() == DOCUMENT
 
 
-def test_the_page_loads_swagger_ui_from_this_site(as_bob: Client) -> None:
+@pytest.mark.parametrize("operation", SHOWN, ids=[operation.id for operation in SHOWN])
+def test_the_samples_call_the_operation(operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    (address,) = [word for word in shlex.split(operation.curl) if "://" in word]
+    url = urlsplit(address)
+    assert (url.scheme, url.netloc) == ("https", "results.example.com")
+    assert resolve_url(unquote(url.path)).url_name == operation.id
+    request = Mock()
+    monkeypatch.setattr(requests, operation.method.lower(), request)
+    with contextlib.suppress(TypeError):  # a mock is not a file
+        exec(operation.python, {"print": Mock(), "open": Mock()})
+    assert request.call_args.args == (address,)
+
+
+def test_the_page_shows_all_operations_in_few_bytes(as_bob: Client) -> None:
     page = as_bob.get("/api/v1/docs").content.decode()
-    assert "vendor/swagger-ui/swagger-ui-bundle.js" in page
-    assert "//" not in page.replace("<!doctype html>", "")
+    for name in OPERATIONS:
+        assert f'id="{name}"' in page
+    assert len(gzip.compress(page.encode())) < 100_000
+
+
+def test_the_page_shows_fields_limits_and_messages(as_bob: Client) -> None:
+    page = as_bob.get("/api/v1/docs").content.decode()
+    assert "integer, 1 to 1,000, default 50" in page
+    assert "This API key is unknown or was revoked." in page
+    assert '<a href="#Run">Run</a>' in page
+    assert 'id="Run"' in page
+    assert "YOUR_API_KEY" in page
 
 
 def test_every_reference_resolves_and_every_component_is_used() -> None:

@@ -1,13 +1,18 @@
 """The API's documentation: the OpenAPI document, and the page that shows it."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from collections_app.api.reference import Reference
 from collections_app.people.access import signed_in
+from collections_app.system.addresses import absolute
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
+_DOCUMENT: dict[str, Any] = json.loads(DOCUMENT.read_bytes())
 
 
 @signed_in
@@ -18,5 +23,5 @@ def openapi_json(request: HttpRequest) -> HttpResponse:
 
 @signed_in
 def openapi_view(request: HttpRequest) -> HttpResponse:
-    """Return the page that shows the OpenAPI document with Swagger UI."""
-    return render(request, "api/docs.html")
+    """Return the page that shows the OpenAPI document, with samples for this site."""
+    return render(request, "api/docs.html", {"reference": Reference(_DOCUMENT, absolute(request, ""))})

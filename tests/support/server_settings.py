@@ -2,11 +2,8 @@
 
 from dashboard.settings import *  # noqa: F403
 from dashboard.settings import DATA_DIR
-from dashboard.settings import WHITENOISE_SKIP_COMPRESS_EXTENSIONS as SKIPPED
 
 STATIC_ROOT = DATA_DIR / "static"
-# Compressing Swagger UI takes longer than creating the demo.
-WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*SKIPPED, "js")
 
 # A slow hash takes longer than the page that checks the password.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
