@@ -50,6 +50,15 @@ IN, OUT = Availability.IN_STOCK, Availability.OUT_OF_STOCK
             ],
             OUT,
         ),
+        (["Usually ships within 2 to 3 days", "Ships in 2-3 business days.", "Ready to ship tomorrow"], IN),
+        (
+            ["In stock. Usually ships within 2 to 3 days.", "In stock - order soon", "In Stock, ships today"],
+            IN,
+        ),
+        (["10+", "999+", "1,000+", "> 10", "10+ units", "In stock (more on the way)"], IN),
+        (["Available for pickup", "In stock | Free delivery tomorrow", "In stock. Sold by Lamps"], IN),
+        (["Notify me", "Temporarily out of stock. Order soon.", "Currently unavailable - Notify me"], OUT),
+        (["Pre-order. Ships in 2 weeks", "This item will be released on 3 March."], Availability.PREORDER),
         (["Auf Lager", "Lieferbar", "Nur noch 2 auf Lager", "Sofort lieferbar."], IN),
         (["Nicht auf Lager", "Derzeit nicht verfügbar.", "Ausverkauft"], OUT),
         (
@@ -85,7 +94,16 @@ UNKNOWN: list[object] = [
     [],
     {},
 ]
-UNKNOWN += ["Usually ships within 2 days", "Only 3 left in stock from 5 sellers", "In stock on 12 March"]
+UNKNOWN += [
+    "0+",
+    ">0",
+    "<5",
+    "In stock. Out of stock online.",
+    "Order soon",
+    "In stock. Ask us.",
+    "In stock soon",
+]
+UNKNOWN += ["Ships within 2 parsecs", "Only 3 left in stock from 5 sellers", "In stock on 12 March"]
 UNKNOWN += ["https://example.com/InStock", "x" * 10_000_000]
 
 

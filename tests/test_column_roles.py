@@ -1,6 +1,6 @@
 """Columns that mean the same, whatever the vendor calls them."""
 
-from collections_app.records.column_roles import Role, columns_of, shown_first
+from collections_app.records.column_roles import Role, columns_of, currency_column, shown_first
 
 
 def test_the_price_is_found_whatever_the_vendor_calls_it() -> None:
@@ -38,6 +38,36 @@ def test_the_best_name_comes_first() -> None:
     assert columns_of(Role.PRICE, columns) == ["price_cents", "price.value", "buybox_price", "price.raw"]
     assert columns_of(Role.PRICE, ["price", "price.value"]) == ["price.value", "price"]
     assert columns_of(Role.PRICE, ["price", "price_value"]) == ["price", "price_value"]
+
+
+def test_nested_values_are_found_by_their_last_names() -> None:
+    prices = ["buybox_winner.price.value", "product.price", "data.final_price", "pricing.price", "shop.price"]
+    for name in prices:
+        assert columns_of(Role.PRICE, ["asin", name, f"{name}s", "product.list_price"]) == [name]
+    assert columns_of(Role.LIST_PRICE, [*prices, "data.was.price", "product.rrp.amount"]) == [
+        *("data.was.price", "product.rrp.amount")
+    ]
+    for role, name in ((Role.TITLE, "data.product.title"), (Role.STOCK, "buybox_winner.availability.raw")):
+        assert columns_of(role, ["brand.name", "variants.title", name, "other.availability"]) == [name]
+
+
+def test_the_products_own_price_comes_before_those_of_other_offers() -> None:
+    columns = [
+        "other_offers.price",
+        "shipping.price",
+        "store.price",
+        "product.price",
+        "buybox.shipping.price",
+    ]
+    assert columns_of(Role.PRICE, columns) == ["product.price", "store.price", "other_offers.price"]
+    assert columns_of(Role.PRICE, [*columns, "buybox_price"])[0] == "buybox_price"
+
+
+def test_the_closest_currency_belongs_to_a_price() -> None:
+    columns = ["currency", "data.currency", "data.pricing.price", "shipping.currency", "product.price"]
+    assert currency_column("data.pricing.price", columns) == "data.currency"
+    assert currency_column("product.price", columns) == "currency"
+    assert currency_column("product.price", columns[1:]) is None
 
 
 def test_columns_are_shown_by_their_meaning_then_as_in_the_file() -> None:

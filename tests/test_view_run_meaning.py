@@ -276,6 +276,20 @@ def test_a_column_that_is_not_money_says_why(
     assert f"Price Unknown The column price can't be read as prices. {problem}" in text
 
 
+def test_the_order_of_prices_that_are_text_says_so(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"price": "1,299", "was": {"price": "from $5"}}, {"price": "5,20"}])
+    for column, problem in (
+        ("price", "“1,299” can mean thousands or decimals."),
+        ("was.price", "It contains “from $5”, which isn't an amount of money."),
+    ):
+        text = page(as_bob, run, f"?sort={column}")
+        assert f"“{column}” is sorted as text. {problem}" in words(text)
+        assert 'data-announce="2 records shown, sorted as text"' in text
+        assert words(text).count(" (as text)") == 1
+    run = make_ready_run(laptops, [{"price": "$1,299"}, {"price": "$5.20"}, {"title": "Lamp"}])
+    assert "as text" not in page(as_bob, run, "?sort=price") + page(as_bob, run, "?sort=title")
+
+
 def test_the_first_column_of_prices_that_is_money_is_used(as_bob: Client, laptops: Collection) -> None:
     content = [{"price": "from $5", "sale_price": "", "buybox_price": "$5", "list_price": 9}]
     text = words(facts(as_bob, make_ready_run(laptops, content)))
@@ -351,7 +365,10 @@ def test_stock_is_counted_in_the_words_of_shops(
 
 
 def test_unknown_words_for_stock_are_named(as_bob: Client, laptops: Collection) -> None:
-    text = prices(as_bob, laptops, "In stock", "Ask in store", column="availability")
+    text = prices(as_bob, laptops, "In stock", "Ask <in> store", "In stock. Ask us.", column="availability")
+    assert "In stock 33% 1 of 3 · 2 unknown · column availability" in text
+    assert "Not a known stock status: “Ask <in> store”, “In stock. Ask us.”." in text
+    text = prices(as_bob, laptops, "Ask in store", column="availability")
     assert "In stock Unknown The column availability can't be read as stock." in text
     assert "“Ask in store” isn't a known stock status." in text
     content = [{"availability": "Ask in store", "stock": 5}, {"availability": "In stock", "stock": 0}]

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from itertools import chain
+from functools import lru_cache
 
 
 class Role(Enum):
     """The meaning of a column, with its possible names, best first.
 
     Names are in lower case, and "_" is any separator: "price_value" is also `price.value` and `priceValue`.
-    A price may be in cents: "price" is also `price_cents` and `priceInCents`.
+    A price may be in cents or in an object: "price" is also `price_cents`, `priceInCents` and `price.amount`.
     """
 
     # In the order in which tables show them.
@@ -20,7 +20,7 @@ class Role(Enum):
         "final_price sale_price selling_price offer_price offers_price our_price now_price price_now "
         "special_price discounted_price discount_price buybox_price buy_box_price "
         "buybox_prices_final_price preis prix precio prezzo prijs pris cena harga price_raw price_text "
-        "price_string price_display price_formatted"
+        "price_string price_display price_formatted pricing_current prices_current price_final price_sale"
     )
     LIST_PRICE = (
         "list_price_cents list_price list_price_value price_list initial_price original_price "
@@ -29,9 +29,9 @@ class Role(Enum):
     )
     STOCK = (
         "in_stock is_in_stock instock available is_available availability offers_availability "
-        "availability_status availability_text stock_status inventory_status stock stock_level "
-        "stock_count stock_quantity inventory verfuegbarkeit disponibilite disponibilidad disponibilita "
-        "stok"
+        "availability_status availability_text availability_raw availability_type stock_status "
+        "inventory_status stock stock_level stock_count stock_quantity inventory verfuegbarkeit "
+        "disponibilite disponibilidad disponibilita stok"
     )
     RATING = "rating stars rating_value average_rating avg_rating rating_average review_rating product_rating"
     REVIEWS = (
@@ -52,6 +52,35 @@ class Role(Enum):
 # Tables show these first.
 _SHOWN_FIRST = [role for role in Role if role is not Role.CURRENCY]
 _AMOUNTS = (Role.PRICE, Role.LIST_PRICE)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# The words in the names of objects that contain a product's own values: `buybox_winner.price`, `data.title`.
+_OWN = _words(
+    """
+    product products item data result record listing sku node body content payload page props properties
+    fields attributes detail details info information main general summary basic core buybox buy box
+    winner offer offers price prices pricing inventory
+    """
+)
+# Of objects whose prices are for something else than the product: `shipping.price`.
+_NOT_PRODUCT = _words(
+    """
+    shipping shipment delivery freight postage tax vat fee fees deposit installment installments
+    instalments financing coupon coupons saving savings unit warranty protection rental trade
+    """
+)
+# Of objects with other offers, or other products: `other_offers.price`.
+_OTHERS = _words(
+    """
+    other others more used refurbished renewed variant variants variation variations related similar
+    sponsored alternative alternatives accessory accessories bundle recommended recommendations competitor
+    competitors seller sellers subscribe subscription history lowest highest min max average
+    """
+)
 _LONGEST = 100
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
@@ -61,17 +90,17 @@ def _names(role: Role) -> list[str]:
     names = role.value.split()
     if role not in _AMOUNTS:
         return names
-    in_cents = [[name, f"{name}_cents", f"{name}_in_cents"] for name in names]
-    return list(dict.fromkeys(chain.from_iterable(in_cents)))
+    ends = ("", "_cents", "_in_cents", "_value", "_amount")
+    return list(dict.fromkeys(f"{name}{end}" for name in names for end in ends))
 
 
 _RANKS = {role: {name: rank for rank, name in enumerate(_names(role))} for role in Role}
 
 
 def columns_of(role: Role, columns: Iterable[str]) -> list[str]:
-    """Return the columns with this role, best first."""
-    columns, ranks = list(columns), _RANKS[role]
-    found = {column: ranks[name] for column in columns if (name := _plain(column)) in ranks}
+    """Return the columns with this role, best first. Nested ones come later."""
+    columns = list(columns)
+    found = {column: rank for column in columns if (rank := _rank(role, column)) is not None}
 
     def is_object(column: str) -> bool:
         return any(each.startswith(f"{column}.") for each in columns)
@@ -82,22 +111,24 @@ def columns_of(role: Role, columns: Iterable[str]) -> list[str]:
 
 def is_price(column: str) -> bool:
     """Whether a column has the name of a price."""
-    name = _plain(column)
-    return any(name in _RANKS[role] for role in _AMOUNTS)
+    return any(_rank(role, column) is not None for role in _AMOUNTS)
 
 
 def is_title(column: str) -> bool:
     """Whether a column has the name of a title."""
-    return _plain(column) in _RANKS[Role.TITLE]
+    return _rank(Role.TITLE, column) is not None
 
 
 def currency_column(price: str, columns: Iterable[str]) -> str | None:
-    """Return the column that names the currency of a price: in the same object, or of the record."""
-    found = columns_of(Role.CURRENCY, columns)
-    for parent in (price.rpartition(".")[0], ""):
-        for column in found:
-            if column.rpartition(".")[0] == parent:
-                return column
+    """Return the column that names the currency of a price: in its object, or the closest one around it."""
+    by_parent: dict[str, str] = {}
+    for column in columns_of(Role.CURRENCY, columns):
+        by_parent.setdefault(column.rpartition(".")[0], column)
+    parent = price
+    while parent:
+        parent = parent.rpartition(".")[0]
+        if parent in by_parent:
+            return by_parent[parent]
     return None
 
 
@@ -107,7 +138,36 @@ def shown_first(columns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*first, *columns]))
 
 
+@lru_cache(8192)
+def _rank(role: Role, column: str) -> tuple[int, int] | None:
+    """Return how good a column is for a role, or None if it has another one. The best rank is the lowest.
+
+    Its name is that of the role, or its last names are: `data.final_price`, `buybox_winner.price.value`.
+    """
+    names = [*map(_plain, column.split("."))] if len(column) <= _LONGEST else []
+    roles = _AMOUNTS if role in _AMOUNTS else (role,)
+    for start in range(len(names)):
+        last = "_".join(filter(None, names[start:]))
+        if any(last in _RANKS[each] for each in roles):
+            nesting = _nesting(role, "_".join(names[:start]))
+            return None if nesting is None or last not in _RANKS[role] else (nesting, _RANKS[role][last])
+    return None
+
+
+def _nesting(role: Role, around: str) -> int | None:
+    """Return how far a value is from the product, by the names of the objects around it.
+
+    Return None if it doesn't belong to a product.
+    """
+    words = set(filter(None, around.split("_")))
+    if not words:
+        return 0
+    if role is Role.CURRENCY or words <= _OWN:
+        return 1
+    if role not in _AMOUNTS or words & _NOT_PRODUCT:
+        return None
+    return 3 if words & _OTHERS else 2
+
+
 def _plain(column: str) -> str:
-    if len(column) > _LONGEST:
-        return ""
     return _SEPARATORS.sub("_", _CAMEL.sub("_", column).lower()).strip("_")

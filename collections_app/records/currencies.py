@@ -75,6 +75,12 @@ def separates_thousands(currency: str, separator: str) -> bool:
     return currency in _WITHOUT_DECIMALS or currency in others
 
 
+def separates_decimals(currency: str, separator: str) -> bool:
+    """Whether a comma or point in amounts of a currency can only separate decimals, never thousands."""
+    usual = _WITH_DECIMAL_COMMA if separator == "," else _WITH_DECIMAL_POINT
+    return currency in usual
+
+
 def decimals_of(code: str) -> int:
     """Return the lowest number of decimals of an amount in this currency."""
     return 0 if code in _WITHOUT_DECIMALS else 2

@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import repeat
 from typing import Any
 
-from collections_app.records.currencies import CODES, code_of, separates_thousands
+from collections_app.records.currencies import CODES, code_of, separates_decimals, separates_thousands
 from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import number_text
 from collections_app.records.numeric_text import is_number
@@ -116,6 +116,9 @@ class NotationFinder:
         self._decimals: dict[str, str] = {}
         self._groups: dict[str, str] = {}
         self._ambiguous: dict[str, str] = {}
+        # Those that are decimals if another value has decimals, because of their currency.
+        self._by_currency: dict[str, str] = {}
+        self._precise: set[str] = set()  # separates more than two decimals
 
     @property
     def is_possible(self) -> bool:
@@ -192,13 +195,20 @@ class NotationFinder:
             return
         last = separators[-1]
         if parts.is_ambiguous:
-            usual = separates_thousands(currency_named(parts.currency, beside), last)
-            (self._groups if usual else self._ambiguous).setdefault(last, text)
+            self._meanings(last, currency_named(parts.currency, beside)).setdefault(last, text)
         elif parts.has_decimals:
             self._decimals.setdefault(last, text)
+            if parts.is_precise:
+                self._precise.add(last)
             self._groups.update({each: self._groups.get(each, text) for each in separators[:-1]})
         else:
             self._groups.setdefault(last, text)
+
+    def _meanings(self, separator: str, currency: str) -> dict[str, str]:
+        """Return the examples to which an ambiguous value belongs."""
+        if separates_thousands(currency, separator):
+            return self._groups
+        return self._by_currency if separates_decimals(currency, separator) else self._ambiguous
 
     def _reject(self, problem: str) -> None:
         self._problem = problem
@@ -208,18 +218,32 @@ class NotationFinder:
         """Return the decimal separators, including those that are clear only from other values."""
         return self._decimals | {
             sign: text
-            for sign, text in self._ambiguous.items()
+            for sign, text in self._all_ambiguous().items()
             if sign not in self._groups and self._groups and not self._decimals
         }
 
     def _all_groups(self) -> dict[str, str]:
         decimals = self._all_decimals()
-        return self._groups | {sign: text for sign, text in self._ambiguous.items() if sign not in decimals}
+        ambiguous = self._all_ambiguous().items()
+        return self._groups | {sign: text for sign, text in ambiguous if sign not in decimals}
+
+    def _all_ambiguous(self) -> dict[str, str]:
+        return self._by_currency | self._ambiguous
+
+    def _unsettled(self) -> str:
+        """Return a value that can mean thousands or decimals, whatever the other values mean, or ""."""
+        if self._groups:
+            return ""
+        if not self._decimals:
+            return next(iter(self._all_ambiguous().values()), "")
+        # In "1,299" and "5,20", one separator may have two meanings.
+        mixed = self._decimals.keys() - self._precise
+        return next((text for sign, text in self._ambiguous.items() if sign in mixed), "")
 
     def _disagreement(self) -> str:
         decimals, groups = self._all_decimals(), self._all_groups()
-        if self._ambiguous and not decimals and not self._groups:
-            return f"“{next(iter(self._ambiguous.values()))}” can mean thousands or decimals."
+        if unsettled := self._unsettled():
+            return f"“{unsettled}” can mean thousands or decimals."
         for examples in (list(decimals.values()), list(groups.values())):
             if len(examples) > 1:
                 return _differently(*examples[:2])
@@ -255,6 +279,11 @@ class _Parts:
     separators: str
     is_ambiguous: bool  # "3.350"
     has_decimals: bool  # or may have, if ambiguous
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether it has more than two decimals."""
+        return self.has_decimals and len(self.core) - self.core.rfind(self.separators[-1]) > 3  # noqa: PLR2004
 
 
 def _plain_amount(text: str) -> Amount | None:

@@ -18,8 +18,7 @@ from typing import IO, Any, BinaryIO
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing, scratch_path
 from collections_app.models import ResultFile
-from collections_app.records.column_roles import Role
-from collections_app.records.column_roles import columns_of as columns_with_role
+from collections_app.records.column_roles import is_price
 from collections_app.records.formats.flatten import FlatRecord, KeyPath
 from collections_app.records.formats.json_records import InvalidRecords, Number, Record, read_values
 from collections_app.records.formats.json_text import ENCODER, SPACED, number_text, styled_json
@@ -110,6 +109,12 @@ class Table:
     def kind(self, column: str) -> Kind:
         """Return what the values of a column are, if it has no notation."""
         return self.kinds.get(column, Kind.TEXT)
+
+    def sorted_as_text(self, column: str) -> str:
+        """Return why a column of prices or amounts is sorted as text, or ""."""
+        if column in self.notations or self.kind(column) != Kind.TEXT:
+            return ""
+        return self.unclear.get(column, "") or self.not_money.get(column, "")
 
     @property
     def has_more_columns(self) -> bool:
@@ -228,7 +233,7 @@ def name_of_table(files: Sequence[ResultFile]) -> str:
 def names_of_tables(files: Sequence[ResultFile]) -> list[str]:
     """Return the names of the tables that this and earlier versions build, oldest first."""
     key = cache_key(*files)
-    return [f"{key}.table", f"{key}-3.table", f"{key}-4.table", f"{key}-5.table"]
+    return [f"{key}.table", f"{key}-3.table", f"{key}-4.table", f"{key}-5.table", f"{key}-6.table"]
 
 
 # --- building ---------------------------------------------------------------------------------------
@@ -264,7 +269,7 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
         "is_whole": written.is_complete,
         "problems": written.problems,
         "notations": {name: asdict(notation) for name, notation in notations.items()},
-        "not_money": {name: finders[name].problem for name in columns_with_role(Role.PRICE, finders)},
+        "not_money": {name: finder.problem for name, finder in finders.items() if is_price(name)},
         "kinds": {name: kind for name, kind in kinds.items() if kind != Kind.TEXT and name not in unclear},
         "unclear": unclear,
     }

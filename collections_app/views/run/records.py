@@ -62,6 +62,7 @@ class RecordList:
     is_refused: bool = False  # the user has too many queries running
     progress: TableProgress | None = None
     is_end_of_sorted: bool = False
+    is_sorted_as_text: bool = False  # although the column contains prices
 
     @property
     def listed_choices(self) -> Sequence[tuple[str, bool]]:
@@ -94,7 +95,9 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     shown = shown_columns(table.column_list, query.columns, query.saved_columns, values)
     rows = _rows(found.records, values, shown, table.column_list)
     following = str(query.table_query.after + len(found.records))
+    as_text = table.sorted_as_text(query.table_query.sort)
     return {
+        "is_sorted_as_text": bool(as_text),
         "rows": rows,
         "headers": _headers(shown, rows, query, table.columns),
         "choices": column_choices(table.columns, query.columns, shown),
@@ -103,7 +106,7 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
         "next": query.address(after=following) if found.has_more else "",
         "notes": [
             *table_notes(table),
-            *_sorted_as_text(table, query.table_query.sort),
+            *_sorted_as_text(query.table_query.sort, as_text),
             *_currencies(query.table_query.sort, found.currencies),
             *_unknown_columns(query, table.column_list, shown, rows),
         ],
@@ -193,9 +196,8 @@ def table_notes(table: Table) -> list[str]:
     return notes
 
 
-def _sorted_as_text(table: Table, sort: str) -> list[str]:
-    """Return why a column of amounts isn't sorted by amount, as one note."""
-    problem = table.unclear.get(sort)
+def _sorted_as_text(sort: str, problem: str) -> list[str]:
+    """Return a note that a column of prices isn't sorted by amount, and why."""
     return [f"“{sort}” is sorted as text. {problem}"] if problem else []
 
 
