@@ -20,7 +20,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from collections_app import outbox
+from collections_app import measurements, outbox
 from collections_app.demo import build
 from collections_app.models import Account, Export
 from collections_app.records.exports import retention
@@ -116,6 +116,7 @@ def _run() -> None:
                 if time.monotonic() - tidied_at > TIDY_EVERY_SECONDS:
                     tidied_at = time.monotonic()
                     retention.tidy()
+                    measurements.measure()
         except (DatabaseError, OSError) as error:
             logger.warning("background problem=%s", database.reason(error))
         finally:

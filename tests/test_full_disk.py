@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -242,7 +241,7 @@ def room(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callab
     monkeypatch.setattr(health, "CACHE_SECONDS", 0)
 
     def leave(size: int) -> None:
-        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size))
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: disk.Space(size, 10 * size))
 
     yield leave
     for thread in threading.enumerate():

@@ -52,6 +52,7 @@ USES: dict[str, set[str]] = {
     "models": {"system.disk", "system.encryption", "system.search_normalization"},
     "admin": {"models"},
     "outbox": {"models", "system.database", "system.encryption"},
+    "measurements": {"files.storage", "models", "system.database", "system.disk"},
     "runs": {
         "files.names",
         "files.storage",
@@ -126,6 +127,7 @@ USES: dict[str, set[str]] = {
         "files.names",
         "files.storage",
         "files.verification",
+        "measurements",
         "models",
         "outbox",
         "people",
@@ -165,6 +167,7 @@ USES: dict[str, set[str]] = {
     "dashboard": {
         "demo",
         "files.storage",
+        "measurements",
         "models",
         "outbox",
         "people",

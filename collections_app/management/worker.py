@@ -12,7 +12,7 @@ from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 from structlog.contextvars import clear_contextvars
 
-from collections_app import outbox
+from collections_app import measurements, outbox
 from collections_app.models import Collection, Run, State
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
@@ -238,6 +238,21 @@ class Repairer(BackgroundTask):
     def run_once(self) -> bool:
         """Repair all of them. Return False, because no work is left."""
         fail_interrupted_runs()
+        return False
+
+
+class Measurer(BackgroundTask):
+    """Measure how much space the site uses, even while the worker copies a run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._measured_at = float("-inf")
+
+    def run_once(self) -> bool:
+        """Measure at most once a minute. Return False, because no work is left."""
+        if time.monotonic() - self._measured_at >= measurements.EVERY_SECONDS:
+            self._measured_at = time.monotonic()
+            measurements.measure()
         return False
 
 

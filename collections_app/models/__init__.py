@@ -9,6 +9,13 @@ from collections_app.models.preferences import CollectionPreferences, Preference
 from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.models.schedules import Schedule
+from collections_app.models.storage_use import (
+    CollectionStorage,
+    DiskSample,
+    StorageKind,
+    StorageUse,
+    WorkerSeen,
+)
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
 from collections_app.models.verifications import Verification
 
@@ -19,6 +26,8 @@ __all__ = [
     "ApiKey",
     "Collection",
     "CollectionPreferences",
+    "CollectionStorage",
+    "DiskSample",
     "Export",
     "ExportState",
     "FileKind",
@@ -35,7 +44,10 @@ __all__ = [
     "Schedule",
     "State",
     "Status",
+    "StorageKind",
+    "StorageUse",
     "Team",
     "User",
     "Verification",
+    "WorkerSeen",
 ]

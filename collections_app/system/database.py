@@ -127,6 +127,17 @@ def now() -> datetime:
     return cast(datetime, time)
 
 
+def size() -> int:
+    """Return the size of the database in bytes."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_database_size(current_database())")
+        else:
+            cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        (found,) = cursor.fetchone()
+    return cast(int, found)
+
+
 @contextmanager
 def exclusive_lock() -> Iterator[None]:
     """Let one process on all machines run the block at a time. On SQLite, do nothing."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.files.storage import storages
@@ -25,8 +26,10 @@ from django.template.defaultfilters import filesizeformat
 
 logger = logging.getLogger(__name__)
 
-# Sizes are in bytes. Below this much free space, operators are warned.
+# Sizes are in bytes. Below this much free space, the log and /readyz warn.
 LOW = 1024**3
+# Below this share of the disk, pages warn admins and operators.
+LOW_SHARE = 0.1
 # Copies and exports leave this much space to everything else.
 RESERVE = 256 * 1024**2
 # Below this, nothing can be stored: SQLite needs a few pages to write even one row.
@@ -112,24 +115,56 @@ def _means_full(error: BaseException) -> bool:
 # --- free space ---------------------------------------------------------------------------------
 
 
+class Space(NamedTuple):
+    """The space of a disk."""
+
+    free: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """The free share, between 0 and 1."""
+        return self.free / self.total if self.total else 0.0
+
+    @property
+    def is_low(self) -> bool:
+        """Whether little space is left."""
+        return self.share < LOW_SHARE or self.free < LOW
+
+
+def spaces() -> dict[str, Space]:
+    """Return the space of the data folder's disk, and of the results' disk if they are in a folder."""
+    results = _results_folder()
+    folders = {"data": settings.DATA_DIR} | ({} if results is None else {"results": results})
+    return {name: _space_of(folder) for name, folder in folders.items()}
+
+
 def free() -> dict[str, int]:
     """Return the free bytes for the data folder, and for the results if they are in a folder."""
-    found = {"data": _free_in(settings.DATA_DIR)}
-    results = free_space()
-    return found if results is None else found | {"results": results}
+    return {name: space.free for name, space in spaces().items()}
 
 
 def free_space() -> int | None:
     """Return the free bytes of the results storage, or None if it isn't on a disk."""
+    folder = _results_folder()
+    return None if folder is None else _free_in(folder)
+
+
+def _results_folder() -> Path | None:
     try:
-        return _free_in(Path(storages["results"].path("")))
+        return Path(storages["results"].path(""))
     except NotImplementedError:
         return None
 
 
 def _free_in(folder: Path) -> int:
+    return _space_of(folder).free
+
+
+def _space_of(folder: Path) -> Space:
     # The folder may not exist yet.
-    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
+    return Space(usage.free, usage.total)
 
 
 def problem() -> str:

@@ -62,6 +62,12 @@ def drop(name: str) -> None:
     _path(name).unlink(missing_ok=True)
 
 
+def size() -> tuple[int, int]:
+    """Return the number of files in the cache, and their bytes."""
+    sizes = [stat.st_size for _, stat in _files()] if _path("").exists() else []
+    return len(sizes), sum(sizes)
+
+
 def scratch_path(name: str, purpose: str) -> Path:
     """Return a path for temporary data of an entry. Only `build` uses it while it runs.
 

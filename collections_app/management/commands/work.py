@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
 from collections_app.management.stopping import until_stopped
-from collections_app.management.worker import Exporter, Mailer, Repairer, Worker
+from collections_app.management.worker import Exporter, Mailer, Measurer, Repairer, Worker
 
 # Background work yields the CPU to requests.
 _NICENESS = 10
@@ -59,13 +59,13 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due once, or work forever. Return whether something failed."""
     if once:
-        worker = Worker(Mailer(), Exporter())
+        worker = Worker(Mailer(), Exporter(), Measurer())
         while worker.run_once():
             pass
         return worker.has_failed
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)
-        for task in (Exporter(remote=False), Exporter(remote=True), Mailer(), Repairer())
+        for task in (Exporter(remote=False), Exporter(remote=True), Mailer(), Measurer(), Repairer())
     }
     for thread in threads.values():
         thread.start()
