@@ -15,9 +15,11 @@ import pytest
 import requests
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations import Migration
 from django.utils import timezone
 from pytest_django import Settings
 
+from collections_app.management import upgrade
 from collections_app.management.commands import serve as command
 from collections_app.models import Collection, Run, State, User
 from collections_app.system.observability.processes import has_orphans
@@ -112,6 +114,29 @@ class TestOutput:
         )
         printed = serve()
         assert "run repair_runs again in a minute" in " ".join(printed.values())
+
+
+def test_an_upgrade_reports_each_step_and_how_long_it_has_been_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    now = 5.0
+    monkeypatch.setattr("collections_app.management.upgrade.time.monotonic", lambda: now)
+    step = upgrade.Step(said.append)
+    step.report()
+    command = upgrade.Migrate(step, 2)
+    for name in ("0001_runs", "0002_files"):
+        command.migration_progress_callback("apply_start", Migration(name, "collections_app"))
+        now += 20
+        step.report()
+        command.migration_progress_callback("apply_success")
+        step.report()
+    assert said == [
+        "Updating the database, step 1 of 2 (0001_runs)",
+        "Updating the database, step 1 of 2 (0001_runs): running for 20 s",
+        "Updating the database, step 2 of 2 (0002_files)",
+        "Updating the database, step 2 of 2 (0002_files): running for 20 s",
+    ]
 
 
 @pytest.mark.django_db

@@ -18,6 +18,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from collections_app.demo import build
+from collections_app.management.upgrade import update_database
 from collections_app.models import Team, User
 from collections_app.system import database
 from collections_app.system.observability.processes import has_orphans
@@ -51,7 +52,8 @@ class Command(BaseCommand):
         # Machines that share a database are often started at the same time.
         with _data_errors_as_messages(), database.exclusive_lock():
             self._say("Updating the database")
-            _update_database()
+            _check_database_version()
+            update_database(self._say)
             call_command("repair_runs", verbosity=0, stdout=self.stdout)
             if demo:
                 self._prepare_demo()
@@ -153,11 +155,9 @@ def _data_errors_as_messages() -> Iterator[None]:
         raise CommandError(f"The data folder can't be used: {path}: {error.strerror}.") from error
 
 
-def _update_database() -> None:
+def _check_database_version() -> None:
     if database.is_newer(MigrationLoader(connection)):
         raise CommandError(database.NEWER)
-    call_command("migrate", interactive=False, verbosity=0, skip_checks=False)
-    call_command("createcachetable", verbosity=0)
 
 
 def _check_static_files() -> None:
