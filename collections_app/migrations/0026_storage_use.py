@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collections_app', '0024_columns_of_collections'),
+        ('collections_app', '0025_outages'),
     ]
 
     operations = [
