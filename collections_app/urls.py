@@ -18,6 +18,7 @@ from collections_app.views.download.page import collection_home, download
 from collections_app.views.download.selection import selection, selection_json, selection_zip
 from collections_app.views.health import healthz, readyz
 from collections_app.views.metrics import metrics
+from collections_app.views.overview.live import overview_live
 from collections_app.views.overview.page import overview
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
@@ -91,6 +92,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
 
 people = [
     path("", overview, name="home"),
+    path("overview/live", overview_live, name="overview_live"),
     path("collections/", collections, name="collections"),
     path("collections/live", collections_live, name="collections_live"),
     path("collections/add", collection_add, name="collection_add"),

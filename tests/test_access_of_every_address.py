@@ -43,6 +43,7 @@ LIST = "api/v1/schedules/collections/results/download/"
 #   404     404 for every method
 TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
+    "overview_live": ("overview/live", "GET HEAD", "login 403 in in in in"),
     "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
     "collection_add": ("collections/add", FORM, "login 403 in 403 in in"),
     "collection_connect": ("collections/connect", FORM, "login 403 in 403 in in"),

@@ -9,7 +9,7 @@ from django.utils.dateformat import format as date_format
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Kind, Run, Team, User
-from collections_app.models.collection_status import acknowledge
+from collections_app.models.conditions import acknowledge
 from collections_app.models.expectations import pause
 from collections_app.views.collections.order import ORDERS
 from tests.support.html import columns, links, rows, text_of

@@ -7,9 +7,9 @@ from django.test import Client
 from django.utils import timezone
 
 from collections_app.models import Collection, Run, Team, User
-from collections_app.models.collection_status import acknowledge
+from collections_app.models.conditions import acknowledge
 from collections_app.models.expectations import pause
-from collections_app.views.collections import list as collections
+from collections_app.views.collections import order as orders
 from collections_app.views.collections.order import ORDERS
 from tests.support.html import links, rows
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
@@ -56,7 +56,7 @@ def test_loading_more_keeps_the_order(
     as_bob: Client, order: str, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = names(as_bob, sort=order)
-    monkeypatch.setattr(collections, "PAGE_SIZE", shown)
+    monkeypatch.setattr(orders, "PAGE_SIZE", shown)
     seen, address = [], f"{ADDRESS}?sort={order}"
     while address:
         response = as_bob.get(address)
@@ -67,7 +67,7 @@ def test_loading_more_keeps_the_order(
 
 @pytest.mark.parametrize("order", ["id", "recent", "records", "state"])
 def test_a_search_keeps_the_order(as_bob: Client, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collections, "PAGE_SIZE", 1)
+    monkeypatch.setattr(orders, "PAGE_SIZE", 1)
     Collection.objects.create(team=Team.objects.get(), name="Another A")
     response = as_bob.get(ADDRESS, {"q": "a", "sort": order})
     assert [row[1] for row in rows(response)] == ["A"]

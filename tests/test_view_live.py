@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Account, Collection, Membership, Run, Team, User
-from collections_app.models.collection_status import acknowledge
+from collections_app.models.conditions import acknowledge
 from collections_app.models.expectations import pause
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
@@ -439,7 +439,7 @@ class TestCollectionList:
         make_failed_run(laptops, at=NOON)  # older than the newest run
         (news,) = self.news(as_bob, asked)
         assert "Failed 2 times in a row" in text_of(news["html"])
-        assert news["news"] == "AU Laptops: Its state has changed."
+        assert news["news"] == "AU Laptops: Its status has changed."
         changes: list[tuple[Callable[[], object], str]] = [
             (lambda: make_ready_run(laptops, records(7), at=NOON - timedelta(days=1)), " 7 "),
             (lambda: acknowledge(laptops, by=bob, note="Known.", until=TOMORROW), "Acknowledged until"),
@@ -464,6 +464,21 @@ class TestCollectionList:
     ) -> None:
         response = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.{NONE},{secret_plans.pk}.{NONE}"})
         assert response.status_code == 403
+
+    def test_the_overview_is_updated_too(self, as_bob: Client, laptops: Collection) -> None:
+        def seen(html: str) -> str:
+            return ",".join(re.findall(r'data-latest="([^"]*)"', html))
+
+        make_ready_run(laptops, records(2), at=NOON)
+        run = make_processing_run(laptops, records(3))
+        page = as_bob.get("/").content.decode()
+        assert 'data-live-collections="/overview/live"' in page
+        assert as_bob.get("/overview/live", {"seen": seen(page)}).status_code == 204
+        add_records(run, 1).finish()
+        (row,) = as_bob.get("/overview/live", {"seen": seen(page)}).json()
+        assert row["news"] == "AU Laptops: Run 2 completed."
+        assert 'data-status="completed" data-run="2"' in row["html"]
+        assert as_bob.get("/overview/live", {"seen": seen(row["html"])}).status_code == 204
 
     @pytest.mark.parametrize(
         "seen", ["x", "1", "1.", "1.2", "1.2.0.none", ",", f"{10**18}.{NONE}", ",".join([f"1.{NONE}"] * 201)]

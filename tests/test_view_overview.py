@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Collection, Run, Team, User
-from collections_app.models.collection_status import acknowledge
+from collections_app.models.conditions import acknowledge
 from collections_app.models.recent_runs import recent_runs
 from collections_app.views.overview.last_night import evening_before
 from tests.support.html import columns, links, rows, text_of
@@ -124,7 +124,9 @@ class TestLastNight:
         make(crawlers, "A", "c")
         assert "No collection was late last night." in as_bob.get("/?night=late").content.decode()
 
-    @pytest.mark.parametrize("query", ["night=x", "after=x", "after=1_", "after=1_1x", "after=" + "9" * 5000])
+    @pytest.mark.parametrize(
+        "query", ["night=x", "after=x", "after=1_", "after=1_x_A", "after=" + "9" * 5000]
+    )
     def test_bad_parameters_are_refused(self, as_bob: Client, crawlers: Team, query: str) -> None:
         assert as_bob.get(f"/?{query}").status_code == 400
 
@@ -139,27 +141,28 @@ class TestLines:
             "Download",
         ]  # fmt: skip
         assert rows(response) == [
-            ["AU Laptops", "19 missing", "", "1 day ago", "61 -24 %", "8 min", "in 3 h", ""]
+            ["AU Laptops", "Completed 19 missing", "", "1 day ago", "61 -24 %", "8 min", "in 3 h", ""]
         ]
 
     @pytest.mark.parametrize(
-        ("kinds", "state"),
-        [("c", "Completed"), ("f", "Failed"), ("cff", "Failed 2 times"), ("s", "Stalled"), ("e", "Empty"),
-         ("cp", "Processing"), ("cfp", "Failed"), ("", "No runs yet")],
+        ("kinds", "status"),
+        [("c", "Completed"), ("f", "Failed"), ("cff", "Failed 2 times in a row"), ("s", "Stalled"),
+         ("e", "Empty"), ("cp", "Processing"), ("cfp", "Processing Failed"), ("", "No runs yet")],
     )  # fmt: skip
-    def test_its_state(self, as_bob: Client, crawlers: Team, kinds: str, state: str) -> None:
+    def test_its_status(self, as_bob: Client, crawlers: Team, kinds: str, status: str) -> None:
         make(crawlers, "A", kinds)
-        assert rows(as_bob.get("/"))[0][1] == state
+        assert rows(as_bob.get("/"))[0][1] == status
+        assert rows(as_bob.get("/collections/"))[0][3] == status
 
     def test_a_late_run_was_due(self, as_bob: Client, crawlers: Team) -> None:
         make_late(make(crawlers, "A", "c"))
         row = rows(as_bob.get("/"))[0]
-        assert (row[1], row[6]) == ("Late", "due 2 h ago")
+        assert (row[1], row[6]) == ("Completed Late", "due 2 h ago")
 
     def test_a_paused_collection_expects_no_run(self, as_bob: Client, crawlers: Team) -> None:
         make(crawlers, "A", "f", paused_at=NOON, expected_at=NOON, late_at=NOON)
         row = rows(as_bob.get("/"))[0]
-        assert (row[1], row[6]) == ("Paused", "Not expected")
+        assert (row[1], row[6]) == ("Failed Paused", "Not expected")
 
     def test_an_acknowledged_problem_shows_until_when(
         self, as_bob: Client, crawlers: Team, alice: User
@@ -167,7 +170,7 @@ class TestLines:
         collection = make(crawlers, "A", "f")
         acknowledge(collection, by=alice, note="The shop moves.", until=(NOON + 2 * DAY).date())
         response = as_bob.get("/")
-        assert rows(response)[0][1] == "Acknowledged until 22 Jun"
+        assert rows(response)[0][1] == "Failed Acknowledged until 22 Jun"
         assert "The shop moves." in response.content.decode()
 
     def test_a_problem_leads_to_the_form_that_acknowledges_it(self, as_bob: Client, crawlers: Team) -> None:
@@ -181,6 +184,14 @@ class TestLines:
         assert "Excel" not in as_bob.get("/").content.decode()
         make(crawlers, "B", "c")
         assert "Excel" in as_bob.get("/").content.decode()
+
+    def test_the_newest_completed_run_stays_downloadable_however_many_runs_failed_since(
+        self, as_bob: Client, crawlers: Team
+    ) -> None:
+        make(crawlers, "A", "c" + "f" * 20)
+        response = as_bob.get("/")
+        assert "Excel" in response.content.decode()
+        assert rows(response)[0][4] == "80"
 
     def test_unknown_counts_are_not_shown_as_zero(self, as_bob: Client, crawlers: Team) -> None:
         make(crawlers, "A", "c")
@@ -234,7 +245,7 @@ class TestLongLists:
             make(crawlers, f"Shelf {number:02}", "c")
         more = links(as_bob.get("/"))["Load more"]
         Collection.objects.filter(name="Shelf 49").update(archived_at=NOON)
-        assert names(as_bob.get(more))[0] == "Shelf 51"  # 50 moved up to where 49 was
+        assert names(as_bob.get(more))[0] == "Shelf 50"
 
     def test_the_number_of_queries_is_constant(
         self, as_bob: Client, crawlers: Team, django_assert_num_queries: DjangoAssertNumQueries

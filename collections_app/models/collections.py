@@ -159,7 +159,7 @@ class Collection(models.Model):
 
     @property
     def is_late(self) -> bool:
-        """Whether the expected run is late. collection_status.py has the same rule for the database."""
+        """Whether the expected run is late. conditions.py has the same rule for the database."""
         if self.is_ignored or self.late_at is None or self.observed_until is None:
             return False
         return self.late_at <= self.observed_until

@@ -3,14 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import reduce
 from operator import or_
 
 from django.db.models import OuterRef, Q, Subquery
 
 from collections_app.models.collections import Collection
-from collections_app.models.run_status import State, Status, StatusFacts
+from collections_app.models.run_status import Status, StatusFacts
 from collections_app.models.runs import Run
 
 
@@ -22,7 +22,6 @@ class RecentRun:
     created_at: datetime
     status: Status
     extracted: int | None  # None if the account doesn't report it
-    duration: timedelta | None  # of a ready run
 
 
 def recent_runs(collections: Sequence[Collection], count: int) -> dict[int, list[RecentRun]]:
@@ -35,18 +34,16 @@ def recent_runs(collections: Sequence[Collection], count: int) -> dict[int, list
         "collection_id",
         "number",
         "created_at",
-        "updated_at",
         "state",
         "extracted",
         "total",
         "stalls_at",
     )
-    for pk, number, created_at, updated_at, state, extracted, total, stalls_at in (
+    for pk, number, created_at, state, extracted, total, stalls_at in (
         Run.objects.filter(_not_before(_oldest(by_id, count))).newest_first().values_list(*columns)
     ):
         status = StatusFacts(state, extracted, total, stalls_at, by_id[pk].observed_until).status
-        duration = updated_at - created_at if state == State.READY else None
-        found[pk].append(RecentRun(number, created_at, status, extracted, duration))
+        found[pk].append(RecentRun(number, created_at, status, extracted))
     return found
 
 

@@ -6,14 +6,12 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection
 from collections_app.models.outages import outages
 from collections_app.people.access import Action, MemberRequest, team_member
-from collections_app.views.collections.order import ORDERS, first_in_order, format_key
+from collections_app.views.collections.order import ORDERS, page_of
 from collections_app.views.collections.rows import COLUMNS, Header, prepare_rows
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
-from collections_app.views.page_size import PAGE_SIZE
 
 
 @team_member(Action.SEE)
@@ -33,10 +31,10 @@ def collections(request: MemberRequest) -> HttpResponse:
         found = found.named_like(query)
     order = request.GET.get("sort", "")
     order = order if order in ORDERS else "name"
-    rows = first_in_order(found, order, after, PAGE_SIZE + 1)
-    prepare_rows(rows, preferred_format(request))
+    page = page_of(found, order, after)
+    prepare_rows(page.collections, preferred_format(request))
     context = {
-        "collections": rows[:PAGE_SIZE],
+        "collections": page.collections,
         "outages": outages(request.membership.team),
         "query": query,
         "archived": archived,
@@ -46,18 +44,10 @@ def collections(request: MemberRequest) -> HttpResponse:
         "headers": [
             Header(column, order, _address(query, column.order, archived=archived)) for column in COLUMNS
         ],
-        "more": _next_address(rows, query, order, archived=archived),
+        "more": page.next_key and _address(query, order, archived=archived, after=page.next_key),
     }
     fragment = "collections/_rows.html" if after else "collections/_results.html"
     return render_fragment(request, "collections/list.html", fragment, context)
-
-
-def _next_address(rows: list[Collection], query: str, order: str, *, archived: bool) -> str:
-    """Return the address of the next page, or "" on the last one."""
-    if len(rows) <= PAGE_SIZE:
-        return ""
-    after = format_key(rows[PAGE_SIZE - 1], order)
-    return _address(query, order, archived=archived, after=after)
 
 
 def _address(query: str, order: str, *, archived: bool, after: str = "") -> str:

@@ -1,15 +1,17 @@
-"""Updates of the list of collections."""
+"""Updates of the rows in both lists of collections."""
 
 import re
+from collections.abc import Callable
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, Run, Status
-from collections_app.models.collection_status import prefetch_conditions
+from collections_app.models.conditions import prefetch_conditions
 from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team_member
 from collections_app.views.collections.rows import prepare_rows
 from collections_app.views.download.menu import preferred_format
@@ -25,6 +27,16 @@ _SEEN = re.compile(rf"(\d{{1,18}})\.({_VERSION})", re.ASCII)
 @never_cache
 def collections_live(request: MemberRequest) -> HttpResponse:
     """Return the collections whose rows differ from those that were `seen`, or 204 if none does."""
+    return changed_rows(request, prepare_rows, "collections/_live_cells.html")
+
+
+def changed_rows(
+    request: MemberRequest, prepare: Callable[[list[Collection], str], None], cells: str
+) -> HttpResponse:
+    """Return the rows that differ from those that were `seen`, as JSON, or 204 if none does.
+
+    `prepare` sets what the template `cells` needs, with the user's preferred format.
+    """
     seen = parse_versions(_SEEN, request, "seen")
     # In all teams: the user may have switched teams since the page was loaded.
     teams = [membership.team_id for membership in request.memberships]
@@ -32,21 +44,20 @@ def collections_live(request: MemberRequest) -> HttpResponse:
     if len(found) < len(seen):
         raise PermissionDenied(NOT_YOURS)
     prefetch_conditions(found)
-    prepare_rows(found, preferred_format(request))
+    prepare(found, preferred_format(request))
     changed = [each for each in found if each.latest != seen[each.pk]]
     if not changed:
         return HttpResponse(status=204)
-    return JsonResponse(
-        [
-            {
-                "id": each.pk,
-                "html": render_to_string("collections/_live_row.html", {"collection": each}),
-                "news": f"{each}: {_news(each, seen[each.pk])}",
-            }
-            for each in changed
-        ],
-        safe=False,
-    )
+    return JsonResponse([_changed(each, seen[each.pk], cells) for each in changed], safe=False)
+
+
+def _changed(collection: Collection, seen: str, cells: str) -> dict[str, object]:
+    context = {"collection": collection, "cells": cells, "now": timezone.now()}
+    return {
+        "id": collection.pk,
+        "html": render_to_string("collections/_live_row.html", context),
+        "news": f"{collection}: {_news(collection, seen)}",
+    }
 
 
 def _news(collection: Collection, seen: str) -> str:
@@ -60,5 +71,5 @@ def _news(collection: Collection, seen: str) -> str:
     if int(number) > run.number:
         return f"Run {run.number} is now the latest."
     if (int(number), status) == (run.number, run.status):
-        return "Its state has changed."
+        return "Its status has changed."
     return news_of(run) or f"Run {run.number} started."

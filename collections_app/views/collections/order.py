@@ -1,21 +1,23 @@
-"""The sort orders of the list of collections, which is paged by sort key."""
+"""The sort orders of lists of collections, which are paged by sort key."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import BadRequest
 from django.db.models import F, OuterRef, Q, Subquery
 
 from collections_app.models import Collection, Run, State
-from collections_app.models.collection_status import conditions, prefetch_conditions
-from collections_app.models.collections import CollectionQuerySet, search_name
+from collections_app.models.collections import CollectionQuerySet
+from collections_app.models.conditions import Condition, conditions_of, prefetch_conditions
+from collections_app.views.page_size import PAGE_SIZE
 
+URGENCY = "state"
 ORDERS = {
     "name": "Sort by name",
     "id": "Sort by ID",
-    "state": "Sort by urgency",
+    URGENCY: "Sort by urgency",
     "recent": "Sort by latest run",
     "records": "Sort by records",
 }
@@ -23,31 +25,43 @@ ORDERS = {
 _KEYS = {
     "name": re.compile(r"(?P<pk>\d{1,18})_(?P<name>[^\0]*)", re.ASCII),
     "id": re.compile(r"(?P<pk>\d{1,18})", re.ASCII),
-    "state": re.compile(r"(?P<pk>\d{1,18})_(?P<urgency>\d)_(?P<name>[^\0]*)", re.ASCII),
+    URGENCY: re.compile(r"(?P<pk>\d{1,18})_(?P<urgency>\d)_(?P<name>[^\0]*)", re.ASCII),
     "recent": re.compile(r"(?P<pk>\d{1,18})_(?P<value>\d{1,17})?", re.ASCII),
     "records": re.compile(r"(?P<pk>\d{1,18})_(?P<value>\d{1,18})?", re.ASCII),
 }
 
 
-def first_in_order(found: CollectionQuerySet, order: str, after: str, count: int) -> list[Collection]:
-    """Return the first collections in that order, after a sort key if there is one. Raises BadRequest.
+class Page(NamedTuple):
+    """A page of a list. `condition`, `details` and `latest_run` of the collections are set."""
 
-    Their `condition`, `details` and `latest_run` are set. An index yields the runs by which collections are
-    sorted, so nothing is denormalized.
+    collections: list[Collection]
+    next_key: str  # the sort key after which the next page begins, or "" on the last page
+
+
+def page_of(
+    found: CollectionQuerySet, order: str, after: str, known: Mapping[int, Condition] | None = None
+) -> Page:
+    """Return the first page of collections in that order, or the page after a sort key. Raises BadRequest.
+
+    `known` are the conditions of collections, sorted by name, if they were read before. An index yields the
+    runs by which collections are sorted, so nothing is denormalized.
     """
     key = _parse(order, after) if after else None
-    if order == "state":
-        return _most_urgent(found, key, count)
-    rows = list(_QUERIES[order](found, key)[:count])
-    prefetch_conditions(rows)
-    return rows
+    if order == URGENCY:
+        known = conditions_of(found.by_name()) if known is None else known
+        rows = _most_urgent(found, known, key)
+    else:
+        rows = list(_QUERIES[order](found, key)[: PAGE_SIZE + 1])
+    shown = rows[:PAGE_SIZE]
+    prefetch_conditions(shown, known)
+    return Page(shown, _key_of(shown[-1], order) if len(rows) > PAGE_SIZE else "")
 
 
-def format_key(collection: Collection, order: str) -> str:
-    """Return the sort key of a collection that first_in_order() returned."""
+def _key_of(collection: Collection, order: str) -> str:
+    """Return the sort key of a collection whose condition is set."""
     if order == "id":
         return f"{collection.pk}"
-    if order == "state":
+    if order == URGENCY:
         return f"{collection.pk}_{collection.condition.urgency}_{collection.name}"
     if order == "name":
         return f"{collection.pk}_{collection.name}"
@@ -62,20 +76,18 @@ def _parse(order: str, text: str) -> dict[str, str]:
     return match.groupdict()
 
 
-def _most_urgent(found: CollectionQuerySet, key: dict[str, str] | None, count: int) -> list[Collection]:
-    """Return the first collections by urgency, then name. models/collection_status.py has the rule."""
-    known, names = conditions(found), dict(found.values_list("pk", "search_name"))
-    keys: Iterable[tuple[int, str, int]] = (
-        (condition.urgency, names[pk], pk) for pk, condition in known.items() if pk in names
-    )
+def _most_urgent(
+    found: CollectionQuerySet, known: Mapping[int, Condition], key: dict[str, str] | None
+) -> list[Collection]:
+    """Return the first collections by urgency, then name. models/conditions.py has the rule."""
+    urgencies = {pk: condition.urgency for pk, condition in known.items()}
     if key:
-        last = int(key["urgency"]), search_name(key["name"]), int(key["pk"])
-        keys = (each for each in keys if each > last)
-    ids = [pk for *_, pk in sorted(keys)[:count]]
+        last = int(key["urgency"])
+        following = set(found.after(key["name"], int(key["pk"])).values_list("pk", flat=True))
+        urgencies = {pk: each for pk, each in urgencies.items() if (each, pk in following) > (last, False)}
+    ids = sorted(urgencies, key=urgencies.__getitem__)[: PAGE_SIZE + 1]
     by_id = found.in_bulk(ids)
-    rows = [by_id[pk] for pk in ids if pk in by_id]  # one may have been deleted since
-    prefetch_conditions(rows, known)
-    return rows
+    return [by_id[pk] for pk in ids if pk in by_id]  # one may have been deleted since
 
 
 def _by_name(found: CollectionQuerySet, key: dict[str, str] | None) -> CollectionQuerySet:

@@ -1,6 +1,6 @@
-"""The columns and rows of the list of collections."""
+"""The columns of the list of collections, and the rows of both lists."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -44,25 +44,32 @@ class Header:
         return self.column.direction if self.column.order == self.order else ""
 
 
-def prepare_rows(collections: Iterable[Collection], preferred_format: str) -> None:
-    """Set the menus and versions of rows, whose conditions have been prefetched."""
+def prepare_rows(
+    collections: Iterable[Collection], preferred_format: str, shown: Callable[[Collection], object] = bool
+) -> None:
+    """Set the menus and versions of rows, whose conditions have been prefetched.
+
+    `shown` returns what a row shows besides, as an object whose repr() differs if the row does.
+    """
     for collection in collections:
         collection.download_menu = latest_menu(collection, preferred_format)
-        collection.latest = _version(collection)
+        collection.latest = _version(collection, shown(collection))
 
 
-def _version(collection: Collection) -> str:
+def _version(collection: Collection, shown: object) -> str:
     """Return a token that changes whenever the row changes, except for its name, type and relative times.
 
     It contains the number and the status of the newest run, and whether the next one is late.
     """
     run, details, condition = collection.latest_run, collection.details, collection.condition
-    runs = (details.last_run, details.last_good_run, details.newest_ready_run)
+    runs = (details.last_run, details.last_successful_run, details.newest_ready_run)
     facts = (
         [each and (each.number, each.status) for each in runs],
         details.failures,
         condition.is_paused,
+        collection.refresh_problem,
         details.acknowledgment and details.acknowledgment.until,
+        shown,
     )
     late = "late." if collection.is_late else ""
     digest = f"{crc32(repr(facts).encode()):08x}"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from collections_app.models import Status
-from collections_app.models.collection_status import Condition
+from collections_app.models.conditions import Condition
 from collections_app.views.download.filter import EVENING
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from statistics import median
 
 from django.utils.safestring import SafeString, mark_safe
 
-from collections_app.models import Collection, State
+from collections_app.models import Collection, Run, State
 from collections_app.models.recent_runs import RecentRun, recent_runs
 from collections_app.models.run_status import statuses_of
+from collections_app.views.collections.rows import prepare_rows
 
-# The number of runs in the strip of a line, which the usual number of records is also taken from.
+# The number of runs in the strip of a line, which also show the usual number of records.
 STRIP_LENGTH = 14
 _READY = statuses_of(State.READY)
 
@@ -22,10 +22,7 @@ class Line:
 
     strip: list[RecentRun]  # the newest run is last
     ticks: SafeString  # their HTML: rendering 700 with a template would take most of the page's time
-    is_ready: bool  # whether the strip has a ready run
-    records: int | None  # of the newest ready run, if the account reports them
-    change: str  # of the records, compared with the median of the runs before, such as "-12 %"; "" if usual
-    duration: timedelta | None  # of the newest ready run
+    change: str  # of the newest ready run's records from the median of earlier ones, such as "-12 %", or ""
 
     @property
     def strip_label(self) -> str:
@@ -35,26 +32,32 @@ class Line:
         return f"Last {len(labels)} runs: {', '.join(counts)}" if labels else "No runs yet"
 
 
-def add_lines(collections: Sequence[Collection]) -> None:
-    """Set the `line` of each collection, in two queries."""
+def prepare_lines(collections: Sequence[Collection], preferred_format: str) -> None:
+    """Set the lines, menus and versions of collections, whose conditions have been prefetched."""
     runs = recent_runs(collections, STRIP_LENGTH)
     for collection in collections:
-        collection.line = _line(runs[collection.pk])
+        collection.line = _line(collection, runs[collection.pk])
+    prepare_rows(collections, preferred_format, _shown)
 
 
-def _line(newest_first: list[RecentRun]) -> Line:
-    ready = [run for run in newest_first if run.status in _READY]
-    newest = ready[0] if ready else None
-    before = [run.extracted for run in ready[1:] if run.extracted is not None]
-    records = newest.extracted if newest else None
+def _line(collection: Collection, newest_first: list[RecentRun]) -> Line:
+    newest = collection.details.newest_ready_run
+    before = [run.extracted for run in newest_first if _is_older(run, newest) and run.extracted is not None]
     return Line(
         strip=newest_first[::-1],
         ticks=mark_safe("".join(map(_tick, reversed(newest_first)))),  # noqa: S308 (no text of people or records)
-        is_ready=newest is not None,
-        records=records,
-        change="" if records is None or not before else _change(records, median(before)),
-        duration=newest.duration if newest else None,
+        change=_change(newest.extracted, median(before)) if before and newest.extracted is not None else "",
     )
+
+
+def _is_older(run: RecentRun, newest: Run | None) -> bool:
+    return newest is not None and run.status in _READY and run.number != newest.number
+
+
+def _shown(collection: Collection) -> object:
+    """Return what a line shows besides what the list of collections shows."""
+    line: Line = collection.line
+    return line.ticks, line.change, collection.expected_at
 
 
 def _tick(run: RecentRun) -> str:

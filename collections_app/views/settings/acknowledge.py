@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from collections_app.models import Collection
-from collections_app.models.collection_status import NoProblem, acknowledge, withdraw_acknowledgment
+from collections_app.models.conditions import NoProblem, acknowledge, withdraw_acknowledgment
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.settings.forms import AcknowledgeForm
 from collections_app.views.settings.page import settings_page

@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection
-from collections_app.models.collection_status import prefetch_conditions
+from collections_app.models.conditions import prefetch_conditions
 from collections_app.models.expectations import learned_rhythm, schedule_of
 from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member

@@ -17,15 +17,15 @@ from collections_app.models import (
     Status,
     Team,
     User,
-    collection_status,
+    conditions,
 )
-from collections_app.models.collection_status import (
+from collections_app.models.conditions import (
     CollectionDetails,
     Condition,
     NoProblem,
     acknowledge,
     condition_of,
-    conditions,
+    conditions_of,
     prefetch_conditions,
     withdraw_acknowledgment,
 )
@@ -107,7 +107,7 @@ class TestProblems:
         make_late(named["D"])
         acknowledge(named["F"], by=alice, note="The shop is down.", until=MONDAY)
         Collection.objects.filter(name="G").update(paused_at=NOON)
-        found = conditions(crawlers.collections.by_name())
+        found = conditions_of(crawlers.collections.by_name())
         order = sorted(found, key=lambda pk: found[pk].urgency)
         assert [Collection.objects.get(pk=pk).name for pk in order] == list("EDCBFAG")
 
@@ -133,18 +133,18 @@ class TestDetails:
     def test_the_runs_that_lists_show(self, laptops: Collection) -> None:
         make_runs(laptops, "cief" + "p")
         details = read(laptops)[1]
-        runs = [details.newest_run, details.last_run, details.last_good_run, details.newest_ready_run]
+        runs = [details.newest_run, details.last_run, details.last_successful_run, details.newest_ready_run]
         assert [run.number for run in runs if run] == [5, 4, 1, 3]
         assert details.newest_run is laptops.latest_run
 
-    def test_the_search_for_a_good_run_is_bounded(
+    def test_the_search_for_a_successful_run_is_bounded(
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(collection_status, "_GOOD_AMONG", 3)
+        monkeypatch.setattr(conditions, "_SUCCESS_AMONG", 3)
         make_runs(laptops, "cifi")
-        assert read(laptops)[1].last_good_run
+        assert read(laptops)[1].last_successful_run
         make_runs(laptops, "i")
-        assert read(laptops)[1].last_good_run is None
+        assert read(laptops)[1].last_successful_run is None
 
     @pytest.mark.parametrize("count", [1, 20])
     def test_any_number_of_collections_needs_the_same_queries(
@@ -157,7 +157,7 @@ class TestDetails:
         with django_assert_num_queries(7):
             prefetch_conditions(listed)
         with django_assert_num_queries(3):
-            assert len(conditions(crawlers.collections.all())) == count
+            assert len(conditions_of(crawlers.collections.all())) == count
 
 
 class TestAcknowledging:
@@ -256,5 +256,5 @@ def test_the_database_applies_the_rule_of_runs_and_of_late(
     assert condition.is_late == laptops.is_late == is_late
     failed = [status in {Status.FAILED, Status.STALLED} for status in ended]
     assert details.failures == (failed.index(False) if False in failed else len(failed))
-    good = laptops.runs.newest_first().filter(state=State.READY, extracted=80).first()
-    assert details.last_good_run == good
+    successful = laptops.runs.newest_first().filter(state=State.READY, extracted=80).first()
+    assert details.last_successful_run == successful

@@ -2,11 +2,11 @@
 
 The condition follows from the status of the last run (run_status.py), the deadline of the next run
 (expectations.py), and whether people paused, archived or acknowledged the collection. `Condition` is the
-rule. `conditions` needs three queries for any number of collections. `prefetch_conditions` reads more, for
+rule. `conditions_of` needs three queries for any number of collections. `prefetch_conditions` reads more, for
 the rows of a page.
 
-The last run is the newest one that isn't processing. A stalled run counts as failed. A good run is Completed
-and lacks no records. The interface calls it successful.
+The last run is the newest one that isn't processing. A stalled run counts as failed. A successful run is
+Completed and lacks no records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 # Stop counting failed runs in a row here.
 MOST_FAILURES = 100
-# Search only this many ready runs for a good one, because all of them may lack records.
-_GOOD_AMONG = 1_000
+# Search only this many ready runs for a successful one, because all of them may lack records.
+_SUCCESS_AMONG = 1_000
 
 _PROBLEMS = {
     Status.FAILED: Problem.FAILED,
@@ -98,7 +98,7 @@ class Condition:
         return len(_URGENCIES) + (2 if self.is_paused or self.is_archived else 1)
 
 
-def conditions(found: CollectionQuerySet) -> dict[int, Condition]:
+def conditions_of(found: CollectionQuerySet) -> dict[int, Condition]:
     """Return the conditions of collections by their ids, in their order, with three queries."""
     last_runs, covered = _last_runs(found), _covered(found)
     facts = _observed(found).values_list("pk", _is(_IS_LATE), _is(_IS_PAUSED), _is(_IS_ARCHIVED))
@@ -115,7 +115,7 @@ class CollectionDetails:
     failures: int  # the number of failed and stalled runs in a row; at most MOST_FAILURES
     newest_run: Run | None  # may be processing
     last_run: Run | None
-    last_good_run: Run | None
+    last_successful_run: Run | None
     newest_ready_run: Run | None
     acknowledgment: Acknowledgment | None  # only if it covers a current problem
 
@@ -133,15 +133,15 @@ def prefetch_conditions(
     `known` are conditions that were read before, if any. Raises Collection.DoesNotExist if one was deleted.
     """
     listed = Collection.objects.filter(pk__in=[collection.pk for collection in collections])
-    by_id = conditions(listed) if known is None else {each.pk: known[each.pk] for each in collections}
+    by_id = conditions_of(listed) if known is None else {each.pk: known[each.pk] for each in collections}
     runs, failures, notes = _runs_of(listed), _failures(listed, by_id), _acknowledgments(listed, by_id)
     for collection in collections:
-        newest, last, good, ready = _of(collection, runs)
-        for run in filter(None, (newest, last, good, ready)):
+        newest, last, successful, ready = _of(collection, runs)
+        for run in filter(None, (newest, last, successful, ready)):
             run.collection = collection
         collection.condition = _of(collection, by_id)
         collection.details = CollectionDetails(
-            failures.get(collection.pk, 0), newest, last, good, ready, notes.get(collection.pk)
+            failures.get(collection.pk, 0), newest, last, successful, ready, notes.get(collection.pk)
         )
         collection.latest_run = newest
 
@@ -173,7 +173,7 @@ def acknowledge(collection: Collection, *, by: User, note: str, until: date) -> 
 
 def condition_of(collection: Collection) -> Condition:
     """Return the condition of one collection. Raises Collection.DoesNotExist."""
-    return _of(collection, conditions(Collection.objects.filter(pk=collection.pk)))
+    return _of(collection, conditions_of(Collection.objects.filter(pk=collection.pk)))
 
 
 def withdraw_acknowledgment(collection: Collection) -> None:
@@ -219,23 +219,23 @@ def _status(state: str, extracted: int | None, total: int | None) -> Status:
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
     """Return the problems that current acknowledgments cover, by collection."""
-    good = _good().filter(created_at__gt=OuterRef("last_run_at"), collection=OuterRef("collection"))
+    since = _successful().filter(created_at__gt=OuterRef("last_run_at"), collection=OuterRef("collection"))
     lasting = Acknowledgment.objects.filter(
-        ~Exists(good), collection__in=found.values("pk"), until__gt=timezone.now()
+        ~Exists(since), collection__in=found.values("pk"), until__gt=timezone.now()
     )
     return {each.collection_id: each.covered for each in lasting}
 
 
 def _runs_of(listed: CollectionQuerySet) -> dict[int, list[Run | None]]:
-    """Return the newest, the last, the last good and the newest ready run of each collection."""
+    """Return the newest, the last, the last successful and the newest ready run of each collection."""
     of_it = Run.objects.filter(collection=OuterRef("pk"))
     ready = of_it.filter(state=State.READY)
-    oldest = Coalesce(_first(ready, "created_at", after=_GOOD_AMONG - 1), Value(NO_RUN))
-    good = _good().filter(collection=OuterRef("pk"), created_at__gte=OuterRef("oldest"))
+    oldest = Coalesce(_first(ready, "created_at", after=_SUCCESS_AMONG - 1), Value(NO_RUN))
+    successful = _successful().filter(collection=OuterRef("pk"), created_at__gte=OuterRef("oldest"))
     found = (
         _observed(listed)
         .annotate(oldest=oldest)
-        .values_list("pk", _first(of_it), _first(_ended()), _first(good), _first(ready))
+        .values_list("pk", _first(of_it), _first(_ended()), _first(successful), _first(ready))
     )
     ids = {pk: run_ids for pk, *run_ids in found}
     runs = Run.objects.in_bulk({run_id for run_ids in ids.values() for run_id in run_ids})
@@ -273,7 +273,7 @@ def _ended() -> RunQuerySet:
     return Run.objects.filter(has_ended, collection=OuterRef("pk"))
 
 
-def _good() -> RunQuerySet:
+def _successful() -> RunQuerySet:
     return Run.objects.with_status(Status.COMPLETED)
 
 
