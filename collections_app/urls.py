@@ -23,6 +23,7 @@ from collections_app.views.overview.page import overview
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
 from collections_app.views.profile.pull_client import pull_client
+from collections_app.views.profile.theme import theme_change
 from collections_app.views.run.choose_columns import run_columns
 from collections_app.views.run.commands import run_commands
 from collections_app.views.run.delete import run_delete
@@ -110,6 +111,7 @@ people = [
     path("team/accounts/<int:account_id>/disconnect", account_disconnect, name="account_disconnect"),
     path("team/settings", team_settings, name="team_settings"),
     path("profile/", profile, name="profile"),
+    path("profile/theme", theme_change, name="theme_change"),
     path("profile/pull.py", pull_client, name="pull_client"),
     path("profile/keys", key_create, name="key_create"),
     path("keys/<int:key_id>/revoke", key_revoke, name="key_revoke"),

@@ -270,6 +270,7 @@ def test_templates_get_no_permissions_for_anonymous_users() -> None:
         "memberships": [],
         "in_no_team": False,
         "may": {},
+        "theme": "system",
     }
 
 

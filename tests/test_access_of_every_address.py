@@ -92,6 +92,7 @@ TABLE = {
     "account_disconnect": ("team/accounts/{account}/disconnect", FORM, "login 403 in404 403 in in"),
     "team_settings": ("team/settings", FORM, "login 403 in 403 in in"),
     "profile": ("profile/", FORM, "login in in in in in"),
+    "theme_change": ("profile/theme", "POST", "login in in in in in"),
     "pull_client": ("profile/pull.py", "GET HEAD", "login in in in in in"),
     "key_create": ("profile/keys", "POST", "login 403 in in in in"),
     "key_revoke": ("keys/{bobs_key}/revoke", FORM, "login 403 in404 in in in"),

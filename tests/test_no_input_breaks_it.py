@@ -290,6 +290,7 @@ FORMS = {
     "/members/{bob}/role": {"role": "admin"},
     "/profile/": {"name": "Alice"},
     "/profile/keys": {"name": "cron job"},
+    "/profile/theme": {"theme": "dark"},
     "/team": {"team": "{crawlers}"},
     "/accounts/login/": {"login": "bob@example.com", "password": PASSWORD, "remember": "on", "next": "/team"},
     "/accounts/password/change/": {"oldpassword": PASSWORD, "password1": PASSWORD, "password2": PASSWORD},

@@ -7,7 +7,8 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.models import ApiKey, Collection, Kind, Membership, Team, User
+from collections_app.models import ApiKey, Collection, Kind, Membership, Preferences, Team, User
+from tests.conftest import signed_in
 from tests.support.html import links, rows
 from tests.support.keys import recognize
 from tests.support.meanwhile import ask_meanwhile
@@ -27,6 +28,47 @@ def calls(response: Any) -> list[str]:
         unescape(call)
         for call in re.findall(r"<pre[^>]*><code>(.*?)</code>", response.content.decode(), re.DOTALL)
     ]
+
+
+# --- the theme ---------------------------------------------------------------------------------
+
+
+def test_a_theme_is_applied_by_the_server_and_only_for_its_user(
+    as_bob: Client, alice: User, client: Client
+) -> None:
+    assert theme_of(as_bob) == ("system", "light dark")
+    as_bob.post("/profile/theme", {"theme": "dark"})
+    assert theme_of(as_bob) == ("dark", "dark")
+    assert theme_of(as_bob, "/nowhere") == ("dark", "dark")
+    assert theme_of(signed_in(alice)) == ("system", "light dark")
+    assert theme_of(client, "/accounts/login/") == ("system", "light dark")
+
+
+def test_a_theme_does_not_change_the_other_preferences(as_bob: Client, bob: User) -> None:
+    Preferences.objects.create(user=bob, download_format="xlsx")
+    as_bob.post("/profile/theme", {"theme": "light"})
+    preferences = Preferences.objects.get(user=bob)
+    assert (preferences.download_format, preferences.theme) == ("xlsx", "light")
+
+
+def test_a_user_without_a_team_has_a_theme(client: Client, eve: User) -> None:
+    client.force_login(eve)
+    client.post("/profile/theme", {"theme": "dark"})
+    assert theme_of(client) == ("dark", "dark")
+
+
+def test_an_unknown_theme_is_refused(as_bob: Client) -> None:
+    response = as_bob.post("/profile/theme", {"theme": "pink"})
+    assert (response.status_code, Preferences.objects.count()) == (400, 0)
+
+
+def theme_of(browser: Client, address: str = "/profile/") -> tuple[str, str]:
+    """Return the theme of a page, and the color schemes that it tells the browser."""
+    page = browser.get(address).content.decode()
+    ((theme, schemes),) = re.findall(
+        r'data-theme="(\w+)".*name="color-scheme" content="([\w ]+)"', page, re.DOTALL
+    )
+    return theme, schemes
 
 
 # --- the name ----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections_app.models.acknowledgments import Acknowledgment
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.exports import Export, ExportState
 from collections_app.models.outbox import OutgoingMail
-from collections_app.models.preferences import CollectionPreferences, Preferences
+from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
 from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.models.schedules import Schedule
@@ -47,6 +47,7 @@ __all__ = [
     "StorageKind",
     "StorageUse",
     "Team",
+    "Theme",
     "User",
     "Verification",
     "WorkerSeen",

@@ -6,6 +6,14 @@ from collections_app.models.collections import Collection
 from collections_app.models.teams import User
 
 
+class Theme(models.TextChoices):
+    """The colors of the pages."""
+
+    SYSTEM = "system", "System"
+    LIGHT = "light", "Light"
+    DARK = "dark", "Dark"
+
+
 class Preferences(models.Model):
     """A user's choices on all pages. A user without a row has the defaults."""
 
@@ -13,6 +21,7 @@ class Preferences(models.Model):
     download_format = models.CharField(
         max_length=10, blank=True, help_text="The format of the user's last download from a menu."
     )
+    theme = models.CharField(max_length=10, choices=Theme.choices, default=Theme.SYSTEM)
 
     class Meta:
         verbose_name_plural = "preferences"

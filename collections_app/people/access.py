@@ -20,7 +20,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 from structlog.contextvars import bind_contextvars
 
-from collections_app.models import Collection, Membership, Role, Team, User
+from collections_app.models import Collection, Membership, Preferences, Role, Team, Theme, User
 from collections_app.models.lookup import NOTHING, Address, Requested, memberships_of
 from collections_app.system.vanished import retry_if_vanished
 
@@ -393,7 +393,7 @@ def choose_team(request: MemberRequest, team_id: int) -> Team:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Return template variables: the current team, the user's teams, and what the user may do."""
+    """Return template variables: the current team, the user's teams, what the user may do, and the theme."""
     membership: Membership | None = getattr(request, "membership", None)
     return {
         "membership": membership,
@@ -401,4 +401,13 @@ def context(request: HttpRequest) -> dict[str, Any]:
         # False if the memberships weren't loaded.
         "in_no_team": getattr(request, "memberships", None) == [],
         "may": {action.value: may(membership, action) for action in Action} if membership else {},
+        "theme": _theme(request),
     }
+
+
+def _theme(request: HttpRequest) -> str:
+    """Return the user's theme. Error pages may have no database to read it from."""
+    if not hasattr(request, "memberships"):
+        return Theme.SYSTEM
+    assert isinstance(request.user, User)
+    return Preferences.of(request.user).theme

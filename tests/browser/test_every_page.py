@@ -106,6 +106,7 @@ EXCUSED = {
     "key_create": "test_with_a_new_key",
     "account_change": "tests/browser/test_accounts.py",
     "account_disconnect": "tests/browser/test_accounts.py",
+    "theme_change": "leads back to the profile",
     "pull_client": "a file",
     "result_file": "a file",
     "run_manifest": "a file",

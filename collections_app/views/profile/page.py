@@ -1,4 +1,4 @@
-"""The profile page: the user's name, their API keys, and examples of API calls."""
+"""The profile page: the user's name, theme and API keys, and examples of API calls."""
 
 from http import HTTPStatus
 
@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from collections_app.models import Theme
 from collections_app.people.access import MemberRequest, signed_in
 from collections_app.views.forms import posted
 from collections_app.views.profile.examples import example_calls
@@ -33,6 +34,7 @@ def render_profile(request: MemberRequest, *, status: int = HTTPStatus.OK, **con
         "profile_form": ProfileForm(instance=request.user),
         "key_form": KeyForm(),
         "key_shown": KEY_PLACEHOLDER,
+        "themes": Theme.choices,
     } | context
     # A user without a team has no keys.
     if request.memberships:
