@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from collections_app.files.storage import base as storage
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
+from collections_app.records.column_list import encode_columns, parse_columns
 from collections_app.records.exports import build, create, retention
 from collections_app.records.exports.build import Queue, build_export, build_next
-from collections_app.records.exports.column_list import encode_columns, parse_columns
 from collections_app.records.exports.create import (
     InvalidSpec,
     TooManyQueued,

@@ -17,6 +17,7 @@ from collections_app.records.exports.create import (
     deliverable,
     parse_format,
     parse_spec,
+    with_filters,
 )
 from collections_app.records.formats.export_formats import ExportSpec, Format
 
@@ -47,13 +48,14 @@ def _spec(request: HttpRequest, name: str) -> ExportSpec:
     if file_format is None:
         raise ApiError(404, f"Unknown format. The formats are {', '.join(Format)}.")
     try:
-        return parse_spec(
+        spec = parse_spec(
             file_format,
             request.GET.getlist("columns"),
             request.GET.get("excel", ""),
             request.GET.get("separator", ""),
             request.GET.get("q", ""),
         )
+        return with_filters(spec, request.GET.getlist("filter"))
     except InvalidSpec as error:
         raise ApiError(400, str(error)) from None
 

@@ -47,6 +47,12 @@ class Export(models.Model):
     search = models.CharField(
         max_length=200, blank=True, help_text="Only the records that match it are exported."
     )
+    filters = models.JSONField(
+        default=list, help_text="Only the records that match all of them are exported."
+    )
+    allows_missing = models.BooleanField(
+        "allows missing columns", default=False, help_text="Chosen columns that no record has are empty."
+    )
     # Identifies the format, the columns and the options, so that each export exists once.
     digest = models.CharField(max_length=64, editable=False)
     state = models.CharField(max_length=10, choices=ExportState.choices, default=ExportState.QUEUED)

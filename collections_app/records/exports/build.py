@@ -66,7 +66,13 @@ def due() -> Q:
 def spec_of(export: Export) -> ExportSpec:
     """Return the spec of an export."""
     return ExportSpec(
-        Format(export.format), tuple(export.columns), export.excel, export.separator, export.search
+        Format(export.format),
+        tuple(export.columns),
+        export.excel,
+        export.separator,
+        export.search,
+        tuple(export.filters),
+        export.allows_missing,
     )
 
 
@@ -149,7 +155,7 @@ class _Build:
         self._ends_at = self._noted_at + _MOST_SECONDS
         self._records_read = 0  # in all passes
         self._is_lost = False
-        self._matches: bytearray | None = None  # of the search; see matches_of()
+        self._matches: bytearray | None = None  # of the search and filters; see matches_of()
 
     def run(self) -> None:
         """Build the export and record the outcome. Raises _Stopped."""
@@ -178,8 +184,8 @@ class _Build:
         export = self._export
         retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
         key = retention.key_of(export, self._attempt)
-        if self._spec.search:
-            self._matches = matches_of(export.run, self._spec.search, self._alive)
+        if self._spec.is_narrowed:
+            self._matches = matches_of(export.run, self._spec, self._alive)
         with self._temporary_folder() as folder, _ExportFile(key, self._alive) as new:
             self._write(cast(IO[bytes], new), folder)
         stored = new.row(FileKind.PAGE, 0, "", None)
@@ -219,7 +225,7 @@ class _Build:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _wanted(self, some: list[Record], number: int) -> list[Record]:
-        """Return the records that match the search. `number` is that of the first one in `some`."""
+        """Return the records that match the search and filters. `number` is that of the first one."""
         matches = self._matches
         if matches is None:
             return some

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO
 
@@ -11,10 +12,11 @@ from django.utils import timezone
 
 from collections_app.files.names import export_name
 from collections_app.models import Export, ExportState, Run
+from collections_app.records.column_list import parse_columns
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export, spec_of
-from collections_app.records.exports.column_list import parse_columns
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
+from collections_app.records.preview.filters import InvalidFilter, parse_filters
 from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
@@ -86,6 +88,14 @@ def parse_spec(
     return ExportSpec(wanted, chosen, excel=excel == "1", separator=separator or COMMA, search=search)
 
 
+def with_filters(spec: ExportSpec, texts: Sequence[str]) -> ExportSpec:
+    """Return the spec, limited to the records that match filters in a URL. Raises InvalidSpec."""
+    try:
+        return replace(spec, filters=tuple(map(str, parse_filters(texts))))
+    except InvalidFilter as error:
+        raise InvalidSpec(str(error)) from None
+
+
 def _names(columns: Sequence[str]) -> list[str]:
     # Quoting can double the length.
     if sum(map(len, columns)) > 2 * _LONGEST_NAMES:
@@ -150,6 +160,8 @@ def _found_or_new(run: Run, spec: ExportSpec) -> Export:
             "excel": spec.excel,
             "separator": spec.separator,
             "search": spec.search,
+            "filters": list(spec.filters),
+            "allows_missing": spec.allows_missing,
             "total": run.extracted,
         },
     )
@@ -220,5 +232,5 @@ def file_name(run: Run, spec: ExportSpec) -> str:
         run.number,
         spec.format,
         has_chosen_columns=bool(spec.columns),
-        is_search=bool(spec.search),
+        is_search=spec.is_narrowed,
     )

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +50,22 @@ class ExportSpec:
     excel: bool = False  # a CSV that is safe to open in a spreadsheet
     separator: str = COMMA  # between the columns of a CSV
     search: str = ""  # only the records that match it; see records/exports/matching.py
+    filters: tuple[str, ...] = ()  # only the records that match them; see records/preview/filters.py
+    allows_missing: bool = False  # chosen columns that no record has are empty
 
     @property
     def digest(self) -> str:
         """A digest of all fields, under which an export is stored."""
-        searched = (self.search,) if self.search else ()
-        text = repr((_VERSION, self.format.value, self.columns, self.excel, self.separator, *searched))
+        others: tuple[object, ...] = (self.search,) if self.search else ()
+        if self.filters or self.allows_missing:
+            others = (self.search, self.filters, self.allows_missing)
+        text = repr((_VERSION, self.format.value, self.columns, self.excel, self.separator, *others))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it may leave out records."""
+        return bool(self.search or self.filters)
 
     @property
     def passes(self) -> int:
@@ -119,7 +128,7 @@ def _chosen(read: Read, spec: ExportSpec) -> Iterator[list[Record]]:
     if not spec.columns:
         yield from read()
         return
-    for records, paths in _flattened(read, spec.columns):
+    for records, paths in _flattened(read, spec):
         pairs = [(name, path) for name, path in zip(spec.columns, paths, strict=True) if path is not None]
         yield [{name: each[path] for name, path in pairs if path in each} for each in records]
 
@@ -127,18 +136,19 @@ def _chosen(read: Read, spec: ExportSpec) -> Iterator[list[Record]]:
 # --- tables -----------------------------------------------------------------------------------------
 
 
-def _flattened(read: Read, names: Sequence[str]) -> Iterator[tuple[list[FlatRecord], list[KeyPath | None]]]:
-    """Yield flat records, and the paths of the columns with these names.
+def _flattened(read: Read, spec: ExportSpec) -> Iterator[tuple[list[FlatRecord], list[KeyPath | None]]]:
+    """Yield flat records, and the paths of the chosen columns.
 
-    Raises UnknownColumn at the end if no record has one of the columns.
+    Raises UnknownColumn at the end if no record has one of the columns, unless the spec allows that.
     """
+    names = spec.columns
     columns = Columns(names)
     for some in read():
         records = [flatten(record) for record in some]
         columns.add(records)
         yield records, [columns.path_of(name) for name in names]
     missing = next((name for name in names if columns.path_of(name) is None), None)
-    if missing is not None:
+    if missing is not None and not spec.allows_missing:
         _check_empty(read, missing)
 
 
@@ -162,7 +172,7 @@ def _shown(name: str) -> str:
 def _table(read: Read, spec: ExportSpec) -> Table:
     """Return the records as a table. Read them once to find the columns, unless they are given."""
     if spec.columns:
-        return Table(spec.columns, lambda: _chosen_cells(read, spec.columns))
+        return Table(spec.columns, lambda: _chosen_cells(read, spec))
     columns, rows = Columns(), 0
     for some in read():
         columns.add(map(flatten, some))
@@ -174,11 +184,11 @@ def _table(read: Read, spec: ExportSpec) -> Table:
     )
 
 
-def _chosen_cells(read: Read, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+def _chosen_cells(read: Read, spec: ExportSpec) -> Iterator[list[list[Any]]]:
     rows = 0
-    for records, paths in _flattened(read, names):
+    for records, paths in _flattened(read, spec):
         rows += len(records)
-        check_cells(len(names), rows)
+        check_cells(len(spec.columns), rows)
         yield columns_of(records, paths)
 
 

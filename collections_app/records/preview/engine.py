@@ -130,6 +130,7 @@ def _created(files: Sequence[Path], threads: int) -> duckdb.DuckDBPyConnection:
     }
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET allowed_paths = $files", {"files": [str(file) for file in files]})
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

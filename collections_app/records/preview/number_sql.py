@@ -24,6 +24,17 @@ CASE WHEN {{column}} LIKE '-%' THEN rtrim({_DIGITS}, '0') END {{opposite}}
 """
 _BY_TEXT = "lower(nullif({column}, '')) {direction} NULLS LAST"
 
+# A double may be the same for different numbers, and 0 or infinite for others.
+_COMPARISON = """
+CASE
+    WHEN {double} IS NULL THEN NULL
+    WHEN {double} <> {other_double} THEN {double} {operator} {other_double}
+    WHEN {sign} <> {other_sign} THEN {sign} {operator} {other_sign}
+    WHEN {sign} < 0 THEN {other_digits} {operator} {digits}
+    ELSE {digits} {operator} {other_digits}
+END
+"""
+
 _EXTENT = f"""
 max(greatest(length({_WHOLE}) + {_EXPONENT}, 0)), max(greatest(length({_FRACTION}) - {_EXPONENT}, 0))
 """
@@ -43,6 +54,30 @@ def order(column: str, kind: Kind, *, descending: bool = False) -> str:
 def exact_order(column: str, *, descending: bool = False) -> str:
     """Return an ORDER BY list for a column of numbers."""
     return _ordered(_EXACTLY, column, descending=descending)
+
+
+def comparison(column: str, operator: str, other: str, *, is_exact: bool) -> str:
+    """Return a condition that compares a column of numbers with another number, both of them texts.
+
+    If it isn't exact, both numbers must have at most 15 digits and no exponent.
+    """
+    double, other_double = (f"try_cast({text} AS DOUBLE)" for text in (column, other))
+    if not is_exact:
+        return f"{double} {operator} {other_double}"
+    sign, other_sign = (f"({_SIGN.format(column=text)})" for text in (column, other))
+    digits, other_digits = (
+        f"ROW({_POWER.format(column=text)}, rtrim({_DIGITS.format(column=text)}, '0'))"
+        for text in (column, other)
+    )
+    return _COMPARISON.format(
+        double=double,
+        other_double=other_double,
+        operator=operator,
+        sign=sign,
+        other_sign=other_sign,
+        digits=digits,
+        other_digits=other_digits,
+    )
 
 
 def extent(column: str) -> str:

@@ -11,6 +11,7 @@ from collections_app.records.money import currency_of
 from collections_app.records.preview import number_sql
 from collections_app.records.preview.concurrency import FairSemaphore
 from collections_app.records.preview.engine import FACTS, SEARCHES, Database, UnreadableFile, open_database
+from collections_app.records.preview.filters import Filter, condition
 from collections_app.records.preview.records import Record
 from collections_app.records.preview.search import terms
 from collections_app.records.preview.table import Table, TableUnavailable
@@ -39,6 +40,7 @@ class TableQuery:
     """A selection of records, and their order. `after` is the number of records to skip."""
 
     search: str = ""
+    filters: tuple[Filter, ...] = ()
     sort: str = ""  # a column, or "" for the order of the file
     descending: bool = False
     after: int = 0
@@ -46,7 +48,12 @@ class TableQuery:
     @property
     def is_unfiltered(self) -> bool:
         """Whether it selects all records in the order of the file."""
-        return not (self.search or self.sort)
+        return not (self.is_narrowed or self.sort)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it may leave out records."""
+        return bool(self.search or self.filters)
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,12 @@ class QueryResult:
 
 
 def run_query(table: Table, query: TableQuery) -> QueryResult:
-    """Return the records that a query selects. Raises TableUnavailable, QueryTimeout, TooManyQueries."""
+    """Return the records that a query selects.
+
+    Raises TableUnavailable, QueryTimeout, TooManyQueries and InvalidFilter.
+    """
     with connect(table, seconds=_SECONDS) as database:
-        if not query.search and query.sort not in table.columns:
+        if not query.is_narrowed and query.sort not in table.columns:
             after = query.after
             records = _between(database, table, after + 1, after + COUNT)
             return QueryResult(records, table.records, after + len(records) < table.records)
@@ -93,9 +103,12 @@ def neighbors(table: Table, query: TableQuery) -> dict[int, int]:
     return dict(enumerate(numbers, first))
 
 
-def matching_numbers(table: Table, search: str) -> Iterator[int]:
-    """Yield the numbers of all records that match a search, in order. Raises what run_query() raises."""
-    _, where, values = _matching(table, search)
+def matching_numbers(table: Table, query: TableQuery) -> Iterator[int]:
+    """Yield the numbers of all records that match the search and the filters of a query, in order.
+
+    Raises what run_query() raises.
+    """
+    _, where, values = _matching(table, query)
     where = f"{where} AND n > $last" if where else "WHERE n > $last"
     statement, last = _MATCHES.format(where=where), 0
     values = {name: value for name, value in values.items() if name != "records"}
@@ -137,23 +150,25 @@ def _record(number: int, text: str) -> Record:
     return Record(number, {}, is_too_large=True) if fields is None else Record(number, fields)
 
 
-def _matching(table: Table, search: str) -> tuple[str, str, dict[str, object]]:
+def _matching(table: Table, query: TableQuery) -> tuple[str, str, dict[str, object]]:
     """Return the SQL of the number of matches, the condition, and their parameters."""
-    found = terms(search)
-    if not found:
+    if not query.is_narrowed:
         return "$records", "", {"records": table.records}
-    conditions = (f"contains(text, $term{index})" for index in range(len(found)))
-    return (
-        "count(*) OVER ()",
-        f"WHERE {' AND '.join(conditions)}",
-        {f"term{index}": term for index, term in enumerate(found)},
-    )
+    found = terms(query.search)
+    conditions = [f"contains(text, $term{index})" for index in range(len(found))]
+    values: dict[str, object] = {f"term{index}": term for index, term in enumerate(found)}
+    for index, each in enumerate(query.filters):
+        sql, bounds = condition(table, each, f"filter{index}")
+        conditions.append(f"({sql})")
+        values |= bounds
+    # A search for a quotation mark has no terms.
+    return "count(*) OVER ()", f"WHERE {' AND '.join(conditions or ['true'])}", values
 
 
 def _positions(database: Database, table: Table, query: TableQuery, count: int) -> tuple[list[int], int]:
     """Return the numbers of the selected records, and the total number of matches."""
     values: dict[str, object] = {"table": str(table.path), "count": count, "after": query.after}
-    total, where, matched = _matching(table, query.search)
+    total, where, matched = _matching(table, query)
     values, order = values | matched, ""
     if query.sort in table.columns:
         order = _order(table, query)

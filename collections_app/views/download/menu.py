@@ -10,6 +10,7 @@ from collections_app.files.bundles.zip_downloads import ALL
 from collections_app.models import Collection, Preferences, Run
 from collections_app.people.access import MemberRequest
 from collections_app.records.formats.export_formats import Format
+from collections_app.records.preview.queries import TableQuery
 from collections_app.system import disk
 
 # In the order of the menu.
@@ -53,13 +54,16 @@ def run_menu(run: Run, preferred: str) -> DownloadMenu:
     )
 
 
-def search_menu(run: Run, search: str, preferred: str) -> DownloadMenu:
-    """Return the menu of the records of a run that match a search."""
+def search_menu(run: Run, query: TableQuery, preferred: str) -> DownloadMenu:
+    """Return the menu of the records of a run that match the search and filters of a query."""
     folder = reverse("run", args=[run.collection_id, run.number])
-    query = f"?{urlencode({'q': search})}"
-    choices = [Choice(each, name, f"{folder}records.{each}{query}") for each, name in FORMAT_NAMES.items()]
+    search = [("q", query.search)] if query.search else []
+    parameters = f"?{urlencode([*search, *(('filter', str(each)) for each in query.filters)])}"
+    choices = [
+        Choice(each, name, f"{folder}records.{each}{parameters}") for each, name in FORMAT_NAMES.items()
+    ]
     subject = f"records of run {run.number} that match"
-    return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export{query}")
+    return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export{parameters}")
 
 
 def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:

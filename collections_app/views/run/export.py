@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app.models import Collection, Export, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.records.column_list import encode_columns
 from collections_app.records.exports.build import spec_of
-from collections_app.records.exports.column_list import encode_columns
 from collections_app.records.exports.create import (
     InvalidSpec,
     TooManyQueued,
@@ -24,14 +24,18 @@ from collections_app.records.exports.create import (
     deliverable,
     parse_format,
     parse_spec,
+    with_filters,
 )
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
+from collections_app.records.preview.filters import parse_filters
 from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.views.download.menu import FORMAT_NAMES, preferred_format, remember_format
 from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment, wants_fragment
+from collections_app.views.run.filters import narrowing
 from collections_app.views.run.lookup import find_ready_run
+from collections_app.views.run.query import read_filters
 
 _EXPORTS_SHOWN = 20
 _COLUMNS_NAMED = 3
@@ -92,7 +96,7 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
         start=request.GET.get("start", ""),
     )
     context |= {"collection": collection, "chosen_format": request.GET.get("format", "")}
-    context["search"] = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST_SEARCH]
+    context |= _narrowing(request.GET)
     fragment = "run/_export_form.html" if shows_form else "run/_exports.html"
     response = render_fragment(request, "run/export.html", fragment, context)
     # Both show progress.
@@ -157,6 +161,12 @@ def export_context(
     }
 
 
+def _narrowing(values: QueryDict) -> dict[str, object]:
+    """Return the context for an export of matching records: `search`, `filters`, and both in words."""
+    search, filters = values.get("q", "").replace("\0", "").strip()[:LONGEST_SEARCH], read_filters(values)
+    return {"search": search, "filters": filters, "narrowing": narrowing(search, filters)}
+
+
 def _news(listed: list[_Listed], before: str) -> str:
     """Return what a screen reader announces: the exports that have finished since the last update."""
     pending = set(map(int, before.split("-"))) if _IDS.fullmatch(before) else set()
@@ -170,11 +180,12 @@ def _listed(run: Run, export: Export, start: str) -> _Listed:
     label += " with semicolons" if spec.separator == SEMICOLON else ""
     more = len(spec.columns) - _COLUMNS_NAMED
     named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
+    matching = narrowing(spec.search, parse_filters(spec.filters))
     columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
     return _Listed(
         export,
         label,
-        (f"Records that match “{spec.search}” · " if spec.search else "") + (columns or "All columns"),
+        (f"Records that match {matching} · " if matching else "") + (columns or "All columns"),
         _records_address(run, spec),
         spec.columns,
         is_started=str(export.pk) == start,
@@ -182,7 +193,7 @@ def _listed(run: Run, export: Export, start: str) -> _Listed:
 
 
 def _records_address(run: Run, spec: ExportSpec) -> str:
-    query = {}
+    query: dict[str, str | tuple[str, ...]] = {}
     if spec.columns:
         query["columns"] = encode_columns(spec.columns)
     if spec.excel:
@@ -191,8 +202,10 @@ def _records_address(run: Run, spec: ExportSpec) -> str:
         query["separator"] = spec.separator
     if spec.search:
         query["q"] = spec.search
+    if spec.filters:
+        query["filter"] = spec.filters
     address = reverse("run_records", args=[run.collection_id, run.number, spec.format.value])
-    return f"{address}?{urlencode(query)}" if query else address
+    return f"{address}?{urlencode(query, doseq=True)}" if query else address
 
 
 def _posted_spec(request: MemberRequest) -> ExportSpec:
@@ -206,8 +219,9 @@ def _posted_spec(request: MemberRequest) -> ExportSpec:
 
 def _parse(file_format: Format, columns: list[str], options: QueryDict) -> ExportSpec:
     try:
-        return parse_spec(
+        spec = parse_spec(
             file_format, columns, options.get("excel", ""), options.get("separator", ""), options.get("q", "")
         )
+        return with_filters(spec, options.getlist("filter"))
     except InvalidSpec as error:
         raise BadRequest(str(error)) from None

@@ -18,6 +18,7 @@ from collections_app.views.download.menu import preferred_format, run_menu, sear
 from collections_app.views.download.rows import PAGES_WRITTEN, files_address, may_delete_runs, version
 from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.files import verification_of
+from collections_app.views.run.filters import filter_chips
 from collections_app.views.run.lookup import PAGES_UNFOLDED, PAGES_WHERE_FOLDED, find_run
 from collections_app.views.run.progress import progress_of
 from collections_app.views.run.query import parse_query
@@ -30,8 +31,8 @@ from collections_app.views.run.table import render_result
 def run(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
     """Show a run. htmx gets the records only.
 
-    `q` searches the records, `sort` and `dir` order them, each `column` names a column to show, `after` skips
-    that many records, and `columns=all` lists the columns of all records.
+    `q` searches the records, each `filter` narrows them down, `sort` and `dir` order them, each `column`
+    names a column to show, `after` skips that many records, and `columns=all` lists those of all records.
     """
     context = run_context(request, collection, number)
     if not wants_fragment(request):
@@ -54,8 +55,9 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
         context |= _files(run)
         preferred = preferred_format(request)
         context["menu"] = run_menu(run, preferred)
-        if query.table_query.search:
-            context["search_menu"] = search_menu(run, query.table_query.search, preferred)
+        if query.table_query.is_narrowed:
+            context["search_menu"] = search_menu(run, query.table_query, preferred)
+            context["chips"] = filter_chips(query)
         with queries_of(request.user.pk):
             context["view"] = record_list(files_of_records(run), query, context["records_size"])
     elif run.state == State.PROCESSING:

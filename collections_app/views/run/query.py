@@ -8,6 +8,7 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
 from collections_app.people.access import MemberRequest
+from collections_app.records.preview.filters import Filter, InvalidFilter, parse_filters
 from collections_app.records.preview.queries import TableQuery
 from collections_app.records.preview.search import LONGEST_SEARCH
 
@@ -25,12 +26,27 @@ class RecordQuery:
     lists_all_columns: bool = False  # even those that the first records don't have
     saved_columns: Sequence[str] = ()  # shown if `columns` is empty
 
-    def address(self, **changes: str) -> str:
+    def address(self, *, filters: Sequence[Filter] | None = None, **changes: str) -> str:
         """Return the query string with some parameters changed. Empty ones are left out."""
         query = self.table_query
         parts = {"q": query.search, "sort": query.sort, "dir": "desc" if query.descending else ""}
         pairs = [(name, value) for name, value in (parts | changes).items() if value]
+        kept = query.filters if filters is None else filters
+        pairs += [("filter", str(each)) for each in kept]
         return "?" + urlencode([*pairs, *(("column", column) for column in self.columns)])
+
+    def with_filter(self, each: Filter) -> str:
+        """Return the query string with this filter instead of the others of its column."""
+        return self.address(filters=[*(kept for kept in self.filters if kept.column != each.column), each])
+
+    def without_filter(self, each: Filter) -> str:
+        """Return the query string without this filter."""
+        return self.address(filters=[kept for kept in self.filters if kept != each])
+
+    @property
+    def filters(self) -> Sequence[Filter]:
+        """The filters of the records."""
+        return self.table_query.filters
 
     @property
     def is_first_records(self) -> bool:
@@ -63,8 +79,8 @@ class RecordQuery:
 
     @property
     def all(self) -> str:
-        """The query string without the search, in the same order."""
-        return self.address(q="")
+        """The query string without the search and the filters, in the same order."""
+        return self.address(q="", filters=())
 
 
 def parse_query(request: MemberRequest) -> RecordQuery:
@@ -83,6 +99,15 @@ def read_query(values: QueryDict) -> RecordQuery:
     after = values.get("after", "0")
     if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
         raise BadRequest("Invalid “after” parameter. It must be a whole number.")
-    table_query = TableQuery(search, values.get("sort", ""), values.get("dir") == "desc", int(after))
+    filters = read_filters(values)
+    table_query = TableQuery(search, filters, values.get("sort", ""), values.get("dir") == "desc", int(after))
     columns = list(dict.fromkeys(values.getlist("column")))
     return RecordQuery(table_query, columns, lists_all_columns=values.get("columns") == "all")
+
+
+def read_filters(values: QueryDict) -> tuple[Filter, ...]:
+    """Return the filters in URL parameters or form fields. Raises BadRequest."""
+    try:
+        return parse_filters(values.getlist("filter"))
+    except InvalidFilter as problem:
+        raise BadRequest(str(problem)) from None

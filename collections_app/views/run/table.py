@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 
 from collections_app.models import ResultFile
 from collections_app.people.access import MemberRequest
 from collections_app.records.preview.concurrency import RETRY_AFTER_SECONDS, TooManyQueries
 from collections_app.records.preview.engine import QueryTimeout
+from collections_app.records.preview.filters import InvalidFilter
 from collections_app.records.preview.table import Table, TableUnavailable, progress_of, table_of
 from collections_app.system.background import StillWorking
 from collections_app.views.fragments import render_fragment
@@ -20,7 +22,8 @@ PATIENCE = 0.8
 def read_table(files: Sequence[ResultFile], read: Callable[[Table], dict[str, Any]]) -> dict[str, Any]:
     """Call `read` with the table of the files, and return its result.
 
-    If there is no table yet, return `progress`, or a `problem` and whether the query `is_refused`.
+    If there is no table yet, return `progress`, or a `problem` and whether the query `is_refused`. Raises
+    BadRequest if the records can't be filtered in this way.
     """
     try:
         return read(table_of(files, seconds=PATIENCE))
@@ -29,7 +32,9 @@ def read_table(files: Sequence[ResultFile], read: Callable[[Table], dict[str, An
     except TableUnavailable as problem:
         return {"problem": str(problem)}
     except QueryTimeout:
-        return {"problem": "This query took too long. Use fewer search words, or don't sort."}
+        return {"problem": "This query took too long. Use fewer search words or filters, or don't sort."}
+    except InvalidFilter as problem:
+        raise BadRequest(str(problem)) from None
     except TooManyQueries as problem:
         return {"problem": str(problem), "is_refused": True}
 

@@ -1,4 +1,4 @@
-"""The list of columns in a URL, such as `asin, price,"a,b"`. It is a line of a CSV file."""
+"""Lists in a URL, such as the columns `asin, price,"a,b"`. A list is a line of a CSV file."""
 
 import re
 from collections.abc import Iterable, Iterator
