@@ -364,11 +364,16 @@ def connect(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
 
 def add_collections(watched: Watched, as_adam: Client, vendor: Vendor) -> None:
     """Add two collections of the account, in every mode."""
-    form = {"account": Account.objects.get().pk, "kind": "amazon", "name": "AU Laptops", "remote_id": LAPTOPS}
+    form = {
+        "account": Account.objects.get().pk,
+        "kind": "amazon",
+        "name": "AU Laptops",
+        "remote_ids": LAPTOPS,
+    }
     for mode in MODES:
         vendor.mode = mode
         watched(as_adam, "/collections/connect", form, follow=True)
-    category = {"kind": "amazon_category_scrape", "name": "Headphones", "remote_id": HEADPHONES}
+    category = {"kind": "amazon_category_scrape", "name": "Headphones", "remote_ids": HEADPHONES}
     watched(as_adam, "/collections/connect", form | category, follow=True)
     watched(as_adam, "/collections/connect", form)
 
@@ -559,7 +564,7 @@ def test_a_key_is_in_nothing_that_a_served_site_writes(
         for mode in ("refuses", "html", "redirects", "garbage", "good"):
             vendor.mode = mode
             browser.send("/team/accounts/connect", **form)
-        collection = {"account": 1, "kind": "amazon", "name": "Connected", "remote_id": LAPTOPS}
+        collection = {"account": 1, "kind": "amazon", "name": "Connected", "remote_ids": LAPTOPS}
         added = browser.send("/collections/connect", **collection)
         ours = added.url.removeprefix(url).removesuffix("download")
         assert re.fullmatch(r"/collections/\d+/", ours)

@@ -3,7 +3,7 @@
 from django.test import Client
 from pytest_django import Settings
 
-from collections_app.models import Account, Collection
+from collections_app.models import Account, Collection, Kind
 from tests.support.server import DemoServer
 
 
@@ -19,12 +19,13 @@ def test_an_account_of_another_instance_is_connected_and_its_collection_added(
     connected = as_adam.post("/team/accounts/connect", account | {"key": demo_server.api_key}, follow=True)
     assert "Connected “Next door”." in connected.content.decode()
 
-    collection = {"account": Account.objects.get().pk, "name": "Laptops", "kind": "amazon"}
-    unknown = as_adam.post("/collections/connect", collection | {"remote_id": 999_999})
+    collection = {"account": Account.objects.get().pk}
+    unknown = as_adam.post("/collections/connect", collection | {"remote_ids": 999_999})
     assert unknown.status_code == 200
     assert not Collection.objects.exists()
 
-    added = as_adam.post("/collections/connect", collection | {"remote_id": 101})
+    added = as_adam.post("/collections/connect", collection | {"remote_ids": 101})
     made = Collection.objects.get()
     assert added["Location"] == f"/collections/{made.pk}/download"
     assert (made.account, made.remote_id) == (Account.objects.get(), 101)
+    assert (made.name, made.kind) == ("AU Laptops", Kind.AMAZON)

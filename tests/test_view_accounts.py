@@ -1,5 +1,6 @@
 """A team's accounts at MultiCartAPI."""
 
+import io
 import logging
 import re
 from dataclasses import replace
@@ -18,6 +19,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from collections_app.models import Account, Collection, FileKind, Kind, Membership, Role, Team, User
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
+from collections_app.sources.upstream import discovery
 from collections_app.sources.upstream import runs as upstream_runs
 from collections_app.system import encryption
 from collections_app.views.team.account_forms import base_address
@@ -39,8 +41,10 @@ class Vendor:
 
     def __init__(self) -> None:
         self.tried: list[tuple[str, str]] = []
-        self.listed: list[tuple[int | None, int | None, str]] = []
+        self.listed: list[tuple[int | None, int | None]] = []
         self.runs: list[upstream_runs.RemoteRun] = []
+        self.runs_of: dict[int | None, list[upstream_runs.RemoteRun] | Exception] = {}  # if they differ
+        self.page = b"[]"
         self.problem: Exception | None = None
 
     def try_key(self, base_url: str, key: str, *, seconds: float) -> None:
@@ -51,11 +55,17 @@ class Vendor:
     def list_runs(
         self, collection: Collection, *, skip: int, limit: int, seconds: float
     ) -> upstream_runs.Listing:
-        assert (skip, limit) == (0, 1)
+        assert skip == 0
         assert 0 < seconds <= 5
-        self.listed.append((collection.account_id, collection.remote_id, collection.kind))
+        self.listed.append((collection.account_id, collection.remote_id))
         self._refuse()
-        return upstream_runs.Listing(self.runs)
+        runs = self.runs_of.get(collection.remote_id, self.runs)
+        if isinstance(runs, Exception):
+            raise runs
+        return upstream_runs.Listing(runs)
+
+    def open(self, start: int, length: int) -> io.BytesIO:
+        return io.BytesIO(self.page)
 
     def _refuse(self) -> None:
         if self.problem:
@@ -66,7 +76,9 @@ class Vendor:
 def vendor(monkeypatch: pytest.MonkeyPatch) -> Vendor:
     vendor = Vendor()
     monkeypatch.setattr(upstream_runs, "try_key", vendor.try_key)
-    monkeypatch.setattr(upstream_runs, "list_runs", vendor.list_runs)
+    monkeypatch.setattr(discovery, "list_runs", vendor.list_runs)
+    monkeypatch.setattr(discovery, "size_of", lambda file: len(vendor.page))
+    monkeypatch.setattr(discovery, "UpstreamBody", lambda file: vendor)
     return vendor
 
 
@@ -527,7 +539,7 @@ ADD = "/collections/connect"
 
 
 def of(account: Account, **fields: object) -> dict[str, Any]:
-    return {"account": account.pk, "remote_id": "7", "name": "Desks", "kind": "officeworks.com.au", **fields}
+    return {"account": account.pk, "remote_ids": "7", "name": "Desks", "kind": "officeworks.com.au", **fields}
 
 
 def test_an_admin_adds_a_collection_after_a_test_call(
@@ -537,7 +549,7 @@ def test_an_admin_adds_a_collection_after_a_test_call(
     collection = Collection.objects.get()
     assert (collection.team, collection.account, collection.remote_id) == (account.team, account, 7)
     assert (collection.name, collection.kind) == ("Desks", Kind.OFFICEWORKS)
-    assert vendor.listed == [(account.pk, 7, Kind.OFFICEWORKS)]
+    assert vendor.listed == [(account.pk, 7)]
     assert response["Location"] == f"/collections/{collection.pk}/download"
 
 
@@ -577,8 +589,58 @@ def test_an_unlisted_collection_is_not_added(
     vendor.problem = problem
     response = as_adam.post(ADD, of(account))
     assert errors(response) == [REFUSED]
-    assert (shown(response, "remote_id"), shown(response, "name")) == ("7", "Desks")
+    assert shown(response, "name") == "Desks"
+    assert re.search(r"<textarea[^>]*name=\"remote_ids\"[^>]*>\s*7</textarea>", response.content.decode())
     assert not Collection.objects.exists()
+
+
+def test_several_collections_get_the_names_and_types_of_their_runs(
+    as_adam: Client, laptops: Collection, account: Account, vendor: Vendor
+) -> None:
+    vendor.runs = [remote_run(89, ready=False), remote_run(88, name="Desks")]
+    vendor.runs_of[8] = [
+        replace(remote_run(3), files=(upstream_runs.RemoteFile(FileKind.PAGE, 1, "category_asins.json"),))
+    ]
+    response = as_adam.post(ADD, of(account, remote_ids="7, 8\n9;7", name="", kind=""), follow=True)
+    added = account.collections.order_by("remote_id").values_list("remote_id", "name", "kind")
+    assert [*added] == [
+        (7, "Desks", Kind.AMAZON),
+        (8, "Collection 8", Kind.AMAZON_CATEGORY),
+        (9, "Desks 2", Kind.AMAZON),
+    ]
+    message = "Added 3 collections from “MultiCartAPI”: “Desks”, “Collection 8” and “Desks 2”."
+    assert message in response.content.decode()
+
+
+def test_records_tell_the_shop(as_adam: Client, account: Account, vendor: Vendor) -> None:
+    vendor.runs = [remote_run(88, name="Desks")]
+    vendor.page = b'[{"url": "https://www.officeworks.com.au/shop/p/desk"}]'
+    as_adam.post(ADD, of(account, name="", kind=""))
+    assert Collection.objects.get().kind == Kind.OFFICEWORKS
+
+
+def test_if_one_of_several_collections_fails_none_is_added(
+    as_adam: Client, account: Account, vendor: Vendor
+) -> None:
+    vendor.runs_of[8] = SourceUnavailable("The account “MultiCartAPI” doesn't have this collection.")
+    vendor.runs_of[9] = SourceTimeout("The account “MultiCartAPI” took too long to respond.")
+    response = as_adam.post(ADD, of(account, remote_ids="7 8 9 10", name=""))
+    [error] = errors(response)
+    assert error == (
+        "8: The account “MultiCartAPI” doesn't have this collection. "
+        "9: The account “MultiCartAPI” took too long to respond."
+    )
+    assert [remote_id for _, remote_id in vendor.listed] == [7, 8, 9]
+    assert not Collection.objects.exists()
+
+
+def test_the_type_of_a_collection_without_runs_must_be_chosen(as_adam: Client, account: Account) -> None:
+    response = as_adam.post(ADD, of(account, kind=""))
+    assert errors(response) == [
+        "This collection has no completed run yet, so its type is unknown. Choose a type."
+    ]
+    as_adam.post(ADD, of(account, name="", kind=Kind.OFFICEWORKS))
+    assert Collection.objects.get().name == "Collection 7"
 
 
 @pytest.mark.parametrize(
@@ -600,17 +662,19 @@ def test_a_collection_of_another_type_is_not_added(
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"remote_id": ""}, "Enter the collection's ID at MultiCartAPI."),
-        ({"remote_id": "seven"}, "Enter the collection's ID at MultiCartAPI. It is a number."),
-        ({"remote_id": "7.5"}, "Enter the collection's ID at MultiCartAPI. It is a number."),
-        ({"remote_id": "9" * 5000}, "Enter the collection's ID at MultiCartAPI. It is a number."),
-        ({"remote_id": "0"}, "IDs at MultiCartAPI start at 1."),
-        ({"remote_id": "-7"}, "IDs at MultiCartAPI start at 1."),
-        ({"remote_id": str(2**63)}, "This ID is too large for MultiCartAPI."),
+        ({"remote_ids": ""}, "Enter the ID of a collection at MultiCartAPI."),
+        ({"remote_ids": "seven"}, "“seven” isn't an ID. IDs at MultiCartAPI are numbers."),
+        ({"remote_ids": "7.5"}, "“7.5” isn't an ID. IDs at MultiCartAPI are numbers."),
+        ({"remote_ids": "9" * 5000}, "Enter up to 20 IDs at once."),
+        ({"remote_ids": "9" * 41}, "IDs at MultiCartAPI are numbers."),
+        ({"remote_ids": " ".join(map(str, range(1, 22)))}, "Enter up to 20 IDs at once."),
+        ({"remote_ids": "7, 8"}, "Leave the name empty to add several collections."),
+        ({"remote_ids": "0"}, "IDs at MultiCartAPI start at 1."),
+        ({"remote_ids": "-7"}, "IDs at MultiCartAPI start at 1."),
+        ({"remote_ids": str(2**63)}, "The ID 9223372036854775808 is too large for MultiCartAPI."),
         ({"account": ""}, "Choose an account."),
         ({"account": "x"}, "Your team has no such account."),
         ({"account": 10**30}, "Your team has no such account."),
-        ({"name": " "}, "Enter a name for the collection."),
         ({"name": "Au LAPTOPS"}, "Your team already has a collection named “AU Laptops”."),
         ({"kind": "ebay"}, "ebay is not one of the available choices."),
     ],
@@ -630,7 +694,7 @@ def test_adding_a_collection_refuses_invalid_input_without_a_call(
 
 
 def test_the_largest_id_is_accepted(as_adam: Client, account: Account) -> None:
-    as_adam.post(ADD, of(account, remote_id=2**63 - 1))
+    as_adam.post(ADD, of(account, remote_ids=2**63 - 1))
     assert Collection.objects.get().remote_id == 2**63 - 1
 
 
@@ -643,7 +707,7 @@ def test_a_duplicate_collection_is_refused_with_its_name(
         collection.archive()
     [error] = errors(as_adam.post(ADD, of(account)))
     which = "the archived collection" if archived else "the collection"
-    assert error == f"Your team has already added it as {which} “AU Laptops”."
+    assert error == f"Your team has already added 7 as {which} “AU Laptops”."
     assert vendor.listed == []
 
 
@@ -848,11 +912,12 @@ def test_an_account_is_called_outside_a_transaction(
 ) -> None:
     inside: list[bool] = []
 
-    def note(*args: object, **options: object) -> None:
+    def note(*args: object, **options: object) -> upstream_runs.Listing:
         inside.append(connection.in_atomic_block)
+        return upstream_runs.Listing([])
 
     monkeypatch.setattr(upstream_runs, "try_key", note)
-    monkeypatch.setattr(upstream_runs, "try_collection", note)
+    monkeypatch.setattr(discovery, "list_runs", note)
     as_adam.post(CONNECT, NEW | {"name": "Shop A"})
     as_adam.post(address_of(account), NEW)
     as_adam.post(ADD, of(account))

@@ -1,16 +1,26 @@
 """Base classes of forms."""
 
+from collections.abc import Iterable
+from itertools import chain, count
 from typing import Any
 
 from django import forms
 from django.http import HttpRequest, QueryDict
 
+from collections_app.files.names import collision_key
 from collections_app.models.time_zones import time_zones
 
 
 def posted(request: HttpRequest) -> QueryDict | None:
     """Return the form's data on POST, or None."""
     return request.POST if request.method == "POST" else None
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """Return the name, or the name with a number if it is taken, ignoring case and Unicode forms."""
+    keys = set(map(collision_key, taken))
+    numbered = (f"{name} {number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if collision_key(each) not in keys)
 
 
 class TimeZoneField(forms.ChoiceField):

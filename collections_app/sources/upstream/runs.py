@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from collections_app.files.names import CATEGORY_LIST
 from collections_app.models import Collection, FileKind, ResultFile
 from collections_app.sources.base import SourceUnavailable
 from collections_app.sources.upstream.error_messages import NO_LIST, REDIRECTED, raise_for_list
@@ -124,19 +123,6 @@ def try_key(base_url: str, key: str, *, seconds: float) -> None:
 
 def _key_rejected(server: Server) -> SourceUnavailable:
     return SourceUnavailable(f"{server.name} rejected the API key. Check the key and the base address.")
-
-
-def try_collection(collection: Collection, *, seconds: float) -> None:
-    """Check that the account lists a collection, and that its files match the collection's type.
-
-    Raises SourceUnavailable and SourceTimeout with a message for the person who adds the collection.
-    """
-    for run in list_runs(collection, skip=0, limit=1, seconds=seconds).runs:
-        has_category_list = [file.remote_name for file in run.files] == [CATEGORY_LIST]
-        if collection.is_category and run.is_ready and not run.files:
-            raise SourceUnavailable(f"Run {run.number} has no category list. Check the collection's type.")
-        if has_category_list and not collection.is_category:
-            raise SourceUnavailable(f"Run {run.number} has a category list. Check the collection's type.")
 
 
 # --- responses ------------------------------------------------------------------------------------

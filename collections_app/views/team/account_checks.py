@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.forms import ModelForm
 from django.views.decorators.debug import sensitive_variables
 
-from collections_app.models import Collection, NotConnected
+from collections_app.models import NotConnected
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.sources.upstream import runs as upstream_runs
 from collections_app.views.team.account_forms import AccountForm
@@ -31,11 +31,6 @@ def try_key(form: AccountForm) -> None:
     """Call the account with the key of the form."""
     base_url, key = form.cleaned_data["base_url"], form.cleaned_data["key"]
     upstream_runs.try_key(base_url, key, seconds=SECONDS_TO_TRY)
-
-
-def try_collection(collection: Collection) -> None:
-    """Request a run of the collection from its account."""
-    upstream_runs.try_collection(collection, seconds=SECONDS_TO_TRY)
 
 
 def is_still_valid(form: ModelForm) -> bool:  # type: ignore[type-arg]  # as in forms.py

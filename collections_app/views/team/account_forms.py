@@ -1,7 +1,6 @@
 """The form for MultiCartAPI accounts. A key is never shown again, not even in an error."""
 
 import re
-from itertools import chain, count
 from typing import Any
 
 from django import forms
@@ -11,8 +10,8 @@ from django.core.validators import RegexValidator
 from django.utils.text import get_text_list
 
 from collections_app.files.names import collision_key
-from collections_app.models import Account, Team
-from collections_app.views.forms import NameForm
+from collections_app.models import Account
+from collections_app.views.forms import NameForm, free_name
 
 _DEFAULT_NAME = "MultiCartAPI"
 _LONGEST_KEY = 500
@@ -56,13 +55,6 @@ def _default_address() -> str:
     return Account.DEFAULT_BASE_URL if is_allowed else f"{settings.UPSTREAM_ORIGINS[0]}/api/v1"
 
 
-def _free_name(team: Team) -> str:
-    """Return a name that none of the team's accounts has."""
-    taken = {collision_key(account.name) for account in team.accounts.all()}
-    numbered = (f"{_DEFAULT_NAME} {number}" for number in count(2))
-    return next(name for name in chain([_DEFAULT_NAME], numbered) if collision_key(name) not in taken)
-
-
 class AccountForm(NameForm):
     """A new account, or the name, key and address of an existing one."""
 
@@ -96,7 +88,8 @@ class AccountForm(NameForm):
             key.required = not self.instance.is_connected
             key.help_text = "Leave empty to keep the stored key." if not key.required else ""
         else:
-            self.initial.update(name=_free_name(self.instance.team), base_url=_default_address())
+            names = self.instance.team.accounts.values_list("name", flat=True)
+            self.initial.update(name=free_name(_DEFAULT_NAME, names), base_url=_default_address())
             self.fields["name"].help_text = "The name your team uses for this account."
             self.fields["key"].help_text = "Stored encrypted and never shown again."
 
