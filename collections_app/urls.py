@@ -39,6 +39,7 @@ from collections_app.views.settings.acknowledge import collection_acknowledge
 from collections_app.views.settings.page import collection_settings
 from collections_app.views.settings.pause import collection_pause
 from collections_app.views.settings.schedule import collection_schedule
+from collections_app.views.settings.type import collection_type
 from collections_app.views.team.accounts import accounts
 from collections_app.views.team.add_member import member_add
 from collections_app.views.team.change_account import account_change
@@ -79,6 +80,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("settings/schedule", collection_schedule, name="collection_schedule"),
     path("settings/pause", collection_pause, name="collection_pause"),
     path("settings/acknowledge", collection_acknowledge, name="collection_acknowledge"),
+    path("settings/type", collection_type, name="collection_type"),
     path("download", download, name="download"),
     path("live", live, name="live"),
     path("keep", keep, name="keep"),

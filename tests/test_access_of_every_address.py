@@ -53,6 +53,7 @@ TABLE = {
     "collection_restore": ("collections/101/restore", "POST", "login 403 403 403 in in"),
     "collection_settings": ("collections/101/settings", "GET HEAD", "login 403 403 in in in"),
     "collection_schedule": ("collections/101/settings/schedule", "POST", "login 403 403 403 in in"),
+    "collection_type": ("collections/101/settings/type", "POST", "login 403 403 403 in in"),
     "collection_pause": ("collections/101/settings/pause", "POST", "login 403 403 403 in in"),
     "collection_acknowledge": ("collections/101/settings/acknowledge", "POST", "login 403 403 in in in"),
     "download": ("collections/101/download", "GET HEAD", "login 403 403 in in in"),

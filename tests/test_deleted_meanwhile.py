@@ -43,6 +43,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 FORMS = {
     "run_export": {"format": "csv", "column": "asin"},
     "collection_schedule": {"kind": "interval", "every_hours": "24", "time_zone": "UTC"},
+    "collection_type": {"type": "amazon"},
     "collection_pause": {"pause": "on"},
     "collection_acknowledge": {"note": "Known.", "until": f"{timezone.localdate() + timedelta(days=7)}"},
     "collection_rename": {"name": "Notebooks"},

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -302,6 +303,23 @@ def test_a_server_may_return_fewer_runs_than_requested(
     while collection.has_older_runs:
         go_back(collection)
     assert known(collection) == list(range(150, 0, -1))
+
+
+def test_a_category_list_completes_its_run_once_the_type_is_corrected(
+    collection: Collection, account: ListedRuns
+) -> None:
+    listed = RemoteFile(FileKind.PAGE, 1, "category_asins.json")
+    account.runs = [replace(remote_run(88), files=(listed,))]
+    refresh(collection)
+    assert collection.runs.get().failure_reason.endswith("base address and this collection's type.")
+    collection.kind = Kind.AMAZON_CATEGORY
+    collection.save()
+    account.runs = [remote_run(88, category=True)]
+    refresh(collection)
+    assert sorted(file.name for file in collection.runs.get().files.all()) == [
+        "category_asins.csv",
+        "category_asins.json",
+    ]
 
 
 def test_if_it_fails_before_it_joins_the_known_runs_nothing_is_written(

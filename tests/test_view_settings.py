@@ -9,13 +9,14 @@ import pytest
 import time_machine
 from django.test import Client
 
-from collections_app.models import Acknowledgment, Collection, Schedule, Team
+from collections_app.models import Acknowledgment, Collection, Kind, Schedule, Team
 from collections_app.models.expectations import expect_next_run
 from collections_app.models.rhythm import Interval, Rhythm, TimeOfDay
 from collections_app.views.settings.words import describe
 from tests.support.html import links, text_of
 from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_ready_run
+from tests.support.upstream import make_account, make_remote_collection
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TWO = datetime(2026, 6, 20, 2, tzinfo=UTC)
@@ -251,3 +252,26 @@ class TestTeam:
         nightly.refresh_from_db()
         expect_next_run(nightly)
         assert "daily at about 12:00 (Australia/Sydney)" in shown(as_bob)
+
+
+class TestType:
+    def test_an_admin_corrects_the_shop_but_files_must_fit(
+        self, as_adam: Client, as_bob: Client, nightly: Collection
+    ) -> None:
+        assert "Type Amazon." in shown(as_bob)
+        assert "Amazon category" not in shown(as_adam)
+        response = as_adam.post(f"{PAGE}/type", {"type": "officeworks.com.au"}, follow=True)
+        assert "Saved the type of “AU Laptops”." in text(response)
+        refused = as_adam.post(f"{PAGE}/type", {"type": "amazon_category_scrape"})
+        assert "The files of this collection's runs don't fit this type." in text(refused)
+        nightly.refresh_from_db()
+        assert nightly.kind == Kind.OFFICEWORKS
+
+    def test_a_connected_collection_without_completed_runs_can_have_any_type(
+        self, as_adam: Client, crawlers: Team
+    ) -> None:
+        collection = make_remote_collection(make_account(crawlers), refreshed_at=TWO)
+        Collection.objects.update(refresh_tried_at=TWO)
+        as_adam.post(f"/collections/{collection.pk}/settings/type", {"type": "amazon_category_scrape"})
+        collection.refresh_from_db()
+        assert (collection.kind, collection.refresh_tried_at) == (Kind.AMAZON_CATEGORY, None)

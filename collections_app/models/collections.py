@@ -175,6 +175,15 @@ class Collection(models.Model):
         return self.kind == Kind.AMAZON_CATEGORY
 
     @property
+    def possible_kinds(self) -> list[Kind]:
+        """The types that fit the files of the collection's runs.
+
+        Only an account can have runs whose files don't fit the type: they fail, and are read again.
+        """
+        is_open = self.is_remote and not self.runs.filter(state="ready").exists()
+        return [kind for kind in Kind if is_open or (kind == Kind.AMAZON_CATEGORY) == self.is_category]
+
+    @property
     def is_remote(self) -> bool:
         """Whether runs come from an account."""
         return self.account_id is not None

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, Subquery
 from django.utils import timezone
 
-from collections_app.files.names import CATEGORY_CSV, UniqueNames, kept_name
+from collections_app.files.names import CATEGORY_CSV, CATEGORY_LIST, UniqueNames, kept_name
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.models.expectations import expect_next_run
 from collections_app.models.run_status import progress
@@ -129,7 +129,7 @@ def _write_batch(
 ) -> None:
     """Write runs in one transaction that locks the collection. `also` is called within it."""
     # Built before the transaction, because this takes long.
-    files_of = {remote.number: _files(remote) for remote in listed}
+    files_of = {remote.number: _files(remote, collection) for remote in listed}
     with transaction.atomic():
         # One writer at a time: another process may have listed the same new runs.
         current = Collection.objects.select_for_update().get(pk=collection.pk)
@@ -212,9 +212,10 @@ def _update(run: Run, remote: RemoteRun, files: list[ResultFile]) -> list[Result
     return files
 
 
-def _files(remote: RemoteRun) -> list[ResultFile]:
-    """Return the rows of a ready run's files, without the run."""
-    if not remote.is_ready:
+def _files(remote: RemoteRun, collection: Collection) -> list[ResultFile]:
+    """Return the rows of a ready run's files without the run, or [] if they don't fit the collection."""
+    has_category_list = [file.remote_name for file in remote.files] == [CATEGORY_LIST]
+    if not remote.is_ready or (has_category_list and not collection.is_category):
         return []
     listed = [file for file in remote.files if file.kind != FileKind.CATEGORY_CSV]
     if any(file.kind == FileKind.CATEGORY_LIST for file in listed):

@@ -99,6 +99,7 @@ EXCUSED = {
     "collection": "leads on to its runs",
     "collection_restore": "leads back to the collections",
     "collection_schedule": "leads back to the settings",
+    "collection_type": "leads back to the settings",
     "collection_pause": "leads back to the settings",
     "collection_acknowledge": "leads back to the settings",
     "keep": "leads back to the runs",

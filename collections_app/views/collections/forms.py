@@ -41,7 +41,7 @@ class AddForm(CollectionNameForm):
         model = Collection
         fields = ["name", "kind"]
         error_messages = _NAME_REQUIRED
-        help_texts = {"kind": "What the runs of this collection scrape. You can't change it later."}
+        help_texts = {"kind": "What the runs of this collection scrape."}
 
 
 class RenameForm(CollectionNameForm, ChangeNameForm):

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
-from collections_app.models import Acknowledgment, Schedule
+from collections_app.models import Acknowledgment, Collection, Schedule
 from collections_app.models.rhythm import LEARNED_FROM, Interval, Rhythm
 from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
 from collections_app.models.time_zones import zone
@@ -143,3 +143,17 @@ class AcknowledgeForm(forms.Form):
         if not self._today < until <= self._today + _LONGEST_ACKNOWLEDGMENT:
             raise ValidationError("Enter a date from tomorrow to a year from now.")
         return until
+
+
+class TypeForm(forms.Form):
+    """The type of a collection."""
+
+    type = forms.ChoiceField(error_messages={"required": "Choose a type."})
+
+    def __init__(self, *args: Any, collection: Collection, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["type"] = collection.kind
+        field = self.fields["type"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(kind.value, kind.label) for kind in collection.possible_kinds]
+        field.error_messages["invalid_choice"] = "The files of this collection's runs don't fit this type."

@@ -9,7 +9,7 @@ from collections_app.models.conditions import prefetch_conditions
 from collections_app.models.expectations import learned_rhythm, schedule_of
 from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.views.settings.forms import AcknowledgeForm, ScheduleForm
+from collections_app.views.settings.forms import AcknowledgeForm, ScheduleForm, TypeForm
 from collections_app.views.settings.words import describe, late_for
 
 
@@ -26,6 +26,7 @@ def settings_page(
     *,
     schedule_form: ScheduleForm | None = None,
     acknowledge_form: AcknowledgeForm | None = None,
+    type_form: TypeForm | None = None,
 ) -> HttpResponse:
     """Return the page, with the posted form if it has errors."""
     prefetch_conditions([collection])
@@ -41,6 +42,7 @@ def settings_page(
         "schedule_form": schedule_form
         or ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),
         "acknowledge_form": acknowledge_form or AcknowledgeForm(time_zone=time_zone),
+        "type_form": type_form or TypeForm(collection=collection),
         "time_zone": time_zone,
     }
     return render(request, "settings/page.html", context)
