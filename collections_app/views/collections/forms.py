@@ -84,7 +84,7 @@ class ConnectForm(CollectionNameForm):
         label="Type",
         required=False,
         choices=[("", "Detect from the runs"), *Kind.choices],
-        help_text="What the collections scrape. An admin can correct it in the collection's settings.",
+        help_text="What the collections scrape. You can correct it later in their settings.",
     )
 
     class Meta:
@@ -97,6 +97,7 @@ class ConnectForm(CollectionNameForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"].required = False
+        self.initial["kind"] = ""
         field = self.fields["account"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = self.instance.team.accounts.order_by("name")
