@@ -241,7 +241,7 @@ class ResultFileAdmin(ReadOnlyAdmin):
 class ExportAdmin(ReadOnlyAdmin):
     """Exports."""
 
-    list_display = ["run", "format", "state", "done", "total", "size", "created_at", "used_at"]
+    list_display = ["run", "layout", "format", "state", "done", "total", "size", "created_at", "used_at"]
     list_filter = ["state", "format"]
     list_select_related = ["run"]
     ordering = ["-pk"]

@@ -16,6 +16,7 @@ from collections_app.views.download.latest import latest
 from collections_app.views.download.live import live
 from collections_app.views.download.page import collection_home, download
 from collections_app.views.download.selection import selection, selection_json, selection_zip
+from collections_app.views.download.selection_export import selection_export, selection_records
 from collections_app.views.health import healthz, readyz
 from collections_app.views.metrics import metrics
 from collections_app.views.overview.live import overview_live
@@ -90,6 +91,8 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("selection", selection, name="selection"),
     path("selection.json", selection_json, name="selection_json"),
     path("selection.zip", selection_zip, name="selection_zip"),
+    path("selection.<slug:file_format>", selection_records, name="selection_records"),
+    path("selection/export", selection_export, name="selection_export"),
     path("runs/<int:number>/", include(of_a_run)),
 ]
 

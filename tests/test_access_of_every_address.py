@@ -74,6 +74,8 @@ TABLE = {
     "run_all": ("collections/101/runs/1/all.zip", "GET HEAD", "login 403 403 in in in"),
     "selection": ("collections/101/selection", "GET HEAD", "login 403 403 in in in"),
     "selection_zip": ("collections/101/selection.zip?runs=1", "GET HEAD", "login 403 403 in in in"),
+    "selection_records": ("collections/101/selection.csv?runs=1", "GET HEAD", "login 403 403 in in in"),
+    "selection_export": ("collections/101/selection/export", FORM, "login 403 403 in in in"),
     "verify": ("collections/101/runs/1/verify", FORM, "login 403 403 in in in"),
     # Its records weren't counted, so it isn't a plain list.
     "selection_json": ("collections/101/selection.json?runs=1", "GET HEAD", "login 403 403" + " in404" * 3),
@@ -123,6 +125,7 @@ TABLE = {
     "api:latest_all": ("api/v1/collections/101/latest/all.zip", "GET HEAD", "in401 " * 6),
     "api:selection_zip": ("api/v1/collections/101/selection.zip?runs=1", "GET HEAD", "in401 " * 6),
     "api:selection_json": ("api/v1/collections/101/selection.json?runs=1", "GET HEAD", "in401 " * 6),
+    "api:selection_records": ("api/v1/collections/101/selection.csv?runs=1", "GET HEAD", "in401 " * 6),
     "api:run_records": ("api/v1/collections/101/runs/1/records.csv", "GET HEAD", "in401 " * 6),
     "api:latest_records": ("api/v1/collections/101/latest/records.csv", "GET HEAD", "in401 " * 6),
     "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
@@ -143,6 +146,7 @@ SCRIPTS = {
     "api:latest_all": "401 403 401 401 200",
     "api:selection_zip": "401 403 401 401 200",
     "api:selection_json": "401 403 401 401 404",
+    "api:selection_records": "401 403 401 401 200",
     "api:run_records": "401 403 401 401 200",
     "api:latest_records": "401 403 401 401 200",
 }

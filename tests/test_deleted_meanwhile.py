@@ -42,6 +42,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 # The data to send to an address.
 FORMS = {
     "run_export": {"format": "csv", "column": "asin"},
+    "selection_export": {"format": "csv", "runs": "1"},
     "collection_schedule": {"kind": "interval", "every_hours": "24", "time_zone": "UTC"},
     "collection_type": {"type": "amazon"},
     "collection_pause": {"pause": "on"},
@@ -53,12 +54,13 @@ FORMS = {
 BODIES = {"api:list_run_results": b'{"collection_id": 101}'}
 
 # A file is complete or not found.
-FILES = {"run_manifest", "run_all", "selection_zip", "selection_json", "run_records"}
+FILES = {"run_manifest", "run_all", "selection_zip", "selection_json", "selection_records", "run_records"}
 FILES |= {f"api:{name}" for name in FILES} | {"api:latest_manifest", "api:latest_all", "api:latest_records"}
 
 ABOUT_RUNS = [name for name, (where, _, _) in TABLE.items() if "101" in where or where == LIST]
 ABOUT_RUNS += ["collections", "collections_live"]
 MAKES_SOMETHING = ["verify", "run_export", "run_records", "api:run_records"]
+MAKES_SOMETHING += ["selection_export", "selection_records", "api:selection_records"]
 CHANGES_SOMETHING = [
     name
     for name, (_, methods, met) in TABLE.items()

@@ -19,12 +19,12 @@ from collections_app.records.column_list import encode_columns, parse_columns
 from collections_app.records.exports import build, create, retention
 from collections_app.records.exports.build import Queue, build_export, build_next
 from collections_app.records.exports.create import (
-    InvalidSpec,
     TooManyQueued,
     create_export,
     deliverable,
     parse_spec,
 )
+from collections_app.records.exports.subject import InvalidSpec
 from collections_app.records.formats import export_formats
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.parquet import Interrupted
@@ -228,7 +228,8 @@ class TestCreate:
             export = create_export(run, ExportSpec(wanted))
             assert (export.state, export.is_final) == (ExportState.FAILED, True)
             assert export.failure == (
-                "This run has more than 5,000 columns. Choose the columns you need, or export JSON Lines."
+                "These records have more than 5,000 columns. Choose the columns you need, or export JSON "
+                "Lines."
             )
         assert content(create_export(run, ExportSpec(Format.CSV, ("key5999",)))).endswith(b"5999\r\n")
         assert len(lines(create_export(run, JSONL))) == 6_000
@@ -248,8 +249,8 @@ class TestCreate:
         export = create_export(run, ExportSpec(wanted))
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
         assert export.failure == (
-            "This export would be larger than 2 GiB. Choose the columns you need, or download the files "
-            "of the run."
+            "This export would be larger than 2 GiB. Choose the columns you need, or download the original "
+            "files."
         )
         assert stored() == []
 
@@ -596,7 +597,7 @@ class TestLimits:
     def test_a_run_keeps_a_limited_number_of_recently_used_exports(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(retention, "MOST_OF_A_RUN", 3)
+        monkeypatch.setattr(retention, "MOST_ALIKE", 3)
         used = create_export(run, CSV)
         for name in ("asin", "nothing", "title", "price_cents"):
             Export.objects.exclude(pk=used.pk).update(used_at=timezone.now() - timedelta(hours=1))

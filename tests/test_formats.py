@@ -30,6 +30,7 @@ from collections_app.records.formats.json_text import json_text
 from collections_app.records.formats.tables import ConversionError, TooWide, UnknownColumn
 from tests.support import tools
 from tests.support.tools import examples
+from tests.support.workbooks import SHEET, rows_of_xlsx
 
 Records = list[dict[str, Any]]
 
@@ -76,19 +77,6 @@ def rows_of_csv(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode(encoding), newline="")))
 
 
-SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-
-
-def rows_of_xlsx(content: bytes, sheet: int = 1) -> list[dict[str, Any]]:
-    """Return the rows of a sheet: the value of each cell by its column letters."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        tree = ElementTree.fromstring(archive.read(f"xl/worksheets/sheet{sheet}.xml"))
-    return [
-        {cell.attrib["r"].rstrip("0123456789"): _value(cell) for cell in row}
-        for row in tree.iter(f"{SHEET}row")
-    ]
-
-
 def formats_of_xlsx(content: bytes) -> list[str]:
     """Return the number formats of the cells below the header."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -100,16 +88,6 @@ def formats_of_xlsx(content: bytes) -> list[str]:
     by_style = [codes[each.attrib["numFmtId"]] for each in of_cells]
     (_, *rows) = sheet.iter(f"{SHEET}row")
     return [by_style[int(cell.attrib.get("s", "0"))] for row in rows for cell in row]
-
-
-def _value(cell: ElementTree.Element) -> Any:
-    assert cell.find(f"{SHEET}f") is None, "There is a formula."
-    kind = cell.attrib.get("t")
-    if kind == "inlineStr":
-        return "".join(cell.itertext())
-    value = cell.findtext(f"{SHEET}v")
-    assert value is not None
-    return value == "1" if kind == "b" else float(value)
 
 
 def rows_of_parquet(content: bytes) -> Records:
@@ -205,7 +183,7 @@ class TestLimits:
         with pytest.raises(TooWide) as error:
             written(records, kind, tmp_path)
         assert str(error.value) == (
-            "This run has more than 5,000 columns. Choose the columns you need, or export JSON Lines."
+            "These records have more than 5,000 columns. Choose the columns you need, or export JSON Lines."
         )
 
     @TABLES
@@ -395,8 +373,9 @@ class TestXlsx:
             yield [["a"]]
             raise OSError
 
+        records = tables.Table(("text",), batches)
         with pytest.raises(OSError) as error:  # noqa: PT011  # its traceback keeps the workbook alive
-            xlsx.write(tables.Table(("text",), batches), tmp_path / "a.xlsx", folder=tmp_path)
+            xlsx.write([("Records", records)], tmp_path / "a.xlsx", folder=tmp_path)
         opened = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
         assert error.tb is not None
         assert [path for path in opened if path.startswith(str(tmp_path))] == []

@@ -71,7 +71,7 @@ def test_names_that_windows_reserves_or_changes_are_replaced(name: str, expected
 def test_a_collection_with_the_name_of_a_device_has_files_that_windows_can_write() -> None:
     assert names.page_name("NUL.de", 88, 1) == "_NUL.de_88_Results_Page_1.json"
     assert names.archive_name("aux.", 88) == "_aux._88_Results_All_Pages.zip"
-    assert names.export_name("CON.", 88, "csv", has_chosen_columns=False) == "_CON._88_Records.csv"
+    assert names.export_name("CON.", [88], "csv", has_chosen_columns=False) == "_CON._88_Records.csv"
     assert names.selection_name("Com1.a", [88], "zip") == "_Com1.a_Run_88_Selection.zip"
     assert names.page_name("NUL", 88, 1) == "NUL_88_Results_Page_1.json"
 

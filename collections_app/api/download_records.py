@@ -1,4 +1,6 @@
-"""Download all records of a run in one file, in any format."""
+"""Download all records of one or more runs in one file, in any format."""
+
+from collections.abc import Callable, Sequence
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -6,19 +8,21 @@ from django.http.response import HttpResponseBase
 from collections_app.api.deliver import add_location, deliver
 from collections_app.api.endpoint import endpoint
 from collections_app.api.errors import ApiError
-from collections_app.api.find_run import find_run
+from collections_app.api.find_run import find_collection, find_run
 from collections_app.api.limits import EXPORT_RETRY_AFTER_SECONDS
 from collections_app.api.responses import accepted
-from collections_app.models import ApiKey, Export, ExportState, Run
+from collections_app.files.bundles.selection import InvalidSelection, parse, runs_of
+from collections_app.models import ApiKey, Export, ExportState
 from collections_app.records.exports.create import (
-    InvalidSpec,
     TooManyQueued,
     create_export,
+    create_joint_export,
     deliverable,
     parse_format,
     parse_spec,
     with_filters,
 )
+from collections_app.records.exports.subject import FORMATS_OF_SEVERAL_RUNS, InvalidSpec, Subject
 from collections_app.records.formats.export_formats import ExportSpec, Format
 
 
@@ -28,25 +32,43 @@ def run_records(
 ) -> HttpResponseBase:
     """Send the records of a run, or of the newest one. Respond with 202 while the file is being built."""
     run = find_run(key, collection_id, runner_id)
-    export = _export(run, _spec(request, file_format))
-    response = deliver(request, deliverable(export), key) if export.is_ready else _unfinished(export)
+    spec = _spec(request, file_format, tuple(Format))
+    response = _respond(request, key, lambda: create_export(run, spec))
     if runner_id:
         return response
     query = request.META.get("QUERY_STRING", "")
     return add_location(response, run, f"records.{file_format}{'?' if query else ''}{query}")
 
 
-def _export(run: Run, spec: ExportSpec) -> Export:
+@endpoint("GET", "HEAD")
+def selection_records(
+    request: HttpRequest, key: ApiKey, collection_id: str, file_format: str
+) -> HttpResponseBase:
+    """Send the records of several runs as one table. Respond with 202 while the file is being built."""
+    collection = find_collection(key, collection_id)
+    # selection.json is a plain list, which is joined while it is sent.
+    spec = _spec(request, file_format, FORMATS_OF_SEVERAL_RUNS)
     try:
-        return create_export(run, spec)
+        runs = runs_of(collection, parse(request.GET.getlist("runs"), request.GET.getlist("pages")))
+    except InvalidSelection as error:
+        raise ApiError(400, str(error)) from None
+    return _respond(request, key, lambda: create_joint_export(Subject.table(runs), spec))
+
+
+def _respond(request: HttpRequest, key: ApiKey, create: Callable[[], Export]) -> HttpResponseBase:
+    try:
+        export = create()
+    except InvalidSpec as error:
+        raise ApiError(400, str(error)) from None
     except TooManyQueued as error:
         raise ApiError(429, str(error), {"Retry-After": str(EXPORT_RETRY_AFTER_SECONDS)}) from None
+    return deliver(request, deliverable(export), key) if export.is_ready else _unfinished(export)
 
 
-def _spec(request: HttpRequest, name: str) -> ExportSpec:
+def _spec(request: HttpRequest, name: str, formats: Sequence[Format]) -> ExportSpec:
     file_format = parse_format(name)
-    if file_format is None:
-        raise ApiError(404, f"Unknown format. The formats are {', '.join(Format)}.")
+    if file_format is None or file_format not in formats:
+        raise ApiError(404, f"Unknown format. The formats are {', '.join(formats)}.")
     try:
         spec = parse_spec(
             file_format,

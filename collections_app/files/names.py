@@ -49,17 +49,26 @@ def all_files_name(collection_name: str, run_number: int) -> str:
 
 def selection_name(collection_name: str, run_numbers: Sequence[int], ending: str) -> str:
     """Return the name of a file with the selected files of these runs, in ascending order."""
-    first, last = run_numbers[0], run_numbers[-1]
-    runs = f"Run_{first}" if len(run_numbers) == 1 else f"{len(run_numbers)}_Runs_{first}_to_{last}"
+    runs = f"Run_{run_numbers[0]}" if len(run_numbers) == 1 else _span(run_numbers)
     return fitted(safe(collection_name), f"_{runs}_Selection.{ending}")
 
 
 def export_name(
-    collection_name: str, run_number: int, ending: str, *, has_chosen_columns: bool, is_search: bool = False
+    collection_name: str,
+    run_numbers: Sequence[int],
+    ending: str,
+    *,
+    has_chosen_columns: bool,
+    is_search: bool = False,
 ) -> str:
-    """Return the name of a run's exported records."""
+    """Return the name of the exported records of one or more runs."""
+    runs = str(run_numbers[0]) if len(run_numbers) == 1 else _span(sorted(run_numbers))
     chosen = ("_matching" if is_search else "") + ("_chosen_columns" if has_chosen_columns else "")
-    return fitted(safe(collection_name), f"_{run_number}_Records{chosen}.{ending}")
+    return fitted(safe(collection_name), f"_{runs}_Records{chosen}.{ending}")
+
+
+def _span(run_numbers: Sequence[int]) -> str:
+    return f"{len(run_numbers)}_Runs_{run_numbers[0]}_to_{run_numbers[-1]}"
 
 
 def kept_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.acknowledgments import Acknowledgment
 from collections_app.models.collections import Collection, Kind
-from collections_app.models.exports import Export, ExportState
+from collections_app.models.exports import Export, ExportState, Layout
 from collections_app.models.outbox import OutgoingMail
 from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
 from collections_app.models.run_status import State, Status
@@ -33,6 +33,7 @@ __all__ = [
     "FileKind",
     "Kind",
     "LastOwner",
+    "Layout",
     "Membership",
     "NotConnected",
     "NotDownloadable",

@@ -1,4 +1,4 @@
-"""Exports: all records of a run as one file in a requested format."""
+"""Exports: all records of a run, or of several runs, as one file in a requested format."""
 
 from datetime import datetime
 from typing import ClassVar, Self
@@ -20,6 +20,14 @@ class ExportState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
+class Layout(models.TextChoices):
+    """How an export combines the records of its runs."""
+
+    RUN = "run", "One run"
+    RUNS = "runs", "Several runs of a collection in one table"
+    SHEETS = "sheets", "A workbook with a sheet for each run"
+
+
 class ExportQuerySet(models.QuerySet["Export"]):
     """Queries for exports."""
 
@@ -33,13 +41,17 @@ class ExportQuerySet(models.QuerySet["Export"]):
 
 
 class Export(models.Model):
-    """A run's records as one file. All users share it, because a run's files never change.
+    """The records of one or more runs as one file. All users share it, because a run's files never change.
 
     It can be created again at any time, so it is deleted when it hasn't been used for long, or when other
     exports need its space.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="exports")
+    layout = models.CharField(max_length=10, choices=Layout.choices, default=Layout.RUN)
+    # The runs besides `run`, in any order. `run_count` shows whether one of them was deleted meanwhile.
+    other_runs = models.ManyToManyField(Run, related_name="joint_exports", editable=False)
+    run_count = models.PositiveIntegerField("number of runs", default=1, editable=False)
     format = models.CharField(max_length=10)
     columns = models.JSONField(default=list, help_text="The chosen columns in order. Empty means all.")
     excel = models.BooleanField("for spreadsheets", default=False)
@@ -53,7 +65,7 @@ class Export(models.Model):
     allows_missing = models.BooleanField(
         "allows missing columns", default=False, help_text="Chosen columns that no record has are empty."
     )
-    # Identifies the format, the columns and the options, so that each export exists once.
+    # Identifies the runs, the format, the columns and the options, so that each export exists once.
     digest = models.CharField(max_length=64, editable=False)
     state = models.CharField(max_length=10, choices=ExportState.choices, default=ExportState.QUEUED)
     failure = models.CharField(max_length=1000, blank=True)
@@ -115,6 +127,13 @@ class Export(models.Model):
         assert self.modified is not None
         return f'"{int(self.modified.timestamp()):x}-{self.size:x}"'
 
+    def runs(self) -> list[Run]:
+        """Return the runs whose records it contains: newest first, or in the order of the sheets."""
+        if self.layout == Layout.RUN:
+            return [self.run]
+        runs = [self.run, *self.other_runs.select_related("collection__account")]
+        return sorted(runs, key=by_collection if self.layout == Layout.SHEETS else newest_first)
+
     def note_use(self, at: datetime) -> None:
         """Update used_at, at most once a minute."""
         if (at - self.used_at).total_seconds() > _USE_IS_NOTED_AFTER_SECONDS:
@@ -124,3 +143,13 @@ class Export(models.Model):
 
 
 _USE_IS_NOTED_AFTER_SECONDS = 60
+
+
+def newest_first(run: Run) -> int:
+    """Return the key that sorts a collection's runs, the newest first."""
+    return -run.number
+
+
+def by_collection(run: Run) -> tuple[str, int]:
+    """Return the key that sorts runs of different collections as lists of collections are sorted."""
+    return run.collection.search_name, run.collection_id

@@ -1,9 +1,10 @@
 """Delete a run with its files and exports."""
 
 from django.db import transaction
+from django.db.models import Q
 
 from collections_app.files.storage.base import results
-from collections_app.models import Run
+from collections_app.models import Export, Run
 from collections_app.runs import folder
 from collections_app.runs.lease import RunIsBeingWritten, is_held
 
@@ -24,8 +25,17 @@ def delete_run(run: Run) -> None:
                 raise RunIsBeingWritten(
                     f"Run {current.number} is being {what}. Wait until that is finished, then delete it."
                 )
-            exports = list(current.exports.exclude(key="").values_list("key", flat=True))
+            exports = _delete_exports(current)
             current.delete()
     for key in exports:
         results().delete(key)
     folder.remove(run)
+
+
+def _delete_exports(run: Run) -> list[str]:
+    """Delete the rows of all exports that contain the run. Return the keys of their files."""
+    ids = set(Export.objects.filter(Q(run=run) | Q(other_runs=run)).values_list("pk", flat=True))
+    exports = Export.objects.filter(pk__in=ids)
+    keys = list(exports.exclude(key="").values_list("key", flat=True))
+    exports.delete()
+    return keys

@@ -54,6 +54,29 @@ def parse(runs: Iterable[str], pages: Iterable[str]) -> Selection:
     return selected
 
 
+def encode_runs(numbers: Iterable[int]) -> str:
+    """Return runs as in a URL, such as `88-91,95`. The numbers are unique."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)
+
+
+def runs_of(collection: Collection, selection: Selection) -> list[Run]:
+    """Return the selected runs, newest first.
+
+    Raises InvalidSelection if single pages are selected, and NotDownloadable if a run isn't ready.
+    """
+    if selection.pages:
+        raise InvalidSelection(
+            "Only entire runs can be exported in this format. Select runs instead of pages."
+        )
+    return collection.runs.ready_runs(selection.numbers)
+
+
 def files_of(collection: Collection, selection: Selection) -> list[ResultFile]:
     """Return the selected files with their runs, the newest run first, without ZIPs.
 

@@ -9,21 +9,29 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
 from django.db import connections
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
 from collections_app.files.storage.base import results
-from collections_app.models import Export, ExportState, FileKind, ResultFile
+from collections_app.models import Export, ExportState, FileKind, Layout, ResultFile, Run
 from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
 from collections_app.records.exports.matching import matches_of
-from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
+from collections_app.records.exports.run_columns import with_run_columns
+from collections_app.records.formats.export_formats import (
+    ExportSpec,
+    Format,
+    Read,
+    write_records,
+    write_workbook,
+)
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.parquet import Interrupted
 from collections_app.records.formats.tables import ConversionError
@@ -44,7 +52,7 @@ _MOST_SECONDS = 600.0
 _RECORDS_AT_ONCE = 500
 
 _TOO_LARGE = (
-    "This export would be larger than 2 GiB. Choose the columns you need, or download the files of the run."
+    "This export would be larger than 2 GiB. Choose the columns you need, or download the original files."
 )
 
 _TOO_SLOW = "This export takes more than 10 minutes. Choose fewer columns, or export JSON Lines."
@@ -54,7 +62,8 @@ _SLOW_ACCOUNT = (
 _NO_SPACE = (
     "The export can't be stored, perhaps because the disk is full. Try again later, or tell the operator."
 )
-_TOO_DEEP = "A record in this run is nested too deeply for this format. Choose another format."
+_TOO_DEEP = "A record is nested too deeply for this format. Choose another format."
+_RUN_DELETED = "A run was deleted while this was exported. Export the other runs."
 _BROKEN = "Something went wrong on our side. The error was logged. Try again later."
 
 
@@ -100,8 +109,16 @@ class Queue:
         return Export.objects.filter(pk=pk).select_related("run__collection__account").first()
 
     def _waiting(self) -> Iterable[tuple[bool, int, int]]:
-        remote = ResultFile.objects.with_records().filter(run=OuterRef("run"), key="")
-        waiting = Export.objects.under_way().filter(due()).annotate(is_remote=Exists(remote))
+        remote = ResultFile.objects.with_records().filter(key="")
+        others = Export.other_runs.through.objects.filter(export=OuterRef(OuterRef("pk")))
+        waiting = (
+            Export.objects.under_way()
+            .filter(due())
+            .annotate(
+                is_remote=Exists(remote.filter(run=OuterRef("run")))
+                | Exists(remote.filter(run__in=others.values("run")))
+            )
+        )
         if self._remote is not None:
             waiting = waiting.filter(is_remote=self._remote)
         return waiting.values_list("is_remote", "run__collection__team", "pk")
@@ -151,6 +168,7 @@ class _Build:
         self._attempt = attempt
         self._must_stop = must_stop
         self._spec = spec_of(export)
+        self._runs = export.runs()
         self._noted_at = time.monotonic()
         self._ends_at = self._noted_at + _MOST_SECONDS
         self._records_read = 0  # in all passes
@@ -182,12 +200,14 @@ class _Build:
 
     def _build(self) -> None:
         export = self._export
-        retention.make_room(min(_size_of_records(export), MOST_BYTES), but=export)
+        self._check_runs()
+        retention.make_room(min(_size_of_records(self._runs), MOST_BYTES), but=export)
         key = retention.key_of(export, self._attempt)
         if self._spec.is_narrowed:
             self._matches = matches_of(export.run, self._spec, self._alive)
         with self._temporary_folder() as folder, _ExportFile(key, self._alive) as new:
             self._write(cast(IO[bytes], new), folder)
+            self._check_runs()
         stored = new.row(FileKind.PAGE, 0, "", None)
         try:
             self._note(
@@ -204,12 +224,26 @@ class _Build:
             raise
         retention.make_room(0, but=export)
 
+    def _check_runs(self) -> None:
+        """Raise ConversionError if one of the runs has been deleted."""
+        if len(self._export.runs()) != self._export.run_count:
+            raise ConversionError(_RUN_DELETED)
+
     def _write(self, out: IO[bytes], folder: Path) -> None:
+        if self._export.layout == Layout.SHEETS:
+            sheets = ((run.collection.name, partial(self._read, run)) for run in self._runs)
+            write_workbook(sheets, out, folder=folder)
+            return
         try:
-            write_records(self._read, self._spec, out, folder=folder, is_over=self._is_over)
+            write_records(*self._records(), out, folder=folder, is_over=self._is_over)
         except Interrupted:
             self._alive()  # raises the reason
             raise
+
+    def _records(self) -> tuple[Read, ExportSpec]:
+        if self._export.layout == Layout.RUNS:
+            return with_run_columns(self._runs, self._read, self._spec)
+        return partial(self._read, self._export.run), self._spec
 
     def _is_over(self) -> bool:
         """Return whether _alive() would raise an error, without using the database."""
@@ -235,9 +269,9 @@ class _Build:
             if is_match
         ]
 
-    def _read(self) -> Iterator[list[Record]]:
+    def _read(self, run: Run) -> Iterator[list[Record]]:
         number = 1
-        for some in records.read(self._export.run):
+        for some in records.read(run):
             for start in range(0, len(some), _RECORDS_AT_ONCE):
                 few = some[start : start + _RECORDS_AT_ONCE]
                 if wanted := self._wanted(few, number):
@@ -265,10 +299,13 @@ class _Build:
         return time.monotonic() > self._ends_at
 
     def _is_remote(self) -> bool:
-        return not all(file.is_stored for file in self._export.run.record_files())
+        files = ResultFile.objects.with_records().filter(run__in=self._runs)
+        return not all(file.is_stored for file in files)
 
     def _done(self) -> int:
-        done, total = self._records_read // self._spec.passes, self._export.total
+        # Finding names for the columns of the runs takes another pass.
+        passes = self._spec.passes + (self._export.layout == Layout.RUNS)
+        done, total = self._records_read // passes, self._export.total
         return done if total is None else min(done, total)
 
     def _put_back(self) -> None:
@@ -314,6 +351,8 @@ class _Build:
             thread.join()
 
 
-def _size_of_records(export: Export) -> int:
+def _size_of_records(runs: Sequence[Run]) -> int:
     """Return the total size of the files with the records. Unknown sizes count as 0."""
-    return sum(file.size or 0 for file in export.run.record_files())
+    files = ResultFile.objects.with_records().filter(run__in=runs)
+    size: int = files.aggregate(size=Sum("size", default=0))["size"]
+    return size

@@ -7,14 +7,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO
 
+from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from collections_app.files.names import export_name
-from collections_app.models import Export, ExportState, Run
+from collections_app.models import Export, ExportState, ResultFile, Run
 from collections_app.records.column_list import parse_columns
 from collections_app.records.exports import retention
-from collections_app.records.exports.build import build_export, spec_of
+from collections_app.records.exports.build import build_export
+from collections_app.records.exports.subject import InvalidSpec, Subject
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.records.preview.filters import InvalidFilter, parse_filters
 from collections_app.records.preview.search import LONGEST_SEARCH
@@ -48,10 +50,6 @@ MOST_QUEUED = 50
 
 class TooManyQueued(Exception):
     """The team has the maximum number of exports in the queue. The message is for users."""
-
-
-class InvalidSpec(Exception):
-    """The parameters of an export are invalid. The message is for users."""
 
 
 def parse_format(text: str) -> Format | None:
@@ -114,14 +112,24 @@ def create_export(run: Run, spec: ExportSpec, *, again: bool = False) -> Export:
     With `again`, retry a failed export at once, and move a ready one to the top of the run's list.
     Raises TooManyQueued.
     """
-    export = _found_or_new(run, spec)
-    export.run = run
+    return _create(Subject((run,)), spec, again=again)
+
+
+def create_joint_export(subject: Subject, spec: ExportSpec, *, again: bool = False) -> Export:
+    """Return the export of several runs. See create_export(). Raises InvalidSpec, TooManyQueued."""
+    subject.check(spec)
+    return _create(subject, spec, again=again)
+
+
+def _create(subject: Subject, spec: ExportSpec, *, again: bool) -> Export:
+    export = _found_or_new(subject, spec)
+    export.run = subject.runs[0]
     if export.state == ExportState.FAILED and not export.is_final:
-        _try_again(export, spec, at_once=again)
+        _try_again(export, subject, spec, at_once=again)
     if again and export.is_ready:
         export.created_at = timezone.now()
         export.save(update_fields=["created_at"])
-    if export.state == ExportState.QUEUED and not export.attempt and _is_quick(run, spec):
+    if export.state == ExportState.QUEUED and not export.attempt and _is_quick(subject, spec):
         _build_quickly(export)
     return export
 
@@ -144,29 +152,36 @@ def _build_quickly(export: Export) -> None:
             raise
 
 
-def _found_or_new(run: Run, spec: ExportSpec) -> Export:
-    found = run.exports.filter(digest=spec.digest).first()
+def _found_or_new(subject: Subject, spec: ExportSpec) -> Export:
+    run, digest = subject.runs[0], subject.digest(spec)
+    found = run.exports.filter(digest=digest).first()
     if found is not None:
         found.note_use(timezone.now())
         return found
-    if not _is_quick(run, spec):
+    if not _is_quick(subject, spec):
         _check_queue(run)
-    export, is_new = Export.objects.get_or_create(
-        run=run,
-        digest=spec.digest,
-        defaults={
-            "format": spec.format.value,
-            "columns": list(spec.columns),
-            "excel": spec.excel,
-            "separator": spec.separator,
-            "search": spec.search,
-            "filters": list(spec.filters),
-            "allows_missing": spec.allows_missing,
-            "total": run.extracted,
-        },
-    )
+    with transaction.atomic():
+        export, is_new = Export.objects.get_or_create(
+            run=run,
+            digest=digest,
+            defaults={
+                "layout": subject.layout,
+                "run_count": len(subject.runs),
+                "format": spec.format.value,
+                "columns": list(spec.columns),
+                "excel": spec.excel,
+                "separator": spec.separator,
+                "search": spec.search,
+                "filters": list(spec.filters),
+                "allows_missing": spec.allows_missing,
+                "total": subject.total,
+            },
+        )
+        if is_new and len(subject.runs) > 1:
+            export.other_runs.add(*subject.runs[1:])
     if is_new:
-        retention.delete_oldest_of(run)
+        export.run = run
+        retention.delete_oldest_like(export)
     return export
 
 
@@ -180,31 +195,33 @@ def _check_queue(run: Run, *, but: Export | None = None) -> None:
         )
 
 
-def _try_again(export: Export, spec: ExportSpec, *, at_once: bool) -> None:
+def _try_again(export: Export, subject: Subject, spec: ExportSpec, *, at_once: bool) -> None:
     now = timezone.now()
     if at_once or export.failed_at is None or not timedelta() <= now - export.failed_at < _REST:
-        if not _is_quick(export.run, spec):
+        if not _is_quick(subject, spec):
             _check_queue(export.run)
         failed = Export.objects.filter(pk=export.pk, state=ExportState.FAILED)
         failed.update(state=ExportState.QUEUED, failure="", attempt="", created_at=now, used_at=now, done=0)
         export.refresh_from_db()
+        export.run = subject.runs[0]
 
 
-def _is_quick(run: Run, spec: ExportSpec) -> bool:
-    files = run.files.with_records().aggregate(
-        count=Count("pk"), away=Count("pk", filter=Q(key="")), size=Sum("size", default=0)
+def _is_quick(subject: Subject, spec: ExportSpec) -> bool:
+    files = (
+        ResultFile.objects.with_records()
+        .filter(run__in=subject.runs)
+        .aggregate(count=Count("pk"), away=Count("pk", filter=Q(key="")), size=Sum("size", default=0))
     )
     # Files at an account may take any time to download.
     is_small: bool = files["count"] <= _QUICK_FILES and files["size"] <= _QUICK[spec.format]
     return is_small and not files["away"]
 
 
-def deliverable(export: Export) -> Deliverable:
-    """Return a ready export as a deliverable."""
+def deliverable(export: Export, name: str = "") -> Deliverable:
+    """Return a ready export as a deliverable, under its usual name or another one."""
     assert export.modified is not None
-    run = export.run
     return Deliverable(
-        name=file_name(run, spec_of(export)),
+        name=name or file_name(export),
         size=export.size,
         etag=export.etag,
         modified=export.modified,
@@ -225,12 +242,12 @@ class _ExportBody(StoredBody):
             raise ResultNotFound("This export has been deleted. Export the records again.") from None
 
 
-def file_name(run: Run, spec: ExportSpec) -> str:
-    """Return the file name for a download."""
+def file_name(export: Export) -> str:
+    """Return the usual file name for a download."""
     return export_name(
-        run.collection.name,
-        run.number,
-        spec.format,
-        has_chosen_columns=bool(spec.columns),
-        is_search=spec.is_narrowed,
+        export.run.collection.name,
+        [run.number for run in export.runs()],
+        export.format,
+        has_chosen_columns=bool(export.columns),
+        is_search=bool(export.search or export.filters),
     )

@@ -9,11 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.core.files.storage import storages
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from collections_app.files.storage.base import check_free_space, results
-from collections_app.models import Export, ExportState, Run
+from collections_app.models import Export, ExportState, Layout
 from collections_app.runs.lease import is_valid
 from collections_app.system.disk import RESERVE
 
@@ -22,8 +22,8 @@ FOLDER = "exports"
 
 # The total size of all exports. The newest one stays, whatever its size.
 MOST_BYTES = 5 * 1024**3
-# Requests for many different columns must not fill the database and the folder with small exports.
-MOST_OF_A_RUN = 100
+# Requests for many different columns or runs must not fill the database and the folder with small exports.
+MOST_ALIKE = 100
 UNUSED_FOR = timedelta(days=7)
 _FAILED_FOR = timedelta(days=1)
 
@@ -88,11 +88,25 @@ def delete(export: Export) -> None:
         results().delete(export.key)
 
 
-def delete_oldest_of(run: Run) -> None:
-    """Delete the least recently used exports of a run that has more than the maximum."""
-    ended = run.exports.filter(state__in=[ExportState.READY, ExportState.FAILED]).order_by("-used_at", "-pk")
-    for export in ended[MOST_OF_A_RUN - 1 :]:
-        delete(export)
+def delete_oldest_like(export: Export) -> None:
+    """Delete the least recently used exports of the same kind if there are more than the maximum.
+
+    These are the exports of the same run, of several runs of the same collection, or with a sheet for each
+    collection of the same team.
+    """
+    ended = Export.objects.filter(_like(export), state__in=[ExportState.READY, ExportState.FAILED])
+    for each in ended.order_by("-used_at", "-pk")[MOST_ALIKE - 1 :]:
+        delete(each)
+
+
+def _like(export: Export) -> Q:
+    run = export.run
+    same = {
+        Layout.RUN: Q(run=run),
+        Layout.RUNS: Q(run__collection=run.collection_id),
+        Layout.SHEETS: Q(run__collection__team=run.collection.team_id),
+    }
+    return same[Layout(export.layout)] & Q(layout=export.layout)
 
 
 def tidy() -> None:

@@ -1,4 +1,4 @@
-"""Write all records of a run to one file, in any format."""
+"""Write records to one file, in any format."""
 
 import csv
 import enum
@@ -90,6 +90,14 @@ def write_records(
         _write_parquet(read, spec, out, folder, is_over)
     else:
         _WRITERS[spec.format](read, spec, out, folder)
+
+
+def write_workbook(sheets: Iterable[tuple[str, Read]], out: IO[bytes], *, folder: Path) -> None:
+    """Write a workbook with a sheet for each name. See write_records()."""
+    path = folder / "records.xlsx"
+    spec = ExportSpec(Format.XLSX)
+    xlsx.write(((name, _table(read, spec)) for name, read in sheets), path, folder=folder)
+    _copy(path, out)
 
 
 # --- JSON -------------------------------------------------------------------------------------------
@@ -231,7 +239,7 @@ def _without_formulas(values: list[Any]) -> list[Any]:
 
 def _write_xlsx(read: Read, spec: ExportSpec, out: IO[bytes], folder: Path) -> None:
     path = folder / "records.xlsx"
-    xlsx.write(_table(read, spec), path, folder=folder)
+    xlsx.write([("Records", _table(read, spec))], path, folder=folder)
     _copy(path, out)
 
 

@@ -52,7 +52,7 @@ def flatten(record: Record) -> FlatRecord:
     return values
 
 
-_TOO_DEEP = "A record in this run is nested too deeply for a table. Export JSON Lines instead."
+_TOO_DEEP = "A record is nested too deeply for a table. Export JSON Lines instead."
 # The limit for one record: for example, a thousand values, each nested in a hundred objects.
 _MOST_KEYS_IN_PATHS = 100_000
 

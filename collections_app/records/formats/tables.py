@@ -24,9 +24,9 @@ class TooWide(ConversionError):
 def check_columns(columns: int, characters: int) -> None:
     """Raise TooWide if a table would have too many columns, or too many characters in their names."""
     if columns > MOST_COLUMNS:
-        raise TooWide(f"This run has more than {MOST_COLUMNS:,} columns. {_INSTEAD}")
+        raise TooWide(f"These records have more than {MOST_COLUMNS:,} columns. {_INSTEAD}")
     if characters > LONGEST_NAMES:
-        raise TooWide(f"This run's column names total more than {LONGEST_NAMES:,} characters. {_INSTEAD}")
+        raise TooWide(f"The column names total more than {LONGEST_NAMES:,} characters. {_INSTEAD}")
 
 
 def check_cells(columns: int, rows: int) -> None:

@@ -1,17 +1,19 @@
 """Write a table as XLSX, within the limits of Excel."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import xlsxwriter
 from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
 
 from collections_app.records.formats.flatten import cells, utf8
 from collections_app.records.formats.json_records import Number
 from collections_app.records.formats.json_text import number_text
 from collections_app.records.formats.numbers import DIGITS, fits_double, is_short
+from collections_app.records.formats.sheet_names import SheetNames
 from collections_app.records.formats.tables import Table
 
 # Limits of Excel (support.microsoft.com, "Excel specifications and limits").
@@ -43,14 +45,16 @@ _OPTIONS = {
 }
 
 
-def write(table: Table, path: Path, *, folder: Path) -> None:
-    """Write a workbook with as many sheets as the rows need. Each has a header row. Raises OSError.
+def write(tables: Iterable[tuple[str, Table]], path: Path, *, folder: Path) -> None:
+    """Write a workbook with named tables. Each gets as many sheets as its rows need. Raises OSError.
 
-    A sheet can have 16,384 columns, more than a table can.
+    Each sheet has a header row. A sheet can have 16,384 columns, more than a table can.
     """
     workbook = xlsxwriter.Workbook(str(path), _OPTIONS | {"tmpdir": str(folder)})
     try:
-        _write_rows(workbook, table)
+        formats, names = _Formats(workbook), SheetNames()
+        for name, table in tables:
+            _write_rows(workbook, table, formats, lambda name=name: names.add(name))  # type: ignore[misc]
         workbook.close()
     except BaseException:
         # The caller deletes the temporary files. XlsxWriter 3.3.1 has no public method that closes them.
@@ -59,13 +63,14 @@ def write(table: Table, path: Path, *, folder: Path) -> None:
         raise
 
 
-def _write_rows(workbook: xlsxwriter.Workbook, table: Table) -> None:
-    formats = _Formats(workbook)
-    sheet, row = _Sheet(workbook, table, formats), 1
+def _write_rows(
+    workbook: xlsxwriter.Workbook, table: Table, formats: "_Formats", next_name: Callable[[], str]
+) -> None:
+    sheet, row = _Sheet(workbook.add_worksheet(next_name()), table, formats), 1
     for values in _rows(table):
         if row == MOST_ROWS:
             sheet.finish()
-            sheet, row = _Sheet(workbook, table, formats), 1
+            sheet, row = _Sheet(workbook.add_worksheet(next_name()), table, formats), 1
         for column, value in enumerate(values):
             if value is not None:
                 sheet.write(row, column, value)
@@ -105,9 +110,8 @@ class _Formats:
 class _Sheet:
     """A sheet with a header row."""
 
-    def __init__(self, workbook: xlsxwriter.Workbook, table: Table, formats: _Formats) -> None:
-        number = len(workbook.worksheets()) + 1
-        self._sheet = workbook.add_worksheet("Records" if number == 1 else f"Records {number}")
+    def __init__(self, sheet: Worksheet, table: Table, formats: _Formats) -> None:
+        self._sheet = sheet
         self._sheet.freeze_panes(1, 0)
         self._sheet.ignore_errors({"number_stored_as_text": _EVERY_CELL})
         self._formats = formats
@@ -133,6 +137,8 @@ class _Sheet:
         """Make columns wide enough for their numbers, which Excel would otherwise show as ####."""
         for column, width in self._widths.items():
             self._sheet.set_column(column, column, width + 1)
+        # Many sheets would need as many open files. XlsxWriter opens each again when it needs it.
+        self._sheet._opt_close()
 
     def _write_text(self, row: int, column: int, value: str, cell_format: Format | None = None) -> None:
         text = _text(value)

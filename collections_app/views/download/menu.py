@@ -9,6 +9,7 @@ from django.urls import reverse
 from collections_app.files.bundles.zip_downloads import ALL
 from collections_app.models import Collection, Preferences, Run
 from collections_app.people.access import MemberRequest
+from collections_app.records.exports.subject import FORMATS_OF_SEVERAL_RUNS
 from collections_app.records.formats.export_formats import Format
 from collections_app.records.preview.queries import TableQuery
 from collections_app.system import disk
@@ -64,6 +65,17 @@ def search_menu(run: Run, query: TableQuery, preferred: str) -> DownloadMenu:
     ]
     subject = f"records of run {run.number} that match"
     return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export{parameters}")
+
+
+def selection_menu(collection: Collection, query: str, preferred: str) -> DownloadMenu:
+    """Return the menu of several runs. `query` selects them, as in a URL; it may be empty."""
+    folder = f"{reverse('collection', args=[collection.pk])}selection"
+    query = f"?{query}" if query else ""
+    choices = [
+        Choice(each, FORMAT_NAMES[each], f"{folder}.{each}{query}")
+        for each in (*FORMATS_OF_SEVERAL_RUNS, Format.JSON)
+    ]
+    return DownloadMenu("the selected runs", _preferred_first(choices, preferred), f"{folder}/export{query}")
 
 
 def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:

@@ -15,6 +15,7 @@ from collections_app.files.bundles.zip_downloads import archive_of, selection_ar
 from collections_app.models import Collection, NotDownloadable
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import Deliverable, ResultNotFound, SourceUnavailable
+from collections_app.views.download.menu import preferred_format, selection_menu
 from collections_app.views.file_response import file_response
 
 
@@ -59,6 +60,8 @@ def selection(request: MemberRequest, collection: Collection) -> HttpResponse:
     query = request.GET.urlencode(safe=",.")
     for name in ("selection_zip", "selection_json"):
         context[name] = f"{reverse(name, args=[collection.pk])}?{query}"
+    if "pages" not in request.GET:
+        context["menu"] = selection_menu(collection, query, preferred_format(request))
     return render(request, "download/_selection.html", context)
 
 

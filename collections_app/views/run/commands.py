@@ -87,7 +87,7 @@ def _files(request: MemberRequest, run: Run) -> list[File]:
 
 def _converted(request: MemberRequest, run: Run, ending: str, label: str) -> File:
     path = reverse("api:run_records", args=[run.collection_id, run.number, ending])
-    name = export_name(run.collection.name, run.number, ending, has_chosen_columns=False)
+    name = export_name(run.collection.name, [run.number], ending, has_chosen_columns=False)
     return File(f"records.{ending}", label, absolute(request, path), _saved_as(name, run))
 
 
