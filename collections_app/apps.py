@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
-from collections_app.system import database, disk
+from collections_app.system import database, disk, form_messages
 
 
 class CollectionsConfig(AppConfig):
@@ -18,7 +18,7 @@ class CollectionsConfig(AppConfig):
     verbose_name = "Collections"
 
     def ready(self) -> None:
-        """Register the system checks and the signal receivers."""
+        """Register the system checks and the signal receivers, and replace Django's messages."""
         from collections_app.checks import (  # noqa: PLC0415  # needs the models
             check_results_storage,
             check_shared_secrets,
@@ -26,6 +26,7 @@ class CollectionsConfig(AppConfig):
             check_time_zones,
         )
 
+        form_messages.replace_messages()
         checks.register(database.check_leftover_sqlite)
         checks.register(database.check_encoding, checks.Tags.database)
         checks.register(database.check_version, checks.Tags.database)

@@ -288,8 +288,13 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "collections_app.people.sign_in.SignInAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_FORMS = {"reset_password": "collections_app.views.sign_in.password_reset.PasswordResetForm"}
+ACCOUNT_FORMS = {
+    "change_password": "collections_app.views.sign_in.password_forms.ChangePasswordForm",
+    "reset_password": "collections_app.views.sign_in.password_reset.PasswordResetForm",
+    "reset_password_from_key": "collections_app.views.sign_in.password_forms.SetPasswordForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "collections_app.people.password_links.PasswordLinkTokens"  # noqa: S105
 # views/sign_in/sign_in.py applies these limits to POST only; allauth would count HEAD and OPTIONS as well.

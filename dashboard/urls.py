@@ -24,11 +24,6 @@ accounts = [
         sign_in.password_set,
         name="account_reset_password_from_key",
     ),
-    path(
-        "password/reset/key/done/",
-        public(account.password_reset_from_key_done),
-        name="account_reset_password_from_key_done",
-    ),
 ]
 
 urlpatterns = [

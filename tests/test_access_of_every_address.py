@@ -111,7 +111,6 @@ TABLE = {
     "account_reset_password": ("accounts/password/reset/", "", "any any any any any any"),
     "account_reset_password_done": ("accounts/password/reset/done/", CLASSIC, EVERYBODY_IN),
     "account_reset_password_from_key": ("accounts/password/reset/key/1-x/", "", "any any any any any any"),
-    "account_reset_password_from_key_done": ("accounts/password/reset/key/done/", CLASSIC, EVERYBODY_IN),
     "api:openapi-view": ("api/v1/docs", "", "login any any any any any"),
     "api:openapi-json": ("api/v1/openapi.json", "", "login any any any any any"),
     # The API ignores sessions.

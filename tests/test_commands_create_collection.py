@@ -30,7 +30,7 @@ def test_it_creates_collections_of_every_kind(crawlers: Team, kind: str) -> None
     [
         (["Nobodies", "AU Laptops"], 'No team has the id or name "Nobodies".'),
         (["Crawlers", " "], "name: This field cannot be blank."),
-        (["Crawlers", "x" * 201], "name: Ensure this value has at most 200 characters (it has 201)."),
+        (["Crawlers", "x" * 201], "name: Enter at most 200 characters. You entered 201."),
     ],
 )
 def test_errors_are_reported_and_nothing_is_created(crawlers: Team, args: list[str], problem: str) -> None:

@@ -39,7 +39,7 @@ def test_an_existing_user_becomes_the_owner_and_keeps_the_password(alice: User) 
     [
         ("Team", "no address", "email: Enter a valid email address."),
         ("  ", "olga@example.com", "name: This field cannot be blank."),
-        ("x" * 101, "olga@example.com", "name: Ensure this value has at most 100 characters (it has 101)."),
+        ("x" * 101, "olga@example.com", "name: Enter at most 100 characters. You entered 101."),
     ],
 )
 def test_errors_are_reported_and_nothing_is_created(name: str, owner: str, problem: str) -> None:

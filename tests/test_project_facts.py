@@ -26,6 +26,7 @@ GROUPS = {"files", "records", "system"}
 USES: dict[str, set[str]] = {
     "system.vanished": set(),
     "system.disk": set(),
+    "system.form_messages": set(),
     "system.search_normalization": set(),
     "records.formats": {"files.zip"},
     "system.addresses": set(),
@@ -112,7 +113,7 @@ USES: dict[str, set[str]] = {
         "system.database",
         "system.search_normalization",
     },
-    "apps": {"checks", "system.database", "system.disk"},
+    "apps": {"checks", "system.database", "system.disk", "system.form_messages"},
     "api": {
         "files.bundles",
         "files.delivery",

@@ -116,7 +116,7 @@ def test_a_user_changes_their_password_and_stays_signed_in(as_bob: Client, bob: 
     assert "Change password" in as_bob.get(CHANGE).content.decode()
     response = change(as_bob, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
     assert response.redirect_chain[-1][0] == "/profile/"
-    assert "Password changed." in response.content.decode()
+    assert "Saved your new password." in response.content.decode()
     bob.refresh_from_db()
     assert bob.check_password(NEW_PASSWORD)
 
@@ -124,11 +124,11 @@ def test_a_user_changes_their_password_and_stays_signed_in(as_bob: Client, bob: 
 @pytest.mark.parametrize(
     ("passwords", "complaint"),
     [
-        (("wrong", NEW_PASSWORD, NEW_PASSWORD), "Please type your current password."),
-        ((PASSWORD, NEW_PASSWORD, "other"), "You must type the same password each time."),
+        (("wrong", NEW_PASSWORD, NEW_PASSWORD), "That isn&#x27;t your current password."),
+        ((PASSWORD, NEW_PASSWORD, "other"), "The two passwords differ."),
         ((PASSWORD, "short", "short"), "This password is too short."),
         ((PASSWORD, "bob@example.com", "bob@example.com"), "too similar to the email"),
-        ((PASSWORD, "", ""), "This field is required."),
+        ((PASSWORD, "", ""), "Enter the new password twice."),
     ],
 )
 def test_the_password_form_shows_errors(
@@ -180,9 +180,11 @@ def test_a_link_by_mail_sets_a_new_password(
     assert here.endswith("-set-password/")
     assert f'action="{here}"' in form.content.decode()
     wrong = client.post(here, {"password1": NEW_PASSWORD, "password2": "other"})
-    assert "You must type the same password each time." in wrong.content.decode()
+    assert "The two passwords differ. Enter the same password twice." in wrong.content.decode()
     done = client.post(here, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}, follow=True)
-    assert "Your password is set" in done.content.decode()
+    assert "Saved your new password." in done.content.decode()
+    assert "_auth_user_id" in client.session
+    client.logout()
     assert sign_in(client, "bob@example.com", NEW_PASSWORD)["Location"] == "/"
 
 

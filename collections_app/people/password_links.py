@@ -51,6 +51,13 @@ def password_path(user: User) -> str:
     return reverse("account_reset_password_from_key", kwargs={"uidb36": user_id, "key": token})
 
 
+def invited_to(user: User) -> str:
+    """Return the teams that a user without a password was added to, or ""."""
+    if user.has_usable_password():
+        return ""
+    return " and ".join(user.memberships.order_by("pk").values_list("team__name", flat=True))
+
+
 def queue_password_link(email: str, *, link: str = "", site: str = "") -> bool:
     """Queue an email with a password link. Return False if there is no mail server.
 
@@ -66,8 +73,7 @@ def compose_mail(data: outbox.Data) -> EmailMessage | None:
     if user is None:
         return None
     link = data["link"] or data["site"] + password_path(user)
-    subject = render_to_string("account/email/password_reset_key_subject.txt").strip()
-    body = render_to_string(
-        "account/email/password_reset_key_message.txt", {"user": user, "password_reset_url": link}
-    )
+    context = {"user": user, "password_reset_url": link, "teams": invited_to(user)}
+    subject = render_to_string("account/email/password_reset_key_subject.txt", context).strip()
+    body = render_to_string("account/email/password_reset_key_message.txt", context)
     return EmailMessage(subject, body, to=[user.email])

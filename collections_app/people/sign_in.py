@@ -15,7 +15,8 @@ class SignInAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is 
     """Disable sign-up and slow down password guessing."""
 
     error_messages: ClassVar = DefaultAccountAdapter.error_messages | {
-        "email_password_mismatch": "Wrong email address or password. Try again, or reset your password."
+        "email_password_mismatch": "Wrong email address or password. Try again, or reset your password.",
+        "enter_current_password": "That isn't your current password. Try again, or reset your password.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
