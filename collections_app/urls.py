@@ -15,6 +15,7 @@ from collections_app.views.download.keep import keep
 from collections_app.views.download.latest import latest
 from collections_app.views.download.live import live
 from collections_app.views.download.page import collection_home, download
+from collections_app.views.download.pin_leaving import pin_leaving
 from collections_app.views.download.selection import selection, selection_json, selection_zip
 from collections_app.views.download.selection_export import selection_export, selection_records
 from collections_app.views.health import healthz, readyz
@@ -34,11 +35,13 @@ from collections_app.views.run.files import run_all, run_manifest
 from collections_app.views.run.live import run_live
 from collections_app.views.run.page import run
 from collections_app.views.run.pages import run_pages
+from collections_app.views.run.pin import run_pin
 from collections_app.views.run.record import record
 from collections_app.views.run.verify import verify
 from collections_app.views.settings.acknowledge import collection_acknowledge
 from collections_app.views.settings.page import collection_settings
 from collections_app.views.settings.pause import collection_pause
+from collections_app.views.settings.retention import collection_retention
 from collections_app.views.settings.schedule import collection_schedule
 from collections_app.views.settings.type import collection_type
 from collections_app.views.team.accounts import accounts
@@ -69,6 +72,7 @@ of_a_run = [
     path("archive-size", archive_size, name="archive_size"),
     path("pages", run_pages, name="run_pages"),
     path("files/<path:name>", result_file, name="result_file"),
+    path("pin", run_pin, name="run_pin"),
     path("delete", run_delete, name="run_delete"),
 ]
 
@@ -79,12 +83,14 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("restore", collection_restore, name="collection_restore"),
     path("settings", collection_settings, name="collection_settings"),
     path("settings/schedule", collection_schedule, name="collection_schedule"),
+    path("settings/retention", collection_retention, name="collection_retention"),
     path("settings/pause", collection_pause, name="collection_pause"),
     path("settings/acknowledge", collection_acknowledge, name="collection_acknowledge"),
     path("settings/type", collection_type, name="collection_type"),
     path("download", download, name="download"),
     path("live", live, name="live"),
     path("keep", keep, name="keep"),
+    path("pin-leaving", pin_leaving, name="pin_leaving"),
     path("upload", upload, name="upload"),
     path("latest/", latest, name="latest"),
     path("latest/<path:rest>", latest, name="latest_rest"),

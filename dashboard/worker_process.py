@@ -22,7 +22,7 @@ from django.db import DatabaseError, connections
 
 from collections_app import measurements, outbox
 from collections_app.demo import build
-from collections_app.models import Account, Export
+from collections_app.models import Account, Export, Retention
 from collections_app.records.exports import retention
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.system import database, disk
@@ -109,7 +109,7 @@ def _run() -> None:
             if _has_accounts():
                 _run_worker()
                 pause = RESTART_SECONDS
-            elif Export.objects.under_way().exists() or outbox.has_due():
+            elif _has_work():
                 _run_worker("--once")
             else:
                 fail_interrupted_runs()
@@ -127,6 +127,10 @@ def _run() -> None:
 def _has_accounts() -> bool:
     """Return whether an account is connected. Without one, a permanent process would only use memory."""
     return Account.objects.exclude(encrypted_key="").exists()
+
+
+def _has_work() -> bool:
+    return Export.objects.under_way().exists() or outbox.has_due() or Retention.objects.due().exists()
 
 
 def _run_worker(*options: str) -> None:

@@ -45,6 +45,7 @@ FORMS = {
     "selection_export": {"format": "csv", "runs": "1"},
     "collection_schedule": {"kind": "interval", "every_hours": "24", "time_zone": "UTC"},
     "collection_type": {"type": "amazon"},
+    "collection_retention": {"kind": "runs", "runs": "1", "shown": "0-0"},
     "collection_pause": {"pause": "on"},
     "collection_acknowledge": {"note": "Known.", "until": f"{timezone.localdate() + timedelta(days=7)}"},
     "collection_rename": {"name": "Notebooks"},

@@ -133,8 +133,8 @@ def test_preferences_are_read_with_the_memberships(
 ) -> None:
     assert responses.content(as_bob.get(f"{RUN}records.csv"))
     as_bob.get(RUNS)
-    # The session, the user, the memberships with the preferences, the runs.
-    with django_assert_num_queries(4):
+    # The session, the user, the memberships with the preferences, the runs, and how many are kept.
+    with django_assert_num_queries(5):
         as_bob.get(RUNS)
 
 

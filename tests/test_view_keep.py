@@ -5,6 +5,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import Account, Collection, Run, Team
+from collections_app.models.keeping import keeping_of
 from tests.support.html import text_of
 from tests.support.responses import Response
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run, refreshed_just_now
@@ -139,9 +140,10 @@ class TestNotice:
         for number in range(1, 20):
             make_remote_run(remote, number)
         collection = Collection.objects.get()
-        with django_assert_num_queries(2):
-            assert collection.keeping
-            assert collection.keeping.ready == 19
+        with django_assert_num_queries(3):
+            found = keeping_of(collection)
+        assert found
+        assert found.ready == 19
 
 
 class TestDeletingARun:

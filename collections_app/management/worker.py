@@ -13,7 +13,9 @@ from django.utils import timezone
 from structlog.contextvars import clear_contextvars
 
 from collections_app import measurements, outbox
-from collections_app.models import Collection, Run, State
+from collections_app.management.retention import apply_retention
+from collections_app.models import Collection, Retention, Run, State
+from collections_app.models.keeping import runs_to_copy
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
@@ -98,8 +100,9 @@ class Worker:
                 self._try("refresh", collection, self._refresh)
             # One run each, so that a collection of a thousand runs doesn't delay the others.
             done = [self._try("keep", collection, self._keep) for collection in self._due_for_copying()]
+            deleted = [self._retain(retention) for retention in self._due_retentions()]
             self._tidy_exports()
-            return any(done_tasks + done)
+            return any(done_tasks + done + deleted)
         self.has_failed = True
         return False
 
@@ -129,6 +132,15 @@ class Worker:
         """Return the connected collections whose results are kept."""
         paused = self._backoff.paused("keep")
         return [each for each in _connected() if each.keeps_results and each.pk not in paused]
+
+    def _due_retentions(self) -> list[Retention]:
+        """Return the settings of the collections whose runs have to be marked or deleted."""
+        paused = self._backoff.paused("retention")
+        due = Retention.objects.due().exclude(collection__in=paused)
+        return list(due.select_related("collection__account").order_by("pk"))
+
+    def _retain(self, retention: Retention) -> bool:
+        return self._try("retention", retention.collection, lambda collection: apply_retention(retention))
 
     def _try(self, what: str, collection: Collection, work: Callable[[Collection], bool]) -> bool:
         """Work on a collection. Log errors, and pause the collection after them."""
@@ -184,7 +196,8 @@ class Worker:
             sync.load_older(collection, seconds=LIST_SECONDS)
             return self._check_refresh("reach back", collection)
         paused = self._backoff.paused("run")
-        run = collection.runs.to_keep().exclude(pk__in=paused).select_related("collection__account").first()
+        to_copy = runs_to_copy(collection).exclude(pk__in=paused)
+        run = to_copy.select_related("collection__account").first()
         return run is not None and self._copy(run)
 
     def _copy(self, run: Run) -> bool:

@@ -6,6 +6,7 @@ from collections_app.models.collections import Collection, Kind
 from collections_app.models.exports import Export, ExportState, Layout
 from collections_app.models.outbox import OutgoingMail
 from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
+from collections_app.models.retention import Retention
 from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.models.schedules import Schedule
@@ -40,6 +41,7 @@ __all__ = [
     "OutgoingMail",
     "Preferences",
     "ResultFile",
+    "Retention",
     "Role",
     "Run",
     "Schedule",

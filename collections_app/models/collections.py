@@ -1,13 +1,11 @@
 """Collections: the named scraping jobs of a team."""
 
 import math
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
-from django.utils.functional import cached_property
 
 from collections_app.models.accounts import Account
 from collections_app.models.teams import Team, User
@@ -28,16 +26,6 @@ class Kind(models.TextChoices):
 def search_name(name: str) -> str:
     """Return the form of a name for searching and sorting, because databases compare texts differently."""
     return search_form(name)[:_LONGEST_SEARCH_NAME].rstrip()
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """The state of copying an account's runs to our own storage."""
-
-    is_on: bool  # runs are copied automatically
-    is_complete: bool = False
-    kept: int = 0  # counted only while runs are being copied
-    ready: int = 0
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
@@ -187,23 +175,6 @@ class Collection(models.Model):
     def is_remote(self) -> bool:
         """Whether runs come from an account."""
         return self.account_id is not None
-
-    @cached_property
-    def keeping(self) -> Keeping | None:
-        """The state of copying ready runs from the account, or None if the runs are ours."""
-        if not self.is_remote:
-            return None
-        if not self.keeps_results:
-            return Keeping(is_on=False)
-        if not self.has_older_runs and not self.runs.to_keep().exists():
-            return Keeping(is_on=True, is_complete=True)
-        return Keeping(
-            is_on=True,
-            **self.runs.aggregate(
-                kept=models.Count("pk", filter=models.Q(state="ready", is_kept=True)),
-                ready=models.Count("pk", filter=models.Q(state="ready")),
-            ),
-        )
 
     def archive(self, *, at: datetime | None = None) -> None:
         """Hide the collection from the list. Its runs and files stay downloadable."""

@@ -24,6 +24,7 @@ from collections_app.models.run_status import (
     in_status,
     unscraped,
 )
+from collections_app.models.teams import User
 
 # The number of completed runs whose steps tell how long a run may make no progress.
 _RUNS_TO_LEARN_FROM = 20
@@ -161,6 +162,18 @@ class Run(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Whether to delete the run instead of failing it if its writer is killed: the user uploads it again.
     discard_if_killed = models.BooleanField(db_default=False, editable=False)
+    # Pinned runs are kept. Runs that the collection doesn't keep have a time of deletion (retention.py).
+    pinned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    pinned_by = models.ForeignKey(
+        User,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="+",
+    )
+    delete_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects: ClassVar[models.Manager["Run"]] = RunQuerySet.as_manager()
 
@@ -211,6 +224,18 @@ class Run(models.Model):
                 condition=Q(state=State.READY, is_kept=False),
                 name="run_to_keep",
             ),
+            # Find the few runs that are pinned or will be deleted.
+            models.Index(
+                fields=["collection", "-created_at", "-number"],
+                condition=Q(pinned_at__isnull=False),
+                name="run_pinned",
+            ),
+            models.Index(fields=["pinned_by"], condition=Q(pinned_by__isnull=False), name="run_pinned_by"),
+            models.Index(
+                fields=["collection", "delete_at"],
+                condition=Q(delete_at__isnull=False),
+                name="run_to_delete",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -236,6 +261,11 @@ class Run(models.Model):
         """The status of the run now."""
         until = self.collection.observed_until
         return StatusFacts(self.state, self.extracted, self.total, self.stalls_at, until).status
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the run is kept, whatever its collection keeps."""
+        return self.pinned_at is not None
 
     @property
     def duration(self) -> timedelta | None:

@@ -39,7 +39,8 @@ class Action(enum.StrEnum):
 
     SEE = "see"  # also download, and create and revoke one's own API keys
     ACKNOWLEDGE = "acknowledge"  # the problem of a collection
-    MANAGE_COLLECTIONS = "manage_collections"  # also delete runs
+    PIN_RUNS = "pin_runs"
+    MANAGE_COLLECTIONS = "manage_collections"  # also delete runs, and choose how many are kept
     MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, change the key, disconnect
     REVOKE_ANY_KEY = "revoke_any_key"
     MANAGE_MEMBERS = "manage_members"
@@ -47,7 +48,7 @@ class Action(enum.StrEnum):
 
 
 _MAY: dict[str, frozenset[Action]] = {
-    Role.MEMBER: frozenset({Action.SEE, Action.ACKNOWLEDGE}),
+    Role.MEMBER: frozenset({Action.SEE, Action.ACKNOWLEDGE, Action.PIN_RUNS}),
     Role.ADMIN: frozenset(Action),
     Role.OWNER: frozenset(Action),
 }

@@ -15,6 +15,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from collections_app.models import Collection, Run
+from collections_app.models.collections import CollectionQuerySet
+from collections_app.models.keeping import runs_to_copy
 from collections_app.people.access import public
 from collections_app.runs.lease import abandoned, being_written
 from collections_app.system import disk
@@ -77,6 +79,14 @@ def _query() -> list[Metric]:
         return []
 
 
+def _to_copy(keeping: CollectionQuerySet) -> int:
+    """Return how many runs of these collections have to be copied."""
+    limited = keeping.exclude(retention=None)
+    unlimited = keeping.filter(retention=None)
+    number: int = Run.objects.to_keep().filter(collection__in=unlimited).count()
+    return number + sum(runs_to_copy(each).count() for each in limited)
+
+
 def _counts() -> Iterator[Metric]:
     """Yield counts that use an index with few rows. None of them counts all runs."""
     yield GaugeMetricFamily(
@@ -92,7 +102,7 @@ def _counts() -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "results_runs_to_keep",
         "Runs of accounts that have not been copied yet.",
-        Run.objects.to_keep().filter(collection__in=keeping).count(),
+        _to_copy(keeping),
     )
     oldest = connected.aggregate(oldest=Min("refresh_tried_at"))["oldest"]
     yield GaugeMetricFamily(

@@ -16,6 +16,7 @@ from collections_app.management.arguments import (
     text,
 )
 from collections_app.models import Collection, NotConnected, Run
+from collections_app.models.keeping import runs_to_copy
 from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
@@ -85,9 +86,11 @@ class Command(BaseCommand):
         name = shown(collection.name)
         if copied or size:
             self.stdout.write(f"Copied {count(copied, 'run')} ({_plain(filesizeformat(size))}).")
-        left = collection.runs.to_keep().count()
+        left = runs_to_copy(collection).count()
         if left:
             self.stdout.write(f"{count(left, 'completed run')} of {name} still to copy.")
+        elif collection.runs.to_keep().exists():
+            self.stdout.write(f"All runs of {name} that its retention keeps are copied.")
         else:
             self.stdout.write(f"All completed runs of {name} are kept.")
 
@@ -128,15 +131,15 @@ def _is_known(collection: Collection, number: int | None) -> bool:
 
 def _to_copy(collection: Collection, number: int | None) -> list[Run]:
     """Return the runs to copy. Raise CommandError if the run with this number can't be copied."""
-    runs = list(collection.runs.to_keep())
     if number is None:
-        return runs
+        return list(runs_to_copy(collection))
+    # A run that is named is copied even if the collection's retention won't keep it for long.
     run = collection.runs.filter(number=number).first()
     if run is None:
         raise CommandError(f"{shown(collection.name)} has no run {number}.")
     if not run.is_ready:
         raise CommandError(f"Run {number} can't be copied because its status is {run.status.label}.")
-    return [each for each in runs if each.number == number]
+    return list(collection.runs.to_keep().filter(number=number))
 
 
 def _copy_run(run: Run, progress: Callable[[int], object]) -> tuple[list[str], int]:

@@ -29,6 +29,9 @@ _STATUSES = {
     "ready": tuple(statuses_of(State.READY)),
 }
 
+# The values of the parameter `only`: a name, and a field that is set on these runs.
+_MARKS = {"pinned": ("Pinned", "pinned_at"), "leaving": ("To be deleted", "delete_at")}
+
 # When "last night" begins, on the day before.
 EVENING = time(18)
 
@@ -58,6 +61,7 @@ class RunFilter:
     """A filter for the list of runs. Empty fields match every run."""
 
     state: str = ""
+    only: str = ""
     first: date | None = None
     last: date | None = None
     when: str = ""
@@ -65,7 +69,7 @@ class RunFilter:
 
     @classmethod
     def from_query(cls, query: QueryDict) -> "RunFilter":
-        """Return the filter for the parameters `state`, `when`, `from`, `to` and `zone`. Raises BadRequest.
+        """Return the filter for `state`, `only`, `when`, `from`, `to` and `zone`. Raises BadRequest.
 
         An unknown time zone is replaced by UTC, which the page then shows.
         """
@@ -75,9 +79,13 @@ class RunFilter:
         when = query.get("when", "")
         if when and when not in _PERIODS:
             raise BadRequest(f"Unknown period. Use one of: {', '.join(_PERIODS)}.")
+        only = query.get("only", "")
+        if only and only not in _MARKS:
+            raise BadRequest(f"Unknown kind of runs. Use one of: {', '.join(_MARKS)}.")
         zone = query.get("zone", "")
         return cls(
             state=state,
+            only=only,
             first=parse_day(query.get("from", "")),
             last=parse_day(query.get("to", "")),
             when=when,
@@ -87,7 +95,7 @@ class RunFilter:
     @property
     def is_on(self) -> bool:
         """Whether it excludes any run."""
-        return bool(self.state or self.has_times)
+        return bool(self.state or self.only or self.has_times)
 
     @property
     def has_times(self) -> bool:
@@ -99,6 +107,7 @@ class RunFilter:
         """The query parameters of the filter."""
         parts = {
             "state": self.state,
+            "only": self.only,
             "when": self.when,
             "from": _iso(self.first),
             "to": _iso(self.last),
@@ -162,7 +171,8 @@ class RunFilter:
         """The description on the page, such as "Failed, 1-2 May 2026 (UTC)"."""
         times = [_PERIODS[self.when][-1]] if self.when else []
         times += [self.days] if self.days else []
-        parts = [self.status_name] if self.state else []
+        parts = [_MARKS[self.only][0]] if self.only else []
+        parts += [self.status_name] if self.state else []
         if times:
             parts.append(f"{', '.join(times)} ({self.zone})")
         text = ", ".join(parts)
@@ -170,11 +180,13 @@ class RunFilter:
 
     def apply(self, runs: RunQuerySet) -> RunQuerySet:
         """Return the runs that match."""
-        runs = self.in_time(runs)
+        runs = self.in_any_status(runs)
         return runs.with_status(*_STATUSES[self.state]) if self.state else runs
 
-    def in_time(self, runs: RunQuerySet) -> RunQuerySet:
+    def in_any_status(self, runs: RunQuerySet) -> RunQuerySet:
         """Return the runs that match, whatever their status."""
+        if self.only:
+            runs = runs.filter(**{f"{_MARKS[self.only][1]}__isnull": False})
         if self.when:
             runs = runs.filter(created_at__gte=self._start_of_period())
         if self.first:

@@ -12,6 +12,8 @@ from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, Run, Status
+from collections_app.models.keeping import keeping_of
+from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.runs import Cursor, count_by_status
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
@@ -21,7 +23,7 @@ from collections_app.views.download.menu import preferred_format, selection_menu
 from collections_app.views.download.rows import may_delete_runs, run_rows
 from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.page_size import PAGE_SIZE
-from collections_app.views.settings.words import late_for
+from collections_app.views.settings.words import kept, late_for
 
 # Counting a million runs would take longer than the rest of the page.
 MOST_COUNTED = 10_000
@@ -81,7 +83,16 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "late_for": late_for(collection),
         "selection_menu": selection_menu(collection, "", preferred_format(request)),
     }
+    if not (before or wants_fragment(request)):
+        context |= _kept(collection)
     return render_fragment(request, "download/page.html", "download/_run_rows.html", context)
+
+
+def _kept(collection: Collection) -> dict[str, object]:
+    """Return the context about what is kept, copied and deleted."""
+    retention = retention_of(collection)
+    context = {"keeping": keeping_of(collection), "retention": retention}
+    return context | ({"kept": kept(retention), "leaving": leaving_of(collection)} if retention else {})
 
 
 def _target(request: MemberRequest, collection: Collection, run_filter: RunFilter) -> str | None:
@@ -140,7 +151,7 @@ def _count(collection: Collection, run_filter: RunFilter) -> int:
 
 def _counts(collection: Collection, run_filter: RunFilter) -> dict[Status, int]:
     """Return how many runs of the period have each status, counting one beyond the limit at most."""
-    return count_by_status(collection, run_filter.in_time(collection.runs.all()), MOST_COUNTED + 1)
+    return count_by_status(collection, run_filter.in_any_status(collection.runs.all()), MOST_COUNTED + 1)
 
 
 def _already_shown(request: MemberRequest) -> int:

@@ -82,7 +82,8 @@ def _key(run: Run, preferred: str, *, may_delete: bool) -> str:
     """Return the cache key of a completed run's row. Its number, collection and files never change."""
     times = f"{run.created_at.timestamp()}_{run.updated_at.timestamp()}"
     counts = f"{run.extracted}_{run.total}_{run.file_count}"
-    return f"{run.pk}_{times}_{counts}_{run.is_kept:d}{may_delete:d}{preferred}"
+    marks = f"{run.is_kept:d}{run.is_pinned:d}{run.delete_at.timestamp() if run.delete_at else ''}"
+    return f"{run.pk}_{times}_{counts}_{marks}_{may_delete:d}{preferred}"
 
 
 def _is_final(run: Run) -> bool:
@@ -109,6 +110,8 @@ def _render(collection: Collection, run: Run, preferred: str, *, may_delete: boo
     elif run.state == State.PROCESSING:
         context["version"] = version(run)
         context["progress"] = progress_of(run)
+    if run.state != State.PROCESSING:
+        context["pin_address"] = reverse("run_pin", args=address)
     if may_delete:
         context["delete_address"] = reverse("run_delete", args=address)
     row = render_to_string("download/_run_row.html", context)

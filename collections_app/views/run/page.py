@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from collections_app.models import KINDS_OF_RECORDS, Collection, CollectionPreferences, FileKind, Run, State
+from collections_app.models.retention import retention_of
 from collections_app.models.runs import prefetch_last_pages
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import queries_of
@@ -24,6 +25,7 @@ from collections_app.views.run.progress import progress_of
 from collections_app.views.run.query import parse_query
 from collections_app.views.run.records import record_list
 from collections_app.views.run.table import render_result
+from collections_app.views.settings.words import kept
 
 
 @collection_member(Action.SEE)
@@ -50,6 +52,8 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     run = find_run(collection, number, first_files_only=query.is_first_records)
     context: dict[str, Any] = {"collection": collection, "run": run, "query": query}
     context["most_sorted"] = MOST_SORTED
+    if run.delete_at:
+        context["kept"] = kept(retention_of(collection))
     context["may_delete"] = may_delete_runs(request.membership, collection)
     if run.is_ready:
         context |= _files(run)

@@ -28,7 +28,8 @@ _FIELDS_OF = {
 _LONGEST_ACKNOWLEDGMENT = timedelta(days=366)
 
 
-def _whole_number(label: str, most: int, **fields: Any) -> forms.IntegerField:
+def whole_number(label: str, most: int, **fields: Any) -> forms.IntegerField:
+    """Return an optional field for a number from 1 to `most`."""
     between = f"Enter a whole number from 1 to {most:,}."
     return forms.IntegerField(
         label=label,
@@ -49,7 +50,7 @@ class ScheduleForm(forms.Form):
         widget=forms.RadioSelect,
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
-    every_hours = _whole_number("Hours between runs", LONGEST_INTERVAL)
+    every_hours = whole_number("Hours between runs", LONGEST_INTERVAL)
     at = forms.TimeField(
         label="Time of day",
         required=False,
@@ -64,7 +65,7 @@ class ScheduleForm(forms.Form):
         error_messages={"invalid_choice": "Choose days from the list."},
     )
     time_zone = TimeZoneField()
-    grace_minutes = _whole_number(
+    grace_minutes = whole_number(
         "Grace period (minutes)",
         LONGEST_GRACE,
         help_text="How long after the expected time a run is late. Runs may start up to two hours early.",

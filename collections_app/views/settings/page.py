@@ -1,5 +1,6 @@
 """The settings of a collection. Each section is a form with a view of its own."""
 
+from django.forms import Form
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -7,10 +8,12 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection
 from collections_app.models.conditions import prefetch_conditions
 from collections_app.models.expectations import learned_rhythm, schedule_of
+from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.settings.forms import AcknowledgeForm, ScheduleForm, TypeForm
-from collections_app.views.settings.words import describe, late_for
+from collections_app.views.settings.retention_form import RetentionForm
+from collections_app.views.settings.words import describe, kept, late_for
 
 
 @collection_member(Action.SEE)
@@ -20,29 +23,27 @@ def collection_settings(request: MemberRequest, collection: Collection) -> HttpR
     return settings_page(request, collection)
 
 
-def settings_page(
-    request: MemberRequest,
-    collection: Collection,
-    *,
-    schedule_form: ScheduleForm | None = None,
-    acknowledge_form: AcknowledgeForm | None = None,
-    type_form: TypeForm | None = None,
-) -> HttpResponse:
-    """Return the page, with the posted form if it has errors."""
+def settings_page(request: MemberRequest, collection: Collection, **posted: Form) -> HttpResponse:
+    """Return the page. `posted` forms have errors, and replace those of the same names."""
     prefetch_conditions([collection])
     schedule, time_zone = schedule_of(collection), request.membership.team.time_zone
     rhythm = schedule.rhythm if schedule else learned_rhythm(collection)
-    context = {
+    retention = retention_of(collection)
+    context: dict[str, object] = {
         "collection": collection,
         "schedule": schedule,
         "rhythm": describe(rhythm, is_learned=schedule is None) if rhythm else "",
         "learned_from": collection.runs.all()[:LEARNED_FROM].count(),
         "least_runs": LEAST_RUNS,
         "late_for": late_for(collection),
-        "schedule_form": schedule_form
-        or ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),
-        "acknowledge_form": acknowledge_form or AcknowledgeForm(time_zone=time_zone),
-        "type_form": type_form or TypeForm(collection=collection),
+        "schedule_form": ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),
+        "acknowledge_form": AcknowledgeForm(time_zone=time_zone),
+        "type_form": TypeForm(collection=collection),
         "time_zone": time_zone,
+        "retention": retention,
+        "kept": kept(retention),
+        "leaving": leaving_of(collection),
+        "pinned": collection.runs.exclude(pinned_at=None).count(),
+        "retention_form": RetentionForm(initial=RetentionForm.initial_of(retention)),
     }
-    return render(request, "settings/page.html", context)
+    return render(request, "settings/page.html", context | posted)

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from collections_app.models import Collection
+from collections_app.models import Collection, Retention
+from collections_app.models.retention import RetentionKind
 from collections_app.models.rhythm import Interval, Rhythm
 from collections_app.views.durations import lasting
 
@@ -26,6 +27,21 @@ def late_for(collection: Collection) -> str:
     if not collection.is_late or collection.expected_at is None:
         return ""
     return lasting(timezone.now() - collection.expected_at)
+
+
+def kept(retention: Retention | None) -> str:
+    """Return what a collection keeps, such as "keeps the newest 90 runs"."""
+    if retention is None:
+        return "keeps all runs"
+    if retention.kind == RetentionKind.RUNS:
+        runs = f"the newest {_number(retention.number, 'run')}"
+    else:
+        runs = f"the runs of the last {_number(retention.number, 'day')}"
+    return f"keeps copies of {runs}" if retention.collection.is_remote else f"keeps {runs}"
+
+
+def _number(number: int, what: str) -> str:
+    return what if number == 1 else f"{number:,} {what}s"
 
 
 def _duration(every: timedelta) -> str:

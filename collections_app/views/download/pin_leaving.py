@@ -1,0 +1,23 @@
+"""Keep all runs that would be deleted."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
+from django.views.decorators.http import require_POST
+
+from collections_app.models import Collection
+from collections_app.models.retention import pin_runs
+from collections_app.people.access import Action, MemberRequest, collection_member
+
+
+@collection_member(Action.PIN_RUNS)
+@require_POST
+def pin_leaving(request: MemberRequest, collection: Collection) -> HttpResponse:
+    """Pin the runs that have a time of deletion."""
+    pinned = pin_runs(collection.runs.filter(delete_at__isnull=False), by=request.user)
+    if pinned:
+        messages.success(request, f"Pinned {pinned:,} run{pluralize(pinned)}, so that they are kept.")
+    else:
+        messages.info(request, "No run was about to be deleted.")
+    return redirect("download", collection.pk)
