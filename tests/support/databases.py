@@ -38,9 +38,14 @@ _QUICK = {
 }
 
 
+def kind() -> str:
+    """Return which database these tests run on: "sqlite" or "postgresql"."""
+    return os.environ.get("TEST_DATABASE") or "sqlite"
+
+
 def is_postgresql() -> bool:
     """Whether these tests run on PostgreSQL."""
-    return os.environ.get("TEST_DATABASE") == "postgresql"
+    return kind() == "postgresql"
 
 
 def start_server() -> str:

@@ -19,6 +19,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
+import pytest
+
 from tests.support import tools
 
 ACCESS_KEY = "tests"
@@ -69,6 +71,28 @@ def running(shared: Path) -> Iterator[ObjectStore]:
         _wait_for(store, marker)
         fcntl.flock(start, fcntl.LOCK_UN)
         yield store
+
+
+@contextlib.contextmanager
+def shared_connections() -> Iterator[None]:
+    """Let equal storages share a connection, because creating one takes longer than most tests."""
+    from collections_app.files.storage.bucket import BucketStorage  # noqa: PLC0415
+
+    connect = BucketStorage._session_and_connection
+    shared: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+    def connected(storage: BucketStorage) -> tuple[Any, Any]:
+        size = storage.client_config.max_pool_connections
+        address = (os.getpid(), storage.endpoint_url, storage.access_key, storage.secret_key, size)
+        if address not in shared:
+            shared[address] = connect(storage)
+        return shared[address]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BucketStorage, "_session_and_connection", connected)
+        yield
+    for _, connection in shared.values():
+        connection.meta.client.close()
 
 
 def _start(folder: Path) -> None:
