@@ -469,3 +469,16 @@ class TestLocks:
 
 if __name__ == "__main__":
     print(picture())
+
+
+def test_templates_show_times_only_with_the_shared_parts() -> None:
+    """Attributes can't contain the parts."""
+    parts = {"_date.html", "_relative_time.html", "_time.html"}
+    shown = re.compile(r"<time\b|\|(?:date|time|timesince|timeuntil|naturaltime|naturalday)\b")
+    tags = re.compile(r"<(?!time\b)[^>]*>")
+    found = {
+        path.name
+        for path in (ROOT / "templates").rglob("*.html")
+        if path.name not in parts and shown.search(tags.sub("", path.read_text()))
+    }
+    assert found == set()

@@ -106,8 +106,8 @@ def test_the_state_says_whether_it_is_late_paused_or_acknowledged(
     laptops.refresh_from_db()
     until = timezone.localdate() + timedelta(days=30)
     acknowledge(laptops, by=bob, note="The shop is down.", until=until)
-    assert state_of(as_bob, laptops) == f"Failed Late Acknowledged until {date_format(until, 'j M')}"
-    assert links(as_bob.get("/collections/"))[f"Acknowledged until {date_format(until, 'j M')}"].endswith(
+    assert state_of(as_bob, laptops) == f"Failed Late Acknowledged until {date_format(until, 'j M Y')}"
+    assert links(as_bob.get("/collections/"))[f"Acknowledged until {date_format(until, 'j M Y')}"].endswith(
         "#problem"
     )
     pause(laptops, by=bob)
@@ -373,7 +373,7 @@ def test_an_archived_collection_moves_to_the_archived_list(as_adam: Client, lapt
     assert rows(as_adam.get("/collections/")) == []
     Collection.objects.update(archived_at=datetime(2026, 6, 20, 12, tzinfo=UTC))
     response = as_adam.get("/collections/?archived=1")
-    assert [row[1] for row in rows(response)] == ["AU Laptops Archived 20 Jun 2026, 12:00 UTC"]
+    assert [row[1] for row in rows(response)] == ["AU Laptops Archived 20 Jun 2026"]
     assert "Archived collections keep their runs and files." in response.content.decode()
     assert 'action="/collections/101/restore"' in response.content.decode()
     assert as_adam.get("/collections/101/download").status_code == 200

@@ -170,7 +170,7 @@ class TestLines:
         collection = make(crawlers, "A", "f")
         acknowledge(collection, by=alice, note="The shop moves.", until=(NOON + 2 * DAY).date())
         response = as_bob.get("/")
-        assert rows(response)[0][1] == "Failed Acknowledged until 22 Jun"
+        assert rows(response)[0][1] == "Failed Acknowledged until 22 Jun 2026"
         assert "The shop moves." in response.content.decode()
 
     def test_a_problem_leads_to_the_form_that_acknowledges_it(self, as_bob: Client, crawlers: Team) -> None:

@@ -8,14 +8,22 @@ const UNITS = [
   [60, "min", "min"],
 ];
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+// Days of the calendar are the same in all time zones.
+const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 
 function showTimes() {
   for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
     time.title = time.textContent.trim();
-    const exact = withOffset(new Date(time.dateTime));
-    if ("relative" in time.dataset) time.title = exact;
-    else time.textContent = exact;
+    show(time, new Date(time.dateTime));
   }
+}
+
+function show(time, at) {
+  if (!time.dateTime.includes("T")) time.textContent = dayFormat.format(at);
+  else if ("relative" in time.dataset) time.title = withOffset(at);
+  else if ("date" in time.dataset) [time.title, time.textContent] = [withOffset(at), dateFormat.format(at)];
+  else time.textContent = withOffset(at);
 }
 
 showTimes();

@@ -76,3 +76,11 @@ def test_times_in_a_repeated_hour_show_their_utc_offset(
     )
     texts = page.locator("h1 time").all_inner_texts()
     assert [text.partition(", ")[2] for text in texts] == shown
+
+
+def test_days_have_no_time(open_page: NewPage) -> None:
+    page = open_page(timezone_id="Australia/Sydney", locale="en-AU")
+    page.goto("/members/")
+    joined = page.locator("time[data-date]").first
+    expect(joined).to_have_text(re.compile(r"^\d+ \w+ \d{4}$"))
+    expect(joined).to_have_attribute("title", re.compile(r"\d:\d\d"))

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, Run, Status
@@ -79,7 +78,6 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "found": run_filter.found(counts) if counts else _count(collection, run_filter),
         "most_counted": MOST_COUNTED,
         "freshness": freshness,
-        "age": _age(freshness),
         "late_for": late_for(collection),
         "selection_menu": selection_menu(collection, "", preferred_format(request)),
     }
@@ -158,11 +156,3 @@ def _already_shown(request: MemberRequest) -> int:
     """Return the number of rows on the page that requests more."""
     shown = request.GET.get("shown", "")
     return int(shown) if _NUMBER.fullmatch(shown) else 0
-
-
-def _age(freshness: Freshness) -> str:
-    """Return how old the list of runs is, in words, or "" if it was never loaded."""
-    if freshness.as_of is None:
-        return ""
-    age = timesince(freshness.as_of)
-    return "a moment" if age.startswith("0") else age
