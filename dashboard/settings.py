@@ -236,6 +236,13 @@ CACHES = {
         "TIMEOUT": None,
         "OPTIONS": {"MAX_ENTRIES": 4000},
     },
+    # The same for the cells of collections that change with their runs.
+    "collection_cells": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "collection_cells",
+        "TIMEOUT": None,
+        "OPTIONS": {"MAX_ENTRIES": 4000},
+    },
 }
 
 # The storage of runs' files, such as s3://KEY:SECRET@s3.example.com/bucket. Empty: in the data folder.

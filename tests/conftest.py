@@ -165,8 +165,9 @@ def patient_requests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_rows_kept() -> None:
-    """Clear the caches of run rows and content types, because tests reuse the same ids."""
+    """Clear the caches of rows and content types, because tests reuse the same ids."""
     caches["run_rows"].clear()
+    caches["collection_cells"].clear()
     ContentType.objects.clear_cache()
 
 

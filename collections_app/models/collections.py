@@ -118,8 +118,9 @@ class Collection(models.Model):
     condition: Any  # a Condition; prefetch_conditions() sets it and the details
     details: Any
     latest_run: Any  # a Run, or None
-    latest: str
-    download_menu: Any
+    facts: str  # what the row shows
+    latest: str  # the version of the row
+    cells: str
     line: Any  # what the Overview shows
 
     def __str__(self) -> str:

@@ -55,8 +55,7 @@ class LastRun(NamedTuple):
     missing: int  # requested records that it doesn't have, or 0 if unknown
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """The condition of a collection now. `covered` are the problems that are acknowledged."""
 
     last: LastRun | None
@@ -73,9 +72,9 @@ class Condition:
     @property
     def problems(self) -> list[Problem]:
         """All problems, acknowledged or not, the most urgent first."""
-        if self.is_archived or self.is_paused:
+        of_run = _PROBLEMS.get(self.last.status) if self.last else None
+        if self.is_archived or self.is_paused or not (of_run or self.is_late):
             return []
-        of_run = _PROBLEMS.get(self.last_status) if self.last_status else None
         return [each for each in Problem if each == of_run or (each == Problem.LATE and self.is_late)]
 
     @property
@@ -91,11 +90,9 @@ class Condition:
     @property
     def urgency(self) -> int:
         """The position in lists that begin with problems. Paused and archived collections come last."""
-        if self.problem:
-            return _URGENCIES.index(self.problem)
-        if self.is_acknowledged:
-            return len(_URGENCIES)
-        return len(_URGENCIES) + (2 if self.is_paused or self.is_archived else 1)
+        if not self.problems:
+            return len(_URGENCIES) + (2 if self.is_paused or self.is_archived else 1)
+        return _URGENCIES.index(self.problem) if self.problem else len(_URGENCIES)
 
 
 def conditions_of(found: CollectionQuerySet) -> dict[int, Condition]:
@@ -128,7 +125,7 @@ class CollectionDetails:
 def prefetch_conditions(
     collections: Sequence[Collection], known: Mapping[int, Condition] | None = None
 ) -> None:
-    """Set each collection's `condition`, `details` and `latest_run`, in at most seven queries.
+    """Set each collection's `condition`, `details` and `latest_run`, in at most nine queries.
 
     `known` are conditions that were read before, if any. Raises Collection.DoesNotExist if one was deleted.
     """
@@ -214,7 +211,7 @@ def _status(state: str, extracted: int | None, total: int | None) -> Status:
     """Return the status of a last run. If its state is PROCESSING, it has stalled, and counts as failed."""
     if state != State.READY:
         return Status.FAILED
-    return StatusFacts(state, extracted, total, stalls_at=None, observed_until=None).status
+    return StatusFacts(state, extracted, total, None, None).status
 
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
@@ -229,17 +226,31 @@ def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
 def _runs_of(listed: CollectionQuerySet) -> dict[int, list[Run | None]]:
     """Return the newest, the last, the last successful and the newest ready run of each collection."""
     of_it = Run.objects.filter(collection=OuterRef("pk"))
-    ready = of_it.filter(state=State.READY)
+    newest = _observed(listed).values_list(
+        "pk", _first(of_it), _first(_ended()), _first(of_it.filter(state=State.READY))
+    )
+    ids = {pk: run_ids for pk, *run_ids in newest}
+    runs = Run.objects.in_bulk({run_id for run_ids in ids.values() for run_id in run_ids})
+    found = {pk: [runs.get(run_id) for run_id in run_ids] for pk, run_ids in ids.items()}
+    lacking = [pk for pk, (*_, ready) in found.items() if ready and not _is_successful(ready)]
+    earlier = _last_successful(listed.filter(pk__in=lacking)) if lacking else {}
+    return {
+        pk: [run, last, earlier.get(pk) if pk in lacking else ready, ready]
+        for pk, (run, last, ready) in found.items()
+    }
+
+
+def _is_successful(ready: Run) -> bool:
+    return unscraped(ready.extracted, ready.total) == 0
+
+
+def _last_successful(listed: CollectionQuerySet) -> dict[int, Run]:
+    """Return the last successful run of each collection, if it has one among the newest ready runs."""
+    ready = Run.objects.filter(collection=OuterRef("pk"), state=State.READY)
     oldest = Coalesce(_first(ready, "created_at", after=_SUCCESS_AMONG - 1), Value(NO_RUN))
     successful = _successful().filter(collection=OuterRef("pk"), created_at__gte=OuterRef("oldest"))
-    found = (
-        _observed(listed)
-        .annotate(oldest=oldest)
-        .values_list("pk", _first(of_it), _first(_ended()), _first(successful), _first(ready))
-    )
-    ids = {pk: run_ids for pk, *run_ids in found}
-    runs = Run.objects.in_bulk({run_id for run_ids in ids.values() for run_id in run_ids})
-    return {pk: [runs.get(run_id) for run_id in run_ids] for pk, run_ids in ids.items()}
+    ids = listed.annotate(oldest=oldest).values_list(_first(successful), flat=True)
+    return {run.collection_id: run for run in Run.objects.filter(pk__in=[pk for pk in ids if pk])}
 
 
 def _failures(listed: CollectionQuerySet, by_id: Mapping[int, Condition]) -> dict[int, int]:

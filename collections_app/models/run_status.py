@@ -5,11 +5,10 @@ follows from these and its counts, so it is right even if no worker runs. `Statu
 row that was read, and `in_status` is the same rule as a condition for the database.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from django.db import models
 from django.db.models import F, Q
@@ -56,8 +55,7 @@ def statuses_of(state: State) -> set[Status]:
     return {status for status, its_state in _STATES.items() if its_state == state}
 
 
-@dataclass(frozen=True)
-class StatusFacts:
+class StatusFacts(NamedTuple):
     """What the status of a run depends on. `observed_until` is Collection.observed_until."""
 
     state: str

@@ -1,6 +1,8 @@
-"""Durations in words."""
+"""Durations, and times relative to now, in words."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from django.utils import timezone
 
 _UNITS = ((86_400, "day", "days"), (3_600, "h", "h"), (60, "min", "min"))
 
@@ -13,3 +15,11 @@ def lasting(time: timedelta) -> str:
             count = int(seconds // length)
             return f"{count:,} {one if count == 1 else many}"
     return "less than a minute"
+
+
+def relative_time(at: datetime) -> str:
+    """Return a time such as "5 h ago", "in 3 h" or "just now"."""
+    passed = timezone.now() - at
+    if abs(passed) < timedelta(minutes=1):
+        return "just now"
+    return f"in {lasting(-passed)}" if passed < timedelta() else f"{lasting(passed)} ago"

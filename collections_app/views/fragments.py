@@ -1,13 +1,18 @@
-"""Pages of which htmx loads a part from the same address."""
+"""Pages of which htmx loads a part from the same address, and parts that are rendered in advance."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.utils.safestring import SafeString, mark_safe
 
 from collections_app.people.access import MemberRequest
+
+# A quarter of a row, which would be compressed for each response.
+_INDENTATION = re.compile(r"\s*\n\s*")
 
 
 def wants_fragment(request: MemberRequest) -> bool:
@@ -22,3 +27,8 @@ def render_fragment(
     response = render(request, fragment if wants_fragment(request) else page, dict(context))
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def without_indentation(html: SafeString) -> SafeString:
+    """Return rendered HTML without the indentation of its lines."""
+    return mark_safe(_INDENTATION.sub("\n", html))  # noqa: S308  # it is as safe as before

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models.outages import outages
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.views.collections.order import ORDERS, page_of
-from collections_app.views.collections.rows import COLUMNS, Header, prepare_rows
+from collections_app.views.collections.rows import CELLS, COLUMNS, Header, set_cells, set_versions
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
 
@@ -32,7 +32,8 @@ def collections(request: MemberRequest) -> HttpResponse:
     order = request.GET.get("sort", "")
     order = order if order in ORDERS else "name"
     page = page_of(found, order, after)
-    prepare_rows(page.collections, preferred_format(request))
+    set_versions(page.collections)
+    set_cells(page.collections, preferred_format(request), CELLS)
     context = {
         "collections": page.collections,
         "outages": outages(request.membership.team),

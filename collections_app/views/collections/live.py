@@ -1,19 +1,18 @@
 """Updates of the rows in both lists of collections."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, Run, Status
 from collections_app.models.conditions import prefetch_conditions
 from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team_member
-from collections_app.views.collections.rows import prepare_rows
+from collections_app.views.collections.rows import CELLS, set_cells, set_versions
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.live import news_of, parse_versions
 
@@ -27,15 +26,15 @@ _SEEN = re.compile(rf"(\d{{1,18}})\.({_VERSION})", re.ASCII)
 @never_cache
 def collections_live(request: MemberRequest) -> HttpResponse:
     """Return the collections whose rows differ from those that were `seen`, or 204 if none does."""
-    return changed_rows(request, prepare_rows, "collections/_live_cells.html")
+    return changed_rows(request, set_versions, CELLS)
 
 
 def changed_rows(
-    request: MemberRequest, prepare: Callable[[list[Collection], str], None], cells: str
+    request: MemberRequest, set_versions: Callable[[Sequence[Collection]], None], cells: str
 ) -> HttpResponse:
     """Return the rows that differ from those that were `seen`, as JSON, or 204 if none does.
 
-    `prepare` sets what the template `cells` needs, with the user's preferred format.
+    `set_versions` sets their versions, and `cells` is the template of the cells that change.
     """
     seen = parse_versions(_SEEN, request, "seen")
     # In all teams: the user may have switched teams since the page was loaded.
@@ -44,18 +43,18 @@ def changed_rows(
     if len(found) < len(seen):
         raise PermissionDenied(NOT_YOURS)
     prefetch_conditions(found)
-    prepare(found, preferred_format(request))
+    set_versions(found)
     changed = [each for each in found if each.latest != seen[each.pk]]
     if not changed:
         return HttpResponse(status=204)
-    return JsonResponse([_changed(each, seen[each.pk], cells) for each in changed], safe=False)
+    set_cells(changed, preferred_format(request), cells)
+    return JsonResponse([_changed(each, seen[each.pk]) for each in changed], safe=False)
 
 
-def _changed(collection: Collection, seen: str, cells: str) -> dict[str, object]:
-    context = {"collection": collection, "cells": cells, "now": timezone.now()}
+def _changed(collection: Collection, seen: str) -> dict[str, object]:
     return {
         "id": collection.pk,
-        "html": render_to_string("collections/_live_row.html", context),
+        "html": render_to_string("collections/_live_row.html", {"collection": collection}),
         "news": f"{collection}: {_news(collection, seen)}",
     }
 

@@ -1,11 +1,21 @@
 """The columns of the list of collections, and the rows of both lists."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from zlib import crc32
+
+from django.core.cache import caches
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from collections_app.models import Collection
 from collections_app.views.download.menu import latest_menu
+from collections_app.views.durations import relative_time
+from collections_app.views.fragments import without_indentation
+
+CELLS = "collections/_live_cells.html"
 
 
 @dataclass(frozen=True)
@@ -44,33 +54,69 @@ class Header:
         return self.column.direction if self.column.order == self.order else ""
 
 
-def prepare_rows(
-    collections: Iterable[Collection], preferred_format: str, shown: Callable[[Collection], object] = bool
+def set_versions(
+    collections: Iterable[Collection], more: Callable[[Collection], object] = lambda collection: None
 ) -> None:
-    """Set the menus and versions of rows, whose conditions have been prefetched.
+    """Set the versions of rows, whose conditions have been prefetched.
 
-    `shown` returns what a row shows besides, as an object whose repr() differs if the row does.
+    A version changes whenever the row's cells do, except for relative times. `more` returns what the cells
+    show besides, as an object whose repr() differs if they do.
     """
     for collection in collections:
-        collection.download_menu = latest_menu(collection, preferred_format)
-        collection.latest = _version(collection, shown(collection))
+        collection.facts = repr((_facts(collection), more(collection)))
+        collection.latest = _version(collection)
 
 
-def _version(collection: Collection, shown: object) -> str:
-    """Return a token that changes whenever the row changes, except for its name, type and relative times.
+def set_cells(collections: Sequence[Collection], preferred_format: str, template: str) -> None:
+    """Set the HTML of the cells that change with the runs, from a cache if possible.
 
-    It contains the number and the status of the newest run, and whether the next one is late.
+    The cells depend on nothing but their facts and what _key() adds, so no user sees outdated ones.
     """
-    run, details, condition = collection.latest_run, collection.details, collection.condition
-    runs = (details.last_run, details.last_successful_run, details.newest_ready_run)
-    facts = (
-        [each and (each.number, each.status) for each in runs],
+    cache = caches["collection_cells"]
+    keys = {each.pk: _key(each, preferred_format, template) for each in collections}
+    cached = cache.get_many(keys.values())
+    for collection in collections:
+        collection.cells = cached.get(keys[collection.pk]) or _render(collection, preferred_format, template)
+    cache.set_many({key: each.cells for each in collections if (key := keys[each.pk]) not in cached})
+
+
+def _facts(collection: Collection) -> tuple[object, ...]:
+    details, condition = collection.details, collection.condition
+    ready, acknowledgment = details.newest_ready_run, details.acknowledgment
+    runs = (details.newest_run, details.last_run, details.last_successful_run, ready)
+    return (
+        collection.pk,
+        collection.kind,
+        [run and (run.number, run.status, run.created_at) for run in runs],
+        ready and (ready.extracted, ready.total, ready.updated_at),
         details.failures,
+        condition.problems,
+        condition.is_acknowledged,
         condition.is_paused,
+        collection.is_late,
         collection.refresh_problem,
-        details.acknowledgment and details.acknowledgment.until,
-        shown,
+        acknowledgment and (acknowledgment.note, acknowledgment.until, collection.team.time_zone),
     )
+
+
+def _version(collection: Collection) -> str:
+    """Return a token with the number and the status of the newest run, and whether the next one is late."""
+    run = collection.latest_run
     late = "late." if collection.is_late else ""
-    digest = f"{crc32(repr(facts).encode()):08x}"
+    digest = f"{crc32(collection.facts.encode()):08x}"
     return f"{run.number}.{late}{digest}.{run.status}" if run else f"0.{late}{digest}.none"
+
+
+def _key(collection: Collection, preferred_format: str, template: str) -> str:
+    now = timezone.now()
+    runs = (collection.latest_run, collection.details.last_successful_run)
+    times = [*(run and run.created_at for run in runs), collection.expected_at, collection.refreshed_at]
+    relative = [at and (relative_time(at), at < now) for at in times]
+    parts = (collection.facts, collection.name, relative, preferred_format, template)
+    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _render(collection: Collection, preferred_format: str, template: str) -> SafeString:
+    menu = latest_menu(collection, preferred_format)
+    context = {"collection": collection, "menu": menu, "now": timezone.now()}
+    return without_indentation(render_to_string(template, context))

@@ -5,19 +5,18 @@ that can differ. So no user sees a row of another role, or an outdated one. Each
 and a new version of the templates starts new processes.
 """
 
-import re
 from collections.abc import Sequence
 from zlib import crc32
 
 from django.core.cache import caches
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.safestring import mark_safe
 
 from collections_app.models import Collection, Membership, Run, State
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, may
 from collections_app.views.download.menu import run_menu
+from collections_app.views.fragments import without_indentation
 from collections_app.views.run.progress import is_idle, progress_of
 
 # A row links to the first pages of its run, and to a list of all. On most screens, runs.css shows fewer.
@@ -28,9 +27,6 @@ _MOST_PAGES_NARROW = 99
 
 # The pace of a run in progress is that of its last pages.
 PAGES_WRITTEN = 6
-
-# A quarter of a row, which would be compressed for each response.
-_INDENTATION = re.compile(r"\s*\n\s*")
 
 # Names can be long, and settings.CACHES limits only the number of rows.
 _LONGEST_CACHED = 16_000
@@ -114,8 +110,7 @@ def _render(collection: Collection, run: Run, preferred: str, *, may_delete: boo
         context["pin_address"] = reverse("run_pin", args=address)
     if may_delete:
         context["delete_address"] = reverse("run_delete", args=address)
-    row = render_to_string("download/_run_row.html", context)
-    return mark_safe(_INDENTATION.sub("\n", row))  # noqa: S308  # it is as safe as before
+    return without_indentation(render_to_string("download/_run_row.html", context))
 
 
 def _pages(run: Run) -> dict[str, object]:

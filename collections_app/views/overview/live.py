@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.views.collections.live import changed_rows
-from collections_app.views.overview.lines import prepare_lines
+from collections_app.views.overview.lines import CELLS, set_lines
 
 
 @team_member(Action.SEE)
@@ -14,4 +14,4 @@ from collections_app.views.overview.lines import prepare_lines
 @never_cache
 def overview_live(request: MemberRequest) -> HttpResponse:
     """Return the collections whose lines differ from those that were `seen`, or 204 if none does."""
-    return changed_rows(request, prepare_lines, "overview/_live_cells.html")
+    return changed_rows(request, set_lines, CELLS)

@@ -17,10 +17,11 @@ from collections_app.models.time_zones import zone
 from collections_app.people.access import Action, MemberRequest, may, signed_in
 from collections_app.system import disk
 from collections_app.views.collections.order import URGENCY, page_of
+from collections_app.views.collections.rows import set_cells
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
 from collections_app.views.overview.last_night import LastNight, Outcome, evening_before, last_night
-from collections_app.views.overview.lines import STRIP_LENGTH, prepare_lines
+from collections_app.views.overview.lines import CELLS, STRIP_LENGTH, set_lines
 
 
 @signed_in
@@ -41,14 +42,14 @@ def overview(request: MemberRequest) -> HttpResponse:
     chosen = {pk: each for pk, each in known.items() if not outcome or night.outcomes.get(pk) == outcome}
     after = request.GET.get("after", "")
     page = page_of(found, URGENCY, after, chosen)
-    prepare_lines(page.collections, preferred_format(request))
+    set_lines(page.collections)
+    set_cells(page.collections, preferred_format(request), CELLS)
     context = {
         "collections": page.collections,
         "night": night,
         "outcome": outcome,
         "after": after,
         "more": page.next_key and _address(outcome, page.next_key),
-        "now": timezone.now(),
         "strip_length": STRIP_LENGTH,
         "outages": outages(team),
         "disk_warning": disk.warning() if may(request.membership, Action.MANAGE_COLLECTIONS) else "",
