@@ -161,6 +161,25 @@ def test_prices_are_shown_as_money(
     assert [row[1] for row in rows(page(as_bob, run, query))] == shown
 
 
+@pytest.mark.parametrize(
+    ("record", "searches"),
+    [
+        ({"price": 1299, "currency": "€"}, ["1,299.00", '"EUR 1,299.00"', "1,299", "1299"]),
+        ({"price_cents": 129950}, ["1,299.50", "129950"]),
+        ({"was": {"price": "1.299,5"}}, ["1,299.50", "1.299,5"]),
+        ({"price": "1.299"}, ["1,299.00", "1.299"]),
+        ({"price": "1.2995e3"}, ["1,299.50"]),
+        ({"title": "Lamp", "price": "$1,299"}, ["$1,299"]),
+    ],
+)
+def test_a_search_finds_prices_as_they_are_shown(
+    as_bob: Client, laptops: Collection, record: dict[str, Any], searches: list[str]
+) -> None:
+    run = make_ready_run(laptops, [record, {"title": "Cable", "price": None}])
+    for search in searches:
+        assert numbers(page(as_bob, run, {"q": search})) == [1], search
+
+
 def test_only_prices_are_shown_as_money(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{"weight": 2236, "stock": 1500, "currency": "AUD"}])
     assert rows(page(as_bob, run)) == [["1", "1500", "2236", "AUD"]]

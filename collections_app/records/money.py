@@ -74,9 +74,7 @@ class Notation:
         parts = _split(value) if type(value) is str else None
         if parts is None or not self._fits(parts):
             return None
-        digits = "".join(char for char in parts.core if char.isdigit() or char == self.decimal)
-        number = Decimal(digits.replace(",", "."))
-        return Amount(number.copy_negate() if parts.is_negative else number, parts.currency)
+        return Amount(parts.number(self.decimal), parts.currency)
 
     def _fits(self, parts: "_Parts") -> bool:
         if not parts.separators:
@@ -251,6 +249,20 @@ class NotationFinder:
         return "" if both is None else _differently(decimals[both], groups[both])
 
 
+def possible_amounts(value: object) -> list[Decimal]:
+    """Return the amounts that a value without a currency may mean: two if it is ambiguous."""
+    if type(value) is int or type(value) is Number:
+        amount = _plain_amount(_digits(value))
+        return [amount.value] if amount else []
+    parts = _split(value) if type(value) is str else None
+    if parts is None:
+        return [Decimal(value)] if type(value) is str and len(value) <= _LONGEST and is_number(value) else []
+    if parts.currency:
+        return []
+    decimals = [parts.separators[-1]] if parts.has_decimals else [""]
+    return [parts.number(each) for each in (*decimals, *([""] if parts.is_ambiguous else []))]
+
+
 def currency_of(text: str) -> str:
     """Return the code or sign of the currency that a text names, another name as it is, or ""."""
     name = text.translate(_UNIFIED).strip() if len(text) <= _LONGEST else ""
@@ -279,6 +291,12 @@ class _Parts:
     separators: str
     is_ambiguous: bool  # "3.350"
     has_decimals: bool  # or may have, if ambiguous
+
+    def number(self, decimal: str) -> Decimal:
+        """Return the amount with this decimal separator, or "" for none."""
+        digits = "".join(char for char in self.core if char.isdigit() or char == decimal)
+        number = Decimal(digits.replace(",", "."))
+        return number.copy_negate() if self.is_negative else number
 
     @property
     def is_precise(self) -> bool:

@@ -18,12 +18,12 @@ class NotationCollector:
         self._finders: dict[KeyPath, NotationFinder] = {}
         self._kinds: dict[KeyPath, KindFinder] = {}
         self._possible: set[KeyPath] = set()
-        self._currencies: dict[KeyPath, KeyPath] = {}  # the columns beside prices that name their currencies
+        self.currencies: dict[
+            KeyPath, KeyPath | None
+        ] = {}  # the columns of prices, with those that name theirs
 
-    def add(self, records: Sequence[FlatRecord], paths: Sequence[KeyPath]) -> None:
-        """Add more records. The paths are those of all columns so far, in the order of their appearance."""
-        if len(paths) > len(self._finders):
-            self._add_columns(paths)
+    def add(self, records: Sequence[FlatRecord]) -> None:
+        """Add more records. Values in columns that weren't added don't count."""
         for path, values in list(self._values(records)):
             self._finders[path].add(values, self._currencies_of(path, records))
             self._kinds[path].add(values)
@@ -32,17 +32,23 @@ class NotationCollector:
 
     def _currencies_of(self, price: KeyPath, records: Sequence[FlatRecord]) -> Sequence[Any]:
         """Return the values in the column that names the currencies of these prices."""
-        currency = self._currencies.get(price)
+        currency = self.currencies.get(price)
         return [] if currency is None else [record.get(currency) for record in records]
 
-    def _add_columns(self, paths: Sequence[KeyPath]) -> None:
+    def add_columns(self, paths: Sequence[KeyPath]) -> None:
+        """Add the new ones of all columns so far, which are in the order of their appearance."""
+        if len(paths) == len(self._finders):
+            return
         for path in paths[len(self._finders) :]:
             self._finders[path] = NotationFinder()
             self._kinds[path] = KindFinder()
             self._possible.add(path)
         by_name = {path if isinstance(path, str) else ".".join(path): path for path in paths}
-        named = {path: currency_column(name, by_name) for name, path in by_name.items() if is_price(name)}
-        self._currencies = {path: by_name[name] for path, name in named.items() if name is not None}
+        self.currencies = {
+            path: by_name.get(currency_column(name, by_name) or "")
+            for name, path in by_name.items()
+            if is_price(name)
+        }
 
     def finders(self, columns: ColumnList) -> dict[str, NotationFinder]:
         """Return the finders of columns by their names."""
@@ -68,8 +74,8 @@ class NotationCollector:
         values = defaultdict(list)
         for record in records:
             for path, value in record.items():
-                if path in self._possible and path not in self._currencies:
+                if path in self._possible and not self.currencies.get(path):
                     values[path].append(value)
         yield from values.items()
-        for path in self._possible & self._currencies.keys():
+        for path in self._possible & {path for path, named in self.currencies.items() if named}:
             yield path, [record.get(path) for record in records]

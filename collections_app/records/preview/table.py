@@ -31,6 +31,7 @@ from collections_app.records.preview.engine import BUILDS, QueryTimeout, Unreada
 from collections_app.records.preview.notations import NotationCollector
 from collections_app.records.preview.records import cache_key, fields_of
 from collections_app.records.preview.search import searched_text
+from collections_app.records.preview.shown_prices import shown_prices
 from collections_app.records.reading import open_file
 from collections_app.sources import ResultNotFound, SourceUnavailable
 from collections_app.system.background import Background
@@ -392,8 +393,9 @@ class _Lines:
         records = [fields_of(value) for value in values]
         flat_records = list(map(flat, records))
         self.columns.add(flat_records)
+        self.notations.add_columns(self.columns.paths)
         written = [self._write(*pair, out) for pair in zip(records, flat_records, strict=True)]
-        self.notations.add(list(compress(flat_records, written)), self.columns.paths)
+        self.notations.add(list(compress(flat_records, written)))
         self.records += len(records)
 
     def _write(self, record: Record, values: FlatRecord, out: BinaryIO) -> bool:
@@ -402,7 +404,8 @@ class _Lines:
         self.bytes += len(data)
         is_written = len(data) < LARGEST_RECORD
         if is_written:
-            text = searched_text(values.values()).encode("utf-8", "replace")
+            shown = shown_prices(values, self.notations.currencies)
+            text = searched_text([*values.values(), *shown]).encode("utf-8", "replace")
             out.write(_BETWEEN.join((data, text, _exact_numbers(values))) + b"\n")
         else:
             self.too_large += 1

@@ -10,13 +10,13 @@ from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.records.number_format import formatted_number, price_texts
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.facts import facts_of
 from collections_app.records.preview.price_facts import Bar, Prices
 from collections_app.records.preview.records import files_of_records
 from collections_app.records.preview.table import Table, is_built, is_built_automatically
 from collections_app.views.run.lookup import find_run
-from collections_app.views.run.numbers import number_text, price_texts
 from collections_app.views.run.records import table_notes
 from collections_app.views.run.table import PATIENCE, read_table, render_result
 
@@ -56,7 +56,7 @@ def _read_facts(table: Table) -> dict[str, Any]:
 
 
 def _text(number: Decimal | None) -> str:
-    return "" if number is None else number_text(number)
+    return "" if number is None else formatted_number(number)
 
 
 @dataclass(frozen=True)

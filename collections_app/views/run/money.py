@@ -8,10 +8,10 @@ from collections_app.records.column_roles import currency_column, is_price
 from collections_app.records.currencies import decimals_of
 from collections_app.records.formats.flatten import FlatRecord
 from collections_app.records.money import Amount, Notation, NotationFinder, currency_of, unit_of
+from collections_app.records.number_format import formatted_number
 from collections_app.records.preview.columns import ColumnList
 from collections_app.views.run.cells import Cell
 from collections_app.views.run.columns import ShownColumns
-from collections_app.views.run.numbers import number_text
 
 
 def show_money(
@@ -65,7 +65,8 @@ def _texts(
         if amount is None:
             yield ""
         else:
-            yield f"{currency} {number_text(amount, decimals_of(currency) if currency else usual)}".strip()
+            decimals = decimals_of(currency) if currency else usual
+            yield f"{currency} {formatted_number(amount, decimals)}".strip()
 
 
 def _without_currency(amount: Amount | None, unit: int) -> Decimal | None:

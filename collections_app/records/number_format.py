@@ -8,7 +8,7 @@ _LONGEST = 100
 _DECIMALS_OF_MONEY = 2
 
 
-def number_text(number: Decimal, decimals: int = 0) -> str:
+def formatted_number(number: Decimal, decimals: int = 0) -> str:
     """Return a number with thousands separators and at least this many decimals."""
     integer, _, fraction = f"{number or 0:,f}".partition(".")
     fraction = fraction.rstrip("0").ljust(decimals, "0")
@@ -26,4 +26,4 @@ def _with_exponent(number: Decimal) -> str:
 def price_texts(prices: Sequence[Decimal], currency: str) -> list[str]:
     """Return prices with their currency. If any of them has decimals, all have at least two."""
     decimals = 0 if all(price == price.to_integral_value() for price in prices) else _DECIMALS_OF_MONEY
-    return [f"{currency} {number_text(price, decimals)}".strip() for price in prices]
+    return [f"{currency} {formatted_number(price, decimals)}".strip() for price in prices]
