@@ -1,7 +1,8 @@
 import io
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from collections_app.records.formats.json_records import (
     InvalidRecords,
     Number,
     copy_records,
+    count_records,
     parse_value,
     read_json_lines,
     read_paths,
@@ -207,7 +209,21 @@ def test_invalid_utf_8_is_detected() -> None:
 
 def test_a_record_that_is_nested_too_deeply_is_refused() -> None:
     error = problem_of('[{"a": ' + "[" * 200_000 + "]" * 200_000 + "}]")
-    assert (error.line, error.column, error.problem) == (1, 8, "The value is nested too deeply")
+    assert (error.line, error.column) == (1, 8)
+    assert error.problem == "The value is nested too deeply, in more than 500 objects and lists"
+
+
+@pytest.mark.parametrize("around", ["[%s]", "%s\n", '[{"a":1},%s' + ',{"a":"}"}' * 1000 + "]"])
+@pytest.mark.parametrize("text", ["1", r'"\\\"[{{["', '"]}]"'])
+def test_all_readers_have_the_same_limit_for_nested_values(around: str, text: str) -> None:
+    readers: list[Callable[..., Any]]
+    readers = [read_json_lines] if around.endswith("\n") else [read_values, read_records, count_records]
+    for levels in (500, 501):
+        data = (around % ('{"a":' + "[" * (levels - 1) + text + "]" * (levels - 1) + "}")).encode()
+        for read in readers:
+            with nullcontext() if levels == 500 else pytest.raises(InvalidRecords, match="nested too deeply"):
+                count = read(io.BytesIO(data))
+                assert count if isinstance(count, int) else list(count)
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,6 @@ class Command(BaseCommand):
         except OperationalError as error:
             # If the cleanup failed too, the next import or repair fails the Processing run that is left.
             raise CommandError(f"{database_problem(error)} {NOTHING}") from None
-        except RecursionError:
-            # Reading has a higher limit than writing.
-            raise CommandError(f"A record is nested too deeply. {NOTHING}") from None
         except KeyboardInterrupt:
             raise interrupted(NOTHING) from None
         records, result_files = count(run.extracted or 0, "record"), count(run.file_count, "file")

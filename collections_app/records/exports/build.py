@@ -62,7 +62,6 @@ _SLOW_ACCOUNT = (
 _NO_SPACE = (
     "The export can't be stored, perhaps because the disk is full. Try again later, or tell the operator."
 )
-_TOO_DEEP = "A record is nested too deeply for this format. Choose another format."
 _RUN_DELETED = "A run was deleted while this was exported. Export the other runs."
 _BROKEN = "Something went wrong on our side. The error was logged. Try again later."
 
@@ -187,8 +186,6 @@ class _Build:
             logger.warning("export=%s problem=deleted, or taken over by another process", self._export.pk)
         except ConversionError as error:
             self._fail(str(error), is_final=True)
-        except RecursionError:
-            self._fail(_TOO_DEEP, is_final=True)
         except (ResultNotFound, SourceUnavailable) as error:
             self._fail(_SLOW_ACCOUNT if self._is_late() else str(error))
         except OSError as error:

@@ -19,6 +19,8 @@ from typing import Any, NoReturn, Protocol
 
 import msgspec
 
+from collections_app.records.formats.nesting import MOST_NESTED, is_too_deep
+
 # The key of the list in the object that the vendor wraps category lists in.
 WRAPPER = "asins"
 # An object with these keys is an API response, often an error. It is never treated as a list.
@@ -63,6 +65,7 @@ _PROBLEMS = {
     "Illegal trailing comma": "Expected no comma before } or ]",
 }
 _NOT_JSON = "Expected JSON"
+_TOO_DEEP = f"The value is nested too deeply, in more than {MOST_NESTED} objects and lists"
 # What comes before NaN, Infinity or -Infinity. Possessive, so that no text makes it slow.
 _BEFORE_CONSTANT = re.compile(r'(?:[^"NI-]++|-(?!I)|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 
@@ -245,7 +248,7 @@ def _is_valid(line: bytes) -> bool:
     if len(line) <= MAX_RECORD:
         with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             _decode_one(line)
-            return True
+            return not is_too_deep(line)
     return False
 
 
@@ -439,14 +442,20 @@ class _Text:
         self._undecode()
         for end in self._possible_ends():
             piece = self._raw[:end]
-            for decode in self._decoders:
-                # The end may be within a record; then the piece isn't valid JSON.
-                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                    records = decode(b"[%b]" % piece)
-                    self._raw = self._raw[end:]
-                    self._advance(piece)
-                    return records
+            if records := self._decoded(piece):
+                self._raw = self._raw[end:]
+                self._advance(piece)
+                return records
         self._is_slow = True
+        return []
+
+    def _decoded(self, piece: bytes) -> list[Any]:
+        """Return the records in a piece, or nothing if it has to be read in another way."""
+        for decode in self._decoders:
+            # The end may be within a record; then the piece isn't valid JSON.
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                records = decode(b"[%b]" % piece)
+                return [] if is_too_deep(piece) else records
         return []
 
     def _undecode(self) -> None:
@@ -492,11 +501,11 @@ class _Text:
                 if not self._may_go_on(error):
                     self.fail(_problem(error), error.pos)
             except RecursionError:
-                self.fail("The value is nested too deeply", _position_of_deep_value(self._text, self._at))
+                self._fail_too_deep()
             except ValueError as error:  # NaN or Infinity
                 self.fail(str(error), _position_of_constant(self._text, self._at))
             else:
-                self.check_size(end - self._at)
+                self._check_value(end)
                 if self._is_complete(value, end):
                     self._at = end
                     return value
@@ -520,6 +529,15 @@ class _Text:
         before = self._text[: self._at if at is None else at]
         line, column = self._position_after(before)
         raise InvalidRecords(problem.removesuffix("."), line, column) from None
+
+    def _check_value(self, end: int) -> None:
+        """Fail if the value up to `end` is too large, or nested too deeply."""
+        self.check_size(end - self._at)
+        if _is_too_deep(self._text, self._at, end):
+            self._fail_too_deep()
+
+    def _fail_too_deep(self) -> NoReturn:
+        self.fail(_TOO_DEEP, _position_of_deep_value(self._text, self._at))
 
     def _skip_blanks(self) -> None:
         blanks = _BLANKS.match(self._text, self._at)
@@ -675,8 +693,15 @@ def _position_of_deep_value(text: str, at: int) -> int:
             _, end = _DECODER.raw_decode(text, separator.end())
         except (RecursionError, ValueError):
             return separator.end()
+        if _is_too_deep(text, separator.end(), end, MOST_NESTED - 1):
+            return separator.end()
         separator = _KEY.match(text, end)
     return at
+
+
+def _is_too_deep(text: str, start: int, end: int, most: int = MOST_NESTED) -> bool:
+    brackets = text.count("{", start, end) + text.count("[", start, end)
+    return brackets > most and is_too_deep(text[start:end].encode(errors="replace"), most)
 
 
 def _position_of_constant(text: str, at: int) -> int:

@@ -111,9 +111,6 @@ def _problems() -> Iterator[None]:
         raise _Problem(f"{error} Enter the name of one under “List of records”.") from None
     except (UploadRefused, Unusable, WrongUse, LeaseLost) as error:
         raise _Problem(str(error)) from None
-    except RecursionError:
-        # Reading has a higher limit than writing.
-        raise _Problem("A record is nested too deeply.") from None
     except OSError as error:
         logger.warning("upload problem=%s", describe_error(error))
         reason = disk.PROBLEM if disk.is_full(error) else "The files can't be stored now. Try again later."
