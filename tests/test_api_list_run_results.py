@@ -525,7 +525,8 @@ def test_a_missing_key_is_rejected(client: Client, laptops: Collection) -> None:
     response = client.post(ADDRESS, b'{"collection_id": 101}', content_type="application/json")
     assert response.json() == {
         "code": 401,
-        "data": "The API key is missing. Send it in the header x-api-key.",
+        "data": "The API key is missing. Send one of these headers: x-api-key: KEY, "
+        "Authorization: Bearer KEY, or Authorization: Token KEY.",
         "status": 0,
     }
 

@@ -466,7 +466,7 @@ class TestJsonLines:
     def test_they_do_not_mix_with_pages(self, laptops: Collection, tmp_path: Path, refused: Any) -> None:
         page, lines = put(tmp_path, "a.json", "[]"), put_lines(tmp_path, records(1))
         assert refused(101, page, lines) == (
-            f"{lines} is JSON Lines, but other files aren't. All files of a run must have the same type. "
+            f"{lines} is JSON Lines, but {page} isn't. All files of a run must have the same type. "
             "Nothing was imported."
         )
 

@@ -163,7 +163,7 @@ def test_a_disconnected_account(as_bob: Client, run: Run) -> None:
     assert name(1) in text
 
 
-def test_a_zip_is_offered_if_it_exists_or_the_files_are_stored(
+def test_a_category_run_of_an_account_has_no_zip(
     as_bob: Client, crawlers: Team, proxy: FaultProxy, server: FileServer
 ) -> None:
     server.contents["category_asins.json"] = json.dumps(records(3)).encode()
@@ -175,5 +175,5 @@ def test_a_zip_is_offered_if_it_exists_or_the_files_are_stored(
     assert "Download all as ZIP" not in text
     assert as_bob.get(address(run, "all.zip")).status_code == 404
     assert mirror_run(run, files_of(run)) == []
-    assert "Download all as ZIP" in page(as_bob, run)
-    assert as_bob.get(address(run, "all.zip")).status_code == 200
+    assert "Download all as ZIP" not in page(as_bob, run)
+    assert as_bob.get(address(run, "all.zip")).status_code == 404

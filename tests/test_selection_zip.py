@@ -299,11 +299,14 @@ def test_all_files_of_a_product_run_are_its_zip(get: Get, runs: list[Run]) -> No
     assert response["Content-Disposition"] == f'attachment; filename="{archive.name}"'
 
 
-def test_all_files_of_a_category_run_are_its_list_and_csv(as_bob: Client, headphones: Collection) -> None:
-    run = make_ready_run(headphones, records(3))
-    response = as_bob.get(f"/collections/{headphones.pk}/runs/1/all.zip")
-    assert members(content(response)) == {file.name: stored_bytes(file) for file in run.files.all()}
-    assert response["Content-Disposition"] == 'attachment; filename="Headphones_1_Results_All_Files.zip"'
+def test_a_category_run_has_no_zip(as_bob: Client, get: Get, headphones: Collection) -> None:
+    make_ready_run(headphones, records(3))
+    page = as_bob.get(f"/collections/{headphones.pk}/runs/1/all.zip")
+    assert page.status_code == 404
+    message = "Category runs have no ZIP. Download the full list as JSON or CSV."
+    assert message in page.content.decode()
+    for which in ("runs/1", "latest"):
+        assert get(f"{headphones.pk}/{which}/all.zip").json() == {"code": 404, "data": message, "status": 0}
 
 
 def test_the_zip_of_the_latest_run_contains_its_number(get: Get, runs: list[Run]) -> None:
@@ -318,7 +321,7 @@ def test_a_file_without_a_crc_is_read_once_for_it(
     run = make_ready_run(headphones, records(3))
     noted = list(run.files.order_by("pk").values_list("crc32", flat=True))
     run.files.update(crc32=None)
-    address = f"/collections/{headphones.pk}/runs/1/all.zip"
+    address = f"/collections/{headphones.pk}/selection.zip?runs=1"
     assert len(members(content(as_bob.get(address)))) == 2
     assert list(run.files.order_by("pk").values_list("crc32", flat=True)) == noted
 

@@ -17,6 +17,7 @@ from pytest_django import Settings
 from collections_app.management.worker import Repairer
 from collections_app.models import Collection, FileKind, Membership, Role, Run, State, User
 from collections_app.runs.incoming import uploaded
+from collections_app.runs.incoming.forms import ENDINGS
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.runs.writer import ResultSetWriter
 from collections_app.system.disk import RESERVE
@@ -145,7 +146,7 @@ def test_htmx_gets_a_redirect_or_the_problem_only(as_alice: Client, laptops: Col
         ({}, "Choose at least one file."),
         ({"a.json": "[]", "b.json": '[\n {"a": B1}\n]'}, "b.json, line 2, column 8: Expected a value."),
         ({"a.json": ""}, "a.json is empty."),
-        ({"a.json": "[]", "b.jsonl": "{}"}, "b.jsonl is JSON Lines, but other files aren't."),
+        ({"a.json": "[]", "b.jsonl": "{}"}, "b.jsonl is JSON Lines, but a.json isn't."),
         ({"a.zip": b"PK\3\4" + bytes(100)}, "a.zip: the ZIP is damaged or unsupported."),
         ({"a.json.gz": gzip.compress(b"[{}]")[:-4]}, "a.json.gz is damaged or incomplete."),
         ({"a.json": "[]", "<b>.json": "[}"}, "<b>.json, line 1, column 2: Expected a record"),
@@ -163,6 +164,24 @@ def test_files_with_an_error_create_no_run(
 def test_a_zip_bomb(as_alice: Client, laptops: Collection) -> None:
     bomb = gzip.compress(b"[" + b" " * (17 * 1024**2) + b"]")
     assert "like a ZIP bomb" in problem(upload(as_alice, {"a.json.gz": bomb}))
+
+
+def test_errors_tell_files_with_the_same_name_apart(as_alice: Client, laptops: Collection) -> None:
+    names = [("1.json", b"[]"), ("a.json", b"[{}]"), ("a.json", b"[{]"), ("2.json", b"[]")]
+    body = b"".join(part(content, filename=name) for name, content in names) + b"--b--\r\n"
+    text = problem(send(as_alice, body))
+    assert "a.json (file 3 of 4), line 1, column 3: Expected a key" in text
+    assert problem(upload(as_alice, {"1.json": "", "2.json": "[]"})).startswith("1.json is empty.")
+
+
+@pytest.mark.parametrize("kind", ["amazon", "amazon_category_scrape"])
+def test_the_page_names_all_files_that_can_be_imported(
+    as_alice: Client, laptops: Collection, kind: str
+) -> None:
+    Collection.objects.update(kind=kind)
+    text = text_of(as_alice.get(UPLOAD).content.decode())
+    missing = [ending for endings in ENDINGS.values() for ending in endings if ending not in text]
+    assert not missing
 
 
 def test_a_record_that_is_nested_too_deeply(as_alice: Client, laptops: Collection) -> None:

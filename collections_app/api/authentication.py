@@ -16,6 +16,10 @@ _IN_META = "HTTP_X_API_KEY"  # request.headers would parse the names of all head
 CHALLENGES = f'Bearer realm="api", Token realm="api", ApiKey header="{HEADER}"'
 
 _BLANKS = re.compile(r"[ \t]+")
+_MISSING = (
+    f"The API key is missing. Send one of these headers: {HEADER}: KEY, Authorization: Bearer KEY, or "
+    "Authorization: Token KEY."
+)
 _USE_HTTPS = (
     "Use https:// for this address. If you sent an API key over http://, revoke it and create a new one."
 )
@@ -34,7 +38,7 @@ def authenticate_and_find(request: HttpRequest, address: Address) -> tuple[ApiKe
     require_https(request)
     text = _sent_key(request)
     if not text:
-        raise _unauthorized(f"The API key is missing. Send it in the header {HEADER}.")
+        raise _unauthorized(_MISSING)
     found = recognize(text, address) if text.isascii() and text.isprintable() else None
     if found is None:
         raise _unauthorized("This API key is unknown or was revoked. Create a new one on your profile page.")

@@ -19,11 +19,13 @@ _BLOCK = 1024 * 1024
 
 
 def run_archive(run: Run) -> Deliverable:
-    """Return the ZIP of a ready run's original files: the stored one, or one that is joined from the files.
+    """Return the ZIP of a ready run's pages: the stored one, or one that is joined from the files.
 
-    Raises NotDownloadable if the files are only at an account without a ZIP, and what all_files() and
-    deliverable() raise.
+    Raises NotDownloadable for category runs, and if the files are only at an account without a ZIP, and what
+    all_files() and deliverable() raise.
     """
+    if run.collection.is_category:
+        raise NotDownloadable("Category runs have no ZIP. Download the full list as JSON or CSV.")
     archive = run.files.filter(kind=FileKind.ARCHIVE).first()
     if archive is not None:
         return deliverable(archive)

@@ -15,6 +15,7 @@ from collections_app.files.names import printable
 from collections_app.management.arguments import collection_of, count, database_problem, interrupted, text
 from collections_app.runs.incoming.checks import checked
 from collections_app.runs.incoming.files import Incoming, Unusable, shown
+from collections_app.runs.incoming.forms import endings
 from collections_app.runs.incoming.lookup import incoming_files
 from collections_app.runs.incoming.objects import NoListChosen
 from collections_app.runs.incoming.paths import files_at
@@ -31,7 +32,7 @@ class Command(BaseCommand):
 
     help = (
         "Import result files as one new run of a collection. The files can be pages, the ZIP file of all "
-        "pages, JSON Lines (.jsonl, .jsonlines, .jl, .ndjson, split into pages) or, for a category "
+        f"pages, JSON Lines ({endings('lines')}, split into pages) or, for a category "
         'collection, the complete list (a JSON list, {"asins": [...]}, or JSON Lines). All but ZIP files can '
         "be compressed with gzip. A page is a JSON list of records, which is stored unchanged. Several lists "
         "that follow each other in a file ([...][...], as Scrapy appends them) become one page. A page can "

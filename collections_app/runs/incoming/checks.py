@@ -27,10 +27,11 @@ def checked(collection: Collection, files: list[Incoming], records_at: str | Non
 
 
 def _check_forms(files: list[Incoming]) -> None:
-    lines = [file for file in files if file.form is Form.LINES]
-    if lines and len(lines) < len(files):
+    lines = next((file for file in files if file.form is Form.LINES), None)
+    other = next((file for file in files if file.form is not Form.LINES), None)
+    if lines and other:
         raise Unusable(
-            f"{lines[0].label} is JSON Lines, but other files aren't. All files of a run must have the same "
+            f"{lines.label} is JSON Lines, but {other.label} isn't. All files of a run must have the same "
             "type."
         )
 

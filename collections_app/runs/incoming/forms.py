@@ -7,7 +7,9 @@ from pathlib import PurePath
 from collections_app.records.formats.json_records import ReadableLines
 
 # Scrapy writes .jl and .jsonlines.
-LINES_ENDINGS = {".jsonl", ".jsonlines", ".jl", ".ndjson"}
+LINES_ENDINGS = (".jsonl", ".jsonlines", ".jl", ".ndjson")
+# The endings of all files that can be imported.
+ENDINGS = {"json": (".json",), "lines": LINES_ENDINGS, "zip": (".zip",), "gzip": (".gz",)}
 _BLANKS = b" \t\r\n"
 # Most files can be recognized by their first characters.
 _FIRST_PIECE = 64
@@ -20,6 +22,11 @@ class Form(enum.Enum):
     LIST = "a list of records"
     OBJECT = "one object"
     LINES = "JSON Lines"
+
+
+def endings(kind: str) -> str:
+    """Return the endings of a kind of files, for people: ".jsonl, .jl"."""
+    return ", ".join(ENDINGS[kind])
 
 
 def form_of(name: str, file: ReadableLines) -> Form:

@@ -14,12 +14,11 @@ from collections_app.files.names import printable
 from collections_app.files.zip import DIRECTORY_END, MEMBER, is_encrypted, largest_read
 from collections_app.runs.incoming.compressed import BOMB, largest_content
 from collections_app.runs.incoming.files import Incoming, Unusable, reading
-from collections_app.runs.incoming.forms import LINES_ENDINGS, Form, form_of
+from collections_app.runs.incoming.forms import ENDINGS, Form, form_of
 from collections_app.runs.incoming.page_order import NamedFile, in_page_order
 from collections_app.runs.incoming.system_files import is_system_file
 
 _GZIP = b"\x1f\x8b"
-_GZIP_ENDING = ".gz"
 # The first bytes of other compressed files.
 _OTHER_COMPRESSION = {
     b"7z\xbc\xaf": "7-Zip",
@@ -30,7 +29,7 @@ _OTHER_COMPRESSION = {
 }
 _DAMAGED_GZIP = " is damaged or incomplete. Create or download it again."
 _DAMAGED_ZIP = ": the ZIP is damaged or unsupported. Extract it, and import the files."
-_MEMBER_ENDINGS = (".json", *LINES_ENDINGS)
+_MEMBER_ENDINGS = (*ENDINGS["json"], *ENDINGS["lines"])
 
 
 def incoming_files(given: Sequence[Incoming], stack: ExitStack) -> list[Incoming]:
@@ -63,7 +62,7 @@ def _contents(file: Incoming, stack: ExitStack) -> list[Incoming]:
 def _without_gzip_ending(name: str) -> str:
     # Some programs unpack a file while they download it, and keep its name.
     ending = PurePosixPath(name).suffix
-    return name.removesuffix(ending) if ending.lower() == _GZIP_ENDING else name
+    return name.removesuffix(ending) if ending.lower() in ENDINGS["gzip"] else name
 
 
 def _recognized(file: Incoming) -> Incoming:

@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,10 +60,16 @@ class UploadedFiles:
         self._parts[-1] = replace(part, size=self._end - part.start)
 
     def files(self) -> list[Incoming]:
-        """Return the files to import."""
+        """Return the files to import. The labels of files with the same name say which one it is."""
+        names = [printable(part.name) for part in self._parts]
+        counts = Counter(names)
+        labels = [
+            f"{name} (file {number} of {len(names)})" if counts[name] > 1 else name
+            for number, name in enumerate(names, 1)
+        ]
         return [
-            Incoming(printable(part.name), "", part.name, part.size, partial(self._open, part))
-            for part in self._parts
+            Incoming(label, "", part.name, part.size, partial(self._open, part))
+            for label, part in zip(labels, self._parts, strict=True)
         ]
 
     def _open(self, part: _Part) -> IO[bytes]:

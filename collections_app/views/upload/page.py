@@ -21,6 +21,7 @@ from collections_app.models import Collection, Run
 from collections_app.people.access import Action, MemberRequest, collection_member, confirm
 from collections_app.runs.incoming.checks import checked
 from collections_app.runs.incoming.files import Incoming, Unusable
+from collections_app.runs.incoming.forms import ENDINGS, endings
 from collections_app.runs.incoming.lookup import incoming_files
 from collections_app.runs.incoming.objects import NoListChosen
 from collections_app.runs.incoming.uploaded import UploadedFiles
@@ -151,6 +152,7 @@ def _page(
         "problem": f"{problem} {_NOTHING}" if problem else "",
         "records_at": records_at,
         "most_bytes": MOST_BYTES,
+        "endings": {kind: endings(kind) for kind in ENDINGS},
         "most_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
     }
     response = render_fragment(request, "upload/page.html", "upload/_problem.html", context)
