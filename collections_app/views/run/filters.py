@@ -6,8 +6,8 @@ from decimal import Decimal, InvalidOperation, localcontext
 
 from collections_app.records.column_roles import is_price
 from collections_app.records.money import unit_of
+from collections_app.records.number_format import formatted_number
 from collections_app.records.preview.filters import Filter
-from collections_app.views.run.numbers import number_text
 from collections_app.views.run.query import RecordQuery
 
 _LONGEST = 60
@@ -57,7 +57,7 @@ def bound_texts(column: str, bounds: Sequence[str]) -> list[str]:
     has_decimals = any(number is not None and number != number.to_integral_value() for number in numbers)
     decimals = 2 if is_price(column) and (has_decimals or unit != 1) else 0
     return [
-        bound if number is None else number_text(number, decimals)
+        bound if number is None else formatted_number(number, decimals)
         for bound, number in zip(bounds, numbers, strict=True)
     ]
 
