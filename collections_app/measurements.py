@@ -87,7 +87,7 @@ def _sums() -> Iterator[tuple[int, int, int]]:
         yield from sums.values_list("run__collection", "files", "bytes")
 
 
-_BLOCK = 50_000
+_BLOCK = 500_000
 
 
 def _exports() -> Figures:

@@ -15,7 +15,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from collections_app.models import OutgoingMail
+from collections_app.models import FailedMail, OutgoingMail
 from collections_app.system import database, encryption
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ Data = dict[str, str]
 _LEASE = timedelta(minutes=10)
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
+_FAILURES_KEPT_FOR = timedelta(days=7)
+_LONGEST_PROBLEM = 200
 _PERMANENT = 500  # and above: SMTP codes for permanent failures
 
 
@@ -105,12 +107,16 @@ def _retry(mail: OutgoingMail, error: OSError) -> None:
         return
     pause = min(_FIRST_PAUSE * 2 ** min(mail.tries - 1, 10), _LONGEST_PAUSE)
     logger.warning("mail=%s tries=%s problem=%s", mail.pk, mail.tries, _problem(error))
-    _mine(mail).update(due_at=database.now() + pause)
+    _mine(mail).update(due_at=database.now() + pause, problem=_problem(error)[:_LONGEST_PROBLEM])
 
 
 def _give_up(mail: OutgoingMail, problem: str) -> None:
     logger.error("mail=%s tries=%s problem=given up: %s", mail.pk, mail.tries, problem)
-    _mine(mail).delete()
+    now = database.now()
+    with transaction.atomic():
+        _mine(mail).delete()
+        FailedMail.objects.create(tries=mail.tries, problem=problem[:_LONGEST_PROBLEM], failed_at=now)
+        FailedMail.objects.filter(failed_at__lt=now - _FAILURES_KEPT_FOR).delete()
 
 
 def _is_permanent(error: OSError) -> bool:

@@ -20,6 +20,7 @@ from collections_app.views.download.selection import selection, selection_json, 
 from collections_app.views.download.selection_export import selection_export, selection_records
 from collections_app.views.health import healthz, readyz
 from collections_app.views.metrics import metrics
+from collections_app.views.operations.page import operations
 from collections_app.views.overview.live import overview_live
 from collections_app.views.overview.page import overview
 from collections_app.views.profile.keys import key_create, key_revoke
@@ -127,6 +128,7 @@ people = [
     path("profile/keys", key_create, name="key_create"),
     path("keys/<int:key_id>/revoke", key_revoke, name="key_revoke"),
     path("team", team_switch, name="team_switch"),
+    path("operations/", operations, name="operations"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),

@@ -20,6 +20,9 @@ from collections_app.system.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+# A test compares it with pyproject.toml, which isn't in the image.
+VERSION = "0.2.0"
+
 env = environ.Env()
 
 

@@ -103,6 +103,7 @@ TABLE = {
     "key_create": ("profile/keys", "POST", "login 403 in in in in"),
     "key_revoke": ("keys/{bobs_key}/revoke", FORM, "login 403 in404 in in in"),
     "team_switch": ("team", "POST", "login in403 in403 in in in"),
+    "operations": ("operations/", "GET HEAD", "login 403 403 403 403 403"),
     "healthz": ("healthz", "", "any any any any any any"),
     "readyz": ("readyz", "", "any any any any any any"),
     "metrics": ("metrics", "", "404 404 404 404 404 404"),  # without a token
@@ -316,9 +317,12 @@ def test_the_admin_is_for_operators(client: Client, alice: User, address: str) -
 
 
 @pytest.mark.django_db
-def test_operators_can_open_the_admin(client: Client) -> None:
+@pytest.mark.parametrize("address", ["/admin/", "/operations/"])
+def test_operators_can_open_their_pages(client: Client, address: str) -> None:
     client.force_login(User.objects.create_superuser("operator@example.com", "secret"))
-    assert client.get("/admin/").status_code == 200
+    assert client.get(address).status_code == 200
+    User.objects.update(is_staff=False)
+    assert client.get(address).status_code == 403
 
 
 # --- scripts ------------------------------------------------------------------------------------

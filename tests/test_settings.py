@@ -2,11 +2,13 @@
 
 import os
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from allauth.core.internal.httpkit import get_client_ip
+from django.conf import settings as site
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, RequestFactory
@@ -305,3 +307,7 @@ class TestClientAddress:
             sign_in(1, f"somebody-{attempt}@example.com", "wrong")
         answer = sign_in(2, bob.email, PASSWORD)
         assert (answer.status_code != 302) is locked_out
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == site.VERSION

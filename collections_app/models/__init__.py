@@ -4,7 +4,7 @@ from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.acknowledgments import Acknowledgment
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.exports import Export, ExportState, Layout
-from collections_app.models.outbox import OutgoingMail
+from collections_app.models.outbox import FailedMail, OutgoingMail
 from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
 from collections_app.models.retention import Retention
 from collections_app.models.run_status import State, Status
@@ -31,6 +31,7 @@ __all__ = [
     "DiskSample",
     "Export",
     "ExportState",
+    "FailedMail",
     "FileKind",
     "Kind",
     "LastOwner",

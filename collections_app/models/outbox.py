@@ -12,6 +12,9 @@ class OutgoingMail(models.Model):
     # The data that the mail is composed from, as JSON. It may contain a link that lets someone sign in.
     encrypted_data = models.TextField(editable=False)
     tries = models.PositiveIntegerField(default=0, editable=False)
+    problem = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="Why the last try failed."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     due_at = models.DateTimeField(
         editable=False,
@@ -23,3 +26,16 @@ class OutgoingMail(models.Model):
 
     def __str__(self) -> str:
         return f"Mail {self.pk}"
+
+
+class FailedMail(models.Model):
+    """An email that wasn't sent and won't be tried again. Its content and recipient aren't kept."""
+
+    tries = models.PositiveIntegerField(editable=False)
+    problem = models.CharField(max_length=200, editable=False)
+    failed_at = models.DateTimeField(editable=False)
+
+    objects: ClassVar[models.Manager["FailedMail"]] = models.Manager()
+
+    def __str__(self) -> str:
+        return f"Failed mail {self.pk}"

@@ -238,6 +238,17 @@ def signed_in(view: View) -> View:
     return _declaring(_sign_in_first, view)
 
 
+def operator(view: View) -> View:
+    """Let operators call this view. Others get a 403."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        _operators_only(request)
+        return view(request, *args, **kwargs)
+
+    return _declaring(_sign_in_first, checked)
+
+
 def team_member(
     action: Action,
 ) -> Callable[[Callable[Concatenate[Any, ...], HttpResponseBase]], View]:

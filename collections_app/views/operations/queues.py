@@ -1,0 +1,61 @@
+"""The background work: what waits, what runs, and since when."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Min, Q, QuerySet
+from django.utils import timezone
+
+from collections_app.models import Collection, Export, ExportState, OutgoingMail, Run, State, Verification
+from collections_app.runs.lease import being_written
+
+_ALL = Q(pk__isnull=False)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Work of one kind. `oldest` is when the work that has waited or run longest was requested, or None."""
+
+    name: str
+    waiting: int
+    running: int
+    oldest: datetime | None
+
+
+def queues() -> list[Queue]:
+    """Return the state of each queue, with one query for each."""
+    return [_runs(), _exports(), _verifications(), _mail(), _copies()]
+
+
+def _runs() -> Queue:
+    """Runs that imports, uploads and scrapers write. Those whose writer was killed wait for a repair."""
+    written = Run.objects.filter(state=State.PROCESSING, lease_expires_at__isnull=False)
+    return _queue("Imports and uploads", written, being_written(), "created_at")
+
+
+def _exports() -> Queue:
+    running = Q(state=ExportState.RUNNING)
+    return _queue("Exports", Export.objects.under_way(), running, "created_at")
+
+
+def _verifications() -> Queue:
+    under_way = Verification.objects.filter(lease_expires_at__gt=timezone.now())
+    return _queue("Verifications", under_way, _ALL, "started_at")
+
+
+def _mail() -> Queue:
+    # An email that is being sent looks like one that waits.
+    return _queue("Mail", OutgoingMail.objects.all(), ~_ALL, "created_at")
+
+
+def _copies() -> Queue:
+    connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
+    waiting = Run.objects.to_keep().filter(collection__in=connected.filter(keeps_results=True))
+    running = Q(lease_expires_at__gt=timezone.now())
+    return _queue("Copies from accounts", waiting, running, "created_at")
+
+
+def _queue(name: str, rows: "QuerySet[Any]", running: Q, since: str) -> Queue:
+    found = rows.order_by().aggregate(all=Count("pk"), running=Count("pk", filter=running), oldest=Min(since))
+    return Queue(name, found["all"] - found["running"], found["running"], found["oldest"])
