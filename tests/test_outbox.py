@@ -19,7 +19,7 @@ from pytest_django import Settings
 
 from collections_app import outbox
 from collections_app.management.worker import Mailer, Worker
-from collections_app.models import OutgoingMail, User
+from collections_app.models import FailedMail, OutgoingMail, User
 from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.system import database
 from tests.support import tools
@@ -213,6 +213,7 @@ def test_the_log_names_the_problem_without_the_servers_own_words(
     send()
     (mail_queued,) = OutgoingMail.objects.all()
     assert caplog.messages == [f"mail={mail_queued.pk} tries=1 problem={said}"]
+    assert mail_queued.problem == said
     assert "canary" not in caplog.text
 
 
@@ -224,6 +225,17 @@ def test_a_mailbox_that_does_not_exist_is_given_up_at_once(
     send()
     assert not OutgoingMail.objects.exists()
     assert caplog.messages[0].endswith("problem=given up: SMTPRecipientsRefused 550")
+    (failed,) = FailedMail.objects.all()
+    assert (failed.tries, failed.problem) == (1, "SMTPRecipientsRefused 550")
+
+
+def test_failures_are_kept_for_a_week(bob: User, refusing: Refusing, clock: Clock) -> None:
+    refusing.error = smtplib.SMTPRecipientsRefused({"bob@example.com": (550, b"No such user")})
+    for days, kept in ((0, 1), (6, 2), (8, 2)):
+        clock.passed = timedelta(days=days)
+        queue(bob)
+        send()
+        assert FailedMail.objects.count() == kept
 
 
 def test_a_mail_that_no_key_can_decrypt_is_given_up(bob: User, caplog: pytest.LogCaptureFixture) -> None:

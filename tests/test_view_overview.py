@@ -1,7 +1,7 @@
 """The Overview, which is the start page."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from html import unescape
 from zoneinfo import ZoneInfo
@@ -11,9 +11,23 @@ import time_machine
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+<<<<<<< HEAD
 from collections_app.models import Collection, Run, Team, User
 from collections_app.models.conditions import acknowledge
+=======
+from collections_app.models import (
+    Collection,
+    CollectionStorage,
+    Run,
+    StorageKind,
+    StorageUse,
+    Team,
+    User,
+)
+from collections_app.models.collection_status import acknowledge
+>>>>>>> f64c87b (Show admins how much space their team takes and how much is left)
 from collections_app.models.recent_runs import recent_runs
+from collections_app.system import disk
 from collections_app.views.overview.last_night import evening_before
 from tests.support.html import columns, links, rows, text_of
 from tests.support.responses import Response
@@ -21,6 +35,8 @@ from tests.support.run_history import DAY, HOUR, make_runs
 from tests.support.upstream import NOON, make_account, make_remote_collection
 
 pytestmark = pytest.mark.django_db
+
+GB = 1024**3
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +59,10 @@ def make_late(collection: Collection) -> None:
 def last_night(response: Response) -> str:
     (line,) = re.findall(r'<p class="last-night">.*?</p>', response.content.decode(), re.DOTALL)
     return text_of(line)
+
+
+def shown(response: Response) -> str:
+    return unescape(text_of(response.content.decode())).replace("\xa0", " ")
 
 
 def names(response: Response) -> list[str]:
@@ -261,6 +281,44 @@ class TestLongLists:
 
 
 class TestForAdmins:
+    @pytest.fixture(autouse=True)
+    def free(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        """Return a function that sets how many of the disk's 100 GB are free. At first, 48 are."""
+
+        def leave(gigabytes: int) -> None:
+            space = disk.Space(gigabytes * GB, 100 * GB)
+            monkeypatch.setattr(disk, "spaces", lambda: {"data": space})
+
+        leave(48)
+        return leave
+
+    def test_the_space_of_the_team_is_shown_with_its_age(
+        self, as_bob: Client, as_adam: Client, crawlers: Team, strangers: Team
+    ) -> None:
+        assert "Storage: not measured yet · 48.0 GB of disk space free" in shown(as_adam.get("/"))
+        for team, size in ((crawlers, 2), (crawlers, 1), (strangers, 7)):
+            collection = Collection.objects.create(team=team, name=f"A{size}")
+            CollectionStorage.objects.create(collection=collection, files=1, bytes=size * GB)
+        for kind, size in ((StorageKind.RESULTS, 10), (StorageKind.EXPORTS, 3), (StorageKind.CACHE, 1)):
+            at = NOON - timedelta(minutes=5)
+            StorageUse.objects.create(kind=kind, machine="", bytes=size * GB, measured_at=at)
+        assert (
+            "Storage: 3.0 GB of results · 4.0 GB of exports and cache, measured 5 min ago · "
+            "48.0 GB of disk space free"
+        ) in shown(as_adam.get("/"))
+        assert "Storage:" not in shown(as_bob.get("/"))
+
+    def test_a_disk_with_less_than_a_tenth_free_is_a_warning(
+        self, as_bob: Client, as_adam: Client, crawlers: Team, free: Callable[[int], None]
+    ) -> None:
+        upload = f"/collections/{make(crawlers, 'A', 'c').pk}/upload"
+        free(10)
+        assert "of the disk is free" not in shown(as_adam.get("/"))
+        free(9)
+        for address in ("/", upload):
+            assert "Only 9 % of the disk is free (9.0 GB)." in shown(as_adam.get(address))
+        assert "of the disk is free" not in shown(as_bob.get("/"))
+
     def test_an_account_that_does_not_respond_is_named(
         self, as_bob: Client, as_adam: Client, crawlers: Team
     ) -> None:

@@ -127,6 +127,11 @@ class Space(NamedTuple):
         return self.free / self.total if self.total else 0.0
 
     @property
+    def percent(self) -> int:
+        """The free share in whole percent."""
+        return int(100 * self.share)
+
+    @property
     def is_low(self) -> bool:
         """Whether little space is left."""
         return self.share < LOW_SHARE or self.free < LOW
@@ -137,6 +142,17 @@ def spaces() -> dict[str, Space]:
     results = _results_folder()
     folders = {"data": settings.DATA_DIR} | ({} if results is None else {"results": results})
     return {name: _space_of(folder) for name, folder in folders.items()}
+
+
+def tightest() -> Space:
+    """Return the space of the disk with the smallest free share."""
+    return min(spaces().values(), key=lambda space: space.share)
+
+
+def low() -> Space | None:
+    """Return the space of a disk with little space left, or None."""
+    found = tightest()
+    return found if found.is_low else None
 
 
 def free() -> dict[str, int]:

@@ -22,6 +22,7 @@ from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
 from collections_app.views.overview.last_night import LastNight, Outcome, evening_before, last_night
 from collections_app.views.overview.lines import CELLS, STRIP_LENGTH, set_lines
+from collections_app.views.overview.space import space_of
 
 
 @signed_in
@@ -44,7 +45,7 @@ def overview(request: MemberRequest) -> HttpResponse:
     page = page_of(found, URGENCY, after, chosen)
     set_lines(page.collections)
     set_cells(page.collections, preferred_format(request), CELLS)
-    context = {
+    context: dict[str, object] = {
         "collections": page.collections,
         "night": night,
         "outcome": outcome,
@@ -52,8 +53,9 @@ def overview(request: MemberRequest) -> HttpResponse:
         "more": page.next_key and _address(outcome, page.next_key),
         "strip_length": STRIP_LENGTH,
         "outages": outages(team),
-        "disk_warning": disk.warning() if may(request.membership, Action.MANAGE_COLLECTIONS) else "",
     }
+    if may(request.membership, Action.MANAGE_COLLECTIONS):
+        context |= {"low_disk": disk.low(), "space": None if after else space_of(team)}
     fragment = "overview/_lines.html" if after else "overview/_results.html"
     return render_fragment(request, "overview/page.html", fragment, context)
 

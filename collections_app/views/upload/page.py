@@ -154,6 +154,7 @@ def _page(
         "most_bytes": MOST_BYTES,
         "endings": {kind: endings(kind) for kind in ENDINGS},
         "most_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
+        "low_disk": disk.low(),
     }
     response = render_fragment(request, "upload/page.html", "upload/_problem.html", context)
     if problem and problem.status != response.status_code:
