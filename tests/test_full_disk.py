@@ -301,9 +301,10 @@ def test_metrics_have_the_free_space_of_each_folder(
     room(12345)
     headers = {"Authorization": f"Bearer {settings.METRICS_TOKEN}"}
     text = client.get("/metrics", headers=headers).content.decode()
-    (family,) = (each for each in text_string_to_metric_families(text) if each.name == "results_free_bytes")
-    found = {sample.labels["folder"]: sample.value for sample in family.samples}
-    assert found == {"data": 12345, "results": 12345}
+    families = {family.name: family.samples for family in text_string_to_metric_families(text)}
+    for name, size in (("results_free_bytes", 12345), ("results_disk_bytes", 123450)):
+        found = {sample.labels["folder"]: sample.value for sample in families[name]}
+        assert found == {"data": size, "results": size}
 
 
 def test_a_note_is_left_out_if_its_first_statement_fails(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """/metrics: who can read it, and what it contains."""
 
 import re
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,13 +17,14 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from collections_app import measurements
 from collections_app.models import Collection, Run, State, Team
 from collections_app.sources import NotTheFile, deliverable
 from collections_app.system import background
 from collections_app.system.observability import metrics
 from collections_app.system.observability.metrics import registry
 from collections_app.views import metrics as metrics_view
-from collections_app.views.metrics import DatabaseMetrics, FreeSpace
+from collections_app.views.metrics import DatabaseMetrics, DiskSpace
 from tests.support import tools
 from tests.support.faults import FileServer
 from tests.support.results import make_ready_run, records
@@ -166,6 +168,18 @@ def test_the_database_has_the_pending_work(
     assert 600 <= after["results_refresh_age_seconds",] < 700
 
 
+def test_what_takes_space_is_there_once_it_is_measured(
+    read: Callable[[], Figures], laptops: Collection, results_folder: Path
+) -> None:
+    assert not [key for key in read() if key[0].startswith("results_storage")]
+    file = make_ready_run(laptops, records(3)).files
+    measurements.measure()
+    after = read()
+    assert after["results_storage_bytes", "results", ""] == sum(each.size or 0 for each in file.all())
+    assert 0 <= after["results_storage_age_seconds", "results", ""] < 60
+    assert after["results_storage_bytes", "cache", socket.gethostname()] == 0
+
+
 def test_it_takes_few_queries(
     read: Callable[[], Figures], django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
@@ -242,7 +256,7 @@ def test_wrong_content_is_counted(read: Callable[[], Figures], settings: Setting
 def test_the_documentation_lists_every_metric() -> None:
     ours = {
         metric.name + ("_total" if metric.type == "counter" else "")
-        for collector in (registry, DatabaseMetrics(), FreeSpace())
+        for collector in (registry, DatabaseMetrics(), DiskSpace())
         for metric in collector.collect()
     }
     handbook = (Path(ROOT) / "docs" / "operations.md").read_text()

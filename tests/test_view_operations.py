@@ -138,6 +138,7 @@ class TestSpace:
 class TestStorage:
     @pytest.fixture(autouse=True)
     def stored(self, crawlers: Team, strangers: Team) -> None:
+        Collection.objects.create(team=crawlers, name="Without files")
         for number in range(1, 14):
             team = crawlers if number < 13 else strangers
             collection = Collection.objects.create(team=team, name=f"C{number}")
@@ -225,7 +226,7 @@ class TestAccountsAndVersions:
             retry_at=timezone.now() + HOUR / 2,
         )
         text = section(olga.get("/operations/"), "accounts")
-        assert "Failing for 1 of 1 collection, first 5 h ago The account is busy." in text
+        assert "Failing 1 of 1 collection, first 5 h ago The account is busy." in text
         assert "asks us to wait; the next try is in 30 min" in text
         assert text.index("5 h ago") < text.index("Updated 15 min ago")
 

@@ -11,10 +11,6 @@ import time_machine
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-<<<<<<< HEAD
-from collections_app.models import Collection, Run, Team, User
-from collections_app.models.conditions import acknowledge
-=======
 from collections_app.models import (
     Collection,
     CollectionStorage,
@@ -24,8 +20,7 @@ from collections_app.models import (
     Team,
     User,
 )
-from collections_app.models.collection_status import acknowledge
->>>>>>> f64c87b (Show admins how much space their team takes and how much is left)
+from collections_app.models.conditions import acknowledge
 from collections_app.models.recent_runs import recent_runs
 from collections_app.system import disk
 from collections_app.views.overview.last_night import evening_before

@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from collections_app.models import Collection, Run
+from collections_app.models import Collection, Run, StorageUse
 from collections_app.models.collections import CollectionQuerySet
 from collections_app.models.keeping import runs_to_copy
 from collections_app.people.access import public
@@ -42,7 +42,7 @@ def _metrics(request: HttpRequest) -> HttpResponse:
     if not secrets.compare_digest(credentials, f"Bearer {settings.METRICS_TOKEN}".encode()):
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
         return HttpResponse("Send the token.\n", status=401, content_type="text/plain", headers=challenge)
-    return HttpResponse(exposition(DatabaseMetrics(), FreeSpace()), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(exposition(DatabaseMetrics(), DiskSpace()), content_type=CONTENT_TYPE_LATEST)
 
 
 class DatabaseMetrics(Collector):
@@ -58,23 +58,27 @@ class DatabaseMetrics(Collector):
         yield from found
 
 
-class FreeSpace(Collector):
-    """Free disk space."""
+class DiskSpace(Collector):
+    """Free and total disk space."""
 
     def collect(self) -> Iterator[Metric]:
-        """Check the disks. There is no sample if they don't respond in time."""
-        family = GaugeMetricFamily(
+        """Check the disks. There are no samples if they don't respond in time."""
+        free = GaugeMetricFamily(
             "results_free_bytes", "Free space on the disk of a folder.", labels=["folder"]
         )
+        total = GaugeMetricFamily("results_disk_bytes", "Size of the disk of a folder.", labels=["folder"])
         with suppress(StillWorking):
-            for folder, free in _background.done_within(READY_WITHIN_SECONDS, "space", disk.free).items():
-                family.add_metric([folder], free)
-        yield family
+            found = _background.done_within(READY_WITHIN_SECONDS, "space", disk.spaces)
+            for folder, space in found.items():
+                free.add_metric([folder], space.free)
+                total.add_metric([folder], space.total)
+        yield free
+        yield total
 
 
 def _query() -> list[Metric]:
     try:
-        return list(_counts())
+        return [*_counts(), *_storage()]
     except DatabaseError:
         return []
 
@@ -110,3 +114,16 @@ def _counts() -> Iterator[Metric]:
         "Age of the oldest list of runs from an account.",
         max(0.0, (timezone.now() - oldest).total_seconds()) if oldest else 0.0,
     )
+
+
+def _storage() -> Iterator[Metric]:
+    """Yield what the worker has measured."""
+    labels = ["kind", "machine"]
+    size = GaugeMetricFamily("results_storage_bytes", "What takes space.", labels=labels)
+    age = GaugeMetricFamily("results_storage_age_seconds", "Age of the measurement.", labels=labels)
+    for use in StorageUse.objects.all():
+        values = [use.kind, use.machine]
+        size.add_metric(values, use.bytes)
+        age.add_metric(values, max(0.0, (timezone.now() - use.measured_at).total_seconds()))
+    yield size
+    yield age

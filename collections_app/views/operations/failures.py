@@ -19,7 +19,7 @@ from collections_app.models import (
 )
 
 _RECENT = timedelta(days=7)
-_MOST = 20
+_MOST = 10
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def use_by_kind() -> list[StorageUse]:
 
 def largest_teams(after: str) -> Rows:
     """Return the teams whose results take the most space, after the row with this key."""
-    teams = Team.objects.exclude(collections__storage=None).annotate(
+    teams = Team.objects.filter(collections__storage__isnull=False).annotate(
         bytes=Sum("collections__storage__bytes"),
         files=Sum("collections__storage__files"),
         collection_count=Count("collections__storage"),
