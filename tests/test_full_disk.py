@@ -186,7 +186,7 @@ def test_a_file_that_cannot_be_written_is_refused_too(
     def full(*args: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("collections_app.views.collections.list.first_in_order", full)
+    monkeypatch.setattr("collections_app.views.collections.list.page_of", full)
     answer = as_bob.get("/collections/")
     assert answer.status_code == 503
     assert "The disk is full" in answer.content.decode()

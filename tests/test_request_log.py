@@ -255,7 +255,7 @@ def test_an_error_has_a_traceback(
         password = "-".join(["canary", "in", "a", "variable"])  # noqa: F841
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("collections_app.views.collections.list.first_in_order", broken)
+    monkeypatch.setattr("collections_app.views.collections.list.page_of", broken)
     as_bob.raise_request_exception = False
     response = as_bob.get("/collections/")
     problem, line = lines()

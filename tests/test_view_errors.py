@@ -61,7 +61,7 @@ def test_a_broken_view_is_a_500_without_details(as_bob: Client, monkeypatch: pyt
     def broken(*args: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("collections_app.views.collections.list.first_in_order", broken)
+    monkeypatch.setattr("collections_app.views.collections.list.page_of", broken)
     as_bob.raise_request_exception = False
     response = as_bob.get("/collections/")
     assert response.status_code == 500
@@ -94,7 +94,7 @@ def test_the_500_page_makes_no_further_queries(as_bob: Client, monkeypatch: pyte
         before.append(len(queries))
         raise RuntimeError
 
-    monkeypatch.setattr("collections_app.views.collections.list.first_in_order", broken)
+    monkeypatch.setattr("collections_app.views.collections.list.page_of", broken)
     as_bob.raise_request_exception = False
     with CaptureQueriesContext(connection) as queries:
         response = as_bob.get("/collections/")
