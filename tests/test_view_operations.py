@@ -187,7 +187,7 @@ class TestQueuesAndFailures:
         assert "Exports 1 1 3 h ago" in text
         assert "Verifications 0 1 1 h ago" in text
         assert "Mail 1 0 1 h ago" in text
-        assert "Copies from accounts 1 0" in text
+        assert "Copies of collections that keep all runs 1 0" in text
 
     def test_failures_have_reasons_the_newest_first(self, olga: Client, laptops: Collection) -> None:
         now = timezone.now()

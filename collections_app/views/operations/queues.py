@@ -50,10 +50,12 @@ def _mail() -> Queue:
 
 
 def _copies() -> Queue:
+    """Copies of collections that keep all runs. Those that keep some would need a query each."""
     connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
-    waiting = Run.objects.to_keep().filter(collection__in=connected.filter(keeps_results=True))
+    keeping = connected.filter(keeps_results=True, retention=None)
+    waiting = Run.objects.to_keep().filter(collection__in=keeping)
     running = Q(lease_expires_at__gt=timezone.now())
-    return _queue("Copies from accounts", waiting, running, "created_at")
+    return _queue("Copies of collections that keep all runs", waiting, running, "created_at")
 
 
 def _queue(name: str, rows: "QuerySet[Any]", running: Q, since: str) -> Queue:

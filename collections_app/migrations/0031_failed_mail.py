@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collections_app', '0029_exports_of_several_runs'),
+        ('collections_app', '0030_retention'),
     ]
 
     operations = [
