@@ -33,6 +33,7 @@ from collections_app.views.run.delete import run_delete
 from collections_app.views.run.export import run_export, run_records
 from collections_app.views.run.facts import run_facts
 from collections_app.views.run.files import run_all, run_manifest
+from collections_app.views.run.histograms import run_histograms, run_values
 from collections_app.views.run.live import run_live
 from collections_app.views.run.page import run
 from collections_app.views.run.pages import run_pages
@@ -62,6 +63,8 @@ of_a_run = [
     path("", run, name="run"),
     path("live", run_live, name="run_live"),
     path("facts", run_facts, name="run_facts"),
+    path("histograms", run_histograms, name="run_histograms"),
+    path("values", run_values, name="run_values"),
     path("records/<int:position>", record, name="record"),
     path("records.<slug:file_format>", run_records, name="run_records"),
     path("export", run_export, name="run_export"),

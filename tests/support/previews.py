@@ -2,7 +2,7 @@
 
 import pytest
 
-from collections_app.records.preview import facts, first_records, table
+from collections_app.records.preview import facts, first_records, histograms, table
 from collections_app.system import background
 
 
@@ -13,5 +13,5 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     Forget the jobs of other tests, whose runs have the same IDs.
     """
     monkeypatch.setattr(background, "in_background", lambda work, **_: work())
-    for module in (first_records, facts, table):
+    for module in (first_records, facts, histograms, table):
         module._background.clear()

@@ -39,22 +39,24 @@ class Column(msgspec.Struct, frozen=True):
     high: Decimal | None
 
 
-def columns_in(database: Database, table: Table, records: int) -> list[Column]:
-    """Return the facts about each column of a table with this many records."""
-    if not table.columns:
+def columns_in(database: Database, table: Table, names: Sequence[str]) -> list[Column]:
+    """Return the facts about these columns of a table."""
+    if not names:
         return []
-    each = ", ".join(_FILLED.format(column=table.sql_name(name)) for name in table.columns)
+    each = ", ".join(_FILLED.format(column=table.sql_name(name)) for name in names)
     (counts,) = database.query(_SELECT.format(each=each), {"table": str(table.path)})
-    ranges = _ranges_of_numbers(database, table) | _ranges_of_money(database, table)
+    ranges = _ranges_of_numbers(database, table, names) | _ranges_of_money(database, table, names)
+    records = table.records - table.too_large
     return [
         Column(name, filled, records - filled, *ranges.get(name, (None, None)))
-        for name, filled in zip(table.columns, counts, strict=True)
+        for name, filled in zip(names, counts, strict=True)
     ]
 
 
-def _ranges_of_money(database: Database, table: Table) -> dict[str, Range]:
+def _ranges_of_money(database: Database, table: Table, columns: Sequence[str]) -> dict[str, Range]:
     """Return the ranges of the columns whose amounts can be compared."""
-    names = [name for name, notation in table.notations.items() if len(notation.currencies) == 1]
+    notations = {name: table.notations[name] for name in columns if name in table.notations}
+    names = [name for name, notation in notations.items() if len(notation.currencies) == 1]
     if not names:
         return {}
     each = ", ".join("min({0}), max({0})".format(table.sql_amount(name)) for name in names)
@@ -62,9 +64,9 @@ def _ranges_of_money(database: Database, table: Table) -> dict[str, Range]:
     return dict(zip(names, zip(row[::2], row[1::2], strict=True), strict=True))
 
 
-def _ranges_of_numbers(database: Database, table: Table) -> dict[str, Range]:
+def _ranges_of_numbers(database: Database, table: Table, columns: Sequence[str]) -> dict[str, Range]:
     kinds = {Kind.NUMBERS, Kind.LONG_NUMBERS}
-    names = [name for name, kind in table.kinds.items() if kind in kinds and name not in table.notations]
+    names = [name for name in columns if table.kind(name) in kinds and name not in table.notations]
     if not names:
         return {}
     each = ", ".join(_ENDS.format(column=table.sql_name(name)) for name in names)

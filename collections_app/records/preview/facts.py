@@ -66,7 +66,7 @@ def _write(table: Table, out: IO[bytes]) -> None:
 def _facts(table: Table) -> Facts:
     records = table.records - table.too_large
     with connect(table, seconds=_SECONDS, semaphore=FACTS) as database:
-        columns = columns_in(database, table, records)
+        columns = columns_in(database, table, table.columns)
         return Facts(
             records, columns, prices_in(database, table, columns), stock_in(database, table, columns)
         )

@@ -26,7 +26,7 @@ from collections_app.records.preview.table import Table
 MOST_FILTERS = 10
 # A longer value has no filter, because links contain it.
 LONGEST_VALUE = 200
-_LONGEST_BOUND = 60
+LONGEST_BOUND = 60
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _OFFSET = "(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
@@ -100,6 +100,14 @@ def condition(table: Table, each: Filter, name: str) -> tuple[str, dict[str, str
     return _range(table, each, name)
 
 
+def is_date(text: str) -> bool:
+    """Whether a bound is a date or a time."""
+    try:
+        return bool(_DATE.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
 def sql_time(text: str) -> str:
     """Return an SQL expression for a date or time in a text, or NULL if it has none."""
     return f"CASE WHEN regexp_full_match({text}, '{SQL_DATE}') THEN try_cast({text} AS TIMESTAMPTZ) END"
@@ -143,18 +151,11 @@ def _invalid(text: str) -> InvalidFilter:
 def _checked(each: Filter, text: str) -> Filter:
     """Return a range if its bounds are numbers, or dates, in order. Raises InvalidFilter."""
     bounds = [bound for bound in (each.low, each.high) if bound]
-    if not bounds or any(len(bound) > _LONGEST_BOUND for bound in bounds):
+    if not bounds or any(len(bound) > LONGEST_BOUND for bound in bounds):
         raise _invalid(text)
-    if not (all(map(_is_date, bounds)) or all(map(_NUMBER.fullmatch, bounds))):
+    if not (all(map(is_date, bounds)) or all(map(_NUMBER.fullmatch, bounds))):
         raise InvalidFilter(f"Invalid “filter” parameter “{text:.100}”. Bounds must be numbers, or dates.")
     return each
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return bool(_DATE.fullmatch(text) and datetime.fromisoformat(text))
-    except ValueError:
-        return False
 
 
 def _range(table: Table, each: Filter, name: str) -> tuple[str, dict[str, str]]:

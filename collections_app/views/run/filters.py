@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation, localcontext
 from collections_app.records.column_roles import is_price
 from collections_app.records.money import unit_of
 from collections_app.records.number_format import formatted_number
-from collections_app.records.preview.filters import Filter
+from collections_app.records.preview.filters import Filter, is_date
 from collections_app.views.run.query import RecordQuery
 
 _LONGEST = 60
@@ -41,13 +41,14 @@ def filter_words(each: Filter) -> str:
     if not each.is_range:
         return "no value"
     low, high = bound_texts(each.column, [each.low, each.high])
+    under = "before" if is_date(each.low or each.high) else "under"
     if not high:
         return f"{low} or more"
     if not low:
-        return f"at most {high}" if each.includes_high else f"under {high}"
+        return f"at most {high}" if each.includes_high else f"{under} {high}"
     if low == high:
         return low
-    return f"{low} to {high}" if each.includes_high else f"{low} to under {high}"
+    return f"{low} to {high}" if each.includes_high else f"{low} to {under} {high}"
 
 
 def bound_texts(column: str, bounds: Sequence[str]) -> list[str]:

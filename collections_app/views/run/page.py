@@ -20,9 +20,10 @@ from collections_app.views.download.rows import PAGES_WRITTEN, files_address, ma
 from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.files import verification_of
 from collections_app.views.run.filters import filter_chips
+from collections_app.views.run.histograms import chart_row
 from collections_app.views.run.lookup import PAGES_UNFOLDED, PAGES_WHERE_FOLDED, find_run
 from collections_app.views.run.progress import progress_of
-from collections_app.views.run.query import parse_query
+from collections_app.views.run.query import RecordQuery, parse_query
 from collections_app.views.run.records import record_list
 from collections_app.views.run.table import render_result
 from collections_app.views.settings.words import kept
@@ -63,7 +64,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
             context["search_menu"] = search_menu(run, query.table_query, preferred)
             context["chips"] = filter_chips(query)
         with queries_of(request.user.pk):
-            context["view"] = record_list(files_of_records(run), query, context["records_size"])
+            context |= _records(run, query, context["records_size"])
     elif run.state == State.PROCESSING:
         prefetch_last_pages([run], PAGES_WRITTEN)
         context["version"] = version(run)
@@ -78,6 +79,16 @@ def _neighbors(run: Run) -> dict[str, int | None]:
         "previous_run": runs.before(run.cursor).newest_first().values_list("number", flat=True).first(),
         "next_run": runs.after(run.cursor).newest_first().values_list("number", flat=True).last(),
     }
+
+
+def _records(run: Run, query: RecordQuery, size: int | None) -> dict[str, object]:
+    """Return the context for the records, and the charts of their columns. Load more adds no charts."""
+    files = files_of_records(run)
+    view = record_list(files, query, size)
+    if not view.rows or query.table_query.after:
+        return {"view": view}
+    columns = [header.name if header.address else "" for header in view.headers]
+    return {"view": view, "charts": chart_row(run, files, query, columns)}
 
 
 def _files(run: Run) -> dict[str, object]:
