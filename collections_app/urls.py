@@ -22,6 +22,7 @@ from collections_app.views.health import healthz, readyz
 from collections_app.views.metrics import metrics
 from collections_app.views.operations.page import operations
 from collections_app.views.overview.live import overview_live
+from collections_app.views.overview.night_download import last_night, last_night_workbook, last_night_zip
 from collections_app.views.overview.page import overview
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
@@ -109,6 +110,9 @@ of_a_collection: list[URLPattern | URLResolver] = [
 people = [
     path("", overview, name="home"),
     path("overview/live", overview_live, name="overview_live"),
+    path("last-night", last_night, name="last_night"),
+    path("last-night.zip", last_night_zip, name="last_night_zip"),
+    path("last-night.xlsx", last_night_workbook, name="last_night_workbook"),
     path("collections/", collections, name="collections"),
     path("collections/live", collections_live, name="collections_live"),
     path("collections/add", collection_add, name="collection_add"),

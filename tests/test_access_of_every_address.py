@@ -44,6 +44,9 @@ LIST = "api/v1/schedules/collections/results/download/"
 TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
     "overview_live": ("overview/live", "GET HEAD", "login 403 in in in in"),
+    "last_night": ("last-night", "GET HEAD POST", "login 403 in in in in"),
+    "last_night_zip": ("last-night.zip", "GET HEAD", "login 403 in404 in in in"),
+    "last_night_workbook": ("last-night.xlsx", "GET HEAD", "login 403 in404 in in in"),
     "collections": ("collections/", "GET HEAD", "login 403 in in in in"),
     "collection_add": ("collections/add", FORM, "login 403 in 403 in in"),
     "collection_connect": ("collections/connect", FORM, "login 403 in 403 in in"),

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import PurePosixPath
 
 CATEGORY_LIST = "category_asins.json"
@@ -10,6 +11,7 @@ CATEGORY_CSV = "category_asins.csv"
 
 # File systems allow 255 bytes. The rest is for what browsers add, such as " (1)".
 MAX_BYTES = 200
+_LONGEST_FOLDER = 40
 
 # Control characters, line and paragraph separators, halves of surrogate pairs, and characters that change the
 # direction of text. The last ones can make a name read backwards, so that an .exe looks like a .json.
@@ -69,6 +71,19 @@ def export_name(
 
 def _span(run_numbers: Sequence[int]) -> str:
     return f"{len(run_numbers)}_Runs_{run_numbers[0]}_to_{run_numbers[-1]}"
+
+
+def last_night_name(team_name: str, evening: date, ending: str) -> str:
+    """Return the name of a file with the results of the night that began on this date."""
+    return fitted(safe(team_name), f"_Last_Night_{evening.isoformat()}.{ending}")
+
+
+def folder_name(collection_name: str) -> str:
+    """Return the name of a collection's folder in a ZIP.
+
+    It is short, because on Windows, a path that contains it and a file can have only 260 characters.
+    """
+    return fitted(safe(collection_name).encode()[:_LONGEST_FOLDER].decode(errors="ignore"), "")
 
 
 def kept_name(name: str) -> str:

@@ -178,9 +178,14 @@ def _sign_in_for_a_file(request: HttpRequest) -> HttpResponseBase | None:
     if request.user.is_authenticated:
         return None
     # After signing in, the browser would save the file and stay at the sign-in form, so return to a page.
+    return redirect_to_login(_referring_page(request) or _page_of_file(request))
+
+
+def _page_of_file(request: HttpRequest) -> str:
+    """Return the path of a page that links to a file: the collection's runs, or the Overview."""
     assert request.resolver_match
-    runs = reverse("download", args=[request.resolver_match.kwargs["collection_id"]])
-    return redirect_to_login(_referring_page(request) or runs)
+    collection_id = request.resolver_match.kwargs.get("collection_id")
+    return reverse("home") if collection_id is None else reverse("download", args=[collection_id])
 
 
 def _referring_page(request: HttpRequest) -> str:
@@ -250,9 +255,12 @@ def operator(view: View) -> View:
 
 
 def team_member(
-    action: Action,
+    action: Action, *, is_file: bool = False
 ) -> Callable[[Callable[Concatenate[Any, ...], HttpResponseBase]], View]:
-    """Let members of the current team who may do `action` call this view. Others get a 403."""
+    """Let members of the current team who may do `action` call this view. Others get a 403.
+
+    Signing in for a file (`is_file`) leads to the page that links to it.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -262,7 +270,7 @@ def team_member(
             _check(request.membership, action)
             return view(request, *args, **kwargs)
 
-        return _declaring(_sign_in_first, checked)
+        return _declaring(_sign_in_for_a_file if is_file else _sign_in_first, checked)
 
     return decorate
 

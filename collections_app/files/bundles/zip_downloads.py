@@ -1,21 +1,22 @@
-"""The ZIPs of a run and of a selection."""
+"""The ZIPs of a run, of a selection, and of several collections."""
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from collections_app.files.bundles.pieces import Part
-from collections_app.files.bundles.selection import Selection, files_of
+from collections_app.files.bundles.selection import MOST_FILES, InvalidSelection, Selection, files_of
 from collections_app.files.bundles.zip_body import Member, zip_of
-from collections_app.files.names import UniqueNames, all_files_name, kept_name, selection_name
+from collections_app.files.names import UniqueNames, all_files_name, folder_name, kept_name, selection_name
 from collections_app.models import Collection, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.sources import Deliverable, deliverable
-from collections_app.sources.base import Body
+from collections_app.sources.base import Body, BytesBody
 from collections_app.system import disk
 
 ALL = "all.zip"
 
 _BLOCK = 1024 * 1024
+_README = "README.txt"
 
 
 def run_archive(run: Run) -> Deliverable:
@@ -42,9 +43,45 @@ def archive_of(collection: Collection, files: list[ResultFile]) -> Deliverable:
 
     Raises NotDownloadable if a file is only at an account.
     """
-    numbers = {file.run.number for file in files}
-    folders = {number: f"Run {number}/" for number in numbers} if len(numbers) > 1 else {}
+    runs = {file.run_id: file.run for file in files}
+    folders = {pk: f"Run {run.number}/" for pk, run in runs.items()} if len(runs) > 1 else {}
     return _zip(name_of(collection, files, "zip"), files, folders)
+
+
+def stored_files_of(runs: Iterable[Run]) -> dict[int, list[ResultFile]]:
+    """Return the files of runs by run id, without ZIPs. Runs with a file that can't be sent now are missing.
+
+    Raises InvalidSelection for too many files.
+    """
+    by_id = {run.pk: run for run in runs}
+    found = ResultFile.objects.filter(run__in=by_id).exclude(kind=FileKind.ARCHIVE)
+    files = list(found.order_by("run", "position", "name")[: MOST_FILES + 1])
+    if len(files) > MOST_FILES:
+        raise InvalidSelection(f"At most {MOST_FILES:,} files fit in one ZIP. Download single collections.")
+    by_run: defaultdict[int, list[ResultFile]] = defaultdict(list)
+    for file in files:
+        file.run = by_id[file.run_id]
+        by_run[file.run_id].append(file)
+    return {
+        pk: some
+        for pk, some in by_run.items()
+        if all(each.is_stored and not each.is_damaged for each in some)
+    }
+
+
+def collections_archive(name: str, files: Mapping[int, list[ResultFile]], readme: str) -> Deliverable:
+    """Return a ZIP of runs of different collections, with a folder for each, and a README.txt.
+
+    `files` are what stored_files_of() returns; at least one.
+    """
+    unique = UniqueNames([_README])
+    folders = {pk: f"{unique.add(folder_name(some[0].run.collection.name))}/" for pk, some in files.items()}
+    content = readme.encode(errors="replace")
+    newest = max(some[0].run.created_at for some in files.values())
+    member = Member(
+        _README, newest, len(content), zlib.crc32(content), Part(BytesBody(content), 0, len(content)), False
+    )
+    return _zip(name, [file for some in files.values() for file in some], folders, [member])
 
 
 def name_of(collection: Collection, files: list[ResultFile], ending: str) -> str:
@@ -52,7 +89,10 @@ def name_of(collection: Collection, files: list[ResultFile], ending: str) -> str
     return selection_name(collection.name, sorted({file.run.number for file in files}), ending)
 
 
-def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliverable:
+def _zip(
+    name: str, files: list[ResultFile], folders: Mapping[int, str], others: Sequence[Member] = ()
+) -> Deliverable:
+    """Return a ZIP of files, each in the folder of its run, after other members."""
     for file in files:
         if not file.is_stored:
             raise NotDownloadable(
@@ -61,10 +101,11 @@ def _zip(name: str, files: list[ResultFile], folders: dict[int, str]) -> Deliver
             )
     archives = _archives_of(files)
     names = _names_in_zip(files)
-    archive = zip_of(
-        _member(f"{folders.get(file.run.number, '')}{name}", file, archives.get(file.run_id))
+    members = (
+        _member(f"{folders.get(file.run_id, '')}{name}", file, archives.get(file.run_id))
         for name, file in zip(names, files, strict=True)
     )
+    archive = zip_of([*others, *members])
     return Deliverable(
         name=name,
         size=archive.body.size,

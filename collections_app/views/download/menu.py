@@ -40,7 +40,8 @@ class DownloadMenu:
 
     subject: str  # what the links download, for screen readers
     choices: list[Choice]
-    columns_address: str  # the page for choosing columns
+    columns_address: str = ""  # the page for choosing columns
+    contents_address: str = ""  # the page that shows what is included
 
 
 def run_menu(run: Run, preferred: str) -> DownloadMenu:
@@ -76,6 +77,16 @@ def selection_menu(collection: Collection, query: str, preferred: str) -> Downlo
         for each in (*FORMATS_OF_SEVERAL_RUNS, Format.JSON)
     ]
     return DownloadMenu("the selected runs", _preferred_first(choices, preferred), f"{folder}/export{query}")
+
+
+def last_night_menu(preferred: str) -> DownloadMenu:
+    """Return the menu of last night's runs of all collections."""
+    choices = [
+        Choice(Format.XLSX, "Excel workbook", reverse("last_night_workbook")),
+        Choice(ZIP, "ZIP of all files", reverse("last_night_zip")),
+    ]
+    subject = "last night's runs"
+    return DownloadMenu(subject, _preferred_first(choices, preferred), contents_address=reverse("last_night"))
 
 
 def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from collections_app.models import Status
+from django.utils import timezone
+
+from collections_app.models import Run, Status, Team
 from collections_app.models.conditions import Condition
+from collections_app.models.time_zones import zone
 from collections_app.views.download.filter import EVENING
 
 
@@ -29,6 +32,8 @@ _OUTCOMES = {
     Status.INCOMPLETE: Outcome.INCOMPLETE,
     Status.COMPLETED: Outcome.FINE,
 }
+# The other outcomes can have files too, of an earlier run of that night.
+_WITH_FILES = {Outcome.EMPTY, Outcome.INCOMPLETE, Outcome.FINE}
 
 
 def evening_before(now: datetime, zone: ZoneInfo) -> datetime:
@@ -51,6 +56,12 @@ class LastNight:
 
     outcomes: Mapping[int, Outcome]  # by the collection's id
     missing: int  # records of the incomplete runs
+    evening: datetime  # when it began, in the team's time zone
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a run of last night has ended well enough to have files."""
+        return not _WITH_FILES.isdisjoint(self.outcomes.values())
 
     @property
     def summary(self) -> str:
@@ -75,6 +86,15 @@ class LastNight:
         return f"{text} ({self.missing:,} missing)" if outcome == Outcome.INCOMPLETE else text
 
 
+def last_night_of(team: Team, conditions: Mapping[int, Condition]) -> LastNight:
+    """Return the results of a team's collections, given their conditions."""
+    evening = evening_before(timezone.now(), zone(team.time_zone))
+    running = Run.objects.with_status(Status.PROCESSING).filter(
+        collection__team=team, collection__archived_at=None, created_at__gte=evening
+    )
+    return last_night(conditions, running.values_list("collection_id", flat=True), evening)
+
+
 def last_night(conditions: Mapping[int, Condition], running: Iterable[int], evening: datetime) -> LastNight:
     """Return the results since the evening. `running` are the ids of collections with a run in progress."""
     started = set(running)
@@ -82,7 +102,7 @@ def last_night(conditions: Mapping[int, Condition], running: Iterable[int], even
     outcomes = {pk: outcome for pk, outcome in found.items() if outcome}
     incomplete = (pk for pk, outcome in outcomes.items() if outcome == Outcome.INCOMPLETE)
     missing = sum(last.missing for pk in incomplete if (last := conditions[pk].last))
-    return LastNight(outcomes, missing)
+    return LastNight(outcomes, missing, evening)
 
 
 def _outcome(condition: Condition, evening: datetime, *, is_running: bool) -> Outcome | None:

@@ -1,26 +1,22 @@
 """The Overview: the start page."""
 
-from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Run, Status, Team
-from collections_app.models.conditions import Condition, conditions_of
+from collections_app.models.conditions import conditions_of
 from collections_app.models.outages import outages
-from collections_app.models.time_zones import zone
 from collections_app.people.access import Action, MemberRequest, may, signed_in
 from collections_app.system import disk
 from collections_app.views.collections.order import URGENCY, page_of
 from collections_app.views.collections.rows import set_cells
-from collections_app.views.download.menu import preferred_format
+from collections_app.views.download.menu import last_night_menu, preferred_format
 from collections_app.views.fragments import render_fragment
-from collections_app.views.overview.last_night import LastNight, Outcome, evening_before, last_night
+from collections_app.views.overview.last_night import Outcome, last_night_of
 from collections_app.views.overview.lines import CELLS, STRIP_LENGTH, set_lines
 from collections_app.views.overview.space import space_of
 
@@ -38,7 +34,7 @@ def overview(request: MemberRequest) -> HttpResponse:
     team = request.membership.team
     found = team.collections.current()
     known = conditions_of(found.by_name())
-    night = _last_night(team, known)
+    night = last_night_of(team, known)
     outcome = _outcome(request.GET.get("night", ""))
     chosen = {pk: each for pk, each in known.items() if not outcome or night.outcomes.get(pk) == outcome}
     after = request.GET.get("after", "")
@@ -48,6 +44,7 @@ def overview(request: MemberRequest) -> HttpResponse:
     context: dict[str, object] = {
         "collections": page.collections,
         "night": night,
+        "night_menu": last_night_menu(preferred_format(request)) if night.has_results else None,
         "outcome": outcome,
         "after": after,
         "more": page.next_key and _address(outcome, page.next_key),
@@ -58,14 +55,6 @@ def overview(request: MemberRequest) -> HttpResponse:
         context |= {"low_disk": disk.low(), "space": None if after else space_of(team)}
     fragment = "overview/_lines.html" if after else "overview/_results.html"
     return render_fragment(request, "overview/page.html", fragment, context)
-
-
-def _last_night(team: Team, found: Mapping[int, Condition]) -> LastNight:
-    evening = evening_before(timezone.now(), zone(team.time_zone))
-    running = Run.objects.with_status(Status.PROCESSING).filter(
-        collection__team=team, collection__archived_at=None, created_at__gte=evening
-    )
-    return last_night(found, running.values_list("collection_id", flat=True), evening)
 
 
 def _outcome(text: str) -> Outcome | None:
