@@ -25,12 +25,16 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from collections_app.api import refresh as api_refresh
 from collections_app.files.storage import storage_url
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.records.exports import create
+from collections_app.records.preview import first_records, queries
+from collections_app.views.download import page as download_page
+from collections_app.views.run import table as run_table
 from tests.support import databases, tools
 from tests.support.object_store import ObjectStore, program, running, shared_connections
-from tests.support.responses import Response
+from tests.support.responses import Response, closing_unread_bodies
 
 pytest_plugins = [
     "tests.support.threads",
@@ -157,9 +161,22 @@ def rendered_as_in_earnest(django_test_environment: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def patient_requests() -> Iterator[None]:
-    """Let a request finish a quick export even if the machine is busy."""
+    """Let requests finish their work even if the machine is busy. Tests of a time limit set it."""
+    listing = timedelta(seconds=tools.PATIENCE)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api_refresh, "LISTING_DEADLINE", listing)
+        patch.setattr(download_page, "LISTING_DEADLINE", listing)
         patch.setattr(create, "_PATIENCE", tools.PATIENCE)
+        patch.setattr(first_records, "SECONDS", tools.PATIENCE)
+        patch.setattr(queries, "_SECONDS", tools.PATIENCE)
+        patch.setattr(run_table, "PATIENCE", tools.PATIENCE)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def unread_bodies() -> Iterator[None]:
+    """Close the files of responses that a test doesn't read to the end."""
+    with closing_unread_bodies():
         yield
 
 

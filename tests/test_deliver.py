@@ -464,6 +464,13 @@ def test_sendfile_reports_how_much_it_sent(body: FileBody, sent: int, broken: bo
     assert connection.shut == broken
 
 
+def test_each_test_closes_the_bodies_that_it_has_not_read(body: FileBody) -> None:
+    with responses.closing_unread_bodies():
+        deliver(RequestFactory().get("/"), Deliverable("name", len(CONTENT), ETAG, MODIFIED, body))
+        assert not body.opened[0].closed
+    assert body.opened[0].closed
+
+
 @pytest.mark.django_db(transaction=True)
 def test_database_connections_are_released_before_the_body_is_sent(send: Send) -> None:
     connection.ensure_connection()
