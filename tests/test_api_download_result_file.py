@@ -24,7 +24,7 @@ from tests.support.results import (
     records,
     stored_bytes,
 )
-from tests.support.tools import all_or_few
+from tests.support.tools import all_or_few, all_or_some
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -177,29 +177,32 @@ def test_a_run_of_another_collection_is_not_found(fetch: Fetch, run: Run, headph
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "AU%20Laptops_1_Results_Page_3.json",
-        "au%20laptops_1_results_page_1.json",
-        f"{PAGE}/",
-        f"./{PAGE}",
-        f"x/../{PAGE}",
-        f"..%2F1%2F{PAGE}",
-        "..",
-        "..%2F..%2F..%2Fetc%2Fpasswd",
-        "%2Fetc%2Fpasswd",
-        "%00",
-        f"{PAGE}%00",
-        f"{PAGE}%0A",
-        "%0A",
-        "%ED%A0%80",
-        "%FF%FE",
-        "a" * 10_000,
-        "%F0%9F%98%80" * 10_000,
-        "%",
-        "%25",
-        "*",
-        "?",
-    ],
+    all_or_some(
+        [
+            "AU%20Laptops_1_Results_Page_3.json",
+            "au%20laptops_1_results_page_1.json",
+            f"{PAGE}/",
+            f"./{PAGE}",
+            f"x/../{PAGE}",
+            f"..%2F1%2F{PAGE}",
+            "..",
+            "..%2F..%2F..%2Fetc%2Fpasswd",
+            "%2Fetc%2Fpasswd",
+            "%00",
+            f"{PAGE}%00",
+            f"{PAGE}%0A",
+            "%0A",
+            "%ED%A0%80",
+            "%FF%FE",
+            "a" * 10_000,
+            "%F0%9F%98%80" * 10_000,
+            "%",
+            "%25",
+            "*",
+            "?",
+        ],
+        8,
+    ),
     ids=lambda name: name[:40],
 )
 def test_an_unknown_name_is_not_found(fetch: Fetch, run: Run, name: str) -> None:

@@ -34,7 +34,7 @@ from tests.support.results import (
     make_run_of_pages,
     records,
 )
-from tests.support.tools import all_or_few
+from tests.support.tools import all_or_few, all_or_some
 from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 ADDRESS = "/api/v1/schedules/collections/results/download/"
@@ -584,7 +584,9 @@ def test_the_last_use_of_a_key_is_saved_every_five_minutes(call: Call, laptops: 
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, False, "101", 101.0, 1e400, [101], {"id": 101}, "", "\u0661"], ids=ascii
+    "value",
+    all_or_some([None, True, False, "101", 101.0, 1e400, [101], {"id": 101}, "", "\u0661"], 4),
+    ids=ascii,
 )
 @pytest.mark.parametrize("field", ["collection_id", "skip", "limit", "before"])
 def test_fields_must_be_integers(call: Call, laptops: Collection, field: str, value: object) -> None:

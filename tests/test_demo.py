@@ -514,6 +514,7 @@ class TestOnALaterDay:
         assert [run for run in later_runs if run in runs] == runs  # type: ignore[attr-defined, operator]
         assert [file for file in later_files if file in files] == files  # type: ignore[attr-defined, operator]
 
+    @pytest.mark.thorough
     def test_a_new_demo_on_that_day_has_the_same_runs(self, short_story: Path) -> None:
         create()
         for days in (1, 2, 3):
@@ -533,6 +534,7 @@ class TestOnALaterDay:
             assert (run.state, run.extracted) == (State.READY, run.total)
         assert Run.objects.filter(state=State.PROCESSING).exclude(pk__in=unfinished).count() == 2
 
+    @pytest.mark.thorough
     def test_a_few_hours_later_only_the_long_run_has_more_pages(
         self, short_story: Path, results_folder: Path
     ) -> None:
@@ -544,6 +546,7 @@ class TestOnALaterDay:
         assert (run.pk, run.extracted) == (before.pk, before.extracted + 20)
         assert run.files.filter(kind=FileKind.PAGE).count() == before.extracted // 20 + 1
 
+    @pytest.mark.thorough
     def test_after_a_long_time_only_the_newest_nights_are_added(self, short_story: Path) -> None:
         create(date(2026, 9, 1))
         create(TODAY)
@@ -565,6 +568,7 @@ class TestOnALaterDay:
             (93, State.READY),
         ]
 
+    @pytest.mark.thorough
     def test_changes_by_people_are_kept(self, short_story: Path) -> None:
         create()
         Run.objects.get(collection=101, number=93).delete()
@@ -597,6 +601,7 @@ class TestOnALaterDay:
         create(LATER)
         assert states().items() <= added.items()
 
+    @pytest.mark.thorough
     def test_a_run_whose_addition_was_killed_is_completed(self, short_story: Path) -> None:
         create()
         started_at = AU_LAPTOPS.runs(NOON + DAY)[-1].started_at

@@ -29,7 +29,7 @@ from collections_app.records.formats.json_records import read_records
 from collections_app.records.formats.json_text import json_text
 from collections_app.records.formats.tables import ConversionError, TooWide, UnknownColumn
 from tests.support import tools
-from tests.support.tools import examples
+from tests.support.tools import all_or_some, examples
 from tests.support.workbooks import SHEET, rows_of_xlsx
 
 Records = list[dict[str, Any]]
@@ -577,17 +577,20 @@ class TestParquet:
 
     @pytest.mark.parametrize(
         ("one", "other", "together"),
-        [
-            ([None], [12.5], [12.5, None]),
-            ([None], ["a"], ["a", None]),
-            ([None], [True], ["true", None]),
-            ([None], [None], [None, None]),
-            ([True], ["a"], ["a", "true"]),
-            ([True], [False], ["false", "true"]),
-            ([5], [True], ["5.0", "true"]),
-            ([5], [2**53 + 1], ["5.0", str(2**53 + 1)]),
-            ([], [12.5], [12.5]),
-        ],
+        all_or_some(
+            [
+                ([None], [12.5], [12.5, None]),
+                ([None], ["a"], ["a", None]),
+                ([None], [True], ["true", None]),
+                ([None], [None], [None, None]),
+                ([True], ["a"], ["a", "true"]),
+                ([True], [False], ["false", "true"]),
+                ([5], [True], ["5.0", "true"]),
+                ([5], [2**53 + 1], ["5.0", str(2**53 + 1)]),
+                ([], [12.5], [12.5]),
+            ],
+            3,
+        ),
     )
     def test_runs_with_different_types_can_be_read_together(
         self, tmp_path: Path, one: list[Any], other: list[Any], together: list[Any]

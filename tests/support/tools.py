@@ -43,6 +43,21 @@ def all_or_few(values: Iterable[Any], *few: Any) -> list[Any]:
     return values if is_thorough() else [*few]
 
 
+def all_or_some(values: Iterable[Any], count: int) -> list[Any]:
+    """Return the values that a parametrized test tries: all of them, or `count` of them in `make test`.
+
+    The others are marked `thorough`. A tuple contains the values of several parameters.
+    """
+    values = list(values)
+    some = {at * len(values) // count for at in range(count)}
+    return [value if at in some else _thorough(value) for at, value in enumerate(values)]
+
+
+def _thorough(value: Any) -> Any:
+    parameters = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*parameters, marks=pytest.mark.thorough)
+
+
 def cpu_seconds(work: Callable[[], object]) -> float:
     """Return the CPU time of some work, which depends little on the machine's load."""
     began = time.process_time()
