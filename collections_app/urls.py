@@ -6,6 +6,7 @@ from collections_app.api import urls as api
 from collections_app.views.collections.add import collection_add
 from collections_app.views.collections.archive import collection_archive, collection_restore
 from collections_app.views.collections.connect import collection_connect
+from collections_app.views.collections.favorites import collection_favorites
 from collections_app.views.collections.list import collections
 from collections_app.views.collections.live import collections_live
 from collections_app.views.collections.rename import collection_rename
@@ -42,6 +43,7 @@ from collections_app.views.run.pin import run_pin
 from collections_app.views.run.record import record
 from collections_app.views.run.verify import verify
 from collections_app.views.settings.acknowledge import collection_acknowledge
+from collections_app.views.settings.owner import collection_owner
 from collections_app.views.settings.page import collection_settings
 from collections_app.views.settings.pause import collection_pause
 from collections_app.views.settings.retention import collection_retention
@@ -89,6 +91,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("settings", collection_settings, name="collection_settings"),
     path("settings/schedule", collection_schedule, name="collection_schedule"),
     path("settings/retention", collection_retention, name="collection_retention"),
+    path("settings/owner", collection_owner, name="collection_owner"),
     path("settings/pause", collection_pause, name="collection_pause"),
     path("settings/acknowledge", collection_acknowledge, name="collection_acknowledge"),
     path("settings/type", collection_type, name="collection_type"),
@@ -114,6 +117,7 @@ people = [
     path("last-night.zip", last_night_zip, name="last_night_zip"),
     path("last-night.xlsx", last_night_workbook, name="last_night_workbook"),
     path("collections/", collections, name="collections"),
+    path("collections/favorites", collection_favorites, name="collection_favorites"),
     path("collections/live", collections_live, name="collections_live"),
     path("collections/add", collection_add, name="collection_add"),
     path("collections/connect", collection_connect, name="collection_connect"),

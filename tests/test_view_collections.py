@@ -46,14 +46,15 @@ def test_a_row_shows_what_one_needs_to_judge_a_collection(
         Run.objects.exclude(pk=good.pk).update(total=1234, extracted=1200, updated_at=ended)
         response = as_bob.get("/collections/")
     assert ", ".join(columns(response)) == (
-        "ID, Name, Type, Status, Last run, Last success, Records, Duration, Download, Actions"
+        "ID, Name, Type, Owner, Status, Last run, Last success, Records, Duration, Download, Actions"
     )
     laptops_row, headphones_row = rows(response)
-    assert laptops_row[:8] == ["101", "AU Laptops", "Amazon", "No runs yet", "", "None", "", ""]
-    assert headphones_row[:8] == [
+    assert laptops_row[:9] == ["101", "AU Laptops", "Amazon", "", "No runs yet", "", "None", "", ""]
+    assert headphones_row[:9] == [
         f"{headphones.pk}",
         "Headphones",
         "Amazon category",
+        "",
         "Completed 34 missing",
         "5 h ago",
         "2 days ago",
@@ -64,7 +65,7 @@ def test_a_row_shows_what_one_needs_to_judge_a_collection(
 
 def state_of(client: Client, collection: Collection) -> str:
     (row,) = [row for row in rows(client.get("/collections/")) if row[0] == f"{collection.pk}"]
-    return row[3]
+    return row[4]
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ class TestLines:
     def test_its_status(self, as_bob: Client, crawlers: Team, kinds: str, status: str) -> None:
         make(crawlers, "A", kinds)
         assert rows(as_bob.get("/"))[0][1] == status
-        assert rows(as_bob.get("/collections/"))[0][3] == status
+        assert rows(as_bob.get("/collections/"))[0][4] == status
 
     def test_a_late_run_was_due(self, as_bob: Client, crawlers: Team) -> None:
         make_late(make(crawlers, "A", "c"))
@@ -267,11 +267,11 @@ class TestLongLists:
     ) -> None:
         make(crawlers, "A", "cif")
         as_bob.get("/")
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(16):
             as_bob.get("/")
         for number in range(30):
             make(crawlers, f"Shelf {number}", "cif")
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(16):
             as_bob.get("/")
 
 

@@ -15,10 +15,19 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.utils import timezone
 
-from collections_app.demo.content import COLLECTIONS, NORTHWIND, OLIVIA, PEOPLE, TEAMS
+from collections_app.demo.content import COLLECTIONS, FAVORITES, NORTHWIND, OLIVIA, OWNERS, PEOPLE, TEAMS
 from collections_app.demo.products import Shop
 from collections_app.demo.schedule import FIRST_NIGHT, SYDNEY, PlannedRun, Story
-from collections_app.models import ApiKey, Collection, Membership, Run, State, Team, User
+from collections_app.models import (
+    ApiKey,
+    Collection,
+    CollectionPreferences,
+    Membership,
+    Run,
+    State,
+    Team,
+    User,
+)
 from collections_app.models.run_status import progress
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
@@ -185,8 +194,12 @@ def _create_collection(story: Story) -> Collection:
         created_at=story.created_at,
         archived_at=story.archived_at,
         last_run_number=story.first_number - 1,
+        owner=Membership.objects.filter(team=story.team, user__email=OWNERS.get(story.id)).first(),
     )
     _reset_sequence(Collection)
+    if story.id in FAVORITES:
+        olivia = User.objects.get(email=OLIVIA.email)
+        CollectionPreferences.objects.create(user=olivia, collection=collection, is_favorite=True)
     return collection
 
 

@@ -31,6 +31,10 @@ PEOPLE = [
     Person("beatriz@example.com", "Beatriz Álvarez", {SOUTHBANK: Role.ADMIN}),
 ]
 
+# The email addresses of the owners of collections by their ids, and the ids of Olivia's favorites.
+OWNERS = {101: OLIVIA.email, 102: "mia@example.com", 103: "arjun@example.com", 107: OLIVIA.email}
+FAVORITES = [101, 103]
+
 _WEEK = 7 * DAY
 
 

@@ -5,56 +5,98 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('collections_app', '0025_outages'),
+        ("collections_app", "0025_outages"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='WorkerSeen',
+            name="WorkerSeen",
             fields=[
-                ('machine', models.CharField(max_length=255, primary_key=True, serialize=False)),
-                ('seen_at', models.DateTimeField()),
+                ("machine", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("seen_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='CollectionStorage',
+            name="CollectionStorage",
             fields=[
-                ('collection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='storage', serialize=False, to='collections_app.collection')),
-                ('files', models.PositiveBigIntegerField()),
-                ('bytes', models.PositiveBigIntegerField()),
+                (
+                    "collection",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="storage",
+                        serialize=False,
+                        to="collections_app.collection",
+                    ),
+                ),
+                ("files", models.PositiveBigIntegerField()),
+                ("bytes", models.PositiveBigIntegerField()),
             ],
             options={
-                'indexes': [models.Index(fields=['-bytes', 'collection'], name='collection_storage_largest')],
+                "indexes": [models.Index(fields=["-bytes", "collection"], name="collection_storage_largest")],
             },
         ),
         migrations.CreateModel(
-            name='DiskSample',
+            name="DiskSample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('machine', models.CharField(max_length=255)),
-                ('folder', models.CharField(max_length=10)),
-                ('free', models.PositiveBigIntegerField(help_text='In bytes.')),
-                ('total', models.PositiveBigIntegerField(help_text='In bytes.')),
-                ('measured_at', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("machine", models.CharField(max_length=255)),
+                ("folder", models.CharField(max_length=10)),
+                ("free", models.PositiveBigIntegerField(help_text="In bytes.")),
+                ("total", models.PositiveBigIntegerField(help_text="In bytes.")),
+                ("measured_at", models.DateTimeField()),
             ],
             options={
-                'indexes': [models.Index(fields=['measured_at'], name='disk_sample_by_time')],
+                "indexes": [models.Index(fields=["measured_at"], name="disk_sample_by_time")],
             },
         ),
         migrations.CreateModel(
-            name='StorageUse',
+            name="StorageUse",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('results', 'Results'), ('exports', 'Exports'), ('cache', 'Cache'), ('database', 'Database')], max_length=10)),
-                ('machine', models.CharField(blank=True, help_text='The machine that has it. Empty if all machines share it.', max_length=255)),
-                ('files', models.PositiveBigIntegerField(null=True)),
-                ('bytes', models.PositiveBigIntegerField()),
-                ('measured_at', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("results", "Results"),
+                            ("exports", "Exports"),
+                            ("cache", "Cache"),
+                            ("database", "Database"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "machine",
+                    models.CharField(
+                        blank=True,
+                        help_text="The machine that has it. Empty if all machines share it.",
+                        max_length=255,
+                    ),
+                ),
+                ("files", models.PositiveBigIntegerField(null=True)),
+                ("bytes", models.PositiveBigIntegerField()),
+                ("measured_at", models.DateTimeField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('kind', 'machine'), name='storage_use_once_per_machine'), models.CheckConstraint(condition=models.Q(('kind__in', ['results', 'exports', 'cache', 'database'])), name='storage_use_known_kind')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("kind", "machine"), name="storage_use_once_per_machine"),
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["results", "exports", "cache", "database"])),
+                        name="storage_use_known_kind",
+                    ),
+                ],
             },
         ),
     ]

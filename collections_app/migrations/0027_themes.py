@@ -4,15 +4,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('collections_app', '0026_storage_use'),
+        ("collections_app", "0026_storage_use"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='preferences',
-            name='theme',
-            field=models.CharField(choices=[('system', 'System'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=10),
+            model_name="preferences",
+            name="theme",
+            field=models.CharField(
+                choices=[("system", "System"), ("light", "Light"), ("dark", "Dark")],
+                default="system",
+                max_length=10,
+            ),
         ),
     ]

@@ -8,65 +8,114 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('collections_app', '0029_exports_of_several_runs'),
+        ("collections_app", "0029_exports_of_several_runs"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Retention',
+            name="Retention",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('runs', 'The newest runs'), ('days', 'The runs of the last days')], max_length=4)),
-                ('number', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100000)])),
-                ('set_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('checked_at', models.DateTimeField(editable=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("runs", "The newest runs"), ("days", "The runs of the last days")],
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "number",
+                    models.PositiveIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(100000),
+                        ]
+                    ),
+                ),
+                ("set_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("checked_at", models.DateTimeField(editable=False)),
             ],
         ),
         migrations.AddField(
-            model_name='run',
-            name='delete_at',
+            model_name="run",
+            name="delete_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='run',
-            name='pinned_at',
+            model_name="run",
+            name="pinned_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='run',
-            name='pinned_by',
-            field=models.ForeignKey(blank=True, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="run",
+            name="pinned_by",
+            field=models.ForeignKey(
+                blank=True,
+                db_index=False,
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('pinned_at__isnull', False)), fields=['collection', '-created_at', '-number'], name='run_pinned'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("pinned_at__isnull", False)),
+                fields=["collection", "-created_at", "-number"],
+                name="run_pinned",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('pinned_by__isnull', False)), fields=['pinned_by'], name='run_pinned_by'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("pinned_by__isnull", False)), fields=["pinned_by"], name="run_pinned_by"
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('delete_at__isnull', False)), fields=['collection', 'delete_at'], name='run_to_delete'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("delete_at__isnull", False)),
+                fields=["collection", "delete_at"],
+                name="run_to_delete",
+            ),
         ),
         migrations.AddField(
-            model_name='retention',
-            name='collection',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='retention', to='collections_app.collection'),
+            model_name="retention",
+            name="collection",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="retention",
+                to="collections_app.collection",
+            ),
         ),
         migrations.AddField(
-            model_name='retention',
-            name='set_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="retention",
+            name="set_by",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='retention',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['runs', 'days'])), name='retention_known_kind'),
+            model_name="retention",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["runs", "days"])), name="retention_known_kind"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='retention',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='retention_keeps_some'),
+            model_name="retention",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1)), name="retention_keeps_some"
+            ),
         ),
     ]

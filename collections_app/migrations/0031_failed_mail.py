@@ -4,24 +4,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('collections_app', '0030_retention'),
+        ("collections_app", "0030_retention"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FailedMail',
+            name="FailedMail",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tries', models.PositiveIntegerField(editable=False)),
-                ('problem', models.CharField(editable=False, max_length=200)),
-                ('failed_at', models.DateTimeField(editable=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tries", models.PositiveIntegerField(editable=False)),
+                ("problem", models.CharField(editable=False, max_length=200)),
+                ("failed_at", models.DateTimeField(editable=False)),
             ],
         ),
         migrations.AddField(
-            model_name='outgoingmail',
-            name='problem',
-            field=models.CharField(blank=True, editable=False, help_text='Why the last try failed.', max_length=200),
+            model_name="outgoingmail",
+            name="problem",
+            field=models.CharField(
+                blank=True, editable=False, help_text="Why the last try failed.", max_length=200
+            ),
         ),
     ]

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from collections_app.models.accounts import Account
-from collections_app.models.teams import Team, User
+from collections_app.models.teams import Membership, Team, User
 from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.system.search_normalization import search_form
 
@@ -64,6 +64,10 @@ class Collection(models.Model):
     name = models.CharField(max_length=200, validators=NAME_VALIDATORS)
     search_name = models.CharField(max_length=_LONGEST_SEARCH_NAME, blank=True, editable=False)
     kind = models.CharField("type", max_length=30, choices=Kind.choices, default=Kind.AMAZON)
+    # The member who is responsible. Nobody is once the member leaves the team.
+    owner = models.ForeignKey(
+        Membership, null=True, blank=True, on_delete=models.SET_NULL, related_name="owned_collections"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_run_number = models.PositiveBigIntegerField(default=0, editable=False)
@@ -121,6 +125,7 @@ class Collection(models.Model):
     facts: str  # what the row shows
     latest: str  # the version of the row
     cells: str
+    is_favorite: bool  # of the user
     line: Any  # what the Overview shows
 
     def __str__(self) -> str:

@@ -47,6 +47,8 @@ class CollectionPreferences(models.Model):
         default=list, help_text="The columns of records to show. Empty means the default."
     )
 
+    is_favorite = models.BooleanField(default=False)
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "collection"], name="collection_preferences_once")
@@ -61,3 +63,8 @@ class CollectionPreferences(models.Model):
         """Return the columns that the user has chosen for a collection, or an empty list."""
         found = CollectionPreferences.objects.filter(user=user, collection=collection)
         return found.values_list("columns", flat=True).first() or []
+
+    @staticmethod
+    def favorites_of(user: User) -> models.QuerySet["CollectionPreferences"]:
+        """Return the user's preferences for their favorite collections."""
+        return CollectionPreferences.objects.filter(user=user, is_favorite=True)

@@ -171,14 +171,14 @@ def _sign_in_first(request: HttpRequest) -> HttpResponseBase | None:
         # A fragment can't show the sign-in page, so the browser leaves the page.
         return HttpResponseClientRedirect(redirect_to_login(_page_of(htmx) or "/").url)
     is_page = request.method in ("GET", "HEAD")
-    return redirect_to_login(request.get_full_path() if is_page else _referring_page(request) or "/")
+    return redirect_to_login(request.get_full_path() if is_page else referring_page(request) or "/")
 
 
 def _sign_in_for_a_file(request: HttpRequest) -> HttpResponseBase | None:
     if request.user.is_authenticated:
         return None
     # After signing in, the browser would save the file and stay at the sign-in form, so return to a page.
-    return redirect_to_login(_referring_page(request) or _page_of_file(request))
+    return redirect_to_login(referring_page(request) or _page_of_file(request))
 
 
 def _page_of_file(request: HttpRequest) -> str:
@@ -188,7 +188,7 @@ def _page_of_file(request: HttpRequest) -> str:
     return reverse("home") if collection_id is None else reverse("download", args=[collection_id])
 
 
-def _referring_page(request: HttpRequest) -> str:
+def referring_page(request: HttpRequest) -> str:
     """Return the path of the referring page, or "" if the page isn't ours."""
     referrer = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(referrer, {request.get_host()}):

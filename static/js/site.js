@@ -16,6 +16,7 @@ import "./dialogs.js";
 import "./start-download.js";
 import "./curl.js";
 import "./strips.js";
+import "./favorites.js";
 import "./live-collections.js";
 import "./live-runs.js";
 import "./live-run.js";

@@ -10,6 +10,7 @@ from collections_app.models.outages import outages
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.views.collections.order import ORDERS, page_of
 from collections_app.views.collections.rows import CELLS, COLUMNS, Header, set_cells, set_versions
+from collections_app.views.collections.show import Show, choices, only, read_show, set_favorites
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
 
@@ -19,14 +20,15 @@ from collections_app.views.fragments import render_fragment
 def collections(request: MemberRequest) -> HttpResponse:
     """Show the team's collections. htmx gets a part of the list.
 
-    `q` searches the names, `archived` selects the archived ones, `sort` orders them, and `after` is the sort
-    key of the last one before the page.
+    `q` searches the names, `archived` selects the archived ones, `show` the user's own, `sort` orders them,
+    and `after` is the sort key of the last one before the page.
     """
     query = request.GET.get("q", "").replace("\0", "").strip()[:200]
     archived = "archived" in request.GET
     after = request.GET.get("after", "")
-    found = request.membership.team.collections.all()
-    found = found.archived() if archived else found.current()
+    show = read_show(request)
+    found = request.membership.team.collections.select_related("owner__user")
+    found = only(found.archived() if archived else found.current(), show, request)
     if query:
         found = found.named_like(query)
     order = request.GET.get("sort", "")
@@ -34,6 +36,11 @@ def collections(request: MemberRequest) -> HttpResponse:
     page = page_of(found, order, after)
     set_versions(page.collections)
     set_cells(page.collections, preferred_format(request), CELLS)
+    set_favorites(page.collections, request)
+
+    def address(order: str = order, show: Show = show, after: str = "") -> str:
+        return _address(query, order, show, archived=archived, after=after)
+
     context = {
         "collections": page.collections,
         "outages": outages(request.membership.team),
@@ -42,17 +49,18 @@ def collections(request: MemberRequest) -> HttpResponse:
         "after": after,
         "order": order,
         "orders": ORDERS.items(),
-        "headers": [
-            Header(column, order, _address(query, column.order, archived=archived)) for column in COLUMNS
-        ],
-        "more": page.next_key and _address(query, order, archived=archived, after=page.next_key),
+        "show": show,
+        "choices": choices(show, lambda each: address(show=each)),
+        "headers": [Header(column, order, address(column.order)) for column in COLUMNS],
+        "first_page": address(),
+        "more": page.next_key and address(after=page.next_key),
     }
     fragment = "collections/_rows.html" if after else "collections/_results.html"
     return render_fragment(request, "collections/list.html", fragment, context)
 
 
-def _address(query: str, order: str, *, archived: bool, after: str = "") -> str:
+def _address(query: str, order: str, show: Show, *, archived: bool, after: str = "") -> str:
     sort = "" if order == "name" else order
-    parameters = {"q": query, "archived": "1" if archived else "", "sort": sort, "after": after}
+    parameters = {"q": query, "archived": "1" if archived else "", "sort": sort, "show": show, "after": after}
     given = urlencode({name: value for name, value in parameters.items() if value})
     return reverse("collections") + (f"?{given}" if given else "")

@@ -32,6 +32,7 @@ COLUMNS = (
     Column("ID", "id number", "id", "ascending"),
     Column("Name", "", "name", "ascending"),
     Column("Type", "type"),
+    Column("Owner", "owner"),
     Column("Status", "", "state", "other"),
     Column("Last run", "last-run", "recent", "descending"),
     Column("Last success", ""),

@@ -14,6 +14,7 @@ from collections_app.people.access import Action, MemberRequest, may, signed_in
 from collections_app.system import disk
 from collections_app.views.collections.order import URGENCY, page_of
 from collections_app.views.collections.rows import set_cells
+from collections_app.views.collections.show import Show, choices, only, read_show, set_favorites
 from collections_app.views.download.menu import last_night_menu, preferred_format
 from collections_app.views.fragments import render_fragment
 from collections_app.views.overview.last_night import Outcome, last_night_of
@@ -26,13 +27,14 @@ from collections_app.views.overview.space import space_of
 def overview(request: MemberRequest) -> HttpResponse:
     """Show the team's collections, those with problems first. htmx gets more lines.
 
-    `night` selects the collections with that outcome last night, and `after` is the sort key of the last one
-    before the page. A user without a team is redirected to the admin or the profile.
+    `night` selects the collections with that outcome last night, `show` the user's own, and `after` is the
+    sort key of the last one before the page. A user without a team is redirected to the admin or the profile.
     """
     if not request.memberships:
         return redirect("admin:index" if request.user.is_staff else "profile")
     team = request.membership.team
-    found = team.collections.current()
+    show = read_show(request)
+    found = only(team.collections.current(), show, request)
     known = conditions_of(found.by_name())
     night = last_night_of(team, known)
     outcome = _outcome(request.GET.get("night", ""))
@@ -41,13 +43,16 @@ def overview(request: MemberRequest) -> HttpResponse:
     page = page_of(found, URGENCY, after, chosen)
     set_lines(page.collections)
     set_cells(page.collections, preferred_format(request), CELLS)
+    set_favorites(page.collections, request)
     context: dict[str, object] = {
         "collections": page.collections,
         "night": night,
-        "night_menu": last_night_menu(preferred_format(request)) if night.has_results else None,
+        "night_menu": last_night_menu(preferred_format(request)) if night.has_results and not show else None,
         "outcome": outcome,
+        "show": show,
+        "choices": choices(show, lambda each: _address(outcome, each)),
         "after": after,
-        "more": page.next_key and _address(outcome, page.next_key),
+        "more": page.next_key and _address(outcome, show, page.next_key),
         "strip_length": STRIP_LENGTH,
         "outages": outages(team),
     }
@@ -64,6 +69,7 @@ def _outcome(text: str) -> Outcome | None:
         raise BadRequest("Unknown “night” parameter. Go back to the Overview.") from error
 
 
-def _address(outcome: Outcome | None, after: str) -> str:
-    parameters = {"night": outcome} if outcome else {}
-    return f"{reverse('home')}?{urlencode(parameters | {'after': after})}"
+def _address(outcome: Outcome | None, show: Show, after: str = "") -> str:
+    parameters = {"night": outcome or "", "show": show, "after": after}
+    given = urlencode({name: value for name, value in parameters.items() if value})
+    return reverse("home") + (f"?{given}" if given else "")

@@ -6,9 +6,10 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models.functions import Lower
 from django.utils import timezone
 
-from collections_app.models import Acknowledgment, Collection, Schedule
+from collections_app.models import Acknowledgment, Collection, Membership, Schedule
 from collections_app.models.rhythm import LEARNED_FROM, Interval, Rhythm
 from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
 from collections_app.models.time_zones import zone
@@ -158,3 +159,28 @@ class TypeForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(kind.value, kind.label) for kind in collection.possible_kinds]
         field.error_messages["invalid_choice"] = "The files of this collection's runs don't fit this type."
+
+
+class _MemberChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # Django's class can't be subscripted
+    def label_from_instance(self, obj: Membership) -> str:
+        """Return the member's name."""
+        return obj.user.get_full_name()
+
+
+class OwnerForm(forms.Form):
+    """The member who is responsible for a collection."""
+
+    owner = _MemberChoice(
+        Membership.objects.none(),
+        required=False,
+        empty_label="Nobody",
+        error_messages={"invalid_choice": "Choose a member of this team."},
+    )
+
+    def __init__(self, *args: Any, collection: Collection, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["owner"] = collection.owner_id
+        field = self.fields["owner"]
+        assert isinstance(field, forms.ModelChoiceField)
+        members = collection.team.memberships.select_related("user")
+        field.queryset = members.order_by(Lower("user__name"), "user__email")

@@ -11,7 +11,7 @@ from collections_app.models.expectations import learned_rhythm, schedule_of
 from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.views.settings.forms import AcknowledgeForm, ScheduleForm, TypeForm
+from collections_app.views.settings.forms import AcknowledgeForm, OwnerForm, ScheduleForm, TypeForm
 from collections_app.views.settings.retention_form import RetentionForm
 from collections_app.views.settings.words import describe, kept, late_for
 
@@ -38,6 +38,7 @@ def settings_page(request: MemberRequest, collection: Collection, **posted: Form
         "late_for": late_for(collection),
         "schedule_form": ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),
         "acknowledge_form": AcknowledgeForm(time_zone=time_zone),
+        "owner_form": OwnerForm(collection=collection),
         "type_form": TypeForm(collection=collection),
         "time_zone": time_zone,
         "retention": retention,
