@@ -14,7 +14,7 @@ admin.site.site_header = admin.site.site_title = "Results: operators"
 # The part of allauth that we use. There is no sign-up and no change of the email address.
 accounts = [
     path("login/", sign_in.sign_in, name="account_login"),
-    path("logout/", public(account.logout), name="account_logout"),
+    path("logout/", sign_in.sign_out, name="account_logout"),
     path("inactive/", public(account.account_inactive), name="account_inactive"),
     path("password/change/", sign_in.password_change, name="account_change_password"),
     path("password/reset/", password_reset, name="account_reset_password"),

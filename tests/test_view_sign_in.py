@@ -233,6 +233,13 @@ def refuse(*args: object) -> None:
     raise ConnectionRefusedError
 
 
+def test_signing_out_is_confirmed_on_a_page_with_the_sidebar(as_bob: Client) -> None:
+    page = as_bob.get("/accounts/logout/").content.decode()
+    assert "bob@example.com · Member" in page
+    assert "Crawlers" in page
+    assert as_bob.post("/accounts/logout/")["Location"] == "/accounts/login/"
+
+
 def test_an_invalid_address_is_refused(client: Client, db: None, mail_server: None) -> None:
     assert "Enter a valid email address." in client.post(RESET, {"email": "x"}).content.decode()
 

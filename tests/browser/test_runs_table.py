@@ -1,14 +1,15 @@
 """The size of the runs table: one line per run on a laptop, small cards on a phone."""
 
+import re
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.test_every_page import SIGNED_IN, check, check_ids
+from tests.browser.test_every_page import ANONYMOUS, SIGNED_IN, check, check_ids
 from tests.support.shell import Shell
-from tests.support.tools import is_thorough
+from tests.support.tools import all_or_few, is_thorough
 
 LAPTOP = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
@@ -130,9 +131,20 @@ def test_every_row_with_open_menus_is_accessible(page: Page, widest: str, width:
 @pytest.mark.main_case
 def test_no_page_scrolls_sideways_at_any_width(page: Page, widest: str) -> None:
     step = 20 if is_thorough() else 80
-    pages = [address for address in SIGNED_IN if "?" not in address and "{" not in address]
+    runs = widest.removesuffix("/download")
+    of_the_widest = [
+        address.replace("/collections/101", runs)
+        for address in SIGNED_IN
+        if re.fullmatch(r"/collections/101/[\w-]+", address)
+    ]
+    of_its_run = [
+        f"{runs}/runs/10040/{name}" for name in ("", "pages", "facts", "export", "commands", "delete")
+    ]
     wide: list[tuple[str, int, int]] = []
-    for address in [widest, *pages]:
+    pages = [address for address in SIGNED_IN if "{" not in address]
+    others = [*(address for address in pages if "?" in address), *ANONYMOUS, f"{runs}/download?state=failed"]
+    pages = [address for address in pages if "?" not in address]
+    for address in [*of_the_widest, *of_its_run, *pages, *all_or_few(others, others[-1])]:
         page.set_viewport_size(ViewportSize(width=1400, height=900))
         page.goto(address)
         for width in range(320, 1401, step):

@@ -1,4 +1,4 @@
-"""Sign in and set passwords, with allauth's views.
+"""Sign in, sign out and set passwords, with allauth's views.
 
 allauth would apply its rate limits to HEAD and OPTIONS too, so these views apply them instead.
 """
@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from collections_app.people import devices
-from collections_app.people.access import public, signed_in
+from collections_app.people.access import prefetch_memberships, public, signed_in
 
 
 @public
@@ -20,6 +20,15 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
     if devices.recognize(request, request.POST.get("login", "")):
         return _remembered(request, allauth_views.login(request))
     return _limited(request, "post_login") or _remembered(request, allauth_views.login(request))
+
+
+@public
+def sign_out(request: HttpRequest) -> HttpResponseBase:
+    """Ask for confirmation, in the layout of the site. On POST, sign out."""
+    if request.user.is_authenticated and request.method != "POST":
+        prefetch_memberships(request)
+    response: HttpResponseBase = allauth_views.logout(request)
+    return response
 
 
 @signed_in
