@@ -289,8 +289,8 @@ class TestPages:
 
     def test_without_scripts_buttons_send_the_checkboxes(self, as_bob: Client, runs: list[Run]) -> None:
         page = as_bob.get("/collections/101/download").content.decode()
-        for path in (".xlsx", ".csv", ".jsonl", ".parquet", "/export"):
-            assert f'formaction="{ADDRESS}{path}"' in page
+        for path in (".xlsx", ".csv", ".jsonl", ".parquet", ".json", "/export"):
+            assert f'formaction="selection{path}"' in page
         assert as_bob.head(f"{ADDRESS}.csv?runs=1&runs=2").status_code == 200
 
     def test_a_large_export_redirects_to_its_progress_and_then_starts(

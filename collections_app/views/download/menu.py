@@ -69,14 +69,13 @@ def search_menu(run: Run, query: TableQuery, preferred: str) -> DownloadMenu:
 
 
 def selection_menu(collection: Collection, query: str, preferred: str) -> DownloadMenu:
-    """Return the menu of several runs. `query` selects them, as in a URL; it may be empty."""
+    """Return the menu of several runs, which `query` selects as in a URL."""
     folder = f"{reverse('collection', args=[collection.pk])}selection"
-    query = f"?{query}" if query else ""
     choices = [
-        Choice(each, FORMAT_NAMES[each], f"{folder}.{each}{query}")
+        Choice(each, FORMAT_NAMES[each], f"{folder}.{each}?{query}")
         for each in (*FORMATS_OF_SEVERAL_RUNS, Format.JSON)
     ]
-    return DownloadMenu("the selected runs", _preferred_first(choices, preferred), f"{folder}/export{query}")
+    return DownloadMenu("the selected runs", _preferred_first(choices, preferred), f"{folder}/export?{query}")
 
 
 def last_night_menu(preferred: str) -> DownloadMenu:

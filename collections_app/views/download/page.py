@@ -18,7 +18,7 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter, parse_day
-from collections_app.views.download.menu import preferred_format, selection_menu
+from collections_app.views.download.menu import preferred_format
 from collections_app.views.download.rows import may_delete_runs, run_rows
 from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.page_size import PAGE_SIZE
@@ -79,7 +79,6 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "most_counted": MOST_COUNTED,
         "freshness": freshness,
         "late_for": late_for(collection),
-        "selection_menu": selection_menu(collection, "", preferred_format(request)),
     }
     if not (before or wants_fragment(request)):
         context |= _kept(collection)
