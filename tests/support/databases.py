@@ -57,6 +57,7 @@ def start_server() -> str:
 
 def address_of(data_dir: Path) -> str:
     """Return the DATABASE_URL for processes with this data folder. It is empty on SQLite."""
+    tools.conditions_used.add("backends")
     if not is_postgresql():
         return ""
     _make(_name_of(data_dir), "template0")
@@ -65,6 +66,7 @@ def address_of(data_dir: Path) -> str:
 
 def copy(source: Path, target: Path) -> Path:
     """Copy a data folder that no process uses, with its database. Return the copy."""
+    tools.conditions_used.add("backends")
     shutil.copytree(source, target)
     if is_postgresql():
         _make(_name_of(target), _name_of(source))

@@ -13,6 +13,8 @@ from django.db.models.signals import post_migrate
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.support import tools
+
 # The files whose tests start programs, slowest first.
 _LONG = ["scaled_out", "browser", "nginx", "pull", "delivery_over_http", "serve", "view_run", "canary"]
 _LONG += ["writer_killed", "access_of_every_address", "demo", "operating", "two_instances", "bench"]
@@ -42,11 +44,12 @@ def _modules(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Make `-n auto` start one more test process than processors, because many tests wait for servers.
+    """Make `-n auto` start more test processes than processors, because many tests wait for servers.
 
-    Each process takes as long as some hundred tests to import the modules and to create its database.
+    `make test-all` starts more of them. Each process takes as long as some hundred tests to import the
+    modules and to create its database.
     """
-    return 1 + (os.cpu_count() or 1)
+    return (2 if tools.is_thorough() else 1) + (os.cpu_count() or 1)
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]

@@ -22,12 +22,15 @@ Word = str | Path
 
 # How many seconds tests wait for something to happen. On a busy machine, starting a server takes a minute.
 PATIENCE = 300
+# The conditions of this run of the tests that the current test has used; see passed.py.
+conditions_used: set[str] = set()
 # Debian's folder for servers, which isn't on every user's PATH.
 _SERVERS = "/usr/sbin"
 
 
 def is_thorough() -> bool:
     """Whether these tests try everything (`make test-all`), or only a few examples of it (`make test`)."""
+    conditions_used.add("examples")
     return bool(os.environ.get("TEST_THOROUGHLY"))
 
 
