@@ -406,7 +406,8 @@ def list_and_csv() -> list[str]:
 
 
 def administer(watched: Watched, operator: Client) -> None:
-    """Open every page of the admin that shows something about accounts."""
+    """Open every page for operators that shows something about accounts."""
+    watched(operator, "/operations/")
     watched(operator, "/admin/")
     for model in (Account, Collection, Run, ResultFile):
         address = f"/admin/collections_app/{model._meta.model_name}/"

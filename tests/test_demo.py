@@ -26,6 +26,7 @@ from collections_app.demo.content import AU_LAPTOPS, COLLECTIONS
 from collections_app.demo.products import Record, Shop
 from collections_app.demo.schedule import CYCLE, DAY, Fault, Outcome, PlannedRun, Story
 from collections_app.models import (
+    Account,
     ApiKey,
     Collection,
     FileKind,
@@ -492,7 +493,7 @@ def finished() -> list[object]:
 def remove_everything(folder: Path) -> None:
     (folder / "demo.json").unlink()
     Run.objects.update(lease_expires_at=None)
-    for model in (Run, Collection, Team, User):
+    for model in (Run, Collection, Account, Team, User):
         model.objects.all().delete()
 
 

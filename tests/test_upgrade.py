@@ -110,7 +110,7 @@ def upgraded(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         wait_until_it_answers(f"http://127.0.0.1:{port}", process, log)
         yield f"http://127.0.0.1:{port}"
     assert "Traceback" not in log.read_text()
-    steps = re.findall(r"Updating the database, step (\d+) of (\d+) \(", log.read_text())
+    steps = re.findall(r"database, step (\d+) of (\d+) \(\w+\)$", log.read_text(), re.MULTILINE)
     assert [int(step) for step, _ in steps] == [*range(1, int(steps[0][1]) + 1)]
 
 

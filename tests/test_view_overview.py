@@ -68,11 +68,11 @@ class TestWhereItLeads:
     def test_a_visitor_signs_in_first(self, client: Client) -> None:
         assert client.get("/")["Location"] == "/accounts/login/?next=/"
 
-    def test_a_user_without_a_team_sees_the_profile_or_the_admin(self, client: Client, eve: User) -> None:
+    def test_a_user_without_a_team_sees_the_profile_or_operations(self, client: Client, eve: User) -> None:
         client.force_login(eve)
         assert client.get("/")["Location"] == "/profile/"
         User.objects.filter(pk=eve.pk).update(is_staff=True)
-        assert client.get("/")["Location"] == "/admin/"
+        assert client.get("/")["Location"] == "/operations/"
 
     def test_other_teams_and_archived_collections_are_not_shown(
         self, as_bob: Client, crawlers: Team, strangers: Team

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -15,10 +15,22 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.utils import timezone
 
-from collections_app.demo.content import COLLECTIONS, FAVORITES, NORTHWIND, OLIVIA, OWNERS, PEOPLE, TEAMS
+from collections_app.demo.content import (
+    ACCOUNT,
+    COLLECTIONS,
+    FAVORITES,
+    LABELS,
+    NORTHWIND,
+    OLIVIA,
+    OWNERS,
+    PEOPLE,
+    SOUTHBANK,
+    TEAMS,
+)
 from collections_app.demo.products import Shop
 from collections_app.demo.schedule import FIRST_NIGHT, SYDNEY, PlannedRun, Story
 from collections_app.models import (
+    Account,
     ApiKey,
     Collection,
     CollectionPreferences,
@@ -74,7 +86,7 @@ def can_build() -> bool:
     others = (
         User.objects.exclude(email__in=[person.email for person in PEOPLE]),
         Team.objects.exclude(pk__in=TEAMS),
-        Collection.objects.exclude(pk__in=[story.id for story in COLLECTIONS]),
+        Collection.objects.exclude(pk__in=[LABELS, *(story.id for story in COLLECTIONS)]),
     )
     return not any(rows.exists() for rows in others)
 
@@ -114,6 +126,7 @@ def _build(now: datetime) -> Iterator[Run]:
     unfinished = SignIn(OLIVIA.email, secrets.token_urlsafe(9))
     _save(unfinished)
     _create_people(unfinished.password)
+    _create_account(now)
     for story in COLLECTIONS:
         collection = _create_collection(story)
         shop = Shop(story)
@@ -173,7 +186,8 @@ def _create_people(password: str) -> None:
         }
         hashed = ""
         for person in PEOPLE:
-            user = User(email=person.email, name=person.name)
+            flag = person.is_operator
+            user = User(email=person.email, name=person.name, is_staff=flag, is_superuser=flag)
             # All users of the demo have the same password, so it is hashed only once.
             if not hashed:
                 user.set_password(password)
@@ -183,6 +197,24 @@ def _create_people(password: str) -> None:
             for team, role in person.roles.items():
                 Membership.objects.create(user=user, team=teams[team], role=role)
         _reset_sequence(Team)
+
+
+def _create_account(now: datetime) -> None:
+    """Create an account without a key, and its collection, which is no longer up to date."""
+    since = now - timedelta(hours=9)
+    with transaction.atomic():
+        account = Account.objects.create(team_id=SOUTHBANK, name=ACCOUNT, created_at=now - timedelta(days=40))
+        Collection.objects.create(
+            pk=LABELS,
+            team_id=SOUTHBANK,
+            account=account,
+            remote_id=7214,
+            name="Label printers",
+            created_at=account.created_at,
+            refreshed_at=since,
+            failing_since=since,
+            refresh_problem=f"The account “{account}” is disconnected. Ask an admin to enter a new key.",
+        )
 
 
 def _create_collection(story: Story) -> Collection:
@@ -264,6 +296,7 @@ def _remove_unfinished_demo() -> None:
     for run in Run.objects.select_related("collection"):
         delete_run(run)
     Collection.objects.all().delete()
+    Account.objects.all().delete()
     Team.objects.all().delete()
     User.objects.all().delete()
 

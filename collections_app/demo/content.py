@@ -16,6 +16,7 @@ class Person:
     email: str
     name: str
     roles: Mapping[int, Role]
+    is_operator: bool = False
 
 
 NORTHWIND, SOUTHBANK = 1, 2
@@ -29,11 +30,16 @@ PEOPLE = [
     Person("mia@example.com", "Mia Chen", {NORTHWIND: Role.MEMBER}),
     Person("sven@example.com", "Sven Lindqvist", {SOUTHBANK: Role.OWNER}),
     Person("beatriz@example.com", "Beatriz Álvarez", {SOUTHBANK: Role.ADMIN}),
+    Person("noor@example.com", "Noor Haddad", {}, is_operator=True),
 ]
 
 # The email addresses of the owners of collections by their ids, and the ids of Olivia's favorites.
 OWNERS = {101: OLIVIA.email, 102: "mia@example.com", 103: "arjun@example.com", 107: OLIVIA.email}
 FAVORITES = [101, 103]
+
+# A collection of Southbank's account, which was disconnected. So the demo calls no other server.
+ACCOUNT = "Southbank Stationers"
+LABELS = 114
 
 _WEEK = 7 * DAY
 

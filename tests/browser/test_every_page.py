@@ -132,6 +132,7 @@ EXCUSED = {
     "run_live": "for a page's script",
     "collections_live": "for a page's script",
     "overview_live": "for a page's script",
+    "operations": "for operators: the last test but one",
     "healthz": "for programs",
     "readyz": "for programs",
     "metrics": "for programs",
@@ -351,6 +352,12 @@ def test_with_the_sidebar_expanded(page: Page) -> None:
     page.goto("/collections/")
     page.get_by_role("button", name="Menu").click()
     check(page)
+
+
+def test_for_an_operator(visitors_page: Page, demo_server: DemoServer) -> None:
+    sign_in(visitors_page, "noor@example.com", demo_server.password)
+    visit(visitors_page, "/operations/")
+    expect(visitors_page.get_by_role("link", name="Operations")).to_be_visible()
 
 
 def test_every_form_of_the_operators_admin_obeys_the_policy(

@@ -28,10 +28,11 @@ def overview(request: MemberRequest) -> HttpResponse:
     """Show the team's collections, those with problems first. htmx gets more lines.
 
     `night` selects the collections with that outcome last night, `show` the user's own, and `after` is the
-    sort key of the last one before the page. A user without a team is redirected to the admin or the profile.
+    sort key of the last one before the page. A user without a team is redirected to the profile or, as an
+    operator, to Operations.
     """
     if not request.memberships:
-        return redirect("admin:index" if request.user.is_staff else "profile")
+        return redirect("operations" if request.user.is_staff else "profile")
     team = request.membership.team
     show = read_show(request)
     found = only(team.collections.current(), show, request)
