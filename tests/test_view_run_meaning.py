@@ -184,6 +184,11 @@ def test_a_search_finds_prices_as_they_are_shown(
         assert numbers(page(as_bob, run, {"q": search})) == [1], search
 
 
+def test_prices_that_other_pages_disagree_with_stay_as_they_are(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(laptops, [{"price": "1,299"}, *[{"price": "5,20"}] * 101])
+    assert rows(page(as_bob, run, "?sort=price&q=5,20"))[0][1] == "5,20"
+
+
 def test_only_prices_are_shown_as_money(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{"weight": 2236, "stock": 1500, "currency": "AUD"}])
     assert rows(page(as_bob, run)) == [["1", "1500", "2236", "AUD"]]

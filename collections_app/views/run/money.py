@@ -1,6 +1,6 @@
 """Show the prices of records as money, such as "AUD 2,236.00"."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -15,15 +15,20 @@ from collections_app.views.run.columns import ShownColumns
 
 
 def show_money(
-    rows: Sequence[list[Cell]], values: Sequence[FlatRecord], shown: ShownColumns, known: ColumnList
+    rows: Sequence[list[Cell]],
+    values: Sequence[FlatRecord],
+    shown: ShownColumns,
+    known: ColumnList,
+    unclear: Collection[str],
 ) -> None:
     """Align columns of money as numbers, and format the prices among them.
 
     A price that names its currency stays as it was scraped. Others show the currency that their record names.
+    `unclear` columns stay as they were scraped, because records on other pages disagree.
     """
     for index, (name, path) in enumerate(shown.items()):
         column = [None if path is None else each.get(path) for each in values]
-        notation = _notation_of(name, column)
+        notation = _notation_of(name, column) if name not in unclear else None
         if notation is None:
             continue
         for row in rows:

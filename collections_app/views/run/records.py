@@ -93,7 +93,8 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     found = run_query(table, query.table_query)
     values = [flat(record.fields) for record in found.records]
     shown = shown_columns(table.column_list, query.columns, query.saved_columns, values)
-    rows = _rows(found.records, values, shown, table.column_list)
+    unclear = [name for name in shown if table.sorted_as_text(name)]
+    rows = _rows(found.records, values, shown, table.column_list, unclear)
     following = str(query.table_query.after + len(found.records))
     as_text = table.sorted_as_text(query.table_query.sort)
     return {
@@ -123,7 +124,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     if first.is_too_large or (None in shown.values() and not first.is_complete and first.records):
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
-    rows = _rows(first.records, values, shown, known)
+    rows = _rows(first.records, values, shown, known, ())
     # Later records may have other columns, but they're added to the same table.
     following = replace(query, columns=list(shown))
     return RecordList(
@@ -148,10 +149,14 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
 
 
 def _rows(
-    records: Sequence[Record], values: Sequence[FlatRecord], shown: ShownColumns, known: ColumnList
+    records: Sequence[Record],
+    values: Sequence[FlatRecord],
+    shown: ShownColumns,
+    known: ColumnList,
+    unclear: Sequence[str],
 ) -> list[tuple[Record, list[Cell]]]:
     rows = [cells(each, list(shown.values())) for each in values]
-    show_money(rows, values, shown, known)
+    show_money(rows, values, shown, known, unclear)
     return list(zip(records, rows, strict=True))
 
 
