@@ -18,9 +18,29 @@ def test_switching_shows_the_other_teams_collections(
     bob_in_both: User, as_bob: Client, laptops: Collection, secret_plans: Collection
 ) -> None:
     assert [row[1] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
-    response = as_bob.post("/team", {"team": secret_plans.team_id}, follow=True)
+    page = {"Referer": "http://testserver/collections/?q=lap"}
+    response = as_bob.post("/team", {"team": secret_plans.team_id}, follow=True, headers=page)
     assert [row[1] for row in rows(response)] == ["Secret plans"]
     assert "Add collection" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("http://testserver/collections/?q=lap", "/collections/"),
+        ("http://testserver/members/", "/members/"),
+        ("http://testserver/collections/101/download", "/"),
+        ("http://testserver/team/accounts/", "/"),  # not all members may open it
+        ("http://elsewhere.example/members/", "/"),
+        ("http://testserver/nothing", "/"),
+        ("", "/"),
+    ],
+)
+def test_switching_shows_the_same_page_or_the_overview(
+    bob_in_both: User, as_bob: Client, strangers: Team, page: str, shown: str
+) -> None:
+    response = as_bob.post("/team", {"team": strangers.pk}, headers={"Referer": page})
+    assert response["Location"] == shown
 
 
 def test_a_page_of_another_teams_collection_switches_to_that_team(

@@ -31,6 +31,14 @@ function click(link) {
   return Boolean(link);
 }
 
+function openDownloadMenu() {
+  const menu = current()?.querySelector("details.download-menu");
+  if (!menu) return false;
+  menu.open = true;
+  menu.querySelector(".menu-items a").focus();
+  return true;
+}
+
 function search() {
   const field = document.querySelector("main input[type=search], main .run-number input");
   field?.focus();
@@ -47,7 +55,7 @@ const KEYS = {
   k: () => move(-1),
   o: () => click(current()?.querySelector(LINK)),
   Enter: () => document.activeElement === current() && click(current()?.querySelector(LINK)),
-  d: () => click(current()?.querySelector('.buttons a, [data-label="Archive"] a')),
+  d: () => click(current()?.querySelector('.buttons a, [data-label="Archive"] a')) || openDownloadMenu(),
   n: () => click(document.querySelector("[data-new-runs]:not([hidden])")),
   g: () => Boolean((pairUntil = Date.now() + PAIR_MS)),
   "?": () => {

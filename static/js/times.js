@@ -76,10 +76,5 @@ function duration(seconds) {
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone) {
   for (const field of document.querySelectorAll("input[data-zone]")) field.value = zone;
-  for (const link of document.querySelectorAll("a[data-zone]")) {
-    const url = new URL(link.href);
-    if (url.searchParams.has("when")) url.searchParams.set("zone", zone);
-    link.href = url;
-  }
   for (const name of document.querySelectorAll("[data-zone-name]")) name.textContent = zone;
 }

@@ -68,10 +68,11 @@ class RunFilter:
     zone: str = "UTC"
 
     @classmethod
-    def from_query(cls, query: QueryDict) -> "RunFilter":
+    def from_query(cls, query: QueryDict, team_zone: str) -> "RunFilter":
         """Return the filter for `state`, `only`, `when`, `from`, `to` and `zone`. Raises BadRequest.
 
-        An unknown time zone is replaced by UTC, which the page then shows.
+        Days are in the user's time zone if it is known. Periods are in the team's, as on the Overview. The
+        page shows which one it uses.
         """
         state = query.get("state", "")
         if state and state not in _STATUSES:
@@ -89,7 +90,7 @@ class RunFilter:
             first=parse_day(query.get("from", "")),
             last=parse_day(query.get("to", "")),
             when=when,
-            zone=zone if zone in _zones() else "UTC",
+            zone=zone if zone in _zones() and not when else team_zone,
         )
 
     @property
@@ -112,7 +113,7 @@ class RunFilter:
             "from": _iso(self.first),
             "to": _iso(self.last),
         }
-        if self.has_times:
+        if self.first or self.last:
             parts["zone"] = self.zone
         return {name: text for name, text in parts.items() if text}
 

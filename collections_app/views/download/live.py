@@ -63,7 +63,7 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
 
 def _newer(request: MemberRequest, collection: Collection) -> RunQuerySet:
     """Return the runs that are newer than those on the page, or none if the page shows older runs."""
-    runs = RunFilter.from_query(request.GET).apply(collection.runs.all())
+    runs = RunFilter.from_query(request.GET, collection.team.time_zone).apply(collection.runs.all())
     if "newest" not in request.GET:
         return runs.none()
     newest = request.GET["newest"]

@@ -46,7 +46,7 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     `state`, `when`, `from` and `to` filter the runs. `on` redirects to the runs of a day and earlier, and
     `run` to the runs around one.
     """
-    run_filter = RunFilter.from_query(request.GET)
+    run_filter = RunFilter.from_query(request.GET, collection.team.time_zone)
     target = _target(request, collection, run_filter)
     if target is not None:
         return redirect(target)

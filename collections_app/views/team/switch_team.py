@@ -1,20 +1,33 @@
 """Switch to another team."""
 
 import re
+from urllib.parse import urlsplit
 
 from django.http import HttpResponseRedirect
 from django.shortcuts import redirect
+from django.urls import Resolver404, resolve
 from django.views.decorators.http import require_POST
 
-from collections_app.people.access import MemberRequest, choose_team, signed_in
+from collections_app.people.access import MemberRequest, choose_team, referring_page, signed_in
 
+# Every member of every team may open them.
+_PAGES = {"home", "collections", "members", "profile"}
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @signed_in
 @require_POST
 def team_switch(request: MemberRequest) -> HttpResponseRedirect:
-    """Make another of the user's teams the current one."""
+    """Make another of the user's teams the current one, and stay on the page if all teams have it."""
     team = request.POST.get("team", "")
     choose_team(request, int(team) if _ID.fullmatch(team) else 0)
-    return redirect("collections")
+    return redirect(_same_page(referring_page(request)))
+
+
+def _same_page(address: str) -> str:
+    """Return the name of the page at an address, or of the Overview."""
+    try:
+        name = resolve(urlsplit(address).path).view_name
+    except Resolver404:
+        return "home"
+    return name if name in _PAGES else "home"
