@@ -425,7 +425,7 @@ class TestCollectionList:
         asked = self.looked_at(as_bob)
         delete_run(run)
         (news,) = self.news(as_bob, asked)
-        assert news["news"] == "AU Laptops: Run 1 is now the latest."
+        assert news["news"] == "AU Laptops: Run 1 is now the newest."
         asked = self.looked_at(as_bob)
         delete_run(laptops.runs.get())
         (news,) = self.news(as_bob, asked)

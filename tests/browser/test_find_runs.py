@@ -62,6 +62,6 @@ def test_loading_more_updates_the_number_of_runs(page: Page, demo_server: DemoSe
 def test_sorting_collections_keeps_the_page(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})  # wider pages have headers that sort
     page.goto("/collections/")
-    page.get_by_label("Sort by").select_option("Sort by latest run")
+    page.get_by_label("Sort by").select_option("Sort by last run")
     expect(page.locator("tbody tr").last).to_contain_text("No runs yet")
     expect(page).to_have_url(re.compile(r"sort=recent"))

@@ -68,7 +68,7 @@ def _news(collection: Collection, seen: str) -> str:
         return "No runs left."
     number, *_, status = seen.split(".")
     if int(number) > run.number:
-        return f"Run {run.number} is now the latest."
+        return f"Run {run.number} is now the newest."
     if (int(number), status) == (run.number, run.status):
         return "Its status has changed."
     return news_of(run) or f"Run {run.number} started."

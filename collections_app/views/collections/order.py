@@ -18,7 +18,7 @@ ORDERS = {
     "name": "Sort by name",
     "id": "Sort by ID",
     URGENCY: "Sort by urgency",
-    "recent": "Sort by latest run",
+    "recent": "Sort by last run",
     "records": "Sort by records",
 }
 
