@@ -29,6 +29,7 @@ from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.runs.writer import ResultSetWriter
 from collections_app.sources import sync
 from tests.support.results import make_failed_run, make_ready_run
+from tests.support.tools import PATIENCE
 from tests.support.upstream import ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -133,17 +134,17 @@ class TestAnAccountsRuns:
         self, remote: Collection, account: ListedRuns
     ) -> None:
         with time_machine.travel(TWO + DAY + 5 * HOUR, tick=False):
-            sync.refresh(remote, seconds=9)
+            sync.refresh(remote, seconds=PATIENCE)
             assert remote.is_late
             account.runs.append(remote_run(5, at=TWO + DAY))
-            sync.refresh(remote, seconds=9)
+            sync.refresh(remote, seconds=PATIENCE)
             assert not remote.is_late
 
     def test_an_account_that_does_not_respond_makes_nothing_late(
         self, remote: Collection, account: ListedRuns
     ) -> None:
         with time_machine.travel(TWO + HOUR, tick=False):
-            sync.refresh(remote, seconds=9)
+            sync.refresh(remote, seconds=PATIENCE)
         assert not is_late_at(remote, TWO + 9 * DAY)
 
 

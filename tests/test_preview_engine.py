@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from collections_app.records.preview.engine import SEARCHES, QueryTimeout, UnreadableFile, open_database
+from tests.support.tools import PATIENCE
 
 FOREVER = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b WHERE a.range + b.range = $n"
 
@@ -21,7 +22,7 @@ def given(tmp_path: Path) -> Path:
 
 
 def test_it_reads_the_given_file(given: Path) -> None:
-    with open_database(given, seconds=5) as found:
+    with open_database(given, seconds=PATIENCE) as found:
         assert found.query("SELECT a FROM read_csv($path)", {"path": str(given)}) == [(1,)]
 
 
@@ -48,12 +49,12 @@ def test_few_are_kept(tmp_path: Path) -> None:
 
 
 def _open_and_set(file: Path, value: int) -> None:
-    with open_database(file, seconds=5) as found:
+    with open_database(file, seconds=PATIENCE) as found:
         found.query(f"SET VARIABLE noted = {value}", {})
 
 
 def _value_set_before(file: Path) -> Sequence[tuple[Any, ...]]:
-    with open_database(file, seconds=5) as found:
+    with open_database(file, seconds=PATIENCE) as found:
         return found.query("SELECT getvariable('noted')", {})
 
 
@@ -79,7 +80,7 @@ def test_it_can_access_nothing_else(*, given: Path, statement: str, is_reused: b
     if is_reused:
         _open_and_set(given, 1)
         _open_and_set(other, 1)
-    with pytest.raises(UnreadableFile), open_database(given, seconds=5) as found:
+    with pytest.raises(UnreadableFile), open_database(given, seconds=PATIENCE) as found:
         found.query(statement.format(other=other), {})
     assert other.read_text() == "a\n2\n"
 

@@ -15,6 +15,7 @@ from collections_app.runs.writer import ResultSetWriter
 from collections_app.sources import SourceUnavailable, sync
 from tests.support.html import text_of
 from tests.support.results import make_processing_run, make_ready_run, records
+from tests.support.tools import PATIENCE
 from tests.support.upstream import NOON, ListedRuns, lists, make_account, make_remote_collection, remote_run
 
 HOUR = timedelta(hours=1)
@@ -171,7 +172,7 @@ class TestAnAccountsRuns:
         """List the account at a time, and return its run 1."""
         with time_machine.travel(at, tick=False):
             remote.refresh_from_db()
-            sync.refresh(remote, seconds=5)
+            sync.refresh(remote, seconds=PATIENCE)
         return remote.runs.get(number=1)
 
     def test_a_run_that_failed_at_the_account_stalls(self, remote: Collection, account: ListedRuns) -> None:

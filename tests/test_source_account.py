@@ -72,8 +72,8 @@ def test_refresh_loads_the_runs_and_returns_their_age(collection: Collection, li
 def hundred(collection: Collection, listed: ListedRuns) -> Collection:
     """A collection whose account lists 100 known runs, and has then added run 900 as its oldest one."""
     listed.runs = [remote_run(number) for number in range(1, 101)]
-    sync.refresh(collection, seconds=20)
-    sync.load_older(collection, seconds=20)
+    sync.refresh(collection, seconds=tools.PATIENCE)
+    sync.load_older(collection, seconds=tools.PATIENCE)
     assert collection.runs.count() == 100
     Collection.objects.update(refresh_tried_at=None)
     listed.runs.append(remote_run(900, at=NOON - timedelta(days=1)))

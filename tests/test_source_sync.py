@@ -911,7 +911,7 @@ def test_after_a_failure_there_are_still_more_runs(collection: Collection, accou
 
 
 def reread(collection: Collection) -> bool:
-    is_last = sync.reread(collection, seconds=5)
+    is_last = sync.reread(collection, seconds=PATIENCE)
     collection.refresh_from_db()
     return is_last
 

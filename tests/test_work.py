@@ -39,7 +39,7 @@ from tests.support.faults import EndlessServer
 from tests.support.mirrors import files_of, pretend
 from tests.support.results import make_ready_run, records
 from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
-from tests.support.tools import ROOT
+from tests.support.tools import PATIENCE, ROOT
 from tests.support.upstream import (
     NOON,
     ListedRuns,
@@ -117,8 +117,8 @@ class TestListing:
         self, remote: Collection, listed: ListedRuns
     ) -> None:
         listed.runs = [remote_run(number) for number in range(1, 101)]
-        sync.refresh(remote, seconds=20)
-        sync.load_older(remote, seconds=20)
+        sync.refresh(remote, seconds=PATIENCE)
+        sync.load_older(remote, seconds=PATIENCE)
         listed.runs.append(remote_run(900, at=NOON - timedelta(days=1)))
         Collection.objects.update(refresh_tried_at=None)
         work()
