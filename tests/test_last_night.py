@@ -156,6 +156,7 @@ class TestWorkbook:
         assert build_next()
         polled = as_bob.get(f"{PAGE}?before={export.pk}&start={export.pk}", headers={"HX-Request": "true"})
         assert f'href="{XLSX}"' in polled.content.decode()
+        assert "Excel A sheet for each collection Download" in text_of(polled.content.decode())
         assert as_bob.head(XLSX).status_code == 200
 
     def test_a_newer_run_and_another_name_make_another_workbook(self, as_bob: Client) -> None:

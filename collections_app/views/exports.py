@@ -10,7 +10,7 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, QueryDict
 from django.utils.text import Truncator
 
-from collections_app.models import Export
+from collections_app.models import Export, Layout
 from collections_app.people.access import MemberRequest
 from collections_app.records.column_list import encode_columns
 from collections_app.records.exports.build import spec_of
@@ -101,22 +101,29 @@ def _news(listed: Iterable[ListedExport], before: str) -> str:
 def listed_export(export: Export, address: str, start: str, runs: str = "") -> ListedExport:
     """Return an export for the list. `address` is that of its file, without options."""
     spec = spec_of(export)
-    label = FORMAT_NAMES[spec.format] + (" for spreadsheets" if spec.excel else "")
-    label += " with semicolons" if spec.separator == SEMICOLON else ""
-    more = len(spec.columns) - _COLUMNS_NAMED
-    named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
-    columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
-    matching = narrowing(spec.search, parse_filters(spec.filters))
     query = urlencode(_query(spec, runs), doseq=True)
     return ListedExport(
         export,
-        label,
-        (f"Records that match {matching} · " if matching else "") + (columns or "All columns"),
+        _label(spec),
+        "A sheet for each collection" if export.layout == Layout.SHEETS else _about(spec),
         f"{address}?{query}" if query else address,
         spec.columns,
         is_started=str(export.pk) == start,
         runs=runs,
     )
+
+
+def _label(spec: ExportSpec) -> str:
+    label = FORMAT_NAMES[spec.format] + (" for spreadsheets" if spec.excel else "")
+    return f"{label} with semicolons" if spec.separator == SEMICOLON else label
+
+
+def _about(spec: ExportSpec) -> str:
+    more = len(spec.columns) - _COLUMNS_NAMED
+    named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
+    columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+    matching = narrowing(spec.search, parse_filters(spec.filters))
+    return (f"Records that match {matching} · " if matching else "") + (columns or "All columns")
 
 
 def _query(spec: ExportSpec, runs: str) -> dict[str, str | tuple[str, ...]]:

@@ -1,5 +1,7 @@
 """Last night's runs of all collections as one ZIP or one workbook, and the page that says what is in it."""
 
+from dataclasses import replace
+
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
@@ -90,12 +92,12 @@ def _file_name(night: NightRuns, ending: str) -> str:
 def _context(request: MemberRequest, night: NightRuns) -> dict[str, object]:
     start = request.GET.get("start", "")
     address = reverse("last_night_workbook")
-    exports = _existing(night)
+    exports, menu = _existing(night), last_night_menu(preferred_format(request))
     return {
         "night": night.night,
         "entries": night.entries,
         "included": len(night.runs),
-        "menu": last_night_menu(preferred_format(request)) if night.runs else None,
+        "menu": replace(menu, contents_address="") if night.runs else None,
         "export_address": reverse("last_night"),
         **list_context(
             [listed_export(each, address, start) for each in exports],
