@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
 from tests.support import tools
 from tests.support.server import environment, free_port, manage, wait_until_it_answers
@@ -94,6 +95,18 @@ def _zip(name: str, content: bytes) -> tuple[bytes, dict[str, int]]:
         "archive_size": member.compress_size,
         "crc32": member.CRC,
     }
+
+
+@pytest.mark.sqlite(reason="only SQLite copies tables")
+@pytest.mark.django_db(transaction=True)
+def test_no_migration_since_0_2_0_copies_the_runs_or_their_files() -> None:
+    loader = MigrationLoader(connection)
+    (leaf,) = (key for key in loader.graph.leaf_nodes() if key[0] == FIRST[0])
+    keys = [key for key in loader.graph.forwards_plan(leaf) if key[0] == FIRST[0] and key[1] > "0014"]
+    statements = "\n".join(loader.collect_sql([(loader.graph.nodes[key], False) for key in keys]))
+    assert "run_unready" in statements
+    for table in ("collections_app_run", "collections_app_resultfile"):
+        assert f'"new__{table}"' not in statements
 
 
 @pytest.fixture(scope="module")
