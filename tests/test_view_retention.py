@@ -67,7 +67,9 @@ class TestSetting:
         assert "Keeps the newest 2 runs. 1 run and its files will be deleted in seven days." in page
         assert "Oldest run 27 Nov 2026, 09:00 UTC" in page
         assert "Older, but kept: 1 pinned run 1 run in progress" in page
-        assert "Runs to be deleted Run time Status Records 27 Nov 2026, 09:00 UTC Run 2 Completed 1" in page
+        assert (
+            "Runs to be deleted Run Run time Status Records Run 2 27 Nov 2026, 09:00 UTC Completed 1" in page
+        )
         assert not Retention.objects.exists()
         assert not Run.objects.exclude(delete_at=None).exists()
 

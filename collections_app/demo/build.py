@@ -20,6 +20,7 @@ from collections_app.demo.content import (
     COLLECTIONS,
     FAVORITES,
     LABELS,
+    MIA,
     NORTHWIND,
     OLIVIA,
     OWNERS,
@@ -40,6 +41,7 @@ from collections_app.models import (
     Team,
     User,
 )
+from collections_app.models.retention import RetentionKind, pin_runs, set_retention
 from collections_app.models.run_status import progress
 from collections_app.runs.removal import delete_run
 from collections_app.runs.writer import ResultSetWriter
@@ -132,6 +134,7 @@ def _build(now: datetime) -> Iterator[Run]:
         shop = Shop(story)
         for planned in story.runs(now):
             yield _start(collection, shop, planned)
+        _keep(story, collection)
     _, api_key = ApiKey.objects.issue(
         Membership.objects.get(user__email=OLIVIA.email, team=NORTHWIND), "Demo"
     )
@@ -240,6 +243,14 @@ def _reset_sequence(model: type[Team | Collection]) -> None:
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [model]):
             cursor.execute(statement)
+
+
+def _keep(story: Story, collection: Collection) -> None:
+    """Pin runs, and choose how many are kept. The site deletes the others after the grace period."""
+    pin_runs(collection.runs.filter(number__in=story.pinned), by=User.objects.get(email=MIA.email))
+    if story.keeps:
+        olivia = User.objects.get(email=OLIVIA.email)
+        set_retention(collection, RetentionKind.RUNS, story.keeps, by=olivia)
 
 
 def _start(collection: Collection, shop: Shop, planned: PlannedRun) -> Run:

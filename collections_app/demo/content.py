@@ -24,10 +24,11 @@ NORTHWIND, SOUTHBANK = 1, 2
 TEAMS = {NORTHWIND: "Northwind Pricing", SOUTHBANK: "Southbank Stationers"}
 
 OLIVIA = Person("olivia@example.com", "Olivia Hartley", {NORTHWIND: Role.OWNER, SOUTHBANK: Role.MEMBER})
+MIA = Person("mia@example.com", "Mia Chen", {NORTHWIND: Role.MEMBER})
 PEOPLE = [
     OLIVIA,
     Person("arjun@example.com", "Arjun Mehta", {NORTHWIND: Role.ADMIN}),
-    Person("mia@example.com", "Mia Chen", {NORTHWIND: Role.MEMBER}),
+    MIA,
     Person("sven@example.com", "Sven Lindqvist", {SOUTHBANK: Role.OWNER}),
     Person("beatriz@example.com", "Beatriz Álvarez", {SOUTHBANK: Role.ADMIN}),
     Person("noor@example.com", "Noor Haddad", {}, is_operator=True),
@@ -100,6 +101,7 @@ AU_LAPTOPS = Story(
             22: Outcome(found=231),
         },
     ),
+    pinned=(88,),
 )
 
 # `demo --live` writes its runs.
@@ -231,6 +233,8 @@ COLLECTIONS = [
             },
         ),
         added_on=date(2026, 9, 28),
+        keeps=10,
+        pinned=(1,),
     ),
     Story(
         id=201,

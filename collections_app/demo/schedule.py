@@ -114,6 +114,8 @@ class Story:
     nightly: Nightly | None = None
     added_on: date = FIRST_NIGHT
     archived_at: datetime | None = None
+    keeps: int | None = None  # how many runs, or None for all
+    pinned: tuple[int, ...] = ()  # the numbers of the pinned runs
 
     @property
     def created_at(self) -> datetime:
