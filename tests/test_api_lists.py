@@ -40,7 +40,7 @@ class TestCollections:
     def test_each_has_its_newest_run_with_its_state(self, fetch: Fetch, laptops: Collection) -> None:
         make_failed_run(laptops, at=NOON)
         make_ready_run(laptops, records(4), at=NOON)
-        Run.objects.filter(number=2).update(total=5)
+        Run.objects.filter(number=2).update(total=5, pinned_at=NOON)
         assert fetch("/api/v1/collections") == {
             "collections": [
                 {
@@ -60,6 +60,8 @@ class TestCollections:
                         "created_at": "2026-06-20T12:00:00Z",
                         "updated_at": "2026-06-20T12:00:00Z",
                         "manifest": "http://testserver/api/v1/collections/101/runs/2/manifest.json",
+                        "pinned": True,
+                        "delete_at": None,
                     },
                     "expected_at": None,
                     "late": False,

@@ -93,4 +93,6 @@ def _run(request: HttpRequest, run: Run) -> dict[str, Any]:
         "created_at": run.created_at.replace(microsecond=0),
         "updated_at": run.updated_at.replace(microsecond=0),
         "manifest": absolute(request, manifest) if run.is_ready else None,
+        "pinned": run.is_pinned,
+        "delete_at": run.delete_at and run.delete_at.replace(microsecond=0),
     }

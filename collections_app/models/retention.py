@@ -8,6 +8,7 @@ A wrong clock must not end the grace period early. So each setting stores when t
 that is in the future or more than a day ago, all grace periods start again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
@@ -16,6 +17,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import Exists, Max, Min, OuterRef, Q, Sum
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from collections_app.models.collections import Collection
 from collections_app.models.run_status import State, Status
@@ -89,6 +91,14 @@ class Retention(models.Model):
         """Return the condition for runs to delete. Of an account's runs, only the copies can be deleted."""
         return self.unkept(now) & Q(is_kept=True) if self.collection.is_remote else self.unkept(now)
 
+    def is_unmarked(self, now: datetime) -> Q:
+        """Return the condition for runs that need a time of deletion."""
+        return self.deletable(now) & Q(delete_at=None)
+
+    def is_wrongly_marked(self, now: datetime) -> Q:
+        """Return the condition for runs with a time of deletion, although they are kept now."""
+        return ~self.deletable(now) & Q(delete_at__isnull=False)
+
     def _is_older(self, now: datetime) -> Q:
         if self.kind == RetentionKind.DAYS:
             return Q(created_at__lt=now - timedelta(days=self.number))
@@ -141,8 +151,9 @@ def set_retention(collection: Collection, kind: str, number: int, *, by: User) -
             "checked_at": now - CHECK_EVERY,  # due now
         },
     )
-    _clear(collection.runs.filter(delete_at__isnull=False))
-    _mark(retention, now)
+    _clear_all(collection)
+    first = collection.runs.filter(retention.is_unmarked(now)).values_list("pk", flat=True)[:BLOCK]
+    Run.objects.filter(pk__in=list(first)).update(delete_at=now + GRACE)
     return retention
 
 
@@ -150,7 +161,11 @@ def set_retention(collection: Collection, kind: str, number: int, *, by: User) -
 def remove_retention(collection: Collection) -> None:
     """Keep all runs. No run is deleted any more."""
     Retention.objects.filter(collection=collection).delete()
-    _clear(collection.runs.filter(delete_at__isnull=False))
+    _clear_all(collection)
+
+
+def _clear_all(collection: Collection) -> None:
+    collection.runs.filter(delete_at__isnull=False).update(delete_at=None)
 
 
 # --- marking runs -------------------------------------------------------------------------------
@@ -167,39 +182,27 @@ def mark_runs(retention: Retention) -> datetime:
         _start_grace_again(retention, now)
     # A process that is killed before this leaves the old time, so the next one starts the periods again.
     Retention.objects.filter(pk=retention.pk).update(checked_at=now)
-    while _mark_block(retention, now):
-        pass
+    _update_in_blocks(retention, lambda current: current.is_wrongly_marked(now), None)
+    _update_in_blocks(retention, lambda current: current.is_unmarked(now), now + GRACE)
     return now
 
 
-@transaction.atomic
-def _mark_block(retention: Retention, now: datetime) -> int:
-    # The lock keeps the setting from changing meanwhile.
-    current = Retention.objects.select_for_update().filter(pk=retention.pk).first()
-    if current is None:
-        return 0
-    marked = current.collection.runs.filter(delete_at__isnull=False)
-    return _clear(_block(marked.exclude(current.deletable(now)))) + _mark(current, now)
-
-
 def _start_grace_again(retention: Retention, now: datetime) -> None:
-    delete_at = now + GRACE
-    marked = retention.collection.runs.filter(delete_at__isnull=False).exclude(delete_at=delete_at)
-    while _block(marked).update(delete_at=delete_at):
-        pass
+    _update_in_blocks(retention, lambda current: Q(delete_at__isnull=False), now + GRACE)
 
 
-def _mark(retention: Retention, now: datetime) -> int:
-    unmarked = retention.collection.runs.filter(retention.deletable(now), delete_at=None)
-    return _block(unmarked).update(delete_at=now + GRACE)
-
-
-def _clear(runs: RunQuerySet) -> int:
-    return runs.update(delete_at=None)
-
-
-def _block(runs: RunQuerySet) -> RunQuerySet:
-    return Run.objects.filter(pk__in=list(runs.values_list("pk", flat=True)[:BLOCK]))
+def _update_in_blocks(
+    retention: Retention, condition: Callable[[Retention], Q], delete_at: datetime | None
+) -> None:
+    """Set the time of deletion of the runs that meet a condition, in several transactions."""
+    found = list(retention.collection.runs.filter(condition(retention)).values_list("pk", flat=True))
+    for start in range(0, len(found), BLOCK):
+        with transaction.atomic():
+            # The lock keeps the setting from changing meanwhile.
+            current = Retention.objects.select_for_update().filter(pk=retention.pk).first()
+            if current is not None:
+                block = Run.objects.filter(pk__in=found[start : start + BLOCK])
+                block.filter(condition(current)).update(delete_at=delete_at)
 
 
 def has_expired(retention: Retention, now: datetime) -> Q:
@@ -214,6 +217,14 @@ def pin_runs(runs: RunQuerySet, *, by: User) -> int:
     """Pin runs, so that they are kept, and return how many were not pinned before."""
     unpinned = runs.filter(pinned_at=None)
     return unpinned.update(pinned_at=timezone.now(), pinned_by=by, delete_at=None)
+
+
+@transaction.atomic
+def keep_leaving(collection: Collection, *, by: User) -> int:
+    """Pin all runs that have a time of deletion, and return how many."""
+    # The worker and other requests that update many runs wait for this lock, and so can't cause a deadlock.
+    Retention.objects.select_for_update().filter(collection=collection).first()
+    return pin_runs(collection.runs.filter(delete_at__isnull=False), by=by)
 
 
 def unpin_run(run: Run) -> None:
@@ -248,11 +259,17 @@ class Preview:
     count: int
     oldest: datetime | None
     newest: datetime | None
-    size: int  # in bytes, of the stored files
     fingerprint: str  # changes whenever other runs would be deleted
     pinned: int
     processing: int
     always_kept: list[Run]
+
+    @cached_property
+    def size(self) -> int:
+        """The size of the stored files of the runs, in bytes."""
+        stored = ResultFile.objects.filter(run__in=self.runs.order_by()).exclude(key="")
+        size: int = stored.aggregate(size=Sum("size", default=0))["size"]
+        return size
 
 
 def preview(retention: Retention) -> Preview:
@@ -262,14 +279,12 @@ def preview(retention: Retention) -> Preview:
     found = runs.aggregate(
         count=models.Count("pk"), oldest=Min("created_at"), newest=Max("created_at"), sum=Sum("number")
     )
-    stored = ResultFile.objects.filter(run__in=runs).exclude(key="")
     older = retention.collection.runs.filter(retention._is_older(now))
     return Preview(
         runs=runs.newest_first(),
         count=found["count"],
         oldest=found["oldest"],
         newest=found["newest"],
-        size=stored.aggregate(size=Sum("size", default=0))["size"],
         fingerprint=f"{found['count']}-{found['sum'] or 0}",
         pinned=older.exclude(pinned_at=None).count(),
         processing=older.filter(state=State.PROCESSING).count(),

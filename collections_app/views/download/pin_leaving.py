@@ -7,7 +7,7 @@ from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_POST
 
 from collections_app.models import Collection
-from collections_app.models.retention import pin_runs
+from collections_app.models.retention import keep_leaving
 from collections_app.people.access import Action, MemberRequest, collection_member
 
 
@@ -15,7 +15,7 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 @require_POST
 def pin_leaving(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Pin the runs that have a time of deletion."""
-    pinned = pin_runs(collection.runs.filter(delete_at__isnull=False), by=request.user)
+    pinned = keep_leaving(collection, by=request.user)
     if pinned:
         messages.success(request, f"Pinned {pinned:,} run{pluralize(pinned)}, so that they are kept.")
     else:
