@@ -23,6 +23,7 @@ from collections_app.models import (
     Membership,
     ResultFile,
     Run,
+    SavedExport,
     Team,
     User,
 )
@@ -232,6 +233,18 @@ class ResultFileAdmin(ReadOnlyAdmin):
     list_display = ["name", "run", "kind", "position", "size", "records", "modified"]
     list_filter = ["kind"]
     list_select_related = ["run"]
+    search_fields = ["name"]
+    ordering = ["-pk"]
+    show_full_result_count = False
+
+
+@admin.register(SavedExport)
+class SavedExportAdmin(ReadOnlyAdmin):
+    """Saved exports."""
+
+    list_display = ["name", "collection", "format", "created_by", "created_at"]
+    list_filter = ["format"]
+    list_select_related = ["collection", "created_by"]
     search_fields = ["name"]
     ordering = ["-pk"]
     show_full_result_count = False

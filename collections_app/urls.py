@@ -41,12 +41,14 @@ from collections_app.views.run.page import run
 from collections_app.views.run.pages import run_pages
 from collections_app.views.run.pin import run_pin
 from collections_app.views.run.record import record
+from collections_app.views.run.save_export import run_export_save, run_saved_export
 from collections_app.views.run.verify import verify
 from collections_app.views.settings.acknowledge import collection_acknowledge
 from collections_app.views.settings.owner import collection_owner
 from collections_app.views.settings.page import collection_settings
 from collections_app.views.settings.pause import collection_pause
 from collections_app.views.settings.retention import collection_retention
+from collections_app.views.settings.saved_exports import saved_export_delete, saved_export_rename
 from collections_app.views.settings.schedule import collection_schedule
 from collections_app.views.settings.type import collection_type
 from collections_app.views.team.accounts import accounts
@@ -71,6 +73,8 @@ of_a_run = [
     path("records/<int:position>", record, name="record"),
     path("records.<slug:file_format>", run_records, name="run_records"),
     path("export", run_export, name="run_export"),
+    path("export/save", run_export_save, name="run_export_save"),
+    path("exports/<name>", run_saved_export, name="run_saved_export"),
     path("columns", run_columns, name="run_columns"),
     path("commands", run_commands, name="run_commands"),
     path("verify", verify, name="verify"),
@@ -92,6 +96,8 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("settings/schedule", collection_schedule, name="collection_schedule"),
     path("settings/retention", collection_retention, name="collection_retention"),
     path("settings/owner", collection_owner, name="collection_owner"),
+    path("settings/exports/<int:export_id>/rename", saved_export_rename, name="saved_export_rename"),
+    path("settings/exports/<int:export_id>/delete", saved_export_delete, name="saved_export_delete"),
     path("settings/pause", collection_pause, name="collection_pause"),
     path("settings/acknowledge", collection_acknowledge, name="collection_acknowledge"),
     path("settings/type", collection_type, name="collection_type"),

@@ -32,6 +32,7 @@ FORM = "GET HEAD POST"
 CLASSIC = "GET HEAD OPTIONS"  # what Django's own views know
 CLASSIC_FORM = "GET HEAD OPTIONS PUT POST"
 EVERYBODY_IN = "in in in in in in"
+SAVED = "collections/101/settings/exports/1"
 LIST = "api/v1/schedules/collections/results/download/"
 
 # The responses that each of PEOPLE gets at an address, in that order:
@@ -89,6 +90,10 @@ TABLE = {
     "selection_json": ("collections/101/selection.json?runs=1", "GET HEAD", "login 403 403" + " in404" * 3),
     "run_export": ("collections/101/runs/1/export", FORM, "login 403 403 in in in"),
     "run_records": ("collections/101/runs/1/records.csv", "GET HEAD", "login 403 403 in in in"),
+    "run_export_save": ("collections/101/runs/1/export/save", "POST", "login 403 403 in in in"),
+    "run_saved_export": ("collections/101/runs/1/exports/a.csv", "GET HEAD", "login 403 403" + " in404" * 3),
+    "saved_export_rename": (f"{SAVED}/rename", "POST", "login 403 403 in404 in404 in404"),
+    "saved_export_delete": (f"{SAVED}/delete", "POST", "login 403 403 in404 in404 in404"),
     "run_columns": ("collections/101/runs/1/columns", "POST", "login 403 403 in in in"),
     "run_commands": ("collections/101/runs/1/commands", "GET HEAD", "login 403 403 in in in"),
     "run_pin": ("collections/101/runs/1/pin", "POST", "login 403 403 in in in"),
@@ -138,6 +143,8 @@ TABLE = {
     "api:selection_records": ("api/v1/collections/101/selection.csv?runs=1", "GET HEAD", "in401 " * 6),
     "api:run_records": ("api/v1/collections/101/runs/1/records.csv", "GET HEAD", "in401 " * 6),
     "api:latest_records": ("api/v1/collections/101/latest/records.csv", "GET HEAD", "in401 " * 6),
+    "api:run_saved_export": ("api/v1/collections/101/runs/1/exports/a.csv", "GET HEAD", "in401 " * 6),
+    "api:latest_saved_export": ("api/v1/collections/101/latest/exports/a.csv", "GET HEAD", "in401 " * 6),
     "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
     "api/": ("api/anything/else", "", "404 404 404 404 404 404"),
     "admin": ("admin/", "", "login 403 403 403 403 403"),
@@ -159,6 +166,8 @@ SCRIPTS = {
     "api:selection_records": "401 403 401 401 200",
     "api:run_records": "401 403 401 401 200",
     "api:latest_records": "401 403 401 401 200",
+    "api:run_saved_export": "401 403 401 401 404",
+    "api:latest_saved_export": "401 403 401 401 404",
 }
 
 

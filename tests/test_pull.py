@@ -383,6 +383,13 @@ class TestFormats:
         assert do_pull("--format", "csv", "--columns", "asin,a b") == 3
         assert do_pull("--format", "csv") == 0  # a file with other columns
 
+    def test_a_saved_export(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.is_dashboard = True
+        api.converted = {"exports/prices.csv": b"title\n"}
+        assert do_pull("--export", "prices.csv") == 0
+        assert api.requests[-1].path.endswith("/runs/88/exports/prices.csv")
+        assert pulled(output) == {"88/prices.csv": b"title\n"}
+
     def test_a_run_without_the_column_does_not_stop_the_others(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -993,6 +1000,7 @@ class TestCommandLine:
             ["101", "--since", "yesterday"],
             ["101", "--format", "docx"],
             ["101", "--columns", "asin"],
+            ["101", "--export", "prices.csv", "--format", "csv"],
             ["101", "--parallel", "0"],
             ["101", "--parallel", "99"],
             ["101", "--wait", "long"],

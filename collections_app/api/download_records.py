@@ -15,6 +15,7 @@ from collections_app.files.bundles.selection import InvalidSelection, parse, run
 from collections_app.models import ApiKey, Export, ExportState
 from collections_app.records.exports.create import (
     TooManyQueued,
+    allowing_missing,
     create_export,
     create_joint_export,
     deliverable,
@@ -22,8 +23,10 @@ from collections_app.records.exports.create import (
     parse_spec,
     with_filters,
 )
+from collections_app.records.exports.saved import create_saved, deliverable_of_saved, saved_export
 from collections_app.records.exports.subject import FORMATS_OF_SEVERAL_RUNS, InvalidSpec, Subject
 from collections_app.records.formats.export_formats import ExportSpec, Format
+from collections_app.sources import Deliverable
 
 
 @endpoint("GET", "HEAD")
@@ -41,6 +44,21 @@ def run_records(
 
 
 @endpoint("GET", "HEAD")
+def run_saved_export(
+    request: HttpRequest, key: ApiKey, collection_id: str, name: str, runner_id: str | None = None
+) -> HttpResponseBase:
+    """Send the records of a run, or of the newest one, as an export was saved. Respond with 202 as above."""
+    saved = saved_export(find_collection(key, collection_id), name)
+    if saved is None:
+        raise ApiError(404, "This collection has no such saved export. Its settings list the saved exports.")
+    run = find_run(key, collection_id, runner_id)
+    response = _respond(
+        request, key, lambda: create_saved(run, saved), lambda export: deliverable_of_saved(export, saved)
+    )
+    return response if runner_id else add_location(response, run, f"exports/{saved.file_name}")
+
+
+@endpoint("GET", "HEAD")
 def selection_records(
     request: HttpRequest, key: ApiKey, collection_id: str, file_format: str
 ) -> HttpResponseBase:
@@ -55,14 +73,19 @@ def selection_records(
     return _respond(request, key, lambda: create_joint_export(Subject.table(runs), spec))
 
 
-def _respond(request: HttpRequest, key: ApiKey, create: Callable[[], Export]) -> HttpResponseBase:
+def _respond(
+    request: HttpRequest,
+    key: ApiKey,
+    create: Callable[[], Export],
+    file_of: Callable[[Export], Deliverable] = deliverable,
+) -> HttpResponseBase:
     try:
         export = create()
     except InvalidSpec as error:
         raise ApiError(400, str(error)) from None
     except TooManyQueued as error:
         raise ApiError(429, str(error), {"Retry-After": str(EXPORT_RETRY_AFTER_SECONDS)}) from None
-    return deliver(request, deliverable(export), key) if export.is_ready else _unfinished(export)
+    return deliver(request, file_of(export), key) if export.is_ready else _unfinished(export)
 
 
 def _spec(request: HttpRequest, name: str, formats: Sequence[Format]) -> ExportSpec:
@@ -77,7 +100,9 @@ def _spec(request: HttpRequest, name: str, formats: Sequence[Format]) -> ExportS
             request.GET.get("separator", ""),
             request.GET.get("q", ""),
         )
-        return with_filters(spec, request.GET.getlist("filter"))
+        return allowing_missing(
+            with_filters(spec, request.GET.getlist("filter")), request.GET.get("missing", "")
+        )
     except InvalidSpec as error:
         raise ApiError(400, str(error)) from None
 

@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 from collections_app.api.authentication import require_https
 from collections_app.api.docs import openapi_json, openapi_view
 from collections_app.api.download_file import download_result_file
-from collections_app.api.download_records import run_records, selection_records
+from collections_app.api.download_records import run_records, run_saved_export, selection_records
 from collections_app.api.download_run import run_all, run_manifest, selection_json, selection_zip
 from collections_app.api.errors import ApiError
 from collections_app.api.list_runs import list_run_results
@@ -51,6 +51,8 @@ _v1 = [
     path(f"{_LATEST}/all.zip", run_all, name="latest_all"),
     path(f"{_RUN}/records.<file_format>", run_records, name="run_records"),
     path(f"{_LATEST}/records.<file_format>", run_records, name="latest_records"),
+    path(f"{_RUN}/exports/<name>", run_saved_export, name="run_saved_export"),
+    path(f"{_LATEST}/exports/<name>", run_saved_export, name="latest_saved_export"),
     path(f"{_SELECTION}.zip", selection_zip, name="selection_zip"),
     path(f"{_SELECTION}.json", selection_json, name="selection_json"),
     path(f"{_SELECTION}.<file_format>", selection_records, name="selection_records"),

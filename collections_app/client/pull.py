@@ -1255,16 +1255,21 @@ def items_to_pull(server: Server, run: Run, options: argparse.Namespace) -> list
         return with_unique_names([original_item(folder, name, facts.get(name, {})) for name in names])
     if manifest is None:
         raise FatalError(
-            f"This server can't convert run {run.number} to {options.format}. "
+            f"This server can't convert run {run.number} to {options.export or options.format}. "
             "Use the results dashboard, or --format pages."
         )
+    folder = f"/collections/{run.collection}/runs/{run.number}/"
+    if options.export:
+        return [Item(f"{folder}exports/{quote(options.export, safe='')}", safe_name(options.export))]
     rest = "all.zip" if options.format == "zip" else f"records.{options.format}"
     columns = f"?columns={quote(options.columns, safe=',')}" if options.columns else ""
-    return [Item(f"/collections/{run.collection}/runs/{run.number}/{rest}{columns}", rest)]
+    return [Item(f"{folder}{rest}{columns}", rest)]
 
 
 def original_names(run: Run, options: argparse.Namespace) -> list[str]:
     """Return the names of a run's original files in the requested format."""
+    if options.export:
+        return []
     if options.format == "pages":
         return list(run.pages)
     name = {"zip": run.archive, "csv": "" if options.columns else run.csv}.get(options.format, "")
@@ -1393,6 +1398,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--columns", metavar="A,B", help="pull only these columns, in a format that the dashboard creates")
     add(
+        "--export",
+        metavar="NAME",
+        help="pull a saved export, as the settings of the collection name it, for example prices.xlsx",
+    )
+    add(
         "--output",
         type=Path,
         default=Path(),
@@ -1504,6 +1514,8 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     options.is_latest = options.run is None and options.since is None and not options.all
     if options.columns and options.format not in CONVERTED_FORMATS:
         command_line.error(f"--columns requires one of these formats: {', '.join(CONVERTED_FORMATS)}")
+    if options.export and (options.columns or options.format != "pages"):
+        command_line.error("--export includes the format and the columns; leave out --format and --columns")
     if options.base_url is None:
         try:
             options.base_url = base_url(os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from collections_app.demo.content import (
     ACCOUNT,
+    AU_LAPTOPS,
     COLLECTIONS,
     FAVORITES,
     LABELS,
@@ -25,6 +26,7 @@ from collections_app.demo.content import (
     OLIVIA,
     OWNERS,
     PEOPLE,
+    SAVED_EXPORT,
     SOUTHBANK,
     TEAMS,
 )
@@ -37,6 +39,7 @@ from collections_app.models import (
     CollectionPreferences,
     Membership,
     Run,
+    SavedExport,
     State,
     Team,
     User,
@@ -135,6 +138,7 @@ def _build(now: datetime) -> Iterator[Run]:
         for planned in story.runs(now):
             yield _start(collection, shop, planned)
         _keep(story, collection)
+    _save_export()
     _, api_key = ApiKey.objects.issue(
         Membership.objects.get(user__email=OLIVIA.email, team=NORTHWIND), "Demo"
     )
@@ -236,6 +240,13 @@ def _create_collection(story: Story) -> Collection:
         olivia = User.objects.get(email=OLIVIA.email)
         CollectionPreferences.objects.create(user=olivia, collection=collection, is_favorite=True)
     return collection
+
+
+def _save_export() -> None:
+    name, columns = SAVED_EXPORT
+    collection = Collection.objects.get(pk=AU_LAPTOPS.id)
+    by = User.objects.get(email=OLIVIA.email)
+    SavedExport.save_as(name, collection, by, format="xlsx", columns=columns)
 
 
 def _reset_sequence(model: type[Team | Collection]) -> None:

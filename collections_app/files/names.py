@@ -69,6 +69,11 @@ def export_name(
     return fitted(safe(collection_name), f"_{runs}_Records{chosen}.{ending}")
 
 
+def saved_export_name(collection_name: str, run_number: int, name: str, ending: str) -> str:
+    """Return the name of a run's records as an export was saved."""
+    return fitted(safe(collection_name), f"_{run_number}_{safe(name)}.{ending}")
+
+
 def _span(run_numbers: Sequence[int]) -> str:
     return f"{len(run_numbers)}_Runs_{run_numbers[0]}_to_{run_numbers[-1]}"
 

@@ -9,6 +9,7 @@ from collections_app.models.preferences import CollectionPreferences, Preference
 from collections_app.models.retention import Retention
 from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
+from collections_app.models.saved_exports import SavedExport
 from collections_app.models.schedules import Schedule
 from collections_app.models.storage_use import (
     CollectionStorage,
@@ -45,6 +46,7 @@ __all__ = [
     "Retention",
     "Role",
     "Run",
+    "SavedExport",
     "Schedule",
     "State",
     "Status",

@@ -91,6 +91,8 @@ class Collection(models.Model):
     unlisted = models.JSONField(default=dict, blank=True, editable=False)
     # Whether ready runs are copied automatically from the account to our own storage.
     keeps_results = models.BooleanField(default=False, editable=False)
+    # The names of saved exports in addresses and in menus, so that lists need no query.
+    export_menu = models.JSONField(default=list, blank=True, editable=False)
     # When the next run is expected, and when it becomes late, if known. expectations.py stores both.
     expected_at = models.DateTimeField(null=True, blank=True, editable=False)
     late_at = models.DateTimeField(null=True, blank=True, editable=False)

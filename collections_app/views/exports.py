@@ -14,7 +14,13 @@ from collections_app.models import Export, Layout
 from collections_app.people.access import MemberRequest
 from collections_app.records.column_list import encode_columns
 from collections_app.records.exports.build import spec_of
-from collections_app.records.exports.create import TooManyQueued, parse_format, parse_spec, with_filters
+from collections_app.records.exports.create import (
+    TooManyQueued,
+    allowing_missing,
+    parse_format,
+    parse_spec,
+    with_filters,
+)
 from collections_app.records.exports.sample import Sample
 from collections_app.records.exports.subject import InvalidSpec
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
@@ -104,8 +110,8 @@ def listed_export(export: Export, address: str, start: str, runs: str = "") -> L
     query = urlencode(_query(spec, runs), doseq=True)
     return ListedExport(
         export,
-        _label(spec),
-        "A sheet for each collection" if export.layout == Layout.SHEETS else _about(spec),
+        label_of(spec),
+        "A sheet for each collection" if export.layout == Layout.SHEETS else about(spec),
         f"{address}?{query}" if query else address,
         spec.columns,
         is_started=str(export.pk) == start,
@@ -113,12 +119,14 @@ def listed_export(export: Export, address: str, start: str, runs: str = "") -> L
     )
 
 
-def _label(spec: ExportSpec) -> str:
+def label_of(spec: ExportSpec) -> str:
+    """Return the format of an export in words."""
     label = FORMAT_NAMES[spec.format] + (" for spreadsheets" if spec.excel else "")
     return f"{label} with semicolons" if spec.separator == SEMICOLON else label
 
 
-def _about(spec: ExportSpec) -> str:
+def about(spec: ExportSpec) -> str:
+    """Return the content of an export in words: which records, and which columns."""
     more = len(spec.columns) - _COLUMNS_NAMED
     named = (Truncator(name).chars(_LONGEST_COLUMN) for name in spec.columns[:_COLUMNS_NAMED])
     columns = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
@@ -134,6 +142,7 @@ def _query(spec: ExportSpec, runs: str) -> dict[str, str | tuple[str, ...]]:
         "separator": spec.separator if spec.separator != COMMA else "",
         "q": spec.search,
         "filter": spec.filters,
+        "missing": "empty" if spec.allows_missing else "",
     }
     return {name: value for name, value in values.items() if value}
 
@@ -180,6 +189,6 @@ def _parse(file_format: Format, columns: list[str], options: QueryDict) -> Expor
         spec = parse_spec(
             file_format, columns, options.get("excel", ""), options.get("separator", ""), options.get("q", "")
         )
-        return with_filters(spec, options.getlist("filter"))
+        return allowing_missing(with_filters(spec, options.getlist("filter")), options.get("missing", ""))
     except InvalidSpec as error:
         raise BadRequest(str(error)) from None

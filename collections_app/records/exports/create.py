@@ -94,6 +94,13 @@ def with_filters(spec: ExportSpec, texts: Sequence[str]) -> ExportSpec:
         raise InvalidSpec(str(error)) from None
 
 
+def allowing_missing(spec: ExportSpec, text: str) -> ExportSpec:
+    """Return the spec. With "empty", chosen columns that no record has are empty. Raises InvalidSpec."""
+    if text not in {"", "empty"}:
+        raise InvalidSpec("Invalid “missing” parameter. Use empty to leave missing columns empty.")
+    return replace(spec, allows_missing=text == "empty" and bool(spec.columns))
+
+
 def _names(columns: Sequence[str]) -> list[str]:
     # Quoting can double the length.
     if sum(map(len, columns)) > 2 * _LONGEST_NAMES:

@@ -113,7 +113,7 @@ def _key(collection: Collection, preferred_format: str, template: str) -> str:
     runs = (collection.latest_run, collection.details.last_successful_run)
     times = [*(run and run.created_at for run in runs), collection.expected_at, collection.refreshed_at]
     relative = [at and (relative_time(at), at < now) for at in times]
-    parts = (collection.facts, collection.name, relative, preferred_format, template)
+    parts = (collection.facts, collection.name, collection.export_menu, relative, preferred_format, template)
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 

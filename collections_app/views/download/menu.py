@@ -1,7 +1,7 @@
 """The Download menu: the records of a run, or of a collection's newest completed run, in any format."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -42,18 +42,20 @@ class DownloadMenu:
     choices: list[Choice]
     columns_address: str = ""  # the page for choosing columns
     contents_address: str = ""  # the page that shows what is included
+    saved: Sequence[Choice] = ()  # the saved exports
 
 
 def run_menu(run: Run, preferred: str) -> DownloadMenu:
     """Return the menu of a completed run. Needs the run's files that aren't pages."""
     folder = reverse("run", args=[run.collection_id, run.number])
-    return _menu(
+    menu = _menu(
         f"run {run.number}",
         folder,
         preferred,
         is_category=run.category_list is not None,
         has_zip=run.is_kept or run.archive is not None,
     )
+    return replace(menu, saved=_saved(run.collection, folder))
 
 
 def search_menu(run: Run, query: TableQuery, preferred: str) -> DownloadMenu:
@@ -90,13 +92,23 @@ def last_night_menu(preferred: str) -> DownloadMenu:
 
 def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:
     """Return the menu of the collection's newest completed run, without looking it up."""
-    return _menu(
+    folder = reverse("latest", args=[collection.pk])
+    menu = _menu(
         f"the newest completed run of {collection}",
-        reverse("latest", args=[collection.pk]),
+        folder,
         preferred,
         is_category=collection.is_category,
         has_zip=True,
     )
+    return replace(menu, saved=_saved(collection, folder))
+
+
+def _saved(collection: Collection, folder: str) -> list[Choice]:
+    """Return the links of the collection's saved exports."""
+    return [
+        Choice(file_name.rpartition(".")[2], name, f"{folder}exports/{file_name}")
+        for file_name, name in collection.export_menu
+    ]
 
 
 def _menu(subject: str, folder: str, preferred: str, *, is_category: bool, has_zip: bool) -> DownloadMenu:

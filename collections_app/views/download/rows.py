@@ -6,6 +6,7 @@ and a new version of the templates starts new processes.
 """
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from zlib import crc32
 
 from django.core.cache import caches
@@ -41,7 +42,8 @@ def run_rows(
     it when they're scrolled into view.
     """
     cache = caches["run_rows"]
-    keys = {run.pk: _key(run, preferred, may_delete=may_delete) for run in runs if run.is_ready}
+    menu = f"{preferred}_{_saved_exports(collection)}"
+    keys = {run.pk: _key(run, menu, may_delete=may_delete) for run in runs if run.is_ready}
     cached = cache.get_many(keys.values())
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in cached]
     if missing:
@@ -74,12 +76,18 @@ def version(run: Run) -> str:
     return f"{crc32(repr(facts).encode()):08x}"
 
 
-def _key(run: Run, preferred: str, *, may_delete: bool) -> str:
+def _saved_exports(collection: Collection) -> str:
+    """Return a token that changes with the saved exports in the menus."""
+    saved = collection.export_menu
+    return blake2b(repr(saved).encode(), digest_size=8).hexdigest() if saved else ""
+
+
+def _key(run: Run, menu: str, *, may_delete: bool) -> str:
     """Return the cache key of a completed run's row. Its number, collection and files never change."""
     times = f"{run.created_at.timestamp()}_{run.updated_at.timestamp()}"
     counts = f"{run.extracted}_{run.total}_{run.file_count}"
     marks = f"{run.is_kept:d}{run.is_pinned:d}{run.delete_at.timestamp() if run.delete_at else ''}"
-    return f"{run.pk}_{times}_{counts}_{marks}_{may_delete:d}{preferred}"
+    return f"{run.pk}_{times}_{counts}_{marks}_{may_delete:d}{menu}"
 
 
 def _is_final(run: Run) -> bool:

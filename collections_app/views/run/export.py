@@ -1,5 +1,6 @@
 """Exports of a run's records to other formats: their page, and their files."""
 
+from django.forms import Form
 from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -10,6 +11,7 @@ from collections_app.models import Collection, Layout, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.exports.create import create_export, deliverable
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
+from collections_app.records.formats.export_formats import ExportSpec
 from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.views.download.menu import preferred_format, remember_format
 from collections_app.views.exports import (
@@ -40,11 +42,19 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
     if request.method == "POST":
         created(request, lambda: create_export(run, posted_spec(request), again=True))
         return redirect(f"{_address(run)}#exports")
+    return export_page(request, run)
+
+
+def export_page(
+    request: MemberRequest, run: Run, *, spec: ExportSpec | None = None, save_form: Form | None = None
+) -> HttpResponse:
+    """Return the page. `spec` is what the form shows, and `save_form` has errors."""
     shows_form = "sample" in request.GET
     takes_sample = shows_form or (not wants_fragment(request) and is_at_hand(run))
     context = _context(request, run, takes_sample=takes_sample)
-    context |= {"collection": collection, "chosen_format": request.GET.get("format", "")}
-    context |= _narrowing(request.GET)
+    context |= {"collection": run.collection, "save_form": save_form, "chosen": spec, "may_save": True}
+    context["chosen_format"] = spec.format if spec else request.GET.get("format", "")
+    context |= _narrowing(request.POST if spec else request.GET)
     fragment = "_export_form.html" if shows_form else "_exports.html"
     response = render_fragment(request, "run/export.html", fragment, context)
     # Both show progress.

@@ -13,6 +13,7 @@ from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.settings.forms import AcknowledgeForm, OwnerForm, ScheduleForm, TypeForm
 from collections_app.views.settings.retention_form import RetentionForm
+from collections_app.views.settings.saved_exports import saved_lines
 from collections_app.views.settings.words import describe, kept, late_for
 
 
@@ -45,6 +46,7 @@ def settings_page(request: MemberRequest, collection: Collection, **posted: Form
         "kept": kept(retention),
         "leaving": leaving_of(collection),
         "pinned": collection.runs.exclude(pinned_at=None).count(),
+        "saved_exports": saved_lines(request, collection),
         "retention_form": RetentionForm(initial=RetentionForm.initial_of(retention)),
     }
     return render(request, "settings/page.html", context | posted)

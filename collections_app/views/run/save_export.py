@@ -1,0 +1,63 @@
+"""Save an export for all runs of a collection, and download it for one run."""
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from collections_app.models import Collection
+from collections_app.models.saved_exports import LONGEST_NAME, NotSaved, SavedExport
+from collections_app.models.validators import NAME_VALIDATORS
+from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.records.exports.saved import create_saved, deliverable_of_saved, fields_of, saved_export
+from collections_app.views.exports import created, posted_spec
+from collections_app.views.file_response import file_response
+from collections_app.views.run.export import export_page
+from collections_app.views.run.lookup import find_ready_run
+
+
+class SaveExportForm(forms.Form):
+    """The name of a saved export."""
+
+    name = forms.CharField(
+        max_length=LONGEST_NAME,
+        validators=NAME_VALIDATORS,
+        error_messages={"required": "Enter a name for the saved export."},
+    )
+
+
+@collection_member(Action.SEE)
+@require_POST
+def run_export_save(request: MemberRequest, collection: Collection, number: int) -> HttpResponse:
+    """Save the export in the form under its `name`."""
+    run, form, spec = find_ready_run(collection, number), SaveExportForm(request.POST), posted_spec(request)
+    try:
+        if form.is_valid():
+            saved = SavedExport.save_as(
+                form.cleaned_data["name"], collection, request.user, **fields_of(spec)
+            )
+            messages.success(request, f"Saved “{saved}”. It is in the Download menu of each run.")
+            return redirect("run_export", collection.pk, number)
+    except NotSaved as problem:
+        form.add_error("name", str(problem))
+    return export_page(request, run, spec=spec, save_form=form)
+
+
+@collection_member(Action.SEE, is_file=True)
+@require_safe
+def run_saved_export(
+    request: MemberRequest, collection: Collection, number: int, name: str
+) -> HttpResponseBase:
+    """Send a run's records as an export was saved, or redirect to the page that shows its progress."""
+    saved = saved_export(collection, name)
+    if saved is None:
+        raise Http404("This collection has no such saved export. It may have been deleted.")
+    run = find_ready_run(collection, number)
+    export = created(request, lambda: create_saved(run, saved))
+    if export is None or not export.is_ready:
+        start = f"?start={export.pk}" if export and export.is_under_way else ""
+        return redirect(f"{reverse('run_export', args=[collection.pk, number])}{start}#exports")
+    return file_response(request, lambda: deliverable_of_saved(export, saved))
