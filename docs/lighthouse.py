@@ -19,6 +19,7 @@ PAGES = {
     "Collections": "/collections/",
     "Download results": "/collections/101/download",
     "Run": "/collections/101/runs/88/",
+    "API docs": "/api/v1/docs",
 }
 MODES: dict[str, list[str]] = {"mobile": [], "desktop": ["--preset=desktop"]}
 LEAST = {"performance": 95, "accessibility": 100, "best-practices": 100}
