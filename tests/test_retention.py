@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.utils import timezone
 
 from collections_app.management.retention import apply_retention
 from collections_app.models import Collection, ResultFile, Retention, Run, Team, User
@@ -22,6 +23,7 @@ from collections_app.models.retention import (
 from collections_app.records.exports import retention as exports
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import repair_runs
+from collections_app.system import database
 from tests.support.mirrors import files_of
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, stored_keys
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
@@ -34,7 +36,8 @@ pytestmark = pytest.mark.usefixtures("results_folder")
 
 
 @pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Traveller]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
+    monkeypatch.setattr(database, "now", timezone.now)  # PostgreSQL's clock doesn't travel
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 

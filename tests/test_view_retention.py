@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 from django.test import Client
+from django.utils import timezone
 
 from collections_app.models import Collection, Retention, Run, User
 from collections_app.models.retention import RetentionKind, pin_runs, set_retention
+from collections_app.system import database
 from tests.support.html import text_of
 from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
@@ -24,7 +26,8 @@ pytestmark = pytest.mark.usefixtures("results_folder")
 
 
 @pytest.fixture(autouse=True)
-def morning() -> Iterator[None]:
+def morning(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(database, "now", timezone.now)  # PostgreSQL's clock doesn't travel
     with time_machine.travel(NOW, tick=False):
         yield
 
