@@ -208,7 +208,7 @@ class CollectionAdmin(KeptAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Return the read-only fields. Only the name of an existing collection can be changed."""
-        fields = ["account", "remote_id", "refreshed_at", "refresh_problem"]
+        fields = ["owner", "account", "remote_id", "refreshed_at", "refresh_problem"]
         fields += ["last_run_number", "created_at", "archived_at"]
         return ["team", "kind", *fields] if obj else fields
 
