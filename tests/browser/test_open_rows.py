@@ -10,16 +10,16 @@ def test_a_click_on_a_row_opens_it_unless_it_is_for_a_menu_or_a_selection(page: 
     row = page.locator("tbody tr", has_text="AU Laptops")
     row.get_by_label("Actions for AU Laptops").click()
     expect(page.locator("details[open]")).to_have_count(1)
-    row.locator(".type").click()  # closes the menu
+    row.locator(".id").click()  # closes the menu
     expect(page.locator("details[open]")).to_have_count(0)
     expect(page).to_have_url("/collections/")
-    row.locator(".type").click()
+    row.locator(".id").click()
     expect(page).to_have_url("/collections/101/download")
 
 
 def test_selected_text_does_not_open_the_row(page: Page) -> None:
     page.goto("/collections/")
-    cell = page.locator("tbody tr", has_text="AU Laptops").locator(".type")
+    cell = page.locator("tbody tr", has_text="AU Laptops").locator(".id")
     box = cell.bounding_box()
     assert box
     middle = box["y"] + box["height"] / 2
@@ -34,7 +34,7 @@ def test_selected_text_does_not_open_the_row(page: Page) -> None:
 def test_a_row_opens_in_a_new_tab_with_control(page: Page) -> None:
     page.goto("/collections/")
     with page.context.expect_page() as opened:
-        page.locator("tbody tr", has_text="AU Laptops").locator(".type").click(modifiers=["Control"])
+        page.locator("tbody tr", has_text="AU Laptops").locator(".id").click(modifiers=["Control"])
     expect(opened.value).to_have_url("/collections/101/download")
     opened.value.close()
     expect(page).to_have_url("/collections/")
