@@ -143,7 +143,7 @@ def test_a_failed_build_is_retried_after_a_while(run: Run, fetch: Fetch) -> None
         ),
         (
             "records.xml",
-            (404, "Unknown format. The formats are json, jsonl, csv, xlsx, parquet."),
+            (404, "Unknown format. Use one of: json, jsonl, csv, xlsx, parquet."),
         ),
     ],
 )

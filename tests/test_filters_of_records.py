@@ -55,9 +55,9 @@ def test_filters_select_exactly_these_records(as_bob: Client, shop: Run) -> None
 INVALID = [
     ("brand", "Invalid “filter” parameter “brand”. Use a list such as"),
     ("brand,is,", "Use a list such as"),
-    ("stars,from,x", "Bounds must be numbers, or dates."),
-    ("at,from,2026-02-30", "Bounds must be numbers, or dates."),
-    ("stars,from,2026-06-20,to,5", "Bounds must be numbers, or dates."),
+    ("stars,from,x", "Bounds must be numbers or dates."),
+    ("at,from,2026-02-30", "Bounds must be numbers or dates."),
+    ("stars,from,2026-06-20,to,5", "Bounds must be numbers or dates."),
     ("nothing,missing", "Can't filter by “nothing”. These records have no such column."),
     ("brand,from,1", "Can't filter “brand” by numbers. It contains other values."),
     ("price,from,1e30", "The bound 1e30 of “price” has too many digits."),

@@ -119,7 +119,7 @@ class TestZip:
         monkeypatch.setattr(zip_downloads, "MOST_FILES", 1)
         response = as_bob.get(ZIP)
         assert response.status_code == 400
-        assert "At most 1 files fit in one ZIP." in text_of(response.content.decode())
+        assert "A ZIP file can contain at most 1 files." in text_of(response.content.decode())
 
     def test_the_number_of_queries_does_not_grow_with_the_collections(
         self, as_bob: Client, crawlers: Team, django_assert_max_num_queries: DjangoAssertNumQueries

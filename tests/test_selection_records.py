@@ -253,7 +253,7 @@ class TestStored:
         build_next()
         export = Export.objects.get()
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
-        assert export.failure.startswith("A run was deleted while this was exported.")
+        assert export.failure.startswith("A run was deleted during the export.")
         assert exported_files() == []
 
     def test_a_collection_keeps_a_limited_number(

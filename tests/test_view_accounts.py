@@ -150,7 +150,9 @@ def test_an_outage_is_shown_with_its_start_in_accounts_and_collections(
         refresh_problem="The account “MultiCartAPI” is unavailable.", failing_since=now - timedelta(hours=5)
     )
     [row] = rows(as_adam.get(LIST))
-    assert row[1] == ("Failing 1 of 2 collections, first 5 h ago The account “MultiCartAPI” is unavailable.")
+    assert row[1] == (
+        "Failing 1 of 2 collections, first failure 5 h ago The account “MultiCartAPI” is unavailable."
+    )
     page = text_of(as_adam.get("/collections/").content.decode())
     assert "1 of 2 collections isn't up to date. First failure: 5 h ago" in page
     assert page.count("Updated 6 h ago") == 1

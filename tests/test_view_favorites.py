@@ -84,10 +84,10 @@ class TestOwners:
         membership = Membership.objects.get(user=bob)
         response = as_adam.post(f"{self.SETTINGS}/owner", {"owner": membership.pk}, follow=True)
         assert "Bob now owns “AU Laptops”." in response.content.decode()
-        assert "Bob is responsible for this collection." in as_bob.get(self.SETTINGS).content.decode()
+        assert "Bob owns this collection." in as_bob.get(self.SETTINGS).content.decode()
         assert rows(as_bob.get("/collections/"))[0][3] == "Bob"
         assert shows_only(as_bob, "mine", "AU Laptops")
-        assert "You own no collections" in as_adam.get("/?show=mine").content.decode()
+        assert "You don't own any collections" in as_adam.get("/?show=mine").content.decode()
         as_adam.post(f"{self.SETTINGS}/owner", {"owner": ""})
         assert Collection.objects.get(pk=101).owner is None
 

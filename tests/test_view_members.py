@@ -113,7 +113,7 @@ def test_a_new_user_gets_a_link_to_set_a_password(as_adam: Client, crawlers: Tea
     assert link.startswith("http://testserver/accounts/password/reset/key/")
     invitation = Client().get(link, follow=True).content.decode()
     assert "<h1>Join Crawlers</h1>" in invitation
-    assert "Set a password for dora@example.com." in invitation
+    assert "Set a password for dora@example.com to sign in to Crawlers." in invitation
     page = set_password(link)
     assert page.redirect_chain == [("/", 302)]
     assert page.content.decode().count('class="message ') == 1
@@ -160,7 +160,7 @@ def test_with_a_mail_server_the_link_is_also_queued_as_mail(as_adam: Client, set
     call_command("work", "--once")
     [message] = mail.outbox
     assert (message.to, message.subject) == (["dora@example.com"], "Join Crawlers on Results")
-    assert "You were added to Crawlers on Results." in message.body
+    assert "You have been added to Crawlers on Results." in message.body
     assert link_in(response) in message.body
 
 

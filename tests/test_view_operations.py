@@ -1,4 +1,4 @@
-"""The operators' page."""
+"""The Operations page."""
 
 import socket
 from collections.abc import Iterator
@@ -99,28 +99,28 @@ class TestSpace:
     def test_before_the_first_measurement_it_says_so(self, olga: Client) -> None:
         page = olga.get("/operations/")
         assert "Not measured yet" in section(page, "space")
-        assert "No worker has been seen." in section(page, "workers")
+        assert "No background worker has reported yet." in section(page, "workers")
 
     @pytest.mark.usefixtures("free")
     def test_folders_on_one_disk_are_one_disk_that_fills_up(self, olga: Client) -> None:
         sample(6, 18 * GB)
         sample(0.1, 12 * GB + GB // 10)
         text = section(olga.get("/operations/"), "space")
-        assert "Disk of data and results 12.0 GB free 88 % 88 % of 100.0 GB used." in text
-        assert "Full in about 12 days at the growth of the last 5 days: 1.0 GB per day." in text
+        assert "Disk with data and results 12.0 GB free 88% 88% of 100.0 GB used." in text
+        assert "Full in about 12 days at the rate of the last 5 days: 1.0 GB per day." in text
         assert "Free up space or enlarge the disk." in text
 
     @pytest.mark.usefixtures("free")
     def test_without_a_day_of_samples_the_growth_is_unknown(self, olga: Client) -> None:
         text = section(olga.get("/operations/"), "space")
-        assert "Its growth is known after a day." in text
+        assert "The growth rate will be known after a day." in text
         assert "Free up space" not in text
 
     @pytest.mark.usefixtures("free")
     def test_the_disks_of_other_machines_are_as_old_as_their_last_sample(self, olga: Client) -> None:
         sample(0.25, 9 * GB, machine="worker-2")
         text = section(olga.get("/operations/"), "space")
-        assert text.index("Disk of data 9.0 GB free 91 %") < text.index("12.0 GB free")
+        assert text.index("Disk with data 9.0 GB free 91%") < text.index("12.0 GB free")
         assert "Free up space or enlarge the disk. worker-2, 6 h ago" in text
 
     def test_each_figure_has_its_age(self, olga: Client) -> None:
@@ -191,7 +191,7 @@ class TestQueuesAndFailures:
 
     def test_failures_have_reasons_the_newest_first(self, olga: Client, laptops: Collection) -> None:
         now = timezone.now()
-        assert "Nothing has failed." in section(olga.get("/operations/"), "failures")
+        assert "No failures." in section(olga.get("/operations/"), "failures")
         make_failed_run(laptops, "The shop asked for a captcha.", at=now - 2 * DAY)
         make_failed_run(laptops, "Too old.", at=now - 8 * DAY)
         run = make_ready_run(laptops)
@@ -206,7 +206,7 @@ class TestQueuesAndFailures:
         found = [
             f"XLSX export of run {run.number} Crawlers · AU Laptops Too large. 1 h ago",
             f"Verification of run {run.number} Crawlers · AU Laptops Page 1 is damaged. 2 h ago",
-            "Email None Given up after 3 tries: SMTPDataError 554. 3 h ago",
+            "Email None Gave up after 3 tries: SMTPDataError 554. 3 h ago",
             "Run 1 Crawlers · AU Laptops The shop asked for a captcha. 2 days ago",
         ]
         positions = [text.index(failure) for failure in found]
@@ -226,8 +226,8 @@ class TestAccountsAndVersions:
             retry_at=timezone.now() + HOUR / 2,
         )
         text = section(olga.get("/operations/"), "accounts")
-        assert "Failing 1 of 1 collection, first 5 h ago The account is busy." in text
-        assert "asks us to wait; the next try is in 30 min" in text
+        assert "Failing 1 of 1 collection, first failure 5 h ago The account is busy." in text
+        assert "The account asked us to wait. Next try: in 30 min" in text
         assert text.index("5 h ago") < text.index("Updated 15 min ago")
 
     def test_versions_and_workers(self, olga: Client) -> None:

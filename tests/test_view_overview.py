@@ -156,7 +156,7 @@ class TestLines:
             "Download",
         ]  # fmt: skip
         assert rows(response) == [
-            ["AU Laptops", "Completed 19 missing", "", "1 day ago", "61 -24 %", "8 min", "in 3 h", ""]
+            ["AU Laptops", "Completed 19 missing", "", "1 day ago", "61 -24%", "8 min", "in 3 h", ""]
         ]
 
     @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ class TestForAdmins:
         assert "of the disk is free" not in shown(as_adam.get("/"))
         free(9)
         for address in ("/", upload):
-            assert "Only 9 % of the disk is free (9.0 GB)." in shown(as_adam.get(address))
+            assert "Only 9% of the disk is free (9.0 GB)." in shown(as_adam.get(address))
         assert "of the disk is free" not in shown(as_bob.get("/"))
 
     def test_an_account_that_does_not_respond_is_named(

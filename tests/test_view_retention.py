@@ -69,7 +69,7 @@ class TestSetting:
         page = shown(as_adam, RETENTION, **NEWEST_2)
         assert "Keeps the newest 2 runs. 1 run and its files will be deleted in seven days." in page
         assert "Oldest run 27 Nov 2026, 09:00 UTC" in page
-        assert "Older, but kept: 1 pinned run 1 run in progress" in page
+        assert "These older runs are kept: 1 pinned run 1 run in progress" in page
         assert (
             "Runs to be deleted Run Run time Status Records Run 2 27 Nov 2026, 09:00 UTC Completed 1" in page
         )
@@ -80,7 +80,7 @@ class TestSetting:
         page = text(confirm(as_adam, **NEWEST_2))
         assert "“AU Laptops” now keeps the newest 2 runs." in page
         assert "Set by Adam" in page
-        assert "2 runs will be deleted: 7 Dec 2026, 09:00 UTC Keep them" in page
+        assert "2 runs will be deleted on 7 Dec 2026, 09:00 UTC Pin these runs" in page
 
     def test_a_preview_that_is_outdated_is_shown_again(self, as_adam: Client, nightly: Collection) -> None:
         page = as_adam.get(RETENTION, NEWEST_2).content.decode()
@@ -94,24 +94,24 @@ class TestSetting:
 
     def test_changing_it_back_keeps_all_runs(self, as_adam: Client) -> None:
         confirm(as_adam, **NEWEST_2)
-        assert "2 runs that would have been deleted stay." in shown(as_adam, RETENTION, kind="all")
+        assert "2 runs that would have been deleted will be kept." in shown(as_adam, RETENTION, kind="all")
         assert "“AU Laptops” now keeps all runs." in text(confirm(as_adam, kind="all"))
         assert not Run.objects.exclude(delete_at=None).exists()
 
     def test_the_newest_good_run_is_named(self, as_adam: Client, nightly: Collection) -> None:
         make_failed_run(nightly, at=NOW)
         page = shown(as_adam, RETENTION, kind="days", days="1")
-        assert "No run will be deleted" not in page
+        assert "No runs will be deleted" not in page
         Run.objects.filter(number=4).update(created_at=NOW - 1.5 * DAY)
         page = shown(as_adam, RETENTION, kind="days", days="1")
-        assert "Keeps the runs of the last day. 3 runs and their files will be deleted" in page
+        assert "Keeps runs from the last day. 3 runs and their files will be deleted" in page
         assert "Run 4, the newest run with all records" in page
 
     @pytest.mark.parametrize(
         ("form", "error"),
         [
-            ({}, "Choose one."),
-            ({"kind": "weeks"}, "Choose one."),
+            ({}, "Choose one of the options."),
+            ({"kind": "weeks"}, "Choose one of the options."),
             ({"kind": "runs", "runs": ""}, "Enter the number of runs."),
             ({"kind": "runs", "runs": "0", "days": "3"}, "Enter a whole number from 1 to 100,000."),
             ({"kind": "days", "days": "1.5"}, "Enter a whole number from 1 to 3,650."),
@@ -128,10 +128,11 @@ class TestRunsThatWillBeDeleted:
 
     def test_the_list_says_so(self, as_bob: Client) -> None:
         page = as_bob.get("/collections/101/download")
-        assert "Keeps the newest 2 runs. 2 runs will be deleted: 7 Dec 2026, 09:00 UTC Keep them" in text(
-            page
+        assert (
+            "Keeps the newest 2 runs. 2 runs will be deleted on 7 Dec 2026, 09:00 UTC Pin these runs"
+            in text(page)
         )
-        assert page.content.decode().count('aria-label="Deleted on 7 Dec 2026"') == 2
+        assert page.content.decode().count('aria-label="Will be deleted on 7 Dec 2026"') == 2
 
     def test_they_can_be_listed_and_downloaded(self, as_bob: Client) -> None:
         page = as_bob.get("/collections/101/download?only=leaving")
@@ -143,16 +144,16 @@ class TestRunsThatWillBeDeleted:
     def test_a_run_says_when_and_why(self, as_bob: Client) -> None:
         page = shown(as_bob, "/collections/101/runs/1/")
         assert (
-            "This collection keeps the newest 2 runs. This run will be deleted: 7 Dec 2026, 09:00 UTC Pin"
+            "This collection keeps the newest 2 runs. This run will be deleted on 7 Dec 2026, 09:00 UTC"
             in page
         )
 
     def test_a_member_keeps_them_with_one_click(self, as_bob: Client, bob: User) -> None:
         page = text(as_bob.post("/collections/101/pin-leaving", follow=True))
-        assert "Pinned 2 runs, so that they are kept." in page
+        assert "Pinned 2 runs. Pinned runs are never deleted automatically." in page
         assert "will be deleted" not in page
         assert set(Run.objects.filter(pinned_by=bob).values_list("number", flat=True)) == {1, 2}
-        assert "No run was about to be deleted." in text(
+        assert "No runs were about to be deleted." in text(
             as_bob.post("/collections/101/pin-leaving", follow=True)
         )
 

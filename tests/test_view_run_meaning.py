@@ -407,7 +407,7 @@ def test_stock_is_counted_in_the_words_of_shops(
 def test_unknown_words_for_stock_are_named(as_bob: Client, laptops: Collection) -> None:
     text = prices(as_bob, laptops, "In stock", "Ask <in> store", "In stock. Ask us.", column="availability")
     assert "In stock 33% 1 of 3 · 2 unknown · column availability" in text
-    assert "Not a known stock status: “Ask <in> store”, “In stock. Ask us.”." in text
+    assert "Unknown stock status: “Ask <in> store”, “In stock. Ask us.”." in text
     text = prices(as_bob, laptops, "Ask in store", column="availability")
     assert "In stock Unknown The column availability can't be read as stock." in text
     assert "“Ask in store” isn't a known stock status." in text

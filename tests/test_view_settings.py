@@ -101,7 +101,7 @@ class TestSchedule:
     @pytest.mark.parametrize(
         ("form", "error"),
         [
-            ({"kind": ""}, "Choose one."),
+            ({"kind": ""}, "Choose one of the options."),
             ({"at": ""}, "Enter the time of day, such as 07:30."),
             ({"at": "7 o'clock"}, "Enter a time, such as 07:30."),
             ({"weekdays": []}, "Choose at least one day."),

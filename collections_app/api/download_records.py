@@ -50,7 +50,9 @@ def run_saved_export(
     """Send the records of a run, or of the newest one, as an export was saved. Respond with 202 as above."""
     saved = saved_export(find_collection(key, collection_id), name)
     if saved is None:
-        raise ApiError(404, "This collection has no such saved export. Its settings list the saved exports.")
+        raise ApiError(
+            404, "This collection has no saved export with this name. Its settings list the names."
+        )
     run = find_run(key, collection_id, runner_id)
     response = _respond(
         request, key, lambda: create_saved(run, saved), lambda export: deliverable_of_saved(export, saved)
@@ -91,7 +93,7 @@ def _respond(
 def _spec(request: HttpRequest, name: str, formats: Sequence[Format]) -> ExportSpec:
     file_format = parse_format(name)
     if file_format is None or file_format not in formats:
-        raise ApiError(404, f"Unknown format. The formats are {', '.join(formats)}.")
+        raise ApiError(404, f"Unknown format. Use one of: {', '.join(formats)}.")
     try:
         spec = parse_spec(
             file_format,

@@ -6,7 +6,7 @@ from typing import Any
 
 from collections_app.api.samples import Call
 
-# An integer of the API has 64 bits, which is not worth reading for each of them.
+# The range of 64-bit integers, which the docs don't repeat for each one.
 _ANY_INTEGER = 2**63 - 1
 
 

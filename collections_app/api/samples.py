@@ -1,4 +1,4 @@
-"""Samples of requests, as commands of curl and programs in Python."""
+"""Samples of requests: curl commands and Python programs."""
 
 import json
 from dataclasses import dataclass
@@ -63,14 +63,14 @@ class Call:
     is_file: bool
 
     def as_curl(self) -> str:
-        """Return a command of curl. Without a body, it also runs in cmd.exe and PowerShell."""
+        """Return a curl command. Without a body, it also runs in cmd.exe and PowerShell."""
         if self.body is not None:
             return _CURL_POST.format(address=self._address(), key=_KEY, body=json.dumps(self.body))
         saved = f' -o "{self._file_name()}"' if self.is_file else ""
         return f'curl "{self._address()}" -H "x-api-key: {_KEY}"{saved}'
 
     def as_python(self) -> str:
-        """Return a program in Python, which needs `requests`."""
+        """Return a Python program, which needs `requests`."""
         template = _PYTHON_FILE if self.is_file else _PYTHON_GET
         if self.body is not None:
             template = _PYTHON_POST

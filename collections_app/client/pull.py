@@ -1400,7 +1400,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--export",
         metavar="NAME",
-        help="pull a saved export, as the settings of the collection name it, for example prices.xlsx",
+        help="pull a saved export by its name in the collection's settings, for example prices.xlsx",
     )
     add(
         "--output",
@@ -1515,7 +1515,7 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     if options.columns and options.format not in CONVERTED_FORMATS:
         command_line.error(f"--columns requires one of these formats: {', '.join(CONVERTED_FORMATS)}")
     if options.export and (options.columns or options.format != "pages"):
-        command_line.error("--export includes the format and the columns; leave out --format and --columns")
+        command_line.error("--export sets the format and columns; remove --format and --columns")
     if options.base_url is None:
         try:
             options.base_url = base_url(os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)

@@ -64,7 +64,7 @@ class Collection(models.Model):
     name = models.CharField(max_length=200, validators=NAME_VALIDATORS)
     search_name = models.CharField(max_length=_LONGEST_SEARCH_NAME, blank=True, editable=False)
     kind = models.CharField("type", max_length=30, choices=Kind.choices, default=Kind.AMAZON)
-    # The member who is responsible. Nobody is once the member leaves the team.
+    # The member who is responsible for it. Empty again once the member leaves the team.
     owner = models.ForeignKey(
         Membership, null=True, blank=True, on_delete=models.SET_NULL, related_name="owned_collections"
     )

@@ -12,7 +12,7 @@ from collections_app.system import database
 
 @dataclass(frozen=True)
 class Keeping:
-    """The state of copying an account's runs to our own storage."""
+    """The progress of copying an account's runs to our own storage."""
 
     is_on: bool  # runs are copied automatically
     is_complete: bool = False
@@ -21,7 +21,7 @@ class Keeping:
 
 
 def keeping_of(collection: Collection) -> Keeping | None:
-    """Return the state of copying ready runs from the account, or None if the runs are ours."""
+    """Return the progress of copying ready runs from the account, or None if the runs are ours."""
     if not collection.is_remote:
         return None
     if not collection.keeps_results:

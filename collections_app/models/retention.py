@@ -163,7 +163,7 @@ def set_retention(collection: Collection, kind: str, number: int, *, by: User) -
 
 @transaction.atomic
 def remove_retention(collection: Collection) -> None:
-    """Keep all runs. No run is deleted any more."""
+    """Keep all runs. Runs that were marked for deletion stay."""
     Retention.objects.filter(collection=collection).delete()
     _clear_all(collection)
 
@@ -218,7 +218,7 @@ def has_expired(retention: Retention, now: datetime) -> Q:
 
 
 def pin_runs(runs: RunQuerySet, *, by: User) -> int:
-    """Pin runs, so that they are kept, and return how many were not pinned before."""
+    """Pin runs, and return how many weren't pinned before."""
     unpinned = runs.filter(pinned_at=None)
     return unpinned.update(pinned_at=timezone.now(), pinned_by=by, delete_at=None)
 
@@ -249,7 +249,7 @@ class Leaving:
 
 
 def leaving_of(collection: Collection) -> Leaving | None:
-    """Return how many runs will be deleted, and when. None means none."""
+    """Return how many runs will be deleted and when, or None if none will be."""
     marked = collection.runs.filter(delete_at__isnull=False)
     found = marked.aggregate(count=models.Count("pk"), first=Min("delete_at"), last=Max("delete_at"))
     return Leaving(**found) if found["count"] else None

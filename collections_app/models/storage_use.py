@@ -13,13 +13,13 @@ from django.utils import timezone
 from collections_app.models.collections import Collection
 from collections_app.models.teams import Team
 
-# How much of the past tells how fast a disk fills up, and how much of it is needed at least.
+# How far back to look for a disk's growth rate, and the shortest history that is enough.
 GROWTH_PERIOD = timedelta(days=7)
 _SHORTEST_PERIOD = timedelta(days=1)
 
 
 class StorageKind(models.TextChoices):
-    """What takes space."""
+    """What uses space."""
 
     RESULTS = "results", "Results"
     EXPORTS = "exports", "Exports"
@@ -28,7 +28,7 @@ class StorageKind(models.TextChoices):
 
 
 class StorageUse(models.Model):
-    """The space that one kind of data takes, when it was last measured."""
+    """The space that one kind of data used when it was last measured."""
 
     kind = models.CharField(max_length=10, choices=StorageKind.choices)
     machine = models.CharField(
@@ -85,7 +85,7 @@ class CollectionStorageQuerySet(models.QuerySet["CollectionStorage"]):
 
 
 class CollectionStorage(models.Model):
-    """The space that a collection's results take, measured together with all results (StorageUse)."""
+    """The space that a collection's results use, measured together with all results (StorageUse)."""
 
     collection = models.OneToOneField(
         Collection, on_delete=models.CASCADE, primary_key=True, related_name="storage"
@@ -124,16 +124,16 @@ class DiskSample(models.Model):
 class Growth:
     """How fast a disk fills up."""
 
-    period: timedelta  # what it was measured over
+    period: timedelta  # over which it was measured
     per_day: float  # bytes; negative if more is deleted than stored
 
     def days_until_full(self, free: int) -> float | None:
-        """Return when a disk with this many free bytes is full at this speed, or None for never."""
+        """Return when a disk with this many free bytes will be full at this rate, or None for never."""
         return free / self.per_day if self.per_day > 0 else None
 
 
 def growth_of(samples: Iterable[DiskSample]) -> Growth | None:
-    """Return how fast a disk has filled up in the last days, or None if it isn't known yet.
+    """Return how fast a disk has been filling up recently, or None if it isn't known yet.
 
     The samples are those of one disk.
     """
@@ -149,7 +149,7 @@ def growth_of(samples: Iterable[DiskSample]) -> Growth | None:
 
 
 class WorkerSeen(models.Model):
-    """When the background worker of a machine was last seen."""
+    """When a machine's background worker was last seen."""
 
     machine = models.CharField(max_length=255, primary_key=True)
     seen_at = models.DateTimeField()
@@ -160,7 +160,7 @@ class WorkerSeen(models.Model):
         return self.machine
 
     def is_alive(self, now: datetime) -> bool:
-        """Whether it still runs, as far as is known."""
+        """Whether it is probably still running."""
         return abs(now - self.seen_at) < _ALIVE_FOR
 
 

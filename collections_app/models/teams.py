@@ -148,7 +148,7 @@ class Membership(models.Model):
         """Remove the member and their API keys from the team. Raises LastOwner."""
         with transaction.atomic():
             self._refuse_the_last_owner()
-            # So that nobody makes the member the owner of a collection meanwhile.
+            # Keep anyone from making this member an owner of a collection in the meantime.
             Membership.objects.select_for_update().filter(pk=self.pk).first()
             self.delete()
 

@@ -89,7 +89,7 @@ def _locked(run: Run, condition: Condition | None) -> Run | None:
     if is_held(current):
         what = "copied" if current.is_ready else "written"
         raise RunIsBeingWritten(
-            f"Run {current.number} is being {what}. Wait until that is finished, then delete it."
+            f"Run {current.number} is being {what}. Wait until that has finished, then delete the run."
         )
     if condition is not None and not found.filter(condition()).exists():
         raise ConditionChanged

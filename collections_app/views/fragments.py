@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from collections_app.people.access import MemberRequest
 
-# A quarter of a row, which would be compressed for each response.
+# Indentation is a quarter of a row, and each response would compress it again.
 _INDENTATION = re.compile(r"\s*\n\s*")
 
 

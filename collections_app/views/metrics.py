@@ -119,8 +119,8 @@ def _counts() -> Iterator[Metric]:
 def _storage() -> Iterator[Metric]:
     """Yield what the worker has measured."""
     labels = ["kind", "machine"]
-    size = GaugeMetricFamily("results_storage_bytes", "What takes space.", labels=labels)
-    age = GaugeMetricFamily("results_storage_age_seconds", "Age of the measurement.", labels=labels)
+    size = GaugeMetricFamily("results_storage_bytes", "Space used, by kind.", labels=labels)
+    age = GaugeMetricFamily("results_storage_age_seconds", "Age of that measurement.", labels=labels)
     for use in StorageUse.objects.all():
         values = [use.kind, use.machine]
         size.add_metric(values, use.bytes)

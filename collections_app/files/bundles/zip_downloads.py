@@ -57,7 +57,9 @@ def stored_files_of(runs: Iterable[Run]) -> dict[int, list[ResultFile]]:
     found = ResultFile.objects.filter(run__in=by_id).exclude(kind=FileKind.ARCHIVE)
     files = list(found.order_by("run", "position", "name")[: MOST_FILES + 1])
     if len(files) > MOST_FILES:
-        raise InvalidSelection(f"At most {MOST_FILES:,} files fit in one ZIP. Download single collections.")
+        raise InvalidSelection(
+            f"A ZIP file can contain at most {MOST_FILES:,} files. Download the collections one at a time."
+        )
     by_run: defaultdict[int, list[ResultFile]] = defaultdict(list)
     for file in files:
         file.run = by_id[file.run_id]

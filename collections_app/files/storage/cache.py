@@ -63,7 +63,7 @@ def drop(name: str) -> None:
 
 
 def size() -> tuple[int, int]:
-    """Return the number of files in the cache, and their bytes."""
+    """Return the number of files in the cache and their total size in bytes."""
     sizes = [stat.st_size for _, stat in _files()] if _path("").exists() else []
     return len(sizes), sum(sizes)
 

@@ -62,7 +62,7 @@ _SLOW_ACCOUNT = (
 _NO_SPACE = (
     "The export can't be stored, perhaps because the disk is full. Try again later, or tell the operator."
 )
-_RUN_DELETED = "A run was deleted while this was exported. Export the other runs."
+_RUN_DELETED = "A run was deleted during the export. Export the remaining runs."
 _BROKEN = "Something went wrong on our side. The error was logged. Try again later."
 
 

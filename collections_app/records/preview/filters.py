@@ -149,12 +149,12 @@ def _invalid(text: str) -> InvalidFilter:
 
 
 def _checked(each: Filter, text: str) -> Filter:
-    """Return a range if its bounds are numbers, or dates, in order. Raises InvalidFilter."""
+    """Return a range, whose bounds must be ascending numbers or dates. Raises InvalidFilter."""
     bounds = [bound for bound in (each.low, each.high) if bound]
     if not bounds or any(len(bound) > LONGEST_BOUND for bound in bounds):
         raise _invalid(text)
     if not (all(map(is_date, bounds)) or all(map(_NUMBER.fullmatch, bounds))):
-        raise InvalidFilter(f"Invalid “filter” parameter “{text:.100}”. Bounds must be numbers, or dates.")
+        raise InvalidFilter(f"Invalid “filter” parameter “{text:.100}”. Bounds must be numbers or dates.")
     return each
 
 

@@ -25,9 +25,9 @@ _PAGE_NAME = re.compile(r"(.+)_[0-9]+_Results_Page_[0-9]+\.json", re.DOTALL)
 
 @dataclass(frozen=True)
 class Discovered:
-    """What the runs of a collection tell about it."""
+    """What a collection's runs reveal about it."""
 
-    name: str  # "" if they don't tell
+    name: str  # "" if unknown
     kind: Kind
 
 

@@ -41,7 +41,7 @@ class AddForm(CollectionNameForm):
         model = Collection
         fields = ["name", "kind"]
         error_messages = _NAME_REQUIRED
-        help_texts = {"kind": "What the runs of this collection scrape."}
+        help_texts = {"kind": "What this collection scrapes."}
 
 
 class RenameForm(CollectionNameForm, ChangeNameForm):
@@ -90,7 +90,7 @@ class ConnectForm(CollectionNameForm):
     class Meta:
         model = Collection
         fields = ["name", "kind"]
-        help_texts = {"name": "Leave empty to use the name that its files have at MultiCartAPI."}
+        help_texts = {"name": "Leave empty to use the name from MultiCartAPI."}
 
     field_order = ["account", "remote_ids", "name", "kind"]
 

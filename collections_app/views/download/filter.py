@@ -82,7 +82,7 @@ class RunFilter:
             raise BadRequest(f"Unknown period. Use one of: {', '.join(_PERIODS)}.")
         only = query.get("only", "")
         if only and only not in _MARKS:
-            raise BadRequest(f"Unknown kind of runs. Use one of: {', '.join(_MARKS)}.")
+            raise BadRequest(f"Unknown “only” parameter. Use {' or '.join(_MARKS)}.")
         zone = query.get("zone", "")
         return cls(
             state=state,

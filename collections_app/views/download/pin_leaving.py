@@ -17,7 +17,9 @@ def pin_leaving(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Pin the runs that have a time of deletion."""
     pinned = keep_leaving(collection, by=request.user)
     if pinned:
-        messages.success(request, f"Pinned {pinned:,} run{pluralize(pinned)}, so that they are kept.")
+        messages.success(
+            request, f"Pinned {pinned:,} run{pluralize(pinned)}. Pinned runs are never deleted automatically."
+        )
     else:
-        messages.info(request, "No run was about to be deleted.")
+        messages.info(request, "No runs were about to be deleted.")
     return redirect("download", collection.pk)

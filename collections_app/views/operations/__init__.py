@@ -1,1 +1,1 @@
-"""The operators' page: disks, storage, queues, failures, accounts and versions of the site."""
+"""The Operations page: disks, storage, queues, failures, accounts and versions of the site."""

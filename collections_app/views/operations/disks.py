@@ -32,12 +32,12 @@ class Disk:
 
     @property
     def used(self) -> int:
-        """The bytes that are taken."""
+        """The number of bytes in use."""
         return self.space.total - self.space.free
 
     @property
     def used_percent(self) -> int:
-        """The share that is taken."""
+        """The used share in percent."""
         return round(100 * (1 - self.space.share))
 
     @property
@@ -48,17 +48,17 @@ class Disk:
 
     @property
     def outlook(self) -> str:
-        """When the disk is full at the speed of the last days, as a sentence."""
+        """When the disk will be full at its recent growth rate, as a sentence."""
         if self.growth is None:
-            return "Its growth is known after a day."
+            return "The growth rate will be known after a day."
         days = self.growth.days_until_full(self.space.free)
         if days is None:
-            return f"It hasn't grown in the last {lasting(self.growth.period)}."
+            return f"No growth in the last {lasting(self.growth.period)}."
         speed = f"the last {lasting(self.growth.period)}: {_size(self.growth.per_day)} per day"
         if days > _FAR_DAYS:
-            return f"Full in more than a year at the growth of {speed}."
+            return f"Full in more than a year at the rate of {speed}."
         about = f"about {days:.0f} days" if days >= 2 else f"{max(1, round(24 * days))} h"  # noqa: PLR2004
-        return f"Full in {about} at the growth of {speed}."
+        return f"Full in {about} at the rate of {speed}."
 
 
 def disks() -> list[Disk]:

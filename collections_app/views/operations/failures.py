@@ -33,7 +33,7 @@ class Failure:
 
 
 def recent_failures() -> list[Failure]:
-    """Return the newest failures of the last days."""
+    """Return the newest failures of the last week."""
     since = timezone.now() - _RECENT
     found = chain(_runs(since), _exports(since), _verifications(since), _mails(since), _delayed_mails())
     return sorted(found, key=lambda each: each.at, reverse=True)[:_MOST]
@@ -65,14 +65,12 @@ def _verifications(since: datetime) -> Iterator[Failure]:
 
 def _mails(since: datetime) -> Iterator[Failure]:
     for mail in FailedMail.objects.filter(failed_at__gte=since).order_by("-failed_at")[:_MOST]:
-        yield Failure(mail.failed_at, "Email", "", f"Given up after {mail.tries} tries: {mail.problem}.")
+        yield Failure(mail.failed_at, "Email", "", f"Gave up after {mail.tries} tries: {mail.problem}.")
 
 
 def _delayed_mails() -> Iterator[Failure]:
     for mail in OutgoingMail.objects.exclude(problem="").order_by("-created_at")[:_MOST]:
-        yield Failure(
-            mail.created_at, "Email", "", f"Not sent yet, after {mail.tries} tries: {mail.problem}."
-        )
+        yield Failure(mail.created_at, "Email", "", f"Not sent yet after {mail.tries} tries: {mail.problem}.")
 
 
 def _where(collection: Collection) -> str:

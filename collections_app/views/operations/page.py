@@ -1,4 +1,4 @@
-"""The operators' page. It reads stored figures and walks no storage."""
+"""The Operations page. It reads only stored figures and never lists the storage."""
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
@@ -16,7 +16,7 @@ from collections_app.views.operations.versions import versions, workers
 @operator
 @require_safe
 def operations(request: MemberRequest) -> HttpResponse:
-    """Show the state of the site. htmx gets more teams or collections.
+    """Show the status of the site. htmx gets more teams or collections.
 
     `teams` or `collections` is the key of the last row before the page, in the list of that name.
     """

@@ -1,4 +1,4 @@
-"""The background work: what waits, what runs, and since when."""
+"""Background work: what is waiting or running, and since when."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ _ALL = Q(pk__isnull=False)
 
 @dataclass(frozen=True)
 class Queue:
-    """Work of one kind. `oldest` is when the work that has waited or run longest was requested, or None."""
+    """One kind of work. `oldest` is when its oldest unfinished item was requested, or None."""
 
     name: str
     waiting: int
@@ -24,7 +24,7 @@ class Queue:
 
 
 def queues() -> list[Queue]:
-    """Return the state of each queue, with one query for each."""
+    """Return all queues, with one query each."""
     return [_runs(), _exports(), _verifications(), _mail(), _copies()]
 
 

@@ -1,4 +1,4 @@
-"""What takes the space, by kind, team and collection. The worker measures it."""
+"""What uses space, by kind, team and collection. The worker measures it."""
 
 import re
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Rows(NamedTuple):
 
 
 def use_by_kind() -> list[StorageUse]:
-    """Return what each kind of data takes."""
+    """Return the space that each kind of data uses."""
     order = list(StorageKind)
     return sorted(StorageUse.objects.all(), key=lambda use: (order.index(StorageKind(use.kind)), use.machine))
 
@@ -59,6 +59,6 @@ def _after(found: "QuerySet[Any]", key: str) -> "QuerySet[Any]":
         return found
     match = _KEY.fullmatch(key)
     if match is None:
-        raise BadRequest("Invalid position in the list. Go back to the operations page.")
+        raise BadRequest("Invalid position in the list. Go back to the Operations page.")
     size, pk = map(int, match.groups())
     return found.filter(Q(bytes__lt=size) | Q(bytes=size, pk__gt=pk))

@@ -22,7 +22,7 @@ class Line:
     """What the Overview shows about a collection, besides its condition."""
 
     strip: list[RecentRun]  # the newest run is last
-    change: str  # of the newest ready run's records from the median of earlier ones, such as "-12 %", or ""
+    change: str  # of the newest ready run's records from the median of earlier ones, such as "-12%", or ""
 
     @property
     def statuses(self) -> list[tuple[int, str]]:
@@ -69,4 +69,4 @@ def _tick(run: RecentRun) -> str:
 def _change(records: int, usual: float) -> str:
     """Return the change in whole percent, or "" if it is less than one."""
     percent = round(100 * (records - usual) / usual) if usual else 0
-    return f"{percent:+,} %" if percent else ""
+    return f"{percent:+,}%" if percent else ""

@@ -50,7 +50,7 @@ def last_night_zip(request: MemberRequest) -> HttpResponseBase:
     night = night_runs(request.membership.team)
     files = _stored(night)
     if not files:
-        raise Http404("None of last night's runs has files that are stored here.")
+        raise Http404("No files of last night's runs are stored here.")
     remember_format(request, ZIP)
     name, readme = _file_name(night, ZIP), night.readme(files)
     return file_response(request, lambda: collections_archive(name, files, readme))
@@ -80,7 +80,7 @@ def _stored(night: NightRuns) -> dict[int, list[ResultFile]]:
 
 def _workbook(request: MemberRequest, night: NightRuns, *, again: bool = False) -> Export | None:
     if not night.runs:
-        raise Http404("No run of last night is completed yet.")
+        raise Http404("None of last night's runs has completed yet.")
     subject = Subject.workbook(night.runs)
     return created(request, lambda: create_joint_export(subject, _WORKBOOK, again=again))
 

@@ -64,7 +64,7 @@ class NightRuns:
         lines = [
             f"The runs of {printable(self.team.name)} since {since}.",
             *("", "Included:", *self._included(stored)),
-            *("", "Left out:", *(self._left_out(stored) or ["Nothing."])),
+            *("", "Left out:", *(self._left_out(stored) or ["None."])),
         ]
         return "".join(f"{line}\r\n" for line in lines)
 

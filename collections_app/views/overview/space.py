@@ -1,4 +1,4 @@
-"""How much space the team's results take, and how much is left."""
+"""How much space the team's results use, and how much is left."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ class TeamSpace:
 
 
 def space_of(team: Team) -> TeamSpace:
-    """Return the space of a team, in two queries."""
+    """Return the space that a team uses, in two queries."""
     is_temporary = Q(kind__in=[StorageKind.EXPORTS, StorageKind.CACHE])
     measured = StorageUse.objects.aggregate(
         temporary=Sum("bytes", filter=is_temporary, default=0),

@@ -23,7 +23,7 @@ def run_pin(request: MemberRequest, collection: Collection, number: int) -> Http
         messages.success(request, f"Unpinned run {number}.")
     else:
         pin_runs(collection.runs.filter(pk=run.pk), by=request.user)
-        messages.success(request, f"Pinned run {number}. It is kept until you unpin or delete it.")
+        messages.success(request, f"Pinned run {number}. Pinned runs are never deleted automatically.")
     if "list" in request.POST:
         return redirect(f"{reverse('download', args=[collection.pk])}?run={number}")
     return redirect("run", collection.pk, number)

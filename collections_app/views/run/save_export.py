@@ -39,7 +39,7 @@ def run_export_save(request: MemberRequest, collection: Collection, number: int)
             saved = SavedExport.save_as(
                 form.cleaned_data["name"], collection, request.user, **fields_of(spec)
             )
-            messages.success(request, f"Saved “{saved}”. It is in the Download menu of each run.")
+            messages.success(request, f"Saved “{saved}”. Find it in the Download menu of every run.")
             return redirect("run_export", collection.pk, number)
     except NotSaved as problem:
         form.add_error("name", str(problem))
@@ -54,7 +54,7 @@ def run_saved_export(
     """Send a run's records as an export was saved, or redirect to the page that shows its progress."""
     saved = saved_export(collection, name)
     if saved is None:
-        raise Http404("This collection has no such saved export. It may have been deleted.")
+        raise Http404("This collection has no saved export with this name. It may have been deleted.")
     run = find_ready_run(collection, number)
     export = created(request, lambda: create_saved(run, saved))
     if export is None or not export.is_ready:

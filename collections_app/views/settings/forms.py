@@ -49,7 +49,6 @@ class ScheduleForm(forms.Form):
         label="Expect runs",
         choices=[(LEARNED, f"As learned from the last {LEARNED_FROM} runs"), *ScheduleKind.choices],
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
     every_hours = whole_number("Hours between runs", LONGEST_INTERVAL)
     at = forms.TimeField(
@@ -173,7 +172,7 @@ class OwnerForm(forms.Form):
     owner = _MemberChoice(
         Membership.objects.none(),
         required=False,
-        empty_label="Nobody",
+        empty_label="No owner",
         error_messages={"invalid_choice": "Choose a member of this team."},
     )
 

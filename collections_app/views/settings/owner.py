@@ -16,7 +16,7 @@ from collections_app.views.settings.page import settings_page
 @require_POST
 @transaction.atomic
 def collection_owner(request: MemberRequest, collection: Collection) -> HttpResponse:
-    """Make a member of the team the owner, or nobody."""
+    """Set or clear the owner, a member of the team."""
     # Until the end of the transaction, no member leaves the team.
     list(collection.team.memberships.select_for_update().order_by("pk"))
     form = OwnerForm(request.POST, collection=collection)
@@ -24,6 +24,8 @@ def collection_owner(request: MemberRequest, collection: Collection) -> HttpResp
         return settings_page(request, collection, owner_form=form)
     collection.owner = form.cleaned_data["owner"]
     collection.save(update_fields=["owner"])
-    who = collection.owner.user.get_full_name() if collection.owner else "Nobody"
-    messages.success(request, f"{who} now owns “{collection}”.")
+    if collection.owner:
+        messages.success(request, f"{collection.owner.user.get_full_name()} now owns “{collection}”.")
+    else:
+        messages.success(request, f"“{collection}” no longer has an owner.")
     return redirect("collection_settings", collection.pk)

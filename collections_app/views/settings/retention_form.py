@@ -21,10 +21,9 @@ class RetentionForm(forms.Form):
         choices=[
             (ALL, "All runs"),
             (RetentionKind.RUNS, "The newest runs"),
-            (RetentionKind.DAYS, "The runs of the last days"),
+            (RetentionKind.DAYS, "Runs from recent days"),
         ],
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
     runs = whole_number("Number of runs", MOST_RUNS, help_text="Failed and empty runs don't count.")
     days = whole_number("Number of days", MOST_DAYS, help_text="A day has 24 hours.")

@@ -82,7 +82,7 @@ def _may_change(request: MemberRequest, saved: SavedExport) -> bool:
 def _changeable(request: MemberRequest, collection: Collection, export_id: int) -> SavedExport:
     saved = get_object_or_404(collection.saved_exports, pk=export_id)
     if not _may_change(request, saved):
-        raise PermissionDenied("Only admins and the person who saved this export can change it.")
+        raise PermissionDenied("Only admins and the person who saved this export can rename or delete it.")
     return saved
 
 

@@ -36,7 +36,7 @@ def kept(retention: Retention | None) -> str:
     if retention.kind == RetentionKind.RUNS:
         runs = f"the newest {_number(retention.number, 'run')}"
     else:
-        runs = f"the runs of the last {_number(retention.number, 'day')}"
+        runs = f"runs from the last {_number(retention.number, 'day')}"
     return f"keeps copies of {runs}" if retention.collection.is_remote else f"keeps {runs}"
 
 

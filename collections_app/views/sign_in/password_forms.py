@@ -8,9 +8,7 @@ from django import forms
 from collections_app.models import User
 from collections_app.people.password_links import invited_to
 
-_RULES = (
-    "At least 8 characters. Not only digits, not a common password, and not similar to your name or email."
-)
+_RULES = "Use at least 8 characters. Don't use only digits, a common password, or your name or email."
 _DIFFERENT = "The two passwords differ. Enter the same password twice."
 
 
@@ -27,7 +25,7 @@ class _NewPassword(forms.Form):
         self.fields["password1"].help_text = _RULES
 
     def clean(self) -> dict[str, Any]:
-        """Refuse two different passwords."""
+        """Reject two different passwords."""
         data = forms.Form.clean(self) or {}
         first, second = data.get("password1"), data.get("password2")
         if first and second and first != second:

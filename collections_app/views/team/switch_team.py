@@ -18,7 +18,7 @@ _ID = re.compile(r"\d{1,18}", re.ASCII)
 @signed_in
 @require_POST
 def team_switch(request: MemberRequest) -> HttpResponseRedirect:
-    """Make another of the user's teams the current one, and stay on the page if all teams have it."""
+    """Switch to another of the user's teams. Stay on the same page if every team has it."""
     team = request.POST.get("team", "")
     choose_team(request, int(team) if _ID.fullmatch(team) else 0)
     return redirect(_same_page(referring_page(request)))
