@@ -35,7 +35,7 @@ Figures = tuple[int | None, int]  # files, if they can be counted, and bytes
 
 
 def measure() -> None:
-    """Report that this machine's worker is alive, and measure what hasn't been measured for a while."""
+    """Report that this machine's worker is alive, and repeat measurements that are due."""
     now, machine = timezone.now(), socket.gethostname()
     WorkerSeen.objects.update_or_create(machine=machine, defaults={"seen_at": now})
     _measure_storage(now, machine)
@@ -100,7 +100,7 @@ def _database() -> Figures:
     return None, database.size()
 
 
-# How to measure each kind, and whether all machines share it.
+# For each kind: how to measure it, and whether all machines share it.
 _KINDS: dict[StorageKind, tuple[Callable[[], Figures], bool]] = {
     StorageKind.RESULTS: (_results, True),
     StorageKind.EXPORTS: (_exports, True),
@@ -121,7 +121,7 @@ def _sample_disks(now: datetime, machine: str) -> None:
 
 
 def _forget(before: datetime) -> None:
-    """Delete old samples, and what is known about machines that no longer exist."""
+    """Delete old samples, and the measurements of machines that no longer exist."""
     DiskSample.objects.filter(measured_at__lt=before).delete()
     StorageUse.objects.filter(measured_at__lt=before).exclude(machine="").delete()
     WorkerSeen.objects.filter(seen_at__lt=before).delete()

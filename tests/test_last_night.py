@@ -115,7 +115,9 @@ class TestZip:
         assert f"{remote.name}: {reason}" in found["README.txt"].decode()
         assert f"Phones: {reason}" in found["README.txt"].decode()
 
-    def test_too_many_files_are_a_clear_error(self, as_bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_many_files_are_rejected_with_a_clear_error(
+        self, as_bob: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(zip_downloads, "MOST_FILES", 1)
         response = as_bob.get(ZIP)
         assert response.status_code == 400
@@ -170,7 +172,7 @@ class TestWorkbook:
         delete_run(run)
         assert Export.objects.count() == 1
 
-    def test_too_many_collections_are_a_clear_error(
+    def test_too_many_collections_are_rejected_with_a_clear_error(
         self, as_bob: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(subject, "MOST_SHEETS", 1)

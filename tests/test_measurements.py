@@ -77,7 +77,7 @@ def test_a_figure_is_measured_again_after_a_quarter_of_an_hour(
     assert used(StorageKind.RESULTS).measured_at == timezone.now()
 
 
-def test_a_collection_without_files_has_no_figure_left(
+def test_a_collection_without_files_loses_its_figure(
     clock: time_machine.Traveller, laptops: Collection
 ) -> None:
     run = make_ready_run(laptops, records(3))

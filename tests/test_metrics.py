@@ -168,7 +168,7 @@ def test_the_database_has_the_pending_work(
     assert 600 <= after["results_refresh_age_seconds",] < 700
 
 
-def test_what_takes_space_is_there_once_it_is_measured(
+def test_storage_metrics_appear_once_they_are_measured(
     read: Callable[[], Figures], laptops: Collection, results_folder: Path
 ) -> None:
     assert not [key for key in read() if key[0].startswith("results_storage")]

@@ -92,7 +92,7 @@ class TestWhichRunsAreKept:
         set_retention(nightly, DAYS, 4, by=alice)
         assert leaving(nightly) == [1, 2]  # exactly four days is not older
 
-    def test_failed_and_empty_runs_do_not_count_but_leave_with_the_runs_around_them(
+    def test_failed_and_empty_runs_do_not_count_but_are_deleted_with_the_runs_around_them(
         self, laptops: Collection, alice: User
     ) -> None:
         make_failed_run(laptops, at=NOW - 9 * DAY)
@@ -107,7 +107,7 @@ class TestWhichRunsAreKept:
         set_retention(laptops, RUNS, 1, by=alice)
         assert leaving(laptops) == [1, 2, 3, 4]
 
-    def test_pinned_and_unfinished_runs_and_the_newest_good_one_always_stay(
+    def test_pinned_unfinished_and_newest_successful_runs_always_stay(
         self, nightly: Collection, alice: User
     ) -> None:
         make_processing_run(nightly, at=NOW - 20 * DAY)
@@ -134,7 +134,7 @@ class TestGrace:
         assert not [key for key in stored_keys() if key.startswith("101/1/")]
         assert not repair_runs().was_needed
 
-    def test_a_late_run_gets_the_same_time(
+    def test_a_run_that_arrives_late_gets_the_full_grace_period(
         self, nightly: Collection, alice: User, clock: time_machine.Traveller
     ) -> None:
         set_retention(nightly, RUNS, 5, by=alice)
@@ -147,7 +147,7 @@ class TestGrace:
         work_for(clock, nightly, HOUR)
         assert 6 not in numbers(nightly)
 
-    def test_a_new_run_makes_an_old_one_leave(self, nightly: Collection, alice: User) -> None:
+    def test_a_new_run_marks_an_old_one_for_deletion(self, nightly: Collection, alice: User) -> None:
         set_retention(nightly, RUNS, 5, by=alice)
         make_ready_run(nightly, at=NOW)
         work(nightly)
@@ -159,7 +159,7 @@ class TestGrace:
         work(nightly)
         assert leaving(nightly) == []
 
-    def test_pinning_a_run_keeps_it_and_unpinning_starts_the_time_again(
+    def test_pinning_a_run_keeps_it_and_unpinning_restarts_the_grace_period(
         self, nightly: Collection, alice: User, clock: time_machine.Traveller
     ) -> None:
         set_retention(nightly, RUNS, 4, by=alice)
@@ -196,7 +196,7 @@ class TestWrongClock:
     """Seven days must have passed while the worker was running."""
 
     @pytest.mark.parametrize("jump", [365 * DAY, 25 * HOUR, -365 * DAY])
-    def test_a_clock_that_jumps_deletes_nothing_and_starts_the_time_again(
+    def test_a_clock_that_jumps_deletes_nothing_and_restarts_the_grace_period(
         self, nightly: Collection, alice: User, clock: time_machine.Traveller, jump: timedelta
     ) -> None:
         set_retention(nightly, RUNS, 3, by=alice)
@@ -222,7 +222,9 @@ class TestWrongClock:
 
 
 class TestPreview:
-    def test_it_says_what_would_go_and_changes_nothing(self, nightly: Collection, alice: User) -> None:
+    def test_it_lists_what_would_be_deleted_and_changes_nothing(
+        self, nightly: Collection, alice: User
+    ) -> None:
         pin_runs(nightly.runs.filter(number=1), by=alice)
         before = list(Run.objects.order_by("pk").values())
         shown = preview(Retention(collection=nightly, kind=DAYS, number=1))

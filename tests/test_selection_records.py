@@ -124,7 +124,7 @@ class TestContent:
         header = bytes_of(joint(runs, ExportSpec(Format.CSV))).splitlines()[0]
         assert header == b"run_3,run_time_2,Run_2,RUN_TIME,run_time_x,asin,run"
 
-    def test_hostile_records_use_up_all_names(self, laptops: Collection) -> None:
+    def test_records_that_use_all_names_are_rejected(self, laptops: Collection) -> None:
         run = make_ready_run(laptops, [{"run": 1} | {f"run_{number}": 1 for number in range(1000)}])
         export = joint([run])
         assert (export.state, export.is_final) == (ExportState.FAILED, True)
@@ -199,7 +199,7 @@ class TestErrors:
         assert not Export.objects.exists()
         assert as_bob.head(f"{ADDRESS}.csv?runs=1-2").status_code == 200
 
-    def test_carol_may_not(self, as_carol: Client, runs: list[Run]) -> None:
+    def test_a_stranger_gets_a_403(self, as_carol: Client, runs: list[Run]) -> None:
         assert as_carol.get(f"{ADDRESS}.csv?runs=1-2").status_code == 403
 
 
@@ -240,7 +240,7 @@ class TestStored:
             assert not Export.objects.exists()
             assert exported_files() == []
 
-    def test_a_run_that_is_deleted_meanwhile_is_not_left_out_silently(
+    def test_a_run_deleted_during_the_export_is_reported(
         self, runs: list[Run], queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         joint(runs)
@@ -266,7 +266,7 @@ class TestStored:
         assert Export.objects.filter(layout=Layout.RUNS).count() == 2
         assert Export.objects.filter(pk=single.pk).exists()
 
-    def test_files_at_an_account_are_left_to_the_thread_for_accounts(self, crawlers: Team) -> None:
+    def test_the_thread_for_accounts_exports_their_files(self, crawlers: Team) -> None:
         collection = make_remote_collection(make_account(crawlers))
         for number in (7, 8):
             make_remote_run(collection, number)
@@ -287,7 +287,7 @@ class TestPages:
         assert menu["Choose columns… of the selected runs"] == f"{ADDRESS}/export{query}"
         assert "Excel" not in as_bob.get(f"{ADDRESS}?pages=1.1").content.decode()
 
-    def test_without_scripts_buttons_send_the_checkboxes(self, as_bob: Client, runs: list[Run]) -> None:
+    def test_without_javascript_buttons_send_the_checkboxes(self, as_bob: Client, runs: list[Run]) -> None:
         page = as_bob.get("/collections/101/download").content.decode()
         for path in (".xlsx", ".csv", ".jsonl", ".parquet", ".json", "/export"):
             assert f'formaction="selection{path}"' in page

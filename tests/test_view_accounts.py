@@ -612,7 +612,7 @@ def test_several_collections_get_the_names_and_types_of_their_runs(
     assert message in response.content.decode()
 
 
-def test_records_tell_the_shop(as_adam: Client, account: Account, vendor: Vendor) -> None:
+def test_records_reveal_the_shop(as_adam: Client, account: Account, vendor: Vendor) -> None:
     vendor.runs = [remote_run(88, name="Desks")]
     vendor.page = b'[{"url": "https://www.officeworks.com.au/shop/p/desk"}]'
     as_adam.post(ADD, of(account, name="", kind=""))

@@ -99,7 +99,7 @@ class TestOwners:
             assert "Choose a member of this team." in response.content.decode()
         assert Collection.objects.get(pk=101).owner is None
 
-    def test_nobody_owns_the_collections_of_someone_who_leaves(
+    def test_a_member_who_leaves_no_longer_owns_collections(
         self, as_adam: Client, bob: User, laptops: Collection
     ) -> None:
         membership = Membership.objects.get(user=bob)

@@ -465,7 +465,7 @@ class TestCollectionList:
         response = as_bob.get(self.LIVE, {"seen": f"{laptops.pk}.{NONE},{secret_plans.pk}.{NONE}"})
         assert response.status_code == 403
 
-    def test_the_overview_is_updated_too(self, as_bob: Client, laptops: Collection) -> None:
+    def test_the_overview_updates_itself_too(self, as_bob: Client, laptops: Collection) -> None:
         def seen(html: str) -> str:
             return ",".join(re.findall(r'data-latest="([^"]*)"', html))
 

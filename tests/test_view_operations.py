@@ -171,7 +171,7 @@ class TestStorage:
 
 
 class TestQueuesAndFailures:
-    def test_queues_tell_what_waits_and_since_when(self, olga: Client, laptops: Collection) -> None:
+    def test_queues_show_what_is_waiting_and_since_when(self, olga: Client, laptops: Collection) -> None:
         now = timezone.now()
         Run.objects.create_next(laptops, lease_expires_at=now - HOUR, created_at=now - 2 * HOUR)
         run = make_ready_run(laptops)
@@ -214,7 +214,7 @@ class TestQueuesAndFailures:
 
 
 class TestAccountsAndVersions:
-    def test_accounts_tell_since_when_they_fail_and_how_long_to_wait(
+    def test_accounts_show_since_when_they_fail_and_how_long_to_wait(
         self, olga: Client, crawlers: Team, strangers: Team
     ) -> None:
         fine = make_remote_collection(make_account(strangers))

@@ -303,7 +303,7 @@ class TestForAdmins:
         ) in shown(as_adam.get("/"))
         assert "Storage:" not in shown(as_bob.get("/"))
 
-    def test_a_disk_with_less_than_a_tenth_free_is_a_warning(
+    def test_a_disk_with_less_than_10_percent_free_shows_a_warning(
         self, as_bob: Client, as_adam: Client, crawlers: Team, free: Callable[[int], None]
     ) -> None:
         upload = f"/collections/{make(crawlers, 'A', 'c').pk}/upload"

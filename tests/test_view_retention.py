@@ -98,7 +98,7 @@ class TestSetting:
         assert "“AU Laptops” now keeps all runs." in text(confirm(as_adam, kind="all"))
         assert not Run.objects.exclude(delete_at=None).exists()
 
-    def test_the_newest_good_run_is_named(self, as_adam: Client, nightly: Collection) -> None:
+    def test_the_newest_successful_run_is_named(self, as_adam: Client, nightly: Collection) -> None:
         make_failed_run(nightly, at=NOW)
         page = shown(as_adam, RETENTION, kind="days", days="1")
         assert "No runs will be deleted" not in page
@@ -175,7 +175,9 @@ class TestPins:
         page = as_bob.get("/collections/101/download?only=pinned").content.decode()
         assert re.findall(r'id="run-(\d+)"', page) == ["1"]
 
-    def test_whoever_pinned_a_run_first_stays_known(self, as_bob: Client, as_adam: Client, bob: User) -> None:
+    def test_pinning_a_run_again_keeps_who_pinned_it_first(
+        self, as_bob: Client, as_adam: Client, bob: User
+    ) -> None:
         for client in (as_bob, as_adam):
             client.post("/collections/101/runs/1/pin", {"pin": "on"})
         assert Run.objects.get(number=1).pinned_by == bob

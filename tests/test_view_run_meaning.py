@@ -310,7 +310,7 @@ def test_a_column_that_is_not_money_says_why(
     assert f"Price Unknown The column price can't be read as prices. {problem}" in text
 
 
-def test_the_order_of_prices_that_are_text_says_so(as_bob: Client, laptops: Collection) -> None:
+def test_prices_sorted_as_text_are_labeled(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, [{"price": "1,299", "was": {"price": "from $5"}}, {"price": "5,20"}])
     for column, problem in (
         ("price", "“1,299” can mean thousands or decimals."),

@@ -166,7 +166,7 @@ def test_a_zip_bomb(as_alice: Client, laptops: Collection) -> None:
     assert "like a ZIP bomb" in problem(upload(as_alice, {"a.json.gz": bomb}))
 
 
-def test_errors_tell_files_with_the_same_name_apart(as_alice: Client, laptops: Collection) -> None:
+def test_errors_distinguish_files_with_the_same_name(as_alice: Client, laptops: Collection) -> None:
     names = [("1.json", b"[]"), ("a.json", b"[{}]"), ("a.json", b"[{]"), ("2.json", b"[]")]
     body = b"".join(part(content, filename=name) for name, content in names) + b"--b--\r\n"
     text = problem(send(as_alice, body))

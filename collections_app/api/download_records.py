@@ -47,7 +47,7 @@ def run_records(
 def run_saved_export(
     request: HttpRequest, key: ApiKey, collection_id: str, name: str, runner_id: str | None = None
 ) -> HttpResponseBase:
-    """Send the records of a run, or of the newest one, as an export was saved. Respond with 202 as above."""
+    """Send a saved export of a run, or of the newest one. Respond with 202 while the file is being built."""
     saved = saved_export(find_collection(key, collection_id), name)
     if saved is None:
         raise ApiError(

@@ -58,7 +58,7 @@ class Operation:
 
 
 class Reference:
-    """What the page shows of a document, with samples that call `site`."""
+    """The parts of a document that the page shows, with samples that call `site`."""
 
     def __init__(self, document: dict[str, Any], site: str) -> None:
         self._document, self._site = document, site
@@ -189,7 +189,7 @@ def _note(schema: dict[str, Any]) -> str:
 
 
 def _object(schema: dict[str, Any]) -> str:
-    """Return the name of the object that a schema refers to, or "". Errors have no fields of their own."""
+    """Return the name of the object that a schema refers to, or "". Error objects aren't documented."""
     parts = [schema, schema.get("items", {}), *schema.get("anyOf", [])]
     names = [part["$ref"].rpartition("/")[2] for part in parts if "$ref" in part]
     return next((name for name in names if name != "Error"), "")

@@ -257,7 +257,7 @@ def _reset_sequence(model: type[Team | Collection]) -> None:
 
 
 def _keep(story: Story, collection: Collection) -> None:
-    """Pin runs, and choose how many are kept. The site deletes the others after the grace period."""
+    """Pin runs, and set the retention. The site deletes the other runs after the grace period."""
     pin_runs(collection.runs.filter(number__in=story.pinned), by=User.objects.get(email=MIA.email))
     if story.keeps:
         olivia = User.objects.get(email=OLIVIA.email)

@@ -70,7 +70,7 @@ def export_name(
 
 
 def saved_export_name(collection_name: str, run_number: int, name: str, ending: str) -> str:
-    """Return the name of a run's records as an export was saved."""
+    """Return the file name of a saved export of a run."""
     return fitted(safe(collection_name), f"_{run_number}_{safe(name)}.{ending}")
 
 

@@ -52,7 +52,7 @@ class Step:
 
 
 class Migrate(migrate.Command):
-    """Django's command, with our reports."""
+    """Django's `migrate`, which also reports each step."""
 
     def __init__(self, step: Step, steps: int) -> None:
         super().__init__()

@@ -76,8 +76,8 @@ class Collection(models.Model):
         Account, null=True, blank=True, editable=False, on_delete=models.PROTECT, related_name="collections"
     )
     remote_id = models.PositiveBigIntegerField("id at the account", null=True, blank=True, editable=False)
-    # The state of the account's list of runs: when it was updated, what fails now and since when, and whether
-    # older runs exist.
+    # About the account's list of runs: when it was updated, what fails now and since when, and whether older
+    # runs exist.
     refreshed_at = models.DateTimeField(null=True, blank=True, editable=False)
     refresh_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Until when the account asked us to wait.

@@ -49,7 +49,7 @@ class Export(models.Model):
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="exports")
     layout = models.CharField(max_length=10, choices=Layout.choices, default=Layout.RUN)
-    # The runs besides `run`, in any order. `run_count` shows whether one of them was deleted meanwhile.
+    # The runs besides `run`, in any order. `run_count` shows whether one of them has been deleted.
     other_runs = models.ManyToManyField(Run, related_name="joint_exports", editable=False)
     run_count = models.PositiveIntegerField("number of runs", default=1, editable=False)
     format = models.CharField(max_length=10)

@@ -32,7 +32,7 @@ LONGEST_PAUSE = timedelta(days=1)
 
 MOST_RUNS, MOST_DAYS = 100_000, 3_650
 
-# How many runs one transaction marks. SQLite has no other writers meanwhile.
+# How many runs one transaction marks. On SQLite, it blocks all other writers.
 BLOCK = 1_000
 
 # Failed and empty runs don't count, so that a scrape that finds nothing pushes out no records.
@@ -50,7 +50,7 @@ class RetentionQuerySet(models.QuerySet["Retention"]):
     """Queries for retention settings."""
 
     def due(self) -> Self:
-        """Return those that the worker has to check now."""
+        """Return the settings that the worker has to check now."""
         now = database.now()
         has_expired = Exists(Run.objects.filter(collection=OuterRef("collection"), delete_at__lte=now))
         is_recent = Q(checked_at__gt=now - CHECK_EVERY, checked_at__lte=now)
@@ -202,7 +202,7 @@ def _update_in_blocks(
     found = list(retention.collection.runs.filter(condition(retention)).values_list("pk", flat=True))
     for start in range(0, len(found), BLOCK):
         with transaction.atomic():
-            # The lock keeps the setting from changing meanwhile.
+            # The lock keeps the setting from changing in the meantime.
             current = Retention.objects.select_for_update().filter(pk=retention.pk).first()
             if current is not None:
                 block = Run.objects.filter(pk__in=found[start : start + BLOCK])
@@ -257,7 +257,7 @@ def leaving_of(collection: Collection) -> Leaving | None:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a setting would delete, and what it would keep although it is old."""
+    """What a setting would delete, and the older runs that it would still keep."""
 
     runs: RunQuerySet  # the newest first
     count: int
@@ -277,7 +277,7 @@ class Preview:
 
 
 def preview(retention: Retention) -> Preview:
-    """Return what a setting, which needn't be saved, would delete. Changes nothing."""
+    """Return what a setting, saved or not, would delete. Changes nothing."""
     now = database.now()
     runs = retention.collection.runs.filter(retention.deletable(now))
     found = runs.aggregate(

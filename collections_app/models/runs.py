@@ -264,7 +264,7 @@ class Run(models.Model):
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the run is kept, whatever its collection keeps."""
+        """Whether retention never deletes the run."""
         return self.pinned_at is not None
 
     @property

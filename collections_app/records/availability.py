@@ -144,7 +144,7 @@ def _of_text(text: str) -> Availability | None:
 
 
 def _of_sentences(sentences: Sequence[str]) -> Availability | None:
-    """Return what all sentences together say, or None if one is unknown, or if they disagree."""
+    """Return the meaning of all sentences, or None if one is unknown or they disagree."""
     others = [each for each in sentences if not _ADDED.fullmatch(_words(each))]
     found = {_of_sentence(each) for each in others if not _SHIPS.fullmatch(_words(each))}
     if not found and others:

@@ -66,14 +66,14 @@ _OWN = _words(
     winner offer offers price prices pricing inventory
     """
 )
-# Of objects whose prices are for something else than the product: `shipping.price`.
+# Names of objects with prices of something other than the product: `shipping.price`.
 _NOT_PRODUCT = _words(
     """
     shipping shipment delivery freight postage tax vat fee fees deposit installment installments
     instalments financing coupon coupons saving savings unit warranty protection rental trade
     """
 )
-# Of objects with other offers, or other products: `other_offers.price`.
+# Names of objects with other offers or other products: `other_offers.price`.
 _OTHERS = _words(
     """
     other others more used refurbished renewed variant variants variation variations related similar

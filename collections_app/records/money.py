@@ -114,7 +114,7 @@ class NotationFinder:
         self._decimals: dict[str, str] = {}
         self._groups: dict[str, str] = {}
         self._ambiguous: dict[str, str] = {}
-        # Those that are decimals if another value has decimals, because of their currency.
+        # Those that have decimals if another value does, because of their currency.
         self._by_currency: dict[str, str] = {}
         self._precise: set[str] = set()  # separates more than two decimals
 

@@ -1,4 +1,4 @@
-"""The messages of Django's forms, in our words."""
+"""Replacements for the messages of Django's forms."""
 
 from django import forms
 from django.core import validators

@@ -1,4 +1,4 @@
-"""What the pages of exports share: their list, and the form that creates one."""
+"""What the pages about exports share: the list of exports, and the form that creates one."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence

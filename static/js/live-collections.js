@@ -1,4 +1,4 @@
-// Updates the rows of the Overview and of the list of collections. They keep their order, even if the list is sorted by what changes.
+// Updates the rows of the Overview and of the list of collections. Rows keep their order, even if their sort key changes.
 
 import { announce, elementFrom, notifyChanged, replace } from "./dom.js";
 import { poll } from "./polling.js";

@@ -53,5 +53,5 @@ def _free(name: str, taken: set[str]) -> str:
         if f"{name}_{number}" not in taken:
             return f"{name}_{number}"
     raise ConversionError(
-        f"The records have too many columns with names such as “{name}”. Choose ZIP instead."
+        f"The records have too many columns with names such as “{name}”. Download the ZIP instead."
     )

@@ -16,7 +16,7 @@ def saved_export(collection: Collection, name: str) -> SavedExport | None:
 
 
 def fields_of(spec: ExportSpec) -> dict[str, Any]:
-    """Return the fields with which an export is saved."""
+    """Return the fields of SavedExport that store a spec."""
     return {
         "format": spec.format.value,
         "columns": list(spec.columns),
@@ -41,7 +41,7 @@ def spec_of_saved(saved: SavedExport) -> ExportSpec:
 
 
 def create_saved(run: Run, saved: SavedExport) -> Export:
-    """Return the export of a run as it was saved. See create_export()."""
+    """Return a saved export of a run. See create_export()."""
     return create_export(run, spec_of_saved(saved))
 
 

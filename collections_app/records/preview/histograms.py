@@ -32,9 +32,9 @@ _SECONDS = 60.0
 _AT_ONCE = 12
 # The most common values of a column of text.
 MOST_VALUES = 20
-# Up to this many different values are counted.
+# Distinct values are counted up to this number.
 MOST_DISTINCT = 10_000
-# An estimate above this means that there are more, although it may be wrong by some percent.
+# If an estimate is higher than this, there are more than MOST_DISTINCT, even if it is off by a few percent.
 _CERTAINLY_MORE = 12_000
 # If most values are this much closer together than all of them, the first and last bars have no limit.
 _SPREAD = 4
@@ -57,7 +57,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Shape(StrEnum):
-    """What the bars of a histogram are."""
+    """What the bars of a histogram stand for."""
 
     RANGES = "ranges"  # of numbers, amounts of money or dates, in order
     VALUES = "values"  # the most common ones first
@@ -188,7 +188,7 @@ def _number_filters(
 def _middle(
     database: Database, table: Table, name: str, low: Decimal, high: Decimal
 ) -> tuple[Decimal, Decimal, bool]:
-    """Return the range that the bars show, without a few distant numbers, and whether all are whole."""
+    """Return the range that the bars show, without outliers, and whether all numbers are integers."""
     number = table.sql_amount(name) if name in table.notations else table.sql_name(name)
     value = f"try_cast({number} AS DOUBLE)"
     ((ends, is_whole),) = _query(database, table, _SELECT.format(each=_MIDDLE.format(value=value)))
@@ -248,7 +248,7 @@ def _ranges(
 
 
 def _distinct(database: Database, table: Table, names: Sequence[str]) -> dict[str, int | None]:
-    """Return the number of different values in each column, or None if there are more than MOST_DISTINCT."""
+    """Return the number of distinct values in each column, or None if there are more than MOST_DISTINCT."""
     if not names:
         return {}
     each = ", ".join(_ESTIMATE.format(column=table.sql_name(name)) for name in names)

@@ -60,7 +60,7 @@ class UploadedFiles:
         self._parts[-1] = replace(part, size=self._end - part.start)
 
     def files(self) -> list[Incoming]:
-        """Return the files to import. The labels of files with the same name say which one it is."""
+        """Return the files to import. Labels tell files with the same name apart."""
         names = [printable(part.name) for part in self._parts]
         counts = Counter(names)
         labels = [

@@ -45,7 +45,7 @@ def collection_connect(request: MemberRequest) -> HttpResponse:
 
 
 def _discover(form: ConnectForm) -> dict[int, Discovered]:
-    """Return what the account's runs tell about each collection, by ID, or {} and add errors to the form.
+    """Return what the account's runs reveal about each collection, by ID, or {} and add errors to the form.
 
     Use it outside a transaction, so that nothing waits for someone else's server.
     """

@@ -101,7 +101,7 @@ def _facts(collection: Collection) -> tuple[object, ...]:
 
 
 def _version(collection: Collection) -> str:
-    """Return a token with the number and the status of the newest run, and whether the next one is late."""
+    """Return a token of the newest run's number and status, and of whether the next run is late."""
     run = collection.latest_run
     late = "late." if collection.is_late else ""
     digest = f"{crc32(collection.facts.encode()):08x}"

@@ -1,4 +1,4 @@
-"""Whose collections a list shows: the team's, the user's favorites, or those that the user owns."""
+"""Filter lists of collections: all, the user's favorites, or the collections that the user owns."""
 
 import enum
 from collections.abc import Callable, Sequence

@@ -86,7 +86,7 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
 
 
 def _kept(collection: Collection) -> dict[str, object]:
-    """Return the context about what is kept, copied and deleted."""
+    """Return the context of the notes about copies and retention."""
     retention = retention_of(collection)
     context = {"keeping": keeping_of(collection), "retention": retention}
     return context | ({"kept": kept(retention), "leaving": leaving_of(collection)} if retention else {})

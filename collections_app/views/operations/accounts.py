@@ -1,4 +1,4 @@
-"""The accounts of all teams, those that fail first."""
+"""The accounts of all teams, failing ones first."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

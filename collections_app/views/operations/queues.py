@@ -29,7 +29,7 @@ def queues() -> list[Queue]:
 
 
 def _runs() -> Queue:
-    """Runs that imports, uploads and scrapers write. Those whose writer was killed wait for a repair."""
+    """Runs that imports, uploads and scrapers write. Runs whose writer was killed wait to be repaired."""
     written = Run.objects.filter(state=State.PROCESSING, lease_expires_at__isnull=False)
     return _queue("Imports and uploads", written, being_written(), "created_at")
 
@@ -50,7 +50,7 @@ def _mail() -> Queue:
 
 
 def _copies() -> Queue:
-    """Copies of collections that keep all runs. Those that keep some would need a query each."""
+    """Copies of collections that keep all runs. Collections with a retention would need a query each."""
     connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
     keeping = connected.filter(keeps_results=True, retention=None)
     waiting = Run.objects.to_keep().filter(collection__in=keeping)

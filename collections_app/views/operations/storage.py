@@ -31,7 +31,7 @@ def use_by_kind() -> list[StorageUse]:
 
 
 def largest_teams(after: str) -> Rows:
-    """Return the teams whose results take the most space, after the row with this key."""
+    """Return the teams whose results use the most space, after the row with this key."""
     teams = Team.objects.filter(collections__storage__isnull=False).annotate(
         bytes=Sum("collections__storage__bytes"),
         files=Sum("collections__storage__files"),
@@ -41,7 +41,7 @@ def largest_teams(after: str) -> Rows:
 
 
 def largest_collections(after: str) -> Rows:
-    """Return the collections whose results take the most space, after the row with this key."""
+    """Return the collections whose results use the most space, after the row with this key."""
     return _part("collections", CollectionStorage.objects.select_related("collection__team"), after)
 
 

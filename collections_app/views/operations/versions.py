@@ -1,4 +1,4 @@
-"""The versions of the site and of what it is built on, and its background workers."""
+"""The versions of the site and its components, and its background workers."""
 
 import platform
 import sqlite3
@@ -42,6 +42,6 @@ def _migrations() -> str:
 
 
 def workers() -> list[tuple[WorkerSeen, bool]]:
-    """Return the background workers, the one seen last first, and whether each is alive."""
+    """Return the background workers, most recently seen first, and whether each is alive."""
     now = timezone.now()
     return [(worker, worker.is_alive(now)) for worker in WorkerSeen.objects.order_by("-seen_at")]

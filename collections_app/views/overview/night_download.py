@@ -1,4 +1,4 @@
-"""Last night's runs of all collections as one ZIP or one workbook, and the page that says what is in it."""
+"""Last night's runs of all collections as one ZIP or workbook, and the page that lists its contents."""
 
 from dataclasses import replace
 

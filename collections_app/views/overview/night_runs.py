@@ -1,4 +1,4 @@
-"""The runs of last night that can be downloaded together, and what is left out."""
+"""Last night's runs that can be downloaded together, and those that are left out."""
 
 from collections.abc import Collection as Container
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Entry:
 
     @property
     def note(self) -> str:
-        """Why no run is included, or what is wrong with it; "" if it is fine."""
+        """Why no run is included, or a problem of the included run; "" if there is none."""
         if self.run is None:
             return _WHY.get(self.outcome, "The run was deleted.")
         if self.run.missing:
@@ -59,7 +59,7 @@ class NightRuns:
         return [entry.run for entry in self.entries if entry.run]
 
     def readme(self, stored: Container[int]) -> str:
-        """Return a text that says what a ZIP contains. `stored` are the ids of the runs in it."""
+        """Return the README of a ZIP. `stored` are the ids of the runs that it contains."""
         since = f"{self.night.evening:%Y-%m-%d %H:%M} ({self.team.time_zone})"
         lines = [
             f"The runs of {printable(self.team.name)} since {since}.",

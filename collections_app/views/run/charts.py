@@ -74,7 +74,7 @@ def summary(each: Histogram) -> str:
 
 
 def share(part: int, total: int) -> str:
-    """Return a percentage, which is 0% only if it is exact, and 100% likewise."""
+    """Return a percentage. It is 0% or 100% only if that is exact."""
     percent = round(100 * part / total) if total else 0
     if part and not percent:
         return "<1%"

@@ -51,7 +51,7 @@ def run_export_save(request: MemberRequest, collection: Collection, number: int)
 def run_saved_export(
     request: MemberRequest, collection: Collection, number: int, name: str
 ) -> HttpResponseBase:
-    """Send a run's records as an export was saved, or redirect to the page that shows its progress."""
+    """Send a saved export of a run, or redirect to the page that shows its progress."""
     saved = saved_export(collection, name)
     if saved is None:
         raise Http404("This collection has no saved export with this name. It may have been deleted.")

@@ -45,7 +45,7 @@ def saved_export_delete(request: MemberRequest, collection: Collection, export_i
 
 @dataclass(frozen=True)
 class SavedLine:
-    """A saved export in words, its addresses for the newest run, and whether the user may change it."""
+    """A description of a saved export, its addresses, and whether the user may change it."""
 
     saved: SavedExport
     label: str

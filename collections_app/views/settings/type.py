@@ -17,7 +17,7 @@ from collections_app.views.settings.page import settings_page
 def collection_type(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Save the type. The runs of an account are listed again."""
     with transaction.atomic():
-        # Runs whose files fit only one of the types may be written at the same time.
+        # A run that is being written at the same time may fit only one of the types.
         locked = Collection.objects.select_for_update().get(pk=collection.pk)
         form = TypeForm(request.POST, collection=locked)
         if form.is_valid():

@@ -1,4 +1,4 @@
-"""The forms that set a password: allauth's, in our words."""
+"""The forms that set a password: allauth's, with our own messages."""
 
 from typing import Any
 
