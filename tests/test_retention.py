@@ -276,7 +276,7 @@ class TestAnAccount:
                 assert mirror_run(run, files_of(run)) == []
         return remote
 
-    def test_the_copies_are_deleted_and_not_made_again(self, remote: Collection, alice: User) -> None:
+    def test_deleted_copies_are_not_copied_again(self, remote: Collection, alice: User) -> None:
         set_retention(remote, RUNS, 2, by=alice)
         assert leaving(remote) == [1, 2]
         Run.objects.exclude(delete_at=None).update(delete_at=NOW)

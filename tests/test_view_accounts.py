@@ -517,7 +517,7 @@ def test_an_account_with_collections_loses_only_its_key(
     kept = Account.objects.get()
     assert (kept.encrypted_key, kept.key_ending) == ("", "")
     assert kept.collections.get() == collection
-    assert not {"Disconnect…", "Remove…", "Add collection"} & set(links(response))
+    assert not {"Disconnect…", "Remove…", "Add collections"} & set(links(response))
 
 
 def test_a_disconnected_account_is_connected_with_a_new_key(

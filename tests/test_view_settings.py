@@ -275,3 +275,8 @@ class TestType:
         as_adam.post(f"/collections/{collection.pk}/settings/type", {"type": "amazon_category_scrape"})
         collection.refresh_from_db()
         assert (collection.kind, collection.refresh_tried_at) == (Kind.AMAZON_CATEGORY, None)
+
+
+def test_the_ids_of_all_forms_are_unique(as_adam: Client, laptops: Collection) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', as_adam.get(f"/collections/{laptops.pk}/settings").content.decode())
+    assert len(ids) == len(set(ids))

@@ -32,7 +32,7 @@ SIGNED_IN = [
     "/",
     "/?night=failed",
     "/?night=running",
-    "/?after=50_999",
+    "/?after=1_0_A",
     "/collections/",
     "/collections/?q=nothing+of+that+name",
     "/collections/?archived=1",

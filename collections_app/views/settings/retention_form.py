@@ -28,6 +28,11 @@ class RetentionForm(forms.Form):
     runs = whole_number("Number of runs", MOST_RUNS, help_text="Failed and empty runs don't count.")
     days = whole_number("Number of days", MOST_DAYS, help_text="A day has 24 hours.")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The settings page has another form with a kind.
+        self.auto_id = "retention_%s"
+
     @staticmethod
     def initial_of(retention: Retention | None) -> dict[str, Any]:
         """Return the values of a setting, or a suggestion."""
