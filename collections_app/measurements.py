@@ -1,6 +1,6 @@
 """Measure how much space the site uses, in the background. models/storage_use.py has the results.
 
-Nothing walks the results storage: each of its files has a row with its size. Only the cache is listed, which
+It never lists the results storage: each of its files has a row with its size. Only the cache is listed, which
 is one small folder.
 """
 
@@ -73,8 +73,8 @@ def _results() -> Figures:
 def _sums() -> Iterator[tuple[int, int, int]]:
     """Yield collections with a number of files and their bytes, several times.
 
-    Each query reads a block of rows in their order in the table. One query for all would keep SQLite from
-    truncating its log for long, and would jump between the rows, which takes four times as long.
+    Each query reads a block of rows in their order in the table. A single query would keep SQLite from
+    truncating its log for a long time. It would also jump between rows, which takes four times as long.
     """
     last = ResultFile.objects.aggregate(last=Max("pk"))["last"] or 0
     for start in range(0, last, _BLOCK):

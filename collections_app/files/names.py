@@ -86,7 +86,7 @@ def last_night_name(team_name: str, evening: date, ending: str) -> str:
 def folder_name(collection_name: str) -> str:
     """Return the name of a collection's folder in a ZIP.
 
-    It is short, because on Windows, a path that contains it and a file can have only 260 characters.
+    It is short, because on Windows, the path of a file in it can have only 260 characters.
     """
     return fitted(safe(collection_name).encode()[:_LONGEST_FOLDER].decode(errors="ignore"), "")
 

@@ -17,7 +17,7 @@ MOST_DELETED_AT_ONCE = 50
 def apply_retention(retention: Retention) -> bool:
     """Mark runs, and delete the oldest expired ones. Return whether there may be more to delete.
 
-    Can be interrupted at any time: a run and its files are deleted as if a person had deleted it.
+    Can be interrupted at any time: a run and its files are deleted as if a user had deleted it.
     """
     now = mark_runs(retention)
     expired = retention.collection.runs.filter(has_expired(retention, now)).order_by("created_at", "number")

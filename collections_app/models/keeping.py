@@ -36,7 +36,7 @@ def keeping_of(collection: Collection) -> Keeping | None:
 def runs_to_copy(collection: Collection) -> RunQuerySet:
     """Return the runs to copy from the account, the oldest first.
 
-    Runs that the collection's retention would delete aren't copied, so deleted copies aren't made again.
+    Runs that the collection's retention would delete aren't copied, so deleted copies don't come back.
     """
     runs, retention = collection.runs.to_keep(), retention_of(collection)
     return runs.exclude(retention.unkept(database.now())) if retention else runs

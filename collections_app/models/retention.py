@@ -1,11 +1,11 @@
 """How long a collection keeps its runs, and which of them will be deleted.
 
-A run that the collection doesn't keep gets a time of deletion, GRACE from then (`Run.delete_at`). Until that
-time, nothing about the run changes, and pinning it or changing the setting clears the time. The worker sets
-the times and deletes the runs (management/retention.py).
+Once a collection no longer keeps a run, the worker sets its time of deletion (`Run.delete_at`) to GRACE from
+then. Until that time, the run can be used as before. Pinning it or changing the setting clears the time. The
+worker also deletes the runs (management/retention.py).
 
-A wrong clock must not end the grace period early. So each setting stores when the worker last checked it. If
-that is in the future or more than a day ago, all grace periods start again.
+A wrong clock must not end the grace period early, so each setting stores when the worker last checked it. If
+that time is in the future or more than a day ago, all grace periods start again.
 """
 
 from collections.abc import Callable

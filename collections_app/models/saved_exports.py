@@ -23,7 +23,7 @@ class NotSaved(Exception):
 class SavedExport(models.Model):
     """An export that can be downloaded for each run of a collection. It belongs to the team.
 
-    Scripts use its address, which consists of the slug and the format. Neither changes if it is renamed.
+    Scripts use its address, which consists of the slug and the format. Renaming changes neither.
     """
 
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="saved_exports")

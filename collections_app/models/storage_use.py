@@ -135,7 +135,7 @@ class Growth:
 def growth_of(samples: Iterable[DiskSample]) -> Growth | None:
     """Return how fast a disk has been filling up recently, or None if it isn't known yet.
 
-    The samples are those of one disk.
+    All samples are of one disk.
     """
     since = timezone.now() - GROWTH_PERIOD
     recent = [each for each in samples if each.measured_at >= since]

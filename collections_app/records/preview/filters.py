@@ -6,7 +6,7 @@ In a URL, a filter is a list, written like a list of columns:
     price,missing               no value
     price,from,10,below,20      a range of numbers, amounts of money or dates; `to` includes its end
 
-Bounds are compared exactly. Those of money are in the unit of the column, such as cents.
+Bounds are compared exactly. Bounds for money are in the unit of the column, such as cents.
 """
 
 import re
@@ -49,7 +49,7 @@ class InvalidFilter(Exception):
 class Filter:
     """A value that a column must have, a range, or neither of them if the value must be missing.
 
-    A range includes its lower bound, and with `includes_high` the upper one. A bound may be "".
+    A range includes its lower bound and, with `includes_high`, its upper bound. A bound may be "".
     """
 
     column: str

@@ -21,7 +21,7 @@ _MONTHS = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12_000]
 def number_edges(low: Decimal, high: Decimal, *, is_whole: bool) -> list[Decimal]:
     """Return at least two round numbers at equal distances. All values are between the first and the last.
 
-    If the values are whole numbers, so are these.
+    If the values are integers, so are the bounds.
     """
     with localcontext(prec=_PRECISION):
         step = _step((high - low) / _BARS, is_whole=is_whole)
@@ -42,7 +42,7 @@ def _step(width: Decimal, *, is_whole: bool) -> Decimal:
 def time_edges(low: datetime, high: datetime) -> list[datetime]:
     """Return at least two round times in UTC. All values are before the last one, and none before the first.
 
-    They are equal numbers of hours, days or months apart. Raises OverflowError if there is none after `high`.
+    They are the same number of hours, days or months apart. Raises OverflowError if none after `high` exists.
     """
     for edges in _candidates(low, high):
         found = _until(high, edges)

@@ -1,6 +1,6 @@
 """Histograms of the columns of a run's records: how many have which values.
 
-Each bar has the filter that selects its records, and is counted with it. So filters select what bars show.
+Each bar is counted with the filter that selects its records, so the filter finds exactly what the bar shows.
 """
 
 import math

@@ -71,8 +71,8 @@ class RunFilter:
     def from_query(cls, query: QueryDict, team_zone: str) -> "RunFilter":
         """Return the filter for `state`, `only`, `when`, `from`, `to` and `zone`. Raises BadRequest.
 
-        Days are in the user's time zone if it is known. Periods are in the team's, as on the Overview. The
-        page shows which one it uses.
+        Days are in the user's time zone if the browser reports it. Periods are in the team's, as on the
+        Overview. The page shows which one it uses.
         """
         state = query.get("state", "")
         if state and state not in _STATUSES:
