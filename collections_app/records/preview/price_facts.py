@@ -182,11 +182,17 @@ def _prices(database: Database, table: Table, source: _Source, currency: str, te
             column=source.column,
             currency=currency,
             low=low / source.unit,
-            median=(middle + upper_middle) / 2 / source.unit,
+            median=_rounded((middle + upper_middle) / 2 / source.unit, low / source.unit, high / source.unit),
             high=high / source.unit,
             count=count,
             bars=_bars(database, source, values, low, top) or [Bar(low / source.unit, count)],
         )
+
+
+def _rounded(median: Decimal, *prices: Decimal) -> Decimal:
+    """Return a median, which may be between two prices, with as many decimals as prices have."""
+    exponents = (price.normalize().as_tuple().exponent for price in prices)
+    return round(median, max(2, *(-exponent for exponent in exponents if isinstance(exponent, int))))
 
 
 def _bars(
