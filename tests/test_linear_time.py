@@ -11,7 +11,7 @@ import pytest
 
 from collections_app.client import pull
 from collections_app.files.bundles.pieces import JoinedBody, Part
-from collections_app.models import FileKind
+from collections_app.models import Collection, FileKind
 from collections_app.records.formats.flatten import Columns, flatten
 from collections_app.runs.incoming.page_order import NamedFile, in_page_order
 from collections_app.sources import rows
@@ -40,7 +40,7 @@ def an_accounts_files_of_the_same_name(size: int) -> Work:
     files = [
         RemoteFile(FileKind.PAGE, number, f"{'x' * 200}{number}{'x' * 200}1.json") for number in range(size)
     ]
-    return partial(rows._files, replace(remote_run(1), files=tuple(files)))
+    return partial(rows._files, replace(remote_run(1), files=tuple(files)), Collection())
 
 
 def pulled_files_of_the_same_name(size: int) -> Work:

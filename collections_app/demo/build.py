@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from collections_app.demo.content import (
     ACCOUNT,
-    AU_LAPTOPS,
     COLLECTIONS,
     FAVORITES,
     LABELS,
@@ -26,7 +25,7 @@ from collections_app.demo.content import (
     OLIVIA,
     OWNERS,
     PEOPLE,
-    SAVED_EXPORT,
+    SAVED_EXPORTS,
     SOUTHBANK,
     TEAMS,
 )
@@ -138,7 +137,6 @@ def _build(now: datetime) -> Iterator[Run]:
         for planned in story.runs(now):
             yield _start(collection, shop, planned)
         _keep(story, collection)
-    _save_export()
     _, api_key = ApiKey.objects.issue(
         Membership.objects.get(user__email=OLIVIA.email, team=NORTHWIND), "Demo"
     )
@@ -239,14 +237,11 @@ def _create_collection(story: Story) -> Collection:
     if story.id in FAVORITES:
         olivia = User.objects.get(email=OLIVIA.email)
         CollectionPreferences.objects.create(user=olivia, collection=collection, is_favorite=True)
+    if story.id in SAVED_EXPORTS:
+        name, columns = SAVED_EXPORTS[story.id]
+        olivia = User.objects.get(email=OLIVIA.email)
+        SavedExport.save_as(name, collection, olivia, format="xlsx", columns=columns)
     return collection
-
-
-def _save_export() -> None:
-    name, columns = SAVED_EXPORT
-    collection = Collection.objects.get(pk=AU_LAPTOPS.id)
-    by = User.objects.get(email=OLIVIA.email)
-    SavedExport.save_as(name, collection, by, format="xlsx", columns=columns)
 
 
 def _reset_sequence(model: type[Team | Collection]) -> None:

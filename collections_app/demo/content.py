@@ -116,11 +116,13 @@ ROBOT_VACUUMS = Story(
     added_on=date(2026, 6, 23),
 )
 
-# The name and the columns of a saved export of AU_LAPTOPS.
-SAVED_EXPORT = (
-    "Prices for the buyers",
-    ["asin", "title", "price_cents", "list_price_cents", "seller_name", "in_stock"],
-)
+# The name and the columns of saved exports, by the id of their collection.
+SAVED_EXPORTS = {
+    AU_LAPTOPS.id: (
+        "Prices for the buyers",
+        ["asin", "title", "price_cents", "list_price_cents", "seller_name", "in_stock"],
+    )
+}
 
 COLLECTIONS = [
     AU_LAPTOPS,
