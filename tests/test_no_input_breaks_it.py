@@ -315,6 +315,10 @@ def send(alice: User, bob: User, crawlers: Team, settings: Settings) -> Send:
     return sent
 
 
+# Forms that consist of buttons can't be shown with an error.
+OF_BUTTONS = {"/team": {403}, "/profile/theme": {400}}
+
+
 @pytest.mark.parametrize("address", FORMS)
 def test_every_form_accepts_valid_values(send: Send, address: str) -> None:
     response = send(address, FORMS[address])
@@ -329,7 +333,7 @@ def test_any_form(send: Send, address: str, data: st.DataObject) -> None:
     response = send(address, data.draw(st.fixed_dictionaries({}, optional=values)))
     check(response)
     # Nothing but the form's own view has answered.
-    assert response.status_code in ({302, 403} if address == "/team" else {200, 201, 302})
+    assert response.status_code in {200, 201, 302} | OF_BUTTONS.get(address, set())
 
 
 @every_input
