@@ -28,7 +28,7 @@ from collections_app.api.request_body import boolean, integer
 from collections_app.files import delivery
 from collections_app.files.bundles.merged import MOST_MERGED
 from collections_app.files.bundles.selection import MOST_FILES, MOST_RUNS
-from collections_app.models import Collection
+from collections_app.models import Collection, Export, SavedExport, User
 from collections_app.records.exports import create, subject
 from collections_app.records.exports.subject import FORMATS_OF_SEVERAL_RUNS
 from collections_app.records.formats.export_formats import Format
@@ -60,7 +60,7 @@ def parameters(operation: dict[str, Any], kind: str) -> dict[str, dict[str, Any]
     return {each["name"]: each for each in found if each["in"] == kind}
 
 
-def address_of(name: str, query: str = "", **values: object) -> str:
+def address_of(name: str, query: str = "", /, **values: object) -> str:
     """Return the address of an operation, from its examples and other values."""
     path, _, operation = OPERATIONS[name]
     given = {key: each["example"] for key, each in parameters(operation, "path").items()}
@@ -231,7 +231,7 @@ SITUATIONS = [
     Situation(values={"runner_id": 2}),  # failed
     Situation(query="?runs=x&columns=x"),
     Situation(method="DELETE"),
-    Situation(values={"file_format": "xlsx"}, is_slow=True),
+    Situation(values={"file_format": "xlsx", "name": "slow.csv"}, is_slow=True),
     Situation(failure=delivery.TooManyStreams("Wait.")),
     Situation(failure=NotTheFile("This is an error page.")),
     Situation(failure=SourceUnavailable("")),
@@ -244,9 +244,11 @@ EXACT = {401, 403, 405, 412, 416, 500}
 
 
 @pytest.fixture
-def _runs(laptops: Collection) -> None:
+def _runs(laptops: Collection, bob: User) -> None:
     make_ready_run(laptops, records(3), page_size=2)
     make_failed_run(laptops)
+    for name, file_format in (("Prices for the buyers", "xlsx"), ("Slow", "csv")):
+        SavedExport.save_as(name, laptops, bob, format=file_format)
 
 
 def respond(client: Client, key: str, name: str, situation: Situation) -> Response:
@@ -293,6 +295,10 @@ def test_the_statuses_of_a_download_are_exactly_those_documented(
         if response.status_code in EXACT:
             (example,) = examples(operation["responses"][str(response.status_code)]).values()
             assert response.json() == example
+    Export.objects.update(state="failed", failure="This run has too many records.", is_final=True)
+    response = respond(client, bobs_key, name, Situation())
+    check_documented(operation, response)
+    statuses.add(response.status_code)
     assert statuses == {int(status) for status in operation["responses"]}
     assert list(operation["responses"]) == sorted(operation["responses"])
 

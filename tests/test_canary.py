@@ -565,7 +565,8 @@ def test_a_key_is_in_nothing_that_a_served_site_writes(
         for mode in ("refuses", "html", "redirects", "garbage", "good"):
             vendor.mode = mode
             browser.send("/team/accounts/connect", **form)
-        collection = {"account": 1, "kind": "amazon", "name": "Connected", "remote_ids": LAPTOPS}
+        ((account_id,),) = databases.execute(tmp_path / "data", "SELECT max(id) FROM collections_app_account")
+        collection = {"account": account_id, "kind": "amazon", "name": "Connected", "remote_ids": LAPTOPS}
         added = browser.send("/collections/connect", **collection)
         ours = added.url.removeprefix(url).removesuffix("download")
         assert re.fullmatch(r"/collections/\d+/", ours)

@@ -201,7 +201,10 @@ for number in range(3):
     account.set_key("{KEY}")
     account.save()
 """
-READ = "from collections_app.models import Account; print([each.key for each in Account.objects.all()])"
+READ = (
+    "from collections_app.models import Account; "
+    "print([each.key for each in Account.objects.exclude(encrypted_key='')])"
+)
 
 
 @pytest.mark.thorough

@@ -42,6 +42,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 # The data to send to an address.
 FORMS = {
     "run_export": {"format": "csv", "column": "asin"},
+    "run_export_save": {"format": "csv", "name": "Prices"},
     "selection_export": {"format": "csv", "runs": "1"},
     "collection_schedule": {"kind": "interval", "every_hours": "24", "time_zone": "UTC"},
     "collection_type": {"type": "amazon"},
