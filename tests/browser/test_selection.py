@@ -143,8 +143,9 @@ def test_records_are_merged_into_one_file(page: Page) -> None:
     page.goto(RUNS)
     page.get_by_label("Select run 88").click()
     page.get_by_label("Select run 87").click()
+    bar = page.get_by_role("form", name="Selection")
+    expect(bar).to_contain_text("2 runs")  # the menu has been replaced
     with page.expect_download() as started:
-        bar = page.get_by_role("form", name="Selection")
         bar.locator("summary").click()
         bar.get_by_role("link", name="JSON of the selected runs", exact=True).click()
     assert started.value.suggested_filename == "AU Laptops_2_Runs_87_to_88_Selection.json"
