@@ -101,7 +101,6 @@ AU_LAPTOPS = Story(
             22: Outcome(found=231),
         },
     ),
-    pinned=(88,),
 )
 
 # `demo --live` writes its runs.

@@ -34,7 +34,7 @@ def test_going_to_a_day_without_javascript(page_without_javascript: Page) -> Non
     page = page_without_javascript
     page.goto(ADDRESS)
     page.get_by_text("Dates", exact=True).click()
-    expect(page.get_by_text("Time zone: UTC")).to_be_visible()
+    expect(page.get_by_text("Time zone: Australia/Sydney")).to_be_visible()
     going = page.get_by_role("form", name="Go to a date")
     going.get_by_label("Go to date").fill("2026-06-20")
     going.get_by_role("button", name="Go").click()
