@@ -8,416 +8,198 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
+        ('auth', '0012_alter_user_first_name_max_length'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Collection",
+            name='Collection',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=200)),
-                ("search_name", models.CharField(blank=True, editable=False, max_length=400)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("amazon", "Amazon"),
-                            ("officeworks.com.au", "Officeworks"),
-                            ("amazon_category_scrape", "Amazon category"),
-                        ],
-                        default="amazon",
-                        max_length=30,
-                        verbose_name="type",
-                    ),
-                ),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ("archived_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("last_run_number", models.PositiveBigIntegerField(default=0, editable=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=200)),
+                ('search_name', models.CharField(blank=True, editable=False, max_length=400)),
+                ('kind', models.CharField(choices=[('amazon', 'Amazon'), ('officeworks.com.au', 'Officeworks'), ('amazon_category_scrape', 'Amazon category')], default='amazon', max_length=30, verbose_name='type')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('last_run_number', models.PositiveBigIntegerField(default=0, editable=False)),
             ],
         ),
         migrations.CreateModel(
-            name="User",
+            name='User',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
-                (
-                    "is_superuser",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates that this user has all permissions without explicitly assigning them.",
-                        verbose_name="superuser status",
-                    ),
-                ),
-                (
-                    "email",
-                    models.EmailField(
-                        error_messages={"unique": "A user with this email address already exists."},
-                        max_length=254,
-                        unique=True,
-                    ),
-                ),
-                ("name", models.CharField(blank=True, max_length=100)),
-                ("is_active", models.BooleanField(default=True)),
-                (
-                    "is_staff",
-                    models.BooleanField(
-                        default=False, help_text="May use the admin pages.", verbose_name="operator"
-                    ),
-                ),
-                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                (
-                    "groups",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.group",
-                        verbose_name="groups",
-                    ),
-                ),
-                (
-                    "user_permissions",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="Specific permissions for this user.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.permission",
-                        verbose_name="user permissions",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('password', models.CharField(max_length=128, verbose_name='password')),
+                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
+                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
+                ('email', models.EmailField(error_messages={'unique': 'A user with this email address already exists.'}, max_length=254, unique=True)),
+                ('name', models.CharField(blank=True, max_length=100)),
+                ('is_active', models.BooleanField(default=True)),
+                ('is_staff', models.BooleanField(default=False, help_text='May use the admin pages.', verbose_name='operator')),
+                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
+                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
         ),
         migrations.CreateModel(
-            name="Membership",
+            name='Membership',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "role",
-                    models.CharField(
-                        choices=[("owner", "Owner"), ("admin", "Admin"), ("member", "Member")],
-                        default="member",
-                        max_length=10,
-                    ),
-                ),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('role', models.CharField(choices=[('owner', 'Owner'), ('admin', 'Admin'), ('member', 'Member')], default='member', max_length=10)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="ApiKey",
+            name='ApiKey',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                ("prefix", models.CharField(max_length=8)),
-                ("digest", models.CharField(max_length=64, unique=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ("last_used_at", models.DateTimeField(editable=False, null=True)),
-                ("revoked_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "membership",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="api_keys",
-                        to="collections_app.membership",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('prefix', models.CharField(max_length=8)),
+                ('digest', models.CharField(max_length=64, unique=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('last_used_at', models.DateTimeField(editable=False, null=True)),
+                ('revoked_at', models.DateTimeField(editable=False, null=True)),
+                ('membership', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='collections_app.membership')),
             ],
             options={
-                "verbose_name": "API key",
-                "ordering": ["-created_at", "-pk"],
+                'verbose_name': 'API key',
+                'ordering': ['-created_at', '-pk'],
             },
         ),
         migrations.CreateModel(
-            name="Run",
+            name='Run',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("number", models.PositiveBigIntegerField()),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("processing", "Processing"), ("ready", "Completed"), ("failed", "Failed")],
-                        default="processing",
-                        max_length=10,
-                    ),
-                ),
-                ("failure_reason", models.CharField(blank=True, max_length=500)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("extracted", models.PositiveBigIntegerField(default=0, verbose_name="records scraped")),
-                ("total", models.PositiveBigIntegerField(default=0, verbose_name="records requested")),
-                ("file_count", models.PositiveIntegerField(default=0)),
-                ("attempt", models.CharField(blank=True, editable=False, max_length=16)),
-                ("lease_expires_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "collection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="runs",
-                        to="collections_app.collection",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveBigIntegerField()),
+                ('state', models.CharField(choices=[('processing', 'Processing'), ('ready', 'Completed'), ('failed', 'Failed')], default='processing', max_length=10)),
+                ('failure_reason', models.CharField(blank=True, max_length=500)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('extracted', models.PositiveBigIntegerField(default=0, verbose_name='records scraped')),
+                ('total', models.PositiveBigIntegerField(default=0, verbose_name='records requested')),
+                ('file_count', models.PositiveIntegerField(default=0)),
+                ('attempt', models.CharField(blank=True, editable=False, max_length=16)),
+                ('lease_expires_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='collections_app.collection')),
             ],
         ),
         migrations.CreateModel(
-            name="ResultFile",
+            name='ResultFile',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("page", "Page"),
-                            ("archive", "ZIP"),
-                            ("category_list", "Category list"),
-                            ("category_csv", "Category CSV"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                (
-                    "position",
-                    models.PositiveIntegerField(
-                        help_text="The page's number, starting at 1. 0 for other files."
-                    ),
-                ),
-                ("name", models.CharField(max_length=255)),
-                (
-                    "key",
-                    models.CharField(help_text="Where the results storage keeps the bytes.", max_length=200),
-                ),
-                ("size", models.PositiveBigIntegerField(help_text="In bytes.")),
-                ("sha256", models.CharField(max_length=64)),
-                (
-                    "records",
-                    models.PositiveBigIntegerField(help_text="How many records; empty for a ZIP.", null=True),
-                ),
-                (
-                    "modified",
-                    models.DateTimeField(help_text="When the bytes were written, in whole seconds."),
-                ),
-                ("archive_offset", models.PositiveBigIntegerField(null=True)),
-                ("archive_size", models.PositiveBigIntegerField(null=True)),
-                ("crc32", models.PositiveBigIntegerField(null=True)),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="files",
-                        to="collections_app.run",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('page', 'Page'), ('archive', 'ZIP'), ('category_list', 'Category list'), ('category_csv', 'Category CSV')], max_length=20)),
+                ('position', models.PositiveIntegerField(help_text="The page's number, starting at 1. 0 for other files.")),
+                ('name', models.CharField(max_length=255)),
+                ('key', models.CharField(help_text='Where the results storage keeps the bytes.', max_length=200)),
+                ('size', models.PositiveBigIntegerField(help_text='In bytes.')),
+                ('sha256', models.CharField(max_length=64)),
+                ('records', models.PositiveBigIntegerField(help_text='How many records; empty for a ZIP.', null=True)),
+                ('modified', models.DateTimeField(help_text='When the bytes were written, in whole seconds.')),
+                ('archive_offset', models.PositiveBigIntegerField(null=True)),
+                ('archive_size', models.PositiveBigIntegerField(null=True)),
+                ('crc32', models.PositiveBigIntegerField(null=True)),
+                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='files', to='collections_app.run')),
             ],
         ),
         migrations.CreateModel(
-            name="Team",
+            name='Team',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("name", ""), _negated=True), name="team_has_a_name"
-                    )
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='team_has_a_name')],
             },
         ),
         migrations.AddField(
-            model_name="membership",
-            name="team",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="memberships",
-                to="collections_app.team",
-            ),
+            model_name='membership',
+            name='team',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='collections_app.team'),
         ),
         migrations.AddField(
-            model_name="collection",
-            name="team",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="collections",
-                to="collections_app.team",
-            ),
+            model_name='collection',
+            name='team',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='collections', to='collections_app.team'),
         ),
         migrations.AddConstraint(
-            model_name="user",
-            constraint=models.UniqueConstraint(
-                django.db.models.functions.text.Lower("email"), name="user_email_unique_in_any_case"
-            ),
+            model_name='user',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='user_email_unique_in_any_case'),
         ),
         migrations.AddIndex(
-            model_name="run",
-            index=models.Index(fields=["collection", "-created_at", "-number"], name="run_newest_first"),
+            model_name='run',
+            index=models.Index(fields=['collection', '-created_at', '-number'], name='run_newest_first'),
         ),
         migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(("state", "processing")),
-                fields=["lease_expires_at"],
-                name="run_being_written",
-            ),
+            model_name='run',
+            index=models.Index(condition=models.Q(('state', 'processing')), fields=['lease_expires_at'], name='run_being_written'),
         ),
         migrations.AddConstraint(
-            model_name="run",
-            constraint=models.UniqueConstraint(
-                fields=("collection", "number"), name="run_number_once_per_collection"
-            ),
+            model_name='run',
+            constraint=models.UniqueConstraint(fields=('collection', 'number'), name='run_number_once_per_collection'),
         ),
         migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["processing", "ready", "failed"])), name="run_known_state"
-            ),
+            model_name='run',
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['processing', 'ready', 'failed'])), name='run_known_state'),
         ),
         migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "ready"), _negated=True), ("file_count__gt", 0), _connector="OR"
-                ),
-                name="run_ready_has_files",
-            ),
+            model_name='run',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'ready'), _negated=True), ('file_count__gt', 0), _connector='OR'), name='run_ready_has_files'),
         ),
         migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("failure_reason__gt", ""), ("state", "failed")),
-                    models.Q(models.Q(("state", "failed"), _negated=True), ("failure_reason", "")),
-                    _connector="OR",
-                ),
-                name="run_failed_has_a_reason",
-            ),
+            model_name='run',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('failure_reason__gt', ''), ('state', 'failed')), models.Q(models.Q(('state', 'failed'), _negated=True), ('failure_reason', '')), _connector='OR'), name='run_failed_has_a_reason'),
         ),
         migrations.AddConstraint(
-            model_name="run",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("extracted__gte", 0), ("total__gte", 0)), name="run_counts_from_zero"
-            ),
+            model_name='run',
+            constraint=models.CheckConstraint(condition=models.Q(('extracted__gte', 0), ('total__gte', 0)), name='run_counts_from_zero'),
         ),
         migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.UniqueConstraint(fields=("run", "name"), name="file_name_once_per_run"),
+            model_name='resultfile',
+            constraint=models.UniqueConstraint(fields=('run', 'name'), name='file_name_once_per_run'),
         ),
         migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.UniqueConstraint(
-                fields=("run", "kind", "position"), name="file_position_once_per_kind"
-            ),
+            model_name='resultfile',
+            constraint=models.UniqueConstraint(fields=('run', 'kind', 'position'), name='file_position_once_per_kind'),
         ),
         migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["page", "archive", "category_list", "category_csv"])),
-                name="file_known_kind",
-            ),
+            model_name='resultfile',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['page', 'archive', 'category_list', 'category_csv'])), name='file_known_kind'),
         ),
         migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("size__gte", 0)), name="file_size_not_negative"
-            ),
+            model_name='resultfile',
+            constraint=models.CheckConstraint(condition=models.Q(('size__gte', 0)), name='file_size_not_negative'),
         ),
         migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("archive_offset", None), ("archive_size", None), ("crc32", None)),
-                    models.Q(
-                        ("archive_offset__isnull", False),
-                        ("archive_size__isnull", False),
-                        ("crc32__isnull", False),
-                        ("archive_offset__gte", 0),
-                        ("archive_size__gte", 0),
-                        ("crc32__gte", 0),
-                    ),
-                    _connector="OR",
-                ),
-                name="file_archive_place_whole",
-            ),
+            model_name='resultfile',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('archive_offset', None), ('archive_size', None), ('crc32', None)), models.Q(('archive_offset__isnull', False), ('archive_size__isnull', False), ('crc32__isnull', False), ('archive_offset__gte', 0), ('archive_size__gte', 0), ('crc32__gte', 0)), _connector='OR'), name='file_archive_place_whole'),
         ),
         migrations.AddConstraint(
-            model_name="membership",
-            constraint=models.UniqueConstraint(fields=("user", "team"), name="membership_once_per_team"),
+            model_name='membership',
+            constraint=models.UniqueConstraint(fields=('user', 'team'), name='membership_once_per_team'),
         ),
         migrations.AddConstraint(
-            model_name="membership",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("role__in", ["owner", "admin", "member"])), name="membership_known_role"
-            ),
+            model_name='membership',
+            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['owner', 'admin', 'member'])), name='membership_known_role'),
         ),
         migrations.AddIndex(
-            model_name="collection",
-            index=models.Index(fields=["team", "search_name", "id"], name="collection_by_name"),
+            model_name='collection',
+            index=models.Index(fields=['team', 'search_name', 'id'], name='collection_by_name'),
         ),
         migrations.AddConstraint(
-            model_name="collection",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("name", ""), _negated=True), name="collection_has_a_name"
-            ),
+            model_name='collection',
+            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='collection_has_a_name'),
         ),
         migrations.AddConstraint(
-            model_name="collection",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["amazon", "officeworks.com.au", "amazon_category_scrape"])),
-                name="collection_known_kind",
-            ),
+            model_name='collection',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['amazon', 'officeworks.com.au', 'amazon_category_scrape'])), name='collection_known_kind'),
         ),
         migrations.AddConstraint(
-            model_name="collection",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("last_run_number__gte", 0)), name="collection_counts_up"
-            ),
+            model_name='collection',
+            constraint=models.CheckConstraint(condition=models.Q(('last_run_number__gte', 0)), name='collection_counts_up'),
         ),
     ]

@@ -6,147 +6,98 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("collections_app", "0001_initial"),
+        ('collections_app', '0001_initial'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="collection",
-            name="has_older_runs",
+            model_name='collection',
+            name='has_older_runs',
             field=models.BooleanField(default=False, editable=False),
         ),
         migrations.AddField(
-            model_name="collection",
-            name="keeps_results",
+            model_name='collection',
+            name='keeps_results',
             field=models.BooleanField(default=False, editable=False),
         ),
         migrations.AddField(
-            model_name="collection",
-            name="refresh_problem",
+            model_name='collection',
+            name='refresh_problem',
             field=models.CharField(blank=True, editable=False, max_length=300),
         ),
         migrations.AddField(
-            model_name="collection",
-            name="refresh_tried_at",
+            model_name='collection',
+            name='refresh_tried_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name="collection",
-            name="refreshed_at",
+            model_name='collection',
+            name='refreshed_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name="collection",
-            name="remote_id",
-            field=models.PositiveBigIntegerField(
-                blank=True, editable=False, null=True, verbose_name="id at the account"
-            ),
+            model_name='collection',
+            name='remote_id',
+            field=models.PositiveBigIntegerField(blank=True, editable=False, null=True, verbose_name='id at the account'),
         ),
         migrations.AddField(
-            model_name="resultfile",
-            name="remote_name",
-            field=models.CharField(
-                blank=True,
-                help_text="The file's name at the account. Empty for files that we create.",
-                max_length=1000,
-            ),
+            model_name='resultfile',
+            name='remote_name',
+            field=models.CharField(blank=True, help_text="The file's name at the account. Empty for files that we create.", max_length=1000),
         ),
         migrations.AlterField(
-            model_name="resultfile",
-            name="key",
-            field=models.CharField(
-                blank=True,
-                help_text="The key in the results storage. Empty if the file is at the account.",
-                max_length=200,
-            ),
+            model_name='resultfile',
+            name='key',
+            field=models.CharField(blank=True, help_text='The key in the results storage. Empty if the file is at the account.', max_length=200),
         ),
         migrations.AlterField(
-            model_name="resultfile",
-            name="records",
-            field=models.PositiveBigIntegerField(
-                help_text="The number of records. Empty for a ZIP, or if unknown.", null=True
-            ),
+            model_name='resultfile',
+            name='records',
+            field=models.PositiveBigIntegerField(help_text='The number of records. Empty for a ZIP, or if unknown.', null=True),
         ),
         migrations.AlterField(
-            model_name="resultfile",
-            name="sha256",
+            model_name='resultfile',
+            name='sha256',
             field=models.CharField(blank=True, max_length=64),
         ),
         migrations.AlterField(
-            model_name="resultfile",
-            name="size",
-            field=models.PositiveBigIntegerField(help_text="In bytes. Empty if unknown.", null=True),
+            model_name='resultfile',
+            name='size',
+            field=models.PositiveBigIntegerField(help_text='In bytes. Empty if unknown.', null=True),
         ),
         migrations.CreateModel(
-            name="Account",
+            name='Account',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "base_url",
-                    models.CharField(
-                        default="https://multicartapi.com/api/v1", max_length=300, verbose_name="base address"
-                    ),
-                ),
-                ("encrypted_key", models.TextField(blank=True, editable=False)),
-                ("key_ending", models.CharField(blank=True, editable=False, max_length=4)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                (
-                    "team",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="accounts",
-                        to="collections_app.team",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('base_url', models.CharField(default='https://multicartapi.com/api/v1', max_length=300, verbose_name='base address')),
+                ('encrypted_key', models.TextField(blank=True, editable=False)),
+                ('key_ending', models.CharField(blank=True, editable=False, max_length=4)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='collections_app.team')),
             ],
         ),
         migrations.AddField(
-            model_name="collection",
-            name="account",
-            field=models.ForeignKey(
-                blank=True,
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="collections",
-                to="collections_app.account",
-            ),
+            model_name='collection',
+            name='account',
+            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='collections', to='collections_app.account'),
         ),
         migrations.AddConstraint(
-            model_name="collection",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("account", None), ("remote_id", None)),
-                    models.Q(("account__isnull", False), ("remote_id__isnull", False)),
-                    _connector="OR",
-                ),
-                name="collection_account_and_id",
-            ),
+            model_name='collection',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('account', None), ('remote_id', None)), models.Q(('account__isnull', False), ('remote_id__isnull', False)), _connector='OR'), name='collection_account_and_id'),
         ),
         migrations.AddConstraint(
-            model_name="collection",
-            constraint=models.UniqueConstraint(
-                fields=("account", "remote_id"), name="collection_once_per_account"
-            ),
+            model_name='collection',
+            constraint=models.UniqueConstraint(fields=('account', 'remote_id'), name='collection_once_per_account'),
         ),
         migrations.AddConstraint(
-            model_name="account",
-            constraint=models.UniqueConstraint(fields=("team", "name"), name="account_name_once_per_team"),
+            model_name='account',
+            constraint=models.UniqueConstraint(fields=('team', 'name'), name='account_name_once_per_team'),
         ),
         migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("name", ""), _negated=True), models.Q(("base_url", ""), _negated=True)
-                ),
-                name="account_has_name_and_address",
-            ),
+            model_name='account',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('name', ''), _negated=True), models.Q(('base_url', ''), _negated=True)), name='account_has_name_and_address'),
         ),
     ]

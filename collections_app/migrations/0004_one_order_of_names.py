@@ -8,7 +8,8 @@ def sort_by_the_letters_alone(apps, schema_editor):
     """
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute(
-            'ALTER TABLE collections_app_collection ALTER COLUMN search_name TYPE varchar(400) COLLATE "C"'
+            "ALTER TABLE collections_app_collection "
+            'ALTER COLUMN search_name TYPE varchar(400) COLLATE "C"'
         )
 
 

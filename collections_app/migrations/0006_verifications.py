@@ -9,12 +9,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Verification",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("started_at", models.DateTimeField(null=True)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
                 ("done", models.PositiveBigIntegerField(default=0, help_text="In bytes.")),

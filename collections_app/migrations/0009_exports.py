@@ -6,114 +6,39 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("collections_app", "0008_runs_by_state"),
+        ('collections_app', '0008_runs_by_state'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Export",
+            name='Export',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("format", models.CharField(max_length=10)),
-                (
-                    "columns",
-                    models.JSONField(default=list, help_text="The chosen columns in order. Empty means all."),
-                ),
-                ("excel", models.BooleanField(default=False, verbose_name="for spreadsheets")),
-                ("digest", models.CharField(editable=False, max_length=64)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("queued", "Waiting"),
-                            ("running", "Running"),
-                            ("ready", "Ready"),
-                            ("failed", "Failed"),
-                        ],
-                        default="queued",
-                        max_length=10,
-                    ),
-                ),
-                ("failure", models.CharField(blank=True, max_length=1000)),
-                (
-                    "is_final",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Creating it again would fail in the same way.",
-                        verbose_name="can't be created",
-                    ),
-                ),
-                ("done", models.PositiveBigIntegerField(default=0, verbose_name="records done")),
-                ("total", models.PositiveBigIntegerField(default=0, verbose_name="total records")),
-                ("failed_at", models.DateTimeField(blank=True, null=True)),
-                ("attempt", models.CharField(blank=True, editable=False, max_length=16)),
-                ("lease_expires_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("key", models.CharField(blank=True, max_length=200)),
-                ("size", models.PositiveBigIntegerField(default=0)),
-                ("sha256", models.CharField(blank=True, max_length=64)),
-                (
-                    "modified",
-                    models.DateTimeField(blank=True, help_text="When the bytes were written.", null=True),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, help_text="When it was requested."
-                    ),
-                ),
-                (
-                    "used_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, help_text="When it was last requested."
-                    ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="exports",
-                        to="collections_app.run",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('format', models.CharField(max_length=10)),
+                ('columns', models.JSONField(default=list, help_text='The chosen columns in order. Empty means all.')),
+                ('excel', models.BooleanField(default=False, verbose_name='for spreadsheets')),
+                ('digest', models.CharField(editable=False, max_length=64)),
+                ('state', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('ready', 'Ready'), ('failed', 'Failed')], default='queued', max_length=10)),
+                ('failure', models.CharField(blank=True, max_length=1000)),
+                ('is_final', models.BooleanField(default=False, help_text='Creating it again would fail in the same way.', verbose_name="can't be created")),
+                ('done', models.PositiveBigIntegerField(default=0, verbose_name='records done')),
+                ('total', models.PositiveBigIntegerField(default=0, verbose_name='total records')),
+                ('failed_at', models.DateTimeField(blank=True, null=True)),
+                ('attempt', models.CharField(blank=True, editable=False, max_length=16)),
+                ('lease_expires_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('key', models.CharField(blank=True, max_length=200)),
+                ('size', models.PositiveBigIntegerField(default=0)),
+                ('sha256', models.CharField(blank=True, max_length=64)),
+                ('modified', models.DateTimeField(blank=True, help_text='When the bytes were written.', null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, help_text='When it was requested.')),
+                ('used_at', models.DateTimeField(default=django.utils.timezone.now, help_text='When it was last requested.')),
+                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exports', to='collections_app.run')),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("state__in", ["queued", "running"])),
-                        fields=["created_at"],
-                        name="export_under_way",
-                    ),
-                    models.Index(fields=["state", "used_at"], name="export_least_used"),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(fields=("run", "digest"), name="export_made_once"),
-                    models.CheckConstraint(
-                        condition=models.Q(("state__in", ["queued", "running", "ready", "failed"])),
-                        name="export_known_state",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("state", "ready"), _negated=True),
-                            models.Q(("key__gt", ""), ("modified__isnull", False)),
-                            _connector="OR",
-                        ),
-                        name="export_ready_has_bytes",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("failure__gt", ""), ("state", "failed")),
-                            models.Q(models.Q(("state", "failed"), _negated=True), ("failure", "")),
-                            _connector="OR",
-                        ),
-                        name="export_failed_has_a_reason",
-                    ),
-                ],
+                'indexes': [models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['created_at'], name='export_under_way'), models.Index(fields=['state', 'used_at'], name='export_least_used')],
+                'constraints': [models.UniqueConstraint(fields=('run', 'digest'), name='export_made_once'), models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'ready', 'failed'])), name='export_known_state'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'ready'), _negated=True), models.Q(('key__gt', ''), ('modified__isnull', False)), _connector='OR'), name='export_ready_has_bytes'), models.CheckConstraint(condition=models.Q(models.Q(('failure__gt', ''), ('state', 'failed')), models.Q(models.Q(('state', 'failed'), _negated=True), ('failure', '')), _connector='OR'), name='export_failed_has_a_reason')],
             },
         ),
     ]

@@ -5,31 +5,21 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("collections_app", "0010_unknown_counts_and_unlisted_runs"),
+        ('collections_app', '0010_unknown_counts_and_unlisted_runs'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="OutgoingMail",
+            name='OutgoingMail',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("encrypted_data", models.TextField(editable=False)),
-                ("tries", models.PositiveIntegerField(default=0, editable=False)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                (
-                    "due_at",
-                    models.DateTimeField(
-                        editable=False,
-                        help_text="When to try next. While a worker is sending the mail, when another one may take over.",
-                    ),
-                ),
-                ("expires_at", models.DateTimeField(editable=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('encrypted_data', models.TextField(editable=False)),
+                ('tries', models.PositiveIntegerField(default=0, editable=False)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('due_at', models.DateTimeField(editable=False, help_text='When to try next. While a worker is sending the mail, when another one may take over.')),
+                ('expires_at', models.DateTimeField(editable=False)),
             ],
         ),
     ]

@@ -12,51 +12,38 @@ def set_deadlines(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("collections_app", "0015_names_are_visible"),
+        ('collections_app', '0015_names_are_visible'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="run",
-            name="longest_step",
+            model_name='run',
+            name='longest_step',
             field=models.DurationField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name="run",
-            name="progressed_at",
+            model_name='run',
+            name='progressed_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name="run",
-            name="stalls_at",
+            model_name='run',
+            name='stalls_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.RunPython(set_deadlines, migrations.RunPython.noop),
         migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(("state__in", ["failed", "processing"])),
-                fields=["collection", "-created_at", "-number"],
-                name="run_unready",
-            ),
+            model_name='run',
+            index=models.Index(condition=models.Q(('state__in', ['failed', 'processing'])), fields=['collection', '-created_at', '-number'], name='run_unready'),
         ),
         migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(
-                    ("extracted__gt", 0), ("extracted__lt", models.F("total")), ("state", "ready")
-                ),
-                fields=["collection", "-created_at", "-number"],
-                name="run_incomplete",
-            ),
+            model_name='run',
+            index=models.Index(condition=models.Q(('extracted__gt', 0), ('extracted__lt', models.F('total')), ('state', 'ready')), fields=['collection', '-created_at', '-number'], name='run_incomplete'),
         ),
         migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                condition=models.Q(("extracted", 0), ("total__gt", 0), ("state", "ready")),
-                fields=["collection", "-created_at", "-number"],
-                name="run_empty",
-            ),
+            model_name='run',
+            index=models.Index(condition=models.Q(('extracted', 0), ('total__gt', 0), ('state', 'ready')), fields=['collection', '-created_at', '-number'], name='run_empty'),
         ),
     ]

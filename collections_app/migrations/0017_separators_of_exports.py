@@ -13,7 +13,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="export",
             name="separator",
-            field=models.CharField(default=",", help_text="Between the columns of a CSV.", max_length=1),
+            field=models.CharField(
+                default=",", help_text="Between the columns of a CSV.", max_length=1
+            ),
         ),
         migrations.RunPython(delete_exports, migrations.RunPython.noop),
     ]

@@ -15,9 +15,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "columns",
@@ -46,7 +44,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "collection preferences",
                 "constraints": [
-                    models.UniqueConstraint(fields=("user", "collection"), name="collection_preferences_once")
+                    models.UniqueConstraint(
+                        fields=("user", "collection"), name="collection_preferences_once"
+                    )
                 ],
             },
         ),
