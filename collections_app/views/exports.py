@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import Http404, QueryDict
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.utils.text import Truncator
 
 from collections_app.models import Export, Layout
@@ -17,6 +19,7 @@ from collections_app.records.exports.build import spec_of
 from collections_app.records.exports.create import (
     TooManyQueued,
     allowing_missing,
+    deliverable,
     parse_format,
     parse_spec,
     with_filters,
@@ -25,7 +28,9 @@ from collections_app.records.exports.sample import Sample
 from collections_app.records.exports.subject import InvalidSpec
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.records.preview.filters import parse_filters
+from collections_app.sources import Deliverable
 from collections_app.views.download.menu import FORMAT_NAMES
+from collections_app.views.file_response import file_response
 from collections_app.views.run.filters import narrowing
 
 EXPORTS_SHOWN = 20
@@ -162,6 +167,19 @@ def created(request: MemberRequest, create: Callable[[], Export]) -> Export | No
         return None
     except InvalidSpec as problem:
         raise BadRequest(str(problem)) from None
+
+
+def file_or_progress(
+    request: MemberRequest,
+    export: Export | None,
+    page: str,
+    file_of: Callable[[Export], Deliverable] = deliverable,
+) -> HttpResponseBase:
+    """Send the file of a ready export. Otherwise, redirect to the page that shows its progress."""
+    if export is None or not export.is_ready:
+        start = f"{'&' if '?' in page else '?'}start={export.pk}" if export and export.is_under_way else ""
+        return redirect(f"{page}{start}#exports")
+    return file_response(request, lambda: file_of(export))
 
 
 def posted_spec(request: MemberRequest) -> ExportSpec:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from collections_app.files.bundles.selection import InvalidSelection, encode_runs, parse, runs_of
 from collections_app.models import Collection, Export, Layout, NotDownloadable, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.exports.create import create_joint_export, deliverable
+from collections_app.records.exports.create import create_joint_export
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.exports.subject import FORMATS_OF_SEVERAL_RUNS, Subject
 from collections_app.views.download.menu import preferred_format, remember_format
@@ -22,13 +22,13 @@ from collections_app.views.exports import (
     ListedExport,
     choices,
     created,
+    file_or_progress,
     label_of_runs,
     list_context,
     listed_export,
     posted_spec,
     requested_spec,
 )
-from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment
 
 
@@ -58,10 +58,7 @@ def selection_records(request: MemberRequest, collection: Collection, file_forma
     runs = _selected(collection, request.GET.getlist("runs"), request.GET.getlist("pages"))
     export = created(request, lambda: create_joint_export(Subject.table(runs), spec))
     remember_format(request, spec.format)
-    if export is None or not export.is_ready:
-        start = f"&start={export.pk}" if export and export.is_under_way else ""
-        return redirect(f"{_address(collection, runs)}{start}#exports")
-    return file_response(request, lambda: deliverable(export))
+    return file_or_progress(request, export, _address(collection, runs))
 
 
 def _selected(collection: Collection, runs: Sequence[str], pages: Sequence[str]) -> list[Run]:

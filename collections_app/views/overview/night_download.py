@@ -18,7 +18,7 @@ from collections_app.records.exports.create import create_joint_export, delivera
 from collections_app.records.exports.subject import Subject
 from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.views.download.menu import ZIP, last_night_menu, preferred_format, remember_format
-from collections_app.views.exports import created, list_context, listed_export
+from collections_app.views.exports import created, file_or_progress, list_context, listed_export
 from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment
 from collections_app.views.overview.night_runs import NightRuns, night_runs
@@ -63,10 +63,8 @@ def last_night_workbook(request: MemberRequest) -> HttpResponseBase:
     night = night_runs(request.membership.team)
     export = _workbook(request, night)
     remember_format(request, Format.XLSX)
-    if export is None or not export.is_ready:
-        start = f"?start={export.pk}" if export and export.is_under_way else ""
-        return redirect(f"{reverse('last_night')}{start}#exports")
-    return file_response(request, lambda: deliverable(export, _file_name(night, Format.XLSX)))
+    name = _file_name(night, Format.XLSX)
+    return file_or_progress(request, export, reverse("last_night"), lambda export: deliverable(export, name))
 
 
 def _stored(night: NightRuns) -> dict[int, list[ResultFile]]:

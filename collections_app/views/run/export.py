@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from collections_app.models import Collection, Layout, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.exports.create import create_export, deliverable
+from collections_app.records.exports.create import create_export
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
 from collections_app.records.formats.export_formats import ExportSpec
 from collections_app.records.preview.search import LONGEST_SEARCH
@@ -18,12 +18,12 @@ from collections_app.views.exports import (
     EXPORTS_SHOWN,
     choices,
     created,
+    file_or_progress,
     list_context,
     listed_export,
     posted_spec,
     requested_spec,
 )
-from collections_app.views.file_response import file_response
 from collections_app.views.fragments import render_fragment, wants_fragment
 from collections_app.views.run.filters import narrowing
 from collections_app.views.run.lookup import find_ready_run
@@ -72,10 +72,7 @@ def run_records(
     spec = requested_spec(request, file_format)
     remember_format(request, spec.format)
     export = created(request, lambda: create_export(run, spec))
-    if export is None or not export.is_ready:
-        start = f"?start={export.pk}" if export and export.is_under_way else ""
-        return redirect(f"{_address(run)}{start}#exports")
-    return file_response(request, lambda: deliverable(export))
+    return file_or_progress(request, export, _address(run))
 
 
 def _address(run: Run) -> str:

@@ -13,8 +13,7 @@ from collections_app.models.saved_exports import LONGEST_NAME, NotSaved, SavedEx
 from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.exports.saved import create_saved, deliverable_of_saved, fields_of, saved_export
-from collections_app.views.exports import created, posted_spec
-from collections_app.views.file_response import file_response
+from collections_app.views.exports import created, file_or_progress, posted_spec
 from collections_app.views.run.export import export_page
 from collections_app.views.run.lookup import find_ready_run
 
@@ -57,7 +56,5 @@ def run_saved_export(
         raise Http404("This collection has no saved export with this name. It may have been deleted.")
     run = find_ready_run(collection, number)
     export = created(request, lambda: create_saved(run, saved))
-    if export is None or not export.is_ready:
-        start = f"?start={export.pk}" if export and export.is_under_way else ""
-        return redirect(f"{reverse('run_export', args=[collection.pk, number])}{start}#exports")
-    return file_response(request, lambda: deliverable_of_saved(export, saved))
+    page = reverse("run_export", args=[collection.pk, number])
+    return file_or_progress(request, export, page, lambda export: deliverable_of_saved(export, saved))
