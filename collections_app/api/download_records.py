@@ -15,13 +15,11 @@ from collections_app.files.bundles.selection import InvalidSelection, parse, run
 from collections_app.models import ApiKey, Export, ExportState
 from collections_app.records.exports.create import (
     TooManyQueued,
-    allowing_missing,
     create_export,
     create_joint_export,
     deliverable,
     parse_format,
-    parse_spec,
-    with_filters,
+    spec_of_options,
 )
 from collections_app.records.exports.saved import create_saved, deliverable_of_saved, saved_export
 from collections_app.records.exports.subject import FORMATS_OF_SEVERAL_RUNS, InvalidSpec, Subject
@@ -95,16 +93,7 @@ def _spec(request: HttpRequest, name: str, formats: Sequence[Format]) -> ExportS
     if file_format is None or file_format not in formats:
         raise ApiError(404, f"Unknown format. Use one of: {', '.join(formats)}.")
     try:
-        spec = parse_spec(
-            file_format,
-            request.GET.getlist("columns"),
-            request.GET.get("excel", ""),
-            request.GET.get("separator", ""),
-            request.GET.get("q", ""),
-        )
-        return allowing_missing(
-            with_filters(spec, request.GET.getlist("filter")), request.GET.get("missing", "")
-        )
+        return spec_of_options(file_format, request.GET.getlist("columns"), request.GET)
     except InvalidSpec as error:
         raise ApiError(400, str(error)) from None
 

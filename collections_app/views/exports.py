@@ -15,16 +15,14 @@ from django.utils.text import Truncator
 from collections_app.models import Export, Layout
 from collections_app.people.access import MemberRequest
 from collections_app.records.column_list import encode_columns
-from collections_app.records.exports.build import spec_of
 from collections_app.records.exports.create import (
     TooManyQueued,
-    allowing_missing,
     deliverable,
     parse_format,
-    parse_spec,
-    with_filters,
+    spec_of_options,
 )
 from collections_app.records.exports.sample import Sample
+from collections_app.records.exports.stored_spec import spec_of
 from collections_app.records.exports.subject import InvalidSpec
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.records.preview.filters import parse_filters
@@ -204,9 +202,6 @@ def requested_spec(
 
 def _parse(file_format: Format, columns: list[str], options: QueryDict) -> ExportSpec:
     try:
-        spec = parse_spec(
-            file_format, columns, options.get("excel", ""), options.get("separator", ""), options.get("q", "")
-        )
-        return allowing_missing(with_filters(spec, options.getlist("filter")), options.get("missing", ""))
+        return spec_of_options(file_format, columns, options)
     except InvalidSpec as error:
         raise BadRequest(str(error)) from None

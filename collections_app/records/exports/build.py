@@ -25,9 +25,9 @@ from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
 from collections_app.records.exports.matching import matches_of
 from collections_app.records.exports.run_columns import with_run_columns
+from collections_app.records.exports.stored_spec import spec_of
 from collections_app.records.formats.export_formats import (
     ExportSpec,
-    Format,
     Read,
     write_records,
     write_workbook,
@@ -69,19 +69,6 @@ _BROKEN = "Something went wrong on our side. The error was logged. Try again lat
 def due() -> Q:
     """Return the condition for exports that need to be built."""
     return Q(state=ExportState.QUEUED) | (Q(state=ExportState.RUNNING) & lapsed())
-
-
-def spec_of(export: Export) -> ExportSpec:
-    """Return the spec of an export."""
-    return ExportSpec(
-        Format(export.format),
-        tuple(export.columns),
-        export.excel,
-        export.separator,
-        export.search,
-        tuple(export.filters),
-        export.allows_missing,
-    )
 
 
 def _never() -> bool:

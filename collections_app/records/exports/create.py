@@ -10,12 +10,14 @@ from typing import BinaryIO
 from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 
 from collections_app.files.names import export_name
 from collections_app.models import Export, ExportState, ResultFile, Run
 from collections_app.records.column_list import parse_columns
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export
+from collections_app.records.exports.stored_spec import fields_of
 from collections_app.records.exports.subject import InvalidSpec, Subject
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.records.preview.filters import InvalidFilter, parse_filters
@@ -86,7 +88,18 @@ def parse_spec(
     return ExportSpec(wanted, chosen, excel=excel == "1", separator=separator or COMMA, search=search)
 
 
-def with_filters(spec: ExportSpec, texts: Sequence[str]) -> ExportSpec:
+def spec_of_options(
+    wanted: Format, columns: Sequence[str], options: "MultiValueDict[str, str]"
+) -> ExportSpec:
+    """Return the spec for all options in a URL or a form. Raises InvalidSpec. See parse_spec()."""
+    spec = parse_spec(
+        wanted, columns, options.get("excel", ""), options.get("separator", ""), options.get("q", "")
+    )
+    spec = _with_filters(spec, options.getlist("filter"))
+    return _allowing_missing(spec, options.get("missing", ""))
+
+
+def _with_filters(spec: ExportSpec, texts: Sequence[str]) -> ExportSpec:
     """Return the spec, limited to the records that match filters in a URL. Raises InvalidSpec."""
     try:
         return replace(spec, filters=tuple(map(str, parse_filters(texts))))
@@ -94,7 +107,7 @@ def with_filters(spec: ExportSpec, texts: Sequence[str]) -> ExportSpec:
         raise InvalidSpec(str(error)) from None
 
 
-def allowing_missing(spec: ExportSpec, text: str) -> ExportSpec:
+def _allowing_missing(spec: ExportSpec, text: str) -> ExportSpec:
     """Return the spec. With "empty", chosen columns that no record has are empty. Raises InvalidSpec."""
     if text not in {"", "empty"}:
         raise InvalidSpec("Invalid “missing” parameter. Use empty to leave missing columns empty.")
@@ -174,12 +187,7 @@ def _found_or_new(subject: Subject, spec: ExportSpec) -> Export:
             defaults={
                 "layout": subject.layout,
                 "run_count": len(subject.runs),
-                "format": spec.format.value,
-                "columns": list(spec.columns),
-                "excel": spec.excel,
-                "separator": spec.separator,
-                "search": spec.search,
-                "filters": list(spec.filters),
+                **fields_of(spec),
                 "allows_missing": spec.allows_missing,
                 "total": subject.total,
             },

@@ -12,7 +12,8 @@ from collections_app.models import Collection
 from collections_app.models.saved_exports import LONGEST_NAME, NotSaved, SavedExport
 from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.exports.saved import create_saved, deliverable_of_saved, fields_of, saved_export
+from collections_app.records.exports.saved import create_saved, deliverable_of_saved, saved_export
+from collections_app.records.exports.stored_spec import fields_of
 from collections_app.views.exports import created, file_or_progress, posted_spec
 from collections_app.views.run.export import export_page
 from collections_app.views.run.lookup import find_ready_run

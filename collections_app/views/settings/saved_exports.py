@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from collections_app.models import Collection, SavedExport
 from collections_app.models.saved_exports import NotSaved
 from collections_app.people.access import Action, MemberRequest, collection_member, may
-from collections_app.records.exports.saved import spec_of_saved
+from collections_app.records.exports.stored_spec import spec_of
 from collections_app.views.exports import about, label_of
 from collections_app.views.run.save_export import SaveExportForm
 
@@ -63,7 +63,7 @@ def saved_lines(request: MemberRequest, collection: Collection) -> list[SavedLin
 
 
 def _line(request: MemberRequest, collection: Collection, saved: SavedExport) -> SavedLine:
-    spec, parts = spec_of_saved(saved), [collection.pk, saved.file_name]
+    spec, parts = spec_of(saved), [collection.pk, saved.file_name]
     return SavedLine(
         saved,
         label_of(spec),
