@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, Subquery
 from django.utils import timezone
 
-from collections_app.files.names import CATEGORY_CSV, CATEGORY_LIST, UniqueNames, kept_name
+from collections_app.files.names import CATEGORY_CSV, UniqueNames, kept_name
 from collections_app.models import Collection, FileKind, ResultFile, Run, State
 from collections_app.models.expectations import expect_next_run
 from collections_app.models.run_status import progress
@@ -214,8 +214,7 @@ def _update(run: Run, remote: RemoteRun, files: list[ResultFile]) -> list[Result
 
 def _files(remote: RemoteRun, collection: Collection) -> list[ResultFile]:
     """Return the rows of a ready run's files without the run, or [] if they don't fit the collection."""
-    has_category_list = [file.remote_name for file in remote.files] == [CATEGORY_LIST]
-    if not remote.is_ready or (has_category_list and not collection.is_category):
+    if not remote.is_ready or (remote.has_only_a_category_list and not collection.is_category):
         return []
     listed = [file for file in remote.files if file.kind != FileKind.CATEGORY_CSV]
     if any(file.kind == FileKind.CATEGORY_LIST for file in listed):

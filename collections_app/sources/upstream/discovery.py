@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from collections_app.files.names import CATEGORY_LIST
 from collections_app.models import Account, Collection, FileKind, Kind, ResultFile, Run
 from collections_app.records.formats.recognition import BEGINNING
 from collections_app.sources.base import ResultNotFound, SourceUnavailable
@@ -44,7 +43,7 @@ def discover(account: Account, remote_id: int, *, kind: Kind | None, seconds: fl
         if kind is None:
             raise SourceUnavailable(_NO_TYPE)
         return Discovered("", kind)
-    is_category = [file.remote_name for file in run.files] == [CATEGORY_LIST]
+    is_category = run.has_only_a_category_list
     if kind is None:
         return Discovered(_name(run), Kind.AMAZON_CATEGORY if is_category else _shop(collection, run))
     if is_category != (kind == Kind.AMAZON_CATEGORY):

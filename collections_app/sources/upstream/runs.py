@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
+from collections_app.files.names import CATEGORY_LIST
 from collections_app.models import Collection, FileKind, ResultFile
 from collections_app.sources.base import SourceUnavailable
 from collections_app.sources.upstream.error_messages import NO_LIST, REDIRECTED, raise_for_list
@@ -58,6 +59,11 @@ class RemoteRun:
     created_at: datetime
     updated_at: datetime
     files: tuple[RemoteFile, ...]  # of a ready run; empty if some of its files are known to be missing
+
+    @property
+    def has_only_a_category_list(self) -> bool:
+        """Whether its only file has the name of a category list, whatever the collection's type."""
+        return [file.remote_name for file in self.files] == [CATEGORY_LIST]
 
 
 @dataclass(frozen=True)
