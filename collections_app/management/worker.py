@@ -306,5 +306,4 @@ def _errors_logged() -> Iterator[None]:
 
 
 def _connected() -> list[Collection]:
-    collections = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
-    return list(collections.select_related("account").order_by("pk"))
+    return list(Collection.objects.connected().select_related("account").order_by("pk"))

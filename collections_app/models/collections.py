@@ -35,6 +35,10 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         """Return collections that aren't archived."""
         return self.filter(archived_at=None)
 
+    def connected(self) -> Self:
+        """Return collections of accounts that have a key, except for archived ones."""
+        return self.current().exclude(account=None).exclude(account__encrypted_key="")
+
     def archived(self) -> Self:
         """Return archived collections."""
         return self.exclude(archived_at=None)

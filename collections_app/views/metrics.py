@@ -101,7 +101,7 @@ def _counts() -> Iterator[Metric]:
         "Runs whose writer was killed and that have not been marked as failed yet.",
         Run.objects.filter(abandoned()).count(),
     )
-    connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
+    connected = Collection.objects.connected()
     keeping = connected.filter(keeps_results=True)
     yield GaugeMetricFamily(
         "results_runs_to_keep",

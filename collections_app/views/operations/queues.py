@@ -51,8 +51,7 @@ def _mail() -> Queue:
 
 def _copies() -> Queue:
     """Copies of collections that keep all runs. Collections with a retention would need a query each."""
-    connected = Collection.objects.current().exclude(account=None).exclude(account__encrypted_key="")
-    keeping = connected.filter(keeps_results=True, retention=None)
+    keeping = Collection.objects.connected().filter(keeps_results=True, retention=None)
     waiting = Run.objects.to_keep().filter(collection__in=keeping)
     running = Q(lease_expires_at__gt=timezone.now())
     return _queue("Copies of collections that keep all runs", waiting, running, "created_at")
