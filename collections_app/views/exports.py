@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.http import Http404, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.text import Truncator
@@ -29,6 +29,7 @@ from collections_app.records.preview.filters import parse_filters
 from collections_app.sources import Deliverable
 from collections_app.views.download.menu import FORMAT_NAMES
 from collections_app.views.file_response import file_response
+from collections_app.views.fragments import render_fragment
 from collections_app.views.run.filters import narrowing
 
 EXPORTS_SHOWN = 20
@@ -85,12 +86,13 @@ def choices(preferred: str, sample: Sample, formats: Iterable[Format] = FORMAT_N
     ]
 
 
-def list_context(listed: Sequence[ListedExport], *, before: str, start: str) -> dict[str, object]:
+def list_context(request: MemberRequest, listed: Sequence[ListedExport]) -> dict[str, object]:
     """Return the context of _exports.html, except for `export_address`.
 
-    `before` names the exports that were in progress when the page was last updated. `start` is the id of the
-    export whose download starts when it is ready.
+    The parameter `before` names the exports that were in progress when the page was last updated. `start` is
+    the id of the export whose download starts when it is ready.
     """
+    before, start = request.GET.get("before", ""), request.GET.get("start", "")
     under_way = [each.export.pk for each in listed if each.export.is_under_way]
     return {
         "exports": listed,
@@ -98,6 +100,15 @@ def list_context(listed: Sequence[ListedExport], *, before: str, start: str) -> 
         "start": start if start in map(str, under_way) else "",
         "news": _news(listed, before),
     }
+
+
+def render_exports(
+    request: MemberRequest, page: str, context: dict[str, object], fragment: str = "_exports.html"
+) -> HttpResponse:
+    """Return a page with exports, or htmx's part of it."""
+    response = render_fragment(request, page, fragment, context)
+    response["Cache-Control"] = "no-store"  # it shows progress
+    return response
 
 
 def _news(listed: Iterable[ListedExport], before: str) -> str:

@@ -27,9 +27,9 @@ from collections_app.views.exports import (
     list_context,
     listed_export,
     posted_spec,
+    render_exports,
     requested_spec,
 )
-from collections_app.views.fragments import render_fragment
 
 
 @collection_member(Action.SEE)
@@ -44,10 +44,7 @@ def selection_export(request: MemberRequest, collection: Collection) -> HttpResp
         subject = Subject.table(runs)
         created(request, lambda: create_joint_export(subject, posted_spec(request), again=True))
         return redirect(f"{_address(collection, runs)}#exports")
-    context = _context(request, collection)
-    response = render_fragment(request, "download/export.html", "_exports.html", context)
-    response["Cache-Control"] = "no-store"  # it shows progress
-    return response
+    return render_exports(request, "download/export.html", _context(request, collection))
 
 
 @collection_member(Action.SEE, is_file=True)
@@ -76,8 +73,7 @@ def _address(collection: Collection, runs: Sequence[Run]) -> str:
 
 
 def _context(request: MemberRequest, collection: Collection) -> dict[str, object]:
-    start = request.GET.get("start", "")
-    context = list_context(_listed(collection, start), before=request.GET.get("before", ""), start=start)
+    context = list_context(request, _listed(collection, request.GET.get("start", "")))
     context |= {"collection": collection, "export_address": reverse("selection_export", args=[collection.pk])}
     if "runs" in request.GET or "pages" in request.GET:
         runs = _selected(collection, request.GET.getlist("runs"), request.GET.getlist("pages"))

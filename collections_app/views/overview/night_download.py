@@ -18,9 +18,14 @@ from collections_app.records.exports.create import create_joint_export, delivera
 from collections_app.records.exports.subject import Subject
 from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.views.download.menu import ZIP, last_night_menu, preferred_format, remember_format
-from collections_app.views.exports import created, file_or_progress, list_context, listed_export
+from collections_app.views.exports import (
+    created,
+    file_or_progress,
+    list_context,
+    listed_export,
+    render_exports,
+)
 from collections_app.views.file_response import file_response
-from collections_app.views.fragments import render_fragment
 from collections_app.views.overview.night_runs import NightRuns, night_runs
 
 _WORKBOOK = ExportSpec(Format.XLSX)
@@ -38,9 +43,7 @@ def last_night(request: MemberRequest) -> HttpResponse:
         if night.runs:
             _workbook(request, night, again=True)
         return redirect(f"{reverse('last_night')}#exports")
-    response = render_fragment(request, "overview/last_night.html", "_exports.html", _context(request, night))
-    response["Cache-Control"] = "no-store"  # it shows progress
-    return response
+    return render_exports(request, "overview/last_night.html", _context(request, night))
 
 
 @team_member(Action.SEE, is_file=True)
@@ -97,11 +100,7 @@ def _context(request: MemberRequest, night: NightRuns) -> dict[str, object]:
         "included": len(night.runs),
         "menu": replace(menu, contents_address="") if night.runs else None,
         "export_address": reverse("last_night"),
-        **list_context(
-            [listed_export(each, address, start) for each in exports],
-            before=request.GET.get("before", ""),
-            start=start,
-        ),
+        **list_context(request, [listed_export(each, address, start) for each in exports]),
     }
 
 

@@ -22,9 +22,10 @@ from collections_app.views.exports import (
     list_context,
     listed_export,
     posted_spec,
+    render_exports,
     requested_spec,
 )
-from collections_app.views.fragments import render_fragment, wants_fragment
+from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.filters import narrowing
 from collections_app.views.run.lookup import find_ready_run
 from collections_app.views.run.query import read_filters
@@ -56,10 +57,7 @@ def export_page(
     context["chosen_format"] = spec.format if spec else request.GET.get("format", "")
     context |= _narrowing(request.POST if spec else request.GET)
     fragment = "_export_form.html" if shows_form else "_exports.html"
-    response = render_fragment(request, "run/export.html", fragment, context)
-    # Both show progress.
-    response["Cache-Control"] = "no-store"
-    return response
+    return render_exports(request, "run/export.html", context, fragment)
 
 
 @collection_member(Action.SEE, is_file=True)
@@ -102,5 +100,5 @@ def _context(request: MemberRequest, run: Run, *, takes_sample: bool) -> dict[st
         "takes_sample": takes_sample,
         "sample": found,
         "choices": choices(preferred_format(request), found),
-        **list_context(listed, before=request.GET.get("before", ""), start=start),
+        **list_context(request, listed),
     }
