@@ -1,5 +1,6 @@
 """The time zones that people may choose."""
 
+from datetime import datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -29,3 +30,8 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except ZoneInfoNotFoundError:
         return ZoneInfo(UTC)
+
+
+def days_before(now: datetime, days: int, at: time, zone: ZoneInfo) -> datetime:
+    """Return a time of day in the time zone, so many days before today there."""
+    return datetime.combine(now.astimezone(zone).date() - timedelta(days=days), at, zone)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
@@ -16,6 +16,8 @@ from django.utils.functional import cached_property
 from collections_app.models import State, Status
 from collections_app.models.run_status import statuses_of
 from collections_app.models.runs import Cursor, RunQuerySet
+from collections_app.models.time_zones import days_before
+from collections_app.models.time_zones import zone as zone_of
 
 # Old addresses contain it.
 _READY = "ready", "Completed or empty"
@@ -202,11 +204,10 @@ class RunFilter:
 
     def _start_of_period(self) -> datetime:
         days, at, _, _ = _PERIODS[self.when]
-        today = timezone.now().astimezone(ZoneInfo(self.zone)).date()
-        return self._start_of(today - timedelta(days=days), at)
+        return days_before(timezone.now(), days, at, zone_of(self.zone)).astimezone(UTC)
 
-    def _start_of(self, day: date, at: time = time()) -> datetime:
-        return datetime.combine(day, at, ZoneInfo(self.zone)).astimezone(UTC)
+    def _start_of(self, day: date) -> datetime:
+        return datetime.combine(day, time(), zone_of(self.zone)).astimezone(UTC)
 
 
 def parse_day(text: str) -> date | None:

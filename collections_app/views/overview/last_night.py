@@ -4,14 +4,14 @@ import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
 from collections_app.models import Run, Status, Team
 from collections_app.models.conditions import Condition
-from collections_app.models.time_zones import zone
+from collections_app.models.time_zones import days_before, zone
 from collections_app.views.download.filter import EVENING
 
 
@@ -38,8 +38,7 @@ _WITH_FILES = {Outcome.EMPTY, Outcome.INCOMPLETE, Outcome.FINE}
 
 def evening_before(now: datetime, zone: ZoneInfo) -> datetime:
     """Return the time at which "last night" began: 18:00 yesterday in the time zone."""
-    yesterday = now.astimezone(zone).date() - timedelta(days=1)
-    return datetime.combine(yesterday, EVENING, zone)
+    return days_before(now, 1, EVENING, zone)
 
 
 @dataclass(frozen=True)
