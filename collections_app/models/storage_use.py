@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from django.db import models, transaction
 from django.db.models import Sum
@@ -78,10 +78,6 @@ class CollectionStorageQuerySet(models.QuerySet["CollectionStorage"]):
         """Return the bytes of a team's results."""
         found: int = self.filter(collection__team=team).aggregate(bytes=Sum("bytes", default=0))["bytes"]
         return found
-
-    def largest_first(self) -> Self:
-        """Sort by size."""
-        return self.order_by("-bytes", "pk")
 
 
 class CollectionStorage(models.Model):
