@@ -153,6 +153,7 @@ class TestErrors:
             ("?runs=1&columns=asn", 400, "No record has a column “asn”."),
             ("?runs=1&separator=x", 400, "Invalid “separator” parameter."),
             ("?runs=1&q=lenovo", 400, "Several runs can't be searched at once."),
+            ("?runs=1&filter=brand,is,Lenovo", 400, "Several runs can't be searched at once."),
         ]:
             response = client.get(f"{API}.csv{query}", headers={"x-api-key": bobs_key})
             assert (response.status_code, response.json()["code"]) == (status, status), query

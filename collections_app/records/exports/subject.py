@@ -55,8 +55,8 @@ class Subject:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def check(self, spec: ExportSpec) -> None:
-        """Raise InvalidSpec if there are too many runs, too many records for a sheet, or a search."""
-        if spec.search:
+        """Raise InvalidSpec if there are too many runs, too many records for a sheet, or a search or filter."""
+        if spec.is_narrowed:
             raise InvalidSpec(
                 "Several runs can't be searched at once. Export the matching records of one run."
             )
