@@ -55,7 +55,7 @@ class Subject:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def check(self, spec: ExportSpec) -> None:
-        """Raise InvalidSpec if there are too many runs, too many records for a sheet, or a search or filter."""
+        """Raise InvalidSpec for too many runs, too many records for a sheet, and a search or filters."""
         if spec.is_narrowed:
             raise InvalidSpec(
                 "Several runs can't be searched at once. Export the matching records of one run."

@@ -14,7 +14,7 @@ from collections_app.records.preview.table import Table
 # Numbers with more digits, or such an exponent, aren't summarized.
 _LONGEST = 400
 
-_FILLED = "count(CASE WHEN {column} NOT IN ('', '[]', '{{}}') THEN 1 END)"
+_FILLED = "count(CASE WHEN {is_filled} THEN 1 END)"
 _ENDS = """
 min(try_cast({column} AS DOUBLE)), max(try_cast({column} AS DOUBLE)),
 arg_min({column}, try_cast({column} AS DOUBLE)), arg_max({column}, try_cast({column} AS DOUBLE))
@@ -39,11 +39,16 @@ class Column(msgspec.Struct, frozen=True):
     high: Decimal | None
 
 
+def is_filled(column: str) -> str:
+    """Return an SQL condition for a value that isn't missing. It isn't true for NULL."""
+    return f"{column} NOT IN ('', '[]', '{{}}')"
+
+
 def columns_in(database: Database, table: Table, names: Sequence[str]) -> list[Column]:
     """Return the facts about these columns of a table."""
     if not names:
         return []
-    each = ", ".join(_FILLED.format(column=table.sql_name(name)) for name in names)
+    each = ", ".join(_FILLED.format(is_filled=is_filled(table.sql_name(name))) for name in names)
     (counts,) = database.query(_SELECT.format(each=each), {"table": str(table.path)})
     ranges = _ranges_of_numbers(database, table, names) | _ranges_of_money(database, table, names)
     records = table.records - table.too_large

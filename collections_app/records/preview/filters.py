@@ -20,6 +20,7 @@ from collections_app.records.formats.numbers import is_short
 from collections_app.records.money import MOST_DIGITS, SQL_TYPE
 from collections_app.records.numeric_text import Kind
 from collections_app.records.preview import number_sql
+from collections_app.records.preview.column_facts import is_filled
 from collections_app.records.preview.columns import LONGEST_NAME
 from collections_app.records.preview.table import Table
 
@@ -37,7 +38,7 @@ SQL_DATE = f"{_DAY}(?:[T ]{_TIME}{_OFFSET}?)?"
 _DATE = re.compile(SQL_DATE)
 
 # The record of a row that is empty because it is too large is null.
-_MISSING = "({column} IS NULL OR {column} IN ('', '[]', '{{}}')){except_too_large}"
+_MISSING = "({column} IS NULL OR NOT {is_filled}){except_too_large}"
 _EXCEPT_TOO_LARGE = " AND record <> 'null'"
 
 
@@ -94,7 +95,9 @@ def condition(table: Table, each: Filter, name: str) -> tuple[str, dict[str, str
     column = table.sql_name(each.column)
     if each.is_missing:
         except_too_large = _EXCEPT_TOO_LARGE if table.too_large else ""
-        return _MISSING.format(column=column, except_too_large=except_too_large), {}
+        return _MISSING.format(
+            column=column, is_filled=is_filled(column), except_too_large=except_too_large
+        ), {}
     if each.value is not None:
         return f"{column} = ${name}", {name: each.value}
     return _range(table, each, name)

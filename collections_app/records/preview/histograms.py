@@ -17,7 +17,7 @@ import msgspec
 
 from collections_app.files.storage.cache import BuildFailed, cached, existing
 from collections_app.records.column_roles import shown_first
-from collections_app.records.preview.column_facts import Column, columns_in
+from collections_app.records.preview.column_facts import Column, columns_in, is_filled
 from collections_app.records.preview.columns import MOST_COLUMNS
 from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import FACTS, Database, QueryTimeout
@@ -39,16 +39,16 @@ _CERTAINLY_MORE = 12_000
 # If most values are this much closer together than all of them, the first and last bars have no limit.
 _SPREAD = 4
 
-_ESTIMATE = "approx_count_distinct({column}) FILTER ({column} NOT IN ('', '[]', '{{}}'))"
+_ESTIMATE = "approx_count_distinct({column}) FILTER ({is_filled})"
 _TIMES = "count({time}), epoch_us(min({time})), epoch_us(max({time}))"
 _MIDDLE = "approx_quantile({value}, [0.02, 0.98]), bool_and({value} = floor({value}))"
 _SELECT = "SELECT {each} FROM read_parquet($table)"
 _DISTINCT = """
-SELECT count(DISTINCT hash({column})) FROM read_parquet($table) WHERE {column} NOT IN ('', '[]', '{{}}')
+SELECT count(DISTINCT hash({column})) FROM read_parquet($table) WHERE {is_filled}
 """
 _VALUES = """
 SELECT {column} AS value, count(*) FROM read_parquet($table)
-WHERE {column} NOT IN ('', '[]', '{{}}') AND length({column}) <= $longest AND NOT contains({column}, chr(0))
+WHERE {is_filled} AND length({column}) <= $longest AND NOT contains({column}, chr(0))
 GROUP BY value ORDER BY count(*) DESC, value LIMIT $most
 """
 # Longer numbers have an exponent.
@@ -251,7 +251,7 @@ def _distinct(database: Database, table: Table, names: Sequence[str]) -> dict[st
     """Return the number of distinct values in each column, or None if there are more than MOST_DISTINCT."""
     if not names:
         return {}
-    each = ", ".join(_ESTIMATE.format(column=table.sql_name(name)) for name in names)
+    each = ", ".join(_of_filled(_ESTIMATE, table, name) for name in names)
     (estimates,) = _query(database, table, _SELECT.format(each=each))
     return {
         name: None if estimate > _CERTAINLY_MORE else _exactly_distinct(database, table, name)
@@ -260,17 +260,22 @@ def _distinct(database: Database, table: Table, names: Sequence[str]) -> dict[st
 
 
 def _exactly_distinct(database: Database, table: Table, name: str) -> int | None:
-    ((number,),) = _query(database, table, _DISTINCT.format(column=table.sql_name(name)))
+    ((number,),) = _query(database, table, _of_filled(_DISTINCT, table, name))
     return int(number) if number <= MOST_DISTINCT else None
 
 
 def _values(database: Database, table: Table, column: Column, distinct: int | None) -> Histogram:
     bars = []
     if distinct:
-        statement = _VALUES.format(column=table.sql_name(column.name))
+        statement = _of_filled(_VALUES, table, column.name)
         rows = _query(database, table, statement, {"longest": LONGEST_VALUE, "most": MOST_VALUES})
         bars = [Bar(Filter(column.name, value), number) for value, number in rows]
     return Histogram(column.name, Shape.VALUES, column.filled, column.missing, bars, distinct=distinct)
+
+
+def _of_filled(sql: str, table: Table, name: str) -> str:
+    column = table.sql_name(name)
+    return sql.format(column=column, is_filled=is_filled(column))
 
 
 def _query(
