@@ -70,6 +70,14 @@ def json_text(value: Any) -> str:
         return styled_json(value, COMPACT)
 
 
+def encoded(value: object) -> bytes:
+    """Return a value as compact JSON in UTF-8, even if it has lone surrogates or very long numbers."""
+    try:
+        return ENCODER.encode(value)
+    except (ValueError, OverflowError, RecursionError):
+        return styled_json(value, SPACED).encode("utf-8", "replace")
+
+
 def styled_json(value: Any, style: Style) -> str:
     """Return a value as JSON. This is slower than json_text(), but works for any value and style."""
     try:

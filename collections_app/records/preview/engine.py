@@ -21,6 +21,7 @@ from collections_app.records.preview.concurrency import FairSemaphore
 # Per connection.
 _MEMORY = "256MB"
 _THREADS = 2
+_ROWS_AT_ONCE = 2000
 # How many databases each process keeps open for the next query. Creating one takes longer than most queries.
 _MOST_IDLE = 4
 # The number of connections in each web process. Searches don't wait for tables to be built, or for facts.
@@ -72,6 +73,12 @@ class Database:
     def query(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         """Execute a statement and return the rows."""
         return self._connection.execute(statement, values).fetchall()
+
+    def rows(self, statement: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """Execute a statement and yield the rows, which need not fit into memory. Read them to the end."""
+        result = self._connection.execute(statement, values)
+        while some := result.fetchmany(_ROWS_AT_ONCE):
+            yield from some
 
 
 @contextmanager

@@ -21,13 +21,14 @@ from collections_app.models import ResultFile
 from collections_app.records.column_roles import is_price
 from collections_app.records.formats.flatten import FlatRecord, KeyPath
 from collections_app.records.formats.json_records import InvalidRecords, Number, Record, read_values
-from collections_app.records.formats.json_text import ENCODER, SPACED, number_text, styled_json
+from collections_app.records.formats.json_text import encoded, number_text
 from collections_app.records.formats.numbers import fit_doubles
 from collections_app.records.money import Notation, NotationFinder
 from collections_app.records.numeric_text import Kind
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.concurrency import current_user_id
 from collections_app.records.preview.engine import BUILDS, QueryTimeout, UnreadableFile, open_database
+from collections_app.records.preview.json_paths import NOTHING, json_path, keys_of
 from collections_app.records.preview.notations import NotationCollector
 from collections_app.records.preview.records import cache_key, fields_of
 from collections_app.records.preview.search import searched_text
@@ -290,8 +291,8 @@ def _convert(written: "_Lines", lines: Path, parquet: Path, is_wanted: Callable[
         database.query(
             statement,
             {
-                "paths": list(map(_json_path, columns.paths)) or [_NOTHING],
-                "mixed_paths": list(map(_json_path, mixed)) or [_NOTHING],
+                "paths": list(map(json_path, columns.paths)) or [NOTHING],
+                "mixed_paths": list(map(json_path, mixed)) or [NOTHING],
                 "lines": str(lines),
                 "between": _BETWEEN.decode(),
                 "most": _LARGEST_LINE,
@@ -317,36 +318,14 @@ def _quoted(text: str) -> str:
 
 def _mixed(paths: Iterable[KeyPath]) -> list[tuple[str, ...]]:
     """Return the paths whose values are objects in some records."""
-    ordered = sorted(map(_keys, paths))
+    ordered = sorted(map(keys_of, paths))
     return [path for path, following in pairwise(ordered) if following[: len(path)] == path]
 
 
 def _cell(index: int, path: KeyPath, mixed: Sequence[KeyPath]) -> str:
     """Return the SQL of a column's value."""
-    cell, keys = f"cells[{index + 1}]", _keys(path)
+    cell, keys = f"cells[{index + 1}]", keys_of(path)
     return _UNLESS_OBJECT.format(cell=cell, type=mixed.index(keys) + 1) if keys in mixed else cell
-
-
-def _json_path(path: KeyPath) -> str:
-    """Return a path for DuckDB: a JSON pointer (RFC 6901), or a path that can't contain an empty key.
-
-    To a pointer, a number is also the index of an item in a list.
-    """
-    keys = _keys(path)
-    if "" not in keys and any(key.isdecimal() for key in keys[1:]):
-        return "$" + "".join(f".{_json_string(key)}" for key in keys)
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
-
-
-def _json_string(key: str) -> str:
-    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _keys(path: KeyPath) -> tuple[str, ...]:
-    return (path,) if isinstance(path, str) else path
-
-
-_NOTHING = _json_path("")
 
 
 def _rows_in_a_group(written: "_Lines", columns: int) -> int:
@@ -400,7 +379,7 @@ class _Lines:
 
     def _write(self, record: Record, values: FlatRecord, out: BinaryIO) -> bool:
         """Write the line of a record, and return whether it has a row that isn't empty."""
-        data = _as_json(record)
+        data = encoded(record)
         self.bytes += len(data)
         is_written = len(data) < LARGEST_RECORD
         if is_written:
@@ -434,17 +413,9 @@ def _exact_numbers(values: FlatRecord) -> bytes:
     patch: dict[str, Any] = {}
     for path, value in values.items():
         if type(value) is Number and not fit_doubles([value]):
-            *outer, key = _keys(path)
+            *outer, key = keys_of(path)
             inside = patch
             for each in outer:
                 inside = inside.setdefault(each, {})
             inside[key] = number_text(value)
-    return _as_json(patch) if patch else b""
-
-
-def _as_json(value: object) -> bytes:
-    """Return a value as JSON, even if it has lone surrogates or very long numbers."""
-    try:
-        return ENCODER.encode(value)
-    except (ValueError, OverflowError, RecursionError):
-        return styled_json(value, SPACED).encode("utf-8", "replace")
+    return encoded(patch) if patch else b""

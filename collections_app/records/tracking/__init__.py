@@ -1,0 +1,1 @@
+"""What changed between the runs of a collection."""

@@ -1,0 +1,294 @@
+"""Compare the records of two runs of a collection.
+
+The slices of both runs are joined by key. Python reads only the rows whose cells have different hashes, and
+decides what has changed. So the cost depends on how much has changed. Large runs are compared in parts.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from collections_app.records.formats.json_records import Number
+from collections_app.records.money import Notation, NotationFinder
+from collections_app.records.preview.engine import Database
+from collections_app.records.tracking.keys import Key, sql_key
+from collections_app.records.tracking.kinds import Cell, ChangeKind, Classifier, Tracked
+from collections_app.records.tracking.slices import Slice
+from collections_app.records.tracking.values import text_of
+
+# How many records of a run are compared at once, and how many changed ones are read at once.
+_MOST_RECORDS = 1_000_000
+_MOST_CHANGED = 100_000
+# A column is volatile if it changes in more than this share of the matched records.
+_VOLATILE_SHARE = 0.9
+_SAMPLE = 5000
+_LEAST_SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change of a product between two runs. Cells are JSON."""
+
+    key: str  # a JSON list of texts
+    title: str
+    kind: ChangeKind
+    column: str | None = None  # of a changed value
+    was: str | None = None
+    now: str | None = None
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+    number_before: int | None = None  # of the record in the earlier run
+    number: int | None = None  # in the later run
+
+
+@dataclass
+class Counts:
+    """How many records of both runs are matched, and how many are not."""
+
+    matched: int = 0
+    only_before: int = 0
+    only_after: int = 0
+    duplicates: int = 0
+    duplicates_before: int = 0
+    without_key: int = 0
+    without_key_before: int = 0
+    changed: Counter[ChangeKind] = field(default_factory=Counter)  # products per kind
+
+
+_PAIRS = """
+CREATE OR REPLACE TEMP TABLE pairs AS
+WITH before AS ({before}), after AS ({after})
+SELECT
+    before.n AS n_before, after.n AS n_after, coalesce(before.count, 0) AS count_before,
+    coalesce(after.count, 0) AS count_after, before.cells IS DISTINCT FROM after.cells AS is_changed
+FROM before FULL JOIN after USING (key)
+"""
+# Only the hashes of keys and cells fit into memory.
+_HASHES = """
+SELECT key, count(*) AS count, min(n) AS n, min(cells) AS cells
+FROM (
+    SELECT n, hash({key}) AS key, hash({cells}) AS cells FROM read_parquet({slice}) WHERE {key} IS NOT NULL
+)
+WHERE key % {parts} = {part}
+GROUP BY key
+"""
+_COUNTS = """
+SELECT
+    count(*) FILTER (WHERE count_before = 1 AND count_after = 1),
+    count(*) FILTER (WHERE count_before = 1 AND count_after = 0),
+    count(*) FILTER (WHERE count_before = 0 AND count_after = 1),
+    coalesce(sum(count_after) FILTER (WHERE count_before > 1 OR count_after > 1), 0),
+    coalesce(sum(count_before) FILTER (WHERE count_before > 1 OR count_after > 1), 0)
+FROM pairs
+"""
+_WITHOUT_KEY = "SELECT count(*) FROM read_parquet($slice) WHERE {key} IS NULL"
+_UNMATCHED = """
+SELECT {key}, {title}, n FROM read_parquet($slice)
+WHERE n IN (SELECT {n} FROM pairs WHERE count_before + count_after = 1 AND {n} IS NOT NULL)
+ORDER BY n
+"""
+_CHANGED = """
+CREATE OR REPLACE TEMP TABLE changed AS
+SELECT n_before, n_after, row_number() OVER (ORDER BY n_after) AS row FROM pairs
+WHERE count_before = 1 AND count_after = 1 AND is_changed
+"""
+_DIFFERENCES = """
+SELECT key, title, n_before, n_after, currency_before, currency_after, cell.col, cell.was, cell.now
+FROM (
+    SELECT
+        {key} AS key, {title} AS title, n_before, n_after,
+        {currency_before} AS currency_before, {currency_after} AS currency_after,
+        unnest(list_filter(
+            [{cells}],
+            lambda cell: cell.was IS DISTINCT FROM cell.now
+                OR (cell.col = $price AND {currency_before} IS DISTINCT FROM {currency_after})
+        )) AS cell
+    FROM changed
+    JOIN read_parquet($before) AS before ON before.n = n_before
+    JOIN read_parquet($after) AS after ON after.n = n_after
+    WHERE row > $first AND row <= $first + $most
+)
+"""
+_SAMPLE_SHARES = """
+SELECT {shares}
+FROM (SELECT n_before, n_after FROM pairs WHERE count_before = 1 AND count_after = 1 LIMIT {most})
+JOIN read_parquet($before) AS before ON before.n = n_before
+JOIN read_parquet($after) AS after ON after.n = n_after
+"""
+
+
+class Comparison:
+    """The comparison of two runs, by a key."""
+
+    def __init__(self, database: Database, before: Slice, after: Slice, key: Key) -> None:
+        self._database = database
+        self._before = before
+        self._after = after
+        self._key = key
+        self.counts = Counts()
+        shared = [column for column in after.columns if column in before.columns and column not in key]
+        self.tracked = Tracked.among(shared)
+        self._columns = [column for column in shared if column != self.tracked.currency]
+        self.volatile: list[str] = []
+
+    def entries(self, records: int) -> Iterator[Entry]:
+        """Yield all changes. `records` is the size of the larger run. Afterwards, `counts` is complete."""
+        self.counts.without_key_before = self._without_key(self._before)
+        self.counts.without_key = self._without_key(self._after)
+        classifier = Classifier(self.tracked, self._notation(self._before), self._notation(self._after))
+        parts = max(1, -(-records // _MOST_RECORDS))
+        for part in range(parts):
+            self._pair(parts, part)
+            if not part and self._find_volatile_columns():
+                self._pair(parts, part)
+            self._count()
+            yield from self._unmatched(self._before, "n_before", ChangeKind.MISSING)
+            yield from self._unmatched(self._after, "n_after", ChangeKind.NEW)
+            yield from self._changes(classifier)
+
+    def _without_key(self, run: Slice) -> int:
+        statement = _WITHOUT_KEY.format(key=sql_key(run, self._key))
+        ((count,),) = self._database.query(statement, {"slice": str(run.path)})
+        return int(count)
+
+    def _notation(self, run: Slice) -> Notation | None:
+        """Return how a run writes prices, or None if they are unclear."""
+        if self.tracked.price is None:
+            return None
+        finder = NotationFinder()
+        statement = _PRICES.format(
+            price=run.sql_name(self.tracked.price), currency=run.sql_name(self.tracked.currency or "")
+        )
+        for price, currency in self._database.rows(statement, {"slice": str(run.path)}):
+            finder.add([_scraped(price)], [_scraped(currency)])
+        return finder.notation()
+
+    def _pair(self, parts: int, part: int) -> None:
+        """Match the records of a part, in the table `pairs`."""
+        hashes = [
+            _HASHES.format(
+                key=sql_key(run, self._key),
+                cells=", ".join([*map(run.sql_name, self._stable), "0"]),
+                slice=f"'{run.path}'",
+                parts=parts,
+                part=part,
+            )
+            for run in (self._before, self._after)
+        ]
+        self._database.query(_PAIRS.format(before=hashes[0], after=hashes[1]), {})
+
+    @property
+    def _stable(self) -> list[str]:
+        currency = [self.tracked.currency] if self.tracked.currency else []
+        return [column for column in self._columns if column not in self.volatile] + currency
+
+    def _find_volatile_columns(self) -> bool:
+        """Find the columns that change in nearly every run, and return whether there are any."""
+        known = {self.tracked.title, self.tracked.price, self.tracked.stock, self.tracked.seller}
+        columns = [column for column in self._columns if column not in known]
+        shares = [
+            f"avg(({self._cell('before', column)} IS DISTINCT FROM {self._cell('after', column)})::INT)"
+            for column in columns
+        ]
+        statement = _SAMPLE_SHARES.format(shares=", ".join([*shares, "count(*)"]), most=_SAMPLE)
+        ((*found, matched),) = self._database.query(statement, self._files)
+        self.volatile = [
+            column
+            for column, share in zip(columns, found, strict=True)
+            if matched >= _LEAST_SAMPLE and share > _VOLATILE_SHARE
+        ]
+        return bool(self.volatile)
+
+    def _cell(self, run: str, column: str | None) -> str:
+        """Return a column of a run in SQL. The run is "before" or "after"."""
+        if column is None:
+            return "NULL"
+        name = (self._before if run == "before" else self._after).sql_name(column)
+        return name if name == "NULL" else f"{run}.{name}"
+
+    @property
+    def _files(self) -> dict[str, object]:
+        return {"before": str(self._before.path), "after": str(self._after.path)}
+
+    def _count(self) -> None:
+        ((matched, only_before, only_after, duplicates, duplicates_before),) = self._database.query(
+            _COUNTS, {}
+        )
+        self.counts.matched += matched
+        self.counts.only_before += only_before
+        self.counts.only_after += only_after
+        self.counts.duplicates += int(duplicates)
+        self.counts.duplicates_before += int(duplicates_before)
+
+    def _unmatched(self, run: Slice, number: str, kind: ChangeKind) -> Iterator[Entry]:
+        title = run.sql_name(self.tracked.title or "")
+        statement = _UNMATCHED.format(key=sql_key(run, self._key), title=title, n=number)
+        for key, name, n in self._database.rows(statement, {"slice": str(run.path)}):
+            self.counts.changed[kind] += 1
+            yield Entry(key, _title(name), kind, **{"number" if number == "n_after" else "number_before": n})
+
+    def _changes(self, classifier: Classifier) -> Iterator[Entry]:
+        self._database.query(_CHANGED, {})
+        ((total,),) = self._database.query("SELECT count(*) FROM changed", {})
+        for first in range(0, total, _MOST_CHANGED):
+            yield from self._changes_from(first, classifier)
+
+    def _changes_from(self, first: int, classifier: Classifier) -> Iterator[Entry]:
+        columns = [column for column in self._columns if column not in self.volatile]
+        cells = ", ".join(
+            f"{{col: {index}, was: {self._cell('before', column)}, now: {self._cell('after', column)}}}"
+            for index, column in enumerate(columns)
+        )
+        statement = _DIFFERENCES.format(
+            key=sql_key(self._after, self._key, "after"),
+            title=self._cell("after", self.tracked.title),
+            currency_before=self._cell("before", self.tracked.currency),
+            currency_after=self._cell("after", self.tracked.currency),
+            cells=cells,
+        )
+        price = columns.index(self.tracked.price) if self.tracked.price else -1
+        values = {**self._files, "price": price, "first": first, "most": _MOST_CHANGED}
+        last: tuple[int, set[ChangeKind]] = (0, set())
+        for key, title, n_before, n_after, before, after, index, was, now in self._database.rows(
+            statement, values
+        ):
+            column = columns[index]
+            change = classifier.change(column, Cell(was, before), Cell(now, after))
+            if change is None:
+                continue
+            if last[0] != n_after:
+                last = (n_after, set())
+            self.counts.changed[change.kind] += change.kind not in last[1]
+            last[1].add(change.kind)
+            yield Entry(
+                key,
+                _title(title),
+                change.kind,
+                column,
+                was,
+                now,
+                change.percent,
+                change.amount,
+                n_before,
+                n_after,
+            )
+
+
+_PRICES = "SELECT DISTINCT {price}, {currency} FROM read_parquet($slice) WHERE {price} IS NOT NULL"
+
+
+def _scraped(cell: str | None) -> Any:
+    """Return the value of a cell as NotationFinder reads it."""
+    if cell is None or cell == "null":
+        return None
+    if cell.startswith('"'):
+        return text_of(cell)
+    if cell in {"true", "false"} or cell.startswith(("[", "{")):
+        return cell == "true"
+    return int(cell) if cell.lstrip("-").isdigit() else Number(cell.encode())
+
+
+def _title(cell: str | None) -> str:
+    return text_of(cell) if cell and cell.startswith('"') else cell or ""

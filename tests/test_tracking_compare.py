@@ -1,0 +1,233 @@
+"""What changed between two runs, by their records."""
+
+import random
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collections_app.records.formats.json_records import read_values
+from collections_app.records.formats.json_text import encoded
+from collections_app.records.preview.engine import open_database
+from collections_app.records.tracking.compare import Comparison, Counts, Entry
+from collections_app.records.tracking.keys import Key, suggest_key
+from collections_app.records.tracking.kinds import ChangeKind
+from collections_app.records.tracking.slices import Slice, described, write_slice
+
+LAPTOP = {"asin": "B01", "title": "Laptop", "price_cents": 129900, "in_stock": True, "seller_name": "Nile"}
+MOUSE = {"asin": "B02", "title": "Mouse", "price_cents": 1500, "in_stock": False, "seller_name": "Nile"}
+DESK = {"asin": "B03", "title": "Desk", "price_cents": 30000, "in_stock": True, "seller_name": "Nile"}
+ASIN = ("asin",)
+
+Records = Sequence[dict[str, Any]]
+
+
+def slice_of(records: Iterable[object], folder: Path, name: str = "run") -> Slice:
+    """Write the slice of records that come from a JSON file."""
+    source, path = folder / f"{name}.json", folder / f"{name}.parquet"
+    path.unlink(missing_ok=True)
+    source.write_bytes(b"[" + b",".join(map(encoded, records)) + b"]")
+    with source.open("rb") as stream:
+        write_slice(read_values(stream), folder / f"{name}.lines", path)
+    return described(path)
+
+
+def compare(before: Records, after: Records, folder: Path, key: Key = ASIN) -> tuple[list[Entry], Counts]:
+    earlier, later = slice_of(before, folder, "before"), slice_of(after, folder, "after")
+    with open_database(earlier.path, later.path, seconds=60) as database:
+        comparison = Comparison(database, earlier, later, key)
+        entries = list(comparison.entries(max(len(before), len(after))))
+    return entries, comparison.counts
+
+
+def kinds(entries: Iterable[Entry]) -> list[tuple[str, str | None]]:
+    return sorted((entry.kind.value, entry.column) for entry in entries)
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("column", "was", "now", "kind"),
+        [
+            ("price_cents", 129900, 114900, ChangeKind.PRICE_DOWN),
+            ("price_cents", 129900, 134900, ChangeKind.PRICE_UP),
+            ("price_cents", 129900, None, ChangeKind.OTHER),
+            ("in_stock", True, False, ChangeKind.SOLD_OUT),
+            ("in_stock", False, True, ChangeKind.BACK),
+            ("seller_name", "Nile", "Volga", ChangeKind.SELLER),
+            ("seller_name", "Nile", None, ChangeKind.OTHER),
+            ("title", "Laptop", "Laptop 16 GB", ChangeKind.OTHER),
+        ],
+    )
+    def test_a_change_has_the_kind_of_its_column(
+        self, tmp_path: Path, column: str, was: object, now: object, kind: ChangeKind
+    ) -> None:
+        entries, counts = compare([LAPTOP | {column: was}], [LAPTOP | {column: now}], tmp_path)
+        assert kinds(entries) == [(kind, column)]
+        assert (counts.matched, counts.changed) == (1, {kind: 1})
+
+    def test_a_price_change_has_a_percentage_and_an_amount(self, tmp_path: Path) -> None:
+        ([entry], _) = compare([LAPTOP], [LAPTOP | {"price_cents": 114900}], tmp_path)
+        assert (entry.key, entry.title, entry.was, entry.now) == ('["B01"]', "Laptop", "129900", "114900")
+        assert (entry.percent, entry.amount) == (Decimal("-11.5"), Decimal(-150))
+        assert (entry.number_before, entry.number) == (1, 1)
+
+    def test_another_currency_is_no_change_of_the_price(self, tmp_path: Path) -> None:
+        before = {"asin": "B01", "price": "12.00", "currency": "AUD"}
+        (entries, _) = compare([before], [before | {"currency": "USD"}], tmp_path)
+        assert kinds(entries) == [("currency", "price")]
+
+    def test_a_product_with_several_changes_is_counted_for_each_kind(self, tmp_path: Path) -> None:
+        after = LAPTOP | {"price_cents": 1, "in_stock": False, "title": "?", "brand": "?"}
+        _, counts = compare([LAPTOP | {"brand": "A"}], [after], tmp_path)
+        assert counts.changed == {ChangeKind.PRICE_DOWN: 1, ChangeKind.SOLD_OUT: 1, ChangeKind.OTHER: 1}
+
+
+class TestEquality:
+    @pytest.mark.parametrize(
+        ("was", "now"),
+        [
+            (1299, 1299.0),
+            (1299, "1299.00"),
+            ("Caf\u00e9", "Cafe\u0301 "),
+            ("two  words", "two words"),
+            (["a", "b", {"c": 1}], [{"c": 1}, "b", "a"]),
+            (None, ""),
+        ],
+    )
+    def test_values_that_mean_the_same_do_not_differ(self, tmp_path: Path, was: object, now: object) -> None:
+        assert compare([LAPTOP | {"x": was}], [LAPTOP | {"x": now}], tmp_path)[0] == []
+
+    @pytest.mark.parametrize(
+        ("was", "now"),
+        [(1, True), ("1", "01"), ("a", "A"), (0, None), ("x" * 2000, "x" * 2000 + "y"), ([1], [2])],
+    )
+    def test_values_that_differ_are_a_change(self, tmp_path: Path, was: object, now: object) -> None:
+        entries, _ = compare([LAPTOP | {"x": was}], [LAPTOP | {"x": now}], tmp_path)
+        assert kinds(entries) == [("other", "x")]
+
+    def test_prices_in_text_are_compared_as_amounts(self, tmp_path: Path) -> None:
+        before = {"asin": "B01", "price": "$1,299.00"}
+        ([entry], _) = compare([before], [{"asin": "B01", "price": "$1,149.00"}], tmp_path)
+        assert (entry.kind, entry.amount) == (ChangeKind.PRICE_DOWN, Decimal(-150))
+        assert compare([before], [{"asin": "B01", "price": "$1299"}], tmp_path)[0] == []
+
+
+class TestMatching:
+    def test_unmatched_records_are_new_or_missing(self, tmp_path: Path) -> None:
+        entries, counts = compare([LAPTOP, MOUSE], [MOUSE, DESK], tmp_path)
+        assert {(entry.key, entry.kind.value) for entry in entries} == {
+            ('["B01"]', "missing"),
+            ('["B03"]', "new"),
+        }
+        assert (counts.matched, counts.only_before, counts.only_after) == (1, 1, 1)
+
+    def test_duplicates_and_records_without_a_key_are_never_matched(self, tmp_path: Path) -> None:
+        before = [LAPTOP, MOUSE, MOUSE, DESK | {"asin": None}]
+        after: Records = [LAPTOP, LAPTOP, MOUSE, DESK | {"asin": " "}, {"title": "No key"}]
+        entries, counts = compare(before, after, tmp_path)
+        assert entries == []
+        assert (counts.matched, counts.duplicates, counts.duplicates_before) == (0, 3, 3)
+        assert (counts.without_key, counts.without_key_before) == (2, 1)
+
+    def test_keys_are_trimmed_and_keep_their_case(self, tmp_path: Path) -> None:
+        _, counts = compare([LAPTOP, MOUSE], [LAPTOP | {"asin": " B01 "}, MOUSE | {"asin": "b02"}], tmp_path)
+        assert (counts.matched, counts.only_before, counts.only_after) == (1, 1, 1)
+
+    def test_a_key_may_have_several_columns(self, tmp_path: Path) -> None:
+        before = [LAPTOP | {"postcode": code} for code in ("2000", "3000")]
+        _, counts = compare(before, before, tmp_path, ("asin", "postcode"))
+        assert (counts.matched, counts.duplicates) == (2, 0)
+
+
+class TestVolatileColumns:
+    def test_columns_that_change_in_every_record_are_left_out(self, tmp_path: Path) -> None:
+        before: Records = [LAPTOP | {"asin": f"B{n}", "rank": n} for n in range(20)]
+        after = [record | {"rank": record["rank"] + 1} for record in before]
+        assert compare(before, after, tmp_path)[0] == []
+
+    def test_prices_are_never_left_out(self, tmp_path: Path) -> None:
+        before = [LAPTOP | {"asin": f"B{n}"} for n in range(20)]
+        after = [record | {"price_cents": 100} for record in before]
+        assert compare(before, after, tmp_path)[1].changed == {ChangeKind.PRICE_DOWN: 20}
+
+
+class TestKey:
+    @pytest.mark.parametrize(
+        ("records", "key"),
+        [
+            ([LAPTOP, MOUSE], ("asin",)),
+            ([LAPTOP | {"postcode": "2000"}, LAPTOP | {"postcode": "3000"}], ("asin", "postcode")),
+            ([{"asin": None, "sku": "1"}, {"asin": None, "sku": "2"}], ("sku",)),
+            ([LAPTOP, LAPTOP], None),
+            ([{"name": "Laptop"}], None),
+            ([], None),
+        ],
+    )
+    def test_the_first_column_that_is_filled_in_and_unique_is_suggested(
+        self, tmp_path: Path, records: Records, key: Key | None
+    ) -> None:
+        run = slice_of(records, tmp_path)
+        with open_database(run.path, seconds=5) as database:
+            assert suggest_key(database, run) == key
+
+
+cells = (
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "1", "1.0", "a", "$5", "in stock"])
+)
+records = st.fixed_dictionaries(
+    {"asin": st.sampled_from(["A", "B", "C", "", None])},
+    optional={"price": cells, "stock": cells, "seller": cells, "x": cells | st.lists(cells, max_size=2)},
+)
+runs = st.lists(records, max_size=6)
+no_fixture_check = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@no_fixture_check
+@given(runs, runs)
+def test_counts_add_up_to_the_records_of_both_runs(tmp_path: Path, before: Records, after: Records) -> None:
+    _, counts = compare(before, after, tmp_path)
+    assert counts.matched + counts.only_after + counts.duplicates + counts.without_key == len(after)
+    assert counts.matched + counts.only_before + counts.duplicates_before + counts.without_key_before == len(
+        before
+    )
+
+
+@no_fixture_check
+@given(runs, runs, st.randoms())
+def test_the_order_of_records_does_not_matter(
+    tmp_path: Path, before: Records, after: Records, shuffled: random.Random
+) -> None:
+    def seen(records: Records) -> set[tuple[Any, ...]]:
+        entries, _ = compare(before, records, tmp_path)
+        return {(each.key, each.kind, each.column, each.was, each.now) for each in entries}
+
+    assert seen(after) == seen(shuffled.sample(after, len(after)))
+
+
+@no_fixture_check
+@given(runs)
+def test_a_run_does_not_differ_from_itself(tmp_path: Path, run: Records) -> None:
+    assert compare(run, run, tmp_path)[0] == []
+
+
+MIRRORED = {
+    ChangeKind.PRICE_DOWN: ChangeKind.PRICE_UP,
+    ChangeKind.SOLD_OUT: ChangeKind.BACK,
+    ChangeKind.NEW: ChangeKind.MISSING,
+}
+MIRRORED |= {after: before for before, after in MIRRORED.items()}
+
+
+@no_fixture_check
+@given(runs, runs)
+def test_a_comparison_backwards_mirrors_it(tmp_path: Path, before: Records, after: Records) -> None:
+    forwards, _ = compare(before, after, tmp_path)
+    backwards, _ = compare(after, before, tmp_path)
+    mirrored = {
+        (each.key, MIRRORED.get(each.kind, each.kind), each.column, each.now, each.was) for each in forwards
+    }
+    assert {(each.key, each.kind, each.column, each.was, each.now) for each in backwards} == mirrored
