@@ -19,8 +19,8 @@ from collections_app.records.tracking.slices import Slice
 from collections_app.records.tracking.values import text_of
 
 # How many records of a run are compared at once, and how many changed ones are read at once.
-_MOST_RECORDS = 1_000_000
-_MOST_CHANGED = 100_000
+_MOST_RECORDS = 250_000
+_MOST_CHANGED = 20_000
 # A column is volatile if it changes in more than this share of the matched records.
 _VOLATILE_SHARE = 0.9
 _SAMPLE = 5000
@@ -57,6 +57,11 @@ class Counts:
     changed: Counter[ChangeKind] = field(default_factory=Counter)  # products per kind
 
 
+# Only the hashes of the keys and cells fit into memory.
+_HASHES = """
+CREATE OR REPLACE TEMP TABLE {table} AS
+SELECT hash({key}) AS key, n, hash({cells}) AS cells FROM read_parquet($slice) WHERE {key} IS NOT NULL
+"""
 _PAIRS = """
 CREATE OR REPLACE TEMP TABLE pairs AS
 WITH before AS ({before}), after AS ({after})
@@ -65,14 +70,9 @@ SELECT
     coalesce(after.count, 0) AS count_after, before.cells IS DISTINCT FROM after.cells AS is_changed
 FROM before FULL JOIN after USING (key)
 """
-# Only the hashes of keys and cells fit into memory.
-_HASHES = """
-SELECT key, count(*) AS count, min(n) AS n, min(cells) AS cells
-FROM (
-    SELECT n, hash({key}) AS key, hash({cells}) AS cells FROM read_parquet({slice}) WHERE {key} IS NOT NULL
-)
-WHERE key % {parts} = {part}
-GROUP BY key
+_GROUPS = """
+SELECT key, count(*) AS count, min(n) AS n, min(cells) AS cells FROM hashes_{run}
+WHERE key % {parts} = {part} GROUP BY key
 """
 _COUNTS = """
 SELECT
@@ -106,10 +106,16 @@ FROM (
                 OR (cell.col = $price AND {currency_before} IS DISTINCT FROM {currency_after})
         )) AS cell
     FROM changed
-    JOIN read_parquet($before) AS before ON before.n = n_before
-    JOIN read_parquet($after) AS after ON after.n = n_after
+    JOIN changed_before AS before ON before.n = n_before
+    JOIN changed_after AS after ON after.n = n_after
     WHERE row > $first AND row <= $first + $most
 )
+"""
+# Read the rows one slice at a time, so that DuckDB keeps only these in memory.
+_ROWS = """
+CREATE OR REPLACE TEMP TABLE changed_{run} AS
+SELECT * FROM read_parquet($slice)
+WHERE n IN (SELECT n_{run} FROM changed WHERE row > $first AND row <= $first + $most)
 """
 _SAMPLE_SHARES = """
 SELECT {shares}
@@ -139,9 +145,11 @@ class Comparison:
         self.counts.without_key = self._without_key(self._after)
         classifier = Classifier(self.tracked, self._notation(self._before), self._notation(self._after))
         parts = max(1, -(-records // _MOST_RECORDS))
+        self._hash()
         for part in range(parts):
             self._pair(parts, part)
             if not part and self._find_volatile_columns():
+                self._hash()
                 self._pair(parts, part)
             self._count()
             yield from self._unmatched(self._before, "n_before", ChangeKind.MISSING)
@@ -167,17 +175,18 @@ class Comparison:
 
     def _pair(self, parts: int, part: int) -> None:
         """Match the records of a part, in the table `pairs`."""
-        hashes = [
-            _HASHES.format(
+        before, after = (_GROUPS.format(run=run, parts=parts, part=part) for run in ("before", "after"))
+        self._database.query(_PAIRS.format(before=before, after=after), {})
+
+    def _hash(self) -> None:
+        """Compute the hashes of keys and cells."""
+        for table, run in (("hashes_before", self._before), ("hashes_after", self._after)):
+            statement = _HASHES.format(
+                table=table,
                 key=sql_key(run, self._key),
                 cells=", ".join([*map(run.sql_name, self._stable), "0"]),
-                slice=f"'{run.path}'",
-                parts=parts,
-                part=part,
             )
-            for run in (self._before, self._after)
-        ]
-        self._database.query(_PAIRS.format(before=hashes[0], after=hashes[1]), {})
+            self._database.query(statement, {"slice": str(run.path)})
 
     @property
     def _stable(self) -> list[str]:
@@ -249,7 +258,10 @@ class Comparison:
             cells=cells,
         )
         price = columns.index(self.tracked.price) if self.tracked.price else -1
-        values = {**self._files, "price": price, "first": first, "most": _MOST_CHANGED}
+        chunk = {"first": first, "most": _MOST_CHANGED}
+        for run, of in (("before", self._before), ("after", self._after)):
+            self._database.query(_ROWS.format(run=run), {"slice": str(of.path), **chunk})
+        values = {"price": price, **chunk}
         last: tuple[int, set[ChangeKind]] = (0, set())
         for key, title, n_before, n_after, before, after, index, was, now in self._database.rows(
             statement, values
