@@ -115,6 +115,17 @@ USES: dict[str, set[str]] = {
         "system.database",
         "system.search_normalization",
     },
+    "records.tracking": {
+        "files.storage",
+        "models",
+        "records.availability",
+        "records.column_roles",
+        "records.formats",
+        "records.money",
+        "records.numeric_text",
+        "records.preview",
+        "records.reading",
+    },
     "apps": {"checks", "system.database", "system.disk", "system.form_messages"},
     "api": {
         "files.bundles",

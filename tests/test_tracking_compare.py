@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from collections_app.records.formats.json_records import read_values
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.engine import open_database
-from collections_app.records.tracking.compare import Comparison, Counts, Entry
+from collections_app.records.tracking.compare import Comparer, Counts, Entry
 from collections_app.records.tracking.keys import Key, suggest_key
 from collections_app.records.tracking.kinds import ChangeKind
-from collections_app.records.tracking.slices import Slice, described, write_slice
+from collections_app.records.tracking.slices import SliceFile, described, write_slice
 
 LAPTOP = {"asin": "B01", "title": "Laptop", "price_cents": 129900, "in_stock": True, "seller_name": "Nile"}
 MOUSE = {"asin": "B02", "title": "Mouse", "price_cents": 1500, "in_stock": False, "seller_name": "Nile"}
@@ -26,7 +26,7 @@ ASIN = ("asin",)
 Records = Sequence[dict[str, Any]]
 
 
-def slice_of(records: Iterable[object], folder: Path, name: str = "run") -> Slice:
+def slice_of(records: Iterable[object], folder: Path, name: str = "run") -> SliceFile:
     """Write the slice of records that come from a JSON file."""
     source, path = folder / f"{name}.json", folder / f"{name}.parquet"
     path.unlink(missing_ok=True)
@@ -39,7 +39,7 @@ def slice_of(records: Iterable[object], folder: Path, name: str = "run") -> Slic
 def compare(before: Records, after: Records, folder: Path, key: Key = ASIN) -> tuple[list[Entry], Counts]:
     earlier, later = slice_of(before, folder, "before"), slice_of(after, folder, "after")
     with open_database(earlier.path, later.path, seconds=60) as database:
-        comparison = Comparison(database, earlier, later, key)
+        comparison = Comparer(database, earlier, later, key)
         entries = list(comparison.entries(max(len(before), len(after))))
     return entries, comparison.counts
 

@@ -3,6 +3,7 @@
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.acknowledgments import Acknowledgment
 from collections_app.models.collections import Collection, Kind
+from collections_app.models.comparisons import Comparison, ComparisonState
 from collections_app.models.exports import Export, ExportState, Layout
 from collections_app.models.outbox import FailedMail, OutgoingMail
 from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
@@ -11,6 +12,7 @@ from collections_app.models.run_status import State, Status
 from collections_app.models.runs import KINDS_OF_RECORDS, FileKind, NotDownloadable, ResultFile, Run
 from collections_app.models.saved_exports import SavedExport
 from collections_app.models.schedules import Schedule
+from collections_app.models.slices import Slice, SliceState
 from collections_app.models.storage_use import (
     CollectionStorage,
     DiskSample,
@@ -19,6 +21,8 @@ from collections_app.models.storage_use import (
     WorkerSeen,
 )
 from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Team, User
+from collections_app.models.tracking import TrackingSettings
+from collections_app.models.verdicts import Overrule, RunCoverage, Verdict, VerdictLevel
 from collections_app.models.verifications import Verification
 
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
     "Collection",
     "CollectionPreferences",
     "CollectionStorage",
+    "Comparison",
+    "ComparisonState",
     "DiskSample",
     "Export",
     "ExportState",
@@ -41,20 +47,27 @@ __all__ = [
     "NotConnected",
     "NotDownloadable",
     "OutgoingMail",
+    "Overrule",
     "Preferences",
     "ResultFile",
     "Retention",
     "Role",
     "Run",
+    "RunCoverage",
     "SavedExport",
     "Schedule",
+    "Slice",
+    "SliceState",
     "State",
     "Status",
     "StorageKind",
     "StorageUse",
     "Team",
     "Theme",
+    "TrackingSettings",
     "User",
+    "Verdict",
+    "VerdictLevel",
     "Verification",
     "WorkerSeen",
 ]

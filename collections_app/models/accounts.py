@@ -33,6 +33,9 @@ class Account(models.Model):
     base_url = models.CharField("base address", max_length=300, default=DEFAULT_BASE_URL)
     encrypted_key = models.TextField(blank=True, editable=False)
     key_ending = models.CharField(max_length=_SHOWN_OF_A_KEY, blank=True, editable=False)
+    tracks_runs = models.BooleanField(
+        "compares runs", default=True, help_text="Download the records of new runs to compare them."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[models.Manager["Account"]] = models.Manager()

@@ -15,7 +15,7 @@ from collections_app.records.money import Notation, NotationFinder
 from collections_app.records.preview.engine import Database
 from collections_app.records.tracking.keys import Key, sql_key
 from collections_app.records.tracking.kinds import Cell, ChangeKind, Classifier, Tracked
-from collections_app.records.tracking.slices import Slice
+from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.values import text_of
 
 # How many records of a run are compared at once, and how many changed ones are read at once.
@@ -125,10 +125,10 @@ JOIN read_parquet($after) AS after ON after.n = n_after
 """
 
 
-class Comparison:
-    """The comparison of two runs, by a key."""
+class Comparer:
+    """Compares two runs, by a key."""
 
-    def __init__(self, database: Database, before: Slice, after: Slice, key: Key) -> None:
+    def __init__(self, database: Database, before: SliceFile, after: SliceFile, key: Key) -> None:
         self._database = database
         self._before = before
         self._after = after
@@ -156,12 +156,12 @@ class Comparison:
             yield from self._unmatched(self._after, "n_after", ChangeKind.NEW)
             yield from self._changes(classifier)
 
-    def _without_key(self, run: Slice) -> int:
+    def _without_key(self, run: SliceFile) -> int:
         statement = _WITHOUT_KEY.format(key=sql_key(run, self._key))
         ((count,),) = self._database.query(statement, {"slice": str(run.path)})
         return int(count)
 
-    def _notation(self, run: Slice) -> Notation | None:
+    def _notation(self, run: SliceFile) -> Notation | None:
         """Return how a run writes prices, or None if they are unclear."""
         if self.tracked.price is None:
             return None
@@ -231,7 +231,7 @@ class Comparison:
         self.counts.duplicates += int(duplicates)
         self.counts.duplicates_before += int(duplicates_before)
 
-    def _unmatched(self, run: Slice, number: str, kind: ChangeKind) -> Iterator[Entry]:
+    def _unmatched(self, run: SliceFile, number: str, kind: ChangeKind) -> Iterator[Entry]:
         title = run.sql_name(self.tracked.title or "")
         statement = _UNMATCHED.format(key=sql_key(run, self._key), title=title, n=number)
         for key, name, n in self._database.rows(statement, {"slice": str(run.path)}):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from collections_app.records.preview.engine import Database
-from collections_app.records.tracking.slices import LONGEST_VALUE, Slice
+from collections_app.records.tracking.slices import LONGEST_VALUE, SliceFile
 
 # The columns that usually name a product, best first, and those that are part of its name if they exist.
 _NAMES = ("asin", "sku", "product_id", "id", "url")
@@ -17,7 +17,7 @@ Key = tuple[str, ...]
 _SHARE = "SELECT count(DISTINCT hash({key})) / greatest(count(*), 1) FROM read_parquet($slice)"
 
 
-def suggest_key(database: Database, of: Slice) -> Key | None:
+def suggest_key(database: Database, of: SliceFile) -> Key | None:
     """Return the key of a run's records, or None if no column is filled in and unique often enough."""
     named = {column.lower(): column for column in reversed(of.columns)}
     more = tuple(named[name] for name in _WITH if name in named)
@@ -30,7 +30,7 @@ def suggest_key(database: Database, of: Slice) -> Key | None:
     return None
 
 
-def sql_key(of: Slice, key: Key, table: str = "") -> str:
+def sql_key(of: SliceFile, key: Key, table: str = "") -> str:
     """Return an SQL expression for a record's key: a JSON list of texts, or NULL if a part is missing."""
     prefix = f"{table}." if table else ""
     parts = [_part(prefix + of.sql_name(column)) for column in key]

@@ -15,7 +15,7 @@ from shutil import copyfileobj
 from typing import IO, Any
 
 from collections_app.files.storage.cache import cached, scratch_path
-from collections_app.models import ResultFile
+from collections_app.models import ResultFile, Run
 from collections_app.records.formats.json_records import Record, read_values
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
@@ -51,8 +51,8 @@ _COLUMNS = "SELECT decode(value) FROM parquet_kv_metadata($slice) WHERE decode(k
 
 
 @dataclass(frozen=True)
-class Slice:
-    """The slice of a run."""
+class SliceFile:
+    """The slice of a run on this machine."""
 
     path: Path
     columns: tuple[str, ...]  # the names of c0, c1, ...
@@ -62,21 +62,22 @@ class Slice:
         return f"c{self.columns.index(column)}" if column in self.columns else "NULL"
 
 
-def slice_of(files: Sequence[ResultFile]) -> Slice:
+def slice_of(run: Run) -> SliceFile:
     """Return the slice of a ready run, and build it if it doesn't exist.
 
     Raises ResultNotFound, SourceUnavailable, InvalidRecords, QueryTimeout, UnreadableFile and OSError.
     """
+    files = list(run.files.with_records().select_related("run__collection__account"))
     name = f"{cache_key(*files)}.slice"
     with cached(name, lambda out: _build(name, files, out)) as entry:
         return described(Path(entry.name))
 
 
-def described(path: Path) -> Slice:
+def described(path: Path) -> SliceFile:
     """Return the slice in a file."""
     with open_database(path, seconds=5) as database:
         ((columns,),) = database.query(_COLUMNS, {"slice": str(path)})
-    return Slice(path, tuple(json.loads(columns)))
+    return SliceFile(path, tuple(json.loads(columns)))
 
 
 def _build(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:

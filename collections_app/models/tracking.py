@@ -1,0 +1,30 @@
+"""How the products of a collection are told apart, so that runs can be compared."""
+
+from django.db import models
+
+from collections_app.models.collections import Collection
+from collections_app.models.teams import User
+
+
+class TrackingSettings(models.Model):
+    """The key of a collection: the columns that name a product, such as its ASIN.
+
+    The site suggests a key, and uses it until a member chooses another one. Without columns there is no key,
+    and the runs can't be compared.
+    """
+
+    collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="tracking")
+    key_columns = models.JSONField(default=list, help_text="The names of the columns.")
+    is_suggested = models.BooleanField(default=True)
+    # Changes with the key. Comparisons, verdicts and blocks of other versions are created again.
+    version = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    changed_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.collection_id}: {', '.join(self.key_columns)}"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that name a product."""
+        return tuple(self.key_columns)
