@@ -79,6 +79,7 @@ class TestKinds:
         before = {"asin": "B01", "price": "12.00", "currency": "AUD"}
         (entries, _) = compare([before], [before | {"currency": "USD"}], tmp_path)
         assert kinds(entries) == [("currency", "price")]
+        assert [(entry.currency_before, entry.currency) for entry in entries] == [("AUD", "USD")]
 
     def test_a_product_with_several_changes_is_counted_for_each_kind(self, tmp_path: Path) -> None:
         after = LAPTOP | {"price_cents": 1, "in_stock": False, "title": "?", "brand": "?"}

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from collections_app.records.column_roles import is_price
 from collections_app.records.formats.json_records import Number
-from collections_app.records.money import Notation, NotationFinder
+from collections_app.records.money import Notation, NotationFinder, currency_of
 from collections_app.records.preview.engine import Database
 from collections_app.records.tracking.keys import Key, sql_key
 from collections_app.records.tracking.kinds import Cell, ChangeKind, Classifier, Tracked
@@ -41,6 +42,9 @@ class Entry:
     amount: Decimal | None = None
     number_before: int | None = None  # of the record in the earlier run
     number: int | None = None  # in the later run
+    # What the records name beside a price: codes or signs, or "".
+    currency_before: str = ""
+    currency: str = ""
 
 
 @dataclass
@@ -285,6 +289,7 @@ class Comparer:
                 change.amount,
                 n_before,
                 n_after,
+                *((_currency(before), _currency(after)) if is_price(column) else ()),
             )
 
 
@@ -300,6 +305,10 @@ def _scraped(cell: str | None) -> Any:
     if cell in {"true", "false"} or cell.startswith(("[", "{")):
         return cell == "true"
     return int(cell) if cell.lstrip("-").isdigit() else Number(cell.encode())
+
+
+def _currency(cell: str | None) -> str:
+    return currency_of(text_of(cell)) if cell and cell.startswith('"') else ""
 
 
 def _title(cell: str | None) -> str:
