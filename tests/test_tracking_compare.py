@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from collections_app.records.formats.json_records import read_values
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.engine import open_database
-from collections_app.records.tracking.compare import Comparer, Counts, Entry
+from collections_app.records.tracking.compare import Comparer, Entry
+from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import Key, suggest_key
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.records.tracking.slices import SliceFile, described, write_slice
@@ -36,10 +37,23 @@ def slice_of(records: Iterable[object], folder: Path, name: str = "run") -> Slic
     return described(path)
 
 
-def compare(before: Records, after: Records, folder: Path, key: Key = ASIN) -> tuple[list[Entry], Counts]:
-    earlier, later = slice_of(before, folder, "before"), slice_of(after, folder, "after")
-    with open_database(earlier.path, later.path, seconds=60) as database:
-        comparison = Comparer(database, earlier, later, key)
+def compare(
+    before: Records,
+    after: Records,
+    folder: Path,
+    key: Key = ASIN,
+    *,
+    between: Sequence[Records] = (),
+    earlier: Sequence[Records] = (),
+    is_partial: bool = False,
+) -> tuple[list[Entry], Counts]:
+    run, since = slice_of(after, folder, "after"), slice_of(before, folder, "before")
+    skipped = [slice_of(records, folder, f"between{index}") for index, records in enumerate(between)]
+    older = [slice_of(records, folder, f"earlier{index}") for index, records in enumerate(earlier)]
+    with open_database(*(each.path for each in (run, since, *skipped, *older)), seconds=60) as database:
+        comparison = Comparer(
+            database, since, run, key, between=skipped, earlier=older, is_partial=is_partial
+        )
         entries = list(comparison.entries(max(len(before), len(after))))
     return entries, comparison.counts
 
@@ -67,13 +81,28 @@ class TestKinds:
     ) -> None:
         entries, counts = compare([LAPTOP | {column: was}], [LAPTOP | {column: now}], tmp_path)
         assert kinds(entries) == [(kind, column)]
-        assert (counts.matched, counts.changed) == (1, {kind: 1})
+        assert (counts.matched, counts.products) == (1, {kind: 1})
 
     def test_a_price_change_has_a_percentage_and_an_amount(self, tmp_path: Path) -> None:
         ([entry], _) = compare([LAPTOP], [LAPTOP | {"price_cents": 114900}], tmp_path)
         assert (entry.key, entry.title, entry.was, entry.now) == ('["B01"]', "Laptop", "129900", "114900")
         assert (entry.percent, entry.amount) == (Decimal("-11.5"), Decimal(-150))
         assert (entry.number_before, entry.number) == (1, 1)
+
+    def test_the_summary_has_median_percentages_and_the_changed_columns(self, tmp_path: Path) -> None:
+        before: Records = [LAPTOP | {"asin": str(n), "price_cents": 1000} for n in range(5)]
+        prices = [900, 500, 990, 1200, 1000000]
+        after = [record | {"price_cents": price} for record, price in zip(before, prices, strict=True)]
+        after[0]["brand"] = before[0]["brand"] = "A"
+        after[0] |= {"title": "Notebook"}
+        _, counts = compare(before, after, tmp_path)
+        assert counts.summary() == {
+            "median_fall": -10.0,
+            "median_rise": 20.0,
+            "columns": {"price_cents": 5, "title": 1},
+            "volatile": {},
+            "volatile_of": 0,
+        }
 
     def test_another_currency_is_no_change_of_the_price(self, tmp_path: Path) -> None:
         before = {"asin": "B01", "price": "12.00", "currency": "AUD"}
@@ -84,7 +113,7 @@ class TestKinds:
     def test_a_product_with_several_changes_is_counted_for_each_kind(self, tmp_path: Path) -> None:
         after = LAPTOP | {"price_cents": 1, "in_stock": False, "title": "?", "brand": "?"}
         _, counts = compare([LAPTOP | {"brand": "A"}], [after], tmp_path)
-        assert counts.changed == {ChangeKind.PRICE_DOWN: 1, ChangeKind.SOLD_OUT: 1, ChangeKind.OTHER: 1}
+        assert counts.products == {ChangeKind.PRICE_DOWN: 1, ChangeKind.SOLD_OUT: 1, ChangeKind.OTHER: 1}
 
 
 class TestEquality:
@@ -124,7 +153,7 @@ class TestMatching:
             ('["B01"]', "missing"),
             ('["B03"]', "new"),
         }
-        assert (counts.matched, counts.only_before, counts.only_after) == (1, 1, 1)
+        assert (counts.matched, counts.products) == (1, {ChangeKind.MISSING: 1, ChangeKind.NEW: 1})
 
     def test_duplicates_and_records_without_a_key_are_never_matched(self, tmp_path: Path) -> None:
         before = [LAPTOP, MOUSE, MOUSE, DESK | {"asin": None}]
@@ -136,12 +165,52 @@ class TestMatching:
 
     def test_keys_are_trimmed_and_keep_their_case(self, tmp_path: Path) -> None:
         _, counts = compare([LAPTOP, MOUSE], [LAPTOP | {"asin": " B01 "}, MOUSE | {"asin": "b02"}], tmp_path)
-        assert (counts.matched, counts.only_before, counts.only_after) == (1, 1, 1)
+        assert (counts.matched, counts.products) == (1, {ChangeKind.MISSING: 1, ChangeKind.NEW: 1})
 
     def test_a_key_may_have_several_columns(self, tmp_path: Path) -> None:
         before = [LAPTOP | {"postcode": code} for code in ("2000", "3000")]
         _, counts = compare(before, before, tmp_path, ("asin", "postcode"))
         assert (counts.matched, counts.duplicates) == (2, 0)
+
+
+class TestUnmatchedProducts:
+    @pytest.mark.parametrize(
+        ("between", "kind"),
+        [
+            ([], ChangeKind.MISSING),
+            ([[MOUSE]], ChangeKind.GONE),
+            ([[LAPTOP]], ChangeKind.MISSING),
+            ([[LAPTOP, LAPTOP]], ChangeKind.MISSING),  # it was there, although it can't be matched
+            ([[LAPTOP], [MOUSE]], ChangeKind.MISSING),  # the newest run decides
+            ([[MOUSE], [LAPTOP]], ChangeKind.GONE),
+        ],
+    )
+    def test_a_product_is_gone_if_two_complete_runs_in_a_row_lack_it(
+        self, tmp_path: Path, between: Sequence[Records], kind: ChangeKind
+    ) -> None:
+        entries, counts = compare([LAPTOP, MOUSE], [MOUSE], tmp_path, between=between)
+        assert [(entry.key, entry.kind) for entry in entries] == [('["B01"]', kind)]
+        assert (counts.matched, counts.products) == (1, {kind: 1})
+
+    def test_a_product_that_a_partial_run_lacks_was_not_scraped(self, tmp_path: Path) -> None:
+        entries, counts = compare([LAPTOP, MOUSE], [MOUSE], tmp_path, between=[[MOUSE]], is_partial=True)
+        assert kinds(entries) == [("not_scraped", None)]
+        assert counts.products == {ChangeKind.NOT_SCRAPED: 1}
+
+    @pytest.mark.parametrize(
+        ("earlier", "kind"),
+        [
+            ([], ChangeKind.NEW),
+            ([[MOUSE], [{"title": "Laptop"}]], ChangeKind.NEW),
+            ([[MOUSE], [LAPTOP | {"asin": " B01"}, DESK]], ChangeKind.RETURNED),
+        ],
+    )
+    def test_a_product_that_an_earlier_run_contains_has_returned(
+        self, tmp_path: Path, earlier: Sequence[Records], kind: ChangeKind
+    ) -> None:
+        entries, counts = compare([MOUSE], [MOUSE, LAPTOP], tmp_path, earlier=earlier)
+        assert [(entry.key, entry.kind, entry.number) for entry in entries] == [('["B01"]', kind, 2)]
+        assert counts.by_name() | {"matched": 0, kind.value: 0} == dict.fromkeys(counts.by_name(), 0)
 
 
 class TestVolatileColumns:
@@ -153,7 +222,7 @@ class TestVolatileColumns:
     def test_prices_are_never_left_out(self, tmp_path: Path) -> None:
         before = [LAPTOP | {"asin": f"B{n}"} for n in range(20)]
         after = [record | {"price_cents": 100} for record in before]
-        assert compare(before, after, tmp_path)[1].changed == {ChangeKind.PRICE_DOWN: 20}
+        assert compare(before, after, tmp_path)[1].products == {ChangeKind.PRICE_DOWN: 20}
 
 
 class TestKey:
@@ -184,6 +253,8 @@ records = st.fixed_dictionaries(
     optional={"price": cells, "stock": cells, "seller": cells, "x": cells | st.lists(cells, max_size=2)},
 )
 runs = st.lists(records, max_size=6)
+LATER = ("matched", "new", "returned", "duplicates", "without_key")
+EARLIER = ("matched", "missing", "gone", "not_scraped", "duplicates_before", "without_key_before")
 no_fixture_check = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -191,10 +262,9 @@ no_fixture_check = settings(suppress_health_check=[HealthCheck.function_scoped_f
 @given(runs, runs)
 def test_counts_add_up_to_the_records_of_both_runs(tmp_path: Path, before: Records, after: Records) -> None:
     _, counts = compare(before, after, tmp_path)
-    assert counts.matched + counts.only_after + counts.duplicates + counts.without_key == len(after)
-    assert counts.matched + counts.only_before + counts.duplicates_before + counts.without_key_before == len(
-        before
-    )
+    names = counts.by_name()
+    assert sum(names[name] for name in LATER) == len(after)
+    assert sum(names[name] for name in EARLIER) == len(before)
 
 
 @no_fixture_check

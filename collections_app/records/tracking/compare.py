@@ -4,9 +4,8 @@ The slices of both runs are joined by key. Python reads only the rows whose cell
 decides what has changed. So the cost depends on how much has changed. Large runs are compared in parts.
 """
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +13,7 @@ from collections_app.records.column_roles import is_price
 from collections_app.records.formats.json_records import Number
 from collections_app.records.money import Notation, NotationFinder, currency_of
 from collections_app.records.preview.engine import Database
+from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import Key, sql_key
 from collections_app.records.tracking.kinds import Cell, ChangeKind, Classifier, Tracked
 from collections_app.records.tracking.slices import SliceFile
@@ -45,20 +45,7 @@ class Entry:
     # What the records name beside a price: codes or signs, or "".
     currency_before: str = ""
     currency: str = ""
-
-
-@dataclass
-class Counts:
-    """How many records of both runs are matched, and how many are not."""
-
-    matched: int = 0
-    only_before: int = 0
-    only_after: int = 0
-    duplicates: int = 0
-    duplicates_before: int = 0
-    without_key: int = 0
-    without_key_before: int = 0
-    changed: Counter[ChangeKind] = field(default_factory=Counter)  # products per kind
+    is_volatile: bool = False  # the column changes in nearly every product
 
 
 # Only the hashes of the keys and cells fit into memory.
@@ -70,7 +57,7 @@ _PAIRS = """
 CREATE OR REPLACE TEMP TABLE pairs AS
 WITH before AS ({before}), after AS ({after})
 SELECT
-    before.n AS n_before, after.n AS n_after, coalesce(before.count, 0) AS count_before,
+    key, before.n AS n_before, after.n AS n_after, coalesce(before.count, 0) AS count_before,
     coalesce(after.count, 0) AS count_after, before.cells IS DISTINCT FROM after.cells AS is_changed
 FROM before FULL JOIN after USING (key)
 """
@@ -81,17 +68,26 @@ WHERE key % {parts} = {part} GROUP BY key
 _COUNTS = """
 SELECT
     count(*) FILTER (WHERE count_before = 1 AND count_after = 1),
-    count(*) FILTER (WHERE count_before = 1 AND count_after = 0),
-    count(*) FILTER (WHERE count_before = 0 AND count_after = 1),
     coalesce(sum(count_after) FILTER (WHERE count_before > 1 OR count_after > 1), 0),
     coalesce(sum(count_before) FILTER (WHERE count_before > 1 OR count_after > 1), 0)
 FROM pairs
 """
 _WITHOUT_KEY = "SELECT count(*) FROM read_parquet($slice) WHERE {key} IS NULL"
+# The products that only one of the runs contains, and whether another run contains them.
 _UNMATCHED = """
-SELECT {key}, {title}, n FROM read_parquet($slice)
-WHERE n IN (SELECT {n} FROM pairs WHERE count_before + count_after = 1 AND {n} IS NOT NULL)
-ORDER BY n
+CREATE OR REPLACE TEMP TABLE unmatched AS
+SELECT key, coalesce(n_before, n_after) AS n, n_before IS NOT NULL AS is_before, false AS is_elsewhere
+FROM pairs WHERE count_before + count_after = 1
+"""
+_FIND = """
+UPDATE unmatched SET is_elsewhere = true
+WHERE is_before = $is_before AND NOT is_elsewhere
+    AND key IN (SELECT hash({key}) FROM read_parquet($slice) WHERE {key} IS NOT NULL)
+"""
+_UNMATCHED_RECORDS = """
+SELECT {key}, {title}, slice.n, is_elsewhere FROM read_parquet($slice) AS slice
+JOIN unmatched ON slice.n = unmatched.n AND is_before = $is_before
+ORDER BY slice.n
 """
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
@@ -130,13 +126,33 @@ JOIN read_parquet($after) AS after ON after.n = n_after
 
 
 class Comparer:
-    """Compares two runs, by a key."""
+    """Compares two runs, by a key.
 
-    def __init__(self, database: Database, before: SliceFile, after: SliceFile, key: Key) -> None:
+    `between` are complete runs between the two that can be trusted, newest first: a product is gone if the
+    first one lacks it too. `earlier` are the runs before the earlier one: a product that one of them contains
+    has returned. If the later run is partial, products that it lacks were not scraped.
+
+    All files must be open in the database.
+    """
+
+    def __init__(  # noqa: PLR0913  # what a comparison depends on
+        self,
+        database: Database,
+        before: SliceFile,
+        after: SliceFile,
+        key: Key,
+        *,
+        between: Sequence[SliceFile] = (),
+        earlier: Sequence[SliceFile] = (),
+        is_partial: bool = False,
+    ) -> None:
         self._database = database
         self._before = before
         self._after = after
         self._key = key
+        self._between = between
+        self._earlier = earlier
+        self._is_partial = is_partial
         self.counts = Counts()
         shared = [column for column in after.columns if column in before.columns and column not in key]
         self.tracked = Tracked.among(shared)
@@ -156,8 +172,7 @@ class Comparer:
                 self._hash()
                 self._pair(parts, part)
             self._count()
-            yield from self._unmatched(self._before, "n_before", ChangeKind.MISSING)
-            yield from self._unmatched(self._after, "n_after", ChangeKind.NEW)
+            yield from self._unmatched()
             yield from self._changes(classifier)
 
     def _without_key(self, run: SliceFile) -> int:
@@ -171,7 +186,7 @@ class Comparer:
             return None
         finder = NotationFinder()
         statement = _PRICES.format(
-            price=run.sql_name(self.tracked.price), currency=run.sql_name(self.tracked.currency or "")
+            price=run.sql_name(self.tracked.price), currency=run.sql_name(self.tracked.currency)
         )
         for price, currency in self._database.rows(statement, {"slice": str(run.path)}):
             finder.add([_scraped(price)], [_scraped(currency)])
@@ -216,31 +231,49 @@ class Comparer:
 
     def _cell(self, run: str, column: str | None) -> str:
         """Return a column of a run in SQL. The run is "before" or "after"."""
-        if column is None:
-            return "NULL"
-        name = (self._before if run == "before" else self._after).sql_name(column)
-        return name if name == "NULL" else f"{run}.{name}"
+        return (self._before if run == "before" else self._after).sql_name(column, run)
 
     @property
     def _files(self) -> dict[str, object]:
         return {"before": str(self._before.path), "after": str(self._after.path)}
 
     def _count(self) -> None:
-        ((matched, only_before, only_after, duplicates, duplicates_before),) = self._database.query(
-            _COUNTS, {}
-        )
+        ((matched, duplicates, duplicates_before),) = self._database.query(_COUNTS, {})
         self.counts.matched += matched
-        self.counts.only_before += only_before
-        self.counts.only_after += only_after
         self.counts.duplicates += int(duplicates)
         self.counts.duplicates_before += int(duplicates_before)
 
-    def _unmatched(self, run: SliceFile, number: str, kind: ChangeKind) -> Iterator[Entry]:
-        title = run.sql_name(self.tracked.title or "")
-        statement = _UNMATCHED.format(key=sql_key(run, self._key), title=title, n=number)
-        for key, name, n in self._database.rows(statement, {"slice": str(run.path)}):
-            self.counts.changed[kind] += 1
-            yield Entry(key, _title(name), kind, **{"number" if number == "n_after" else "number_before": n})
+    def _unmatched(self) -> Iterator[Entry]:
+        """Yield the products that only one of the runs contains."""
+        self._database.query(_UNMATCHED, {})
+        if self._is_partial:
+            missing, gone = ChangeKind.NOT_SCRAPED, ChangeKind.NOT_SCRAPED
+        else:
+            self._find(self._between[:1], is_before=True)
+            missing, gone = ChangeKind.MISSING, ChangeKind.GONE if self._between else ChangeKind.MISSING
+        self._find(self._earlier, is_before=False)
+        for n, key, title, is_elsewhere in self._unmatched_records(self._before, is_before=True):
+            yield self._count_product(Entry(key, title, missing if is_elsewhere else gone, number_before=n))
+        for n, key, title, is_elsewhere in self._unmatched_records(self._after, is_before=False):
+            kind = ChangeKind.RETURNED if is_elsewhere else ChangeKind.NEW
+            yield self._count_product(Entry(key, title, kind, number=n))
+
+    def _count_product(self, entry: Entry) -> Entry:
+        self.counts.products[entry.kind] += 1
+        return entry
+
+    def _find(self, runs: Sequence[SliceFile], *, is_before: bool) -> None:
+        """Find out which unmatched products are in at least one of these runs."""
+        for run in runs:
+            statement = _FIND.format(key=sql_key(run, self._key))
+            self._database.query(statement, {"slice": str(run.path), "is_before": is_before})
+
+    def _unmatched_records(self, run: SliceFile, *, is_before: bool) -> Iterator[tuple[int, str, str, bool]]:
+        title = run.sql_name(self.tracked.title)
+        statement = _UNMATCHED_RECORDS.format(key=sql_key(run, self._key, "slice"), title=title)
+        values = {"slice": str(run.path), "is_before": is_before}
+        for key, name, n, is_elsewhere in self._database.rows(statement, values):
+            yield n, key, _title(name), is_elsewhere
 
     def _changes(self, classifier: Classifier) -> Iterator[Entry]:
         self._database.query(_CHANGED, {})
@@ -276,7 +309,10 @@ class Comparer:
                 continue
             if last[0] != n_after:
                 last = (n_after, set())
-            self.counts.changed[change.kind] += change.kind not in last[1]
+            self.counts.products[change.kind] += change.kind not in last[1]
+            self.counts.columns[column] += 1
+            if change.kind in {ChangeKind.PRICE_DOWN, ChangeKind.PRICE_UP}:
+                self.counts.add_price(change.percent)
             last[1].add(change.kind)
             yield Entry(
                 key,

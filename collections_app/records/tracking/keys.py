@@ -32,8 +32,7 @@ def suggest_key(database: Database, of: SliceFile) -> Key | None:
 
 def sql_key(of: SliceFile, key: Key, table: str = "") -> str:
     """Return an SQL expression for a record's key: a JSON list of texts, or NULL if a part is missing."""
-    prefix = f"{table}." if table else ""
-    parts = [_part(prefix + of.sql_name(column)) for column in key]
+    parts = [_part(of.sql_name(column, table)) for column in key]
     missing = " OR ".join(f"({part}) IS NULL" for part in parts)
     return f"CASE WHEN {missing} THEN NULL ELSE to_json([{', '.join(parts)}])::VARCHAR END"
 

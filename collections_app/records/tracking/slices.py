@@ -57,9 +57,11 @@ class SliceFile:
     path: Path
     columns: tuple[str, ...]  # the names of c0, c1, ...
 
-    def sql_name(self, column: str) -> str:
-        """Return the name of a column in SQL, or "NULL" if no record has it."""
-        return f"c{self.columns.index(column)}" if column in self.columns else "NULL"
+    def sql_name(self, column: str | None, table: str = "") -> str:
+        """Return the name of a column in SQL, in this table if it is named, or "NULL" if no record has it."""
+        if column is None or column not in self.columns:
+            return "NULL"
+        return f"{table}{'.' if table else ''}c{self.columns.index(column)}"
 
 
 def slice_of(run: Run) -> SliceFile:
