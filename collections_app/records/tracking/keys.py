@@ -1,33 +1,100 @@
 """The columns that name a product, such as its ASIN."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from collections_app.records.preview.engine import Database
 from collections_app.records.tracking.slices import LONGEST_VALUE, SliceFile
 
 # The columns that usually name a product, best first, and those that are part of its name if they exist.
-_NAMES = ("asin", "sku", "product_id", "id", "url")
-_WITH = ("postcode", "store")
+NAMES = ("asin", "sku", "product_id", "id", "url")
+WITH = ("postcode", "store")
 # A key must be filled in and unique in this share of the records.
 LEAST_SHARE = 0.99
+# How many keys are grouped at once, so that they fit into memory.
+MOST_GROUPED = 1_000_000
 
 Key = tuple[str, ...]
 
-_SHARE = "SELECT count(DISTINCT hash({key})) / greatest(count(*), 1) FROM read_parquet($slice)"
+_RECORDS = "SELECT count(*) FROM read_parquet($slice)"
+_GROUPED = """
+SELECT coalesce(sum(records), 0), count(*) FILTER (WHERE records = 1)
+FROM (
+    SELECT count(*) AS records
+    FROM (SELECT hash({key}) AS key FROM {source} WHERE {key} IS NOT NULL)
+    WHERE key % {parts} = {part}
+    GROUP BY key
+)
+"""
+_SLICE = "read_parquet($slice)"
+_SAMPLE = "(SELECT {columns} FROM read_parquet($slice) LIMIT {most})"
+
+
+@dataclass(frozen=True)
+class KeyCheck:
+    """How well a key names the products of a run, in numbers of records."""
+
+    records: int
+    filled: int  # with a value in each column of the key
+    unique: int  # whose key no other record has
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the key is filled in and unique in nearly all records."""
+        return self.unique > 0 and self.unique >= LEAST_SHARE * self.records
+
+    @property
+    def without_key(self) -> int:
+        """The number of records that lack a part of the key."""
+        return self.records - self.filled
+
+    @property
+    def duplicates(self) -> int:
+        """The number of records whose key other records have, too."""
+        return self.filled - self.unique
+
+
+def check_key(database: Database, of: SliceFile, key: Key, *, most: int | None = None) -> KeyCheck:
+    """Return how well a key names the products of a run, or of its first `most` records."""
+    records = count_records(database, of)
+    checked = records if most is None else min(records, most)
+    source = _SLICE if checked == records else _SAMPLE.format(columns=_columns(of, key), most=most)
+    parts = parts_of(checked)
+    statement = partial(_GROUPED.format, key=sql_key(of, key), source=source, parts=parts)
+    counts = [database.query(statement(part=part), {"slice": str(of.path)})[0] for part in range(parts)]
+    filled, unique = map(sum, zip(*counts, strict=True))
+    return KeyCheck(checked, int(filled), int(unique))
+
+
+def _columns(of: SliceFile, key: Key) -> str:
+    return ", ".join(["n", *(of.sql_name(column) for column in key if column in of.columns)])
+
+
+def count_records(database: Database, of: SliceFile) -> int:
+    """Return the number of a run's records."""
+    ((records,),) = database.query(_RECORDS, {"slice": str(of.path)})
+    return int(records)
+
+
+def parts_of(records: int) -> int:
+    """Return in how many parts to group this many keys."""
+    return max(1, -(-records // MOST_GROUPED))
 
 
 def suggest_key(database: Database, of: SliceFile) -> Key | None:
     """Return the key of a run's records, or None if no column is filled in and unique often enough."""
+    return next((key for key in usual_keys(of) if check_key(database, of, key).is_reliable), None)
+
+
+def usual_keys(of: SliceFile) -> Iterator[Key]:
+    """Yield the keys that a run's records may have by the names of their columns, best first."""
     named = {column.lower(): column for column in reversed(of.columns)}
-    more = tuple(named[name] for name in _WITH if name in named)
-    for name in _NAMES:
+    more = tuple(named[name] for name in WITH if name in named)
+    for name in NAMES:
         if name in named:
-            for key in dict.fromkeys([(named[name],), (named[name], *more)]):
-                ((share,),) = database.query(_SHARE.format(key=sql_key(of, key)), {"slice": str(of.path)})
-                if share >= LEAST_SHARE:
-                    return key
-    return None
+            yield from dict.fromkeys([(named[name],), (named[name], *more)])
 
 
 def sql_key(of: SliceFile, key: Key, table: str = "") -> str:
