@@ -24,6 +24,7 @@ from collections_app import measurements, outbox
 from collections_app.demo import build
 from collections_app.models import Account, Export, Retention
 from collections_app.records.exports import retention
+from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.system import database, disk
 
@@ -130,7 +131,12 @@ def _has_accounts() -> bool:
 
 
 def _has_work() -> bool:
-    return Export.objects.under_way().exists() or outbox.has_due() or Retention.objects.due().exists()
+    return (
+        Export.objects.under_way().exists()
+        or outbox.has_due()
+        or Retention.objects.due().exists()
+        or SliceQueue(remote=False).has_any()
+    )
 
 
 def _run_worker(*options: str) -> None:

@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from collections_app.files.storage import base as storage
+from collections_app.files.storage import scratch
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
 from collections_app.records.column_list import encode_columns, parse_columns
 from collections_app.records.exports import build, create, retention
@@ -28,6 +29,7 @@ from collections_app.records.exports.subject import InvalidSpec
 from collections_app.records.formats import export_formats
 from collections_app.records.formats.export_formats import ExportSpec, Format, write_records
 from collections_app.records.formats.parquet import Interrupted
+from collections_app.runs import lease
 from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceUnavailable, account
 from collections_app.system.disk import RESERVE
@@ -236,7 +238,7 @@ class TestCreate:
 
     def test_the_disk_fills_up_while_it_is_written(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(build, "_NOTE_AFTER_SECONDS", -1)
-        monkeypatch.setattr(retention, "RESERVE", 2**63)
+        monkeypatch.setattr(scratch, "RESERVE", 2**63)
         export = create_export(run, CSV)
         assert export.failure.startswith("The export can't be stored, perhaps because the disk is full.")
         assert stored() == []
@@ -454,7 +456,7 @@ class TestOneAtATime:
     def test_the_lease_is_renewed_during_long_library_calls(
         self, run: Run, queue_all: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(build, "RENEW_AFTER_SECONDS", 0.01)
+        monkeypatch.setattr(lease, "RENEW_AFTER_SECONDS", 0.01)
         export = create_export(run, CSV)
         leases: set[object] = set()
 
@@ -692,15 +694,15 @@ class TestRoom:
         for attempt in (alive, dead):
             with storages["results"].open(retention.key_of(running, attempt), "wb") as file:
                 file.write(b"x")
-            retention.folder_of(attempt).mkdir(parents=True)
+            retention.SCRATCH.folder_of(attempt).mkdir(parents=True)
         retention.tidy()
         ready.refresh_from_db()
         assert stored() == sorted([ready.key.rpartition("/")[2], f"{running.pk}-{alive}"])
-        assert [retention.folder_of(each).exists() for each in (alive, dead)] == [True, False]
+        assert [retention.SCRATCH.folder_of(each).exists() for each in (alive, dead)] == [True, False]
 
     def test_temporary_files_are_removed(self, run: Run, results_folder: Path) -> None:
         create_export(run, ExportSpec(Format.XLSX))
-        assert list(retention.folder_of("x").parent.iterdir()) == []
+        assert list(retention.SCRATCH.folder_of("x").parent.iterdir()) == []
 
     def test_deleting_a_run_deletes_its_exports(self, run: Run) -> None:
         create_export(run, CSV)

@@ -96,7 +96,6 @@ USES: dict[str, set[str]] = {
         "runs",
         "sources",
         "system.background",
-        "system.disk",
     },
     "records.preview": {
         "files.storage",
@@ -125,6 +124,9 @@ USES: dict[str, set[str]] = {
         "records.numeric_text",
         "records.preview",
         "records.reading",
+        "runs",
+        "sources",
+        "system.database",
     },
     "apps": {"checks", "system.database", "system.disk", "system.form_messages"},
     "api": {
@@ -150,6 +152,7 @@ USES: dict[str, set[str]] = {
         "people",
         "records.exports",
         "records.preview",
+        "records.tracking",
         "runs",
         "sources",
         "system.database",
@@ -192,6 +195,7 @@ USES: dict[str, set[str]] = {
         "outbox",
         "people",
         "records.exports",
+        "records.tracking",
         "runs",
         "system.data_folder",
         "system.database",

@@ -763,6 +763,7 @@ class TestBackground:
         self, laptops: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         Export.objects.create(run=make_ready_run(laptops), format="csv", digest="x")
+        Run.objects.update(needs_slice=False)
         started: list[list[str]] = []
 
         real = tools.Process

@@ -19,6 +19,9 @@ from collections_app.models.keeping import runs_to_copy
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
+from collections_app.records.tracking.settings import update_suggestion
+from collections_app.records.tracking.slice_builder import RunDeleted, Stopped, build_slice
+from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import fail_interrupted_runs
@@ -291,6 +294,51 @@ class Exporter(BackgroundTask):
     def run_once(self) -> bool:
         """Create one export, or put it back when `stop` is set. Return whether there may be more."""
         return build_next(self._queue, must_stop=self.stop.is_set)
+
+
+class Slicer(BackgroundTask):
+    """Create the slices of runs, so that the runs can be compared, one at a time.
+
+    If `remote` is true, create only slices whose records an account has to send; if it is false, only those
+    of stored files.
+    """
+
+    def __init__(self, *, remote: bool | None = None) -> None:
+        super().__init__()
+        self._queues = [SliceQueue(remote=each) for each in (False, True) if remote in {None, each}]
+        self._backoff = Backoff()
+
+    def run_once(self) -> bool:
+        """Create at most one slice of each kind. Return whether there may be more."""
+        done = [self._create_next(queue) for queue in self._queues]
+        return any(done)
+
+    def _create_next(self, queue: SliceQueue) -> bool:
+        if self._backoff.paused("storage"):
+            return False
+        run = queue.next(paused=self._backoff.paused("account"))
+        if run is None:
+            return False
+        try:
+            build_slice(run, must_stop=self.stop.is_set)
+        except (RunDeleted, Stopped):
+            return True
+        except (SourceUnavailable, OSError) as error:
+            self._pause(run, error)
+        else:
+            update_suggestion(run.collection)
+        return True
+
+    def _pause(self, run: Run, error: SourceUnavailable | OSError) -> None:
+        """Pause the account or the storage, because other runs would fail, too."""
+        logger.warning("work slice collection=%s run=%s problem=%s", run.collection_id, run.number, error)
+        account = run.collection.account_id
+        if run.is_kept or account is None:
+            self._backoff.failed("storage", 0)
+        elif isinstance(error, SourceBusy):
+            self._backoff.pause("account", account, error.retry_after)
+        else:
+            self._backoff.failed("account", account)
 
 
 @contextmanager

@@ -105,6 +105,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Return ready runs with files that are only at the account, the oldest first."""
         return self.filter(state=State.READY, is_kept=False).order_by("created_at", "number")
 
+    def to_slice(self) -> Self:
+        """Return ready runs that need a slice."""
+        return self.filter(state=State.READY, needs_slice=True)
+
     def with_files(self) -> Self:
         """Prefetch the files that may be downloaded as `ready_files`, in order."""
         ready_files = ResultFile.objects.filter(run__state=State.READY).order_by("position")
@@ -153,6 +157,8 @@ class Run(models.Model):
     file_count = models.PositiveIntegerField(default=0)
     # Whether all files are in our own storage. An account's run is kept once all of its files are copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
+    # Whether the worker has to create the slice of the run, once the run is ready.
+    needs_slice = models.BooleanField(default=True, db_default=True, editable=False)
     # The last progress of an unfinished run, the longest time between two steps, and when the run stalls.
     progressed_at = models.DateTimeField(null=True, blank=True, editable=False)
     longest_step = models.DurationField(null=True, blank=True, editable=False)
@@ -223,6 +229,12 @@ class Run(models.Model):
                 fields=["collection", "state", "created_at", "number"],
                 condition=Q(state=State.READY, is_kept=False),
                 name="run_to_keep",
+            ),
+            # Finds the newest runs without a slice. The two kinds of runs have different queues.
+            models.Index(
+                fields=["collection", "is_kept", "-created_at", "-number"],
+                condition=Q(state=State.READY, needs_slice=True),
+                name="run_to_slice",
             ),
             # Find the few runs that are pinned or will be deleted.
             models.Index(

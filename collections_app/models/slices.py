@@ -39,6 +39,7 @@ class Slice(models.Model):
     retry_at = models.DateTimeField(
         null=True, blank=True, help_text="When to try again after a failure. Empty means never."
     )
+    failures = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
     # The process that creates it, as for a run.
     attempt = models.CharField(max_length=16, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -3,20 +3,25 @@
 Leases are compared with the database's clock, because the machines that share it may have different times.
 """
 
+import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db import connections
+from django.db.models import Q, QuerySet
 
 from collections_app.models import Run, State
 from collections_app.models.runs import RunQuerySet
 from collections_app.runs import folder
 from collections_app.runs.new_file import NewFile
 from collections_app.system import database
+
+logger = logging.getLogger(__name__)
 
 # How long a lease lasts, and so how long a killed process keeps its run.
 LEASE = timedelta(seconds=60)
@@ -73,6 +78,32 @@ def lapsed() -> Q:
 def abandoned() -> Q:
     """Return the condition for runs whose writer stopped without finishing them."""
     return lapsed() & Q(state=State.PROCESSING)
+
+
+@contextmanager
+def kept_renewed(held: QuerySet[Any]) -> Iterator[threading.Event]:
+    """Renew the lease of a row in a thread within the block, because libraries may work for minutes.
+
+    `held` contains the row while its lease is held. The event is set once it is lost.
+    """
+    is_over, is_lost = threading.Event(), threading.Event()
+
+    def renew() -> None:
+        try:
+            while not is_over.wait(RENEW_AFTER_SECONDS):
+                if not held.update(lease_expires_at=new_expiry()):
+                    is_lost.set()
+                connections.close_all()
+        except Exception:
+            logger.exception("lease problem=can't be renewed")
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield is_lost
+    finally:
+        is_over.set()
+        thread.join()
 
 
 class Lease:

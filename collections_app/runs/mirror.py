@@ -25,7 +25,7 @@ from django.template.defaultfilters import filesizeformat
 from collections_app.files.names import printable
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.zip import has_bounded_method, is_encrypted, location_of
-from collections_app.models import FileKind, ResultFile, Run, State
+from collections_app.models import FileKind, ResultFile, Run, Slice, State
 from collections_app.records.formats.category_csv import convert_category_list
 from collections_app.records.formats.json_records import InvalidRecords
 from collections_app.records.formats.recognition import BEGINNING, ENDING, NotRecognized, RecordList, Zip
@@ -111,7 +111,10 @@ class _Mirror:
     ) -> None:
         """Release the run, and record whether all of its files are stored here."""
         elsewhere = ResultFile.objects.filter(Q(key="") | Q(is_damaged=True), run=OuterRef("pk"))
-        self._lease.held_run.update(lease_expires_at=None, is_kept=~Exists(elsewhere))
+        has_slice = Slice.objects.ready().filter(run=OuterRef("pk"))
+        self._lease.held_run.update(
+            lease_expires_at=None, is_kept=~Exists(elsewhere), needs_slice=~Exists(has_slice)
+        )
 
     def missing(self) -> Iterator[ResultFile]:
         """Yield the missing and damaged files. Replacing a page adds the ZIP to them."""

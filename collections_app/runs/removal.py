@@ -1,7 +1,7 @@
-"""Delete a run with its files and exports, or only the copies of an account's files.
+"""Delete a run with its files, exports and slice, or only the copies of an account's files.
 
 Neither can be used inside a transaction, because the files are deleted after the rows. If the process is
-killed in between, `repair` deletes the files, and the worker deletes the exports.
+killed in between, `repair` deletes the files, and the worker deletes the others.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from collections_app.files.storage.base import results
-from collections_app.models import Export, Run
+from collections_app.models import Export, Run, Slice
 from collections_app.runs import folder
 from collections_app.runs.lease import RunIsBeingWritten, is_held
 
@@ -27,13 +27,14 @@ def delete_run(run: Run, *, condition: Condition | None = None) -> None:
 
     Raises RunIsBeingWritten, and ConditionChanged if it exists but doesn't meet the condition.
     """
-    exports: list[str] = []
+    keys: list[str] = []
     with transaction.atomic(durable=True):
         current = _locked(run, condition)
         if current is not None:
-            exports = _delete_exports(current)
+            keys = _delete_exports(current)
+            keys += Slice.objects.filter(run=current).exclude(key="").values_list("key", flat=True)
             current.delete()
-    for key in exports:
+    for key in keys:
         results().delete(key)
     folder.remove(run)
 

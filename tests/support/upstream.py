@@ -22,9 +22,10 @@ def make_account(
     *,
     base_url: str = Account.DEFAULT_BASE_URL,
     key: str = KEY,
+    tracks_runs: bool = False,
 ) -> Account:
     """Create an account of a team, connected with a key. With an empty key, it is disconnected."""
-    account = Account(team=team, name=name, base_url=base_url)
+    account = Account(team=team, name=name, base_url=base_url, tracks_runs=tracks_runs)
     account.set_key(key)
     account.save()
     return account

@@ -3,6 +3,7 @@
 import errno
 from abc import ABC, abstractmethod
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self, cast
 
@@ -80,6 +81,10 @@ class ResultsStorage(Protocol):
 
     def get_modified_time(self, key: str, /) -> datetime:
         """Return when a file was written."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """Return where a file is on this machine, even if it doesn't exist, or None for an object store."""
         ...
 
     def check(self) -> None:

@@ -223,6 +223,9 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
             S3SigV4Auth(credentials, "s3", self.region_name).add_auth(request)
         return path, {"Host": urlsplit(request.url).netloc, **request.headers}
 
+    def local_path(self, key: str) -> None:
+        """Return None: objects are on a server. See ResultsStorage."""
+
     def check(self) -> None:
         """Raise OSError if the bucket can't be read."""
         try:

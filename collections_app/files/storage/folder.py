@@ -90,6 +90,10 @@ class FolderStorage(FileSystemStorage):
             inner = [path for path in Path(self.path(folder)).iterdir() if path.is_dir()]
         return {path.name: _sizes_in(path) for path in inner}
 
+    def local_path(self, key: str) -> Path:
+        """Return the path of a file. See ResultsStorage."""
+        return Path(self.path(key))
+
     def check(self) -> None:
         """Raise OSError if the folder can't be created or isn't writable."""
         folder = Path(self.path(""))

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
 from collections_app.management.stopping import until_stopped
-from collections_app.management.worker import Exporter, Mailer, Measurer, Repairer, Worker
+from collections_app.management.worker import Exporter, Mailer, Measurer, Repairer, Slicer, Worker
 
 # Background work yields the CPU to requests.
 _NICENESS = 10
@@ -20,10 +20,11 @@ class Command(BaseCommand):
     """Runs the background worker."""
 
     help = (
-        "Do the site's background work until stopped: create large exports, send mail, list the runs of "
-        "connected collections every few minutes, copy results that should be kept, and fail runs whose "
-        "writer was killed. The site does this automatically; run this command only if you don't start the "
-        "site with serve. You can run several workers at once and stop them at any time."
+        "Do the site's background work until stopped: create large exports, prepare runs for comparison, "
+        "send mail, list the runs of connected collections every few minutes, copy results that should be "
+        "kept, and fail runs whose writer was killed. The site does this automatically; run this command "
+        "only if you don't start the site with serve. You can run several workers at once and stop them at "
+        "any time."
     )
 
     # handle() runs the checks, which call other machines, except for the site's own worker.
@@ -59,13 +60,18 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due once, or work forever. Return whether something failed."""
     if once:
-        worker = Worker(Mailer(), Exporter(), Measurer())
+        worker = Worker(Mailer(), Exporter(), Measurer(), Slicer())
         while worker.run_once():
             pass
         return worker.has_failed
+    # One of each for accounts, which may be slow.
+    tasks = (
+        *(Exporter(remote=False), Exporter(remote=True), Slicer(remote=False), Slicer(remote=True)),
+        *(Mailer(), Measurer(), Repairer()),
+    )
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)
-        for task in (Exporter(remote=False), Exporter(remote=True), Mailer(), Measurer(), Repairer())
+        for task in tasks
     }
     for thread in threads.values():
         thread.start()

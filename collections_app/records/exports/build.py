@@ -6,16 +6,14 @@ into the queue.
 """
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from django.db import connections
 from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
@@ -35,7 +33,7 @@ from collections_app.records.formats.export_formats import (
 from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.parquet import Interrupted
 from collections_app.records.formats.tables import ConversionError
-from collections_app.runs.lease import RENEW_AFTER_SECONDS, LeaseLost, lapsed, new_attempt, new_expiry
+from collections_app.runs.lease import LeaseLost, kept_renewed, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
 from collections_app.sources.upstream.connection import read_deadline
@@ -158,13 +156,13 @@ class _Build:
         self._noted_at = time.monotonic()
         self._ends_at = self._noted_at + _MOST_SECONDS
         self._records_read = 0  # in all passes
-        self._is_lost = False
+        self._is_lost = threading.Event()
         self._matches: bytearray | None = None  # of the search and filters; see matches_of()
 
     def run(self) -> None:
         """Build the export and record the outcome. Raises _Stopped."""
         try:
-            with self._lease_renewed(), read_deadline(self._ends_at):
+            with kept_renewed(self._mine()) as self._is_lost, read_deadline(self._ends_at):
                 self._build()
         except (_Stopped, KeyboardInterrupt):
             self._put_back()
@@ -189,7 +187,7 @@ class _Build:
         key = retention.key_of(export, self._attempt)
         if self._spec.is_narrowed:
             self._matches = matches_of(export.run, self._spec, self._alive)
-        with self._temporary_folder() as folder, _ExportFile(key, self._alive) as new:
+        with retention.SCRATCH.folder(self._attempt) as folder, _ExportFile(key, self._alive) as new:
             self._write(cast(IO[bytes], new), folder)
             self._check_runs()
         stored = new.row(FileKind.PAGE, 0, "", None)
@@ -231,16 +229,7 @@ class _Build:
 
     def _is_over(self) -> bool:
         """Return whether _alive() would raise an error, without using the database."""
-        return self._must_stop() or self._is_late() or self._is_lost
-
-    @contextmanager
-    def _temporary_folder(self) -> Iterator[Path]:
-        folder = retention.folder_of(self._attempt)
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return self._must_stop() or self._is_late() or self._is_lost.is_set()
 
     def _wanted(self, some: list[Record], number: int) -> list[Record]:
         """Return the records that match the search and filters. `number` is that of the first one."""
@@ -274,10 +263,10 @@ class _Build:
             raise _Stopped
         if self._is_late():
             raise SourceTimeout(_SLOW_ACCOUNT) if self._is_remote() else ConversionError(_TOO_SLOW)
-        if self._is_lost or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
+        if self._is_lost.is_set() or time.monotonic() - self._noted_at > _NOTE_AFTER_SECONDS:
             self._noted_at = time.monotonic()
             self._note(done=self._done(), lease_expires_at=new_expiry())
-            retention.check_disks()
+            retention.SCRATCH.check_disks()
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._ends_at
@@ -310,28 +299,6 @@ class _Build:
             is_final=is_final,
             lease_expires_at=None,
         )
-
-    @contextmanager
-    def _lease_renewed(self) -> Iterator[None]:
-        """Renew the lease in a thread, because libraries may work for minutes without calling back."""
-        over = threading.Event()
-
-        def renew() -> None:
-            try:
-                while not over.wait(RENEW_AFTER_SECONDS):
-                    self._is_lost = not self._mine().update(lease_expires_at=new_expiry())
-                    connections.close_all()
-            except Exception:
-                # _alive() also renews it.
-                logger.exception("export=%s problem=can't renew the lease", self._export.pk)
-
-        thread = threading.Thread(target=renew, name="export-lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def _size_of_records(runs: Sequence[Run]) -> int:

@@ -6,19 +6,18 @@ Every export can be built again.
 import errno
 import shutil
 from datetime import timedelta
-from pathlib import Path
 
-from django.core.files.storage import storages
 from django.db.models import Q, Sum
 from django.utils import timezone
 
 from collections_app.files.storage.base import check_free_space, results
+from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Export, ExportState, Layout
 from collections_app.runs.lease import is_valid
-from collections_app.system.disk import RESERVE
 
 # In the results storage. No collection has a folder with this name.
 FOLDER = "exports"
+SCRATCH = Scratch("exports")
 
 # The total size of all exports. The newest one stays, whatever its size.
 MOST_BYTES = 5 * 1024**3
@@ -31,16 +30,6 @@ _FAILED_FOR = timedelta(days=1)
 def key_of(export: Export, attempt: str) -> str:
     """Return the storage key for an attempt to build an export."""
     return f"{FOLDER}/{export.pk}-{attempt}"
-
-
-def folder_of(attempt: str) -> Path:
-    """Return the folder on this machine for the temporary files of an attempt."""
-    return _temporary_folders() / attempt
-
-
-def _temporary_folders() -> Path:
-    # Beside the cache of converted files, not in it: these files must not be evicted.
-    return Path(storages["converted"].path("")).with_name("exports")
 
 
 def make_room(size: int, *, but: Export) -> None:
@@ -64,13 +53,6 @@ def _check_fits(size: int, deletable: int) -> None:
     if size > MOST_BYTES:
         raise OSError(errno.ENOSPC, "The export is larger than the limit for all exports")
     check_free_space(size - deletable)
-
-
-def check_disks() -> None:
-    """Raise OSError if a disk that exports are written to is nearly full."""
-    check_free_space(0)
-    if shutil.disk_usage(_temporary_folders()).free < RESERVE:
-        raise OSError(errno.ENOSPC, "The disk is nearly full")
 
 
 def _has_room(size: int) -> bool:
@@ -124,8 +106,7 @@ def _remove_strays() -> None:
         _, names = results().listdir(FOLDER)
     except FileNotFoundError:
         names = []
-    parent = _temporary_folders()
-    folders = list(parent.iterdir()) if parent.is_dir() else []
+    folders = SCRATCH.folders()
     if not names and not folders:
         return
     kept = {key.rpartition("/")[2] for key in Export.objects.exclude(key="").values_list("key", flat=True)}

@@ -7,23 +7,21 @@ columns are in the metadata of the file. A slice depends on nothing but its run.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from shutil import copyfileobj
-from typing import IO, Any
+from typing import Any
 
-from collections_app.files.storage.cache import cached, scratch_path
-from collections_app.models import ResultFile, Run
-from collections_app.records.formats.json_records import Record, read_values
+from collections_app.records.formats.json_records import Record
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.engine import BUILDS, Database, open_database
 from collections_app.records.preview.json_paths import NOTHING, json_path
-from collections_app.records.preview.records import cache_key, fields_of
-from collections_app.records.reading import open_file
+from collections_app.records.preview.records import fields_of
 
+# Increase it when the content of slices changes. Older slices are created again.
+VERSION = 1
 # The longest value that isn't cut, in characters.
 LONGEST_VALUE = 1000
 # The values of a larger record, in bytes, are cut before DuckDB reads them.
@@ -64,40 +62,11 @@ class SliceFile:
         return f"{table}{'.' if table else ''}c{self.columns.index(column)}"
 
 
-def slice_of(run: Run) -> SliceFile:
-    """Return the slice of a ready run, and build it if it doesn't exist.
-
-    Raises ResultNotFound, SourceUnavailable, InvalidRecords, QueryTimeout, UnreadableFile and OSError.
-    """
-    files = list(run.files.with_records().select_related("run__collection__account"))
-    name = f"{cache_key(*files)}.slice"
-    with cached(name, lambda out: _build(name, files, out)) as entry:
-        return described(Path(entry.name))
-
-
 def described(path: Path) -> SliceFile:
     """Return the slice in a file."""
     with open_database(path, seconds=5) as database:
         ((columns,),) = database.query(_COLUMNS, {"slice": str(path)})
     return SliceFile(path, tuple(json.loads(columns)))
-
-
-def _build(name: str, files: Sequence[ResultFile], out: IO[bytes]) -> None:
-    lines, parquet = scratch_path(name, "lines"), scratch_path(name, "parquet")
-    try:
-        write_slice(_values_of(files), lines, parquet)
-        with parquet.open("rb") as file:
-            copyfileobj(file, out, 1024 * 1024)
-    finally:
-        lines.unlink(missing_ok=True)
-        parquet.unlink(missing_ok=True)
-
-
-def _values_of(files: Iterable[ResultFile]) -> Iterator[Any]:
-    for file in files:
-        stream, _ = open_file(file)
-        with stream:
-            yield from read_values(stream)
 
 
 def write_slice(values: Iterable[Any], lines: Path, parquet: Path) -> None:

@@ -1,0 +1,65 @@
+"""The key of each collection, which the site suggests until a member chooses another one."""
+
+import logging
+from collections import Counter
+
+from collections_app.models import Collection, Slice, TrackingSettings
+from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
+from collections_app.records.tracking.keys import Key, suggest_key
+from collections_app.records.tracking.slices import VERSION, SliceFile
+from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice
+
+logger = logging.getLogger(__name__)
+
+# How many runs a suggestion is checked against. They are the newest ones.
+_RUNS = 3
+_SECONDS = 60.0
+
+
+def tracking_of(collection: Collection) -> TrackingSettings:
+    """Return how the products of a collection are told apart. Until it has a slice, the row isn't saved."""
+    found = TrackingSettings.objects.filter(collection=collection).first()
+    return found or update_suggestion(collection) or TrackingSettings(collection=collection)
+
+
+def update_suggestion(collection: Collection) -> TrackingSettings | None:
+    """Suggest a key if no member has chosen one, and too few runs were known for the last suggestion.
+
+    Return the settings, or None if the collection has no slice.
+    """
+    slices = Slice.objects.ready().filter(run__collection=collection, version=VERSION)
+    newest = list(slices.select_related("run").order_by("-run__created_at", "-run__number")[: _RUNS + 1])
+    if not newest:
+        return None
+    found = TrackingSettings.objects.filter(collection=collection).first()
+    if found and not (found.is_suggested and (len(newest) <= _RUNS or not found.key_columns)):
+        return found
+    try:
+        opened = [existing_slice(each.run) for each in newest[:_RUNS]]
+        key = _suggested([each for each in opened if each is not None])
+    except (SliceUnavailable, QueryTimeout, UnreadableFile, OSError) as error:
+        logger.warning("tracking collection=%s problem=%s", collection.pk, error)
+        return found
+    return _store(collection, found, key)
+
+
+def _store(collection: Collection, found: TrackingSettings | None, key: Key) -> TrackingSettings:
+    columns = list(key)
+    if found is None:
+        found, _ = TrackingSettings.objects.get_or_create(
+            collection=collection, defaults={"key_columns": columns}
+        )
+    elif found.key_columns != columns:
+        current = TrackingSettings.objects.filter(pk=found.pk, version=found.version, is_suggested=True)
+        current.update(key_columns=columns, version=found.version + 1)
+        found.refresh_from_db()
+    return found
+
+
+def _suggested(slices: list[SliceFile]) -> Key:
+    """Return the key that fits most of the slices. Among equals, the one that fits the newest."""
+    found = Counter[Key]()
+    for each in slices:
+        with open_database(each.path, seconds=_SECONDS) as database:
+            found[suggest_key(database, each) or ()] += 1
+    return max(found, key=lambda key: found[key], default=())

@@ -1,0 +1,112 @@
+"""Read the slices of runs from the results storage."""
+
+import errno
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import IO
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from collections_app.files.storage.base import results
+from collections_app.files.storage.cache import BuildFailed, cached
+from collections_app.models import Run, Slice, SliceState
+from collections_app.records.tracking.slice_builder import RunDeleted, build_slice
+from collections_app.records.tracking.slices import VERSION, SliceFile
+from collections_app.sources import SourceUnavailable
+
+logger = logging.getLogger(__name__)
+
+_BLOCK = 1024 * 1024
+# How long to wait for another process that creates the slice.
+_MOST_SECONDS = 600.0
+_POLL_SECONDS = 0.5
+
+
+class SliceUnavailable(Exception):
+    """The slice of a run can't be created. The message is for people."""
+
+
+class Stopped(Exception):
+    """The process has to stop creating the slice."""
+
+
+class _CannotBeSliced(Exception):
+    """Creating the slice again would fail in the same way."""
+
+
+def slice_of(run: Run) -> SliceFile:
+    """Return the slice of a ready run, and create it if it doesn't exist. Raises SliceUnavailable.
+
+    If another process is creating it, wait. This may take minutes.
+    """
+    until = time.monotonic() + _MOST_SECONDS
+    while time.monotonic() < until:
+        found = existing_slice(run)
+        if found is not None:
+            return found
+        _check_failure(run)
+        if not _built_on_demand(run):
+            time.sleep(_POLL_SECONDS)
+    raise SliceUnavailable("Preparing the run for comparison takes too long. Try again later.")
+
+
+def existing_slice(run: Run) -> SliceFile | None:
+    """Return the slice of a run if it exists. Raises SliceUnavailable if its file can't be read now."""
+    stored = Slice.objects.ready().filter(run=run, version=VERSION).first()
+    if stored is None:
+        return None
+    try:
+        return _opened(stored)
+    except FileNotFoundError:  # for example in a restored backup
+        forget(stored)
+    except (OSError, BuildFailed) as error:
+        logger.warning("slice run=%s problem=%s", run.pk, error)
+        raise SliceUnavailable("The results storage can't be read. Try again later.") from error
+    return None
+
+
+def _opened(stored: Slice) -> SliceFile:
+    """Return the file on this machine. A copy of an object is in the cache. Raises FileNotFoundError."""
+    path = results().local_path(stored.key)
+    if path is None:
+        with cached(f"slice-{stored.run_id}-{stored.attempt}", lambda out: _copy(stored, out)) as entry:
+            path = Path(entry.name)
+    elif path.stat().st_size != stored.size:
+        raise FileNotFoundError(errno.ENOENT, "The slice is damaged", str(path))
+    return SliceFile(path, tuple(stored.columns))
+
+
+def _copy(stored: Slice, out: IO[bytes]) -> None:
+    with results().open(stored.key) as file:
+        shutil.copyfileobj(file, out, _BLOCK)
+
+
+def forget(stored: Slice) -> None:
+    """Delete a slice whose file is missing or damaged, so that it is created again."""
+    with transaction.atomic():
+        Run.objects.filter(pk=stored.run_id).update(needs_slice=True)
+        Slice.objects.filter(pk=stored.pk, key=stored.key).delete()
+    results().delete(stored.key)
+
+
+def _check_failure(run: Run) -> None:
+    """Raise SliceUnavailable if creating the slice has failed, and it isn't time to try again."""
+    failed = Slice.objects.filter(run=run, state=SliceState.FAILED)
+    waiting = failed.filter(Q(retry_at=None) | Q(retry_at__gt=timezone.now())).first()
+    if waiting is not None:
+        raise SliceUnavailable(waiting.failure)
+
+
+def _built_on_demand(run: Run) -> bool:
+    try:
+        return build_slice(run)
+    except RunDeleted:
+        raise SliceUnavailable("The run has been deleted.") from None
+    except SourceUnavailable as error:
+        raise SliceUnavailable(str(error)) from error
+    except OSError as error:
+        raise SliceUnavailable("The run can't be prepared for comparison. Try again later.") from error
