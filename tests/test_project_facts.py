@@ -175,6 +175,7 @@ USES: dict[str, set[str]] = {
         "records.money",
         "records.number_format",
         "records.preview",
+        "records.tracking",
         "records.column_list",
         "records.column_roles",
         "runs",
