@@ -24,6 +24,7 @@ from collections_app import measurements, outbox
 from collections_app.demo import build
 from collections_app.models import Account, Export, Retention
 from collections_app.records.exports import retention
+from collections_app.records.quality import queue
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.system import database, disk
@@ -135,6 +136,7 @@ def _has_work() -> bool:
         Export.objects.under_way().exists()
         or outbox.has_due()
         or Retention.objects.due().exists()
+        or queue.has_due()
         or SliceQueue(remote=False).has_any()
     )
 

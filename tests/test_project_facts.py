@@ -128,6 +128,7 @@ USES: dict[str, set[str]] = {
         "sources",
         "system.database",
     },
+    "records.quality": {"models", "records.money", "records.preview", "records.tracking"},
     "apps": {"checks", "system.database", "system.disk", "system.form_messages"},
     "api": {
         "files.bundles",
@@ -151,6 +152,7 @@ USES: dict[str, set[str]] = {
         "outbox",
         "people",
         "records.exports",
+        "records.quality",
         "records.preview",
         "records.tracking",
         "runs",
@@ -196,6 +198,7 @@ USES: dict[str, set[str]] = {
         "outbox",
         "people",
         "records.exports",
+        "records.quality",
         "records.tracking",
         "runs",
         "system.data_folder",
