@@ -139,6 +139,10 @@ class TestEquality:
         entries, _ = compare([LAPTOP | {"x": was}], [LAPTOP | {"x": now}], tmp_path)
         assert kinds(entries) == [("other", "x")]
 
+    def test_lists_are_json_in_which_the_items_are_sorted(self, tmp_path: Path) -> None:
+        entries, _ = compare([LAPTOP | {"x": ["b", 'a"']}], [LAPTOP | {"x": [{"c": [2, 1]}, None]}], tmp_path)
+        assert [(entry.was, entry.now) for entry in entries] == [('["a\\"","b"]', '[null,{"c":[2,1]}]')]
+
     def test_prices_in_text_are_compared_as_amounts(self, tmp_path: Path) -> None:
         before = {"asin": "B01", "price": "$1,299.00"}
         ([entry], _) = compare([before], [{"asin": "B01", "price": "$1,149.00"}], tmp_path)

@@ -41,7 +41,7 @@ COPY (
     )
 ) TO {slice} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{columns: $columns}})
 """
-_SORTED = "to_json(list_sort(json_extract({cell}, '$[*]')::VARCHAR[]))::VARCHAR"
+_SORTED = "'[' || array_to_string(list_sort(json_extract({cell}, '$[*]')::VARCHAR[]), ',') || ']'"
 _VALUE = f"CASE WHEN starts_with({{cell}}::VARCHAR, '[') THEN {_SORTED} ELSE {{cell}}::VARCHAR END"
 _CUT = "left({value}, {most}) || md5({value})"
 _COLUMN = f"CASE WHEN length({{value}}) > {{most}} THEN {_CUT} ELSE {{value}} END AS c{{index}}"
