@@ -24,7 +24,7 @@ from collections_app import measurements, outbox
 from collections_app.demo import build
 from collections_app.models import Account, Export, Retention
 from collections_app.records.exports import retention
-from collections_app.records.quality import queue
+from collections_app.records.tracking import blocks
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.system import database, disk
@@ -36,6 +36,7 @@ POLL_SECONDS = 2
 # How long to wait before restarting a process that has exited.
 RESTART_SECONDS = 10
 TIDY_EVERY_SECONDS = 60
+BLOCKS_EVERY_SECONDS = 60
 # How long to wait for a process that is told to stop. It may have an export to put back, and mail to send.
 STOP_SECONDS = 10
 
@@ -136,9 +137,21 @@ def _has_work() -> bool:
         Export.objects.under_way().exists()
         or outbox.has_due()
         or Retention.objects.due().exists()
-        or queue.has_due()
         or SliceQueue(remote=False).has_any()
+        or _has_blocks_to_build()
     )
+
+
+_blocks_checked_at = float("-inf")
+
+
+def _has_blocks_to_build() -> bool:
+    """Return whether a block is due. Look at most once a minute, because one that fails stays due."""
+    global _blocks_checked_at  # noqa: PLW0603
+    if time.monotonic() - _blocks_checked_at < BLOCKS_EVERY_SECONDS:
+        return False
+    _blocks_checked_at = time.monotonic()
+    return blocks.next_task() is not None
 
 
 def _run_worker(*options: str) -> None:

@@ -19,11 +19,12 @@ from collections_app.models.keeping import runs_to_copy
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
-from collections_app.records.quality.queue import next_run
-from collections_app.records.quality.verdicts import judge
+from collections_app.records.preview.engine import QueryTimeout, UnreadableFile
+from collections_app.records.tracking import blocks
 from collections_app.records.tracking.settings import update_suggestion
 from collections_app.records.tracking.slice_builder import RunDeleted, Stopped, build_slice
 from collections_app.records.tracking.slice_queue import SliceQueue
+from collections_app.records.tracking.stored_slices import SliceUnavailable
 from collections_app.runs.lease import LeaseLost, RunIsBeingWritten
 from collections_app.runs.mirror import mirror_run
 from collections_app.runs.repair import fail_interrupted_runs
@@ -106,15 +107,16 @@ class Worker:
             # One run each, so that a collection of a thousand runs doesn't delay the others.
             done = [self._try("keep", collection, self._keep) for collection in self._due_for_copying()]
             deleted = [self._retain(retention) for retention in self._due_retentions()]
-            self._tidy_exports()
+            self._tidy()
             return any(done_tasks + done + deleted)
         self.has_failed = True
         return False
 
-    def _tidy_exports(self) -> None:
+    def _tidy(self) -> None:
         if time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             retention.tidy()
+            blocks.tidy()
 
     def _due_for_refresh(self) -> list[Collection]:
         """Return the connected collections whose rows are too old."""
@@ -343,27 +345,31 @@ class Slicer(BackgroundTask):
             self._backoff.failed("account", account)
 
 
-class Judge(BackgroundTask):
-    """Judge runs that have a slice, one at a time."""
+class BlockBuilder(BackgroundTask):
+    """Merge the products of runs into blocks, which the history of a product is read from, one at a time."""
 
     def __init__(self) -> None:
         super().__init__()
         self._backoff = Backoff()
+        self._idle_until = float("-inf")
 
     def run_once(self) -> bool:
-        """Judge one run, and pause it after an error. Return whether there may be more."""
-        run = next_run(except_for=self._backoff.paused("run"))
-        if run is None:
+        """Create one block. Return whether there may be more. Look for work every few seconds at most."""
+        if time.monotonic() < self._idle_until:
+            return False
+        task = blocks.next_task(self._backoff.paused("blocks"))
+        if task is None:
+            self._idle_until = time.monotonic() + IDLE_SECONDS
             return False
         try:
-            judge(run)
-        except DatabaseError:
-            raise
-        except Exception:
-            logger.exception("work verdict collection=%s run=%s", run.collection_id, run.number)
-            self._backoff.failed("run", run.pk)
+            blocks.build(task)
+        except blocks.Outdated:
+            pass
+        except (SliceUnavailable, QueryTimeout, UnreadableFile, OSError) as error:
+            logger.warning("work blocks collection=%s problem=%s", task.collection_id, error)
+            self._backoff.failed("blocks", task.collection_id)
         else:
-            self._backoff.succeeded("run", run.pk)
+            self._backoff.succeeded("blocks", task.collection_id)
         return True
 
 

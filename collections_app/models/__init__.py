@@ -2,6 +2,7 @@
 
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.acknowledgments import Acknowledgment
+from collections_app.models.blocks import Block
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.comparisons import Comparison, ComparisonState
 from collections_app.models.exports import Export, ExportState, Layout
@@ -24,12 +25,14 @@ from collections_app.models.teams import ApiKey, LastOwner, Membership, Role, Te
 from collections_app.models.tracking import TrackingSettings
 from collections_app.models.verdicts import Overrule, RunCoverage, Verdict, VerdictLevel
 from collections_app.models.verifications import Verification
+from collections_app.models.watchlists import WatchedProduct
 
 __all__ = [
     "KINDS_OF_RECORDS",
     "Account",
     "Acknowledgment",
     "ApiKey",
+    "Block",
     "Collection",
     "CollectionPreferences",
     "CollectionStorage",
@@ -69,5 +72,6 @@ __all__ = [
     "Verdict",
     "VerdictLevel",
     "Verification",
+    "WatchedProduct",
     "WorkerSeen",
 ]

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from collections_app.files.storage.base import results
-from collections_app.models import Export, Run, Slice, Verdict
+from collections_app.models import Export, Run, Slice
 from collections_app.runs import folder
 from collections_app.runs.lease import RunIsBeingWritten, is_held
 
@@ -33,17 +33,10 @@ def delete_run(run: Run, *, condition: Condition | None = None) -> None:
         if current is not None:
             keys = _delete_exports(current)
             keys += Slice.objects.filter(run=current).exclude(key="").values_list("key", flat=True)
-            _mark_later_verdicts(current)
             current.delete()
     for key in keys:
         results().delete(key)
     folder.remove(run)
-
-
-def _mark_later_verdicts(run: Run) -> None:
-    verdict = Verdict.objects.filter(run=run).first()
-    if verdict is not None:
-        Verdict.objects.mark_later(run, verdict.kind)
 
 
 def _delete_exports(run: Run) -> list[str]:

@@ -9,8 +9,8 @@ from django.db import DEFAULT_DB_ALIAS
 
 from collections_app.management.stopping import until_stopped
 from collections_app.management.worker import (
+    BlockBuilder,
     Exporter,
-    Judge,
     Mailer,
     Measurer,
     Repairer,
@@ -68,14 +68,14 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due once, or work forever. Return whether something failed."""
     if once:
-        worker = Worker(Mailer(), Exporter(), Measurer(), Slicer(), Judge())
+        worker = Worker(Mailer(), Exporter(), Measurer(), Slicer(), BlockBuilder())
         while worker.run_once():
             pass
         return worker.has_failed
     # One of each for accounts, which may be slow.
     tasks = (
         *(Exporter(remote=False), Exporter(remote=True), Slicer(remote=False), Slicer(remote=True)),
-        *(Judge(), Mailer(), Measurer(), Repairer()),
+        *(BlockBuilder(), Mailer(), Measurer(), Repairer()),
     )
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)

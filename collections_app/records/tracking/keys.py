@@ -104,10 +104,15 @@ def sql_key(of: SliceFile, key: Key, table: str = "") -> str:
     return f"CASE WHEN {missing} THEN NULL ELSE to_json([{', '.join(parts)}])::VARCHAR END"
 
 
-def _part(column: str) -> str:
+def sql_text(column: str) -> str:
+    """Return an SQL expression for the text of a cell: of a JSON string, or the JSON of other values."""
     # A value that was cut isn't JSON.
     is_cut, text = f"length({column}) > {LONGEST_VALUE}", f"json_extract_string({column}, '$')"
-    return f"nullif(trim(CASE WHEN {is_cut} THEN {column} ELSE {text} END), '')"
+    return f"CASE WHEN {is_cut} THEN {column} ELSE {text} END"
+
+
+def _part(column: str) -> str:
+    return f"nullif(trim({sql_text(column)}), '')"
 
 
 def texts_of(key: str) -> Sequence[str]:
