@@ -22,9 +22,9 @@ from django.db import DatabaseError, connections
 
 from collections_app import measurements, outbox
 from collections_app.demo import build
-from collections_app.models import Account, Export, Retention
+from collections_app.models import Account, Comparison, Export, Retention
 from collections_app.records.exports import retention
-from collections_app.records.tracking import blocks
+from collections_app.records.tracking import blocks, comparison_files
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.system import database, disk
@@ -119,6 +119,7 @@ def _run() -> None:
                 if time.monotonic() - tidied_at > TIDY_EVERY_SECONDS:
                     tidied_at = time.monotonic()
                     retention.tidy()
+                    comparison_files.tidy()
                     measurements.measure()
         except (DatabaseError, OSError) as error:
             logger.warning("background problem=%s", database.reason(error))
@@ -135,6 +136,7 @@ def _has_accounts() -> bool:
 def _has_work() -> bool:
     return (
         Export.objects.under_way().exists()
+        or Comparison.objects.under_way().exists()
         or outbox.has_due()
         or Retention.objects.due().exists()
         or SliceQueue(remote=False).has_any()

@@ -16,11 +16,11 @@ from django.utils import timezone
 from collections_app.files.storage import base as storage
 from collections_app.files.storage import scratch
 from collections_app.models import Collection, Export, ExportState, FileKind, Run, Team
+from collections_app.models.queues import TooManyQueued
 from collections_app.records.column_list import encode_columns, parse_columns
 from collections_app.records.exports import build, create, retention
 from collections_app.records.exports.build import Queue, build_export, build_next
 from collections_app.records.exports.create import (
-    TooManyQueued,
     create_export,
     deliverable,
     parse_spec,
@@ -31,6 +31,7 @@ from collections_app.records.formats.export_formats import ExportSpec, Format, w
 from collections_app.records.formats.parquet import Interrupted
 from collections_app.runs import lease
 from collections_app.runs.removal import delete_run
+from collections_app.runs.strays import key_of
 from collections_app.sources import SourceUnavailable, account
 from collections_app.system.disk import RESERVE
 from tests.support.mirrors import Files, files_of
@@ -692,7 +693,7 @@ class TestRoom:
             state=ExportState.RUNNING, attempt=alive, lease_expires_at=soon
         )
         for attempt in (alive, dead):
-            with storages["results"].open(retention.key_of(running, attempt), "wb") as file:
+            with storages["results"].open(key_of(retention.FOLDER, running, attempt), "wb") as file:
                 file.write(b"x")
             retention.SCRATCH.folder_of(attempt).mkdir(parents=True)
         retention.tidy()

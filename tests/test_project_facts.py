@@ -126,7 +126,9 @@ USES: dict[str, set[str]] = {
         "records.reading",
         "runs",
         "sources",
+        "system.background",
         "system.database",
+        "system.disk",
     },
     "apps": {"checks", "system.database", "system.disk", "system.form_messages"},
     "api": {

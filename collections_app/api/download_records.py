@@ -13,8 +13,8 @@ from collections_app.api.limits import EXPORT_RETRY_AFTER_SECONDS
 from collections_app.api.responses import accepted
 from collections_app.files.bundles.selection import InvalidSelection, parse, runs_of
 from collections_app.models import ApiKey, Export, ExportState
+from collections_app.models.queues import TooManyQueued
 from collections_app.records.exports.create import (
-    TooManyQueued,
     create_export,
     create_joint_export,
     deliverable,

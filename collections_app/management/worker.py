@@ -20,7 +20,8 @@ from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile
-from collections_app.records.tracking import blocks
+from collections_app.records.tracking import blocks, comparison_files
+from collections_app.records.tracking.build_comparison import build_next as build_next_comparison
 from collections_app.records.tracking.settings import update_suggestion
 from collections_app.records.tracking.slice_builder import RunDeleted, Stopped, build_slice
 from collections_app.records.tracking.slice_queue import SliceQueue
@@ -117,6 +118,7 @@ class Worker:
             self._tidied_at = time.monotonic()
             retention.tidy()
             blocks.tidy()
+            comparison_files.tidy()
 
     def _due_for_refresh(self) -> list[Collection]:
         """Return the connected collections whose rows are too old."""
@@ -371,6 +373,21 @@ class BlockBuilder(BackgroundTask):
         else:
             self._backoff.succeeded("blocks", task.collection_id)
         return True
+
+
+class ComparisonBuilder(BackgroundTask):
+    """Compare runs, one pair at a time.
+
+    If `has_slices` is true, compare only runs whose slices exist; if it is false, only others.
+    """
+
+    def __init__(self, *, has_slices: bool | None = None) -> None:
+        super().__init__()
+        self._has_slices = has_slices
+
+    def run_once(self) -> bool:
+        """Compare two runs, or put them back when `stop` is set. Return whether there may be more."""
+        return build_next_comparison(has_slices=self._has_slices, must_stop=self.stop.is_set)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """Comparisons: what changed between two runs of a collection."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
 from collections_app.models.runs import Run
+from collections_app.system import disk
 
 
 class ComparisonState(models.TextChoices):
@@ -16,6 +18,14 @@ class ComparisonState(models.TextChoices):
     RUNNING = "running", "Running"
     READY = "ready", "Ready"
     FAILED = "failed", "Failed"
+
+
+class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    """Queries for comparisons."""
+
+    def under_way(self) -> Self:
+        """Return queued and running comparisons."""
+        return self.filter(state__in=[ComparisonState.QUEUED, ComparisonState.RUNNING])
 
 
 class Comparison(models.Model):
@@ -33,6 +43,7 @@ class Comparison(models.Model):
     )
     settings_version = models.PositiveIntegerField(help_text="Of the collection's tracking settings.")
     state = models.CharField(max_length=10, choices=ComparisonState.choices, default=ComparisonState.QUEUED)
+    is_requested = models.BooleanField(default=False, help_text="By a user, who may be waiting for it.")
     failure = models.CharField(max_length=500, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
     attempt = models.CharField(max_length=16, blank=True, editable=False)
@@ -48,7 +59,7 @@ class Comparison(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     used_at = models.DateTimeField(default=timezone.now)
 
-    objects: ClassVar[models.Manager["Comparison"]] = models.Manager()
+    objects: ClassVar[models.Manager["Comparison"]] = ComparisonQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -79,3 +90,23 @@ class Comparison(models.Model):
     def is_ready(self) -> bool:
         """Whether the counts are known."""
         return self.state == ComparisonState.READY
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is queued or running."""
+        return self.state in {ComparisonState.QUEUED, ComparisonState.RUNNING}
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the changes can be read, because their file exists or there are none."""
+        return self.is_ready and (bool(self.key) or not self.rows)
+
+    def note_use(self, at: datetime) -> None:
+        """Update used_at, at most once a minute."""
+        if (at - self.used_at).total_seconds() > _USE_IS_NOTED_AFTER_SECONDS:
+            with disk.best_effort(f"the use of comparison {self.pk}"):
+                Comparison.objects.filter(pk=self.pk).update(used_at=at)
+            self.used_at = at
+
+
+_USE_IS_NOTED_AFTER_SECONDS = 60

@@ -1,4 +1,4 @@
-"""Delete a run with its files, exports and slice, or only the copies of an account's files.
+"""Delete a run with its files, exports, slice and comparisons, or only the copies of an account's files.
 
 Neither can be used inside a transaction, because the files are deleted after the rows. If the process is
 killed in between, `repair` deletes the files, and the worker deletes the others.
@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from collections_app.files.storage.base import results
-from collections_app.models import Export, Run, Slice
+from collections_app.models import Comparison, Export, Run, Slice
 from collections_app.runs import folder
 from collections_app.runs.lease import RunIsBeingWritten, is_held
 
@@ -33,6 +33,8 @@ def delete_run(run: Run, *, condition: Condition | None = None) -> None:
         if current is not None:
             keys = _delete_exports(current)
             keys += Slice.objects.filter(run=current).exclude(key="").values_list("key", flat=True)
+            compared = Comparison.objects.filter(Q(run=current) | Q(since=current))
+            keys += compared.exclude(key="").values_list("key", flat=True)
             current.delete()
     for key in keys:
         results().delete(key)

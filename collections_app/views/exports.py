@@ -13,10 +13,10 @@ from django.shortcuts import redirect
 from django.utils.text import Truncator
 
 from collections_app.models import Export, Layout
+from collections_app.models.queues import TooManyQueued
 from collections_app.people.access import MemberRequest
 from collections_app.records.column_list import encode_columns
 from collections_app.records.exports.create import (
-    TooManyQueued,
     deliverable,
     parse_format,
     spec_of_options,

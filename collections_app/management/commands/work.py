@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 from collections_app.management.stopping import until_stopped
 from collections_app.management.worker import (
     BlockBuilder,
+    ComparisonBuilder,
     Exporter,
     Mailer,
     Measurer,
@@ -28,11 +29,10 @@ class Command(BaseCommand):
     """Runs the background worker."""
 
     help = (
-        "Do the site's background work until stopped: create large exports, prepare runs for comparison, "
-        "send mail, list the runs of connected collections every few minutes, copy results that should be "
-        "kept, and fail runs whose writer was killed. The site does this automatically; run this command "
-        "only if you don't start the site with serve. You can run several workers at once and stop them at "
-        "any time."
+        "Do the site's background work until stopped: create large exports, compare runs, send mail, list "
+        "the runs of connected collections every few minutes, copy results that should be kept, and fail "
+        "runs whose writer was killed. The site does this automatically; run this command only if you don't "
+        "start the site with serve. You can run several workers at once and stop them at any time."
     )
 
     # handle() runs the checks, which call other machines, except for the site's own worker.
@@ -68,13 +68,14 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due once, or work forever. Return whether something failed."""
     if once:
-        worker = Worker(Mailer(), Exporter(), Measurer(), Slicer(), BlockBuilder())
+        worker = Worker(Mailer(), Exporter(), Measurer(), Slicer(), ComparisonBuilder(), BlockBuilder())
         while worker.run_once():
             pass
         return worker.has_failed
     # One of each for accounts, which may be slow.
     tasks = (
         *(Exporter(remote=False), Exporter(remote=True), Slicer(remote=False), Slicer(remote=True)),
+        *(ComparisonBuilder(has_slices=True), ComparisonBuilder(has_slices=False)),
         *(BlockBuilder(), Mailer(), Measurer(), Repairer()),
     )
     threads = {

@@ -35,6 +35,7 @@ from collections_app.records.formats.parquet import Interrupted
 from collections_app.records.formats.tables import ConversionError
 from collections_app.runs.lease import LeaseLost, kept_renewed, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile
+from collections_app.runs.strays import key_of
 from collections_app.sources import ResultNotFound, SourceTimeout, SourceUnavailable
 from collections_app.sources.upstream.connection import read_deadline
 
@@ -184,7 +185,7 @@ class _Build:
         export = self._export
         self._check_runs()
         retention.make_room(min(_size_of_records(self._runs), MOST_BYTES), but=export)
-        key = retention.key_of(export, self._attempt)
+        key = key_of(retention.FOLDER, export, self._attempt)
         if self._spec.is_narrowed:
             self._matches = matches_of(export.run, self._spec, self._alive)
         with retention.SCRATCH.folder(self._attempt) as folder, _ExportFile(key, self._alive) as new:

@@ -14,6 +14,7 @@ from django.utils.datastructures import MultiValueDict
 
 from collections_app.files.names import export_name
 from collections_app.models import Export, ExportState, ResultFile, Run
+from collections_app.models.queues import TooManyQueued, check_queue
 from collections_app.records.column_list import parse_columns
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export
@@ -48,10 +49,6 @@ _TOO_MANY_COLUMNS = f"Choose at most {MOST_COLUMNS:,} columns, or none to export
 
 # How many exports a team can have in the queue.
 MOST_QUEUED = 50
-
-
-class TooManyQueued(Exception):
-    """The team has the maximum number of exports in the queue. The message is for users."""
 
 
 def parse_format(text: str) -> Format | None:
@@ -204,10 +201,7 @@ def _check_queue(run: Run, *, but: Export | None = None) -> None:
     waiting = Export.objects.under_way().filter(run__collection__team=run.collection.team_id)
     if but is not None:
         waiting = waiting.exclude(pk=but.pk)
-    if waiting.count() >= MOST_QUEUED:
-        raise TooManyQueued(
-            f"Your team has {MOST_QUEUED} exports in the queue, the maximum. Wait for one to finish."
-        )
+    check_queue(waiting, MOST_QUEUED, "exports")
 
 
 def _try_again(export: Export, subject: Subject, spec: ExportSpec, *, at_once: bool) -> None:

@@ -4,7 +4,6 @@ Every export can be built again.
 """
 
 import errno
-import shutil
 from datetime import timedelta
 
 from django.db.models import Q, Sum
@@ -13,7 +12,7 @@ from django.utils import timezone
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Export, ExportState, Layout
-from collections_app.runs.lease import is_valid
+from collections_app.runs import strays
 
 # In the results storage. No collection has a folder with this name.
 FOLDER = "exports"
@@ -25,11 +24,6 @@ MOST_BYTES = 5 * 1024**3
 MOST_ALIKE = 100
 UNUSED_FOR = timedelta(days=7)
 _FAILED_FOR = timedelta(days=1)
-
-
-def key_of(export: Export, attempt: str) -> str:
-    """Return the storage key for an attempt to build an export."""
-    return f"{FOLDER}/{export.pk}-{attempt}"
 
 
 def make_room(size: int, *, but: Export) -> None:
@@ -97,29 +91,4 @@ def tidy() -> None:
     for state, age in ((ExportState.READY, UNUSED_FOR), (ExportState.FAILED, _FAILED_FOR)):
         for export in Export.objects.filter(state=state, used_at__lt=now - age).iterator():
             delete(export)
-    _remove_strays()
-
-
-def _remove_strays() -> None:
-    # List the files before the rows: a file without a row by then never gets one.
-    try:
-        _, names = results().listdir(FOLDER)
-    except FileNotFoundError:
-        names = []
-    folders = SCRATCH.folders()
-    if not names and not folders:
-        return
-    kept = {key.rpartition("/")[2] for key in Export.objects.exclude(key="").values_list("key", flat=True)}
-    running = Export.objects.filter(state=ExportState.RUNNING)
-    living = {each.attempt for each in running if is_valid(each.lease_expires_at)}
-    for name in names:
-        # The storage adds a suffix while a file is being written.
-        attempt = name.partition("-")[2][:_ATTEMPT]
-        if name not in kept and attempt not in living:
-            results().delete(f"{FOLDER}/{name}")
-    for folder in folders:
-        if folder.name not in living:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-_ATTEMPT = 16  # the length of an attempt's token
+    strays.remove_strays(FOLDER, SCRATCH, Export.objects.all())
