@@ -24,6 +24,7 @@ from collections_app import measurements, outbox
 from collections_app.demo import build
 from collections_app.models import Account, Comparison, Export, Retention
 from collections_app.records.exports import retention
+from collections_app.records.quality import queue
 from collections_app.records.tracking import blocks, comparison_files
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.repair import fail_interrupted_runs
@@ -139,6 +140,7 @@ def _has_work() -> bool:
         or Comparison.objects.under_way().exists()
         or outbox.has_due()
         or Retention.objects.due().exists()
+        or queue.has_due()
         or SliceQueue(remote=False).has_any()
         or _has_blocks_to_build()
     )

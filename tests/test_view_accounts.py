@@ -467,6 +467,16 @@ def test_without_a_key_only_the_name_is_changed_without_a_call(
     assert vendor.tried == []
 
 
+def test_an_admin_turns_off_comparing_new_runs_of_an_account(as_adam: Client, account: Account) -> None:
+    Account.objects.update(tracks_runs=True)
+    page = as_adam.get(address_of(account)).content.decode()
+    assert re.search(r'<input[^>]*name="tracks_runs"[^>]*checked', page)
+    as_adam.post(address_of(account), NEW | {"key": ""})
+    assert not Account.objects.get().tracks_runs
+    as_adam.post(address_of(account), NEW | {"key": "", "tracks_runs": "on"})
+    assert Account.objects.get().tracks_runs
+
+
 def test_a_new_address_requires_the_key(
     as_adam: Client, account: Account, settings: Settings, vendor: Vendor
 ) -> None:

@@ -20,6 +20,8 @@ from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile
+from collections_app.records.quality.queue import next_run
+from collections_app.records.quality.verdicts import judge
 from collections_app.records.tracking import blocks, comparison_files
 from collections_app.records.tracking.build_comparison import build_next as build_next_comparison
 from collections_app.records.tracking.settings import update_suggestion
@@ -345,6 +347,30 @@ class Slicer(BackgroundTask):
             self._backoff.pause("account", account, error.retry_after)
         else:
             self._backoff.failed("account", account)
+
+
+class Judge(BackgroundTask):
+    """Judge runs that have a slice, one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._backoff = Backoff()
+
+    def run_once(self) -> bool:
+        """Judge one run, and pause it after an error. Return whether there may be more."""
+        run = next_run(except_for=self._backoff.paused("run"))
+        if run is None:
+            return False
+        try:
+            judge(run)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("work verdict collection=%s run=%s", run.collection_id, run.number)
+            self._backoff.failed("run", run.pk)
+        else:
+            self._backoff.succeeded("run", run.pk)
+        return True
 
 
 class BlockBuilder(BackgroundTask):

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='run',
             name='needs_slice',
-            field=models.BooleanField(db_default=True, default=True, editable=False),
+            field=models.BooleanField(db_default=True, editable=False),
         ),
         migrations.AddField(
             model_name='slice',

@@ -158,7 +158,7 @@ class Run(models.Model):
     # Whether all files are in our own storage. An account's run is kept once all of its files are copied.
     is_kept = models.BooleanField("kept here", default=False, editable=False)
     # Whether the worker has to create the slice of the run, once the run is ready.
-    needs_slice = models.BooleanField(default=True, db_default=True, editable=False)
+    needs_slice = models.BooleanField(db_default=True, editable=False)
     # The last progress of an unfinished run, the longest time between two steps, and when the run stalls.
     progressed_at = models.DateTimeField(null=True, blank=True, editable=False)
     longest_step = models.DurationField(null=True, blank=True, editable=False)

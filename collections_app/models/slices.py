@@ -49,6 +49,7 @@ class Slice(models.Model):
     records = models.PositiveBigIntegerField(default=0)
     columns = models.JSONField(default=list, help_text="The names of the columns c0, c1, ... of the file.")
     created_at = models.DateTimeField(default=timezone.now)
+    needs_verdict = models.BooleanField(default=True, help_text="Whether the run has no verdict yet.")
 
     objects: ClassVar[models.Manager["Slice"]] = SliceQuerySet.as_manager()
 
@@ -69,7 +70,10 @@ class Slice(models.Model):
                 fields=["state"],
                 condition=Q(state__in=["running", "failed"]),
                 name="slice_unready",
-            )
+            ),
+            models.Index(
+                fields=["run"], condition=Q(state=SliceState.READY, needs_verdict=True), name="slice_unjudged"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,8 @@ class TrackingSettings(models.Model):
     is_suggested = models.BooleanField(default=True)
     # Changes with the key. Comparisons, verdicts and blocks of other versions are created again.
     version = models.PositiveIntegerField(default=1)
+    # The version for which the verdicts of all runs were made, or marked to be made again.
+    verdicts_version = models.PositiveIntegerField(default=0)
     changed_at = models.DateTimeField(null=True, blank=True)
     changed_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app.models.runs import Run
+from collections_app.models.runs import Cursor, Run
 from collections_app.models.teams import User
 
 
@@ -36,12 +36,62 @@ class RunCoverage(models.TextChoices):
 IS_TRUSTED = Q(overrule=Overrule.TRUSTED) | (Q(overrule="") & ~Q(level=VerdictLevel.BROKEN))
 
 
+# How many trusted runs a run is compared with, at most and at least. With fewer, its verdict is Learning.
+MOST_BASELINE, LEAST_BASELINE = 10, 3
+
+
 class VerdictQuerySet(models.QuerySet["Verdict"]):
     """Queries for verdicts."""
 
     def trusted(self) -> Self:
         """Return the verdicts of runs that can be trusted."""
         return self.filter(IS_TRUSTED)
+
+    def of_kind(self, kind: str) -> Self:
+        """Return the verdicts of runs of a kind, as a member chose it, or as it was recognized."""
+        return self.filter(Q(chosen_coverage=kind) | Q(chosen_coverage="", coverage=kind))
+
+    def before(self, run: Run) -> Self:
+        """Return the verdicts of earlier runs of the same collection, newest first."""
+        at, number = run.cursor.created_at, run.cursor.number
+        # The first condition is redundant, as in RunQuerySet.before().
+        return self.filter(
+            Q(run__created_at__lt=at) | Q(run__number__lt=number),
+            run__collection=run.collection_id,
+            run__created_at__lte=at,
+        ).order_by("-run__created_at", "-run__number")
+
+    def after(self, run: Run) -> Self:
+        """Return the verdicts of later runs of the same collection, oldest first."""
+        at, number = run.cursor.created_at, run.cursor.number
+        return self.filter(
+            Q(run__created_at__gt=at) | Q(run__number__gt=number),
+            run__collection=run.collection_id,
+            run__created_at__gte=at,
+        ).order_by("run__created_at", "run__number")
+
+    def up_to(self, cursor: Cursor) -> Self:
+        """Return the verdicts of this run and earlier ones."""
+        return self.filter(
+            Q(run__created_at__lt=cursor.created_at)
+            | Q(run__created_at=cursor.created_at, run__number__lte=cursor.number)
+        )
+
+    def baseline_of(self, run: Run, kind: str) -> Self:
+        """Return the verdicts of the newest trusted earlier runs of this kind."""
+        trusted = self.before(run).of_kind(kind).trusted()
+        return trusted.select_related("run")[:MOST_BASELINE]
+
+    def mark_later(self, run: Run, *kinds: str) -> None:
+        """Mark the verdicts of later runs of these kinds whose baseline may contain the run.
+
+        Call this in the transaction that changes the run's verdict, or deletes the run.
+        """
+        for kind in set(kinds):
+            later = self.after(run).of_kind(kind)
+            reached = later.trusted().select_related("run")[MOST_BASELINE - 1 : MOST_BASELINE]
+            affected = later.up_to(reached[0].run.cursor) if reached else later
+            self.filter(pk__in=affected.order_by().values("pk")).update(is_due=True)
 
 
 class Verdict(models.Model):

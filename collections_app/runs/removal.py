@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from collections_app.files.storage.base import results
-from collections_app.models import Comparison, Export, Run, Slice
+from collections_app.models import Comparison, Export, Run, Slice, Verdict
 from collections_app.runs import folder
 from collections_app.runs.lease import RunIsBeingWritten, is_held
 
@@ -35,10 +35,17 @@ def delete_run(run: Run, *, condition: Condition | None = None) -> None:
             keys += Slice.objects.filter(run=current).exclude(key="").values_list("key", flat=True)
             compared = Comparison.objects.filter(Q(run=current) | Q(since=current))
             keys += compared.exclude(key="").values_list("key", flat=True)
+            _mark_later_verdicts(current)
             current.delete()
     for key in keys:
         results().delete(key)
     folder.remove(run)
+
+
+def _mark_later_verdicts(run: Run) -> None:
+    verdict = Verdict.objects.filter(run=run).first()
+    if verdict is not None:
+        Verdict.objects.mark_later(run, verdict.kind)
 
 
 def _delete_exports(run: Run) -> list[str]:

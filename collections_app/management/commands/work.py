@@ -12,6 +12,7 @@ from collections_app.management.worker import (
     BlockBuilder,
     ComparisonBuilder,
     Exporter,
+    Judge,
     Mailer,
     Measurer,
     Repairer,
@@ -68,7 +69,9 @@ class Command(BaseCommand):
 def _work(*, once: bool) -> bool:
     """Do what is due once, or work forever. Return whether something failed."""
     if once:
-        worker = Worker(Mailer(), Exporter(), Measurer(), Slicer(), ComparisonBuilder(), BlockBuilder())
+        worker = Worker(
+            *(Mailer(), Exporter(), Measurer(), Slicer(), ComparisonBuilder(), BlockBuilder(), Judge())
+        )
         while worker.run_once():
             pass
         return worker.has_failed
@@ -76,7 +79,7 @@ def _work(*, once: bool) -> bool:
     tasks = (
         *(Exporter(remote=False), Exporter(remote=True), Slicer(remote=False), Slicer(remote=True)),
         *(ComparisonBuilder(has_slices=True), ComparisonBuilder(has_slices=False)),
-        *(BlockBuilder(), Mailer(), Measurer(), Repairer()),
+        *(BlockBuilder(), Judge(), Mailer(), Measurer(), Repairer()),
     )
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)

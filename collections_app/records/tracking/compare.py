@@ -7,17 +7,15 @@ decides what has changed. So the cost depends on how much has changed. Large run
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from collections_app.records.column_roles import is_price
-from collections_app.records.formats.json_records import Number
 from collections_app.records.money import Notation, NotationFinder, currency_of
 from collections_app.records.preview.engine import Database
 from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import Key, sql_key
 from collections_app.records.tracking.kinds import Cell, ChangeKind, Classifier, Tracked
 from collections_app.records.tracking.slices import SliceFile
-from collections_app.records.tracking.values import text_of
+from collections_app.records.tracking.values import scraped_value, text_of
 
 # How many records of a run are compared at once, and how many changed ones are read at once.
 _MOST_RECORDS = 250_000
@@ -189,7 +187,7 @@ class Comparer:
             price=run.sql_name(self.tracked.price), currency=run.sql_name(self.tracked.currency)
         )
         for price, currency in self._database.rows(statement, {"slice": str(run.path)}):
-            finder.add([_scraped(price)], [_scraped(currency)])
+            finder.add([scraped_value(price)], [scraped_value(currency)])
         return finder.notation()
 
     def _pair(self, parts: int, part: int) -> None:
@@ -330,17 +328,6 @@ class Comparer:
 
 
 _PRICES = "SELECT DISTINCT {price}, {currency} FROM read_parquet($slice) WHERE {price} IS NOT NULL"
-
-
-def _scraped(cell: str | None) -> Any:
-    """Return the value of a cell as NotationFinder reads it."""
-    if cell is None or cell == "null":
-        return None
-    if cell.startswith('"'):
-        return text_of(cell)
-    if cell in {"true", "false"} or cell.startswith(("[", "{")):
-        return cell == "true"
-    return int(cell) if cell.lstrip("-").isdigit() else Number(cell.encode())
 
 
 def _currency(cell: str | None) -> str:

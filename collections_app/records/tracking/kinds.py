@@ -98,7 +98,7 @@ class Classifier:
         return Change(ChangeKind.SELLER if column == self._tracked.seller else ChangeKind.OTHER)
 
     def _price(self, was: Cell, now: Cell) -> Change | None:
-        before, after = _amount(was, self._before), _amount(now, self._after)
+        before, after = amount_of(was, self._before), amount_of(now, self._after)
         if before is None or after is None:
             return Change(ChangeKind.OTHER) if was.json != now.json else None
         if before.currency and after.currency and before.currency != after.currency:
@@ -115,7 +115,7 @@ def _differ(before: Value, after: Value) -> bool:
     return type(before) is not type(after) or before != after
 
 
-def _amount(cell: Cell, notation: Notation | None) -> Amount | None:
+def amount_of(cell: Cell, notation: Notation | None) -> Amount | None:
     """Return the amount of a price, with its currency, or None if it isn't one."""
     if notation is None or cell.json is None:
         return None

@@ -4,7 +4,9 @@ import json
 import unicodedata
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from typing import Any
 
+from collections_app.records.formats.json_records import Number
 from collections_app.records.numeric_text import is_number
 
 
@@ -39,6 +41,17 @@ def text_of(cell: str) -> str:
         return str(json.loads(cell))
     except ValueError:  # it was cut
         return cell
+
+
+def scraped_value(cell: str | None) -> Any:
+    """Return the value of a cell as NotationFinder reads it."""
+    if cell is None or cell == "null":
+        return None
+    if cell.startswith('"'):
+        return text_of(cell)
+    if cell in {"true", "false"} or cell.startswith(("[", "{")):
+        return cell == "true"
+    return int(cell) if cell.lstrip("-").isdigit() else Number(cell.encode())
 
 
 _LITERALS: dict[str, Value] = {"null": Nothing.NULL, "true": True, "false": False}

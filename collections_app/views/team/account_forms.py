@@ -11,6 +11,7 @@ from django.utils.text import get_text_list
 
 from collections_app.files.names import collision_key
 from collections_app.models import Account
+from collections_app.records.tracking.slice_queue import MOST_REMOTE
 from collections_app.views.forms import NameForm, free_name
 
 _DEFAULT_NAME = "MultiCartAPI"
@@ -73,8 +74,14 @@ class AccountForm(NameForm):
 
     class Meta:
         model = Account
-        fields = ["name", "base_url"]
-        labels = {"base_url": "Base address"}
+        fields = ["name", "base_url", "tracks_runs"]
+        labels = {"base_url": "Base address", "tracks_runs": "Compare new runs"}
+        help_texts = {
+            "tracks_runs": (
+                f"Downloads the records of each collection's {MOST_REMOTE} newest runs, one run at a time. "
+                "Other runs are downloaded when someone compares them."
+            )
+        }
         error_messages = {
             "name": {"required": "Enter a name for the account."},
             "base_url": {"required": "Enter the account's base address."},
@@ -114,9 +121,9 @@ class AccountForm(NameForm):
         return fields
 
     def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002  # Django's signature
-        """Save a new account. Of an existing one save the name, and the address only along with a key."""
+        """Save a new account. Of an existing one, save the address only along with a key."""
         account: Account = super().save(commit=False)
-        changed = ["name"]
+        changed = ["name", "tracks_runs"]
         if self.cleaned_data["key"]:
             account.set_key(self.cleaned_data["key"])
             changed += ["base_url", "encrypted_key", "key_ending"]

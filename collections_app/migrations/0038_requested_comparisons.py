@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collections_app', '0036_blocks_and_watchlists'),
+        ('collections_app', '0037_blocks_and_watchlists'),
     ]
 
     operations = [

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('collections_app', '0035_slices_in_the_background'),
+        ('collections_app', '0036_verdicts_in_the_background'),
     ]
 
     operations = [

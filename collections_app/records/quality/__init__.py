@@ -1,0 +1,1 @@
+"""Whether a run can be trusted: what its records look like, compared with earlier runs."""
