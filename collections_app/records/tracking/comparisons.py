@@ -64,12 +64,13 @@ def comparison_of(run: Run, since: Run, *, again: bool = False) -> Comparison:
 
 
 def changes_of(comparison: Comparison, query: ChangeQuery) -> ChangePage:
-    """Return some of the changes of a ready comparison.
+    """Return some of the changes of a comparison.
 
-    Raises StillWorking if its file was deleted meanwhile and is created again, and what open_database()
-    raises.
+    Raises StillWorking unless it is ready and its file still exists, and what open_database() raises.
     """
-    if not comparison.key:
+    if not comparison.has_changes:
+        raise StillWorking
+    if not comparison.rows:
         return NO_CHANGES
     try:
         return query_changes(comparison_files.file_of(comparison), query)
