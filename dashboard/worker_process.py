@@ -25,7 +25,7 @@ from collections_app.demo import build
 from collections_app.models import Account, Comparison, Export, Retention
 from collections_app.records.exports import retention
 from collections_app.records.quality import queue
-from collections_app.records.tracking import blocks, comparison_files
+from collections_app.records.tracking import blocks, comparison_files, slice_repair
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.system import database, disk
@@ -121,6 +121,7 @@ def _run() -> None:
                     tidied_at = time.monotonic()
                     retention.tidy()
                     comparison_files.tidy()
+                    slice_repair.tidy()
                     measurements.measure()
         except (DatabaseError, OSError) as error:
             logger.warning("background problem=%s", database.reason(error))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from collections_app.management.worker import Slicer
 from collections_app.models import Account, Collection, Run, Slice, SliceState, Team, TrackingSettings
 from collections_app.records.preview.engine import open_database
-from collections_app.records.tracking import slice_builder
+from collections_app.records.tracking import slice_builder, slice_repair
 from collections_app.records.tracking.settings import tracking_of
 from collections_app.records.tracking.slice_builder import build_slice
 from collections_app.records.tracking.slice_queue import SliceQueue
@@ -93,7 +93,9 @@ class TestBuilding:
         slice_of(run)
         created_at = Slice.objects.get().created_at
         assert asins(run)
+        Run.objects.update(needs_slice=True)
         assert not build_slice(run)
+        assert SliceQueue(remote=False).next() is None
         assert Slice.objects.get().created_at == created_at
 
     def test_an_older_version_is_replaced(self, run: Run) -> None:
@@ -101,6 +103,9 @@ class TestBuilding:
         (old,) = slices_stored()
         Slice.objects.update(version=0)
         assert existing_slice(run) is None
+        assert SliceQueue(remote=False).next() is None
+        slice_repair.tidy()
+        assert SliceQueue(remote=False).next() == run
         assert len(asins(run)) == 3
         assert len(slices_stored()) == 1
         assert slices_stored() != [old]

@@ -22,7 +22,7 @@ from collections_app.records.exports.build import Queue, build_next
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile
 from collections_app.records.quality.queue import next_run
 from collections_app.records.quality.verdicts import judge
-from collections_app.records.tracking import blocks, comparison_files
+from collections_app.records.tracking import blocks, comparison_files, slice_repair
 from collections_app.records.tracking.build_comparison import build_next as build_next_comparison
 from collections_app.records.tracking.settings import update_suggestion
 from collections_app.records.tracking.slice_builder import RunDeleted, Stopped, build_slice
@@ -121,6 +121,7 @@ class Worker:
             retention.tidy()
             blocks.tidy()
             comparison_files.tidy()
+            slice_repair.tidy()
 
     def _due_for_refresh(self) -> list[Collection]:
         """Return the connected collections whose rows are too old."""

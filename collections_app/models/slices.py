@@ -66,6 +66,7 @@ class Slice(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["version"], name="slice_by_version"),
             models.Index(
                 fields=["state"],
                 condition=Q(state__in=["running", "failed"]),

@@ -9,6 +9,7 @@ from collections_app.files.names import printable
 from collections_app.files.storage.base import describe_error
 from collections_app.management.arguments import database_problem
 from collections_app.models import Run
+from collections_app.records.tracking.slice_repair import repair_slices
 from collections_app.runs.repair import repair_runs
 
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         """Repair the runs and print what was done."""
         try:
             report = repair_runs()
+            report.removed_files += repair_slices()
         except OperationalError as error:
             raise CommandError(
                 f"{database_problem(error)} Fix the problem and run repair_runs again."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -84,20 +84,21 @@ def _claimed(run: Run) -> str | None:
         "lease_expires_at": new_expiry(),
         "failure": "",
     }
-    try:
-        with transaction.atomic():
-            if not Run.objects.filter(pk=run.pk, state=State.READY).exists():
-                raise RunDeleted
-            _, is_new = Slice.objects.get_or_create(run=run, defaults=taken | {"version": VERSION})
-    except IntegrityError:  # the run has just been deleted
-        raise RunDeleted from None
-    is_mine = is_new or Slice.objects.filter(_unfinished(), run=run).update(**taken)
+    ready = Run.objects.filter(pk=run.pk, state=State.READY)
+    with transaction.atomic():
+        # This also locks the run, so that it isn't deleted now.
+        if not ready.update(needs_slice=True):
+            raise RunDeleted
+        _, is_new = Slice.objects.get_or_create(run=run, defaults=taken | {"version": VERSION})
+        is_mine = is_new or Slice.objects.filter(_unfinished(), run=run).update(**taken)
+        if not is_mine and Slice.objects.ready().filter(run=run).exists():
+            ready.update(needs_slice=False)
     return attempt if is_mine else None
 
 
 def _unfinished() -> Q:
     """Return the condition for slices that a process may create."""
-    is_outdated = Q(state=SliceState.READY) & ~Q(version=VERSION)
+    is_outdated = Q(state=SliceState.READY, version__lt=VERSION)
     return Q(state=SliceState.FAILED) | is_outdated | (Q(state=SliceState.RUNNING) & lapsed())
 
 

@@ -89,8 +89,11 @@ def forget(stored: Slice) -> None:
     """Delete a slice whose file is missing or damaged, so that it is created again."""
     with transaction.atomic():
         Run.objects.filter(pk=stored.run_id).update(needs_slice=True)
-        Slice.objects.filter(pk=stored.pk, key=stored.key).delete()
-    results().delete(stored.key)
+        deleted, _ = Slice.objects.ready().filter(pk=stored.pk, key=stored.key).delete()
+        if not deleted:  # it has just been replaced
+            transaction.set_rollback(True)
+    if deleted:
+        results().delete(stored.key)
 
 
 def _check_failure(run: Run) -> None:

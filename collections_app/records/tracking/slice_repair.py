@@ -1,0 +1,104 @@
+"""Repair slices after processes were killed, a backup was restored, or the format has changed."""
+
+import random
+import re
+import shutil
+
+from collections_app.files.storage.base import results
+from collections_app.models import Collection, Run, Slice, SliceState
+from collections_app.records.tracking.slice_builder import FOLDER, SCRATCH
+from collections_app.records.tracking.slices import VERSION
+from collections_app.records.tracking.stored_slices import forget
+from collections_app.runs.lease import lapsed
+
+# How many collections tidy() looks at.
+_AT_ONCE = 5
+_BLOCK = 10_000
+# The storage adds a suffix while a file is being written.
+_NAME = re.compile(r"\d+-(?P<attempt>[0-9a-f]{16})\.parquet(?P<suffix>.*)", re.ASCII | re.DOTALL)
+
+
+def tidy() -> None:
+    """Repair the slices of a few random collections, so that the cost doesn't grow with the site."""
+    _remove_temporary_folders()
+    _outdate()
+    known = _collections()
+    for collection_id in random.sample(known, min(_AT_ONCE, len(known))):
+        repair_collection(collection_id)
+
+
+def repair_slices() -> list[str]:
+    """Repair all slices. Return the keys of the deleted files.
+
+    This is safe at any time, even while others create slices, and may itself be killed.
+    """
+    _remove_temporary_folders()
+    _outdate()
+    return [key for collection_id in _collections() for key in repair_collection(collection_id)]
+
+
+def _outdate() -> None:
+    """Let the worker create slices again that have an older format."""
+    outdated = Slice.objects.ready().filter(version__lt=VERSION)
+    kept = Run.objects.filter(pk__in=outdated.values("run"), is_kept=True, needs_slice=False)
+    while some := list(kept.values_list("pk", flat=True)[:_BLOCK]):
+        Run.objects.filter(pk__in=some).update(needs_slice=True)
+    # The worker reads the newest of these from the account again, and the others only when they are needed.
+    for stored in outdated.filter(run__is_kept=False)[:_BLOCK]:
+        forget(stored)
+
+
+def _collections() -> list[int]:
+    """Return the collections that have slices or files."""
+    # Without any runs, this may be a new database, and the files may belong to the old one.
+    if not Run.objects.exists():
+        return []
+    folders = {int(name) for name in _listed(FOLDER, folders=True) if name.isdecimal() and name.isascii()}
+    return sorted(folders | set(Collection.objects.values_list("pk", flat=True)))
+
+
+def repair_collection(collection_id: int) -> list[str]:
+    """Delete the files that belong to no slice, and forget slices without files. Return the deleted keys."""
+    folder = f"{FOLDER}/{collection_id}"
+    slices = Slice.objects.filter(run__collection=collection_id)
+    before = list(slices.ready())
+    found = {match[0]: match for match in map(_NAME.fullmatch, _listed(folder)) if match}
+    # In this order: a slice is running before its first byte is stored. So a file that is listed above, and
+    # that no row names below, never gets one. Clearing the attempts of killed processes makes that final.
+    slices.filter(lapsed(), state=SliceState.RUNNING).update(attempt="")
+    rows = list(slices.only("key", "state", "attempt"))
+    kept = {row.key for row in rows}
+    running = {row.attempt for row in rows if row.state == SliceState.RUNNING}
+    strays = [
+        f"{folder}/{name}"
+        for name, match in found.items()
+        if f"{folder}/{name}" not in kept and match["attempt"] not in running
+    ]
+    for key in strays:
+        results().delete(key)
+    for stored in before:
+        if stored.key.rpartition("/")[2] not in found:
+            forget(stored)
+    if not rows:
+        results().remove_folder(folder)
+    return strays
+
+
+def _listed(folder: str, *, folders: bool = False) -> list[str]:
+    try:
+        inner, names = results().listdir(folder)
+    except FileNotFoundError:
+        return []
+    return inner if folders else names
+
+
+def _remove_temporary_folders() -> None:
+    """Delete the temporary folders of attempts that have ended."""
+    # Listed before the rows are read: an attempt has a row before it has a folder.
+    found = SCRATCH.folders()
+    if found:
+        running = Slice.objects.filter(state=SliceState.RUNNING).exclude(lapsed())
+        living = set(running.values_list("attempt", flat=True))
+        for folder in found:
+            if folder.name not in living:
+                shutil.rmtree(folder, ignore_errors=True)
