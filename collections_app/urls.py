@@ -32,6 +32,7 @@ from collections_app.views.profile.theme import theme_change
 from collections_app.views.run.choose_columns import run_columns
 from collections_app.views.run.commands import run_commands
 from collections_app.views.run.delete import run_delete
+from collections_app.views.run.duplicates import run_duplicates
 from collections_app.views.run.export import run_export, run_records
 from collections_app.views.run.facts import run_facts
 from collections_app.views.run.files import run_all, run_manifest
@@ -44,6 +45,7 @@ from collections_app.views.run.record import record
 from collections_app.views.run.save_export import run_export_save, run_saved_export
 from collections_app.views.run.verify import verify
 from collections_app.views.settings.acknowledge import collection_acknowledge
+from collections_app.views.settings.key import collection_key, collection_key_save
 from collections_app.views.settings.owner import collection_owner
 from collections_app.views.settings.page import collection_settings
 from collections_app.views.settings.pause import collection_pause
@@ -75,6 +77,7 @@ of_a_run = [
     path("export", run_export, name="run_export"),
     path("export/save", run_export_save, name="run_export_save"),
     path("exports/<name>", run_saved_export, name="run_saved_export"),
+    path("duplicates", run_duplicates, name="run_duplicates"),
     path("columns", run_columns, name="run_columns"),
     path("commands", run_commands, name="run_commands"),
     path("verify", verify, name="verify"),
@@ -96,6 +99,8 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("settings/schedule", collection_schedule, name="collection_schedule"),
     path("settings/retention", collection_retention, name="collection_retention"),
     path("settings/owner", collection_owner, name="collection_owner"),
+    path("settings/key", collection_key, name="collection_key"),
+    path("settings/key/save", collection_key_save, name="collection_key_save"),
     path("settings/exports/<int:export_id>/rename", saved_export_rename, name="saved_export_rename"),
     path("settings/exports/<int:export_id>/delete", saved_export_delete, name="saved_export_delete"),
     path("settings/pause", collection_pause, name="collection_pause"),

@@ -1,6 +1,9 @@
 """How the products of a collection are told apart, so that runs can be compared."""
 
-from django.db import models
+from collections.abc import Sequence
+
+from django.db import models, transaction
+from django.utils import timezone
 
 from collections_app.models.collections import Collection
 from collections_app.models.teams import User
@@ -30,3 +33,20 @@ class TrackingSettings(models.Model):
     def key(self) -> tuple[str, ...]:
         """The columns that name a product."""
         return tuple(self.key_columns)
+
+
+@transaction.atomic
+def set_key(
+    collection: Collection, columns: Sequence[str], *, by: User, is_suggested: bool = False
+) -> TrackingSettings:
+    """Save the key that a member chose, or with `is_suggested`, the one that the site suggests.
+
+    Another key has another version.
+    """
+    TrackingSettings.objects.get_or_create(collection=collection)
+    tracking = TrackingSettings.objects.select_for_update().get(collection=collection)
+    tracking.version += tracking.key_columns != list(columns)
+    tracking.key_columns, tracking.is_suggested = list(columns), is_suggested
+    tracking.changed_at, tracking.changed_by = timezone.now(), by
+    tracking.save()
+    return tracking

@@ -3,19 +3,15 @@
 from dataclasses import dataclass
 
 from collections_app.records.preview.engine import Database
-from collections_app.records.tracking.keys import Key, count_records, parts_of, sql_key
+from collections_app.records.tracking.keys import Key, hashed_keys, parts_of, sql_key
 from collections_app.records.tracking.kinds import Tracked
 from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.values import text_of
 
-_NO_KEYS = "CREATE OR REPLACE TEMP TABLE repeated (key UBIGINT, records BIGINT)"
+_NONE_REPEATED = "CREATE OR REPLACE TEMP TABLE repeated (key UBIGINT, records BIGINT)"
 _REPEATED = """
 INSERT INTO repeated
-SELECT key, count(*) AS records
-FROM (SELECT hash({key}) AS key FROM read_parquet($slice) WHERE {key} IS NOT NULL)
-WHERE key % {parts} = {part}
-GROUP BY key
-HAVING records > 1
+SELECT key, count(*) AS records FROM hashes WHERE key % $parts = $part GROUP BY key HAVING records > 1
 """
 _DUPLICATES = """
 SELECT n, named.key, {title}, records
@@ -45,12 +41,14 @@ class Listed:
 
 def duplicates(database: Database, of: SliceFile, key: Key, *, after: int | None, most: int) -> list[Listed]:
     """Return records whose key other records have, too, ordered by key, after the record `after`."""
-    expression, slice_ = sql_key(of, key), {"slice": str(of.path)}
-    parts = parts_of(count_records(database, of))
-    database.query(_NO_KEYS, {})
-    for part in range(parts):
-        database.query(_REPEATED.format(key=expression, parts=parts, part=part), slice_)
-    return _listed(database, of, _DUPLICATES.format(key=expression, title=_title(of)), after, most)
+    database.query(_NONE_REPEATED, {})
+    with hashed_keys(database, of, key) as filled:
+        for part in parts_of(filled):
+            database.query(_REPEATED, part)
+    statement = _DUPLICATES.format(key=sql_key(of, key), title=_title(of))
+    found = _listed(database, of, statement, after, most)
+    database.query("DROP TABLE repeated", {})
+    return found
 
 
 def without_key(database: Database, of: SliceFile, key: Key, *, after: int | None, most: int) -> list[Listed]:

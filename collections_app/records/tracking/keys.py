@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from collections_app.records.preview.engine import Database
 from collections_app.records.tracking.slices import LONGEST_VALUE, SliceFile
@@ -14,22 +14,20 @@ WITH = ("postcode", "store")
 # A key must be filled in and unique in this share of the records.
 LEAST_SHARE = 0.99
 # How many keys are grouped at once, so that they fit into memory.
-MOST_GROUPED = 1_000_000
+MOST_GROUPED = 1_500_000
 
 Key = tuple[str, ...]
 
 _RECORDS = "SELECT count(*) FROM read_parquet($slice)"
-_GROUPED = """
-SELECT coalesce(sum(records), 0), count(*) FILTER (WHERE records = 1)
-FROM (
-    SELECT count(*) AS records
-    FROM (SELECT hash({key}) AS key FROM {source} WHERE {key} IS NOT NULL)
-    WHERE key % {parts} = {part}
-    GROUP BY key
-)
+_HASH = """
+CREATE OR REPLACE TEMP TABLE hashes AS
+SELECT hash({key}) AS key FROM {source} WHERE {key} IS NOT NULL
 """
 _SLICE = "read_parquet($slice)"
 _SAMPLE = "(SELECT {columns} FROM read_parquet($slice) LIMIT {most})"
+_UNIQUE = """
+SELECT count(*) FROM (SELECT 1 FROM hashes WHERE key % $parts = $part GROUP BY key HAVING count(*) = 1)
+"""
 
 
 @dataclass(frozen=True)
@@ -58,29 +56,28 @@ class KeyCheck:
 
 def check_key(database: Database, of: SliceFile, key: Key, *, most: int | None = None) -> KeyCheck:
     """Return how well a key names the products of a run, or of its first `most` records."""
-    records = count_records(database, of)
-    checked = records if most is None else min(records, most)
-    source = _SLICE if checked == records else _SAMPLE.format(columns=_columns(of, key), most=most)
-    parts = parts_of(checked)
-    statement = partial(_GROUPED.format, key=sql_key(of, key), source=source, parts=parts)
-    counts = [database.query(statement(part=part), {"slice": str(of.path)})[0] for part in range(parts)]
-    filled, unique = map(sum, zip(*counts, strict=True))
-    return KeyCheck(checked, int(filled), int(unique))
-
-
-def _columns(of: SliceFile, key: Key) -> str:
-    return ", ".join(["n", *(of.sql_name(column) for column in key if column in of.columns)])
-
-
-def count_records(database: Database, of: SliceFile) -> int:
-    """Return the number of a run's records."""
     ((records,),) = database.query(_RECORDS, {"slice": str(of.path)})
-    return int(records)
+    checked = records if most is None else min(records, most)
+    with hashed_keys(database, of, key, most=None if checked == records else most) as filled:
+        counts = [database.query(_UNIQUE, part)[0][0] for part in parts_of(filled)]
+    return KeyCheck(checked, filled, sum(counts))
 
 
-def parts_of(records: int) -> int:
-    """Return in how many parts to group this many keys."""
-    return max(1, -(-records // MOST_GROUPED))
+@contextmanager
+def hashed_keys(database: Database, of: SliceFile, key: Key, *, most: int | None = None) -> Iterator[int]:
+    """Create the temporary table `hashes` with the hash of each key, and yield how many there are."""
+    names = ", ".join(["n", *(of.sql_name(column) for column in key if column in of.columns)])
+    source = _SLICE if most is None else _SAMPLE.format(columns=names, most=most)
+    ((filled,),) = database.query(_HASH.format(key=sql_key(of, key), source=source), {"slice": str(of.path)})
+    yield int(filled)
+    # Databases are used again. After an error, they are closed.
+    database.query("DROP TABLE hashes", {})
+
+
+def parts_of(keys: int) -> Iterator[dict[str, int]]:
+    """Yield the parameters of statements that group so many keys in parts."""
+    parts = max(1, -(-keys // MOST_GROUPED))
+    yield from ({"parts": parts, "part": part} for part in range(parts))
 
 
 def suggest_key(database: Database, of: SliceFile) -> Key | None:

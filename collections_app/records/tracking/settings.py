@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 from collections_app.models import Collection, Slice, TrackingSettings
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
 from collections_app.records.tracking.keys import Key, suggest_key
-from collections_app.records.tracking.slices import VERSION, SliceFile
+from collections_app.records.tracking.slices import VERSION
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice
 
 logger = logging.getLogger(__name__)
@@ -27,20 +28,37 @@ def update_suggestion(collection: Collection) -> TrackingSettings | None:
 
     Return the settings, or None if the collection has no slice.
     """
-    slices = Slice.objects.ready().filter(run__collection=collection, version=VERSION)
-    newest = list(slices.select_related("run").order_by("-run__created_at", "-run__number")[: _RUNS + 1])
+    newest = newest_slices(collection, _RUNS + 1)
     if not newest:
         return None
     found = TrackingSettings.objects.filter(collection=collection).first()
     if found and not (found.is_suggested and (len(newest) <= _RUNS or not found.key_columns)):
         return found
     try:
-        opened = [existing_slice(each.run) for each in newest[:_RUNS]]
-        key = _suggested([each for each in opened if each is not None])
+        key = suggested_key(newest[:_RUNS])
     except (SliceUnavailable, QueryTimeout, UnreadableFile, OSError) as error:
         logger.warning("tracking collection=%s problem=%s", collection.pk, error)
         return found
     return _store(collection, found, key)
+
+
+def newest_slices(collection: Collection, most: int = _RUNS) -> list[Slice]:
+    """Return the slices of the newest runs that have one."""
+    slices = Slice.objects.ready().filter(run__collection=collection, version=VERSION)
+    return list(slices.select_related("run").order_by("-run__created_at", "-run__number")[:most])
+
+
+def suggested_key(slices: Sequence[Slice]) -> Key:
+    """Return the key that fits most of the slices, or (). Among equals, return that of the newest.
+
+    Raises SliceUnavailable, TooManyQueries, QueryTimeout, UnreadableFile and OSError.
+    """
+    found = Counter[Key]()
+    for each in slices:
+        if file := existing_slice(each.run):  # it wasn't deleted meanwhile
+            with open_database(file.path, seconds=_SECONDS) as database:
+                found[suggest_key(database, file) or ()] += 1
+    return max(found, key=lambda key: found[key], default=())
 
 
 def _store(collection: Collection, found: TrackingSettings | None, key: Key) -> TrackingSettings:
@@ -54,12 +72,3 @@ def _store(collection: Collection, found: TrackingSettings | None, key: Key) -> 
         current.update(key_columns=columns, version=found.version + 1)
         found.refresh_from_db()
     return found
-
-
-def _suggested(slices: list[SliceFile]) -> Key:
-    """Return the key that fits most of the slices. Among equals, the one that fits the newest."""
-    found = Counter[Key]()
-    for each in slices:
-        with open_database(each.path, seconds=_SECONDS) as database:
-            found[suggest_key(database, each) or ()] += 1
-    return max(found, key=lambda key: found[key], default=())

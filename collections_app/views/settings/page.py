@@ -12,6 +12,7 @@ from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.settings.forms import AcknowledgeForm, OwnerForm, ScheduleForm, TypeForm
+from collections_app.views.settings.key_facts import key_facts
 from collections_app.views.settings.retention_form import RetentionForm
 from collections_app.views.settings.saved_exports import saved_lines
 from collections_app.views.settings.words import describe, kept, late_for
@@ -47,6 +48,7 @@ def settings_page(request: MemberRequest, collection: Collection, **posted: Form
         "leaving": leaving_of(collection),
         "pinned": collection.runs.exclude(pinned_at=None).count(),
         "saved_exports": saved_lines(request, collection),
+        "key_facts": key_facts(collection),
         "retention_form": RetentionForm(initial=RetentionForm.initial_of(retention)),
     }
     return render(request, "settings/page.html", context | posted)
