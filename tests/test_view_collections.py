@@ -360,6 +360,19 @@ def test_renaming_keeps_concurrent_changes(as_adam: Client, laptops: Collection)
     assert changed.archived_at == laptops.archived_at
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("address", ["/collections/add", "/collections/101/rename"])
+def test_concurrent_requests_cannot_use_the_same_name(
+    as_adam: Client, laptops: Collection, address: str
+) -> None:
+    def add() -> None:
+        Collection.objects.create(team=laptops.team, name="Phones", kind=Kind.AMAZON)
+
+    response = ask_meanwhile(add, lambda: as_adam.post(address, {"name": "phones", "kind": Kind.AMAZON}))
+    assert "Your team already has a collection named “Phones”." in response.content.decode()
+    assert Collection.objects.filter(name__iexact="phones").count() == 1
+
+
 # --- archiving and restoring --------------------------------------------------------------------
 
 

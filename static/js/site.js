@@ -17,6 +17,7 @@ import "./start-download.js";
 import "./curl.js";
 import "./strips.js";
 import "./favorites.js";
+import "./submit-once.js";
 import "./live-collections.js";
 import "./live-runs.js";
 import "./live-run.js";

@@ -51,3 +51,12 @@ def test_without_javascript_there_is_no_copy_button(page_without_javascript: Pag
     page_without_javascript.goto("/profile/")
     expect(page_without_javascript.get_by_text("Download results with a script")).to_be_visible()
     expect(page_without_javascript.get_by_role("button", name="Copy")).to_have_count(0)
+
+
+def test_a_second_click_does_not_send_a_form_again(page: Page) -> None:
+    page.goto("/profile/")
+    is_sent = page.get_by_role("button", name="Create key").evaluate(
+        """button => [1, 2].map(() =>
+            button.form.dispatchEvent(new SubmitEvent("submit", { bubbles: true, cancelable: true })))"""
+    )
+    assert is_sent == [True, False]

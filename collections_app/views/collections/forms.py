@@ -5,11 +5,14 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.utils.text import Truncator
 
 from collections_app.files.names import collision_key
 from collections_app.models import Account, Collection, Kind
 from collections_app.models.collections import search_name
+from collections_app.people import access
+from collections_app.people.access import Action, MemberRequest
 from collections_app.views.forms import ChangeNameForm, NameForm
 
 _NAME_REQUIRED = {"name": {"required": "Enter a name for the collection."}}
@@ -32,6 +35,17 @@ class CollectionNameForm(NameForm):
                 which = "an archived collection" if other.archived_at else "a collection"
                 raise ValidationError(f"Your team already has {which} named “{other}”.")
         return name
+
+
+def is_saved(request: MemberRequest, form: CollectionNameForm) -> bool:
+    """Save a posted form, and return whether it is valid. Two requests can't give the same name to collections."""
+    if not form.is_bound:
+        return False
+    with transaction.atomic():
+        access.confirm(request, Action.MANAGE_COLLECTIONS)
+        if is_valid := form.is_valid():
+            form.save()
+    return is_valid
 
 
 class AddForm(CollectionNameForm):

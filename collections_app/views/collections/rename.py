@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.views.collections.forms import RenameForm
+from collections_app.views.collections.forms import RenameForm, is_saved
 from collections_app.views.forms import posted
 
 
@@ -17,8 +17,7 @@ def collection_rename(request: MemberRequest, collection: Collection) -> HttpRes
     """Show the form. On POST, rename the collection."""
     old_name = collection.name
     form = RenameForm(posted(request), instance=collection)
-    if form.is_valid():
-        form.save()
+    if is_saved(request, form):
         messages.success(request, f"Renamed “{old_name}” to “{collection}”.")
         return redirect("collections")
     return render(request, "collections/rename.html", {"form": form, "old_name": old_name})
