@@ -66,7 +66,7 @@ def test_the_row_of_a_run_follows_changes_of_saved_exports(as_bob: Client, run: 
 
 INVALID = [
     ("", "Enter a name for the saved export."),
-    ("\u2800", "Enter a name with at least one visible character."),
+    ("\u2800", "Enter at least one visible character."),
     ("a\x1fb", "Remove line breaks and other control characters."),
     ("x" * 61, "at most 60 characters"),
     (NAME.upper(), "This collection already has a saved export with this name. Choose another name."),

@@ -271,7 +271,7 @@ def test_an_account_that_fails_the_test_call_is_not_saved(
         ({"name": "x" * 101}, "at most 100 characters"),
         ({"name": "a\nb"}, "control characters"),
         ({"name": "a\0b"}, "Remove the null characters."),
-        ({"name": "\u200b"}, "Enter a name with at least one visible character."),
+        ({"name": "\u200b"}, "Enter at least one visible character."),
         ({"base_url": ""}, "Enter the account's base address."),
         ({"base_url": f"{BASE}/{'x' * 300}"}, "at most 300 characters"),
         ({"key": ""}, "Enter the account's API key."),

@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from collections_app.models import Collection, Kind, Run, Team, User
 from collections_app.models.conditions import acknowledge
 from collections_app.models.expectations import pause
+from collections_app.templatetags.relative_time import lasting
 from collections_app.views.collections.order import ORDERS
 from tests.support.html import columns, links, rows, text_of
 from tests.support.meanwhile import ask_meanwhile
@@ -32,6 +33,10 @@ def test_it_redirects_a_visitor_to_sign_in(client: Client, db: None) -> None:
     response = client.get("/collections/?q=a")
     assert response.status_code == 302
     assert response["Location"] == "/accounts/login/?next=/collections/%3Fq%3Da"
+
+
+def test_a_short_duration_is_short() -> None:
+    assert lasting(timedelta(seconds=35)) == "< 1 min"
 
 
 @pytest.mark.usefixtures("results_folder")
@@ -269,7 +274,7 @@ def test_an_admin_adds_a_collection_to_the_current_team(as_adam: Client, crawler
         ({"name": "a\nb", "kind": "amazon"}, "Remove line breaks and other control characters."),
         ({"name": "a\x85b", "kind": "amazon"}, "Remove line breaks and other control characters."),
         ({"name": "a\u202eb", "kind": "amazon"}, "Remove line breaks and other control characters."),
-        ({"name": "\u200b\u2060", "kind": "amazon"}, "Enter a name with at least one visible character."),
+        ({"name": "\u200b\u2060", "kind": "amazon"}, "Enter at least one visible character."),
         ({"name": "Desks", "kind": "ebay"}, "Choose one of the options."),
         ({"name": "Desks"}, "Choose one of the options."),
     ],

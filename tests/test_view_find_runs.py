@@ -215,7 +215,7 @@ class TestByDay:
             ({"from": "2026-06-19", "to": "2026-06-19"}, [5, 4, 3, 2]),
             ({"from": "2026-06-19", "to": "2026-06-19", "zone": "Australia/Sydney"}, [4, 3, 2, 1]),
             ({"from": "2026-06-19", "to": "2026-06-19", "zone": "America/New_York"}, [6, 5, 4, 3]),
-            ({"from": "2026-06-21", "to": "2026-06-20"}, []),
+            ({"from": "2026-06-20", "to": "2026-06-19"}, [8, 7, 6, 5, 4, 3, 2]),
         ],
     )
     def test_runs_are_filtered_by_day(
@@ -280,6 +280,7 @@ class TestByNumber:
         make_failed_runs(laptops, 60)
         response = as_bob.get(ADDRESS, {"run": number})
         assert response.status_code == 404
+        assert "AU Laptops has no run with this number." in response.content.decode()
 
 
 class TestLatest:
@@ -288,6 +289,11 @@ class TestLatest:
         make_failed_run(laptops)
         assert links(as_bob.get(ADDRESS))["Newest completed run"] == "/collections/101/latest/"
         assert "/runs/1/" in as_bob.get("/collections/101/latest/")["Location"]
+
+    def test_it_is_linked_if_only_failed_runs_are_shown(self, as_bob: Client, laptops: Collection) -> None:
+        make_ready_run(laptops, at=NOON)
+        make_failed_run(laptops)
+        assert "Newest completed run" in links(as_bob.get(ADDRESS, {"state": "failed"}))
 
     def test_without_completed_runs_there_is_no_link(self, as_bob: Client, laptops: Collection) -> None:
         make_failed_run(laptops)

@@ -131,13 +131,15 @@ class TestLastNight:
         for name, kinds in {"A": "c", "B": "f", "C": "i"}.items():
             make(crawlers, name, kinds)
         leads = links(as_bob.get("/"))
-        assert names(as_bob.get(leads["1 failed"])) == ["B"]
+        failed = as_bob.get(leads["1 failed"])
+        assert names(failed) == ["B"]
+        assert "Only collections that failed last night." in failed.content.decode()
         assert names(as_bob.get(leads["1 incomplete (19 missing)"])) == ["C"]
         assert names(as_bob.get(leads["1 of 3 fine"])) == ["A"]
 
     def test_an_outcome_that_no_collection_had_says_so(self, as_bob: Client, crawlers: Team) -> None:
         make(crawlers, "A", "c")
-        assert "No collection was late last night." in as_bob.get("/?night=late").content.decode()
+        assert "No collections were late last night." in as_bob.get("/?night=late").content.decode()
 
     @pytest.mark.parametrize(
         "query", ["night=x", "after=x", "after=1_", "after=1_x_A", "after=" + "9" * 5000]

@@ -24,7 +24,7 @@ PAGE = "/collections/101/settings"
 SCHEDULE: dict[str, str | list[str]] = {
     "kind": "time_of_day",
     "at": "07:30",
-    "weekdays": ["0", "4"],
+    "weekdays": ["0", "4", "4"],
     "time_zone": "Europe/Berlin",
 }
 
@@ -191,7 +191,9 @@ class TestAcknowledging:
             ({"note": " "}, "Enter a note about the problem."),
             ({"note": "a\nb\u202e"}, "Remove line breaks and other control characters."),
             ({"note": "a" * 301}, "at most 300 characters"),
+            ({"note": "\u200b"}, "Enter at least one visible character."),
             ({"until": ""}, "Enter a date."),
+            ({"until": "06/22/2026"}, "Enter a date, such as 2026-06-22."),
             ({"until": "Monday"}, "Enter a date, such as 2026-06-22."),
             ({"until": "2026-06-20"}, "Enter a date from tomorrow to a year from now."),
             ({"until": "9999-12-31"}, "Enter a date from tomorrow to a year from now."),
@@ -235,7 +237,7 @@ class TestTeam:
     @pytest.mark.parametrize(
         ("form", "error"),
         [
-            ({"name": "\u3164"}, "Enter a name with at least one visible character."),
+            ({"name": "\u3164"}, "Enter at least one visible character."),
             ({"time_zone": "../../etc/passwd"}, "Choose a time zone from the list."),
         ],
     )

@@ -21,9 +21,9 @@ _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159\ufffc")
 
 
 def has_visible_character(name: str) -> None:
-    """Raise ValidationError for a name that looks empty."""
+    """Raise ValidationError for a text that looks empty."""
     if not any(map(_is_visible, name)):
-        raise ValidationError("Enter a name with at least one visible character.")
+        raise ValidationError("Enter at least one visible character.")
 
 
 def _is_visible(character: str) -> bool:

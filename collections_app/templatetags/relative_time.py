@@ -9,10 +9,14 @@ from collections_app.views.durations import relative_time
 
 register = template.Library()
 
+_MINUTE = timedelta(minutes=1)
+
 register.filter(relative_time)
 
 
 @register.filter
 def lasting(time: timedelta | None) -> str:
-    """Return a duration such as "8 min", or "" if it is unknown."""
-    return "" if time is None else in_words(time)
+    """Return a duration such as "8 min" or "< 1 min", or "" if it is unknown."""
+    if time is None:
+        return ""
+    return "< 1 min" if time < _MINUTE else in_words(time)

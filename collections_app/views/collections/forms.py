@@ -38,7 +38,7 @@ class CollectionNameForm(NameForm):
 
 
 def is_saved(request: MemberRequest, form: CollectionNameForm) -> bool:
-    """Save a posted form, and return whether it is valid. Two requests can't give the same name to collections."""
+    """Save a posted form, and return whether it is valid. Two requests can't use the same name."""
     if not form.is_bound:
         return False
     with transaction.atomic():

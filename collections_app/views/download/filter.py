@@ -86,11 +86,14 @@ class RunFilter:
         if only and only not in _MARKS:
             raise BadRequest(f"Unknown “only” parameter. Use {' or '.join(_MARKS)}.")
         zone = query.get("zone", "")
+        first, last = parse_day(query.get("from", "")), parse_day(query.get("to", ""))
+        if first and last and first > last:
+            first, last = last, first
         return cls(
             state=state,
             only=only,
-            first=parse_day(query.get("from", "")),
-            last=parse_day(query.get("to", "")),
+            first=first,
+            last=last,
             when=when,
             zone=zone if zone in _zones() and not when else team_zone,
         )

@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, Run, Status
+from collections_app.models import Collection, Run, State, Status
 from collections_app.models.keeping import keeping_of
 from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.runs import Cursor, count_by_status
@@ -71,7 +71,7 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
         "before": before,
         "next": f"?{run_filter.query_with(before=next_cursor)}" if next_cursor else "",
         "newest": format_cursor(runs[0].cursor) if runs else "",
-        "has_completed": any(run.is_ready for run in runs),
+        "has_completed": bool(runs) and _has_completed(collection, runs),
         "filter": run_filter,
         "statuses": run_filter.statuses(counts) if counts else [],
         "shown": shown,
@@ -83,6 +83,11 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     if not (before or wants_fragment(request)):
         context |= _kept(collection)
     return render_fragment(request, "download/page.html", "download/_run_rows.html", context)
+
+
+def _has_completed(collection: Collection, shown: list[Run]) -> bool:
+    """Return whether the collection has a completed run. Usually, the page shows one."""
+    return any(run.is_ready for run in shown) or collection.runs.filter(state=State.READY).exists()
 
 
 def _kept(collection: Collection) -> dict[str, object]:
@@ -102,7 +107,8 @@ def _target(request: MemberRequest, collection: Collection, run_filter: RunFilte
         return None
     run = collection.runs.filter(number=int(number)).first() if _NUMBER.fullmatch(number) else None
     if run is None:
-        raise Http404("Run not found. Older runs of an account may not be loaded yet.")
+        older = " Older runs of its account may not be loaded yet." if collection.is_remote else ""
+        raise Http404(f"{collection} has no run with this number.{older}")
     newer = list(collection.runs.after(run.cursor).order_by("created_at", "number")[:PAGE_SIZE])
     # Show a few newer runs above it. Near the top, the list starts with the newest run.
     above = f"?before={quote(format_cursor(newer[_RUNS_ABOVE].cursor))}" if len(newer) == PAGE_SIZE else ""

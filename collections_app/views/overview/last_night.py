@@ -25,6 +25,20 @@ class Outcome(enum.StrEnum):
     RUNNING = "running"
     FINE = "fine"
 
+    @property
+    def words(self) -> str:
+        """What the collections did, such as "failed last night"."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Outcome.FAILED: "failed last night",
+    Outcome.LATE: "were late last night",
+    Outcome.EMPTY: "found no records last night",
+    Outcome.INCOMPLETE: "missed records last night",
+    Outcome.RUNNING: "are still running",
+    Outcome.FINE: "were fine last night",
+}
 
 _OUTCOMES = {
     Status.FAILED: Outcome.FAILED,

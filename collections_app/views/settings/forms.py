@@ -13,7 +13,7 @@ from collections_app.models import Acknowledgment, Collection, Membership, Sched
 from collections_app.models.rhythm import LEARNED_FROM, Interval, Rhythm
 from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
 from collections_app.models.time_zones import zone
-from collections_app.models.validators import no_control_characters
+from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.views.forms import TimeZoneField
 from collections_app.views.settings.words import WEEKDAYS
 
@@ -94,7 +94,7 @@ class ScheduleForm(forms.Form):
         if values["kind"] == LEARNED:
             return None
         if "weekdays" in values:
-            values["weekdays"] = "".join(sorted(values["weekdays"]))
+            values["weekdays"] = "".join(sorted(set(values["weekdays"])))
         if values["grace_minutes"] is None:
             values["grace_minutes"] = Schedule._meta.get_field("grace_minutes").default
         return values
@@ -120,13 +120,14 @@ class AcknowledgeForm(forms.Form):
     note = forms.CharField(
         label="Note",
         max_length=Acknowledgment.LONGEST_NOTE,
-        validators=[no_control_characters],
+        validators=NAME_VALIDATORS,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
         error_messages={"required": "Enter a note about the problem."},
         help_text="What your team should know, such as “The shop is down until Monday.”",
     )
     until = forms.DateField(
         label="Until",
+        input_formats=["%Y-%m-%d"],
         error_messages={"required": "Enter a date.", "invalid": "Enter a date, such as 2026-06-22."},
         help_text="On this day, the problem needs attention again.",
     )
