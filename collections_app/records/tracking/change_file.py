@@ -28,6 +28,8 @@ _TYPES = {
     "amount": "DOUBLE",
     "number_before": "BIGINT",
     "number": "BIGINT",
+    "currency_before": "VARCHAR",
+    "currency": "VARCHAR",
     "text": "VARCHAR",
 }
 _BUILD = """
@@ -90,6 +92,7 @@ def _line(change: Entry) -> bytes:
 def _cells(change: Entry) -> Iterator[object]:
     yield from (change.key, utf8(change.title), change.kind.value, change.column, change.was, change.now)
     yield from (_double(change.percent), _double(change.amount), change.number_before, change.number)
+    yield from (change.currency_before, change.currency)
     values = (shown_value(change.was), shown_value(change.now))
     yield searched_text([*texts_of(change.key), change.title, *filter(None, values)])[:_LONGEST_TEXT]
 

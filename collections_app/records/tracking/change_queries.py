@@ -34,7 +34,7 @@ SORTS = {
     "percent": "percent {direction} NULLS LAST",
     "amount": "amount {direction} NULLS LAST",
 }
-_FIELDS = "key, title, kind, col, was, now, percent, amount, number_before, number"
+_FIELDS = "key, title, kind, col, was, now, percent, amount, number_before, number, currency_before, currency"
 _TOTAL = "SELECT count(*) FROM read_parquet($file) {where}"
 _NUMBERS = "SELECT n FROM read_parquet($file) {where} ORDER BY {order}, n LIMIT $limit OFFSET $after"
 _BY_NUMBER = f"SELECT n, {_FIELDS} FROM read_parquet($file) WHERE n IN (SELECT unnest($numbers))"  # noqa: S608
@@ -122,7 +122,7 @@ def _by_number(database: Database, file: Path, numbers: list[int]) -> list[Entry
 
 
 def _entry(cells: Sequence[Any]) -> Entry:
-    key, title, kind, column, was, now, percent, amount, number_before, number = cells
+    key, title, kind, column, was, now, percent, amount, number_before, number, *currencies = cells
     return Entry(
         key,
         title,
@@ -134,6 +134,7 @@ def _entry(cells: Sequence[Any]) -> Entry:
         _decimal(amount),
         number_before,
         number,
+        *currencies,
     )
 
 
