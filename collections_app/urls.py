@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from collections_app.api import urls as api
+from collections_app.views.changes.page import run_changes
 from collections_app.views.collections.add import collection_add
 from collections_app.views.collections.archive import collection_archive, collection_restore
 from collections_app.views.collections.connect import collection_connect
@@ -69,6 +70,7 @@ from collections_app.views.upload.page import upload
 of_a_run = [
     path("", run, name="run"),
     path("live", run_live, name="run_live"),
+    path("changes", run_changes, name="run_changes"),
     path("facts", run_facts, name="run_facts"),
     path("histograms", run_histograms, name="run_histograms"),
     path("values", run_values, name="run_values"),

@@ -30,6 +30,7 @@ from collections_app.files.storage import storage_url
 from collections_app.models import ApiKey, Collection, Kind, Membership, Role, Team, User
 from collections_app.records.exports import create
 from collections_app.records.preview import first_records, queries
+from collections_app.records.tracking import comparisons
 from collections_app.views.download import page as download_page
 from collections_app.views.run import table as run_table
 from tests.support import databases, tools
@@ -167,6 +168,7 @@ def patient_requests() -> Iterator[None]:
         patch.setattr(api_refresh, "LISTING_DEADLINE", listing)
         patch.setattr(download_page, "LISTING_DEADLINE", listing)
         patch.setattr(create, "_PATIENCE", tools.PATIENCE)
+        patch.setattr(comparisons, "_PATIENCE", tools.PATIENCE)
         patch.setattr(first_records, "SECONDS", tools.PATIENCE)
         patch.setattr(queries, "_SECONDS", tools.PATIENCE)
         patch.setattr(run_table, "PATIENCE", tools.PATIENCE)

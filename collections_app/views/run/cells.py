@@ -29,10 +29,11 @@ class Cell:
 
 def cells(values: FlatRecord, paths: Sequence[KeyPath | None]) -> list[Cell]:
     """Return the cells of a record's row."""
-    return [_cell(None if path is None else values.get(path)) for path in paths]
+    return [cell_of(None if path is None else values.get(path)) for path in paths]
 
 
-def _cell(value: object) -> Cell:
+def cell_of(value: object) -> Cell:
+    """Return the cell of a value in a record."""
     match value:
         case None | "":
             return Cell("", "nothing")

@@ -29,3 +29,12 @@ def find_ready_run(collection: Collection, number: int) -> Run:
         return collection.runs.ready_run(number)
     except NotDownloadable as error:
         raise Http404(str(error)) from None
+
+
+def neighbors(run: Run) -> dict[str, int | None]:
+    """Return the numbers of the runs before and after this one, or None, as `previous_run` and `next_run`."""
+    runs = run.collection.runs
+    return {
+        "previous_run": runs.before(run.cursor).newest_first().values_list("number", flat=True).first(),
+        "next_run": runs.after(run.cursor).newest_first().values_list("number", flat=True).last(),
+    }

@@ -70,8 +70,13 @@ def _texts(
         if amount is None:
             yield ""
         else:
-            decimals = decimals_of(currency) if currency else usual
-            yield f"{currency} {formatted_number(amount, decimals)}".strip()
+            yield money_text(amount, currency, usual)
+
+
+def money_text(amount: Decimal, currency: str, usual: int) -> str:
+    """Return an amount with its currency, if known. Without one, it has at least the `usual` decimals."""
+    decimals = decimals_of(currency) if currency else usual
+    return f"{currency} {formatted_number(amount, decimals)}".strip()
 
 
 def _without_currency(amount: Amount | None, unit: int) -> Decimal | None:

@@ -21,7 +21,7 @@ from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.files import verification_of
 from collections_app.views.run.filters import filter_chips
 from collections_app.views.run.histograms import chart_row
-from collections_app.views.run.lookup import PAGES_UNFOLDED, PAGES_WHERE_FOLDED, find_run
+from collections_app.views.run.lookup import PAGES_UNFOLDED, PAGES_WHERE_FOLDED, find_run, neighbors
 from collections_app.views.run.progress import progress_of
 from collections_app.views.run.query import RecordQuery, parse_query
 from collections_app.views.run.records import record_list
@@ -39,7 +39,7 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
     """
     context = run_context(request, collection, number)
     if not wants_fragment(request):
-        context |= _neighbors(context["run"])
+        context |= neighbors(context["run"])
     fragment = "run/_rows.html" if context["query"].table_query.after else "run/_results.html"
     is_refused = "view" in context and context["view"].is_refused
     return render_result(request, "run/page.html", fragment, context, is_refused=is_refused)
@@ -70,15 +70,6 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
         context["version"] = version(run)
         context["progress"] = progress_of(run)
     return context
-
-
-def _neighbors(run: Run) -> dict[str, int | None]:
-    """Return the numbers of the runs before and after this one, or None, as `previous_run` and `next_run`."""
-    runs = run.collection.runs
-    return {
-        "previous_run": runs.before(run.cursor).newest_first().values_list("number", flat=True).first(),
-        "next_run": runs.after(run.cursor).newest_first().values_list("number", flat=True).last(),
-    }
 
 
 def _records(run: Run, query: RecordQuery, size: int | None) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""The page of the changes between two runs, and their summary in lists."""

@@ -1,0 +1,251 @@
+"""The page of the changes between two runs."""
+
+import re
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from collections_app.models import (
+    Collection,
+    Comparison,
+    ComparisonState,
+    Run,
+    TrackingSettings,
+    Verdict,
+    VerdictLevel,
+)
+from collections_app.records.tracking import comparisons
+from collections_app.records.tracking.compare import Entry
+from collections_app.records.tracking.kinds import ChangeKind
+from collections_app.runs.removal import delete_run
+from collections_app.views.changes.cells import amount_text, percent_text, values_of
+from tests.support.html import columns, links, rows, text_of
+from tests.support.responses import Response
+from tests.support.results import make_failed_run, make_processing_run, make_ready_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HTMX = {"HX-Request": "true"}
+LAPTOP = {"asin": "B01", "title": "Laptop", "price_cents": 129900, "currency": "AUD", "in_stock": True}
+MOUSE = LAPTOP | {"asin": "B02", "title": "Mouse", "price_cents": 1500}
+DESK = LAPTOP | {"asin": "B03", "title": "Desk", "price_cents": 30000}
+CHAIR = LAPTOP | {"asin": "B04", "title": "Chair", "in_stock": False}
+LAMP = LAPTOP | {"asin": "B05", "title": "Lamp"}
+BEFORE = [LAPTOP, MOUSE, DESK, CHAIR]
+AFTER = [
+    LAPTOP | {"price_cents": 114900},
+    MOUSE | {"price_cents": 3000},
+    DESK | {"in_stock": False, "brand": "Oak"},
+    LAMP,
+]
+PRICE_DOWN = ["Laptop", "B01", "Price down", "AUD 1,299.00", "AUD 1,149.00", "-11.5%", "-AUD 150.00"]
+PRICE_UP = ["Mouse", "B02", "Price up", "AUD 15.00", "AUD 30.00", "+100.0%", "+AUD 15.00"]
+SOLD_OUT = ["Desk", "B03", "Sold out", "true", "false", "", ""]
+NEW = ["Lamp", "B05", "New", "", "", "", ""]
+MISSING = ["Chair", "B04", "Missing", "", "", "", ""]
+
+
+def address(run: Run, **query: object) -> str:
+    parameters = f"?{urlencode(query, doseq=True)}" if query else ""
+    return f"/collections/{run.collection_id}/runs/{run.number}/changes{parameters}"
+
+
+def page(client: Client, run: Run, since: Run | None = None, **query: object) -> Response:
+    since_number = {"since": since.number} if since else {}
+    answer: Response = client.get(address(run, **since_number, **query))
+    assert answer.status_code == 200
+    return answer
+
+
+def headings(answer: Response) -> list[str]:
+    return [text_of(each) for each in re.findall(r"<h[12]\b.*?</h[12]>", answer.content.decode(), re.DOTALL)]
+
+
+@pytest.fixture
+def since(laptops: Collection) -> Run:
+    return make_ready_run(laptops, BEFORE)
+
+
+@pytest.fixture
+def run(laptops: Collection, since: Run) -> Run:
+    return make_ready_run(laptops, AFTER)
+
+
+class TestChanges:
+    def test_the_table_shows_both_values_and_links_to_the_records(
+        self, as_bob: Client, run: Run, since: Run
+    ) -> None:
+        answer = page(as_bob, run, since)
+        assert columns(answer) == ["Product", "Key", "What", "Was", "Now", "Change", "Amount"]
+        assert rows(answer) == [PRICE_DOWN, PRICE_UP, SOLD_OUT, NEW, MISSING]
+        assert headings(answer)[0] == "Run 2 compared with run 1"
+        assert links(answer)["Lamp"] == "/collections/101/runs/2/records/4"
+        assert links(answer)["Chair"] == "/collections/101/runs/1/records/4"
+
+    def test_without_an_earlier_run_it_redirects_to_the_usual_one(
+        self, as_bob: Client, run: Run, since: Run
+    ) -> None:
+        answer = as_bob.get(address(run, what="new"))
+        assert (answer.status_code, answer["Location"]) == (302, address(run, since=1, what="new"))
+
+    def test_each_count_is_a_filter_that_can_be_removed(self, as_bob: Client, run: Run, since: Run) -> None:
+        found = links(page(as_bob, run, since))
+        assert found["Price down 1 median -11.5%"] == address(run, since=1, what="price_down")
+        chosen = as_bob.get(found["Sold out 1"])
+        assert rows(chosen) == [SOLD_OUT]
+        assert links(chosen)["Sold out 1"] == address(run, since=1)
+
+    def test_changes_are_filtered_and_sorted(self, as_bob: Client, run: Run, since: Run) -> None:
+        def shown(**query: object) -> list[list[str]]:
+            return rows(page(as_bob, run, since, **query))
+
+        assert shown(column="in_stock") == [SOLD_OUT]
+        assert shown(min_percent="50") == [PRICE_UP]
+        assert shown(min_amount="20.5") == [PRICE_DOWN]
+        assert shown(q="lamp") == [NEW]
+        assert shown(what=["missing", "price_up"]) == [PRICE_UP, MISSING]
+        assert shown(what=["missing", "new"], sort="title") == [MISSING, NEW]
+        assert shown(column="price_cents", sort="percent", dir="desc") == [PRICE_UP, PRICE_DOWN]
+        assert links(page(as_bob, run, since, min_percent=500))["Show all changes"] == address(run, since=1)
+
+    def test_more_changes_are_loaded_in_parts(self, as_bob: Client, laptops: Collection) -> None:
+        since = make_ready_run(laptops, [LAPTOP | {"asin": f"B{n}", "price_cents": 1000} for n in range(150)])
+        run = make_ready_run(laptops, [LAPTOP | {"asin": f"B{n}", "price_cents": n} for n in range(150)])
+        first = page(as_bob, run, since)
+        more = links(first)["Load more"]
+        rest = as_bob.get(more, headers=HTMX)
+        assert [len(rows(each)) for each in (first, rest)] == [100, 50]
+        assert more == address(run, since=1, after=100)
+        assert "<html" not in rest.content.decode()
+
+    def test_any_earlier_run_can_be_chosen(self, as_bob: Client, run: Run, since: Run) -> None:
+        newest = make_ready_run(run.collection, BEFORE)
+        found = links(page(as_bob, newest, run))
+        (choice,) = [found[text] for text in found if text.startswith("Run 1 ")]
+        assert choice == address(newest, since=1)
+        assert "Nothing changed" in page(as_bob, newest, since).content.decode()
+
+
+class TestInvalidAddresses:
+    def test_invalid_parameters_are_refused(self, as_bob: Client, run: Run) -> None:
+        def status(**query: object) -> int:
+            return as_bob.get(address(run, **query)).status_code
+
+        make_ready_run(run.collection, AFTER)
+        assert [status(since=each) for each in (2, 3, "x", "9" * 30)] == [400] * 4
+        assert status(since=77) == 404
+        assert [status(what="x"), status(sort="x"), status(after=-1), status(q="x" * 201)] == [400] * 4
+        assert [status(min_percent="NaN"), status(min_amount="-1"), status(column="x" * 501)] == [400] * 3
+
+    def test_a_deleted_run_is_not_found(self, as_bob: Client, run: Run, since: Run) -> None:
+        page(as_bob, run, since)
+        delete_run(since)
+        assert as_bob.get(address(run, since=1)).status_code == 404
+
+    def test_other_teams_are_refused(self, as_carol: Client, run: Run) -> None:
+        assert as_carol.get(address(run)).status_code == 403
+
+
+class TestStates:
+    def test_the_first_run_has_nothing_to_compare_with(self, as_bob: Client, since: Run) -> None:
+        assert "Nothing to compare with" in headings(page(as_bob, since))
+
+    def test_identical_runs(self, as_bob: Client, run: Run) -> None:
+        same = make_ready_run(run.collection, AFTER)
+        answer = page(as_bob, same, run)
+        assert "Nothing changed" in headings(answer)
+        assert "The 4 products in both runs have the same values." in answer.content.decode()
+
+    @pytest.mark.parametrize("make", [make_processing_run, make_failed_run])
+    def test_a_run_without_records(self, as_bob: Client, laptops: Collection, make: Any) -> None:
+        run = make(laptops)
+        expected = "Run 1 is still processing" if make is make_processing_run else "Run 1 failed"
+        assert expected in headings(page(as_bob, run))
+
+    def test_a_collection_without_a_key_links_to_its_settings(
+        self, as_bob: Client, run: Run, since: Run
+    ) -> None:
+        TrackingSettings.objects.create(collection=run.collection, key_columns=[])
+        answer = page(as_bob, run, since)
+        assert links(answer)["Choose a key"] == "/collections/101/settings#key"
+
+    def test_a_queued_comparison_updates_itself(
+        self, as_bob: Client, run: Run, since: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(comparisons, "_QUICK_RECORDS", -1)
+        answer = page(as_bob, run, since)
+        assert "Comparing the runs" in headings(answer)
+        assert "The records of run 1 and run 2 are read first." in answer.content.decode()
+        again = address(run, since=1, wait=1)
+        assert f'hx-get="{again.replace("&", "&amp;")}"' in answer.content.decode()
+        assert "Comparing the runs" in headings(as_bob.get(again, headers=HTMX))
+        Comparison.objects.update(
+            state=ComparisonState.FAILED, failure="The records are gone.", failed_at=timezone.now()
+        )
+        assert as_bob.get(again, headers=HTMX)["HX-Refresh"] == "true"
+        assert "The records are gone." in page(as_bob, run, since).content.decode()
+
+    def test_an_incomplete_run_is_announced(self, as_bob: Client, run: Run, since: Run) -> None:
+        Run.objects.filter(pk=run.pk).update(total=5)
+        answer = page(as_bob, run, since)
+        assert "Run 2 is incomplete. Products that it lacks are shown as not scraped." in text_of(
+            answer.content.decode()
+        )
+        assert rows(answer)[-1][:3] == ["Chair", "B04", "Not scraped"]
+
+    def test_a_broken_run_is_announced(self, as_bob: Client, run: Run, since: Run) -> None:
+        Verdict.objects.create(run=run, level=VerdictLevel.BROKEN, settings_version=1)
+        answer = page(as_bob, run, since)
+        assert "Run 2 can't be trusted" in text_of(answer.content.decode())
+
+    def test_duplicates_and_records_without_a_key_are_counted(self, as_bob: Client, since: Run) -> None:
+        TrackingSettings.objects.create(collection=since.collection, key_columns=["asin"])
+        run = make_ready_run(since.collection, [*BEFORE, DESK, {"title": "Nothing"}])
+        text = text_of(page(as_bob, run, since).content.decode())
+        assert "3 products in both runs have the same values" in text
+        assert "Run 2 has 2 records with a duplicate key." in text
+        assert "Run 2 has 1 record without a key." in text
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("column", "was", "now", "currency", "texts"),
+        [
+            ("price_cents", "129900", "114900", "AUD", ("AUD 1,299.00", "AUD 1,149.00")),
+            ("price_cents", "129900", "null", "AUD", ("AUD 1,299.00", "null")),
+            ("price", '"12.5"', "12", "", ("12.50", "12.00")),
+            ("price", "1300", "1299", "JPY", ("JPY 1,300", "JPY 1,299")),
+            ("price", '"$1,299"', '"$1,399"', "", ("$1,299", "$1,399")),
+            ("price", "1e400", "2E400", "", ("1e400", "2E400")),
+            ("rating", "4.50", None, "", ("4.50", "absent")),
+            ("tags", '["a"]', '""', "", ('["a"]', "empty")),
+            ("text", f'"{"b" * 1000}', "true", "", ("b" * 160 + "…", "true")),
+        ],
+    )
+    def test_prices_are_money_and_other_values_are_as_scraped(
+        self, column: str, was: str | None, now: str | None, currency: str, texts: tuple[str, str]
+    ) -> None:
+        entry = Entry(
+            "[]", "", ChangeKind.OTHER, column, was, now, currency_before=currency, currency=currency
+        )
+        assert tuple(cell.text for cell in values_of(entry)) == texts
+
+    @pytest.mark.parametrize(
+        ("percent", "amount", "texts"),
+        [
+            (Decimal("-11.5"), Decimal(-150), ("-11.5%", "-AUD 150.00")),
+            (Decimal("1234.5"), Decimal("0.01"), ("+1,234.5%", "+AUD 0.01")),
+            (None, None, ("", "")),
+        ],
+    )
+    def test_changes_of_prices_have_a_sign(
+        self, percent: Decimal | None, amount: Decimal | None, texts: tuple[str, str]
+    ) -> None:
+        entry = Entry(
+            "[]", "", ChangeKind.PRICE_DOWN, "price_cents", percent=percent, amount=amount, currency="AUD"
+        )
+        assert (percent_text(entry), amount_text(entry)) == texts
