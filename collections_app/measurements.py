@@ -8,12 +8,13 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, QuerySet, Sum
 from django.utils import timezone
 
 from collections_app.files.storage import cache
-from collections_app.models import Export, ExportState, ResultFile
+from collections_app.models import Block, Comparison, Export, ExportState, ResultFile, Slice
 from collections_app.models.storage_use import (
     GROWTH_PERIOD,
     CollectionStorage,
@@ -96,6 +97,17 @@ def _exports() -> Figures:
     return found["files"], found["bytes"]
 
 
+def _tracking() -> Figures:
+    """Add up what is stored to compare runs."""
+    stored: list[QuerySet[Any]] = [
+        Slice.objects.exclude(key=""),
+        Comparison.objects.exclude(key=""),
+        Block.objects.all(),
+    ]
+    found = [each.aggregate(files=Count("pk"), bytes=Sum("size", default=0)) for each in stored]
+    return sum(each["files"] for each in found), sum(each["bytes"] for each in found)
+
+
 def _database() -> Figures:
     return None, database.size()
 
@@ -104,6 +116,7 @@ def _database() -> Figures:
 _KINDS: dict[StorageKind, tuple[Callable[[], Figures], bool]] = {
     StorageKind.RESULTS: (_results, True),
     StorageKind.EXPORTS: (_exports, True),
+    StorageKind.TRACKING: (_tracking, True),
     StorageKind.CACHE: (cache.size, False),
     StorageKind.DATABASE: (_database, True),
 }

@@ -18,12 +18,14 @@ from collections_app.models import (
     DiskSample,
     Kind,
     ResultFile,
+    Slice,
     StorageKind,
     StorageUse,
     Team,
     WorkerSeen,
 )
 from collections_app.models.storage_use import Growth, growth_of
+from collections_app.records.tracking.slice_builder import build_slice
 from collections_app.system import disk
 from tests.support.results import make_ready_run, records
 from tests.support.upstream import NOON, make_account, make_remote_collection, make_remote_run
@@ -60,6 +62,16 @@ def test_results_are_added_up_by_collection_from_the_stored_files(
     assert CollectionStorage.objects.of_team(strangers) == 0
 
 
+def test_slices_are_added_up(laptops: Collection) -> None:
+    run = make_ready_run(laptops, records(3))
+    build_slice(run)
+    measurements.measure()
+    assert (used(StorageKind.TRACKING).files, used(StorageKind.TRACKING).bytes) == (
+        1,
+        Slice.objects.get().size,
+    )
+
+
 def test_a_figure_is_measured_again_after_a_quarter_of_an_hour(
     clock: time_machine.Traveller, laptops: Collection
 ) -> None:
@@ -94,7 +106,7 @@ def test_the_number_of_queries_does_not_depend_on_the_collections(
     for number in range(5):
         other = Collection.objects.create(team=crawlers, name=f"Laptops {number}", kind=Kind.AMAZON)
         make_ready_run(other, records(1))
-    with django_assert_max_num_queries(45):  # a transaction for each row that it creates takes three
+    with django_assert_max_num_queries(55):  # a transaction for each row that it creates takes three
         measurements.measure()
     assert CollectionStorage.objects.count() == 5
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
+from django.test import Client
 from django.utils import timezone
 
 from collections_app.management.worker import Slicer
@@ -15,6 +16,7 @@ from collections_app.records.preview.engine import open_database
 from collections_app.records.tracking import slice_builder, slice_repair
 from collections_app.records.tracking.settings import tracking_of
 from collections_app.records.tracking.slice_builder import build_slice
+from collections_app.records.tracking.slice_progress import Progress, progress_of
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.records.tracking.slices import write_slice
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice, slice_of
@@ -252,3 +254,23 @@ class TestWorker:
         files = serve(monkeypatch, run)
         assert slice_all() == []
         assert files.opened == []
+
+
+class TestProgress:
+    def test_the_download_page_shows_the_progress_while_many_runs_wait(
+        self, laptops: Collection, as_bob: Client
+    ) -> None:
+        for _ in range(6):
+            make_ready_run(laptops)
+        page = f"/collections/{laptops.pk}/download"
+        slice_of(laptops.runs.get(number=6))
+        assert "Comparing runs: 1 of 6 prepared" in as_bob.get(page).content.decode()
+        slice_of(laptops.runs.get(number=5))
+        assert "Comparing runs" not in as_bob.get(page).content.decode()
+
+    def test_it_does_not_wait_for_runs_of_an_account_that_are_not_compared(self, remote: Collection) -> None:
+        for number in range(1, 7):
+            make_remote_run(remote, number)
+        assert progress_of(remote) == Progress(0, 6)
+        Account.objects.update(tracks_runs=False)
+        assert progress_of(remote) is None

@@ -30,6 +30,7 @@ from collections_app.models import (
     Verification,
     WorkerSeen,
 )
+from collections_app.records.tracking.slice_builder import build_slice
 from collections_app.system import disk
 from tests.support.html import links, text_of
 from tests.support.responses import Response
@@ -182,8 +183,10 @@ class TestQueuesAndFailures:
         remote = make_remote_collection(make_account(laptops.team))
         Collection.objects.filter(pk=remote.pk).update(keeps_results=True)
         make_remote_run(remote, 1)
+        build_slice(make_ready_run(laptops))
         text = section(olga.get("/operations/"), "queues")
         assert "Imports and uploads 1 0 2 h ago" in text
+        assert "Slices 1 of 2 runs 1 0 None" in text
         assert "Exports 1 1 3 h ago" in text
         assert "Verifications 0 1 1 h ago" in text
         assert "Mail 1 0 1 h ago" in text

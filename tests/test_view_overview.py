@@ -296,11 +296,11 @@ class TestForAdmins:
         for team, size in ((crawlers, 2), (crawlers, 1), (strangers, 7)):
             collection = Collection.objects.create(team=team, name=f"A{size}")
             CollectionStorage.objects.create(collection=collection, files=1, bytes=size * GB)
-        for kind, size in ((StorageKind.RESULTS, 10), (StorageKind.EXPORTS, 3), (StorageKind.CACHE, 1)):
+        for kind, size in ((StorageKind.RESULTS, 10), (StorageKind.TRACKING, 2), (StorageKind.CACHE, 2)):
             at = NOON - timedelta(minutes=5)
             StorageUse.objects.create(kind=kind, machine="", bytes=size * GB, measured_at=at)
         assert (
-            "Storage: 3.0 GB of results · 4.0 GB of exports and cache, measured 5 min ago · "
+            "Storage: 3.0 GB of results · 4.0 GB of exports, comparisons and cache, measured 5 min ago · "
             "48.0 GB of disk space free"
         ) in shown(as_adam.get("/"))
         assert "Storage:" not in shown(as_bob.get("/"))

@@ -23,6 +23,7 @@ class StorageKind(models.TextChoices):
 
     RESULTS = "results", "Results"
     EXPORTS = "exports", "Exports"
+    TRACKING = "tracking", "Comparisons"
     CACHE = "cache", "Cache"
     DATABASE = "database", "Database"
 

@@ -15,6 +15,7 @@ from collections_app.models.keeping import keeping_of
 from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.runs import Cursor, count_by_status
 from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.records.tracking.slice_progress import progress_of
 from collections_app.sources import LISTING_DEADLINE, Freshness, source_of
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter, parse_day
@@ -82,6 +83,9 @@ def download(request: MemberRequest, collection: Collection) -> HttpResponse:
     }
     if not (before or wants_fragment(request)):
         context |= _kept(collection)
+        # Runs are prepared the newest first.
+        if next_cursor or any(run.needs_slice for run in runs):
+            context["slicing"] = progress_of(collection)
     return render_fragment(request, "download/page.html", "download/_run_rows.html", context)
 
 

@@ -7,7 +7,18 @@ from typing import Any
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from collections_app.models import Collection, Export, ExportState, OutgoingMail, Run, State, Verification
+from collections_app.models import (
+    Collection,
+    Export,
+    ExportState,
+    OutgoingMail,
+    Run,
+    Slice,
+    SliceState,
+    State,
+    Verification,
+)
+from collections_app.records.tracking.slice_progress import progress
 from collections_app.runs.lease import being_written
 
 _ALL = Q(pk__isnull=False)
@@ -21,11 +32,12 @@ class Queue:
     waiting: int
     running: int
     oldest: datetime | None
+    detail: str = ""
 
 
 def queues() -> list[Queue]:
-    """Return all queues, with one query each."""
-    return [_runs(), _exports(), _verifications(), _mail(), _copies()]
+    """Return all queues, with few queries each."""
+    return [_runs(), _exports(), _slices(), _verifications(), _mail(), _copies()]
 
 
 def _runs() -> Queue:
@@ -37,6 +49,15 @@ def _runs() -> Queue:
 def _exports() -> Queue:
     running = Q(state=ExportState.RUNNING)
     return _queue("Exports", Export.objects.under_way(), running, "created_at")
+
+
+def _slices() -> Queue:
+    """Runs that are prepared for comparison, the newest first, so that the oldest one means nothing."""
+    found = progress()
+    running = Slice.objects.filter(state=SliceState.RUNNING, lease_expires_at__gt=timezone.now()).count()
+    waiting = max(found.total - found.prepared - running, 0)
+    detail = f"{found.prepared:,} of {found.total:,} runs" if waiting else ""
+    return Queue("Slices", waiting, running, None, detail)
 
 
 def _verifications() -> Queue:

@@ -14,14 +14,14 @@ class TeamSpace:
     """Sizes in bytes. Before the first measurement, `measured_at` is None."""
 
     results: int  # of the team
-    temporary: int  # exports and caches of all teams
+    temporary: int  # of all teams, such as exports and caches
     measured_at: datetime | None
     free: int
 
 
 def space_of(team: Team) -> TeamSpace:
     """Return the space that a team uses, in two queries."""
-    is_temporary = Q(kind__in=[StorageKind.EXPORTS, StorageKind.CACHE])
+    is_temporary = Q(kind__in=[StorageKind.EXPORTS, StorageKind.TRACKING, StorageKind.CACHE])
     measured = StorageUse.objects.aggregate(
         temporary=Sum("bytes", filter=is_temporary, default=0),
         measured_at=Max("measured_at", filter=Q(kind=StorageKind.RESULTS)),
