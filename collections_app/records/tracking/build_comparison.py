@@ -195,11 +195,12 @@ class _Build:
                 earlier=earlier,
                 is_partial=others.is_partial,
             )
-            rows = write_lines(self._while_alive(comparer.entries(self._records())), lines)
+            rows = write_lines(self._while_alive(comparer.entries()), lines)
         summary = {
             "key": settings.key_columns,
             "tracked": asdict(comparer.tracked),
             "volatile": comparer.volatile,
+            "volatile_of": comparer.counts.volatile_of,
             "basis": others.basis,
         }
         counts = comparer.counts.by_name()
@@ -211,11 +212,6 @@ class _Build:
             "counts": counts,
             "summary": summary,
         }
-
-    def _records(self) -> int:
-        """Return the number of records of the larger run."""
-        pair = (self._comparison.run, self._comparison.since)
-        return Slice.objects.filter(run__in=pair).order_by("-records").values_list("records", flat=True)[0]
 
     def _store(self, parquet: Path) -> dict[str, Any]:
         """Store the file of changes, and return the values of the row."""

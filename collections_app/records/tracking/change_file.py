@@ -30,6 +30,7 @@ _TYPES = {
     "number": "BIGINT",
     "currency_before": "VARCHAR",
     "currency": "VARCHAR",
+    "is_volatile": "BOOLEAN",
     "text": "VARCHAR",
 }
 _BUILD = """
@@ -51,7 +52,9 @@ _BATCH = 500
 _SECONDS = 600.0
 
 # For each kind and column: the number of changes, and the median percentage.
-_FACTS = "SELECT kind, col, count(*), median(percent) FROM read_parquet($file) GROUP BY kind, col"
+_FACTS = """
+SELECT kind, col, count(*), median(percent) FROM read_parquet($file) WHERE NOT is_volatile GROUP BY kind, col
+"""
 
 
 def write_lines(changes: Iterable[Entry], lines: Path) -> int:
@@ -92,7 +95,7 @@ def _line(change: Entry) -> bytes:
 def _cells(change: Entry) -> Iterator[object]:
     yield from (change.key, utf8(change.title), change.kind.value, change.column, change.was, change.now)
     yield from (_double(change.percent), _double(change.amount), change.number_before, change.number)
-    yield from (change.currency_before, change.currency)
+    yield from (change.currency_before, change.currency, change.is_volatile)
     values = (shown_value(change.was), shown_value(change.now))
     yield searched_text([*texts_of(change.key), change.title, *filter(None, values)])[:_LONGEST_TEXT]
 

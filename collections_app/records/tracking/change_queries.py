@@ -34,7 +34,10 @@ SORTS = {
     "percent": "percent {direction} NULLS LAST",
     "amount": "amount {direction} NULLS LAST",
 }
-_FIELDS = "key, title, kind, col, was, now, percent, amount, number_before, number, currency_before, currency"
+_FIELDS = """
+key, title, kind, col, was, now, percent, amount, number_before, number, currency_before, currency,
+is_volatile
+"""
 _TOTAL = "SELECT count(*) FROM read_parquet($file) {where}"
 _NUMBERS = "SELECT n FROM read_parquet($file) {where} ORDER BY {order}, n LIMIT $limit OFFSET $after"
 _BY_NUMBER = f"SELECT n, {_FIELDS} FROM read_parquet($file) WHERE n IN (SELECT unnest($numbers))"  # noqa: S608
@@ -58,6 +61,7 @@ class ChangeQuery:
     min_percent: Decimal | None = None  # of a rise or a fall
     min_amount: Decimal | None = None  # of a rise or a fall, in units of the currency
     text: str = ""  # that is searched for, as in records
+    is_volatile: bool = False  # the changes of volatile columns instead of the others
     keys: tuple[str, ...] | None = None  # only these products, by keys such as Entry.key
     sort: str = ""  # one of SORTS, or "" for the biggest fall first
     descending: bool = False
@@ -122,7 +126,7 @@ def _by_number(database: Database, file: Path, numbers: list[int]) -> list[Entry
 
 
 def _entry(cells: Sequence[Any]) -> Entry:
-    key, title, kind, column, was, now, percent, amount, number_before, number, *currencies = cells
+    key, title, kind, column, was, now, percent, amount, number_before, number, *others = cells
     return Entry(
         key,
         title,
@@ -134,7 +138,7 @@ def _entry(cells: Sequence[Any]) -> Entry:
         _decimal(amount),
         number_before,
         number,
-        *currencies,
+        *others,
     )
 
 
@@ -150,7 +154,7 @@ def _order(query: ChangeQuery) -> str:
 
 def _condition(query: ChangeQuery) -> tuple[str, dict[str, Any]]:
     """Return the condition of a query in SQL, and its parameters."""
-    parts: list[str] = []
+    parts = ["is_volatile" if query.is_volatile else "NOT is_volatile"]
     values: dict[str, Any] = {}
 
     def add(condition: str, name: str, value: object) -> None:
@@ -169,4 +173,4 @@ def _condition(query: ChangeQuery) -> tuple[str, dict[str, Any]]:
         add("key IN (SELECT unnest($keys::VARCHAR[]))", "keys", list(query.keys))
     for index, term in enumerate(terms(query.text)):
         add(f"contains(text, $term{index})", f"term{index}", term)
-    return (f"WHERE {' AND '.join(parts)}" if parts else ""), values
+    return f"WHERE {' AND '.join(parts)}", values

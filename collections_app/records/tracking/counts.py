@@ -1,33 +1,10 @@
-"""What a comparison counts: records, products per kind of change, and products per column."""
+"""What a comparison counts: records, and products per kind of change."""
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from collections_app.records.tracking.kinds import ChangeKind
-
-# Percentages above this are rounded to three digits, so that there are few different ones.
-_LARGEST_EXACT = Decimal(1000)
-
-
-class Percentages:
-    """Percentages, in memory that doesn't grow with their number."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[Decimal] = Counter()
-
-    def add(self, percent: Decimal) -> None:
-        """Add a percentage with one decimal."""
-        self._counts[percent if abs(percent) < _LARGEST_EXACT else Decimal(f"{percent:.2e}")] += 1
-
-    def median(self) -> float | None:
-        """Return the lower median, or None if there are no percentages."""
-        remaining = (self._counts.total() + 1) // 2
-        for percent in sorted(self._counts):
-            remaining -= self._counts[percent]
-            if remaining <= 0:
-                return float(percent)
-        return None
 
 
 @dataclass
@@ -45,12 +22,9 @@ class Counts:
     duplicates_before: int = 0
     without_key_before: int = 0
     products: Counter[ChangeKind] = field(default_factory=Counter)  # per kind, each product at most once
-    columns: Counter[str] = field(default_factory=Counter)  # products per changed column
-    # The same for the columns that change in nearly every product, among those that were looked at.
-    volatile: Counter[str] = field(default_factory=Counter)
-    volatile_of: int = 0
-    falls: Percentages = field(default_factory=Percentages)
-    rises: Percentages = field(default_factory=Percentages)
+    volatile_of: int = 0  # how many products the changes of volatile columns are listed for
+    # For each record of the later run, whether it has another change.
+    _with_others: bytearray = field(default_factory=bytearray, repr=False)
 
     def by_name(self) -> dict[str, int]:
         """Return the counts of records and products by their names in the API."""
@@ -63,17 +37,15 @@ class Counts:
             "without_key_before": self.without_key_before,
         }
 
-    def add_price(self, percent: Decimal | None) -> None:
-        """Count the change of a price."""
-        if percent is not None:
-            (self.falls if percent < 0 else self.rises).add(percent)
+    def add_changes(self, number: int, kinds: AbstractSet[ChangeKind]) -> None:
+        """Count changes of a product. `number` is that of its record in the later run."""
+        for kind in kinds:
+            self.products[kind] += kind is not ChangeKind.OTHER or self._is_first_other(number)
 
-    def summary(self) -> dict[str, object]:
-        """Return the other figures, for JSON. Columns with more changes come first."""
-        return {
-            "median_fall": self.falls.median(),
-            "median_rise": self.rises.median(),
-            "columns": dict(self.columns.most_common()),
-            "volatile": dict(self.volatile.most_common()),
-            "volatile_of": self.volatile_of,
-        }
+    def _is_first_other(self, number: int) -> bool:
+        """Return whether no other change of the product was counted yet, and remember it."""
+        if number >= len(self._with_others):
+            self._with_others.extend(bytes(number + 1))
+        is_first = not self._with_others[number]
+        self._with_others[number] = 1
+        return is_first

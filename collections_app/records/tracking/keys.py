@@ -56,11 +56,17 @@ class KeyCheck:
 
 def check_key(database: Database, of: SliceFile, key: Key, *, most: int | None = None) -> KeyCheck:
     """Return how well a key names the products of a run, or of its first `most` records."""
-    ((records,),) = database.query(_RECORDS, {"slice": str(of.path)})
+    records = count_records(database, of)
     checked = records if most is None else min(records, most)
     with hashed_keys(database, of, key, most=None if checked == records else most) as filled:
         counts = [database.query(_UNIQUE, part)[0][0] for part in parts_of(filled)]
     return KeyCheck(checked, filled, sum(counts))
+
+
+def count_records(database: Database, of: SliceFile) -> int:
+    """Return the number of a run's records."""
+    ((records,),) = database.query(_RECORDS, {"slice": str(of.path)})
+    return int(records)
 
 
 @contextmanager
@@ -101,11 +107,21 @@ def sql_key(of: SliceFile, key: Key, table: str = "") -> str:
     return f"CASE WHEN {missing} THEN NULL ELSE to_json([{', '.join(parts)}])::VARCHAR END"
 
 
+def sql_key_hash(of: SliceFile, key: Key, table: str = "") -> str:
+    """Return an SQL expression for the hash of a record's key, or NULL if a part is missing.
+
+    Hashes differ between versions of DuckDB. Use them only while a database is open.
+    """
+    parts = [_part(of.sql_name(column, table)) for column in key]
+    missing = " OR ".join(f"({part}) IS NULL" for part in parts)
+    return f"CASE WHEN {missing} THEN NULL ELSE hash({', '.join(parts)}) END"
+
+
 def sql_text(column: str) -> str:
     """Return an SQL expression for the text of a cell: of a JSON string, or the JSON of other values."""
-    # A value that was cut isn't JSON.
-    is_cut, text = f"length({column}) > {LONGEST_VALUE}", f"json_extract_string({column}, '$')"
-    return f"CASE WHEN {is_cut} THEN {column} ELSE {text} END"
+    # A value that was cut isn't JSON. strlen() counts bytes, which is faster.
+    is_cut = f"strlen({column}) > {LONGEST_VALUE} AND length({column}) > {LONGEST_VALUE}"
+    return f"CASE WHEN {is_cut} THEN {column} ELSE json_extract_string({column}, '$') END"
 
 
 def _part(column: str) -> str:

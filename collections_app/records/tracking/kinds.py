@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from collections_app.records.availability import Availability, availability_of
 from collections_app.records.column_roles import Role, columns_of, currency_column
@@ -56,8 +57,7 @@ def _first(role: Role, columns: Sequence[str]) -> str | None:
     return next(iter(columns_of(role, columns)), None)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A change of one column's value."""
 
     kind: ChangeKind
@@ -65,8 +65,7 @@ class Change:
     amount: Decimal | None = None  # the difference, in units of the currency
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """The value of a column in one run, and the currency that the same record names beside a price."""
 
     json: str | None

@@ -1,20 +1,29 @@
 """Read the prices of a slice as amounts, with their currencies."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from collections_app.records.formats.json_records import Number
 from collections_app.records.money import SQL_TYPE, Notation, NotationFinder, currency_named, unit_of
 from collections_app.records.preview.engine import Database
 from collections_app.records.tracking.keys import sql_text
 from collections_app.records.tracking.kinds import Tracked
 from collections_app.records.tracking.slices import SliceFile
-from collections_app.records.tracking.values import text_of
+from collections_app.records.tracking.values import scraped_value, text_of
 
 # The most spellings of currencies in a run. The prices with other spellings have no currency.
 _MOST_CURRENCIES = 1000
 
-_PRICES = "SELECT DISTINCT {price}, {currency} FROM read_parquet($slice) WHERE {price} IS NOT NULL"
+# What NotationFinder finds doesn't depend on the digits from 1 to 9.
+_PRICES = """
+SELECT DISTINCT
+    CASE
+        WHEN regexp_full_match({price}, '-?[0-9]{{1,18}}') THEN '1'
+        WHEN regexp_full_match({price}, '-?[0-9]{{1,18}}[.][0-9]{{1,18}}') THEN '1.5'
+        WHEN contains({price}, '\\') OR strlen({price}) > 100 THEN {price}
+        ELSE translate({price}, '12345678', '99999999')
+    END,
+    {currency}
+FROM read_parquet($slice) WHERE {price} IS NOT NULL
+"""
 _SPELLINGS = """
 SELECT {spelling} AS within, coalesce({beside}, '') AS beside, any_value({price})
 FROM read_parquet($slice) WHERE {price} IS NOT NULL
@@ -64,19 +73,8 @@ def notation_of(database: Database, run: SliceFile, tracked: Tracked) -> Notatio
         price=run.sql_name(tracked.price), currency=run.sql_name(tracked.currency or "")
     )
     for price, currency in database.rows(statement, {"slice": str(run.path)}):
-        finder.add([scraped(price)], [scraped(currency)])
+        finder.add([scraped_value(price)], [scraped_value(currency)])
     return finder.notation()
-
-
-def scraped(cell: str | None) -> Any:
-    """Return the value of a cell as NotationFinder reads it."""
-    if cell is None or cell == "null":
-        return None
-    if cell.startswith('"'):
-        return text_of(cell)
-    if cell in {"true", "false"} or cell.startswith(("[", "{")):
-        return cell == "true"
-    return int(cell) if cell.lstrip("-").isdigit() else Number(cell.encode())
 
 
 def _amount(price: str, notation: Notation) -> str:
@@ -105,5 +103,5 @@ def _find_currencies(database: Database, run: SliceFile, price: str, beside: str
 
 
 def _currency(notation: Notation, price: str, beside: str) -> str:
-    amount = notation.amount(scraped(price))
+    amount = notation.amount(scraped_value(price))
     return currency_named(amount.currency, text_of(beside)) if amount else ""
