@@ -26,6 +26,8 @@ from collections_app.views.operations.page import operations
 from collections_app.views.overview.live import overview_live
 from collections_app.views.overview.night_download import last_night, last_night_workbook, last_night_zip
 from collections_app.views.overview.page import overview
+from collections_app.views.products.page import product
+from collections_app.views.products.watchlist import collection_watchlist
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
 from collections_app.views.profile.pull_client import pull_client
@@ -120,6 +122,8 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("selection.zip", selection_zip, name="selection_zip"),
     path("selection.<slug:file_format>", selection_records, name="selection_records"),
     path("selection/export", selection_export, name="selection_export"),
+    path("watchlist", collection_watchlist, name="collection_watchlist"),
+    path("products/<path:key>", product, name="product"),
     path("runs/<int:number>/", include(of_a_run)),
 ]
 

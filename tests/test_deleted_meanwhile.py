@@ -48,6 +48,7 @@ FORMS = {
     "collection_type": {"type": "amazon"},
     "collection_retention": {"kind": "runs", "runs": "1", "shown": "0-0"},
     "collection_pause": {"pause": "on"},
+    "collection_watchlist": {"keys": "B01"},
     "collection_acknowledge": {"note": "Known.", "until": f"{timezone.localdate() + timedelta(days=7)}"},
     "collection_rename": {"name": "Notebooks"},
     "team_settings": {"name": "Crawlers", "time_zone": "UTC"},

@@ -5,7 +5,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -631,13 +631,13 @@ def test_a_table_may_be_deleted_during_a_request(
     deleted: list[object] = []
     connected = engine._connected
 
-    def delete_first(files: Sequence[Path], threads: int) -> Any:
+    def delete_first(files: tuple[Path, ...], threads: int, **options: Any) -> Any:
         if not deleted and files[0].suffix == ".table":
             deleted.append(files[0])
             files[0].unlink()
             if is_run_deleted:
                 delete_run(run)
-        return connected(files, threads)
+        return connected(files, threads, **options)
 
     facts(as_bob, run)
     monkeypatch.setattr(engine, "_connected", delete_first)

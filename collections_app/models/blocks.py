@@ -13,12 +13,14 @@ from collections_app.models.runs import Run
 class BlockQuerySet(models.QuerySet["Block"]):
     """Queries for blocks."""
 
+    def current(self, version: int) -> Self:
+        """Return blocks of this version of the format, and of the current key of their collection."""
+        return self.filter(version=version, settings_version=F("collection__tracking__version"))
+
     def stale(self, version: int) -> Self:
         """Return blocks of another version or key, and those with runs that have been deleted."""
-        is_current = Q(version=version, settings_version=F("collection__tracking__version"))
-        return self.annotate(found=Count("runs")).filter(
-            ~is_current | Q(collection__tracking=None) | Q(found__lt=F("run_count"))
-        )
+        current = Block.objects.current(version).annotate(found=Count("runs"))
+        return self.exclude(pk__in=current.filter(found=F("run_count")).values("pk"))
 
 
 class Block(models.Model):

@@ -40,6 +40,11 @@ IS_TRUSTED = Q(overrule=Overrule.TRUSTED) | (Q(overrule="") & ~Q(level=VerdictLe
 MOST_BASELINE, LEAST_BASELINE = 10, 3
 
 
+def is_trusted(level: str | None, overrule: str | None) -> bool:
+    """Return whether a run with this verdict, or without one, can be trusted. The same as IS_TRUSTED."""
+    return overrule == Overrule.TRUSTED or (not overrule and level != VerdictLevel.BROKEN)
+
+
 class VerdictQuerySet(models.QuerySet["Verdict"]):
     """Queries for verdicts."""
 
@@ -143,7 +148,7 @@ class Verdict(models.Model):
     @property
     def is_trusted(self) -> bool:
         """Whether the run can be trusted. The same as IS_TRUSTED."""
-        return self.overrule == Overrule.TRUSTED or (not self.overrule and self.level != VerdictLevel.BROKEN)
+        return is_trusted(self.level, self.overrule)
 
     @property
     def kind(self) -> str:

@@ -18,6 +18,7 @@ import "./curl.js";
 import "./strips.js";
 import "./favorites.js";
 import "./submit-once.js";
+import "./product-chart.js";
 import "./live-collections.js";
 import "./live-runs.js";
 import "./live-run.js";

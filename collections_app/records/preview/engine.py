@@ -30,6 +30,9 @@ FACTS = FairSemaphore(1)
 BUILDS = FairSemaphore(1)
 
 
+_Files = tuple[Path, ...]
+
+
 class QueryTimeout(Exception):
     """A query exceeded its time limit."""
 
@@ -39,24 +42,24 @@ class UnreadableFile(Exception):
 
 
 class _IdleDatabases:
-    """Databases that wait for the next query of the same file."""
+    """Databases that wait for the next query of the same files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_file: OrderedDict[Path, duckdb.DuckDBPyConnection] = OrderedDict()
+        self._by_files: OrderedDict[_Files, duckdb.DuckDBPyConnection] = OrderedDict()
 
-    def take(self, file: Path) -> duckdb.DuckDBPyConnection | None:
-        """Remove and return the database that can access only this file."""
+    def take(self, files: _Files) -> duckdb.DuckDBPyConnection | None:
+        """Remove and return the database that can access only these files."""
         with self._lock:
-            return self._by_file.pop(file, None)
+            return self._by_files.pop(files, None)
 
-    def add(self, file: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    def add(self, files: _Files, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep a database. Close the one that has been unused for longest if there are too many."""
         with self._lock:
-            unneeded = [self._by_file.pop(file, None)]
-            self._by_file[file] = connection
-            if len(self._by_file) > _MOST_IDLE:
-                unneeded.append(self._by_file.popitem(last=False)[1])
+            unneeded = [self._by_files.pop(files, None)]
+            self._by_files[files] = connection
+            if len(self._by_files) > _MOST_IDLE:
+                unneeded.append(self._by_files.popitem(last=False)[1])
         for other in filter(None, unneeded):
             other.close()
 
@@ -88,8 +91,12 @@ def open_database(
     threads: int = _THREADS,
     semaphore: FairSemaphore = SEARCHES,
     is_wanted: Callable[[], bool] = lambda: True,
+    is_reused: bool | None = None,
 ) -> Iterator[Database]:
     """Yield a connection that can read and write these files, for a limited time and while it is needed.
+
+    If `is_reused` is true, by default for one file, the next query of the same files continues with the
+    connection and everything in it.
 
     Raises TooManyQueries, QueryTimeout, also while waiting for others, UnreadableFile, and FileNotFoundError
     if the first file has been deleted.
@@ -100,7 +107,7 @@ def open_database(
         try:
             until = time.monotonic() + seconds
             with (
-                _connected(files, threads) as connection,
+                _connected(files, threads, is_reused=is_reused) as connection,
                 interrupted_if(lambda: time.monotonic() >= until or not is_wanted(), connection),
             ):
                 yield Database(connection)
@@ -113,18 +120,18 @@ def open_database(
 
 
 @contextmanager
-def _connected(files: Sequence[Path], threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    if len(files) > 1 or threads != _THREADS:  # for building a table, once
-        with _created(files, threads) as connection:
+def _connected(files: _Files, threads: int, *, is_reused: bool | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    if not (len(files) == 1 and threads == _THREADS if is_reused is None else is_reused):
+        with _created(files, threads) as connection:  # for building a table, once
             yield connection
         return
-    connection = _idle.take(files[0]) or _created(files, threads)
+    connection = _idle.take(files) or _created(files, threads)
     try:
         yield connection
     except BaseException:
         connection.close()
         raise
-    _idle.add(files[0], connection)
+    _idle.add(files, connection)
 
 
 def _created(files: Sequence[Path], threads: int) -> duckdb.DuckDBPyConnection:

@@ -101,5 +101,5 @@ class BlockWriter:
 
 
 def _text(run: SliceFile, column: str | None) -> str:
-    name = run.sql_name(column) if column else "NULL"
+    name = run.sql_name(column)
     return "NULL::VARCHAR" if name == "NULL" else sql_text(name)

@@ -1,7 +1,7 @@
 """The columns that name a product, such as its ASIN."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -132,3 +132,8 @@ def texts_of(key: str) -> Sequence[str]:
     """Return the texts of a key that sql_key() returned."""
     texts: list[str] = json.loads(key)
     return texts
+
+
+def key_of_texts(texts: Iterable[str]) -> str:
+    """Return the key with these texts, as sql_key() writes it."""
+    return json.dumps(list(texts), ensure_ascii=False, separators=(",", ":"))

@@ -54,7 +54,7 @@ class SqlPrices:
         notation = notation_of(database, run, tracked)
         if notation is None or tracked.price is None:
             return cls()
-        price, beside = run.sql_name(tracked.price), run.sql_name(tracked.currency or "")
+        price, beside = run.sql_name(tracked.price), run.sql_name(tracked.currency)
         _find_currencies(database, run, price, beside, notation)
         return cls(
             _amount(price, notation),
@@ -69,9 +69,7 @@ def notation_of(database: Database, run: SliceFile, tracked: Tracked) -> Notatio
     if tracked.price is None:
         return None
     finder = NotationFinder()
-    statement = _PRICES.format(
-        price=run.sql_name(tracked.price), currency=run.sql_name(tracked.currency or "")
-    )
+    statement = _PRICES.format(price=run.sql_name(tracked.price), currency=run.sql_name(tracked.currency))
     for price, currency in database.rows(statement, {"slice": str(run.path)}):
         finder.add([scraped_value(price)], [scraped_value(currency)])
     return finder.notation()

@@ -1,0 +1,33 @@
+"""Prices of products as texts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from collections_app.records.currencies import decimals_of
+from collections_app.records.number_format import formatted_number
+from collections_app.records.tracking.history import Observation
+
+
+@dataclass(frozen=True)
+class PriceFormat:
+    """How the prices of a product are written: with decimals if any of them has some."""
+
+    decimals: bool
+
+    @classmethod
+    def of(cls, amounts: Iterable[Decimal]) -> "PriceFormat":
+        """Return the format of these prices."""
+        return cls(any(amount % 1 for amount in amounts))
+
+    def text(self, amount: Decimal, currency: str) -> str:
+        """Return a price with its currency."""
+        decimals = decimals_of(currency) if self.decimals else 0
+        return f"{currency} {formatted_number(amount, decimals)}".strip()
+
+
+def price_text(observation: Observation, prices: PriceFormat) -> str:
+    """Return a price as money, or as it was scraped."""
+    if observation.amount is None:
+        return observation.price
+    return prices.text(observation.amount, observation.currency)
