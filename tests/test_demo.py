@@ -239,6 +239,15 @@ class TestTheRecords:
         assert all(len(a - b) <= 1 for a, b in pairwise(ids))
         assert ids[0] - ids[-1], "no product is gone"
 
+    def test_a_product_disappears_and_returns(self, nights: list[list[Record]]) -> None:
+        for number, night in enumerate(nights):
+            nights_of = {record["asin"] for record in night}
+            gone = {record["asin"] for record in nights[number - 1]} - nights_of if number else set()
+            later = {record["asin"] for each in nights[number + 1 :] for record in each}
+            if gone & later:
+                return
+        pytest.fail("No product returned.")
+
     def of_each_product(self, nights: list[list[Record]], column: str) -> list[list[object]]:
         by_asin: dict[str, list[object]] = {}
         for record in (record for night in nights for record in night):

@@ -1,7 +1,7 @@
 """The offers of a shop on each night: products, prices, stock and sellers.
 
-Every night, 2% of the products change. Sales and shortages last a few nights. The history of a shop depends
-only on its shelf, the number of products and the date.
+Every night, 2% of the products change. Sales and shortages last a few nights. New products replace others,
+some of which return. The history of a shop depends only on its shelf, the number of products and the date.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,16 @@ from datetime import date, timedelta
 from random import Random
 
 from collections_app.demo.catalog import Shelf
+from collections_app.demo.schedule import DAY, FIRST_NIGHT
 
 # The demo has no older runs.
 BEGIN = date(2026, 1, 1)
 _CHANGING = 0.02
-# Every this many nights, a new product replaces another.
+# Every this many nights, a new product replaces another. Every third of these others is only away for a few
+# nights. Since the early runs, which never change.
 _NEW_EVERY = 3
+_AWAY_EVERY = 9
+_AWAY_FOR = 4 * DAY
 _SELLERS = (
     "Amazon AU",
     "Kogan Outlet",
@@ -56,7 +60,7 @@ class History:
         if night < self._night:
             self._rewind()
         while self._night < night:
-            self._night += timedelta(days=1)
+            self._night += DAY
             self._change()
         return list(self._offers)
 
@@ -66,6 +70,8 @@ class History:
         self._offers = [_first_offer(self._shelf, number) for number in range(self._count)]
         # The night in which a sale or shortage ends, by the index of the offer.
         self._ends: dict[int, date] = {}
+        # The products that are away by the night in which they return, with the index of the offer.
+        self._away: dict[date, tuple[int, Offer]] = {}
 
     def _change(self) -> None:
         """Apply the current night's changes to the offers."""
@@ -73,6 +79,7 @@ class History:
         ended = [slot for slot, until in self._ends.items() if until == self._night]
         for slot in ended:
             self._end(slot)
+        self._return_product()
         quota = max(1, round(_CHANGING * self._count))
         unchanged = [slot for slot in range(self._count) if slot not in self._ends and slot not in ended]
         slots = chance.sample(unchanged, max(0, quota - len(ended)))
@@ -93,8 +100,16 @@ class History:
         del self._ends[slot]
 
     def _replace_product(self, slot: int) -> None:
+        if self._night >= FIRST_NIGHT and self._night.toordinal() % _AWAY_EVERY == 0:
+            self._away[self._night + _AWAY_FOR] = slot, self._offers[slot]
         self._offers[slot] = _first_offer(self._shelf, self._next_number)
         self._next_number += 1
+
+    def _return_product(self) -> None:
+        slot, offer = self._away.pop(self._night, (-1, None))
+        # Otherwise the sale or shortage of the new product continues.
+        if offer and slot not in self._ends:
+            self._offers[slot] = offer
 
 
 def _first_offer(shelf: Shelf, number: int) -> Offer:

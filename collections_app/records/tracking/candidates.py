@@ -13,7 +13,7 @@ from collections_app.records.tracking.slices import SliceFile
 _MOST_COLUMNS = 100
 SAMPLE = 20_000
 _MOST = 8
-_LEAST_SHARE = 0.5
+_LEAST_SHARE = 0.75
 
 # Columns that are unique in a run, but name no product: "position", "scraped_at", "best_sellers_rank".
 _NOT_A_NAME = re.compile(r"(?:.*[^a-z])?(?:position|rank|index|row|at|date|time|timestamp|count)", re.ASCII)

@@ -99,9 +99,11 @@ def _mistake(newest: Slice | None, key: Key) -> str:
 def _checks(runs: NewestRuns, facts: KeyFacts, key: Key) -> dict[str, Any]:
     assert runs.newest
     current = facts.tracking.key if facts.tracking else ()
+    chosen = runs.check(key) if key else []
     return {
         "current_checks": [check_line(each) for each in runs.check(current)] if current else [],
-        "chosen_checks": [check_line(each) for each in runs.check(key)] if key else [],
+        "chosen_checks": [check_line(each) for each in chosen],
+        "is_unreliable": not all(each.check.is_reliable for each in chosen),
         "candidates": [candidate_line(each) for each in runs.candidates(facts.volatile)],
         "columns": runs.newest.columns,
     }
