@@ -47,6 +47,7 @@ from tests.support.keys import recognize
 from tests.support.results import in_order, make_ready_run
 from tests.support.server import environment, manage
 from tests.support.tools import ROOT, all_or_few
+from tests.test_tracking_compare import compare
 
 GOLDEN = ROOT / "tests" / "golden" / "list_run_results.json"
 
@@ -247,6 +248,14 @@ class TestTheRecords:
             if gone & later:
                 return
         pytest.fail("No product returned.")
+
+    def test_the_changes_of_a_week_tell_a_story(self, nights: list[list[Record]], tmp_path: Path) -> None:
+        entries, _ = compare(nights[-8], nights[-1], tmp_path)
+        stable = [entry for entry in entries if not entry.is_volatile]
+        assert not {entry.column for entry in stable} & {"scraped_at", "best_sellers_rank"}
+        assert len({entry.key for entry in stable}) <= 7 * 0.03 * len(nights[-1])
+        told = {entry.kind.value for entry in stable}
+        assert told >= {"price_down", "price_up", "sold_out", "back", "seller", "new", "missing"}
 
     def of_each_product(self, nights: list[list[Record]], column: str) -> list[list[object]]:
         by_asin: dict[str, list[object]] = {}

@@ -205,10 +205,13 @@ class TestStates:
     def test_duplicates_and_records_without_a_key_are_counted(self, as_bob: Client, since: Run) -> None:
         TrackingSettings.objects.create(collection=since.collection, key_columns=["asin"])
         run = make_ready_run(since.collection, [*BEFORE, DESK, {"title": "Nothing"}])
-        text = text_of(page(as_bob, run, since).content.decode())
+        answer = page(as_bob, run, since)
+        text = text_of(answer.content.decode())
         assert "3 products in both runs have the same values" in text
         assert "Run 2 has 2 records with a duplicate key." in text
         assert "Run 2 has 1 record without a key." in text
+        listed = "/collections/101/runs/2/duplicates?show=without-key"
+        assert links(answer)["Run 2 has 1 record without a key"] == listed
 
 
 class TestValues:

@@ -1,9 +1,11 @@
 """The counts of a comparison, as filters of its changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from collections_app.models import Comparison
+from django.urls import reverse
+
+from collections_app.models import Comparison, Run
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.views.changes.query import ChangesQuery
 from collections_app.views.changes.words import KIND_NAMES
@@ -51,17 +53,31 @@ def kind_chips(comparison: Comparison, query: ChangesQuery) -> list[KindChip]:
     ]
 
 
-def count_texts(comparison: Comparison) -> list[str]:
-    """Return the counts that no change is about, in words."""
-    counts, run, since = comparison.counts, comparison.run.number, comparison.since.number
-    texts = [f"{counts['matched']:,} products in both runs"]
-    for name, words in (("duplicates", "with a duplicate key"), ("without_key", "without a key")):
-        texts += [
-            f"run {number} has {count:,} record{'' if count == 1 else 's'} {words}"
-            for number, count in ((run, counts[name]), (since, counts[f"{name}_before"]))
-            if count
-        ]
-    return texts
+@dataclass(frozen=True)
+class CountText:
+    """A count that no change is about, in words, and the address of a list of its records."""
+
+    text: str
+    address: str = ""
+
+
+def count_texts(comparison: Comparison) -> list[CountText]:
+    """Return the products in both runs, and the records that can't be compared."""
+    counts = comparison.counts
+    return [
+        CountText(f"{counts['matched']:,} products in both runs"),
+        *_uncompared(comparison.run, counts["duplicates"], "duplicates", "with a duplicate key"),
+        *_uncompared(comparison.since, counts["duplicates_before"], "duplicates", "with a duplicate key"),
+        *_uncompared(comparison.run, counts["without_key"], "without-key", "without a key"),
+        *_uncompared(comparison.since, counts["without_key_before"], "without-key", "without a key"),
+    ]
+
+
+def _uncompared(run: Run, count: int, shown: str, words: str) -> Iterator[CountText]:
+    if count:
+        address = reverse("run_duplicates", args=[run.collection_id, run.number])
+        text = f"run {run.number} has {count:,} record{'' if count == 1 else 's'} {words}"
+        yield CountText(text, f"{address}?show={shown}")
 
 
 def has_changes(comparison: Comparison) -> bool:
