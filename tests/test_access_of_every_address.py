@@ -151,6 +151,10 @@ TABLE = {
     "api:latest_records": ("api/v1/collections/101/latest/records.csv", "GET HEAD", "in401 " * 6),
     "api:run_saved_export": ("api/v1/collections/101/runs/1/exports/a.csv", "GET HEAD", "in401 " * 6),
     "api:latest_saved_export": ("api/v1/collections/101/latest/exports/a.csv", "GET HEAD", "in401 " * 6),
+    "api:run_changes": ("api/v1/collections/101/runs/1/changes.json", "GET HEAD", "in401 " * 6),
+    "api:latest_changes": ("api/v1/collections/101/latest/changes.json", "GET HEAD", "in401 " * 6),
+    "api:run_change_file": ("api/v1/collections/101/runs/1/changes.csv", "GET HEAD", "in401 " * 6),
+    "api:latest_change_file": ("api/v1/collections/101/latest/changes.csv", "GET HEAD", "in401 " * 6),
     "api:api-root": ("api/v1/", "", "404 404 404 404 404 404"),
     "api/": ("api/anything/else", "", "404 404 404 404 404 404"),
     "admin": ("admin/", "", "login 403 403 403 403 403"),
@@ -174,6 +178,10 @@ SCRIPTS = {
     "api:latest_records": "401 403 401 401 200",
     "api:run_saved_export": "401 403 401 401 404",
     "api:latest_saved_export": "401 403 401 401 404",
+    "api:run_changes": "401 403 401 401 404",
+    "api:latest_changes": "401 403 401 401 404",
+    "api:run_change_file": "401 403 401 401 404",
+    "api:latest_change_file": "401 403 401 401 404",
 }
 
 

@@ -172,7 +172,6 @@ class TestComparison:
 
     def test_without_a_key_there_is_none(self, headphones: Collection) -> None:
         others = [make_ready_run(headphones, [{"title": "No key"}]) for _ in range(2)]
-        assert "Choose a key" in comparison_of(others[1], others[0]).failure
         with pytest.raises(NoKey, match="Choose a key"):
             comparison_of(others[1], others[0])
 

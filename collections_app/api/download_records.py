@@ -34,7 +34,7 @@ def run_records(
     """Send the records of a run, or of the newest one. Respond with 202 while the file is being built."""
     run = find_run(key, collection_id, runner_id)
     spec = _spec(request, file_format, tuple(Format))
-    response = _respond(request, key, lambda: create_export(run, spec))
+    response = export_response(request, key, lambda: create_export(run, spec))
     if runner_id:
         return response
     query = request.META.get("QUERY_STRING", "")
@@ -52,7 +52,7 @@ def run_saved_export(
             404, "This collection has no saved export with this name. Its settings list the names."
         )
     run = find_run(key, collection_id, runner_id)
-    response = _respond(
+    response = export_response(
         request, key, lambda: create_saved(run, saved), lambda export: deliverable_of_saved(export, saved)
     )
     return response if runner_id else add_location(response, run, f"exports/{saved.file_name}")
@@ -70,15 +70,16 @@ def selection_records(
         runs = runs_of(collection, parse(request.GET.getlist("runs"), request.GET.getlist("pages")))
     except InvalidSelection as error:
         raise ApiError(400, str(error)) from None
-    return _respond(request, key, lambda: create_joint_export(Subject.table(runs), spec))
+    return export_response(request, key, lambda: create_joint_export(Subject.table(runs), spec))
 
 
-def _respond(
+def export_response(
     request: HttpRequest,
     key: ApiKey,
     create: Callable[[], Export],
     file_of: Callable[[Export], Deliverable] = deliverable,
 ) -> HttpResponseBase:
+    """Send the export that `create` returns, or return its progress if it isn't ready. Raises ApiError."""
     try:
         export = create()
     except InvalidSpec as error:

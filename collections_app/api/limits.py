@@ -1,5 +1,6 @@
 """The limits of the API. The OpenAPI document states them too."""
 
+DEFAULT_CHANGES = 100  # changes in a list if the caller sends no `limit`
 DEFAULT_LIMIT = 50  # runs in a list if the caller sends no `limit`
 MAX_LIMIT = 1000  # runs
 MAX_BODY_SIZE = 64 * 1024  # bytes

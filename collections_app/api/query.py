@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from django.http import HttpRequest
 
 from collections_app.api.errors import ApiError
 from collections_app.api.limits import MAX_INTEGER
 
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _INTEGER = re.compile("0*([0-9]{1,19})", re.ASCII)
 
 
@@ -25,6 +27,25 @@ def integer(
     if not least <= number <= most:
         raise ApiError(400, f"{name} must be between {least} and {most}.")
     return number
+
+
+def decimal(request: HttpRequest, name: str) -> Decimal | None:
+    """Return a parameter that is a number from 0, or None if it is missing. Raises ApiError (400)."""
+    text = _only(request, name)
+    if text is None:
+        return None
+    if not _DECIMAL.fullmatch(text):
+        raise ApiError(400, f"{name} must be a number from 0, such as 5 or 2.5.")
+    return Decimal(text)
+
+
+def choices(request: HttpRequest, name: str, values: Sequence[str]) -> list[str]:
+    """Return a parameter that is a list such as `a,b` of some of the values. Raises ApiError (400)."""
+    text = _only(request, name)
+    found = list(dict.fromkeys(text.split(","))) if text else []
+    if not set(values).issuperset(found):
+        raise ApiError(400, f"{name} must be one or more of {', '.join(values)}.")
+    return found
 
 
 def choice(request: HttpRequest, name: str, values: Sequence[str]) -> str | None:

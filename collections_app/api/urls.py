@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from collections_app.api.authentication import require_https
+from collections_app.api.changes import run_change_file, run_changes
 from collections_app.api.docs import openapi_json, openapi_view
 from collections_app.api.download_file import download_result_file
 from collections_app.api.download_records import run_records, run_saved_export, selection_records
@@ -51,6 +52,10 @@ _v1 = [
     path(f"{_LATEST}/all.zip", run_all, name="latest_all"),
     path(f"{_RUN}/records.<file_format>", run_records, name="run_records"),
     path(f"{_LATEST}/records.<file_format>", run_records, name="latest_records"),
+    path(f"{_RUN}/changes.json", run_changes, name="run_changes"),
+    path(f"{_LATEST}/changes.json", run_changes, name="latest_changes"),
+    path(f"{_RUN}/changes.<file_format>", run_change_file, name="run_change_file"),
+    path(f"{_LATEST}/changes.<file_format>", run_change_file, name="latest_change_file"),
     path(f"{_RUN}/exports/<name>", run_saved_export, name="run_saved_export"),
     path(f"{_LATEST}/exports/<name>", run_saved_export, name="latest_saved_export"),
     path(f"{_SELECTION}.zip", selection_zip, name="selection_zip"),

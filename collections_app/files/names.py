@@ -69,6 +69,11 @@ def export_name(
     return fitted(safe(collection_name), f"_{runs}_Records{chosen}.{ending}")
 
 
+def changes_name(collection_name: str, run_number: int, since: int, ending: str) -> str:
+    """Return the name of a file with the changes between two runs."""
+    return fitted(safe(collection_name), f"_{run_number}_Changes_since_{since}.{ending}")
+
+
 def saved_export_name(collection_name: str, run_number: int, name: str, ending: str) -> str:
     """Return the file name of a saved export of a run."""
     return fitted(safe(collection_name), f"_{run_number}_{safe(name)}.{ending}")

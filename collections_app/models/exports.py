@@ -26,6 +26,8 @@ class Layout(models.TextChoices):
     RUN = "run", "One run"
     RUNS = "runs", "Several runs of a collection in one table"
     SHEETS = "sheets", "A workbook with a sheet for each run"
+    CHANGES = "changes", "The changes between two runs, one per row"
+    PRODUCTS = "products", "The changes between two runs, one product per row"
 
 
 class ExportQuerySet(models.QuerySet["Export"]):
@@ -127,11 +129,21 @@ class Export(models.Model):
         assert self.modified is not None
         return f'"{int(self.modified.timestamp()):x}-{self.size:x}"'
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether it contains the changes between two runs."""
+        return self.layout in {Layout.CHANGES, Layout.PRODUCTS}
+
     def runs(self) -> list[Run]:
-        """Return the runs whose records it contains: newest first, or in the order of the sheets."""
+        """Return the runs whose records it contains: newest first, or in the order of the sheets.
+
+        If it contains changes, the earlier run comes last.
+        """
         if self.layout == Layout.RUN:
             return [self.run]
         runs = [self.run, *self.other_runs.select_related("collection__account")]
+        if self.has_changes:
+            return runs
         return sorted(runs, key=by_collection if self.layout == Layout.SHEETS else newest_first)
 
     def note_use(self, at: datetime) -> None:

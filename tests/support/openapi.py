@@ -15,6 +15,7 @@ _TYPES: dict[str, Any] = {
     "boolean": bool,
     "integer": int,
     "null": type(None),
+    "number": float,
     "object": dict,
     "string": str,
 }

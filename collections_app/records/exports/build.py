@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -21,11 +21,13 @@ from collections_app.files.storage.base import results
 from collections_app.models import Export, ExportState, FileKind, Layout, ResultFile, Run
 from collections_app.models.exports import ExportQuerySet
 from collections_app.records.exports import records, retention
+from collections_app.records.exports.changes import ChangeRecords, ready_comparison
 from collections_app.records.exports.matching import matches_of
 from collections_app.records.exports.run_columns import with_run_columns
 from collections_app.records.exports.stored_spec import spec_of
 from collections_app.records.formats.export_formats import (
     ExportSpec,
+    Format,
     Read,
     write_records,
     write_workbook,
@@ -184,9 +186,9 @@ class _Build:
     def _build(self) -> None:
         export = self._export
         self._check_runs()
-        retention.make_room(min(_size_of_records(self._runs), MOST_BYTES), but=export)
+        retention.make_room(min(self._size(), MOST_BYTES), but=export)
         key = key_of(retention.FOLDER, export, self._attempt)
-        if self._spec.is_narrowed:
+        if self._spec.is_narrowed and not export.has_changes:
             self._matches = matches_of(export.run, self._spec, self._alive)
         with retention.SCRATCH.folder(self._attempt) as folder, _ExportFile(key, self._alive) as new:
             self._write(cast(IO[bytes], new), folder)
@@ -217,13 +219,27 @@ class _Build:
             sheets = ((run.collection.name, partial(self._read, run)) for run in self._runs)
             write_workbook(sheets, out, folder=folder)
             return
+        if self._export.has_changes and self._spec.format == Format.XLSX:
+            write_workbook(self._changes.sheets(), out, folder=folder)
+            return
         try:
             write_records(*self._records(), out, folder=folder, is_over=self._is_over)
         except Interrupted:
             self._alive()  # raises the reason
             raise
 
+    @cached_property
+    def _changes(self) -> ChangeRecords:
+        comparison = ready_comparison(self._export, self._alive, self._must_stop)
+        return ChangeRecords(self._export, comparison, self._spec, self._counted)
+
+    def _size(self) -> int:
+        """Return about how many bytes are needed."""
+        return 0 if self._export.has_changes else _size_of_records(self._runs)
+
     def _records(self) -> tuple[Read, ExportSpec]:
+        if self._export.has_changes:
+            return self._changes.read, self._changes.spec
         if self._export.layout == Layout.RUNS:
             return with_run_columns(self._runs, self._read, self._spec)
         return partial(self._read, self._export.run), self._spec
@@ -253,6 +269,12 @@ class _Build:
                 number += len(few)
                 self._records_read += len(few)
                 self._alive()
+
+    def _counted(self, batches: Iterable[list[Record]]) -> Iterator[list[Record]]:
+        for some in batches:
+            yield some
+            self._records_read += len(some)
+            self._alive()
 
     def _alive(self) -> None:
         """Save the progress at intervals.

@@ -12,17 +12,19 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 
-from collections_app.files.names import export_name
-from collections_app.models import Export, ExportState, ResultFile, Run
+from collections_app.files.names import changes_name, export_name
+from collections_app.models import Comparison, Export, ExportState, Layout, ResultFile, Run
 from collections_app.models.queues import TooManyQueued, check_queue
 from collections_app.records.column_list import parse_columns
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export
+from collections_app.records.exports.changes import narrowed
 from collections_app.records.exports.stored_spec import fields_of
 from collections_app.records.exports.subject import InvalidSpec, Subject
 from collections_app.records.formats.export_formats import COMMA, SEMICOLON, ExportSpec, Format
 from collections_app.records.preview.filters import InvalidFilter, parse_filters
 from collections_app.records.preview.search import LONGEST_SEARCH
+from collections_app.records.tracking.change_queries import ChangeQuery
 from collections_app.sources import Deliverable, ResultNotFound
 from collections_app.sources.local import StoredBody
 
@@ -38,6 +40,7 @@ _QUICK = {
     Format.XLSX: 2_000_000,
     Format.PARQUET: 20_000_000,
 }
+_QUICK_CHANGES = 20_000
 # Opening more files than this takes too long: S3 needs two requests for each.
 _QUICK_FILES = 100
 # A request builds a failed export again only after this time, unless a user presses the button.
@@ -132,6 +135,16 @@ def create_export(run: Run, spec: ExportSpec, *, again: bool = False) -> Export:
     return _create(Subject((run,)), spec, again=again)
 
 
+def create_changes_export(
+    comparison: Comparison, query: ChangeQuery, spec: ExportSpec, *, layout: Layout = Layout.CHANGES
+) -> Export:
+    """Return the export of a ready comparison's changes. See create_export(). Raises TooManyQueued.
+
+    `layout` is CHANGES or PRODUCTS.
+    """
+    return _create(Subject.changes(comparison, layout), narrowed(spec, query), again=False)
+
+
 def create_joint_export(subject: Subject, spec: ExportSpec, *, again: bool = False) -> Export:
     """Return the export of several runs. See create_export(). Raises InvalidSpec, TooManyQueued."""
     subject.check(spec)
@@ -216,6 +229,8 @@ def _try_again(export: Export, subject: Subject, spec: ExportSpec, *, at_once: b
 
 
 def _is_quick(subject: Subject, spec: ExportSpec) -> bool:
+    if subject.comparison is not None:
+        return subject.comparison.rows <= _QUICK_CHANGES
     files = (
         ResultFile.objects.with_records()
         .filter(run__in=subject.runs)
@@ -253,6 +268,9 @@ class _ExportBody(StoredBody):
 
 def file_name(export: Export) -> str:
     """Return the usual file name for a download."""
+    if export.has_changes:
+        run, since = (run.number for run in export.runs())
+        return changes_name(export.run.collection.name, run, since, export.format)
     return export_name(
         export.run.collection.name,
         [run.number for run in export.runs()],

@@ -67,8 +67,8 @@ def delete(export: Export) -> None:
 def delete_oldest_like(export: Export) -> None:
     """Delete the least recently used exports of the same kind if there are more than the maximum.
 
-    These are the exports of the same run, of several runs of the same collection, or with a sheet for each
-    collection of the same team.
+    These are the exports of the same run, of its changes, of several runs of the same collection, or with a
+    sheet for each collection of the same team.
     """
     ended = Export.objects.filter(_like(export), state__in=[ExportState.READY, ExportState.FAILED])
     for each in ended.order_by("-used_at", "-pk")[MOST_ALIKE - 1 :]:
@@ -79,6 +79,8 @@ def _like(export: Export) -> Q:
     run = export.run
     same = {
         Layout.RUN: Q(run=run),
+        Layout.CHANGES: Q(run=run),
+        Layout.PRODUCTS: Q(run=run),
         Layout.RUNS: Q(run__collection=run.collection_id),
         Layout.SHEETS: Q(run__collection__team=run.collection.team_id),
     }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from collections_app.models import Layout, Run
+from collections_app.models import Comparison, Layout, Run
 from collections_app.models.exports import by_collection, newest_first
 from collections_app.records.formats.export_formats import ExportSpec, Format
 from collections_app.records.formats.xlsx import MOST_ROWS
@@ -27,6 +27,7 @@ class Subject:
 
     runs: tuple[Run, ...]
     layout: Layout = Layout.RUN
+    comparison: Comparison | None = None
 
     @classmethod
     def table(cls, runs: Iterable[Run]) -> Self:
@@ -38,9 +39,16 @@ class Subject:
         """Return a workbook with a sheet for each of these runs, which belong to different collections."""
         return cls(tuple(sorted(runs, key=by_collection)), Layout.SHEETS)
 
+    @classmethod
+    def changes(cls, comparison: Comparison, layout: Layout) -> Self:
+        """Return the changes of a comparison."""
+        return cls((comparison.run, comparison.since), layout, comparison)
+
     @property
     def total(self) -> int | None:
-        """The number of records, or None if an account doesn't report it."""
+        """The number of records or changes, or None if an account doesn't report it."""
+        if self.comparison is not None:
+            return self.comparison.rows
         counts = [run.extracted for run in self.runs]
         return None if None in counts else sum(count or 0 for count in counts)
 
@@ -51,6 +59,8 @@ class Subject:
         runs: list[object] = [run.pk for run in self.runs]
         if self.layout == Layout.SHEETS:
             runs += [run.collection.name for run in self.runs]
+        if self.comparison is not None:
+            runs += [self.comparison.summary["key"], self.comparison.summary["basis"]]
         text = repr((spec.digest, self.layout.value, runs))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

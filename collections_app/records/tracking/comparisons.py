@@ -52,15 +52,22 @@ def comparison_of(run: Run, since: Run, *, again: bool = False) -> Comparison:
     It may be ready, queued, running or failed. If it is ready, changes_of() returns its changes.
     With `again`, retry a failed one at once. Raises NoKey and TooManyQueued.
     """
-    settings = tracking_of(run.collection)
-    if settings.pk is not None and not settings.key:
-        raise NoKey
+    settings = _settings(run)
     comparison = _found_or_new(run, since)
     if _is_due_again(comparison, settings.version, again=again):
         _queue_again(comparison)
     if comparison.state == ComparisonState.QUEUED and not comparison.attempt and _is_quick(run, since):
         _build_quickly(comparison)
+        _settings(run)
     return comparison
+
+
+def _settings(run: Run) -> TrackingSettings:
+    """Return how products are told apart. Raises NoKey if that is known to be impossible."""
+    settings = tracking_of(run.collection)
+    if settings.pk is not None and not settings.key:
+        raise NoKey
+    return settings
 
 
 def changes_of(comparison: Comparison, query: ChangeQuery) -> ChangePage:
