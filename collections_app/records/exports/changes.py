@@ -43,6 +43,7 @@ def narrowed(spec: ExportSpec, query: ChangeQuery) -> ExportSpec:
         ("min_amount", query.min_amount),
         ("sort", query.sort or None),
         ("descending", "1" if query.descending else None),
+        ("volatile", "1" if query.is_volatile else None),
         ("after", query.after or None),
         ("limit", query.limit),
         *(("key", key) for key in query.keys or ()),
@@ -65,6 +66,7 @@ def query_of(spec: ExportSpec) -> ChangeQuery:
         keys=tuple(value for name, value in pairs if name == "key") if "keys" in values else None,
         sort=values.get("sort", ""),
         descending="descending" in values,
+        is_volatile="volatile" in values,
         after=int(values.get("after", 0)),
         limit=int(values["limit"]) if "limit" in values else None,
     )
