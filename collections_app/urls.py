@@ -26,7 +26,9 @@ from collections_app.views.operations.page import operations
 from collections_app.views.overview.live import overview_live
 from collections_app.views.overview.night_download import last_night, last_night_workbook, last_night_zip
 from collections_app.views.overview.page import overview
+from collections_app.views.products.movers import collection_movers
 from collections_app.views.products.page import product
+from collections_app.views.products.search import products
 from collections_app.views.products.watchlist import collection_watchlist
 from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
@@ -122,6 +124,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("selection.zip", selection_zip, name="selection_zip"),
     path("selection.<slug:file_format>", selection_records, name="selection_records"),
     path("selection/export", selection_export, name="selection_export"),
+    path("movers", collection_movers, name="collection_movers"),
     path("watchlist", collection_watchlist, name="collection_watchlist"),
     path("products/<path:key>", product, name="product"),
     path("runs/<int:number>/", include(of_a_run)),
@@ -139,6 +142,7 @@ people = [
     path("collections/add", collection_add, name="collection_add"),
     path("collections/connect", collection_connect, name="collection_connect"),
     path("collections/<int:collection_id>/", include(of_a_collection)),
+    path("products/", products, name="products"),
     path("members/", members, name="members"),
     path("members/add", member_add, name="member_add"),
     path("members/<int:membership_id>/role", member_role, name="member_role"),

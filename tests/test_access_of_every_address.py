@@ -65,6 +65,8 @@ TABLE = {
     "collection_key_save": ("collections/101/settings/key/save", "POST", "login 403 403 403 in in"),
     "collection_pause": ("collections/101/settings/pause", "POST", "login 403 403 403 in in"),
     "collection_acknowledge": ("collections/101/settings/acknowledge", "POST", "login 403 403 in in in"),
+    "products": ("products/?q=B01", "GET HEAD", "login 403 in in in in"),
+    "collection_movers": ("collections/101/movers", "GET HEAD", "login 403 403 in in in"),
     "collection_watchlist": ("collections/101/watchlist", FORM, "login 403 403 in in in"),
     "product": ("collections/101/products/B01", "GET HEAD", "login 403 403 in404 in404 in404"),
     "download": ("collections/101/download", "GET HEAD", "login 403 403 in in in"),

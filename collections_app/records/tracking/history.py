@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -218,7 +218,8 @@ def history_of(collection: Collection, key: str) -> History | None:
 
     `key` is a JSON list, as sql_key() returns it. Raises ProductsUnavailable and TooManyQueries.
     """
-    runs, rows = query_products(collection, _ONE, {"key": key, "most": _MOST_OBSERVATIONS})
+    values = partial(_values, key=key, most=_MOST_OBSERVATIONS)
+    runs, rows = query_products(collection, _ONE, values)
     return _histories(runs, rows).get(key)
 
 
@@ -227,11 +228,15 @@ def histories_of(collection: Collection, keys: Sequence[str]) -> dict[str, Histo
     runs, rows = query_products(
         collection,
         _SEVERAL,
-        {"keys": list(keys), "most": _MOST_OBSERVATIONS_OF_SEVERAL},
+        partial(_values, keys=list(keys), most=_MOST_OBSERVATIONS_OF_SEVERAL),
         most=_MOST_RUNS_OF_SEVERAL,
         most_rows=_MOST_ROWS_OF_SEVERAL,
     )
     return _histories(runs, rows)
+
+
+def _values(runs: Sequence[TrackedRun], **values: object) -> dict[str, object]:
+    return {"numbers": [run.number for run in runs], **values}
 
 
 def _histories(runs: Sequence[TrackedRun], rows: Sequence[tuple[Any, ...]]) -> dict[str, History]:

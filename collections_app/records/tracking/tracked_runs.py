@@ -1,7 +1,7 @@
 """The runs whose products are known, and queries of their blocks."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -39,25 +39,23 @@ class ProductsUnavailable(Exception):
 def query_products(
     collection: Collection,
     statement: str,
-    values: Mapping[str, object],
+    values: Callable[[Sequence[TrackedRun]], Mapping[str, object]],
     *,
     most: int = MOST_RUNS,
     most_rows: int | None = None,
 ) -> tuple[list[TrackedRun], Sequence[tuple[Any, ...]]]:
     """Return the newest runs whose products are known, oldest first, and the rows of a query of their blocks.
 
-    The blocks are the parameter `files`, and the numbers of the runs are `numbers`. The blocks may contain
-    other runs too. If they have more than `most_rows`, leave out the oldest ones. Raises ProductsUnavailable
-    and TooManyQueries.
+    `values` returns the parameters of the query for these runs. The parameter `files` is added: the blocks,
+    which may contain other runs too. If they have more than `most_rows`, leave out the oldest ones. Raises
+    ProductsUnavailable and TooManyQueries.
     """
     problem: Exception | None = None
     for _ in range(_ATTEMPTS):
         runs, blocks = _tracked(collection, most, most_rows)
         try:
-            return runs, _rows(blocks, statement, {**values, "numbers": [run.number for run in runs]})
-        except (
-            FileNotFoundError
-        ) as error:  # another process has replaced a block, or the cache deleted its copy
+            return runs, _rows(blocks, statement, values(runs))
+        except FileNotFoundError as error:  # a block was replaced, or its copy was evicted from the cache
             problem = error
         except QueryTimeout:
             raise ProductsUnavailable("Reading the history takes too long. Try again later.") from None

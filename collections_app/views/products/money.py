@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from collections_app.records.currencies import decimals_of
 from collections_app.records.number_format import formatted_number
-from collections_app.records.tracking.history import Observation
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,18 @@ class PriceFormat:
         return f"{currency} {formatted_number(amount, decimals)}".strip()
 
 
-def price_text(observation: Observation, prices: PriceFormat) -> str:
+class _Priced(Protocol):
+    @property
+    def price(self) -> str: ...
+
+    @property
+    def amount(self) -> Decimal | None: ...
+
+    @property
+    def currency(self) -> str: ...
+
+
+def price_text(observation: _Priced, prices: PriceFormat) -> str:
     """Return a price as money, or as it was scraped."""
     if observation.amount is None:
         return observation.price
