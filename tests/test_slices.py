@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -24,7 +25,14 @@ from collections_app.runs.removal import delete_run
 from collections_app.sources import SourceBusy
 from collections_app.sources import account as account_source
 from tests.support.mirrors import Files, files_of
-from tests.support.results import make_processing_run, make_ready_run, make_run_of_pages, records, stored_keys
+from tests.support.results import (
+    make_processing_run,
+    make_ready_run,
+    make_run_of_pages,
+    records,
+    store_bytes,
+    stored_keys,
+)
 from tests.support.upstream import make_account, make_remote_collection, make_remote_run
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +128,29 @@ class TestBuilding:
         assert existing_slice(run) is None
         assert SliceQueue(remote=False).next() == run
         assert len(asins(run)) == 3
+
+    def test_a_damaged_file_is_found_by_verify_and_created_again(
+        self, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        slice_of(run)
+        call_command("verify")
+        assert "comparing" not in capsys.readouterr().out
+        stored = Slice.objects.get()
+        store_bytes(stored.key, b"x" * stored.size)
+        call_command("verify")
+        said = capsys.readouterr().out
+        assert (
+            "Run 1 of AU Laptops: The data for comparing it was damaged or missing. It will be created again."
+        ) in said
+        assert "1 run verified and intact." in said
+        assert SliceQueue(remote=False).next() == run
+
+    def test_slices_are_created_again_in_a_new_storage(self, run: Run) -> None:
+        slice_of(run)
+        storages["results"].delete(Slice.objects.get().key)
+        slice_repair.tidy()
+        assert not Slice.objects.exists()
+        assert SliceQueue(remote=False).next() == run
 
     def test_damaged_records_are_final(self, laptops: Collection) -> None:
         run = make_run_of_pages(laptops, {"page_1.json": b'[{"asin": "B01"}]'})

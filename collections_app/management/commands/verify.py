@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from tqdm import tqdm
 
+from collections_app.files.storage.base import describe_error
 from collections_app.files.verification.verify import VerificationBusy, Verifier
 from collections_app.management.arguments import (
     collection_of,
@@ -18,6 +19,7 @@ from collections_app.management.arguments import (
     text,
 )
 from collections_app.models import NotDownloadable, Run, State
+from collections_app.records.tracking.slice_repair import verify_slice
 from collections_app.system.vanished import is_vanished
 
 
@@ -29,7 +31,7 @@ class Command(BaseCommand):
         " Copies of an account's files must also be valid lists of records or ZIP files; run mirror to "
         "replace damaged copies. For files that are only at an account, read just the beginning. Name each "
         "damaged or missing file and what to do about it. Exit with 0 if all files are intact, otherwise "
-        "with 1."
+        "with 1. Damaged data for comparing runs is created again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -73,12 +75,25 @@ class Command(BaseCommand):
                 with tqdm.external_write_mode():
                     for problem in problems:
                         self.stderr.write(f"{name}: {problem}")
+                    self._verify_slice(run, name)
         self.stdout.write(f"{count(intact, 'run')} verified and intact.")
         if damaged:
             raise CommandError(
                 f"{count(damaged, 'run')} with files that are damaged, missing, or could not be verified; "
                 "see above."
             )
+
+    def _verify_slice(self, run: Run, name: str) -> None:
+        """Verify the data for comparing the run. It isn't a result, and is created again if it is damaged."""
+        try:
+            is_intact = verify_slice(run)
+        except OSError as error:
+            self.stderr.write(f"{name}: The data for comparing it can't be read: {describe_error(error)}.")
+        else:
+            if not is_intact:
+                self.stdout.write(
+                    f"{name}: The data for comparing it was damaged or missing. It will be created again."
+                )
 
 
 def _wanted(collection: str | None, numbers: list[int]) -> Iterator[Run]:

@@ -1,19 +1,23 @@
 """Repair slices after processes were killed, a backup was restored, or the format has changed."""
 
+import hashlib
 import random
 import re
 import shutil
 
 from collections_app.files.storage.base import results
 from collections_app.models import Collection, Run, Slice, SliceState
+from collections_app.models.slices import SliceQuerySet
 from collections_app.records.tracking.slice_builder import FOLDER, SCRATCH
 from collections_app.records.tracking.slices import VERSION
-from collections_app.records.tracking.stored_slices import forget
+from collections_app.records.tracking.stored_slices import forget, forget_rows
 from collections_app.runs.lease import lapsed
 
 # How many collections tidy() looks at.
 _AT_ONCE = 5
 _BLOCK = 10_000
+_ROWS = 500
+_BYTES = 1024 * 1024
 # The storage adds a suffix while a file is being written.
 _NAME = re.compile(r"\d+-(?P<attempt>[0-9a-f]{16})\.parquet(?P<suffix>.*)", re.ASCII | re.DOTALL)
 
@@ -22,8 +26,11 @@ def tidy() -> None:
     """Repair the slices of a few random collections, so that the cost doesn't grow with the site."""
     _remove_temporary_folders()
     _outdate()
-    known = _collections()
-    for collection_id in random.sample(known, min(_AT_ONCE, len(known))):
+    folders, collections = _known()
+    known = sorted(folders | collections)
+    # All files of a collection are missing after the results were moved to another storage.
+    lost = [each for each in sorted(collections - folders) if _slices_of(each).exists()]
+    for collection_id in {*lost, *random.sample(known, min(_AT_ONCE, len(known)))}:
         repair_collection(collection_id)
 
 
@@ -34,7 +41,8 @@ def repair_slices() -> list[str]:
     """
     _remove_temporary_folders()
     _outdate()
-    return [key for collection_id in _collections() for key in repair_collection(collection_id)]
+    folders, collections = _known()
+    return [key for each in sorted(folders | collections) for key in repair_collection(each)]
 
 
 def _outdate() -> None:
@@ -48,19 +56,23 @@ def _outdate() -> None:
         forget(stored)
 
 
-def _collections() -> list[int]:
-    """Return the collections that have slices or files."""
+def _known() -> tuple[set[int], set[int]]:
+    """Return the collections that have a folder of slices, and all collections."""
     # Without any runs, this may be a new database, and the files may belong to the old one.
     if not Run.objects.exists():
-        return []
+        return set(), set()
     folders = {int(name) for name in _listed(FOLDER, folders=True) if name.isdecimal() and name.isascii()}
-    return sorted(folders | set(Collection.objects.values_list("pk", flat=True)))
+    return folders, set(Collection.objects.values_list("pk", flat=True))
+
+
+def _slices_of(collection_id: int) -> SliceQuerySet:
+    return Slice.objects.filter(run__collection=collection_id)
 
 
 def repair_collection(collection_id: int) -> list[str]:
     """Delete the files that belong to no slice, and forget slices without files. Return the deleted keys."""
     folder = f"{FOLDER}/{collection_id}"
-    slices = Slice.objects.filter(run__collection=collection_id)
+    slices = _slices_of(collection_id)
     before = list(slices.ready())
     found = {match[0]: match for match in map(_NAME.fullmatch, _listed(folder)) if match}
     # In this order: a slice is running before its first byte is stored. So a file that is listed above, and
@@ -76,12 +88,35 @@ def repair_collection(collection_id: int) -> list[str]:
     ]
     for key in strays:
         results().delete(key)
-    for stored in before:
-        if stored.key.rpartition("/")[2] not in found:
-            forget(stored)
+    missing = [stored for stored in before if stored.key.rpartition("/")[2] not in found]
+    for start in range(0, len(missing), _ROWS):
+        forget_rows(missing[start : start + _ROWS])
     if not rows:
         results().remove_folder(folder)
     return strays
+
+
+def verify_slice(run: Run) -> bool:
+    """Read the slice of a run if it has one. Return False if it is damaged; it is created again then.
+
+    Raises OSError.
+    """
+    stored = Slice.objects.ready().filter(run=run).first()
+    if stored is None or _is_intact(stored):
+        return True
+    forget(stored)
+    return not Run.objects.filter(pk=run.pk).exists()  # the run may have been deleted in the meantime
+
+
+def _is_intact(stored: Slice) -> bool:
+    digest = hashlib.sha256()
+    try:
+        with results().open(stored.key) as file:
+            while data := file.read(_BYTES):
+                digest.update(data)
+    except FileNotFoundError:
+        return False
+    return digest.hexdigest() == stored.sha256
 
 
 def _listed(folder: str, *, folders: bool = False) -> list[str]:

@@ -4,6 +4,7 @@ import errno
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -61,7 +62,7 @@ def existing_slice(run: Run) -> SliceFile | None:
         return None
     try:
         return _opened(stored)
-    except FileNotFoundError:  # for example in a restored backup
+    except FileNotFoundError:  # for example after a backup was restored without it
         forget(stored)
     except (OSError, BuildFailed) as error:
         logger.warning("slice run=%s problem=%s", run.pk, error)
@@ -87,13 +88,19 @@ def _copy(stored: Slice, out: IO[bytes]) -> None:
 
 def forget(stored: Slice) -> None:
     """Delete a slice whose file is missing or damaged, so that it is created again."""
+    forget_rows([stored])
+    results().delete(stored.key)
+
+
+def forget_rows(slices: Sequence[Slice]) -> None:
+    """Delete the rows of slices whose files are missing, so that they are created again."""
     with transaction.atomic():
-        Run.objects.filter(pk=stored.run_id).update(needs_slice=True)
-        deleted, _ = Slice.objects.ready().filter(pk=stored.pk, key=stored.key).delete()
-        if not deleted:  # it has just been replaced
-            transaction.set_rollback(True)
-    if deleted:
-        results().delete(stored.key)
+        # A slice that was replaced in the meantime has another key.
+        same = Slice.objects.ready().filter(
+            pk__in=[each.pk for each in slices], key__in=[each.key for each in slices]
+        )
+        Run.objects.filter(pk__in=list(same.values_list("run", flat=True))).update(needs_slice=True)
+        same.delete()
 
 
 def _check_failure(run: Run) -> None:
