@@ -240,9 +240,9 @@ CACHES = {
         "OPTIONS": {"MAX_ENTRIES": 4000},
     },
     # The same for the cells of collections that change with their runs.
-    "collection_cells": {
+    "collection_rows": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "LOCATION": "collection_cells",
+        "LOCATION": "collection_rows",
         "TIMEOUT": None,
         "OPTIONS": {"MAX_ENTRIES": 4000},
     },

@@ -186,7 +186,7 @@ def unread_bodies() -> Iterator[None]:
 def no_rows_kept() -> None:
     """Clear the caches of rows and content types, because tests reuse the same ids."""
     caches["run_rows"].clear()
-    caches["collection_cells"].clear()
+    caches["collection_rows"].clear()
     ContentType.objects.clear_cache()
 
 

@@ -52,7 +52,7 @@ def make_late(collection: Collection) -> None:
 
 
 def last_night(response: Response) -> str:
-    (line,) = re.findall(r'<p class="last-night">.*?</p>', response.content.decode(), re.DOTALL)
+    (line,) = re.findall(r'<p class="last-night".*?</p>', response.content.decode(), re.DOTALL)
     return text_of(line)
 
 
@@ -136,6 +136,15 @@ class TestLastNight:
         assert "Only collections that failed last night." in failed.content.decode()
         assert names(as_bob.get(leads["1 incomplete (19 missing)"])) == ["C"]
         assert names(as_bob.get(leads["1 of 3 fine"])) == ["A"]
+
+    def test_it_can_be_updated_alone(self, as_bob: Client, crawlers: Team) -> None:
+        make(crawlers, "A", "c")
+        asked = '<p class="last-night" id="last-night" hx-get="/?night=fine&amp;show=favorites" '
+        assert asked in as_bob.get("/?night=fine&show=favorites").content.decode()
+        response = as_bob.get("/?night=fine", headers={"HX-Request": "true", "HX-Target": "last-night"})
+        assert last_night(response) == "Last night: 1 of 1 fine"
+        assert not rows(response)
+        assert "HX-Target" in response["Vary"]
 
     def test_an_outcome_that_no_collection_had_says_so(self, as_bob: Client, crawlers: Team) -> None:
         make(crawlers, "A", "c")
@@ -269,11 +278,11 @@ class TestLongLists:
     ) -> None:
         make(crawlers, "A", "cif")
         as_bob.get("/")
-        with django_assert_num_queries(16):
+        with django_assert_num_queries(15):
             as_bob.get("/")
         for number in range(30):
             make(crawlers, f"Shelf {number}", "cif")
-        with django_assert_num_queries(16):
+        with django_assert_num_queries(15):
             as_bob.get("/")
 
 

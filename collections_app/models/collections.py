@@ -130,8 +130,8 @@ class Collection(models.Model):
     latest_run: Any  # a Run, or None
     facts: str  # what the row shows
     latest: str  # the version of the row
-    cells: str
-    is_favorite: bool  # of the user
+    html: str  # of the row, or of its cells that change
+    is_favorite: bool = False  # of the user
     line: Any  # what the Overview shows
 
     def __str__(self) -> str:

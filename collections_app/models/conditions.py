@@ -12,9 +12,10 @@ Completed and lacks no records.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -38,6 +39,7 @@ _PROBLEMS = {
     Status.INCOMPLETE: Problem.INCOMPLETE,
 }
 _URGENCIES = list(Problem)
+_NOTHING: frozenset[Problem] = frozenset()
 
 
 class NoProblem(Exception):
@@ -51,7 +53,7 @@ class LastRun(NamedTuple):
     """The newest run of a collection that has ended."""
 
     status: Status  # Failed, if the run has stalled
-    created_at: datetime
+    is_recent: bool  # whether it started since the given time
     missing: int  # requested records that it doesn't have, or 0 if unknown
 
 
@@ -95,12 +97,17 @@ class Condition(NamedTuple):
         return _URGENCIES.index(self.problem) if self.problem else len(_URGENCIES)
 
 
-def conditions_of(found: CollectionQuerySet) -> dict[int, Condition]:
-    """Return the conditions of collections by their ids, in their order, with three queries."""
-    last_runs, covered = _last_runs(found), _covered(found)
+def conditions_of(found: CollectionQuerySet, *, since: datetime | None = None) -> dict[int, Condition]:
+    """Return the conditions of collections by their ids, in their order, with three queries.
+
+    `since` is the time that makes last runs recent. Without it, none is.
+    """
+    last_runs, covered = _last_runs(found, since), _covered(found)
     facts = _observed(found).values_list("pk", _is(_IS_LATE), _is(_IS_PAUSED), _is(_IS_ARCHIVED))
     return {
-        pk: Condition(last_runs.get(pk), is_late, is_paused, is_archived, covered.get(pk, frozenset()))
+        pk: Condition(
+            last_runs.get(pk), bool(is_late), bool(is_paused), bool(is_archived), covered.get(pk, _NOTHING)
+        )
         for pk, is_late, is_paused, is_archived in facts
     }
 
@@ -194,24 +201,20 @@ _IS_PAUSED = Q(paused_at__isnull=False)
 _IS_ARCHIVED = Q(archived_at__isnull=False)
 
 
-def _last_runs(found: CollectionQuerySet) -> dict[int, LastRun]:
+def _last_runs(found: CollectionQuerySet, since: datetime | None) -> dict[int, LastRun]:
     last = Run.objects.filter(pk__in=_observed(found).values(last=_first(_ended())))
-    columns = last.values_list("collection_id", "state", "created_at", "extracted", "total")
-    return {
-        pk: LastRun(
-            _status(state, extracted, total),
-            created_at,
-            missing=unscraped(extracted, total) if state == State.READY else 0,
-        )
-        for pk, state, created_at, extracted, total in columns
-    }
+    is_recent = _is(Q(created_at__gte=since)) if since else Value(0)
+    columns = last.values_list("collection_id", is_recent, "state", "extracted", "total")
+    return {pk: _last_run(bool(recent), *counts) for pk, recent, *counts in columns}
 
 
-def _status(state: str, extracted: int | None, total: int | None) -> Status:
-    """Return the status of a last run. If its state is PROCESSING, it has stalled, and counts as failed."""
+@lru_cache(maxsize=10_000)  # many collections have equal ones
+def _last_run(is_recent: bool, state: str, extracted: int | None, total: int | None) -> LastRun:  # noqa: FBT001
+    """Return a last run. If its state is PROCESSING, it has stalled, and counts as failed."""
     if state != State.READY:
-        return Status.FAILED
-    return StatusFacts(state, extracted, total, None, None).status
+        return LastRun(Status.FAILED, is_recent, missing=0)
+    status = StatusFacts(state, extracted, total, None, None).status
+    return LastRun(status, is_recent, unscraped(extracted, total))
 
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
@@ -304,5 +307,5 @@ def _first(runs: RunQuerySet, field: str = "pk", *, after: int = 0) -> Subquery:
 
 
 def _is(condition: Q) -> Case:
-    """Return an expression that is false rather than NULL."""
-    return Case(When(condition, then=True), default=False, output_field=BooleanField())
+    """Return an expression that is 1 or 0, not a boolean, which Django would convert in each row."""
+    return Case(When(condition, then=1), default=0, output_field=IntegerField())

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models.outages import outages
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.views.collections.order import ORDERS, page_of
-from collections_app.views.collections.rows import CELLS, COLUMNS, Header, set_cells, set_versions
+from collections_app.views.collections.rows import CELLS, COLUMNS, Header, set_html, set_versions
 from collections_app.views.collections.show import Show, choices, only, read_show, set_favorites
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import render_fragment
@@ -35,7 +35,7 @@ def collections(request: MemberRequest) -> HttpResponse:
     order = order if order in ORDERS else "name"
     page = page_of(found, order, after)
     set_versions(page.collections)
-    set_cells(page.collections, preferred_format(request), CELLS)
+    set_html(page.collections, preferred_format(request), CELLS)
     set_favorites(page.collections, request)
 
     def address(order: str = order, show: Show = show, after: str = "") -> str:

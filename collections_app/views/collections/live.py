@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from collections_app.models import Collection, Run, Status
 from collections_app.models.conditions import prefetch_conditions
 from collections_app.people.access import NOT_YOURS, Action, MemberRequest, team_member
-from collections_app.views.collections.rows import CELLS, set_cells, set_versions
+from collections_app.views.collections.rows import CELLS, set_html, set_versions
 from collections_app.views.download.menu import preferred_format
 from collections_app.views.live import news_of, parse_versions
 
@@ -47,7 +47,7 @@ def changed_rows(
     changed = [each for each in found if each.latest != seen[each.pk]]
     if not changed:
         return HttpResponse(status=204)
-    set_cells(changed, preferred_format(request), cells)
+    set_html(changed, preferred_format(request), cells)
     return JsonResponse([_changed(each, seen[each.pk]) for each in changed], safe=False)
 
 

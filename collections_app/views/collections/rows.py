@@ -68,17 +68,17 @@ def set_versions(
         collection.latest = _version(collection)
 
 
-def set_cells(collections: Sequence[Collection], preferred_format: str, template: str) -> None:
-    """Set the HTML of the cells that change with the runs, from a cache if possible.
+def set_html(collections: Sequence[Collection], preferred_format: str, template: str) -> None:
+    """Set the HTML of rows, or of their cells that change with the runs, from a cache if possible.
 
-    The cells depend on nothing but their facts and what _key() adds, so no user sees outdated ones.
+    It depends on nothing but the facts and what _key() adds, so no user sees an outdated row.
     """
-    cache = caches["collection_cells"]
+    cache = caches["collection_rows"]
     keys = {each.pk: _key(each, preferred_format, template) for each in collections}
     cached = cache.get_many(keys.values())
     for collection in collections:
-        collection.cells = cached.get(keys[collection.pk]) or _render(collection, preferred_format, template)
-    cache.set_many({key: each.cells for each in collections if (key := keys[each.pk]) not in cached})
+        collection.html = cached.get(keys[collection.pk]) or _render(collection, preferred_format, template)
+    cache.set_many({key: each.html for each in collections if (key := keys[each.pk]) not in cached})
 
 
 def _facts(collection: Collection) -> tuple[object, ...]:
@@ -113,7 +113,8 @@ def _key(collection: Collection, preferred_format: str, template: str) -> str:
     runs = (collection.latest_run, collection.details.last_successful_run)
     times = [*(run and run.created_at for run in runs), collection.expected_at, collection.refreshed_at]
     relative = [at and (relative_time(at), at < now) for at in times]
-    parts = (collection.facts, collection.name, collection.export_menu, relative, preferred_format, template)
+    menu = (collection.export_menu, preferred_format)
+    parts = (collection.facts, collection.name, collection.is_favorite, relative, menu, template)
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -99,11 +99,16 @@ class LastNight:
         return f"{text} ({self.missing:,} missing)" if outcome == Outcome.INCOMPLETE else text
 
 
-def last_night_of(team: Team, conditions: Mapping[int, Condition]) -> LastNight:
-    """Return the results of a team's collections, given their conditions."""
-    evening = evening_before(timezone.now(), zone(team.time_zone))
+def evening_of(team: Team) -> datetime:
+    """Return the time at which a team's last night began."""
+    return evening_before(timezone.now(), zone(team.time_zone))
+
+
+def last_night_of(conditions: Mapping[int, Condition], evening: datetime) -> LastNight:
+    """Return the results of collections, given their conditions since the evening."""
+    waiting = [pk for pk, each in conditions.items() if not (each.last and each.last.is_recent)]
     running = Run.objects.with_status(Status.PROCESSING).filter(
-        collection__team=team, collection__archived_at=None, created_at__gte=evening
+        collection__in=waiting, created_at__gte=evening
     )
     return last_night(conditions, running.values_list("collection_id", flat=True), evening)
 
@@ -111,19 +116,19 @@ def last_night_of(team: Team, conditions: Mapping[int, Condition]) -> LastNight:
 def last_night(conditions: Mapping[int, Condition], running: Iterable[int], evening: datetime) -> LastNight:
     """Return the results since the evening. `running` are the ids of collections with a run in progress."""
     started = set(running)
-    found = {pk: _outcome(each, evening, is_running=pk in started) for pk, each in conditions.items()}
+    found = {pk: _outcome(each, is_running=pk in started) for pk, each in conditions.items()}
     outcomes = {pk: outcome for pk, outcome in found.items() if outcome}
     incomplete = (pk for pk, outcome in outcomes.items() if outcome == Outcome.INCOMPLETE)
     missing = sum(last.missing for pk in incomplete if (last := conditions[pk].last))
     return LastNight(outcomes, missing, evening)
 
 
-def _outcome(condition: Condition, evening: datetime, *, is_running: bool) -> Outcome | None:
+def _outcome(condition: Condition, *, is_running: bool) -> Outcome | None:
     """Return the result of a collection, or None if it wasn't due."""
     last = condition.last
     if condition.is_paused or condition.is_archived:
         return None
-    if last and last.created_at >= evening:
+    if last and last.is_recent:
         return _OUTCOMES[last.status]
     if is_running:
         return Outcome.RUNNING

@@ -14,6 +14,7 @@ from collections_app.views.collections.rows import set_versions
 # The number of runs in the strip of a line, which also show the usual number of records.
 STRIP_LENGTH = 14
 CELLS = "overview/_live_cells.html"
+LINE = "overview/_line.html"
 _READY = statuses_of(State.READY)
 
 

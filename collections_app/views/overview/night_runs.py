@@ -11,7 +11,7 @@ from collections_app.files.names import printable
 from collections_app.models import Collection, Run, State, Team
 from collections_app.models.collections import CollectionQuerySet
 from collections_app.models.conditions import conditions_of
-from collections_app.views.overview.last_night import LastNight, Outcome, last_night_of
+from collections_app.views.overview.last_night import LastNight, Outcome, evening_of, last_night_of
 
 _WHY = {
     Outcome.FAILED: "The run failed or stalled.",
@@ -90,9 +90,10 @@ def _name(entry: Entry) -> str:
 def night_runs(team: Team) -> NightRuns:
     """Return last night's runs of a team's collections, in a constant number of queries."""
     current = team.collections.current().by_name()
-    night = last_night_of(team, conditions_of(current))
+    evening = evening_of(team)
+    night = last_night_of(conditions_of(current, since=evening), evening)
     due = [each for each in current.select_related("account") if each.pk in night.outcomes]
-    runs = _newest_runs(current, night.evening)
+    runs = _newest_runs(current, evening)
     for collection in due:
         if run := runs.get(collection.pk):
             run.collection = collection
