@@ -24,6 +24,7 @@ from collections_app.records.quality.queue import next_run
 from collections_app.records.quality.verdicts import judge
 from collections_app.records.tracking import blocks, comparison_files, slice_repair
 from collections_app.records.tracking.build_comparison import build_next as build_next_comparison
+from collections_app.records.tracking.comparisons import compare_newest
 from collections_app.records.tracking.settings import update_suggestion
 from collections_app.records.tracking.slice_builder import RunDeleted, Stopped, build_slice
 from collections_app.records.tracking.slice_queue import SliceQueue
@@ -336,6 +337,7 @@ class Slicer(BackgroundTask):
             self._pause(run, error)
         else:
             update_suggestion(run.collection)
+            compare_newest(run.collection)
         return True
 
     def _pause(self, run: Run, error: SourceUnavailable | OSError) -> None:
