@@ -13,7 +13,7 @@ from typing import Any
 
 from collections_app.demo.catalog import Shelf
 from collections_app.demo.history import History, Offer
-from collections_app.demo.schedule import PER_RECORD, Fault, PlannedRun, Story
+from collections_app.demo.schedule import FIRST_NIGHT, PER_RECORD, Fault, PlannedRun, Story
 from collections_app.models import Kind
 
 Record = dict[str, Any]
@@ -51,9 +51,10 @@ class Shop:
     def records(self, run: PlannedRun) -> Iterator[Record]:
         """Yield the records of a run. Calls in order of the runs are fastest."""
         kind, shelf = self.story.kind, self.story.shelf
-        fault = run.outcome.fault
+        fault, is_early = run.outcome.fault, run.night < FIRST_NIGHT
         for position, offer in enumerate(self._history.offers(run.night)):
-            record = _record(kind, shelf, offer, position) | _volatile(kind, position, run.started_at)
+            record = _record(kind, shelf, offer, position, is_early=is_early)
+            record = record | _volatile(kind, position, run.started_at)
             yield _with_fault(record, fault, position) if fault else record
 
 
@@ -114,10 +115,14 @@ def _happens(chance: Random, share: float) -> bool:
 
 
 @cache
-def _record(kind: Kind, shelf: Shelf, offer: Offer, position: int) -> Record:
+def _record(kind: Kind, shelf: Shelf, offer: Offer, position: int, *, is_early: bool) -> Record:
     """Return a record without the fields that differ in every run."""
     make = {Kind.OFFICEWORKS: _officeworks, Kind.AMAZON_CATEGORY: _category}.get(kind, _amazon)
-    return make(shelf, product(shelf, offer.number), offer, position)
+    found = product(shelf, offer.number)
+    record = make(shelf, found, offer, position)
+    return (
+        record | {"variants": _variants(found, offer, is_early=is_early)} if kind == Kind.AMAZON else record
+    )
 
 
 def _offer(offer: Offer) -> Record:
@@ -153,15 +158,20 @@ def _amazon(shelf: Shelf, found: Product, offer: Offer, position: int) -> Record
         "categories": list(shelf.path),
         "features": list(found.features),
         "specifications": found.specifications,
-        "variants": [
-            {
-                "asin": asin,
-                "price_cents": offer.price * (9 + number) // 1000 * 100 - 1,
-                "in_stock": offer.in_stock,
-            }
-            for number, asin in enumerate(found.variant_asins)
-        ],
     }
+
+
+def _variants(found: Product, offer: Offer, *, is_early: bool) -> list[Record]:
+    """Return other sizes of a product. Only in the early runs, its sales and shortages include them."""
+    price = offer.price if is_early else offer.usual_price
+    return [
+        {
+            "asin": asin,
+            "price_cents": price * (9 + number) // 1000 * 100 - 1,
+            "in_stock": offer.in_stock or not is_early,
+        }
+        for number, asin in enumerate(found.variant_asins)
+    ]
 
 
 def _officeworks(shelf: Shelf, found: Product, offer: Offer, position: int) -> Record:
