@@ -336,16 +336,17 @@ class Slicer(BackgroundTask):
         except (SourceUnavailable, OSError) as error:
             self._pause(run, error)
         else:
+            self._backoff.succeeded("account", run.collection.account_id or 0)
             update_suggestion(run.collection)
             compare_newest(run.collection)
         return True
 
     def _pause(self, run: Run, error: SourceUnavailable | OSError) -> None:
-        """Pause the account or the storage, because other runs would fail, too."""
+        """Pause the account or the storage, because other runs may fail, too."""
         logger.warning("work slice collection=%s run=%s problem=%s", run.collection_id, run.number, error)
         account = run.collection.account_id
         if run.is_kept or account is None:
-            self._backoff.failed("storage", 0)
+            self._backoff.pause("storage", 0, _FIRST_PAUSE_SECONDS)
         elif isinstance(error, SourceBusy):
             self._backoff.pause("account", account, error.retry_after)
         else:

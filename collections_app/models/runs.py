@@ -230,11 +230,16 @@ class Run(models.Model):
                 condition=Q(state=State.READY, is_kept=False),
                 name="run_to_keep",
             ),
-            # Finds the newest runs without a slice. The two kinds of runs have different queues.
+            # Find the newest runs without a slice, for each of the two queues. Again, the state is constant.
             models.Index(
-                fields=["collection", "is_kept", "-created_at", "-number"],
-                condition=Q(state=State.READY, needs_slice=True),
+                fields=["collection", "state", "-created_at", "-number"],
+                condition=Q(state=State.READY, needs_slice=True, is_kept=True),
                 name="run_to_slice",
+            ),
+            models.Index(
+                fields=["collection", "state", "-created_at", "-number"],
+                condition=Q(state=State.READY, needs_slice=True, is_kept=False),
+                name="run_to_slice_remotely",
             ),
             # Find the few runs that are pinned or will be deleted.
             models.Index(

@@ -24,6 +24,14 @@ class SliceQuerySet(models.QuerySet["Slice"]):
         """Return slices that can be read."""
         return self.filter(state=SliceState.READY)
 
+    def unready(self) -> Self:
+        """Return the others. There are few, and an index finds them."""
+        return self.exclude(state=SliceState.READY)
+
+    def running(self) -> Self:
+        """Return slices that a process creates, or has created until it was killed."""
+        return self.unready().filter(state=SliceState.RUNNING)
+
 
 class Slice(models.Model):
     """The values of a run's records as a Parquet file (records/tracking/slices.py).
@@ -69,7 +77,7 @@ class Slice(models.Model):
             models.Index(fields=["version"], name="slice_by_version"),
             models.Index(
                 fields=["state"],
-                condition=Q(state__in=["running", "failed"]),
+                condition=~Q(state=SliceState.READY),
                 name="slice_unready",
             ),
             models.Index(

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from collections_app.models import Collection, Run, Slice, SliceState
 from collections_app.models.runs import RunQuerySet
+from collections_app.runs.lease import lapsed
 
 # Fewer runs are prepared before anyone reads about it.
 _LEAST = 5
@@ -19,26 +20,33 @@ class Progress:
 
     prepared: int
     total: int
+    running: int = 0  # of all collections
 
 
-def waiting_runs() -> RunQuerySet:
-    """Return the runs that the worker will prepare."""
+def _waiting() -> list[RunQuerySet]:
+    """Return the runs that the worker will prepare, from stored files and from accounts.
+
+    In one query, the database wouldn't use the indexes of either.
+    """
     tracking = Collection.objects.connected().filter(account__tracks_runs=True)
-    return Run.objects.to_slice().filter(Q(is_kept=True) | Q(is_kept=False, collection__in=tracking))
+    runs = Run.objects.to_slice()
+    return [runs.filter(is_kept=True), runs.filter(is_kept=False, collection__in=tracking)]
 
 
 def progress() -> Progress:
     """Return the progress of all collections."""
     # Counting all rows and the few others takes an index each, unlike counting those that are ready.
-    others = Slice.objects.filter(state__in=[SliceState.RUNNING, SliceState.FAILED]).count()
-    prepared = Slice.objects.count() - others
-    return Progress(prepared, prepared + waiting_runs().count())
+    is_running = Q(state=SliceState.RUNNING) & ~lapsed()
+    others = Slice.objects.unready().aggregate(all=Count("pk"), running=Count("pk", filter=is_running))
+    prepared = Slice.objects.count() - others["all"]
+    return Progress(prepared, prepared + sum(runs.count() for runs in _waiting()), others["running"])
 
 
 def progress_of(collection: Collection) -> Progress | None:
     """Return the progress of a collection, or None if no more than a few runs wait."""
-    failed = Q(slice__state=SliceState.FAILED)
-    waiting = waiting_runs().filter(collection=collection).exclude(failed)[:_MOST].count()
+    kept, *remote = (runs.filter(collection=collection) for runs in _waiting())
+    queues = [kept, *remote] if collection.is_remote else [kept]
+    waiting = sum(runs.exclude(slice__state=SliceState.FAILED)[:_MOST].count() for runs in queues)
     if waiting < _LEAST:
         return None
     prepared = Slice.objects.ready().filter(run__collection=collection)[:_MOST].count()

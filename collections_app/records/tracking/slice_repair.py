@@ -77,7 +77,7 @@ def repair_collection(collection_id: int) -> list[str]:
     found = {match[0]: match for match in map(_NAME.fullmatch, _listed(folder)) if match}
     # In this order: a slice is running before its first byte is stored. So a file that is listed above, and
     # that no row names below, never gets one. Clearing the attempts of killed processes makes that final.
-    slices.filter(lapsed(), state=SliceState.RUNNING).update(attempt="")
+    slices.running().filter(lapsed()).update(attempt="")
     rows = list(slices.only("key", "state", "attempt"))
     kept = {row.key for row in rows}
     running = {row.attempt for row in rows if row.state == SliceState.RUNNING}
@@ -132,7 +132,7 @@ def _remove_temporary_folders() -> None:
     # Listed before the rows are read: an attempt has a row before it has a folder.
     found = SCRATCH.folders()
     if found:
-        running = Slice.objects.filter(state=SliceState.RUNNING).exclude(lapsed())
+        running = Slice.objects.running().exclude(lapsed())
         living = set(running.values_list("attempt", flat=True))
         for folder in found:
             if folder.name not in living:

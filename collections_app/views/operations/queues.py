@@ -13,8 +13,6 @@ from collections_app.models import (
     ExportState,
     OutgoingMail,
     Run,
-    Slice,
-    SliceState,
     State,
     Verification,
 )
@@ -54,10 +52,9 @@ def _exports() -> Queue:
 def _slices() -> Queue:
     """Runs that are prepared for comparison, the newest first, so that the oldest one means nothing."""
     found = progress()
-    running = Slice.objects.filter(state=SliceState.RUNNING, lease_expires_at__gt=timezone.now()).count()
-    waiting = max(found.total - found.prepared - running, 0)
+    waiting = max(found.total - found.prepared - found.running, 0)
     detail = f"{found.prepared:,} of {found.total:,} runs" if waiting else ""
-    return Queue("Slices", waiting, running, None, detail)
+    return Queue("Slices", waiting, found.running, None, detail)
 
 
 def _verifications() -> Queue:
