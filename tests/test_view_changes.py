@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from collections_app.models import (
     Collection,
@@ -23,6 +24,7 @@ from collections_app.records.tracking.compare import Entry
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.runs.removal import delete_run
 from collections_app.views.changes.cells import amount_text, percent_text, values_of
+from collections_app.views.changes.summary import changes_summaries
 from tests.support.html import columns, links, rows, text_of
 from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
@@ -42,11 +44,11 @@ AFTER = [
     DESK | {"in_stock": False, "brand": "Oak"},
     LAMP,
 ]
-PRICE_DOWN = ["Laptop", "B01", "Price down", "AUD 1,299.00", "AUD 1,149.00", "-11.5%", "-AUD 150.00"]
-PRICE_UP = ["Mouse", "B02", "Price up", "AUD 15.00", "AUD 30.00", "+100.0%", "+AUD 15.00"]
-SOLD_OUT = ["Desk", "B03", "Sold out", "true", "false", "", ""]
-NEW = ["Lamp", "B05", "New", "", "", "", ""]
-MISSING = ["Chair", "B04", "Missing", "", "", "", ""]
+PRICE_DOWN = ["Laptop", "B01", "Price down", "AUD 1,299.00", "AUD 1,149.00", "-11.5%", "-AUD 150.00", "1"]
+PRICE_UP = ["Mouse", "B02", "Price up", "AUD 15.00", "AUD 30.00", "+100.0%", "+AUD 15.00", "2"]
+SOLD_OUT = ["Desk", "B03", "Sold out", "true", "false", "", "", "3"]
+NEW = ["Lamp", "B05", "New", "", "", "", "", "4"]
+MISSING = ["Chair", "B04", "Missing", "", "", "", "", "4"]
 
 
 def address(run: Run, **query: object) -> str:
@@ -80,11 +82,14 @@ class TestChanges:
         self, as_bob: Client, run: Run, since: Run
     ) -> None:
         answer = page(as_bob, run, since)
-        assert columns(answer) == ["Product", "Key", "What", "Was", "Now", "Change", "Amount"]
+        assert columns(answer) == ["Product", "Key", "What", "Was", "Now", "Change", "Amount", "Record"]
         assert rows(answer) == [PRICE_DOWN, PRICE_UP, SOLD_OUT, NEW, MISSING]
         assert headings(answer)[0] == "Run 2 compared with run 1"
-        assert links(answer)["Lamp"] == "/collections/101/runs/2/records/4"
-        assert links(answer)["Chair"] == "/collections/101/runs/1/records/4"
+        assert links(answer)["Lamp"] == "/collections/101/products/B05"
+        assert re.findall(r'href="(/\S+/records/4)"', answer.content.decode()) == [
+            "/collections/101/runs/2/records/4",
+            "/collections/101/runs/1/records/4",
+        ]
 
     def test_without_an_earlier_run_it_redirects_to_the_usual_one(
         self, as_bob: Client, run: Run, since: Run
@@ -206,12 +211,22 @@ class TestStates:
         TrackingSettings.objects.create(collection=since.collection, key_columns=["asin"])
         run = make_ready_run(since.collection, [*BEFORE, DESK, {"title": "Nothing"}])
         answer = page(as_bob, run, since)
-        text = text_of(answer.content.decode())
-        assert "3 products in both runs have the same values" in text
-        assert "Run 2 has 2 records with a duplicate key." in text
-        assert "Run 2 has 1 record without a key." in text
+        assert "3 products in both runs have the same values" in text_of(answer.content.decode())
+        assert "Run 2 has 2 records with a duplicate key." in text_of(answer.content.decode())
         listed = "/collections/101/runs/2/duplicates?show=without-key"
         assert links(answer)["Run 2 has 1 record without a key"] == listed
+
+    def test_changes_in_every_run_are_folded(self, as_bob: Client, laptops: Collection) -> None:
+        since, run = (
+            make_ready_run(laptops, [LAPTOP | {"asin": f"B{n}", "position": n + shift} for n in range(30)])
+            for shift in (0, 1)
+        )
+        answer = page(as_bob, run, since)
+        assert "Nothing changed" in headings(answer)
+        shown = as_bob.get(links(answer)["Show these changes"])
+        assert len(rows(shown)) == 30
+        assert rows(shown)[0][2:5] == ["position", "0", "1"]
+        assert links(shown)["Show the other changes"] == address(run, since=1)
 
 
 class TestValues:
@@ -252,3 +267,48 @@ class TestValues:
             "[]", "", ChangeKind.PRICE_DOWN, "price_cents", percent=percent, amount=amount, currency="AUD"
         )
         assert (percent_text(entry), amount_text(entry)) == texts
+
+
+class TestSummary:
+    """The changes of the newest run in a few words, on four pages."""
+
+    PAGES = ("/", "/collections/", "/collections/101/download", "/collections/101/runs/2/")
+
+    def test_it_links_to_the_changes_once_the_runs_are_compared(
+        self, as_bob: Client, run: Run, since: Run
+    ) -> None:
+        wanted = address(run, since=1)
+        assert [wanted in links(as_bob.get(each)).values() for each in self.PAGES] == [False] * 4
+        page(as_bob, run, since)
+        found = [
+            next((text for text, where in links(as_bob.get(each)).items() if where == wanted), "")
+            for each in self.PAGES
+        ]
+        short = "1 price down, 1 up in run 2 since run 1"
+        assert found == [short] * 3 + ["1 price down, 1 up, 1 sold out, 1 new, 1 missing"]
+
+    def test_a_run_that_is_not_trusted_has_none(self, as_bob: Client, run: Run, since: Run) -> None:
+        page(as_bob, run, since)
+        Verdict.objects.create(run=run, level=VerdictLevel.BROKEN, settings_version=1)
+        texts = [as_bob.get(each).content.decode() for each in self.PAGES]
+        assert not ["1 price down" for text in texts if "1 price down" in text]
+
+    def test_the_number_of_queries_is_constant(
+        self, as_bob: Client, run: Run, since: Run, django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        page(as_bob, run, since)
+        again = make_ready_run(run.collection, AFTER)
+        page(as_bob, again, run)
+        with django_assert_max_num_queries(4):
+            found = changes_summaries([since, run, again])
+        assert [found[each.pk].shown for each in (run, again)] == [["1 price down", "1 up"], ["No changes"]]
+
+    def test_the_row_of_a_new_run_waits_for_it(self, as_bob: Client, run: Run, since: Run) -> None:
+        text = as_bob.get("/collections/101/download").content.decode()
+        (version,) = re.findall(r'id="run-2" data-live="(\w+)"', text)
+        live = f"/collections/101/live?runs=2.{version}"
+        assert as_bob.get(live).status_code == 204
+        page(as_bob, run, since)
+        (row,) = as_bob.get(live).json()["rows"]
+        assert row["news"] == "Run 2: 1 price down, 1 up, 1 sold out, 1 new, 1 missing."
+        assert "data-live" not in row["html"]

@@ -51,7 +51,7 @@ def test_a_row_shows_what_one_needs_to_judge_a_collection(
         Run.objects.exclude(pk=good.pk).update(total=1234, extracted=1200, updated_at=ended)
         response = as_bob.get("/collections/")
     assert ", ".join(columns(response)) == (
-        "ID, Name, Type, Owner, Status, Last run, Last success, Records, Duration, Download, Actions"
+        "ID, Name, Type, Owner, Status, Last run, Last success, Records, Duration, Changes, Download, Actions"
     )
     laptops_row, headphones_row = rows(response)
     assert laptops_row[:9] == ["101", "AU Laptops", "Amazon", "", "No runs yet", "", "None", "", ""]

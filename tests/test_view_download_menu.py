@@ -132,9 +132,11 @@ def test_preferences_are_read_with_the_memberships(
     as_bob: Client, run: Run, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     assert responses.content(as_bob.get(f"{RUN}records.csv"))
+    Run.objects.update(needs_slice=False)
     as_bob.get(RUNS)
-    # The session, the user, the memberships with the preferences, the runs, and how many are kept.
-    with django_assert_num_queries(5):
+    # The session, the user, the memberships with the preferences, the runs, their earlier runs, and how many
+    # are kept.
+    with django_assert_num_queries(6):
         as_bob.get(RUNS)
 
 

@@ -163,11 +163,11 @@ class TestLines:
         Run.objects.update(updated_at=NOON - HOUR + timedelta(minutes=8))
         response = as_bob.get("/")
         assert columns(response) == [
-            "Collection", "Status", "Last 14 runs", "Last success", "Records", "Duration", "Next run",
-            "Download",
+            "Collection", "Status", "Last 14 runs", "Last success", "Records", "Changes", "Duration",
+            "Next run", "Download",
         ]  # fmt: skip
         assert rows(response) == [
-            ["AU Laptops", "Completed 19 missing", "", "1 day ago", "61 -24%", "8 min", "in 3 h", ""]
+            ["AU Laptops", "Completed 19 missing", "", "1 day ago", "61 -24%", "", "8 min", "in 3 h", ""]
         ]
 
     @pytest.mark.parametrize(
@@ -183,12 +183,12 @@ class TestLines:
     def test_a_late_run_was_due(self, as_bob: Client, crawlers: Team) -> None:
         make_late(make(crawlers, "A", "c"))
         row = rows(as_bob.get("/"))[0]
-        assert (row[1], row[6]) == ("Completed Late", "due 2 h ago")
+        assert (row[1], row[7]) == ("Completed Late", "due 2 h ago")
 
     def test_a_paused_collection_expects_no_run(self, as_bob: Client, crawlers: Team) -> None:
         make(crawlers, "A", "f", paused_at=NOON, expected_at=NOON, late_at=NOON)
         row = rows(as_bob.get("/"))[0]
-        assert (row[1], row[6]) == ("Failed Paused", "Not expected")
+        assert (row[1], row[7]) == ("Failed Paused", "Not expected")
 
     def test_an_acknowledged_problem_shows_until_when(
         self, as_bob: Client, crawlers: Team, alice: User
@@ -278,11 +278,11 @@ class TestLongLists:
     ) -> None:
         make(crawlers, "A", "cif")
         as_bob.get("/")
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(18):
             as_bob.get("/")
         for number in range(30):
             make(crawlers, f"Shelf {number}", "cif")
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(18):
             as_bob.get("/")
 
 

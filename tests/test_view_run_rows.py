@@ -101,7 +101,8 @@ def test_the_database_reads_only_the_pages_that_are_shown(as_bob: Client, laptop
 
 def test_only_runs_are_counted_up_to_a_limit(as_bob: Client, laptops: Collection) -> None:
     make_many_pages(laptops, 51, 30)
-    (counted,) = [sql for sql in queries_of(as_bob) if "COUNT(" in sql.upper()]
+    counts = [sql for sql in queries_of(as_bob) if "COUNT(" in sql.upper()]
+    (counted,) = [sql for sql in counts if "needs_slice" not in sql]
     assert "LIMIT 10001" in counted
 
 

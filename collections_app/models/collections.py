@@ -132,6 +132,7 @@ class Collection(models.Model):
     latest: str  # the version of the row
     html: str  # of the row, or of its cells that change
     is_favorite: bool = False  # of the user
+    changes: Any  # of the newest ready run; set with `facts`
     line: Any  # what the Overview shows
 
     def __str__(self) -> str:

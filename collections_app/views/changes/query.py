@@ -49,6 +49,7 @@ class ChangesQuery:
             "min_percent": changes.min_percent,
             "min_amount": changes.min_amount,
             "q": changes.text,
+            "volatile": int(changes.is_volatile),
             "sort": changes.sort,
             "dir": "desc" if changes.descending else "",
         }
@@ -73,6 +74,16 @@ class ChangesQuery:
     def all(self) -> str:
         """The query string for all changes, in the same order."""
         return self.address(what=[], column="", min_percent=None, min_amount=None, q="")
+
+    @property
+    def volatile(self) -> str:
+        """The query string for the changes of volatile columns."""
+        return self.address(what=[], column="", min_percent=None, min_amount=None, q="", volatile=1)
+
+    @property
+    def stable(self) -> str:
+        """The query string for the changes of the other columns."""
+        return self.address(column="", volatile=0)
 
     def of_kind(self, kind: ChangeKind) -> str:
         """Return the query string for the changes of a kind, or of all kinds if it is the chosen one."""
@@ -112,6 +123,7 @@ def _read_changes(values: QueryDict) -> ChangeQuery:
         min_percent=_minimum(values, "min_percent"),
         min_amount=_minimum(values, "min_amount"),
         text=_text(values, "q", LONGEST_SEARCH),
+        is_volatile=values.get("volatile") == "1",
         sort=sort,
         descending=values.get("dir") == "desc",
         after=_whole_number(values, "after") if values.get("after") else 0,

@@ -83,6 +83,8 @@ def _changes(comparison: Comparison, page: ChangePage, query: ChangesQuery) -> d
         "columns": list(comparison.summary.get("columns", {}).items())[:_MOST_COLUMNS],
         "headers": headers(query),
         "filters": query.filters,
+        "volatile": comparison.summary.get("volatile", []),
+        "volatile_of": comparison.summary.get("volatile_of", 0),
         "kept_fields": _kept_fields(query),
     }
 
@@ -91,4 +93,5 @@ def _kept_fields(query: ChangesQuery) -> list[tuple[str, object]]:
     """Return the parameters that no field of the form shows."""
     kept = [("since", query.since), *(("what", kind.value) for kind in query.changes.kinds)]
     order = [("sort", query.changes.sort), ("dir", query.parameters["dir"])]
+    order += [("volatile", query.parameters["volatile"])]
     return [*kept, *(each for each in order if each[1])]

@@ -7,10 +7,10 @@ from django.urls import reverse
 
 from collections_app.models import Run
 from collections_app.records.tracking.compare import Entry
-from collections_app.records.tracking.keys import texts_of
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.views.changes.cells import amount_text, percent_text, values_of
 from collections_app.views.changes.words import KIND_NAMES
+from collections_app.views.products.address import product_address, shown_key
 from collections_app.views.run.cells import Cell
 
 
@@ -27,6 +27,7 @@ class ChangeRow:
     now: Cell
     percent: str
     amount: str
+    product_address: str
     record: int  # the record's number
     record_address: str
 
@@ -34,15 +35,15 @@ class ChangeRow:
 def change_rows(entries: Iterable[Entry], run: Run, since: Run) -> list[ChangeRow]:
     """Return the rows of changes between two runs."""
     now, before = (reverse("run", args=[each.collection_id, each.number]) for each in (run, since))
-    return [_row(entry, now, before) for entry in entries]
+    return [_row(entry, run.collection_id, now, before) for entry in entries]
 
 
-def _row(entry: Entry, now: str, before: str) -> ChangeRow:
+def _row(entry: Entry, collection_id: int, now: str, before: str) -> ChangeRow:
     number, run = (entry.number, now) if entry.number else (entry.number_before or 0, before)
     was, is_now = values_of(entry)
     return ChangeRow(
         title=entry.title,
-        key=", ".join(texts_of(entry.key)),
+        key=shown_key(entry.key),
         kind=entry.kind,
         name="" if entry.kind == ChangeKind.OTHER else KIND_NAMES[entry.kind],
         column=entry.column or "",
@@ -50,6 +51,7 @@ def _row(entry: Entry, now: str, before: str) -> ChangeRow:
         now=is_now,
         percent=percent_text(entry),
         amount=amount_text(entry),
+        product_address=product_address(collection_id, entry.key),
         record=number,
         record_address=f"{run}records/{number}",
     )

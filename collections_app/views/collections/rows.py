@@ -1,6 +1,6 @@
 """The columns of the list of collections, and the rows of both lists."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from zlib import crc32
@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from collections_app.models import Collection
+from collections_app.views.changes.summary import changes_summaries
 from collections_app.views.download.menu import latest_menu
 from collections_app.views.durations import relative_time
 from collections_app.views.fragments import without_indentation
@@ -38,6 +39,7 @@ COLUMNS = (
     Column("Last success", ""),
     Column("Records", "number", "records", "descending"),
     Column("Duration", "duration number"),
+    Column("Changes", "changes-cell"),
 )
 
 
@@ -56,14 +58,18 @@ class Header:
 
 
 def set_versions(
-    collections: Iterable[Collection], more: Callable[[Collection], object] = lambda collection: None
+    collections: Sequence[Collection], more: Callable[[Collection], object] = lambda collection: None
 ) -> None:
-    """Set the versions of rows, whose conditions have been prefetched.
+    """Set the versions of rows, whose conditions have been prefetched, and the changes of their runs.
 
     A version changes whenever the row's cells do, except for relative times. `more` returns what the cells
     show besides, as an object whose repr() differs if they do.
     """
+    newest = {each.pk: each.details.newest_ready_run for each in collections}
+    changes = changes_summaries([run for run in newest.values() if run])
     for collection in collections:
+        run = newest[collection.pk]
+        collection.changes = changes.get(run.pk) if run else None
         collection.facts = repr((_facts(collection), more(collection)))
         collection.latest = _version(collection)
 
@@ -90,6 +96,7 @@ def _facts(collection: Collection) -> tuple[object, ...]:
         collection.kind,
         [run and (run.number, run.status, run.created_at) for run in runs],
         ready and (ready.extracted, ready.total, ready.updated_at),
+        collection.changes,
         details.failures,
         condition.problems,
         condition.is_acknowledged,

@@ -6,9 +6,10 @@ from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection
+from collections_app.models import Collection, Run
 from collections_app.models.runs import RunQuerySet
 from collections_app.people.access import Action, MemberRequest, collection_member
+from collections_app.views.changes.summary import ChangesSummary, changes_summaries
 from collections_app.views.download.cursor import format_cursor, parse_cursor
 from collections_app.views.download.filter import RunFilter
 from collections_app.views.download.menu import preferred_format
@@ -26,7 +27,8 @@ _VERSION = re.compile(r"(\d{1,18})\.([0-9a-f]{8})", re.ASCII)
 def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Return the rows that have changed and the number of new runs, or 204 if nothing has changed.
 
-    `runs` lists the unfinished runs on the page with the versions of their rows, `newest` is the newest run
+    `runs` lists the runs on the page that are unfinished or haven't been compared, with the versions of their
+    rows, `newest` is the newest run
     on the page, and `new` is the number of newer runs that it already announces. With `bring`, the rows of
     the newer runs are returned too. The page's filter applies to newer runs.
     """
@@ -34,7 +36,8 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     refresh_in_background(collection)
     runs = list(collection.runs.filter(number__in=watched)) if watched else []
     gone = sorted(watched.keys() - {run.number for run in runs})
-    changed = [run for run in runs if version(run) != watched[run.number]]
+    changes = changes_summaries(runs)
+    changed = [run for run in runs if version(run, changes.get(run.pk)) != watched[run.number]]
     newer = _newer(request, collection)
     count = newer[: PAGE_SIZE + 1].count()
     added = list(newer.newest_first()[:PAGE_SIZE]) if "bring" in request.GET else []
@@ -50,7 +53,7 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     return JsonResponse(
         {
             "rows": [
-                {"number": run.number, "html": row, "news": news_of(run)}
+                {"number": run.number, "html": row, "news": _news(run, changes.get(run.pk))}
                 for run, row in zip(changed, rows, strict=False)
             ],
             "gone": gone,
@@ -59,6 +62,10 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
             "newest": format_cursor(added[0].cursor) if added else request.GET.get("newest", ""),
         }
     )
+
+
+def _news(run: Run, changes: ChangesSummary | None) -> str:
+    return f"Run {run.number}: {changes.text}." if changes else news_of(run)
 
 
 def _newer(request: MemberRequest, collection: Collection) -> RunQuerySet:

@@ -16,6 +16,7 @@ from django.urls import reverse
 from collections_app.models import Collection, Membership, Run, State
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.people.access import Action, may
+from collections_app.views.changes.summary import ChangesSummary, awaits_changes, changes_summaries
 from collections_app.views.download.menu import run_menu
 from collections_app.views.fragments import without_indentation
 from collections_app.views.run.progress import is_idle, progress_of
@@ -42,8 +43,11 @@ def run_rows(
     it when they're scrolled into view.
     """
     cache = caches["run_rows"]
+    changes = changes_summaries(runs)
     menu = f"{preferred}_{_saved_exports(collection)}"
-    keys = {run.pk: _key(run, menu, may_delete=may_delete) for run in runs if run.is_ready}
+    keys = {
+        run.pk: _key(run, menu, changes.get(run.pk), may_delete=may_delete) for run in runs if run.is_ready
+    }
     cached = cache.get_many(keys.values())
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in cached]
     if missing:
@@ -56,7 +60,12 @@ def run_rows(
     for run in runs:
         key = keys.get(run.pk, "")
         row = cached.get(key) or _render(
-            collection, run, preferred, may_delete=may_delete, loads_sizes=loads_sizes
+            collection,
+            run,
+            preferred,
+            changes.get(run.pk),
+            may_delete=may_delete,
+            loads_sizes=loads_sizes,
         )
         if key and key not in cached and _is_final(run) and len(row) <= _LONGEST_CACHED:
             new[key] = row
@@ -70,9 +79,13 @@ def may_delete_runs(membership: Membership, collection: Collection) -> bool:
     return not collection.is_remote and may(membership, Action.MANAGE_COLLECTIONS)
 
 
-def version(run: Run) -> str:
-    """Return a token that changes whenever the rendered row of an unfinished run changes."""
-    facts = (run.status, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run))
+def version(run: Run, changes: ChangesSummary | None = None) -> str:
+    """Return a token that changes whenever the rendered row of an unfinished run changes.
+
+    It also changes when a completed run has been compared.
+    """
+    text = changes.text if changes else ""
+    facts = (run.status, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run), text)
     return f"{crc32(repr(facts).encode()):08x}"
 
 
@@ -82,12 +95,13 @@ def _saved_exports(collection: Collection) -> str:
     return blake2b(repr(saved).encode(), digest_size=8).hexdigest() if saved else ""
 
 
-def _key(run: Run, menu: str, *, may_delete: bool) -> str:
+def _key(run: Run, menu: str, changes: ChangesSummary | None, *, may_delete: bool) -> str:
     """Return the cache key of a completed run's row. Its number, collection and files never change."""
     times = f"{run.created_at.timestamp()}_{run.updated_at.timestamp()}"
     counts = f"{run.extracted}_{run.total}_{run.file_count}"
     marks = f"{run.is_kept:d}{run.is_pinned:d}{run.delete_at.timestamp() if run.delete_at else ''}"
-    return f"{run.pk}_{times}_{counts}_{marks}_{may_delete:d}{menu}"
+    changed = f"{crc32(repr(changes).encode()):08x}" if changes else f"{awaits_changes(run, changes):d}"
+    return f"{run.pk}_{times}_{counts}_{marks}_{changed}_{may_delete:d}{menu}"
 
 
 def _is_final(run: Run) -> bool:
@@ -95,9 +109,18 @@ def _is_final(run: Run) -> bool:
     return run.archive is None or run.archive.size is not None
 
 
-def _render(collection: Collection, run: Run, preferred: str, *, may_delete: bool, loads_sizes: bool) -> str:
+def _render(  # noqa: PLR0913  # all that the row depends on
+    collection: Collection,
+    run: Run,
+    preferred: str,
+    changes: ChangesSummary | None,
+    *,
+    may_delete: bool,
+    loads_sizes: bool,
+) -> str:
     context: dict[str, object] = {
         "run": run,
+        "changes": changes,
         "is_remote": collection.is_remote,
         "may_delete": may_delete,
         "loads_sizes": loads_sizes,
@@ -112,8 +135,9 @@ def _render(collection: Collection, run: Run, preferred: str, *, may_delete: boo
         context["commands_address"] = reverse("run_commands", args=address)
         context["archive_size_address"] = reverse("archive_size", args=address)
     elif run.state == State.PROCESSING:
-        context["version"] = version(run)
         context["progress"] = progress_of(run)
+    if run.state == State.PROCESSING or awaits_changes(run, changes):
+        context["version"] = version(run)
     if run.state != State.PROCESSING:
         context["pin_address"] = reverse("run_pin", args=address)
     if may_delete:

@@ -15,6 +15,7 @@ from collections_app.people.access import Action, MemberRequest, collection_memb
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
+from collections_app.views.changes.summary import changes_summaries
 from collections_app.views.download.menu import preferred_format, run_menu, search_menu
 from collections_app.views.download.rows import PAGES_WRITTEN, files_address, may_delete_runs, version
 from collections_app.views.fragments import wants_fragment
@@ -58,6 +59,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
     context["may_delete"] = may_delete_runs(request.membership, collection)
     if run.is_ready:
         context |= _files(run)
+        context["changes"] = changes_summaries([run]).get(run.pk)
         preferred = preferred_format(request)
         context["menu"] = run_menu(run, preferred)
         if query.table_query.is_narrowed:

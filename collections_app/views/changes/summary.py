@@ -1,0 +1,91 @@
+"""The changes of a run in lists and on its page, in a few words: "14 prices down, 3 sold out"."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.urls import reverse
+from django.utils import timezone
+
+from collections_app.models import Comparison, Run, Verdict
+from collections_app.models.verdicts import IS_TRUSTED
+from collections_app.records.tracking.comparisons import summaries_of
+from collections_app.records.tracking.kinds import ChangeKind
+
+# The words for one and for several products. The badge of a run says how many records were not scraped.
+_WORDS = {
+    ChangeKind.PRICE_DOWN: ("price down", "prices down"),
+    ChangeKind.PRICE_UP: ("price up", "prices up"),
+    ChangeKind.SOLD_OUT: ("sold out", "sold out"),
+    ChangeKind.BACK: ("back in stock", "back in stock"),
+    ChangeKind.NEW: ("new", "new"),
+    ChangeKind.MISSING: ("missing", "missing"),
+    ChangeKind.GONE: ("gone", "gone"),
+    ChangeKind.RETURNED: ("returned", "returned"),
+    ChangeKind.SELLER: ("new seller", "new sellers"),
+    ChangeKind.CURRENCY: ("currency changed", "currencies changed"),
+    ChangeKind.OTHER: ("other change", "other changes"),
+}
+_SHOWN_IN_LISTS = 2
+# After this time, pages no longer wait for the changes of a new run.
+_SOON = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class ChangesSummary:
+    """What changed in a run since an earlier one."""
+
+    parts: Sequence[str]  # the most important first
+    run: int
+    since: int
+    address: str
+
+    @property
+    def text(self) -> str:
+        """All kinds of changes."""
+        return ", ".join(self.parts)
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """The most important kinds of changes, for lists."""
+        return self.parts[:_SHOWN_IN_LISTS]
+
+
+def changes_summaries(runs: Sequence[Run]) -> dict[int, ChangesSummary]:
+    """Return the summaries of completed runs by primary key, in a few queries.
+
+    Runs that can't be trusted have none, and neither have those that haven't been compared.
+    """
+    compared = summaries_of(runs)
+    if not compared:
+        return {}
+    distrusted = set(Verdict.objects.filter(~IS_TRUSTED, run__in=compared).values_list("run", flat=True))
+    return {
+        run.pk: _summary(run, compared[run.pk])
+        for run in runs
+        if run.pk in compared and run.pk not in distrusted
+    }
+
+
+def awaits_changes(run: Run, summary: ChangesSummary | None) -> bool:
+    """Whether a run that has just completed, and isn't the first one, may soon have a summary."""
+    is_recent = run.is_ready and run.updated_at > timezone.now() - _SOON
+    return is_recent and summary is None and run.number > 1
+
+
+def _summary(run: Run, comparison: Comparison) -> ChangesSummary:
+    since = comparison.since.number
+    address = reverse("run_changes", args=[run.collection_id, run.number])
+    return ChangesSummary(
+        list(_parts(comparison)) or ["No changes"], run.number, since, f"{address}?since={since}"
+    )
+
+
+def _parts(comparison: Comparison) -> Iterator[str]:
+    has_falls = bool(comparison.counts.get(ChangeKind.PRICE_DOWN))
+    for kind, (one, many) in _WORDS.items():
+        count = comparison.counts.get(kind, 0)
+        if count and has_falls and kind == ChangeKind.PRICE_UP:
+            yield f"{count:,} up"  # "2 prices down, 1 up"
+        elif count:
+            yield f"{count:,} {one if count == 1 else many}"
