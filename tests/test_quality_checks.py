@@ -132,6 +132,7 @@ UNSTEADY_TEXT = [column(1000, numbers) for numbers in (1000, 900, 800)]
         # 8. Nothing changed though it usually does.
         (STEADY, changes(changed=1), []),
         (STEADY, changes(changed=0), [("nothing_changed", CHECK)]),
+        (STEADY, changes(changed=0, matched=999), []),
         ([*STEADY, changes(changed=0)], changes(changed=0), []),
         ([GOOD] * 9 + [changes(changed=0)], changes(changed=0), [("nothing_changed", CHECK)]),
         ([GOOD, GOOD, replace(GOOD, changes=None)], changes(changed=0), []),

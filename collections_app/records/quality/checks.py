@@ -154,7 +154,8 @@ def duplicates(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
 def nothing_changed(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
     """Report that nothing changed although it usually does, as if the pages were frozen."""
     changes = profile.changes
-    if changes is None or changes.changed or not changes.matched:
+    # Pages with another product aren't frozen.
+    if changes is None or changes.changed or not changes.matched or changes.matched < changes.products:
         return
     usual = _values(
         [each for each in baseline if each.is_fine or Check.NOTHING_CHANGED not in each.failed],
