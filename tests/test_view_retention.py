@@ -12,7 +12,7 @@ from django.utils import timezone
 from collections_app.models import Collection, Retention, Run, User
 from collections_app.models.retention import RetentionKind, pin_runs, set_retention
 from collections_app.system import database
-from tests.support.html import text_of
+from tests.support.html import links, rows, text_of
 from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 
@@ -75,6 +75,15 @@ class TestSetting:
         )
         assert not Retention.objects.exists()
         assert not Run.objects.exclude(delete_at=None).exists()
+
+    def test_more_runs_can_be_loaded(self, as_adam: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("collections_app.views.settings.retention.PAGE_SIZE", 2)
+        page = as_adam.get(RETENTION, {"kind": "runs", "runs": "1"})
+        assert [row[0] for row in rows(page)] == ["Run 3", "Run 2"]
+        more = as_adam.get(RETENTION + links(page)["Load more"], headers={"HX-Request": "true"})
+        assert [row[0] for row in rows(more)] == ["Run 1"]
+        assert "Load more" not in links(more)
+        assert "Change retention?" not in text(more)
 
     def test_it_is_saved_after_the_preview(self, as_adam: Client) -> None:
         page = text(confirm(as_adam, **NEWEST_2))

@@ -1,9 +1,11 @@
 """Choose how many runs a collection keeps, with a preview of what would be deleted."""
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
 from collections_app.models import Collection
@@ -17,6 +19,8 @@ from collections_app.models.retention import (
 )
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.system import database
+from collections_app.views.download.cursor import format_cursor, parse_cursor
+from collections_app.views.fragments import render_fragment
 from collections_app.views.page_size import PAGE_SIZE
 from collections_app.views.settings.page import settings_page
 from collections_app.views.settings.retention_form import RetentionForm
@@ -68,11 +72,23 @@ def _preview_page(
         "kept": kept(form.retention(collection)),
         "preview": shown,
         "fingerprint": _fingerprint(shown),
-        "listed": shown.runs[:PAGE_SIZE] if shown else (),
-        "unlisted": max(0, shown.count - PAGE_SIZE) if shown else 0,
         "delete_at": database.now() + GRACE,
         "leaving": leaving_of(collection),
         "values": form.cleaned_data,
         "has_changed": has_changed,
     }
-    return render(request, "settings/retention.html", context, status=409 if has_changed else 200)
+    if shown:
+        context |= _listed(request, shown, form)
+    response = render_fragment(request, "settings/retention.html", "settings/_retention_rows.html", context)
+    response.status_code = 409 if has_changed else 200
+    return response
+
+
+def _listed(request: MemberRequest, shown: Preview, form: RetentionForm) -> dict[str, object]:
+    """Return a page of the runs that would be deleted, and the address of the next page."""
+    before = request.GET.get("before", "")
+    runs = list(shown.runs.before(parse_cursor(before) if before else None)[: PAGE_SIZE + 1])
+    listed, more = runs[:PAGE_SIZE], ""
+    if len(runs) > PAGE_SIZE:
+        more = f"?{urlencode(form.cleaned_data | {'before': format_cursor(listed[-1].cursor)})}"
+    return {"listed": listed, "more": more}
