@@ -103,3 +103,27 @@ def test_a_user_removed_from_the_current_team_falls_back_to_another(
     as_bob.post("/team", {"team": secret_plans.team_id})
     bob_in_both.memberships.get(team=secret_plans.team).remove()
     assert [row[1] for row in rows(as_bob.get("/collections/"))] == ["AU Laptops"]
+
+
+@pytest.mark.parametrize(
+    "address", ["/collections/add", "/members/add", "/team/accounts/connect", "/team/settings"]
+)
+def test_a_form_acts_on_the_team_that_it_was_shown_for(
+    as_alice: Client, alice: User, crawlers: Team, strangers: Team, address: str
+) -> None:
+    strangers.memberships.create(user=alice, role=Role.OWNER)
+    form = f'name="for_team" value="{crawlers.pk}"'
+    assert form in as_alice.get(address).content.decode()
+    as_alice.post("/team", {"team": strangers.pk})  # in another tab
+    assert form in as_alice.post(address, {"for_team": crawlers.pk}).content.decode()
+
+
+def test_a_form_for_a_team_that_the_user_has_left_is_refused(
+    as_alice: Client, alice: User, crawlers: Team, strangers: Team
+) -> None:
+    strangers.memberships.create(user=alice, role=Role.OWNER)
+    crawlers.memberships.filter(user=alice).delete()
+    response = as_alice.post("/team/settings", {"for_team": crawlers.pk, "name": "Mine", "time_zone": "UTC"})
+    assert response.status_code == 403
+    strangers.refresh_from_db()
+    assert strangers.name != "Mine"

@@ -267,6 +267,7 @@ def team_member(
         def checked(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not getattr(request, "membership", None):
                 raise PermissionDenied("You aren't in a team yet. Ask a team's owner to add you.")
+            _choose_team_of_form(request)
             _check(request.membership, action)
             return view(request, *args, **kwargs)
 
@@ -291,7 +292,7 @@ def collection_member(
             collection, membership = check_collection(request.memberships, collection_id, found)
             _check(membership, action)
             if not is_file and membership.team_id != request.membership.team_id:
-                choose_team(request, membership.team_id)
+                choose_team(request, str(membership.team_id))
             request.membership, request.collection = membership, collection
             return view(request, collection, **kwargs)
 
@@ -403,13 +404,24 @@ def _reload_memberships(request: HttpRequest) -> None:
         prefetch_memberships(request)
 
 
-def choose_team(request: MemberRequest, team_id: int) -> Team:
+def choose_team(request: MemberRequest, team_id: str) -> None:
     """Make one of the user's teams the current one. Raises PermissionDenied for other teams."""
-    for membership in request.memberships:
-        if membership.team_id == team_id:
-            request.session[_SESSION_TEAM] = team_id
-            return membership.team
-    raise PermissionDenied("You aren't in that team.")
+    membership = next((each for each in request.memberships if str(each.team_id) == team_id), None)
+    if membership is None:
+        raise PermissionDenied("You aren't in that team.")
+    request.membership = membership
+    request.session[_SESSION_TEAM] = membership.team_id
+    bind_contextvars(team=membership.team_id)
+
+
+def _choose_team_of_form(request: MemberRequest) -> None:
+    """Choose the team for which the posted form was shown, as _form_team.html says.
+
+    Since then, the user may have switched teams in another tab. Raises PermissionDenied.
+    """
+    team_id = request.POST.get("for_team", "")
+    if team_id and team_id != str(request.membership.team_id):
+        choose_team(request, team_id)
 
 
 def context(request: HttpRequest) -> dict[str, Any]:

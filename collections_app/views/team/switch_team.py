@@ -1,6 +1,5 @@
 """Switch to another team."""
 
-import re
 from urllib.parse import urlsplit
 
 from django.http import HttpResponseRedirect
@@ -12,15 +11,13 @@ from collections_app.people.access import MemberRequest, choose_team, referring_
 
 # Every member of every team may open them.
 _PAGES = {"home", "collections", "members", "profile"}
-_ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @signed_in
 @require_POST
 def team_switch(request: MemberRequest) -> HttpResponseRedirect:
     """Switch to another of the user's teams. Stay on the same page if every team has it."""
-    team = request.POST.get("team", "")
-    choose_team(request, int(team) if _ID.fullmatch(team) else 0)
+    choose_team(request, request.POST.get("team", ""))
     return redirect(_same_page(referring_page(request)))
 
 
