@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from collections_app.management.worker import Slicer
-from collections_app.models import Account, Collection, Run, Slice, SliceState, Team, TrackingSettings
+from collections_app.models import Account, Collection, Export, Run, Slice, SliceState, Team, TrackingSettings
 from collections_app.records.preview.engine import open_database
 from collections_app.records.tracking import slice_builder, slice_repair
 from collections_app.records.tracking.settings import tracking_of
@@ -237,6 +237,15 @@ class TestWorker:
             order.append((run.collection, run.number))
         assert order == [(laptops, 2), (headphones, 2), (laptops, 1), (headphones, 1)]
         assert not Run.objects.to_slice().filter(state="ready").exists()
+
+    def test_a_slice_gives_way_to_an_export_in_the_same_thread(self, run: Run) -> None:
+        export = Export.objects.create(run=run, format="csv", digest="x")
+        slicer = Slicer(gives_way=True)
+        assert slicer.run_once()
+        assert not Slice.objects.ready().exists()
+        export.delete()
+        slicer._checked_at = float("-inf")
+        assert slice_all(slicer) == [1]
 
     def test_the_key_is_suggested_from_the_first_slices(self, laptops: Collection) -> None:
         assert not tracking_of(laptops).key

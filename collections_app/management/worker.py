@@ -14,11 +14,11 @@ from structlog.contextvars import clear_contextvars
 
 from collections_app import measurements, outbox
 from collections_app.management.retention import apply_retention
-from collections_app.models import Collection, Retention, Run, State
+from collections_app.models import Collection, Export, Retention, Run, State
 from collections_app.models.keeping import runs_to_copy
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
-from collections_app.records.exports.build import Queue, build_next
+from collections_app.records.exports.build import Queue, build_next, due
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile
 from collections_app.records.quality.queue import next_run
 from collections_app.records.quality.verdicts import judge
@@ -309,11 +309,14 @@ class Slicer(BackgroundTask):
     """Create the slices of runs, so that the runs can be compared, one at a time.
 
     If `remote` is true, create only slices whose records an account has to send; if it is false, only those
-    of stored files.
+    of stored files. If `gives_way` is true, put a slice back when someone waits for an export, because the
+    same thread creates it.
     """
 
-    def __init__(self, *, remote: bool | None = None) -> None:
+    def __init__(self, *, remote: bool | None = None, gives_way: bool = False) -> None:
         super().__init__()
+        self._gives_way = gives_way
+        self._checked_at = float("-inf")
         self._queues = [SliceQueue(remote=each) for each in (False, True) if remote in {None, each}]
         self._backoff = Backoff()
 
@@ -329,7 +332,7 @@ class Slicer(BackgroundTask):
         if run is None:
             return False
         try:
-            build_slice(run, must_stop=self.stop.is_set)
+            build_slice(run, must_stop=self._must_stop)
         except (RunDeleted, Stopped):
             return True
         except (SourceUnavailable, OSError) as error:
@@ -338,6 +341,12 @@ class Slicer(BackgroundTask):
             self._backoff.succeeded("account", run.collection.account_id or 0)
             update_suggestion(run.collection)
         return True
+
+    def _must_stop(self) -> bool:
+        if self._gives_way and time.monotonic() - self._checked_at > TASK_IDLE_SECONDS:
+            self._checked_at = time.monotonic()
+            return Export.objects.filter(due()).exists()
+        return self.stop.is_set()
 
     def _pause(self, run: Run, error: SourceUnavailable | OSError) -> None:
         """Pause the account or the storage, because other runs may fail, too."""

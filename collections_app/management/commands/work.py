@@ -70,7 +70,15 @@ def _work(*, once: bool) -> bool:
     """Do what is due once, or work forever. Return whether something failed."""
     if once:
         worker = Worker(
-            *(Mailer(), Exporter(), Measurer(), Slicer(), ComparisonBuilder(), BlockBuilder(), Judge())
+            *(
+                Mailer(),
+                Exporter(),
+                Measurer(),
+                Slicer(gives_way=True),
+                ComparisonBuilder(),
+                BlockBuilder(),
+                Judge(),
+            )
         )
         while worker.run_once():
             pass
