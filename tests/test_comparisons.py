@@ -11,6 +11,7 @@ import pytest
 from django.core.files.storage import storages
 from django.utils import timezone
 
+from collections_app.management.worker import Slicer
 from collections_app.models import (
     Collection,
     Comparison,
@@ -42,6 +43,7 @@ from collections_app.records.tracking.comparisons import (
 )
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.records.tracking.previous_runs import default_since
+from collections_app.records.tracking.settings import update_suggestion
 from collections_app.records.tracking.stored_slices import SliceUnavailable, slice_of
 from collections_app.runs.removal import delete_run
 from collections_app.system.background import StillWorking
@@ -363,6 +365,44 @@ class TestSummaries:
         summary = summary_of(newest)
         assert summary is not None
         assert summary.counts["price_up"] == 2
+
+    def test_the_worker_compares_the_newest_runs_as_soon_as_their_slices_exist(
+        self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(comparisons, "_NEWEST", 2)
+        runs = [make_ready_run(laptops, content) for content in (BEFORE, AFTER, BEFORE, AFTER)]
+        while Slicer().run_once():
+            pass
+        while build_next():
+            pass
+        assert list(Comparison.objects.values_list("run", "since").order_by("run")) == [
+            (runs[2].pk, runs[1].pk),
+            (runs[3].pk, runs[2].pk),
+        ]
+        assert summaries_of(runs).keys() == {runs[2].pk, runs[3].pk}
+
+    def test_without_a_key_nothing_is_queued(self, headphones: Collection) -> None:
+        runs = [make_ready_run(headphones, [{"title": "No key"}]) for _ in range(2)]
+        for run in runs:
+            slice_of(run)
+        update_suggestion(headphones)
+        assert summary_of(runs[1]) is None
+        assert not Comparison.objects.exists()
+
+    def test_failed_ones_are_built_again_later_or_with_another_key(
+        self, run: Run, since: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        comparison = comparison_of(run, since)
+        failed = Comparison.objects.filter(pk=comparison.pk)
+        now = timezone.now()
+        for version, failed_at, state in [
+            (1, now, "failed"),
+            (1, now - timedelta(hours=2), "queued"),
+            (2, now, "queued"),
+        ]:
+            failed.update(state="failed", failure="No.", failed_at=failed_at, settings_version=version)
+            summary_of(run)
+            assert failed.get().state == state
 
     def test_those_of_another_key_are_left_out_and_made_again(self, run: Run, since: Run) -> None:
         comparison_of(run, since)

@@ -390,6 +390,42 @@ class TestFormats:
         assert api.requests[-1].path.endswith("/runs/88/exports/prices.csv")
         assert pulled(output) == {"88/prices.csv": b"title\n"}
 
+    def test_what_changed_since_the_previous_run(self, api: ResultsApi, do_pull: Pull, output: Path) -> None:
+        api.is_dashboard = True
+        api.converted = {
+            "changes.json": envelope(200, {"since": 87, "changes": [{}]}),
+            "changes.csv": b"key\n",
+            "changes.jsonl": b"{}\n",
+        }
+        assert do_pull("--changes") == 0
+        assert api.requests[-1].path.endswith("/runs/88/changes.csv?since=87")
+        assert do_pull("--changes") == 3  # already here
+        assert do_pull("--changes", "--format", "jsonl") == 0
+        files = {"88/changes-since-87.csv": b"key\n", "88/changes-since-87.jsonl": b"{}\n"}
+        assert pulled(output) == files
+
+    @pytest.mark.parametrize(
+        ("status", "reply", "code"),
+        [
+            (200, {"since": 87, "changes": []}, 3),
+            (404, "There is no earlier run to compare run 88 with.", 3),
+            (202, {"state": "queued"}, 4),
+            (409, "Choose a key.", 1),
+            (200, {"since": 87}, 1),
+        ],
+    )
+    def test_without_changes_the_exit_code_says_why(
+        self, api: ResultsApi, do_pull: Pull, output: Path, status: int, reply: object, code: int
+    ) -> None:
+        api.is_dashboard = True
+        answer: Reply = (status, {}, envelope(status, reply))
+        api.override = lambda request: answer if "/changes.json" in request.path else None
+        assert do_pull("--changes") == code
+        assert pulled(output) == {}
+
+    def test_multicartapi_can_not_compare_runs(self, api: ResultsApi, do_pull: Pull) -> None:
+        assert do_pull("--changes") == 2
+
     def test_a_run_without_the_column_does_not_stop_the_others(
         self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -1001,6 +1037,8 @@ class TestCommandLine:
             ["101", "--format", "docx"],
             ["101", "--columns", "asin"],
             ["101", "--export", "prices.csv", "--format", "csv"],
+            ["101", "--changes", "--format", "json"],
+            ["101", "--changes", "--format", "csv", "--columns", "asin"],
             ["101", "--parallel", "0"],
             ["101", "--parallel", "99"],
             ["101", "--wait", "long"],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collections_app.records.formats.json_records import read_values
+from collections_app.records.formats.json_records import read_texts
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.engine import open_database
 from collections_app.records.tracking.compare import Comparer, Entry
@@ -33,7 +33,7 @@ def slice_of(records: Iterable[object], folder: Path, name: str = "run") -> Slic
     path.unlink(missing_ok=True)
     source.write_bytes(b"[" + b",".join(map(encoded, records)) + b"]")
     with source.open("rb") as stream:
-        write_slice(read_values(stream), folder / f"{name}.lines", path)
+        write_slice(read_texts(stream), folder / f"{name}.lines", path)
     return described(path)
 
 

@@ -61,7 +61,7 @@ exit codes:
   0  everything requested is here, and some of it is new
   1  something failed; run the same command again to retry and resume
   2  wrong usage, an invalid key, or no permission
-  3  nothing new: everything requested was already here
+  3  nothing new: everything requested was already here, or nothing changed (--changes)
   4  not ready yet: try again later, or use --wait
   130  interrupted; run the same command again to resume
 
@@ -72,6 +72,7 @@ For example, to pull from cron every hour, and run `load` only if there is somet
 
 ORIGINAL_FORMATS = ("pages", "zip")
 CONVERTED_FORMATS = ("json", "jsonl", "csv", "xlsx", "parquet")
+CHANGES_FORMATS = ("csv", "xlsx", "jsonl", "parquet")
 
 TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next byte
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each retry; progress resets them
@@ -353,6 +354,39 @@ class Server:
             return None
         files = [entry for entry in manifest["files"] if isinstance(entry, dict)]
         return {str(entry.get("name")): entry for entry in files}
+
+    def changes(self, run: Run, until: float) -> tuple[int, bool]:
+        """Return the number of the run that a run is compared with, and whether anything changed.
+
+        Wait until the runs have been compared. Raises NotFound if there is no earlier run, NotReady and
+        PullError.
+        """
+        while True:
+            status, envelope, pause = retry(lambda: self._first_change(run))
+            if status == 200:
+                return parse_changes(envelope)
+            left = until - time.monotonic()
+            if left <= 0:
+                raise NotReady("The runs are still being compared. Try again later, or use --wait.")
+            time.sleep(min(pause, left))
+
+    def _first_change(self, run: Run) -> tuple[int, Any, float]:
+        """Return the status, the envelope, and the seconds to wait if the status is 202."""
+        address = f"/collections/{run.collection}/runs/{run.number}/changes.json?limit=1"
+        with self.request(address) as response:
+            if response.status_code not in {200, 202}:
+                raise error_from(response)
+            return response.status_code, read_json(response, "list of changes"), retry_after(response) or 1.0
+
+
+def parse_changes(envelope: Any) -> tuple[int, bool]:
+    """Return the number of the earlier run, and whether anything changed. Raises PullError."""
+    data = envelope.get("data") if isinstance(envelope, dict) else None
+    fields: dict[str, Any] = data if isinstance(data, dict) else {}
+    since, changes = parse_integer(fields.get("since")), fields.get("changes")
+    if since is None or not isinstance(changes, list):
+        raise invalid_response("list of changes")
+    return since, bool(changes)
 
 
 def manifest_address(run: Run) -> str:
@@ -1181,6 +1215,7 @@ class Outcome:
     new: int = 0
     size: int = 0  # bytes of the new files
     here: int = 0
+    unchanged: int = 0  # runs
     failed: int = 0
     waiting: int = 0
 
@@ -1195,7 +1230,12 @@ class Outcome:
     def __str__(self) -> str:
         files = "file" if self.new == 1 else "files"
         new = f"{self.new} new {files} ({format_size(self.size)})" if self.new else "nothing new"
-        counts = ((self.here, "already here"), (self.waiting, "not ready yet"), (self.failed, "failed"))
+        counts = (
+            (self.here, "already here"),
+            (self.unchanged, "unchanged"),
+            (self.waiting, "not ready yet"),
+            (self.failed, "failed"),
+        )
         return ", ".join([new] + [f"{count} {label}" for count, label in counts if count])
 
 
@@ -1311,8 +1351,28 @@ class Pull:
         self._console.info(f"Collection {options.collection}, {subject}: {self._outcome}, in {folder}")
         return self._outcome.code()
 
+    def _items(self, run: Run) -> list[Item]:
+        """Return the files of a run to pull. Raises PullError."""
+        if not self._options.changes:
+            return items_to_pull(self._server, run, self._options)
+        if self._server.manifest(run) is None:
+            raise FatalError("This server can't compare runs. Use the results dashboard.")
+        try:
+            since, has_changed = self._server.changes(run, self._until)
+        except NotFound as error:  # there is no earlier run
+            self._console.info(f"Run {run.number}: {error}")
+            has_changed = False
+        if not has_changed:
+            self._count(unchanged=1)
+            return []
+        ending = self._options.format
+        address = f"/collections/{run.collection}/runs/{run.number}/changes.{ending}?since={since}"
+        return [Item(address, f"changes-since-{since}.{ending}")]
+
     def _pull_run(self, run: Run) -> None:
-        items = items_to_pull(self._server, run, self._options)
+        items = self._items(run)
+        if not items:
+            return
         folder = RunFolder(self._options.output, run)
         options = self._options_for(len(items))
 
@@ -1401,6 +1461,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--export",
         metavar="NAME",
         help="pull a saved export by its name in the collection's settings, for example prices.xlsx",
+    )
+    add(
+        "--changes",
+        action="store_true",
+        help="pull what changed since the previous run, as CSV unless --format is set; exit with 3 if "
+        "nothing did",
     )
     add(
         "--output",
@@ -1516,6 +1582,12 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
         command_line.error(f"--columns requires one of these formats: {', '.join(CONVERTED_FORMATS)}")
     if options.export and (options.columns or options.format != "pages"):
         command_line.error("--export sets the format and columns; remove --format and --columns")
+    if options.changes:
+        options.format = "csv" if options.format == "pages" else options.format
+        if options.format not in CHANGES_FORMATS:
+            command_line.error(f"--changes requires one of these formats: {', '.join(CHANGES_FORMATS)}")
+        if options.columns or options.export:
+            command_line.error("--changes can't be combined with --columns or --export")
     if options.base_url is None:
         try:
             options.base_url = base_url(os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)

@@ -24,6 +24,7 @@ from collections_app.records.quality.queue import next_run
 from collections_app.records.quality.verdicts import judge
 from collections_app.records.tracking import blocks, comparison_files, slice_repair
 from collections_app.records.tracking.build_comparison import build_next as build_next_comparison
+from collections_app.records.tracking.comparisons import compare_newest
 from collections_app.records.tracking.settings import update_suggestion
 from collections_app.records.tracking.slice_builder import RunDeleted, Stopped, build_slice
 from collections_app.records.tracking.slice_queue import SliceQueue
@@ -340,6 +341,7 @@ class Slicer(BackgroundTask):
         else:
             self._backoff.succeeded("account", run.collection.account_id or 0)
             update_suggestion(run.collection)
+            compare_newest(run.collection)
         return True
 
     def _must_stop(self) -> bool:

@@ -261,6 +261,7 @@ class _Build:
             state=ComparisonState.FAILED,
             failure=problem[:500],
             failed_at=timezone.now(),
+            settings_version=tracking_of(self._comparison.run.collection).version,
             lease_expires_at=None,
         )
 

@@ -9,11 +9,13 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from collections_app.models import (
+    Collection,
     Comparison,
     ComparisonState,
     ResultFile,
     Run,
     SliceState,
+    State,
     TrackingSettings,
 )
 from collections_app.models.queues import check_queue
@@ -42,8 +44,12 @@ _QUICK_RECORDS = 50_000
 _QUICK_BYTES = 15_000_000
 # How many comparisons a team's users can have in the queue.
 _MOST_QUEUED = 50
+# How many runs of a collection are compared without a request.
+_NEWEST = 50
 # A failed comparison is built again only after this time, unless a user presses the button.
 _REST = timedelta(seconds=10)
+# Without a request, it is built again after this time.
+_LONG_REST = timedelta(hours=1)
 
 
 def comparison_of(run: Run, since: Run, *, again: bool = False) -> Comparison:
@@ -96,16 +102,22 @@ def summaries_of(runs: Iterable[Run]) -> dict[int, Comparison]:
 
     Others are left out, and queued if both runs have slices.
     """
-    sinces = default_sinces(run for run in runs if run.is_ready)
+    ready = [run for run in runs if run.is_ready]
+    sinces = default_sinces(ready)
     if not sinces:
         return {}
     stored = Comparison.objects.filter(run__in=sinces, since__in=sinces.values()).select_related("since")
     found = {each.run_id: each for each in stored if sinces[each.run_id] == each.since_id}
-    old = _outdated(found.values())
-    if old:
-        Comparison.objects.filter(pk__in=old, state=ComparisonState.READY).update(**_QUEUED)
-    _queue({run: since for run, since in sinces.items() if run not in found})
-    return {run: each for run, each in found.items() if each.counts and each.pk not in old}
+    versions = _versions(ready)
+    current = {run: each for run, each in found.items() if not _is_outdated(each, versions.get(run))}
+    _queue({run: sinces[run] for run in versions.keys() & sinces.keys() - current.keys()}, found)
+    return {run: each for run, each in current.items() if each.counts}
+
+
+def compare_newest(collection: Collection) -> None:
+    """Queue the comparisons that lists of the newest runs show. See summaries_of()."""
+    newest = collection.runs.filter(state=State.READY).select_related("collection").newest_first()
+    summaries_of(newest[:_NEWEST])
 
 
 def summary_of(run: Run) -> Comparison | None:
@@ -113,24 +125,42 @@ def summary_of(run: Run) -> Comparison | None:
     return summaries_of([run]).get(run.pk)
 
 
-def _outdated(comparisons: Iterable[Comparison]) -> set[int]:
-    """Return the primary keys of comparisons by another key than that of their collections."""
-    settings = TrackingSettings.objects.filter(collection__runs__in=[each.run_id for each in comparisons])
-    versions = dict(settings.values_list("collection__runs", "version"))
-    return {each.pk for each in comparisons if each.counts and each.settings_version != versions[each.run_id]}
+def _versions(runs: Iterable[Run]) -> dict[int, int]:
+    """Return the version of the settings of each run, by its primary key, if its collection has a key."""
+    collections = {run.pk: run.collection_id for run in runs}
+    settings = TrackingSettings.objects.filter(collection__in=set(collections.values()))
+    versions = {each.collection_id: each.version for each in settings if each.key}
+    return {run: versions[collection] for run, collection in collections.items() if collection in versions}
 
 
-def _queue(sinces: dict[int, int]) -> None:
+def _is_outdated(comparison: Comparison, version: int | None) -> bool:
+    """Whether to build a comparison again: the key has changed, or it failed long ago."""
+    if comparison.is_under_way:
+        return False
+    return comparison.settings_version != version or (
+        comparison.failed_at is not None
+        and comparison.state == ComparisonState.FAILED
+        and timezone.now() - comparison.failed_at > _LONG_REST
+    )
+
+
+def _queue(sinces: dict[int, int], found: dict[int, Comparison]) -> None:
     """Let the worker compare these runs with earlier ones, by primary keys, if both have slices."""
     if not sinces:
         return
     with_slice = Run.objects.filter(pk__in={*sinces, *sinces.values()}, slice__state=SliceState.READY)
     both = set(with_slice.values_list("pk", flat=True))
-    pairs = [pair for pair in sinces.items() if both.issuperset(pair)]
-    if pairs:
-        rows = [Comparison(run_id=run, since_id=since, settings_version=0) for run, since in pairs]
-        with disk.best_effort("comparisons to build"):
-            Comparison.objects.bulk_create(rows, ignore_conflicts=True)
+    pairs = {run: since for run, since in sinces.items() if both.issuperset((run, since))}
+    with disk.best_effort("comparisons to build"):
+        old = [found[run].pk for run in pairs if run in found]
+        if old:
+            ended = Comparison.objects.exclude(state__in=[ComparisonState.QUEUED, ComparisonState.RUNNING])
+            ended.filter(pk__in=old).update(**_QUEUED)
+        new = [(run, since) for run, since in pairs.items() if run not in found]
+        Comparison.objects.bulk_create(
+            [Comparison(run_id=run, since_id=since, settings_version=0) for run, since in new],
+            ignore_conflicts=True,
+        )
 
 
 def _found_or_new(run: Run, since: Run) -> Comparison:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Run, Slice, SliceState, State
-from collections_app.records.formats.json_records import InvalidRecords, read_values
+from collections_app.records.formats.json_records import InvalidRecords, read_texts
 from collections_app.records.preview.engine import QueryTimeout
 from collections_app.records.reading import open_file
 from collections_app.records.tracking.slices import VERSION, described, write_slice
@@ -37,8 +37,6 @@ SCRATCH = Scratch("slices")
 _FIRST_PAUSE = timedelta(minutes=5)
 _LONGEST_PAUSE = timedelta(days=1)
 _MOST_DOUBLINGS = 10
-# How many records to process between two checks of whether to stop.
-_RECORDS_AT_ONCE = 5000
 _BLOCK = 1024 * 1024
 
 _TOO_SLOW = "Reading the records takes too long. The dashboard tries again later."
@@ -151,7 +149,7 @@ class _Build:
         key = f"{FOLDER}/{self._run.collection_id}/{self._run.number}-{self._attempt}.parquet"
         with SCRATCH.folder(self._attempt) as folder:
             parquet = folder / "slice.parquet"
-            write_slice(self._values(), folder / "records.lines", parquet)
+            write_slice(self._batches(), folder / "records.lines", parquet)
             check_free_space(parquet.stat().st_size)
             columns = described(parquet).columns
             with parquet.open("rb") as file, NewFile(key, self._check) as new:
@@ -202,17 +200,19 @@ class _Build:
                 **fields,
             )
 
-    def _values(self) -> Iterator[Any]:
-        """Yield the records. Raises _CannotBeSliced, ResultNotFound, SourceUnavailable, and as _check()."""
+    def _batches(self) -> Iterator[list[Any]]:
+        """Yield the records in batches.
+
+        Raises _CannotBeSliced, ResultNotFound and SourceUnavailable, and what _check() raises.
+        """
         for file in self._run.files.with_records().select_related("run__collection__account"):
             stream, _ = open_file(file)
             try:
                 with stream:
-                    for value in read_values(stream):
-                        yield value
-                        self._records += 1
-                        if not self._records % _RECORDS_AT_ONCE:
-                            self._check()
+                    for batch in read_texts(stream):
+                        self._check()
+                        yield batch
+                        self._records += len(batch)
             except InvalidRecords as error:
                 raise _CannotBeSliced(f"“{file.name}” is damaged: {error}.") from None
 

@@ -7,13 +7,13 @@ columns are in the metadata of the file. A slice depends on nothing but its run.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from collections_app.records.formats.json_records import Record
+from collections_app.records.formats.json_records import Record, RecordsWithTexts, parse_value
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.engine import BUILDS, Database, open_database
@@ -26,25 +26,36 @@ VERSION = 1
 LONGEST_VALUE = 1000
 # The values of a larger record, in bytes, are cut before DuckDB reads them.
 _LARGEST_LINE = 1024**2
-_BATCH = 500
+# The bytes of the records in a row group, which DuckDB keeps in memory, and the number of records in it.
+_GROUP_BYTES = 24 * 1024**2
+_FEWEST_ROWS, _MOST_ROWS = 2048, 122_880
 _SECONDS = 600.0
 
 _BUILD = """
 COPY (
     SELECT row_number() OVER () AS n {columns}
     FROM (
-        SELECT json_extract(record, $paths) AS cells
-        FROM read_csv(
-            $lines, columns = {{record: 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x1f',
-            quote = '', escape = '', max_line_size = $most, buffer_size = 2 * $most
+        SELECT {values}
+        FROM (
+            SELECT json_extract(record, $paths) AS cells
+            FROM read_csv(
+                $lines, columns = {{record: 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x1f',
+                quote = '', escape = '', max_line_size = $most, buffer_size = 2 * $most
+            )
         )
     )
-) TO {slice} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{columns: $columns}})
+) TO {slice} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, KV_METADATA {{columns: $columns}})
 """
 _SORTED = "'[' || array_to_string(list_sort(json_extract({cell}, '$[*]')::VARCHAR[]), ',') || ']'"
-_VALUE = f"CASE WHEN starts_with({{cell}}::VARCHAR, '[') THEN {_SORTED} ELSE {{cell}}::VARCHAR END"
-_CUT = "left({value}, {most}) || md5({value})"
-_COLUMN = f"CASE WHEN length({{value}}) > {{most}} THEN {_CUT} ELSE {{value}} END AS c{{index}}"
+_VALUE = (
+    f"CASE WHEN starts_with({{cell}}::VARCHAR, '[') THEN {_SORTED} ELSE {{cell}}::VARCHAR END AS v{{index}}"
+)
+# strlen() counts bytes, which is faster.
+_COLUMN = """,
+    CASE
+        WHEN strlen(v{index}) > {most} AND length(v{index}) > {most}
+        THEN left(v{index}, {most}) || md5(v{index}) ELSE v{index}
+    END AS c{index}"""
 _COLUMNS = "SELECT decode(value) FROM parquet_kv_metadata($slice) WHERE decode(key) = 'columns'"
 
 
@@ -69,21 +80,30 @@ def described(path: Path) -> SliceFile:
     return SliceFile(path, tuple(json.loads(columns)))
 
 
-def write_slice(values: Iterable[Any], lines: Path, parquet: Path) -> None:
-    """Write the slice of the records, by way of a file with one record per line."""
-    columns, shapes = ColumnCollector(), set[_Shape]()
-    remaining = iter(values)
+def write_slice(batches: Iterable[list[Any]], lines: Path, parquet: Path) -> None:
+    """Write the slice of values from read_texts(), by way of a file with one per line."""
+    columns, shapes, records = ColumnCollector(), set[_Shape](), 0
     with lines.open("wb") as out:
-        while batch := [fields_of(value) for value in islice(remaining, _BATCH)]:
-            columns.add(flat(record) for record in batch if _is_new(_shape(record), shapes))
-            out.writelines(map(_line, batch))
+        for batch in batches:
+            fields = batch if isinstance(batch, RecordsWithTexts) else list(map(fields_of, batch))
+            columns.add(flat(record) for shape, record in _by_shape(fields) if _is_new(shape, shapes))
+            out.writelines(_lines(batch, fields))
+            records += len(batch)
+        size = out.tell()
     with open_database(lines, parquet, seconds=_SECONDS, threads=1, semaphore=BUILDS) as database:
-        _convert(database, columns.columns(), lines, parquet)
+        _convert(database, columns.columns(), lines, parquet, _rows_in_a_group(records, size))
 
 
 # The keys of a record, and the shapes of the objects in it.
 _Shape = tuple[Any, ...]
 _MOST_SHAPES = 10_000
+
+
+def _by_shape(records: list[Record]) -> Iterable[tuple[_Shape, Record]]:
+    """Return a record of each shape."""
+    if dict in set(map(type, chain.from_iterable(map(dict.values, records)))):
+        return dict(zip(map(_shape, records), records, strict=True)).items()
+    return dict(zip(map(tuple, records), records, strict=True)).items()  # faster
 
 
 def _shape(record: Record) -> _Shape:
@@ -100,13 +120,12 @@ def _is_new(shape: _Shape, shapes: set[_Shape]) -> bool:
     return True
 
 
-def _convert(database: Database, columns: ColumnList, lines: Path, parquet: Path) -> None:
-    values = [_VALUE.format(cell=f"cells[{index}]") for index in range(1, len(columns.names) + 1)]
-    cells = [
-        _COLUMN.format(value=value, most=LONGEST_VALUE, index=index) for index, value in enumerate(values)
-    ]
+def _convert(database: Database, columns: ColumnList, lines: Path, parquet: Path, rows: int) -> None:
+    indexes = range(len(columns.names))
+    values = ", ".join(_VALUE.format(cell=f"cells[{index + 1}]", index=index) for index in indexes)
+    cells = "".join(_COLUMN.format(most=LONGEST_VALUE, index=index) for index in indexes)
     database.query(
-        _BUILD.format(columns="".join(f", {cell}" for cell in cells), slice=f"'{parquet}'"),
+        _BUILD.format(columns=cells, values=values or "1", slice=f"'{parquet}'", rows=rows),
         {
             "paths": list(map(json_path, columns.paths)) or [NOTHING],
             "lines": str(lines),
@@ -114,6 +133,21 @@ def _convert(database: Database, columns: ColumnList, lines: Path, parquet: Path
             "columns": json.dumps(columns.names),
         },
     )
+
+
+def _lines(batch: list[Any], fields: list[Record]) -> Iterator[bytes]:
+    if not isinstance(batch, RecordsWithTexts):
+        return map(_line, fields)
+    return map(_line_of_text, batch.texts)
+
+
+def _line_of_text(text: bytes) -> bytes:
+    if len(text) > _LARGEST_LINE:
+        return _line(fields_of(parse_value(text.decode())))
+    # In JSON, these are only between values.
+    if b"\n" in text or b"\r" in text:
+        text = text.replace(b"\n", b" ").replace(b"\r", b" ")
+    return text + b"\n"
 
 
 def _line(record: Record) -> bytes:
@@ -126,3 +160,8 @@ def _line(record: Record) -> bytes:
 def _cut(value: object) -> object:
     text = encoded(value)
     return value if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE].decode(errors="ignore")
+
+
+def _rows_in_a_group(records: int, size: int) -> int:
+    """Return how many records to read at once, so that their values fit into memory."""
+    return min(max(_GROUP_BYTES // max(size // max(records, 1), 1), _FEWEST_ROWS), _MOST_ROWS)
