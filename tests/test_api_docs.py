@@ -48,7 +48,9 @@ LIST = OPERATIONS["list_run_results"]
 LISTS = ("list_collections", "list_collection_runs")
 CHANGES = ("run_changes", "latest_changes")
 DOWNLOADS = {
-    name: each for name, each in OPERATIONS.items() if name not in {"list_run_results", *LISTS, *CHANGES}
+    name: each
+    for name, each in OPERATIONS.items()
+    if name not in {"list_run_results", "product_history", *LISTS, *CHANGES}
 }
 SHOWN = [
     operation

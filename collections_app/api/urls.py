@@ -14,6 +14,7 @@ from collections_app.api.download_run import run_all, run_manifest, selection_js
 from collections_app.api.errors import ApiError
 from collections_app.api.list_runs import list_run_results
 from collections_app.api.lists import list_collection_runs, list_collections
+from collections_app.api.products import product_history
 from collections_app.api.responses import failure
 from collections_app.people.access import public
 
@@ -58,6 +59,11 @@ _v1 = [
     path(f"{_LATEST}/changes.<file_format>", run_change_file, name="latest_change_file"),
     path(f"{_RUN}/exports/<name>", run_saved_export, name="run_saved_export"),
     path(f"{_LATEST}/exports/<name>", run_saved_export, name="latest_saved_export"),
+    path(
+        "collections/<collection_id>/products/<path:product_key>.json",
+        product_history,
+        name="product_history",
+    ),
     path(f"{_SELECTION}.zip", selection_zip, name="selection_zip"),
     path(f"{_SELECTION}.json", selection_json, name="selection_json"),
     path(f"{_SELECTION}.<file_format>", selection_records, name="selection_records"),

@@ -160,6 +160,7 @@ EXCUSED = {
     "api:list_collection_runs": "for programs",
     "api:list_run_results": "for programs",
     "api:download_result_file": "for programs",
+    "api:product_history": "for programs",
     "api:run_manifest": "for programs",
     "api:run_saved_export": "for programs",
     "api:latest_saved_export": "for programs",

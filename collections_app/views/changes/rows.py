@@ -7,10 +7,11 @@ from django.urls import reverse
 
 from collections_app.models import Run
 from collections_app.records.tracking.compare import Entry
+from collections_app.records.tracking.key_text import shown_key
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.views.changes.cells import amount_text, percent_text, values_of
 from collections_app.views.changes.words import KIND_NAMES
-from collections_app.views.products.address import product_address, shown_key
+from collections_app.views.products.address import product_address
 from collections_app.views.run.cells import Cell
 
 

@@ -1,24 +1,10 @@
-"""The addresses of products. A key with several parts is a list, as in columns of exports."""
-
-from collections.abc import Iterable
+"""The addresses of products."""
 
 from django.http import Http404
 from django.urls import reverse
 
 from collections_app.models import Collection, TrackingSettings
-from collections_app.records.column_list import encode_columns, parse_columns
-from collections_app.records.tracking.keys import key_of_texts, texts_of
-
-
-def shown_key(key: str) -> str:
-    """Return a key as people write it: its text, or a list of its texts."""
-    return written_key(texts_of(key))
-
-
-def written_key(texts: Iterable[str]) -> str:
-    """Return the texts of a key as people write it."""
-    texts = list(texts)
-    return texts[0] if len(texts) == 1 else encode_columns(texts)
+from collections_app.records.tracking.key_text import parse_key, shown_key
 
 
 def product_address(collection_id: int, key: str) -> str:
@@ -26,28 +12,21 @@ def product_address(collection_id: int, key: str) -> str:
     return reverse("product", args=[collection_id, shown_key(key)])
 
 
-def parse_key(text: str, settings: TrackingSettings | None) -> str | None:
-    """Return the key that a text means, or None if it has another number of parts."""
-    columns = settings.key if settings else ()
-    if len(columns) == 1:
-        texts = [text.strip()]
-    else:
-        try:
-            texts = [name for each in parse_columns(text) if (name := each.strip())]
-        except ValueError:
-            return None
-    return key_of_texts(texts) if columns and len(texts) == len(columns) and all(texts) else None
+def key_columns(collection: Collection) -> tuple[str, ...]:
+    """Return the columns that name a product, or none if the collection has no key."""
+    settings = TrackingSettings.objects.filter(collection=collection).first()
+    return settings.key if settings else ()
 
 
 def key_in_address(collection: Collection, text: str) -> str:
     """Return the key that an address names. Raises Http404."""
-    settings = TrackingSettings.objects.filter(collection=collection).first()
-    if settings is None or not settings.key:
+    columns = key_columns(collection)
+    if not columns:
         raise Http404(
             "This collection has no key, so its products can't be told apart. Choose a key in its settings."
         )
-    key = parse_key(text, settings)
+    key = parse_key(text, columns)
     if key is None:
-        columns = ", ".join(settings.key)
-        raise Http404(f"A product of this collection is named by {columns}. Separate the values by commas.")
+        names = ", ".join(columns)
+        raise Http404(f"A product of this collection is named by {names}. Separate the values by commas.")
     return key

@@ -6,12 +6,13 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, TrackingSettings
+from collections_app.models import Collection
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import TooManyQueries, queries_of
+from collections_app.records.tracking.key_text import shown_key
 from collections_app.records.tracking.movers import Mover, movers_of
 from collections_app.records.tracking.tracked_runs import ProductsUnavailable
-from collections_app.views.products.address import product_address, shown_key
+from collections_app.views.products.address import key_columns, product_address
 from collections_app.views.products.money import PriceFormat
 
 WINDOWS = (7, 30)
@@ -22,12 +23,11 @@ WINDOWS = (7, 30)
 def collection_movers(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Show the biggest falls and rises against the median of the last 7 or 30 `runs`."""
     window = next((each for each in WINDOWS if request.GET.get("runs") == str(each)), WINDOWS[0])
-    settings = TrackingSettings.objects.filter(collection=collection).first()
     context: dict[str, Any] = {
         "collection": collection,
         "window": window,
         "windows": WINDOWS,
-        "has_key": bool(settings and settings.key),
+        "has_key": bool(key_columns(collection)),
     }
     status = 200
     try:

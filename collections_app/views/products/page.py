@@ -11,8 +11,9 @@ from collections_app.models import Collection, WatchedProduct
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import TooManyQueries, queries_of
 from collections_app.records.tracking.history import History, Observation, Sighting, history_of
+from collections_app.records.tracking.key_text import shown_key
 from collections_app.records.tracking.tracked_runs import MOST_RUNS, ProductsUnavailable, TrackedRun
-from collections_app.views.products.address import key_in_address, product_address, shown_key
+from collections_app.views.products.address import key_in_address, product_address
 from collections_app.views.products.chart import HEIGHT, WIDTH, chart_of
 from collections_app.views.products.money import PriceFormat, price_text
 from collections_app.views.run.table import render_result

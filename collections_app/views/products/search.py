@@ -7,9 +7,10 @@ from django.views.decorators.http import require_safe
 
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.records.preview.concurrency import TooManyQueries, queries_of
+from collections_app.records.tracking.key_text import shown_key
 from collections_app.records.tracking.product_search import MOST_FOUND, search_products
 from collections_app.records.tracking.tracked_runs import ProductsUnavailable
-from collections_app.views.products.address import product_address, shown_key
+from collections_app.views.products.address import product_address
 from collections_app.views.products.money import PriceFormat, price_text
 from collections_app.views.run.table import render_result
 

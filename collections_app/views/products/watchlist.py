@@ -11,13 +11,14 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from collections_app.models import Collection, TrackingSettings, WatchedProduct
+from collections_app.models import Collection, WatchedProduct
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import TooManyQueries, queries_of
 from collections_app.records.tracking.history import History, PriceChange, histories_of
+from collections_app.records.tracking.key_text import parse_key, shown_key
 from collections_app.records.tracking.tracked_runs import ProductsUnavailable
 from collections_app.records.tracking.watchlist import Added, WatchlistFull, add_lines
-from collections_app.views.products.address import parse_key, product_address, shown_key
+from collections_app.views.products.address import key_columns, product_address
 from collections_app.views.products.money import PriceFormat, price_text
 
 _LONGEST_TEXT = 200_000
@@ -36,7 +37,7 @@ def collection_watchlist(request: MemberRequest, collection: Collection) -> Http
 
 def _page(request: MemberRequest, collection: Collection, **context: Any) -> HttpResponse:
     watched = list(collection.watchlist.select_related("added_by").order_by("added_at", "pk"))
-    settings, status = _settings(collection), 200
+    status = 200
     histories: dict[str, History] = {}
     try:
         if watched:
@@ -48,7 +49,7 @@ def _page(request: MemberRequest, collection: Collection, **context: Any) -> Htt
         context["problem"], status = str(problem), 429
     context |= {
         "collection": collection,
-        "key_columns": settings.key if settings else (),
+        "key_columns": key_columns(collection),
         "lines": [_line(each, histories.get(each.key)) for each in watched],
         "most": WatchedProduct.MOST,
     }
@@ -96,7 +97,7 @@ def _line(watched: WatchedProduct, history: History | None) -> Line:
 def _change(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Add or remove one product."""
     text = request.POST.get("product", "")
-    key = parse_key(text, _settings(collection))
+    key = parse_key(text, key_columns(collection))
     if key is None:
         raise BadRequest("This isn't a key of a product in this collection.")
     if request.POST.get("watch") == "on":
@@ -125,10 +126,10 @@ def _add_lines(request: MemberRequest, collection: Collection) -> HttpResponse:
 
 def _add(request: MemberRequest, collection: Collection, lines: Sequence[str]) -> Sequence[str]:
     """Add products, and say what happened. Return the lines that weren't added."""
-    settings = _settings(collection)
+    columns = key_columns(collection)
     try:
         with queries_of(request.user.pk):
-            done = add_lines(collection, lines, lambda text: parse_key(text, settings), request.user)
+            done = add_lines(collection, lines, lambda text: parse_key(text, columns), request.user)
     except (WatchlistFull, ProductsUnavailable, TooManyQueries) as problem:
         messages.error(request, str(problem))
         return lines
@@ -151,7 +152,3 @@ def _unknown(texts: Sequence[str]) -> str:
     named = ", ".join(f"“{text[:_LONGEST_NAME]}”" for text in texts[:_NAMED])
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return f"The newest runs don't contain {named}{more}. Check the spelling."
-
-
-def _settings(collection: Collection) -> TrackingSettings | None:
-    return TrackingSettings.objects.filter(collection=collection).first()
