@@ -28,6 +28,7 @@ BENCHMARKS = (
     "preview",
     "searches",
     "compressed_bomb",
+    "changes",
 )
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 

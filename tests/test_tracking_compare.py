@@ -1,8 +1,11 @@
 """What changed between two runs, by their records."""
 
+import json
 import random
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import Key, suggest_key
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.records.tracking.slices import SliceFile, described, write_slice
+from tests.support import tools
+from tests.support.tools import ROOT
 
 LAPTOP = {"asin": "B01", "title": "Laptop", "price_cents": 129900, "in_stock": True, "seller_name": "Nile"}
 MOUSE = {"asin": "B02", "title": "Mouse", "price_cents": 1500, "in_stock": False, "seller_name": "Nile"}
@@ -134,6 +139,17 @@ class TestEquality:
         assert (entry.kind, entry.amount) == (ChangeKind.PRICE_DOWN, Decimal(-150))
         assert compare([before], [{"asin": "B01", "price": "$1299"}], tmp_path)[0] == []
 
+    def test_prices_that_are_ambiguous_in_the_whole_column_stay_text(self, tmp_path: Path) -> None:
+        before: Records = [{"asin": "B01", "price": "3.350"}, {"asin": "B02", "price": "4.125"}]
+        after: Records = [{"asin": "B01", "price": "3.150"}, before[1]]
+        assert kinds(compare(before, after, tmp_path)[0]) == [("other", "price")]
+
+    def test_the_kinds_of_nothing_are_no_change_of_a_product(self, tmp_path: Path) -> None:
+        nothing: Records = [{"x": None}, {"x": ""}, {"x": " "}, {}]
+        before = [LAPTOP | {"asin": str(index)} | values for index, values in enumerate(nothing)]
+        after = [LAPTOP | {"asin": str(index)} | values for index, values in enumerate(nothing[::-1])]
+        assert compare(before, after, tmp_path)[0] == []
+
 
 class TestMatching:
     def test_unmatched_records_are_new_or_missing(self, tmp_path: Path) -> None:
@@ -242,6 +258,30 @@ class TestKey:
             assert suggest_key(database, run) == key
 
 
+# Many pairs of records are compared at once, because each comparison takes long.
+spellings = st.one_of(
+    st.integers(-(10**6), 10**6).map(
+        lambda n: (n, st.sampled_from([n, float(n), str(n), f"{n}.0", f" {n}.00"]))
+    ),
+    st.text(st.characters(codec="utf-8"), min_size=1).map(
+        lambda text: (text, st.sampled_from([text, unicodedata.normalize("NFD", text), f"  {text}\n"]))
+    ),
+    st.lists(st.integers(0, 9) | st.text(st.characters(codec="ascii"))).map(
+        lambda items: (items, st.permutations(items))
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=tools.examples(30))
+@given(st.lists(spellings, max_size=50), st.data())
+def test_values_that_mean_the_same_never_differ(
+    tmp_path: Path, pairs: Sequence[tuple[object, st.SearchStrategy[object]]], data: st.DataObject
+) -> None:
+    before = [{"asin": str(index), "x": value} for index, (value, _) in enumerate(pairs)]
+    after = [{"asin": str(index), "x": data.draw(others)} for index, (_, others) in enumerate(pairs)]
+    assert compare(before, after, tmp_path)[0] == []
+
+
 cells = (
     st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "1", "1.0", "a", "$5", "in stock"])
 )
@@ -299,3 +339,97 @@ def test_a_comparison_backwards_mirrors_it(tmp_path: Path, before: Records, afte
         (each.key, MIRRORED.get(each.kind, each.kind), each.column, each.now, each.was) for each in forwards
     }
     assert {(each.key, each.kind, each.column, each.was, each.now) for each in backwards} == mirrored
+
+
+class TestHostileRecords:
+    @pytest.mark.parametrize(
+        "records",
+        [
+            pytest.param(
+                [LAPTOP | {f"column {number}": number for number in range(10_000)}],
+                id="10,000 columns",
+                marks=pytest.mark.thorough,
+            ),
+            pytest.param(
+                [
+                    LAPTOP | {f"{asin} {number}": 1 for number in range(50)} | {"asin": str(asin)}
+                    for asin in range(50)
+                ],
+                id="other columns in each record",
+                marks=pytest.mark.thorough,
+            ),
+            [LAPTOP | {"description": "x" * 10_000_000}],
+            [LAPTOP | {"asin": "B" * 1_000_000, "more": ["y" * 2_000_000]}],
+            [LAPTOP | {"title": "a\0b", "x\0": "\0", "\0": {"": {"": [[[]]]}}}],
+            [LAPTOP | {"": 1, ".": 2, "a.b": 3, "a": {"b": 4}, "c0": 5, "n": 6, '"': 7, "/~": 8}],
+            [LAPTOP | {"price_cents": 10**400, "rating": -0.0, "x": 2**64, "y": 1e308}],
+            ["text", 1, None, [LAPTOP], {}, LAPTOP],
+        ],
+    )
+    def test_records_are_compared_in_bounded_time(self, tmp_path: Path, records: Records) -> None:
+        entries, counts = compare(records, records, tmp_path)
+        assert entries == []
+        assert sum(counts.by_name()[name] for name in LATER) == len(records)
+        assert counts.matched
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            rb'{"asin": "B01", "x": "\ud800", "\udfff": 1}',
+            rb'{"asin": "B01", "asin": "B02", "x": {"y": 1, "y": 2}}',
+            b'{"asin": "B01", "x": ' + b"[" * 400 + b"]" * 400 + b"}",
+            b'{"asin":\r\n"B01"\n,\r"x":\t[1,\n2]}',
+        ],
+        ids=["surrogates", "duplicate names", "nested", "blanks"],
+    )
+    def test_unusual_json_is_compared(self, tmp_path: Path, text: bytes) -> None:
+        path = tmp_path / "run.parquet"
+        write_slice(read_texts(BytesIO(b"[%b, %b]" % (text, encoded(DESK)))), tmp_path / "lines", path)
+        run = described(path)
+        with open_database(path, seconds=60) as database:
+            comparison = Comparer(database, run, run, ASIN)
+            assert list(comparison.entries()) == []
+        assert comparison.counts.matched == 2
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("shop", ["lazada", "shein"])
+def test_every_alteration_of_real_records_is_found_and_nothing_else(tmp_path: Path, shop: str) -> None:
+    path = ROOT.parent / "shared" / "data" / f"{shop}-products.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    before = [json.loads(line) for line in path.read_bytes().splitlines()]
+    key = next(name for name in ("product_id", "url") if name in before[0])
+    names = [record[key] for record in before]
+    before = [record for record in before if record[key] and names.count(record[key]) == 1]
+    randomness = random.Random(shop)
+    after, expected = [], set[tuple[str, str, str | None]]()
+    for number, record in enumerate(before):
+        changed = record
+        for column, kind, value in altered(record, number):
+            changed = {**changed, column: value}
+            expected.add((str(record[key]), kind, column))
+        after.append(changed)
+    gone, new = after.pop(0), {**before[1], key: "new"}
+    expected = {each for each in expected if each[0] != str(gone[key])}
+    expected |= {(str(gone[key]), "missing", None), ("new", "new", None)}
+    randomness.shuffle(after)
+    entries, _ = compare(before, [*after, new], tmp_path, (key,))
+    found = [(json.loads(entry.key)[0], entry.kind.value, entry.column) for entry in entries]
+    assert len(found) == len(expected)
+    assert set(found) == expected
+
+
+def altered(record: dict[str, Any], number: int) -> Iterator[tuple[str, str, object]]:
+    """Yield the changed columns of a real record, with the kind of the change and the new value."""
+    if number % 10 == 1 and record.get("final_price"):
+        yield "final_price", "price_up", type(record["final_price"])(float(record["final_price"]) + 1)
+    if number % 10 == 2 and record.get("in_stock") is True:
+        yield "in_stock", "sold_out", False
+    if number % 10 == 3:
+        name = "title" if "title" in record else "product_name"
+        yield name, "other", f"{record[name]} (new)"
+    if number % 10 == 4 and record.get("description"):
+        yield "description", "other", record["description"][:-1] + "!?"
+    if number % 10 == 5 and len(record.get("image_urls") or []) > 1:
+        yield "image_urls", "other", record["image_urls"][:-1]

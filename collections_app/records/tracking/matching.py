@@ -62,9 +62,9 @@ class Matcher:
     def _hash(self, columns: Sequence[str], passes: int, number: int) -> None:
         """Compute the hashes of the keys and cells of one pass."""
         self._database.query(_CREATE, {})
-        for run in (self._before, self._after):
+        for run, is_after in ((self._before, False), (self._after, True)):
             statement = _INSERT.format(
-                is_after=run is self._after,
+                is_after=is_after,
                 key=sql_key_hash(run, self._key),
                 cells=", ".join([*map(run.sql_name, columns), "0"]),
                 passes=passes,
