@@ -176,7 +176,7 @@ class TestStates:
     ) -> None:
         TrackingSettings.objects.create(collection=run.collection, key_columns=[])
         answer = page(as_bob, run, since)
-        assert links(answer)["Choose a key"] == "/collections/101/settings#key"
+        assert links(answer)["Choose a key"] == "/collections/101/settings/key"
 
     def test_a_queued_comparison_updates_itself(
         self, as_bob: Client, run: Run, since: Run, monkeypatch: pytest.MonkeyPatch
