@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from collections_app.api import urls as api
+from collections_app.views.changes.download import run_changes_file
 from collections_app.views.changes.page import run_changes
 from collections_app.views.collections.add import collection_add
 from collections_app.views.collections.archive import collection_archive, collection_restore
@@ -75,6 +76,7 @@ of_a_run = [
     path("", run, name="run"),
     path("live", run_live, name="run_live"),
     path("changes", run_changes, name="run_changes"),
+    path("changes.<slug:file_format>", run_changes_file, name="run_changes_file"),
     path("facts", run_facts, name="run_facts"),
     path("histograms", run_histograms, name="run_histograms"),
     path("values", run_values, name="run_values"),

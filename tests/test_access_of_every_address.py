@@ -73,6 +73,7 @@ TABLE = {
     "run": ("collections/101/runs/1/", "GET HEAD", "login 403 403 in in in"),
     "run_facts": ("collections/101/runs/1/facts", "GET HEAD", "login 403 403 in in in"),
     "run_changes": ("collections/101/runs/1/changes", "GET HEAD", "login 403 403 in in in"),
+    "run_changes_file": ("collections/101/runs/1/changes.csv", "GET HEAD", "login 403 403 in in in"),
     "run_histograms": ("collections/101/runs/1/histograms", "GET HEAD", "login 403 403 in in in"),
     "run_values": ("collections/101/runs/1/values", "GET HEAD", "login 403 403 in404 in404 in404"),
     "record": ("collections/101/runs/1/records/1", "GET HEAD", "login 403 403 in404 in404 in404"),

@@ -26,7 +26,7 @@ from collections_app.runs.removal import delete_run
 from collections_app.views.changes.cells import amount_text, percent_text, values_of
 from collections_app.views.changes.summary import changes_summaries
 from tests.support.html import columns, links, rows, text_of
-from tests.support.responses import Response
+from tests.support.responses import Response, content
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,6 +126,15 @@ class TestChanges:
         assert [len(rows(each)) for each in (first, rest)] == [100, 50]
         assert more == address(run, since=1, after=100)
         assert "<html" not in rest.content.decode()
+
+    def test_the_chosen_changes_are_downloaded(self, as_bob: Client, run: Run, since: Run) -> None:
+        found = links(page(as_bob, run, since, min_percent=50))
+        file = found["CSV of the changes since run 1"]
+        assert file == "/collections/101/runs/2/changes.csv?since=1&min_percent=50"
+        answer = as_bob.get(file)
+        assert [line.partition(",")[0] for line in content(answer).decode().splitlines()] == ["key", "B02"]
+        assert as_bob.get("/collections/101/runs/2/changes.dbf?since=1").status_code == 404
+        assert as_bob.get("/collections/101/runs/2/changes.csv").status_code == 400
 
     def test_any_earlier_run_can_be_chosen(self, as_bob: Client, run: Run, since: Run) -> None:
         newest = make_ready_run(run.collection, BEFORE)

@@ -146,6 +146,7 @@ EXCUSED = {
     "latest": "leads on to the newest run",
     "latest_rest": "the same",
     "run_records": "a file",
+    "run_changes_file": "a file",
     "archive_size": "a part of a page",
     "live": "for a page's script",
     "run_live": "for a page's script",

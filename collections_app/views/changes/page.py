@@ -14,9 +14,11 @@ from collections_app.models.verdicts import IS_TRUSTED
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.tracking.previous_runs import is_partial
+from collections_app.views.changes.download import changes_menu
 from collections_app.views.changes.earlier import earlier_choices, find_since
 from collections_app.views.changes.query import ChangesQuery, read_query
 from collections_app.views.changes.results import UNFINISHED, changes_or_reason
+from collections_app.views.download.menu import preferred_format
 from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.lookup import neighbors
 from collections_app.views.run.table import render_result
@@ -42,6 +44,8 @@ def run_changes(request: MemberRequest, collection: Collection, number: int) -> 
     context: dict[str, Any] = {"collection": collection, "run": run, "since": since, "query": query}
     with queries_of(request.user.pk):
         context |= changes_or_reason(run, since, query)
+    if context["state"] == "ready":
+        context["menu"] = changes_menu(run, query, preferred_format(request))
     if not wants_fragment(request):
         context |= _around(run, since, query)
     elif "wait" in request.GET and context["state"] not in UNFINISHED:

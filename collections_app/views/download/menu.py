@@ -67,7 +67,7 @@ def search_menu(run: Run, query: TableQuery, preferred: str) -> DownloadMenu:
         Choice(each, name, f"{folder}records.{each}{parameters}") for each, name in FORMAT_NAMES.items()
     ]
     subject = f"records of run {run.number} that match"
-    return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export{parameters}")
+    return DownloadMenu(subject, preferred_first(choices, preferred), f"{folder}export{parameters}")
 
 
 def selection_menu(collection: Collection, query: str, preferred: str) -> DownloadMenu:
@@ -77,7 +77,7 @@ def selection_menu(collection: Collection, query: str, preferred: str) -> Downlo
         Choice(each, FORMAT_NAMES[each], f"{folder}.{each}?{query}")
         for each in (*FORMATS_OF_SEVERAL_RUNS, Format.JSON)
     ]
-    return DownloadMenu("the selected runs", _preferred_first(choices, preferred), f"{folder}/export?{query}")
+    return DownloadMenu("the selected runs", preferred_first(choices, preferred), f"{folder}/export?{query}")
 
 
 def last_night_menu(preferred: str) -> DownloadMenu:
@@ -87,7 +87,7 @@ def last_night_menu(preferred: str) -> DownloadMenu:
         Choice(ZIP, "ZIP of all files", reverse("last_night_zip")),
     ]
     subject = "last night's runs"
-    return DownloadMenu(subject, _preferred_first(choices, preferred), contents_address=reverse("last_night"))
+    return DownloadMenu(subject, preferred_first(choices, preferred), contents_address=reverse("last_night"))
 
 
 def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:
@@ -117,7 +117,7 @@ def _menu(subject: str, folder: str, preferred: str, *, is_category: bool, has_z
     ]
     if has_zip and not is_category:
         choices.append(Choice(ZIP, "ZIP", f"{folder}{ALL}"))
-    return DownloadMenu(subject, _preferred_first(choices, preferred), f"{folder}export")
+    return DownloadMenu(subject, preferred_first(choices, preferred), f"{folder}export")
 
 
 def _name(file_format: Format, *, is_category: bool) -> str:
@@ -127,7 +127,8 @@ def _name(file_format: Format, *, is_category: bool) -> str:
     return FORMAT_NAMES[file_format]
 
 
-def _preferred_first(choices: Iterable[Choice], preferred: str) -> list[Choice]:
+def preferred_first(choices: Iterable[Choice], preferred: str) -> list[Choice]:
+    """Return the choices of a menu, beginning with that of the preferred format."""
     return sorted(choices, key=lambda choice: choice.format != preferred)
 
 
