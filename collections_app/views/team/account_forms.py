@@ -72,6 +72,8 @@ class AccountForm(NameForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
 
+    field_order = ["name", "base_url", "key", "tracks_runs"]
+
     class Meta:
         model = Account
         fields = ["name", "base_url", "tracks_runs"]
