@@ -35,6 +35,8 @@ from collections_app.views.profile.keys import key_create, key_revoke
 from collections_app.views.profile.page import profile
 from collections_app.views.profile.pull_client import pull_client
 from collections_app.views.profile.theme import theme_change
+from collections_app.views.quality.overrule import run_kind, verdict_overrule
+from collections_app.views.quality.page import run_quality
 from collections_app.views.run.choose_columns import run_columns
 from collections_app.views.run.commands import run_commands
 from collections_app.views.run.delete import run_delete
@@ -94,6 +96,9 @@ of_a_run = [
     path("archive-size", archive_size, name="archive_size"),
     path("pages", run_pages, name="run_pages"),
     path("files/<path:name>", result_file, name="result_file"),
+    path("quality", run_quality, name="run_quality"),
+    path("quality/overrule", verdict_overrule, name="verdict_overrule"),
+    path("quality/kind", run_kind, name="run_kind"),
     path("pin", run_pin, name="run_pin"),
     path("delete", run_delete, name="run_delete"),
 ]

@@ -30,9 +30,9 @@ def alice_among_strangers(alice: User, strangers: Team) -> Membership:
 # --- roles --------------------------------------------------------------------------------------
 
 
-def test_members_can_only_see_acknowledge_and_pin(bob: User) -> None:
+def test_members_can_only_see_acknowledge_pin_and_overrule(bob: User) -> None:
     allowed = [action for action in Action if access.may(membership(bob), action)]
-    assert allowed == [Action.SEE, Action.ACKNOWLEDGE, Action.PIN_RUNS]
+    assert allowed == [Action.SEE, Action.ACKNOWLEDGE, Action.PIN_RUNS, Action.OVERRULE_VERDICTS]
 
 
 def test_admins_and_owners_can_do_everything(adam: User, alice: User) -> None:
@@ -281,6 +281,7 @@ def test_templates_get_the_members_permissions(bob: User) -> None:
         "see": True,
         "acknowledge": True,
         "pin_runs": True,
+        "overrule_verdicts": True,
         "manage_collections": False,
         "manage_accounts": False,
         "revoke_any_key": False,

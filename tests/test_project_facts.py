@@ -185,6 +185,7 @@ USES: dict[str, set[str]] = {
         "records.money",
         "records.number_format",
         "records.preview",
+        "records.quality",
         "records.tracking",
         "records.column_list",
         "records.column_roles",

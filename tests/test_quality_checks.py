@@ -97,6 +97,7 @@ UNSTEADY_TEXT = [column(1000, numbers) for numbers in (1000, 900, 800)]
         ([extra(9)] * 3, GOOD, []),
         ([extra(51)] * 3, GOOD, [("missing_column", BROKEN)]),
         ([extra(51), extra(51), GOOD], GOOD, []),
+        ([extra(51)] * 9 + [GOOD], GOOD, [("missing_column", BROKEN)]),
         (STEADY, extra(10), [("new_column", CHECK)]),
         (STEADY, extra(9), []),
         ([GOOD, GOOD, extra(10)], extra(10), []),
@@ -136,6 +137,8 @@ UNSTEADY_TEXT = [column(1000, numbers) for numbers in (1000, 900, 800)]
         ([*STEADY, changes(changed=0)], changes(changed=0), []),
         ([GOOD] * 9 + [changes(changed=0)], changes(changed=0), [("nothing_changed", CHECK)]),
         ([GOOD, GOOD, replace(GOOD, changes=None)], changes(changed=0), []),
+        ([changes(changed=5)] * 3, changes(changed=0), [("nothing_changed", CHECK)]),
+        ([changes(changed=4)] * 3, changes(changed=0), []),
         # 9. Many records with the same title.
         (STEADY, replace(GOOD, common_titles=200), []),
         (STEADY, replace(GOOD, common_titles=201), [("titles", CHECK)]),

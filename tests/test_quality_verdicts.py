@@ -6,17 +6,15 @@ import pytest
 from django.utils import timezone
 
 from collections_app.management.worker import Judge, Slicer, Worker
-from collections_app.models import Collection, Overrule, Run, Slice, SliceState, TrackingSettings, Verdict
+from collections_app.models import Collection, Overrule, Run, Slice, TrackingSettings, Verdict
 from collections_app.records.quality import verdicts
 from collections_app.records.quality.profile import ColumnProfile, ProductChanges, Profile
 from collections_app.runs.removal import delete_run
 from tests.support.results import make_ready_run
+from tests.support.verdicts import CHANGES, make_sliced_run
 
 pytestmark = pytest.mark.django_db
 
-CHANGES = ProductChanges(
-    products=100, matched=100, changed=10, prices=100, changed_prices=10, price_ratio=1.0
-)
 GOOD, FEW, CENTS, UNREADABLE = "good", "few", "cents", "unreadable"
 
 
@@ -42,20 +40,9 @@ def profiles(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
     return looks
 
 
-def make_run(collection: Collection, number: int) -> Run:
-    """Create a ready run with a slice, an hour after the previous one."""
-    TrackingSettings.objects.get_or_create(collection=collection, key_columns=["asin"])
-    created_at = timezone.now() + timedelta(hours=number)
-    run = Run.objects.create(
-        collection=collection, number=number, state="ready", file_count=1, created_at=created_at
-    )
-    Slice.objects.create(run=run, version=1, state=SliceState.READY, key=f"{number}.parquet")
-    return run
-
-
 def make_runs(collection: Collection, profiles: dict[int, str], *looks: str) -> list[Run]:
     profiles |= dict(enumerate(looks, start=1))
-    return [make_run(collection, number) for number in range(1, len(looks) + 1)]
+    return [make_sliced_run(collection, number) for number in range(1, len(looks) + 1)]
 
 
 def judge_all() -> None:

@@ -261,7 +261,7 @@ def test_the_number_of_queries_does_not_grow_with_runs_and_pages(
 ) -> None:
     make_many_pages(laptops, count)
     Run.objects.update(needs_slice=False)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         response = as_bob.get(ADDRESS)
     assert response.content.decode().count('class="pill"') == count * 6
 

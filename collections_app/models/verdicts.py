@@ -1,5 +1,6 @@
 """Verdicts: whether each run can be trusted."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from django.db import models
@@ -33,6 +34,8 @@ class RunCoverage(models.TextChoices):
     AVAILABILITY = "availability", "Availability only"
 
 
+# How lists show these runs.
+_OVERRULED = {Overrule.TRUSTED.value: "Trusted", Overrule.DISTRUSTED.value: "Not trusted"}
 IS_TRUSTED = Q(overrule=Overrule.TRUSTED) | (Q(overrule="") & ~Q(level=VerdictLevel.BROKEN))
 
 
@@ -151,6 +154,23 @@ class Verdict(models.Model):
         return is_trusted(self.level, self.overrule)
 
     @property
+    def shown(self) -> str:
+        """What lists show: the level, unless a member has overruled it."""
+        return self.overrule or self.level
+
+    @property
+    def label(self) -> str:
+        """What lists show, in words."""
+        return _OVERRULED.get(self.overrule) or self.get_level_display()
+
+    @property
     def kind(self) -> str:
         """The kind of the run: as a member chose it, or as it was recognized."""
         return self.chosen_coverage or self.coverage
+
+
+def verdicts_of(runs: Iterable[Run]) -> dict[int, Verdict]:
+    """Return the verdicts of completed runs by the ids of the runs, without what lists don't show."""
+    ready = [run.pk for run in runs if run.is_ready]
+    found = Verdict.objects.filter(run__in=ready).defer("profile", "baseline") if ready else ()
+    return {verdict.run_id: verdict for verdict in found}

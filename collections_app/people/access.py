@@ -40,6 +40,7 @@ class Action(enum.StrEnum):
     SEE = "see"  # also download, and create and revoke one's own API keys
     ACKNOWLEDGE = "acknowledge"  # the problem of a collection
     PIN_RUNS = "pin_runs"
+    OVERRULE_VERDICTS = "overrule_verdicts"  # also correct the kinds of runs
     MANAGE_COLLECTIONS = "manage_collections"  # also delete runs, and choose how many are kept
     MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, change the key, disconnect
     REVOKE_ANY_KEY = "revoke_any_key"
@@ -48,7 +49,7 @@ class Action(enum.StrEnum):
 
 
 _MAY: dict[str, frozenset[Action]] = {
-    Role.MEMBER: frozenset({Action.SEE, Action.ACKNOWLEDGE, Action.PIN_RUNS}),
+    Role.MEMBER: frozenset({Action.SEE, Action.ACKNOWLEDGE, Action.PIN_RUNS, Action.OVERRULE_VERDICTS}),
     Role.ADMIN: frozenset(Action),
     Role.OWNER: frozenset(Action),
 }

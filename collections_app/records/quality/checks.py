@@ -25,8 +25,8 @@ _FEW_STAY = 0.2
 _LOWEST_RATIO, _HIGHEST_RATIO = 0.5, 2
 _LEAST_PRICES = 5
 _TIMES_USUAL, _MANY_CHANGED = 3, 0.3
-# Something usually changes if it did in this share of the runs.
-_USUALLY = 0.9
+# What happens in this share of the runs happens usually. Fewer changed products may be zero by chance.
+_USUALLY, _LEAST_CHANGED = 0.9, 5
 _LEAST_COMPARED = 3
 _ONE_TITLE, _MOST_WITH_ONE_TITLE, _LEAST_WITH_ONE_TITLE = 0.2, 0.5, 3
 
@@ -95,10 +95,10 @@ def columns(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
 
 def _vanished(profile: Profile, baseline: Baseline, column: str) -> Iterator[Reason]:
     usual = _values(baseline, _coverage(column))
-    if min(usual) == 0 or median(usual) < _RARE:
+    if not _usually(usual) or median(usual) < _RARE:
         return
     level = _level_of_fall(0, usual, []) or VerdictLevel.CHECK
-    yield Reason(Check.MISSING_COLUMN, level, 0, min(usual), max(usual), column)
+    yield Reason(Check.MISSING_COLUMN, level, 0, *usual_range(usual), column)
 
 
 def numbers(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
@@ -122,8 +122,7 @@ def price_level(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
             Check.PRICE_LEVEL,
             VerdictLevel.BROKEN,
             changes.price_ratio,
-            min(usual),
-            max(usual),
+            *usual_range(usual),
             profile.price_column or "",
         )
 
@@ -139,8 +138,7 @@ def price_changes(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
             Check.PRICE_CHANGES,
             VerdictLevel.CHECK,
             share,
-            min(usual),
-            max(usual),
+            *usual_range(usual),
             profile.price_column or "",
         )
 
@@ -164,8 +162,8 @@ def nothing_changed(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
     is_fine = 0 in _fine(baseline, _changed)
     if len(usual) < _LEAST_COMPARED or is_fine:
         return
-    if sum(changed > 0 for changed in usual) >= _USUALLY * len(usual):
-        yield Reason(Check.NOTHING_CHANGED, VerdictLevel.CHECK, 0, min(usual), max(usual))
+    if _usually(usual) and median(usual) >= _LEAST_CHANGED:
+        yield Reason(Check.NOTHING_CHANGED, VerdictLevel.CHECK, 0, *usual_range(usual))
 
 
 def titles(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
@@ -180,8 +178,7 @@ def titles(profile: Profile, baseline: Baseline) -> Iterator[Reason]:
             Check.TITLES,
             level,
             share,
-            max(usual),
-            max(usual),
+            *usual_range(usual),
             profile.title_column or "",
             profile.common_title,
         )
@@ -251,6 +248,17 @@ def _values(baseline: Baseline, measure: Measure) -> list[float]:
     return [value for value in found if value is not None]
 
 
+def _usually(usual: Sequence[float]) -> bool:
+    """Whether a value is rarely zero."""
+    return sum(value > 0 for value in usual) >= _USUALLY * len(usual)
+
+
+def usual_range(usual: Sequence[float]) -> tuple[float, float]:
+    """Return the range of the values in the baseline, without a fifth of them at each end."""
+    ordered, ends = sorted(usual), len(usual) // 5
+    return ordered[ends], ordered[-1 - ends]
+
+
 def _fine(baseline: Baseline, measure: Measure) -> list[float]:
     return _values([each for each in baseline if each.is_fine], measure)
 
@@ -262,7 +270,7 @@ def _too_low(check: Check, profile: Profile, baseline: Baseline, measure: Measur
         return
     level = _mildest(_level_of_few(value, each) for each in [median(usual), *_fine(baseline, measure)])
     if level:
-        yield Reason(check, level, value, min(usual), max(usual))
+        yield Reason(check, level, value, *usual_range(usual))
 
 
 def _level_of_few(value: float, usual: float) -> Level:
@@ -280,7 +288,7 @@ def _fallen(
         return
     level = _level_of_fall(value, usual, _fine(baseline, measure))
     if level:
-        yield Reason(check, level, value, min(usual), max(usual), column)
+        yield Reason(check, level, value, *usual_range(usual), column)
 
 
 def _risen(check: Check, profile: Profile, baseline: Baseline, measure: Measure) -> Iterator[Reason]:
@@ -290,7 +298,7 @@ def _risen(check: Check, profile: Profile, baseline: Baseline, measure: Measure)
         return
     level = _level_of_rise(value, usual, _fine(baseline, measure), _DUPLICATES_DIFFERENCE)
     if level:
-        yield Reason(check, level, value, min(usual), max(usual))
+        yield Reason(check, level, value, *usual_range(usual))
 
 
 def _level_of_fall(value: float, usual: Sequence[float], fine: Sequence[float]) -> Level:

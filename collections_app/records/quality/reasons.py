@@ -67,11 +67,12 @@ class Reason:
             title=self.title,
             ratio=_ratio(self.value),
             count=f"{self.value:,.0f}",
-            share=_percent(self.value),
-            missing=_percent(1 - self.value),
+            share=percent(self.value),
+            missing=percent(1 - self.value),
             usual_counts=_range(f"{self.low:,.0f}", f"{self.high:,.0f}"),
-            usual_shares=_shares(self.low, self.high),
-            usually_missing=_shares(1 - self.high, 1 - self.low),
+            usual_shares=percent_range(self.low, self.high),
+            usual_most=percent(self.high),
+            usually_missing=percent_range(1 - self.high, 1 - self.low),
         )
 
 
@@ -88,19 +89,20 @@ _SENTENCES = {
     Check.DUPLICATES: "{share} of records share their key with another record, usually {usual_shares}.",
     Check.WITHOUT_KEY: "{share} of records have no key, usually {usual_shares}.",
     Check.NOTHING_CHANGED: "Nothing changed since the run before. Usually {usual_counts} products change.",
-    Check.TITLES: "{share} of records have the title “{title}”. Usually at most {usual_shares} share one.",
+    Check.TITLES: "{share} of records have the title “{title}”. Usually at most {usual_most} share one.",
 }
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Return a share in percent, with a decimal if it is small or nearly everything."""
     percent = share * 100
     rounded = f"{percent:.0f}" if 10 <= percent <= 90 or percent in {0, 100} else f"{percent:.1f}"  # noqa: PLR2004
     return f"{rounded.removesuffix('.0')}%"
 
 
-def _shares(low: float, high: float) -> str:
-    return _range(_percent(low).removesuffix("%"), _percent(high).removesuffix("%")) + "%"
+def percent_range(low: float, high: float) -> str:
+    """Return the lowest and the highest share, such as "98 to 100%"."""
+    return _range(percent(low).removesuffix("%"), percent(high).removesuffix("%")) + "%"
 
 
 def _range(low: str, high: str) -> str:

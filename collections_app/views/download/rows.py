@@ -7,14 +7,16 @@ and a new version of the templates starts new processes.
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 from zlib import crc32
 
 from django.core.cache import caches
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from collections_app.models import Collection, Membership, Run, State
+from collections_app.models import Collection, Membership, Run, State, Verdict
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
+from collections_app.models.verdicts import verdicts_of
 from collections_app.people.access import Action, may
 from collections_app.views.changes.summary import ChangesSummary, awaits_changes, changes_summaries
 from collections_app.views.download.menu import run_menu
@@ -34,6 +36,15 @@ PAGES_WRITTEN = 6
 _LONGEST_CACHED = 16_000
 
 
+class _Varying(NamedTuple):
+    """What a row depends on, besides its run, its collection and the Download menu."""
+
+    changes: ChangesSummary | None
+    verdict: Verdict | None
+    may_delete: bool
+    loads_sizes: bool
+
+
 def run_rows(
     collection: Collection, runs: Sequence[Run], *, preferred: str, may_delete: bool, loads_sizes: bool
 ) -> list[str]:
@@ -43,11 +54,12 @@ def run_rows(
     it when they're scrolled into view.
     """
     cache = caches["run_rows"]
-    changes = changes_summaries(runs)
+    changes, verdicts = changes_summaries(runs), verdicts_of(runs)
     menu = f"{preferred}_{_saved_exports(collection)}"
-    keys = {
-        run.pk: _key(run, menu, changes.get(run.pk), may_delete=may_delete) for run in runs if run.is_ready
+    varying = {
+        run.pk: _Varying(changes.get(run.pk), verdicts.get(run.pk), may_delete, loads_sizes) for run in runs
     }
+    keys = {run.pk: _key(run, menu, varying[run.pk]) for run in runs if run.is_ready}
     cached = cache.get_many(keys.values())
     missing = [run for run in runs if run.is_ready and keys[run.pk] not in cached]
     if missing:
@@ -59,14 +71,7 @@ def run_rows(
     rows: list[str] = []
     for run in runs:
         key = keys.get(run.pk, "")
-        row = cached.get(key) or _render(
-            collection,
-            run,
-            preferred,
-            changes.get(run.pk),
-            may_delete=may_delete,
-            loads_sizes=loads_sizes,
-        )
+        row = cached.get(key) or _render(collection, run, preferred, varying[run.pk])
         if key and key not in cached and _is_final(run) and len(row) <= _LONGEST_CACHED:
             new[key] = row
         rows.append(row)
@@ -95,13 +100,15 @@ def _saved_exports(collection: Collection) -> str:
     return blake2b(repr(saved).encode(), digest_size=8).hexdigest() if saved else ""
 
 
-def _key(run: Run, menu: str, changes: ChangesSummary | None, *, may_delete: bool) -> str:
+def _key(run: Run, menu: str, varying: _Varying) -> str:
     """Return the cache key of a completed run's row. Its number, collection and files never change."""
     times = f"{run.created_at.timestamp()}_{run.updated_at.timestamp()}"
     counts = f"{run.extracted}_{run.total}_{run.file_count}"
     marks = f"{run.is_kept:d}{run.is_pinned:d}{run.delete_at.timestamp() if run.delete_at else ''}"
+    changes, verdict = varying.changes, varying.verdict
     changed = f"{crc32(repr(changes).encode()):08x}" if changes else f"{awaits_changes(run, changes):d}"
-    return f"{run.pk}_{times}_{counts}_{marks}_{changed}_{may_delete:d}{menu}"
+    shown = verdict.shown if verdict else ""
+    return f"{run.pk}_{times}_{counts}_{marks}_{changed}_{shown}_{varying.may_delete:d}{menu}"
 
 
 def _is_final(run: Run) -> bool:
@@ -109,22 +116,8 @@ def _is_final(run: Run) -> bool:
     return run.archive is None or run.archive.size is not None
 
 
-def _render(  # noqa: PLR0913  # all that the row depends on
-    collection: Collection,
-    run: Run,
-    preferred: str,
-    changes: ChangesSummary | None,
-    *,
-    may_delete: bool,
-    loads_sizes: bool,
-) -> str:
-    context: dict[str, object] = {
-        "run": run,
-        "changes": changes,
-        "is_remote": collection.is_remote,
-        "may_delete": may_delete,
-        "loads_sizes": loads_sizes,
-    }
+def _render(collection: Collection, run: Run, preferred: str, varying: _Varying) -> str:
+    context: dict[str, object] = {"run": run, "is_remote": collection.is_remote, **varying._asdict()}
     address = [collection.pk, run.number]
     context["run_address"] = reverse("run", args=address)
     if run.is_ready:
@@ -132,15 +125,16 @@ def _render(  # noqa: PLR0913  # all that the row depends on
         context["files"] = files_address(collection, run.number)
         context["menu"] = run_menu(run, preferred)
         context["pages_address"] = reverse("run_pages", args=address)
+        context["quality_address"] = reverse("run_quality", args=address)
         context["commands_address"] = reverse("run_commands", args=address)
         context["archive_size_address"] = reverse("archive_size", args=address)
     elif run.state == State.PROCESSING:
         context["progress"] = progress_of(run)
-    if run.state == State.PROCESSING or awaits_changes(run, changes):
+    if run.state == State.PROCESSING or awaits_changes(run, varying.changes):
         context["version"] = version(run)
     if run.state != State.PROCESSING:
         context["pin_address"] = reverse("run_pin", args=address)
-    if may_delete:
+    if varying.may_delete:
         context["delete_address"] = reverse("run_delete", args=address)
     return without_indentation(render_to_string("download/_run_row.html", context))
 

@@ -11,10 +11,12 @@ from django.views.decorators.http import require_safe
 from collections_app.models import KINDS_OF_RECORDS, Collection, CollectionPreferences, FileKind, Run, State
 from collections_app.models.retention import retention_of
 from collections_app.models.runs import prefetch_last_pages
+from collections_app.models.verdicts import verdicts_of
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.queries import MOST_SORTED
 from collections_app.records.preview.records import files_of_records
+from collections_app.records.quality.verdicts import reasons_of
 from collections_app.views.changes.summary import changes_summaries
 from collections_app.views.download.menu import preferred_format, run_menu, search_menu
 from collections_app.views.download.rows import PAGES_WRITTEN, files_address, may_delete_runs, version
@@ -58,7 +60,7 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
         context["kept"] = kept(retention_of(collection))
     context["may_delete"] = may_delete_runs(request.membership, collection)
     if run.is_ready:
-        context |= _files(run)
+        context |= _files(run) | _verdict(run)
         context["changes"] = changes_summaries([run]).get(run.pk)
         preferred = preferred_format(request)
         context["menu"] = run_menu(run, preferred)
@@ -72,6 +74,12 @@ def run_context(request: MemberRequest, collection: Collection, number: int) -> 
         context["version"] = version(run)
         context["progress"] = progress_of(run)
     return context
+
+
+def _verdict(run: Run) -> dict[str, object]:
+    """Return the context for a completed run's verdict: its reasons, unless a member has overruled it."""
+    verdict = verdicts_of([run]).get(run.pk)
+    return {"verdict": verdict, "reasons": reasons_of(verdict) if verdict and not verdict.overrule else []}
 
 
 def _records(run: Run, query: RecordQuery, size: int | None) -> dict[str, object]:
