@@ -144,6 +144,7 @@ USES: dict[str, set[str]] = {
         "records.exports",
         "records.formats",
         "records.preview",
+        "records.quality",
         "records.tracking",
         "system.background",
         "sources",

@@ -15,6 +15,7 @@ from collections_app.api.errors import ApiError
 from collections_app.api.list_runs import list_run_results
 from collections_app.api.lists import list_collection_runs, list_collections
 from collections_app.api.products import product_history
+from collections_app.api.quality import run_quality
 from collections_app.api.responses import failure
 from collections_app.people.access import public
 
@@ -53,6 +54,7 @@ _v1 = [
     path(f"{_LATEST}/all.zip", run_all, name="latest_all"),
     path(f"{_RUN}/records.<file_format>", run_records, name="run_records"),
     path(f"{_LATEST}/records.<file_format>", run_records, name="latest_records"),
+    path(f"{_RUN}/quality.json", run_quality, name="run_quality"),
     path(f"{_RUN}/changes.json", run_changes, name="run_changes"),
     path(f"{_LATEST}/changes.json", run_changes, name="latest_changes"),
     path(f"{_RUN}/changes.<file_format>", run_change_file, name="run_change_file"),

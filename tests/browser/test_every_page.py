@@ -168,6 +168,7 @@ EXCUSED = {
     "api:run_manifest": "for programs",
     "api:run_saved_export": "for programs",
     "api:latest_saved_export": "for programs",
+    "api:run_quality": "for programs",
     "api:run_changes": "for programs",
     "api:latest_changes": "for programs",
     "api:run_change_file": "for programs",
