@@ -17,6 +17,7 @@ from collections_app.models import (
     Status,
     Team,
     User,
+    Verdict,
     conditions,
 )
 from collections_app.models.conditions import (
@@ -258,3 +259,49 @@ def test_the_database_applies_the_rule_of_runs_and_of_late(
     assert details.failures == (failed.index(False) if False in failed else len(failed))
     successful = laptops.runs.newest_first().filter(state=State.READY, extracted=80).first()
     assert details.last_successful_run == successful
+
+
+class TestVerdicts:
+    """A run that isn't trusted is a problem."""
+
+    def judge(self, collection: Collection, level: str, overrule: str = "") -> None:
+        Verdict.objects.create(
+            run=collection.runs.latest("number"),
+            level=level,
+            overrule=overrule,
+            overruled_at=NOON if overrule else None,
+            settings_version=1,
+        )
+
+    @pytest.mark.parametrize(
+        ("kind", "verdict", "problem"),
+        [
+            ("c", ("good", ""), None),
+            ("c", ("check", ""), None),
+            ("c", ("broken", ""), "broken"),
+            ("c", ("broken", "trusted"), None),
+            ("c", ("good", "distrusted"), "broken"),
+            ("i", ("broken", ""), "broken"),
+            ("e", ("broken", ""), "empty"),
+        ],
+    )
+    def test_a_run_that_is_not_trusted_needs_attention(
+        self, laptops: Collection, kind: str, verdict: tuple[str, str], problem: str | None
+    ) -> None:
+        make_runs(laptops, kind)
+        self.judge(laptops, *verdict)
+        assert condition_of(laptops).problem == problem
+
+    def test_an_acknowledged_broken_run_stays_acknowledged_until_one_is_trusted(
+        self, laptops: Collection, bob: User
+    ) -> None:
+        make_runs(laptops, "c")
+        self.judge(laptops, "broken")
+        acknowledge(laptops, by=bob, note="The shop has a new page.", until=MONDAY)
+        Run.objects.update(created_at=NOON - DAY)
+        Acknowledgment.objects.update(last_run_at=NOON - DAY)
+        make_runs(laptops, "c")
+        self.judge(laptops, "broken")
+        assert condition_of(laptops).is_acknowledged
+        Verdict.objects.filter(run__number=2).update(level="good")
+        assert condition_of(laptops).covered == frozenset()

@@ -92,6 +92,27 @@ def test_lists_of_runs_and_the_page_of_a_run_show_its_verdict(as_bob: Client, ru
     assert shown()[:2] == ['6"><span>Good', '5"><span>Trusted']
 
 
+def test_runs_are_filtered_by_their_verdicts(as_bob: Client, runs: list[Run]) -> None:
+    Verdict.objects.filter(run=runs[3]).update(overrule=Overrule.TRUSTED, overruled_at=runs[3].created_at)
+
+    def numbers(verdict: str) -> list[str]:
+        page = as_bob.get(f"/collections/101/download?verdict={verdict}").text
+        return [part.partition('"')[0] for part in page.split('id="run-')[1:]]
+
+    assert (numbers("broken"), numbers("good"), numbers("trusted")) == (["5"], ["6", "3", "2"], ["4"])
+    assert as_bob.get("/collections/101/download?verdict=x").status_code == 400
+
+
+def test_lists_of_collections_show_that_the_newest_run_is_broken(as_bob: Client, laptops: Collection) -> None:
+    make_judged_runs(laptops, "good", "broken")
+    for address in ("/", "/collections/"):
+        page = as_bob.get(address).text
+        assert '<a class="badge verdict broken" href="/collections/101/runs/2/quality"' in page
+    assert "Broken" in as_bob.get("/collections/101/settings").text.partition('id="problem"')[2]
+    Verdict.objects.update(overrule=Overrule.TRUSTED, overruled_at=laptops.created_at)
+    assert '<a class="badge verdict trusted"' in as_bob.get("/collections/").text
+
+
 def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(
     as_bob: Client, laptops: Collection, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -18,6 +18,7 @@ class Problem(models.TextChoices):
 
     FAILED = "failed", "Failed"  # or stalled
     LATE = "late", "Late"
+    BROKEN = "broken", "Broken"  # or a member doesn't trust it
     EMPTY = "empty", "Empty"
     INCOMPLETE = "incomplete", "Incomplete"
 
@@ -28,7 +29,7 @@ class Acknowledgment(models.Model):
     It covers the problems that the collection had when it was acknowledged: that of its last run, being late,
     or both. It covers no other problem: if incomplete runs are acknowledged, a failed run still needs
     attention. It ends when the day `until` begins in the team's time zone, or when a newer run completes with
-    all records. After that, the same problem needs attention again.
+    all records and isn't broken. After that, the same problem needs attention again.
     """
 
     LONGEST_NOTE = 300

@@ -6,7 +6,7 @@ rule. `conditions_of` needs three queries for any number of collections. `prefet
 the rows of a page.
 
 The last run is the newest one that isn't processing. A stalled run counts as failed. A successful run is
-Completed and lacks no records.
+Completed and lacks no records. A run that isn't trusted (verdicts.py) is a problem, whatever its status.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ from collections_app.models.run_status import State, Status, StatusFacts, unscra
 from collections_app.models.runs import CountUpTo, Run, RunQuerySet
 from collections_app.models.teams import User
 from collections_app.models.time_zones import zone
+from collections_app.models.verdicts import Overrule, ShownVerdict, VerdictLevel
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ _PROBLEMS = {
     Status.EMPTY: Problem.EMPTY,
     Status.INCOMPLETE: Problem.INCOMPLETE,
 }
+# Their verdicts say nothing else.
+_WORSE_THAN_BROKEN = {Status.FAILED, Status.EMPTY}
 _URGENCIES = list(Problem)
 _NOTHING: frozenset[Problem] = frozenset()
 
@@ -55,6 +58,15 @@ class LastRun(NamedTuple):
     status: Status  # Failed, if the run has stalled
     is_recent: bool  # whether it started since the given time
     missing: int  # requested records that it doesn't have, or 0 if unknown
+    verdict: ShownVerdict | None = None
+
+    @property
+    def problem(self) -> Problem | None:
+        """The problem of the run, or None."""
+        is_broken = self.verdict is not None and not self.verdict.is_trusted
+        if is_broken and self.status not in _WORSE_THAN_BROKEN:
+            return Problem.BROKEN
+        return _PROBLEMS.get(self.status)
 
 
 class Condition(NamedTuple):
@@ -74,7 +86,7 @@ class Condition(NamedTuple):
     @property
     def problems(self) -> list[Problem]:
         """All problems, acknowledged or not, the most urgent first."""
-        of_run = _PROBLEMS.get(self.last.status) if self.last else None
+        of_run = self.last.problem if self.last else None
         if self.is_archived or self.is_paused or not (of_run or self.is_late):
             return []
         return [each for each in Problem if each == of_run or (each == Problem.LATE and self.is_late)]
@@ -199,27 +211,49 @@ def _of(collection: Collection, found: Mapping[int, T]) -> T:
 _IS_LATE = Q(late_at__lte=F("observed"))
 _IS_PAUSED = Q(paused_at__isnull=False)
 _IS_ARCHIVED = Q(archived_at__isnull=False)
+_IS_NOT_BROKEN = (
+    Q(verdict=None)
+    | Q(verdict__overrule=Overrule.TRUSTED)
+    | (Q(verdict__overrule="") & ~Q(verdict__level=VerdictLevel.BROKEN))
+)
 
 
 def _last_runs(found: CollectionQuerySet, since: datetime | None) -> dict[int, LastRun]:
     last = Run.objects.filter(pk__in=_observed(found).values(last=_first(_ended())))
     is_recent = _is(Q(created_at__gte=since)) if since else Value(0)
-    columns = last.values_list("collection_id", is_recent, "state", "extracted", "total")
-    return {pk: _last_run(bool(recent), *counts) for pk, recent, *counts in columns}
+    columns = last.values_list(
+        *("collection_id", is_recent, "state", "extracted", "total", "verdict__level", "verdict__overrule")
+    )
+    return {
+        pk: _last_run(bool(recent), state, (extracted, total), (level, overrule))
+        for pk, recent, state, extracted, total, level, overrule in columns
+    }
 
 
 @lru_cache(maxsize=10_000)  # many collections have equal ones
-def _last_run(is_recent: bool, state: str, extracted: int | None, total: int | None) -> LastRun:  # noqa: FBT001
+def _last_run(
+    is_recent: bool,  # noqa: FBT001
+    state: str,
+    counts: tuple[int | None, int | None],
+    verdict: tuple[str | None, str | None],
+) -> LastRun:
     """Return a last run. If its state is PROCESSING, it has stalled, and counts as failed."""
     if state != State.READY:
         return LastRun(Status.FAILED, is_recent, missing=0)
-    status = StatusFacts(state, extracted, total, None, None).status
-    return LastRun(status, is_recent, unscraped(extracted, total))
+    level, overrule = verdict
+    return LastRun(
+        StatusFacts(state, *counts, None, None).status,
+        is_recent,
+        unscraped(*counts),
+        ShownVerdict(level, overrule or "") if level else None,
+    )
 
 
 def _covered(found: CollectionQuerySet) -> dict[int, frozenset[Problem]]:
     """Return the problems that current acknowledgments cover, by collection."""
-    since = _successful().filter(created_at__gt=OuterRef("last_run_at"), collection=OuterRef("collection"))
+    since = _successful().filter(
+        _IS_NOT_BROKEN, created_at__gt=OuterRef("last_run_at"), collection=OuterRef("collection")
+    )
     lasting = Acknowledgment.objects.filter(
         ~Exists(since), collection__in=found.values("pk"), until__gt=timezone.now()
     )

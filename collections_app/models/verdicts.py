@@ -1,7 +1,7 @@
 """Verdicts: whether each run can be trusted."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from django.db import models
 from django.db.models import Q
@@ -35,7 +35,7 @@ class RunCoverage(models.TextChoices):
 
 
 # How lists show these runs.
-_OVERRULED = {Overrule.TRUSTED.value: "Trusted", Overrule.DISTRUSTED.value: "Not trusted"}
+OVERRULED = {Overrule.TRUSTED.value: "Trusted", Overrule.DISTRUSTED.value: "Not trusted"}
 IS_TRUSTED = Q(overrule=Overrule.TRUSTED) | (Q(overrule="") & ~Q(level=VerdictLevel.BROKEN))
 
 
@@ -46,6 +46,33 @@ MOST_BASELINE, LEAST_BASELINE = 10, 3
 def is_trusted(level: str | None, overrule: str | None) -> bool:
     """Return whether a run with this verdict, or without one, can be trusted. The same as IS_TRUSTED."""
     return overrule == Overrule.TRUSTED or (not overrule and level != VerdictLevel.BROKEN)
+
+
+def shown_as(value: str) -> Q:
+    """Return the condition for verdicts that lists show as this level, or as overruled in this way."""
+    return Q(overrule=value) if value in Overrule.values else Q(level=value, overrule="")
+
+
+class ShownVerdict(NamedTuple):
+    """What lists show of a verdict: its level, unless a member has overruled it."""
+
+    level: str
+    overrule: str
+
+    @property
+    def shown(self) -> str:
+        """The level, or what the member says."""
+        return self.overrule or self.level
+
+    @property
+    def label(self) -> str:
+        """The same in words."""
+        return OVERRULED.get(self.overrule) or VerdictLevel(self.level).label
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the run can be trusted."""
+        return is_trusted(self.level, self.overrule)
 
 
 class VerdictQuerySet(models.QuerySet["Verdict"]):
@@ -156,12 +183,12 @@ class Verdict(models.Model):
     @property
     def shown(self) -> str:
         """What lists show: the level, unless a member has overruled it."""
-        return self.overrule or self.level
+        return ShownVerdict(self.level, self.overrule).shown
 
     @property
     def label(self) -> str:
         """What lists show, in words."""
-        return _OVERRULED.get(self.overrule) or self.get_level_display()
+        return ShownVerdict(self.level, self.overrule).label
 
     @property
     def kind(self) -> str:

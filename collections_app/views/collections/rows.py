@@ -99,6 +99,7 @@ def _facts(collection: Collection) -> tuple[object, ...]:
         collection.changes,
         details.failures,
         condition.problems,
+        condition.last and condition.last.verdict,
         condition.is_acknowledged,
         condition.is_paused,
         collection.is_late,

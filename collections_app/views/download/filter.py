@@ -13,11 +13,12 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from collections_app.models import State, Status
+from collections_app.models import State, Status, Verdict, VerdictLevel
 from collections_app.models.run_status import statuses_of
 from collections_app.models.runs import Cursor, RunQuerySet
 from collections_app.models.time_zones import days_before
 from collections_app.models.time_zones import zone as zone_of
+from collections_app.models.verdicts import OVERRULED, shown_as
 
 # Old addresses contain it.
 _READY = "ready", "Completed or empty"
@@ -33,6 +34,9 @@ _STATUSES = {
 
 # The values of the parameter `only`: a name, and a field that is set on these runs.
 _MARKS = {"pinned": ("Pinned", "pinned_at"), "leaving": ("To be deleted", "delete_at")}
+
+# The values of the parameter `verdict`, as the badges show them.
+_VERDICTS = dict([*VerdictLevel.choices, *OVERRULED.items()])
 
 # When "last night" begins, on the day before.
 EVENING = time(18)
@@ -50,7 +54,7 @@ _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(8999, 12, 31)
 
 @dataclass(frozen=True)
 class Choice:
-    """A status or a period to choose, and the query string of the list if it is chosen."""
+    """A status, a verdict or a period to choose, and the query string of the list if it is chosen."""
 
     name: str
     query: str
@@ -64,6 +68,7 @@ class RunFilter:
 
     state: str = ""
     only: str = ""
+    verdict: str = ""
     first: date | None = None
     last: date | None = None
     when: str = ""
@@ -71,7 +76,7 @@ class RunFilter:
 
     @classmethod
     def from_query(cls, query: QueryDict, team_zone: str) -> "RunFilter":
-        """Return the filter for `state`, `only`, `when`, `from`, `to` and `zone`. Raises BadRequest.
+        """Return the filter in the parameters of an address. Raises BadRequest.
 
         Days are in the user's time zone if the browser reports it. Periods are in the team's, as on the
         Overview. The page shows which one it uses.
@@ -85,6 +90,9 @@ class RunFilter:
         only = query.get("only", "")
         if only and only not in _MARKS:
             raise BadRequest(f"Unknown “only” parameter. Use {' or '.join(_MARKS)}.")
+        verdict = query.get("verdict", "")
+        if verdict and verdict not in _VERDICTS:
+            raise BadRequest(f"Unknown verdict. Use one of: {', '.join(_VERDICTS)}.")
         zone = query.get("zone", "")
         first, last = parse_day(query.get("from", "")), parse_day(query.get("to", ""))
         if first and last and first > last:
@@ -92,6 +100,7 @@ class RunFilter:
         return cls(
             state=state,
             only=only,
+            verdict=verdict,
             first=first,
             last=last,
             when=when,
@@ -101,7 +110,7 @@ class RunFilter:
     @property
     def is_on(self) -> bool:
         """Whether it excludes any run."""
-        return bool(self.state or self.only or self.has_times)
+        return bool(self.state or self.only or self.verdict or self.has_times)
 
     @property
     def has_times(self) -> bool:
@@ -114,6 +123,7 @@ class RunFilter:
         parts = {
             "state": self.state,
             "only": self.only,
+            "verdict": self.verdict,
             "when": self.when,
             "from": _iso(self.first),
             "to": _iso(self.last),
@@ -155,6 +165,19 @@ class RunFilter:
         return self._names.get(self.state, "")
 
     @property
+    def verdict_name(self) -> str:
+        """The name of the chosen verdict, or ""."""
+        return _VERDICTS.get(self.verdict, "")
+
+    @property
+    def verdicts(self) -> list[Choice]:
+        """The verdicts to choose from. The first one means all. Their runs aren't counted."""
+        return [
+            Choice(name, replace(self, verdict=value).query, value == self.verdict)
+            for value, name in [("", "All"), *_VERDICTS.items()]
+        ]
+
+    @property
     def periods(self) -> list[Choice]:
         """The periods to choose from. The query string of the chosen one clears it."""
         free = replace(self, first=None, last=None, when="")
@@ -179,6 +202,7 @@ class RunFilter:
         times += [self.days] if self.days else []
         parts = [_MARKS[self.only][0]] if self.only else []
         parts += [self.status_name] if self.state else []
+        parts += [f"verdict {self.verdict_name}"] if self.verdict else []
         if times:
             parts.append(f"{', '.join(times)} ({self.zone})")
         text = ", ".join(parts)
@@ -193,6 +217,8 @@ class RunFilter:
         """Return the runs that match, whatever their status."""
         if self.only:
             runs = runs.filter(**{f"{_MARKS[self.only][1]}__isnull": False})
+        if self.verdict:
+            runs = runs.filter(verdict__in=Verdict.objects.filter(shown_as(self.verdict)))
         if self.when:
             runs = runs.filter(created_at__gte=self._start_of_period())
         if self.first:

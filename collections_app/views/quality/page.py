@@ -19,6 +19,14 @@ from collections_app.records.quality.reasons import Check, Reason, percent, perc
 from collections_app.records.quality.verdicts import reasons_of
 from collections_app.views.quality.curves import curves
 
+# The pages of what some reasons are about.
+_LINKS = {
+    Check.PRODUCTS: ("run_changes", "", "Show changes"),
+    Check.PRICE_LEVEL: ("run_changes", "?what=price_down&what=price_up", "Show changed prices"),
+    Check.PRICE_CHANGES: ("run_changes", "?what=price_down&what=price_up", "Show changed prices"),
+    Check.DUPLICATES: ("run_duplicates", "", "Show duplicates"),
+    Check.WITHOUT_KEY: ("run_duplicates", "?show=without-key", "Show these records"),
+}
 # How many runs the curves show.
 _MOST_RUNS = 30
 
@@ -96,7 +104,11 @@ def _line(run: Run, reason: Reason) -> ReasonLine:
     each = _filter(reason)
     if each is not None:
         return ReasonLine(reason, _records_address(run, filter=str(each)), "Show these records")
-    if reason.check in {Check.PRICE_LEVEL, Check.PRICE_CHANGES, Check.NUMBERS} and reason.column:
+    if reason.check in _LINKS:
+        name, query, link = _LINKS[reason.check]
+        address = reverse(name, args=[run.collection_id, run.number])
+        return ReasonLine(reason, f"{address}{query}", link)
+    if reason.check == Check.NUMBERS:
         return ReasonLine(reason, _records_address(run, sort=reason.column), "Show records by this column")
     return ReasonLine(reason, "", "")
 
