@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def test_killed_at_every_point(
     least: int,
 ) -> None:
     points = POINTS_ON_S3 if results_storage == "s3" else POINTS
-    for point in points_to_be_killed_at(results_storage):
+    # Every third one, which takes a minute.
+    for point in islice(points_to_be_killed_at(results_storage), 0, None, 3):
         comparison = start_over(laptops)
         prepare(comparison)
         killed = is_killed(

@@ -29,6 +29,7 @@ from collections_app.records.tracking.change_file import json_value
 from collections_app.records.tracking.change_queries import ChangePage, ChangeQuery
 from collections_app.records.tracking.compare import Entry
 from collections_app.records.tracking.comparisons import changes_of, comparison_of
+from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import texts_of
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.records.tracking.previous_runs import default_since
@@ -38,6 +39,7 @@ from collections_app.system.background import StillWorking
 # changes.json is a list in parts.
 FILE_FORMATS = (Format.CSV, Format.XLSX, Format.JSONL, Format.PARQUET)
 _RETRY = {"Retry-After": str(EXPORT_RETRY_AFTER_SECONDS)}
+_COUNTS = tuple(Counts().by_name())
 _LAYOUTS = {"long": Layout.CHANGES, "wide": Layout.PRODUCTS}
 
 
@@ -147,7 +149,8 @@ def _listed(request: HttpRequest, comparison: Comparison, wanted: ChangeQuery) -
             "run": comparison.run.number,
             "since": comparison.since.number,
             "key": comparison.summary["key"],
-            "counts": comparison.counts,
+            # PostgreSQL doesn't keep the order of keys.
+            "counts": {name: comparison.counts.get(name, 0) for name in _COUNTS},
             "changes": [_change(entry) for entry in page.entries],
             "next": _next(request, comparison, wanted, page),
         }

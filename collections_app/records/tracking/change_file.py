@@ -84,8 +84,7 @@ def _facts(rows: Iterable[tuple[str, str | None, int, float | None]]) -> dict[st
             columns[column] = columns.get(column, 0) + count
         if median is not None:
             medians[kind] = round(median, 1)
-    most_first = sorted(columns.items(), key=lambda each: (-each[1], each[0]))
-    return {"columns": dict(most_first), "median_percent": medians}
+    return {"columns": columns, "median_percent": medians}
 
 
 def _line(change: Entry) -> bytes:

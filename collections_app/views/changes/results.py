@@ -80,13 +80,20 @@ def _changes(comparison: Comparison, page: ChangePage, query: ChangesQuery) -> d
         "has_changes": has_changes(comparison),
         "matched": comparison.counts["matched"],
         "count_texts": count_texts(comparison),
-        "columns": list(comparison.summary.get("columns", {}).items())[:_MOST_COLUMNS],
+        "columns": _columns(comparison),
         "headers": headers(query),
         "filters": query.filters,
         "volatile": comparison.summary.get("volatile", []),
         "volatile_of": comparison.summary.get("volatile_of", 0),
         "kept_fields": _kept_fields(query),
     }
+
+
+def _columns(comparison: Comparison) -> list[tuple[str, int]]:
+    """Return the changed columns, those with the most changes first, and the number of changes of each."""
+    # PostgreSQL doesn't keep the order of keys.
+    columns = comparison.summary.get("columns", {}).items()
+    return sorted(columns, key=lambda each: (-each[1], each[0]))[:_MOST_COLUMNS]
 
 
 def _kept_fields(query: ChangesQuery) -> list[tuple[str, object]]:
