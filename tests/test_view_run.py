@@ -182,6 +182,15 @@ def test_a_run_without_records(as_bob: Client, laptops: Collection) -> None:
     assert "0 in 0 columns" in words(as_bob.get(address(run, "facts")).content.decode())
 
 
+def test_the_facts_show_prices_as_the_records_do(as_bob: Client, laptops: Collection) -> None:
+    run = make_ready_run(
+        laptops, [{"price_cents": 129900, "stock": 5}, {"price_cents": 399350, "stock": 1200}]
+    )
+    shown = words(as_bob.get(address(run, "facts")).content.decode())
+    assert "price_cents 2 0 1,299.00 3,993.50" in shown
+    assert "stock 2 0 5 1,200" in shown
+
+
 def test_a_partial_run_says_so(as_bob: Client, laptops: Collection) -> None:
     run = make_ready_run(laptops, records(3))
     Run.objects.filter(pk=run.pk).update(total=250)
@@ -609,7 +618,7 @@ def test_facts(as_bob: Client, laptops: Collection) -> None:
     assert "Median 10" in text
     assert "In stock 75% 3 of 4" in text
     assert "seller 1 3" in text
-    assert "price_cents 3 1 199 5,000" in text
+    assert "price_cents 3 1 1.99 50.00" in text
 
 
 def test_the_plot_has_a_table(as_bob: Client, laptops: Collection) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from django.http import HttpResponse
@@ -10,12 +9,14 @@ from django.views.decorators.http import require_safe
 
 from collections_app.models import Collection, ResultFile
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.records.number_format import formatted_number, price_texts
+from collections_app.records.number_format import price_texts
+from collections_app.records.preview.column_facts import Column
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.preview.facts import facts_of
 from collections_app.records.preview.price_facts import Bar, Prices
 from collections_app.records.preview.records import files_of_records
 from collections_app.records.preview.table import Table, is_built, is_built_automatically
+from collections_app.views.run.filters import bound_texts
 from collections_app.views.run.lookup import find_run
 from collections_app.views.run.records import table_notes
 from collections_app.views.run.table import PATIENCE, read_table, render_result
@@ -48,15 +49,17 @@ def _read_facts(table: Table) -> dict[str, Any]:
     facts = facts_of(table, seconds=PATIENCE)
     return {
         "facts": facts,
-        "columns": [(column, *map(_text, (column.low, column.high))) for column in facts.columns],
+        "columns": [(column, *_range(column)) for column in facts.columns],
         "prices": [_price_card(prices) for prices in facts.prices.prices],
         "notes": table_notes(table),
         "table": table,
     }
 
 
-def _text(number: Decimal | None) -> str:
-    return "" if number is None else formatted_number(number)
+def _range(column: Column) -> list[str]:
+    """Return the lowest and highest number of a column as its cells show them, or "" for both."""
+    bounds = (column.low, column.high)
+    return bound_texts(column.name, ["" if bound is None else str(bound) for bound in bounds])
 
 
 @dataclass(frozen=True)
