@@ -73,7 +73,7 @@ class TestSettings:
         page = shown(as_bob, SETTINGS)
         assert "Runs are compared by asin. The site suggested this key." in page
         assert f"Run {later.number} has 2 duplicates and 1 record without a key" in page
-        assert "Volatile columns: position, scraped_at. They changed in more than 90%" in page
+        assert "Volatile columns: position, scraped_at. These are positions, times and columns" in page
         assert "Check key" in page
 
     def test_before_the_first_slice(self, as_adam: Client, laptops: Collection) -> None:
