@@ -17,17 +17,21 @@ _SECONDS = 5.0
 _SECONDS_FOR_ALL = 600.0
 _AT_ONCE = 20_000
 
-_KINDS = {kind: place for place, kind in enumerate(ChangeKind)}
-_PLACE = "CASE kind " + " ".join(f"WHEN '{kind}' THEN {place}" for kind, place in _KINDS.items()) + " END"
+_KINDS = {kind: rank for rank, kind in enumerate(ChangeKind)}
+_RANK_OF_KIND = (
+    "CASE kind " + " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in _KINDS.items()) + " END"
+)
 # The biggest fall first, then the biggest rise, then the other kinds.
-_DEFAULT_ORDER = f"{_PLACE}, CASE kind WHEN '{ChangeKind.PRICE_UP}' THEN -percent ELSE percent END NULLS LAST"
+_DEFAULT_ORDER = (
+    f"{_RANK_OF_KIND}, CASE kind WHEN '{ChangeKind.PRICE_UP}' THEN -percent ELSE percent END NULLS LAST"
+)
 # A number in a text is sorted as a number.
 _BY_VALUE = "try_cast(trim({cell}, '\"') AS DOUBLE) {direction} NULLS LAST, {cell} {direction} NULLS LAST"
 # The columns that changes can be sorted by.
 SORTS = {
     "key": "key {direction}",
     "title": "lower(title) {direction}",
-    "kind": f"{_PLACE} {{direction}}",
+    "kind": f"{_RANK_OF_KIND} {{direction}}",
     "column": "col {direction} NULLS LAST",
     "was": _BY_VALUE.replace("{cell}", "was"),
     "now": _BY_VALUE.replace("{cell}", "now"),
