@@ -102,7 +102,7 @@ def test_the_axis_ignores_a_few_extreme_prices(laptops: Collection) -> None:
     by_run[50] = [replace(record, amount=Decimal(999_999))]
     drawn = chart_of(laptops, History(runs, by_run), PriceFormat(decimals=False))
     assert drawn
-    assert (drawn.prices[0], drawn.prices[-1], drawn.outside) == ("$ 1,100", "$ 1,000", 1)
+    assert (drawn.prices[0], drawn.prices[-1], drawn.outside) == ("$ 1,125", "$ 975", 1)
 
 
 def test_a_product_is_gone_if_the_newest_runs_lack_it(laptops: Collection) -> None:

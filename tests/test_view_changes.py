@@ -18,6 +18,7 @@ from collections_app.models import (
     TrackingSettings,
     Verdict,
     VerdictLevel,
+    WatchedProduct,
 )
 from collections_app.records.tracking import comparisons
 from collections_app.records.tracking.compare import Entry
@@ -116,6 +117,14 @@ class TestChanges:
         assert shown(what=["missing", "new"], sort="title") == [MISSING, NEW]
         assert shown(column="price_cents", sort="percent", dir="desc") == [PRICE_UP, PRICE_DOWN]
         assert links(page(as_bob, run, since, min_percent=500))["Show all changes"] == address(run, since=1)
+
+    def test_only_the_watchlist_is_shown(self, as_bob: Client, run: Run, since: Run) -> None:
+        WatchedProduct.objects.create(collection=run.collection, key='["B02"]')
+        answer = page(as_bob, run, since, watched=1)
+        assert rows(answer) == [PRICE_UP]
+        assert links(answer)["Price up 1 median +100.0%"] == address(run, since=1, what="price_up", watched=1)
+        WatchedProduct.objects.all().delete()
+        assert "Show all changes" in links(page(as_bob, run, since, watched=1))
 
     def test_more_changes_are_loaded_in_parts(self, as_bob: Client, laptops: Collection) -> None:
         since = make_ready_run(laptops, [LAPTOP | {"asin": f"B{n}", "price_cents": 1000} for n in range(150)])

@@ -37,7 +37,7 @@ def run_changes_file(
     request: MemberRequest, collection: Collection, number: int, file_format: str
 ) -> HttpResponseBase:
     """Send the changes that the page's parameters select, or redirect to the page if they aren't ready."""
-    query = read_query(request.GET)
+    query = read_query(request.GET, collection)
     run = find_ready_run(collection, number)
     if query.since is None:
         raise BadRequest("The “since” parameter is missing. It must be the number of an earlier run.")

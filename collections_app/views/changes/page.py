@@ -32,7 +32,7 @@ def run_changes(request: MemberRequest, collection: Collection, number: int) -> 
     `what`, `column`, `min_percent`, `min_amount` and `q` filter the changes, `sort` and `dir` order them, and
     `after` skips that many. With `wait`, htmx reloads the page once the runs have been compared.
     """
-    query = read_query(request.GET)
+    query = read_query(request.GET, collection)
     run = collection.runs.filter(number=number).first()
     if run is None:
         raise Http404(f"This collection has no run {number}.")

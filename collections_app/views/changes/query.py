@@ -1,13 +1,14 @@
 """The query of the page of changes: the earlier run, which changes to show, and their order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
+from collections_app.models import Collection
 from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.records.tracking.change_queries import SORTS, ChangeQuery
 from collections_app.records.tracking.kinds import ChangeKind
@@ -32,6 +33,7 @@ class ChangesQuery:
 
     since: int | None  # the number of the earlier run, or None for the default
     changes: ChangeQuery
+    is_watched: bool = False  # only the products of the watchlist
 
     @property
     def is_narrowed(self) -> bool:
@@ -49,6 +51,7 @@ class ChangesQuery:
             "min_percent": changes.min_percent,
             "min_amount": changes.min_amount,
             "q": changes.text,
+            "watched": int(self.is_watched),
             "volatile": int(changes.is_volatile),
             "sort": changes.sort,
             "dir": "desc" if changes.descending else "",
@@ -73,12 +76,14 @@ class ChangesQuery:
     @property
     def all(self) -> str:
         """The query string for all changes, in the same order."""
-        return self.address(what=[], column="", min_percent=None, min_amount=None, q="")
+        return self.address(what=[], column="", min_percent=None, min_amount=None, q="", watched=0)
 
     @property
     def volatile(self) -> str:
         """The query string for the changes of volatile columns."""
-        return self.address(what=[], column="", min_percent=None, min_amount=None, q="", volatile=1)
+        return self.address(
+            what=[], column="", min_percent=None, min_amount=None, q="", watched=0, volatile=1
+        )
 
     @property
     def stable(self) -> str:
@@ -97,6 +102,7 @@ class ChangesQuery:
             "column": changes.column,
             "min_percent": "" if changes.min_percent is None else f"At least {changes.min_percent}%",
             "min_amount": "" if changes.min_amount is None else f"At least {changes.min_amount} in price",
+            "watched": "On the watchlist" if self.is_watched else "",
         }
         return [RemovableFilter(text, self.address(**{name: ""})) for name, text in texts.items() if text]
 
@@ -106,10 +112,16 @@ class ChangesQuery:
         return self.address(sort=column, dir="desc" if is_reversed else "")
 
 
-def read_query(values: QueryDict) -> ChangesQuery:
-    """Return the query in URL parameters. Raises BadRequest."""
+def read_query(values: QueryDict, collection: Collection) -> ChangesQuery:
+    """Return the query in URL parameters for a collection. Raises BadRequest."""
+    changes, is_watched = _read_changes(values), values.get("watched") == "1"
+    if is_watched:
+        keys = collection.watchlist.order_by("key").values_list("key", flat=True)
+        changes = replace(changes, keys=tuple(keys))
     return ChangesQuery(
-        since=_whole_number(values, "since") if values.get("since") else None, changes=_read_changes(values)
+        since=_whole_number(values, "since") if values.get("since") else None,
+        changes=changes,
+        is_watched=is_watched,
     )
 
 

@@ -73,6 +73,8 @@ class _Plot:
         low, *_, high = quantiles(amounts, n=50) if len(amounts) > 1 else (amounts[0], amounts[0])
         low, high = max(low, min(amounts)), min(high, max(amounts))
         step = _step((high - low) or abs(high) / 5 or Decimal(1))
+        # A little space below and above, but not below 0.
+        low, high = max(low - step / 4, min(low, Decimal(0))), high + step / 4
         self.low = (low / step).to_integral_value(ROUND_FLOOR) * step
         self.high = max((high / step).to_integral_value(ROUND_CEILING) * step, self.low + step)
         count = int((self.high - self.low) / step)
@@ -82,6 +84,10 @@ class _Plot:
         """Return where a time is."""
         share = (at - self.start).total_seconds() / self._seconds if self._seconds else 0.5
         return round(share * WIDTH, 1)
+
+    def mark(self, amount: Decimal) -> float:
+        """Return where the mark of a price is: at the edge if the price is outside of the chart."""
+        return min(max(self.y(amount), 0.0), float(HEIGHT))
 
     def y(self, amount: Decimal) -> float:
         """Return where a price is, which may be outside of the chart."""
@@ -131,7 +137,7 @@ class _Drawing:
             lines=[plot.y(amount) for amount in plot.ticks],
             start=start,
             end=end,
-            outside=sum(not plot.low <= amount <= plot.high for amount in self.amounts.values()),
+            outside=sum(not plot.low <= amount <= plot.high for amount in self._drawn()),
             runs=len(self._runs),
         )
 
@@ -156,12 +162,18 @@ class _Drawing:
                 x = self._plot.x(start)
                 yield Shade(x, round(self._plot.x(end) - x, 1))
 
+    def _drawn(self) -> Iterator[Decimal]:
+        """Yield the prices that have a mark."""
+        for sighting in self._sightings.values():
+            if sighting.amount is not None and sighting.first.currency == self._history.currency:
+                yield sighting.amount
+
     def _marks(self) -> Iterator[Mark]:
         for sighting in self._sightings.values():
             amount, currency = sighting.amount, sighting.first.currency
             if amount is not None and currency == self._history.currency:
                 run = sighting.run
-                yield Mark(self._plot.x(run.created_at), self._plot.y(amount), run.is_trusted)
+                yield Mark(self._plot.x(run.created_at), self._plot.mark(amount), run.is_trusted)
 
     def _point(self, run: TrackedRun, sighting: Sighting | None) -> Point:
         x, day = self._plot.x(run.created_at), f"{run.created_at:%-d %b %Y}"
