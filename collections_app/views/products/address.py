@@ -12,6 +12,11 @@ def product_address(collection_id: int, key: str) -> str:
     return reverse("product", args=[collection_id, shown_key(key)])
 
 
+def runs_address(collection: Collection) -> str:
+    """Return what the addresses of the runs begin with, because reversing hundreds of them takes long."""
+    return f"{reverse('collection', args=[collection.pk])}runs/"
+
+
 def key_columns(collection: Collection) -> tuple[str, ...]:
     """Return the columns that name a product, or none if the collection has no key."""
     settings = TrackingSettings.objects.filter(collection=collection).first()

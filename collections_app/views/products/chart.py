@@ -8,11 +8,10 @@ from itertools import pairwise
 from statistics import quantiles
 from typing import NamedTuple
 
-from django.urls import reverse
-
 from collections_app.models import Collection
 from collections_app.records.tracking.history import History, Sighting
 from collections_app.records.tracking.tracked_runs import TrackedRun
+from collections_app.views.products.address import runs_address
 from collections_app.views.products.money import PriceFormat
 
 WIDTH, HEIGHT = 1000, 240
@@ -111,7 +110,7 @@ class _Drawing:
     """Draws the newest runs, from the first one that contains the product."""
 
     def __init__(self, collection: Collection, history: History, prices: PriceFormat) -> None:
-        self._collection = collection
+        self._runs_address = runs_address(collection)
         self._history = history
         self._prices = prices
         newest = {run.number for run in history.runs[-MOST_RUNS:]}
@@ -178,10 +177,9 @@ class _Drawing:
     def _point(self, run: TrackedRun, sighting: Sighting | None) -> Point:
         x, day = self._plot.x(run.created_at), f"{run.created_at:%-d %b %Y}"
         if sighting is None:
-            address = reverse("run", args=[self._collection.pk, run.number])
-            return Point(x, None, f"Run {run.number}, {day}: not found", address)
+            return Point(x, None, f"Run {run.number}, {day}: not found", f"{self._runs_address}{run.number}/")
         first = sighting.first
-        address = reverse("record", args=[self._collection.pk, run.number, first.position])
+        address = f"{self._runs_address}{run.number}/records/{first.position}"
         y = None if sighting.amount is None else self._plot.y(sighting.amount)
         return Point(x, y, f"Run {run.number}, {day}: {', '.join(self._words(sighting))}", address)
 

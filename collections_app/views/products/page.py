@@ -13,7 +13,7 @@ from collections_app.records.preview.concurrency import TooManyQueries, queries_
 from collections_app.records.tracking.history import History, Observation, Sighting, history_of
 from collections_app.records.tracking.key_text import shown_key
 from collections_app.records.tracking.tracked_runs import MOST_RUNS, ProductsUnavailable, TrackedRun
-from collections_app.views.products.address import key_in_address, product_address
+from collections_app.views.products.address import key_in_address, product_address, runs_address
 from collections_app.views.products.chart import HEIGHT, WIDTH, chart_of
 from collections_app.views.products.money import PriceFormat, price_text
 from collections_app.views.run.table import render_result
@@ -34,6 +34,7 @@ def product(request: MemberRequest, collection: Collection, key: str) -> HttpRes
         "key": found,
         "name": shown_key(found),
         "here": product_address(collection.pk, found),
+        "runs_address": runs_address(collection),
         "is_watched": collection.watchlist.filter(key=found).exists(),
         "most_watched": WatchedProduct.MOST,
     }
