@@ -19,16 +19,17 @@ _MOST_CELLS = 1_600_000
 _MOST_BYTES = 32 * 1024**2
 
 _COUNT = "SELECT count(*) FROM {pairs}"
+# The hashes are computed before the join, which may keep either side in memory.
 _HASHES = """
 CREATE OR REPLACE TEMP TABLE hashes_before AS
-SELECT n_before, n_after, {hashes}
-FROM read_parquet($slice) AS before JOIN {pairs} AS pairs ON before.n = n_before
+SELECT before.* EXCLUDE n, n_before, n_after
+FROM (SELECT n, {hashes} FROM read_parquet($slice)) AS before JOIN {pairs} AS pairs ON before.n = n_before
 WHERE pairs.rowid >= {first} AND pairs.rowid < {last}
 """
 _DIFFERENT = """
 CREATE OR REPLACE TEMP TABLE different AS
 SELECT n_before, n_after, {flags}, sum({size}) OVER (ORDER BY n_after) // {most} AS part
-FROM read_parquet($slice) AS after JOIN hashes_before ON after.n = n_after
+FROM (SELECT n, {hashes} FROM read_parquet($slice)) AS after JOIN hashes_before ON after.n = n_after
 WHERE {any}
 """
 _FOUND = "SELECT coalesce(max(part), -1) + 1, {flags} FROM different"
@@ -105,9 +106,8 @@ class Differences:
             f" strlen({self._before.sql_name(column)}) AS s{index}"
             for index, column in enumerate(columns)
         ]
-        flags = [
-            f"hash({self._cell(self._after, column)}) <> h{index} AS d{index}"
-            for index, column in enumerate(columns)
+        hashes_after = [
+            f"hash({self._cell(self._after, column)}) AS a{index}" for index, column in enumerate(columns)
         ]
         indexes = range(len(columns))
         self._database.query(
@@ -116,7 +116,8 @@ class Differences:
         )
         self._database.query(
             _DIFFERENT.format(
-                flags=", ".join(flags),
+                hashes=", ".join(hashes_after),
+                flags=", ".join(f"a{index} <> h{index} AS d{index}" for index in indexes),
                 size=" + ".join(
                     f"CASE WHEN d{index} THEN coalesce(s{index}, 0) ELSE 0 END" for index in indexes
                 ),
