@@ -186,7 +186,7 @@ SCRIPTS = {
     "api:latest_records": "401 403 401 401 200",
     "api:run_saved_export": "401 403 401 401 404",
     "api:latest_saved_export": "401 403 401 401 404",
-    "api:product_history": "401 403 401 401 409",
+    "api:product_history": "401 403 401 401 200",
     "api:run_quality": "401 403 401 401 200",
     "api:run_changes": "401 403 401 401 404",
     "api:latest_changes": "401 403 401 401 404",

@@ -134,9 +134,9 @@ def test_preferences_are_read_with_the_memberships(
     assert responses.content(as_bob.get(f"{RUN}records.csv"))
     Run.objects.update(needs_slice=False)
     as_bob.get(RUNS)
-    # The session, the user, the memberships with the preferences, the runs, their earlier runs, and how many
-    # are kept.
-    with django_assert_num_queries(6):
+    # The session, the user, the memberships with the preferences, the runs, their earlier runs and verdicts,
+    # and how many are kept.
+    with django_assert_num_queries(7):
         as_bob.get(RUNS)
 
 
