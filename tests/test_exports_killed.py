@@ -18,7 +18,6 @@ from collections_app.records.formats.export_formats import Format, ExportSpec
 from collections_app.records.exports.subject import Subject
 from collections_app.models import Run
 create._QUICK = dict.fromkeys(Format, -1)
-Run.objects.update(needs_slice=False)  # otherwise, the worker also prepares all runs of the demo
 runs = Run.objects.filter(collection=101, number__in=NUMBERS).select_related("collection").order_by("number")
 subject = Subject.table(runs) if len(runs) > 1 else Subject(tuple(runs))
 export = create._create(subject, ExportSpec(Format.CSV), again=False)

@@ -95,6 +95,14 @@ def wait_until_it_answers(url: str, process: tools.Process, log: Path) -> None:
     pytest.fail(f"The server doesn't answer:\n{log.read_text()}")
 
 
+# Preparing all runs for comparison takes minutes, and each server of the demo would begin with that.
+PREPARE_FEW = """
+from collections_app.models import Collection, Run
+newest = [run.pk for each in Collection.objects.all() for run in each.runs.newest_first()[:3]]
+Run.objects.exclude(pk__in=newest).update(needs_slice=False)
+"""
+
+
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A data folder with the demo and the static files, created once. Copy it with databases.copy()."""
@@ -107,6 +115,8 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             unfinished = shared / "demo-data.unfinished"
             unfinished.mkdir()
             make_demo(unfinished, "--day", str(DAY))
+            manage(unfinished, "shell", "--no-imports", "--command", PREPARE_FEW)
+            manage(unfinished, "work", "--once")
             databases.rename(unfinished, demo)
     return demo
 
