@@ -123,7 +123,7 @@ class TestBuilding:
     def test_a_missing_file_is_created_again(self, run: Run) -> None:
         slice_of(run)
         storages["results"].delete(Slice.objects.get().key)
-        for path in Path(storages["converted"].path("")).glob("slice-*"):
+        for path in Path(storages["converted"].path("")).glob("tracking-*"):
             path.unlink()
         assert existing_slice(run) is None
         assert SliceQueue(remote=False).next() == run

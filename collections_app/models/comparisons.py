@@ -1,6 +1,5 @@
 """Comparisons: what changed between two runs of a collection."""
 
-from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
@@ -8,7 +7,6 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from collections_app.models.runs import Run
-from collections_app.system import disk
 
 
 class ComparisonState(models.TextChoices):
@@ -100,13 +98,3 @@ class Comparison(models.Model):
     def has_changes(self) -> bool:
         """Whether the changes can be read, because their file exists or there are none."""
         return self.is_ready and (bool(self.key) or not self.rows)
-
-    def note_use(self, at: datetime) -> None:
-        """Update used_at, at most once a minute."""
-        if (at - self.used_at).total_seconds() > _USE_IS_NOTED_AFTER_SECONDS:
-            with disk.best_effort(f"the use of comparison {self.pk}"):
-                Comparison.objects.filter(pk=self.pk).update(used_at=at)
-            self.used_at = at
-
-
-_USE_IS_NOTED_AFTER_SECONDS = 60

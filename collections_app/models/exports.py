@@ -1,6 +1,5 @@
 """Exports: all records of a run, or of several runs, as one file in a requested format."""
 
-from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
@@ -8,7 +7,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from collections_app.models.runs import Run
-from collections_app.system import disk
 
 
 class ExportState(models.TextChoices):
@@ -145,16 +143,6 @@ class Export(models.Model):
         if self.has_changes:
             return runs
         return sorted(runs, key=by_collection if self.layout == Layout.SHEETS else newest_first)
-
-    def note_use(self, at: datetime) -> None:
-        """Update used_at, at most once a minute."""
-        if (at - self.used_at).total_seconds() > _USE_IS_NOTED_AFTER_SECONDS:
-            with disk.best_effort(f"the use of export {self.pk}"):
-                Export.objects.filter(pk=self.pk).update(used_at=at)
-            self.used_at = at
-
-
-_USE_IS_NOTED_AFTER_SECONDS = 60
 
 
 def newest_first(run: Run) -> int:

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from django.core.files.storage import storages
 
-from collections_app.files.storage.base import PART_SUFFIX
+from collections_app.files.storage.base import PART_SUFFIX, results
 from collections_app.system.disk import RESERVE
 from collections_app.system.serving import check_client, client_has_disconnected, has_client
 
@@ -28,6 +28,7 @@ _STALE_SECONDS = 24 * 3600
 _LOCK = ".lock"
 _LOCKS = 1024
 _TRY_AGAIN_SECONDS = 0.1
+_COPIED_AT_ONCE = 1024 * 1024
 
 
 class BuildFailed(Exception):
@@ -50,6 +51,24 @@ def cached(name: str, build: Callable[[IO[bytes]], None]) -> BinaryIO:
                 _check_recent_failure(lock, name, requested_at)
                 entry = _built(name, build, lock)
     return entry
+
+
+def local_copy(key: str) -> Path:
+    """Return the path of a stored file on this machine. An object is copied to the cache.
+
+    The bytes of a key must never change. Raises BuildFailed and OSError. If the storage is a folder, the file
+    may not exist.
+    """
+
+    def copy(out: IO[bytes]) -> None:
+        with results().open(key) as stored:
+            shutil.copyfileobj(stored, out, _COPIED_AT_ONCE)
+
+    path = results().local_path(key)
+    if path is not None:
+        return path
+    with cached(key.replace("/", "-"), copy) as entry:
+        return Path(entry.name)
 
 
 def existing(name: str) -> BinaryIO | None:

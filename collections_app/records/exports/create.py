@@ -14,7 +14,7 @@ from django.utils.datastructures import MultiValueDict
 
 from collections_app.files.names import changes_name, export_name
 from collections_app.models import Comparison, Export, ExportState, Layout, ResultFile, Run
-from collections_app.models.queues import TooManyQueued, check_queue
+from collections_app.models.queues import TooManyQueued, check_queue, note_use
 from collections_app.records.column_list import parse_columns
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import build_export
@@ -186,7 +186,7 @@ def _found_or_new(subject: Subject, spec: ExportSpec) -> Export:
     run, digest = subject.runs[0], subject.digest(spec)
     found = run.exports.filter(digest=digest).first()
     if found is not None:
-        found.note_use(timezone.now())
+        note_use(found, timezone.now())
         return found
     if not _is_quick(subject, spec):
         _check_queue(run)

@@ -12,22 +12,19 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from shutil import copyfileobj
-from typing import IO
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Sum
 
 from collections_app.files.storage.base import check_free_space, results
-from collections_app.files.storage.cache import cached
+from collections_app.files.storage.cache import local_copy
 from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Block, Run, Slice, TrackingSettings
 from collections_app.records.preview.engine import BUILDS, open_database
 from collections_app.records.tracking.block_files import VERSION, BlockWriter
 from collections_app.records.tracking.stored_slices import existing_slice
-from collections_app.runs.new_file import NewFile
+from collections_app.runs.new_file import store
 
 # In the results storage. No collection has a folder with this name.
 FOLDER = "blocks"
@@ -40,7 +37,6 @@ _MOST_ROWS = 50_000_000
 _SECONDS = 900.0
 # A file without a row may belong to a process that is about to add the row.
 _STRAY_AFTER_SECONDS = 3600
-_COPIED_AT_ONCE = 1024 * 1024
 
 
 class Outdated(Exception):
@@ -144,24 +140,13 @@ def _written(folder: Path, sources: Sequence[Path], rows: int, write: Callable[[
 
 def local_path(block: Block) -> Path:
     """Return the path of a block's file. An object is copied to the cache. Raises OSError."""
-    path = results().local_path(block.key)
-    if path is None:
-        with cached(block.key.replace("/", "-"), partial(_copy, block.key)) as entry:
-            return Path(entry.name)
-    return path
-
-
-def _copy(key: str, out: IO[bytes]) -> None:
-    with results().open(key) as file:
-        copyfileobj(file, out, _COPIED_AT_ONCE)
+    return local_copy(block.key)
 
 
 def _store(path: Path, key: str) -> int:
     """Store a file, and return its size."""
     check_free_space(path.stat().st_size)
-    with path.open("rb") as file, NewFile(key, lambda: None) as new:
-        copyfileobj(file, new, _COPIED_AT_ONCE)
-    return new.size
+    return store(path, key, lambda: None).size
 
 
 def _save(block: Block, task: Task) -> None:

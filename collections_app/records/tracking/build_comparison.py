@@ -5,7 +5,6 @@ starts again.
 """
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -28,7 +27,7 @@ from collections_app.records.tracking.settings import tracking_of
 from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice, slice_of
 from collections_app.runs.lease import LeaseLost, kept_renewed, lapsed, new_attempt, new_expiry
-from collections_app.runs.new_file import NewFile
+from collections_app.runs.new_file import store
 from collections_app.runs.strays import key_of
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 _SECONDS = 600.0
 # How many changes to write between two checks of whether to stop.
 _CHANGES_AT_ONCE = 1000
-_BLOCK = 1024 * 1024
 
 _NO_KEY = "No column tells the products of this collection apart. Choose a key in the collection's settings."
 _TOO_SLOW = "Comparing these runs takes more than 10 minutes. Compare smaller runs."
@@ -217,9 +215,7 @@ class _Build:
         """Store the file of changes, and return the values of the row."""
         comparison_files.make_room(parquet.stat().st_size, but=self._comparison)
         key = key_of(comparison_files.FOLDER, self._comparison, self._attempt)
-        with parquet.open("rb") as file, NewFile(key, self._alive) as new:
-            shutil.copyfileobj(file, new, _BLOCK)
-        return {"key": key, "size": new.size}
+        return {"key": key, "size": store(parquet, key, self._alive).size}
 
     def _while_alive(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         self._alive()

@@ -4,14 +4,12 @@ Every file can be created again. The counts of a comparison stay.
 """
 
 import errno
-import shutil
 from pathlib import Path
-from typing import IO
 
 from django.db.models import Sum
 
 from collections_app.files.storage.base import check_free_space, results
-from collections_app.files.storage.cache import cached
+from collections_app.files.storage.cache import local_copy
 from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Comparison, ComparisonState, Run
 from collections_app.runs import strays
@@ -33,16 +31,7 @@ def file_of(comparison: Comparison) -> Path:
 
     Raises OSError, for example FileNotFoundError if it was deleted.
     """
-
-    def copy(out: IO[bytes]) -> None:
-        with results().open(comparison.key) as stored:
-            shutil.copyfileobj(stored, out, 1024 * 1024)
-
-    path = results().local_path(comparison.key)
-    if path is not None:
-        return path
-    with cached(comparison.key.replace("/", "-"), copy) as entry:
-        return Path(entry.name)
+    return local_copy(comparison.key)
 
 
 def make_room(size: int, *, but: Comparison) -> None:

@@ -18,7 +18,7 @@ from collections_app.models import (
     State,
     TrackingSettings,
 )
-from collections_app.models.queues import check_queue
+from collections_app.models.queues import check_queue, note_use
 from collections_app.records.preview.engine import UnreadableFile
 from collections_app.records.tracking import comparison_files
 from collections_app.records.tracking.build_comparison import NoKey, basis_of, build
@@ -175,7 +175,7 @@ def _found_or_new(run: Run, since: Run) -> Comparison:
             run=run, since=since, defaults={"settings_version": 0, "is_requested": True}
         )
     comparison.run, comparison.since = run, since
-    comparison.note_use(timezone.now())
+    note_use(comparison, timezone.now())
     if comparison.is_under_way and not comparison.is_requested:
         Comparison.objects.filter(pk=comparison.pk).update(is_requested=True)
     return comparison

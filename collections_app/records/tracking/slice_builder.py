@@ -5,7 +5,6 @@ starts again.
 """
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -23,7 +22,7 @@ from collections_app.records.preview.engine import QueryTimeout
 from collections_app.records.reading import open_file
 from collections_app.records.tracking.slices import VERSION, described, write_slice
 from collections_app.runs.lease import LeaseLost, kept_renewed, lapsed, new_attempt, new_expiry
-from collections_app.runs.new_file import NewFile
+from collections_app.runs.new_file import NewFile, store
 from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable
 from collections_app.system import database
 
@@ -37,7 +36,6 @@ SCRATCH = Scratch("slices")
 _FIRST_PAUSE = timedelta(minutes=5)
 _LONGEST_PAUSE = timedelta(days=1)
 _MOST_DOUBLINGS = 10
-_BLOCK = 1024 * 1024
 
 _TOO_SLOW = "Reading the records takes too long. The dashboard tries again later."
 _NO_SPACE = "The run can't be prepared for comparison, perhaps because the disk is full. It is retried later."
@@ -152,8 +150,7 @@ class _Build:
             write_slice(self._batches(), folder / "records.lines", parquet)
             check_free_space(parquet.stat().st_size)
             columns = described(parquet).columns
-            with parquet.open("rb") as file, NewFile(key, self._check) as new:
-                shutil.copyfileobj(file, new, _BLOCK)
+            new = store(parquet, key, self._check)
         try:
             self._finish(new, columns)
         except BaseException:

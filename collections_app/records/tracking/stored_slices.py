@@ -2,18 +2,15 @@
 
 import errno
 import logging
-import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from collections_app.files.storage.base import results
-from collections_app.files.storage.cache import BuildFailed, cached
+from collections_app.files.storage.cache import BuildFailed, local_copy
 from collections_app.models import Run, Slice, SliceState
 from collections_app.records.tracking.slice_builder import RunDeleted, build_slice
 from collections_app.records.tracking.slices import VERSION, SliceFile
@@ -21,7 +18,6 @@ from collections_app.sources import SourceUnavailable
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 1024 * 1024
 # How long to wait for another process that creates the slice.
 _MOST_SECONDS = 600.0
 _POLL_SECONDS = 0.5
@@ -29,14 +25,6 @@ _POLL_SECONDS = 0.5
 
 class SliceUnavailable(Exception):
     """The slice of a run can't be created. The message is for people."""
-
-
-class Stopped(Exception):
-    """The process has to stop creating the slice."""
-
-
-class _CannotBeSliced(Exception):
-    """Creating the slice again would fail in the same way."""
 
 
 def slice_of(run: Run) -> SliceFile:
@@ -71,19 +59,11 @@ def existing_slice(run: Run) -> SliceFile | None:
 
 
 def _opened(stored: Slice) -> SliceFile:
-    """Return the file on this machine. A copy of an object is in the cache. Raises FileNotFoundError."""
+    """Return the file on this machine. Raises FileNotFoundError if it is missing or cut."""
     path = results().local_path(stored.key)
-    if path is None:
-        with cached(f"slice-{stored.run_id}-{stored.attempt}", lambda out: _copy(stored, out)) as entry:
-            path = Path(entry.name)
-    elif path.stat().st_size != stored.size:
+    if path is not None and path.stat().st_size != stored.size:
         raise FileNotFoundError(errno.ENOENT, "The slice is damaged", str(path))
-    return SliceFile(path, tuple(stored.columns))
-
-
-def _copy(stored: Slice, out: IO[bytes]) -> None:
-    with results().open(stored.key) as file:
-        shutil.copyfileobj(file, out, _BLOCK)
+    return SliceFile(local_copy(stored.key), tuple(stored.columns))
 
 
 def forget(stored: Slice) -> None:
