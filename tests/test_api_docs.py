@@ -16,13 +16,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
+from django.db import OperationalError
 from django.http import QueryDict
 from django.test import Client
 from django.urls import get_resolver, reverse
 from django.urls import resolve as resolve_url
 from django.utils import timezone
 
-from collections_app.api import changes, list_runs, lists, refresh
+from collections_app.api import changes, list_runs, lists, quality, refresh
 from collections_app.api.authentication import HEADER
 from collections_app.api.limits import MAX_BODY_SIZE, MAX_INTEGER
 from collections_app.api.reference import Operation, Reference
@@ -41,6 +42,7 @@ from tests.support.openapi import DOCUMENT, check, examples, operations, resolve
 from tests.support.responses import Response
 from tests.support.results import make_failed_run, make_ready_run, records
 from tests.support.tools import ROOT, all_or_few
+from tests.support.verdicts import make_judged_runs, make_sliced_run
 
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
 OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations()}
@@ -50,7 +52,7 @@ CHANGES = ("run_changes", "latest_changes")
 DOWNLOADS = {
     name: each
     for name, each in OPERATIONS.items()
-    if name not in {"list_run_results", "product_history", *LISTS, *CHANGES}
+    if name not in {"list_run_results", "product_history", "run_quality", *LISTS, *CHANGES}
 }
 SHOWN = [
     operation
@@ -317,6 +319,33 @@ def test_the_statuses_of_a_download_are_exactly_those_documented(
     assert list(operation["responses"]) == sorted(operation["responses"])
 
 
+@pytest.mark.django_db
+@pytest.mark.usefixtures("results_folder")
+def test_the_statuses_of_a_verdict_are_exactly_those_documented(
+    client: Client, bobs_key: str, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_judged_runs(laptops, "good")
+    statuses = set()
+
+    def call(**situation: Any) -> None:
+        response = respond(client, bobs_key, "run_quality", Situation(**situation))
+        check_documented(OPERATIONS["run_quality"][2], response)
+        statuses.add(response.status_code)
+
+    for situation in SITUATIONS:
+        if situation.failure is None:
+            call(**vars(situation))
+    for failure in (OperationalError(), ZeroDivisionError()):
+        with monkeypatch.context() as patch:
+            patch.setattr(quality, "find_run", raising(failure))
+            call()
+    make_sliced_run(laptops, 2)
+    call(values={"runner_id": 2})
+    make_failed_run(laptops)
+    call(values={"runner_id": 3})
+    assert statuses == {int(status) for status in OPERATIONS["run_quality"][2]["responses"]}
+
+
 def raising(error: Exception) -> Any:
     def fail(*_: object) -> None:
         raise error
@@ -326,7 +355,7 @@ def raising(error: Exception) -> Any:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_runs")
-@pytest.mark.parametrize("name", [*DOWNLOADS, *LISTS, *CHANGES])
+@pytest.mark.parametrize("name", [*DOWNLOADS, *LISTS, *CHANGES, "run_quality"])
 def test_the_query_parameters_are_those_that_the_code_reads(
     client: Client, bobs_key: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,7 +189,7 @@ def test_a_run_deleted_during_a_request_is_not_found(
             data.restore()
             with connection.execute_wrapper(deletion):
                 status, content = asked(as_adam, method, name, where, adams_key)
-            assert status in ANSWERS, (method, deletion.before)
+            assert status in {*ANSWERS, undisturbed[0]}, (method, deletion.before)
             if status == 200 and name in FILES:
                 assert content == undisturbed[1], deletion.before
 

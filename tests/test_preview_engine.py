@@ -1,12 +1,16 @@
 """DuckDB accesses only the given files, for a limited time."""
 
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
+from collections_app.management.stopping import until_stopped
 from collections_app.records.preview.engine import SEARCHES, QueryTimeout, UnreadableFile, open_database
 from tests.support.tools import PATIENCE
 
@@ -93,6 +97,18 @@ def test_a_query_is_interrupted_at_its_time_limit(given: Path) -> None:
 def test_an_unwanted_query_is_interrupted(given: Path) -> None:
     with pytest.raises(QueryTimeout), open_database(given, seconds=60, is_wanted=lambda: False) as found:
         found.query(FOREVER, {"n": -1})
+
+
+def test_a_signal_during_a_query_stops_the_process(given: Path) -> None:
+    with until_stopped(with_parent=False), open_database(given, seconds=PATIENCE) as found:
+        Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        found.query(FOREVER, {"n": -1})
+        pytest.fail("The query ended.")
+
+
+def test_other_errors_during_a_query_are_not_hidden(given: Path) -> None:
+    with pytest.raises(RuntimeError, match="set changed"), open_database(given, seconds=PATIENCE):
+        raise RuntimeError("set changed size during iteration")
 
 
 def test_memory_is_limited(given: Path) -> None:

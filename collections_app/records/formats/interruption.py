@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import duckdb
 
 CHECK_SECONDS = 0.2
+_KEYBOARD_INTERRUPT = "Query interrupted"  # the message of DuckDB's RuntimeError
 
 
 @contextmanager
@@ -14,6 +15,7 @@ def interrupted_if(is_over: Callable[[], bool], connection: duckdb.DuckDBPyConne
     """Interrupt the connection's statements within the block once `is_over` returns true.
 
     An interrupted statement raises duckdb.InterruptException. `is_over` is called in another thread.
+    Raises KeyboardInterrupt, which DuckDB turns into a RuntimeError, again.
     """
     ended = threading.Event()
 
@@ -27,6 +29,10 @@ def interrupted_if(is_over: Callable[[], bool], connection: duckdb.DuckDBPyConne
     watcher.start()
     try:
         yield
+    except RuntimeError as error:
+        if str(error) != _KEYBOARD_INTERRUPT:
+            raise
+        raise KeyboardInterrupt from error
     finally:
         ended.set()
         watcher.join()  # otherwise, it could interrupt the next statement

@@ -66,13 +66,10 @@ def write(table: Table, path: Path, *, folder: Path, is_over: Callable[[], bool]
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raise Interrupted, and KeyboardInterrupt again, which DuckDB turns into a RuntimeError."""
     try:
         yield
     except duckdb.InterruptException:
         raise Interrupted from None
-    except RuntimeError as error:
-        raise KeyboardInterrupt from error
 
 
 def _lock_down(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
