@@ -54,6 +54,7 @@ USES: dict[str, set[str]] = {
     "system.background": {"system.database"},
     "models": {"system.database", "system.disk", "system.encryption", "system.search_normalization"},
     "admin": {"models"},
+    "events": {"models"},
     "outbox": {"models", "system.database", "system.encryption"},
     "measurements": {"files.storage", "models", "system.database", "system.disk"},
     "runs": {

@@ -3,8 +3,18 @@
 from collections_app.models.accounts import Account, NotConnected
 from collections_app.models.acknowledgments import Acknowledgment
 from collections_app.models.blocks import Block
+from collections_app.models.channels import (
+    Channel,
+    ChannelKind,
+    Mute,
+    Notification,
+    NotificationState,
+    Rule,
+    SendingAttempt,
+)
 from collections_app.models.collections import Collection, Kind
 from collections_app.models.comparisons import Comparison, ComparisonState
+from collections_app.models.events import ActorKind, Event, EventKind, EventSequence
 from collections_app.models.exports import Export, ExportState, Layout
 from collections_app.models.outbox import FailedMail, OutgoingMail
 from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
@@ -31,14 +41,20 @@ __all__ = [
     "KINDS_OF_RECORDS",
     "Account",
     "Acknowledgment",
+    "ActorKind",
     "ApiKey",
     "Block",
+    "Channel",
+    "ChannelKind",
     "Collection",
     "CollectionPreferences",
     "CollectionStorage",
     "Comparison",
     "ComparisonState",
     "DiskSample",
+    "Event",
+    "EventKind",
+    "EventSequence",
     "Export",
     "ExportState",
     "FailedMail",
@@ -47,18 +63,23 @@ __all__ = [
     "LastOwner",
     "Layout",
     "Membership",
+    "Mute",
     "NotConnected",
     "NotDownloadable",
+    "Notification",
+    "NotificationState",
     "OutgoingMail",
     "Overrule",
     "Preferences",
     "ResultFile",
     "Retention",
     "Role",
+    "Rule",
     "Run",
     "RunCoverage",
     "SavedExport",
     "Schedule",
+    "SendingAttempt",
     "Slice",
     "SliceState",
     "State",

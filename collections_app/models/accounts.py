@@ -37,6 +37,8 @@ class Account(models.Model):
         "compares runs", default=True, help_text="Download the records of new runs to compare them."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Whether an event says that the account is unavailable.
+    announced_outage = models.BooleanField(default=False, editable=False)
 
     objects: ClassVar[models.Manager["Account"]] = models.Manager()
 

@@ -108,6 +108,11 @@ class Collection(models.Model):
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
 
+    # What events were recorded for: runs up to this time, and the current problem, if any. The time is NULL
+    # before the first run.
+    announced_until = models.DateTimeField(null=True, blank=True, editable=False)
+    announced_problem = models.CharField(max_length=10, blank=True, editable=False)
+
     objects: ClassVar[models.Manager["Collection"]] = CollectionQuerySet.as_manager()
 
     class Meta:

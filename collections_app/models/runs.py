@@ -30,6 +30,11 @@ from collections_app.models.teams import User
 _RUNS_TO_LEARN_FROM = 20
 
 
+# Runs from before events were recorded. They are never announced.
+PAST = "past"
+UNANNOUNCED = ~Q(announced=PAST) & ~Q(announced=F("state"))
+
+
 class NotDownloadable(Exception):
     """Nothing can be downloaded. The message says why."""
 
@@ -159,6 +164,9 @@ class Run(models.Model):
     is_kept = models.BooleanField("kept here", default=False, editable=False)
     # Whether the worker has to create the slice of the run, once the run is ready.
     needs_slice = models.BooleanField(db_default=True, editable=False)
+    # The state that an event was last recorded for: "", "stalled", or a value of State. PAST for runs from
+    # before events were recorded.
+    announced = models.CharField(max_length=10, blank=True, editable=False)
     # The last progress of an unfinished run, the longest time between two steps, and when the run stalls.
     progressed_at = models.DateTimeField(null=True, blank=True, editable=False)
     longest_step = models.DurationField(null=True, blank=True, editable=False)
@@ -240,6 +248,10 @@ class Run(models.Model):
                 fields=["collection", "state", "-created_at", "-number"],
                 condition=Q(state=State.READY, needs_slice=True, is_kept=False),
                 name="run_to_slice_remotely",
+            ),
+            # Finds the runs whose state isn't announced.
+            models.Index(
+                fields=["collection", "created_at", "number"], condition=UNANNOUNCED, name="run_unannounced"
             ),
             # Find the few runs that are pinned or will be deleted.
             models.Index(

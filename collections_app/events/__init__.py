@@ -1,0 +1,1 @@
+"""What happens: who did it, and how it is recorded."""
