@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Collection, Run, Team
+from collections_app.models import Collection, Run, Team, Verdict
+from collections_app.models.verdicts import Overrule, VerdictLevel
 from tests.support.openapi import api_error, check_schema
 from tests.support.results import make_failed_run, make_processing_run, make_ready_run, records
 from tests.support.upstream import NOON, lists, make_account, make_remote_collection, remote_run
@@ -62,6 +63,8 @@ class TestCollections:
                         "manifest": "http://testserver/api/v1/collections/101/runs/2/manifest.json",
                         "pinned": True,
                         "delete_at": None,
+                        "verdict": None,
+                        "trusted": None,
                     },
                     "expected_at": None,
                     "late": False,
@@ -107,7 +110,7 @@ class TestCollections:
         for number in range(4):
             make_ready_run(Collection.objects.create(team=crawlers, name=f"C {number}"))
             fetch("/api/v1/collections")  # records when the key was used
-            with django_assert_num_queries(3):
+            with django_assert_num_queries(4):
                 fetch("/api/v1/collections")
 
 
@@ -123,6 +126,20 @@ class TestRuns:
             (1, "completed", ""),
         ]
         assert [run["manifest"] is not None for run in runs] == [False, False, True]
+
+    def test_each_has_its_verdict_once_it_has_been_judged(self, fetch: Fetch, laptops: Collection) -> None:
+        first, second, _ = (make_ready_run(laptops) for _ in range(3))
+        overruled = {"overrule": Overrule.TRUSTED, "overruled_at": NOON}
+        Verdict.objects.create(run=first, level=VerdictLevel.BROKEN, settings_version=1, **overruled)
+        Verdict.objects.create(run=second, level=VerdictLevel.BROKEN, settings_version=1)
+        runs = fetch("/api/v1/collections/101/runs")["runs"]
+        assert [(run["verdict"], run["trusted"]) for run in runs] == [
+            (None, None),
+            ("broken", False),
+            ("broken", True),
+        ]
+        newest = fetch("/api/v1/collections")["collections"][0]["newest_run"]
+        assert (newest["id"], newest["verdict"]) == (3, None)
 
     def test_next_leads_through_all_of_a_state(self, fetch: Fetch, laptops: Collection) -> None:
         for _ in range(3):

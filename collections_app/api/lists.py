@@ -1,5 +1,6 @@
 """List collections, and the runs of a collection with their states, in the form of our own API."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,8 +12,9 @@ from collections_app.api.find_run import find_collection
 from collections_app.api.limits import DEFAULT_LIMIT, MAX_LIMIT
 from collections_app.api.refresh import refresh
 from collections_app.api.responses import plain
-from collections_app.models import ApiKey, Collection, Run, Status
+from collections_app.models import ApiKey, Collection, Run, Status, Verdict
 from collections_app.models.runs import prefetch_latest_runs
+from collections_app.models.verdicts import verdicts_of
 from collections_app.system.addresses import absolute
 
 
@@ -27,7 +29,8 @@ def list_collections(request: HttpRequest, key: ApiKey) -> HttpResponse:
     page = rows[:limit]
     prefetch_latest_runs(page)
     following = {"after": page[-1].pk, "limit": limit} if len(rows) > limit else None
-    collections = [_collection(request, collection) for collection in page]
+    verdicts = verdicts_of(each.latest_run for each in page if each.latest_run)
+    collections = [_collection(request, collection, verdicts) for collection in page]
     return plain({"collections": collections, "next": _next(request, following)})
 
 
@@ -44,11 +47,12 @@ def list_collection_runs(request: HttpRequest, key: ApiKey, collection_id: str) 
         found = found.with_status(Status(state))
     page = found[: limit + 1]
     refresh(collection, lambda: page.all().count() > limit)
-    runs = list(page.all())
-    following = (
-        {"state": state, "before": runs[limit - 1].number, "limit": limit} if len(runs) > limit else None
-    )
-    return plain({"runs": [_run(request, run) for run in runs[:limit]], "next": _next(request, following)})
+    rows = list(page.all())
+    runs = rows[:limit]
+    following = {"state": state, "before": runs[-1].number, "limit": limit} if len(rows) > limit else None
+    verdicts = verdicts_of(runs)
+    listed = [_run(request, run, verdicts.get(run.pk)) for run in runs]
+    return plain({"runs": listed, "next": _next(request, following)})
 
 
 def _limit(request: HttpRequest) -> int:
@@ -65,7 +69,9 @@ def _next(request: HttpRequest, parameters: dict[str, Any] | None) -> str | None
     return absolute(request, f"{request.path}?{urlencode(sent)}")
 
 
-def _collection(request: HttpRequest, collection: Collection) -> dict[str, Any]:
+def _collection(
+    request: HttpRequest, collection: Collection, verdicts: Mapping[int, Verdict]
+) -> dict[str, Any]:
     newest: Run | None = collection.latest_run
     return {
         "id": collection.pk,
@@ -75,14 +81,14 @@ def _collection(request: HttpRequest, collection: Collection) -> dict[str, Any]:
         "created_at": collection.created_at.replace(microsecond=0),
         "refreshed_at": collection.refreshed_at and collection.refreshed_at.replace(microsecond=0),
         "runs": absolute(request, f"/api/v1/collections/{collection.pk}/runs"),
-        "newest_run": _run(request, newest) if newest else None,
+        "newest_run": _run(request, newest, verdicts.get(newest.pk)) if newest else None,
         "expected_at": collection.expected_at and collection.expected_at.replace(microsecond=0),
         "late": collection.is_late,
         "paused": collection.paused_at is not None,
     }
 
 
-def _run(request: HttpRequest, run: Run) -> dict[str, Any]:
+def _run(request: HttpRequest, run: Run, verdict: Verdict | None) -> dict[str, Any]:
     manifest = f"/api/v1/collections/{run.collection_id}/runs/{run.number}/manifest.json"
     return {
         "id": run.number,
@@ -95,4 +101,6 @@ def _run(request: HttpRequest, run: Run) -> dict[str, Any]:
         "manifest": absolute(request, manifest) if run.is_ready else None,
         "pinned": run.is_pinned,
         "delete_at": run.delete_at and run.delete_at.replace(microsecond=0),
+        "verdict": verdict and verdict.level,
+        "trusted": verdict and verdict.is_trusted,
     }

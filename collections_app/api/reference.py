@@ -179,7 +179,7 @@ def _type(schema: dict[str, Any]) -> str:
 def _note(schema: dict[str, Any]) -> str:
     notes = []
     if "enum" in schema:
-        notes.append(" | ".join(schema["enum"]))
+        notes.append(" | ".join(each for each in schema["enum"] if each is not None))
     least, most = schema.get("minimum"), schema.get("maximum", _ANY_INTEGER)
     if least is not None and most < _ANY_INTEGER:
         notes.append(f"{least:,} to {most:,}")
