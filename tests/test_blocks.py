@@ -1,7 +1,6 @@
 """Blocks: the products of several runs in one file, for the history of a product."""
 
 import errno
-import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -9,13 +8,22 @@ from typing import Any
 
 import duckdb
 import pytest
+from django.core.files.storage import storages
+from django.core.management import call_command
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from collections_app.management.worker import BlockBuilder
-from collections_app.models import Block, Collection, Run, TrackingSettings
+from collections_app.models import Block, Collection, Comparison, Run, TrackingSettings
 from collections_app.records.tracking import block_files, blocks
 from collections_app.records.tracking.blocks import local_path
+from collections_app.records.tracking.comparisons import comparison_of
+from collections_app.records.tracking.history import history_of
 from collections_app.records.tracking.slice_builder import build_slice
+from collections_app.records.tracking.tracked_runs import ProductsUnavailable
+from collections_app.runs.lease import new_expiry
+from collections_app.runs.new_file import NewFile
+from collections_app.runs.strays import key_of
 from tests.support.results import make_ready_run, store_bytes, stored_keys
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +53,7 @@ def build_all() -> int:
 
 
 def rows_of(block: Block, columns: str = "*") -> list[tuple[Any, ...]]:
-    return duckdb.execute(f"SELECT {columns} FROM '{local_path(block)}'").fetchall()
+    return duckdb.execute(f"SELECT {columns} FROM read_parquet('{local_path(block)}')").fetchall()
 
 
 def run_counts() -> list[int]:
@@ -164,7 +172,7 @@ class TestMeanwhile:
         )
         Run.objects.filter(pk=run.pk).delete()
         with pytest.raises(blocks.Outdated):
-            blocks._save(block, task)
+            blocks._save(block, task, "")
         assert not Block.objects.exists()
 
     def test_another_process_creates_the_same_block(self, laptops: Collection) -> None:
@@ -183,7 +191,7 @@ class TestMeanwhile:
         assert task
         store = blocks._store
 
-        def change_the_key(*args: Any) -> int:
+        def change_the_key(*args: Any) -> NewFile:
             TrackingSettings.objects.update(version=2)
             return store(*args)
 
@@ -193,17 +201,69 @@ class TestMeanwhile:
         assert stored_blocks() == []
 
 
-def test_files_that_killed_processes_left_behind_are_deleted(laptops: Collection) -> None:
+class TestRepair:
+    def test_files_that_killed_processes_left_behind_are_deleted(
+        self, laptops: Collection, tracking: TrackingSettings
+    ) -> None:
+        make_sliced_run(laptops)
+        build_all()
+        kept = stored_blocks()
+        living, killed, cut = (key_of(blocks.FOLDER, tracking, 16 * letter) for letter in "abc")
+        for key in (living, killed, f"{cut}.part"):
+            store_bytes(key, b"")
+        TrackingSettings.objects.update(attempt=16 * "a", lease_expires_at=new_expiry())
+        blocks.tidy()
+        assert stored_blocks() == sorted([*kept, living])
+
+    def test_blocks_whose_files_are_missing_are_created_again(self, laptops: Collection) -> None:
+        make_sliced_run(laptops)
+        build_all()
+        storages["results"].delete(Block.objects.get().key)
+        blocks.tidy()
+        assert build_all() == 1
+        assert len(rows_of(Block.objects.get())) == 2
+
+    def test_a_reader_finds_out_that_a_file_is_missing(self, laptops: Collection) -> None:
+        make_sliced_run(laptops)
+        build_all()
+        storages["results"].delete(Block.objects.get().key)
+        with pytest.raises(ProductsUnavailable):
+            history_of(laptops, '["B01"]')
+        build_all()
+        assert history_of(laptops, '["B01"]')
+
+    @pytest.mark.parametrize("content", [b"PAR1 is damaged", None])
+    def test_damaged_files_are_found_and_created_again(
+        self, laptops: Collection, content: bytes | None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        since, run = make_sliced_run(laptops), make_sliced_run(laptops, [LAPTOP])
+        build_all()
+        assert comparison_of(run, since).key
+        call_command("verify")
+        assert "damaged" not in capsys.readouterr().out
+        stored: list[Block | Comparison] = [Block.objects.get(runs=run), Comparison.objects.get()]
+        for each in stored:
+            store_bytes(each.key, content) if content else storages["results"].delete(each.key)
+        call_command("verify")
+        assert capsys.readouterr().out.count("It will be created again.") == 1
+        assert build_all() == 1
+        assert comparison_of(run, since).key != stored[1].key
+
+
+def test_another_process_leaves_a_collection_alone_while_a_block_is_created(
+    laptops: Collection, headphones: Collection, tracking: TrackingSettings
+) -> None:
     make_sliced_run(laptops)
-    build_all()
-    kept, hour = stored_blocks(), timedelta(hours=1).total_seconds()
-    new, old = (
-        f"{blocks.FOLDER}/101-{int(at):x}-token.parquet" for at in (time.time(), time.time() - 2 * hour)
-    )
-    store_bytes(new, b"")
-    store_bytes(old, b"")
-    blocks.tidy()
-    assert stored_blocks() == sorted([*kept, new])
+    task = blocks.next_task()
+    assert task
+    TrackingSettings.objects.update(attempt=16 * "a", lease_expires_at=new_expiry())
+    assert blocks.next_task() is None
+    with pytest.raises(blocks.Outdated):
+        blocks.build(task)
+    TrackingSettings.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert build_all() == 1
+    tracking.refresh_from_db()
+    assert tracking.lease_expires_at is None
 
 
 def test_the_worker_builds_blocks_and_leaves_a_collection_that_fails_for_later(
@@ -228,5 +288,5 @@ def test_finding_work_takes_few_queries(
 ) -> None:
     make_sliced_run(laptops)
     build_all()
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert blocks.next_task() is None

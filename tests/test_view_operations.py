@@ -17,6 +17,8 @@ from django.utils import timezone
 from collections_app.models import (
     Collection,
     CollectionStorage,
+    Comparison,
+    ComparisonState,
     DiskSample,
     Export,
     ExportState,
@@ -178,6 +180,8 @@ class TestQueuesAndFailures:
         run = make_ready_run(laptops)
         Export.objects.create(run=run, format="csv", digest="a", created_at=now - 3 * HOUR)
         Export.objects.create(run=run, format="csv", digest="b", state=ExportState.RUNNING)
+        since = make_ready_run(laptops)
+        Comparison.objects.create(run=run, since=since, settings_version=1, created_at=now - 4 * HOUR)
         Verification.objects.create(run=run, started_at=now - HOUR, lease_expires_at=now + HOUR)
         OutgoingMail.objects.create(encrypted_data="x", due_at=now, expires_at=now, created_at=now - HOUR)
         remote = make_remote_collection(make_account(laptops.team))
@@ -186,7 +190,8 @@ class TestQueuesAndFailures:
         build_slice(make_ready_run(laptops))
         text = section(olga.get("/operations/"), "queues")
         assert "Imports and uploads 1 0 2 h ago" in text
-        assert "Slices 1 of 2 runs 1 0 None" in text
+        assert "Slices 1 of 3 runs 2 0 None" in text
+        assert "Comparisons 1 0 4 h ago" in text
         assert "Exports 1 1 3 h ago" in text
         assert "Verifications 0 1 1 h ago" in text
         assert "Mail 1 0 1 h ago" in text
@@ -200,6 +205,8 @@ class TestQueuesAndFailures:
         run = make_ready_run(laptops)
         failed = {"state": ExportState.FAILED, "failure": "Too large.", "failed_at": now - HOUR}
         Export.objects.create(run=run, format="xlsx", digest="a", **failed)
+        failed = {"state": ComparisonState.FAILED, "failure": "Too slow.", "failed_at": now - HOUR / 2}
+        Comparison.objects.create(run=run, since=make_ready_run(laptops), settings_version=1, **failed)
         Verification.objects.create(
             run=run, finished_at=now - 2 * HOUR, problem_count=1, problems=["Page 1 is damaged."]
         )
@@ -207,6 +214,7 @@ class TestQueuesAndFailures:
         text = section(olga.get("/operations/"), "failures")
         assert "Too old." not in text
         found = [
+            f"Comparison of run {run.number} with run 4 Crawlers · AU Laptops Too slow. 30 min ago",
             f"XLSX export of run {run.number} Crawlers · AU Laptops Too large. 1 h ago",
             f"Verification of run {run.number} Crawlers · AU Laptops Page 1 is damaged. 2 h ago",
             "Email None Gave up after 3 tries: SMTPDataError 554. 3 h ago",
@@ -260,4 +268,4 @@ def test_the_number_of_queries_is_constant(
         make_failed_run(collection)
         make_remote_collection(make_account(crawlers, name=f"Account {number}"), remote_id=number)
     assert queries() == before
-    assert before <= 26
+    assert before <= 28

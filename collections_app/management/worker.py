@@ -396,11 +396,14 @@ class BlockBuilder(BackgroundTask):
 
     def run_once(self) -> bool:
         """Create one block. Return whether there may be more. Look for work every few seconds at most."""
-        if time.monotonic() < self._idle_until:
+        started_at = time.monotonic()
+        if started_at < self._idle_until:
             return False
         task = blocks.next_task(self._backoff.paused("blocks"))
         if task is None:
-            self._idle_until = time.monotonic() + IDLE_SECONDS
+            now = time.monotonic()
+            # On a large site, looking takes seconds.
+            self._idle_until = now + max(IDLE_SECONDS, 50 * (now - started_at))
             return False
         try:
             blocks.build(task)

@@ -39,6 +39,7 @@ class Block(models.Model):
     settings_version = models.PositiveIntegerField(help_text="Of the collection's tracking settings.")
     key = models.CharField(max_length=200)
     size = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64, blank=True)
     records = models.PositiveBigIntegerField()
     created_at = models.DateTimeField(default=timezone.now)
 

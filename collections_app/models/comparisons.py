@@ -53,6 +53,7 @@ class Comparison(models.Model):
     # Empty if the file was deleted.
     key = models.CharField(max_length=200, blank=True)
     size = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
     rows = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     used_at = models.DateTimeField(default=timezone.now)

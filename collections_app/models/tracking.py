@@ -21,6 +21,9 @@ class TrackingSettings(models.Model):
     is_suggested = models.BooleanField(default=True)
     # Changes with the key. Comparisons, verdicts and blocks of other versions are created again.
     version = models.PositiveIntegerField(default=1)
+    # The process that creates blocks of the collection, as for a run.
+    attempt = models.CharField(max_length=16, blank=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     # The version for which the verdicts of all runs were made, or marked to be made again.
     verdicts_version = models.PositiveIntegerField(default=0)
     changed_at = models.DateTimeField(null=True, blank=True)

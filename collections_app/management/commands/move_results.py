@@ -28,7 +28,8 @@ class Command(BaseCommand):
         "which copies from the current storage. Then set RESULTS_STORAGE_URL to NEW, restart all processes, "
         "and run move_results --from OLD, which copies the files written in the meantime. Each copy is read "
         "back and compared with the size and SHA-256 of its file. Nothing is copied twice, and nothing is "
-        "deleted."
+        "deleted. Exports and the files for comparing runs aren't copied, because the site creates them "
+        "again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -19,7 +19,7 @@ from collections_app.management.arguments import (
     text,
 )
 from collections_app.models import NotDownloadable, Run, State
-from collections_app.records.tracking.slice_repair import verify_slice
+from collections_app.records.tracking.verify import TrackingVerifier
 from collections_app.system.vanished import is_vanished
 
 
@@ -58,6 +58,7 @@ class Command(BaseCommand):
 
     def _verify(self, wanted: Iterable[Run]) -> None:
         intact = damaged = 0
+        tracking = TrackingVerifier()
         # Only shown on a terminal.
         with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as progress:
             for run in wanted:
@@ -75,7 +76,7 @@ class Command(BaseCommand):
                 with tqdm.external_write_mode():
                     for problem in problems:
                         self.stderr.write(f"{name}: {problem}")
-                    self._verify_slice(run, name)
+                    self._verify_tracking(tracking, run, name)
         self.stdout.write(f"{count(intact, 'run')} verified and intact.")
         if damaged:
             raise CommandError(
@@ -83,10 +84,10 @@ class Command(BaseCommand):
                 "see above."
             )
 
-    def _verify_slice(self, run: Run, name: str) -> None:
+    def _verify_tracking(self, tracking: TrackingVerifier, run: Run, name: str) -> None:
         """Verify the data for comparing the run. It isn't a result, and is created again if it is damaged."""
         try:
-            is_intact = verify_slice(run)
+            is_intact = tracking.verify(run)
         except OSError as error:
             self.stderr.write(f"{name}: The data for comparing it can't be read: {describe_error(error)}.")
         else:

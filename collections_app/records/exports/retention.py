@@ -6,7 +6,7 @@ Every export can be built again.
 import errno
 from datetime import timedelta
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from collections_app.files.storage.base import check_free_space, results
@@ -88,9 +88,11 @@ def _like(export: Export) -> Q:
 
 
 def tidy() -> None:
-    """Delete unused exports, and files that killed processes and deleted runs have left behind."""
+    """Delete unused exports, those whose files are missing, and files that no export needs."""
     now = timezone.now()
     for state, age in ((ExportState.READY, UNUSED_FOR), (ExportState.FAILED, _FAILED_FOR)):
         for export in Export.objects.filter(state=state, used_at__lt=now - age).iterator():
             delete(export)
-    strays.remove_strays(FOLDER, SCRATCH, Export.objects.all())
+    rows = Export.objects.all()
+    strays.remove_temporary_folders(SCRATCH, rows)
+    strays.repair_folder(FOLDER, rows, forget=QuerySet.delete)

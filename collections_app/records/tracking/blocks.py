@@ -3,19 +3,17 @@
 Each slice becomes a block of one run. Four blocks of the same level are merged into one of the next level, up
 to 64 runs. So the products of a year are in about 15 files, and each run is written four times.
 
-A block appears in one transaction, which also deletes those that it replaces. A process that is killed leaves
-only files without a row, which tidy() deletes.
+A block appears in one transaction, which also deletes those that it replaces. The process that creates it
+holds the lease of the collection's settings. If it is killed, another one starts again.
 """
 
-import secrets
-import shutil
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.storage.cache import local_copy
@@ -24,7 +22,9 @@ from collections_app.models import Block, Run, Slice, TrackingSettings
 from collections_app.records.preview.engine import BUILDS, open_database
 from collections_app.records.tracking.block_files import VERSION, BlockWriter
 from collections_app.records.tracking.stored_slices import existing_slice
-from collections_app.runs.new_file import store
+from collections_app.runs.lease import kept_renewed, lapsed, new_attempt, new_expiry
+from collections_app.runs.new_file import NewFile, store
+from collections_app.runs.strays import key_of, remove_temporary_folders, repair_folder
 
 # In the results storage. No collection has a folder with this name.
 FOLDER = "blocks"
@@ -35,8 +35,6 @@ HIGHEST_LEVEL = 3
 # Larger blocks aren't merged, because that would take too long.
 _MOST_ROWS = 50_000_000
 _SECONDS = 900.0
-# A file without a row may belong to a process that is about to add the row.
-_STRAY_AFTER_SECONDS = 3600
 
 
 class Outdated(Exception):
@@ -55,6 +53,8 @@ class Task:
 
 def next_task(paused: Collection[int] = ()) -> Task | None:
     """Return the next block to create, or None. `paused` are the ids of collections to leave alone."""
+    held = TrackingSettings.objects.exclude(lease_expires_at=None).exclude(lapsed())
+    paused = {*paused, *held.values_list("collection", flat=True)}
     stale = Block.objects.stale(VERSION).exclude(collection__in=paused).order_by("pk").first()
     return _renewal(stale) if stale else _merge(paused) or _addition(paused)
 
@@ -95,21 +95,32 @@ def build(task: Task) -> None:
     if settings is None or not task.runs:
         delete(task.replaced)
         return
-    # The name says how old the file is.
-    name = f"{task.collection_id}-{int(time.time()):x}-{secrets.token_hex(8)}"
+    attempt = new_attempt()
+    free = TrackingSettings.objects.filter(Q(lease_expires_at=None) | lapsed(), pk=settings.pk)
+    if not free.update(attempt=attempt, lease_expires_at=new_expiry()):
+        raise Outdated
+    mine = TrackingSettings.objects.filter(pk=settings.pk, attempt=attempt)
+    try:
+        with kept_renewed(mine) as is_lost:
+            _build(task, settings, attempt, is_lost)
+    finally:
+        mine.update(lease_expires_at=None)
+
+
+def _build(task: Task, settings: TrackingSettings, attempt: str, is_lost: Event) -> None:
     block = Block(
         collection_id=task.collection_id,
         run_count=len(task.runs),
         level=task.level,
         version=VERSION,
         settings_version=settings.version,
-        key=f"{FOLDER}/{name}.parquet",
     )
-    with SCRATCH.folder(name) as folder:
+    with SCRATCH.folder(attempt) as folder:
         block.records = _write(task, settings, folder)
-        block.size = _store(folder / _FILE, block.key)
+        new = _store(folder / _FILE, key_of(FOLDER, settings, attempt), is_lost)
+        block.key, block.size, block.sha256 = new.key, new.size, new.sha256
     try:
-        _save(block, task)
+        _save(block, task, attempt)
     except BaseException:
         results().delete(block.key)
         raise
@@ -143,18 +154,21 @@ def local_path(block: Block) -> Path:
     return local_copy(block.key)
 
 
-def _store(path: Path, key: str) -> int:
-    """Store a file, and return its size."""
+def _store(path: Path, key: str, is_lost: Event) -> NewFile:
+    def check() -> None:
+        if is_lost.is_set():
+            raise Outdated
+
     check_free_space(path.stat().st_size)
-    return store(path, key, lambda: None).size
+    return store(path, key, check)
 
 
-def _save(block: Block, task: Task) -> None:
+def _save(block: Block, task: Task, attempt: str) -> None:
     """Add a block, and delete those that it replaces. Raises Outdated."""
     try:
         with transaction.atomic():
             settings = TrackingSettings.objects.select_for_update().filter(collection=task.collection_id)
-            if not settings.filter(version=block.settings_version).exists():
+            if not settings.filter(version=block.settings_version, attempt=attempt).exists():
                 raise Outdated
             replaced = Block.objects.filter(pk__in=[each.pk for each in task.replaced])
             if replaced.count() < len(task.replaced):
@@ -181,27 +195,17 @@ def _delete_files(blocks: Sequence[Block]) -> None:
         results().delete(block.key)
 
 
+def forget_missing(blocks: Sequence[Block]) -> None:
+    """Delete the blocks whose files are missing, so that they are created again. Raises OSError."""
+    for block in blocks:
+        try:
+            results().get_modified_time(block.key)
+        except FileNotFoundError:
+            delete([block])
+
+
 def tidy() -> None:
-    """Delete files that killed processes have left behind."""
-    try:
-        _, names = results().listdir(FOLDER)
-    except FileNotFoundError:
-        names = []
-    kept = {key.rpartition("/")[2] for key in Block.objects.values_list("key", flat=True)}
-    for name in names:
-        if name not in kept and _is_old(name):
-            results().delete(f"{FOLDER}/{name}")
-    for folder in SCRATCH.folders():
-        if _is_old(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_old(name: str) -> bool:
-    """Whether a file or folder was created so long ago that no process can be writing to it."""
-    started = name.split("-")[1:2]
-    try:
-        age = time.time() - int(started[0], 16)
-    except (IndexError, ValueError):
-        return True
-    # A time in the future was stored before the clock was set back.
-    return not 0 <= age < _STRAY_AFTER_SECONDS
+    """Delete files that no block needs, and blocks whose files are missing."""
+    attempts = TrackingSettings.objects.exclude(lease_expires_at=None)
+    remove_temporary_folders(SCRATCH, attempts)
+    repair_folder(FOLDER, Block.objects.all(), forget=QuerySet.delete, attempts=attempts)

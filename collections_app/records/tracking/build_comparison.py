@@ -206,6 +206,7 @@ class _Build:
             "settings_version": settings.version,
             "key": "",
             "size": 0,
+            "sha256": "",
             "rows": rows,
             "counts": counts,
             "summary": summary,
@@ -215,7 +216,8 @@ class _Build:
         """Store the file of changes, and return the values of the row."""
         comparison_files.make_room(parquet.stat().st_size, but=self._comparison)
         key = key_of(comparison_files.FOLDER, self._comparison, self._attempt)
-        return {"key": key, "size": store(parquet, key, self._alive).size}
+        new = store(parquet, key, self._alive)
+        return {"key": key, "size": new.size, "sha256": new.sha256}
 
     def _while_alive(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         self._alive()

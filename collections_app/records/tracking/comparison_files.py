@@ -12,6 +12,7 @@ from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.storage.cache import local_copy
 from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Comparison, ComparisonState, Run
+from collections_app.models.comparisons import ComparisonQuerySet
 from collections_app.runs import strays
 
 # In the results storage. No collection has a folder with this name.
@@ -53,7 +54,7 @@ def make_room(size: int, *, but: Comparison) -> None:
 
 def delete_file(comparison: Comparison) -> None:
     """Delete the file of a comparison."""
-    if Comparison.objects.filter(pk=comparison.pk, key=comparison.key).update(key="", size=0):
+    if Comparison.objects.filter(pk=comparison.pk, key=comparison.key).update(key="", size=0, sha256=""):
         results().delete(comparison.key)
 
 
@@ -67,5 +68,12 @@ def delete_least_used_of(run: Run) -> None:
 
 
 def tidy() -> None:
-    """Delete files that killed processes and deleted runs have left behind."""
-    strays.remove_strays(FOLDER, SCRATCH, Comparison.objects.all())
+    """Delete files that no comparison needs, and note which are missing."""
+    rows = Comparison.objects.all()
+    strays.remove_temporary_folders(SCRATCH, rows)
+    strays.repair_folder(FOLDER, rows, forget=forget)
+
+
+def forget(comparisons: ComparisonQuerySet) -> None:
+    """Note that the files of these comparisons are missing or damaged, so that they are created again."""
+    comparisons.update(key="", size=0, sha256="")

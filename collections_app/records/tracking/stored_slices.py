@@ -3,7 +3,6 @@
 import errno
 import logging
 import time
-from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import Q
@@ -12,6 +11,7 @@ from django.utils import timezone
 from collections_app.files.storage.base import results
 from collections_app.files.storage.cache import BuildFailed, local_copy
 from collections_app.models import Run, Slice, SliceState
+from collections_app.models.slices import SliceQuerySet
 from collections_app.records.tracking.slice_builder import RunDeleted, build_slice
 from collections_app.records.tracking.slices import VERSION, SliceFile
 from collections_app.sources import SourceUnavailable
@@ -68,19 +68,17 @@ def _opened(stored: Slice) -> SliceFile:
 
 def forget(stored: Slice) -> None:
     """Delete a slice whose file is missing or damaged, so that it is created again."""
-    forget_rows([stored])
+    # A slice that was replaced in the meantime has another key.
+    forget_rows(Slice.objects.filter(pk=stored.pk, key=stored.key))
     results().delete(stored.key)
 
 
-def forget_rows(slices: Sequence[Slice]) -> None:
+def forget_rows(slices: SliceQuerySet) -> None:
     """Delete the rows of slices whose files are missing, so that they are created again."""
+    lost = slices.ready()
     with transaction.atomic():
-        # A slice that was replaced in the meantime has another key.
-        same = Slice.objects.ready().filter(
-            pk__in=[each.pk for each in slices], key__in=[each.key for each in slices]
-        )
-        Run.objects.filter(pk__in=list(same.values_list("run", flat=True))).update(needs_slice=True)
-        same.delete()
+        Run.objects.filter(pk__in=list(lost.values_list("run", flat=True))).update(needs_slice=True)
+        lost.delete()
 
 
 def _check_failure(run: Run) -> None:

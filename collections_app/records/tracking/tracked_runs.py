@@ -12,7 +12,7 @@ from collections_app.models import Block, Collection
 from collections_app.models.verdicts import is_trusted
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
 from collections_app.records.tracking.block_files import VERSION
-from collections_app.records.tracking.blocks import local_path
+from collections_app.records.tracking.blocks import forget_missing, local_path
 from collections_app.system.database import release_connections
 
 logger = logging.getLogger(__name__)
@@ -55,13 +55,16 @@ def query_products(
         runs, blocks = _tracked(collection, most, most_rows)
         try:
             return runs, _rows(blocks, statement, values(runs))
-        except FileNotFoundError as error:  # a block was replaced, or its copy was evicted from the cache
+        except FileNotFoundError as error:
+            # A block was replaced, its copy was evicted from the cache, or a backup was restored without it.
             problem = error
         except QueryTimeout:
             raise ProductsUnavailable("Reading the history takes too long. Try again later.") from None
         except (UnreadableFile, OSError, BuildFailed) as error:
             problem = error
             break
+    if isinstance(problem, FileNotFoundError):
+        forget_missing(blocks)
     logger.warning("products collection=%s problem=%s", collection.pk, problem)
     raise ProductsUnavailable("The history can't be read. Try again later, or tell the operator.")
 

@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from collections_app.models import (
     Collection,
+    Comparison,
+    ComparisonState,
     Export,
     ExportState,
     FailedMail,
@@ -35,7 +37,14 @@ class Failure:
 def recent_failures() -> list[Failure]:
     """Return the newest failures of the last week."""
     since = timezone.now() - _RECENT
-    found = chain(_runs(since), _exports(since), _verifications(since), _mails(since), _delayed_mails())
+    found = chain(
+        _runs(since),
+        _exports(since),
+        _comparisons(since),
+        _verifications(since),
+        _mails(since),
+        _delayed_mails(),
+    )
     return sorted(found, key=lambda each: each.at, reverse=True)[:_MOST]
 
 
@@ -53,6 +62,15 @@ def _exports(since: datetime) -> Iterator[Failure]:
         assert export.failed_at
         what = f"{export.format.upper()} export of run {export.run.number}"
         yield Failure(export.failed_at, what, _where(export.run.collection), export.failure)
+
+
+def _comparisons(since: datetime) -> Iterator[Failure]:
+    failed = Comparison.objects.filter(state=ComparisonState.FAILED, failed_at__gte=since)
+    related = failed.select_related("run__collection__team", "since")
+    for comparison in related.order_by("-failed_at")[:_MOST]:
+        assert comparison.failed_at
+        what = f"Comparison of run {comparison.run.number} with run {comparison.since.number}"
+        yield Failure(comparison.failed_at, what, _where(comparison.run.collection), comparison.failure)
 
 
 def _verifications(since: datetime) -> Iterator[Failure]:

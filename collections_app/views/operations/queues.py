@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from collections_app.models import (
     Collection,
+    Comparison,
+    ComparisonState,
     Export,
     ExportState,
     OutgoingMail,
@@ -35,7 +37,7 @@ class Queue:
 
 def queues() -> list[Queue]:
     """Return all queues, with few queries each."""
-    return [_runs(), _exports(), _slices(), _verifications(), _mail(), _copies()]
+    return [_runs(), _exports(), _slices(), _comparisons(), _verifications(), _mail(), _copies()]
 
 
 def _runs() -> Queue:
@@ -55,6 +57,11 @@ def _slices() -> Queue:
     waiting = max(found.total - found.prepared - found.running, 0)
     detail = f"{found.prepared:,} of {found.total:,} runs" if waiting else ""
     return Queue("Slices", waiting, found.running, None, detail)
+
+
+def _comparisons() -> Queue:
+    running = Q(state=ComparisonState.RUNNING)
+    return _queue("Comparisons", Comparison.objects.under_way(), running, "created_at")
 
 
 def _verifications() -> Queue:
