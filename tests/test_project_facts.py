@@ -55,6 +55,7 @@ USES: dict[str, set[str]] = {
     "models": {"system.database", "system.disk", "system.encryption", "system.search_normalization"},
     "admin": {"models"},
     "events": {"models"},
+    "notifications": {"events", "models"},
     "outbox": {"models", "system.database", "system.encryption"},
     "measurements": {"files.storage", "models", "system.database", "system.disk"},
     "runs": {
@@ -154,11 +155,13 @@ USES: dict[str, set[str]] = {
     },
     "management": {
         "demo",
+        "events",
         "files.names",
         "files.storage",
         "files.verification",
         "measurements",
         "models",
+        "notifications",
         "outbox",
         "people",
         "records.exports",

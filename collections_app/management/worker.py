@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import DatabaseError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 from structlog.contextvars import clear_contextvars
 
 from collections_app import measurements, outbox
+from collections_app.events.unannounced import with_changed_outages, with_changed_problems, with_changed_runs
 from collections_app.management.retention import apply_retention
 from collections_app.models import Collection, Export, Retention, Run, State
 from collections_app.models.keeping import runs_to_copy
+from collections_app.notifications.announce import announce, announce_outage
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
 from collections_app.records.exports.build import Queue, build_next, due
@@ -42,6 +44,8 @@ IDLE_SECONDS = 5.0
 # Someone is watching the progress of an export, or waiting for an email.
 TASK_IDLE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
+# How often to look at the problems of all collections.
+PROBLEM_SECONDS = 10.0
 # How old the rows of a collection may become, in general and if a run is Processing.
 REFRESH_AFTER = timedelta(minutes=5)
 REFRESH_SOON_AFTER = timedelta(minutes=1)
@@ -288,6 +292,42 @@ class Mailer(BackgroundTask):
     def run_once(self) -> bool:
         """Send one message. Return whether there may be another one."""
         return outbox.send_next(compose_mail)
+
+
+class Announcer(BackgroundTask):
+    """Record what happened to runs, collections and accounts, and who has to be notified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._backoff = Backoff()
+        self._problems_at = float("-inf")
+
+    def run_once(self) -> bool:
+        """Announce everything new about runs, and every few seconds, about problems and outages."""
+        collections, accounts = with_changed_runs(), set()
+        if time.monotonic() - self._problems_at > PROBLEM_SECONDS:
+            self._problems_at = time.monotonic()
+            collections |= with_changed_problems()
+            accounts = with_changed_outages()
+        found = self._announce("collection", collections, announce)
+        return self._announce("account", accounts, announce_outage) or found
+
+    def _announce(self, what: str, ids: set[int], announce: Callable[[int], int]) -> bool:
+        waiting = sorted(ids - self._backoff.paused(what))
+        return sum(self._try(what, pk, announce) for pk in waiting) > 0
+
+    def _try(self, what: str, pk: int, announce: Callable[[int], int]) -> int:
+        """Return the number of events. After an error, pause it, so that it doesn't delay the others."""
+        try:
+            found = announce(pk)
+        except OperationalError:
+            raise
+        except Exception:
+            logger.exception("work announce %s=%s problem=unexpected", what, pk)
+            self._backoff.failed(what, pk)
+            return 0
+        self._backoff.succeeded(what, pk)
+        return found
 
 
 class Exporter(BackgroundTask):

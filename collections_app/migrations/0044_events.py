@@ -122,7 +122,12 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='collection',
-            name='announced_until',
+            name='announced_run',
+            field=models.PositiveBigIntegerField(blank=True, editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='collection',
+            name='history_until',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.SeparateDatabaseAndState(
@@ -132,9 +137,10 @@ class Migration(migrations.Migration):
                 migrations.RunSQL(
                     [
                         "ALTER TABLE collections_app_run ADD COLUMN announced varchar(10) DEFAULT 'past' NOT NULL",
-                        "UPDATE collections_app_run SET announced = '' WHERE state = 'processing'",
-                        "UPDATE collections_app_collection SET announced_until = (SELECT MAX(created_at)"
-                        " FROM collections_app_run WHERE collection_id = collections_app_collection.id)",
+                        "UPDATE collections_app_run SET announced = 'processing' WHERE state = 'processing'",
+                        "UPDATE collections_app_collection SET history_until = (SELECT MAX(created_at)"
+                        " FROM collections_app_run WHERE collection_id = collections_app_collection.id)"
+                        " WHERE account_id IS NOT NULL",
                     ],
                     "ALTER TABLE collections_app_run DROP COLUMN announced",
                 )

@@ -16,6 +16,7 @@ from collections_app.models.collections import Collection, Kind
 from collections_app.models.comparisons import Comparison, ComparisonState
 from collections_app.models.events import ActorKind, Event, EventKind, EventSequence
 from collections_app.models.exports import Export, ExportState, Layout
+from collections_app.models.open_problems import OpenProblem
 from collections_app.models.outbox import FailedMail, OutgoingMail
 from collections_app.models.preferences import CollectionPreferences, Preferences, Theme
 from collections_app.models.retention import Retention
@@ -68,6 +69,7 @@ __all__ = [
     "NotDownloadable",
     "Notification",
     "NotificationState",
+    "OpenProblem",
     "OutgoingMail",
     "Overrule",
     "Preferences",

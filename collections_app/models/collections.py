@@ -108,10 +108,12 @@ class Collection(models.Model):
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
 
-    # What events were recorded for: runs up to this time, and the current problem, if any. The time is NULL
-    # before the first run.
-    announced_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # The account's runs up to this time existed before events were recorded for the collection, so they cause
+    # none. NULL before its list was read for the first time.
+    history_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # The problem that events were last recorded for, if it lasts, and if it is Broken, the number of the run.
     announced_problem = models.CharField(max_length=10, blank=True, editable=False)
+    announced_run = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
 
     objects: ClassVar[models.Manager["Collection"]] = CollectionQuerySet.as_manager()
 

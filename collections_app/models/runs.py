@@ -29,9 +29,9 @@ from collections_app.models.teams import User
 # The number of completed runs whose steps tell how long a run may make no progress.
 _RUNS_TO_LEARN_FROM = 20
 
-
-# Runs from before events were recorded. They are never announced.
+# The value of `announced` for runs that existed before events were recorded.
 PAST = "past"
+# The condition of an index, so it has no simpler form.
 UNANNOUNCED = ~Q(announced=PAST) & ~Q(announced=F("state"))
 
 
@@ -164,8 +164,8 @@ class Run(models.Model):
     is_kept = models.BooleanField("kept here", default=False, editable=False)
     # Whether the worker has to create the slice of the run, once the run is ready.
     needs_slice = models.BooleanField(db_default=True, editable=False)
-    # The state that an event was last recorded for: "", "stalled", or a value of State. PAST for runs from
-    # before events were recorded.
+    # The state that was last seen when events were recorded: "", "stalled", or a value of State. PAST for
+    # runs that cause no events.
     announced = models.CharField(max_length=10, blank=True, editable=False)
     # The last progress of an unfinished run, the longest time between two steps, and when the run stalls.
     progressed_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from collections_app.management.stopping import until_stopped
 from collections_app.management.worker import (
+    Announcer,
     BlockBuilder,
     ComparisonBuilder,
     Exporter,
@@ -71,6 +72,7 @@ def _work(*, once: bool) -> bool:
     if once:
         worker = Worker(
             *(
+                Announcer(),
                 Mailer(),
                 Exporter(),
                 Measurer(),
@@ -87,7 +89,7 @@ def _work(*, once: bool) -> bool:
     tasks = (
         *(Exporter(remote=False), Exporter(remote=True), Slicer(remote=False), Slicer(remote=True)),
         *(ComparisonBuilder(has_slices=True), ComparisonBuilder(has_slices=False)),
-        *(BlockBuilder(), Judge(), Mailer(), Measurer(), Repairer()),
+        *(Announcer(), BlockBuilder(), Judge(), Mailer(), Measurer(), Repairer()),
     )
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)

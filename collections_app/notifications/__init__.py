@@ -1,0 +1,1 @@
+"""Notifications: which events are sent to which channels."""
