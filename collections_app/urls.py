@@ -53,6 +53,7 @@ from collections_app.views.run.record import record
 from collections_app.views.run.save_export import run_export_save, run_saved_export
 from collections_app.views.run.verify import verify
 from collections_app.views.settings.acknowledge import collection_acknowledge
+from collections_app.views.settings.currency import collection_currency
 from collections_app.views.settings.key import collection_key, collection_key_save
 from collections_app.views.settings.owner import collection_owner
 from collections_app.views.settings.page import collection_settings
@@ -118,6 +119,7 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("settings/exports/<int:export_id>/delete", saved_export_delete, name="saved_export_delete"),
     path("settings/pause", collection_pause, name="collection_pause"),
     path("settings/acknowledge", collection_acknowledge, name="collection_acknowledge"),
+    path("settings/currency", collection_currency, name="collection_currency"),
     path("settings/type", collection_type, name="collection_type"),
     path("download", download, name="download"),
     path("live", live, name="live"),

@@ -60,6 +60,7 @@ TABLE = {
     "collection_schedule": ("collections/101/settings/schedule", "POST", "login 403 403 403 in in"),
     "collection_type": ("collections/101/settings/type", "POST", "login 403 403 403 in in"),
     "collection_retention": ("collections/101/settings/retention", FORM, "login 403 403 403 in in"),
+    "collection_currency": ("collections/101/settings/currency", "POST", "login 403 403 403 in in"),
     "collection_owner": ("collections/101/settings/owner", "POST", "login 403 403 403 in in"),
     "collection_key": ("collections/101/settings/key", "GET HEAD", "login 403 403 in in in"),
     "collection_key_save": ("collections/101/settings/key/save", "POST", "login 403 403 403 in in"),

@@ -270,6 +270,13 @@ class TestValues:
         )
         assert tuple(cell.text for cell in values_of(entry)) == texts
 
+    def test_prices_that_name_no_currency_have_that_of_the_collection(self) -> None:
+        entry = Entry(
+            "[]", "", ChangeKind.PRICE_UP, "price", "1", "3", currency_before="EUR", amount=Decimal(2)
+        )
+        assert [cell.text for cell in values_of(entry, "AUD")] == ["EUR 1.00", "AUD 3.00"]
+        assert amount_text(entry, "AUD") == "+AUD 2.00"
+
     @pytest.mark.parametrize(
         ("percent", "amount", "texts"),
         [

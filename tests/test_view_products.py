@@ -41,6 +41,14 @@ def test_duplicates_are_marked(as_bob: Client, laptops: Collection) -> None:
     assert page(as_bob, laptops).count("Duplicate") == 2
 
 
+def test_prices_that_name_no_currency_have_that_of_the_collection(
+    as_bob: Client, laptops: Collection
+) -> None:
+    Collection.objects.update(currency="AUD")
+    make_tracked_run(laptops, [LAPTOP | {"price": 999}])
+    assert "AUD 999" in page(as_bob, laptops)
+
+
 def test_prices_that_are_text_are_shown_as_they_are(as_bob: Client, laptops: Collection) -> None:
     make_tracked_run(laptops, [LAPTOP | {"price": "from 5 to 9"}])
     html = page(as_bob, laptops)

@@ -258,6 +258,15 @@ def test_the_record_names_the_currency_of_its_price(as_bob: Client, laptops: Col
     assert "Median 5 · 2 records" in text
 
 
+def test_prices_that_name_no_currency_have_that_of_the_collection(
+    as_bob: Client, laptops: Collection
+) -> None:
+    Collection.objects.update(currency="AUD")
+    text = prices(as_bob, Collection.objects.get(), 7, 5)
+    assert f"Price in AUD AUD 5 {DASH} AUD 7" in text
+    assert "currency from the settings" in text
+
+
 @pytest.mark.parametrize(
     ("records", "names"),
     [

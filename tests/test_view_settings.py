@@ -279,6 +279,30 @@ class TestType:
         assert (collection.kind, collection.refresh_tried_at) == (Kind.AMAZON_CATEGORY, None)
 
 
+class TestCurrency:
+    def test_an_admin_sets_it_for_prices_that_name_none(self, as_adam: Client, laptops: Collection) -> None:
+        run = make_ready_run(laptops, [{"price": 5, "currency": "EUR"}, {"price": 7}])
+        response = as_adam.post("/collections/101/settings/currency", {"currency": " aud "}, follow=True)
+        assert "Prices that name no currency are shown in AUD." in response.content.decode()
+        shown = as_adam.get("/collections/101/runs/1/?column=price").content.decode()
+        assert re.findall(r">([A-Z]{3} [\d.]+)<", shown) == ["EUR 5.00", "AUD 7.00"]
+        assert "AUD" not in as_adam.get(f"/collections/101/runs/{run.number}/records/2").content.decode()
+        as_adam.post("/collections/101/settings/currency", {"currency": ""})
+        laptops.refresh_from_db()
+        assert laptops.currency == ""
+
+    def test_it_must_be_a_code(self, as_adam: Client, laptops: Collection) -> None:
+        page = as_adam.post("/collections/101/settings/currency", {"currency": "dollars"}).content.decode()
+        assert "Unknown currency. Enter its code of three letters, such as AUD." in page
+        laptops.refresh_from_db()
+        assert laptops.currency == ""
+
+    def test_members_only_see_it(self, as_bob: Client, laptops: Collection) -> None:
+        page = as_bob.get("/collections/101/settings").content.decode()
+        assert "shown without one" in page
+        assert "Save currency" not in page
+
+
 def test_the_ids_of_all_forms_are_unique(as_adam: Client, laptops: Collection) -> None:
     ids = re.findall(r'\bid="([^"]+)"', as_adam.get(f"/collections/{laptops.pk}/settings").content.decode())
     assert len(ids) == len(set(ids))

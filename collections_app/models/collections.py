@@ -72,6 +72,8 @@ class Collection(models.Model):
     owner = models.ForeignKey(
         Membership, null=True, blank=True, on_delete=models.SET_NULL, related_name="owned_collections"
     )
+    # The code of the currency of prices whose records name none, for pages. "" if it is unknown.
+    currency = models.CharField(max_length=3, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_run_number = models.PositiveBigIntegerField(default=0, editable=False)

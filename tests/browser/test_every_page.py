@@ -114,6 +114,7 @@ EXCUSED = {
     "collection_schedule": "leads back to the settings",
     "collection_type": "leads back to the settings",
     "collection_pause": "leads back to the settings",
+    "collection_currency": "leads back to the settings",
     "collection_owner": "leads back to the settings",
     "collection_key_save": "leads back to the key",
     "collection_favorites": "leads back to the collections",

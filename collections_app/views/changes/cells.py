@@ -19,15 +19,18 @@ _LARGEST, _SMALLEST = Decimal(10) ** 15, Decimal(10) ** -6
 _NOTHING = Cell("", "nothing")
 
 
-def values_of(entry: Entry) -> tuple[Cell, Cell]:
-    """Return the cells of the value before the change, and of the value after it."""
+def values_of(entry: Entry, currency: str = "") -> tuple[Cell, Cell]:
+    """Return the cells of the value before the change, and of the value after it.
+
+    `currency` is that of prices whose records name none.
+    """
     if entry.column is None:
         return _NOTHING, _NOTHING
     was, now = _amount(entry.column, entry.was), _amount(entry.column, entry.now)
     usual = _usual_decimals(entry.column, [was, now])
     return (
-        _priced(_cell(entry.was), was, entry.currency_before, usual),
-        _priced(_cell(entry.now), now, entry.currency, usual),
+        _priced(_cell(entry.was), was, entry.currency_before or currency, usual),
+        _priced(_cell(entry.now), now, entry.currency or currency, usual),
     )
 
 
@@ -36,13 +39,13 @@ def percent_text(entry: Entry) -> str:
     return "" if entry.percent is None else f"{entry.percent:+,}%"
 
 
-def amount_text(entry: Entry) -> str:
+def amount_text(entry: Entry, currency: str = "") -> str:
     """Return the change of a price, such as "-AUD 150.00", or "" if it isn't known."""
     if entry.amount is None:
         return ""
     usual = _usual_decimals(entry.column or "", [entry.amount])
     sign = "-" if entry.amount < 0 else "+"
-    return sign + money_text(abs(entry.amount), entry.currency, usual)
+    return sign + money_text(abs(entry.amount), entry.currency or currency, usual)
 
 
 def _amount(column: str, cell: str | None) -> Decimal | None:

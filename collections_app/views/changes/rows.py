@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from collections_app.models import Run
+from collections_app.models import Collection, Run
 from collections_app.records.tracking.compare import Entry
 from collections_app.records.tracking.key_text import shown_key
 from collections_app.records.tracking.kinds import ChangeKind
@@ -36,12 +36,12 @@ class ChangeRow:
 def change_rows(entries: Iterable[Entry], run: Run, since: Run) -> list[ChangeRow]:
     """Return the rows of changes between two runs."""
     now, before = (reverse("run", args=[each.collection_id, each.number]) for each in (run, since))
-    return [_row(entry, run.collection_id, now, before) for entry in entries]
+    return [_row(entry, run.collection, now, before) for entry in entries]
 
 
-def _row(entry: Entry, collection_id: int, now: str, before: str) -> ChangeRow:
+def _row(entry: Entry, collection: Collection, now: str, before: str) -> ChangeRow:
     number, run = (entry.number, now) if entry.number else (entry.number_before or 0, before)
-    was, is_now = values_of(entry)
+    was, is_now = values_of(entry, collection.currency)
     return ChangeRow(
         title=entry.title,
         key=shown_key(entry.key),
@@ -51,8 +51,8 @@ def _row(entry: Entry, collection_id: int, now: str, before: str) -> ChangeRow:
         was=was,
         now=is_now,
         percent=percent_text(entry),
-        amount=amount_text(entry),
-        product_address=product_address(collection_id, entry.key),
+        amount=amount_text(entry, collection.currency),
+        product_address=product_address(collection.pk, entry.key),
         record=number,
         record_address=f"{run}records/{number}",
     )

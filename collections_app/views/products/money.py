@@ -5,23 +5,29 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from collections_app.models import Collection
 from collections_app.records.currencies import decimals_of
 from collections_app.records.number_format import formatted_number
 
 
 @dataclass(frozen=True)
 class PriceFormat:
-    """How the prices of a product are written: with decimals if any of them has some."""
+    """How the prices of a product are written: with decimals if any of them has some.
+
+    `currency` is that of prices whose records name none.
+    """
 
     decimals: bool
+    currency: str = ""
 
     @classmethod
-    def of(cls, amounts: Iterable[Decimal]) -> "PriceFormat":
+    def of(cls, collection: Collection, amounts: Iterable[Decimal]) -> "PriceFormat":
         """Return the format of these prices."""
-        return cls(any(amount % 1 for amount in amounts))
+        return cls(any(amount % 1 for amount in amounts), collection.currency)
 
     def text(self, amount: Decimal, currency: str) -> str:
         """Return a price with its currency."""
+        currency = currency or self.currency
         decimals = decimals_of(currency) if self.decimals else 0
         return f"{currency} {formatted_number(amount, decimals)}".strip()
 

@@ -47,7 +47,7 @@ def collection_movers(request: MemberRequest, collection: Collection) -> HttpRes
 
 
 def _line(collection: Collection, mover: Mover) -> dict[str, object]:
-    prices = PriceFormat.of([mover.usual, mover.now])
+    prices = PriceFormat.of(collection, [mover.usual, mover.now])
     name = shown_key(mover.key)
     return {
         "title": mover.title or name,

@@ -70,7 +70,7 @@ def _context(collection: Collection, history: History, before: int | None) -> di
         for each in sighting.observations
         if each.amount is not None
     ]
-    prices = PriceFormat.of(amounts)
+    prices = PriceFormat.of(collection, amounts)
     lines = list(_lines(history, prices))
     start = next((index + 1 for index, line in enumerate(lines) if line.run.number == before), 0)
     shown = lines[start : start + _LINES]

@@ -80,7 +80,7 @@ def _line(watched: WatchedProduct, history: History | None) -> Line:
     name, address = shown_key(watched.key), product_address(watched.collection_id, watched.key)
     if history is None:
         return Line(watched, name, address, name)
-    prices = PriceFormat.of(amount for _, amount in history.priced)
+    prices = PriceFormat.of(watched.collection, (amount for _, amount in history.priced))
     change = history.last_change
     return Line(
         watched,

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, ResultFile
+from collections_app.models import Collection, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.number_format import price_texts
 from collections_app.records.preview.column_facts import Column
@@ -32,25 +32,26 @@ def run_facts(request: MemberRequest, collection: Collection, number: int) -> Ht
     context: dict[str, Any] = {"collection": collection, "run": run}
     if run.is_ready:
         with queries_of(request.user.pk):
-            context |= _facts(files_of_records(run), is_requested="read" in request.GET)
+            context |= _facts(run, is_requested="read" in request.GET)
     is_refused = "is_refused" in context
     return render_result(request, "run/facts.html", "run/_facts.html", context, is_refused=is_refused)
 
 
-def _facts(files: Sequence[ResultFile], *, is_requested: bool) -> dict[str, Any]:
+def _facts(run: Run, *, is_requested: bool) -> dict[str, Any]:
+    files = files_of_records(run)
     if not files:
         return {}
     if not (is_requested or is_built_automatically(files) or is_built(files)):
         return {"is_large": True}
-    return read_table(files, _read_facts)
+    return read_table(files, lambda table: _read_facts(table, run.collection.currency))
 
 
-def _read_facts(table: Table) -> dict[str, Any]:
+def _read_facts(table: Table, currency: str) -> dict[str, Any]:
     facts = facts_of(table, seconds=PATIENCE)
     return {
         "facts": facts,
         "columns": [(column, *_range(column)) for column in facts.columns],
-        "prices": [_price_card(prices) for prices in facts.prices.prices],
+        "prices": [_price_card(prices, currency) for prices in facts.prices.prices],
         "notes": table_notes(table),
         "table": table,
     }
@@ -77,6 +78,7 @@ class PriceCard:
     """The prices in a currency as texts, and their histogram: each range of prices with its count."""
 
     currency: str
+    is_assumed: bool  # from the collection's settings, because the records name none
     low: str
     median: str
     high: str
@@ -85,12 +87,14 @@ class PriceCard:
     ranges: Sequence[tuple[str, str, int]]
 
 
-def _price_card(prices: Prices) -> PriceCard:
-    low, median, high = price_texts([prices.low, prices.median, prices.high], prices.currency)
+def _price_card(prices: Prices, usual_currency: str) -> PriceCard:
+    currency = prices.currency or usual_currency
+    low, median, high = price_texts([prices.low, prices.median, prices.high], currency)
     edges = price_texts([bar.low for bar in prices.bars], "")
     ranges = zip(edges, [*edges[1:], ""], prices.bars, strict=True)
     return PriceCard(
-        prices.currency,
+        currency,
+        currency != prices.currency,
         low,
         median,
         high,

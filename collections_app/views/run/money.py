@@ -1,7 +1,7 @@
 """Show the prices of records as money, such as "AUD 2,236.00"."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from collections_app.records.column_roles import currency_column, is_price
@@ -14,29 +14,39 @@ from collections_app.views.run.cells import Cell
 from collections_app.views.run.columns import ShownColumns
 
 
+@dataclass(frozen=True)
+class Pricing:
+    """What a page knows about the prices of its records.
+
+    `unclear` columns stay as they were scraped, because records on other pages disagree.
+    """
+
+    currency: str  # of prices whose records name none, or ""
+    unclear: Collection[str] = ()
+
+
 def show_money(
     rows: Sequence[list[Cell]],
     values: Sequence[FlatRecord],
     shown: ShownColumns,
     known: ColumnList,
-    unclear: Collection[str],
+    pricing: Pricing,
 ) -> None:
     """Align columns of money as numbers, and format the prices among them.
 
-    A price that names its currency stays as it was scraped. Others show the currency that their record names.
-    `unclear` columns stay as they were scraped, because records on other pages disagree.
+    A price that names its currency stays as it was scraped. Others show the currency that their record names,
+    or else that of the collection.
     """
     for index, (name, path) in enumerate(shown.items()):
         column = [None if path is None else each.get(path) for each in values]
-        notation = _notation_of(name, column) if name not in unclear else None
+        notation = _notation_of(name, column) if name not in pricing.unclear else None
         if notation is None:
             continue
         for row in rows:
             row[index] = _aligned(row[index])
         if is_price(name):
-            for row, text in zip(
-                rows, _texts(name, notation, column, _currencies(name, known, values)), strict=True
-            ):
+            currencies = [each or pricing.currency for each in _currencies(name, known, values)]
+            for row, text in zip(rows, _texts(name, notation, column, currencies), strict=True):
                 row[index] = replace(row[index], text=text) if text else row[index]
 
 

@@ -51,7 +51,9 @@ def run(request: MemberRequest, collection: Collection, number: int) -> HttpResp
 def run_context(request: MemberRequest, collection: Collection, number: int) -> dict[str, Any]:
     """Return the template context for a run. Raises Http404 and BadRequest."""
     query = replace(
-        parse_query(request), saved_columns=CollectionPreferences.columns_of(request.user, collection)
+        parse_query(request),
+        saved_columns=CollectionPreferences.columns_of(request.user, collection),
+        currency=collection.currency,
     )
     run = find_run(collection, number, first_files_only=query.is_first_records)
     context: dict[str, Any] = {"collection": collection, "run": run, "query": query}

@@ -25,6 +25,7 @@ class RecordQuery:
     columns: Sequence[str]
     lists_all_columns: bool = False  # even those that the first records don't have
     saved_columns: Sequence[str] = ()  # shown if `columns` is empty
+    currency: str = ""  # of prices whose records name none
 
     def address(self, *, filters: Sequence[Filter] | None = None, **changes: str) -> str:
         """Return the query string with some parameters changed. Empty ones are left out."""

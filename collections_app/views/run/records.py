@@ -21,7 +21,7 @@ from collections_app.records.preview.table import Table, TableProgress, is_small
 from collections_app.views.run.cells import Cell, cells
 from collections_app.views.run.columns import ShownColumns, column_choices, shown_columns
 from collections_app.views.run.lookup import find_run
-from collections_app.views.run.money import show_money
+from collections_app.views.run.money import Pricing, show_money
 from collections_app.views.run.query import RecordQuery
 from collections_app.views.run.table import read_table
 
@@ -94,7 +94,7 @@ def _matching_records(table: Table, query: RecordQuery) -> dict[str, Any]:
     values = [flat(record.fields) for record in found.records]
     shown = shown_columns(table.column_list, query.columns, query.saved_columns, values)
     unclear = [name for name in shown if table.sorted_as_text(name)]
-    rows = _rows(found.records, values, shown, table.column_list, unclear)
+    rows = _rows(found.records, values, shown, table.column_list, Pricing(query.currency, unclear))
     following = str(query.table_query.after + len(found.records))
     as_text = table.sorted_as_text(query.table_query.sort)
     return {
@@ -124,7 +124,7 @@ def _first_records(files: Sequence[ResultFile], query: RecordQuery, size: int | 
     if first.is_too_large or (None in shown.values() and not first.is_complete and first.records):
         run = files[0].run
         return _from_table(files_of_records(find_run(run.collection, run.number)), query)
-    rows = _rows(first.records, values, shown, known, ())
+    rows = _rows(first.records, values, shown, known, Pricing(query.currency))
     # Later records may have other columns, but they're added to the same table.
     following = replace(query, columns=list(shown))
     return RecordList(
@@ -153,10 +153,10 @@ def _rows(
     values: Sequence[FlatRecord],
     shown: ShownColumns,
     known: ColumnList,
-    unclear: Sequence[str],
+    pricing: Pricing,
 ) -> list[tuple[Record, list[Cell]]]:
     rows = [cells(each, list(shown.values())) for each in values]
-    show_money(rows, values, shown, known, unclear)
+    show_money(rows, values, shown, known, pricing)
     return list(zip(records, rows, strict=True))
 
 

@@ -14,6 +14,7 @@ from collections_app.models.rhythm import LEARNED_FROM, Interval, Rhythm
 from collections_app.models.schedules import LONGEST_GRACE, LONGEST_INTERVAL, ScheduleKind
 from collections_app.models.time_zones import zone
 from collections_app.models.validators import NAME_VALIDATORS
+from collections_app.records.currencies import CODES
 from collections_app.views.forms import TimeZoneField
 from collections_app.views.settings.words import WEEKDAYS
 
@@ -159,6 +160,26 @@ class TypeForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(kind.value, kind.label) for kind in collection.possible_kinds]
         field.error_messages["invalid_choice"] = "The files of this collection's runs don't fit this type."
+
+
+class CurrencyForm(forms.Form):
+    """The currency of prices whose records name none."""
+
+    currency = forms.CharField(
+        required=False,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false", "size": 6}
+        ),
+        label="Currency code",
+        help_text="Such as AUD. Files and exports stay unchanged. Leave it empty to show no currency.",
+    )
+
+    def clean_currency(self) -> str:
+        """Return the code in upper case, or ""."""
+        code = str(self.cleaned_data["currency"]).upper()
+        if code and code not in CODES:
+            raise ValidationError("Unknown currency. Enter its code of three letters, such as AUD.")
+        return code
 
 
 class _MemberChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # Django's class can't be subscripted

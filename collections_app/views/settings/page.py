@@ -11,7 +11,13 @@ from collections_app.models.expectations import learned_rhythm, schedule_of
 from collections_app.models.retention import leaving_of, retention_of
 from collections_app.models.rhythm import LEARNED_FROM, LEAST_RUNS
 from collections_app.people.access import Action, MemberRequest, collection_member
-from collections_app.views.settings.forms import AcknowledgeForm, OwnerForm, ScheduleForm, TypeForm
+from collections_app.views.settings.forms import (
+    AcknowledgeForm,
+    CurrencyForm,
+    OwnerForm,
+    ScheduleForm,
+    TypeForm,
+)
 from collections_app.views.settings.key_facts import key_facts
 from collections_app.views.settings.retention_form import RetentionForm
 from collections_app.views.settings.saved_exports import saved_lines
@@ -41,6 +47,7 @@ def settings_page(request: MemberRequest, collection: Collection, **posted: Form
         "schedule_form": ScheduleForm(initial=ScheduleForm.initial_of(schedule, rhythm, time_zone)),
         "acknowledge_form": AcknowledgeForm(time_zone=time_zone),
         "owner_form": OwnerForm(collection=collection),
+        "currency_form": CurrencyForm(initial={"currency": collection.currency}),
         "type_form": TypeForm(collection=collection),
         "time_zone": time_zone,
         "retention": retention,
