@@ -328,7 +328,9 @@ class TestSummary:
             found = changes_summaries([since, run, again])
         assert [found[each.pk].shown for each in (run, again)] == [["1 price down", "1 up"], ["No changes"]]
 
-    def test_the_row_of_a_new_run_waits_for_it(self, as_bob: Client, run: Run, since: Run) -> None:
+    def test_the_row_of_a_new_run_waits_for_its_changes_and_its_verdict(
+        self, as_bob: Client, run: Run, since: Run, django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
         text = as_bob.get("/collections/101/download").content.decode()
         (version,) = re.findall(r'id="run-2" data-live="(\w+)"', text)
         live = f"/collections/101/live?runs=2.{version}"
@@ -336,4 +338,17 @@ class TestSummary:
         page(as_bob, run, since)
         (row,) = as_bob.get(live).json()["rows"]
         assert row["news"] == "Run 2: 1 price down, 1 up, 1 sold out, 1 new, 1 missing."
+        (version,) = re.findall(r'data-live="(\w+)"', row["html"])
+        live = f"/collections/101/live?runs=2.{version}"
+        assert as_bob.get(live).status_code == 204
+        Verdict.objects.create(run=run, level=VerdictLevel.CHECK, settings_version=1)
+        with django_assert_max_num_queries(14):
+            (row,) = as_bob.get(live).json()["rows"]
+        assert row["news"].startswith("Run 2: Check, 1 price down, ")
+        assert "verdict check" in row["html"]
         assert "data-live" not in row["html"]
+
+    def test_the_row_of_a_broken_run_waits_for_no_changes(self, as_bob: Client, run: Run, since: Run) -> None:
+        Verdict.objects.create(run=run, level=VerdictLevel.BROKEN, settings_version=1)
+        text = as_bob.get("/collections/101/download").content.decode()
+        assert re.findall(r'id="run-(\d)" data-live', text) == ["1"]

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app.models.runs import Cursor, Run
+from collections_app.models.runs import Cursor, Run, RunQuerySet
 from collections_app.models.teams import User
 
 
@@ -196,8 +196,17 @@ class Verdict(models.Model):
         return self.chosen_coverage or self.coverage
 
 
+# Lists don't show these, and profiles are large.
+_NOT_LISTED = ("profile", "baseline")
+
+
+def with_verdicts(runs: RunQuerySet) -> RunQuerySet:
+    """Return the runs with `verdict`, if they have one, without what lists don't show. It adds no query."""
+    return runs.select_related("verdict").defer(*(f"verdict__{field}" for field in _NOT_LISTED))
+
+
 def verdicts_of(runs: Iterable[Run]) -> dict[int, Verdict]:
     """Return the verdicts of completed runs by the ids of the runs, without what lists don't show."""
     ready = [run.pk for run in runs if run.is_ready]
-    found = Verdict.objects.filter(run__in=ready).defer("profile", "baseline") if ready else ()
+    found = Verdict.objects.filter(run__in=ready).defer(*_NOT_LISTED) if ready else ()
     return {verdict.run_id: verdict for verdict in found}

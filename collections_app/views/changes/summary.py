@@ -1,6 +1,6 @@
 """The changes of a run in lists and on its page, in a few words: "14 prices down, 3 sold out"."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from collections_app.models import Comparison, Run, Verdict
-from collections_app.models.verdicts import IS_TRUSTED
+from collections_app.models.verdicts import verdicts_of
 from collections_app.records.tracking.comparisons import summaries_of
 from collections_app.records.tracking.kinds import ChangeKind
 
@@ -27,7 +27,7 @@ _WORDS = {
     ChangeKind.OTHER: ("other change", "other changes"),
 }
 _SHOWN_IN_LISTS = 2
-# After this time, pages no longer wait for the changes of a new run.
+# After this time, pages no longer wait for the verdict and the changes of a new run.
 _SOON = timedelta(minutes=10)
 
 
@@ -51,15 +51,20 @@ class ChangesSummary:
         return self.parts[:_SHOWN_IN_LISTS]
 
 
-def changes_summaries(runs: Sequence[Run]) -> dict[int, ChangesSummary]:
+def changes_summaries(
+    runs: Sequence[Run], verdicts: Mapping[int, Verdict] | None = None
+) -> dict[int, ChangesSummary]:
     """Return the summaries of completed runs by primary key, in a few queries.
 
-    Runs that can't be trusted have none, and neither have those that haven't been compared.
+    Runs that can't be trusted have none, and neither have those that haven't been compared. Pass the
+    verdicts of the runs if they are known.
     """
     compared = summaries_of(runs)
     if not compared:
         return {}
-    distrusted = set(Verdict.objects.filter(~IS_TRUSTED, run__in=compared).values_list("run", flat=True))
+    if verdicts is None:
+        verdicts = verdicts_of(run for run in runs if run.pk in compared)
+    distrusted = {run for run, verdict in verdicts.items() if not verdict.is_trusted}
     return {
         run.pk: _summary(run, compared[run.pk])
         for run in runs
@@ -67,10 +72,11 @@ def changes_summaries(runs: Sequence[Run]) -> dict[int, ChangesSummary]:
     }
 
 
-def awaits_changes(run: Run, summary: ChangesSummary | None) -> bool:
-    """Whether a run that has just completed, and isn't the first one, may soon have a summary."""
-    is_recent = run.is_ready and run.updated_at > timezone.now() - _SOON
-    return is_recent and summary is None and run.number > 1
+def awaits_comparison(run: Run, verdict: Verdict | None, summary: ChangesSummary | None) -> bool:
+    """Whether a run that has just completed may soon have a verdict, or a summary if it isn't the first."""
+    if not run.is_ready or run.updated_at <= timezone.now() - _SOON:
+        return False
+    return verdict is None or (verdict.is_trusted and summary is None and run.number > 1)
 
 
 def _summary(run: Run, comparison: Comparison) -> ChangesSummary:

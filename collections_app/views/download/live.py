@@ -6,8 +6,9 @@ from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from collections_app.models import Collection, Run
+from collections_app.models import Collection, Run, Verdict
 from collections_app.models.runs import RunQuerySet
+from collections_app.models.verdicts import with_verdicts
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.views.changes.summary import ChangesSummary, changes_summaries
 from collections_app.views.download.cursor import format_cursor, parse_cursor
@@ -27,17 +28,20 @@ _VERSION = re.compile(r"(\d{1,18})\.([0-9a-f]{8})", re.ASCII)
 def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     """Return the rows that have changed and the number of new runs, or 204 if nothing has changed.
 
-    `runs` lists the runs on the page that are unfinished or haven't been compared, with the versions of their
-    rows, `newest` is the newest run
-    on the page, and `new` is the number of newer runs that it already announces. With `bring`, the rows of
-    the newer runs are returned too. The page's filter applies to newer runs.
+    `runs` lists the runs on the page that are unfinished or haven't been judged and compared, with the
+    versions of their rows. `newest` is the newest run on the page, and `new` is the number of newer runs that
+    it already announces. With `bring`, the rows of the newer runs are returned too. The page's filter applies
+    to newer runs.
     """
     watched = parse_versions(_VERSION, request, "runs")
     refresh_in_background(collection)
-    runs = list(collection.runs.filter(number__in=watched)) if watched else []
+    runs = list(with_verdicts(collection.runs.filter(number__in=watched))) if watched else []
     gone = sorted(watched.keys() - {run.number for run in runs})
-    changes = changes_summaries(runs)
-    changed = [run for run in runs if version(run, changes.get(run.pk)) != watched[run.number]]
+    verdicts = {run.pk: run.verdict for run in runs if hasattr(run, "verdict")}
+    changes = changes_summaries(runs, verdicts)
+    changed = [
+        run for run in runs if version(run, verdicts.get(run.pk), changes.get(run.pk)) != watched[run.number]
+    ]
     newer = _newer(request, collection)
     count = newer[: PAGE_SIZE + 1].count()
     added = list(newer.newest_first()[:PAGE_SIZE]) if "bring" in request.GET else []
@@ -53,7 +57,11 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     return JsonResponse(
         {
             "rows": [
-                {"number": run.number, "html": row, "news": _news(run, changes.get(run.pk))}
+                {
+                    "number": run.number,
+                    "html": row,
+                    "news": _news(run, verdicts.get(run.pk), changes.get(run.pk)),
+                }
                 for run, row in zip(changed, rows, strict=False)
             ],
             "gone": gone,
@@ -64,8 +72,9 @@ def live(request: MemberRequest, collection: Collection) -> HttpResponse:
     )
 
 
-def _news(run: Run, changes: ChangesSummary | None) -> str:
-    return f"Run {run.number}: {changes.text}." if changes else news_of(run)
+def _news(run: Run, verdict: Verdict | None, changes: ChangesSummary | None) -> str:
+    shown = [*([verdict.label] if verdict else []), *([changes.text] if changes else [])]
+    return f"Run {run.number}: {', '.join(shown)}." if shown else news_of(run)
 
 
 def _newer(request: MemberRequest, collection: Collection) -> RunQuerySet:

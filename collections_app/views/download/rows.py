@@ -18,7 +18,7 @@ from collections_app.models import Collection, Membership, Run, State, Verdict
 from collections_app.models.runs import prefetch_first_files, prefetch_last_pages
 from collections_app.models.verdicts import verdicts_of
 from collections_app.people.access import Action, may
-from collections_app.views.changes.summary import ChangesSummary, awaits_changes, changes_summaries
+from collections_app.views.changes.summary import ChangesSummary, awaits_comparison, changes_summaries
 from collections_app.views.download.menu import run_menu
 from collections_app.views.fragments import without_indentation
 from collections_app.views.run.progress import is_idle, progress_of
@@ -54,7 +54,8 @@ def run_rows(
     it when they're scrolled into view.
     """
     cache = caches["run_rows"]
-    changes, verdicts = changes_summaries(runs), verdicts_of(runs)
+    verdicts = verdicts_of(runs)
+    changes = changes_summaries(runs, verdicts)
     menu = f"{preferred}_{_saved_exports(collection)}"
     varying = {
         run.pk: _Varying(changes.get(run.pk), verdicts.get(run.pk), may_delete, loads_sizes) for run in runs
@@ -84,13 +85,13 @@ def may_delete_runs(membership: Membership, collection: Collection) -> bool:
     return not collection.is_remote and may(membership, Action.MANAGE_COLLECTIONS)
 
 
-def version(run: Run, changes: ChangesSummary | None = None) -> str:
+def version(run: Run, verdict: Verdict | None = None, changes: ChangesSummary | None = None) -> str:
     """Return a token that changes whenever the rendered row of an unfinished run changes.
 
-    It also changes when a completed run has been compared.
+    It also changes when a completed run has been judged and compared.
     """
-    text = changes.text if changes else ""
-    facts = (run.status, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run), text)
+    shown = (verdict.shown if verdict else "", changes.text if changes else "")
+    facts = (run.status, run.updated_at.timestamp(), run.extracted, run.total, is_idle(run), shown)
     return f"{crc32(repr(facts).encode()):08x}"
 
 
@@ -106,8 +107,8 @@ def _key(run: Run, menu: str, varying: _Varying) -> str:
     counts = f"{run.extracted}_{run.total}_{run.file_count}"
     marks = f"{run.is_kept:d}{run.is_pinned:d}{run.delete_at.timestamp() if run.delete_at else ''}"
     changes, verdict = varying.changes, varying.verdict
-    changed = f"{crc32(repr(changes).encode()):08x}" if changes else f"{awaits_changes(run, changes):d}"
-    shown = verdict.shown if verdict else ""
+    changed = f"{crc32(repr(changes).encode()):08x}" if changes else ""
+    shown = f"{verdict.shown if verdict else ''}{awaits_comparison(run, verdict, changes):d}"
     return f"{run.pk}_{times}_{counts}_{marks}_{changed}_{shown}_{varying.may_delete:d}{menu}"
 
 
@@ -130,8 +131,9 @@ def _render(collection: Collection, run: Run, preferred: str, varying: _Varying)
         context["archive_size_address"] = reverse("archive_size", args=address)
     elif run.state == State.PROCESSING:
         context["progress"] = progress_of(run)
-    if run.state == State.PROCESSING or awaits_changes(run, varying.changes):
-        context["version"] = version(run)
+    verdict, changes = varying.verdict, varying.changes
+    if run.state == State.PROCESSING or awaits_comparison(run, verdict, changes):
+        context["version"] = version(run, verdict, changes)
     if run.state != State.PROCESSING:
         context["pin_address"] = reverse("run_pin", args=address)
     if varying.may_delete:
