@@ -15,6 +15,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from collections_app.files.storage import storage_url
+from collections_app.outgoing import guard
 from collections_app.system import data_folder, database
 from collections_app.system.observability import logs
 
@@ -75,6 +76,15 @@ for _origin in UPSTREAM_ORIGINS:
             f"UPSTREAM_ORIGINS has {_origin!r}. Use a scheme, a host and an optional port, such as "
             "https://multicartapi.com, and separate several with commas."
         )
+
+# What webhooks and chats may reach besides public addresses: hosts and networks of an intranet.
+try:
+    OUTGOING_ALLOW = guard.parse_allowed(env.list("OUTGOING_ALLOW", default=[]))
+except ValueError as _entry:
+    raise ImproperlyConfigured(
+        f"OUTGOING_ALLOW has {str(_entry)!r}. Use host names and networks, such as chat.example.com or "
+        "10.1.0.0/16, and separate several with commas."
+    ) from None
 
 # The address that people and scripts use for this site, such as https://results.example.com.
 # Empty: links use the host of each request, and only this machine can use the site.

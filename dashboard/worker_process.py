@@ -22,7 +22,7 @@ from django.db import DatabaseError, connections
 
 from collections_app import measurements, outbox
 from collections_app.demo import build
-from collections_app.models import Account, Comparison, Export, Retention
+from collections_app.models import Account, Channel, Comparison, Export, Retention
 from collections_app.records.exports import retention
 from collections_app.records.quality import queue
 from collections_app.records.tracking import blocks, comparison_files, slice_repair
@@ -110,7 +110,7 @@ def _run() -> None:
     while not _child.is_stopped:
         pause = POLL_SECONDS
         try:
-            if _has_accounts():
+            if _needs_permanent_worker():
                 _run_worker()
                 pause = RESTART_SECONDS
             elif _has_work():
@@ -130,9 +130,9 @@ def _run() -> None:
         time.sleep(pause)
 
 
-def _has_accounts() -> bool:
-    """Return whether an account is connected. Without one, a permanent process would only use memory."""
-    return Account.objects.exclude(encrypted_key="").exists()
+def _needs_permanent_worker() -> bool:
+    """Return whether an account or a channel exists. Otherwise, a permanent process would only use memory."""
+    return Account.objects.exclude(encrypted_key="").exists() or Channel.objects.exists()
 
 
 def _has_work() -> bool:

@@ -21,6 +21,7 @@ for _knob in (
     "DEBUG",
     "ENCRYPTION_KEYS",
     "UPSTREAM_ORIGINS",
+    "OUTGOING_ALLOW",
     "METRICS_TOKEN",
     "DATABASE_URL",
     "RESULTS_STORAGE_URL",

@@ -15,6 +15,7 @@ from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from collections_app.models import User
+from collections_app.outgoing.guard import Allowed
 from collections_app.system import data_folder
 from tests.conftest import PASSWORD
 from tests.support.responses import Response
@@ -180,6 +181,16 @@ def test_upstream_origins_are_a_list(read: Any) -> None:
 def test_an_invalid_upstream_origin_is_rejected(read: Any, text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^UPSTREAM_ORIGINS has .* Use a scheme, a host and "):
         read(UPSTREAM_ORIGINS=text)
+
+
+def test_notifications_may_reach_hosts_and_networks_that_the_operator_allows(read: Any) -> None:
+    assert read()["OUTGOING_ALLOW"] == Allowed(frozenset(), ())
+    allowed = Allowed(frozenset({"chat.example.com"}), ("10.1.0.0/16",))
+    assert read(OUTGOING_ALLOW="chat.example.com,10.1.0.0/16")["OUTGOING_ALLOW"] == allowed
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^OUTGOING_ALLOW has 'http://x'. Use host names and netw"
+    ):
+        read(OUTGOING_ALLOW="chat.example.com,http://x")
 
 
 def test_no_mail_is_sent_without_a_mail_server(read: Any) -> None:

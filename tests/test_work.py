@@ -653,7 +653,9 @@ class TestStopping:
         caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(worker_process, "_has_accounts", lambda: True)  # asked in another thread
+        monkeypatch.setattr(
+            worker_process, "_needs_permanent_worker", lambda: True
+        )  # asked in another thread
         monkeypatch.setattr(worker_process, "RESTART_SECONDS", 0)
         running = threading.Thread(target=worker_process._run)
         running.start()
@@ -811,7 +813,7 @@ class TestBackground:
         def fail() -> bool:
             raise OperationalError("disk I/O error")
 
-        monkeypatch.setattr(worker_process, "_has_accounts", fail)
+        monkeypatch.setattr(worker_process, "_needs_permanent_worker", fail)
         with pytest.raises(Enough):
             worker_process._run()
         assert [record.getMessage() for record in caplog.records] == ["background problem=disk I/O error"] * 3

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 from django.db import DatabaseError, OperationalError, close_old_connections, connections
 from django.utils import timezone
@@ -17,6 +18,7 @@ from collections_app.events.unannounced import with_changed_outages, with_change
 from collections_app.management.retention import apply_retention
 from collections_app.models import Collection, Export, Retention, Run, State
 from collections_app.models.keeping import runs_to_copy
+from collections_app.notifications import sending
 from collections_app.notifications.announce import announce, announce_outage
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
@@ -37,6 +39,7 @@ from collections_app.runs.repair import fail_interrupted_runs
 from collections_app.sources import SourceBusy, SourceUnavailable, sync
 from collections_app.sources.account import AccountSource
 from collections_app.system import database
+from collections_app.system.background import in_background
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,10 @@ PROBLEM_SECONDS = 10.0
 REFRESH_AFTER = timedelta(minutes=5)
 REFRESH_SOON_AFTER = timedelta(minutes=1)
 LIST_SECONDS = 60.0
+
+# Threads that send notifications at the same time. Nearly all of their time, they wait for other servers.
+_MOST_SENDERS = 64
+_MOST_SENDERS_PER_TEAM = 8
 
 # The pause after the first failure. It doubles with each further one.
 _FIRST_PAUSE_SECONDS = 60.0
@@ -328,6 +335,52 @@ class Announcer(BackgroundTask):
             return 0
         self._backoff.succeeded(what, pk)
         return found
+
+
+class Sender(BackgroundTask):
+    """Send notifications to channels, each in a thread of its own, so that a slow one delays no others.
+
+    Without threads, `run_once` sends to one channel after another.
+    """
+
+    def __init__(self, *, has_threads: bool = True) -> None:
+        super().__init__()
+        self._has_threads = has_threads
+        self._teams: dict[int, int] = {}  # those of the channels that threads are sending to
+        self._tidied_at = float("-inf")
+
+    def run_once(self) -> bool:
+        """Send what is due, or have threads send it. Return whether there may be more."""
+        self._tidy()
+        due = sending.channels_due(except_for=set(self._teams))
+        if not self._has_threads:
+            sent = [sending.send_due(channel) for channel, _ in due]
+            return any(sent)
+        for channel, team in due:
+            teams = list(self._teams.values())
+            if len(teams) < _MOST_SENDERS and teams.count(team) < _MOST_SENDERS_PER_TEAM:
+                self._start(channel, team)
+        return False
+
+    def _start(self, channel: int, team: int) -> None:
+        self._teams[channel] = team
+        try:
+            in_background(partial(self._send, channel), name=f"sender {channel}")
+        except RuntimeError:
+            logger.warning("work send channel=%s problem=no thread", channel)
+            del self._teams[channel]
+
+    def _send(self, channel: int) -> None:
+        try:
+            with _errors_logged():
+                sending.send_due(channel, must_stop=self.stop.is_set)
+        finally:
+            del self._teams[channel]
+
+    def _tidy(self) -> None:
+        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            sending.tidy()
 
 
 class Exporter(BackgroundTask):

@@ -55,13 +55,15 @@ class Channel(models.Model):
     failing_since = models.DateTimeField(null=True, blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False, help_text="In a row.")
     last_error = models.CharField(max_length=300, blank=True, editable=False)
-    # Nothing is sent before this time, because the receiver asked us to wait.
+    # Before this time, only tests are sent: the receiver asked for a pause, failed, or got many messages.
     paused_until = models.DateTimeField(null=True, blank=True, editable=False)
     # A channel that is off keeps its notifications; switching it on offers to send them.
     off_since = models.DateTimeField(null=True, blank=True, editable=False)
     off_reason = models.CharField(max_length=300, blank=True, editable=False)
     # How many of the warnings about its failures were mailed.
     warnings_sent = models.PositiveSmallIntegerField(default=0, editable=False)
+    # While a worker sends to the channel, when another one may take over.
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects: ClassVar[models.Manager["Channel"]] = models.Manager()
 
@@ -142,20 +144,21 @@ class NotificationState(models.TextChoices):
 
     WAITING = "waiting", "Waiting"
     SENT = "sent", "Sent"
-    FAILED = "failed", "Failed"  # it won't be tried again
+    FAILED = "failed", "Failed"  # it isn't retried automatically
+    SKIPPED = "skipped", "Skipped"  # missed while the channel was off, and not wanted any more
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
     """Queries for notifications."""
 
     def due(self, now: datetime) -> Self:
-        """Return notifications to send now, those that have been due longest first."""
-        return self.filter(
-            Q(channel__paused_until=None) | Q(channel__paused_until__lte=now),
-            state=NotificationState.WAITING,
-            due_at__lte=now,
-            channel__off_since=None,
-        ).order_by("due_at", "pk")
+        """Return notifications that wait for this time or an earlier one, the longest waiting first."""
+        return self.filter(state=NotificationState.WAITING, due_at__lte=now).order_by("due_at", "pk")
+
+    def missed(self) -> Self:
+        """Return those that weren't sent, because sending failed too often or the channel is off."""
+        waiting = Q(state=NotificationState.WAITING, channel__off_since__isnull=False)
+        return self.filter(waiting | Q(state=NotificationState.FAILED), is_test=False)
 
 
 class Notification(models.Model):
@@ -167,9 +170,10 @@ class Notification(models.Model):
     state = models.CharField(
         max_length=8, choices=NotificationState.choices, default=NotificationState.WAITING
     )
+    is_test = models.BooleanField(default=False)
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
-    # When to try next. While a worker sends it, when another one may take over.
+    # When to try next.
     due_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(null=True)
 
@@ -183,7 +187,11 @@ class Notification(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["due_at"], condition=Q(state="waiting"), name="notification_waiting"),
+            models.Index(
+                fields=["channel", "due_at"], condition=Q(state="waiting"), name="notification_waiting"
+            ),
+            models.Index(fields=["channel", "sent_at"], condition=Q(state="sent"), name="notification_sent"),
+            models.Index(fields=["created_at"], name="notification_by_age"),
             models.Index(fields=["channel", "-id"], name="notification_by_channel"),
         ]
 
@@ -195,13 +203,14 @@ class SendingAttempt(models.Model):
     """One attempt to send a notification to a URL, for the log of the channel."""
 
     LONGEST_ANSWER = 1024
+    LONGEST_ERROR = 300
 
     notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="log")
     at = models.DateTimeField(default=timezone.now)
     seconds = models.FloatField()
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if there was one.")
     answer = models.CharField(max_length=LONGEST_ANSWER, blank=True, help_text="The first KB of the body.")
-    error = models.CharField(max_length=300, blank=True)
+    error = models.CharField(max_length=LONGEST_ERROR, blank=True)
 
     objects: ClassVar[models.Manager["SendingAttempt"]] = models.Manager()
 

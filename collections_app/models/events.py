@@ -58,6 +58,7 @@ class EventKind(models.TextChoices):
     VERDICT_OVERRULED = "verdict.overruled", "Overruled a verdict"
     DOWNLOADED = "file.downloaded", "Downloaded a file"
     CHANNEL_CHANGED = "channel.changed", "Changed a channel"
+    CHANNEL_TESTED = "channel.tested", "Tested a channel"
     RULE_CHANGED = "rule.changed", "Changed a rule"
     LOG_EXPORTED = "log.exported", "Exported the activity log"
     COMMAND_RUN = "command.run", "Ran a command"

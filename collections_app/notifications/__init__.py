@@ -1,1 +1,1 @@
-"""Notifications: which events are sent to which channels."""
+"""Notifications: which events are sent to which channels, and how they are sent."""

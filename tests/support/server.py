@@ -66,7 +66,13 @@ def follow_handbook(step: str, env: dict[str, str]) -> str:
 def environment(data_dir: Path, **more: str) -> dict[str, str]:
     """Return the environment for a process with this data folder, without the settings of the tests."""
     ours = {"DEBUG", "EMAIL_URL", "HOST", "PORT", "PUBLIC_URL", "SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE"}
-    ours |= {"ENCRYPTION_KEYS", "UPSTREAM_ORIGINS", "METRICS_TOKEN", "PROMETHEUS_MULTIPROC_DIR"}
+    ours |= {
+        "ENCRYPTION_KEYS",
+        "UPSTREAM_ORIGINS",
+        "OUTGOING_ALLOW",
+        "METRICS_TOKEN",
+        "PROMETHEUS_MULTIPROC_DIR",
+    }
     ours |= {"DATABASE_URL"}
     ours |= {"RESULTS_STORAGE_URL", "DELIVERY", "HSTS"}
     ours |= {"PYTHONDONTWRITEBYTECODE"}  # otherwise, each process would compile the entire site

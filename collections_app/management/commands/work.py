@@ -17,6 +17,7 @@ from collections_app.management.worker import (
     Mailer,
     Measurer,
     Repairer,
+    Sender,
     Slicer,
     Worker,
 )
@@ -31,10 +32,11 @@ class Command(BaseCommand):
     """Runs the background worker."""
 
     help = (
-        "Do the site's background work until stopped: create large exports, compare runs, send mail, list "
-        "the runs of connected collections every few minutes, copy results that should be kept, and fail "
-        "runs whose writer was killed. The site does this automatically; run this command only if you don't "
-        "start the site with serve. You can run several workers at once and stop them at any time."
+        "Do the site's background work until stopped: create large exports, compare runs, send mail and "
+        "notifications, list the runs of connected collections every few minutes, copy results that should "
+        "be kept, and fail runs whose writer was killed. The site does this automatically; run this command "
+        "only if you don't start the site with serve. You can run several workers at once and stop them at "
+        "any time."
     )
 
     # handle() runs the checks, which call other machines, except for the site's own worker.
@@ -73,6 +75,7 @@ def _work(*, once: bool) -> bool:
         worker = Worker(
             *(
                 Announcer(),
+                Sender(has_threads=False),
                 Mailer(),
                 Exporter(),
                 Measurer(),
@@ -89,7 +92,7 @@ def _work(*, once: bool) -> bool:
     tasks = (
         *(Exporter(remote=False), Exporter(remote=True), Slicer(remote=False), Slicer(remote=True)),
         *(ComparisonBuilder(has_slices=True), ComparisonBuilder(has_slices=False)),
-        *(Announcer(), BlockBuilder(), Judge(), Mailer(), Measurer(), Repairer()),
+        *(Announcer(), BlockBuilder(), Judge(), Mailer(), Sender(), Measurer(), Repairer()),
     )
     threads = {
         task: threading.Thread(target=task.run_forever, name=type(task).__name__.lower(), daemon=True)

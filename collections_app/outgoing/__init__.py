@@ -1,0 +1,1 @@
+"""Requests to URLs that people have entered, and the messages for webhooks, chats and mail."""
