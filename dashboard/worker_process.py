@@ -22,6 +22,7 @@ from django.db import DatabaseError, connections
 
 from collections_app import measurements, outbox
 from collections_app.demo import build
+from collections_app.events.unannounced import with_changed_problems, with_changed_runs
 from collections_app.models import Account, Channel, Comparison, Export, Retention
 from collections_app.records.exports import retention
 from collections_app.records.quality import queue
@@ -38,6 +39,7 @@ POLL_SECONDS = 2
 RESTART_SECONDS = 10
 TIDY_EVERY_SECONDS = 60
 BLOCKS_EVERY_SECONDS = 60
+EVENTS_EVERY_SECONDS = 10
 # How long to wait for a process that is told to stop. It may have an export to put back, and mail to send.
 STOP_SECONDS = 10
 
@@ -144,6 +146,7 @@ def _has_work() -> bool:
         or queue.has_due()
         or SliceQueue(remote=False).has_any()
         or _has_blocks_to_build()
+        or _has_events_to_record()
     )
 
 
@@ -157,6 +160,18 @@ def _has_blocks_to_build() -> bool:
         return False
     _blocks_checked_at = time.monotonic()
     return blocks.next_task() is not None
+
+
+_events_checked_at = float("-inf")
+
+
+def _has_events_to_record() -> bool:
+    """Return whether something has happened. Look every few seconds, because one that fails stays due."""
+    global _events_checked_at  # noqa: PLW0603
+    if time.monotonic() - _events_checked_at < EVENTS_EVERY_SECONDS:
+        return False
+    _events_checked_at = time.monotonic()
+    return bool(with_changed_runs() or with_changed_problems())
 
 
 def _run_worker(*options: str) -> None:

@@ -146,6 +146,7 @@ TABLE = {
     "api:list_run_results": (LIST, "POST", "in401 " * 6),
     "api:download_result_file": ("api/v1/results/101/1/a.json", "GET HEAD", "in401 " * 6),
     "api:list_collections": ("api/v1/collections", "GET HEAD", "in401 " * 6),
+    "api:list_events": ("api/v1/events", "GET HEAD", "in401 " * 6),
     "api:list_collection_runs": ("api/v1/collections/101/runs", "GET HEAD", "in401 " * 6),
     "api:run_manifest": ("api/v1/collections/101/runs/1/manifest.json", "GET HEAD", "in401 " * 6),
     "api:latest_manifest": ("api/v1/collections/101/latest/manifest.json", "GET HEAD", "in401 " * 6),
@@ -175,6 +176,7 @@ SCRIPTS = {
     "api:list_run_results": "401 403 401 401 200",
     "api:download_result_file": "401 403 401 401 200",
     "api:list_collections": "401 200 401 401 200",  # each sees their own
+    "api:list_events": "401 200 401 401 200",
     "api:list_collection_runs": "401 403 401 401 200",
     "api:run_manifest": "401 403 401 401 200",
     "api:latest_manifest": "401 403 401 401 200",

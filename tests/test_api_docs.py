@@ -23,7 +23,7 @@ from django.urls import get_resolver, reverse
 from django.urls import resolve as resolve_url
 from django.utils import timezone
 
-from collections_app.api import changes, list_runs, lists, quality, refresh
+from collections_app.api import changes, events, list_runs, lists, quality, refresh
 from collections_app.api.authentication import HEADER
 from collections_app.api.limits import MAX_BODY_SIZE, MAX_INTEGER
 from collections_app.api.reference import Operation, Reference
@@ -47,7 +47,7 @@ from tests.support.verdicts import make_judged_runs, make_sliced_run
 GOLDEN = Path(__file__).parent / "golden" / "list_run_results.json"
 OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations()}
 LIST = OPERATIONS["list_run_results"]
-LISTS = ("list_collections", "list_collection_runs")
+LISTS = ("list_collections", "list_collection_runs", "list_events")
 CHANGES = ("run_changes", "latest_changes")
 DOWNLOADS = {
     name: each
@@ -401,6 +401,7 @@ def test_the_statuses_of_a_plain_list_are_exactly_those_documented(
                 patch.setattr(refresh, "source_of", raising(situation.failure))
             if type(situation.failure) is ZeroDivisionError:
                 patch.setattr(lists, "prefetch_latest_runs", raising(situation.failure))
+                patch.setattr(events, "absolute", raising(situation.failure))
             response = respond(client, bobs_key, name, situation)
         check_documented(operation, response)
         statuses.add(response.status_code)

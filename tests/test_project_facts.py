@@ -138,6 +138,7 @@ USES: dict[str, set[str]] = {
     "records.quality": {"models", "records.money", "records.preview", "records.tracking"},
     "apps": {"checks", "system.database", "system.disk", "system.form_messages"},
     "api": {
+        "events",
         "files.bundles",
         "files.delivery",
         "files.verification",
@@ -207,6 +208,7 @@ USES: dict[str, set[str]] = {
     },
     "urls": {"api", "views"},
     "dashboard": {
+        "events",
         "demo",
         "files.storage",
         "measurements",

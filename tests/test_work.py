@@ -25,8 +25,8 @@ from collections_app import outbox
 from collections_app.demo import build
 from collections_app.files.storage import storage_url
 from collections_app.management import worker as worker_module
-from collections_app.management.worker import BackgroundTask, Backoff, Exporter, Worker
-from collections_app.models import Account, Collection, Export, Run, State, Team, User
+from collections_app.management.worker import Announcer, BackgroundTask, Backoff, Exporter, Worker
+from collections_app.models import Account, Collection, Event, EventKind, Export, Run, State, Team, User
 from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.records.exports import create
 from collections_app.records.formats.export_formats import ExportSpec, Format
@@ -37,7 +37,7 @@ from dashboard import worker_process
 from tests.support import databases, tools
 from tests.support.faults import EndlessServer
 from tests.support.mirrors import files_of, pretend
-from tests.support.results import make_ready_run, records
+from tests.support.results import make_failed_run, make_ready_run, records
 from tests.support.server import environment, free_port, gunicorn, manage, wait_until_it_answers
 from tests.support.tools import PATIENCE, ROOT
 from tests.support.upstream import (
@@ -743,6 +743,7 @@ class TestBackground:
                 raise Enough
 
         monkeypatch.setattr("dashboard.worker_process.time.sleep", rest)
+        monkeypatch.setattr(worker_process, "_events_checked_at", float("inf"))
         monkeypatch.setattr("dashboard.worker_process.connections.close_all", lambda: None)
         return rests
 
@@ -798,6 +799,25 @@ class TestBackground:
         with pytest.raises(Enough):
             worker_process._run()
         assert started == [["work", "--with-parent", "--once"]]
+
+    def test_it_starts_the_worker_once_for_a_run_that_has_ended(
+        self, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_failed_run(laptops)
+        started: list[list[str]] = []
+        real = tools.Process
+
+        def start(command: list[str], **options: Any) -> tools.Process:
+            started.append(command[2:])
+            Announcer().run_once()
+            return real([tools.needs("true")], **options)
+
+        monkeypatch.setattr(worker_process, "_events_checked_at", float("-inf"))
+        monkeypatch.setattr("dashboard.worker_process.subprocess.Popen", start)
+        with pytest.raises(Enough):
+            worker_process._run()
+        assert started == [["work", "--with-parent", "--once"]]
+        assert Event.objects.get().kind == EventKind.RUN_FAILED
 
     def test_with_an_account_it_restarts_the_worker(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -21,7 +21,7 @@ from collections_app.system.addresses import absolute
 @endpoint("GET", "HEAD")
 def list_collections(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """List the collections of the team in the order of their ids, each with its newest run."""
-    after, limit = query.integer(request, "after"), _limit(request)
+    after, limit = query.integer(request, "after"), limit_of(request)
     found = key.membership.team.collections.order_by("pk")
     if after is not None:
         found = found.filter(pk__gt=after)
@@ -31,7 +31,7 @@ def list_collections(request: HttpRequest, key: ApiKey) -> HttpResponse:
     following = {"after": page[-1].pk, "limit": limit} if len(rows) > limit else None
     verdicts = verdicts_of(each.latest_run for each in page if each.latest_run)
     collections = [_collection(request, collection, verdicts) for collection in page]
-    return plain({"collections": collections, "next": _next(request, following)})
+    return plain({"collections": collections, "next": next_address(request, following)})
 
 
 @endpoint("GET", "HEAD")
@@ -39,7 +39,7 @@ def list_collection_runs(request: HttpRequest, key: ApiKey, collection_id: str) 
     """List the runs of a collection, newest first, or those in one state."""
     collection = find_collection(key, collection_id)
     state = query.choice(request, "state", Status.values)
-    before, limit = query.integer(request, "before"), _limit(request)
+    before, limit = query.integer(request, "before"), limit_of(request)
     found = collection.runs.newest_first()
     if before is not None:
         found = found.before_number(before)
@@ -52,16 +52,17 @@ def list_collection_runs(request: HttpRequest, key: ApiKey, collection_id: str) 
     following = {"state": state, "before": runs[-1].number, "limit": limit} if len(rows) > limit else None
     verdicts = verdicts_of(runs)
     listed = [_run(request, run, verdicts.get(run.pk)) for run in runs]
-    return plain({"runs": listed, "next": _next(request, following)})
+    return plain({"runs": listed, "next": next_address(request, following)})
 
 
-def _limit(request: HttpRequest) -> int:
+def limit_of(request: HttpRequest) -> int:
+    """Return the maximum number of entries. Raises ApiError (400)."""
     limit = query.integer(request, "limit", least=1, most=MAX_LIMIT, default=DEFAULT_LIMIT)
     assert limit is not None
     return limit
 
 
-def _next(request: HttpRequest, parameters: dict[str, Any] | None) -> str | None:
+def next_address(request: HttpRequest, parameters: dict[str, Any] | None) -> str | None:
     """Return the address of the next part of a list, or None at its end."""
     if parameters is None:
         return None

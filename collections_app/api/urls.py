@@ -12,6 +12,7 @@ from collections_app.api.download_file import download_result_file
 from collections_app.api.download_records import run_records, run_saved_export, selection_records
 from collections_app.api.download_run import run_all, run_manifest, selection_json, selection_zip
 from collections_app.api.errors import ApiError
+from collections_app.api.events import list_events
 from collections_app.api.list_runs import list_run_results
 from collections_app.api.lists import list_collection_runs, list_collections
 from collections_app.api.products import product_history
@@ -47,6 +48,7 @@ _v1 = [
     path("openapi.json", openapi_json, name="openapi-json"),
     path("schedules/collections/results/download/", list_run_results, name="list_run_results"),
     path("collections", list_collections, name="list_collections"),
+    path("events", list_events, name="list_events"),
     path("collections/<collection_id>/runs", list_collection_runs, name="list_collection_runs"),
     path(f"{_RUN}/manifest.json", run_manifest, name="run_manifest"),
     path(f"{_LATEST}/manifest.json", run_manifest, name="latest_manifest"),

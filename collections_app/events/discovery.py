@@ -7,7 +7,6 @@ at the time, an event is recorded, and only one.
 The functions need a transaction, in which the caller also writes the notifications.
 """
 
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -16,6 +15,7 @@ from collections_app.events.actors import SYSTEM
 from collections_app.events.record import record
 from collections_app.events.unannounced import (
     changed_runs,
+    has_settled,
     is_unavailable,
     last_run,
     newly_stalled_runs,
@@ -30,8 +30,6 @@ from collections_app.models.runs import PAST, RunQuerySet
 # How many runs of a collection to look at in one transaction.
 MOST_RUNS = 200
 _MOST_HISTORY = 2_000
-# How long a recovery waits for the verdict of the last run, which may be that the run is broken.
-_JUDGED_WITHIN = timedelta(minutes=30)
 _MOST_REASONS = 3
 
 _KINDS = {
@@ -162,7 +160,7 @@ def _announce_problem(state: _State) -> list[Discovery]:
     """
     collection, before = state.collection, state.collection.announced_problem
     problem, broken = urgent_problem(state.condition), _newly_broken(state)
-    if (problem == before and not broken) or not (problem or _has_settled(state)):
+    if (problem == before and not broken) or not (problem or has_settled(collection)):
         return []
     collection.announced_problem = problem
     if broken or not problem:
@@ -182,18 +180,6 @@ def _newly_broken(state: _State) -> Run | None:
     if urgent_problem(state.condition) != Problem.BROKEN or state.last is None:
         return None
     return None if state.last.number == state.collection.announced_run else state.last
-
-
-def _has_settled(state: _State) -> bool:
-    """Return whether no run is processing and the last one is judged, so the problem won't return at once."""
-    newest = state.collection.runs.newest_first().first()
-    return newest is None or (newest.is_ready and not _awaits_verdict(state.collection, newest))
-
-
-def _awaits_verdict(collection: Collection, run: Run) -> bool:
-    is_judged = Verdict.objects.filter(run=run).exists()
-    is_tracked = collection.account is None or collection.account.tracks_runs
-    return is_tracked and not is_judged and timezone.now() - run.updated_at < _JUDGED_WITHIN
 
 
 def _broken_data(run: Run) -> dict[str, Any]:

@@ -1,33 +1,46 @@
-"""The public form of an event, as webhooks and the feed for scripts send it."""
+"""The public form of an event, in the feed for scripts and in webhooks."""
 
+from datetime import UTC
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
 
-from collections_app.models import Event
+from collections_app.models import Event, EventKind
 
-# Facts of events that receivers outside the site may see.
-_PUBLIC = ("counts", "reason", "reasons", "problem", "summary")
+# A webhook has at most 4 KB, of which a text of this length can take half in UTF-8.
+LONGEST_REASON = 500
+
+_WITHOUT_FILES = {EventKind.RUN_FAILED, EventKind.RUN_STALLED}
 
 
-def payload(event: Event) -> dict[str, Any]:
-    """Return the event as JSON. It contains no secrets and no personal data."""
-    found: dict[str, Any] = {
+def payload(event: Event, *, site: str | None = None) -> dict[str, Any]:
+    """Return the JSON of an event in the feed: less than 4 KB in UTF-8, and no secrets.
+
+    `site` is what addresses begin with, by default PUBLIC_URL.
+    """
+    return {
         "type": event.kind,
         "id": event.uid,
         "sequence": event.sequence,
-        "time": f"{event.at:%Y-%m-%dT%H:%M:%SZ}",
+        "time": event.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "team": event.team_id,
+        "collection": _collection(event),
+        "run": event.run_number,
+        "counts": event.data.get("counts", {}),
+        "manifest": _manifest(event, settings.PUBLIC_URL if site is None else site),
+        "account": event.target if event.collection_id is None else "",
+        "reason": str(event.data.get("reason") or "")[:LONGEST_REASON],
     }
-    if event.collection_id is not None:
-        found["collection"] = {"id": event.collection_id, "name": event.collection_name}
-    if event.run_number is not None:
-        found["run"] = event.run_number
-        found["manifest"] = _manifest(event.collection_id, event.run_number)
-    return found | {name: event.data[name] for name in _PUBLIC if name in event.data}
 
 
-def _manifest(collection_id: int | None, number: int) -> str:
-    path = reverse("api:run_manifest", args=[collection_id, number])
-    return f"{settings.PUBLIC_URL}{path}"
+def _collection(event: Event) -> dict[str, Any] | None:
+    if event.collection_id is None:
+        return None
+    return {"id": event.collection_id, "name": event.collection_name}
+
+
+def _manifest(event: Event, site: str) -> str | None:
+    if event.run_number is None or event.kind in _WITHOUT_FILES:
+        return None
+    return site + reverse("api:run_manifest", args=[event.collection_id, event.run_number])

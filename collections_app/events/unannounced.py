@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from collections_app.models import Account, Collection, Run, State, Status
+from collections_app.models import Account, Collection, Run, State, Status, Verdict
 from collections_app.models.acknowledgments import Problem
 from collections_app.models.conditions import Condition, conditions_of
 from collections_app.models.outages import with_outages
@@ -15,6 +15,8 @@ from collections_app.models.runs import PAST, UNANNOUNCED, RunQuerySet
 
 # How long none of an account's lists can be read before the account counts as unavailable.
 OUTAGE_AFTER = timedelta(minutes=15)
+# How long a recovery waits for the verdict of the newest run, which may be that the run is broken.
+_JUDGED_WITHIN = timedelta(minutes=30)
 
 ENDED = (Status.STALLED, *statuses_of(State.FAILED), *statuses_of(State.READY))
 _IS_KNOWN_TO_STALL = Q(state=State.PROCESSING, announced=Status.STALLED)
@@ -76,6 +78,18 @@ def is_unavailable(account: Any, now: datetime) -> bool | None:
     return True if since <= now - OUTAGE_AFTER else None
 
 
+def has_settled(collection: Collection) -> bool:
+    """Return whether no run is processing and the newest is judged, so that no problem returns at once."""
+    newest = collection.runs.newest_first().first()
+    return newest is None or (newest.is_ready and not _awaits_verdict(collection, newest))
+
+
+def _awaits_verdict(collection: Collection, run: Run) -> bool:
+    is_judged = Verdict.objects.filter(run=run).exists()
+    is_tracked = collection.account is None or collection.account.tracks_runs
+    return is_tracked and not is_judged and timezone.now() - run.updated_at < _JUDGED_WITHIN
+
+
 def _collections_of(runs: RunQuerySet) -> set[int]:
     return set(runs.order_by().values_list("collection", flat=True).distinct())
 
@@ -85,8 +99,13 @@ def _with_unannounced_problems() -> set[int]:
     announced = dict(found.values_list("pk", "announced_problem"))
     problems = {pk: urgent_problem(condition) for pk, condition in conditions_of(found).items()}
     changed = {pk for pk, problem in problems.items() if problem != announced.get(pk, problem)}
-    broken = Collection.objects.filter(pk__in=[pk for pk, each in problems.items() if each == Problem.BROKEN])
-    return changed | {each.pk for each in broken if _is_newly_broken(each)}
+    recovered = {pk for pk in changed if not problems[pk]}
+    broken = {pk for pk, problem in problems.items() if problem == Problem.BROKEN}
+    listed = Collection.objects.select_related("account").filter(pk__in=recovered | broken)
+    to_announce = {
+        each.pk for each in listed if (has_settled(each) if each.pk in recovered else _is_newly_broken(each))
+    }
+    return changed - recovered | to_announce
 
 
 def _is_newly_broken(collection: Collection) -> bool:

@@ -162,6 +162,7 @@ EXCUSED = {
     "metrics": "for programs",
     "api:openapi-json": "for programs",
     "api:list_collections": "for programs",
+    "api:list_events": "for programs",
     "api:list_collection_runs": "for programs",
     "api:list_run_results": "for programs",
     "api:download_result_file": "for programs",
