@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from collections_app.management.stopping import until_stopped
-from collections_app.records.preview.engine import SEARCHES, QueryTimeout, UnreadableFile, open_database
+from collections_app.records.preview import engine
+from collections_app.records.preview.engine import (
+    SEARCHES,
+    QueryTimeout,
+    UnreadableFile,
+    open_database,
+    open_shared_database,
+)
 from tests.support.tools import PATIENCE
 
 FOREVER = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b WHERE a.range + b.range = $n"
@@ -87,6 +94,31 @@ def test_it_can_access_nothing_else(*, given: Path, statement: str, is_reused: b
     with pytest.raises(UnreadableFile), open_database(given, seconds=PATIENCE) as found:
         found.query(statement.format(other=other), {})
     assert other.read_text() == "a\n2\n"
+
+
+def test_a_shared_database_can_access_only_its_folders(given: Path) -> None:
+    outside = given.parent.with_name("outside.csv")
+    outside.write_text("a\n3\n")
+    given.with_name("link.csv").symlink_to(outside)
+    for path in (outside, given.with_name("link.csv"), given.parent / ".." / "outside.csv"):
+        with (
+            pytest.raises(UnreadableFile, match="Permission Error"),
+            open_shared_database(given, folders=[given.parent], seconds=PATIENCE) as found,
+        ):
+            found.query("SELECT a FROM read_csv($path)", {"path": str(path)})
+
+
+def test_a_shared_database_is_created_once_and_keeps_nothing(
+    given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_idle", engine._IdleDatabases())
+    with open_shared_database(given, folders=[given.parent], seconds=PATIENCE) as found:
+        found.query("CREATE TEMP TABLE found AS SELECT a FROM read_csv($path)", {"path": str(given)})
+        found.query("SET VARIABLE noted = 1", {})
+    monkeypatch.setattr(engine, "_created", None)
+    with open_shared_database(given, folders=[given.parent], seconds=PATIENCE) as found:
+        tables = found.query("SELECT table_name FROM duckdb_tables()", {})
+        assert (tables, found.query("SELECT getvariable('noted')", {})) == ([], [(None,)])
 
 
 def test_a_query_is_interrupted_at_its_time_limit(given: Path) -> None:

@@ -212,9 +212,9 @@ class TestDeletion:
     def test_a_run_that_is_deleted_meanwhile_gets_no_slice(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def delete_first(*args: Any) -> None:
+        def delete_first(*args: Any) -> tuple[str, ...]:
             Run.objects.get(pk=run.pk).delete()
-            write_slice(*args)
+            return write_slice(*args)
 
         monkeypatch.setattr(slice_builder, "write_slice", delete_first)
         assert build_slice(run)

@@ -16,7 +16,6 @@ from collections_app.records.tracking import slice_builder
 from collections_app.records.tracking.slice_builder import build_slice
 from collections_app.records.tracking.slice_queue import SliceQueue
 from collections_app.records.tracking.slice_repair import repair_slices
-from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.stored_slices import forget
 from collections_app.runs.removal import delete_run
 from collections_app.runs.repair import repair_runs
@@ -31,11 +30,11 @@ def without_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip syncing, and write slices without DuckDB, whose threads don't survive in a forked process."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
-    def write_slice(values: Iterable[Any], lines: Path, parquet: Path) -> None:
+    def write_slice(values: Iterable[Any], lines: Path, parquet: Path) -> tuple[str, ...]:
         parquet.write_text(repr(list(values)))
+        return ("asin",)
 
     monkeypatch.setattr(slice_builder, "write_slice", write_slice)
-    monkeypatch.setattr(slice_builder, "described", lambda path: SliceFile(path, ("asin",)))
 
 
 def build(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Query files with DuckDB, which can access only these files, for a limited time.
+"""Query files with DuckDB, which can access only these files or their folders, for a limited time.
 
 User input is never part of a statement. Values are parameters, and columns are called c0, c1, ... whatever
 their names are.
@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ FACTS = FairSemaphore(1)
 BUILDS = FairSemaphore(1)
 
 
-_Files = tuple[Path, ...]
+# Files, or folders and everything in them.
+_Accessible = tuple[Path, ...]
 
 
 class QueryTimeout(Exception):
@@ -46,14 +47,14 @@ class _IdleDatabases:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_files: OrderedDict[_Files, duckdb.DuckDBPyConnection] = OrderedDict()
+        self._by_files: OrderedDict[_Accessible, duckdb.DuckDBPyConnection] = OrderedDict()
 
-    def take(self, files: _Files) -> duckdb.DuckDBPyConnection | None:
+    def take(self, files: _Accessible) -> duckdb.DuckDBPyConnection | None:
         """Remove and return the database that can access only these files."""
         with self._lock:
             return self._by_files.pop(files, None)
 
-    def add(self, files: _Files, connection: duckdb.DuckDBPyConnection) -> None:
+    def add(self, files: _Accessible, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep a database. Close the one that has been unused for longest if there are too many."""
         with self._lock:
             unneeded = [self._by_files.pop(files, None)]
@@ -101,26 +102,60 @@ def open_database(
     Raises TooManyQueries, QueryTimeout, also while waiting for others, UnreadableFile, and FileNotFoundError
     if the first file has been deleted.
     """
+    connected = _connected(files, threads, is_reused=is_reused)
+    with _limited(connected, files[0], seconds, semaphore, is_wanted) as database:
+        yield database
+
+
+@contextmanager
+def open_shared_database(
+    file: Path,
+    *,
+    folders: Sequence[Path],
+    seconds: float,
+    semaphore: FairSemaphore = SEARCHES,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Iterator[Database]:
+    """Yield a connection that can read and write this and all other files in some folders.
+
+    The database stays open for the next use, but nothing that the connection has created. It has one thread.
+    Apart from that, see open_database().
+    """
+    with _limited(_cursor(tuple(folders)), file, seconds, semaphore, is_wanted) as database:
+        yield database
+
+
+@contextmanager
+def _limited(
+    connected: AbstractContextManager[duckdb.DuckDBPyConnection],
+    file: Path,
+    seconds: float,
+    semaphore: FairSemaphore,
+    is_wanted: Callable[[], bool],
+) -> Iterator[Database]:
+    """Connect within the limits of open_database(). The file shows what errors mean."""
     with semaphore.acquired(seconds=seconds) as is_acquired:
         if not is_acquired:
             raise QueryTimeout
         try:
             until = time.monotonic() + seconds
             with (
-                _connected(files, threads, is_reused=is_reused) as connection,
+                connected as connection,
                 interrupted_if(lambda: time.monotonic() >= until or not is_wanted(), connection),
             ):
                 yield Database(connection)
         except duckdb.InterruptException:
             raise QueryTimeout from None
         except duckdb.Error as error:
-            if not files[0].exists():
-                raise FileNotFoundError(errno.ENOENT, "The table was deleted", str(files[0])) from None
+            if not file.exists():
+                raise FileNotFoundError(errno.ENOENT, "The table was deleted", str(file)) from None
             raise UnreadableFile(str(error)) from error
 
 
 @contextmanager
-def _connected(files: _Files, threads: int, *, is_reused: bool | None) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connected(
+    files: _Accessible, threads: int, *, is_reused: bool | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     if not (len(files) == 1 and threads == _THREADS if is_reused is None else is_reused):
         with _created(files, threads) as connection:  # for building a table, once
             yield connection
@@ -134,7 +169,22 @@ def _connected(files: _Files, threads: int, *, is_reused: bool | None) -> Iterat
     _idle.add(files, connection)
 
 
-def _created(files: Sequence[Path], threads: int) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def _cursor(folders: _Accessible) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection of a database that can access some folders."""
+    database = _idle.take(folders) or _created(folders, threads=1, are_folders=True)
+    try:
+        with database.cursor() as cursor:
+            yield cursor
+    except BaseException:
+        database.close()
+        raise
+    _idle.add(folders, database)
+
+
+def _created(
+    accessible: Sequence[Path], threads: int, *, are_folders: bool = False
+) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY,
         "threads": threads,
@@ -143,8 +193,9 @@ def _created(files: Sequence[Path], threads: int) -> duckdb.DuckDBPyConnection:
         "temp_directory": "",
     }
     connection = duckdb.connect(":memory:", config=settings)
-    connection.execute("SET allowed_paths = $files", {"files": [str(file) for file in files]})
-    connection.execute("SET TimeZone = 'UTC'")
+    allowed = "allowed_directories" if are_folders else "allowed_paths"
+    connection.execute(f"SET {allowed} = $paths", {"paths": list(map(str, accessible))})
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

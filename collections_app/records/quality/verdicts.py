@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from collections_app.models import Overrule, Run, Slice, TrackingSettings, Verdict, VerdictLevel
 from collections_app.models.verdicts import LEAST_BASELINE
-from collections_app.records.preview.engine import BUILDS, open_database
 from collections_app.records.quality.checks import Usual, reasons
 from collections_app.records.quality.product_changes import changes_since
 from collections_app.records.quality.profile import Profile, profile_of
 from collections_app.records.quality.reasons import Reason
 from collections_app.records.quality.run_kind import kind_of
+from collections_app.records.tracking.databases import open_files
 from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice
 
@@ -88,7 +88,7 @@ def _profile(run: Run, settings: TrackingSettings, old: Verdict | None) -> Profi
     if old and old.settings_version == settings.version:
         return Profile.from_json(old.profile)
     file = _slice_of(run)
-    with open_database(file.path, seconds=_SECONDS, semaphore=BUILDS) as database:
+    with open_files(file.path, seconds=_SECONDS) as database:
         profile = profile_of(database, file, settings.key)
     return replace(profile, extracted=run.extracted, total=run.total)
 
@@ -102,7 +102,7 @@ def _with_changes(profile: Profile, run: Run, since: Run, settings: TrackingSett
         before, after = existing_slice(since), _slice_of(run)
         if before is None:
             return replace(profile, since=None, changes=None)
-        with open_database(before.path, after.path, seconds=_SECONDS, semaphore=BUILDS) as database:
+        with open_files(before.path, after.path, seconds=_SECONDS) as database:
             changes = changes_since(database, before, after, settings.key)
     return replace(profile, since=since.number, changes=changes)
 

@@ -17,18 +17,15 @@ from django.db.models import Count, Q, QuerySet, Sum
 
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.storage.cache import local_copy
-from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Block, Run, Slice, TrackingSettings
-from collections_app.records.preview.engine import BUILDS, open_database
+from collections_app.records.tracking import databases
 from collections_app.records.tracking.block_files import VERSION, BlockWriter
 from collections_app.records.tracking.stored_slices import existing_slice
 from collections_app.runs.lease import kept_renewed, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile, store
 from collections_app.runs.strays import key_of, remove_temporary_folders, repair_folder
 
-# In the results storage. No collection has a folder with this name.
-FOLDER = "blocks"
-SCRATCH = Scratch("blocks")
+FOLDER, SCRATCH = databases.BLOCKS, databases.BLOCK_SCRATCH
 _FILE = "block.parquet"
 MERGED_AT_ONCE = 4
 HIGHEST_LEVEL = 3
@@ -145,7 +142,7 @@ def _write(task: Task, settings: TrackingSettings, folder: Path) -> int:
 
 def _written(folder: Path, sources: Sequence[Path], rows: int, write: Callable[[BlockWriter], int]) -> int:
     out, parts = folder / _FILE, [folder / f"part-{index}" for index in range(BlockWriter.parts(rows))]
-    with open_database(*sources, out, *parts, seconds=_SECONDS, threads=1, semaphore=BUILDS) as database:
+    with databases.open_files(*sources, out, *parts, seconds=_SECONDS, threads=1) as database:
         return write(BlockWriter(database, out, parts))
 
 

@@ -18,10 +18,11 @@ from django.utils import timezone
 from collections_app.files.storage.base import results
 from collections_app.models import Comparison, ComparisonState, Run, Slice, TrackingSettings
 from collections_app.models.comparisons import ComparisonQuerySet
-from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
+from collections_app.records.preview.engine import SEARCHES, QueryTimeout, UnreadableFile
 from collections_app.records.tracking import comparison_files
 from collections_app.records.tracking.change_file import write_changes, write_lines
 from collections_app.records.tracking.compare import Comparer, Entry
+from collections_app.records.tracking.databases import open_files
 from collections_app.records.tracking.previous_runs import complete_run_between, earlier_runs, is_partial
 from collections_app.records.tracking.settings import tracking_of
 from collections_app.records.tracking.slices import SliceFile
@@ -183,7 +184,9 @@ class _Build:
         others = _Others.of(self._comparison)
         between, earlier = (_existing(runs) for runs in (others.between, others.earlier))
         paths = [each.path for each in (before, after, *between, *earlier)]
-        with open_database(*paths, seconds=_SECONDS, is_wanted=lambda: not self._must_stop()) as database:
+        with open_files(
+            *paths, seconds=_SECONDS, semaphore=SEARCHES, is_wanted=lambda: not self._must_stop()
+        ) as database:
             comparer = Comparer(
                 database,
                 before,

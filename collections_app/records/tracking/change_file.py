@@ -10,9 +10,9 @@ from typing import Any
 
 from collections_app.records.formats.flatten import utf8
 from collections_app.records.formats.json_text import encoded
-from collections_app.records.preview.engine import BUILDS, open_database
 from collections_app.records.preview.search import searched_text
 from collections_app.records.tracking.compare import Entry
+from collections_app.records.tracking.databases import open_files
 from collections_app.records.tracking.keys import texts_of
 from collections_app.records.tracking.values import text_of
 
@@ -71,7 +71,7 @@ def write_changes(lines: Path, changes: Path) -> dict[str, Any]:
     """Convert the file that write_lines() wrote to Parquet. Return facts for Comparison.summary."""
     columns = (f"cells[{index}]::{kind} AS {name}" for index, (name, kind) in enumerate(_TYPES.items(), 1))
     values = {"paths": [f"$.{name}" for name in _TYPES], "lines": str(lines), "most": _LONGEST_LINE}
-    with open_database(lines, changes, seconds=_SECONDS, threads=1, semaphore=BUILDS) as database:
+    with open_files(lines, changes, seconds=_SECONDS, threads=1) as database:
         database.query(_BUILD.format(columns=", ".join(columns), file=f"'{changes}'"), values)
         return _facts(database.query(_FACTS, {"file": str(changes)}))
 

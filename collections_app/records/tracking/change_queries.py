@@ -6,9 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from collections_app.records.preview.engine import FACTS, Database, open_database
+from collections_app.records.preview.engine import FACTS, SEARCHES, Database
 from collections_app.records.preview.search import terms
 from collections_app.records.tracking.compare import Entry
+from collections_app.records.tracking.databases import open_files
 from collections_app.records.tracking.kinds import ChangeKind
 
 # How many changes a page has.
@@ -95,7 +96,7 @@ def query_changes(file: Path, query: ChangeQuery) -> ChangePage:
     """Return the changes that a query selects. Raises what open_database() raises."""
     where, values = _condition(query)
     values["file"] = str(file)
-    with open_database(file, seconds=_SECONDS) as database:
+    with open_files(file, seconds=_SECONDS, semaphore=SEARCHES) as database:
         ((total,),) = database.query(_TOTAL.format(where=where), values)
         limit = total if query.limit is None else query.limit
         statement = _NUMBERS.format(where=where, order=_order(query))
@@ -111,7 +112,7 @@ def all_changes(file: Path, query: ChangeQuery) -> Iterator[list[Entry]]:
     values["file"] = str(file)
     limit = float("inf") if query.limit is None else query.after + query.limit
     # One thread: the database isn't kept for later, because it contains a table.
-    with open_database(file, seconds=_SECONDS_FOR_ALL, threads=1, semaphore=FACTS) as database:
+    with open_files(file, seconds=_SECONDS_FOR_ALL, threads=1, semaphore=FACTS) as database:
         database.query(_RANK.format(where=where, order=_order(query)), values)
         first = query.after
         while first < limit:

@@ -10,14 +10,12 @@ from django.db.models import Sum
 
 from collections_app.files.storage.base import check_free_space, results
 from collections_app.files.storage.cache import local_copy
-from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Comparison, ComparisonState, Run
 from collections_app.models.comparisons import ComparisonQuerySet
+from collections_app.records.tracking import databases
 from collections_app.runs import strays
 
-# In the results storage. No collection has a folder with this name.
-FOLDER = "comparisons"
-SCRATCH = Scratch("comparisons")
+FOLDER, SCRATCH = databases.COMPARISONS, databases.COMPARISON_SCRATCH
 
 # The total size of all files. The newest one stays, whatever its size.
 MOST_BYTES = 1024**3

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from collections_app.models import Collection, Slice, TrackingSettings
-from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
+from collections_app.records.preview.engine import SEARCHES, QueryTimeout, UnreadableFile
+from collections_app.records.tracking.databases import open_files
 from collections_app.records.tracking.keys import Key, suggest_key
 from collections_app.records.tracking.slices import VERSION
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice
@@ -56,7 +57,7 @@ def suggested_key(slices: Sequence[Slice]) -> Key:
     found = Counter[Key]()
     for each in slices:
         if file := existing_slice(each.run):  # it wasn't deleted meanwhile
-            with open_database(file.path, seconds=_SECONDS) as database:
+            with open_files(file.path, seconds=_SECONDS, semaphore=SEARCHES) as database:
                 found[suggest_key(database, file) or ()] += 1
     return max(found, key=lambda key: found[key], default=())
 

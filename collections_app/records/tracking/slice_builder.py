@@ -15,12 +15,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from collections_app.files.storage.base import check_free_space, results
-from collections_app.files.storage.scratch import Scratch
 from collections_app.models import Run, Slice, SliceState, State
 from collections_app.records.formats.json_records import InvalidRecords, read_texts
 from collections_app.records.preview.engine import QueryTimeout
 from collections_app.records.reading import open_file
-from collections_app.records.tracking.slices import VERSION, described, write_slice
+from collections_app.records.tracking import databases
+from collections_app.records.tracking.slices import VERSION, write_slice
 from collections_app.runs.lease import LeaseLost, kept_renewed, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import NewFile, store
 from collections_app.sources import FileUnavailable, SourceBusy, SourceUnavailable
@@ -28,9 +28,7 @@ from collections_app.system import database
 
 logger = logging.getLogger(__name__)
 
-# In the results storage. No collection has a folder with this name.
-FOLDER = "tracking"
-SCRATCH = Scratch("slices")
+FOLDER, SCRATCH = databases.SLICES, databases.SLICE_SCRATCH
 
 # The pause after the first failure. It doubles with each further one.
 _FIRST_PAUSE = timedelta(minutes=5)
@@ -147,9 +145,8 @@ class _Build:
         key = f"{FOLDER}/{self._run.collection_id}/{self._run.number}-{self._attempt}.parquet"
         with SCRATCH.folder(self._attempt) as folder:
             parquet = folder / "slice.parquet"
-            write_slice(self._batches(), folder / "records.lines", parquet)
+            columns = write_slice(self._batches(), folder / "records.lines", parquet)
             check_free_space(parquet.stat().st_size)
-            columns = described(parquet).columns
             new = store(parquet, key, self._check)
         try:
             self._finish(new, columns)

@@ -16,9 +16,10 @@ from typing import Any
 from collections_app.records.formats.json_records import Record, RecordsWithTexts, parse_value
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
-from collections_app.records.preview.engine import BUILDS, Database, open_database
+from collections_app.records.preview.engine import Database
 from collections_app.records.preview.json_paths import NOTHING, json_path
 from collections_app.records.preview.records import fields_of
+from collections_app.records.tracking.databases import open_files
 
 # Increase it when the content of slices changes. Older slices are created again.
 VERSION = 1
@@ -75,13 +76,13 @@ class SliceFile:
 
 def described(path: Path) -> SliceFile:
     """Return the slice in a file."""
-    with open_database(path, seconds=5) as database:
+    with open_files(path, seconds=5) as database:
         ((columns,),) = database.query(_COLUMNS, {"slice": str(path)})
     return SliceFile(path, tuple(json.loads(columns)))
 
 
-def write_slice(batches: Iterable[list[Any]], lines: Path, parquet: Path) -> None:
-    """Write the slice of values from read_texts(), by way of a file with one per line."""
+def write_slice(batches: Iterable[list[Any]], lines: Path, parquet: Path) -> tuple[str, ...]:
+    """Write the slice of values from read_texts(), by way of a file with one per line. Return its columns."""
     columns, shapes, records = ColumnCollector(), set[_Shape](), 0
     with lines.open("wb") as out:
         for batch in batches:
@@ -90,8 +91,10 @@ def write_slice(batches: Iterable[list[Any]], lines: Path, parquet: Path) -> Non
             out.writelines(_lines(batch, fields))
             records += len(batch)
         size = out.tell()
-    with open_database(lines, parquet, seconds=_SECONDS, threads=1, semaphore=BUILDS) as database:
-        _convert(database, columns.columns(), lines, parquet, _rows_in_a_group(records, size))
+    found = columns.columns()
+    with open_files(lines, parquet, seconds=_SECONDS, threads=1) as database:
+        _convert(database, found, lines, parquet, _rows_in_a_group(records, size))
+    return found.names
 
 
 # The keys of a record, and the shapes of the objects in it.
